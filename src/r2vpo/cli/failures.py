@@ -1,0 +1,115 @@
+"""Every way a command can fail, as one line on stderr and an exit code."""
+
+import errno
+import os
+import shlex
+import shutil
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from r2vpo.errors import UserError
+
+USER_ERROR, UNEXPECTED, INTERRUPTED = 2, 1, 130
+
+
+class Session:
+    """What is known about the command so far, for the line that says how to go on.
+
+    Attributes:
+        debug: print tracebacks.
+        arguments: the arguments of ``train`` that a resumed run needs again: the recipe and its overrides.
+        run: the folder of the run, as soon as there is one.
+    """
+
+    def __init__(self) -> None:
+        self.debug = False
+        self.arguments: list[str] = []
+        self.run: Path | None = None
+
+    def started(self, run: Path) -> None:
+        """Remember the folder of the run."""
+        self.run = run
+
+    def resume_command(self) -> str | None:
+        """The command that goes on with the run, or None as long as there is no checkpoint to go on from."""
+        from r2vpo.training.run_directory import latest_checkpoint
+
+        if self.run is None or latest_checkpoint(self.run) is None:
+            return None
+        return shlex.join(["r2vpo", "train", *self.arguments, "--resume", str(self.run)])
+
+
+def report_failure(error: BaseException, session: Session) -> int:
+    """Print what went wrong; returns the exit code.
+
+    Args:
+        error: what the command raised.
+        session: how to go on, and whether to print tracebacks.
+    """
+    if session.debug:
+        traceback.print_exception(error)
+    if isinstance(error, KeyboardInterrupt):
+        command = session.resume_command()
+        if command:
+            _say(f"interrupted; go on from the last checkpoint with: {command}")
+        else:
+            _say("interrupted" + ("; no checkpoint was written yet" if session.run else ""))
+        return INTERRUPTED
+    full = disk_full(error)
+    if full is not None:
+        command = session.resume_command()
+        after = f"make room and go on with: {command}" if command else "make room and start again"
+        _say(
+            f"error: {full or session.run or Path.cwd()}: the disk is full; nothing that was saved is lost: {after}"
+        )
+        return USER_ERROR
+    if isinstance(error, UserError):
+        _say(f"error: {error}")
+        return USER_ERROR
+    if isinstance(error, OSError):
+        what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        _say(f"error: {what}")
+        return USER_ERROR
+    hint = "" if session.debug else " (run it again with --debug for the traceback)"
+    _say(f"error: unexpected {type(error).__name__}: {error}{hint}")
+    return UNEXPECTED
+
+
+def disk_full(error: BaseException) -> str | None:
+    """The path that had no room left, an empty text if that is not known, or None if it is not about a full disk.
+
+    Writers in other languages do not raise OSError: safetensors has the system's words in its own error, torch says
+    only that its writer failed.
+    """
+    for cause in _chain(error):
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return str(cause.filename or "")
+        text = str(cause)
+        if "No space left on device" in text or "os error 28" in text:
+            return ""
+        if ("PytorchStreamWriter" in text or "iostream error" in text) and shutil.disk_usage(
+            "."
+        ).free < 1 << 20:
+            return ""
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _say(text: str) -> None:
+    """One line, whatever the message of a foreign error looks like."""
+    print("r2vpo: " + " ".join(text.split()), file=sys.stderr, flush=True)
+
+
+def quiet_exit_on_closed_pipe() -> int:
+    """For ``r2vpo recipes | head``: no complaint when the reader has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

@@ -1,0 +1,161 @@
+"""The ``r2vpo`` command: train, report, models, recipes."""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import r2vpo
+from r2vpo.cli.failures import Session, quiet_exit_on_closed_pipe, report_failure
+from r2vpo.errors import UserError
+
+ENVIRONMENT = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
+QUIET_ENVIRONMENT = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DATASETS_VERBOSITY": "error",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong with the arguments, with the command that explains them."""
+        raise UserError(f"{message} (see `{self.prog} --help`)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: arguments without the program's name; None takes the process's.
+
+    Returns:
+        Exit code: 0; 2 for what the user can mend; 130 after Ctrl-C; 1 for everything else.
+    """
+    session = Session()
+    try:
+        arguments = build_parser().parse_args(argv)
+        session.debug = arguments.debug
+        prepare_environment(debug=arguments.debug)
+        arguments.command(arguments, session)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return quiet_exit_on_closed_pipe()
+    except (Exception, KeyboardInterrupt) as error:
+        return report_failure(error, session)
+    return 0
+
+
+def build_parser() -> Parser:
+    """The parser of all the commands."""
+    parser = Parser(
+        prog="r2vpo", description="Fine-tune reasoning models with R²VPO, and reuse stale rollouts."
+    )
+    parser.add_argument("--version", action="version", version=f"r2vpo {r2vpo.__version__}")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--debug", action="store_true", help="print tracebacks and the libraries' own messages"
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    train = commands.add_parser("train", parents=[shared], help="train a model as a recipe says")
+    train.add_argument(
+        "recipe", metavar="RECIPE", nargs="?", help="a YAML file, or a name `r2vpo recipes` lists"
+    )
+    train.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        dest="overrides",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="override settings, such as objective.delta=0.02 trainer.max_steps=50 seed=1",
+    )
+    train.add_argument("--resume", metavar="RUN", help="go on with this run from its last checkpoint")
+    train.add_argument(
+        "--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)"
+    )
+    train.set_defaults(command=_train)
+
+    report = commands.add_parser("report", parents=[shared], help="draw a run's report.html again")
+    report.add_argument("run", metavar="RUN", help="the folder of a run")
+    report.add_argument("--png", metavar="FILE", help="also write its main curves as one picture")
+    report.set_defaults(command=_report)
+
+    models = commands.add_parser("models", parents=[shared], help="list the models that can be used by name")
+    models.set_defaults(command=_models)
+    recipes = commands.add_parser(
+        "recipes", parents=[shared], help="list the recipes that can be used by name"
+    )
+    recipes.set_defaults(command=_recipes)
+    return parser
+
+
+def prepare_environment(*, debug: bool) -> None:
+    """Settings of the libraries that have to be there before they are imported: no telemetry, no noise."""
+    os.environ.update(ENVIRONMENT)
+    warnings.showwarning = _show_warning
+    if debug:
+        return
+    for name, value in QUIET_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    libraries = "transformers|trl|torch|accelerate|peft|datasets|huggingface_hub|tensorboard|multiprocessing"
+    warnings.filterwarnings("ignore", module=rf"({libraries})(\..*)?$")
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, *rest: Any, **named: Any
+) -> None:
+    print(f"r2vpo: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _train(arguments: argparse.Namespace, session: Session) -> None:
+    from r2vpo.cli.train import train
+
+    train(arguments, session)
+
+
+def _report(arguments: argparse.Namespace, session: Session) -> None:
+    from r2vpo.training.run_directory import open_run
+
+    run = open_run(arguments.run)
+    from r2vpo.report.build import build_picture, build_report
+
+    print(build_report(run.path))
+    if arguments.png:
+        print(build_picture(run.path, Path(arguments.png)))
+
+
+def _models(arguments: argparse.Namespace, session: Session) -> None:
+    from r2vpo.models import catalog
+
+    entries = catalog()
+    width = max(len(entry.name) for entry in entries)
+    for entry in entries:
+        state = "in the cache" if entry.cached else "made at first use"
+        print(f"{entry.name:<{width}}  {entry.parameters / 1e6:>6.1f} M  {entry.licence}  {state}")
+        print(f"{'':<{width}}  {entry.description}; from the {entry.source}")
+    print("Any folder that save_pretrained wrote, and any name on the hub, works as model.name too.")
+
+
+def _recipes(arguments: argparse.Namespace, session: Session) -> None:
+    from r2vpo.cli.recipes import description, listed_recipes
+
+    listed = listed_recipes()
+    if not listed:
+        raise UserError("no recipes are installed: install the package again, or give the path of a recipe")
+    width = max(map(len, listed))
+    for name, path in listed.items():
+        print(f"{name:<{width}}  {description(path)}")
+    print("Run one with `r2vpo train NAME`; any path of a YAML file works too.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""``r2vpo train``: read the recipe, start or resume the run, show the result."""
+
+import argparse
+import os
+from pathlib import Path
+
+from rich.console import Console
+
+from r2vpo.cli.failures import Session
+from r2vpo.cli.recipes import find_recipe
+from r2vpo.errors import UserError
+from r2vpo.training.progress import print_result
+from r2vpo.training.recipe import Recipe, differing_keys, load_recipe
+from r2vpo.training.run_directory import open_run, require_checkpoint
+
+# what may change when a run goes on: it can be made longer
+MAY_DIFFER = {"trainer.max_steps"}
+
+
+def train(arguments: argparse.Namespace, session: Session) -> None:
+    """Run or resume a training; everything that can be wrong with the input is found before torch is imported."""
+    session.arguments = [
+        *([arguments.recipe] if arguments.recipe else []),
+        *(part for text in arguments.overrides for part in ("--set", text)),
+    ]
+    resume = Path(arguments.resume) if arguments.resume else None
+    if resume is not None:
+        open_run(resume)
+        session.started(resume)
+    if arguments.recipe is None and resume is None:
+        raise UserError("train: no recipe given: name one, such as quickstart (`r2vpo recipes` lists them)")
+    path = find_recipe(arguments.recipe) if arguments.recipe else open_run(str(resume)).config
+    recipe = load_recipe(path, arguments.overrides)
+    if resume is not None:
+        check_resume(recipe, resume)
+    console = Console()
+
+    from r2vpo.training.run import run_training
+
+    run = run_training(
+        recipe,
+        resume=resume,
+        console=console,
+        runs_dir=Path(arguments.runs_dir),
+        on_start=session.started,
+    )
+    if os.environ.get("RANK", "0") == "0":
+        show_result(Path(run), console)
+
+
+def check_resume(recipe: Recipe, run_path: Path) -> None:
+    """Refuse to go on with another recipe than the run's, or with a run that is complete.
+
+    Raises:
+        UserError: the recipes differ, the run has no checkpoint, or it has done all its steps.
+    """
+    run = open_run(run_path)
+    started_with = run.recipe()
+    different = [key for key in differing_keys(recipe, started_with) if key not in MAY_DIFFER]
+    if different:
+        shown = ", ".join(different[:6]) + (f" and {len(different) - 6} more" if len(different) > 6 else "")
+        raise UserError(
+            f"{run.path}: this run was started with another recipe, {shown} differ: "
+            f"give the same recipe and --set, or start a new run without --resume"
+        )
+    step = int(require_checkpoint(run.path).name.removeprefix("checkpoint-"))
+    if step >= recipe.trainer.max_steps and run.read_summary() is not None:
+        raise UserError(
+            f"{run.path}: this run has done {step} of trainer.max_steps = {recipe.trainer.max_steps}: "
+            f"to make it longer, --set trainer.max_steps={2 * step}"
+        )
+
+
+def show_result(run_path: Path, console: Console) -> None:
+    """Build the report and print the result."""
+    from r2vpo.report.build import build_report
+
+    report = build_report(run_path)
+    print_result(console, open_run(run_path).read_summary() or {}, report)

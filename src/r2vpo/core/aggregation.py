@@ -1,0 +1,110 @@
+"""From one number a token to one number a batch, with the denominator said aloud.
+
+With the same global `normalizer`, the results of micro-batches (or processes) *add up* to the result of the
+whole batch.
+"""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from r2vpo.core.masking import masked_sum
+from r2vpo.core.validation import check_choice, check_number
+
+Aggregation = Literal["token_mean", "sequence_mean", "constant"]
+
+AGGREGATIONS: tuple[str, ...] = get_args(Aggregation)
+
+
+def check_aggregation(aggregation: str, constant: float | None) -> None:
+    """Check the options of an aggregation together.
+
+    Args:
+        aggregation: One of `AGGREGATIONS`.
+        constant: Tokens each response is divided by; wanted by "constant" and by no other.
+
+    Raises:
+        ValueError: Unknown mode, a constant that is missing or not positive, or one that would be ignored.
+    """
+    check_choice("aggregation", aggregation, AGGREGATIONS)
+    if aggregation == "constant":
+        if constant is None:
+            raise ValueError(
+                "constant is None, but aggregation 'constant' divides by it, so it must be greater than 0: "
+                "set it to the largest completion length"
+            )
+        check_number("constant", constant, above=0, remedy="set it to the largest completion length")
+    elif constant is not None:
+        raise ValueError(
+            f"constant is {constant!r}, but aggregation {aggregation!r} does not use it, so it must be None: "
+            "leave it out or set aggregation to 'constant'"
+        )
+
+
+def _responses(response_mask: Tensor) -> Tensor:
+    # A row without a single response token is padding, not a response.
+    return response_mask.any(dim=1).sum()
+
+
+def _token_mean(
+    values: Tensor, response_mask: Tensor, constant: float
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    return masked_sum(values, response_mask), Tensor.sum
+
+
+def _sequence_mean(
+    values: Tensor, response_mask: Tensor, constant: float
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    lengths = response_mask.sum(dim=1).clamp(min=1)
+    return (masked_sum(values, response_mask, dim=1) / lengths).sum(), _responses
+
+
+def _constant(
+    values: Tensor, response_mask: Tensor, constant: float
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    return masked_sum(values, response_mask) / constant, _responses
+
+
+_MODES = {"token_mean": _token_mean, "sequence_mean": _sequence_mean, "constant": _constant}
+
+
+def aggregate(
+    values: Tensor,
+    response_mask: Tensor,
+    *,
+    aggregation: str = "token_mean",
+    normalizer: float | Tensor | None = None,
+    constant: float | None = None,
+) -> Tensor:
+    """Reduce per-token values to one number.
+
+    `token_mean`: `sum(m x) / N`, N response tokens: every token counts the same (DAPO).
+    `sequence_mean`: `sum_i (sum_t(m x) / n_i) / R`, responses count the same, R of n_i tokens (GRPO).
+    `constant`: `sum(m x) / (R C)`: a response counts by its length, C is fixed (Dr. GRPO).
+
+    Args:
+        values: Broadcastable to (B, T); padding may hold anything.
+        response_mask: (B, T) bool.
+        aggregation: The mode.
+        normalizer: The global N (tokens, `token_mean`) or R (responses, otherwise), over all micro-batches
+            and processes that are added up; None for this batch's own. Rows without response tokens count as
+            nothing.
+        constant: C in tokens, for `constant` only.
+
+    Returns:
+        0-d; gradient flows to `values`.
+
+    Raises:
+        ValueError: A normalizer that is a number and not positive. (A tensor is not looked at: that would
+            wait for the device.)
+
+    Source: GRPO (2402.03300), DAPO (2503.14476), Dr. GRPO (2503.20783).
+    """
+    total, own = _MODES[aggregation](values, response_mask, 1.0 if constant is None else constant)
+    if normalizer is None:
+        return total / own(response_mask).clamp(min=1)
+    if not isinstance(normalizer, Tensor):
+        remedy = "pass the global number of response tokens (token_mean) or of responses"
+        check_number("normalizer", normalizer, above=0, remedy=remedy)
+    return total / normalizer

@@ -1,0 +1,181 @@
+"""What a run should watch, as sums by staleness: added over micro-batches and processes, divided once."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from r2vpo.core.masking import token_advantages
+from r2vpo.core.objectives.ratio_variance import RatioVarianceConfig
+from r2vpo.core.ratios import RatioOptions, anchored_ratios
+from r2vpo.core.validation import check_loss_inputs
+
+QUANTITIES = (
+    "tokens",
+    "weight",
+    "weighted_ratio",
+    "weighted_ratio_squared",
+    "weighted_deviation_squared",
+    "importance",
+    "importance_squared",
+    "weighted_kl",
+    "sign_flips",
+    "clipped",
+    "entropy",
+    "non_finite",
+)
+"""The rows of the tensor of sums, each summed over response tokens.
+
+In order: 1, w, w r, w r^2, w (r-1)^2, the importance u = w r, u^2, w (r - 1 - log r),
+[A (A - 2 lambda (r-1)) < 0], [clipping would cut], entropy, [log mu is not finite].
+"""
+
+_DEFAULT = RatioVarianceConfig()
+
+
+@torch.no_grad()
+def diagnostic_sums(
+    *,
+    log_probs: Tensor,
+    old_log_probs: Tensor,
+    advantages: Tensor,
+    response_mask: Tensor,
+    rollout_log_probs: Tensor | None = None,
+    entropy: Tensor | None = None,
+    dual: float | Tensor = 0.0,
+    staleness: Tensor | None = None,
+    max_staleness: int = 0,
+    config: RatioOptions = _DEFAULT,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+) -> Tensor:
+    """Sums of every diagnostic over response tokens, one column for each staleness. No device is waited for.
+
+    Args:
+        log_probs: (B, T) nats.
+        old_log_probs: (B, T) nats.
+        advantages: (B,) or (B, T), dimensionless.
+        response_mask: (B, T) bool.
+        rollout_log_probs: (B, T) nats; None: stale weights are 1.
+        entropy: (B, T) nats a token; None counts as 0.
+        dual: The multiplier that the objective was given; 0 for an objective without one.
+        staleness: (B,) long, policy versions between sampling and this round; None for 0.
+        max_staleness: S; what is older counts in the last column.
+        config: The objective's options: anchor, level, cap.
+        clip_low: Lower offset of the clipping that `clip_fraction` supposes.
+        clip_high: Upper offset.
+
+    Returns:
+        (Q, S + 1), rows in the order of `QUANTITIES`.
+
+    Raises:
+        ValueError: Wrong shapes, a mask that is not bool, a staleness that is not (B,), a negative
+            max_staleness.
+    """
+    check_loss_inputs(log_probs, old_log_probs, advantages, response_mask, rollout_log_probs)
+    if max_staleness < 0:
+        raise ValueError(
+            f"max_staleness is {max_staleness}, but must be at least 0: pass the versions kept for replay"
+        )
+    if staleness is not None and staleness.shape != log_probs.shape[:1]:
+        raise ValueError(
+            f"staleness has shape {tuple(staleness.shape)}, but must be {tuple(log_probs.shape[:1])}: "
+            "give one for each row"
+        )
+    ratios = anchored_ratios(
+        log_probs=log_probs,
+        old_log_probs=old_log_probs,
+        response_mask=response_mask,
+        rollout_log_probs=rollout_log_probs,
+        options=config,
+    )
+    deviation = ratios.deviation
+    ones = response_mask.to(deviation.dtype)
+    weight = ones if ratios.stale_weight is None else ratios.stale_weight
+    ratio = deviation + 1.0
+    gain = token_advantages(advantages, response_mask).to(deviation.dtype)
+    importance = weight * ratio
+    per_token = {
+        "tokens": ones,
+        "weight": weight,
+        "weighted_ratio": importance,
+        "weighted_ratio_squared": importance * ratio,
+        "weighted_deviation_squared": weight * deviation.square(),
+        "importance": importance,
+        "importance_squared": importance.square(),
+        # k3: r - 1 - log r is never negative, and its mean under the anchor is KL(anchor || current).
+        "weighted_kl": weight * (deviation - ratios.log_ratio),
+        "sign_flips": (gain * (gain - 2.0 * dual * deviation) < 0).to(ones.dtype),
+        "clipped": (((gain > 0) & (ratio > 1 + clip_high)) | ((gain < 0) & (ratio < 1 - clip_low))).to(
+            ones.dtype
+        ),
+        "entropy": torch.zeros_like(ones) if entropy is None else entropy.to(ones.dtype),
+        "non_finite": torch.zeros_like(ones)
+        if rollout_log_probs is None
+        else (~torch.isfinite(rollout_log_probs)).to(ones.dtype),
+    }
+    rows = torch.stack([torch.where(response_mask, per_token[name], 0.0).sum(dim=1) for name in QUANTITIES])
+    sums = rows.new_zeros(len(QUANTITIES), max_staleness + 1)
+    if staleness is None:
+        sums[:, 0] = rows.sum(dim=1)
+        return sums
+    return sums.index_add_(1, staleness.clamp(0, max_staleness).to(rows.device), rows)
+
+
+def summarize(sums: Tensor) -> dict[str, float | list[float]]:
+    """The diagnostics as numbers; the one place that waits for the device.
+
+    `ratio_variance`: V = sum w (r-1)^2 / sum w. `mean_ratio`: sum w r / sum w. `chi_square`: sum w r^2 / sum
+    w - 1, which is V only when the mean ratio is 1. `kl`: KL(anchor || current), k3 estimate, nats a token.
+    `effective_sample_size`: (sum u)^2 / (tokens sum u^2) with u = w r, in (0, 1]. `sign_flip_fraction`: share
+    of tokens whose effective advantage A - 2 lambda (r - 1) has the other sign than A. `clip_fraction`: share
+    that clipping would cut. `entropy`: nats a token. `mean_stale_weight`: sum w / tokens.
+    `non_finite_log_probs`: tokens.
+    `*_by_staleness`: a list over staleness 0 .. S.
+
+    Args:
+        sums: (Q, S + 1), what `diagnostic_sums` gave, added up.
+
+    Returns:
+        Name to number, or to list for `*_by_staleness`; 0 where there were no tokens.
+
+    Raises:
+        ValueError: Another number of rows.
+    """
+    if sums.dim() != 2 or sums.shape[0] != len(QUANTITIES):
+        raise ValueError(
+            f"sums has shape {tuple(sums.shape)}, but must be ({len(QUANTITIES)}, S + 1): "
+            "pass what diagnostic_sums gave"
+        )
+    table = torch.cat((sums, sums.sum(dim=1, keepdim=True)), dim=1).double().cpu().tolist()
+    columns = [dict(zip(QUANTITIES, column, strict=True)) for column in zip(*table, strict=True)]
+    whole, buckets = columns.pop(), columns
+    tokens = whole["tokens"]
+    return {
+        "ratio_variance": _variance(whole),
+        "mean_ratio": _divide(whole["weighted_ratio"], whole["weight"]),
+        "effective_sample_size": _effective_sample_size(whole),
+        "chi_square": _divide(whole["weighted_ratio_squared"] - whole["weight"], whole["weight"]),
+        "kl": _divide(whole["weighted_kl"], whole["weight"]),
+        "sign_flip_fraction": _divide(whole["sign_flips"], tokens),
+        "clip_fraction": _divide(whole["clipped"], tokens),
+        "entropy": _divide(whole["entropy"], tokens),
+        "mean_stale_weight": _divide(whole["weight"], tokens),
+        "non_finite_log_probs": whole["non_finite"],
+        "ratio_variance_by_staleness": [_variance(bucket) for bucket in buckets],
+        "effective_sample_size_by_staleness": [_effective_sample_size(bucket) for bucket in buckets],
+        "mean_stale_weight_by_staleness": [_divide(bucket["weight"], bucket["tokens"]) for bucket in buckets],
+        "tokens_by_staleness": [bucket["tokens"] for bucket in buckets],
+    }
+
+
+def _divide(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator else 0.0
+
+
+def _variance(sums: Mapping[str, float]) -> float:
+    return _divide(sums["weighted_deviation_squared"], sums["weight"])
+
+
+def _effective_sample_size(sums: Mapping[str, float]) -> float:
+    return _divide(sums["importance"] ** 2, sums["tokens"] * sums["importance_squared"])

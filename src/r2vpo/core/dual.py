@@ -1,0 +1,183 @@
+"""The Lagrange multiplier `lambda` of the ratio-variance constraint: closed form, dual ascent, or fixed."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from r2vpo.core.masking import masked_sum, token_advantages
+from r2vpo.core.types import MomentSums, RatioVarianceSums
+from r2vpo.core.validation import check_choice, check_number
+
+KINDS = ("ascent", "closed_form", "fixed")
+
+
+@dataclass(frozen=True)
+class DualConfig:
+    """Options of `DualController`.
+
+    Attributes:
+        kind: "ascent" (follow V once an optimizer step), "closed_form" (`lambda*` of each round's batch) or
+            "fixed".
+        delta: Target of the ratio variance, dimensionless; the same as the objective's.
+        eta: Speed of the ascent: the largest change of `log lambda` in one step.
+        lower: Smallest multiplier; a brake has to be left for the first stale batch.
+        upper: Largest multiplier; None for the batch's own `lambda*`, beyond which the penalty winds up.
+        value: With "fixed", the multiplier; with "ascent", the first value in place of the closed form's.
+
+    Raises:
+        ValueError: When built with a value out of its bounds.
+    """
+
+    kind: str = "ascent"
+    delta: float = 0.04
+    eta: float = 0.1
+    lower: float = 0.02
+    upper: float | None = None
+    value: float | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("kind", self.kind, KINDS)
+        check_number("delta", self.delta, above=0, remedy="take the target ratio variance, for example 0.04")
+        check_number(
+            "eta", self.eta, above=0, at_most=1, remedy="take the speed of the ascent, for example 0.1"
+        )
+        check_number("lower", self.lower, above=0, remedy="take the smallest multiplier, for example 0.02")
+        if self.upper is not None:
+            check_number(
+                "upper", self.upper, at_least=self.lower, remedy="raise it, or None for the batch's own"
+            )
+        if self.value is not None:
+            check_number("value", self.value, at_least=0, remedy="take the multiplier, for example 2.5")
+        elif self.kind == "fixed":
+            raise ValueError(
+                "value is None, but kind 'fixed' needs a number, at least 0: set it, for example to 2.5"
+            )
+
+
+def closed_form_dual(second_moment: float, delta: float) -> float:
+    """The multiplier at which the ratios that maximise the Lagrangian have variance `delta`.
+
+    `lambda* = sqrt(E[A^2] / delta) / 2`, the minimum of the dual function `E[A] + E[A^2] / (4 lambda) +
+    lambda delta`.
+
+    Args:
+        second_moment: `E[A^2]`, weighted as V is.
+        delta: Target of the ratio variance, above 0.
+
+    Returns:
+        `lambda*`, dimensionless.
+    """
+    return math.sqrt(second_moment / delta) / 2.0
+
+
+def advantage_moments(
+    advantages: Tensor, response_mask: Tensor, stale_weight: Tensor | None = None
+) -> MomentSums:
+    """The sums of `E[A^2]` that `DualController.begin_round` takes.
+
+    Args:
+        advantages: (B,) or (B, T), dimensionless.
+        response_mask: (B, T) bool.
+        stale_weight: (B, T), 0 outside the mask; None for 1 everywhere.
+
+    Returns:
+        Detached sums.
+    """
+    squared = token_advantages(advantages, response_mask).square()
+    weight = response_mask.to(squared.dtype) if stale_weight is None else stale_weight
+    return MomentSums(masked_sum(weight * squared, response_mask), weight.sum())
+
+
+class DualController:
+    """Holds the multiplier and moves it once an optimizer step.
+
+    Ascent: `lambda <- clip(lambda exp(eta clip(V / delta - 1, -1, 1)), lower, upper)`. The step is
+    multiplicative: lambda stays positive, and its speed depends on the scale of neither reward nor delta. Its
+    first value is `lambda*` of the first batch.
+
+    Attributes:
+        config: The options.
+        value: The multiplier now. Before the first round it is `lambda*` for advantages of variance 1.
+    """
+
+    def __init__(self, config: DualConfig | None = None) -> None:
+        self.config = DualConfig() if config is None else config
+        self._ceiling = math.inf if self.config.upper is None else self.config.upper
+        self._started = self.config.value is not None
+        first = closed_form_dual(1.0, self.config.delta) if self.config.value is None else self.config.value
+        self.value: float = first if self.config.kind == "fixed" else self._bounded(first)
+
+    def begin_round(self, advantage_sums: MomentSums) -> float:
+        """Take a round's batch: its `lambda*` is the first value, the ceiling, or (closed form) the value.
+
+        A batch without signal (all advantages 0, or no token) has no `lambda*` and changes nothing.
+
+        Args:
+            advantage_sums: `sum(m w A^2)` and `sum(m w)`, over all processes.
+
+        Returns:
+            The multiplier for the round's first optimizer step.
+        """
+        moment = float(advantage_sums.value())
+        if self.config.kind == "fixed" or not math.isfinite(moment) or moment <= 0:
+            return self.value
+        optimum = closed_form_dual(moment, self.config.delta)
+        if self.config.upper is None:
+            self._ceiling = optimum
+        if self.config.kind == "closed_form" or not self._started:
+            self.value = optimum
+        self._started = True
+        self.value = self._bounded(self.value)
+        return self.value
+
+    def update(self, sums: RatioVarianceSums) -> float:
+        """One step of the ascent; the other kinds stay where they are.
+
+        Args:
+            sums: V of one optimizer step, added up over its micro-batches and processes. With a denominator
+                of 0 nothing was measured and nothing changes; a V that is not finite counts as far too large.
+
+        Returns:
+            The multiplier for the next optimizer step.
+        """
+        numerator, denominator = sums.to_tensor().tolist()
+        if self.config.kind != "ascent" or denominator == 0:
+            return self.value
+        variance = numerator / denominator
+        excess = variance / self.config.delta - 1.0 if math.isfinite(variance) else 1.0
+        self.value = self._bounded(self.value * math.exp(self.config.eta * min(1.0, max(-1.0, excess))))
+        return self.value
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to go on with the same multipliers.
+
+        Returns:
+            Plain numbers.
+        """
+        return {"value": self.value, "ceiling": self._ceiling, "started": self._started}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state. The options are this controller's own; "fixed" keeps its own value too.
+
+        Args:
+            state: What `state_dict` gave.
+
+        Raises:
+            ValueError: A key is missing.
+        """
+        missing = sorted({"value", "ceiling", "started"} - state.keys())
+        if missing:
+            raise ValueError(
+                f"state of the multiplier lacks {', '.join(missing)}: load what state_dict() gave"
+            )
+        if self.config.kind == "fixed":
+            return
+        self._ceiling = float(state["ceiling"]) if self.config.upper is None else self.config.upper
+        self._started = bool(state["started"])
+        self.value = self._bounded(float(state["value"]))
+
+    def _bounded(self, value: float) -> float:
+        # The floor wins over a ceiling below it (advantages of almost no variance): a brake has to be left.
+        return max(self.config.lower, min(value, self._ceiling))

@@ -1,0 +1,27 @@
+"""Log-probabilities of responses: chunked over positions, with the prompts computed once a group."""
+
+from r2vpo.core.log_probs.chunked import TokenLogProbs, default_chunk_size, token_log_probs
+from r2vpo.core.log_probs.model_forward import forward_log_probs, install, supports_shared_prefix
+from r2vpo.core.log_probs.shared_prefix import (
+    PrefixBatch,
+    PromptStates,
+    extend,
+    group_prompts,
+    prompt_states,
+    shared_prefix_hidden_states,
+)
+
+__all__ = [
+    "PrefixBatch",
+    "PromptStates",
+    "TokenLogProbs",
+    "default_chunk_size",
+    "extend",
+    "forward_log_probs",
+    "group_prompts",
+    "install",
+    "prompt_states",
+    "shared_prefix_hidden_states",
+    "supports_shared_prefix",
+    "token_log_probs",
+]

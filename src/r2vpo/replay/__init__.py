@@ -1,0 +1,7 @@
+"""Rollouts by policy version: kept for some updates, drawn again in whole groups, saved."""
+
+from r2vpo.replay.buffer import ReplayBuffer
+from r2vpo.replay.config import Admission, ReplayConfig, ReplayStatistics
+from r2vpo.replay.rollout import Rollout
+
+__all__ = ["Admission", "ReplayBuffer", "ReplayConfig", "ReplayStatistics", "Rollout"]

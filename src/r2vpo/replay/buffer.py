@@ -1,0 +1,298 @@
+"""The store of rollouts by policy version: admit, age, draw, forget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from r2vpo.errors import UserError
+from r2vpo.replay.config import Admission, ReplayConfig, ReplayStatistics
+from r2vpo.replay.packing import pack, unpack
+from r2vpo.replay.rollout import Rollout, own_copy
+
+STATE_FORMAT = 1
+
+
+@dataclass
+class _Group:
+    rows: list[Rollout]
+    num_bytes: int
+
+    @property
+    def uses(self) -> int:
+        return self.rows[0].uses
+
+
+@dataclass
+class _Totals:
+    drawn: int = 0
+    evicted_by_age: int = 0
+    evicted_by_memory: int = 0
+    zero_advantage: int = 0
+    non_finite: int = 0
+    too_large: int = 0
+    not_kept: int = 0
+
+
+@dataclass
+class ReplayBuffer:
+    """Rollouts of the last `versions` policy versions, in whole groups.
+
+    A row of version v can be drawn at the versions v+1 to v+versions. The rule of a draw: the versions at
+    hand take turns in an order drawn at random, each giving one group a turn; within a version the groups
+    that were drawn least often come first, in uniformly random order among equals. No group comes twice in
+    a draw, a group with more rows than are still wanted is passed over, and a draw never waits: it returns
+    what there is.
+    """
+
+    config: ReplayConfig = field(default_factory=ReplayConfig)
+
+    def __post_init__(self) -> None:
+        self._generator = torch.Generator().manual_seed(self.config.seed)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget every row and count, and the version; the state of the draws goes on."""
+        self._groups: dict[int, dict[int, _Group]] = {}
+        self._version_of: dict[int, int] = {}
+        self._bytes = 0
+        self._version: int | None = None
+        self._totals = _Totals()
+
+    def __len__(self) -> int:
+        return sum(len(group.rows) for group in self._all_groups())
+
+    def begin_version(self, policy_version: int) -> int:
+        """Move on to a policy version and forget the groups that are now too old.
+
+        Args:
+            policy_version: the version that the next rollouts will have.
+
+        Returns:
+            The number of rows forgotten.
+
+        Raises:
+            ValueError: when the version is lower than an earlier one.
+        """
+        if self._version is not None and policy_version < self._version:
+            raise ValueError(
+                f"replay: version {policy_version} comes after version {self._version}, versions must not go "
+                "back: call clear() or load_state_dict() to start from an earlier one"
+            )
+        self._version = policy_version
+        forgotten = 0
+        for version in sorted(self._groups):
+            if version < policy_version - self.config.versions:
+                for group in list(self._groups[version]):
+                    forgotten += self._remove(version, group)
+        self._totals.evicted_by_age += forgotten
+        return forgotten
+
+    def add(self, rollouts: Sequence[Rollout]) -> Admission:
+        """Admit whole groups; the rows are copied, so write `old_log_probs` before, or on the rows drawn.
+
+        A group is refused when all its advantages are 0 (it carries no policy gradient), when any of its rows
+        has a non-finite advantage or a non-finite log-prob under its mask, when it is larger than `max_bytes`
+        alone, or when its version would not be kept.
+
+        Args:
+            rollouts: rows in any order; all rows of a group in one call.
+
+        Returns:
+            Counts of rows, by what became of them.
+
+        Raises:
+            ValueError: when a group is already there or mixes policy versions.
+        """
+        by_group: dict[int, list[Rollout]] = {}
+        for rollout in rollouts:
+            by_group.setdefault(rollout.group, []).append(rollout)
+        for number, rows in by_group.items():
+            self._check_group(number, rows)
+        newest = max((row.policy_version for row in rollouts), default=None)
+        if newest is not None and (self._version is None or newest > self._version):
+            self.begin_version(newest)
+        counts = dict.fromkeys(Admission.__dataclass_fields__, 0)
+        for number, rows in by_group.items():
+            counts[self._admit(number, rows)] += len(rows)
+        self._shrink()
+        for reason in ("zero_advantage", "non_finite", "too_large", "not_kept"):
+            setattr(self._totals, reason, getattr(self._totals, reason) + counts[reason])
+        return Admission(**counts)
+
+    def sample(self, count_rows: int, policy_version: int) -> list[Rollout]:
+        """Draw whole groups of stale rows, by the rule of the class.
+
+        Args:
+            count_rows: rows wanted; what comes back is at most that many.
+            policy_version: the current version; its own rows are never drawn.
+
+        Returns:
+            The buffer's own rows, the rows of a group side by side, their `uses` counted up. What is written
+            with `remember_old_log_probs` on them stays in the buffer.
+
+        Raises:
+            ValueError: when `count_rows` is negative.
+        """
+        if count_rows < 0:
+            raise ValueError(f"replay: {count_rows} rows asked for, must be at least 0: pass 0 for none")
+        if self._version is None or policy_version > self._version:
+            self.begin_version(policy_version)
+        oldest = policy_version - self.config.versions
+        versions = [v for v in sorted(self._groups) if oldest <= v < policy_version]
+        wanted, drawn = count_rows, list[Rollout]()
+        for group in self._in_turns(versions):
+            if wanted == 0:
+                break
+            if len(group.rows) <= wanted:
+                wanted -= len(group.rows)
+                drawn.extend(group.rows)
+        for row in drawn:
+            row.uses += 1
+        self._totals.drawn += len(drawn)
+        return drawn
+
+    def statistics(self) -> ReplayStatistics:
+        """Return the buffer in numbers."""
+        rows_by_age = [0] * (self.config.versions + 1)
+        rows, uses = 0, 0
+        for group in self._all_groups():
+            rows += len(group.rows)
+            uses += group.uses * len(group.rows)
+            rows_by_age[(self._version or 0) - group.rows[0].policy_version] += len(group.rows)
+        totals = asdict(self._totals)
+        return ReplayStatistics(
+            rows=rows,
+            groups=len(self._version_of),
+            bytes=self._bytes,
+            rows_by_age=rows_by_age,
+            mean_uses=uses / rows if rows else 0.0,
+            drawn=totals.pop("drawn"),
+            evicted_by_age=totals.pop("evicted_by_age"),
+            evicted_by_memory=totals.pop("evicted_by_memory"),
+            refused=totals,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next draw depends on, as tensors, numbers, strings and dicts."""
+        return {
+            "format": STATE_FORMAT,
+            "versions": self.config.versions,
+            "version": self._version,
+            "generator": self._generator.get_state(),
+            "totals": asdict(self._totals),
+            "groups": pack([group.rows for group in self._all_groups()]),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state; the next draw is the one that would have followed it.
+
+        `seed`, `ratio` and `max_bytes` may differ from the run that wrote the state (a smaller bound forgets
+        the oldest groups); `versions` may not, since it decides which rows are there.
+
+        Args:
+            state: what `state_dict` returned.
+
+        Raises:
+            UserError: when the state is not a buffer's, is damaged, or has another `versions`; nothing is
+                changed then.
+        """
+        if not isinstance(state, dict) or state.get("format") != STATE_FORMAT:
+            raise UserError(
+                f"replay state: not a state of format {STATE_FORMAT}: resume from a checkpoint that this "
+                "version of r2vpo wrote, or start a new run"
+            )
+        if state.get("versions") != self.config.versions:
+            raise UserError(
+                f"replay state: written with replay.versions={state.get('versions')}, this run has "
+                f"{self.config.versions}: resume with the same value, or start a new run"
+            )
+        try:
+            groups, totals = unpack(state["groups"]), _Totals(**state["totals"])
+            version = state["version"]
+            self._generator.set_state(state["generator"].cpu())
+        except (KeyError, TypeError, AttributeError, IndexError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"replay state: damaged ({type(error).__name__}: {error}): resume from an earlier checkpoint"
+            ) from error
+        self.clear()
+        self._version, self._totals = version, totals
+        for rows in groups:
+            self._insert(rows)
+        self._shrink()
+
+    def _check_group(self, number: int, rows: list[Rollout]) -> None:
+        if number in self._version_of:
+            raise ValueError(
+                f"replay: group {number} is already in the buffer: give each prompt group a number "
+                "of its own and add all its rows in one call"
+            )
+        versions = {row.policy_version for row in rows}
+        if len(versions) > 1:
+            raise ValueError(
+                f"replay: group {number} mixes policy versions {sorted(versions)}: give the rows "
+                "of each version a group of their own"
+            )
+
+    def _admit(self, number: int, rows: list[Rollout]) -> str:
+        if not all(row.is_finite() for row in rows):
+            return "non_finite"
+        if all(row.advantage == 0 for row in rows):
+            return "zero_advantage"
+        version = rows[0].policy_version
+        if self.config.versions == 0 or version < (self._version or 0) - self.config.versions:
+            return "not_kept"
+        limit = self.config.max_bytes
+        if limit is not None and _group_bytes(rows) > limit:
+            return "too_large"
+        # One prompt tensor serves the whole group, so it is kept and counted once.
+        prompt = own_copy(rows[0].prompt_ids, torch.long)
+        self._insert([row.stored(prompt) for row in rows])
+        return "admitted"
+
+    def _insert(self, rows: list[Rollout]) -> None:
+        version, number, size = rows[0].policy_version, rows[0].group, _group_bytes(rows)
+        self._groups.setdefault(version, {})[number] = _Group(rows, size)
+        self._version_of[number] = version
+        self._bytes += size
+
+    def _remove(self, version: int, number: int) -> int:
+        group = self._groups[version].pop(number)
+        if not self._groups[version]:
+            del self._groups[version]
+        del self._version_of[number]
+        self._bytes -= group.num_bytes
+        return len(group.rows)
+
+    def _shrink(self) -> None:
+        limit = self.config.max_bytes
+        while limit is not None and self._bytes > limit:
+            oldest = min(self._groups)
+            self._totals.evicted_by_memory += self._remove(oldest, next(iter(self._groups[oldest])))
+
+    def _all_groups(self) -> Iterator[_Group]:
+        for version in sorted(self._groups):
+            yield from self._groups[version].values()
+
+    def _in_turns(self, versions: list[int]) -> Iterator[_Group]:
+        order = torch.randperm(len(versions), generator=self._generator).tolist()
+        queues = []
+        for index in order:
+            groups = list(self._groups[versions[index]].values())
+            shuffled = torch.randperm(len(groups), generator=self._generator).tolist()
+            queues.append(iter(sorted((groups[i] for i in shuffled), key=lambda group: group.uses)))
+        while queues:
+            waiting = []
+            for queue in queues:
+                group = next(queue, None)
+                if group is not None:
+                    waiting.append(queue)
+                    yield group
+            queues = waiting
+
+
+def _group_bytes(rows: list[Rollout]) -> int:
+    return rows[0].prompt_ids.numel() * 8 + sum(row.response_bytes() for row in rows)

@@ -1,0 +1,107 @@
+"""Groups of rollouts as a few long tensors, so that a snapshot of many rows is small and quick to write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from r2vpo.replay.rollout import Rollout
+
+
+def pack(groups: list[list[Rollout]]) -> dict[str, Any]:
+    """Lay the rows of the groups end to end, one tensor a field.
+
+    Args:
+        groups: whole groups; the rows of a group share their prompt.
+
+    Returns:
+        Tensors and their lengths; `unpack` is its inverse.
+    """
+    rows = [row for group in groups for row in group]
+    old = [row.old_log_probs for row in rows if row.old_log_probs is not None]
+    return {
+        "group_sizes": torch.tensor([len(group) for group in groups], dtype=torch.long),
+        "prompt_lengths": torch.tensor([group[0].prompt_ids.numel() for group in groups], dtype=torch.long),
+        "prompt_ids": _join([group[0].prompt_ids for group in groups], torch.long),
+        "response_lengths": torch.tensor([row.response_ids.numel() for row in rows], dtype=torch.long),
+        "response_ids": _join([row.response_ids for row in rows], torch.long),
+        "response_mask": _join([row.response_mask for row in rows], torch.bool),
+        "rollout_log_probs": _join([row.rollout_log_probs for row in rows], torch.float32),
+        "old_log_probs": _join(old, torch.float32),
+        "has_old_log_probs": torch.tensor([row.old_log_probs is not None for row in rows], dtype=torch.bool),
+        # Python floats are float64 and integers may be large: tensors of those types keep them exactly.
+        "numbers": torch.tensor([[row.advantage, row.reward] for row in rows], dtype=torch.float64),
+        "counts": torch.tensor(
+            [
+                [row.group, row.policy_version, -1 if row.old_version is None else row.old_version, row.uses]
+                for row in rows
+            ],
+            dtype=torch.long,
+        ),
+    }
+
+
+def unpack(packed: dict[str, Any]) -> list[list[Rollout]]:
+    """Rebuild the groups, each row with tensors of its own.
+
+    Args:
+        packed: what `pack` returned.
+
+    Returns:
+        The groups in their order.
+
+    Raises:
+        KeyError, RuntimeError, ValueError: when the tensors do not fit each other.
+    """
+    lengths = packed["response_lengths"].tolist()
+    responses = zip(
+        _split(packed["response_ids"], lengths),
+        _split(packed["response_mask"], lengths),
+        _split(packed["rollout_log_probs"], lengths),
+        packed["has_old_log_probs"].tolist(),
+        packed["numbers"].tolist(),
+        packed["counts"].tolist(),
+        strict=True,
+    )
+    has_old = packed["has_old_log_probs"].tolist()
+    old_lengths = [length for length, known in zip(lengths, has_old, strict=True) if known]
+    old = iter(_split(packed["old_log_probs"], old_lengths))
+    sizes = packed["group_sizes"].tolist()
+    prompts = _split(packed["prompt_ids"], packed["prompt_lengths"].tolist())
+    if sum(sizes) != len(lengths) or len(prompts) != len(sizes):
+        raise ValueError(f"groups of {sum(sizes)} rows with {len(lengths)} responses")
+    groups = []
+    for prompt, size in zip(prompts, sizes, strict=True):
+        group = []
+        for _ in range(size):
+            ids, mask, log_probs, known, (advantage, reward), counts = next(responses)
+            number, version, old_version, uses = counts
+            group.append(
+                Rollout(
+                    prompt_ids=prompt,
+                    response_ids=ids,
+                    response_mask=mask,
+                    rollout_log_probs=log_probs,
+                    advantage=advantage,
+                    reward=reward,
+                    group=number,
+                    policy_version=version,
+                    old_log_probs=next(old) if known else None,
+                    old_version=None if old_version < 0 else old_version,
+                    uses=uses,
+                )
+            )
+        groups.append(group)
+    return groups
+
+
+def _join(tensors: list[Tensor], dtype: torch.dtype) -> Tensor:
+    if not tensors:
+        return torch.empty(0, dtype=dtype)
+    return torch.cat([tensor.detach().to("cpu", dtype) for tensor in tensors])
+
+
+def _split(tensor: Tensor, lengths: list[int]) -> list[Tensor]:
+    return [part.clone() for part in torch.split(tensor, lengths)] if lengths else []

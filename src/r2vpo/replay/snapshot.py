@@ -1,0 +1,103 @@
+"""One atomic file for a state: it is there whole, or the earlier one is."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import pickle
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from r2vpo.errors import UserError
+
+MAGIC = b"R2VPOSNAPSHOT1\n\0"
+DIGEST_BYTES = 32
+
+
+def save(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
+    """Write a state so that a crash at any moment leaves either the old file or the new one.
+
+    The file is magic, SHA-256 of the payload, payload (`torch.save`). It is written beside its place, flushed
+    to the disk, and renamed; the folder is flushed after it, so that the name survives a power cut too.
+
+    Args:
+        path: where to write; the folder must exist.
+        state: tensors, numbers, strings, lists and dicts.
+
+    Raises:
+        UserError: when the file cannot be written (a full disk, say); an earlier file at `path` is untouched.
+    """
+    path = Path(path)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    payload = buffer.getbuffer()
+    temporary: str | None = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(MAGIC)
+            file.write(hashlib.sha256(payload).digest())
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}: free space or choose another folder; what was "
+            "saved there before is untouched"
+        ) from error
+    finally:
+        # After the rename there is nothing of that name left; a failure before it must not leave litter.
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a state that `save` wrote, after checking that it is whole.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The state, tensors on the CPU.
+
+    Raises:
+        UserError: when the file is missing, cut short, altered or no snapshot.
+    """
+    path = Path(path)
+    mend = "resume from an earlier checkpoint"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}: {mend}") from error
+    head = len(MAGIC) + DIGEST_BYTES
+    if not data.startswith(MAGIC) or len(data) < head:
+        raise UserError(f"{path} is not a snapshot of r2vpo ({len(data)} bytes): {mend}")
+    payload = memoryview(data)[head:]
+    if hashlib.sha256(payload).digest() != data[len(MAGIC) : head]:
+        raise UserError(f"{path} is damaged (checksum differs, {len(data)} bytes): {mend}")
+    try:
+        state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} cannot be read ({first_line}): {mend}") from error
+    if not isinstance(state, dict):
+        raise UserError(f"{path} holds a {type(state).__name__}, not a state: {mend}")
+    return state
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

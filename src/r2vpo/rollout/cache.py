@@ -1,0 +1,79 @@
+"""A key/value cache that is written in place while tokens are generated.
+
+The usual cache concatenates: every token copies all that came before it, so a long response costs a number of
+copies that grows with the square of its length.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from transformers.cache_utils import DynamicLayer
+
+BLOCK = 64
+"""Positions by which a full buffer grows."""
+
+
+class GrowingLayer(DynamicLayer):
+    """Keys and values of one layer as views of buffers with room for the tokens to come.
+
+    Args:
+        layer: the layer to take the keys and values from.
+        index: (B,) long, the row of ``layer`` that each row of this one starts from.
+    """
+
+    def __init__(self, layer: Any, index: Tensor):
+        super().__init__()
+        self.dtype, self.device, self.is_initialized = layer.keys.dtype, layer.keys.device, True
+        self.keys, self.values = layer.keys, layer.values
+        self.select(index)
+
+    def select(self, index: Tensor) -> None:
+        """Make row i the former row ``index[i]``, with a block of room behind what is filled.
+
+        Args:
+            index: (B,) long.
+        """
+        self._key_buffer = _buffer(self.keys, index)
+        self._value_buffer = _buffer(self.values, index)
+        self._show(self.keys.shape[-2])
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Write the new positions behind the filled ones and return all that is filled."""
+        filled = self.keys.shape[-2]
+        length = filled + key_states.shape[-2]
+        if length > self._key_buffer.shape[-2]:
+            self._key_buffer = _grown(self._key_buffer, filled, length)
+            self._value_buffer = _grown(self._value_buffer, filled, length)
+        self._key_buffer[:, :, filled:length] = key_states
+        self._value_buffer[:, :, filled:length] = value_states
+        self._show(length)
+        return self.keys, self.values
+
+    def _show(self, length: int) -> None:
+        self.keys, self.values = self._key_buffer[:, :, :length], self._value_buffer[:, :, :length]
+
+
+def grow_from(cache: Any, index: Tensor) -> None:
+    """Expand a prompt cache to the rows of its samples, and make it one that is written in place.
+
+    Args:
+        cache: a cache of ordinary attention layers; its ``layers`` are replaced.
+        index: (B,) long, the row of the cache that each sample starts from.
+    """
+    cache.layers = [GrowingLayer(layer, index) for layer in cache.layers]
+
+
+def _buffer(states: Tensor, index: Tensor) -> Tensor:
+    _, heads, length, width = states.shape
+    buffer = states.new_empty(len(index), heads, length + BLOCK, width)
+    buffer[:, :, :length] = states.index_select(0, index)
+    return buffer
+
+
+def _grown(buffer: Tensor, filled: int, length: int) -> Tensor:
+    rows, heads, _, width = buffer.shape
+    grown = buffer.new_empty(rows, heads, length + BLOCK, width)
+    grown[:, :, :filled] = buffer[:, :, :filled]
+    return grown

@@ -1,0 +1,137 @@
+"""A copy of the policy in a faster precision, to sample from.
+
+Sampling reads every weight for every token, so half the bytes are nearly half the time; adapters that are merged
+into the weights cost nothing more. The policy that is trained is never written to, not even by the rounding of
+merging an adapter and taking it out again.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+
+class ShadowModel:
+    """A gradient-free copy of a causal language model, brought up to date by ``sync``.
+
+    Adapters of PEFT are merged into the copy, which is a plain model. Tied weights are tied in the copy too.
+    Changes of the policy's weights show in the copy after the next ``sync`` and not before.
+
+    Args:
+        model: the policy, wrapped by PEFT or not, not by a distributed wrapper.
+        dtype: of the copy's weights, or ``"model"`` for no copy at all: ``self.model`` is then the policy.
+
+    Raises:
+        ValueError: the policy's weights are quantised, or are sharded over processes.
+    """
+
+    def __init__(self, model: Any, dtype: torch.dtype | Literal["model"] = torch.bfloat16):
+        self._source = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self._is_copy = dtype != "model"
+        if not self._is_copy:
+            self.model = self._source
+            return
+        _refuse_quantised(self._source)
+        self.model = _copy(self._source, dtype)
+        self.sync()
+
+    def sync(self) -> None:
+        """Copy the policy's present weights, adapters merged, into the copy, in place."""
+        if not self._is_copy:
+            return
+        with torch.no_grad():
+            for name, target, source in _weights(self.model, self._source):
+                if target.shape != source.shape:
+                    raise ValueError(
+                        f"{name} is {tuple(source.shape)} in the model and {tuple(target.shape)} in its copy: a model "
+                        'whose weights are sharded cannot be copied, sample with dtype "model" or with vLLM'
+                    )
+                target.copy_(source)
+
+
+def _copy(source: Any, dtype: Any) -> Any:
+    """A copy with weights in ``dtype`` and plain layers where the source has adapters; values come with sync."""
+    # Parameters are handed to deepcopy as already copied: there is never a second copy in the source's precision,
+    # and a parameter that two modules share stays shared.
+    memo: dict[int, Any] = {
+        id(parameter): nn.Parameter(
+            torch.empty_like(parameter, dtype=dtype if parameter.is_floating_point() else None),
+            requires_grad=False,
+        )
+        for parameter in source.parameters()
+    }
+    shadow = copy.deepcopy(source, memo)
+    for path, module in list(shadow.named_modules()):
+        plain = _plain(module)
+        if plain is module or not path:
+            continue
+        if _is_adapter(module):
+            # Its merged weight is no longer that of a layer it was tied to.
+            for name, parameter in list(plain.named_parameters(recurse=False)):
+                setattr(plain, name, nn.Parameter(torch.empty_like(parameter), requires_grad=False))
+        parent, _, name = path.rpartition(".")
+        setattr(shadow.get_submodule(parent), name, plain)
+    return shadow.eval()
+
+
+def _weights(shadow: Any, source: Any) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+    """Name, tensor of the copy and value for it, for every distinct parameter of the copy."""
+    seen: set[int] = set()
+    for path, module in shadow.named_modules():
+        parameters = [
+            (name, parameter)
+            for name, parameter in module.named_parameters(recurse=False)
+            if id(parameter) not in seen and not seen.add(id(parameter))
+        ]
+        if not parameters:
+            continue
+        values = _merged(_find(source, path))
+        for name, parameter in parameters:
+            yield f"{path}.{name}", parameter, getattr(values, name)
+
+
+def _find(source: Any, path: str) -> Any:
+    """The source's module at a path of the copy, which has no wrappers; the last step is not unwrapped."""
+    module = source
+    for name in path.split(".") if path else ():
+        module = getattr(_plain(module), name)
+    return module
+
+
+def _is_adapter(module: Any) -> bool:
+    return hasattr(module, "base_layer") and hasattr(module, "merge")
+
+
+def _plain(module: Any) -> Any:
+    """What stands in the copy for a module of the source: without adapter, the trained one of a saved module."""
+    if _is_adapter(module):
+        return module.base_layer
+    saved = getattr(module, "modules_to_save", None)
+    if isinstance(saved, nn.ModuleDict):
+        active = [name for name in module.active_adapters if name in saved]
+        return saved[active[0]] if active else module.original_module
+    return module
+
+
+def _merged(module: Any) -> Any:
+    """A module with the plain weights that the source's module acts with; the source is not written to."""
+    if not _is_adapter(module):
+        return _plain(module)
+    if module.disable_adapters:
+        return module.base_layer
+    # A copy of one layer at a time: merging in place and back would leave rounding in the policy's weights.
+    merged = copy.deepcopy(module)
+    merged.merge()
+    return merged.base_layer
+
+
+def _refuse_quantised(source: Any) -> None:
+    for name, parameter in source.named_parameters():
+        if not parameter.is_floating_point() or hasattr(parameter, "quant_state"):
+            raise ValueError(
+                f'{name} is quantised ({parameter.dtype}), a copy cannot be made of it: sample with dtype "model"'
+            )

@@ -1,0 +1,1 @@
+"""Runs: recipes, the run directory, the progress display and what is logged."""

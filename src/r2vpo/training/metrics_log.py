@@ -1,0 +1,120 @@
+"""What the trainer logs, kept: one record an optimizer step in ``metrics.jsonl``, and shown as it comes."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from r2vpo.training.records import finite
+from r2vpo.training.run_directory import RunDirectory
+
+METRICS = (
+    "step",
+    "round",
+    "seconds",
+    "loss",
+    "grad_norm",
+    "learning_rate",
+    "step_scale",
+    "reward",
+    "reward_std",
+    "ratio_variance",
+    "delta",
+    "dual",
+    "mean_ratio",
+    "effective_sample_size",
+    "chi_square",
+    "kl",
+    "sign_flip_fraction",
+    "clip_fraction",
+    "entropy",
+    "completion_length",
+    "mean_stale_weight",
+    "rollouts_generated",
+    "rollouts_reused",
+    "staleness_rows",
+    "ratio_variance_by_staleness",
+    "effective_sample_size_by_staleness",
+    "seconds_generating",
+    "seconds_training",
+    "tokens_per_second",
+    "replay_rows",
+    "replay_bytes",
+)
+# names that TRL gives to what we call otherwise
+_FROM_TRL = {"completion_length": "completions/mean_length"}
+
+
+class Display(Protocol):
+    """What shows the records of a run, as ``TrainingProgress`` does."""
+
+    def update(self, record: Mapping[str, Any]) -> None:
+        """Show the record of one optimizer step."""
+
+
+class MetricsLog(TrainerCallback):
+    """Write one record for each optimizer step, and pass it to the display.
+
+    Every key of ``METRICS`` is in every record; what the step did not log, and what is not finite, is null.
+    Reward and completion length are logged at the steps that generated, so they are null at those between.
+
+    Args:
+        run: where to write.
+        display: what shows the records, or None.
+        lists: gives the metrics that are lists (by staleness). They are kept out of the trainer's logs, since
+            trackers warn about what they cannot draw. Lists in the logs are taken too.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        display: Display | None = None,
+        lists: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.run = run
+        self.display = display
+        self.lists = lists
+        self._started = time.monotonic()
+        self._seconds_before = 0.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start the clock; a resumed run goes on from the seconds of its last record."""
+        self._started = time.monotonic()
+        earlier = [
+            record for record in self.run.read_metrics() if (record.get("step") or 0) <= state.global_step
+        ]
+        self._seconds_before = (earlier[-1].get("seconds") or 0.0) if earlier else 0.0
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write the record of a step; logs without a loss, as at the end of training, are not a step's."""
+        if not logs or "loss" not in logs or not state.is_world_process_zero:
+            return
+        record = self.record(logs, step=state.global_step)
+        self.run.append_metrics(record)
+        if self.display is not None:
+            self.display.update(record)
+
+    def record(self, logs: Mapping[str, Any], *, step: int) -> dict[str, Any]:
+        """The record of one step: all of ``METRICS``, in that order.
+
+        Args:
+            logs: what the trainer logged; names are those of ``METRICS``, or TRL's.
+            step: optimizer steps so far.
+        """
+        values: dict[str, Any] = {ours: logs[theirs] for ours, theirs in _FROM_TRL.items() if theirs in logs}
+        values["seconds"] = self._seconds_before + time.monotonic() - self._started
+        values.update(logs)
+        if self.lists is not None:
+            values.update(self.lists())
+        values["step"] = step
+        return {name: finite(values.get(name)) for name in METRICS}

@@ -1,0 +1,57 @@
+"""Numbers as people read them, for the terminal and the report."""
+
+from collections.abc import Mapping
+from typing import Any
+
+NOTHING = "–"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as ``48 s``, ``3 min 05 s`` or ``2 h 07 min``."""
+    if seconds is None:
+        return NOTHING
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def count(number: float | None) -> str:
+    """A whole number with thin thousands: ``12,800``."""
+    return NOTHING if number is None else f"{round(number):,}"
+
+
+def megabytes(size: float | None) -> str:
+    """Bytes as ``640 MB`` or ``2.1 GB``."""
+    if size is None:
+        return NOTHING
+    return f"{size / 1e6:,.0f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"
+
+
+def percent(value: float | None) -> str:
+    """A share as ``48.2 %``."""
+    return NOTHING if value is None else f"{100 * value:.1f} %"
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """A number with a few significant digits: ``0.0412``, ``2.5e-05``."""
+    return NOTHING if value is None else f"{value:.{digits}g}"
+
+
+def interval(accuracy: Mapping[str, Any] | None) -> str:
+    """An accuracy with its 95 % interval: ``48.2 % (42.1 to 54.4 %)``."""
+    if not accuracy or accuracy.get("value") is None:
+        return NOTHING
+    value, low, high = accuracy["value"], accuracy.get("low"), accuracy.get("high")
+    if low is None or high is None:
+        return percent(value)
+    return f"{percent(value)} ({100 * low:.1f} to {100 * high:.1f} %)"
+
+
+def points(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
+    """The difference of two accuracies in percentage points: ``+32.4 points``."""
+    first, last = (before or {}).get("value"), (after or {}).get("value")
+    return NOTHING if first is None or last is None else f"{100 * (last - first):+.1f} points"

@@ -1,0 +1,221 @@
+"""What a user sees while a run goes on, and at its end.
+
+A live display in a terminal; aligned plain lines, one every few steps, where the output is a file or a pipe.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from r2vpo.training.numbers import NOTHING, count, duration, interval, points, significant
+
+_REMEMBERED = (
+    "reward",
+    "completion_length",
+    "tokens_per_second",
+    "ratio_variance",
+    "dual",
+    "entropy",
+    "step_scale",
+)
+
+
+class TrainingProgress:
+    """Shows a run's progress; a context manager that gives the terminal back, also on Ctrl-C.
+
+    Args:
+        total_steps: optimizer steps of the whole run.
+        delta: the target that V is shown against.
+        console: where to show it; a live display if it is a terminal, else plain lines.
+        every: steps between two plain lines.
+        first_step: steps that were already done when a run is resumed.
+    """
+
+    def __init__(
+        self,
+        total_steps: int,
+        delta: float,
+        *,
+        console: Console | None = None,
+        every: int = 10,
+        first_step: int = 0,
+    ) -> None:
+        self.total_steps = total_steps
+        self.delta = delta
+        self.console = console or Console()
+        self.every = max(every, 1)
+        self.step = first_step
+        self.accuracy: Mapping[str, Any] | None = None
+        self._known: dict[str, float] = {}
+        self._staleness: float | None = None
+        self._rows_before: list[float] = []
+        self._status = "starting"
+        self._started = time.monotonic()
+        self._first_seen: tuple[int, float] | None = None
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        self._started = time.monotonic()
+        if self.console.is_terminal:
+            self._live = Live(
+                get_renderable=self.render, console=self.console, refresh_per_second=4, transient=False
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._status = "stopped" if kind else "done"
+            live, self._live = self._live, None
+            live.stop()
+
+    def status(self, text: str) -> None:
+        """Say what goes on now: ``evaluating``, ``generating``."""
+        if self._live is None and text != self._status:
+            self.console.print(text, highlight=False, markup=False)
+        self._status = text
+
+    def update(self, record: Mapping[str, Any]) -> None:
+        """Show the record of one optimizer step (the keys of ``metrics.jsonl``)."""
+        self.step = int(record.get("step") or self.step)
+        self._first_seen = self._first_seen or (self.step, time.monotonic())
+        for name in _REMEMBERED:
+            if record.get(name) is not None:
+                self._known[name] = record[name]
+        self._age(record.get("staleness_rows"))
+        self._status = "training"
+        if self._live is None and (self.step % self.every == 0 or self.step in (1, self.total_steps)):
+            self.console.print(self.line(), highlight=False, markup=False, soft_wrap=True)
+
+    def evaluation(self, record: Mapping[str, Any]) -> None:
+        """Show an evaluation (the keys of ``evaluations.jsonl``)."""
+        self.accuracy = record.get("accuracy")
+        if self._live is None:
+            text = f"step {self._of_total()}  held-out accuracy {interval(self.accuracy)}"
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def line(self) -> str:
+        """The state of the run as one line of fixed columns."""
+        known = self._known.get
+        accuracy = (self.accuracy or {}).get("value")
+        return "  ".join(
+            (
+                f"step {self._of_total()}",
+                f"reward {_fixed(known('reward'), 3)}",
+                f"accuracy {_fixed(accuracy, 3)}",
+                f"V {_fixed(known('ratio_variance'), 4)} of {self.delta:g}",
+                f"lambda {_fixed(known('dual'), 3)}",
+                f"entropy {_fixed(known('entropy'), 3)}",
+                f"staleness {_fixed(self._staleness, 1)}",
+                f"{count(known('tokens_per_second')):>6} tokens/s",
+                f"{self._time_left()} left",
+            )
+        )
+
+    def render(self) -> RenderableType:
+        """The live display: a bar with the time left, and one row of numbers."""
+        bar = Table.grid(padding=(0, 1), expand=True)
+        bar.add_column(no_wrap=True)
+        bar.add_column(ratio=1)
+        bar.add_column(no_wrap=True, justify="right")
+        elapsed = duration(time.monotonic() - self._started)
+        bar.add_row(
+            Text(f"{self._status} {self._of_total()}", style="bold"),
+            ProgressBar(total=max(self.total_steps, 1), completed=self.step),
+            Text(f"{elapsed}, {self._time_left()} left", style="dim"),
+        )
+        numbers = Table(expand=True, box=None, padding=(0, 1), header_style="dim")
+        cells = self._cells()
+        for name, _, style in cells:
+            numbers.add_column(name, justify="right", no_wrap=True, style=style)
+        numbers.add_row(*(value for _, value, _ in cells))
+        return Group(bar, numbers)
+
+    def _cells(self) -> list[tuple[str, str, str]]:
+        known = self._known.get
+        variance = known("ratio_variance")
+        style = "" if variance is None else "green" if variance <= self.delta else "yellow"
+        if variance is not None and variance > 2 * self.delta:
+            style = "red"
+        return [
+            ("reward", _fixed(known("reward"), 3).strip(), ""),
+            ("accuracy", _fixed((self.accuracy or {}).get("value"), 3).strip(), "bold"),
+            (f"V (δ {self.delta:g})", significant(variance), style),
+            ("λ", significant(known("dual")), ""),
+            ("rate ×", significant(known("step_scale")), ""),
+            ("entropy", significant(known("entropy")), ""),
+            ("staleness", _fixed(self._staleness, 1).strip(), ""),
+            ("tokens/s", count(known("tokens_per_second")), ""),
+        ]
+
+    def _of_total(self) -> str:
+        return f"{self.step:>{len(str(self.total_steps))}}/{self.total_steps}"
+
+    def _time_left(self) -> str:
+        # from the first step seen: what comes before it (loading, the first evaluation) does not count
+        if self._first_seen is None or self.step <= self._first_seen[0]:
+            return NOTHING
+        step, moment = self._first_seen
+        return duration((time.monotonic() - moment) / (self.step - step) * (self.total_steps - self.step))
+
+    def _age(self, rows: list[float] | None) -> None:
+        """Mean age, in policy versions, of the last step's rows; the counts are cumulative."""
+        if not rows:
+            return
+        before = self._rows_before if len(self._rows_before) == len(rows) else [0.0] * len(rows)
+        new = [now - then for now, then in zip(rows, before, strict=True)]
+        if sum(new) > 0:
+            self._staleness = sum(age * number for age, number in enumerate(new)) / sum(new)
+        self._rows_before = list(rows)
+
+
+def print_result(console: Console, summary: Mapping[str, Any], report: Path) -> None:
+    """Print what a run achieved: accuracy before and after with 95 % intervals, rollouts, time, the report.
+
+    Args:
+        console: where to.
+        summary: the keys of ``summary.json``.
+        report: the report's file.
+    """
+    before, after = summary.get("accuracy_before"), summary.get("accuracy_after")
+    n = (after or {}).get("n")
+    reused, generated = summary.get("rollouts_reused"), summary.get("rollouts_generated")
+    rows = [
+        ("accuracy before", f"{interval(before)}"),
+        ("accuracy after", f"{interval(after)}"),
+        ("difference", f"{points(before, after)} on {count(n)} held-out problems, intervals are 95 %"),
+        ("rollouts", f"{count(generated)} generated, {count(reused)} reused"),
+        (
+            "time",
+            f"{duration(summary.get('wall_seconds'))}: "
+            f"{duration(summary.get('seconds_generating'))} generating, "
+            f"{duration(summary.get('seconds_training'))} training",
+        ),
+        ("report", str(report)),
+    ]
+    if not console.is_terminal:
+        for name, value in rows:
+            console.print(f"{name:<16} {value}", highlight=False, markup=False, soft_wrap=True)
+        return
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, Text(value, style="bold green" if name == "accuracy after" else ""))
+    console.print(Panel(table, title="result", title_align="left", border_style="dim", expand=False))
+
+
+def _fixed(value: float | None, digits: int) -> str:
+    width = digits + 3
+    return f"{NOTHING:>{width}}" if value is None else f"{value:>{width}.{digits}f}"

@@ -1,0 +1,217 @@
+"""Recipes: one YAML file that says everything about a run, and how it is read, checked and written.
+
+``load_recipe`` turns a file and the ``--set`` overrides of a command line into a frozen ``Recipe``, or into
+a ``UserError`` of one line that names the file, the key and the remedy. ``dump_recipe`` writes a recipe that
+loads again equal, which is what a run keeps as its ``config.yaml``.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from r2vpo.errors import UserError
+from r2vpo.training.recipe_errors import explain, nearest_file, parse_error
+from r2vpo.training.recipe_schema import (
+    AdvantageRecipe,
+    DualRecipe,
+    EvaluationRecipe,
+    JsonlData,
+    ModelRecipe,
+    ObjectiveRecipe,
+    ReasoningGymData,
+    ReplayRecipe,
+    RewardRecipe,
+    RolloutRecipe,
+    Section,
+    StepControlRecipe,
+    Tracker,
+    TrainerRecipe,
+)
+from r2vpo.training.recipe_yaml import RecipeDumper, RecipeLoader
+
+
+class Recipe(Section):
+    """Everything about a run. Two runs of equal recipes on one machine give equal numbers."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=100,
+        description="name of the run, and of its folder",
+    )
+    seed: int = Field(0, ge=0, description="seed of data, sampling, replay and dropout")
+    model: ModelRecipe = Field(ModelRecipe(), description="the policy that is trained")
+    data: Annotated[ReasoningGymData | JsonlData, Field(discriminator="source")] = Field(
+        description="the problems"
+    )
+    reward: RewardRecipe = Field(RewardRecipe(), description="how a completion is scored")
+    objective: ObjectiveRecipe = Field(ObjectiveRecipe(), description="the loss")
+    dual: DualRecipe = Field(DualRecipe(), description="the multiplier lambda of the variance constraint")
+    step_control: StepControlRecipe = Field(StepControlRecipe(), description="the learning rate follows V")
+    replay: ReplayRecipe = Field(ReplayRecipe(), description="stale rollouts that are trained on again")
+    advantage: AdvantageRecipe = Field(AdvantageRecipe(), description="how rewards become advantages")
+    rollout: RolloutRecipe = Field(RolloutRecipe(), description="sampling of completions")
+    trainer: TrainerRecipe = Field(TrainerRecipe(), description="optimisation")
+    evaluation: EvaluationRecipe = Field(
+        EvaluationRecipe(), description="greedy accuracy on held-out problems"
+    )
+    report_to: list[Tracker] = Field(
+        ["tensorboard"], description="experiment trackers; an empty list is none"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Recipe":
+        for problem in (self._batch_problem(), self._group_problem(), self._source_problem()):
+            if problem:
+                raise ValueError(problem)
+        return self
+
+    def _batch_problem(self) -> str | None:
+        prompts, steps = self.rollout.prompts_per_round, self.trainer.optimizer_steps_per_round
+        if prompts % steps:
+            choices = sorted({max(prompts // steps, 1) * steps, -(-prompts // steps) * steps})
+            return (
+                f"rollout.prompts_per_round = {prompts} does not divide into "
+                f"trainer.optimizer_steps_per_round = {steps}: "
+                f"set rollout.prompts_per_round={' or '.join(map(str, choices))}"
+            )
+        rows, parts = prompts // steps * self.rollout.samples_per_prompt, self.trainer.micro_batches
+        if rows % parts:
+            choices = [n for n in range(1, rows + 1) if rows % n == 0]
+            near = sorted(sorted(choices, key=lambda n: abs(n - parts))[:2])
+            return (
+                f"an optimizer step has {rows} fresh rows, which do not divide into "
+                f"trainer.micro_batches = {parts}: "
+                f"set trainer.micro_batches={' or '.join(map(str, near))}"
+            )
+        return None
+
+    def _group_problem(self) -> str | None:
+        if self.rollout.samples_per_prompt < 2 and self.advantage.name != "reinforce_pp":
+            return (
+                f"rollout.samples_per_prompt = 1 leaves advantage {self.advantage.name} nothing to compare: "
+                "set rollout.samples_per_prompt to 2 or more, or advantage.name=reinforce_pp"
+            )
+        return None
+
+    def _source_problem(self) -> str | None:
+        if self.reward.name == "reasoning_gym" and isinstance(self.data, JsonlData):
+            return (
+                "reward.name = reasoning_gym cannot score data.source = jsonl: "
+                "set reward.name to exact, numeric, or your own as module:function"
+            )
+        return None
+
+
+def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply overrides.
+
+    Args:
+        path: a YAML file; a run's own ``config.yaml`` is one too.
+        overrides: ``key=value`` texts, the key dotted (``objective.delta``, ``data.mixture.0.weight``), the
+            value YAML. Later ones win.
+
+    Returns:
+        The recipe, with every default filled in.
+
+    Raises:
+        UserError: the file is missing, is no YAML or no mapping, a key is unknown, a value has the wrong type
+            or is out of bounds, or two settings contradict each other. One line.
+    """
+    path = Path(path)
+    settings = _read(path)
+    overridden = [_override(settings, text) for text in overrides]
+    try:
+        return Recipe.model_validate(settings)
+    except ValidationError as error:
+        raise UserError(
+            explain(error, Recipe, source=str(path), settings=settings, overridden=overridden)
+        ) from None
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as YAML, with every default written out; ``load_recipe`` gives an equal recipe back."""
+    return yaml.dump(
+        recipe.model_dump(mode="json"), Dumper=RecipeDumper, sort_keys=False, allow_unicode=True, width=100
+    )
+
+
+def differing_keys(recipe: Recipe, other: Recipe) -> list[str]:
+    """Dotted keys whose values differ, in the order of the recipe; list items are told apart by position."""
+    first, second = _flatten(recipe.model_dump()), _flatten(other.model_dump())
+    missing = object()
+    return [key for key in first | second if first.get(key, missing) != second.get(key, missing)]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such recipe{nearest_file(path)}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: not a text file in UTF-8 (byte {error.start}): give a YAML recipe"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}: give a YAML recipe that can be read") from None
+    try:
+        settings = yaml.load(text, Loader=RecipeLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: {parse_error(error)}") from None
+    if settings is None:
+        raise UserError(f"{path}: the recipe is empty: give at least `name:` and `data:`")
+    if not isinstance(settings, dict):
+        raise UserError(
+            f"{path}: a recipe is a mapping of keys to values, this is a {type(settings).__name__}: "
+            "start it with `name: my-run`"
+        )
+    return settings
+
+
+def _override(settings: dict[str, Any], text: str) -> str:
+    """Write one ``key=value`` into the settings; returns the key."""
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise UserError(f"--set {text}: an override is key=value, for example --set objective.delta=0.02")
+    try:
+        parsed = yaml.load(value, Loader=RecipeLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {text}: the value is {parse_error(error)}") from None
+    node: Any = settings
+    *parents, last = key.split(".")
+    for part in parents:
+        if isinstance(node, list):
+            node = node[_index(node, part, text)]
+        elif isinstance(node, dict):
+            if node.get(part) is None:
+                node[part] = {}
+            node = node[part]
+        if not isinstance(node, dict | list):
+            raise UserError(f"--set {text}: {part} is the value {node!r}, it has no keys of its own")
+    node[_index(node, last, text) if isinstance(node, list) else last] = parsed
+    return key
+
+
+def _index(items: list[Any], part: str, text: str) -> int:
+    if part.isdecimal() and int(part) < len(items):
+        return int(part)
+    raise UserError(
+        f"--set {text}: {part!r} is no item of the list: give a number from 0 to {len(items) - 1}"
+    )
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    items = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    )
+    if items is None or not value:
+        return {prefix: value}
+    return {
+        key: leaf
+        for name, child in items
+        for key, leaf in _flatten(child, f"{prefix}.{name}" if prefix else str(name)).items()
+    }

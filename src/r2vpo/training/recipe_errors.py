@@ -1,0 +1,231 @@
+"""One line for what is wrong with a recipe: where, what, and how to mend it."""
+
+import difflib
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+_EXPECTED = {
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "list_type": "a list, such as [a, b]",
+    "dict_type": "a mapping of keys to values",
+    "model_type": "a mapping of keys to values",
+    "model_attributes_type": "a mapping of keys to values",
+    "finite_number": "a finite number",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "above"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "below"),
+    "less_than_equal": ("le", "at most"),
+}
+
+# what other libraries call these settings
+_OTHER_NAMES = {
+    "lr": "trainer.learning_rate",
+    "steps": "trainer.max_steps",
+    "num_generations": "rollout.samples_per_prompt",
+    "group_size": "rollout.samples_per_prompt",
+    "max_completion_length": "rollout.max_new_tokens",
+    "max_tokens": "rollout.max_new_tokens",
+    "gradient_accumulation_steps": "trainer.micro_batches",
+    "lr_scheduler_type": "trainer.lr_scheduler",
+    "epsilon": "objective.clip_low",
+    "epsilon_high": "objective.clip_high",
+    "lambda": "dual.value",
+    "loss_type": "objective.aggregation",
+}
+
+
+def parse_error(error: yaml.YAMLError) -> str:
+    """What YAML could not read, with line and column counted from 1."""
+    mark = getattr(error, "problem_mark", None)
+    problem = " ".join(
+        str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).split()
+    )
+    if mark is None:
+        return f"not valid YAML: {problem}"
+    return f"not valid YAML at line {mark.line + 1}, column {mark.column + 1}: {problem}"
+
+
+def nearest_file(path: Path) -> str:
+    """``; did you mean X?`` for the file of the same folder whose name is nearest, or an empty text."""
+    folder = path.parent
+    if not folder.is_dir():
+        return f": the folder {folder} does not exist"
+    names = sorted(entry.name for entry in folder.iterdir() if entry.suffix in {".yaml", ".yml"})
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.4)
+    close = close or difflib.get_close_matches(
+        path.stem, [Path(name).stem for name in names], n=1, cutoff=0.4
+    )
+    if not close:
+        return ": see `r2vpo recipes` for what can be used as it is"
+    return f"; did you mean {folder / next(name for name in names if name.startswith(close[0]))}?"
+
+
+def explain(
+    error: ValidationError,
+    recipe: type[BaseModel],
+    *,
+    source: str,
+    settings: dict[str, Any],
+    overridden: Sequence[str],
+) -> str:
+    """The first problem of a validation error as one line, and how many more there are.
+
+    Args:
+        error: what pydantic found.
+        recipe: the model that was built.
+        source: the file, for the line's beginning.
+        settings: what was validated.
+        overridden: dotted keys that came from ``--set``: problems there are not the file's.
+    """
+    problems = error.errors(include_url=False)
+    # an unknown key is often the cause of what else is wrong, so it goes first
+    problems.sort(key=lambda item: item["type"] != "extra_forbidden")
+    first = problems[0]
+    key = ".".join(_plain_location(first["loc"], settings))
+    if first["type"] == "extra_forbidden":
+        # --set objectve.delta=1 made a new section: name the key as it was typed
+        key = next((name for name in overridden if name.startswith(f"{key}.")), key)
+    if any(
+        key == name or key.startswith(f"{name}.") or name.startswith(f"{key}.") for name in overridden if key
+    ):
+        where = "--set"
+    elif first["type"] == "value_error" and overridden:
+        where = f"{source} with --set {', '.join(overridden)}"
+    else:
+        where = source
+    line = f"{where}: {_what(first, key, recipe, settings)}"
+    more = len(problems) - 1
+    return f"{line} (and {more} more)" if more else line
+
+
+def _plain_location(location: Sequence[str | int], settings: Any) -> list[str]:
+    """Drop the tag that pydantic puts between a union and its keys: ``data.jsonl.path`` is ``data.path``."""
+    parts = [str(part) for part in location]
+    data = settings.get("data") if isinstance(settings, dict) else None
+    if len(parts) > 1 and parts[0] == "data" and isinstance(data, dict) and parts[1] == data.get("source"):
+        del parts[1]
+    return parts
+
+
+def _what(problem: dict[str, Any], key: str, recipe: type[BaseModel], settings: dict[str, Any]) -> str:
+    kind, value, context = problem["type"], problem.get("input"), problem.get("ctx", {})
+    if kind == "extra_forbidden":
+        return _unknown(key, recipe, settings)
+    if kind == "missing":
+        return f"{key} is missing: add it"
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        known = str(context.get("expected_tags", "reasoning_gym, jsonl")).replace("'", "")
+        given = "missing" if kind == "union_tag_not_found" else repr(context.get("tag"))
+        return f"{key}.source is {given}; choose one of {known}"
+    if kind == "literal_error":
+        return _choice(key, value, _literals(str(context["expected"])))
+    if kind in _BOUNDS:
+        name, words = _BOUNDS[kind]
+        return f"{key} is {value!r}; it must be {words} {context[name]:g}"
+    if kind in ("string_too_short", "too_short"):
+        return f"{key} is empty: give {'one item or more' if kind == 'too_short' else 'a text'}"
+    if kind == "string_pattern_mismatch":
+        return (
+            f"{key} is {value!r}; use letters, digits, '.', '_' and '-', beginning with a letter or a digit"
+        )
+    if kind == "value_error":
+        message = str(context.get("error", problem["msg"]))
+        if not key:
+            return message
+        # a validator of a section begins with the name of its key, one of a key with "is"
+        return f"{key} {message}" if message.startswith("is ") else f"{key}.{message}"
+    if kind in _EXPECTED:
+        return f"{key} is {_shown(value)}; it must be {_EXPECTED[kind]}"
+    return f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
+    return f"the text {text}" if isinstance(value, str) else text
+
+
+def _literals(expected: str) -> list[str]:
+    return [part.strip().strip("'") for part in expected.replace(" or ", ", ").split(",")]
+
+
+def _choice(key: str, value: Any, choices: Sequence[str]) -> str:
+    close = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    given = repr(value) if isinstance(value, str) else _shown(value)
+    if len(choices) == 1:
+        return f"{key} is {given}; the only choice is {choices[0]}"
+    return f"{key} is {given}; choose one of {', '.join(choices)}{hint}"
+
+
+def _unknown(key: str, recipe: type[BaseModel], settings: dict[str, Any]) -> str:
+    source = settings["data"].get("source") if isinstance(settings.get("data"), dict) else None
+    # items of a list have no name of their own: data.mixture.0.famly is compared as data.mixture.famly
+    named = ".".join(part for part in key.split(".") if not part.isdecimal())
+    if named in set(known_keys(recipe)):
+        return f"{key} is not used with data.source = {source}: remove it"
+    close = _nearest(named, list(dict.fromkeys(known_keys(recipe, source))))
+    if not close:
+        return f"unknown key {key}: remove it, or see the keys in a run's config.yaml"
+    parent, _, last = close.rpartition(".")
+    if parent and parent == named.rpartition(".")[0]:
+        close = f"{key.rpartition('.')[0]}.{last}"
+    return f"unknown key {key}; did you mean {close}?"
+
+
+def _nearest(key: str, known: Sequence[str]) -> str | None:
+    """The known key that a user most likely meant: the same word elsewhere, then the nearest spelling."""
+    parent, _, last = key.rpartition(".")
+    if last in _OTHER_NAMES:
+        return _OTHER_NAMES[last]
+    known = [name for name in known if not key.startswith(f"{name}.")]
+    same_word = [name for name in known if name.rpartition(".")[2] == last]
+    if same_word:
+        return max(same_word, key=lambda name: difflib.SequenceMatcher(None, key, name).ratio())
+    siblings = [name for name in known if name.rpartition(".")[0] == parent]
+    words = {name.rpartition(".")[2]: name for name in reversed(known)}
+    for candidates, word, cutoff in ((siblings, key, 0.7), (list(words), last, 0.75), (known, key, 0.6)):
+        close = difflib.get_close_matches(word, candidates, n=1, cutoff=cutoff)
+        if close:
+            return words.get(close[0], close[0])
+    return None
+
+
+def known_keys(model: type[BaseModel], source: str | None = None, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all the keys of a model, sections included; of one data source only, if it is given."""
+    for name, field in model.model_fields.items():
+        key = f"{prefix}{name}"
+        yield key
+        for inner in _models(field.annotation):
+            tags = (
+                typing.get_args(inner.model_fields["source"].annotation)
+                if "source" in inner.model_fields
+                else ()
+            )
+            if source is None or not tags or source in tags:
+                yield from known_keys(inner, source, f"{key}.")
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        if issubclass(annotation, BaseModel):
+            yield annotation
+        return
+    for inner in typing.get_args(annotation):
+        yield from _models(inner)

@@ -1,0 +1,56 @@
+"""YAML as recipes use it: scientific notation is a number, a key is given once."""
+
+import re
+from typing import Any
+
+import yaml
+
+# YAML 1.1, which PyYAML follows, reads 1e-5 as a text because it has no point; and 1:30 as the number 90.
+_FLOAT = re.compile(
+    r"^(?:[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)|[-+]?(?:[0-9][0-9_]*)\.[0-9_]*|[-+]?\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+)
+_INT = re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$")
+
+
+def _with_number_rules(base: type) -> dict[str, Any]:
+    replaced = {"tag:yaml.org,2002:float", "tag:yaml.org,2002:int"}
+    rules = {
+        first: [(tag, pattern) for tag, pattern in entries if tag not in replaced]
+        for first, entries in base.yaml_implicit_resolvers.items()
+    }
+    for tag, pattern, firsts in (
+        ("tag:yaml.org,2002:float", _FLOAT, "-+0123456789."),
+        ("tag:yaml.org,2002:int", _INT, "-+0123456789"),
+    ):
+        for first in firsts:
+            rules.setdefault(first, []).append((tag, pattern))
+    return rules
+
+
+class RecipeLoader(yaml.SafeLoader):
+    """SafeLoader that reads ``1e-5`` as a number and refuses a key that is given twice."""
+
+    yaml_implicit_resolvers = _with_number_rules(yaml.SafeLoader)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping; a repeated key is an error, because YAML would silently keep the last."""
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if key is not None and key != "<<" and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is given twice: keep one", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+class RecipeDumper(yaml.SafeDumper):
+    """SafeDumper that quotes what RecipeLoader would read as a number."""
+
+    yaml_implicit_resolvers = _with_number_rules(yaml.SafeDumper)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write every value out: anchors are hard to read."""
+        return True

@@ -1,0 +1,233 @@
+"""The folder of one run: what is in it, how it is made, how it is opened again.
+
+::
+
+    runs/<name>-<YYYYmmdd-HHMMSS>/
+      config.yaml        the recipe, everything resolved
+      metrics.jsonl      one object an optimizer step
+      evaluations.jsonl  one object an evaluation
+      samples.jsonl      completions before and after training
+      summary.json       the result
+      checkpoints/       checkpoint-<step>/, complete as soon as it has that name
+      tensorboard/       event files
+      report.html
+"""
+
+import difflib
+import errno
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from r2vpo.errors import UserError
+from r2vpo.training.recipe import Recipe, dump_recipe, load_recipe
+from r2vpo.training.records import (
+    Record,
+    append_record,
+    finite,
+    keep_records,
+    read_records,
+    write_atomically,
+)
+
+SUMMARY_KEYS = (
+    "accuracy_before",
+    "accuracy_after",
+    "accuracy_by_difficulty",
+    "rollouts_generated",
+    "rollouts_reused",
+    "optimizer_steps",
+    "wall_seconds",
+    "seconds_generating",
+    "seconds_training",
+    "peak_memory_bytes",
+    "seed",
+    "versions",
+)
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+
+
+class RunDirectory:
+    """One run on disk.
+
+    Args:
+        path: an existing folder; ``create_run`` and ``open_run`` give you one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.metrics = path / "metrics.jsonl"
+        self.evaluations = path / "evaluations.jsonl"
+        self.samples = path / "samples.jsonl"
+        self.summary = path / "summary.json"
+        self.checkpoints = path / "checkpoints"
+        self.tensorboard = path / "tensorboard"
+        self.report = path / "report.html"
+
+    def recipe(self) -> Recipe:
+        """The recipe that the run was started with."""
+        return load_recipe(self.config)
+
+    def write_config(self, recipe: Recipe) -> None:
+        """Write ``config.yaml`` with every default filled in; replaces an earlier one in one step."""
+        write_atomically(self.config, dump_recipe(recipe))
+
+    def append_metrics(self, record: Mapping[str, Any]) -> None:
+        """Append the record of one optimizer step; numbers that are not finite become null."""
+        append_record(self.metrics, record)
+
+    def append_evaluation(self, record: Mapping[str, Any]) -> None:
+        """Append the record of one evaluation."""
+        append_record(self.evaluations, record)
+
+    def append_samples(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Append completions that the report shows."""
+        for record in records:
+            append_record(self.samples, record)
+
+    def read_metrics(self) -> list[Record]:
+        """Records of the optimizer steps; of a step that was written twice, the later one."""
+        return _latest(read_records(self.metrics), "step")
+
+    def read_evaluations(self) -> list[Record]:
+        """Records of the evaluations, one a step and split."""
+        return _latest(read_records(self.evaluations), "step", "split")
+
+    def read_samples(self) -> list[Record]:
+        """Completions before and after."""
+        return read_records(self.samples)
+
+    def read_summary(self) -> Record | None:
+        """The result, or None while the run has none."""
+        try:
+            summary = json.loads(self.summary.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise UserError(f"{self.summary}: not JSON ({error}): move it away and try again") from None
+        return summary if isinstance(summary, dict) else None
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write ``summary.json`` in one step.
+
+        Raises:
+            ValueError: one of ``SUMMARY_KEYS`` is missing.
+        """
+        missing = [key for key in SUMMARY_KEYS if key not in summary]
+        if missing:
+            raise ValueError(f"the summary lacks {', '.join(missing)}: add it")
+        write_atomically(self.summary, json.dumps(finite(summary), indent=2, ensure_ascii=False) + "\n")
+
+    def rewind(self, step: int) -> None:
+        """Forget what came after a step, before the run goes on from its checkpoint.
+
+        Args:
+            step: optimizer step of the checkpoint; later records and the completions after training go.
+        """
+        keep_records(self.metrics, lambda record: record.get("step", 0) <= step)
+        keep_records(self.evaluations, lambda record: record.get("step", 0) <= step)
+        keep_records(self.samples, lambda record: record.get("when") != "after")
+
+    def latest_checkpoint(self) -> Path | None:
+        """The complete checkpoint of the highest step, or None."""
+        return latest_checkpoint(self.path)
+
+
+def create_run(recipe: Recipe, runs_dir: Path | str = "runs") -> RunDirectory:
+    """Make a new folder ``<runs_dir>/<name>-<YYYYmmdd-HHMMSS>`` with its ``config.yaml``; never an old one.
+
+    Raises:
+        UserError: the folder cannot be made.
+    """
+    runs_dir = Path(runs_dir)
+    stem = f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1, 1000):
+            path = runs_dir / (stem if attempt == 1 else f"{stem}-{attempt}")
+            try:
+                path.mkdir()
+                break
+            except FileExistsError:
+                continue
+        else:
+            raise UserError(f"{runs_dir / stem}: 1000 runs began in this second: choose another --runs-dir")
+        run = RunDirectory(path)
+        run.checkpoints.mkdir()
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise UserError(
+            f"{runs_dir}: {error.strerror}: choose a folder that can be written with --runs-dir"
+        ) from None
+    run.write_config(recipe)
+    return run
+
+
+def open_run(path: Path | str) -> RunDirectory:
+    """Open the folder of a run.
+
+    Raises:
+        UserError: there is none, or it is not a run's.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        if path.exists():
+            raise UserError(f"{path}: this is a file, a run is a folder: give {path.parent}")
+        raise UserError(f"{path}: no such run{_nearest_run(path)}")
+    if not (path / "config.yaml").is_file():
+        raise UserError(f"{path}: not a run, it has no config.yaml: give a folder that `r2vpo train` made")
+    return RunDirectory(path)
+
+
+def latest_checkpoint(path: Path | str) -> Path | None:
+    """The complete checkpoint of the highest step of a run, or None.
+
+    A checkpoint gets its name by one rename when all of it is written: ``checkpoint-N`` is whole.
+    """
+    found = [
+        (int(match[1]), entry)
+        for entry in _entries(Path(path) / "checkpoints")
+        if (match := _CHECKPOINT.fullmatch(entry.name)) and entry.is_dir()
+    ]
+    return max(found)[1] if found else None
+
+
+def require_checkpoint(path: Path | str) -> Path:
+    """As ``latest_checkpoint``, but a run without one is an error.
+
+    Raises:
+        UserError: the folder is not a run's, or it has no checkpoint yet.
+    """
+    run = open_run(path)
+    checkpoint = run.latest_checkpoint()
+    if checkpoint is None:
+        raise UserError(
+            f"{run.path}: no checkpoint was written yet, nothing can be resumed: start anew without --resume"
+        )
+    return checkpoint
+
+
+def _latest(records: list[Record], *keys: str) -> list[Record]:
+    by_key = {tuple(record.get(key) for key in keys): record for record in records}
+    return sorted(by_key.values(), key=lambda record: record.get("step") or 0)
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _nearest_run(path: Path) -> str:
+    names = [entry.name for entry in _entries(path.parent) if (entry / "config.yaml").is_file()]
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.4)
+    if close:
+        return f"; did you mean {path.parent / close[0]}?"
+    return (
+        f": {path.parent} holds no runs"
+        if not names
+        else f": the last one there is {path.parent / names[-1]}"
+    )

@@ -1,0 +1,230 @@
+"""`R2VPOConfig`: TRL's `GRPOConfig` with the options of R²VPO, checked when it is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from trl import GRPOConfig
+
+from r2vpo.core.advantages import ADVANTAGES
+from r2vpo.core.dual import DualConfig
+from r2vpo.core.objectives import OBJECTIVES, ClipConfig, RatioVarianceConfig
+from r2vpo.core.step_size import StepSizeConfig
+from r2vpo.replay import ReplayConfig
+
+# Options of GRPOConfig that would change the objective or the sampling distribution, and are not read here: the value
+# that leaves them off, and what to set instead.
+_REFUSED: dict[str, tuple[Any, str]] = {
+    "beta": (0.0, "the trust region is variance_delta; a KL penalty against a reference model is not supported"),
+    "loss_type": ("dapo", "choose the loss with objective and aggregation"),
+    "importance_sampling_level": ("token", "use level"),
+    "scale_rewards": ("group", "use advantage_estimator"),
+    "multi_objective_aggregation": ("sum_then_normalize", "only sums of rewards are supported"),
+    "top_entropy_quantile": (1.0, "every response token is trained on"),
+    "entropy_coef": (0.0, "an entropy bonus is not supported"),
+    "use_adaptive_entropy": (False, "an entropy bonus is not supported"),
+    "off_policy_mask_threshold": (None, "stale rows are weighted by stale_weight_cap, not masked"),
+    "top_p": (1.0, "log-probs after top-p belong to another distribution"),
+    "top_k": (0, "log-probs after top-k belong to another distribution"),
+    "min_p": (None, "log-probs after min-p belong to another distribution"),
+    "repetition_penalty": (1.0, "log-probs after a repetition penalty belong to another distribution"),
+    "use_transformers_continuous_batching": (False, "use sampler='shared_prefix', sampler='trl' or use_vllm=True"),
+}
+_REFUSED_BY_R2VPO = {
+    "epsilon": (0.2, "R²VPO does not clip; use variance_delta"),
+    "epsilon_high": (None, "R²VPO does not clip; use variance_delta"),
+    "delta": (None, "TRL's delta is the bound of two-sided clipping; R²VPO's is variance_delta"),
+}
+
+
+@dataclass
+class R2VPOConfig(GRPOConfig):
+    """Options of `R2VPOTrainer`: everything of TRL's `GRPOConfig`, and the following.
+
+    Args:
+        objective: `"r2vpo"` or `"clip"` (GRPO and PPO's loss, with `epsilon`, `epsilon_high` and, as dual clip, `delta`).
+        variance_delta: Target of the ratio's variance V in one round of updates, dimensionless.
+        anchor: `"proximal"` (the ratio against the policy at the round's start, stale rows weighted) or `"behavior"`
+            (the ratio against the sampler).
+        level: `"token"` or `"response"` (geometric mean of the token ratios).
+        aggregation: `"token_mean"`, `"sequence_mean"` or `"constant"`.
+        aggregation_constant: Tokens that a response is divided by with `"constant"`; None is `max_completion_length`.
+        stale_weight_cap: Upper bound of the importance weight of stale rows.
+        dual: `"ascent"`, `"closed_form"` or `"fixed"`.
+        dual_eta: Step of the ascent, a fraction a step.
+        dual_lower: Lower bound of lambda.
+        dual_upper: Upper bound of lambda; None is the batch's own closed form.
+        dual_value: Lambda of `dual="fixed"`, or the first value of the ascent.
+        step_control: Whether the learning rate follows V (any objective).
+        step_first_scale: Factor on the learning rate at a run's first optimizer step, before V was ever measured.
+        step_slow_start_grow: Largest factor from one optimizer step to the next until V first came near its target.
+        step_grow: Largest factor from then on.
+        step_shrink: Smallest factor by which the step may shrink at once.
+        step_min_scale: Lower bound of the factor on the learning rate.
+        step_max_scale: Upper bound of it.
+        replay_versions: Rollouts are kept for this many rounds; 0 is on-policy.
+        replay_ratio: Stale rows trained on for each fresh one.
+        replay_max_bytes: Memory bound of the replay on each process; None is unbounded.
+        advantage_estimator: `"grpo"`, `"dr_grpo"`, `"rloo"` or `"reinforce_pp"`.
+        sampler: `"shared_prefix"` (this package's, prompts computed once a group) or `"trl"` (TRL's own, which
+            recomputes the sampler's log-probs with the trainer). Not read with `use_vllm=True`.
+        sampler_dtype: `"bfloat16"` samples from a copy of the weights in that type, `"model"` from the model itself.
+        shared_prefix: Whether the training forward computes each prompt once a group.
+        skip_zero_advantage: Leave rows of zero advantage out of the update: they carry no policy gradient, only the
+            penalty's.
+
+    Raises:
+        ValueError: An option of TRL that would silently change the objective, or a value out of its bounds; the
+            message names the value and the remedy.
+    """
+
+    objective: str = field(default="r2vpo", metadata={"help": "r2vpo or clip."})
+    variance_delta: float = field(default=0.04, metadata={"help": "Target of the ratio's variance."})
+    anchor: str = field(default="proximal", metadata={"help": "proximal or behavior."})
+    level: str = field(default="token", metadata={"help": "token or response."})
+    aggregation: str = field(default="token_mean", metadata={"help": "token_mean, sequence_mean or constant."})
+    aggregation_constant: float | None = field(
+        default=None, metadata={"help": "Tokens a response is divided by with aggregation constant."}
+    )
+    stale_weight_cap: float = field(default=2.0, metadata={"help": "Bound of the weight of stale rows."})
+    dual: str = field(default="ascent", metadata={"help": "ascent, closed_form or fixed."})
+    dual_eta: float = field(default=0.1, metadata={"help": "Step of the ascent on lambda."})
+    dual_lower: float = field(default=0.02, metadata={"help": "Lower bound of lambda."})
+    dual_upper: float | None = field(default=None, metadata={"help": "Upper bound of lambda; None: closed form."})
+    dual_value: float | None = field(default=None, metadata={"help": "Lambda when dual is fixed."})
+    step_control: bool = field(default=True, metadata={"help": "Whether the learning rate follows V."})
+    step_first_scale: float = field(default=0.05, metadata={"help": "Factor on the first learning rate."})
+    step_slow_start_grow: float = field(default=2.0, metadata={"help": "Largest growth until V came near its target."})
+    step_grow: float = field(default=1.05, metadata={"help": "Largest growth of the step."})
+    step_shrink: float = field(default=0.25, metadata={"help": "Smallest factor on the step."})
+    step_min_scale: float = field(default=1e-4, metadata={"help": "Smallest factor on the learning rate."})
+    step_max_scale: float = field(default=100.0, metadata={"help": "Largest factor on the learning rate."})
+    replay_versions: int = field(default=5, metadata={"help": "Rounds that a rollout is kept for; 0: on-policy."})
+    replay_ratio: float = field(default=1.0, metadata={"help": "Stale rows for each fresh one."})
+    replay_max_bytes: int | None = field(default=None, metadata={"help": "Memory bound of the replay."})
+    advantage_estimator: str = field(default="grpo", metadata={"help": "grpo, dr_grpo, rloo or reinforce_pp."})
+    sampler: str = field(default="shared_prefix", metadata={"help": "shared_prefix or trl."})
+    sampler_dtype: str = field(default="bfloat16", metadata={"help": "bfloat16 or model."})
+    gradient_checkpointing: bool = field(
+        default=False, metadata={"help": "As in TRL, but off: it turns off the cache that prompts are shared through."}
+    )
+    shared_prefix: bool = field(default=True, metadata={"help": "Compute a prompt once a group in training."})
+    skip_zero_advantage: bool = field(default=False, metadata={"help": "Leave rows of zero advantage out."})
+
+    def __post_init__(self) -> None:
+        """Check every option; see the class."""
+        super().__post_init__()
+        if self.use_vllm:
+            # Our stale weight is min(pi_k / mu, cap), which corrects for the engine's mismatch as well.
+            self.vllm_importance_sampling_correction = False
+        self._check_choices()
+        self._refuse(_REFUSED)
+        if self.objective == "r2vpo":
+            self._refuse(_REFUSED_BY_R2VPO)
+        if self.sampler == "shared_prefix" and not self.use_vllm:
+            self._refuse(
+                {
+                    "generation_kwargs": (None, "set sampler='trl'"),
+                    "cache_implementation": (None, "set sampler='trl'"),
+                }
+            )
+        self._check_batches()
+        self.objective_config()
+        self.dual_config()
+        self.step_size_config()
+        self.replay_config()
+
+    @property
+    def steps_per_round(self) -> int:
+        """Optimizer steps from one generation to the next."""
+        return self.steps_per_generation * self.num_iterations // self.gradient_accumulation_steps
+
+    def objective_config(self) -> RatioVarianceConfig | ClipConfig:
+        """The objective's options."""
+        constant = self.aggregation_constant
+        if self.aggregation == "constant" and constant is None:
+            constant = float(self.max_completion_length)
+        if self.objective == "clip":
+            high = self.epsilon if self.epsilon_high is None else self.epsilon_high
+            return ClipConfig(
+                clip_low=self.epsilon,
+                clip_high=high,
+                dual_clip=self.delta,
+                anchor=self.anchor,
+                stale_weight_cap=self.stale_weight_cap,
+                aggregation=self.aggregation,
+                constant=constant,
+            )
+        return RatioVarianceConfig(
+            delta=self.variance_delta,
+            anchor=self.anchor,
+            level=self.level,
+            stale_weight_cap=self.stale_weight_cap,
+            aggregation=self.aggregation,
+            constant=constant,
+        )
+
+    def dual_config(self) -> DualConfig:
+        """The multiplier's options."""
+        return DualConfig(
+            kind=self.dual,
+            delta=self.variance_delta,
+            eta=self.dual_eta,
+            lower=self.dual_lower,
+            upper=self.dual_upper,
+            value=self.dual_value,
+        )
+
+    def step_size_config(self) -> StepSizeConfig:
+        """The step-size controller's options."""
+        return StepSizeConfig(
+            delta=self.variance_delta,
+            shrink=self.step_shrink,
+            grow=self.step_grow,
+            slow_start_grow=self.step_slow_start_grow,
+            first_scale=self.step_first_scale,
+            min_scale=self.step_min_scale,
+            max_scale=self.step_max_scale,
+        )
+
+    def replay_config(self) -> ReplayConfig:
+        """The replay's options; each process draws from its own stream."""
+        return ReplayConfig(
+            versions=self.replay_versions,
+            ratio=self.replay_ratio,
+            max_bytes=self.replay_max_bytes,
+            seed=self.seed + self.process_index,
+        )
+
+    def _check_choices(self) -> None:
+        choices = {
+            "objective": tuple(OBJECTIVES),
+            "advantage_estimator": tuple(ADVANTAGES),
+            "sampler": ("shared_prefix", "trl"),
+            "sampler_dtype": ("bfloat16", "model"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(allowed)}")
+        if self.objective == "clip" and self.level != "token":
+            raise ValueError(f"level={self.level!r} with objective='clip': clipping works on token ratios; set level='token'")
+
+    def _refuse(self, refused: dict[str, tuple[Any, str]]) -> None:
+        for name, (off, remedy) in refused.items():
+            if getattr(self, name) != off:
+                raise ValueError(f"{name}={getattr(self, name)!r} is not read by R2VPOTrainer; leave it at {off!r}: {remedy}")
+
+    def _check_batches(self) -> None:
+        local = self.per_device_train_batch_size * self.steps_per_generation
+        if local % self.num_generations:
+            raise ValueError(
+                f"each process generates {local} rows (per_device_train_batch_size {self.per_device_train_batch_size} x "
+                f"steps_per_generation {self.steps_per_generation}), which cut groups of num_generations="
+                f"{self.num_generations}; make it a multiple"
+            )
+        if self.steps_per_generation % self.gradient_accumulation_steps:
+            raise ValueError(
+                f"steps_per_generation={self.steps_per_generation} micro-batches do not divide into optimizer steps of "
+                f"gradient_accumulation_steps={self.gradient_accumulation_steps}; make it a multiple"
+            )

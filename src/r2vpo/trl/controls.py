@@ -1,0 +1,91 @@
+"""What is added up over one optimizer step, and the two controllers that read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from r2vpo.core.diagnostics import summarize
+from r2vpo.core.dual import DualConfig, DualController
+from r2vpo.core.step_size import StepSizeConfig, StepSizeController
+from r2vpo.core.types import MomentSums, RatioVarianceSums
+
+
+class Controls:
+    """Lambda and the step size, driven by sums over micro-batches and processes.
+
+    Args:
+        dual: The multiplier's options.
+        step_size: The step-size controller's options, or None to leave the learning rate alone.
+        reduce: Sums a tensor over all processes.
+    """
+
+    def __init__(self, *, dual: DualConfig, step_size: StepSizeConfig | None, reduce: Callable[[Tensor], Tensor]) -> None:
+        self.dual = DualController(dual)
+        self.step_size = StepSizeController(step_size) if step_size is not None else None
+        self._reduce = reduce
+        self._constrained: Tensor | None = None
+        self._proximal: Tensor | None = None
+        self._diagnostics: Tensor | None = None
+
+    def begin_round(self, advantages: MomentSums, previous_round: RatioVarianceSums) -> None:
+        """Start a round: lambda's closed form from its advantages, and the variance that the last round really made.
+
+        The last optimizer step of a round is never measured within it. Rows of that round that are trained on again
+        are: their log-probs under the policies at both ends give V of the whole round at no cost.
+
+        Args:
+            advantages: Sums of this process over the round's rows.
+            previous_round: Sums of this process over rows seen in the round before; empty without replay.
+        """
+        totals = self._reduce(torch.cat([advantages.to_tensor(), previous_round.to_tensor()]))
+        self.dual.begin_round(MomentSums.from_tensor(totals[:2]))
+        if self.step_size is not None:
+            self.step_size.update(RatioVarianceSums.from_tensor(totals[2:]))
+
+    def add(self, *, constrained: RatioVarianceSums, proximal: RatioVarianceSums, diagnostics: Tensor) -> None:
+        """Add one micro-batch."""
+        pieces = (constrained.to_tensor(), proximal.to_tensor(), diagnostics)
+        if self._diagnostics is None:
+            self._constrained, self._proximal, self._diagnostics = pieces
+        else:
+            self._constrained = self._constrained + pieces[0]
+            self._proximal = self._proximal + pieces[1]
+            self._diagnostics = self._diagnostics + pieces[2]
+
+    def finish_step(self, *, first_of_round: bool) -> dict[str, Any]:
+        """End an optimizer step: one sum over processes, then both controllers move.
+
+        Args:
+            first_of_round: No update was made since the round's start, so V says nothing about the step size.
+
+        Returns:
+            The step's diagnostics as floats and lists, with the lambda that was used in it.
+        """
+        shape = self._diagnostics.shape
+        totals = self._reduce(torch.cat([self._constrained, self._proximal, self._diagnostics.flatten()]))
+        constrained = RatioVarianceSums.from_tensor(totals[:2])
+        metrics = summarize(totals[4:].view(shape))
+        metrics["dual"] = self.dual.value
+        self.dual.update(constrained)
+        if self.step_size is not None and not first_of_round:
+            self.step_size.update(RatioVarianceSums.from_tensor(totals[2:4]))
+        metrics["step_scale"] = self.step_size.scale if self.step_size is not None else 1.0
+        self._constrained = self._proximal = self._diagnostics = None
+        return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both controllers' states."""
+        return {
+            "dual": self.dual.state_dict(),
+            "step_size": self.step_size.state_dict() if self.step_size is not None else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore both controllers."""
+        self.dual.load_state_dict(state["dual"])
+        if self.step_size is not None and state["step_size"] is not None:
+            self.step_size.load_state_dict(state["step_size"])

@@ -1,0 +1,92 @@
+"""The sums that a round of updates starts from: pure functions of its micro-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from r2vpo.core.dual import advantage_moments
+from r2vpo.core.ratios import proximal_variance, stale_weight
+from r2vpo.core.types import MomentSums, RatioVarianceSums
+from r2vpo.replay import Rollout
+from r2vpo.trl.rows import MicroBatch
+
+
+def remember_policy(micro: MicroBatch, log_probs: Tensor, *, version: int, sampler_is_trainer: bool) -> None:
+    """Write the policy's log-probs at the start of a round into a micro-batch and into its rows.
+
+    Args:
+        micro: B rows.
+        log_probs: (B, T) nats, no gradient.
+        version: The round.
+        sampler_is_trainer: The sampler gave no log-probs of its own, so that the trainer's stand for them on fresh rows.
+    """
+    micro.old_log_probs = log_probs
+    on_cpu = log_probs.float().cpu()
+    for row, rollout in enumerate(micro.rollouts):
+        mine = on_cpu[row, : rollout.response_ids.numel()]
+        rollout.remember_old_log_probs(mine, version)
+        if sampler_is_trainer and rollout.staleness(version) == 0:
+            rollout.rollout_log_probs = mine.clone()
+            micro.rollout_log_probs[row, : mine.numel()] = log_probs[row, : mine.numel()]
+
+
+def set_normalizers(
+    micros: Sequence[MicroBatch],
+    left_out: Sequence[Rollout],
+    *,
+    per_step: int,
+    by_tokens: bool,
+    total: Callable[[Tensor], Tensor],
+) -> None:
+    """Count the tokens (or responses) of each optimizer step over all processes.
+
+    Rows left out for their zero advantage stay in the denominator, spread evenly over the steps: leaving them out then
+    changes the penalty only, never the size of the policy gradient.
+
+    Args:
+        micros: The round's micro-batches in order.
+        left_out: Rows that are not trained on.
+        per_step: Micro-batches an optimizer step; divides `len(micros)`.
+        by_tokens: Count tokens, else responses.
+        total: Sums a tensor over all processes.
+    """
+    steps = len(micros) // per_step
+    absent = sum(int(row.response_mask.sum()) if by_tokens else 1 for row in left_out) / steps
+    counts = [_size(micro, by_tokens) for micro in micros]
+    windows = torch.stack([torch.stack(counts[i : i + per_step]).sum() for i in range(0, len(micros), per_step)])
+    totals = total(windows.float() + absent).clamp(min=1.0)
+    for index, micro in enumerate(micros):
+        micro.normalizer = totals[index // per_step]
+
+
+def _size(micro: MicroBatch, by_tokens: bool) -> Tensor:
+    return micro.response_mask.sum() if by_tokens else micro.response_mask.any(dim=1).sum()
+
+
+def round_moments(micros: Sequence[MicroBatch], *, anchor: str, cap: float) -> MomentSums:
+    """Sums behind E[A^2] over a round's rows, weighted as its objective weights them."""
+    moments = MomentSums.zero(micros[0].advantages.device)
+    for micro in micros:
+        weight = None
+        if anchor == "proximal":
+            weight = stale_weight(micro.old_log_probs, micro.rollout_log_probs, micro.response_mask, cap, "token")
+        moments = moments + advantage_moments(micro.advantages, micro.response_mask, weight)
+    return moments
+
+
+def last_round_variance(stale: Sequence[Rollout], before: dict[int, Tensor], device: torch.device) -> RatioVarianceSums:
+    """V between the policies at the start of the last round and of this one, on rows evaluated under both.
+
+    Args:
+        stale: Rows whose `old_log_probs` are already this round's.
+        before: `old_log_probs` of the last round by `id(row)`.
+        device: Where the sums go.
+    """
+    sums = RatioVarianceSums.zero(torch.device("cpu"))
+    for row in stale:
+        if id(row) in before and row.old_log_probs is not None:
+            sums = sums + proximal_variance(row.old_log_probs[None], before[id(row)][None], row.response_mask[None], None)
+    return RatioVarianceSums.from_tensor(sums.to_tensor().to(device))

@@ -1,0 +1,162 @@
+"""Rows between TRL's padded batches, the replay's unpadded rollouts and the micro-batches that are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from r2vpo.core.log_probs import PrefixBatch, group_prompts
+from r2vpo.replay import Rollout
+
+
+@dataclass
+class MicroBatch:
+    """What one forward and backward pass works on; B rows, prompts padded left to P, responses right to T.
+
+    Attributes:
+        rollouts: The rows, unpadded, in order; empty when the micro-batch only keeps processes in step.
+        prompt_ids: (B, P) long.
+        prompt_mask: (B, P) bool.
+        response_ids: (B, T) long.
+        response_mask: (B, T) bool, True on the tokens that are trained on.
+        attention_mask: (B, T) bool, True on every token of the response (tool results included).
+        advantages: (B,) float.
+        rollout_log_probs: (B, T) nats, or None.
+        staleness: (B,) long, versions behind.
+        normalizer: The global number of tokens (or responses) of this micro-batch's optimizer step.
+        old_log_probs: (B, T) nats, the policy's at the start of the round; None where that is the present policy.
+    """
+
+    rollouts: list[Rollout]
+    prompt_ids: Tensor
+    prompt_mask: Tensor
+    response_ids: Tensor
+    response_mask: Tensor
+    attention_mask: Tensor
+    advantages: Tensor
+    rollout_log_probs: Tensor
+    staleness: Tensor
+    normalizer: Tensor | None = None
+    old_log_probs: Tensor | None = None
+
+    def prefix_batch(self) -> PrefixBatch:
+        """The rows with each distinct prompt once."""
+        unique_ids, unique_mask, group_index = group_prompts(self.prompt_ids, self.prompt_mask)
+        return PrefixBatch(
+            prompt_ids=unique_ids,
+            prompt_mask=unique_mask,
+            group_index=group_index,
+            response_ids=self.response_ids,
+            response_mask=self.attention_mask,
+        )
+
+
+def fresh_rollouts(batch: dict[str, Any], *, rewards: Tensor, advantages: Tensor, group_size: int, version: int, first_group: int) -> list[Rollout]:
+    """Unpad what TRL generated into rollouts, `group_size` consecutive rows a group.
+
+    Args:
+        batch: TRL's generation batch: `prompt_ids`, `prompt_mask` (B, P), `completion_ids`, `completion_mask` (B, T), and
+            where they apply `sampling_per_token_logps` and `tool_mask` (B, T).
+        rewards: (B,) weighted sums.
+        advantages: (B,).
+        group_size: Rows a prompt.
+        version: The policy version that generated them.
+        first_group: Identifier of the first group; the following ones count up.
+
+    Returns:
+        B rollouts on the CPU. `rollout_log_probs` are NaN where the sampler gave none: filled in from the trainer's own.
+    """
+    sampled = batch.get("sampling_per_token_logps")
+    tools = batch.get("tool_mask")
+    columns = {name: batch[name].cpu() for name in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")}
+    sampled = sampled.float().cpu() if sampled is not None else None
+    tools = tools.cpu() if tools is not None else None
+    reward_list, advantage_list = rewards.tolist(), advantages.tolist()
+    rollouts = []
+    for row in range(columns["prompt_ids"].size(0)):
+        length = max(int(columns["completion_mask"][row].sum()), 1)
+        mask = columns["completion_mask"][row, :length].bool()
+        if tools is not None:
+            mask = mask & tools[row, :length].bool()
+        rollouts.append(
+            Rollout(
+                prompt_ids=columns["prompt_ids"][row][columns["prompt_mask"][row].bool()].clone(),
+                response_ids=columns["completion_ids"][row, :length].clone(),
+                response_mask=mask.clone(),
+                rollout_log_probs=(
+                    sampled[row, :length].clone() if sampled is not None else torch.full((length,), torch.nan)
+                ),
+                advantage=advantage_list[row],
+                reward=reward_list[row],
+                group=first_group + row // group_size,
+                policy_version=version,
+            )
+        )
+    return rollouts
+
+
+def collate(rollouts: Sequence[Rollout], *, version: int, pad_token_id: int, device: torch.device) -> MicroBatch:
+    """Pad rollouts to one micro-batch; prompts on the left, responses on the right."""
+
+    def right(tensors: list[Tensor], value: float) -> Tensor:
+        return pad_sequence(tensors, batch_first=True, padding_value=value).to(device)
+
+    def left(tensors: list[Tensor], value: float) -> Tensor:
+        return pad_sequence(tensors, batch_first=True, padding_value=value, padding_side="left").to(device)
+
+    return MicroBatch(
+        rollouts=list(rollouts),
+        prompt_ids=left([r.prompt_ids for r in rollouts], pad_token_id),
+        prompt_mask=left([torch.ones_like(r.prompt_ids, dtype=torch.bool) for r in rollouts], False),
+        response_ids=right([r.response_ids for r in rollouts], pad_token_id),
+        response_mask=right([r.response_mask for r in rollouts], False),
+        attention_mask=right([torch.ones_like(r.response_mask) for r in rollouts], False),
+        advantages=torch.tensor([r.advantage for r in rollouts], dtype=torch.float32, device=device),
+        rollout_log_probs=right([r.rollout_log_probs for r in rollouts], 0.0),
+        staleness=torch.tensor([version - r.policy_version for r in rollouts], device=device),
+        old_log_probs=(
+            right([r.old_log_probs for r in rollouts], 0.0)
+            if all(r.old_log_probs is not None for r in rollouts)
+            else None
+        ),
+    )
+
+
+def idle_rollout(rollouts: Sequence[Rollout]) -> Rollout:
+    """A row that is computed but not trained on, so that a process without rows still takes part in every collective."""
+    source = min(rollouts, key=lambda r: r.response_ids.numel())
+    return Rollout(
+        prompt_ids=source.prompt_ids,
+        response_ids=source.response_ids,
+        response_mask=torch.zeros_like(source.response_mask),
+        rollout_log_probs=torch.zeros_like(source.rollout_log_probs),
+        advantage=0.0,
+        reward=source.reward,
+        group=source.group,
+        policy_version=source.policy_version,
+        old_log_probs=torch.zeros_like(source.rollout_log_probs),
+    )
+
+
+def cut(
+    rollouts: Sequence[Rollout], parts: int, *, generator: torch.Generator, spare: Sequence[Rollout]
+) -> list[list[Rollout]]:
+    """Shuffle whole groups and cut the rows into `parts` runs of equal length (within one).
+
+    Groups stay together as far as the cut allows, so that their prompt is computed once. Fewer rows than parts leave some
+    parts with one idle row, made from the shortest of `spare`.
+    """
+    groups: dict[tuple[int, int], list[Rollout]] = {}
+    for rollout in rollouts:
+        groups.setdefault((rollout.policy_version, rollout.group), []).append(rollout)
+    order = torch.randperm(len(groups), generator=generator).tolist()
+    keys = list(groups)
+    rows = [rollout for index in order for rollout in groups[keys[index]]]
+    bounds = [round(part * len(rows) / parts) for part in range(parts + 1)]
+    pieces = [rows[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [piece or [idle_rollout(spare)] for piece in pieces]

@@ -1,0 +1,73 @@
+"""The shared-prefix sampler as TRL's `rollout_func`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from r2vpo.rollout import SharedPrefixSampler, ShadowModel
+
+if TYPE_CHECKING:
+    from r2vpo.trl.trainer import R2VPOTrainer
+
+# Rounds are seeded apart by more rows than one round can have.
+_SEED_STRIDE = 1_000_003
+
+
+class SharedPrefixRollout:
+    """Samples with the trainer's present weights; called by TRL as `rollout_func(prompts, trainer)`.
+
+    Every row has a random stream of its own, made from the run's seed, the round and the row's place in the global
+    batch: a round can be sampled again from a checkpoint, and by any number of processes.
+    """
+
+    def __init__(self) -> None:
+        self._shadow: ShadowModel | None = None
+        self._synced_step: int | None = None
+        self._sampler: SharedPrefixSampler | None = None
+
+    def sampler(self, trainer: R2VPOTrainer) -> SharedPrefixSampler:
+        """The sampler, its weights brought up to the trainer's."""
+        if self._sampler is None:
+            args = trainer.args
+            model = trainer.accelerator.unwrap_model(trainer.model)
+            dtype = torch.bfloat16 if args.sampler_dtype == "bfloat16" else "model"
+            self._shadow = ShadowModel(model, dtype)
+            self._sampler = SharedPrefixSampler(
+                self._shadow.model,
+                eos_token_ids=trainer.eos_token_ids,
+                pad_token_id=trainer.pad_token_id,
+                temperature=args.temperature,
+                max_new_tokens=args.max_completion_length,
+            )
+        elif self._synced_step != trainer.state.global_step:
+            self._shadow.sync()
+        self._synced_step = trainer.state.global_step
+        return self._sampler
+
+    def forget(self) -> None:
+        """Bring the weights up again at the next call, whatever step it is (after loading a checkpoint)."""
+        self._synced_step = None
+
+    def __call__(self, prompts: list[Any], trainer: R2VPOTrainer) -> dict[str, Any]:
+        """Sample one response for each of TRL's duplicated prompts.
+
+        Returns:
+            `prompt_ids`, `completion_ids` and `logprobs`, a list a row.
+        """
+        training = trainer.model.training
+        group_size = trainer.num_generations if training else trainer.num_generations_eval
+        distinct, _, _ = trainer._tokenize_prompts(prompts[::group_size])
+        offset = trainer.accelerator.process_index * len(prompts)
+        samples = self.sampler(trainer).sample(
+            distinct,
+            group_size,
+            seed=trainer.args.seed * _SEED_STRIDE + trainer.round_index + (0 if training else _SEED_STRIDE // 2),
+            first_row=offset,
+        )
+        return {
+            "prompt_ids": [ids for ids in distinct for _ in range(group_size)],
+            "completion_ids": [sample.response_ids for sample in samples],
+            "logprobs": [sample.log_probs for sample in samples],
+        }
