@@ -61,9 +61,8 @@ def report_failure(error: BaseException, session: Session) -> int:
     if full is not None:
         command = session.resume_command()
         after = f"make room and go on with: {command}" if command else "make room and start again"
-        _say(
-            f"error: {full or session.run or Path.cwd()}: the disk is full; nothing that was saved is lost: {after}"
-        )
+        where = full or session.run or Path.cwd()
+        _say(f"error: {where}: the disk is full; nothing that was saved is lost: {after}")
         return USER_ERROR
     if isinstance(error, UserError):
         _say(f"error: {error}")
@@ -78,10 +77,10 @@ def report_failure(error: BaseException, session: Session) -> int:
 
 
 def disk_full(error: BaseException) -> str | None:
-    """The path that had no room left, an empty text if that is not known, or None if it is not about a full disk.
+    """The path that had no room left, empty if it is not known; None if the error is not about a full disk.
 
-    Writers in other languages do not raise OSError: safetensors has the system's words in its own error, torch says
-    only that its writer failed.
+    Writers in other languages do not raise OSError: safetensors has the system's words in its own error,
+    torch says only that its writer failed.
     """
     for cause in _chain(error):
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -112,4 +111,4 @@ def _say(text: str) -> None:
 def quiet_exit_on_closed_pipe() -> int:
     """For ``r2vpo recipes | head``: no complaint when the reader has gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return UNEXPECTED

@@ -18,7 +18,7 @@ MAY_DIFFER = {"trainer.max_steps"}
 
 
 def train(arguments: argparse.Namespace, session: Session) -> None:
-    """Run or resume a training; everything that can be wrong with the input is found before torch is imported."""
+    """Run or resume a training; what is wrong with the recipe or the run is said before torch is imported."""
     session.arguments = [
         *([arguments.recipe] if arguments.recipe else []),
         *(part for text in arguments.overrides for part in ("--set", text)),
@@ -28,6 +28,9 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
         open_run(resume)
         session.started(resume)
     if arguments.recipe is None and resume is None:
+        swallowed = [text for text in arguments.overrides if "=" not in text]
+        if swallowed:
+            raise UserError(f"train: no recipe given: put {swallowed[-1]} before --set")
         raise UserError("train: no recipe given: name one, such as quickstart (`r2vpo recipes` lists them)")
     path = find_recipe(arguments.recipe) if arguments.recipe else open_run(str(resume)).config
     recipe = load_recipe(path, arguments.overrides)

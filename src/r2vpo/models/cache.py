@@ -32,8 +32,8 @@ def is_complete(folder: Path) -> bool:
 def build_once(target: Path, build: Callable[[Path], None]) -> Path:
     """Build a folder unless it is there; it appears under its name only when it is complete.
 
-    One process at a time builds, the others wait for it and use its result. What a killed process left behind is
-    removed by the next one.
+    One process at a time builds, the others wait for it and use its result. What a killed process left behind
+    is removed by the next one.
 
     Args:
         target: the folder's final place, in the cache.
@@ -54,8 +54,8 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
                 _build_locked(target, build)
     except OSError as error:
         raise UserError(
-            f"cannot write the model cache {target.parent}: {error.strerror or error}: free space there, or name "
-            "another folder in the environment variable R2VPO_CACHE"
+            f"cannot write the model cache {target.parent}: {error.strerror or error}: free space there, or "
+            "name another folder in the environment variable R2VPO_CACHE"
         ) from error
     return target
 

@@ -111,8 +111,8 @@ def missing_model(name: str, looked_for: str) -> UserError:
         looked_for: what was searched for it, in words.
     """
     return UserError(
-        f"model.name {name!r}: {looked_for}: use {nearest_name(name)!r} (`r2vpo models` lists what is there), a "
-        "folder that save_pretrained wrote, or the name of a model on the hub"
+        f"model.name {name!r}: {looked_for}: use {nearest_name(name)!r} (`r2vpo models` lists what is there), "
+        "a folder that save_pretrained wrote, or the name of a model on the hub"
     )
 
 
@@ -126,8 +126,8 @@ def resolve_model(name: str) -> str:
         A folder, or `name` itself when it can only be a hub name.
 
     Raises:
-        UserError: when the name is empty, a folder without a model, a path that does not exist, or an unknown name in
-            the catalogue's name spaces.
+        UserError: when the name is empty, a folder without a model, a path that does not exist, or an unknown
+            name in the catalogue's name spaces.
     """
     if name in _RECIPES:
         recipe = _RECIPES[name]

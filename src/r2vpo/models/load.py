@@ -60,6 +60,6 @@ def _load(kind: Any, name: str, **options: Any) -> Any:
     except (ValueError, KeyError) as error:
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"model.name {name!r}: what lies in {source} is no causal language model that transformers can read "
-            f"({first_line}): save it with save_pretrained"
+            f"model.name {name!r}: what lies in {source} is no causal language model that transformers can "
+            f"read ({first_line}): save it with save_pretrained"
         ) from error

@@ -1,6 +1,11 @@
 """R²VPO on TRL: `R2VPOConfig` and `R2VPOTrainer`, used as `GRPOConfig` and `GRPOTrainer` are."""
 
-from r2vpo.trl.config import R2VPOConfig
-from r2vpo.trl.trainer import R2VPOTrainer
+import os
+
+# The sampler is a `rollout_func`; TRL's warning that this hook may change is met by pinning TRL and by contract tests.
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+
+from r2vpo.trl.config import R2VPOConfig  # noqa: E402
+from r2vpo.trl.trainer import R2VPOTrainer  # noqa: E402
 
 __all__ = ["R2VPOConfig", "R2VPOTrainer"]

@@ -1,0 +1,126 @@
+"""What a report is drawn from: the files of a run, in the shapes that curves and tables need."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from r2vpo.training.recipe import Recipe
+from r2vpo.training.run_directory import RunDirectory, open_run
+
+
+@dataclass(frozen=True)
+class Series:
+    """A curve: one x and one y for every record that has the value."""
+
+    x: list[float]
+    y: list[float]
+
+    def __bool__(self) -> bool:
+        return bool(self.x)
+
+
+@dataclass(frozen=True)
+class AccuracyCurve:
+    """Accuracy over rollouts with its 95 % interval."""
+
+    x: list[float]
+    value: list[float]
+    low: list[float]
+    high: list[float]
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A run as it is on disk; everything but the recipe may still be missing."""
+
+    run: RunDirectory
+    recipe: Recipe
+    metrics: list[dict[str, Any]]
+    evaluations: list[dict[str, Any]]
+    samples: list[dict[str, Any]]
+    summary: dict[str, Any]
+
+    @property
+    def delta(self) -> float:
+        """The target for V."""
+        return self.recipe.objective.delta
+
+    def series(self, name: str, *, minimum: float | None = None) -> Series:
+        """A metric over optimizer steps; steps without a value, or not above ``minimum``, are left out."""
+        pairs = [
+            (record["step"], record[name])
+            for record in self.metrics
+            if isinstance(record.get(name), int | float)
+            and isinstance(record.get("step"), int | float)
+            and (minimum is None or record[name] > minimum)
+        ]
+        return Series([x for x, _ in pairs], [y for _, y in pairs])
+
+    def last(self, name: str) -> Any:
+        """The metric's last value that is not null, or None."""
+        return next((r[name] for r in reversed(self.metrics) if r.get(name) is not None), None)
+
+    def accuracy(self, difficulty: str | None = None) -> AccuracyCurve:
+        """Accuracy over generated rollouts, of all problems or of one difficulty."""
+        points = []
+        for record in self.evaluations:
+            entry = (
+                record.get("accuracy")
+                if difficulty is None
+                else (record.get("by_difficulty") or {}).get(difficulty)
+            )
+            if isinstance(entry, Mapping) and entry.get("value") is not None:
+                value = entry["value"]
+                low, high = entry.get("low"), entry.get("high")
+                points.append(
+                    (
+                        record.get("rollouts_generated") or 0,
+                        value,
+                        value if low is None else low,
+                        value if high is None else high,
+                    )
+                )
+        columns = list(zip(*points, strict=True)) if points else [(), (), (), ()]
+        return AccuracyCurve(*(list(column) for column in columns))
+
+    def difficulties(self) -> list[str]:
+        """Labels of the difficulties, in the order in which they first appear."""
+        return list(
+            dict.fromkeys(label for record in self.evaluations for label in record.get("by_difficulty") or {})
+        )
+
+    def accuracy_at(self, position: int) -> dict[str, Any]:
+        """The first (0) or last (-1) evaluation, or an empty one."""
+        return self.evaluations[position] if self.evaluations else {}
+
+    @property
+    def before(self) -> dict[str, Any] | None:
+        """Accuracy before training: the summary's, else the evaluation at step 0."""
+        first = self.accuracy_at(0)
+        return self.summary.get("accuracy_before") or (
+            first.get("accuracy") if first.get("step") == 0 else None
+        )
+
+    @property
+    def after(self) -> dict[str, Any] | None:
+        """Accuracy after training; of an unfinished run, the last evaluation of a later step than 0."""
+        last = self.accuracy_at(-1)
+        return self.summary.get("accuracy_after") or (last.get("accuracy") if last.get("step") else None)
+
+
+def load_run(path: Path | str) -> RunData:
+    """Read what there is of a run.
+
+    Raises:
+        UserError: the folder is not a run's, or one of its files is damaged.
+    """
+    run = open_run(path)
+    return RunData(
+        run=run,
+        recipe=run.recipe(),
+        metrics=run.read_metrics(),
+        evaluations=[r for r in run.read_evaluations() if r.get("split", "held_out") == "held_out"],
+        samples=run.read_samples(),
+        summary=run.read_summary() or {},
+    )

@@ -1,0 +1,91 @@
+"""A matplotlib figure as SVG that belongs to the page: its fonts, its colours, no names of its own."""
+
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from r2vpo.report.palette import CSS_VARIABLES, Palette
+
+SIZE_INCHES = (5.6, 3.0)
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "r2vpo",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "ytick.minor.size": 0,
+    "xtick.major.pad": 5,
+    "ytick.major.pad": 5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "legend.handlelength": 1.6,
+    "legend.borderaxespad": 0,
+    "legend.columnspacing": 1.4,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+}
+
+
+def style(palette: Palette) -> dict[str, Any]:
+    """Matplotlib settings for a palette, for ``matplotlib.rc_context``."""
+    return _STYLE | {
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "axes.edgecolor": palette.grid,
+        "axes.labelcolor": palette.muted,
+        "text.color": palette.ink,
+        "xtick.color": palette.grid,
+        "ytick.color": palette.grid,
+        "xtick.labelcolor": palette.muted,
+        "ytick.labelcolor": palette.muted,
+        "grid.color": palette.grid,
+        "grid.linewidth": 0.8,
+    }
+
+
+def inline_svg(draw: Callable[[Axes, Palette], None], palette: Palette, *, key: str) -> str:
+    """Draw one panel as SVG to be put into an HTML page.
+
+    Args:
+        draw: draws on the axes it is given.
+        palette: placeholders; each becomes the CSS variable of its role.
+        key: unique on the page; every id in the SVG begins with it.
+
+    Returns:
+        An ``svg`` element without size, namespaces, metadata or fonts; hidden from screen readers, which get
+        the figure's own text.
+    """
+    with matplotlib.rc_context(style(palette)):
+        figure = Figure(figsize=SIZE_INCHES, layout="constrained")
+        draw(figure.add_subplot(), palette)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return _adopt(buffer.getvalue(), key)
+
+
+def _adopt(svg: str, key: str) -> str:
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    head_end = svg.index(">")
+    view_box = re.search(r'viewBox="([^"]+)"', svg[:head_end])[1]
+    svg = f'<svg viewBox="{view_box}" aria-hidden="true" focusable="false"{svg[head_end:]}'
+    svg = re.sub(r'\bid="', f'id="{key}-', svg)
+    svg = re.sub(r'\bxlink:href="#', f'href="#{key}-', svg)
+    svg = re.sub(r"url\(#", f"url(#{key}-", svg)
+    # the page's own font; matplotlib has measured with a wider one, so nothing runs over
+    svg = re.sub(r"font: (?:[\w.]+ )*?([\d.]+px) [^;\"]+", r"font-size: \1", svg)
+    svg = re.sub(r"font-family: [^;\"]+;?", "", svg)
+    for color, variable in CSS_VARIABLES.items():
+        svg = svg.replace(color, variable)
+    return re.sub(r"\n\s*", "\n", svg).strip()

@@ -1,0 +1,55 @@
+"""Advantages against plain Python, groups in any order."""
+
+import pytest
+import torch
+
+from r2vpo.core import advantages as package
+from tests.oracles import advantages as oracle
+from tests.tolerances import FLOAT64
+
+
+def rewards_and_ids(seed, ordered):
+    g = torch.Generator().manual_seed(seed)
+    rewards = torch.randn(24, generator=g, dtype=torch.float64)
+    ids = torch.arange(24) // 4
+    if not ordered:
+        ids = torch.randint(0, 5, (24,), generator=g) * 7 - 3
+        ids[0] = 1000  # a group of one
+    return rewards, ids
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "rloo", "reinforce_pp"])
+def test_estimators(name, seed, ordered):
+    rewards, ids = rewards_and_ids(seed, ordered)
+    loops = {
+        "grpo": oracle.grpo,
+        "dr_grpo": lambda r, i: oracle.grpo(r, i, divide=False),
+        "rloo": oracle.rloo,
+        "reinforce_pp": lambda r, i: oracle.grpo(r, [0] * len(r)),
+    }
+    expected = torch.tensor(loops[name](rewards.tolist(), ids.tolist()), dtype=torch.float64)
+    estimate = package.ADVANTAGES[name]
+    torch.testing.assert_close(estimate(rewards, group_ids=ids), expected, **FLOAT64)
+    if ordered:
+        torch.testing.assert_close(estimate(rewards, group_size=4), expected, **FLOAT64)
+        with pytest.raises(AssertionError):  # the wrong groups are noticed
+            wrong = torch.tensor(loops[name](rewards.tolist(), (ids * 0).tolist()), dtype=torch.float64)
+            torch.testing.assert_close(estimate(rewards, group_size=2), wrong + (name == "reinforce_pp"), **FLOAT64)
+
+
+@pytest.mark.parametrize(("gamma", "lam"), [(1.0, 0.95), (0.9, 0.8), (1.0, 1.0), (0.7, 0.0)])
+def test_gae(gamma, lam):
+    g = torch.Generator().manual_seed(4)
+    rewards = torch.randn(5, 9, generator=g, dtype=torch.float64)
+    values = torch.randn(5, 9, generator=g, dtype=torch.float64)
+    mask = torch.rand(5, 9, generator=g) < 0.6
+    mask[0], mask[1] = True, False
+    expected = oracle.gae(rewards.tolist(), values.tolist(), mask.tolist(), gamma, lam)
+    rewards[~mask], values[~mask] = float("nan"), float("inf")
+    result = package.gae(rewards, values, mask, gamma, lam)
+    for mine, theirs in zip(result, expected, strict=True):
+        torch.testing.assert_close(mine, torch.tensor(theirs, dtype=torch.float64), **FLOAT64)
+    other = package.gae(rewards, values, mask, gamma, 0.5)
+    assert not torch.allclose(other[0], result[0])
