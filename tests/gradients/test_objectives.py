@@ -34,10 +34,17 @@ def test_gradcheck(name, level, anchor, aggregation):
     log_probs, old, mask = inputs(level)
     loss, kind = LOSSES[name]
     config = kind(
-        level=level, anchor=anchor, aggregation=aggregation, constant=6.0 if aggregation == "constant" else None
+        level=level,
+        anchor=anchor,
+        aggregation=aggregation,
+        constant=6.0 if aggregation == "constant" else None,
     )
     # Under "behavior" the ratio is to the sampler, so the same distances are kept from it.
-    rollout = old.clone() if anchor == "behavior" else old + torch.linspace(-1, 1, 24, dtype=torch.float64).view(4, 6)
+    rollout = (
+        old.clone()
+        if anchor == "behavior"
+        else old + torch.linspace(-1, 1, 24, dtype=torch.float64).view(4, 6)
+    )
     advantages = torch.tensor([1.3, -0.8, 0.4, -1.6], dtype=torch.float64)
 
     def scalar(x):

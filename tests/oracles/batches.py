@@ -1,4 +1,4 @@
-"""Seeded batches for the comparisons: odd shapes, ragged masks with holes, an empty row, stale weights both sides."""
+"""Seeded batches: odd shapes, ragged masks with holes, an empty row, stale weights below and above 1."""
 
 import torch
 

@@ -34,9 +34,8 @@ def test_estimators(name, seed, ordered):
     torch.testing.assert_close(estimate(rewards, group_ids=ids), expected, **FLOAT64)
     if ordered:
         torch.testing.assert_close(estimate(rewards, group_size=4), expected, **FLOAT64)
-        with pytest.raises(AssertionError):  # the wrong groups are noticed
-            wrong = torch.tensor(loops[name](rewards.tolist(), (ids * 0).tolist()), dtype=torch.float64)
-            torch.testing.assert_close(estimate(rewards, group_size=2), wrong + (name == "reinforce_pp"), **FLOAT64)
+        if name != "reinforce_pp":  # the wrong groups are noticed, where groups matter
+            assert not torch.allclose(estimate(rewards, group_size=2), expected)
 
 
 @pytest.mark.parametrize(("gamma", "lam"), [(1.0, 0.95), (0.9, 0.8), (1.0, 1.0), (0.7, 0.0)])

@@ -36,6 +36,7 @@ def tokens_of(b, anchor, level, rows):
 @pytest.mark.parametrize("level", ["token", "response"])
 def test_against_the_formulas(anchor, level):
     b = batch(seed=2, rows=9)
+    b["log_probs"] = b["old_log_probs"] + 2.5 * (b["log_probs"] - b["old_log_probs"])
     b["entropy"] = b["log_probs"].abs()
     staleness = torch.tensor([0, 0, 1, 3, 9, 1, 0, 3, 2])
     config = RatioVarianceConfig(anchor=anchor, level=level, stale_weight_cap=CAP)

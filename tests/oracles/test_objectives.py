@@ -18,7 +18,13 @@ AGGREGATIONS = [("token_mean", None), ("sequence_mean", None), ("constant", 12.0
 def options(anchor="proximal", level="token", aggregation="token_mean", constant=None, **more):
     base = {"stale_weight_cap": 1.5, "delta": 0.05, "clip_low": 0.1, "clip_high": 0.3, "dual_clip": None}
     return {
-        **base, "dual": DUAL, "anchor": anchor, "level": level, "aggregation": aggregation, "constant": constant, **more
+        **base,
+        "dual": DUAL,
+        "anchor": anchor,
+        "level": level,
+        "aggregation": aggregation,
+        "constant": constant,
+        **more,
     }
 
 
@@ -29,7 +35,9 @@ def build(name, o):
 
 def package(name, b, o, normalizer=None):
     log_probs = b["log_probs"].clone().requires_grad_()
-    out = LOSSES[name][0](**{**b, "log_probs": log_probs}, dual=DUAL, config=build(name, o), normalizer=normalizer)
+    out = LOSSES[name][0](
+        **{**b, "log_probs": log_probs}, dual=DUAL, config=build(name, o), normalizer=normalizer
+    )
     (gradient,) = torch.autograd.grad(out.loss, log_probs)
     return out.loss.detach(), gradient, out.ratio_variance
 
@@ -37,8 +45,15 @@ def package(name, b, o, normalizer=None):
 def loops(name, b, o, normalizer=None, bug=None):
     log_probs = b["log_probs"].clone().requires_grad_()
     loss, numerator, denominator = oracle(
-        name, log_probs, b["old_log_probs"], b["advantages"], b["response_mask"], b["rollout_log_probs"], o,
-        normalizer, bug,
+        name,
+        log_probs,
+        b["old_log_probs"],
+        b["advantages"],
+        b["response_mask"],
+        b["rollout_log_probs"],
+        o,
+        normalizer,
+        bug,
     )
     (gradient,) = torch.autograd.grad(loss, log_probs)
     return loss.detach(), gradient, numerator, denominator

@@ -77,7 +77,9 @@ def rloo(rewards: Tensor, group_size: int | None = None, *, group_ids: Tensor | 
     Source: RLOO (2402.14740).
     """
     rewards, index, counts = _groups(rewards, group_size, group_ids)
-    return _centred(rewards, index, counts) * (counts / (counts - 1).clamp(min=1))[index]
+    # In the rewards' precision: the quotient of two integer tensors would be float32.
+    size = counts.to(rewards.dtype)
+    return _centred(rewards, index, counts) * (size / (size - 1).clamp(min=1))[index]
 
 
 def reinforce_pp(

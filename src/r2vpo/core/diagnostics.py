@@ -92,7 +92,8 @@ def diagnostic_sums(
     deviation = ratios.deviation
     ones = response_mask.to(deviation.dtype)
     weight = ones if ratios.stale_weight is None else ratios.stale_weight
-    ratio = deviation + 1.0
+    # Not deviation + 1, which is exactly 0 in float32 below -17 nats.
+    ratio = ratios.log_ratio.exp()
     gain = token_advantages(advantages, response_mask).to(deviation.dtype)
     importance = weight * ratio
     per_token = {

@@ -111,7 +111,7 @@ def missing_model(name: str, looked_for: str) -> UserError:
         looked_for: what was searched for it, in words.
     """
     return UserError(
-        f"model.name {name!r}: {looked_for}: use {nearest_name(name)!r} (`r2vpo models` lists what is there), "
+        f"model.name {name!r}: {looked_for}: use {nearest_name(name)!r} (`r2vpo models` lists more), "
         "a folder that save_pretrained wrote, or the name of a model on the hub"
     )
 

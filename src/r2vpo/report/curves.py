@@ -1,48 +1,30 @@
-"""The panels of a report: what each draws, and what it says in words."""
+"""The drawings of a report, each on the axes it is given."""
 
 import math
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
 from r2vpo.report.data import RunData, Series
 from r2vpo.report.palette import Palette
-from r2vpo.training.numbers import count, duration, interval, percent, significant
 
 _DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1.2)), (0, (8, 2)))
 _MARKERS = "os^Dvp"
 _MOST_POINTS = 1500
+_LEGEND_POINTS = 320
+_LONGEST_LABEL = 18
+MOST_DIFFICULTIES = 6
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One figure.
-
-    Attributes:
-        key: its id on the page.
-        section: heading under which it stands.
-        title: what it shows.
-        draw: draws it.
-        caption: what it means and how the run did, in one or two sentences; also what a screen reader reads.
-        present: whether the run has data for it.
-    """
-
-    key: str
-    section: str
-    title: str
-    draw: Callable[[Axes, RunData, Palette], None]
-    caption: Callable[[RunData], str]
-    present: Callable[[RunData], bool]
-
-
-def _accuracy(axes: Axes, data: RunData, palette: Palette) -> None:
+def draw_accuracy(axes: Axes, data: RunData, palette: Palette) -> None:
+    """Accuracy over rollouts, with intervals: all problems, and each difficulty if there are several."""
     labels = data.difficulties()
-    for number, label in enumerate(labels if len(labels) > 1 else []):
+    for number, label in enumerate(labels[:MOST_DIFFICULTIES] if len(labels) > 1 else []):
         color = palette.series[number % len(palette.series)]
         curve = data.accuracy(label)
+        label = label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 1]}…"
         axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.10, linewidth=0)
         style = _DASHES[number % len(_DASHES)]
         marker = _MARKERS[number % len(_MARKERS)]
@@ -81,9 +63,18 @@ def _thinned(series: Series) -> Series:
     return Series(series.x[::stride], series.y[::stride])
 
 
-def _curve(
+def metric_curve(
     name: str, number: int, *, low: float | None = None, high: float | None = None
 ) -> Callable[..., None]:
+    """A function that draws one metric over steps.
+
+    Args:
+        name: the metric.
+        number: its colour in the palette's series.
+        low: lower end of y, or None for the data's.
+        high: upper end of y.
+    """
+
     def draw(axes: Axes, data: RunData, palette: Palette) -> None:
         _noisy(axes, data.series(name), palette.series[number])
         if low is not None:
@@ -95,51 +86,94 @@ def _curve(
     return draw
 
 
-def _variance(axes: Axes, data: RunData, palette: Palette) -> None:
-    axes.set_yscale("log")
+def draw_variance(axes: Axes, data: RunData, palette: Palette) -> None:
+    """V over steps on a log scale, with its target."""
     # a round's first step has V = 0 when all of its rows are fresh: it has no place on a log scale
-    _noisy(axes, data.series("ratio_variance", minimum=0.0), palette.series[0], log=True, label="V")
+    series = data.series("ratio_variance", minimum=0.0)
+    _noisy(axes, series, palette.series[0], log=True, label="V")
     axes.axhline(
         data.delta, color=palette.limit, linewidth=1.3, linestyle=(0, (5, 2)), label=f"δ = {data.delta:g}"
     )
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+    log_axis(axes, [*series.y, data.delta])
     _finish(axes, legend=True)
 
 
-def _scale(axes: Axes, data: RunData, palette: Palette) -> None:
+def log_axis(axes: Axes, values: list[float], *, unit: str = "") -> None:
+    """Make y logarithmic, with enough labels also where the values stay within one decade.
+
+    Args:
+        axes: whose y axis.
+        values: what is drawn, all above 0.
+        unit: written behind each label.
+    """
+    decades = math.log10(max(values) / min(values)) if values else 0.0
     axes.set_yscale("log")
-    series = data.series("step_scale", minimum=0.0)
-    axes.plot(series.x, series.y, color=palette.series[2])
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g} ×"))
-    narrow = bool(series) and max(series.y) < 10 * min(series.y)
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda y, _: f"{y:.2g} ×" if narrow else ""))
-    if narrow:
-        axes.yaxis.set_minor_locator(MaxNLocator(4))
+    if decades < 0.5:
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+    else:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 3 else (1.0,), numticks=12))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.6g}{unit}"))
+
+
+def draw_scale(axes: Axes, data: RunData, palette: Palette) -> None:
+    """The scale of the learning rate over steps, on a log scale."""
+    series = _thinned(data.series("step_scale", minimum=0.0))
+    axes.plot(series.x, series.y, color=palette.series[2], marker="o" if len(series.x) == 1 else None)
+    log_axis(axes, series.y, unit=" ×")
     _finish(axes)
 
 
-def _staleness(axes: Axes, data: RunData, palette: Palette) -> None:
+def draw_staleness(axes: Axes, data: RunData, palette: Palette) -> None:
+    """The share of the rows trained on, by age."""
     rows = data.last("staleness_rows") or []
     total = sum(rows) or 1
     shares = [number / total for number in rows]
     colors = [palette.series[0]] + [palette.series[1]] * (len(rows) - 1)
-    bars = axes.bar(range(len(rows)), shares, color=colors, width=0.72)
-    axes.bar_label(bars, [f"{share:.0%}" for share in shares], padding=3, color=palette.ink, fontsize=8.5)
-    axes.set_xticks(range(len(rows)), ["fresh", *map(str, range(1, len(rows)))])
-    axes.set_ylim(0, max(shares, default=1) * 1.15 or 1)
+    _bars(axes, shares, [f"{share:.0%}" for share in shares], colors, palette)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
+def _bars(axes: Axes, heights: list[float], labels: list[str], colors: list[str], palette: Palette) -> None:
+    """A bar for each age."""
+    ages = range(len(heights))
+    bars = axes.bar(ages, heights, color=colors, width=0.72)
+    axes.bar_label(bars, labels, padding=3, color=palette.ink, fontsize=9)
+    axes.set_xticks(ages, ["fresh", *map(str, ages[1:])])
+    axes.set_ylim(0, max(heights, default=1) * 1.15 or 1)
     _finish(axes, x_label="policy versions behind")
 
 
-def _rollouts(axes: Axes, data: RunData, palette: Palette) -> None:
+def sample_size_by_age(data: RunData) -> list[float | None]:
+    """Mean effective sample size of each age over the last quarter of the run, None where no rows were."""
+    name = "effective_sample_size_by_staleness"
+    rows = [record[name] for record in data.metrics if record.get(name)]
+    rows = rows[-max(1, len(rows) // 4) :]
+    ages = [[row[age] for row in rows if age < len(row) and row[age]] for age in range(_longest(rows))]
+    return [statistics.fmean(values) if values else None for values in ages]
+
+
+def _longest(rows: list[list[float | None]]) -> int:
+    return max(map(len, rows), default=0)
+
+
+def draw_sample_size_by_age(axes: Axes, data: RunData, palette: Palette) -> None:
+    """Effective sample size by age."""
+    values = sample_size_by_age(data)
+    labels = ["" if value is None else f"{value:.2f}" for value in values]
+    _bars(axes, [value or 0.0 for value in values], labels, [palette.series[2]] * len(values), palette)
+
+
+def draw_rollouts(axes: Axes, data: RunData, palette: Palette) -> None:
+    """Rows trained on, cumulative: generated, and reused on top."""
     generated, reused = data.series("rollouts_generated"), data.series("rollouts_reused")
     _stack(axes, [("generated", generated), ("reused", reused)], (palette.series[0], palette.series[1]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}"))
     _finish(axes, legend=True)
 
 
-def _time(axes: Axes, data: RunData, palette: Palette) -> None:
+def draw_time(axes: Axes, data: RunData, palette: Palette) -> None:
+    """Seconds, cumulative, by what they were spent on."""
     parts = time_parts(data)
     _stack(axes, list(parts.items()), (palette.series[0], palette.series[2], palette.muted))
     longest = max(
@@ -184,135 +218,7 @@ def _finish(axes: Axes, *, x_label: str = "optimizer steps", legend: bool = Fals
     if x_label == "optimizer steps":
         axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     if legend:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=4, alignment="left")
-
-
-def _say_accuracy(data: RunData) -> str:
-    text = "Greedy accuracy on held-out problems; bands are 95 % intervals."
-    return f"{text} It began at {interval(data.before)}; now it is {interval(data.after)}."
-
-
-def _say_variance(data: RunData) -> str:
-    values = data.series("ratio_variance").y
-    above = sum(value > 2 * data.delta for value in values) / max(len(values), 1)
-    return (
-        "How far updates moved the policy: the variance of its ratio about 1, "
-        f"against the target δ = {data.delta:g}. "
-        f"Median {significant(statistics.median(values))}; above 2 δ in {percent(above)} of steps."
-    )
-
-
-def _say_last(name: str, meaning: str) -> Callable[[RunData], str]:
-    def say(data: RunData) -> str:
-        values = data.series(name).y
-        return f"{meaning} First {significant(values[0])}, last {significant(values[-1])}."
-
-    return say
-
-
-def _say_scale(data: RunData) -> str:
-    values, base = data.series("step_scale").y, data.recipe.trainer.learning_rate
-    return (
-        "What the learning rate is multiplied by so that V stays near δ. "
-        f"Last {significant(values[-1])} × {base:g} = {significant(values[-1] * base)}."
-    )
-
-
-def _say_staleness(data: RunData) -> str:
-    rows = data.last("staleness_rows")
-    reused = 1 - rows[0] / (sum(rows) or 1)
-    return f"Age of the rows that were trained on. {percent(reused)} of them came from earlier policies."
-
-
-def _say_rollouts(data: RunData) -> str:
-    generated, reused = data.last("rollouts_generated"), data.last("rollouts_reused") or 0
-    return (
-        f"Rows trained on so far: {count(generated)} were generated, {count(reused)} were used once more: "
-        f"{significant(1 + reused / generated) if generated else '–'} rows for each one generated."
-    )
-
-
-def _say_time(data: RunData) -> str:
-    parts = time_parts(data)
-    words = ", ".join(f"{duration(series.y[-1])} {label}" for label, series in parts.items())
-    return f"Where the time went: {words} (evaluation, saving and loading)."
-
-
-def _has(name: str) -> Callable[[RunData], bool]:
-    return lambda data: bool(data.series(name))
-
-
-PANELS = (
-    Panel(
-        "accuracy",
-        "Result",
-        "Accuracy by difficulty",
-        _accuracy,
-        _say_accuracy,
-        lambda data: bool(data.accuracy().x),
-    ),
-    Panel(
-        "reward",
-        "Learning",
-        "Reward",
-        _curve("reward", 0),
-        _say_last(
-            "reward", "Mean reward of fresh rollouts, which are sampled, so lower than greedy accuracy."
-        ),
-        _has("reward"),
-    ),
-    Panel(
-        "entropy",
-        "Learning",
-        "Entropy",
-        _curve("entropy", 3, low=0),
-        _say_last(
-            "entropy", "Mean entropy of the next token, in nats: near 0 the policy no longer explores."
-        ),
-        _has("entropy"),
-    ),
-    Panel(
-        "variance",
-        "Trust region",
-        "Ratio variance V against δ",
-        _variance,
-        _say_variance,
-        lambda data: bool(data.series("ratio_variance", minimum=0.0)),
-    ),
-    Panel(
-        "dual",
-        "Trust region",
-        "Multiplier λ",
-        _curve("dual", 1, low=0),
-        _say_last("dual", "The price of variance: it rises while V is above δ and falls while V is below."),
-        _has("dual"),
-    ),
-    Panel("scale", "Trust region", "Learning-rate scale", _scale, _say_scale, _has("step_scale")),
-    Panel(
-        "effective-sample-size",
-        "Trust region",
-        "Effective sample size",
-        _curve("effective_sample_size", 2, low=0, high=1.02),
-        _say_last(
-            "effective_sample_size", "Share of the tokens that count after importance weighting; 1 is all."
-        ),
-        _has("effective_sample_size"),
-    ),
-    Panel(
-        "staleness",
-        "Replay and time",
-        "Staleness",
-        _staleness,
-        _say_staleness,
-        lambda data: bool(data.last("staleness_rows")),
-    ),
-    Panel("rollouts", "Replay and time", "Rollouts", _rollouts, _say_rollouts, _has("rollouts_generated")),
-    Panel(
-        "time",
-        "Replay and time",
-        "Time spent",
-        _time,
-        _say_time,
-        lambda data: bool(time_parts(data)["training"]),
-    ),
-)
+        # as many columns as fit beside each other, so that the legend never makes the plot narrower
+        longest = max(len(label) for label in axes.get_legend_handles_labels()[1])
+        columns = max(1, min(4, int(_LEGEND_POINTS // (5.4 * longest + 34))))
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=columns, alignment="left")

@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 
 from r2vpo.report.palette import CSS_VARIABLES, Palette
 
-SIZE_INCHES = (5.6, 3.0)
+SIZE_INCHES = (5.0, 2.75)
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "r2vpo",
     "text.parse_math": False,
     "font.family": "DejaVu Sans",
-    "font.size": 8.5,
+    "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.8,
@@ -28,7 +28,7 @@ _STYLE = {
     "xtick.major.pad": 5,
     "ytick.major.pad": 5,
     "legend.frameon": False,
-    "legend.fontsize": 8.5,
+    "legend.fontsize": 9,
     "legend.handlelength": 1.6,
     "legend.borderaxespad": 0,
     "legend.columnspacing": 1.4,

@@ -1,6 +1,7 @@
 """Who generates the responses: the policy itself, each prompt computed once, on a copy of its weights."""
 
+from r2vpo.rollout.generate import GenerateSampler
 from r2vpo.rollout.sampler import Sample, SharedPrefixSampler
 from r2vpo.rollout.shadow import ShadowModel
 
-__all__ = ["Sample", "ShadowModel", "SharedPrefixSampler"]
+__all__ = ["GenerateSampler", "Sample", "ShadowModel", "SharedPrefixSampler"]

@@ -1,8 +1,8 @@
 """Sampling from a causal language model, each distinct prompt computed once.
 
-The loop is our own: the prompts run through ``r2vpo.core.log_probs``, the same code that scores the responses in
-training, so that sampler and trainer agree on positions and on what is attended to, and the log-probability of
-every token is known at the moment it is drawn.
+The loop is our own: the prompts run through ``r2vpo.core.log_probs``, the same code that scores the
+responses in training, so that sampler and trainer agree on positions and on what is attended to, and the
+log-probability of every token is known at the moment it is drawn.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from r2vpo.core.log_probs import extend, group_prompts, prompt_states, supports_
 from r2vpo.rollout.cache import grow_from
 
 COMPACT_SHARE = 0.25
-"""Rows that have ended are dropped from the batch once they are this share of it: dropping copies the cache."""
+"""Rows that have ended are dropped from the batch once they are this share of it: dropping copies the
+cache."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,9 @@ class Sample:
 
     Attributes:
         response_ids: token ids, the end-of-sequence token included where there is one.
-        log_probs: log-probability of each token in nats, of the distribution it was drawn from: the temperature
-            is included. A greedy response has those of the distribution at the sampler's temperature.
+        log_probs: log-probability of each token in nats, of the distribution it was drawn from: the
+            temperature is included. A greedy response has those of the distribution at the sampler's
+            temperature.
         finished: True if it ended with an end-of-sequence token, False if it was cut at the limit.
     """
 
@@ -42,7 +44,8 @@ class SharedPrefixSampler:
     """Draws responses from ``softmax(logits / temperature)``, without top-p, top-k or a penalty.
 
     Every row has random numbers of its own, which depend on the seed and on the row's place alone, so samples
-    change neither with ``rows_per_batch`` nor with the number of processes, but for the rounding of the model.
+    change neither with ``rows_per_batch`` nor with the number of processes, but for the rounding of the
+    model.
 
     Args:
         model: a causal language model; it is called in eval mode without gradient and left as it was.
@@ -53,7 +56,8 @@ class SharedPrefixSampler:
         rows_per_batch: responses generated at once, to bound memory; None for all.
 
     Raises:
-        ValueError: an option out of its range, or a model whose prompts cannot be computed once for all samples.
+        ValueError: an option out of its range, or a model whose prompts cannot be computed once for all
+            samples.
     """
 
     def __init__(
@@ -97,7 +101,8 @@ class SharedPrefixSampler:
             The responses, those of the first prompt first.
 
         Raises:
-            ValueError: no prompt, a prompt without a token, no sample asked for, or logits that are not finite.
+            ValueError: no prompt, a prompt without a token, no sample asked for, or logits that are not
+                finite.
         """
         if samples_per_prompt < 1:
             raise ValueError(f"samples_per_prompt is {samples_per_prompt}: pass at least 1")
@@ -180,8 +185,8 @@ class SharedPrefixSampler:
         if not bool(normalizer.isfinite().all()):
             rows = int((~normalizer.isfinite()).sum())
             raise ValueError(
-                f"the logits of {rows} of {len(logits)} rows are not finite at response token {step}: the weights "
-                "have diverged, go back to a checkpoint or lower the learning rate"
+                f"the logits of {rows} of {len(logits)} rows are not finite at response token {step}: "
+                "the weights have diverged, go back to a checkpoint or lower the learning rate"
             )
         if token is None:
             token = _inverse_cdf((logits - normalizer[:, None]).exp_(), uniform)

@@ -1,8 +1,8 @@
 """A copy of the policy in a faster precision, to sample from.
 
-Sampling reads every weight for every token, so half the bytes are nearly half the time; adapters that are merged
-into the weights cost nothing more. The policy that is trained is never written to, not even by the rounding of
-merging an adapter and taking it out again.
+Sampling reads every weight for every token, so half the bytes are nearly half the time; adapters that are
+merged into the weights cost nothing more. The policy that is trained is never written to, not even by the
+rounding of merging an adapter and taking it out again.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ class ShadowModel:
             for name, target, source in _weights(self.model, self._source):
                 if target.shape != source.shape:
                     raise ValueError(
-                        f"{name} is {tuple(source.shape)} in the model and {tuple(target.shape)} in its copy: a model "
-                        'whose weights are sharded cannot be copied, sample with dtype "model" or with vLLM'
+                        f"{name} is {tuple(source.shape)} in the model, {tuple(target.shape)} in its copy: "
+                        'sharded weights cannot be copied, sample with dtype "model" or with vLLM'
                     )
                 target.copy_(source)
 
 
 def _copy(source: Any, dtype: Any) -> Any:
-    """A copy with weights in ``dtype`` and plain layers where the source has adapters; values come with sync."""
-    # Parameters are handed to deepcopy as already copied: there is never a second copy in the source's precision,
-    # and a parameter that two modules share stays shared.
+    """A copy with weights in ``dtype`` and without adapters; the values come with ``sync``."""
+    # Parameters are handed to deepcopy as already copied: there is never a second copy in the source's
+    # precision, and a parameter that two modules share stays shared.
     memo: dict[int, Any] = {
         id(parameter): nn.Parameter(
             torch.empty_like(parameter, dtype=dtype if parameter.is_floating_point() else None),
@@ -107,7 +107,7 @@ def _is_adapter(module: Any) -> bool:
 
 
 def _plain(module: Any) -> Any:
-    """What stands in the copy for a module of the source: without adapter, the trained one of a saved module."""
+    """What stands in the copy for a module of the source: no adapter, the trained one of a saved module."""
     if _is_adapter(module):
         return module.base_layer
     saved = getattr(module, "modules_to_save", None)
@@ -133,5 +133,5 @@ def _refuse_quantised(source: Any) -> None:
     for name, parameter in source.named_parameters():
         if not parameter.is_floating_point() or hasattr(parameter, "quant_state"):
             raise ValueError(
-                f'{name} is quantised ({parameter.dtype}), a copy cannot be made of it: sample with dtype "model"'
+                f'{name} is quantised ({parameter.dtype}) and cannot be copied: sample with dtype "model"'
             )

@@ -41,6 +41,9 @@ METRICS = (
     "tokens_per_second",
     "replay_rows",
     "replay_bytes",
+    "non_finite_log_probs",
+    "non_finite_steps",
+    "tokens_generated",
 )
 # names that TRL gives to what we call otherwise
 _FROM_TRL = {"completion_length": "completions/mean_length"}
@@ -57,7 +60,6 @@ class MetricsLog(TrainerCallback):
     """Write one record for each optimizer step, and pass it to the display.
 
     Every key of ``METRICS`` is in every record; what the step did not log, and what is not finite, is null.
-    Reward and completion length are logged at the steps that generated, so they are null at those between.
 
     Args:
         run: where to write.

@@ -51,7 +51,17 @@ def interval(accuracy: Mapping[str, Any] | None) -> str:
     return f"{percent(value)} ({100 * low:.1f} to {100 * high:.1f} %)"
 
 
-def points(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
-    """The difference of two accuracies in percentage points: ``+32.4 points``."""
+def points(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, gain: Mapping[str, Any] | None = None
+) -> str:
+    """The difference of two accuracies in percentage points, ``+32.4 points``, with its interval if known.
+
+    Args:
+        before: accuracy before.
+        after: accuracy after.
+        gain: the difference with ``low`` and ``high``, as shares.
+    """
+    if gain and None not in (gain.get("value"), gain.get("low"), gain.get("high")):
+        return f"{100 * gain['value']:+.1f} points ({100 * gain['low']:+.1f} to {100 * gain['high']:+.1f})"
     first, last = (before or {}).get("value"), (after or {}).get("value")
     return NOTHING if first is None or last is None else f"{100 * (last - first):+.1f} points"

@@ -194,7 +194,11 @@ def print_result(console: Console, summary: Mapping[str, Any], report: Path) -> 
     rows = [
         ("accuracy before", f"{interval(before)}"),
         ("accuracy after", f"{interval(after)}"),
-        ("difference", f"{points(before, after)} on {count(n)} held-out problems, intervals are 95 %"),
+        (
+            "difference",
+            f"{points(before, after, summary.get('accuracy_gain'))} on {count(n)} held-out problems, "
+            "intervals are 95 %",
+        ),
         ("rollouts", f"{count(generated)} generated, {count(reused)} reused"),
         (
             "time",

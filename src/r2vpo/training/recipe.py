@@ -81,7 +81,7 @@ class Recipe(Section):
         rows, parts = prompts // steps * self.rollout.samples_per_prompt, self.trainer.micro_batches
         if rows % parts:
             choices = [n for n in range(1, rows + 1) if rows % n == 0]
-            near = sorted(sorted(choices, key=lambda n: abs(n - parts))[:2])
+            near = [max(n for n in choices if n < parts), *[n for n in choices if n > parts][:1]]
             return (
                 f"an optimizer step has {rows} fresh rows, which do not divide into "
                 f"trainer.micro_batches = {parts}: "

@@ -186,7 +186,7 @@ class StepControlRecipe(Section):
     """The learning rate follows V: scale <- scale * clip(sqrt(delta / V), shrink, grow)."""
 
     enabled: bool = Field(True, description="let the learning rate follow V")
-    first_scale: float = Field(1.0, gt=0, description="scale of the learning rate at the first step")
+    first_scale: float = Field(0.05, gt=0, description="scale at the first step: a small trial")
     shrink: float = Field(0.25, gt=0, lt=1, description="lowest factor that one step changes the scale by")
     grow: float = Field(1.05, ge=1, description="highest factor that one step changes the scale by")
     slow_start_grow: float = Field(
@@ -201,6 +201,10 @@ class StepControlRecipe(Section):
             raise ValueError(
                 f"first_scale = {self.first_scale:g} is outside min_scale {self.min_scale:g} .. max_scale "
                 f"{self.max_scale:g}: choose one between them"
+            )
+        if self.slow_start_grow < self.grow:
+            raise ValueError(
+                f"slow_start_grow = {self.slow_start_grow:g} is below grow = {self.grow:g}: raise it"
             )
         return self
 
@@ -262,7 +266,7 @@ class TrainerRecipe(Section):
     max_grad_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
     bf16_autocast: bool = Field(True, description="compute in bfloat16 over float32 weights")
     skip_zero_advantage: bool = Field(
-        True, description="leave rows without a policy gradient out of the backward pass"
+        False, description="leave rows without a policy gradient out of the backward pass"
     )
     save_steps: int = Field(
         50, ge=1, description="optimizer steps between checkpoints; the last step saves too"

@@ -148,15 +148,21 @@ def cut(
 ) -> list[list[Rollout]]:
     """Shuffle whole groups and cut the rows into `parts` runs of equal length (within one).
 
-    Groups stay together as far as the cut allows, so that their prompt is computed once. Fewer rows than parts leave some
-    parts with one idle row, made from the shortest of `spare`.
+    Fresh and stale groups are spread evenly, so that every part has the same mixture of ages. Groups stay together as
+    far as the cut allows, so that their prompt is computed once. Fewer rows than parts leave some parts with one idle
+    row, made from the shortest of `spare`.
     """
+    newest = max((r.policy_version for r in rollouts), default=0)
     groups: dict[tuple[int, int], list[Rollout]] = {}
     for rollout in rollouts:
         groups.setdefault((rollout.policy_version, rollout.group), []).append(rollout)
-    order = torch.randperm(len(groups), generator=generator).tolist()
-    keys = list(groups)
-    rows = [rollout for index in order for rollout in groups[keys[index]]]
+    placed: list[tuple[float, list[Rollout]]] = []
+    for fresh in (True, False):
+        kind = [rows for (version, _), rows in groups.items() if (version == newest) == fresh]
+        order = torch.randperm(len(kind), generator=generator).tolist()
+        offset = torch.rand((), generator=generator).item()
+        placed.extend(((place + offset) / len(kind), kind[index]) for place, index in enumerate(order))
+    rows = [rollout for _, group in sorted(placed, key=lambda item: item[0]) for rollout in group]
     bounds = [round(part * len(rows) / parts) for part in range(parts + 1)]
     pieces = [rows[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
     return [piece or [idle_rollout(spare)] for piece in pieces]

@@ -27,23 +27,27 @@ class SharedPrefixRollout:
         self._synced_step: int | None = None
         self._sampler: SharedPrefixSampler | None = None
 
-    def sampler(self, trainer: R2VPOTrainer) -> SharedPrefixSampler:
-        """The sampler, its weights brought up to the trainer's."""
-        if self._sampler is None:
-            args = trainer.args
-            model = trainer.accelerator.unwrap_model(trainer.model)
-            dtype = torch.bfloat16 if args.sampler_dtype == "bfloat16" else "model"
-            self._shadow = ShadowModel(model, dtype)
-            self._sampler = SharedPrefixSampler(
-                self._shadow.model,
-                eos_token_ids=trainer.eos_token_ids,
-                pad_token_id=trainer.pad_token_id,
-                temperature=args.temperature,
-                max_new_tokens=args.max_completion_length,
-            )
+    def model(self, trainer: R2VPOTrainer) -> Any:
+        """The model to sample from, its weights brought up to the trainer's."""
+        if self._shadow is None:
+            dtype = torch.bfloat16 if trainer.args.sampler_dtype == "bfloat16" else "model"
+            self._shadow = ShadowModel(trainer.accelerator.unwrap_model(trainer.model), dtype)
         elif self._synced_step != trainer.state.global_step:
             self._shadow.sync()
         self._synced_step = trainer.state.global_step
+        return self._shadow.model
+
+    def sampler(self, trainer: R2VPOTrainer) -> SharedPrefixSampler:
+        """The sampler of the training rounds, over the present weights."""
+        model = self.model(trainer)
+        if self._sampler is None:
+            self._sampler = SharedPrefixSampler(
+                model,
+                eos_token_ids=trainer.eos_token_ids,
+                pad_token_id=trainer.pad_token_id,
+                temperature=trainer.args.temperature,
+                max_new_tokens=trainer.args.max_completion_length,
+            )
         return self._sampler
 
     def forget(self) -> None:

@@ -124,6 +124,12 @@ class R2VPOTrainer(GRPOTrainer):
         """The tokenizer's padding token."""
         return self._tokenizer.pad_token_id
 
+    def sampling_model(self) -> Any:
+        """The present policy as it is sampled from: a synchronised copy, or the model itself."""
+        if self._own_rollout is not None:
+            return self._own_rollout.model(self)
+        return self.accelerator.unwrap_model(self.model)
+
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         """Create the optimizer and let the step-size controller scale its learning rate."""
         fresh = self.optimizer is None

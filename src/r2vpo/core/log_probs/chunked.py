@@ -1,8 +1,9 @@
 """Log-probabilities of tokens from hidden states, a chunk of positions at a time.
 
-The logits of a batch, (N, V), are the largest tensor of a training step by far. Here they exist for one chunk at
-a time, in the forward pass and again, recomputed, in the backward pass. Plain autograd around a chunked loop
-saves nothing, since it keeps every chunk for the backward pass; hence the ``torch.autograd.Function``.
+The logits of a batch, (N, V), are the largest tensor of a training step by far. Here they exist for one
+chunk at a time, in the forward pass and again, recomputed, in the backward pass. Plain autograd around a
+chunked loop saves nothing, since it keeps every chunk for the backward pass; hence the
+``torch.autograd.Function``.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class TokenLogProbs(NamedTuple):
 def default_chunk_size(device: torch.device, vocabulary: int) -> int:
     """Number of positions whose logits are held at once.
 
-    On a CPU a chunk is small, so that its logits stay near the caches; on an accelerator it is as many positions
-    as fit in half a gibibyte of float32 logits (2,730 at a vocabulary of 49,152; 883 at 152,000).
+    On a CPU a chunk is small, so that its logits stay near the caches; on an accelerator it is as many
+    positions as fit in half a gibibyte of float32 logits (2,730 at a vocabulary of 49,152; 883 at 152,000).
 
     Args:
         device: where the logits are computed.
@@ -64,9 +65,10 @@ def token_log_probs(
 
     .. math:: \log p_n = z_{n,y_n} - \log \sum_v e^{z_{n,v}}, \qquad z_n = (W h_n + b) / \tau
 
-    ``h`` is ``hidden``, ``W`` is ``weight``, ``b`` is ``bias``, ``y`` is ``targets``, ``tau`` is ``temperature``.
-    The matrix product runs in the dtype of ``hidden``, or of autocast where that is on; everything after it in
-    float32. A row's largest logit is subtracted first, so no log-probability is above 0.
+    ``h`` is ``hidden``, ``W`` is ``weight``, ``b`` is ``bias``, ``y`` is ``targets``, ``tau`` is
+    ``temperature``. The matrix product runs in the dtype of ``hidden``, or of autocast where that is on;
+    everything after it in float32. A row's largest logit is subtracted first, so no log-probability is above
+    0.
 
     Args:
         hidden: (..., H) hidden states that predict the targets; gradient flows. Leave masked positions out.
@@ -80,13 +82,13 @@ def token_log_probs(
         ``TokenLogProbs(log_probs, entropy)``, both of the shape of ``targets``; entropy carries no gradient.
 
     Raises:
-        ValueError: shapes that do not fit, a target outside the vocabulary, a temperature or a chunk size that
-            is not positive.
+        ValueError: shapes that do not fit, a target outside the vocabulary, a temperature or a chunk size
+            that is not positive.
     """
     if hidden.shape[:-1] != targets.shape or hidden.shape[-1] != weight.shape[1]:
         raise ValueError(
-            f"hidden {tuple(hidden.shape)}, targets {tuple(targets.shape)} and weight {tuple(weight.shape)} do not "
-            "fit: pass hidden (..., H), targets (...) and weight (V, H)"
+            f"hidden {tuple(hidden.shape)}, targets {tuple(targets.shape)} and weight {tuple(weight.shape)} "
+            "do not fit: pass hidden (..., H), targets (...) and weight (V, H)"
         )
     if not temperature > 0:
         raise ValueError(
@@ -175,12 +177,12 @@ class _TokenLogProbs(torch.autograd.Function):
         return log_probs, entropy
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, targets, normalizer = ctx.saved_tensors
         need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
         grad_hidden = torch.empty_like(hidden) if need_hidden else None
-        grad_weight = torch.zeros_like(weight, dtype=ctx.dtype) if need_weight else None
+        grad_weight: Tensor | None = None
         grad_bias = torch.zeros_like(bias, dtype=ctx.dtype) if need_bias else None
         scale = -grad.to(ctx.dtype) / ctx.temperature
         with torch.autocast(hidden.device.type, enabled=False):
@@ -188,7 +190,8 @@ class _TokenLogProbs(torch.autograd.Function):
             for start in range(0, len(targets), ctx.chunk_size):
                 rows = slice(start, start + ctx.chunk_size)
                 logits = _logits(cast_hidden[rows], cast_weight, bias, ctx.temperature, ctx.dtype)
-                # Overwritten in place: probabilities, then the gradient of the logits, (p - onehot) * -grad / tau.
+                # Overwritten in place: probabilities, then the gradient of the logits, (p - onehot) * -grad
+                # / tau.
                 probabilities = logits.sub_(normalizer[rows, None]).exp_()
                 column = targets[rows, None]
                 probabilities.scatter_add_(-1, column, probabilities.new_full((), -1.0).expand(column.shape))
@@ -198,11 +201,11 @@ class _TokenLogProbs(torch.autograd.Function):
                 grad_logits = grad_logits.to(ctx.matmul_dtype)
                 if grad_hidden is not None:
                     grad_hidden[rows] = grad_logits @ cast_weight
-                if grad_weight is not None:
-                    _accumulate(grad_weight, grad_logits, cast_hidden[rows])
+                if need_weight:
+                    grad_weight = _accumulated(grad_weight, grad_logits, cast_hidden[rows], ctx.dtype)
         return (
             grad_hidden,
-            None if grad_weight is None else grad_weight.to(weight.dtype),
+            _weight_gradient(grad_weight, weight) if need_weight else None,
             None if grad_bias is None else grad_bias.to(bias.dtype),
             None,
             None,
@@ -210,9 +213,15 @@ class _TokenLogProbs(torch.autograd.Function):
         )
 
 
-def _accumulate(total: Tensor, grad_logits: Tensor, hidden: Tensor) -> None:
-    """``total += grad_logits^T hidden``, in the dtype of ``total``."""
+def _accumulated(total: Tensor | None, grad_logits: Tensor, hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    """``total + grad_logits^T hidden`` in ``dtype``, in place but for the first chunk."""
+    if total is None:
+        return (grad_logits.t() @ hidden).to(dtype)
     if total.dtype == hidden.dtype:
-        total.addmm_(grad_logits.t(), hidden)
-    else:
-        total += grad_logits.t() @ hidden
+        return total.addmm_(grad_logits.t(), hidden)
+    return total.add_(grad_logits.t() @ hidden)
+
+
+def _weight_gradient(total: Tensor | None, weight: Tensor) -> Tensor:
+    """The gradient in the weight's dtype; zeros if there was no position at all."""
+    return torch.zeros_like(weight) if total is None else total.to(weight.dtype)

@@ -22,7 +22,7 @@ _LOGIT_OPTIONS = {
     "lm_head_multiplier": 1.0,
     "output_multiplier": 1.0,
 }
-"""Options that change the logits behind the output layer, and the value besides None that leaves them alone."""
+"""Options that change the logits behind the output layer, and the value that leaves them alone."""
 
 
 def supports_shared_prefix(model: Any) -> str | None:
@@ -50,11 +50,12 @@ def supports_shared_prefix(model: Any) -> str | None:
 
 def _layer_reason(config: Any) -> str | None:
     layer_types = set(getattr(config, "layer_types", None) or ())
-    if layer_types - {"full_attention"}:
-        return f"has layers of type {', '.join(sorted(layer_types - {'full_attention'}))}, whose cache cannot be expanded"
+    other = ", ".join(sorted(layer_types - {"full_attention"}))
+    if other:
+        return f"has layers of type {other}, whose cache cannot be expanded"
     sliding = getattr(config, "sliding_window", None)
     if not layer_types and sliding is not None and getattr(config, "use_sliding_window", True):
-        return f"has sliding-window attention (sliding_window={sliding}), whose cache drops the start of a prompt"
+        return f"has a sliding window of {sliding} tokens, whose cache drops the start of a prompt"
     for name in (
         "layers_block_type",
         "block_types",
@@ -79,7 +80,7 @@ def _logit_reason(config: Any) -> str | None:
 
 
 def _module_reason(base: Any) -> str | None:
-    if base.training and getattr(base, "is_gradient_checkpointing", False):
+    if base.training and any(getattr(module, "gradient_checkpointing", False) for module in base.modules()):
         return "has gradient checkpointing on, which turns the cache off in training: turn it off"
     head = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
     plain = isinstance(head, nn.Linear) and head.weight.is_floating_point()
@@ -91,8 +92,8 @@ def _module_reason(base: Any) -> str | None:
 def forward_log_probs(model: Any, batch: PrefixBatch, *, temperature: float) -> TokenLogProbs:
     """Log-probabilities and entropies of the unmasked response tokens, each prompt computed once.
 
-    Only unmasked positions go through the output layer. Call it inside the module call of a wrapped model, see
-    ``install``: gradient synchronisation and sharding hang on that call.
+    Only unmasked positions go through the output layer. Call it inside the module call of a wrapped model,
+    see ``install``: gradient synchronisation and sharding hang on that call.
 
     Args:
         model: a causal language model that ``supports_shared_prefix``.
@@ -128,7 +129,7 @@ def forward_log_probs(model: Any, batch: PrefixBatch, *, temperature: float) -> 
 
 
 def _used_columns(mask: Tensor) -> int:
-    """Columns up to the last unmasked token of any row, at least one: what stands behind need not be computed."""
+    """Columns up to the last unmasked token of any row, at least one: the others need not be computed."""
     columns = torch.arange(1, mask.shape[1] + 1, device=mask.device)
     return max(1, int((mask.any(0) * columns).amax()))
 
@@ -149,12 +150,12 @@ def _decoder(base: Any) -> Any:
 
 
 def install(model: Any) -> None:
-    """Let ``model(prefix_batch=batch, temperature=t)`` run ``forward_log_probs``; other calls go on as before.
+    """Let ``model(prefix_batch=batch, temperature=t)`` run ``forward_log_probs``; other calls stay.
 
     DDP, FSDP and autocast act on a module's call, so the work has to happen within it. The instance's
-    ``forward`` is replaced by a method bound to the instance: a deep copy has one bound to the copy, a pickled
-    model is loaded without it. The signature stays that of the class, since generation reads it. Installing
-    twice changes nothing.
+    ``forward`` is replaced by a method bound to the instance: a deep copy has one bound to the copy, a
+    pickled model is loaded without it. The signature stays that of the class, since generation reads it.
+    Installing twice changes nothing.
 
     Args:
         model: a causal language model, or a PEFT wrapper of one, which passes keyword arguments on to it.

@@ -1,8 +1,9 @@
 """Hidden states of responses, with every prompt computed once, and the start that all prompts share once.
 
 The samples of a group have the same prompt. A causal model computes the same keys and values for it in every
-row, so they are computed in one row and expanded; gradient flows back through the expansion, which adds up what
-the rows ask of it. A system prompt or worked examples that open every prompt of the batch are one level more::
+row, so they are computed in one row and expanded; gradient flows back through the expansion, which adds up
+what the rows ask of it. A system prompt or worked examples that open every prompt of the batch are one level
+more::
 
     common start (1, C)  ->  prompt tails (G, P - C)  ->  responses (B, T - 1)
 
@@ -17,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from r2vpo.core.log_probs.packing import Packing, responses_per_row
+
 MIN_COMMON_TOKENS = 8
 """A shared start shorter than this costs more as a pass of its own than it saves."""
 
@@ -30,8 +33,8 @@ class PrefixBatch:
         prompt_mask: (G, P) bool, True on the tokens of a prompt; no row is all False.
         group_index: (B,) long, the row of ``prompt_ids`` that each response answers.
         response_ids: (B, T) long, right-padded token ids.
-        response_mask: (B, T) bool, True where a log-probability is wanted. Masked tokens within a response (the
-            output of a tool) are still attended to by what follows them.
+        response_mask: (B, T) bool, True where a log-probability is wanted. Masked tokens within a response
+            (the output of a tool) are still attended to by what follows them.
     """
 
     prompt_ids: Tensor
@@ -53,6 +56,9 @@ class PrefixBatch:
             raise ValueError(
                 f"shapes {shapes} do not fit: prompts are (G, P), responses (B, T), group_index (B,)"
             )
+
+        if 0 in self.prompt_ids.shape or 0 in self.response_ids.shape:
+            raise ValueError("a batch needs at least one prompt and one response of at least one token")
 
     @classmethod
     def from_rows(
@@ -131,14 +137,44 @@ def shared_prefix_hidden_states(backbone: Any, batch: PrefixBatch, *, share_comm
     first = prompts.last_hidden.index_select(0, batch.group_index).unsqueeze(1)
     inputs = batch.response_ids[:, :-1]
     if inputs.shape[1] == 0:
-        return first[:, : batch.response_ids.shape[1]]
-    select_rows(prompts.cache, batch.group_index)
-    # Padding stands behind the response, where no token of it looks: the new part of the mask can be all True.
-    mask = torch.cat(
-        [prompts.mask.index_select(0, batch.group_index), torch.ones_like(inputs, dtype=torch.bool)], 1
-    )
-    following, _ = extend(backbone, inputs, mask, prompts.cache)
+        return first
+    limit = responses_per_row(inputs.shape[1], prompts.mask.shape[1]) if _takes_block_mask(backbone) else 1
+    if limit == 1:
+        following = _row_each(backbone, inputs, batch.group_index, prompts)
+    else:
+        following = _side_by_side(backbone, inputs, batch.group_index, prompts, limit)
     return torch.cat([first, following], dim=1)
+
+
+def _row_each(backbone: Any, inputs: Tensor, group_index: Tensor, prompts: PromptStates) -> Tensor:
+    """Hidden states of (B, N) response tokens, each response in a row with a copy of its prompt's cache."""
+    select_rows(prompts.cache, group_index)
+    # Padding stands behind the response, where no token of it looks: the new part of the mask can be all True.
+    seen = prompts.mask.index_select(0, group_index)
+    mask = torch.cat([seen, torch.ones_like(inputs, dtype=torch.bool)], dim=1)
+    return extend(backbone, inputs, mask, prompts.cache)[0]
+
+
+def _side_by_side(
+    backbone: Any, inputs: Tensor, group_index: Tensor, prompts: PromptStates, limit: int
+) -> Tensor:
+    """Hidden states of (B, N) response tokens, up to ``limit`` responses to a prompt in a row."""
+    tokens = inputs.shape[1]
+    packing = Packing.of(group_index, len(prompts.mask), limit)
+    if not torch.equal(packing.group, torch.arange(len(prompts.mask), device=inputs.device)):
+        select_rows(prompts.cache, packing.group)
+    prompt_mask = prompts.mask.index_select(0, packing.group)
+    position = prompt_mask.sum(1, keepdim=True) + torch.arange(tokens, device=inputs.device).repeat(
+        packing.slots
+    )
+    mask = packing.attention_mask(prompt_mask, tokens)
+    hidden, _ = run(backbone, packing.pack(inputs), mask, position, prompts.cache)
+    return packing.unpack(hidden)
+
+
+def _takes_block_mask(backbone: Any) -> bool:
+    """Whether attention takes a boolean (B, 1, N, L + N) mask; other implementations build their own."""
+    return getattr(getattr(backbone, "config", None), "_attn_implementation", None) == "sdpa"
 
 
 def prompt_states(
@@ -191,13 +227,42 @@ def extend(backbone: Any, input_ids: Tensor, mask: Tensor, cache: Any) -> tuple[
     Returns:
         (B, N, H) hidden states of the new tokens, and the cache with them.
     """
+    new = input_ids.shape[1]
+    return run(backbone, input_ids, mask.long(), _positions(mask)[:, -new:], cache)
+
+
+def run(
+    backbone: Any, input_ids: Tensor, mask: Tensor, position_ids: Tensor, cache: Any
+) -> tuple[Tensor, Any]:
+    """Call the backbone and make sure that it kept what it computed.
+
+    Args:
+        backbone: as in ``shared_prefix_hidden_states``.
+        input_ids: (B, N) long, the new tokens.
+        mask: (B, L + N) over the positions, or (B, 1, N, L + N) bool over pairs of them.
+        position_ids: (B, N) long.
+        cache: keys and values of L positions, or None for L = 0.
+
+    Returns:
+        (B, N, H) hidden states of the new tokens, and the cache with them.
+
+    Raises:
+        ValueError: the backbone did not keep the keys and values of all tokens.
+    """
     output = backbone(
         input_ids=input_ids,
-        attention_mask=mask.long(),
-        position_ids=_positions(mask)[:, -input_ids.shape[1] :],
+        attention_mask=mask,
+        position_ids=position_ids,
         past_key_values=cache,
         use_cache=True,
     )
+    kept = output.past_key_values.get_seq_length() if output.past_key_values is not None else 0
+    if kept != mask.shape[-1]:
+        # Gradient checkpointing does this with a mere warning, and the responses would not see their prompt.
+        raise ValueError(
+            f"the model kept {kept} of {mask.shape[-1]} positions in its cache: turn gradient checkpointing "
+            "off, or use the ordinary forward for a model whose cache drops positions"
+        )
     return output.last_hidden_state, output.past_key_values
 
 

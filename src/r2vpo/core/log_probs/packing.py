@@ -1,0 +1,99 @@
+"""Several short responses to one prompt side by side in one row.
+
+With a row each, the prompt's keys and values are copied to every response, and attention runs on many small
+matrices: on a CPU its backward pass is then the dearest part of a step. Side by side the responses read the
+prompt's keys and values where they are, and a mask keeps them from seeing each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+MIN_PACKED_TOKENS = 64
+"""Tokens that a row may hold even if its prompt is shorter."""
+
+
+def responses_per_row(tokens: int, prompt_tokens: int) -> int:
+    """How many responses to put in a row.
+
+    A response computes, and masks, its attention to the others of its row. That is cheaper than copies of the
+    prompt as long as the responses of a row are no longer than the prompt.
+
+    Args:
+        tokens: length of a response.
+        prompt_tokens: cached positions of a prompt.
+
+    Returns:
+        A number of responses, at least 1.
+    """
+    return max(1, max(MIN_PACKED_TOKENS, prompt_tokens) // tokens)
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Which response stands where: M rows of ``slots`` places, each row for one prompt.
+
+    Attributes:
+        place: (B,) long, the place of each response among all M * slots.
+        group: (M,) long, the prompt of each row.
+        slots: places of a row.
+    """
+
+    place: Tensor
+    group: Tensor
+    slots: int
+
+    @classmethod
+    def of(cls, group_index: Tensor, groups: int, limit: int) -> Packing:
+        """Put the responses of each prompt into rows of at most ``limit``.
+
+        Args:
+            group_index: (B,) long, the prompt of each response, in any order.
+            groups: number of prompts.
+            limit: most responses a row.
+
+        Returns:
+            The packing; rows are ordered by prompt.
+        """
+        counts = torch.bincount(group_index, minlength=groups)
+        slots = min(limit, int(counts.max()))
+        order = group_index.argsort(stable=True)
+        ordered = group_index[order]
+        rank = torch.arange(len(ordered), device=order.device) - (counts.cumsum(0) - counts)[ordered]
+        rows = (counts + slots - 1) // slots
+        row = (rows.cumsum(0) - rows)[ordered] + rank // slots
+        place = torch.empty_like(order)
+        place[order] = row * slots + rank % slots
+        return cls(place, torch.arange(groups, device=order.device).repeat_interleave(rows), slots)
+
+    def pack(self, values: Tensor) -> Tensor:
+        """Lay out (B, N) values as (M, slots * N); empty places hold zeros."""
+        packed = values.new_zeros(len(self.group) * self.slots, values.shape[1])
+        packed[self.place] = values
+        return packed.view(len(self.group), -1)
+
+    def unpack(self, hidden: Tensor) -> Tensor:
+        """Take (B, N, H) out of (M, slots * N, H)."""
+        rows, length, width = hidden.shape
+        flat = hidden.reshape(rows * self.slots, -1)
+        return flat.index_select(0, self.place).view(len(self.place), length // self.slots, width)
+
+    def attention_mask(self, prompt_mask: Tensor, tokens: int) -> Tensor:
+        """What each new token may look at: its prompt, and its own response up to itself.
+
+        Args:
+            prompt_mask: (M, L) bool, over the cached positions of each row.
+            tokens: new tokens N of a place.
+
+        Returns:
+            (M, 1, slots * N, L + slots * N) bool.
+        """
+        length = self.slots * tokens
+        index = torch.arange(length, device=prompt_mask.device)
+        same_place = index[:, None] // tokens == index[None, :] // tokens
+        own = same_place & (index[:, None] >= index[None, :])
+        parts = [prompt_mask[:, None, :].expand(-1, length, -1), own.expand(len(prompt_mask), -1, -1)]
+        return torch.cat(parts, dim=-1)[:, None]

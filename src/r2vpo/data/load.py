@@ -1,0 +1,25 @@
+"""From options to problems."""
+
+from __future__ import annotations
+
+from r2vpo.data.jsonl import load_jsonl
+from r2vpo.data.options import DataOptions, JsonlOptions
+from r2vpo.data.procedural import build_reasoning_gym
+from r2vpo.data.rows import PromptData
+
+
+def load_data(options: DataOptions) -> PromptData:
+    """Read or make the problems of a run.
+
+    Args:
+        options: options of one of the sources.
+
+    Returns:
+        Training and held-out problems; the same options give the same ones.
+
+    Raises:
+        UserError: when the source cannot give what the options ask for.
+    """
+    if isinstance(options, JsonlOptions):
+        return load_jsonl(options)
+    return build_reasoning_gym(options)

@@ -1,0 +1,187 @@
+"""Problems made by reasoning-gym: a mixture of families, with solved examples before each problem."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import random
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+from r2vpo.data.options import MixtureComponent, ReasoningGymOptions
+from r2vpo.data.rows import PromptData, PromptRow
+from r2vpo.errors import UserError
+
+# A family is taken to be exhausted after this many problems in a row that were all seen before.
+PATIENCE = 1000
+
+
+def build_reasoning_gym(options: ReasoningGymOptions) -> PromptData:
+    """Make the problems of a mixture.
+
+    Held-out problems are drawn first, then the solved examples, then the training problems, and none is drawn
+    twice: what is held out depends neither on the examples nor on how much is trained on. The prompt is the
+    examples, each `question answer` and a line break, and then the question.
+
+    Args:
+        options: the mixture.
+
+    Returns:
+        The problems, each split shuffled.
+
+    Raises:
+        UserError: when a family is unknown, refuses its parameters, has no single answer to show in an
+            example, or cannot make enough distinct problems.
+    """
+    seen: set[str] = set()
+    streams = [_Stream(component, index, options, seen) for index, component in enumerate(options.mixture)]
+    labels = list(dict.fromkeys(component.difficulty for component in options.mixture))
+    held_out: list[PromptRow] = []
+    for label, wanted in zip(labels, share_out(options.held_out, [1.0] * len(labels)), strict=True):
+        members = [stream for stream in streams if stream.component.difficulty == label]
+        for stream, count in zip(members, share_out(wanted, [1.0] * len(members)), strict=True):
+            held_out += stream.take(count, "held out")
+    shots = _solved_examples(options, seen)
+    train: list[PromptRow] = []
+    weights = [component.weight for component in options.mixture]
+    for stream, count in zip(streams, share_out(options.train, weights), strict=True):
+        train += stream.take(count, "to train on")
+    shuffler = random.Random(options.seed)
+    shuffler.shuffle(held_out)
+    shuffler.shuffle(train)
+    return PromptData(
+        train=[_with(shots, row) for row in train], held_out=[_with(shots, row) for row in held_out]
+    )
+
+
+def share_out(total: int, weights: list[float]) -> list[int]:
+    """Share a number out by weight, by largest remainder; the parts add up to it.
+
+    Args:
+        total: what to share out.
+        weights: positive weights.
+
+    Returns:
+        One count a weight.
+    """
+    exact = [total * weight / sum(weights) for weight in weights]
+    counts = [int(value) for value in exact]
+    by_remainder = sorted(range(len(weights)), key=lambda i: counts[i] - exact[i])
+    for index in by_remainder[: total - sum(counts)]:
+        counts[index] += 1
+    return counts
+
+
+class _Stream:
+    """The distinct problems of one component, one after the other."""
+
+    def __init__(
+        self,
+        component: MixtureComponent,
+        index: int,
+        options: ReasoningGymOptions,
+        seen: set[str],
+        salt: str = "",
+    ) -> None:
+        self.component, self.options, self.seen = component, options, seen
+        # Neighbouring seeds give overlapping problems in reasoning-gym, so the seed is hashed.
+        seed = zlib.crc32(f"{options.seed}/{index}/{salt}".encode())
+        self.where = f"data.mixture[{index}], family {component.family!r}"
+        self.entries = _entries(component, seed, self.where)
+        self.taken = 0
+
+    def take(self, count: int, purpose: str) -> list[PromptRow]:
+        rows: list[PromptRow] = []
+        misses = 0
+        while len(rows) < count:
+            row = _row(next(self.entries), self.component, self.where)
+            if row.key() in self.seen:
+                misses += 1
+                if misses >= PATIENCE:
+                    raise UserError(
+                        f"{self.where}, difficulty {self.component.difficulty!r}: {count} distinct problems "
+                        f"are wanted {purpose} but only {len(rows)} are left after {self.taken} others with "
+                        "these params: lower data.train or data.held_out, or widen its params"
+                    )
+                continue
+            misses = 0
+            self.seen.add(row.key())
+            rows.append(row)
+        self.taken += count
+        return rows
+
+
+def _entries(component: MixtureComponent, seed: int, where: str) -> Iterator[dict[str, Any]]:
+    import reasoning_gym
+    from reasoning_gym.factory import DATASETS
+
+    if component.family not in DATASETS:
+        close = difflib.get_close_matches(component.family, DATASETS, n=1, cutoff=0.0)[0]
+        raise UserError(
+            f"{where} is unknown, the nearest of the {len(DATASETS)} of reasoning-gym is {close!r}: correct "
+            "the name"
+        )
+    for name in ("size", "seed"):
+        if name in component.params:
+            raise UserError(
+                f"{where}: params.{name} is set by the run: leave it out, use data.train and data.seed"
+            )
+    try:
+        made = reasoning_gym.create_dataset(component.family, size=2**31 - 1, seed=seed, **component.params)
+    except (AssertionError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{where}: reasoning-gym refuses the params {component.params}: {error}: correct data.mixture "
+            "params"
+        ) from error
+    return (made[index] for index in range(2**31 - 1))
+
+
+def _row(entry: dict[str, Any], component: MixtureComponent, where: str) -> PromptRow:
+    fields = {**entry["metadata"], "question": entry["question"]}
+    try:
+        question = component.question.format(**fields)
+    except (KeyError, IndexError, ValueError) as error:
+        raise UserError(
+            f"{where}: cannot fill in question {component.question!r} ({type(error).__name__}: {error}), "
+            f"there are {', '.join(sorted(fields))}: correct data.mixture question"
+        ) from error
+    answer = entry["answer"]
+    metadata = {
+        "family": component.family,
+        "question": entry["question"],
+        # The family's own scoring reads its metadata; as JSON they travel through any data loader.
+        "entry": json.loads(json.dumps(entry["metadata"], default=str)),
+        "has_answer": answer is not None,
+    }
+    return PromptRow(
+        prompt=question,
+        answer="" if answer is None else str(answer),
+        difficulty=component.difficulty,
+        source=f"reasoning_gym/{component.family}",
+        metadata=metadata,
+    )
+
+
+def _solved_examples(options: ReasoningGymOptions, seen: set[str]) -> str:
+    shots: list[PromptRow] = []
+    count, seed = options.few_shot.count, options.few_shot.seed
+    for (index, component), wanted in zip(
+        enumerate(options.mixture), share_out(count, [1.0] * len(options.mixture)), strict=True
+    ):
+        if wanted:
+            shots += _Stream(component, index, options, seen, salt=f"shots/{seed}").take(
+                wanted, "as examples"
+            )
+    for shot in shots:
+        if not shot.metadata["has_answer"]:
+            raise UserError(
+                f"family {shot.metadata['family']!r} has no single answer that an example could show: set "
+                "data.few_shot.count=0"
+            )
+    random.Random(seed).shuffle(shots)
+    return "".join(f"{shot.prompt} {shot.answer}\n" for shot in shots)
+
+
+def _with(shots: str, row: PromptRow) -> PromptRow:
+    return PromptRow(shots + str(row.prompt), row.answer, row.difficulty, row.source, row.metadata)

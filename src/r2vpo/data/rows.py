@@ -1,0 +1,76 @@
+"""One problem, and the two sets of them that a run needs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Prompt = str | list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class PromptRow:
+    """A problem with its answer.
+
+    Attributes:
+        prompt: what the model continues: a text, or chat messages.
+        answer: the right answer.
+        difficulty: label under which accuracy is reported.
+        source: where the problem comes from.
+        metadata: what a reward may need beside the answer; JSON values.
+    """
+
+    prompt: Prompt
+    answer: str
+    difficulty: str = "all"
+    source: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def key(self) -> str:
+        """Return a text that two rows share exactly when their prompts are the same."""
+        return self.prompt if isinstance(self.prompt, str) else json.dumps(self.prompt, sort_keys=True)
+
+    def columns(self) -> dict[str, Any]:
+        """Return the row as the data set's columns; the metadata as JSON text."""
+        return {
+            "prompt": self.prompt,
+            "answer": self.answer,
+            "difficulty": self.difficulty,
+            "source": self.source,
+            "metadata": json.dumps(self.metadata, sort_keys=True, default=str),
+        }
+
+
+@dataclass(frozen=True)
+class PromptData:
+    """Training and held-out problems; no prompt is in both."""
+
+    train: list[PromptRow]
+    held_out: list[PromptRow]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return the number of problems by split and difficulty."""
+        return {
+            "train": dict(Counter(row.difficulty for row in self.train)),
+            "held_out": dict(Counter(row.difficulty for row in self.held_out)),
+        }
+
+
+def to_dataset(rows: Sequence[PromptRow]) -> Dataset:
+    """Turn rows into a data set with the columns prompt, answer, difficulty, source and metadata (JSON text).
+
+    Args:
+        rows: at least one row.
+
+    Returns:
+        The data set, in the same order.
+    """
+    from datasets import Dataset
+
+    return Dataset.from_list([row.columns() for row in rows])

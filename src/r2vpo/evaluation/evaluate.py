@@ -1,0 +1,155 @@
+"""Greedy accuracy on a set of problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from r2vpo.data.rows import Prompt, PromptRow
+from r2vpo.errors import UserError
+from r2vpo.evaluation.intervals import Interval, wilson
+from r2vpo.rewards.check import call_reward
+
+
+class GreedySample(Protocol):
+    """What a sampler returns for one prompt."""
+
+    response_ids: list[int]
+    finished: bool
+
+
+class GreedySampler(Protocol):
+    """What evaluation needs of a sampler."""
+
+    def greedy(self, prompts: list[list[int]]) -> Sequence[Any]:
+        """Return the most likely continuation of each prompt, as `GreedySample`."""
+        ...
+
+
+@dataclass(frozen=True)
+class GradedCompletion:
+    """A greedy completion with its grade.
+
+    Attributes:
+        prompt: the problem.
+        completion: what the model wrote.
+        answer: the right answer.
+        difficulty: the problem's label.
+        score: the reward.
+        correct: whether the reward is at least `correct_at`.
+        tokens: length of the completion in tokens.
+        finished: whether it ended by itself.
+    """
+
+    prompt: Prompt
+    completion: str
+    answer: str
+    difficulty: str
+    score: float
+    correct: bool
+    tokens: int
+    finished: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the completion as a JSON object."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy over all problems and by difficulty, with Wilson 95 % intervals, and what was written."""
+
+    accuracy: Interval
+    by_difficulty: dict[str, Interval]
+    completions: list[GradedCompletion]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return accuracy and accuracy by difficulty as a JSON object, without the completions."""
+        return {
+            "accuracy": self.accuracy.to_json(),
+            "by_difficulty": {name: interval.to_json() for name, interval in self.by_difficulty.items()},
+        }
+
+    def correct(self) -> list[bool]:
+        """Return which problems were right, in the order of the rows (for `difference_interval`)."""
+        return [completion.correct for completion in self.completions]
+
+
+def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
+    """Return a prompt's tokens, the way TRL's trainer makes them.
+
+    Args:
+        tokenizer: a transformers tokenizer.
+        prompt: a text, or chat messages (the chat template is applied).
+    """
+    if isinstance(prompt, str):
+        return list(tokenizer(prompt)["input_ids"])
+    encoded = tokenizer.apply_chat_template(
+        prompt, add_generation_prompt=True, tokenize=True, return_dict=True
+    )
+    return list(encoded["input_ids"])
+
+
+def evaluate(
+    sampler: GreedySampler,
+    tokenizer: Any,
+    rows: Sequence[PromptRow],
+    reward: Callable[..., Any],
+    *,
+    correct_at: float = 1.0,
+) -> Evaluation:
+    """Answer each problem greedily and grade the answers.
+
+    Args:
+        sampler: has `greedy(prompts)`.
+        tokenizer: turns prompts into tokens and tokens into text.
+        rows: the problems.
+        reward: the reward function that grades them.
+        correct_at: a problem counts as solved when its reward is at least this (within 1e-6).
+
+    Returns:
+        The accuracy, and each completion in the order of the rows.
+
+    Raises:
+        UserError: when there is no problem, or the reward does not return one number a problem.
+    """
+    if not rows:
+        raise UserError("evaluation: there is no held-out problem: set data.held_out to 1 or more")
+    samples = sampler.greedy([encode_prompt(tokenizer, row.prompt) for row in rows])
+    ids = [list(sample.response_ids) for sample in samples]
+    texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in ids]
+    scores = call_reward(reward, rows, texts, ids)
+    if len(scores) != len(rows):
+        name = getattr(reward, "__name__", "reward")
+        raise UserError(
+            f"reward {name!r} returns {len(scores)} rewards for {len(rows)} completions: make it return one "
+            "each"
+        )
+    completions = [
+        GradedCompletion(
+            prompt=row.prompt,
+            completion=text,
+            answer=row.answer,
+            difficulty=row.difficulty,
+            score=0.0 if score is None else float(score),
+            correct=score is not None and float(score) >= correct_at - 1e-6,
+            tokens=len(tokens),
+            finished=bool(sample.finished),
+        )
+        for row, text, score, tokens, sample in zip(rows, texts, scores, ids, samples, strict=True)
+    ]
+    return Evaluation(
+        accuracy=_share(completions), by_difficulty=_by_difficulty(completions), completions=completions
+    )
+
+
+def _share(completions: Sequence[GradedCompletion]) -> Interval:
+    return wilson(sum(completion.correct for completion in completions), len(completions))
+
+
+def _by_difficulty(completions: Sequence[GradedCompletion]) -> dict[str, Interval]:
+    groups: dict[str, list[GradedCompletion]] = {}
+    for completion in completions:
+        groups.setdefault(completion.difficulty, []).append(completion)
+    return {name: _share(groups[name]) for name in sorted(groups)}

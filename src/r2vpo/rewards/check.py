@@ -1,0 +1,116 @@
+"""A trial call of a reward function, before any time is spent on training."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from r2vpo.data.rows import PromptRow
+from r2vpo.errors import UserError
+
+ROWS = 4
+
+
+def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> None:
+    """Call a reward once, on a few rows with empty completions.
+
+    Args:
+        function: the reward function.
+        rows: the data; the first few are used.
+
+    Raises:
+        UserError: when the function raises, returns the wrong number of rewards, None alone, or a number that
+            is not finite; it names the reward and the row, and how to mend it.
+    """
+    tried = list(rows[:ROWS])
+    if not tried:
+        return
+    name = getattr(function, "__name__", type(function).__name__)
+    try:
+        rewards = _call(function, tried)
+    except Exception as error:  # the user's function may raise anything
+        number = _first_failing(function, tried)
+        raise UserError(
+            f"reward {name!r} raises {type(error).__name__}: {_one_line(error)} on {_where(tried, number)} "
+            "with an empty completion: make it return a number for any completion"
+        ) from error
+    if not isinstance(rewards, (list, tuple)) or len(rewards) != len(tried):
+        got = f"{len(rewards)} rewards" if isinstance(rewards, (list, tuple)) else type(rewards).__name__
+        raise UserError(
+            f"reward {name!r} returns {got} for {len(tried)} completions, from {_where(tried, 0)} on: make "
+            "it return a list with one number a completion"
+        )
+    if all(reward is None for reward in rewards):
+        raise UserError(
+            f"reward {name!r} returns None for every row, from {_where(tried, 0)} on: make it return a "
+            "number where it applies"
+        )
+    for number, reward in enumerate(rewards):
+        if reward is not None and not _is_finite(reward):
+            raise UserError(
+                f"reward {name!r} returns {reward!r} on {_where(tried, number)} with an empty completion: "
+                "make it return a finite number (0.0 when nothing can be scored)"
+            )
+
+
+def call_reward(
+    function: Callable[..., Any], rows: Sequence[PromptRow], texts: Sequence[str], ids: Sequence[list[int]]
+) -> Any:
+    """Call a reward the way TRL calls it.
+
+    Args:
+        function: the reward function, plain or async.
+        rows: the problems.
+        texts: one completion a row.
+        ids: their tokens.
+
+    Returns:
+        What the function returns.
+    """
+    columns = [row.columns() for row in rows]
+    chat = [isinstance(row.prompt, list) for row in rows]
+    completions: list[Any] = [
+        [{"role": "assistant", "content": text}] if is_chat else text
+        for text, is_chat in zip(texts, chat, strict=True)
+    ]
+    result = function(
+        prompts=[column["prompt"] for column in columns],
+        completions=completions,
+        completion_ids=list(ids),
+        **{
+            key: [column[key] for column in columns] for key in ("answer", "difficulty", "source", "metadata")
+        },
+    )
+    return asyncio.run(result) if inspect.iscoroutine(result) else result
+
+
+def _call(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Any:
+    return call_reward(function, rows, [""] * len(rows), [[] for _ in rows])
+
+
+def _first_failing(function: Callable[..., Any], rows: Sequence[PromptRow]) -> int:
+    for number, row in enumerate(rows):
+        try:
+            _call(function, [row])
+        except Exception:  # that it raises is what is looked for
+            return number
+    return 0
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except (TypeError, ValueError):
+        return False
+
+
+def _where(rows: Sequence[PromptRow], number: int) -> str:
+    text = rows[number].key()
+    return f"row {number + 1} (prompt ends in {text[-40:]!r}, answer {rows[number].answer!r})"
+
+
+def _one_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0]

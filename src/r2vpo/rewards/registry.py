@@ -1,0 +1,157 @@
+"""From a reward's name to its function."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from r2vpo.errors import UserError
+from r2vpo.rewards.text import first_answer, first_number, normalise
+
+RewardFunction = Callable[..., list[float]]
+
+
+class RewardOptions(BaseModel):
+    """Options of a reward.
+
+    Attributes:
+        name: a name of the registry, or `module:function`.
+        tolerance: `numeric` only: largest difference, relative to the answer (absolute below 1).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    tolerance: float = Field(default=1e-6, ge=0, allow_inf_nan=False)
+
+
+def _exact(options: RewardOptions) -> RewardFunction:
+    def exact(prompts: list[Any], completions: list[Any], answer: list[str], **_: Any) -> list[float]:
+        pairs = zip(completions, answer, strict=True)
+        return [float(normalise(first_answer(text)) == normalise(right)) for text, right in pairs]
+
+    return exact
+
+
+def _numeric(options: RewardOptions) -> RewardFunction:
+    def close(text: Any, right: str) -> float:
+        found, wanted = first_number(first_answer(text)), first_number(right)
+        if wanted is None:
+            raise ValueError(f"the answer {right!r} holds no number: use the reward 'exact' for such data")
+        if found is None or not math.isfinite(found):
+            return 0.0
+        return float(abs(found - wanted) <= options.tolerance * max(1.0, abs(wanted)))
+
+    def numeric(prompts: list[Any], completions: list[Any], answer: list[str], **_: Any) -> list[float]:
+        return [close(text, right) for text, right in zip(completions, answer, strict=True)]
+
+    return numeric
+
+
+@cache
+def _family_score(family: str) -> Callable[..., float]:
+    from reasoning_gym.factory import get_score_answer_fn
+
+    score: Callable[..., float] = get_score_answer_fn(family)
+    return score
+
+
+def _reasoning_gym(options: RewardOptions) -> RewardFunction:
+    def score(text: Any, right: str, metadata: str) -> float:
+        known = json.loads(metadata)
+        if "family" not in known or "entry" not in known:
+            raise ValueError(
+                "the metadata names no reasoning-gym family: use 'exact' or 'numeric' for such data"
+            )
+        entry = {
+            "question": known["question"],
+            "answer": right if known.get("has_answer", True) else None,
+            "metadata": known["entry"],
+        }
+        return float(_family_score(known["family"])(answer=first_answer(text), entry=entry))
+
+    def reasoning_gym(
+        prompts: list[Any], completions: list[Any], answer: list[str], metadata: list[str], **_: Any
+    ) -> list[float]:
+        return [score(*row) for row in zip(completions, answer, metadata, strict=True)]
+
+    return reasoning_gym
+
+
+REWARDS: dict[str, Callable[[RewardOptions], RewardFunction]] = {
+    "exact": _exact,
+    "numeric": _numeric,
+    "reasoning_gym": _reasoning_gym,
+}
+
+
+def load_reward(spec: str | Mapping[str, Any] | RewardOptions) -> RewardFunction:
+    """Turn a reward's name into its function.
+
+    Args:
+        spec: a name of the registry, `module:function` (the current folder is searched too), or options with
+            a name.
+
+    Returns:
+        A function `(prompts, completions, answer, **columns) -> list[float]`, one number a completion.
+
+    Raises:
+        UserError: when there is no such reward, or it does not import.
+    """
+    options = _options(spec)
+    if options.name in REWARDS:
+        return REWARDS[options.name](options)
+    if ":" in options.name:
+        return _import(options.name)
+    close = difflib.get_close_matches(options.name, REWARDS, n=1, cutoff=0.0)[0]
+    raise UserError(
+        f"reward {options.name!r} is unknown, the nearest of {', '.join(REWARDS)} is {close!r}: use one of "
+        "them, or `module:function` for your own"
+    )
+
+
+def _options(spec: str | Mapping[str, Any] | RewardOptions) -> RewardOptions:
+    if isinstance(spec, RewardOptions):
+        return spec
+    try:
+        return RewardOptions(name=spec) if isinstance(spec, str) else RewardOptions(**spec)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"reward.{where}: {first['msg']} (got {first['input']!r}): correct it in the recipe"
+        ) from error
+
+
+def _import(spec: str) -> RewardFunction:
+    module_name, _, function_name = spec.partition(":")
+    folder = os.getcwd()
+    # A command on the path does not search the folder it is called in, where the user's module lies.
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # the user's module may raise anything
+        raise UserError(
+            f"reward {spec!r}: cannot import {module_name!r} from {folder} or the installed packages "
+            f"({type(error).__name__}: {error}): correct the name, or the module"
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        there = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        close = difflib.get_close_matches(function_name, there, n=1, cutoff=0.0)
+        nearest = f", the nearest is {close[0]!r}" if close else ""
+        raise UserError(
+            f"reward {spec!r}: {module_name} has no function {function_name!r}{nearest}: correct the name"
+        )
+    found: RewardFunction = function
+    return found

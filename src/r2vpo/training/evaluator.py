@@ -1,0 +1,77 @@
+"""Held-out accuracy before, during and after training, written to the run."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from r2vpo.core.log_probs import supports_shared_prefix
+from r2vpo.evaluation import Evaluation, evaluate
+from r2vpo.rollout import GenerateSampler, SharedPrefixSampler
+from r2vpo.training.progress import TrainingProgress
+from r2vpo.training.recipe import Recipe
+from r2vpo.training.run_directory import RunDirectory
+from r2vpo.training.setup import Parts
+from r2vpo.trl import R2VPOTrainer
+
+
+class Evaluator(TrainerCallback):
+    """Answers the held-out problems greedily with the present policy, every few rounds and whenever it is asked.
+
+    Args:
+        recipe: the recipe.
+        parts: data, reward and tokenizer.
+        trainer: whose policy is evaluated.
+        run: where the records go.
+        display: what shows them.
+    """
+
+    def __init__(
+        self, *, recipe: Recipe, parts: Parts, trainer: R2VPOTrainer, run: RunDirectory, display: TrainingProgress
+    ) -> None:
+        self.recipe, self.parts, self.trainer, self.run, self.display = recipe, parts, trainer, run, display
+        self.last: tuple[int, Evaluation] | None = None
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Evaluate at the end of every `evaluation.every_rounds`-th round."""
+        every = self.recipe.evaluation.every_rounds * self.recipe.trainer.optimizer_steps_per_round
+        if every and state.global_step % every == 0 and state.is_world_process_zero:
+            self.evaluate()
+
+    def evaluate(self) -> Evaluation:
+        """Evaluate now, unless this step was evaluated already."""
+        step = self.trainer.state.global_step
+        if self.last is not None and self.last[0] == step:
+            return self.last[1]
+        self.display.status("evaluating")
+        started = time.monotonic()
+        evaluation = evaluate(self._sampler(), self.parts.tokenizer, self.parts.data.held_out, self.parts.reward)
+        record = {
+            "step": step,
+            "rollouts_generated": self.trainer.counters["rollouts_generated"],
+            "seconds": sum(self.trainer.seconds.values()),
+            "seconds_evaluating": time.monotonic() - started,
+            **evaluation.to_json(),
+            "correct": evaluation.correct(),
+            "split": "held_out",
+        }
+        self.run.append_evaluation(record)
+        self.display.evaluation(record)
+        self.last = (step, evaluation)
+        return evaluation
+
+    def _sampler(self) -> Any:
+        model = self.trainer.sampling_model()
+        tokens = self.recipe.evaluation.max_new_tokens or self.recipe.rollout.max_new_tokens
+        kind = SharedPrefixSampler if supports_shared_prefix(model) is None else GenerateSampler
+        return kind(
+            model,
+            eos_token_ids=self.trainer.eos_token_ids,
+            pad_token_id=self.trainer.pad_token_id,
+            max_new_tokens=tokens,
+            rows_per_batch=128,
+        )

@@ -1,0 +1,173 @@
+"""One run from its recipe to its summary: evaluate, train, evaluate."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from rich.console import Console
+from transformers import PrinterCallback
+
+from r2vpo.data import to_dataset
+from r2vpo.evaluation import Evaluation, difference_interval
+from r2vpo.training.evaluator import Evaluator
+from r2vpo.training.metrics_log import MetricsLog
+from r2vpo.training.progress import TrainingProgress
+from r2vpo.training.recipe import Recipe
+from r2vpo.training.run_directory import RunDirectory, create_run, open_run
+from r2vpo.training.setup import Parts, prepare, trainer_config
+from r2vpo.trl import R2VPOTrainer
+
+_PACKAGES = ("r2vpo", "torch", "transformers", "trl", "accelerate", "peft", "datasets")
+
+
+def run_training(
+    recipe: Recipe,
+    *,
+    resume: Path | None,
+    console: Console,
+    runs_dir: Path = Path("runs"),
+    on_start: Callable[[Path], None] = lambda path: None,
+) -> Path:
+    """Train by a recipe.
+
+    Args:
+        recipe: the recipe.
+        resume: a run to go on with from its latest checkpoint, or None for a new one.
+        console: where progress is shown.
+        runs_dir: where a new run's folder is made.
+        on_start: called with the run's folder as soon as there is one.
+
+    Returns:
+        The run's folder, with `summary.json` written.
+
+    Raises:
+        UserError: input that cannot be used; before a new folder is made wherever that can be known.
+    """
+    parts = prepare(recipe)
+    trainer_config(recipe, runs_dir / "checked")
+    run = _folder(recipe, resume, runs_dir)
+    on_start(run.path)
+    checkpoint = run.latest_checkpoint() if resume is not None else None
+    if checkpoint is not None and PartialState().is_main_process:
+        run.rewind(int(checkpoint.name.rpartition("-")[2]))
+        run.write_config(recipe)
+    if "tensorboard" in recipe.report_to:
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
+    trainer = _trainer(recipe, parts, run)
+    steps_done = int(checkpoint.name.rpartition("-")[2]) if checkpoint is not None else 0
+    display = TrainingProgress(
+        recipe.trainer.max_steps, recipe.objective.delta, console=console, first_step=steps_done
+    )
+    evaluator = Evaluator(recipe=recipe, parts=parts, trainer=trainer, run=run, display=display)
+    is_main = PartialState().is_main_process
+    if is_main:
+        trainer.add_callback(MetricsLog(run, display, lists=lambda: trainer.step_lists))
+        trainer.add_callback(evaluator)
+    started = time.monotonic()
+    with display:
+        if is_main:
+            console.print(f"run {run.path}", highlight=False, markup=False, soft_wrap=True)
+            if checkpoint is None:
+                _keep_samples(run, recipe, evaluator.evaluate(), "before")
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+        if is_main:
+            _finish(run, recipe, trainer, evaluator.evaluate(), time.monotonic() - started)
+    PartialState().wait_for_everyone()
+    return run.path
+
+
+def _folder(recipe: Recipe, resume: Path | None, runs_dir: Path) -> RunDirectory:
+    """The run's folder, made by the main process."""
+    if resume is not None:
+        return open_run(resume)
+    path = [str(create_run(recipe, runs_dir).path) if PartialState().is_main_process else None]
+    if PartialState().num_processes > 1:
+        broadcast_object_list(path)
+    return RunDirectory(Path(path[0]))
+
+
+def _trainer(recipe: Recipe, parts: Parts, run: RunDirectory) -> R2VPOTrainer:
+    trainer = R2VPOTrainer(
+        model=parts.model,
+        reward_funcs=parts.reward,
+        args=trainer_config(recipe, run.checkpoints),
+        train_dataset=to_dataset(parts.data.train),
+        processing_class=parts.tokenizer,
+        peft_config=parts.peft_config,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _keep_samples(run: RunDirectory, recipe: Recipe, evaluation: Evaluation, when: str) -> None:
+    """Keep a few completions of each difficulty in turn, the same problems before and after."""
+    by_difficulty: dict[str, list[Any]] = {}
+    for completion in evaluation.completions:
+        by_difficulty.setdefault(completion.difficulty, []).append(completion)
+    turns = [c for group in zip(*by_difficulty.values(), strict=False) for c in group]
+    run.append_samples(
+        {
+            "when": when,
+            "prompt": completion.prompt,
+            "completion": completion.completion,
+            "answer": completion.answer,
+            "correct": completion.correct,
+            "difficulty": completion.difficulty,
+        }
+        for completion in turns[: recipe.evaluation.samples_shown]
+    )
+
+
+def _finish(
+    run: RunDirectory, recipe: Recipe, trainer: R2VPOTrainer, after: Evaluation, session_seconds: float
+) -> None:
+    """Write the summary and the completions after training."""
+    _keep_samples(run, recipe, after, "after")
+    evaluations = run.read_evaluations()
+    before = next((record for record in evaluations if record["step"] == 0), None)
+    evaluating = sum(record.get("seconds_evaluating") or 0.0 for record in evaluations)
+    # A resumed run counts what its earlier sessions trained, as the checkpoint has it.
+    wall = max(session_seconds, evaluating + sum(trainer.seconds.values()))
+    run.write_summary(
+        {
+            "accuracy_before": before and before["accuracy"],
+            "accuracy_after": after.accuracy.to_json(),
+            "accuracy_gain": difference_interval(before["correct"], after.correct()).to_json() if before else None,
+            "accuracy_by_difficulty": {
+                name: {"before": before and before["by_difficulty"].get(name), "after": interval.to_json()}
+                for name, interval in after.by_difficulty.items()
+            },
+            "rollouts_generated": trainer.counters["rollouts_generated"],
+            "rollouts_reused": trainer.counters["rollouts_reused"],
+            "tokens_generated": trainer.counters["tokens_generated"],
+            "optimizer_steps": trainer.state.global_step,
+            "non_finite_steps": trainer.counters["non_finite_steps"],
+            "wall_seconds": wall,
+            "seconds_generating": trainer.seconds["generating"],
+            "seconds_training": trainer.seconds["training"],
+            "seconds_evaluating": evaluating,
+            "peak_memory_bytes": peak_memory_bytes(),
+            "seed": recipe.seed,
+            "versions": {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+            "machine": {"platform": platform.platform(), "cpus": os.cpu_count(), "threads": torch.get_num_threads()},
+        }
+    )
+
+
+def peak_memory_bytes() -> int:
+    """The most memory this process has held: resident on the host, plus allocated on the accelerator."""
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return host + (torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0)

@@ -1,0 +1,193 @@
+"""From a recipe to the parts of a run: everything that can be wrong with its input is found here, before work starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from r2vpo.data import PromptData, load_data
+from r2vpo.errors import UserError
+from r2vpo.models import load_model, load_tokenizer
+from r2vpo.rewards import check_reward, load_reward
+from r2vpo.rewards.check import ROWS
+from r2vpo.training.recipe import Recipe
+from r2vpo.trl import R2VPOConfig
+
+
+@dataclass
+class Parts:
+    """What a run is made of."""
+
+    data: PromptData
+    reward: Callable[..., Any]
+    tokenizer: Any
+    model: Any
+    peft_config: Any
+
+
+def prepare(recipe: Recipe) -> Parts:
+    """Load and check data, reward, tokenizer and model.
+
+    Args:
+        recipe: the recipe.
+
+    Returns:
+        The parts.
+
+    Raises:
+        UserError: one of them is missing or does not fit the others.
+    """
+    if recipe.trainer.threads is not None:
+        torch.set_num_threads(recipe.trainer.threads)
+    data = load_data(recipe.data, seed=recipe.seed)
+    if not data.held_out:
+        raise UserError("data.held_out_size: there are no held-out problems to evaluate on: set it to 1 or more")
+    prompts = recipe.rollout.prompts_per_round
+    if len(data.train) < prompts:
+        raise UserError(
+            f"data: {len(data.train)} training problems are fewer than rollout.prompts_per_round = {prompts}: add "
+            f"problems, or set rollout.prompts_per_round to at most {len(data.train)}"
+        )
+    reward = load_reward(recipe.reward.name)
+    check_reward(reward, data.train[:ROWS])
+    tokenizer = load_tokenizer(recipe.model.name)
+    model = load_model(recipe.model.name, trust_remote_code=recipe.model.trust_remote_code)
+    model.generation_config.eos_token_id = stop_ids(tokenizer, recipe.rollout.stop, model)
+    return Parts(data=data, reward=reward, tokenizer=tokenizer, model=model, peft_config=_peft(recipe))
+
+
+def stop_ids(tokenizer: Any, stop: Sequence[str], model: Any) -> list[int]:
+    """Ids that end a completion: the model's own and those of the recipe's stop texts.
+
+    Raises:
+        UserError: a stop text is more than one token.
+    """
+    declared = model.generation_config.eos_token_id
+    ids = [] if declared is None else [declared] if isinstance(declared, int) else list(declared)
+    if tokenizer.eos_token_id is not None:
+        ids.append(tokenizer.eos_token_id)
+    for text in stop:
+        tokens = tokenizer.encode(text, add_special_tokens=False)
+        if len(tokens) != 1:
+            raise UserError(
+                f"rollout.stop: {text!r} is {len(tokens)} tokens of this model, a stop text must be one: shorten it"
+            )
+        ids.append(tokens[0])
+    return list(dict.fromkeys(ids))
+
+
+def _peft(recipe: Recipe) -> Any:
+    lora = recipe.model.lora
+    if lora is None:
+        return None
+    from peft import LoraConfig
+
+    modules = lora.target_modules
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=modules[0] if modules == ["all-linear"] else list(modules),
+        task_type="CAUSAL_LM",
+    )
+
+
+def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
+    """The recipe in TRL's terms.
+
+    Args:
+        recipe: the recipe.
+        checkpoints: where checkpoints go.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        UserError: a value that TRL or the trainer refuses, or a step that does not divide over the processes.
+    """
+    trainer, rollout = recipe.trainer, recipe.rollout
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    rows = rollout.prompts_per_round * rollout.samples_per_prompt
+    parts = trainer.optimizer_steps_per_round * trainer.micro_batches * processes
+    if rows % parts or rollout.prompts_per_round % processes:
+        raise UserError(
+            f"rollout: {rollout.prompts_per_round} prompts x {rollout.samples_per_prompt} samples do not divide over "
+            f"{processes} processes x {trainer.optimizer_steps_per_round} optimizer steps x {trainer.micro_batches} "
+            "micro-batches: change one of them"
+        )
+    use_cpu = trainer.device == "cpu" or (trainer.device == "auto" and not torch.cuda.is_available())
+    if trainer.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("trainer.device = cuda, but torch sees no CUDA device: set trainer.device=auto or cpu")
+    try:
+        return R2VPOConfig(
+            output_dir=str(checkpoints),
+            seed=recipe.seed,
+            use_cpu=use_cpu,
+            bf16=trainer.bf16_autocast,
+            learning_rate=trainer.learning_rate,
+            max_steps=trainer.max_steps,
+            warmup_steps=trainer.warmup_steps,
+            lr_scheduler_type=trainer.lr_scheduler,
+            weight_decay=trainer.weight_decay,
+            max_grad_norm=trainer.max_grad_norm,
+            per_device_train_batch_size=rows // parts,
+            gradient_accumulation_steps=trainer.micro_batches,
+            generation_batch_size=rows,
+            num_generations=rollout.samples_per_prompt,
+            max_completion_length=rollout.max_new_tokens,
+            temperature=rollout.temperature,
+            use_vllm=rollout.sampler == "vllm",
+            sampler="trl" if rollout.sampler == "trl" else "shared_prefix",
+            sampler_dtype=rollout.dtype,
+            skip_zero_advantage=trainer.skip_zero_advantage,
+            save_strategy="steps",
+            save_steps=trainer.save_steps,
+            save_total_limit=trainer.keep_checkpoints,
+            logging_steps=1,
+            logging_strategy="steps",
+            report_to=list(recipe.report_to),
+            disable_tqdm=True,
+            **_method(recipe),
+        )
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"recipe: {error}") from error
+
+
+def _method(recipe: Recipe) -> dict[str, Any]:
+    objective, dual, step, replay = recipe.objective, recipe.dual, recipe.step_control, recipe.replay
+    clip = objective.name == "clip"
+    return dict(
+        objective=objective.name,
+        variance_delta=objective.delta,
+        anchor=objective.anchor,
+        level=objective.level,
+        aggregation=objective.aggregation,
+        aggregation_constant=objective.constant,
+        stale_weight_cap=objective.stale_weight_cap,
+        epsilon=objective.clip_low if clip else 0.2,
+        epsilon_high=objective.clip_high if clip else None,
+        delta=objective.dual_clip if clip else None,
+        dual=dual.kind,
+        dual_eta=dual.eta,
+        dual_lower=dual.lower,
+        dual_upper=dual.upper,
+        dual_value=dual.value,
+        step_control=step.enabled,
+        step_first_scale=step.first_scale,
+        step_grow=step.grow,
+        step_shrink=step.shrink,
+        step_slow_start_grow=step.slow_start_grow,
+        step_min_scale=step.min_scale,
+        step_max_scale=step.max_scale,
+        replay_versions=replay.versions,
+        replay_ratio=replay.ratio,
+        replay_max_bytes=None if replay.max_megabytes is None else int(replay.max_megabytes * 1e6),
+        advantage_estimator=recipe.advantage.name,
+    )

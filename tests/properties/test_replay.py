@@ -1,0 +1,69 @@
+"""The buffer under any order of adding, drawing and moving on."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from r2vpo.replay import ReplayBuffer, ReplayConfig
+from tests.unit.replay.rows import group, numbers
+
+ROUNDS = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.integers(1, 5), st.integers(0, 6), st.booleans()), max_size=4),
+        st.integers(0, 20),
+        st.integers(1, 2),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def play(buffer, rounds, start=0, version=0):
+    """Add groups (size, length, zero advantage), draw, move on; yield what each round drew."""
+    number = start
+    for groups, wanted, step in rounds:
+        rows = []
+        for size, length, zero in groups:
+            rows += group(number, version, size, length, advantages=[0.0] * size if zero else None)
+            number += 1
+        admission = buffer.add(rows)
+        version += step
+        yield buffer.sample(wanted, version), wanted, version, rows, admission
+
+
+@settings(max_examples=60, deadline=None)
+@given(rounds=ROUNDS, versions=st.integers(0, 3), limit=st.none() | st.integers(200, 2000))
+def test_every_round_keeps_the_promises(rounds, versions, limit):
+    buffer = ReplayBuffer(ReplayConfig(versions=versions, max_bytes=limit))
+    sizes = {}
+    for drawn, wanted, version, rows, admission in play(buffer, rounds):
+        for row in rows:
+            sizes[row.group] = sizes.get(row.group, 0) + 1
+        counts = vars(admission)
+        assert sum(counts.values()) == len(rows)
+        assert len(drawn) <= wanted
+        assert all(1 <= row.staleness(version) <= versions for row in drawn)
+        assert all(any(row.advantage for row in drawn if row.group == number) for number in numbers(drawn))
+        for number in numbers(drawn):
+            assert sum(row.group == number for row in drawn) == sizes[number]
+        statistics = buffer.statistics()
+        assert limit is None or statistics.bytes <= limit
+        assert statistics.rows == len(buffer) == sum(statistics.rows_by_age)
+
+
+@settings(max_examples=40, deadline=None)
+@given(rounds=ROUNDS, cut=st.integers(0, 8), seed=st.integers(0, 1000))
+def test_a_restored_buffer_goes_on_the_same(rounds, cut, seed):
+    cut = min(cut, len(rounds) - 1)
+    whole = ReplayBuffer(ReplayConfig(seed=seed))
+    expected = [numbers(drawn) for drawn, *_ in play(whole, rounds)]
+    first = ReplayBuffer(ReplayConfig(seed=seed))
+    got = [numbers(drawn) for drawn, *_ in play(first, rounds[:cut])]
+    second = ReplayBuffer(ReplayConfig(seed=seed + 1))
+    second.load_state_dict(first.state_dict())
+    start = sum(len(groups) for groups, *_ in rounds[:cut])
+    version = sum(step for *_, step in rounds[:cut])
+    got += [numbers(drawn) for drawn, *_ in play(second, rounds[cut:], start, version)]
+    assert got == expected
+    assert second.statistics() == whole.statistics()
+    assert torch.equal(second.state_dict()["generator"], whole.state_dict()["generator"])

@@ -1,0 +1,29 @@
+"""A recipe and a run of it, for the tests of the command line."""
+
+from pathlib import Path
+
+import pytest
+
+from r2vpo.training.recipe import load_recipe
+from r2vpo.training.run_directory import RunDirectory, create_run
+
+RECIPE = """\
+# Teaches nothing; for tests
+name: small
+data: {source: reasoning_gym, mixture: [{family: chain_sum, difficulty: easy}]}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path: Path, recipe: Path) -> RunDirectory:
+    """A run of the recipe with a checkpoint at step 50."""
+    started = create_run(load_recipe(recipe), tmp_path / "runs")
+    (started.checkpoints / "checkpoint-50").mkdir()
+    return started

@@ -1,0 +1,121 @@
+"""Failures: a full disk, an interrupt, a closed pipe, what nobody expected: one line, and how to go on."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import r2vpo.cli.train
+from r2vpo.cli.failures import Session, disk_full, report_failure
+from r2vpo.cli.main import main
+from r2vpo.training import records
+from r2vpo.training.run_directory import RunDirectory
+from tests.unit.cli.helpers import failure
+from tests.unit.report.synthetic_run import make_run
+
+
+def test_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = make_run(tmp_path, steps=8)
+    made.report.write_text("the old report")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(records.os, "fsync", full)
+    line = failure(capsys, 2, "report", str(made.path))
+    assert f"{made.report}: the disk is full; nothing that was saved is lost" in line
+    assert made.report.read_text() == "the old report"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_says_how_to_go_on(
+    error: Exception, run: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = Session()
+    session.arguments = ["my recipe.yaml", "--set", "seed=1"]
+    session.started(run.path)
+    wrapped = RuntimeError("saving failed")
+    wrapped.__cause__ = error
+    for raised in (error, wrapped):
+        assert report_failure(raised, session) == 2
+        line = capsys.readouterr().err
+        assert f"{run.path}: the disk is full; nothing that was saved is lost" in line
+        assert line.endswith(f"go on with: r2vpo train 'my recipe.yaml' --set seed=1 --resume {run.path}\n")
+
+
+def test_a_failed_torch_writer_is_a_full_disk_only_if_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = RuntimeError(
+        "[enforce fail at inline_container.cc:626] . PytorchStreamWriter failed writing file"
+    )
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1 << 40}))
+    assert disk_full(error) is None
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 0}))
+    assert disk_full(error) == ""
+    assert disk_full(ValueError("something else")) is None
+
+
+def test_an_interrupt_says_how_to_go_on(
+    run: RunDirectory, recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(r2vpo.cli.train, "check_resume", interrupt)
+    line = failure(capsys, 130, "train", str(recipe), "--set", "seed=0", "--resume", str(run.path))
+    assert line.endswith(f"with: r2vpo train {recipe} --set seed=0 --resume {run.path}")
+    (run.checkpoints / "checkpoint-50").rmdir()
+    line = failure(capsys, 130, "train", str(recipe), "--resume", str(run.path))
+    assert line == "r2vpo: interrupted; no checkpoint was written yet"
+
+
+def test_what_nobody_expected(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("a\nb")
+
+    monkeypatch.setattr(r2vpo.cli.train, "load_recipe", fail)
+    line = failure(capsys, 1, "train", str(recipe))
+    assert "unexpected KeyError" in line and "--debug" in line
+
+
+def test_debug_prints_the_traceback(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", str(recipe), "--debug", "--set", "seed=x"]) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" in error
+    assert error.splitlines()[-1] == "r2vpo: error: --set: seed is the text 'x'; it must be a whole number"
+
+
+def test_libraries_are_kept_quiet() -> None:
+    code = (
+        "import os, warnings\n"
+        "from r2vpo.cli.main import prepare_environment\n"
+        "prepare_environment(debug=False)\n"
+        "assert os.environ['HF_HUB_DISABLE_TELEMETRY'] == '1'\n"
+        "assert os.environ['TOKENIZERS_PARALLELISM'] == 'false'\n"
+        "for name, text in (('trl.trainer', 'theirs'), ('r2vpo.a', 'ours\\nhere')):\n"
+        "    exec('warnings.warn(text)', {'__name__': name, 'warnings': warnings, 'text': text})\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == "r2vpo: warning: ours here\n"
+
+
+def test_a_closed_pipe_is_no_traceback() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "r2vpo.cli.main", "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    assert process.wait(timeout=60) == 1
+    assert b"Traceback" not in process.stderr.read()

@@ -1,0 +1,174 @@
+"""The command line as a user meets it: what it prints, its exit codes, and that errors are one line."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import r2vpo.cli.train
+from r2vpo.cli.main import main
+from r2vpo.cli.recipes import description, find_recipe
+from r2vpo.errors import UserError
+from r2vpo.training.recipe import load_recipe
+from r2vpo.training.run_directory import RunDirectory
+from tests.unit.cli.helpers import failure
+from tests.unit.report.synthetic_run import make_run
+
+
+def command(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "r2vpo.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **options,
+    )
+
+
+def test_help_does_not_import_torch() -> None:
+    code = (
+        "import sys\n"
+        "from r2vpo.cli.main import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert not end.code\n"
+        "heavy = {'torch', 'transformers', 'trl', 'matplotlib', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    for name in ("train", "report", "models", "recipes"):
+        assert name in result.stdout
+
+
+def test_a_bad_recipe_is_refused_before_torch_is_imported(recipe: Path) -> None:
+    code = (
+        "import sys\n"
+        "from r2vpo.cli.main import main\n"
+        f"assert main(['train', {str(recipe)!r}, '--set', 'objective.delta=-1']) == 2\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == "r2vpo: error: --set: objective.delta is -1; it must be above 0\n"
+
+
+def test_the_module_runs_as_a_program(recipe: Path) -> None:
+    result = command("train", str(recipe), "--set", "objective.dleta=1")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert (
+        result.stderr == "r2vpo: error: --set: unknown key objective.dleta; did you mean objective.delta?\n"
+    )
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert not end.value.code
+    assert re.fullmatch(r"r2vpo \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["trian"], "invalid choice: 'trian'"),
+        (["train"], "no recipe given"),
+        (["train", "--set", "seed=1", "small.yaml"], "put small.yaml before --set"),
+        (["train", "x.yaml", "--set"], "expected at least one argument"),
+        (["train", "x.yaml", "--unknown"], "unrecognized arguments: --unknown"),
+        (["report"], "required: RUN"),
+        (["report", "nowhere"], "nowhere: no such run"),
+        (["train", "nowhere.yaml"], "nowhere.yaml: no such recipe"),
+        (["train", "--resume", "nowhere"], "nowhere: no such run"),
+    ],
+)
+def test_arguments_that_do_not_work(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said in failure(capsys, 2, *arguments)
+
+
+def test_a_recipe_is_a_path_or_a_listed_name(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("r2vpo.cli.recipes.recipe_folder", lambda: tmp_path)
+    assert find_recipe(str(recipe)) == recipe
+    assert find_recipe("small") == recipe
+    for wrong in ("smal", "recipes/smal.yaml"):
+        with pytest.raises(UserError, match="did you mean small"):
+            find_recipe(wrong)
+    assert main(["recipes"]) == 0
+    assert "small  Teaches nothing; for tests" in capsys.readouterr().out
+
+
+def test_every_recipe_of_the_package_loads_and_is_described() -> None:
+    from r2vpo.cli.recipes import listed_recipes
+
+    for name, path in listed_recipes().items():
+        load_recipe(path)
+        assert description(path), f"{name}: the first line should be a comment that says what the recipe does"
+
+
+def test_no_recipes_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("r2vpo.cli.recipes.recipe_folder", lambda: None)
+    assert "no recipes are installed" in failure(capsys, 2, "recipes")
+
+
+def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    assert re.search(r"^embedded/smollm2-135m +134\.5 M  Apache-2\.0", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_report_draws_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = make_run(tmp_path, steps=8)
+    picture = tmp_path / "picture.png"
+    assert main(["report", str(made.path), "--png", str(picture)]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(made.report), str(picture)]
+    assert made.report.stat().st_size > 10_000 and picture.stat().st_size > 10_000
+
+
+def test_a_picture_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = make_run(tmp_path, steps=8)
+    line = failure(capsys, 2, "report", str(made.path), "--png", str(tmp_path / "no" / "a.png"))
+    assert "a.png: No such file or directory" in line
+
+
+def test_another_recipe_is_not_resumed(
+    run: RunDirectory, recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = failure(
+        capsys, 2, "train", str(recipe), "--set", "objective.delta=0.1", "seed=4", "--resume", str(run.path)
+    )
+    assert "started with another recipe, seed, objective.delta differ" in line
+    assert run.recipe().objective.delta == 0.04
+
+
+def test_a_run_without_a_checkpoint_is_not_resumed(
+    run: RunDirectory, recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run.checkpoints / "checkpoint-50").rmdir()
+    assert "no checkpoint was written yet" in failure(
+        capsys, 2, "train", str(recipe), "--resume", str(run.path)
+    )
+
+
+def test_only_the_length_of_a_run_may_change(run: RunDirectory, recipe: Path) -> None:
+    longer = load_recipe(recipe, ["trainer.max_steps=200"])
+    r2vpo.cli.train.check_resume(longer, run.path)
+    with pytest.raises(UserError, match="another recipe"):
+        r2vpo.cli.train.check_resume(load_recipe(recipe, ["trainer.save_steps=2"]), run.path)
+
+
+def test_a_complete_run_is_not_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = make_run(tmp_path)
+    (made.checkpoints / "checkpoint-160").mkdir()
+    line = failure(capsys, 2, "train", "--resume", str(made.path))
+    assert "has done 160 of trainer.max_steps = 160" in line
+    made.summary.unlink()
+    r2vpo.cli.train.check_resume(made.recipe(), made.path)

@@ -1,0 +1,197 @@
+"""The multiplier: the closed form on a solved bandit, the ascent to the root of the dual, bounds, state."""
+
+import math
+
+import pytest
+import torch
+
+from r2vpo.core.dual import DualConfig, DualController, advantage_moments, closed_form_dual
+from r2vpo.core.ratios import stale_weight
+from r2vpo.core.types import MomentSums, RatioVarianceSums
+from tests.unit.core.bandit import Bandit
+
+
+def variance(value, weight=10.0):
+    return RatioVarianceSums(torch.tensor(value * weight), torch.tensor(weight))
+
+
+def moments(value):
+    return MomentSums(torch.tensor(value * 8.0), torch.tensor(8.0))
+
+
+def moments_of(bandit):
+    b = bandit.arguments()
+    weight = stale_weight(b["old_log_probs"], b["rollout_log_probs"], b["response_mask"], cap=float("inf"))
+    return advantage_moments(b["advantages"], b["response_mask"], weight)
+
+
+@pytest.mark.parametrize("delta", [0.01, 0.04])
+@pytest.mark.parametrize("stale", [False, True])
+def test_at_the_closed_form_the_solved_bandit_has_variance_delta(delta, stale):
+    bandit = Bandit(stale=stale)
+    optimum = DualController(DualConfig(kind="closed_form", delta=delta)).begin_round(moments_of(bandit))
+    reached = float(bandit.solve(optimum, delta).value())
+    assert reached == pytest.approx(delta, rel=0.01)
+    ratios = torch.softmax(bandit.theta.detach(), 0) / bandit.old.exp()
+    torch.testing.assert_close(ratios, 1 + bandit.advantages / (2 * optimum), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("wrong", [0.5, 2.0])
+def test_another_multiplier_misses_delta(wrong):
+    bandit = Bandit()
+    optimum = closed_form_dual(float(moments_of(bandit).value()), 0.01)
+    reached = float(bandit.solve(wrong * optimum, 0.01).value())
+    assert reached == pytest.approx(0.01 / wrong**2, rel=0.01)  # V falls with the square of lambda
+    assert reached != pytest.approx(0.01, rel=0.5)
+
+
+def root_of_the_dual(second_moment, delta):
+    """Bisection on g'(lambda) = delta - E[A^2] / (4 lambda^2)."""
+    low, high = 1e-6, 1e6
+    for _ in range(200):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if delta - second_moment / (4 * middle**2) < 0 else (low, middle)
+    return low
+
+
+@pytest.mark.parametrize("first", [1.0, 12.0])
+@pytest.mark.parametrize("stale", [False, True])
+def test_ascent_reaches_the_root_of_the_dual(first, stale):
+    bandit, delta = Bandit(stale=stale), 0.04
+    controller = DualController(DualConfig(delta=delta, upper=50.0, value=first))
+    root = root_of_the_dual(float(moments_of(bandit).value()), delta)
+    for _ in range(50):
+        controller.update(bandit.solve(controller.value, delta, iterations=15))
+    assert controller.value == pytest.approx(root, rel=0.05)
+    assert first != pytest.approx(root, rel=0.5)
+
+
+def test_the_first_value_is_the_closed_form():
+    controller = DualController(DualConfig(delta=0.04))
+    assert controller.value == pytest.approx(2.5)  # for advantages of variance 1, before any batch
+    assert controller.begin_round(moments(0.25)) == pytest.approx(1.25)  # sqrt(0.25 / 0.04) / 2
+    assert controller.value == pytest.approx(1.25)
+
+
+def test_a_later_round_moves_the_ceiling_and_not_the_value():
+    controller = DualController()
+    controller.begin_round(moments(1.0))
+    controller.update(variance(0.0))
+    value = controller.value
+    assert controller.begin_round(moments(4.0)) == pytest.approx(value)
+    assert controller.begin_round(moments(0.01)) == pytest.approx(0.25)  # the ceiling fell below the value
+
+
+def test_one_update_by_hand():
+    controller = DualController(DualConfig(upper=50.0))
+    controller.begin_round(moments(1.0))
+    assert controller.update(variance(0.06)) == pytest.approx(2.5 * math.exp(0.1 * 0.5), rel=1e-6)
+    assert controller.update(variance(40.0)) == pytest.approx(2.5 * math.exp(0.15), rel=1e-6)  # clipped at 1
+    assert controller.update(variance(0.0)) == pytest.approx(2.5 * math.exp(0.05), rel=1e-6)
+
+
+def test_micro_batches_are_one_update():
+    parts = [variance(0.01, 30.0), variance(0.10, 10.0)]
+    whole, each = DualController(DualConfig(upper=50.0)), DualController(DualConfig(upper=50.0))
+    whole.update(parts[0] + parts[1])  # V = (0.3 + 1.0) / 40 = 0.0325
+    assert whole.value == pytest.approx(2.5 * math.exp(0.1 * (0.0325 / 0.04 - 1)), rel=1e-6)
+    for part in parts:
+        each.update(part)
+    assert each.value != pytest.approx(whole.value, rel=1e-3)
+
+
+def test_ratios_of_one_leave_a_brake():
+    controller = DualController(DualConfig(lower=0.02))
+    controller.begin_round(moments(1.0))
+    values = [controller.update(variance(0.0)) for _ in range(500)]
+    assert values[0] < 2.5 and values[-1] == 0.02
+    assert min(values) >= 0.02
+
+
+def test_wind_up_stays_at_the_batchs_own_optimum():
+    controller = DualController()
+    controller.begin_round(moments(1.0))
+    values = [controller.update(variance(100.0)) for _ in range(200)]
+    assert max(values) <= 2.5
+    free = DualController(DualConfig(upper=1e9))
+    free.begin_round(moments(1.0))
+    assert max(free.update(variance(100.0)) for _ in range(200)) > 1e6  # without the ceiling it does wind up
+
+
+def test_an_explicit_upper_bound():
+    controller = DualController(DualConfig(upper=3.0))
+    controller.begin_round(moments(100.0))
+    assert controller.value == 3.0
+    assert controller.update(variance(1.0)) == 3.0
+
+
+def test_a_batch_without_signal_changes_nothing():
+    controller = DualController()
+    controller.begin_round(moments(1.0))
+    for sums in (moments(0.0), MomentSums.zero(), moments(float("nan"))):
+        assert controller.begin_round(sums) == pytest.approx(2.5)
+    assert DualController().begin_round(moments(0.0)) == pytest.approx(2.5)
+
+
+def test_nothing_measured_changes_nothing_and_a_variance_that_is_not_finite_brakes():
+    controller = DualController(DualConfig(upper=50.0))
+    assert controller.update(RatioVarianceSums.zero()) == 2.5
+    assert controller.update(variance(float("nan"))) == pytest.approx(2.5 * math.exp(0.1))
+    assert controller.update(variance(float("inf"))) == pytest.approx(2.5 * math.exp(0.2))
+
+
+def test_closed_form_follows_the_batch_alone():
+    controller = DualController(DualConfig(kind="closed_form"))
+    assert controller.begin_round(moments(1.0)) == pytest.approx(2.5)
+    assert controller.update(variance(1.0)) == pytest.approx(2.5)
+    assert controller.begin_round(moments(4.0)) == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.7, 90.0])
+def test_fixed_stays(value):
+    controller = DualController(DualConfig(kind="fixed", value=value))
+    controller.begin_round(moments(4.0))
+    controller.update(variance(1.0))
+    controller.load_state_dict(DualController().state_dict())
+    assert controller.value == value
+
+
+def test_state_goes_round():
+    first = DualController()
+    first.begin_round(moments(0.5))
+    first.update(variance(0.01))
+    second = DualController()
+    second.load_state_dict(first.state_dict())
+    for sums in (variance(0.09), variance(9.0), variance(9.0), variance(0.02)):
+        assert second.update(sums) == first.update(sums)
+    assert second.begin_round(moments(9.0)) == first.begin_round(moments(9.0))  # not a first round again
+    with pytest.raises(ValueError, match="lacks ceiling, started"):
+        second.load_state_dict({"value": 1.0})
+
+
+def test_advantage_moments_by_hand():
+    mask = torch.tensor([[True, True], [True, False]])
+    sums = advantage_moments(torch.tensor([1.0, -2.0]), mask)
+    assert sums.to_tensor().tolist() == [6.0, 3.0]  # 1 + 1 + 4 over three tokens
+    weight = torch.tensor([[1.0, 2.0], [0.5, 0.0]])
+    sums = advantage_moments(torch.tensor([[1.0, 3.0], [-2.0, float("nan")]]), mask, weight)
+    assert sums.to_tensor().tolist() == [21.0, 3.5]  # 1 + 2 * 9 + 0.5 * 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "newton"}, "kind is 'newton'.*'closed_form'.*choose"),
+        ({"delta": -1.0}, "delta is -1.0.*greater than 0.*0.04"),
+        ({"eta": 0.0}, "eta is 0.0.*greater than 0"),
+        ({"eta": 2.0}, "eta is 2.0.*at most 1"),
+        ({"lower": 0.0}, "lower is 0.0.*greater than 0"),
+        ({"upper": 0.01}, "upper is 0.01.*at least 0.02"),
+        ({"kind": "fixed"}, "value is None.*'fixed' needs a number"),
+        ({"value": -1.0}, "value is -1.0.*at least 0"),
+        ({"value": float("nan")}, "value is nan"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        DualConfig(**options)

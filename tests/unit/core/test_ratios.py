@@ -1,0 +1,151 @@
+"""Ratios and stale weights: by hand, at the extremes, with sampler log-probabilities that are not finite."""
+
+import math
+
+import pytest
+import torch
+
+from r2vpo.core.objectives import ClipConfig, RatioVarianceConfig, clip_loss, r2vpo_loss
+from r2vpo.core.ratios import anchored_ratios, proximal_variance, stale_weight
+from tests.tolerances import FLOAT32, FLOAT64
+
+LOSSES = [(r2vpo_loss, RatioVarianceConfig), (clip_loss, ClipConfig)]
+NAN, INF = float("nan"), float("inf")
+
+
+def logs(*rows):
+    return torch.tensor(rows, dtype=torch.float64).log()
+
+
+def close(result, expected):
+    torch.testing.assert_close(result, torch.tensor(expected, dtype=result.dtype), **FLOAT64)
+
+
+MASK = torch.tensor([[True, True, False], [True, True, True]])
+OLD = logs([0.5, 0.2, 0.9], [0.1, 0.4, 0.4])
+ROLLOUT = logs([0.25, 0.4, 0.1], [0.2, 0.4, 0.1])
+
+
+def test_token_weights_by_hand():
+    close(stale_weight(OLD, ROLLOUT, MASK, 3.0, "token"), [[2.0, 0.5, 0.0], [0.5, 1.0, 3.0]])
+    close(stale_weight(OLD, ROLLOUT, MASK, 1.5, "token"), [[1.5, 0.5, 0.0], [0.5, 1.0, 1.5]])
+
+
+def test_response_weights_by_hand():
+    # Geometric means: sqrt(2 * 0.5) = 1 and cbrt(0.5 * 1 * 4) = 2 ** (1 / 3).
+    third = 2 ** (1 / 3)
+    close(stale_weight(OLD, ROLLOUT, MASK, 3.0, "response"), [[1.0, 1.0, 0.0], [third, third, third]])
+    close(stale_weight(OLD, ROLLOUT, MASK, 1.1, "response"), [[1.0, 1.0, 0.0], [1.1, 1.1, 1.1]])
+
+
+def test_a_trainer_that_samples_itself_has_weights_of_one():
+    close(stale_weight(OLD, None, MASK), [[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
+
+
+@pytest.mark.parametrize("garbage", [NAN, INF, -INF])
+def test_a_sampler_that_is_not_finite_has_weight_one(garbage):
+    rollout = ROLLOUT.clone()
+    rollout[1, 2] = garbage
+    close(stale_weight(OLD, rollout, MASK, 3.0, "token")[1], [0.5, 1.0, 1.0])
+    close(
+        stale_weight(OLD, rollout, MASK, 3.0, "response")[1], [0.5 ** (1 / 3)] * 3
+    )  # its log-ratio counts as 0
+
+
+@pytest.mark.parametrize(("loss", "kind"), LOSSES)
+@pytest.mark.parametrize("anchor", ["proximal", "behavior"])
+def test_tokens_that_are_not_finite_are_counted(loss, kind, anchor):
+    rollout = torch.full_like(OLD, NAN)
+    rollout[1] = ROLLOUT[1]
+    out = loss(
+        log_probs=OLD + 0.1, old_log_probs=OLD, advantages=torch.ones(2), response_mask=MASK, dual=1.0,
+        rollout_log_probs=rollout, config=kind(anchor=anchor),
+    )  # fmt: skip
+    assert int(out.metrics["non_finite_log_probs"]) == 2  # the third stands in padding
+    assert out.loss.isfinite()
+
+
+def test_under_the_behavior_anchor_their_ratio_is_one():
+    rollout = ROLLOUT.clone()
+    rollout[0, 0] = NAN
+    config = RatioVarianceConfig(anchor="behavior")
+    ratios = anchored_ratios(
+        log_probs=OLD, old_log_probs=OLD, response_mask=MASK, rollout_log_probs=rollout, options=config
+    )
+    close(ratios.deviation + 1, [[1.0, 0.5, 1.0], [0.5, 1.0, 4.0]])
+    assert ratios.stale_weight is None
+
+
+def test_the_behavior_anchor_needs_the_sampler():
+    with pytest.raises(ValueError, match=r"rollout_log_probs is None.*set anchor to 'proximal'"):
+        r2vpo_loss(
+            log_probs=OLD, old_log_probs=OLD, advantages=torch.ones(2), response_mask=MASK, dual=1.0,
+            config=RatioVarianceConfig(anchor="behavior"),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(("loss", "kind"), LOSSES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("level", ["token", "response"])
+@pytest.mark.parametrize("anchor", ["proximal", "behavior"])
+@pytest.mark.parametrize("size", [1e3, -1e3, INF, -INF])
+def test_huge_log_ratios_stay_finite(loss, kind, dtype, level, anchor, size):
+    old = torch.full((2, 3), -2.0, dtype=dtype)
+    log_probs = (old + size).clone().requires_grad_()
+    out = loss(
+        log_probs=log_probs, old_log_probs=old, advantages=torch.tensor([1.0, -1.0]), response_mask=MASK,
+        dual=2.5, rollout_log_probs=old - size if math.isfinite(size) else old,
+        config=kind(level=level, anchor=anchor),
+    )  # fmt: skip
+    out.loss.backward()
+    assert out.loss.dtype == torch.float32
+    assert out.loss.isfinite() and log_probs.grad.isfinite().all()
+    assert all(value.isfinite() for value in out.metrics.values())
+    assert out.ratio_variance.value().isfinite()
+
+
+def test_a_small_deviation_is_not_lost_in_float32():
+    # exp(1e-6) - 1 in float32 is off by 5 %: the first steps of a slow start would measure rounding.
+    log_probs = torch.full((1, 4), 1e-6)
+    sums = proximal_variance(log_probs, torch.zeros(1, 4), torch.ones(1, 4, dtype=torch.bool))
+    assert float(sums.value()) == pytest.approx(1e-12, rel=1e-4)
+
+
+@pytest.mark.parametrize(("loss", "kind"), LOSSES)
+@pytest.mark.parametrize(("anchor", "sampled"), [("proximal", True), ("proximal", False), ("behavior", True)])
+def test_nor_in_an_objective(loss, kind, anchor, sampled):
+    old = torch.zeros(1, 4)
+    out = loss(
+        log_probs=old + 1e-6, old_log_probs=old, advantages=torch.ones(1), dual=1.0,
+        response_mask=torch.ones(1, 4, dtype=torch.bool), rollout_log_probs=old if sampled else None,
+        config=kind(anchor=anchor),
+    )  # fmt: skip
+    assert float(out.metrics["ratio_variance"]) == pytest.approx(1e-12, rel=1e-4)
+
+
+def test_proximal_variance_by_hand():
+    log_probs = OLD + logs([1.1, 0.8, 7.0], [1.0, 1.2, 1.0])
+    sums = proximal_variance(log_probs, OLD, MASK)
+    close(sums.to_tensor(), [0.01 + 0.04 + 0.04, 5.0])
+    weight = torch.tensor([[2.0, 0.5, 0.0], [0.5, 1.0, 3.0]], dtype=torch.float64)
+    sums = proximal_variance(log_probs.requires_grad_(), OLD, MASK, weight)
+    close(sums.to_tensor(), [2 * 0.01 + 0.5 * 0.04 + 0.04, 7.0])
+    assert not sums.numerator.requires_grad
+
+
+def test_proximal_variance_agrees_with_the_objective():
+    log_probs = OLD + 0.3
+    out = r2vpo_loss(
+        log_probs=log_probs, old_log_probs=OLD, advantages=torch.ones(2), response_mask=MASK, dual=1.0,
+        rollout_log_probs=ROLLOUT,
+    )  # fmt: skip
+    sums = proximal_variance(log_probs, OLD, MASK, stale_weight(OLD, ROLLOUT, MASK))
+    torch.testing.assert_close(sums.to_tensor(), out.ratio_variance.to_tensor(), **FLOAT64)
+
+
+def test_bf16_log_probs_are_subtracted_in_float32():
+    exact = torch.tensor([[-5.03125, -4.96875]])
+    old = torch.tensor([[-5.0, -5.0]])
+    mask = torch.ones(1, 2, dtype=torch.bool)
+    sums = proximal_variance(exact.bfloat16(), old.bfloat16(), mask)
+    torch.testing.assert_close(sums.to_tensor(), proximal_variance(exact, old, mask).to_tensor(), **FLOAT32)

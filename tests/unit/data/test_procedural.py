@@ -1,0 +1,153 @@
+"""Problems made by reasoning-gym."""
+
+import json
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from r2vpo.data import (
+    DataOptions,
+    FewShotOptions,
+    JsonlOptions,
+    MixtureComponent,
+    ReasoningGymOptions,
+    load_data,
+    to_dataset,
+)
+from r2vpo.data.procedural import share_out
+from r2vpo.errors import UserError
+
+
+def sums(difficulty, terms, digits=1, **options):
+    params = {"min_terms": terms, "max_terms": terms, "min_digits": digits, "max_digits": digits}
+    return MixtureComponent(
+        family="chain_sum", difficulty=difficulty, params=params, question="{expression} =", **options
+    )
+
+
+def options(**changes):
+    base = {"mixture": (sums("easy", 2), sums("hard", 3, weight=3.0)), "train": 80, "held_out": 41, "seed": 1}
+    return ReasoningGymOptions(**{**base, **changes})
+
+
+def question(row):
+    return row.prompt.rsplit("\n", 1)[-1]
+
+
+def test_counts_by_difficulty():
+    counts = load_data(options()).counts()
+    assert counts["train"] == {"easy": 20, "hard": 60}
+    assert sorted(counts["held_out"].values()) == [20, 21]
+
+
+def test_difficulties_may_share_families():
+    data = load_data(options(mixture=(sums("easy", 2), sums("hard", 3), sums("hard", 2, 2)), held_out=40))
+    assert data.counts()["held_out"] == {"easy": 20, "hard": 20}
+
+
+def test_no_problem_comes_twice():
+    data = load_data(options())
+    shots = [line.split(" = ")[0] + " =" for line in data.train[0].prompt.split("\n")[:-1]]
+    texts = [question(row) for row in data.train + data.held_out] + shots
+    assert len(shots) == 6 and len(texts) == len(set(texts)) == 80 + 41 + 6
+
+
+def test_the_same_problem_of_two_components_counts_once():
+    data = load_data(options(mixture=(sums("a", 2), sums("b", 2)), train=60, held_out=60))
+    assert len({question(row) for row in data.train + data.held_out}) == 120
+
+
+def test_layout_and_answers():
+    data = load_data(options())
+    for row in (*data.train[:10], *data.held_out[:10]):
+        *shots, asked = row.prompt.split("\n")
+        assert asked.endswith(" =") and eval(asked[:-1]) == int(row.answer)
+        assert all(eval(shot.replace("=", "==")) for shot in shots)
+        assert row.source == "reasoning_gym/chain_sum"
+    assert len({row.prompt.rsplit("\n", 1)[0] for row in data.train + data.held_out}) == 1
+
+
+def test_default_layout_ends_where_the_answer_begins():
+    plain = MixtureComponent(family="chain_sum")
+    (row,) = load_data(options(mixture=(plain,), train=1, held_out=0, few_shot=FewShotOptions(count=1))).train
+    assert row.prompt.startswith("Q: ") and row.prompt.endswith("\nA:") and row.prompt.count("\nA: ") == 1
+
+
+def test_same_options_same_problems_and_seeds_matter():
+    first = load_data(options())
+    assert load_data(options()) == first
+    other = load_data(options(seed=2))
+    assert {question(row) for row in other.held_out} != {question(row) for row in first.held_out}
+
+
+def test_held_out_depends_neither_on_examples_nor_on_training():
+    first = load_data(options())
+    shots = load_data(options(few_shot=FewShotOptions(count=4, seed=9)))
+    more = load_data(options(train=120))
+    for other in (shots, more):
+        assert [question(row) for row in other.held_out] == [question(row) for row in first.held_out]
+    assert shots.train[0].prompt.count("\n") == 4
+
+
+def test_data_set_columns():
+    data = load_data(options(train=8))
+    table = to_dataset(data.train)
+    assert table.column_names == ["prompt", "answer", "difficulty", "source", "metadata"]
+    assert json.loads(table[0]["metadata"])["family"] == "chain_sum"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mixture": (MixtureComponent(family="chain_sums"),)}, r"'chain_sums' is unknown.*is 'chain_sum'"),
+        (
+            {"train": 900, "mixture": (sums("easy", 2),)},
+            r"'easy': 900 distinct problems are wanted to train on but only 1\d\d are left after 41 .*lower data",
+        ),
+        ({"mixture": (MixtureComponent(family="chain_sum", params={"min_term": 2}),)}, r"refuses.*min_term"),
+        ({"mixture": (MixtureComponent(family="chain_sum", params={"min_terms": -2}),)}, r"must be positive"),
+        ({"mixture": (MixtureComponent(family="chain_sum", params={"seed": 2}),)}, r"params\.seed"),
+        (
+            {"mixture": (MixtureComponent(family="chain_sum", question="{expresion}"),)},
+            r"cannot fill in.*expresion.*there are .*expression",
+        ),
+        (
+            {"mixture": (MixtureComponent(family="propositional_logic"),)},
+            r"no single answer.*few_shot\.count=0",
+        ),
+    ],
+)
+def test_what_cannot_be_made_is_one_line(changes, message):
+    with pytest.raises(UserError, match=message) as caught:
+        load_data(options(**changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_options_are_frozen_and_told_apart():
+    parse = TypeAdapter(DataOptions).validate_python
+    assert isinstance(parse({"kind": "jsonl", "path": "a.jsonl"}), JsonlOptions)
+    assert isinstance(parse({"kind": "reasoning_gym", "mixture": [{"family": "gcd"}]}), ReasoningGymOptions)
+    for bad in (
+        {"kind": "jsonl"},
+        {"kind": "reasoning_gym", "mixture": []},
+        {"kind": "reasoning_gym", "mixture": [{"family": "gcd", "weight": 0}]},
+        {"kind": "reasoning_gym", "mixture": [{"family": "gcd"}], "held": 3},
+    ):
+        with pytest.raises(ValidationError):
+            parse(bad)
+    with pytest.raises(ValidationError):
+        options().train = 5
+
+
+@pytest.mark.parametrize(
+    ("total", "weights", "shares"),
+    [
+        (10, [1, 1], [5, 5]),
+        (10, [3, 1], [8, 2]),
+        (7, [1, 1, 1], [3, 2, 2]),
+        (0, [1, 2], [0, 0]),
+        (1, [1, 9], [0, 1]),
+    ],
+)
+def test_share_out(total, weights, shares):
+    assert share_out(total, weights) == shares

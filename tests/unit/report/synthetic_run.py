@@ -1,0 +1,142 @@
+"""A run directory with made-up numbers that look like a run's: for tests of the report, nobody's result."""
+
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+from r2vpo.training.recipe import Recipe
+from r2vpo.training.run_directory import RunDirectory, create_run
+
+STEPS_PER_ROUND, FRESH_ROWS, VERSIONS = 4, 128, 5
+
+
+def synthetic_recipe(**changes: Any) -> Recipe:
+    """A recipe with two difficulties."""
+    return Recipe.model_validate(
+        {
+            "name": "synthetic",
+            "seed": 3,
+            "data": {
+                "source": "reasoning_gym",
+                "mixture": [
+                    {"family": "chain_sum", "difficulty": "one digit", "params": {"max_digits": 1}},
+                    {"family": "chain_sum", "difficulty": "two digits", "params": {"max_digits": 2}},
+                ],
+            },
+            "trainer": {"max_steps": 160, "learning_rate": 2e-5},
+            "rollout": {"stop": ["\n"]},
+        }
+        | changes
+    )
+
+
+def accuracy(value: float, n: int = 256) -> dict[str, Any]:
+    """An accuracy with a rough interval."""
+    half = 1.96 * math.sqrt(max(value * (1 - value), 1e-4) / n)
+    return {"value": value, "low": max(0.0, value - half), "high": min(1.0, value + half), "n": n}
+
+
+def metrics_record(step: int, generator: random.Random, recipe: Recipe) -> dict[str, Any]:
+    """One step's record; reward only where the step generated, V is 0 at the first step of all."""
+    progress = step / recipe.trainer.max_steps
+    rounds = (step - 1) // STEPS_PER_ROUND + 1
+    fresh = rounds * FRESH_ROWS
+    reused = max(0, rounds - 1) * FRESH_ROWS
+    first = step % STEPS_PER_ROUND == 1
+    scale = 0.05 * min(2.0**step, 24) * math.exp(0.1 * generator.gauss(0, 1))
+    return {
+        "step": step,
+        "round": rounds - 1,
+        "seconds": 1.6 * step + 12,
+        "loss": generator.gauss(0, 0.05),
+        "grad_norm": 1.0,
+        "learning_rate": 2e-5 * scale,
+        "step_scale": scale,
+        "reward": 0.35 + 0.5 * (1 - math.exp(-4 * progress)) + generator.gauss(0, 0.04) if first else None,
+        "ratio_variance": 0.0
+        if first and step < 4
+        else 0.035 * min(1, step / 6) * math.exp(generator.gauss(0, 0.5)),
+        "delta": 0.04,
+        "dual": 2.5 * math.exp(-2.2 * progress) + 0.3 + generator.gauss(0, 0.03),
+        "effective_sample_size": 0.97 - 0.06 * generator.random(),
+        "entropy": 0.9 * math.exp(-1.6 * progress) + 0.08 + generator.gauss(0, 0.015),
+        "rollouts_generated": fresh,
+        "rollouts_reused": reused,
+        "staleness_rows": [fresh, *(round(reused * share) for share in (0.34, 0.25, 0.18, 0.13, 0.10))],
+        "effective_sample_size_by_staleness": [0.99, 0.95, 0.92, None if step < 20 else 0.9, 0.87, 0.85],
+        "seconds_generating": 0.55 * step,
+        "seconds_training": 0.85 * step,
+        "tokens_per_second": 320.0,
+    }
+
+
+def make_run(
+    folder: Path, *, steps: int = 160, finished: bool = True, recipe: Recipe | None = None
+) -> RunDirectory:
+    """Write the files of a run.
+
+    Args:
+        folder: where runs are kept.
+        steps: records to write.
+        finished: write what a complete run has: evaluations, completions after, the summary.
+        recipe: another recipe.
+    """
+    recipe = recipe or synthetic_recipe()
+    generator = random.Random(0)
+    run = create_run(recipe, folder)
+    for step in range(1, steps + 1):
+        run.append_metrics(metrics_record(step, generator, recipe))
+    for step in range(0, steps + 1, 32) if finished else ():
+        gain = 1 - math.exp(-4 * step / recipe.trainer.max_steps)
+        easy, hard = 0.55 + 0.43 * gain, 0.22 + 0.42 * gain
+        run.append_evaluation(
+            {
+                "step": step,
+                "rollouts_generated": step // STEPS_PER_ROUND * FRESH_ROWS,
+                "seconds": 1.6 * step,
+                "accuracy": accuracy((easy + hard) / 2),
+                "by_difficulty": {"one digit": accuracy(easy, 128), "two digits": accuracy(hard, 128)},
+                "split": "held_out",
+            }
+        )
+    shots = "\n\n".join(f"Question: {n} + {n + 1} = ?\nAnswer: {2 * n + 1}" for n in range(3))
+    for when in ("before", "after") if finished else ():
+        for number in range(4):
+            answer = str(2 * number + 30)
+            correct = when == "after" or number == 0
+            run.append_samples(
+                [
+                    {
+                        "when": when,
+                        "prompt": f"{shots}\n\nQuestion: {number + 14} + {number + 16} = ?\nAnswer:",
+                        "completion": f" {answer}" if correct else " The answer is 4 because <b>14</b> & 16",
+                        "answer": answer,
+                        "correct": correct,
+                        "difficulty": "two digits",
+                    }
+                ]
+            )
+    if finished:
+        run.write_summary(summary_of(run, recipe))
+    return run
+
+
+def summary_of(run: RunDirectory, recipe: Recipe) -> dict[str, Any]:
+    """The summary that goes with the records."""
+    evaluations, last = run.read_evaluations(), run.read_metrics()[-1]
+    return {
+        "accuracy_before": evaluations[0]["accuracy"],
+        "accuracy_after": evaluations[-1]["accuracy"],
+        "accuracy_by_difficulty": evaluations[-1]["by_difficulty"],
+        "accuracy_gain": {"value": 0.417, "low": 0.35, "high": 0.48, "n": 256},
+        "rollouts_generated": last["rollouts_generated"],
+        "rollouts_reused": last["rollouts_reused"],
+        "optimizer_steps": last["step"],
+        "wall_seconds": last["seconds"] + 20,
+        "seconds_generating": last["seconds_generating"],
+        "seconds_training": last["seconds_training"],
+        "peak_memory_bytes": 2_310_000_000,
+        "seed": recipe.seed,
+        "versions": {"r2vpo": "0.1.0", "torch": "2.13.0"},
+    }

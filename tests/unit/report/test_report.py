@@ -1,0 +1,239 @@
+"""The report: one well-formed, self-contained page, of a finished run, an unfinished one, an empty one."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from r2vpo.errors import UserError
+from r2vpo.report.build import build_picture, build_report
+from r2vpo.report.data import load_run
+from r2vpo.report.panels import PANELS
+from tests.unit.report.synthetic_run import accuracy, make_run, synthetic_recipe
+
+VOID = {"meta", "br", "hr", "img", "input", "link", "use", "path"}
+
+
+class Page(HTMLParser):
+    """Checks that elements are balanced, and collects what tests ask for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.labels: list[str] = []
+        self.headings: list[str] = []
+        self.tags: set[str] = set()
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = dict(attributes)
+        self.tags.add(tag)
+        if "id" in values:
+            self.ids.append(values["id"] or "")
+        self.references += [
+            values[name] or "" for name in ("href", "src", "xlink:href", "data") if name in values
+        ]
+        if values.get("role") == "img":
+            self.labels.append(values.get("aria-label") or "")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open, f"</{tag}> closes nothing"
+            assert self.open.pop() == tag, f"</{tag}> does not close what is open"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("h2", "h3"):
+            self.headings.append(data.strip())
+        if "style" not in self.open:
+            self.text += data
+
+
+def read(path: Path) -> Page:
+    page = Page(path.read_text(encoding="utf-8"))
+    assert page.open == [], "elements were left open"
+    assert len(page.ids) == len(set(page.ids)), "an id is there twice"
+    return page
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_report(make_run(tmp_path_factory.mktemp("runs")).path)
+
+
+def test_the_page_is_complete(finished: Path) -> None:
+    page = read(finished)
+    for panel in PANELS:
+        assert panel.title in page.headings
+    assert len(page.labels) == len(PANELS)
+    assert all(len(label) > 30 for label in page.labels)
+    for section in (
+        "Learning",
+        "Trust region",
+        "Replay and time",
+        "Completions before and after",
+        "Settings",
+    ):
+        assert section in page.headings
+    for part in (
+        "+41.7",
+        "95 % interval +35.0 to +48.0",
+        "38.5 %",
+        "80.2 %",
+        "finished",
+        "5,120",
+        "4,992 reused",
+        "torch 2.13.0",
+        "2e-05",
+    ):
+        assert part in page.text
+    assert "Nothing was recorded" not in page.text
+
+
+def test_the_page_needs_nothing_from_outside(finished: Path) -> None:
+    page, text = read(finished), finished.read_text(encoding="utf-8")
+    assert not page.tags & {"script", "link", "img", "iframe", "object", "embed", "base"}
+    assert page.references and all(reference.startswith("#") for reference in page.references)
+    assert not re.search(r"https?:|@import|url\((?!#)", text)
+    for name in [reference[1:] for reference in page.references] + re.findall(r"url\(#([^)]+)\)", text):
+        assert name in page.ids
+
+
+def test_the_curves_follow_light_and_dark(finished: Path) -> None:
+    text = finished.read_text(encoding="utf-8")
+    curves = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
+    assert not re.search(r"#[0-9a-f]{6}", curves.replace("#000000", "")), "a colour of its own"
+    used = set(re.findall(r"var\((--[\w-]+)\)", text))
+    light, dark = text.split("prefers-color-scheme: dark")[0], text.split("prefers-color-scheme: dark")[1]
+    for name in used:
+        assert f"{name}:" in light and f"{name}:" in dark
+
+
+def contrast(first: str, second: str) -> float:
+    def luminance(color: str) -> float:
+        parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    bright, dim = sorted((luminance(first), luminance(second)), reverse=True)
+    return (bright + 0.05) / (dim + 0.05)
+
+
+def test_text_stands_out_from_what_is_behind_it(finished: Path) -> None:
+    style = finished.read_text(encoding="utf-8").split("</style>")[0]
+    for theme in re.findall(r":root \{(.*?)\}", style, flags=re.DOTALL):
+        colors = dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6});", theme))
+        for behind in ("--page", "--card", "--soft"):
+            for text in ("--ink", "--muted", "--good", "--bad"):
+                assert contrast(colors[text], colors[behind]) >= 4.5, (text, behind)
+        for number in range(1, 7):
+            assert contrast(colors[f"--series-{number}"], colors["--card"]) >= 3
+
+
+def test_what_a_run_says_is_never_markup(tmp_path: Path) -> None:
+    evil = '<script>alert("x")</script> & $\\frac{1}{2}$'
+    recipe = synthetic_recipe(model={"name": evil})
+    run = make_run(tmp_path, recipe=recipe, steps=8)
+    run.append_evaluation({"step": 9, "accuracy": accuracy(0.5), "by_difficulty": {evil: accuracy(0.5)}})
+    sample = {"when": "after", "prompt": evil, "completion": evil, "answer": evil, "difficulty": evil}
+    run.append_samples([sample])
+    page = read(build_report(run.path))
+    assert "script" not in page.tags
+    assert page.text.count(evil) >= 5
+
+
+def test_an_unfinished_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=3, finished=False)
+    run.append_evaluation({"step": 0, "rollouts_generated": 0, "accuracy": accuracy(0.4)})
+    page = read(build_report(run.path))
+    assert "unfinished: step 3 of 160" in page.text
+    assert "not evaluated yet" in page.text
+    assert "No completions were kept yet." in page.text
+
+
+def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=0, finished=False)
+    page = read(build_report(run.path))
+    assert page.text.count("Nothing was recorded yet.") == len(PANELS)
+    assert build_picture(run.path, tmp_path / "empty.png").stat().st_size > 1000
+
+
+def test_records_with_gaps(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=0, finished=False)
+    run.append_metrics(
+        {"step": 1, "ratio_variance": 0.0, "reward": None, "staleness_rows": [0, 0], "dual": 1.0}
+    )
+    run.append_metrics({"step": 2, "ratio_variance": 0.5, "step_scale": 1.0, "rollouts_generated": 0})
+    run.append_evaluation({"step": 2, "accuracy": {"value": 0.5}, "by_difficulty": {"a": {"value": None}}})
+    run.append_samples(
+        [{"when": "before", "prompt": [{"role": "user", "content": "hello"}], "completion": None}]
+    )
+    page = read(build_report(run.path))
+    assert "hello" in page.text
+    assert "50.0 %" in page.text
+
+
+@pytest.mark.filterwarnings("error")
+def test_many_difficulties_with_long_names(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=8, finished=False)
+    labels = {f"difficulty number {n} of a family with a long name": accuracy(n / 12) for n in range(12)}
+    for step in (0, 8):
+        run.append_evaluation(
+            {"step": step, "rollouts_generated": step, "accuracy": accuracy(0.5), "by_difficulty": labels}
+        )
+    page = read(build_report(run.path))
+    assert "The first 6 difficulties are drawn" in page.text
+    assert all(label in page.text for label in labels)
+
+
+def test_a_long_run_stays_small(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=0, finished=False)
+    lines = [
+        f'{{"step": {n}, "ratio_variance": {0.01 + n % 7 / 100}, "dual": 1.0}}\n' for n in range(1, 30_001)
+    ]
+    run.metrics.write_text("".join(lines))
+    assert build_report(run.path).stat().st_size < 2_000_000
+
+
+def test_building_twice_gives_the_same_page(finished: Path) -> None:
+    first = finished.read_bytes()
+    assert build_report(finished.parent).read_bytes() == first
+
+
+def test_before_and_after_are_paired(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    text = build_report(run.path).read_text(encoding="utf-8")
+    assert text.count('class="card sample"') == 4
+    assert text.count('class="verdict right"') == 5  # one before, four after
+    assert text.count('class="verdict"') == 3
+
+
+def test_accuracy_comes_from_the_summary_first(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=32)
+    run.append_evaluation({"step": 33, "accuracy": accuracy(0.99)})
+    data = load_run(run.path)
+    assert data.after == data.summary["accuracy_after"]
+    assert data.accuracy().value[-1] == 0.99
+
+
+def test_the_picture_is_a_png(finished: Path, tmp_path: Path) -> None:
+    picture = build_picture(finished.parent, tmp_path / "run.png")
+    header = picture.read_bytes()[:24]
+    assert header[:8] == b"\x89PNG\r\n\x1a\n"
+    assert int.from_bytes(header[16:20], "big") == 1760
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a run"):
+        build_report(tmp_path)

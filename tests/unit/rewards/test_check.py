@@ -1,0 +1,70 @@
+"""The trial call before training."""
+
+import pytest
+
+from r2vpo.data import MixtureComponent, PromptRow, ReasoningGymOptions, load_data
+from r2vpo.errors import UserError
+from r2vpo.rewards import check_reward, load_reward
+
+ROWS = [PromptRow(prompt=f"{i} + 1 =", answer=str(i + 1), metadata={"i": i}) for i in range(10)]
+
+
+def test_good_rewards_pass():
+    for name in ("exact", "numeric"):
+        check_reward(load_reward(name), ROWS)
+    mixture = (MixtureComponent(family="chain_sum"),)
+    check_reward(load_reward("reasoning_gym"), load_data(ReasoningGymOptions(mixture=mixture, train=5)).train)
+    check_reward(lambda completions, **_: [None, 1, 2.0, 0], ROWS)
+    check_reward(load_reward("exact"), [])
+
+
+def test_it_is_called_as_trl_calls_it():
+    seen = {}
+
+    def reward(prompts, completions, answer, **columns):
+        seen.update(columns, prompts=prompts, completions=completions, answer=answer)
+        return [0.0] * len(prompts)
+
+    chat = [{"role": "user", "content": "hi"}]
+    check_reward(reward, [PromptRow(prompt=chat, answer="a"), ROWS[0]])
+    assert seen["completions"] == [[{"role": "assistant", "content": ""}], ""]
+    assert seen["prompts"] == [chat, "0 + 1 ="] and seen["answer"] == ["a", "1"]
+    assert seen["metadata"][1] == '{"i": 0}'
+
+
+def test_async_rewards_are_awaited():
+    async def reward(completions, **_):
+        return [float("nan")] * len(completions)
+
+    with pytest.raises(UserError, match="returns nan on row 1"):
+        check_reward(reward, ROWS)
+
+
+def test_a_reward_that_raises_names_the_row():
+    def picky(completions, answer, **_):
+        return [1.0 / (int(value) - 3) for value in answer]
+
+    with pytest.raises(
+        UserError, match=r"'picky' raises ZeroDivisionError.*row 3 \(prompt ends in '2 \+ 1 ='"
+    ):
+        check_reward(picky, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "message"),
+    [
+        ([1.0], "returns 1 rewards for 4 completions"),
+        (1.0, "returns float for 4 completions"),
+        ([None] * 4, "returns None for every row"),
+        ([0.0, 0.0, float("nan"), 0.0], r"returns nan on row 3 .*finite number"),
+        ([0.0, float("inf"), 0.0, 0.0], "returns inf on row 2"),
+        ([0.0, "1.0x", 0.0, 0.0], "returns '1.0x' on row 2"),
+    ],
+)
+def test_wrong_rewards_are_named(rewards, message):
+    def broken(**_):
+        return rewards
+
+    with pytest.raises(UserError, match=message) as caught:
+        check_reward(broken, ROWS)
+    assert "'broken'" in str(caught.value) and "\n" not in str(caught.value)

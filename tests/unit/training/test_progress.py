@@ -1,0 +1,136 @@
+"""The progress display: aligned lines without a terminal, a live one with it, and the result at the end."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from r2vpo.training.numbers import count, duration, interval, megabytes, percent, points, significant
+from r2vpo.training.progress import TrainingProgress, print_result
+
+ACCURACY = {"value": 0.48, "low": 0.42, "high": 0.54, "n": 256}
+
+
+def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
+    stream = io.StringIO()
+    return Console(file=stream, force_terminal=terminal, width=130), stream
+
+
+def record(step: int, **values: object) -> dict[str, object]:
+    return {
+        "step": step,
+        "ratio_variance": 0.031,
+        "dual": 1.5,
+        "entropy": 0.4,
+        "tokens_per_second": 312.0,
+    } | values
+
+
+def test_plain_lines_come_every_few_steps_and_align() -> None:
+    to, stream = console(terminal=False)
+    with TrainingProgress(120, 0.04, console=to, every=10) as progress:
+        progress.evaluation({"accuracy": ACCURACY})
+        for step in range(1, 121):
+            progress.update(record(step, reward=0.5 if step == 1 else None))
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "step   0/120  held-out accuracy 48.0 % (42.0 to 54.0 %)"
+    steps = lines[1:]
+    assert len(steps) == 13
+    assert len({line.index("tokens/s") for line in steps}) == 1
+    for part in (
+        "step  10/120",
+        "reward  0.500",
+        "accuracy  0.480",
+        "V  0.0310 of 0.04",
+        "lambda  1.500",
+        " left",
+    ):
+        assert part in steps[1]
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_staleness_is_that_of_the_last_step() -> None:
+    to, stream = console(terminal=False)
+    with TrainingProgress(2, 0.04, console=to, every=1) as progress:
+        progress.update(record(1, staleness_rows=[10, 0, 0]))
+        progress.update(record(2, staleness_rows=[15, 0, 5]))
+    first, second = stream.getvalue().splitlines()
+    assert "staleness  0.0" in first
+    assert "staleness  1.0" in second
+
+
+def test_a_terminal_gets_a_live_display() -> None:
+    to, stream = console(terminal=True)
+    with TrainingProgress(4, 0.04, console=to) as progress:
+        progress.status("evaluating")
+        progress.evaluation({"accuracy": ACCURACY})
+        progress.update(record(2, ratio_variance=0.1))
+    shown = stream.getvalue()
+    for part in ("done 2/4", "accuracy", "0.480", "0.1", "312", "left"):
+        assert part in shown
+    assert "\x1b[31m" in shown  # V above 2 delta is red
+
+
+def test_the_terminal_is_given_back_after_an_interrupt() -> None:
+    to, stream = console(terminal=True)
+    with pytest.raises(KeyboardInterrupt):
+        with TrainingProgress(4, 0.04, console=to):
+            raise KeyboardInterrupt
+    assert stream.getvalue().endswith("\x1b[?25h")
+    assert "stopped" in stream.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_result_names_everything(terminal: bool) -> None:
+    to, stream = console(terminal=terminal)
+    summary = {
+        "accuracy_before": ACCURACY,
+        "accuracy_after": {"value": 0.88, "low": 0.84, "high": 0.91, "n": 256},
+        "rollouts_generated": 4096,
+        "rollouts_reused": 3072,
+        "wall_seconds": 301,
+        "seconds_generating": 120.0,
+        "seconds_training": 150.0,
+    }
+    print_result(to, summary, Path("runs/a/report.html"))
+    shown = stream.getvalue()
+    for part in (
+        "48.0 % (42.0 to 54.0 %)",
+        "88.0 % (84.0 to 91.0 %)",
+        "+40.0 points on 256",
+        "4,096 generated",
+    ):
+        assert part in shown
+    for part in ("3,072 reused", "5 min 01 s", "2 min 30 s training", "runs/a/report.html"):
+        assert part in shown
+
+
+def test_a_result_without_numbers_is_no_error() -> None:
+    to, stream = console(terminal=False)
+    print_result(to, {}, Path("report.html"))
+    assert "accuracy after   –" in stream.getvalue()
+
+
+def test_numbers_for_people() -> None:
+    assert [duration(s) for s in (None, 0.4, 59.6, 3599, 3600, 7620)] == [
+        "–",
+        "0 s",
+        "1 min 00 s",
+        "59 min 59 s",
+        "1 h 00 min",
+        "2 h 07 min",
+    ]
+    assert (count(12800), count(None), percent(0.482), significant(2.5e-5)) == (
+        "12,800",
+        "–",
+        "48.2 %",
+        "2.5e-05",
+    )
+    assert (megabytes(6.4e8), megabytes(2.1e9)) == ("640 MB", "2.1 GB")
+    assert interval({"value": 0.5, "low": None, "high": None}) == "50.0 %"
+    assert interval(None) == "–"
+    assert points({"value": 0.5}, {"value": 0.4}) == "-10.0 points"
+    gain = {"value": 0.1, "low": -0.02, "high": 0.2}
+    assert points({"value": 0.4}, {"value": 0.5}, gain) == "+10.0 points (-2.0 to +20.0)"
+    assert points(None, {"value": 0.4}) == "–"

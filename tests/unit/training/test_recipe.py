@@ -1,0 +1,256 @@
+"""Recipes: what is read, what is refused and in which words, and that YAML gives back what was written."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from r2vpo.errors import UserError
+from r2vpo.training import recipe_schema
+from r2vpo.training.recipe import Recipe, differing_keys, dump_recipe, load_recipe
+from r2vpo.training.recipe_errors import known_keys
+
+MINIMAL = """\
+# a recipe for tests
+name: small
+data:
+  source: reasoning_gym
+  mixture:
+    - {family: chain_sum, difficulty: one digit, weight: 2, params: {max_digits: 1}}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "small.yaml"
+    file.write_text(MINIMAL)
+    return file
+
+
+def refusal(path: Path, *overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        load_recipe(path, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_defaults_are_the_documented_ones(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.model.name == "embedded/smollm2-135m"
+    assert (recipe.objective.delta, recipe.replay.versions, recipe.replay.ratio) == (0.04, 5, 1.0)
+    assert (recipe.dual.kind, recipe.dual.eta, recipe.dual.lower) == ("ascent", 0.1, 0.02)
+    assert recipe.data.mixture[0].params == {"max_digits": 1}
+    assert recipe.report_to == ["tensorboard"]
+
+
+@pytest.mark.parametrize("text", ["1e-5", "1E-5", "0.00001", "1.0e-05", "+1e-5"])
+def test_scientific_notation_is_a_number(path: Path, text: str) -> None:
+    assert load_recipe(path, [f"trainer.learning_rate={text}"]).trainer.learning_rate == 1e-5
+    path.write_text(MINIMAL + f"trainer: {{learning_rate: {text}}}\n")
+    assert load_recipe(path).trainer.learning_rate == 1e-5
+
+
+def test_overrides_are_yaml_and_the_last_wins(path: Path) -> None:
+    recipe = load_recipe(
+        path,
+        [
+            "seed=1",
+            "seed=7",
+            "model.lora.r=4",
+            'rollout.stop=["\\n", "Question:"]',
+            "data.mixture.0.weight=0.5",
+            "replay.max_megabytes=null",
+            "step_control.enabled=false",
+        ],
+    )
+    assert recipe.seed == 7
+    assert recipe.model.lora is not None and recipe.model.lora.r == 4
+    assert recipe.rollout.stop == ["\n", "Question:"]
+    assert recipe.data.mixture[0].weight == 0.5
+    assert recipe.step_control.enabled is False
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("objective.dleta=1", "unknown key objective.dleta; did you mean objective.delta?"),
+        ("objectve.delta=1", "unknown key objectve.delta; did you mean objective.delta?"),
+        ("delta=1", "did you mean objective.delta?"),
+        ("lr=1", "did you mean trainer.learning_rate?"),
+        ("replay.version=1", "did you mean replay.versions?"),
+        ("data.mixture.0.famly=x", "unknown key data.mixture.0.famly; did you mean data.mixture.0.family?"),
+        ("zebra=1", "unknown key zebra: remove it"),
+        ("data.path=x", "data.path is not used with data.source = reasoning_gym"),
+        ("objective.delta=-0.04", "objective.delta is -0.04; it must be above 0"),
+        ("objective.delta=.inf", "it must be a finite number"),
+        ("objective.delta=.nan", "it must be a finite number"),
+        ("objective.name=r2po", "choose one of r2vpo, clip; did you mean r2vpo?"),
+        ("trainer.max_steps=many", "trainer.max_steps is the text 'many'; it must be a whole number"),
+        ("trainer.max_steps=1.5", "it must be a whole number"),
+        ("seed=true", "seed is true; it must be a whole number"),
+        ("model.name=", "model.name is empty; it must be a text"),
+        ("rollout=3", "rollout is 3; it must be a mapping"),
+        ("data.mixture=[]", "data.mixture is empty"),
+        ("data.mixture.4.weight=1", "give a number from 0 to 0"),
+        ("name.more=1", "it has no keys of its own"),
+        ("name=../up", "name is '../up'; use letters"),
+        (
+            "reward.name=exakt",
+            "reward.name is 'exakt'; use one of exact, reasoning_gym, numeric, or your own",
+        ),
+        ("report_to=[tensorbord]", "did you mean tensorboard?"),
+        ("rollout.stop=['']", "rollout.stop.0 is empty"),
+        ("data.source=json", "data.source is 'json'; choose one of reasoning_gym, jsonl"),
+        ("seed", "an override is key=value"),
+        ("=3", "an override is key=value"),
+        ("seed=[1", "not valid YAML at line 1, column"),
+    ],
+)
+def test_bad_overrides(path: Path, override: str, said: str) -> None:
+    message = refusal(path, override)
+    assert said in message
+    assert "--set" in message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["rollout.prompts_per_round=18"], ["18", "= 4", "16 or 20"]),
+        (["rollout.prompts_per_round=3"], ["set rollout.prompts_per_round=4"]),
+        (["trainer.micro_batches=5"], ["32 fresh rows", "= 5", "4 or 8"]),
+        (["rollout.samples_per_prompt=1"], ["samples_per_prompt", "reinforce_pp"]),
+        (["replay.ratio=0"], ["replay.versions = 5", "ratio = 0", "replay.versions=0"]),
+        (["dual.kind=fixed"], ["dual.kind = fixed needs dual.value"]),
+        (["dual.value=2"], ["dual.value = 2 is only used with kind fixed"]),
+        (["dual.upper=0.01"], ["dual.upper = 0.01 is below lower = 0.02"]),
+        (["objective.aggregation=constant"], ["needs objective.constant"]),
+        (["objective.constant=8"], ["only used with aggregation constant"]),
+        (["objective.name=clip", "objective.level=response"], ["objective.level=token"]),
+        (["step_control.first_scale=1000"], ["first_scale = 1000 is outside"]),
+        (["step_control.slow_start_grow=1.01"], ["below grow = 1.05"]),
+        (["trainer.warmup_steps=5"], ["constant_with_warmup"]),
+    ],
+)
+def test_settings_that_contradict_each_other(path: Path, overrides: list[str], said: list[str]) -> None:
+    message = refusal(path, *overrides)
+    for part in said:
+        assert part in message
+
+
+def test_replay_can_be_switched_off_alone(path: Path) -> None:
+    assert load_recipe(path, ["replay.versions=0"]).replay.ratio == 1.0
+
+
+def test_a_single_sample_suits_reinforce(path: Path) -> None:
+    load_recipe(path, ["rollout.samples_per_prompt=1", "advantage.name=reinforce_pp"])
+
+
+def test_jsonl_needs_a_reward_of_its_own(path: Path) -> None:
+    path.write_text("name: mine\ndata: {source: jsonl, path: rows.jsonl}\n")
+    assert "reward.name" in refusal(path)
+    assert load_recipe(path, ["reward.name=numeric"]).data.prompt_column == "prompt"
+    assert load_recipe(path, ["reward.name=my.rewards:score"]).reward.name == "my.rewards:score"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: [1\nseed: 2", "not valid YAML at line 2, column 5"),
+        ("name: a\n\tseed: 1", "line 2"),
+        ("name: a\nname: b", "line 2, column 1: the key 'name' is given twice"),
+        ("", "the recipe is empty"),
+        ("# only a comment\n", "the recipe is empty"),
+        ("- name: a", "this is a list"),
+        ("just words", "this is a str"),
+        ("seed: 1", "is missing: add it"),
+        ("name: a\nsede: 1\ndata: {source: jsonl, path: x}", "unknown key sede; did you mean seed?"),
+        ("name: a\ndata: {path: x}", "data.source is missing; choose one of reasoning_gym, jsonl"),
+    ],
+)
+def test_bad_files(path: Path, text: str, said: str) -> None:
+    path.write_text(text)
+    message = refusal(path)
+    assert said in message
+    assert str(path) in message
+
+
+def test_files_that_cannot_be_read(tmp_path: Path, path: Path) -> None:
+    assert refusal(tmp_path / "smal.yaml").endswith(f"did you mean {path}?")
+    assert "does not exist" in refusal(tmp_path / "nowhere" / "a.yaml")
+    assert "directory" in refusal(tmp_path)
+    path.write_bytes(b"\xff\xfe\x00name")
+    assert "UTF-8" in refusal(path)
+
+
+def test_more_than_one_problem_is_counted(path: Path) -> None:
+    assert refusal(path, "seed=x", "objective.delta=-1").endswith("(and 1 more)")
+
+
+def test_a_dumped_recipe_loads_equal(path: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(
+        path,
+        [
+            "trainer.learning_rate=3e-6",
+            'rollout.stop=["\\n", "1e-5", "no"]',
+            "model.lora.r=2",
+            "model.name='1:30'",
+        ],
+    )
+    resolved = tmp_path / "config.yaml"
+    resolved.write_text(dump_recipe(recipe))
+    assert load_recipe(resolved) == recipe
+    assert "trust_remote_code: false" in resolved.read_text()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    stop=st.lists(
+        st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1), max_size=3
+    ),
+    rate=st.floats(min_value=1e-12, max_value=10),
+)
+def test_any_text_and_number_survives_yaml(tmp_path: Path, stop: list[str], rate: float) -> None:
+    base = {"name": "a", "data": {"source": "jsonl", "path": "x"}, "reward": {"name": "exact"}}
+    recipe = Recipe.model_validate(base | {"rollout": {"stop": stop}, "trainer": {"learning_rate": rate}})
+    file = tmp_path / "any.yaml"
+    file.write_text(dump_recipe(recipe), encoding="utf-8")
+    assert load_recipe(file) == recipe
+
+
+def test_a_recipe_is_frozen(path: Path) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_recipe(path).seed = 3
+
+
+def test_differing_keys(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert differing_keys(recipe, load_recipe(path)) == []
+    other = load_recipe(
+        path, ["trainer.max_steps=7", "data.mixture.0.params={max_digits: 2}", "rollout.stop=[x]"]
+    )
+    assert set(differing_keys(recipe, other)) == {
+        "trainer.max_steps",
+        "data.mixture.0.params.max_digits",
+        "rollout.stop",
+        "rollout.stop.0",
+    }
+
+
+def test_every_setting_is_described() -> None:
+    def check(model: type[BaseModel]) -> None:
+        for name, field in model.model_fields.items():
+            assert field.description, f"{model.__name__}.{name}"
+
+    check(Recipe)
+    for model in vars(recipe_schema).values():
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            check(model)
+
+
+def test_known_keys_follow_the_source() -> None:
+    gym = set(known_keys(Recipe, "reasoning_gym"))
+    assert {"data.mixture.family", "model.lora.r", "trainer.max_steps"} <= gym
+    assert "data.path" not in gym and "data.path" in set(known_keys(Recipe, "jsonl"))

@@ -1,0 +1,162 @@
+"""A run's folder: never reused, readable after a crash or on a full disk, and opened again."""
+
+import errno
+import json
+import math
+import os
+from pathlib import Path
+
+import pytest
+
+from r2vpo.errors import UserError
+from r2vpo.training import records
+from r2vpo.training.records import append_record, read_records, write_atomically
+from r2vpo.training.run_directory import (
+    SUMMARY_KEYS,
+    create_run,
+    latest_checkpoint,
+    open_run,
+    require_checkpoint,
+)
+from tests.unit.report.synthetic_run import synthetic_recipe
+
+
+def test_a_new_run_never_reuses_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.strftime", lambda *_: "20300102-030405")
+    first, second = create_run(synthetic_recipe(), tmp_path), create_run(synthetic_recipe(), tmp_path)
+    assert first.path.name == "synthetic-20300102-030405"
+    assert second.path.name == "synthetic-20300102-030405-2"
+    assert first.recipe() == synthetic_recipe()
+    assert open_run(str(second.path)).config == second.config
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--runs-dir"):
+        create_run(synthetic_recipe(), tmp_path / "file")
+
+
+def test_records_keep_their_order_and_lose_what_is_not_finite(tmp_path: Path) -> None:
+    run = create_run(synthetic_recipe(), tmp_path)
+    run.append_metrics({"step": 1, "loss": math.nan, "staleness_rows": [1.0, math.inf], "reward": 0.5})
+    run.append_metrics({"step": 2, "loss": 0.25})
+    assert run.read_metrics() == [
+        {"step": 1, "loss": None, "staleness_rows": [1.0, None], "reward": 0.5},
+        {"step": 2, "loss": 0.25},
+    ]
+
+
+def test_a_cut_off_last_line_is_ignored_and_written_over(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    append_record(file, {"step": 1, "text": "x" * 10_000})
+    with open(file, "ab") as stream:
+        stream.write(b'{"step": 2, "lo' + b"s" * 9000)
+    assert [record["step"] for record in read_records(file)] == [1]
+    append_record(file, {"step": 2})
+    assert [record["step"] for record in read_records(file)] == [1, 2]
+    assert file.read_bytes().endswith(b'}\n{"step": 2}\n')
+    file.write_bytes(b'{"st')
+    append_record(file, {"step": 5})
+    assert file.read_bytes() == b'{"step": 5}\n'
+
+
+def test_a_damaged_line_in_the_middle_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text('{"step": 1}\nnonsense\n{"step": 3}\n')
+    with pytest.raises(UserError, match="line 2 is not a JSON object"):
+        read_records(file)
+
+
+def test_a_full_disk_leaves_the_records_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "metrics.jsonl"
+    append_record(file, {"step": 1})
+    before = file.read_bytes()
+    real = os.pwrite
+
+    def half_then_full(descriptor: int, data: bytes, offset: int) -> int:
+        if offset == len(before):
+            return real(descriptor, data[:5], offset)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(records.os, "pwrite", half_then_full)
+    with pytest.raises(OSError) as caught:
+        append_record(file, {"step": 2})
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(file))
+    assert file.read_bytes() == before
+
+
+def test_an_atomic_write_keeps_the_old_file_when_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "summary.json"
+    write_atomically(file, "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(records.os, "fsync", full)
+    with pytest.raises(OSError, match=r"summary\.json"):
+        write_atomically(file, "new")
+    assert file.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_rewinding_forgets_what_came_later(tmp_path: Path) -> None:
+    run = create_run(synthetic_recipe(), tmp_path)
+    for step in range(1, 7):
+        run.append_metrics({"step": step})
+    for step in (0, 4, 6):
+        run.append_evaluation({"step": step, "split": "held_out"})
+    run.append_samples([{"when": "before", "prompt": "p"}, {"when": "after", "prompt": "p"}])
+    run.rewind(4)
+    assert [record["step"] for record in run.read_metrics()] == [1, 2, 3, 4]
+    assert [record["step"] for record in run.read_evaluations()] == [0, 4]
+    assert [record["when"] for record in run.read_samples()] == ["before"]
+
+
+def test_rewinding_a_run_without_records(tmp_path: Path) -> None:
+    run = create_run(synthetic_recipe(), tmp_path)
+    run.rewind(0)
+    assert not run.metrics.exists()
+
+
+def test_of_a_step_written_twice_the_later_counts(tmp_path: Path) -> None:
+    run = create_run(synthetic_recipe(), tmp_path)
+    for value in (0.1, 0.2):
+        run.append_metrics({"step": 3, "loss": value})
+    assert run.read_metrics() == [{"step": 3, "loss": 0.2}]
+
+
+def test_the_summary_is_complete(tmp_path: Path) -> None:
+    run = create_run(synthetic_recipe(), tmp_path)
+    assert run.read_summary() is None
+    with pytest.raises(ValueError, match="lacks accuracy_before"):
+        run.write_summary({"seed": 1})
+    summary = dict.fromkeys(SUMMARY_KEYS, 1) | {"accuracy_after": {"value": math.nan}}
+    run.write_summary(summary)
+    assert json.loads(run.summary.read_text())["accuracy_after"] == {"value": None}
+    assert set(run.read_summary() or {}) == set(SUMMARY_KEYS)
+
+
+def test_the_latest_checkpoint_is_the_highest_number(tmp_path: Path) -> None:
+    run = create_run(synthetic_recipe(), tmp_path)
+    assert run.latest_checkpoint() is None
+    with pytest.raises(UserError, match="no checkpoint was written yet"):
+        require_checkpoint(run.path)
+    for name in ("checkpoint-9", "checkpoint-100", ".checkpoint-200.tmp", "checkpoint-300.partial"):
+        (run.checkpoints / name).mkdir()
+    (run.checkpoints / "checkpoint-400").write_text("a file")
+    assert latest_checkpoint(run.path) == run.checkpoints / "checkpoint-100"
+    assert require_checkpoint(run.path).name == "checkpoint-100"
+
+
+def test_opening_what_is_no_run(tmp_path: Path) -> None:
+    run = create_run(synthetic_recipe(), tmp_path)
+    with pytest.raises(UserError, match=f"did you mean {run.path}"):
+        open_run(str(run.path) + "9")
+    with pytest.raises(UserError, match=r"it has no config\.yaml"):
+        open_run(tmp_path)
+    with pytest.raises(UserError, match="a run is a folder"):
+        open_run(run.config)
+    with pytest.raises(UserError, match="holds no runs"):
+        open_run(run.checkpoints / "x")

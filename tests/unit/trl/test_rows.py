@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import torch
+
+from r2vpo.replay import Rollout
+from r2vpo.trl.rounds import last_round_variance, remember_policy, round_moments, set_normalizers
+from r2vpo.trl.rows import collate, cut, fresh_rollouts
+from r2vpo.trl.state import pack_round, unpack_round
+
+CPU = torch.device("cpu")
+
+
+def rollout(group: int, length: int, *, advantage: float = 1.0, version: int = 2, prompt: int = 3) -> Rollout:
+    torch.manual_seed(group * 100 + length)
+    return Rollout(
+        prompt_ids=torch.arange(2, 2 + prompt) + group,
+        response_ids=torch.randint(2, 10, (length,)),
+        response_mask=torch.ones(length, dtype=torch.bool),
+        rollout_log_probs=-torch.rand(length),
+        advantage=advantage,
+        reward=0.5,
+        group=group,
+        policy_version=version,
+    )
+
+
+def padded() -> dict[str, torch.Tensor]:
+    return {
+        "prompt_ids": torch.tensor([[0, 5, 6], [0, 5, 6], [7, 8, 9], [7, 8, 9]]),
+        "prompt_mask": torch.tensor([[0, 1, 1], [0, 1, 1], [1, 1, 1], [1, 1, 1]]),
+        "completion_ids": torch.tensor([[3, 1, 0], [4, 4, 1], [3, 0, 0], [2, 1, 0]]),
+        "completion_mask": torch.tensor([[1, 1, 0], [1, 1, 1], [1, 0, 0], [1, 1, 0]]),
+        "sampling_per_token_logps": torch.tensor([[-1.0, -2, 0], [-1, -2, -3], [-4, 0, 0], [-5, -6, 0]]),
+    }
+
+
+def test_unpadding_and_padding_again_gives_the_rows_back() -> None:
+    batch = padded()
+    rows = fresh_rollouts(
+        batch,
+        rewards=torch.tensor([1.0, 0, 2, 3]),
+        advantages=torch.tensor([0.5, -0.5, 1, -1]),
+        group_size=2,
+        version=7,
+        first_group=10,
+    )
+    assert [r.group for r in rows] == [10, 10, 11, 11]
+    assert [r.response_ids.tolist() for r in rows] == [[3, 1], [4, 4, 1], [3], [2, 1]]
+    micro = collate(rows, version=9, pad_token_id=0, device=CPU)
+    assert torch.equal(micro.prompt_ids, batch["prompt_ids"])
+    assert torch.equal(micro.prompt_mask, batch["prompt_mask"].bool())
+    assert torch.equal(micro.response_ids, batch["completion_ids"])
+    assert torch.equal(micro.response_mask, batch["completion_mask"].bool())
+    assert torch.equal(micro.rollout_log_probs, batch["sampling_per_token_logps"])
+    assert micro.staleness.tolist() == [2, 2, 2, 2]
+    assert micro.prefix_batch().prompt_ids.tolist() == [[0, 5, 6], [7, 8, 9]]
+
+
+def test_tool_results_are_attended_to_but_not_trained_on() -> None:
+    batch = padded() | {"tool_mask": torch.tensor([[1, 0, 1], [1, 1, 1], [1, 1, 1], [1, 1, 1]])}
+    rows = fresh_rollouts(
+        batch, rewards=torch.zeros(4), advantages=torch.zeros(4), group_size=2, version=0, first_group=0
+    )
+    micro = collate(rows, version=0, pad_token_id=0, device=CPU)
+    assert micro.response_mask[0].tolist() == [True, False, False]
+    assert micro.attention_mask[0].tolist() == [True, True, False]
+
+
+def test_a_sampler_without_log_probs_takes_the_trainers() -> None:
+    batch = {name: value for name, value in padded().items() if name != "sampling_per_token_logps"}
+    rows = fresh_rollouts(
+        batch, rewards=torch.zeros(4), advantages=torch.zeros(4), group_size=2, version=3, first_group=0
+    )
+    assert all(torch.isnan(r.rollout_log_probs).all() for r in rows)
+    micro = collate(rows, version=3, pad_token_id=0, device=CPU)
+    log_probs = torch.full((4, 3), -0.25)
+    remember_policy(micro, log_probs, version=3, sampler_is_trainer=True)
+    assert all((r.rollout_log_probs == -0.25).all() for r in rows)
+    assert (micro.rollout_log_probs[micro.attention_mask] == -0.25).all()
+    assert rows[1].old_log_probs is not None and rows[1].old_version == 3
+
+
+def test_groups_stay_together_and_every_row_comes_once() -> None:
+    rows = [rollout(group, 2) for group in range(6) for _ in range(4)]
+    parts = cut(rows, 3, generator=torch.Generator().manual_seed(0), spare=rows)
+    assert [len(part) for part in parts] == [8, 8, 8]
+    assert sorted(id(r) for part in parts for r in part) == sorted(id(r) for r in rows)
+    assert all(len({r.group for r in part}) == 2 for part in parts)
+    other = cut(rows, 3, generator=torch.Generator().manual_seed(1), spare=rows)
+    assert [r.group for part in parts for r in part] != [r.group for part in other for r in part]
+
+
+def test_every_part_has_the_same_mixture_of_ages() -> None:
+    rows = [rollout(group, 2, version=3 if group < 8 else 1) for group in range(16) for _ in range(2)]
+    for seed in range(5):
+        parts = cut(rows, 4, generator=torch.Generator().manual_seed(seed), spare=rows)
+        stale = [sum(r.policy_version == 1 for r in part) for part in parts]
+        assert max(stale) - min(stale) <= 2, stale
+
+
+def test_stale_and_fresh_groups_of_one_number_are_told_apart() -> None:
+    rows = [rollout(1, 2, version=2), rollout(1, 3, version=1), rollout(1, 2, version=2)]
+    (part,) = cut(rows, 1, generator=torch.Generator().manual_seed(0), spare=rows)
+    versions = [r.policy_version for r in part]
+    assert versions in ([2, 2, 1], [1, 2, 2])
+
+
+def test_fewer_rows_than_parts_leave_idle_rows_that_train_nothing() -> None:
+    rows = [rollout(0, 4), rollout(1, 2)]
+    parts = cut([], 3, generator=torch.Generator().manual_seed(0), spare=rows)
+    assert [len(part) for part in parts] == [1, 1, 1]
+    assert not any(r.response_mask.any() for part in parts for r in part)
+    assert parts[0][0].response_ids.numel() == 2, "the shortest row is the cheapest"
+
+
+def micros(sizes: list[list[int]]) -> list:
+    return [
+        collate([rollout(i, n) for i, n in enumerate(lengths)], version=2, pad_token_id=0, device=CPU)
+        for lengths in sizes
+    ]
+
+
+def test_normalizers_are_those_of_the_optimizer_step() -> None:
+    parts = micros([[1, 2], [3], [4], [5, 1]])
+    set_normalizers(parts, [], per_step=2, by_tokens=True, total=lambda t: t)
+    assert [float(p.normalizer) for p in parts] == [6, 6, 10, 10]
+    set_normalizers(parts, [], per_step=2, by_tokens=False, total=lambda t: 3 * t)
+    assert [float(p.normalizer) for p in parts] == [9, 9, 9, 9]
+    set_normalizers(parts, [rollout(9, 4), rollout(9, 2)], per_step=2, by_tokens=True, total=lambda t: t)
+    assert [float(p.normalizer) for p in parts] == [9, 9, 13, 13]
+
+
+def test_moments_weigh_rows_as_the_objective_does() -> None:
+    row = rollout(0, 2, advantage=3.0)
+    row.rollout_log_probs = torch.tensor([-1.0, -1.0])
+    micro = collate([row], version=2, pad_token_id=0, device=CPU)
+    micro.old_log_probs = torch.tensor([[-1.0, -1.0 + torch.log(torch.tensor(1.5))]])
+    weighted = round_moments([micro], anchor="proximal", cap=2.0)
+    torch.testing.assert_close(weighted.to_tensor(), torch.tensor([9.0 * 2.5, 2.5]))
+    plain = round_moments([micro], anchor="behavior", cap=2.0)
+    torch.testing.assert_close(plain.to_tensor(), torch.tensor([18.0, 2.0]))
+
+
+def test_the_last_rounds_variance_comes_from_rows_seen_twice() -> None:
+    seen, unseen = rollout(0, 2), rollout(1, 2)
+    before = torch.tensor([-1.0, -2.0])
+    seen.remember_old_log_probs(before + torch.log(torch.tensor([1.2, 0.9])), 3)
+    unseen.remember_old_log_probs(before, 3)
+    sums = last_round_variance([seen, unseen], {id(seen): before}, CPU)
+    torch.testing.assert_close(sums.to_tensor(), torch.tensor([0.2**2 + 0.1**2, 2.0]))
+
+
+def test_a_round_in_progress_survives_packing() -> None:
+    parts = micros([[1, 2], [3]])
+    set_normalizers(parts, [], per_step=1, by_tokens=True, total=lambda t: t)
+    for part in parts:
+        remember_policy(part, -torch.rand(part.response_ids.shape), version=2, sampler_is_trainer=False)
+    again = unpack_round(pack_round(parts), version=2, pad_token_id=0, device=CPU)
+    for part, copy in zip(parts, again, strict=True):
+        assert float(part.normalizer) == float(copy.normalizer)
+        for name in ("prompt_ids", "response_ids", "response_mask", "advantages", "rollout_log_probs", "staleness"):
+            assert torch.equal(getattr(part, name), getattr(copy, name)), name
+        mask = part.attention_mask
+        assert torch.equal(part.old_log_probs[mask], copy.old_log_probs[mask])

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig
+
+from r2vpo.errors import UserError
+from tests.tiny import VOCABULARY, parameters, tiny_dataset, tiny_model, tiny_trainer
+
+
+def logged(trainer: Any, name: str) -> list[float]:
+    return [entry[name] for entry in trainer.state.log_history if name in entry]
+
+
+def test_a_run_reuses_stale_rows_and_logs_them(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, max_steps=8, replay_versions=2, replay_ratio=0.5)
+    trainer.train()
+    assert trainer.counters["rollouts_generated"] == 4 * 16
+    assert trainer.counters["rollouts_reused"] == 3 * 8
+    assert sum(trainer.staleness_rows) == 4 * 16 + 3 * 8
+    assert trainer.staleness_rows[0] == 4 * 16
+    assert trainer.staleness_rows[2] > 0
+    assert len(trainer.step_lists["ratio_variance_by_staleness"]) == 3
+    assert logged(trainer, "rollouts_reused") == [0, 0, 8, 8, 16, 16, 24, 24]
+    assert all(math.isfinite(v) for v in logged(trainer, "ratio_variance"))
+    assert logged(trainer, "ratio_variance")[0] == 0.0
+    assert logged(trainer, "ratio_variance")[1] > 0.0
+
+
+def test_the_behaviour_anchor_feels_staleness_at_a_rounds_first_step(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, max_steps=4, anchor="behavior", step_first_scale=1.0)
+    trainer.train()
+    assert logged(trainer, "ratio_variance")[2] > 1e-6
+
+
+def test_learning_raises_the_reward(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, max_steps=60, learning_rate=3e-3)
+    trainer.train()
+    rewards = logged(trainer, "reward")
+    assert sum(rewards[-10:]) / 10 > sum(rewards[:10]) / 10 + 0.5
+
+
+@pytest.mark.parametrize("sampler", ["shared_prefix", "trl"])
+def test_both_samplers_train(tmp_path: Path, sampler: str) -> None:
+    trainer = tiny_trainer(tmp_path, sampler=sampler, max_steps=6)
+    trainer.train()
+    assert trainer.counters["rollouts_reused"] > 0
+    assert logged(trainer, "non_finite_log_probs") == [0] * 6
+
+
+def test_adapters_of_peft_are_trained_and_the_base_is_not(tmp_path: Path) -> None:
+    lora = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = tiny_model()
+    before = parameters(model)
+    trainer = tiny_trainer(
+        tmp_path, model=model, peft_config=lora, max_steps=4, sampler_dtype="bfloat16", step_first_scale=1.0
+    )
+    start = {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
+    trainer.train()
+    after = dict(trainer.model.named_parameters())
+    assert start and all("lora" in name for name in start)
+    assert any((after[name] - value).abs().max() > 1e-6 for name, value in start.items())
+    base = trainer.model.get_base_model().state_dict()
+    for name, value in before.items():
+        key = name if name in base else name.replace(".weight", ".base_layer.weight")
+        assert torch.equal(base[key], value), name
+
+
+def test_evaluation_leaves_replay_controllers_and_counters_alone(tmp_path: Path) -> None:
+    trainer = tiny_trainer(
+        tmp_path,
+        max_steps=4,
+        eval_strategy="steps",
+        eval_steps=1,
+        per_device_eval_batch_size=8,
+        eval_dataset=tiny_dataset(8),
+    )
+    trainer.train()
+    plain = tiny_trainer(tmp_path / "b", max_steps=4)
+    plain.train()
+    assert len(logged(trainer, "eval_loss")) == 4
+    assert trainer.counters == plain.counters
+    assert trainer.controls.state_dict() == plain.controls.state_dict()
+    for name, value in parameters(plain.model).items():
+        assert torch.equal(parameters(trainer.model)[name], value), name
+
+
+def test_one_step_a_generation_without_replay_warns_and_names_the_setting(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="penalty cannot act.*set replay_versions"):
+        tiny_trainer(tmp_path, per_device_train_batch_size=16, replay_versions=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        tiny_trainer(tmp_path, replay_versions=0)
+
+
+def test_gradient_checkpointing_falls_back_to_the_ordinary_forward(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="gradient_checkpointing"):
+        trainer = tiny_trainer(tmp_path, gradient_checkpointing=True, max_steps=2)
+    trainer.train()
+    assert logged(trainer, "loss")
+
+
+def test_a_reward_that_fails_in_the_middle_ends_the_run_with_its_name(tmp_path: Path) -> None:
+    def fragile(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+        return [float("nan") if "7" in text else 1.0 for text in completions]
+
+    with pytest.raises(UserError, match="'fragile' returned nan for completion"):
+        tiny_trainer(tmp_path, reward=fragile, max_steps=20).train()
+
+
+def test_rows_that_no_reward_scores_get_no_advantage(tmp_path: Path) -> None:
+    def partly(prompts: list[str], completions: list[str], **_: Any) -> list[float | None]:
+        return [None if i % 4 == 0 else float(len(text)) for i, text in enumerate(completions)]
+
+    trainer = tiny_trainer(tmp_path, reward=partly, max_steps=2)
+    trainer.train()
+    micros = trainer._buffered_inputs
+    rows = [row for micro in micros for row in micro.rollouts]
+    assert sum(row.advantage == 0.0 for row in rows) >= 4
+    assert any(row.advantage != 0.0 for row in rows)
+
+
+def test_a_step_with_a_gradient_that_is_not_finite_is_left_out(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, max_steps=2, step_control=False)
+    before = parameters(trainer.model)
+    handle = trainer.model.lm_head.weight.register_hook(lambda grad: grad * float("inf"))
+    trainer.train()
+    handle.remove()
+    assert trainer.counters["non_finite_steps"] == 2
+    for name, value in parameters(trainer.model).items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_step_control_scales_the_step_and_not_the_schedule(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, max_steps=6, learning_rate=1e-3, lr_scheduler_type="constant")
+    trainer.train()
+    assert logged(trainer, "learning_rate") == [1e-3] * 6
+    scales = logged(trainer, "step_scale")
+    assert scales[0] == pytest.approx(0.05)
+    assert scales[1] > scales[0]
+
+
+@pytest.mark.parametrize("name", ["dr_grpo", "rloo", "reinforce_pp"])
+def test_every_advantage_estimator_trains(tmp_path: Path, name: str) -> None:
+    trainer = tiny_trainer(tmp_path, advantage_estimator=name, max_steps=2)
+    trainer.train()
+    assert all(math.isfinite(v) for v in logged(trainer, "loss"))
+
+
+def test_the_vocabulary_of_the_fixture_is_the_models() -> None:
+    assert tiny_model().config.vocab_size == len(VOCABULARY)
