@@ -40,6 +40,8 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
 
     from r2vpo.training.run import run_training
 
+    if not arguments.debug:
+        _quiet_bars()
     run = run_training(
         recipe,
         resume=resume,
@@ -49,6 +51,15 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
     )
     if os.environ.get("RANK", "0") == "0":
         show_result(Path(run), console)
+
+
+def _quiet_bars() -> None:
+    """Keep transformers' bars for loading and saving out of the display; a download still shows its own."""
+    import transformers
+    from huggingface_hub.utils import enable_progress_bars
+
+    transformers.utils.logging.disable_progress_bar()
+    enable_progress_bars()
 
 
 def check_resume(recipe: Recipe, run_path: Path) -> None:

@@ -106,6 +106,7 @@ class SharedPrefixSampler:
         """
         if samples_per_prompt < 1:
             raise ValueError(f"samples_per_prompt is {samples_per_prompt}: pass at least 1")
+        _check_prompts(prompts)
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
         # Drawn on the CPU, all at once: the same numbers on every device and for every split into batches.
         generator = torch.Generator().manual_seed(seed)
@@ -124,13 +125,10 @@ class SharedPrefixSampler:
         Raises:
             ValueError: no prompt, a prompt without a token, or logits that are not finite.
         """
+        _check_prompts(prompts)
         return self._run(prompts, None)
 
     def _run(self, rows: list[list[int]], uniform: Tensor | None) -> list[Sample]:
-        if not rows:
-            raise ValueError("there is no prompt to sample from: pass at least one")
-        if not all(rows):
-            raise ValueError(f"prompt {rows.index([])} has no token: give every prompt at least one")
         size = self._rows_per_batch or len(rows)
         samples: list[Sample] = []
         with torch.no_grad(), _evaluating(self._model):
@@ -192,6 +190,14 @@ class SharedPrefixSampler:
             token = _inverse_cdf((logits - normalizer[:, None]).exp_(), uniform)
         log_prob = logits.gather(-1, token[:, None]).squeeze(-1) - normalizer
         return token, log_prob.clamp_(max=0.0)
+
+
+def _check_prompts(prompts: list[list[int]]) -> None:
+    if not prompts:
+        raise ValueError("there is no prompt to sample from: pass at least one")
+    for number, prompt in enumerate(prompts):
+        if not prompt:
+            raise ValueError(f"prompt {number} has no token: give every prompt at least one")
 
 
 class _Record:

@@ -101,6 +101,8 @@ class TrainingProgress:
     def evaluation(self, record: Mapping[str, Any]) -> None:
         """Show an evaluation (the keys of ``evaluations.jsonl``)."""
         self.accuracy = record.get("accuracy")
+        # the trainer evaluates at a step's end before it logs that step
+        self.step = max(self.step, int(record.get("step") or 0))
         if self._live is None:
             text = f"step {self._of_total()}  held-out accuracy {interval(self.accuracy)}"
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)

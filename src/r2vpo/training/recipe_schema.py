@@ -54,6 +54,11 @@ class MixtureItem(Section):
     )
     weight: float = Field(1.0, gt=0, description="its share of the problems, relative to the other items")
     params: dict[str, Any] = Field({}, description="parameters of the family, as reasoning-gym names them")
+    question: str = Field(
+        "Q: {question}\nA:",
+        min_length=1,
+        description="how a problem is written, up to where the answer begins",
+    )
 
 
 class ReasoningGymData(Section):
@@ -61,13 +66,11 @@ class ReasoningGymData(Section):
 
     source: Literal["reasoning_gym"] = Field(description="where prompts come from")
     mixture: list[MixtureItem] = Field(
-        min_length=1, description="the families and difficulties, and their shares"
+        min_length=1, description="families and difficulties, with their shares"
     )
-    few_shot: int = Field(
-        6, ge=0, description="solved problems shown before each question; training never asks them"
-    )
-    train_size: int = Field(4096, ge=1, description="problems to train on")
-    held_out_size: int = Field(256, ge=1, description="problems to evaluate on; training never sees them")
+    few_shot: int = Field(6, ge=0, le=64, description="solved problems shown before each question")
+    train_size: int = Field(512, ge=1, description="distinct problems to train on")
+    held_out_size: int = Field(204, ge=1, description="problems to evaluate on; training never sees them")
 
 
 class JsonlData(Section):
@@ -78,18 +81,10 @@ class JsonlData(Section):
     held_out_path: str | None = Field(
         None, description="file to evaluate on; null sets held_out_size rows of `path` aside"
     )
-    prompt_column: str = Field(
-        "prompt", min_length=1, description="key of the prompt: a text, or a list of messages"
-    )
+    held_out_size: int = Field(204, ge=1, description="rows of `path` to set aside without held_out_path")
+    prompt_column: str = Field("prompt", min_length=1, description="key of the prompt: a text, or messages")
     answer_column: str = Field("answer", min_length=1, description="key of the reference answer")
-    difficulty_column: str | None = Field(
-        None, description="key of a label; accuracy is reported for each label"
-    )
-    few_shot: int = Field(
-        0, ge=0, description="solved rows shown before each question; training never asks them"
-    )
-    train_size: int | None = Field(None, ge=1, description="rows to train on at most; null is all")
-    held_out_size: int = Field(256, ge=1, description="rows to evaluate on at most; training never sees them")
+    difficulty_column: str = Field("difficulty", min_length=1, description="key of a label, if rows have one")
 
 
 class RewardRecipe(Section):

@@ -33,9 +33,11 @@ def test_plain_lines_come_every_few_steps_and_align() -> None:
         progress.evaluation({"accuracy": ACCURACY})
         for step in range(1, 121):
             progress.update(record(step, reward=0.5 if step == 1 else None))
+        progress.evaluation({"step": 120, "accuracy": ACCURACY})
     lines = stream.getvalue().splitlines()
     assert lines[0] == "step   0/120  held-out accuracy 48.0 % (42.0 to 54.0 %)"
-    steps = lines[1:]
+    assert lines[-1].startswith("step 120/120  held-out accuracy")
+    steps = lines[1:-1]
     assert len(steps) == 13
     assert len({line.index("tokens/s") for line in steps}) == 1
     for part in (

@@ -6,6 +6,7 @@ The model is used by its methods and configuration alone, so that this part need
 from __future__ import annotations
 
 import functools
+import inspect
 import types
 from typing import Any
 
@@ -82,6 +83,8 @@ def _logit_reason(config: Any) -> str | None:
 def _module_reason(base: Any) -> str | None:
     if base.training and any(getattr(module, "gradient_checkpointing", False) for module in base.modules()):
         return "has gradient checkpointing on, which turns the cache off in training: turn it off"
+    if "position_ids" not in inspect.signature(type(_decoder(base)).forward).parameters:
+        return "takes no position_ids, so the place of a token after a padded prompt cannot be told to it"
     head = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
     plain = isinstance(head, nn.Linear) and head.weight.is_floating_point()
     if not plain:

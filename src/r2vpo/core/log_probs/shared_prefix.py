@@ -149,7 +149,7 @@ def shared_prefix_hidden_states(backbone: Any, batch: PrefixBatch, *, share_comm
 def _row_each(backbone: Any, inputs: Tensor, group_index: Tensor, prompts: PromptStates) -> Tensor:
     """Hidden states of (B, N) response tokens, each response in a row with a copy of its prompt's cache."""
     select_rows(prompts.cache, group_index)
-    # Padding stands behind the response, where no token of it looks: the new part of the mask can be all True.
+    # Padding stands behind the response, where no token of it looks: that part of the mask can be all True.
     seen = prompts.mask.index_select(0, group_index)
     mask = torch.cat([seen, torch.ones_like(inputs, dtype=torch.bool)], dim=1)
     return extend(backbone, inputs, mask, prompts.cache)[0]
