@@ -15,6 +15,7 @@ from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
 from r2vpo.rewards import check_reward, load_reward
 from r2vpo.rewards.check import ROWS
+from r2vpo.training.data_options import data_options
 from r2vpo.training.recipe import Recipe
 from r2vpo.trl import R2VPOConfig
 
@@ -44,7 +45,7 @@ def prepare(recipe: Recipe) -> Parts:
     """
     if recipe.trainer.threads is not None:
         torch.set_num_threads(recipe.trainer.threads)
-    data = load_data(recipe.data, seed=recipe.seed)
+    data = load_data(data_options(recipe.data, seed=recipe.seed))
     if not data.held_out:
         raise UserError("data.held_out_size: there are no held-out problems to evaluate on: set it to 1 or more")
     prompts = recipe.rollout.prompts_per_round
