@@ -147,9 +147,7 @@ def sampling(model: LlamaForCausalLM, batch: PrefixBatch, repeats: int) -> dict[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", default="head,training,sampling,long")
@@ -170,13 +168,9 @@ def main() -> None:
     if "head" in chosen:
         results["output layer, 640 positions, forward and backward"] = head(options.repeats)
     if "training" in chosen:
-        results["training, 16 x 8 rows, 5 tokens after 60, 50 in common"] = training(
-            model, short, options.repeats
-        )
+        results["training, 16 x 8 rows, 5 tokens after 60, 50 in common"] = training(model, short, options.repeats)
     if "sampling" in chosen:
-        results["sampling, 16 x 8 rows, 5 tokens after 60, 50 in common"] = sampling(
-            model, short, options.repeats
-        )
+        results["sampling, 16 x 8 rows, 5 tokens after 60, 50 in common"] = sampling(model, short, options.repeats)
     if "long" in chosen:
         tokens = long.response_ids.shape[1]
         results[f"training, 2 x 4 rows, {tokens} tokens after 100"] = training(model, long, options.repeats)

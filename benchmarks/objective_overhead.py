@@ -94,10 +94,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=default)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    cases = [
-        compare(options.rows, options.width, stale, options.repeats, options.warm_up)
-        for stale in (False, True)
-    ]
+    cases = [compare(options.rows, options.width, stale, options.repeats, options.warm_up) for stale in (False, True)]
     result = {
         "what": "r2vpo_loss against clip_loss, forward and backward, default options",
         "unit": "microseconds; ratio is r2vpo / clip of each repeat",

@@ -1,11 +1,13 @@
-"""One R²VPO update against TRL's GRPOTrainer: same model, prompts, samples and machine, in turn, in processes of their own.
+"""One R²VPO update against TRL's GRPOTrainer: same model, prompts, samples, machine, in turn.
 
     .venv/bin/python benchmarks/step_time.py                 # short answers, the quickstart's shape
     .venv/bin/python benchmarks/step_time.py --shape long    # 512 tokens after 100
 
 A worker process trains three updates on recorded responses and reports the last two. Its sampler runs and is timed, but
-the recorded responses take the place of what it drew, so that every method trains on the same rows. `sampling` is the time
-in the sampler, `training` the rest of the update: scoring, the policy's log-probs at its start, forward, backward, optimizer.
+the recorded responses take the place of what it drew, so that every method trains on the same rows. `sampling` is
+the time
+in the sampler, `training` the rest of the update: scoring, the policy's log-probs at its start, forward, backward,
+optimizer.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ def prompts_and_answers(shape: dict[str, int]) -> tuple[list[str], list[str]]:
     import reasoning_gym
 
     count = shape["prompts"] * UPDATES + shape["few_shot"]
-    data = reasoning_gym.create_dataset("chain_sum", size=count, seed=1, min_terms=2, max_terms=2, max_digits=1, min_digits=1)
+    data = reasoning_gym.create_dataset(
+        "chain_sum", size=count, seed=1, min_terms=2, max_terms=2, max_digits=1, min_digits=1
+    )
     pairs = [(entry["metadata"]["expression"], entry["answer"]) for entry in data]
     shots = "".join(f"Q: {question} =\nA: {answer}\n" for question, answer in pairs[: shape["few_shot"]])
     rest = pairs[shape["few_shot"] :]
@@ -156,7 +160,18 @@ def worker(method: str, shape: dict[str, int], recorded: Path) -> None:
 
 def run_worker(method: str, shape: str, recorded: Path) -> dict[str, Any]:
     """One worker process; its result."""
-    command = [sys.executable, "-W", "ignore", __file__, "--worker", method, "--shape", shape, "--recorded", str(recorded)]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        __file__,
+        "--worker",
+        method,
+        "--shape",
+        shape,
+        "--recorded",
+        str(recorded),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     if not lines:
@@ -182,7 +197,8 @@ def summarise(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         table[f"trl_over_{method}"] = {
             part: spread(
                 [
-                    statistics.median(u[part] for u in theirs["updates"]) / statistics.median(u[part] for u in ours["updates"])
+                    statistics.median(u[part] for u in theirs["updates"])
+                    / statistics.median(u[part] for u in ours["updates"])
                     for theirs, ours in pairs
                 ]
             )
@@ -210,7 +226,11 @@ def main() -> None:
             for method in METHODS:
                 runs[method].append(run_worker(method, arguments.shape, recorded))
                 latest = runs[method][-1]["updates"][-1]
-                print(f"{turn + 1}/{arguments.rounds} {method:<11}", {k: round(v, 2) for k, v in latest.items()}, flush=True)
+                print(
+                    f"{turn + 1}/{arguments.rounds} {method:<11}",
+                    {k: round(v, 2) for k, v in latest.items()},
+                    flush=True,
+                )
     packages = ("r2vpo", "torch", "transformers", "trl")
     report = {
         "shape": SHAPES[arguments.shape],

@@ -75,7 +75,11 @@ def tiny_config(folder: Path, **changes: Any) -> R2VPOConfig:
 
 
 def tiny_trainer(folder: Path, *, model: Any = None, reward: Any = even_digits, **changes: Any) -> R2VPOTrainer:
-    keywords = {name: changes.pop(name) for name in ("rollout_func", "callbacks", "peft_config", "eval_dataset") if name in changes}
+    keywords = {
+        name: changes.pop(name)
+        for name in ("rollout_func", "callbacks", "peft_config", "eval_dataset")
+        if name in changes
+    }
     return R2VPOTrainer(
         model=model if model is not None else tiny_model(),
         reward_funcs=reward,

@@ -75,7 +75,11 @@ def test_prompts_arrive_repeated_and_in_order(tmp_path: Any) -> None:
     def rollout(batch: list[str], trainer: Any) -> dict[str, Any]:
         prompts.extend(batch)
         ids = [trainer.processing_class(p)["input_ids"] for p in batch]
-        return {"prompt_ids": ids, "completion_ids": [[4, 1]] * len(batch), "logprobs": [[-1.0, -1.0]] * len(batch)}
+        return {
+            "prompt_ids": ids,
+            "completion_ids": [[4, 1]] * len(batch),
+            "logprobs": [[-1.0, -1.0]] * len(batch),
+        }
 
     tiny_trainer(tmp_path, rollout_func=rollout, max_steps=2).train()
     groups = [prompts[i : i + 4] for i in range(0, len(prompts), 4)]

@@ -40,11 +40,7 @@ def test_gradcheck(name, level, anchor, aggregation):
         constant=6.0 if aggregation == "constant" else None,
     )
     # Under "behavior" the ratio is to the sampler, so the same distances are kept from it.
-    rollout = (
-        old.clone()
-        if anchor == "behavior"
-        else old + torch.linspace(-1, 1, 24, dtype=torch.float64).view(4, 6)
-    )
+    rollout = old.clone() if anchor == "behavior" else old + torch.linspace(-1, 1, 24, dtype=torch.float64).view(4, 6)
     advantages = torch.tensor([1.3, -0.8, 0.4, -1.6], dtype=torch.float64)
 
     def scalar(x):
@@ -62,9 +58,7 @@ def test_gradcheck_of_the_dual_clip():
     advantages = torch.tensor([1.3, -0.8, 0.4, -1.6], dtype=torch.float64)
 
     def scalar(x):
-        return clip_loss(
-            log_probs=x, old_log_probs=old, advantages=advantages, response_mask=mask, config=config
-        ).loss
+        return clip_loss(log_probs=x, old_log_probs=old, advantages=advantages, response_mask=mask, config=config).loss
 
     assert torch.autograd.gradcheck(scalar, log_probs.requires_grad_(), eps=1e-6, atol=1e-8)
     (gradient,) = torch.autograd.grad(scalar(log_probs), log_probs)

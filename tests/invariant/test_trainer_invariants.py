@@ -19,7 +19,14 @@ def largest_gap(first: Any, second: Any) -> float:
 
 
 def policy_gradient(
-    *, log_probs: Any, old_log_probs: Any, advantages: Any, response_mask: Any, rollout_log_probs: Any, normalizer: Any, **_: Any
+    *,
+    log_probs: Any,
+    old_log_probs: Any,
+    advantages: Any,
+    response_mask: Any,
+    rollout_log_probs: Any,
+    normalizer: Any,
+    **_: Any,
 ) -> LossOutput:
     """Importance-weighted policy gradient, written out: -sum m w r A / N."""
     ratio = torch.exp(log_probs - old_log_probs)

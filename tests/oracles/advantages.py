@@ -16,9 +16,7 @@ def grpo(rewards, ids, divide=True):
     for reward, name in zip(rewards, ids, strict=True):
         group = by[name]
         mean = math.fsum(group) / len(group)
-        std = (
-            math.sqrt(math.fsum((x - mean) ** 2 for x in group) / (len(group) - 1)) if len(group) > 1 else 0.0
-        )
+        std = math.sqrt(math.fsum((x - mean) ** 2 for x in group) / (len(group) - 1)) if len(group) > 1 else 0.0
         out.append((reward - mean) / (std + 1e-4) if divide else reward - mean)
     return out
 

@@ -21,10 +21,7 @@ def diagnostics(tokens, dual, low, high):
         "kl": mean(lambda r: r - 1 - math.log(r)),
         "effective_sample_size": math.fsum(importance) ** 2 / (n * math.fsum(u * u for u in importance)),
         "sign_flip_fraction": sum(1 for r, _, a, _ in tokens if a * (a - 2 * dual * (r - 1)) < 0) / n,
-        "clip_fraction": sum(
-            1 for r, _, a, _ in tokens if (a > 0 and r > 1 + high) or (a < 0 and r < 1 - low)
-        )
-        / n,
+        "clip_fraction": sum(1 for r, _, a, _ in tokens if (a > 0 and r > 1 + high) or (a < 0 and r < 1 - low)) / n,
         "entropy": math.fsum(h for _, _, _, h in tokens) / n,
         "mean_stale_weight": weight / n,
     }

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ORACLES = sorted(
-    p for p in Path(__file__).parent.glob("*.py") if not p.name.startswith(("test_", "__init__"))
-)
+ORACLES = sorted(p for p in Path(__file__).parent.glob("*.py") if not p.name.startswith(("test_", "__init__")))
 
 
 @pytest.mark.parametrize("path", ORACLES, ids=lambda p: p.name)

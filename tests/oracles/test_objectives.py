@@ -35,9 +35,7 @@ def build(name, o):
 
 def package(name, b, o, normalizer=None):
     log_probs = b["log_probs"].clone().requires_grad_()
-    out = LOSSES[name][0](
-        **{**b, "log_probs": log_probs}, dual=DUAL, config=build(name, o), normalizer=normalizer
-    )
+    out = LOSSES[name][0](**{**b, "log_probs": log_probs}, dual=DUAL, config=build(name, o), normalizer=normalizer)
     (gradient,) = torch.autograd.grad(out.loss, log_probs)
     return out.loss.detach(), gradient, out.ratio_variance
 

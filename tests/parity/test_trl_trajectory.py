@@ -9,10 +9,19 @@ import pytest
 import torch
 from trl import GRPOConfig, GRPOTrainer
 
-from tests.tiny import even_digits, parameters, same_rollouts, tiny_dataset, tiny_model, tiny_tokenizer, tiny_trainer
+from tests.tiny import (
+    even_digits,
+    parameters,
+    same_rollouts,
+    tiny_dataset,
+    tiny_model,
+    tiny_tokenizer,
+    tiny_trainer,
+)
 
 STEPS = 5
-# Adam divides by the gradient's size: where that is only rounding, its sign is too. A larger epsilon leaves those alone.
+# Adam divides by the gradient's size: where that is only rounding, its sign is too. A larger epsilon leaves those
+# alone.
 ADAM_EPSILON = 1e-5
 
 

@@ -28,9 +28,7 @@ def cases(draw):
         "aggregation": aggregation,
         "constant": 5.0 if aggregation == "constant" else None,
     }
-    loss, config = draw(
-        st.sampled_from([(r2vpo_loss, RatioVarianceConfig(**o)), (clip_loss, ClipConfig(**o))])
-    )
+    loss, config = draw(st.sampled_from([(r2vpo_loss, RatioVarianceConfig(**o)), (clip_loss, ClipConfig(**o))]))
     if o["anchor"] == "proximal" and draw(st.booleans()):
         b["rollout_log_probs"] = None
     return b, loss, config
@@ -96,9 +94,7 @@ def test_micro_batches_add_up(case, cut):
     for piece in (slice(None, cut), slice(cut, None)):
         part = {name: None if tensor is None else tensor[piece] for name, tensor in b.items()}
         parts.append(evaluate(part, loss, config, normalizer))
-    assert_same(
-        (parts[0][0] + parts[1][0], torch.cat([p[1] for p in parts]), parts[0][2] + parts[1][2]), whole
-    )
+    assert_same((parts[0][0] + parts[1][0], torch.cat([p[1] for p in parts]), parts[0][2] + parts[1][2]), whole)
 
 
 @settings(max_examples=30, deadline=None)
@@ -126,9 +122,7 @@ def test_variance_is_a_ratio_of_sums_and_not_a_mean_of_means():
     config = RatioVarianceConfig()
     whole = r2vpo_loss(**b, dual=1.0, config=config).ratio_variance
     parts = [
-        r2vpo_loss(
-            **{name: tensor[piece] for name, tensor in b.items()}, dual=1.0, config=config
-        ).ratio_variance
+        r2vpo_loss(**{name: tensor[piece] for name, tensor in b.items()}, dual=1.0, config=config).ratio_variance
         for piece in (slice(None, 2), slice(2, None))
     ]
     together = parts[0] + parts[1]

@@ -3,7 +3,6 @@
 import errno
 import os
 import shlex
-import shutil
 import sys
 import traceback
 from collections.abc import Iterator
@@ -58,11 +57,12 @@ def report_failure(error: BaseException, session: Session) -> int:
             _say("interrupted" + ("; no checkpoint was written yet" if session.run else ""))
         return INTERRUPTED
     full = disk_full(error)
-    if full is not None:
+    if full is not None or torch_write_failed(error):
+        what = "the disk is full" if full is not None else "the disk is full, or it fails"
         command = session.resume_command()
         after = f"make room and go on with: {command}" if command else "make room and start again"
         where = full or session.run or Path.cwd()
-        _say(f"error: {where}: the disk is full; nothing that was saved is lost: {after}")
+        _say(f"error: {where}: {what}; nothing that was saved is lost: {after}")
         return USER_ERROR
     if isinstance(error, UserError):
         _say(f"error: {error}")
@@ -79,8 +79,7 @@ def report_failure(error: BaseException, session: Session) -> int:
 def disk_full(error: BaseException) -> str | None:
     """The path that had no room left, empty if it is not known; None if the error is not about a full disk.
 
-    Writers in other languages do not raise OSError: safetensors has the system's words in its own error,
-    torch says only that its writer failed.
+    Writers in other languages do not raise OSError: safetensors has the system's words in its own error.
     """
     for cause in _chain(error):
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -88,11 +87,13 @@ def disk_full(error: BaseException) -> str | None:
         text = str(cause)
         if "No space left on device" in text or "os error 28" in text:
             return ""
-        if ("PytorchStreamWriter" in text or "iostream error" in text) and shutil.disk_usage(
-            "."
-        ).free < 1 << 20:
-            return ""
     return None
+
+
+def torch_write_failed(error: BaseException) -> bool:
+    """Whether torch's file writer failed: it does not say why, and what it wrote is gone by now, with its space."""
+    words = ("PytorchStreamWriter", "iostream error", "unexpected pos")
+    return any(isinstance(cause, RuntimeError) and any(word in str(cause) for word in words) for cause in _chain(error))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

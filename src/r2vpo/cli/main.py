@@ -55,20 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> Parser:
     """The parser of all the commands."""
-    parser = Parser(
-        prog="r2vpo", description="Fine-tune reasoning models with R²VPO, and reuse stale rollouts."
-    )
+    parser = Parser(prog="r2vpo", description="Fine-tune reasoning models with R²VPO, and reuse stale rollouts.")
     parser.add_argument("--version", action="version", version=f"r2vpo {r2vpo.__version__}")
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "--debug", action="store_true", help="print tracebacks and the libraries' own messages"
-    )
+    shared.add_argument("--debug", action="store_true", help="print tracebacks and the libraries' own messages")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     train = commands.add_parser("train", parents=[shared], help="train a model as a recipe says")
-    train.add_argument(
-        "recipe", metavar="RECIPE", nargs="?", help="a YAML file, or a name `r2vpo recipes` lists"
-    )
+    train.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file, or a name `r2vpo recipes` lists")
     train.add_argument(
         "--set",
         metavar="KEY=VALUE",
@@ -79,9 +73,7 @@ def build_parser() -> Parser:
         help="override settings, such as objective.delta=0.02 trainer.max_steps=50 seed=1",
     )
     train.add_argument("--resume", metavar="RUN", help="go on with this run from its last checkpoint")
-    train.add_argument(
-        "--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)"
-    )
+    train.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
     train.set_defaults(command=_train)
 
     report = commands.add_parser("report", parents=[shared], help="draw a run's report.html again")
@@ -91,9 +83,7 @@ def build_parser() -> Parser:
 
     models = commands.add_parser("models", parents=[shared], help="list the models that can be used by name")
     models.set_defaults(command=_models)
-    recipes = commands.add_parser(
-        "recipes", parents=[shared], help="list the recipes that can be used by name"
-    )
+    recipes = commands.add_parser("recipes", parents=[shared], help="list the recipes that can be used by name")
     recipes.set_defaults(command=_recipes)
     return parser
 
@@ -110,9 +100,7 @@ def prepare_environment(*, debug: bool) -> None:
     warnings.filterwarnings("ignore", module=rf"({libraries})(\..*)?$")
 
 
-def _show_warning(
-    message: Warning | str, category: type[Warning], filename: str, *rest: Any, **named: Any
-) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **named: Any) -> None:
     print(f"r2vpo: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 

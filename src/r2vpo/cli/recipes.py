@@ -41,13 +41,9 @@ def find_recipe(argument: str) -> Path:
     listed = listed_recipes()
     if argument in listed:
         return listed[argument]
-    in_folder = (
-        {entry.stem: entry for entry in sorted(path.parent.glob("*.y*ml"))} if path.parent.is_dir() else {}
-    )
+    in_folder = {entry.stem: entry for entry in sorted(path.parent.glob("*.y*ml"))} if path.parent.is_dir() else {}
     stem = path.stem if path.suffix in {".yaml", ".yml"} else path.name
     names = {**{name: name for name in listed}, **{name: str(file) for name, file in in_folder.items()}}
     close = difflib.get_close_matches(stem, names, n=1, cutoff=0.4)
-    hint = (
-        f"; did you mean {names[close[0]]}?" if close else ": `r2vpo recipes` lists what can be used as it is"
-    )
+    hint = f"; did you mean {names[close[0]]}?" if close else ": `r2vpo recipes` lists what can be used as it is"
     raise UserError(f"{argument}: no such recipe{hint}")

@@ -82,9 +82,7 @@ def rloo(rewards: Tensor, group_size: int | None = None, *, group_ids: Tensor | 
     return _centred(rewards, index, counts) * (size / (size - 1).clamp(min=1))[index]
 
 
-def reinforce_pp(
-    rewards: Tensor, group_size: int | None = None, *, group_ids: Tensor | None = None
-) -> Tensor:
+def reinforce_pp(rewards: Tensor, group_size: int | None = None, *, group_ids: Tensor | None = None) -> Tensor:
     """Batch-normalised advantages: `A = (R - mean) / (std + 1e-4)`, mean and unbiased std of the whole batch.
 
     Args:
@@ -113,9 +111,7 @@ ADVANTAGES: dict[str, Callable[..., Tensor]] = {
 """Estimators from one reward a response, by name: `(rewards, group_size=None, *, group_ids=None) -> (B,)`."""
 
 
-def gae(
-    rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, lam: float = 0.95
-) -> tuple[Tensor, Tensor]:
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, lam: float = 0.95) -> tuple[Tensor, Tensor]:
     """Generalised advantage estimation: `A_t = d_t + gamma lam A_{t+1}`, `d_t = r_t + gamma V_{t+1} - V_t`.
 
     `t + 1` is the next token *of the mask*: tokens between that the policy did not write (a tool's answer)
@@ -170,9 +166,7 @@ def _groups(
     if not bool(torch.isfinite(rewards).all()):
         raise ValueError("rewards holds NaN or infinity, but must be finite: mend the reward function")
     if (group_size is None) == (group_ids is None):
-        raise ValueError(
-            "group_size and group_ids are both given or both None, but exactly one is needed: pass one"
-        )
+        raise ValueError("group_size and group_ids are both given or both None, but exactly one is needed: pass one")
     if group_ids is not None:
         if group_ids.shape != rewards.shape:
             raise ValueError(

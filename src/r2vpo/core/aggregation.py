@@ -47,22 +47,16 @@ def _responses(response_mask: Tensor) -> Tensor:
     return response_mask.any(dim=1).sum()
 
 
-def _token_mean(
-    values: Tensor, response_mask: Tensor, constant: float
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+def _token_mean(values: Tensor, response_mask: Tensor, constant: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     return masked_sum(values, response_mask), Tensor.sum
 
 
-def _sequence_mean(
-    values: Tensor, response_mask: Tensor, constant: float
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+def _sequence_mean(values: Tensor, response_mask: Tensor, constant: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     lengths = response_mask.sum(dim=1).clamp(min=1)
     return (masked_sum(values, response_mask, dim=1) / lengths).sum(), _responses
 
 
-def _constant(
-    values: Tensor, response_mask: Tensor, constant: float
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+def _constant(values: Tensor, response_mask: Tensor, constant: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     return masked_sum(values, response_mask) / constant, _responses
 
 

@@ -74,9 +74,7 @@ def diagnostic_sums(
     """
     check_loss_inputs(log_probs, old_log_probs, advantages, response_mask, rollout_log_probs)
     if max_staleness < 0:
-        raise ValueError(
-            f"max_staleness is {max_staleness}, but must be at least 0: pass the versions kept for replay"
-        )
+        raise ValueError(f"max_staleness is {max_staleness}, but must be at least 0: pass the versions kept for replay")
     if staleness is not None and staleness.shape != log_probs.shape[:1]:
         raise ValueError(
             f"staleness has shape {tuple(staleness.shape)}, but must be {tuple(log_probs.shape[:1])}: "
@@ -107,9 +105,7 @@ def diagnostic_sums(
         # k3: r - 1 - log r is never negative, and its mean under the anchor is KL(anchor || current).
         "weighted_kl": weight * (deviation - ratios.log_ratio),
         "sign_flips": (gain * (gain - 2.0 * dual * deviation) < 0).to(ones.dtype),
-        "clipped": (((gain > 0) & (ratio > 1 + clip_high)) | ((gain < 0) & (ratio < 1 - clip_low))).to(
-            ones.dtype
-        ),
+        "clipped": (((gain > 0) & (ratio > 1 + clip_high)) | ((gain < 0) & (ratio < 1 - clip_low))).to(ones.dtype),
         "entropy": torch.zeros_like(ones) if entropy is None else entropy.to(ones.dtype),
         "non_finite": torch.zeros_like(ones)
         if rollout_log_probs is None

@@ -40,20 +40,14 @@ class DualConfig:
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, KINDS)
         check_number("delta", self.delta, above=0, remedy="take the target ratio variance, for example 0.04")
-        check_number(
-            "eta", self.eta, above=0, at_most=1, remedy="take the speed of the ascent, for example 0.1"
-        )
+        check_number("eta", self.eta, above=0, at_most=1, remedy="take the speed of the ascent, for example 0.1")
         check_number("lower", self.lower, above=0, remedy="take the smallest multiplier, for example 0.02")
         if self.upper is not None:
-            check_number(
-                "upper", self.upper, at_least=self.lower, remedy="raise it, or None for the batch's own"
-            )
+            check_number("upper", self.upper, at_least=self.lower, remedy="raise it, or None for the batch's own")
         if self.value is not None:
             check_number("value", self.value, at_least=0, remedy="take the multiplier, for example 2.5")
         elif self.kind == "fixed":
-            raise ValueError(
-                "value is None, but kind 'fixed' needs a number, at least 0: set it, for example to 2.5"
-            )
+            raise ValueError("value is None, but kind 'fixed' needs a number, at least 0: set it, for example to 2.5")
 
 
 def closed_form_dual(second_moment: float, delta: float) -> float:
@@ -72,9 +66,7 @@ def closed_form_dual(second_moment: float, delta: float) -> float:
     return math.sqrt(second_moment / delta) / 2.0
 
 
-def advantage_moments(
-    advantages: Tensor, response_mask: Tensor, stale_weight: Tensor | None = None
-) -> MomentSums:
+def advantage_moments(advantages: Tensor, response_mask: Tensor, stale_weight: Tensor | None = None) -> MomentSums:
     """The sums of `E[A^2]` that `DualController.begin_round` takes.
 
     Args:
@@ -169,9 +161,7 @@ class DualController:
         """
         missing = sorted({"value", "ceiling", "started"} - state.keys())
         if missing:
-            raise ValueError(
-                f"state of the multiplier lacks {', '.join(missing)}: load what state_dict() gave"
-            )
+            raise ValueError(f"state of the multiplier lacks {', '.join(missing)}: load what state_dict() gave")
         if self.config.kind == "fixed":
             return
         self._ceiling = float(state["ceiling"]) if self.config.upper is None else self.config.upper

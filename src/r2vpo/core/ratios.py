@@ -56,9 +56,7 @@ def check_ratio_options(options: RatioOptions) -> None:
     check_number("stale_weight_cap", options.stale_weight_cap, at_least=1, finite=False, remedy=remedy)
 
 
-def log_ratio(
-    numerator: Tensor, denominator: Tensor, keep: Tensor, response_mask: Tensor, level: str
-) -> Tensor:
+def log_ratio(numerator: Tensor, denominator: Tensor, keep: Tensor, response_mask: Tensor, level: str) -> Tensor:
     """`clamp(numerator - denominator, -20, 20)`, of each token or as the mean of each response.
 
     Args:
@@ -180,9 +178,9 @@ def anchored_ratios(
     logs = log_ratio(current, old_log_probs.detach(), response_mask, response_mask, options.level)
     if rollout_log_probs is None:
         return Ratios(logs.expm1(), None, logs, torch.zeros((), dtype=torch.long, device=log_probs.device))
-    weight = stale_weight(
-        old_log_probs, rollout_log_probs, response_mask, options.stale_weight_cap, options.level
-    ).to(current.dtype)
+    weight = stale_weight(old_log_probs, rollout_log_probs, response_mask, options.stale_weight_cap, options.level).to(
+        current.dtype
+    )
     non_finite = (response_mask & ~torch.isfinite(rollout_log_probs)).sum()
     return Ratios(logs.expm1(), weight, logs, non_finite)
 

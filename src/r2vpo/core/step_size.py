@@ -29,7 +29,7 @@ class StepSizeConfig:
 
     delta: float = 0.04
     shrink: float = 0.25
-    grow: float = 1.05
+    grow: float = 1.5
     slow_start_grow: float = 2.0
     first_scale: float = 0.05
     min_scale: float = 1e-4
@@ -37,19 +37,15 @@ class StepSizeConfig:
 
     def __post_init__(self) -> None:
         check_number("delta", self.delta, above=0, remedy="take the target ratio variance, for example 0.04")
-        check_number(
-            "shrink", self.shrink, above=0, below=1, remedy="take the smallest factor, for example 0.25"
-        )
-        check_number("grow", self.grow, above=1, remedy="take the largest factor, for example 1.05")
+        check_number("shrink", self.shrink, above=0, below=1, remedy="take the smallest factor, for example 0.25")
+        check_number("grow", self.grow, above=1, remedy="take the largest factor, for example 1.5")
         remedy = "take a factor no smaller than grow, for example 2"
         check_number("slow_start_grow", self.slow_start_grow, at_least=self.grow, remedy=remedy)
         check_number("min_scale", self.min_scale, above=0, remedy="take a smallest scale, for example 1e-4")
         remedy = "take a largest scale no smaller than min_scale, for example 100"
         check_number("max_scale", self.max_scale, at_least=self.min_scale, remedy=remedy)
         remedy = "take a scale between min_scale and max_scale"
-        check_number(
-            "first_scale", self.first_scale, at_least=self.min_scale, at_most=self.max_scale, remedy=remedy
-        )
+        check_number("first_scale", self.first_scale, at_least=self.min_scale, at_most=self.max_scale, remedy=remedy)
 
 
 class StepSizeController:
@@ -88,27 +84,31 @@ class StepSizeController:
         while isinstance(getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
             optimizer = optimizer.optimizer  # type: ignore[attr-defined]
         if id(optimizer) in self._scaled:
-            raise ValueError(
-                "optimizer is attached already, and must be once: call attach once for each optimizer"
-            )
+            raise ValueError("optimizer is attached already, and must be once: call attach once for each optimizer")
         self._scaled[id(optimizer)] = []
         optimizer.register_step_pre_hook(self._scale)
         optimizer.register_step_post_hook(self._restore)
 
-    def update(self, sums: RatioVarianceSums) -> float:
+    def update(self, sums: RatioVarianceSums, progress: float = 1.0) -> float:
         """Follow one measured V: after each optimizer step but a round's first, whose V is 0 by construction.
 
         Args:
             sums: V added up over micro-batches and processes. With a denominator of 0 nothing was measured
                 and nothing changes; a V that is not finite shrinks the scale by the full factor.
+            progress: Share of the round's optimizer steps that V has seen, in (0, 1]. `V / progress` is compared
+                with delta: the distance from the round's start grows with the steps, as in a random walk.
 
         Returns:
             The new scale.
+
+        Raises:
+            ValueError: A progress out of its bounds.
         """
+        check_number("progress", progress, above=0, at_most=1, remedy="pass steps taken / steps of the round")
         numerator, denominator = sums.to_tensor().tolist()
         if denominator == 0:
             return self.scale
-        variance = numerator / denominator
+        variance = numerator / denominator / progress
         if not math.isfinite(variance):
             variance = math.inf
         if variance >= self.config.delta / 2:
@@ -138,9 +138,7 @@ class StepSizeController:
         """
         missing = sorted({"scale", "slow_start"} - state.keys())
         if missing:
-            raise ValueError(
-                f"state of the step size lacks {', '.join(missing)}: load what state_dict() gave"
-            )
+            raise ValueError(f"state of the step size lacks {', '.join(missing)}: load what state_dict() gave")
         self.scale = min(max(float(state["scale"]), self.config.min_scale), self.config.max_scale)
         self._slow_start = bool(state["slow_start"])
 

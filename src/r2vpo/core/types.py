@@ -59,9 +59,7 @@ class WeightedSums:
             ValueError: The tensor has another shape.
         """
         if tensor.shape != (2,):
-            raise ValueError(
-                f"tensor has shape {tuple(tensor.shape)}, but must be (2,): pass what to_tensor gave"
-            )
+            raise ValueError(f"tensor has shape {tuple(tensor.shape)}, but must be (2,): pass what to_tensor gave")
         return cls(tensor[0], tensor[1])
 
     def value(self) -> Tensor:

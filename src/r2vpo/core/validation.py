@@ -101,9 +101,7 @@ def check_loss_inputs(
                 "align both over the response tokens"
             )
     if response_mask.dtype != torch.bool:
-        raise ValueError(
-            f"response_mask is {response_mask.dtype}, but must be torch.bool: call .bool() on it"
-        )
+        raise ValueError(f"response_mask is {response_mask.dtype}, but must be torch.bool: call .bool() on it")
     if advantages.shape not in (shape, shape[:1]):
         raise ValueError(
             f"advantages has shape {tuple(advantages.shape)}, but must be {tuple(shape[:1])} "

@@ -63,9 +63,7 @@ def _read(path: Path, options: JsonlOptions) -> list[PromptRow]:
         if line.strip()
     ]
     if not rows:
-        raise UserError(
-            f"the data file {path} is empty: write one JSON object a line, with prompt and answer"
-        )
+        raise UserError(f"the data file {path} is empty: write one JSON object a line, with prompt and answer")
     return rows
 
 
@@ -73,9 +71,7 @@ def _parse(line: str, where: str, path: Path, options: JsonlOptions) -> PromptRo
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
-        raise UserError(
-            f"{where} is no JSON ({error.msg}, column {error.colno}): correct that line"
-        ) from error
+        raise UserError(f"{where} is no JSON ({error.msg}, column {error.colno}): correct that line") from error
     if not isinstance(record, dict):
         raise UserError(f'{where} is no JSON object: write {{"prompt": ..., "answer": ...}}')
     for option in ("prompt_column", "answer_column"):

@@ -50,9 +50,7 @@ def build_reasoning_gym(options: ReasoningGymOptions) -> PromptData:
     shuffler = random.Random(options.seed)
     shuffler.shuffle(held_out)
     shuffler.shuffle(train)
-    return PromptData(
-        train=[_with(shots, row) for row in train], held_out=[_with(shots, row) for row in held_out]
-    )
+    return PromptData(train=[_with(shots, row) for row in train], held_out=[_with(shots, row) for row in held_out])
 
 
 def share_out(total: int, weights: list[float]) -> list[int]:
@@ -119,20 +117,16 @@ def _entries(component: MixtureComponent, seed: int, where: str) -> Iterator[dic
     if component.family not in DATASETS:
         close = difflib.get_close_matches(component.family, DATASETS, n=1, cutoff=0.0)[0]
         raise UserError(
-            f"{where} is unknown, the nearest of the {len(DATASETS)} of reasoning-gym is {close!r}: correct "
-            "the name"
+            f"{where} is unknown, the nearest of the {len(DATASETS)} of reasoning-gym is {close!r}: correct the name"
         )
     for name in ("size", "seed"):
         if name in component.params:
-            raise UserError(
-                f"{where}: params.{name} is set by the run: leave it out, use data.train and data.seed"
-            )
+            raise UserError(f"{where}: params.{name} is set by the run: leave it out, use data.train and data.seed")
     try:
         made = reasoning_gym.create_dataset(component.family, size=2**31 - 1, seed=seed, **component.params)
     except (AssertionError, TypeError, ValueError) as error:
         raise UserError(
-            f"{where}: reasoning-gym refuses the params {component.params}: {error}: correct data.mixture "
-            "params"
+            f"{where}: reasoning-gym refuses the params {component.params}: {error}: correct data.mixture params"
         ) from error
     return (made[index] for index in range(2**31 - 1))
 
@@ -170,9 +164,7 @@ def _solved_examples(options: ReasoningGymOptions, seen: set[str]) -> str:
         enumerate(options.mixture), share_out(count, [1.0] * len(options.mixture)), strict=True
     ):
         if wanted:
-            shots += _Stream(component, index, options, seen, salt=f"shots/{seed}").take(
-                wanted, "as examples"
-            )
+            shots += _Stream(component, index, options, seen, salt=f"shots/{seed}").take(wanted, "as examples")
     for shot in shots:
         if not shot.metadata["has_answer"]:
             raise UserError(

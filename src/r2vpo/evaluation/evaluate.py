@@ -85,9 +85,7 @@ def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
     """
     if isinstance(prompt, str):
         return list(tokenizer(prompt)["input_ids"])
-    encoded = tokenizer.apply_chat_template(
-        prompt, add_generation_prompt=True, tokenize=True, return_dict=True
-    )
+    encoded = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=True, return_dict=True)
     return list(encoded["input_ids"])
 
 
@@ -123,8 +121,7 @@ def evaluate(
     if len(scores) != len(rows):
         name = getattr(reward, "__name__", "reward")
         raise UserError(
-            f"reward {name!r} returns {len(scores)} rewards for {len(rows)} completions: make it return one "
-            "each"
+            f"reward {name!r} returns {len(scores)} rewards for {len(rows)} completions: make it return one each"
         )
     completions = [
         GradedCompletion(
@@ -139,9 +136,7 @@ def evaluate(
         )
         for row, text, score, tokens, sample in zip(rows, texts, scores, ids, samples, strict=True)
     ]
-    return Evaluation(
-        accuracy=_share(completions), by_difficulty=_by_difficulty(completions), completions=completions
-    )
+    return Evaluation(accuracy=_share(completions), by_difficulty=_by_difficulty(completions), completions=completions)
 
 
 def _share(completions: Sequence[GradedCompletion]) -> Interval:

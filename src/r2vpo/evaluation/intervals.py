@@ -90,8 +90,7 @@ def difference_interval(before: Sequence[bool], after: Sequence[bool]) -> Interv
     n = len(after)
     if n == 0 or len(before) != n:
         raise ValueError(
-            f"{len(before)} results before and {n} after: pass the same problems, at least one, in the same "
-            "order"
+            f"{len(before)} results before and {n} after: pass the same problems, at least one, in the same order"
         )
     both = sum(1 for b, a in zip(before, after, strict=True) if a and b)
     gained = sum(1 for b, a in zip(before, after, strict=True) if a and not b)

@@ -66,7 +66,7 @@ _RECIPES = {
         licence="Apache-2.0",
         source=f"Python package {REQUIREMENT} (GGUF, Q4_1)",
         description="SmolLM2-135M-Instruct, a real pretrained model that trains on a laptop",
-        folder="smollm2-135m-0.1.2",
+        folder="smollm2-135m-0.1.2-spread",
         build=convert_smollm2,
     ),
     "tiny/random-llama": _Recipe(

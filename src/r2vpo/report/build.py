@@ -142,9 +142,7 @@ def _facts(data: RunData, steps: int) -> list[dict[str, str]]:
         return data.summary.get(key, data.last(metric or key))
 
     generating, training = take("seconds_generating"), take("seconds_training")
-    parts = (
-        f"{duration(generating)} generating, {duration(training)} training" if training is not None else ""
-    )
+    parts = f"{duration(generating)} generating, {duration(training)} training" if training is not None else ""
     reused = take("rollouts_reused")
     facts = [
         (
@@ -205,9 +203,7 @@ def _samples(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _text(value: Any) -> str:
     """A text, or the contents of a list of messages."""
     if isinstance(value, list):
-        return "\n\n".join(
-            str(item.get("content", "")) if isinstance(item, dict) else str(item) for item in value
-        )
+        return "\n\n".join(str(item.get("content", "")) if isinstance(item, dict) else str(item) for item in value)
     return "" if value is None else str(value)
 
 
@@ -229,9 +225,7 @@ def _settings(recipe: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
 
 def _rows(key: str, value: Any) -> list[tuple[str, str]]:
     if isinstance(value, dict) and value:
-        return [
-            row for name, inner in value.items() for row in _rows(f"{key}.{name}" if key else name, inner)
-        ]
+        return [row for name, inner in value.items() for row in _rows(f"{key}.{name}" if key else name, inner)]
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
         return [
             (f"{key}.{number}", ", ".join(f"{name} {inner}" for name, inner in _rows("", item)))
@@ -241,9 +235,7 @@ def _rows(key: str, value: Any) -> list[tuple[str, str]]:
         return [(key, ", ".join(map(repr, value)) or "none")]
     words = {None: "–", True: "yes", False: "no"}
     is_word = value is None or isinstance(value, bool)
-    return [
-        (key, words[value] if is_word else f"{value:g}" if isinstance(value, float) else str(value or value))
-    ]
+    return [(key, words[value] if is_word else f"{value:g}" if isinstance(value, float) else str(value or value))]
 
 
 def _footer(data: RunData) -> str:

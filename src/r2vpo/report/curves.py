@@ -28,14 +28,10 @@ def draw_accuracy(axes: Axes, data: RunData, palette: Palette) -> None:
         axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.10, linewidth=0)
         style = _DASHES[number % len(_DASHES)]
         marker = _MARKERS[number % len(_MARKERS)]
-        axes.plot(
-            curve.x, curve.value, color=color, linestyle=style, marker=marker, markersize=3.5, label=label
-        )
+        axes.plot(curve.x, curve.value, color=color, linestyle=style, marker=marker, markersize=3.5, label=label)
     every = data.accuracy()
     axes.fill_between(every.x, every.low, every.high, color=palette.ink, alpha=0.10, linewidth=0)
-    axes.plot(
-        every.x, every.value, color=palette.ink, linewidth=2.4, marker="o", markersize=4, label="all problems"
-    )
+    axes.plot(every.x, every.value, color=palette.ink, linewidth=2.4, marker="o", markersize=4, label="all problems")
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     _finish(axes, x_label="rollouts generated", legend=len(labels) > 1)
@@ -63,9 +59,7 @@ def _thinned(series: Series) -> Series:
     return Series(series.x[::stride], series.y[::stride])
 
 
-def metric_curve(
-    name: str, number: int, *, low: float | None = None, high: float | None = None
-) -> Callable[..., None]:
+def metric_curve(name: str, number: int, *, low: float | None = None, high: float | None = None) -> Callable[..., None]:
     """A function that draws one metric over steps.
 
     Args:
@@ -91,9 +85,7 @@ def draw_variance(axes: Axes, data: RunData, palette: Palette) -> None:
     # a round's first step has V = 0 when all of its rows are fresh: it has no place on a log scale
     series = data.series("ratio_variance", minimum=0.0)
     _noisy(axes, series, palette.series[0], log=True, label="V")
-    axes.axhline(
-        data.delta, color=palette.limit, linewidth=1.3, linestyle=(0, (5, 2)), label=f"δ = {data.delta:g}"
-    )
+    axes.axhline(data.delta, color=palette.limit, linewidth=1.3, linestyle=(0, (5, 2)), label=f"δ = {data.delta:g}")
     log_axis(axes, [*series.y, data.delta])
     _finish(axes, legend=True)
 
@@ -176,9 +168,7 @@ def draw_time(axes: Axes, data: RunData, palette: Palette) -> None:
     """Seconds, cumulative, by what they were spent on."""
     parts = time_parts(data)
     _stack(axes, list(parts.items()), (palette.series[0], palette.series[2], palette.muted))
-    longest = max(
-        (sum(values) for values in zip(*(part.y for part in parts.values()), strict=True)), default=0
-    )
+    longest = max((sum(values) for values in zip(*(part.y for part in parts.values()), strict=True)), default=0)
     unit, name = (60, "min") if longest >= 120 else (1, "s")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y / unit:g} {name}"))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 3, 6, 10] if unit == 60 else None))

@@ -66,9 +66,7 @@ class RunData:
         points = []
         for record in self.evaluations:
             entry = (
-                record.get("accuracy")
-                if difficulty is None
-                else (record.get("by_difficulty") or {}).get(difficulty)
+                record.get("accuracy") if difficulty is None else (record.get("by_difficulty") or {}).get(difficulty)
             )
             if isinstance(entry, Mapping) and entry.get("value") is not None:
                 value = entry["value"]
@@ -86,9 +84,7 @@ class RunData:
 
     def difficulties(self) -> list[str]:
         """Labels of the difficulties, in the order in which they first appear."""
-        return list(
-            dict.fromkeys(label for record in self.evaluations for label in record.get("by_difficulty") or {})
-        )
+        return list(dict.fromkeys(label for record in self.evaluations for label in record.get("by_difficulty") or {}))
 
     def accuracy_at(self, position: int) -> dict[str, Any]:
         """The first (0) or last (-1) evaluation, or an empty one."""
@@ -98,9 +94,7 @@ class RunData:
     def before(self) -> dict[str, Any] | None:
         """Accuracy before training: the summary's, else the evaluation at step 0."""
         first = self.accuracy_at(0)
-        return self.summary.get("accuracy_before") or (
-            first.get("accuracy") if first.get("step") == 0 else None
-        )
+        return self.summary.get("accuracy_before") or (first.get("accuracy") if first.get("step") == 0 else None)
 
     @property
     def after(self) -> dict[str, Any] | None:

@@ -123,9 +123,7 @@ PANELS = (
         "Learning",
         "Reward",
         metric_curve("reward", 0),
-        _say_last(
-            "reward", "Mean reward of fresh rollouts, which are sampled, so lower than greedy accuracy."
-        ),
+        _say_last("reward", "Mean reward of fresh rollouts, which are sampled, so lower than greedy accuracy."),
         _has("reward"),
     ),
     Panel(
@@ -133,9 +131,7 @@ PANELS = (
         "Learning",
         "Entropy",
         metric_curve("entropy", 3, low=0),
-        _say_last(
-            "entropy", "Mean entropy of the next token, in nats: near 0 the policy no longer explores."
-        ),
+        _say_last("entropy", "Mean entropy of the next token, in nats: near 0 the policy no longer explores."),
         _has("entropy"),
     ),
     Panel(
@@ -160,9 +156,7 @@ PANELS = (
         "Trust region",
         "Effective sample size",
         metric_curve("effective_sample_size", 2, low=0, high=1.02),
-        _say_last(
-            "effective_sample_size", "Share of the tokens that count after importance weighting; 1 is all."
-        ),
+        _say_last("effective_sample_size", "Share of the tokens that count after importance weighting; 1 is all."),
         _has("effective_sample_size"),
     ),
     Panel(
@@ -181,9 +175,7 @@ PANELS = (
         _say_by_age,
         lambda data: any(value is not None for value in sample_size_by_age(data)),
     ),
-    Panel(
-        "rollouts", "Replay and time", "Rollouts", draw_rollouts, _say_rollouts, _has("rollouts_generated")
-    ),
+    Panel("rollouts", "Replay and time", "Rollouts", draw_rollouts, _say_rollouts, _has("rollouts_generated")),
     Panel(
         "time",
         "Replay and time",

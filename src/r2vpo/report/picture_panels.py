@@ -39,9 +39,7 @@ def _control(axes: Axes, data: RunData) -> None:
     if dual:
         axes.plot(dual.x, dual.y, color=LIGHT.series[1], label="λ")
     if scale:
-        axes.plot(
-            scale.x, scale.y, color=LIGHT.series[2], linestyle=(0, (5, 1.6)), label="learning-rate scale"
-        )
+        axes.plot(scale.x, scale.y, color=LIGHT.series[2], linestyle=(0, (5, 1.6)), label="learning-rate scale")
     log_axis(axes, dual.y + scale.y)
     axes.grid(axis="y")
     axes.spines["left"].set_visible(False)

@@ -73,16 +73,13 @@ def call_reward(
     columns = [row.columns() for row in rows]
     chat = [isinstance(row.prompt, list) for row in rows]
     completions: list[Any] = [
-        [{"role": "assistant", "content": text}] if is_chat else text
-        for text, is_chat in zip(texts, chat, strict=True)
+        [{"role": "assistant", "content": text}] if is_chat else text for text, is_chat in zip(texts, chat, strict=True)
     ]
     result = function(
         prompts=[column["prompt"] for column in columns],
         completions=completions,
         completion_ids=list(ids),
-        **{
-            key: [column[key] for column in columns] for key in ("answer", "difficulty", "source", "metadata")
-        },
+        **{key: [column[key] for column in columns] for key in ("answer", "difficulty", "source", "metadata")},
     )
     return asyncio.run(result) if inspect.iscoroutine(result) else result
 

@@ -69,9 +69,7 @@ def _reasoning_gym(options: RewardOptions) -> RewardFunction:
     def score(text: Any, right: str, metadata: str) -> float:
         known = json.loads(metadata)
         if "family" not in known or "entry" not in known:
-            raise ValueError(
-                "the metadata names no reasoning-gym family: use 'exact' or 'numeric' for such data"
-            )
+            raise ValueError("the metadata names no reasoning-gym family: use 'exact' or 'numeric' for such data")
         entry = {
             "question": known["question"],
             "answer": right if known.get("has_answer", True) else None,
@@ -127,9 +125,7 @@ def _options(spec: str | Mapping[str, Any] | RewardOptions) -> RewardOptions:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise UserError(
-            f"reward.{where}: {first['msg']} (got {first['input']!r}): correct it in the recipe"
-        ) from error
+        raise UserError(f"reward.{where}: {first['msg']} (got {first['input']!r}): correct it in the recipe") from error
 
 
 def _import(spec: str) -> RewardFunction:
@@ -150,8 +146,6 @@ def _import(spec: str) -> RewardFunction:
         there = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         close = difflib.get_close_matches(function_name, there, n=1, cutoff=0.0)
         nearest = f", the nearest is {close[0]!r}" if close else ""
-        raise UserError(
-            f"reward {spec!r}: {module_name} has no function {function_name!r}{nearest}: correct the name"
-        )
+        raise UserError(f"reward {spec!r}: {module_name} has no function {function_name!r}{nearest}: correct the name")
     found: RewardFunction = function
     return found

@@ -219,9 +219,7 @@ class _Record:
         columns = (self._tokens, self._log_probs, self._lengths, self._finished)
         return [
             Sample(tokens[:length], log_probs[:length], finished)
-            for tokens, log_probs, length, finished in zip(
-                *(column.tolist() for column in columns), strict=True
-            )
+            for tokens, log_probs, length, finished in zip(*(column.tolist() for column in columns), strict=True)
         ]
 
 

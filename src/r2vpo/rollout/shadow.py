@@ -132,6 +132,4 @@ def _merged(module: Any) -> Any:
 def _refuse_quantised(source: Any) -> None:
     for name, parameter in source.named_parameters():
         if not parameter.is_floating_point() or hasattr(parameter, "quant_state"):
-            raise ValueError(
-                f'{name} is quantised ({parameter.dtype}) and cannot be copied: sample with dtype "model"'
-            )
+            raise ValueError(f'{name} is quantised ({parameter.dtype}) and cannot be copied: sample with dtype "model"')

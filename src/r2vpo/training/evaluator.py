@@ -15,6 +15,7 @@ from r2vpo.training.recipe import Recipe
 from r2vpo.training.run_directory import RunDirectory
 from r2vpo.training.setup import Parts
 from r2vpo.trl import R2VPOTrainer
+from r2vpo.trl.guards import guard_reward
 
 
 class Evaluator(TrainerCallback):
@@ -29,14 +30,20 @@ class Evaluator(TrainerCallback):
     """
 
     def __init__(
-        self, *, recipe: Recipe, parts: Parts, trainer: R2VPOTrainer, run: RunDirectory, display: TrainingProgress
+        self,
+        *,
+        recipe: Recipe,
+        parts: Parts,
+        trainer: R2VPOTrainer,
+        run: RunDirectory,
+        display: TrainingProgress,
     ) -> None:
         self.recipe, self.parts, self.trainer, self.run, self.display = recipe, parts, trainer, run, display
+        # As the trainer does: a reward that fails here, on the first real completions, is the user's to mend.
+        self.reward = guard_reward(parts.reward)
         self.last: tuple[int, Evaluation] | None = None
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Evaluate at the end of every `evaluation.every_rounds`-th round."""
         every = self.recipe.evaluation.every_rounds * self.recipe.trainer.optimizer_steps_per_round
         if every and state.global_step % every == 0 and state.is_world_process_zero:
@@ -49,7 +56,7 @@ class Evaluator(TrainerCallback):
             return self.last[1]
         self.display.status("evaluating")
         started = time.monotonic()
-        evaluation = evaluate(self._sampler(), self.parts.tokenizer, self.parts.data.held_out, self.parts.reward)
+        evaluation = evaluate(self._sampler(), self.parts.tokenizer, self.parts.data.held_out, self.reward)
         record = {
             "step": step,
             "rollouts_generated": self.trainer.counters["rollouts_generated"],

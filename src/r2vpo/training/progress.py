@@ -66,9 +66,7 @@ class TrainingProgress:
     def __enter__(self) -> Self:
         self._started = time.monotonic()
         if self.console.is_terminal:
-            self._live = Live(
-                get_renderable=self.render, console=self.console, refresh_per_second=4, transient=False
-            )
+            self._live = Live(get_renderable=self.render, console=self.console, refresh_per_second=4, transient=False)
             self._live.start()
         return self
 

@@ -44,9 +44,7 @@ class Recipe(Section):
     )
     seed: int = Field(0, ge=0, description="seed of data, sampling, replay and dropout")
     model: ModelRecipe = Field(ModelRecipe(), description="the policy that is trained")
-    data: Annotated[ReasoningGymData | JsonlData, Field(discriminator="source")] = Field(
-        description="the problems"
-    )
+    data: Annotated[ReasoningGymData | JsonlData, Field(discriminator="source")] = Field(description="the problems")
     reward: RewardRecipe = Field(RewardRecipe(), description="how a completion is scored")
     objective: ObjectiveRecipe = Field(ObjectiveRecipe(), description="the loss")
     dual: DualRecipe = Field(DualRecipe(), description="the multiplier lambda of the variance constraint")
@@ -55,12 +53,8 @@ class Recipe(Section):
     advantage: AdvantageRecipe = Field(AdvantageRecipe(), description="how rewards become advantages")
     rollout: RolloutRecipe = Field(RolloutRecipe(), description="sampling of completions")
     trainer: TrainerRecipe = Field(TrainerRecipe(), description="optimisation")
-    evaluation: EvaluationRecipe = Field(
-        EvaluationRecipe(), description="greedy accuracy on held-out problems"
-    )
-    report_to: list[Tracker] = Field(
-        ["tensorboard"], description="experiment trackers; an empty list is none"
-    )
+    evaluation: EvaluationRecipe = Field(EvaluationRecipe(), description="greedy accuracy on held-out problems")
+    report_to: list[Tracker] = Field(["tensorboard"], description="experiment trackers; an empty list is none")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
@@ -90,10 +84,11 @@ class Recipe(Section):
         return None
 
     def _group_problem(self) -> str | None:
-        if self.rollout.samples_per_prompt < 2 and self.advantage.name != "reinforce_pp":
+        # TRL's trainer refuses it for every estimator, so for reinforce_pp as well, which compares over the batch.
+        if self.rollout.samples_per_prompt < 2:
             return (
-                f"rollout.samples_per_prompt = 1 leaves advantage {self.advantage.name} nothing to compare: "
-                "set rollout.samples_per_prompt to 2 or more, or advantage.name=reinforce_pp"
+                "rollout.samples_per_prompt = 1 leaves a completion nothing to be compared with: "
+                "set rollout.samples_per_prompt to 2 or more"
             )
         return None
 
@@ -127,9 +122,7 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     try:
         return Recipe.model_validate(settings)
     except ValidationError as error:
-        raise UserError(
-            explain(error, Recipe, source=str(path), settings=settings, overridden=overridden)
-        ) from None
+        raise UserError(explain(error, Recipe, source=str(path), settings=settings, overridden=overridden)) from None
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -152,9 +145,7 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such recipe{nearest_file(path)}") from None
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: not a text file in UTF-8 (byte {error.start}): give a YAML recipe"
-        ) from None
+        raise UserError(f"{path}: not a text file in UTF-8 (byte {error.start}): give a YAML recipe") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}: give a YAML recipe that can be read") from None
     try:
@@ -199,15 +190,11 @@ def _override(settings: dict[str, Any], text: str) -> str:
 def _index(items: list[Any], part: str, text: str) -> int:
     if part.isdecimal() and int(part) < len(items):
         return int(part)
-    raise UserError(
-        f"--set {text}: {part!r} is no item of the list: give a number from 0 to {len(items) - 1}"
-    )
+    raise UserError(f"--set {text}: {part!r} is no item of the list: give a number from 0 to {len(items) - 1}")
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    items = (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
-    )
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
     if items is None or not value:
         return {prefix: value}
     return {

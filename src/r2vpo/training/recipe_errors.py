@@ -50,9 +50,7 @@ _OTHER_NAMES = {
 def parse_error(error: yaml.YAMLError) -> str:
     """What YAML could not read, with line and column counted from 1."""
     mark = getattr(error, "problem_mark", None)
-    problem = " ".join(
-        str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).split()
-    )
+    problem = " ".join(str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).split())
     if mark is None:
         return f"not valid YAML: {problem}"
     return f"not valid YAML at line {mark.line + 1}, column {mark.column + 1}: {problem}"
@@ -65,9 +63,7 @@ def nearest_file(path: Path) -> str:
         return f": the folder {folder} does not exist"
     names = sorted(entry.name for entry in folder.iterdir() if entry.suffix in {".yaml", ".yml"})
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.4)
-    close = close or difflib.get_close_matches(
-        path.stem, [Path(name).stem for name in names], n=1, cutoff=0.4
-    )
+    close = close or difflib.get_close_matches(path.stem, [Path(name).stem for name in names], n=1, cutoff=0.4)
     if not close:
         return ": see `r2vpo recipes` for what can be used as it is"
     return f"; did you mean {folder / next(name for name in names if name.startswith(close[0]))}?"
@@ -98,9 +94,7 @@ def explain(
     if first["type"] == "extra_forbidden":
         # --set objectve.delta=1 made a new section: name the key as it was typed
         key = next((name for name in overridden if name.startswith(f"{key}.")), key)
-    if any(
-        key == name or key.startswith(f"{name}.") or name.startswith(f"{key}.") for name in overridden if key
-    ):
+    if any(key == name or key.startswith(f"{name}.") or name.startswith(f"{key}.") for name in overridden if key):
         where = "--set"
     elif first["type"] == "value_error" and overridden:
         where = f"{source} with --set {', '.join(overridden)}"
@@ -138,9 +132,7 @@ def _what(problem: dict[str, Any], key: str, recipe: type[BaseModel], settings: 
     if kind in ("string_too_short", "too_short"):
         return f"{key} is empty: give {'one item or more' if kind == 'too_short' else 'a text'}"
     if kind == "string_pattern_mismatch":
-        return (
-            f"{key} is {value!r}; use letters, digits, '.', '_' and '-', beginning with a letter or a digit"
-        )
+        return f"{key} is {value!r}; use letters, digits, '.', '_' and '-', beginning with a letter or a digit"
     if kind == "value_error":
         message = str(context.get("error", problem["msg"]))
         if not key:
@@ -213,11 +205,7 @@ def known_keys(model: type[BaseModel], source: str | None = None, prefix: str = 
         key = f"{prefix}{name}"
         yield key
         for inner in _models(field.annotation):
-            tags = (
-                typing.get_args(inner.model_fields["source"].annotation)
-                if "source" in inner.model_fields
-                else ()
-            )
+            tags = typing.get_args(inner.model_fields["source"].annotation) if "source" in inner.model_fields else ()
             if source is None or not tags or source in tags:
                 yield from known_keys(inner, source, f"{key}.")
 

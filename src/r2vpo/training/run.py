@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from rich.console import Console
-from transformers import PrinterCallback
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from r2vpo.data import to_dataset
 from r2vpo.evaluation import Evaluation, difference_interval
@@ -66,25 +67,40 @@ def run_training(
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
     trainer = _trainer(recipe, parts, run)
     steps_done = int(checkpoint.name.rpartition("-")[2]) if checkpoint is not None else 0
-    display = TrainingProgress(
-        recipe.trainer.max_steps, recipe.objective.delta, console=console, first_step=steps_done
-    )
+    display = TrainingProgress(recipe.trainer.max_steps, recipe.objective.delta, console=console, first_step=steps_done)
     evaluator = Evaluator(recipe=recipe, parts=parts, trainer=trainer, run=run, display=display)
     is_main = PartialState().is_main_process
     if is_main:
         trainer.add_callback(MetricsLog(run, display, lists=lambda: trainer.step_lists))
         trainer.add_callback(evaluator)
+    trainer.add_callback(_StopBeforeMore())
     started = time.monotonic()
     with display:
         if is_main:
             console.print(f"run {run.path}", highlight=False, markup=False, soft_wrap=True)
             if checkpoint is None:
                 _keep_samples(run, recipe, evaluator.evaluate(), "before")
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+        with suppress(_NothingLeft):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
         if is_main:
             _finish(run, recipe, trainer, evaluator.evaluate(), time.monotonic() - started)
     PartialState().wait_for_everyone()
     return run.path
+
+
+class _NothingLeft(Exception):
+    """The checkpoint is that of the last step."""
+
+
+class _StopBeforeMore(TrainerCallback):
+    """Ends a resumed run that was stopped after its last checkpoint: the training loop would add a step to it."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called when the checkpoint is loaded, before the first step."""
+        if state.global_step >= args.max_steps:
+            raise _NothingLeft
 
 
 def _folder(recipe: Recipe, resume: Path | None, runs_dir: Path) -> RunDirectory:
@@ -160,7 +176,11 @@ def _finish(
             "peak_memory_bytes": peak_memory_bytes(),
             "seed": recipe.seed,
             "versions": {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()},
-            "machine": {"platform": platform.platform(), "cpus": os.cpu_count(), "threads": torch.get_num_threads()},
+            "machine": {
+                "platform": platform.platform(),
+                "cpus": os.cpu_count(),
+                "threads": torch.get_num_threads(),
+            },
         }
     )
 

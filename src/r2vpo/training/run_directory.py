@@ -126,8 +126,9 @@ class RunDirectory:
         """Forget what came after a step, before the run goes on from its checkpoint.
 
         Args:
-            step: optimizer step of the checkpoint; later records and the completions after training go.
+            step: optimizer step of the checkpoint; later records, the completions after training and the result go.
         """
+        self.summary.unlink(missing_ok=True)
         keep_records(self.metrics, lambda record: record.get("step", 0) <= step)
         keep_records(self.evaluations, lambda record: record.get("step", 0) <= step)
         keep_records(self.samples, lambda record: record.get("when") != "after")
@@ -161,9 +162,7 @@ def create_run(recipe: Recipe, runs_dir: Path | str = "runs") -> RunDirectory:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise
-        raise UserError(
-            f"{runs_dir}: {error.strerror}: choose a folder that can be written with --runs-dir"
-        ) from None
+        raise UserError(f"{runs_dir}: {error.strerror}: choose a folder that can be written with --runs-dir") from None
     run.write_config(recipe)
     return run
 
@@ -226,8 +225,4 @@ def _nearest_run(path: Path) -> str:
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.4)
     if close:
         return f"; did you mean {path.parent / close[0]}?"
-    return (
-        f": {path.parent} holds no runs"
-        if not names
-        else f": the last one there is {path.parent / names[-1]}"
-    )
+    return f": {path.parent} holds no runs" if not names else f": the last one there is {path.parent / names[-1]}"

@@ -1,4 +1,4 @@
-"""From a recipe to the parts of a run: everything that can be wrong with its input is found here, before work starts."""
+"""From a recipe to the parts of a run; what is wrong with its input is found here, before work starts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.integrations import get_available_reporting_integrations
+from trl.import_utils import is_vllm_available
 
+from r2vpo.core.log_probs import supports_shared_prefix
 from r2vpo.data import PromptData, load_data
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
@@ -45,6 +48,7 @@ def prepare(recipe: Recipe) -> Parts:
     """
     if recipe.trainer.threads is not None:
         torch.set_num_threads(recipe.trainer.threads)
+    _check_installed(recipe)
     data = load_data(data_options(recipe.data, seed=recipe.seed))
     if not data.held_out:
         raise UserError("data.held_out_size: there are no held-out problems to evaluate on: set it to 1 or more")
@@ -59,6 +63,7 @@ def prepare(recipe: Recipe) -> Parts:
     tokenizer = load_tokenizer(recipe.model.name)
     model = load_model(recipe.model.name, trust_remote_code=recipe.model.trust_remote_code)
     model.generation_config.eos_token_id = stop_ids(tokenizer, recipe.rollout.stop, model)
+    _check_model(recipe, model)
     return Parts(data=data, reward=reward, tokenizer=tokenizer, model=model, peft_config=_peft(recipe))
 
 
@@ -80,6 +85,39 @@ def stop_ids(tokenizer: Any, stop: Sequence[str], model: Any) -> list[int]:
             )
         ids.append(tokens[0])
     return list(dict.fromkeys(ids))
+
+
+def _check_installed(recipe: Recipe) -> None:
+    """Refuse trackers and samplers whose packages are missing; the trainer would only notice inside the run."""
+    missing = [name for name in recipe.report_to if name not in get_available_reporting_integrations()]
+    if missing:
+        raise UserError(
+            f"report_to: {missing[0]} is not installed: install its package with pip, or take it out of report_to"
+        )
+    if recipe.rollout.sampler == "vllm" and not is_vllm_available():
+        raise UserError(
+            "rollout.sampler = vllm, but vLLM is not installed: pip install 'trl[vllm]', or set "
+            "rollout.sampler=shared_prefix"
+        )
+
+
+def _check_model(recipe: Recipe, model: Any) -> None:
+    """Refuse a model that the sampler or the adapters do not fit."""
+    reason = supports_shared_prefix(model)
+    if recipe.rollout.sampler == "shared_prefix" and reason is not None:
+        raise UserError(
+            f"rollout.sampler = shared_prefix cannot sample from {recipe.model.name}: it {reason}: set "
+            "rollout.sampler=trl"
+        )
+    targets = recipe.model.lora.target_modules if recipe.model.lora is not None else ["all-linear"]
+    layers = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    known = sorted({name.rpartition(".")[2] for name in layers})
+    for target in targets if targets != ["all-linear"] else ():
+        if not any(name == target or name.endswith(f".{target}") for name, _ in model.named_modules()):
+            raise UserError(
+                f"model.lora.target_modules: {recipe.model.name} has no layer {target!r}; its linear layers are "
+                f"{', '.join(known)}: name some of them, or all-linear"
+            )
 
 
 def _peft(recipe: Recipe) -> Any:

@@ -5,7 +5,7 @@ import os
 # The sampler is a `rollout_func`; TRL's warning that this hook may change is met by pinning TRL and by contract tests.
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
-from r2vpo.trl.config import R2VPOConfig  # noqa: E402
-from r2vpo.trl.trainer import R2VPOTrainer  # noqa: E402
+from r2vpo.trl.config import R2VPOConfig
+from r2vpo.trl.trainer import R2VPOTrainer
 
 __all__ = ["R2VPOConfig", "R2VPOTrainer"]

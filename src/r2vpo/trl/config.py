@@ -16,7 +16,10 @@ from r2vpo.replay import ReplayConfig
 # Options of GRPOConfig that would change the objective or the sampling distribution, and are not read here: the value
 # that leaves them off, and what to set instead.
 _REFUSED: dict[str, tuple[Any, str]] = {
-    "beta": (0.0, "the trust region is variance_delta; a KL penalty against a reference model is not supported"),
+    "beta": (
+        0.0,
+        "the trust region is variance_delta; a KL penalty against a reference model is not supported",
+    ),
     "loss_type": ("dapo", "choose the loss with objective and aggregation"),
     "importance_sampling_level": ("token", "use level"),
     "scale_rewards": ("group", "use advantage_estimator"),
@@ -29,7 +32,10 @@ _REFUSED: dict[str, tuple[Any, str]] = {
     "top_k": (0, "log-probs after top-k belong to another distribution"),
     "min_p": (None, "log-probs after min-p belong to another distribution"),
     "repetition_penalty": (1.0, "log-probs after a repetition penalty belong to another distribution"),
-    "use_transformers_continuous_batching": (False, "use sampler='shared_prefix', sampler='trl' or use_vllm=True"),
+    "use_transformers_continuous_batching": (
+        False,
+        "use sampler='shared_prefix', sampler='trl' or use_vllm=True",
+    ),
 }
 _REFUSED_BY_R2VPO = {
     "epsilon": (0.2, "R²VPO does not clip; use variance_delta"),
@@ -43,7 +49,8 @@ class R2VPOConfig(GRPOConfig):
     """Options of `R2VPOTrainer`: everything of TRL's `GRPOConfig`, and the following.
 
     Args:
-        objective: `"r2vpo"` or `"clip"` (GRPO and PPO's loss, with `epsilon`, `epsilon_high` and, as dual clip, `delta`).
+        objective: `"r2vpo"` or `"clip"` (GRPO and PPO's loss, with `epsilon`, `epsilon_high` and, as dual clip,
+            `delta`).
         variance_delta: Target of the ratio's variance V in one round of updates, dimensionless.
         anchor: `"proximal"` (the ratio against the policy at the round's start, stale rows weighted) or `"behavior"`
             (the ratio against the sampler).
@@ -96,7 +103,7 @@ class R2VPOConfig(GRPOConfig):
     step_control: bool = field(default=True, metadata={"help": "Whether the learning rate follows V."})
     step_first_scale: float = field(default=0.05, metadata={"help": "Factor on the first learning rate."})
     step_slow_start_grow: float = field(default=2.0, metadata={"help": "Largest growth until V came near its target."})
-    step_grow: float = field(default=1.05, metadata={"help": "Largest growth of the step."})
+    step_grow: float = field(default=1.5, metadata={"help": "Largest growth of the step."})
     step_shrink: float = field(default=0.25, metadata={"help": "Smallest factor on the step."})
     step_min_scale: float = field(default=1e-4, metadata={"help": "Smallest factor on the learning rate."})
     step_max_scale: float = field(default=100.0, metadata={"help": "Largest factor on the learning rate."})
@@ -107,7 +114,8 @@ class R2VPOConfig(GRPOConfig):
     sampler: str = field(default="shared_prefix", metadata={"help": "shared_prefix or trl."})
     sampler_dtype: str = field(default="bfloat16", metadata={"help": "bfloat16 or model."})
     gradient_checkpointing: bool = field(
-        default=False, metadata={"help": "As in TRL, but off: it turns off the cache that prompts are shared through."}
+        default=False,
+        metadata={"help": "As in TRL, but off: it turns off the cache that prompts are shared through."},
     )
     shared_prefix: bool = field(default=True, metadata={"help": "Compute a prompt once a group in training."})
     skip_zero_advantage: bool = field(default=False, metadata={"help": "Leave rows of zero advantage out."})
@@ -208,18 +216,23 @@ class R2VPOConfig(GRPOConfig):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(allowed)}")
         if self.objective == "clip" and self.level != "token":
-            raise ValueError(f"level={self.level!r} with objective='clip': clipping works on token ratios; set level='token'")
+            raise ValueError(
+                f"level={self.level!r} with objective='clip': clipping works on token ratios; set level='token'"
+            )
 
     def _refuse(self, refused: dict[str, tuple[Any, str]]) -> None:
         for name, (off, remedy) in refused.items():
             if getattr(self, name) != off:
-                raise ValueError(f"{name}={getattr(self, name)!r} is not read by R2VPOTrainer; leave it at {off!r}: {remedy}")
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is not read by R2VPOTrainer; leave it at {off!r}: {remedy}"
+                )
 
     def _check_batches(self) -> None:
         local = self.per_device_train_batch_size * self.steps_per_generation
         if local % self.num_generations:
             raise ValueError(
-                f"each process generates {local} rows (per_device_train_batch_size {self.per_device_train_batch_size} x "
+                f"each process generates {local} rows (per_device_train_batch_size "
+                f"{self.per_device_train_batch_size} x "
                 f"steps_per_generation {self.steps_per_generation}), which cut groups of num_generations="
                 f"{self.num_generations}; make it a multiple"
             )

@@ -23,7 +23,9 @@ class Controls:
         reduce: Sums a tensor over all processes.
     """
 
-    def __init__(self, *, dual: DualConfig, step_size: StepSizeConfig | None, reduce: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self, *, dual: DualConfig, step_size: StepSizeConfig | None, reduce: Callable[[Tensor], Tensor]
+    ) -> None:
         self.dual = DualController(dual)
         self.step_size = StepSizeController(step_size) if step_size is not None else None
         self._reduce = reduce
@@ -56,11 +58,12 @@ class Controls:
             self._proximal = self._proximal + pieces[1]
             self._diagnostics = self._diagnostics + pieces[2]
 
-    def finish_step(self, *, first_of_round: bool) -> dict[str, Any]:
+    def finish_step(self, *, progress: float) -> dict[str, Any]:
         """End an optimizer step: one sum over processes, then both controllers move.
 
         Args:
-            first_of_round: No update was made since the round's start, so V says nothing about the step size.
+            progress: Share of the round's optimizer steps made before this one; at 0, V says nothing about the
+                step size.
 
         Returns:
             The step's diagnostics as floats and lists, with the lambda that was used in it.
@@ -71,8 +74,8 @@ class Controls:
         metrics = summarize(totals[4:].view(shape))
         metrics["dual"] = self.dual.value
         self.dual.update(constrained)
-        if self.step_size is not None and not first_of_round:
-            self.step_size.update(RatioVarianceSums.from_tensor(totals[2:4]))
+        if self.step_size is not None and progress > 0:
+            self.step_size.update(RatioVarianceSums.from_tensor(totals[2:4]), progress)
         metrics["step_scale"] = self.step_size.scale if self.step_size is not None else 1.0
         self._constrained = self._proximal = self._diagnostics = None
         return metrics

@@ -15,7 +15,8 @@ def guard_reward(function: Any) -> Any:
     """Wrap a reward function so that an exception or a NaN names the function and the row.
 
     Args:
-        function: A reward function of TRL's signature, sync or async; models and names are returned as they are. None is
+        function: A reward function of TRL's signature, sync or async; models and names are returned as they are.
+            None is
             allowed as a score (the function does not apply to that row).
 
     Returns:
@@ -51,13 +52,16 @@ def guard_reward(function: Any) -> Any:
 
 
 def _raised(name: str, error: Exception) -> UserError:
-    return UserError(f"reward function {name!r} raised {type(error).__name__}: {error}; mend it or catch the case there")
+    return UserError(
+        f"reward function {name!r} raised {type(error).__name__}: {error}; mend it or catch the case there"
+    )
 
 
 def _checked(name: str, scores: Sequence[float | None], completions: Sequence[Any]) -> Sequence[float | None]:
     if len(scores) != len(completions):
         raise UserError(
-            f"reward function {name!r} returned {len(scores)} scores for {len(completions)} completions; return one each"
+            f"reward function {name!r} returned {len(scores)} scores for {len(completions)} completions; return "
+            f"one each"
         )
     for row, score in enumerate(scores):
         if score is not None and not math.isfinite(score):
@@ -77,12 +81,14 @@ def no_brake_reason(*, objective: str, anchor: str, steps_per_round: int, replay
         return None
     if replay_versions == 0:
         return (
-            "one optimizer step a generation and no replay: the ratio is always 1, so the penalty cannot act and this is "
+            "one optimizer step a generation and no replay: the ratio is always 1, so the penalty cannot act "
+            "and this is "
             "plain policy gradient; raise steps_per_generation or num_iterations, or set replay_versions"
         )
     if anchor == "proximal":
         return (
-            "one optimizer step a generation with anchor='proximal': the ratio is always 1, so the penalty cannot act (stale "
+            "one optimizer step a generation with anchor='proximal': the ratio is always 1, so the penalty "
+            "cannot act (stale "
             "rows are weighted all the same); raise steps_per_generation or num_iterations, or set anchor='behavior'"
         )
     return None
@@ -95,10 +101,10 @@ def refuse_unsupported(*, aux_loss: bool, tools: bool, vision: bool, own_sampler
         UserError: A mixture-of-experts auxiliary loss, images, or tools with a sampler that cannot call them.
     """
     if aux_loss:
-        raise UserError("the model's router auxiliary loss would be left out; set router_aux_loss_coef=0.0 to accept that")
+        raise UserError(
+            "the model's router auxiliary loss would be left out; set router_aux_loss_coef=0.0 to accept that"
+        )
     if vision:
         raise UserError("vision-language models are not supported by R2VPOTrainer; use a text-only model")
     if tools and own_sampler:
         raise UserError("sampler='shared_prefix' cannot call tools; set sampler='trl' or use_vllm=True")
-
-

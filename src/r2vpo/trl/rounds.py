@@ -21,7 +21,8 @@ def remember_policy(micro: MicroBatch, log_probs: Tensor, *, version: int, sampl
         micro: B rows.
         log_probs: (B, T) nats, no gradient.
         version: The round.
-        sampler_is_trainer: The sampler gave no log-probs of its own, so that the trainer's stand for them on fresh rows.
+        sampler_is_trainer: The sampler gave no log-probs of its own, so that the trainer's stand for them on fresh
+            rows.
     """
     micro.old_log_probs = log_probs
     on_cpu = log_probs.float().cpu()
@@ -88,5 +89,7 @@ def last_round_variance(stale: Sequence[Rollout], before: dict[int, Tensor], dev
     sums = RatioVarianceSums.zero(torch.device("cpu"))
     for row in stale:
         if id(row) in before and row.old_log_probs is not None:
-            sums = sums + proximal_variance(row.old_log_probs[None], before[id(row)][None], row.response_mask[None], None)
+            sums = sums + proximal_variance(
+                row.old_log_probs[None], before[id(row)][None], row.response_mask[None], None
+            )
     return RatioVarianceSums.from_tensor(sums.to_tensor().to(device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,11 +57,20 @@ class MicroBatch:
         )
 
 
-def fresh_rollouts(batch: dict[str, Any], *, rewards: Tensor, advantages: Tensor, group_size: int, version: int, first_group: int) -> list[Rollout]:
+def fresh_rollouts(
+    batch: dict[str, Any],
+    *,
+    rewards: Tensor,
+    advantages: Tensor,
+    group_size: int,
+    version: int,
+    first_group: int,
+) -> list[Rollout]:
     """Unpad what TRL generated into rollouts, `group_size` consecutive rows a group.
 
     Args:
-        batch: TRL's generation batch: `prompt_ids`, `prompt_mask` (B, P), `completion_ids`, `completion_mask` (B, T), and
+        batch: TRL's generation batch: `prompt_ids`, `prompt_mask` (B, P), `completion_ids`, `completion_mask` (B,
+            T), and
             where they apply `sampling_per_token_logps` and `tool_mask` (B, T).
         rewards: (B,) weighted sums.
         advantages: (B,).
@@ -69,7 +79,8 @@ def fresh_rollouts(batch: dict[str, Any], *, rewards: Tensor, advantages: Tensor
         first_group: Identifier of the first group; the following ones count up.
 
     Returns:
-        B rollouts on the CPU. `rollout_log_probs` are NaN where the sampler gave none: filled in from the trainer's own.
+        B rollouts on the CPU. `rollout_log_probs` are NaN where the sampler gave none: filled in from the
+        trainer's own.
     """
     sampled = batch.get("sampling_per_token_logps")
     tools = batch.get("tool_mask")
@@ -128,7 +139,7 @@ def collate(rollouts: Sequence[Rollout], *, version: int, pad_token_id: int, dev
 
 
 def idle_rollout(rollouts: Sequence[Rollout]) -> Rollout:
-    """A row that is computed but not trained on, so that a process without rows still takes part in every collective."""
+    """A row that is computed but not trained on: a process without rows still takes part in every collective."""
     source = min(rollouts, key=lambda r: r.response_ids.numel())
     return Rollout(
         prompt_ids=source.prompt_ids,
@@ -164,5 +175,5 @@ def cut(
         placed.extend(((place + offset) / len(kind), kind[index]) for place, index in enumerate(order))
     rows = [rollout for _, group in sorted(placed, key=lambda item: item[0]) for rollout in group]
     bounds = [round(part * len(rows) / parts) for part in range(parts + 1)]
-    pieces = [rows[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    pieces = [rows[start:end] for start, end in itertools.pairwise(bounds)]
     return [piece or [idle_rollout(spare)] for piece in pieces]

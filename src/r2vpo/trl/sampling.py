@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from r2vpo.rollout import SharedPrefixSampler, ShadowModel
+from r2vpo.rollout import ShadowModel, SharedPrefixSampler
 
 if TYPE_CHECKING:
     from r2vpo.trl.trainer import R2VPOTrainer

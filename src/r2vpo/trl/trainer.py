@@ -42,7 +42,8 @@ class EpochRepeatSampler(RepeatSampler):
 class R2VPOTrainer(GRPOTrainer):
     """Fine-tune a causal language model with R²VPO; used as TRL's `GRPOTrainer` is.
 
-    A round samples a generation batch, adds stale rollouts of the last `replay_versions` rounds, evaluates the policy on all of
+    A round samples a generation batch, adds stale rollouts of the last `replay_versions` rounds, evaluates the
+    policy on all of
     them once, and makes `steps_per_round` optimizer steps. Rows of a group stay together, so that the training forward
     computes each prompt once.
 
@@ -50,7 +51,8 @@ class R2VPOTrainer(GRPOTrainer):
         model: As for `GRPOTrainer`.
         reward_funcs: As for `GRPOTrainer`; an exception or a NaN ends the run with a line that names function and row.
         args: An `R2VPOConfig`.
-        **kwargs: Everything else of `GRPOTrainer`: datasets, `processing_class`, `peft_config`, callbacks, `rollout_func`.
+        **kwargs: Everything else of `GRPOTrainer`: datasets, `processing_class`, `peft_config`, callbacks,
+        `rollout_func`.
 
     Raises:
         UserError: The model or the options ask for something that would be trained wrongly.
@@ -75,7 +77,10 @@ class R2VPOTrainer(GRPOTrainer):
         self._round_stats: dict[str, float] = {}
         super().__init__(model, [guard_reward(function) for function in functions], args, **kwargs)
         refuse_unsupported(
-            aux_loss=self.aux_loss_enabled, tools=bool(self.tools), vision=self._is_vlm, own_sampler=own_sampler
+            aux_loss=self.aux_loss_enabled,
+            tools=bool(self.tools),
+            vision=self._is_vlm,
+            own_sampler=own_sampler,
         )
         self._use_shared_prefix(args.shared_prefix)
         reason = no_brake_reason(
@@ -95,7 +100,12 @@ class R2VPOTrainer(GRPOTrainer):
         )
         self.replay = ReplayBuffer(args.replay_config())
         self._cut_generator = torch.Generator().manual_seed(args.seed)
-        self.counters = {"rollouts_generated": 0, "rollouts_reused": 0, "tokens_generated": 0, "non_finite_steps": 0}
+        self.counters = {
+            "rollouts_generated": 0,
+            "rollouts_reused": 0,
+            "tokens_generated": 0,
+            "non_finite_steps": 0,
+        }
         self.seconds = {"generating": 0.0, "training": 0.0}
         self.staleness_rows = [0] * (args.replay_versions + 1)
         self.step_lists: dict[str, list[float]] = {}
@@ -145,7 +155,8 @@ class R2VPOTrainer(GRPOTrainer):
         return sampler
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        # TRL would evaluate the fresh rows alone, and without sharing prompts; the round evaluates all its rows at once.
+        # TRL would evaluate the fresh rows alone, and without sharing prompts; the round evaluates all its rows at
+        # once.
         if self._generating:
             return None, None, None
         return super()._get_per_token_logps_and_entropies(*args, **kwargs)
@@ -157,7 +168,12 @@ class R2VPOTrainer(GRPOTrainer):
     def _prepare_inputs(self, generation_batch: Any) -> MicroBatch:
         if not self.model.training:
             fresh = self._generate_rollouts(generation_batch)
-            micro = collate(fresh, version=self.round_index, pad_token_id=self.pad_token_id, device=self.accelerator.device)
+            micro = collate(
+                fresh,
+                version=self.round_index,
+                pad_token_id=self.pad_token_id,
+                device=self.accelerator.device,
+            )
             self._evaluate_policy([micro])
             return micro
         every = self.args.steps_per_generation * self.num_iterations
@@ -181,7 +197,11 @@ class R2VPOTrainer(GRPOTrainer):
         if not self.model.training:
             return output.loss
         weight = stale_weight(
-            old, inputs.rollout_log_probs, inputs.response_mask, self._objective_config.stale_weight_cap, "token"
+            old,
+            inputs.rollout_log_probs,
+            inputs.response_mask,
+            self._objective_config.stale_weight_cap,
+            "token",
         )
         self.controls.add(
             constrained=output.ratio_variance,
@@ -227,7 +247,8 @@ class R2VPOTrainer(GRPOTrainer):
         weights = self.reward_weights.to(self._rewards.device).unsqueeze(0)
         rewards = (self._rewards * weights).nansum(dim=1)
         unscored = torch.isnan(self._rewards).all(dim=1)
-        # A row that no reward function scored takes its group's mean: no advantage, and no weight in the others' baseline.
+        # A row that no reward function scored takes its group's mean: no advantage, and no weight in the others'
+        # baseline.
         groups = rewards.masked_fill(unscored, torch.nan).view(-1, group_size)
         mean = groups.nanmean(dim=1, keepdim=True).nan_to_num().expand_as(groups).flatten()
         rewards = torch.where(unscored, mean, rewards)
@@ -312,8 +333,8 @@ class R2VPOTrainer(GRPOTrainer):
 
     def _finish_step(self) -> None:
         every = self.args.steps_per_generation * self.num_iterations
-        first = self._step % every < self.args.gradient_accumulation_steps
-        metrics = self.controls.finish_step(first_of_round=first)
+        steps_before = self._step % every // self.args.gradient_accumulation_steps
+        metrics = self.controls.finish_step(progress=steps_before / self.args.steps_per_round)
         self.step_lists = {name: value for name, value in metrics.items() if isinstance(value, list)}
         self.step_lists["staleness_rows"] = list(self.staleness_rows)
         numbers = {name: value for name, value in metrics.items() if not isinstance(value, list)}

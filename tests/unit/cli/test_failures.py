@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import r2vpo.cli.train
-from r2vpo.cli.failures import Session, disk_full, report_failure
+from r2vpo.cli.failures import Session, disk_full, report_failure, torch_write_failed
 from r2vpo.cli.main import main
 from r2vpo.training import records
 from r2vpo.training.run_directory import RunDirectory
@@ -17,9 +17,7 @@ from tests.unit.cli.helpers import failure
 from tests.unit.report.synthetic_run import make_run
 
 
-def test_a_full_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     made = make_run(tmp_path, steps=8)
     made.report.write_text("the old report")
 
@@ -39,9 +37,7 @@ def test_a_full_disk(
         RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
     ],
 )
-def test_a_full_disk_says_how_to_go_on(
-    error: Exception, run: RunDirectory, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_full_disk_says_how_to_go_on(error: Exception, run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     session = Session()
     session.arguments = ["my recipe.yaml", "--set", "seed=1"]
     session.started(run.path)
@@ -54,15 +50,24 @@ def test_a_full_disk_says_how_to_go_on(
         assert line.endswith(f"go on with: r2vpo train 'my recipe.yaml' --set seed=1 --resume {run.path}\n")
 
 
-def test_a_failed_torch_writer_is_a_full_disk_only_if_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    error = RuntimeError(
-        "[enforce fail at inline_container.cc:626] . PytorchStreamWriter failed writing file"
-    )
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1 << 40}))
-    assert disk_full(error) is None
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 0}))
-    assert disk_full(error) == ""
+@pytest.mark.parametrize("words", [". PytorchStreamWriter failed writing file data/1", ". unexpected pos 5120 vs 5012"])
+def test_a_failed_torch_writer_says_how_to_go_on_and_claims_no_more_than_it_knows(
+    words: str, run: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = RuntimeError(f"[enforce fail at inline_container.cc:672] {words}")
+    session = Session()
+    session.arguments = ["mine.yaml"]
+    session.started(run.path)
+    assert disk_full(error) is None and torch_write_failed(error)
+    assert report_failure(error, session) == 2
+    line = capsys.readouterr().err
+    assert f"{run.path}: the disk is full, or it fails; nothing that was saved is lost" in line
+    assert line.endswith(f"go on with: r2vpo train mine.yaml --resume {run.path}\n")
+
+
+def test_other_errors_are_no_full_disk() -> None:
     assert disk_full(ValueError("something else")) is None
+    assert not torch_write_failed(RuntimeError("shapes do not match"))
 
 
 def test_an_interrupt_says_how_to_go_on(

@@ -56,9 +56,7 @@ def test_a_bad_recipe_is_refused_before_torch_is_imported(recipe: Path) -> None:
 def test_the_module_runs_as_a_program(recipe: Path) -> None:
     result = command("train", str(recipe), "--set", "objective.dleta=1")
     assert (result.returncode, result.stdout) == (2, "")
-    assert (
-        result.stderr == "r2vpo: error: --set: unknown key objective.dleta; did you mean objective.delta?\n"
-    )
+    assert result.stderr == "r2vpo: error: --set: unknown key objective.dleta; did you mean objective.delta?\n"
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,12 +137,8 @@ def test_a_picture_that_cannot_be_written(tmp_path: Path, capsys: pytest.Capture
     assert "a.png: No such file or directory" in line
 
 
-def test_another_recipe_is_not_resumed(
-    run: RunDirectory, recipe: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    line = failure(
-        capsys, 2, "train", str(recipe), "--set", "objective.delta=0.1", "seed=4", "--resume", str(run.path)
-    )
+def test_another_recipe_is_not_resumed(run: RunDirectory, recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = failure(capsys, 2, "train", str(recipe), "--set", "objective.delta=0.1", "seed=4", "--resume", str(run.path))
     assert "started with another recipe, seed, objective.delta differ" in line
     assert run.recipe().objective.delta == 0.04
 
@@ -153,9 +147,7 @@ def test_a_run_without_a_checkpoint_is_not_resumed(
     run: RunDirectory, recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (run.checkpoints / "checkpoint-50").rmdir()
-    assert "no checkpoint was written yet" in failure(
-        capsys, 2, "train", str(recipe), "--resume", str(run.path)
-    )
+    assert "no checkpoint was written yet" in failure(capsys, 2, "train", str(recipe), "--resume", str(run.path))
 
 
 def test_only_the_length_of_a_run_may_change(run: RunDirectory, recipe: Path) -> None:

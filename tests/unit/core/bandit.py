@@ -18,9 +18,7 @@ class Bandit:
         counts = torch.randint(1, 4, (actions,), generator=g)
         self.rows = torch.arange(actions).repeat_interleave(counts)
         mu = counts.double() / counts.sum()
-        shift = (
-            0.5 * torch.randn(actions, generator=g, dtype=torch.float64) if stale else torch.zeros(actions)
-        )
+        shift = 0.5 * torch.randn(actions, generator=g, dtype=torch.float64) if stale else torch.zeros(actions)
         self.old = torch.log_softmax(mu.log() + shift, dim=0)
         self.mu = mu.log()
         gain = torch.randn(actions, generator=g, dtype=torch.float64)

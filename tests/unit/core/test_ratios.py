@@ -47,9 +47,7 @@ def test_a_sampler_that_is_not_finite_has_weight_one(garbage):
     rollout = ROLLOUT.clone()
     rollout[1, 2] = garbage
     close(stale_weight(OLD, rollout, MASK, 3.0, "token")[1], [0.5, 1.0, 1.0])
-    close(
-        stale_weight(OLD, rollout, MASK, 3.0, "response")[1], [0.5 ** (1 / 3)] * 3
-    )  # its log-ratio counts as 0
+    close(stale_weight(OLD, rollout, MASK, 3.0, "response")[1], [0.5 ** (1 / 3)] * 3)  # its log-ratio counts as 0
 
 
 @pytest.mark.parametrize(("loss", "kind"), LOSSES)

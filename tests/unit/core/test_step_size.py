@@ -135,13 +135,9 @@ def test_slow_start_doubles_until_variance_comes_near_delta():
     controller = StepSizeController(StepSizeConfig(first_scale=0.1))
     assert controller.update(variance(0.001)) == pytest.approx(0.2, rel=1e-6)
     assert controller.update(variance(0.0)) == pytest.approx(0.4, rel=1e-6)
-    assert controller.update(variance(0.04 / 2.25)) == pytest.approx(
-        0.6, rel=1e-5
-    )  # never past sqrt(delta / V)
+    assert controller.update(variance(0.04 / 2.25)) == pytest.approx(0.6, rel=1e-5)  # never past sqrt(delta / V)
     assert controller.update(variance(0.021)) == pytest.approx(0.63, rel=1e-6)  # over: the ordinary growth
-    assert controller.update(variance(0.001)) == pytest.approx(
-        0.63 * 1.05, rel=1e-6
-    )  # and it does not return
+    assert controller.update(variance(0.001)) == pytest.approx(0.63 * 1.05, rel=1e-6)  # and it does not return
 
 
 def test_the_scale_keeps_its_bounds():

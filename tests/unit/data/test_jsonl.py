@@ -14,9 +14,7 @@ def write(path, rows):
 
 
 def problems(count, start=0):
-    return [
-        {"prompt": f"{i} + 1 =", "answer": i + 1, "difficulty": "easy"} for i in range(start, start + count)
-    ]
+    return [{"prompt": f"{i} + 1 =", "answer": i + 1, "difficulty": "easy"} for i in range(start, start + count)]
 
 
 def test_rows_and_the_split(tmp_path):

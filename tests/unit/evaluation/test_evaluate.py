@@ -19,9 +19,7 @@ class Letters:
 
     def apply_chat_template(self, messages, *, add_generation_prompt, tokenize, return_dict):
         assert add_generation_prompt and tokenize and return_dict
-        return self(
-            "".join(f"<{message['role']}>{message['content']}" for message in messages) + "<assistant>"
-        )
+        return self("".join(f"<{message['role']}>{message['content']}" for message in messages) + "<assistant>")
 
     def decode(self, ids, *, skip_special_tokens):
         return "".join(chr(token) for token in ids if token or not skip_special_tokens)

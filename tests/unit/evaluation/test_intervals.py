@@ -71,9 +71,7 @@ def test_difference_by_hand():
 def test_difference_turns_round():
     before, after = outcomes(40, 40, 5, 15)
     gain, loss = difference_interval(before, after), difference_interval(after, before)
-    torch.testing.assert_close(
-        (gain.value, gain.low, gain.high), (-loss.value, -loss.high, -loss.low), **FLOAT64
-    )
+    torch.testing.assert_close((gain.value, gain.low, gain.high), (-loss.value, -loss.high, -loss.low), **FLOAT64)
 
 
 def test_pairing_narrows_the_interval():

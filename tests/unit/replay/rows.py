@@ -28,11 +28,7 @@ def filled(buffer, versions, groups=6, size=4, advantages=None):
     for version in versions:
         buffer.begin_version(version)
         buffer.add(
-            [
-                row
-                for i in range(groups)
-                for row in group(1000 * version + i, version, size, advantages=advantages)
-            ]
+            [row for i in range(groups) for row in group(1000 * version + i, version, size, advantages=advantages)]
         )
     return buffer
 

@@ -53,9 +53,7 @@ def test_versions_zero_keeps_nothing_but_counts():
     assert ReplayConfig(versions=0, ratio=2.0).stale_rows(64) == 0
 
 
-@pytest.mark.parametrize(
-    ("ratio", "fresh", "stale"), [(1.0, 128, 128), (0.5, 128, 64), (0.3, 10, 3), (0.0, 8, 0)]
-)
+@pytest.mark.parametrize(("ratio", "fresh", "stale"), [(1.0, 128, 128), (0.5, 128, 64), (0.3, 10, 3), (0.0, 8, 0)])
 def test_stale_rows_asked_for(ratio, fresh, stale):
     assert ReplayConfig(ratio=ratio).stale_rows(fresh) == stale
 
@@ -203,13 +201,9 @@ def test_options_out_of_bounds(options, message):
 
 def test_a_row_whose_tensors_do_not_fit_is_refused():
     with pytest.raises(ValueError, match="rollout_log_probs"):
-        Rollout(
-            torch.arange(2), torch.arange(3), torch.ones(3, dtype=torch.bool), torch.zeros(2), 1.0, 1.0, 1, 0
-        )
+        Rollout(torch.arange(2), torch.arange(3), torch.ones(3, dtype=torch.bool), torch.zeros(2), 1.0, 1.0, 1, 0)
     with pytest.raises(ValueError, match="one dimension"):
-        Rollout(
-            torch.ones(1, 2), torch.arange(3), torch.ones(3, dtype=torch.bool), torch.zeros(3), 1.0, 1.0, 1, 0
-        )
+        Rollout(torch.ones(1, 2), torch.arange(3), torch.ones(3, dtype=torch.bool), torch.zeros(3), 1.0, 1.0, 1, 0)
 
 
 def test_state_restores_the_next_draws_and_the_rows():

@@ -54,9 +54,7 @@ def metrics_record(step: int, generator: random.Random, recipe: Recipe) -> dict[
         "learning_rate": 2e-5 * scale,
         "step_scale": scale,
         "reward": 0.35 + 0.5 * (1 - math.exp(-4 * progress)) + generator.gauss(0, 0.04) if first else None,
-        "ratio_variance": 0.0
-        if first and step < 4
-        else 0.035 * min(1, step / 6) * math.exp(generator.gauss(0, 0.5)),
+        "ratio_variance": 0.0 if first and step < 4 else 0.035 * min(1, step / 6) * math.exp(generator.gauss(0, 0.5)),
         "delta": 0.04,
         "dual": 2.5 * math.exp(-2.2 * progress) + 0.3 + generator.gauss(0, 0.03),
         "effective_sample_size": 0.97 - 0.06 * generator.random(),
@@ -71,9 +69,7 @@ def metrics_record(step: int, generator: random.Random, recipe: Recipe) -> dict[
     }
 
 
-def make_run(
-    folder: Path, *, steps: int = 160, finished: bool = True, recipe: Recipe | None = None
-) -> RunDirectory:
+def make_run(folder: Path, *, steps: int = 160, finished: bool = True, recipe: Recipe | None = None) -> RunDirectory:
     """Write the files of a run.
 
     Args:

@@ -35,9 +35,7 @@ class Page(HTMLParser):
         self.tags.add(tag)
         if "id" in values:
             self.ids.append(values["id"] or "")
-        self.references += [
-            values[name] or "" for name in ("href", "src", "xlink:href", "data") if name in values
-        ]
+        self.references += [values[name] or "" for name in ("href", "src", "xlink:href", "data") if name in values]
         if values.get("role") == "img":
             self.labels.append(values.get("aria-label") or "")
         if tag not in VOID:
@@ -171,14 +169,10 @@ def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
 
 def test_records_with_gaps(tmp_path: Path) -> None:
     run = make_run(tmp_path, steps=0, finished=False)
-    run.append_metrics(
-        {"step": 1, "ratio_variance": 0.0, "reward": None, "staleness_rows": [0, 0], "dual": 1.0}
-    )
+    run.append_metrics({"step": 1, "ratio_variance": 0.0, "reward": None, "staleness_rows": [0, 0], "dual": 1.0})
     run.append_metrics({"step": 2, "ratio_variance": 0.5, "step_scale": 1.0, "rollouts_generated": 0})
     run.append_evaluation({"step": 2, "accuracy": {"value": 0.5}, "by_difficulty": {"a": {"value": None}}})
-    run.append_samples(
-        [{"when": "before", "prompt": [{"role": "user", "content": "hello"}], "completion": None}]
-    )
+    run.append_samples([{"when": "before", "prompt": [{"role": "user", "content": "hello"}], "completion": None}])
     page = read(build_report(run.path))
     assert "hello" in page.text
     assert "50.0 %" in page.text
@@ -199,9 +193,7 @@ def test_many_difficulties_with_long_names(tmp_path: Path) -> None:
 
 def test_a_long_run_stays_small(tmp_path: Path) -> None:
     run = make_run(tmp_path, steps=0, finished=False)
-    lines = [
-        f'{{"step": {n}, "ratio_variance": {0.01 + n % 7 / 100}, "dual": 1.0}}\n' for n in range(1, 30_001)
-    ]
+    lines = [f'{{"step": {n}, "ratio_variance": {0.01 + n % 7 / 100}, "dual": 1.0}}\n' for n in range(1, 30_001)]
     run.metrics.write_text("".join(lines))
     assert build_report(run.path).stat().st_size < 2_000_000
 

@@ -44,9 +44,7 @@ def test_a_reward_that_raises_names_the_row():
     def picky(completions, answer, **_):
         return [1.0 / (int(value) - 3) for value in answer]
 
-    with pytest.raises(
-        UserError, match=r"'picky' raises ZeroDivisionError.*row 3 \(prompt ends in '2 \+ 1 ='"
-    ):
+    with pytest.raises(UserError, match=r"'picky' raises ZeroDivisionError.*row 3 \(prompt ends in '2 \+ 1 ='"):
         check_reward(picky, ROWS)
 
 

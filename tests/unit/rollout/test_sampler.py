@@ -3,6 +3,7 @@ import torch
 
 from r2vpo.core.log_probs import PrefixBatch, forward_log_probs
 from r2vpo.rollout import SharedPrefixSampler
+from r2vpo.rollout.sampler import _inverse_cdf
 from tests.unit.core.log_probs.small_models import VOCABULARY, left_padded, small_model
 
 PROMPTS = [[*range(20, 33), 5, 6], [*range(20, 33), 9], [*range(20, 33), 4, 8, 15, 16]]
@@ -98,9 +99,7 @@ def test_the_seed_decides_and_the_global_state_is_left_alone():
 def test_frequencies_are_those_of_the_softmax():
     model, draws = small_model(vocab_size=12), 6000
     prompt = [1, 2, 3]
-    samples = sampler(model, eos_token_ids=[], max_new_tokens=1, temperature=1.3).sample(
-        [prompt], draws, seed=0
-    )
+    samples = sampler(model, eos_token_ids=[], max_new_tokens=1, temperature=1.3).sample([prompt], draws, seed=0)
     counts = torch.bincount(torch.tensor([s.response_ids[0] for s in samples]), minlength=12).double()
     with torch.no_grad():
         expected = (model(input_ids=torch.tensor([prompt])).logits[0, -1] / 1.3).softmax(-1).double() * draws
@@ -199,3 +198,10 @@ def test_a_model_that_cannot_share_is_refused_with_the_reason():
     model.config.layer_types = ["sliding_attention", "full_attention"]
     with pytest.raises(ValueError, match="sliding_attention"):
         sampler(model)
+
+
+def test_a_token_of_probability_zero_is_never_drawn():
+    probabilities = torch.tensor([[0.0, 0.25, 0.0, 0.75, 0.0]]).expand(5, -1)
+    almost_one = 1 - 2**-53
+    uniform = torch.tensor([0.0, 0.2499, 0.25, 0.9, almost_one], dtype=torch.float64)
+    assert _inverse_cdf(probabilities, uniform).tolist() == [1, 1, 3, 3, 3]

@@ -121,7 +121,8 @@ def test_bad_overrides(path: Path, override: str, said: str) -> None:
         (["rollout.prompts_per_round=18"], ["18", "= 4", "16 or 20"]),
         (["rollout.prompts_per_round=3"], ["set rollout.prompts_per_round=4"]),
         (["trainer.micro_batches=5"], ["32 fresh rows", "= 5", "4 or 8"]),
-        (["rollout.samples_per_prompt=1"], ["samples_per_prompt", "reinforce_pp"]),
+        (["rollout.samples_per_prompt=1"], ["samples_per_prompt = 1", "2 or more"]),
+        (["rollout.samples_per_prompt=1", "advantage.name=reinforce_pp"], ["2 or more"]),
         (["replay.ratio=0"], ["replay.versions = 5", "ratio = 0", "replay.versions=0"]),
         (["dual.kind=fixed"], ["dual.kind = fixed needs dual.value"]),
         (["dual.value=2"], ["dual.value = 2 is only used with kind fixed"]),
@@ -142,10 +143,6 @@ def test_settings_that_contradict_each_other(path: Path, overrides: list[str], s
 
 def test_replay_can_be_switched_off_alone(path: Path) -> None:
     assert load_recipe(path, ["replay.versions=0"]).replay.ratio == 1.0
-
-
-def test_a_single_sample_suits_reinforce(path: Path) -> None:
-    load_recipe(path, ["rollout.samples_per_prompt=1", "advantage.name=reinforce_pp"])
 
 
 def test_jsonl_needs_a_reward_of_its_own(path: Path) -> None:
@@ -207,9 +204,7 @@ def test_a_dumped_recipe_loads_equal(path: Path, tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    stop=st.lists(
-        st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1), max_size=3
-    ),
+    stop=st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1), max_size=3),
     rate=st.floats(min_value=1e-12, max_value=10),
 )
 def test_any_text_and_number_survives_yaml(tmp_path: Path, stop: list[str], rate: float) -> None:
@@ -228,9 +223,7 @@ def test_a_recipe_is_frozen(path: Path) -> None:
 def test_differing_keys(path: Path) -> None:
     recipe = load_recipe(path)
     assert differing_keys(recipe, load_recipe(path)) == []
-    other = load_recipe(
-        path, ["trainer.max_steps=7", "data.mixture.0.params={max_digits: 2}", "rollout.stop=[x]"]
-    )
+    other = load_recipe(path, ["trainer.max_steps=7", "data.mixture.0.params={max_digits: 2}", "rollout.stop=[x]"])
     assert set(differing_keys(recipe, other)) == {
         "trainer.max_steps",
         "data.mixture.0.params.max_digits",

@@ -85,9 +85,7 @@ def test_a_full_disk_leaves_the_records_as_they_were(tmp_path: Path, monkeypatch
     assert file.read_bytes() == before
 
 
-def test_an_atomic_write_keeps_the_old_file_when_it_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_atomic_write_keeps_the_old_file_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "summary.json"
     write_atomically(file, "old")
 

@@ -29,7 +29,10 @@ def test_a_checkpoint_appears_whole_and_leaves_nothing_else(tmp_path: Path) -> N
 
 def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path: Path) -> None:
     write(tmp_path, "checkpoint-1", "a")
-    with pytest.raises(OSError), staged(tmp_path, "checkpoint-2", is_main=True, barrier=lambda: None) as staging:
+    with (
+        pytest.raises(OSError),
+        staged(tmp_path, "checkpoint-2", is_main=True, barrier=lambda: None) as staging,
+    ):
         (staging / "checkpoint-2").mkdir()
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-1"]
@@ -40,7 +43,11 @@ def test_rotation_goes_by_step_and_keeps_other_folders(tmp_path: Path) -> None:
     for name in ("checkpoint-5", "checkpoint-10", "checkpoint-100", "checkpoint-best"):
         (tmp_path / name).mkdir()
     rotate(tmp_path, 2)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-100", "checkpoint-best"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "checkpoint-10",
+        "checkpoint-100",
+        "checkpoint-best",
+    ]
     rotate(tmp_path, None)
     assert len(list(tmp_path.iterdir())) == 3
 

@@ -56,13 +56,18 @@ def test_clip_reads_the_ranges_that_r2vpo_refuses(tmp_path: Any) -> None:
         ({"step_shrink": 1.5}, "shrink is 1.5"),
         ({"objective": "clip", "level": "response"}, "level='response'"),
         ({"generation_batch_size": 24, "per_device_train_batch_size": 6, "num_generations": 8}, None),
-        ({"per_device_train_batch_size": 6, "generation_batch_size": 18, "num_generations": 4}, "num_generations"),
+        (
+            {"per_device_train_batch_size": 6, "generation_batch_size": 18, "num_generations": 4},
+            "num_generations",
+        ),
         ({"gradient_accumulation_steps": 4}, "gradient_accumulation_steps=4"),
         ({"generation_kwargs": {"top_p": 0.5}}, "generation_kwargs"),
         ({"cache_implementation": "static"}, "cache_implementation"),
     ],
 )
-def test_bad_values_are_refused_when_the_config_is_built(tmp_path: Any, changes: dict[str, Any], words: str | None) -> None:
+def test_bad_values_are_refused_when_the_config_is_built(
+    tmp_path: Any, changes: dict[str, Any], words: str | None
+) -> None:
     if words is None:
         tiny_config(tmp_path, **changes)
         return

@@ -65,7 +65,9 @@ def test_names_of_models_pass_untouched() -> None:
         (1, 0, "proximal", "clip", None),
     ],
 )
-def test_when_the_penalty_cannot_act(steps: int, versions: int, anchor: str, objective: str, setting: str | None) -> None:
+def test_when_the_penalty_cannot_act(
+    steps: int, versions: int, anchor: str, objective: str, setting: str | None
+) -> None:
     reason = no_brake_reason(objective=objective, anchor=anchor, steps_per_round=steps, replay_versions=versions)
     assert (reason is None) == (setting is None)
     if setting is not None:

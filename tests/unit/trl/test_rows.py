@@ -158,7 +158,14 @@ def test_a_round_in_progress_survives_packing() -> None:
     again = unpack_round(pack_round(parts), version=2, pad_token_id=0, device=CPU)
     for part, copy in zip(parts, again, strict=True):
         assert float(part.normalizer) == float(copy.normalizer)
-        for name in ("prompt_ids", "response_ids", "response_mask", "advantages", "rollout_log_probs", "staleness"):
+        for name in (
+            "prompt_ids",
+            "response_ids",
+            "response_mask",
+            "advantages",
+            "rollout_log_probs",
+            "staleness",
+        ):
             assert torch.equal(getattr(part, name), getattr(copy, name)), name
         mask = part.attention_mask
         assert torch.equal(part.old_log_probs[mask], copy.old_log_probs[mask])

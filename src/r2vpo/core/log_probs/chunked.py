@@ -92,9 +92,7 @@ def token_log_probs(
             "do not fit: pass hidden (..., H), targets (...) and weight (V, H)"
         )
     if not temperature > 0:
-        raise ValueError(
-            f"temperature is {temperature}: pass a number above 0 (1.0 leaves the logits as they are)"
-        )
+        raise ValueError(f"temperature is {temperature}: pass a number above 0 (1.0 leaves the logits as they are)")
     if chunk_size is not None and chunk_size < 1:
         raise ValueError(f"chunk_size is {chunk_size}: pass a positive number of positions, or None")
     vocabulary = weight.shape[0]
@@ -129,9 +127,7 @@ def _matmul_dtype(hidden: Tensor) -> torch.dtype:
     return hidden.dtype
 
 
-def _logits(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float, dtype: torch.dtype
-) -> Tensor:
+def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float, dtype: torch.dtype) -> Tensor:
     """Scaled logits of one chunk in ``dtype``; the caller may overwrite them."""
     logits = (hidden @ weight.t()).to(dtype)
     if bias is not None:

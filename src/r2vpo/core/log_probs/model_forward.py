@@ -36,9 +36,7 @@ def supports_shared_prefix(model: Any) -> str | None:
         None if so, otherwise the reason why not, as half a sentence that follows the model's name.
     """
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
-        return (
-            "has a PEFT method that learns prompts, which are inserted outside the model that is called here"
-        )
+        return "has a PEFT method that learns prompts, which are inserted outside the model that is called here"
     base = _base_model(model)
     config = getattr(base, "config", None)
     if config is None:
@@ -66,9 +64,7 @@ def _layer_reason(config: Any) -> str | None:
         "rwkv",
     ):
         if getattr(config, name, None):
-            return (
-                f"has recurrent layers ({name} is set), whose state cannot be expanded as keys and values can"
-            )
+            return f"has recurrent layers ({name} is set), whose state cannot be expanded as keys and values can"
     return None
 
 
@@ -147,9 +143,7 @@ def _decoder(base: Any) -> Any:
         found = getattr(base, name, None)
         if found is not None:
             return found() if name == "get_decoder" else found
-    raise ValueError(
-        f"{type(base).__name__} has no get_decoder(), model or base_model: pass a causal language model"
-    )
+    raise ValueError(f"{type(base).__name__} has no get_decoder(), model or base_model: pass a causal language model")
 
 
 def install(model: Any) -> None:

@@ -53,9 +53,7 @@ class PrefixBatch:
         )
         if not fits:
             shapes = {name: tuple(value.shape) for name, value in vars(self).items()}
-            raise ValueError(
-                f"shapes {shapes} do not fit: prompts are (G, P), responses (B, T), group_index (B,)"
-            )
+            raise ValueError(f"shapes {shapes} do not fit: prompts are (G, P), responses (B, T), group_index (B,)")
 
         if 0 in self.prompt_ids.shape or 0 in self.response_ids.shape:
             raise ValueError("a batch needs at least one prompt and one response of at least one token")
@@ -155,18 +153,14 @@ def _row_each(backbone: Any, inputs: Tensor, group_index: Tensor, prompts: Promp
     return extend(backbone, inputs, mask, prompts.cache)[0]
 
 
-def _side_by_side(
-    backbone: Any, inputs: Tensor, group_index: Tensor, prompts: PromptStates, limit: int
-) -> Tensor:
+def _side_by_side(backbone: Any, inputs: Tensor, group_index: Tensor, prompts: PromptStates, limit: int) -> Tensor:
     """Hidden states of (B, N) response tokens, up to ``limit`` responses to a prompt in a row."""
     tokens = inputs.shape[1]
     packing = Packing.of(group_index, len(prompts.mask), limit)
     if not torch.equal(packing.group, torch.arange(len(prompts.mask), device=inputs.device)):
         select_rows(prompts.cache, packing.group)
     prompt_mask = prompts.mask.index_select(0, packing.group)
-    position = prompt_mask.sum(1, keepdim=True) + torch.arange(tokens, device=inputs.device).repeat(
-        packing.slots
-    )
+    position = prompt_mask.sum(1, keepdim=True) + torch.arange(tokens, device=inputs.device).repeat(packing.slots)
     mask = packing.attention_mask(prompt_mask, tokens)
     hidden, _ = run(backbone, packing.pack(inputs), mask, position, prompts.cache)
     return packing.unpack(hidden)
@@ -177,9 +171,7 @@ def _takes_block_mask(backbone: Any) -> bool:
     return getattr(getattr(backbone, "config", None), "_attn_implementation", None) == "sdpa"
 
 
-def prompt_states(
-    backbone: Any, prompt_ids: Tensor, prompt_mask: Tensor, *, share_common: bool = True
-) -> PromptStates:
+def prompt_states(backbone: Any, prompt_ids: Tensor, prompt_mask: Tensor, *, share_common: bool = True) -> PromptStates:
     """Run the prompts, and the start that all of them share only once.
 
     Args:
@@ -231,9 +223,7 @@ def extend(backbone: Any, input_ids: Tensor, mask: Tensor, cache: Any) -> tuple[
     return run(backbone, input_ids, mask.long(), _positions(mask)[:, -new:], cache)
 
 
-def run(
-    backbone: Any, input_ids: Tensor, mask: Tensor, position_ids: Tensor, cache: Any
-) -> tuple[Tensor, Any]:
+def run(backbone: Any, input_ids: Tensor, mask: Tensor, position_ids: Tensor, cache: Any) -> tuple[Tensor, Any]:
     """Call the backbone and make sure that it kept what it computed.
 
     Args:

@@ -33,9 +33,7 @@ def test_values_and_gradients_are_those_of_log_softmax(temperature, chunk_size, 
     inputs = [hidden, weight, bias] if with_bias else [hidden, weight]
     bias = bias if with_bias else None
     expected, expected_entropy = reference(hidden, weight, bias, targets, temperature)
-    result = token_log_probs(
-        hidden, weight, targets, bias=bias, temperature=temperature, chunk_size=chunk_size
-    )
+    result = token_log_probs(hidden, weight, targets, bias=bias, temperature=temperature, chunk_size=chunk_size)
     torch.testing.assert_close(result.log_probs, expected, **FLOAT64)
     torch.testing.assert_close(result.entropy, expected_entropy.detach(), **FLOAT64)
     cotangent = torch.linspace(-1.0, 2.0, len(targets), dtype=torch.float64)

@@ -93,9 +93,7 @@ def test_what_cannot_be_shared_is_named(config, reason):
 
 
 def test_encoder_decoder_checkpointing_and_other_heads_are_named():
-    t5 = T5ForConditionalGeneration(
-        T5Config(vocab_size=97, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2)
-    )
+    t5 = T5ForConditionalGeneration(T5Config(vocab_size=97, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2))
     assert "encoder-decoder" in supports_shared_prefix(t5)
     model = small_model()
     model.gradient_checkpointing_enable()
@@ -172,9 +170,7 @@ def test_an_installed_model_can_be_pickled_and_installed_again():
 
 def test_peft_models_pass_the_batch_down_with_their_adapters():
     torch.manual_seed(0)
-    config = LoraConfig(
-        task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False
-    )
+    config = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
     model, batch = get_peft_model(small_model(), config), batch_of_two()
     assert supports_shared_prefix(model) is None
     expected, _ = ordinary_log_probs(model.get_base_model(), batch)
@@ -226,6 +222,4 @@ def test_rows_are_independent_of_each_other():
         batch.response_mask[order],
     )
     expected = forward_log_probs(model, batch, temperature=1.0).log_probs[order]
-    torch.testing.assert_close(
-        forward_log_probs(model, shuffled, temperature=1.0).log_probs, expected, **CLOSE
-    )
+    torch.testing.assert_close(forward_log_probs(model, shuffled, temperature=1.0).log_probs, expected, **CLOSE)

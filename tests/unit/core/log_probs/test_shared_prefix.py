@@ -78,9 +78,7 @@ def test_the_tree_is_computed_once(monkeypatch):
     assert shapes == [(1, 20), (2, 5), (2, 4 * 5)]
     shapes.clear()
     # Less in common than a pass of its own is worth.
-    batch = random_batch(
-        common=module.MIN_COMMON_TOKENS - 1, tails=[3, 5], rows=[0, 1], tokens=6, ragged=False
-    )
+    batch = random_batch(common=module.MIN_COMMON_TOKENS - 1, tails=[3, 5], rows=[0, 1], tokens=6, ragged=False)
     shared_prefix_hidden_states(model.model, batch)
     assert shapes == [(2, module.MIN_COMMON_TOKENS - 1 + 5), (2, 5)]
 

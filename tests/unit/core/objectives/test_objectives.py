@@ -49,13 +49,9 @@ def test_a_dual_clip_by_hand():
         "response_mask": torch.ones(1, 1, dtype=torch.bool),
     }  # fmt: skip
     config = ClipConfig(dual_clip=3.0)
-    assert clip_loss(
-        **arguments, advantages=torch.tensor([-1.0]), config=config
-    ).loss.item() == pytest.approx(3.0)
+    assert clip_loss(**arguments, advantages=torch.tensor([-1.0]), config=config).loss.item() == pytest.approx(3.0)
     assert clip_loss(**arguments, advantages=torch.tensor([-1.0])).loss.item() == pytest.approx(4.0)
-    assert clip_loss(**arguments, advantages=torch.tensor([1.0]), config=config).loss.item() == pytest.approx(
-        -1.2
-    )
+    assert clip_loss(**arguments, advantages=torch.tensor([1.0]), config=config).loss.item() == pytest.approx(-1.2)
 
 
 def test_without_a_multiplier_it_is_the_policy_gradient():
