@@ -24,7 +24,7 @@ setup: .venv/installed ## build .venv with pinned dependencies and the package
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-quickstart: setup ## fine-tune a real language model on this machine's CPU and open the numbers
+quickstart: setup ## fine-tune a real language model on this machine's CPU
 	$(BIN)/r2vpo train recipes/quickstart.yaml
 
 test: setup ## the suite, minutes on two cores

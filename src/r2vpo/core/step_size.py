@@ -51,10 +51,10 @@ class StepSizeConfig:
 class StepSizeController:
     """Scales the learning rate of a torch optimizer so that the ratio variance stays at delta.
 
-    `scale <- clip(scale * clip(sqrt(delta / V), shrink, grow), min_scale, max_scale)`. V grows with the
-    square of the step, hence the root. Under Adam a penalty turns the direction of the update and not its
-    length, so the brake has to reach the step size. Slow start: until V first reaches `delta / 2`, the
-    largest factor is `slow_start_grow`.
+    `scale <- clip(scale * clip(sqrt(delta p / V), shrink, grow), min_scale, max_scale)`, p: the share of the
+    round's steps that V has seen. V grows with the square of the step, hence the root. Under Adam a penalty turns
+    the direction of the update and not its length, so the brake has to reach the step size. Slow start: until V / p
+    first reaches `delta / 2`, the largest factor is `slow_start_grow`.
 
     The scale is applied inside `optimizer.step()` only, by hooks; between steps every group's `lr` is the
     schedule's own, so any scheduler and any logger sees what it wrote. Weight decay that multiplies lr

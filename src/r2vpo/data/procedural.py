@@ -100,7 +100,7 @@ class _Stream:
                     raise UserError(
                         f"{self.where}, difficulty {self.component.difficulty!r}: {count} distinct problems "
                         f"are wanted {purpose} but only {len(rows)} are left after {self.taken} others with "
-                        "these params: lower data.train or data.held_out, or widen its params"
+                        "these params: lower data.train_size or data.held_out_size, or widen its params"
                     )
                 continue
             misses = 0
@@ -121,7 +121,7 @@ def _entries(component: MixtureComponent, seed: int, where: str) -> Iterator[dic
         )
     for name in ("size", "seed"):
         if name in component.params:
-            raise UserError(f"{where}: params.{name} is set by the run: leave it out, use data.train and data.seed")
+            raise UserError(f"{where}: params.{name} is set by the run: leave it out, use data.train_size and seed")
     try:
         made = reasoning_gym.create_dataset(component.family, size=2**31 - 1, seed=seed, **component.params)
     except (AssertionError, TypeError, ValueError) as error:
@@ -169,7 +169,7 @@ def _solved_examples(options: ReasoningGymOptions, seen: set[str]) -> str:
         if not shot.metadata["has_answer"]:
             raise UserError(
                 f"family {shot.metadata['family']!r} has no single answer that an example could show: set "
-                "data.few_shot.count=0"
+                "data.few_shot=0"
             )
     random.Random(seed).shuffle(shots)
     return "".join(f"{shot.prompt} {shot.answer}\n" for shot in shots)

@@ -113,7 +113,7 @@ def evaluate(
         UserError: when there is no problem, or the reward does not return one number a problem.
     """
     if not rows:
-        raise UserError("evaluation: there is no held-out problem: set data.held_out to 1 or more")
+        raise UserError("evaluation: there is no held-out problem: set data.held_out_size to 1 or more")
     samples = sampler.greedy([encode_prompt(tokenizer, row.prompt) for row in rows])
     ids = [list(sample.response_ids) for sample in samples]
     texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in ids]

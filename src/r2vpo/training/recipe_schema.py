@@ -107,7 +107,7 @@ class ObjectiveRecipe(Section):
         "token_mean", description="how tokens become one loss"
     )
     constant: float | None = Field(None, gt=0, description="tokens a response is divided by, for aggregation constant")
-    stale_weight_cap: float = Field(2.0, gt=0, description="upper bound of the importance weight of a stale token")
+    stale_weight_cap: float = Field(2.0, ge=1, description="upper bound of the importance weight of a stale token")
     clip_low: float = Field(0.2, gt=0, lt=1, description="clip: ratios are cut below 1 - clip_low")
     clip_high: float = Field(0.2, gt=0, description="clip: ratios are cut above 1 + clip_high")
     dual_clip: float | None = Field(None, gt=1, description="clip: bound of the loss where the advantage is negative")
@@ -123,10 +123,6 @@ class ObjectiveRecipe(Section):
                 f"constant = {self.constant:g} is only used with aggregation constant: "
                 "remove it, or set objective.aggregation=constant"
             )
-        if self.name == "clip" and self.level == "response":
-            raise ValueError(
-                "level = response is only known to objective r2vpo: set objective.level=token, or objective.name=r2vpo"
-            )
         return self
 
 
@@ -134,7 +130,7 @@ class DualRecipe(Section):
     """The multiplier lambda of the variance constraint."""
 
     kind: Literal["ascent", "closed_form", "fixed"] = Field("ascent", description="how lambda is found")
-    eta: float = Field(0.1, gt=0, description="ascent: size of a step of log lambda")
+    eta: float = Field(0.1, gt=0, le=1, description="ascent: size of a step of log lambda")
     lower: float = Field(0.02, gt=0, description="ascent: lowest lambda")
     upper: float | None = Field(None, gt=0, description="ascent: highest lambda; null is the batch's closed form")
     value: float | None = Field(None, ge=0, description="fixed: the lambda")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from trl import GRPOConfig
 
 from r2vpo.core.advantages import ADVANTAGES
 from r2vpo.core.dual import DualConfig
-from r2vpo.core.objectives import OBJECTIVES, ClipConfig, RatioVarianceConfig
+from r2vpo.core.objectives import OBJECTIVES
 from r2vpo.core.step_size import StepSizeConfig
 from r2vpo.replay import ReplayConfig
 
@@ -148,30 +148,24 @@ class R2VPOConfig(GRPOConfig):
         """Optimizer steps from one generation to the next."""
         return self.steps_per_generation * self.num_iterations // self.gradient_accumulation_steps
 
-    def objective_config(self) -> RatioVarianceConfig | ClipConfig:
-        """The objective's options."""
+    def objective_config(self) -> Any:
+        """The objective's options: those of the following that its config class has."""
         constant = self.aggregation_constant
         if self.aggregation == "constant" and constant is None:
             constant = float(self.max_completion_length)
-        if self.objective == "clip":
-            high = self.epsilon if self.epsilon_high is None else self.epsilon_high
-            return ClipConfig(
-                clip_low=self.epsilon,
-                clip_high=high,
-                dual_clip=self.delta,
-                anchor=self.anchor,
-                stale_weight_cap=self.stale_weight_cap,
-                aggregation=self.aggregation,
-                constant=constant,
-            )
-        return RatioVarianceConfig(
-            delta=self.variance_delta,
-            anchor=self.anchor,
-            level=self.level,
-            stale_weight_cap=self.stale_weight_cap,
-            aggregation=self.aggregation,
-            constant=constant,
-        )
+        options = {
+            "delta": self.variance_delta,
+            "anchor": self.anchor,
+            "level": self.level,
+            "stale_weight_cap": self.stale_weight_cap,
+            "aggregation": self.aggregation,
+            "constant": constant,
+            "clip_low": self.epsilon,
+            "clip_high": self.epsilon if self.epsilon_high is None else self.epsilon_high,
+            "dual_clip": self.delta,
+        }
+        kind = OBJECTIVES[self.objective].config_class
+        return kind(**{field.name: options[field.name] for field in fields(kind)})
 
     def dual_config(self) -> DualConfig:
         """The multiplier's options."""
@@ -215,10 +209,6 @@ class R2VPOConfig(GRPOConfig):
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(allowed)}")
-        if self.objective == "clip" and self.level != "token":
-            raise ValueError(
-                f"level={self.level!r} with objective='clip': clipping works on token ratios; set level='token'"
-            )
 
     def _refuse(self, refused: dict[str, tuple[Any, str]]) -> None:
         for name, (off, remedy) in refused.items():

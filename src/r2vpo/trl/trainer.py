@@ -306,8 +306,9 @@ class R2VPOTrainer(GRPOTrainer):
         )
         self.replay.add(fresh)
         self.counters["rollouts_reused"] += int(self._total(len(stale)))
-        for row in kept + stale:
-            self.staleness_rows[row.staleness(version)] += 1
+        ages = torch.tensor([row.staleness(version) for row in kept + stale], dtype=torch.long)
+        counts = self._total(torch.bincount(ages, minlength=len(self.staleness_rows)).float()).tolist()
+        self.staleness_rows = [before + int(now) for before, now in zip(self.staleness_rows, counts, strict=True)]
         return micros
 
     @torch.no_grad()

@@ -127,8 +127,8 @@ def test_updates_by_hand():
     assert controller.update(variance(0.04)) == pytest.approx(1.0, rel=1e-6)
     assert controller.update(variance(0.16)) == pytest.approx(0.5, rel=1e-6)  # sqrt(1 / 4)
     assert controller.update(variance(4.0)) == pytest.approx(0.125, rel=1e-6)  # sqrt(1 / 100), at most 0.25
-    assert controller.update(variance(0.01)) == pytest.approx(0.13125, rel=1e-6)  # 2, at most 1.05
-    assert controller.update(variance(0.0)) == pytest.approx(0.13125 * 1.05, rel=1e-6)
+    assert controller.update(variance(0.01)) == pytest.approx(0.1875, rel=1e-6)  # 2, at most 1.5
+    assert controller.update(variance(0.0)) == pytest.approx(0.1875 * 1.5, rel=1e-6)
 
 
 def test_slow_start_doubles_until_variance_comes_near_delta():
@@ -136,8 +136,19 @@ def test_slow_start_doubles_until_variance_comes_near_delta():
     assert controller.update(variance(0.001)) == pytest.approx(0.2, rel=1e-6)
     assert controller.update(variance(0.0)) == pytest.approx(0.4, rel=1e-6)
     assert controller.update(variance(0.04 / 2.25)) == pytest.approx(0.6, rel=1e-5)  # never past sqrt(delta / V)
-    assert controller.update(variance(0.021)) == pytest.approx(0.63, rel=1e-6)  # over: the ordinary growth
-    assert controller.update(variance(0.001)) == pytest.approx(0.63 * 1.05, rel=1e-6)  # and it does not return
+    assert controller.update(variance(0.021)) == pytest.approx(0.6 * (0.04 / 0.021) ** 0.5, rel=1e-6)  # it is over
+    before = controller.scale
+    assert controller.update(variance(0.001)) == pytest.approx(before * 1.5, rel=1e-6)  # for good
+
+
+def test_variance_is_compared_with_the_part_of_delta_that_the_round_has_come():
+    controller = StepSizeController(StepSizeConfig(first_scale=1.0))
+    assert controller.update(variance(0.01), 0.25) == pytest.approx(1.0, rel=1e-6)
+    assert controller.update(variance(0.02), 0.5) == pytest.approx(1.0, rel=1e-6)
+    assert controller.update(variance(0.02), 0.25) == pytest.approx(0.5**0.5, rel=1e-6)
+    for progress in (0.0, 1.1):
+        with pytest.raises(ValueError, match="progress is"):
+            controller.update(variance(0.02), progress)
 
 
 def test_the_scale_keeps_its_bounds():
@@ -157,7 +168,7 @@ def test_nothing_measured_changes_nothing():
 def test_a_variance_that_is_not_finite_shrinks_by_the_full_factor(measured):
     controller = StepSizeController(StepSizeConfig(first_scale=1.0))
     assert controller.update(variance(measured)) == 0.25
-    assert controller.update(variance(0.0)) == pytest.approx(0.25 * 1.05)  # slow start is over
+    assert controller.update(variance(0.0)) == pytest.approx(0.25 * 1.5)  # slow start is over
 
 
 def test_state_goes_round():
@@ -218,7 +229,7 @@ def test_the_first_step_is_a_trial():
         ({"delta": 0.0}, "delta is 0.0.*greater than 0.*0.04"),
         ({"shrink": 1.0}, "shrink is 1.0.*less than 1"),
         ({"grow": 1.0}, "grow is 1.0.*greater than 1"),
-        ({"slow_start_grow": 1.01}, "slow_start_grow is 1.01.*at least 1.05"),
+        ({"slow_start_grow": 1.01}, "slow_start_grow is 1.01.*at least 1.5"),
         ({"min_scale": 0.0}, "min_scale is 0.0.*greater than 0"),
         ({"max_scale": 1e-5}, "max_scale is 1e-05.*at least 0.0001"),
         ({"first_scale": 1000.0}, "first_scale is 1000.0.*at most 100"),

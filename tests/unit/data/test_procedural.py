@@ -113,7 +113,7 @@ def test_data_set_columns():
         ),
         (
             {"mixture": (MixtureComponent(family="propositional_logic"),)},
-            r"no single answer.*few_shot\.count=0",
+            r"no single answer.*data\.few_shot=0",
         ),
     ],
 )

@@ -54,7 +54,6 @@ def test_clip_reads_the_ranges_that_r2vpo_refuses(tmp_path: Any) -> None:
         ({"dual_lower": -1.0}, "lower is -1.0"),
         ({"stale_weight_cap": 0.5}, "stale_weight_cap is 0.5"),
         ({"step_shrink": 1.5}, "shrink is 1.5"),
-        ({"objective": "clip", "level": "response"}, "level='response'"),
         ({"generation_batch_size": 24, "per_device_train_batch_size": 6, "num_generations": 8}, None),
         (
             {"per_device_train_batch_size": 6, "generation_batch_size": 18, "num_generations": 4},

@@ -1,0 +1,62 @@
+"""The pieces of a run's pipeline that are not seen from the command line."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from transformers import TrainerControl
+
+from r2vpo.evaluation import Evaluation
+from r2vpo.evaluation.evaluate import GradedCompletion
+from r2vpo.evaluation.intervals import wilson
+from r2vpo.training.run import _keep_samples, _NothingLeft, _StopBeforeMore, peak_memory_bytes
+from r2vpo.training.run_directory import create_run
+from tests.unit.report.synthetic_run import synthetic_recipe
+
+
+def completion(difficulty: str, number: int) -> GradedCompletion:
+    return GradedCompletion(
+        prompt=f"{difficulty} {number}",
+        completion=" 7",
+        answer="7",
+        difficulty=difficulty,
+        score=1.0,
+        correct=True,
+        tokens=2,
+        finished=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [(0, []), (3, ["a 0", "b 0", "a 1"]), (100, ["a 0", "b 0", "a 1", "b 1"])],
+)
+def test_samples_take_turns_between_difficulties(tmp_path: Path, shown: int, expected: list[str]) -> None:
+    recipe = synthetic_recipe(evaluation={"samples_shown": shown})
+    run = create_run(recipe, tmp_path)
+    order = [*(completion("a", n) for n in range(2)), *(completion("b", n) for n in range(2))]
+    _keep_samples(run, recipe, Evaluation(wilson(4, 4), {}, order), "before")
+    kept = run.read_samples()
+    assert [record["prompt"] for record in kept] == expected
+    assert all(record["when"] == "before" and record["correct"] for record in kept)
+
+
+def test_peak_memory_is_this_process() -> None:
+    before = peak_memory_bytes()
+    assert before == pytest.approx(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, rel=0.01)
+    block = bytearray(before)
+    block[::4096] = b"x" * len(block[::4096])
+    assert peak_memory_bytes() > 1.5 * before
+
+
+@pytest.mark.parametrize(("done", "ends"), [(0, False), (7, False), (8, True), (9, True)])
+def test_a_run_that_did_all_its_steps_makes_no_more(done: int, ends: bool) -> None:
+    arguments = (SimpleNamespace(max_steps=8), SimpleNamespace(global_step=done), TrainerControl())
+    if ends:
+        with pytest.raises(_NothingLeft):
+            _StopBeforeMore().on_train_begin(*arguments)
+    else:
+        assert _StopBeforeMore().on_train_begin(*arguments) is None

@@ -1,0 +1,140 @@
+"""From a recipe to the parts of a run: what each setting becomes, and what is refused before there is a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from r2vpo.errors import UserError
+from r2vpo.models import load_model, load_tokenizer
+from r2vpo.training.recipe import Recipe, load_recipe
+from r2vpo.training.setup import prepare, stop_ids, trainer_config
+from tests.integration.cli import RECIPE
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return load_tokenizer("tiny/random-llama")
+
+
+def test_the_parts_fit_together(path: Path) -> None:
+    threads = torch.get_num_threads()
+    parts = prepare(load_recipe(path, ["rollout.stop=['=']", "model.lora.r=2"]))
+    torch.set_num_threads(threads)
+    assert len(parts.data.train) == 24 and len(parts.data.held_out) == 8
+    assert not {row.key() for row in parts.data.train} & {row.key() for row in parts.data.held_out}
+    assert parts.reward(prompts=[""], completions=["24"]) == [2.2]
+    stop = parts.tokenizer.encode("=", add_special_tokens=False)[0]
+    assert parts.model.generation_config.eos_token_id == [parts.tokenizer.eos_token_id, stop]
+    assert parts.model.dtype == torch.float32
+    assert (parts.peft_config.r, parts.peft_config.target_modules) == (2, "all-linear")
+    assert prepare(load_recipe(path)).peft_config is None
+
+
+def test_stop_texts_are_single_tokens_beside_the_models_own(tokenizer: Any) -> None:
+    def ids(declared: Any, *stop: str) -> list[int]:
+        return stop_ids(tokenizer, stop, SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=declared)))
+
+    own, newline = tokenizer.eos_token_id, tokenizer.encode("\n", add_special_tokens=False)[0]
+    assert ids(None) == ids(own) == [own]
+    assert ids([7, own], "\n", "\n") == [7, own, newline]
+    with pytest.raises(UserError, match=r"'\\n\\nQ:' is \d tokens .* shorten it"):
+        ids(None, "\n\nQ:")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], {"use_cpu": True, "bf16": True, "sampler": "shared_prefix", "report_to": ["tensorboard"]}),
+        ([], {"per_device_train_batch_size": 4, "generation_batch_size": 16, "num_generations": 4}),
+        ([], {"gradient_accumulation_steps": 1, "steps_per_round": 4, "max_completion_length": 3}),
+        (["trainer.micro_batches=2"], {"per_device_train_batch_size": 2, "steps_per_round": 4}),
+        (["objective.delta=0.1", "objective.anchor=behavior"], {"variance_delta": 0.1, "anchor": "behavior"}),
+        (["objective.level=response", "objective.stale_weight_cap=3.0"], {"level": "response", "stale_weight_cap": 3}),
+        (
+            ["objective.aggregation=constant", "objective.constant=9"],
+            {"aggregation": "constant", "aggregation_constant": 9.0},
+        ),
+        (
+            ["objective.name=clip", "objective.clip_low=0.1", "objective.clip_high=0.3", "objective.dual_clip=4.0"],
+            {"objective": "clip", "epsilon": 0.1, "epsilon_high": 0.3, "delta": 4.0},
+        ),
+        (["objective.clip_low=0.1"], {"objective": "r2vpo", "epsilon": 0.2, "epsilon_high": None, "delta": None}),
+        (["dual.kind=fixed", "dual.value=2.5"], {"dual": "fixed", "dual_value": 2.5}),
+        (["dual.eta=0.3", "dual.lower=0.1", "dual.upper=9.0"], {"dual_eta": 0.3, "dual_lower": 0.1, "dual_upper": 9}),
+        (["step_control.enabled=false"], {"step_control": False}),
+        (["step_control.grow=1.2", "step_control.shrink=0.5"], {"step_grow": 1.2, "step_shrink": 0.5}),
+        (
+            ["step_control.first_scale=0.5", "step_control.max_scale=3.0"],
+            {"step_first_scale": 0.5, "step_max_scale": 3},
+        ),
+        (["replay.versions=7", "replay.ratio=0.5"], {"replay_versions": 7, "replay_ratio": 0.5}),
+        (["replay.max_megabytes=1.5"], {"replay_max_bytes": 1_500_000}),
+        (["advantage.name=rloo", "seed=5"], {"advantage_estimator": "rloo", "seed": 5}),
+        (["rollout.temperature=0.7", "rollout.dtype=model"], {"temperature": 0.7, "sampler_dtype": "model"}),
+        (["rollout.sampler=trl"], {"sampler": "trl", "use_vllm": False}),
+        (["trainer.learning_rate=1e-6", "trainer.weight_decay=0.1"], {"learning_rate": 1e-6, "weight_decay": 0.1}),
+        (["trainer.max_grad_norm=0.5", "trainer.bf16_autocast=false"], {"max_grad_norm": 0.5, "bf16": False}),
+        (["trainer.save_steps=7", "trainer.keep_checkpoints=3"], {"save_steps": 7, "save_total_limit": 3}),
+        (
+            ["trainer.lr_scheduler=cosine", "trainer.warmup_steps=2", "trainer.max_steps=9"],
+            {"lr_scheduler_type": "cosine", "warmup_steps": 2, "max_steps": 9},
+        ),
+        (["trainer.skip_zero_advantage=true", "report_to=[]"], {"skip_zero_advantage": True, "report_to": []}),
+    ],
+)
+def test_what_settings_become(path: Path, tmp_path: Path, overrides: list[str], expected: dict[str, Any]) -> None:
+    config = trainer_config(load_recipe(path, ["trainer.device=cpu", *overrides]), tmp_path / "checkpoints")
+    assert {name: getattr(config, name) for name in expected} == expected
+    assert config.output_dir == str(tmp_path / "checkpoints")
+
+
+def test_a_round_has_to_divide_over_the_processes(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(UserError, match="4 prompts x 4 samples do not divide over 3 processes x 4 optimizer steps"):
+        trainer_config(load_recipe(path), tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "8")  # the rows divide, the prompts do not
+    with pytest.raises(UserError, match="over 8 processes"):
+        trainer_config(load_recipe(path, ["trainer.optimizer_steps_per_round=2"]), tmp_path)
+
+
+def test_what_the_trainer_refuses_is_one_line(path: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(path)
+    odd = recipe.model_copy(update={"rollout": recipe.rollout.model_copy(update={"samples_per_prompt": 1})})
+    with pytest.raises(UserError, match="^recipe: "):
+        trainer_config(odd, tmp_path)
+
+
+def refused(path: Path, *overrides: str) -> str:
+    recipe: Recipe = load_recipe(path, overrides)
+    with pytest.raises(UserError) as raised:
+        prepare(recipe)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_packages_that_are_missing(path: Path) -> None:
+    assert refused(path, "report_to=[tensorboard, neptune]").startswith("report_to: neptune is not installed")
+    assert "set rollout.sampler=shared_prefix" in refused(path, "rollout.sampler=vllm")
+
+
+def test_adapters_for_layers_that_are_not_there(path: Path) -> None:
+    line = refused(path, "model.lora.target_modules=[q_proj, query]")
+    assert "no layer 'query'" in line and "k_proj" in line
+    parts = prepare(load_recipe(path, ["model.lora.target_modules=[q_proj, v_proj]"]))
+    assert parts.peft_config.target_modules == {"q_proj", "v_proj"}
+
+
+def test_the_tiny_model_is_the_one_that_is_named() -> None:
+    assert load_model("tiny/random-llama").num_parameters() == 3_219_776
