@@ -55,6 +55,7 @@ trainer:
   learning_rate: 1e-3
   save_steps: 4
   threads: 1
+  device: cpu
 evaluation: {{every_rounds: 1, samples_shown: 4}}
 """
 

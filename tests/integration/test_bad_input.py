@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import MistralConfig, MistralForCausalLM
 
 from r2vpo.models import load_model, load_tokenizer
 from r2vpo.replay import snapshot
+from r2vpo.training import setup
 from r2vpo.training.run_directory import latest_checkpoint
 from tests.integration.cli import BEHAVIOUR, Outcome, command, records, start, train, write_recipe
 
@@ -76,13 +78,19 @@ def refused(recipe: Path, *overrides: str, said: str) -> None:
         (["model.name=tiny/random-lama"], r"no embedded model of that name: use 'tiny/random-llama'"),
         (["model.lora.target_modules=[q_proj, nope]"], r"no layer 'nope'; its linear layers are .*q_proj"),
         (["rollout.stop=[one two three]"], r"rollout\.stop: 'one two three' is \d tokens of this model"),
-        (["rollout.sampler=vllm"], r"vLLM is not installed: .* rollout\.sampler=shared_prefix"),
-        (["report_to=[neptune]"], r"report_to: neptune is not installed"),
-        (["trainer.device=cuda"], r"sees no CUDA device: set trainer\.device=auto or cpu"),
     ],
 )
 def test_settings(recipe: Path, overrides: list[str], said: str) -> None:
     refused(recipe, *overrides, said=said)
+
+
+def test_what_this_machine_lacks(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "get_available_reporting_integrations", lambda: ["tensorboard"])
+    monkeypatch.setattr(setup, "is_vllm_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    refused(recipe, "rollout.sampler=vllm", said=r"vLLM is not installed: .* rollout\.sampler=shared_prefix")
+    refused(recipe, "report_to=[wandb]", said=r"report_to: wandb is not installed")
+    refused(recipe, "trainer.device=cuda", said=r"sees no CUDA device: set trainer\.device=auto or cpu")
 
 
 def test_the_recipe_itself(recipe: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_reward_that_is_no_number_ends_the_run_with_its_name(tmp_path: Path, s
         return [score] * len(completions)
 
     held_out = evaluator(tmp_path, reward=odd)
-    with pytest.raises(UserError, match="reward function 'odd' returned (nan|inf) for completion 0"):
+    with pytest.raises(UserError, match=r"reward function 'odd' returned (nan|inf) for completion 0"):
         held_out.evaluate()
     assert held_out.run.read_evaluations() == []
 

@@ -11,6 +11,7 @@ import torch
 
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
+from r2vpo.training import setup
 from r2vpo.training.recipe import Recipe, load_recipe
 from r2vpo.training.setup import prepare, stop_ids, trainer_config
 from tests.integration.cli import RECIPE
@@ -112,7 +113,7 @@ def test_a_round_has_to_divide_over_the_processes(path: Path, tmp_path: Path, mo
 def test_what_the_trainer_refuses_is_one_line(path: Path, tmp_path: Path) -> None:
     recipe = load_recipe(path)
     odd = recipe.model_copy(update={"rollout": recipe.rollout.model_copy(update={"samples_per_prompt": 1})})
-    with pytest.raises(UserError, match="^recipe: "):
+    with pytest.raises(UserError, match=r"^recipe: "):
         trainer_config(odd, tmp_path)
 
 
@@ -124,9 +125,15 @@ def refused(path: Path, *overrides: str) -> str:
     return str(raised.value)
 
 
-def test_packages_that_are_missing(path: Path) -> None:
-    assert refused(path, "report_to=[tensorboard, neptune]").startswith("report_to: neptune is not installed")
+def test_packages_and_devices_that_are_missing(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "get_available_reporting_integrations", lambda: ["tensorboard", "wandb"])
+    monkeypatch.setattr(setup, "is_vllm_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    line = refused(path, "report_to=[wandb, neptune, mlflow]")
+    assert line.startswith("report_to: neptune is not installed")
     assert "set rollout.sampler=shared_prefix" in refused(path, "rollout.sampler=vllm")
+    with pytest.raises(UserError, match=r"sees no CUDA device: set trainer\.device=auto or cpu"):
+        trainer_config(load_recipe(path, ["trainer.device=cuda"]), tmp_path)
 
 
 def test_adapters_for_layers_that_are_not_there(path: Path) -> None:
