@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -177,6 +178,7 @@ def _entries(folder: Path | None) -> set[Path]:
 @contextlib.contextmanager
 def _process_state_kept() -> Iterator[None]:
     environment, path, threads = dict(os.environ), list(sys.path), torch.get_num_threads()
+    hook = threading.excepthook
     try:
         with warnings.catch_warnings():
             yield
@@ -185,3 +187,4 @@ def _process_state_kept() -> Iterator[None]:
         os.environ.update(environment)
         sys.path[:] = path
         torch.set_num_threads(threads)
+        threading.excepthook = hook

@@ -32,7 +32,8 @@ from tests.integration.cli import (
 
 STEPS, SAVE_STEPS = 12, 5
 # Checkpoints lie inside a round of four steps, and the third round, where a run is stopped, begins at step 9.
-SETTINGS = ("reward.name=tests.integration.cli:scripted", f"trainer.save_steps={SAVE_STEPS}")
+# Six problems are one round an epoch: every round shuffles anew.
+SETTINGS = ("reward.name=tests.integration.cli:scripted", f"trainer.save_steps={SAVE_STEPS}", "data.train_size=6")
 LONG = (*SETTINGS, f"trainer.max_steps={STEPS}")
 
 

@@ -3,13 +3,14 @@
 import argparse
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import r2vpo
-from r2vpo.cli.failures import Session, quiet_exit_on_closed_pipe, report_failure
+from r2vpo.cli.failures import Session, disk_full, quiet_exit_on_closed_pipe, report_failure
 from r2vpo.errors import UserError
 
 ENVIRONMENT = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -94,6 +95,7 @@ def prepare_environment(*, debug: bool) -> None:
     warnings.showwarning = _show_warning
     if debug:
         return
+    threading.excepthook = _show_thread_failure
     for name, value in QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     libraries = "transformers|trl|torch|accelerate|peft|datasets|huggingface_hub|tensorboard|multiprocessing"
@@ -102,6 +104,15 @@ def prepare_environment(*, debug: bool) -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **named: Any) -> None:
     print(f"r2vpo: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _show_thread_failure(failure: threading.ExceptHookArgs) -> None:
+    """One line for what a library's thread raised, and none for a full disk, which the main thread meets as well."""
+    if failure.exc_value is None or disk_full(failure.exc_value) is not None:
+        return
+    name = failure.thread.name if failure.thread is not None else "a thread"
+    text = f"{name} ended with {type(failure.exc_value).__name__}: {failure.exc_value}"
+    print(f"r2vpo: warning: {' '.join(text.split())}", file=sys.stderr)
 
 
 def _train(arguments: argparse.Namespace, session: Session) -> None:

@@ -117,6 +117,21 @@ def test_libraries_are_kept_quiet() -> None:
     assert result.stderr == "r2vpo: warning: ours here\n"
 
 
+def test_a_thread_that_fails_leaves_one_line_and_a_full_disk_none() -> None:
+    code = (
+        "import errno, threading\n"
+        "from r2vpo.cli.main import prepare_environment\n"
+        "def fail(error):\n    raise error\n"
+        "prepare_environment(debug=False)\n"
+        "for error in (OSError(errno.ENOSPC, 'No space left on device'), ValueError('odd\\nthing')):\n"
+        "    thread = threading.Thread(target=fail, args=(error,), name='writer')\n"
+        "    thread.start()\n    thread.join()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == "r2vpo: warning: writer ended with ValueError: odd thing\n"
+
+
 def test_a_closed_pipe_is_no_traceback() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "r2vpo.cli.main", "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
