@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/step_time.py                 # short answers, the quickstart's shape
     .venv/bin/python benchmarks/step_time.py --shape long    # 512 tokens after 100
 
-A worker process trains three updates on recorded responses and reports the last two. Its sampler runs and is timed, but
+A worker process trains two updates on recorded responses and reports the second. Its sampler runs and is timed, but
 the recorded responses take the place of what it drew, so that every method trains on the same rows. `sampling` is
 the time
 in the sampler, `training` the rest of the update: scoring, the policy's log-probs at its start, forward, backward,
@@ -28,7 +28,7 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 METHODS = ("trl", "r2vpo", "r2vpo_skip")
-UPDATES, WARM_UP = 3, 1
+UPDATES, WARM_UP = 2, 1
 SHAPES = {
     "short": {"prompts": 16, "samples": 8, "tokens": 5, "steps": 4, "few_shot": 6},
     "long": {"prompts": 2, "samples": 4, "tokens": 512, "steps": 2, "few_shot": 11},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from r2vpo.errors import UserError
 from r2vpo.models.catalog import missing_model, resolve_model
@@ -57,7 +58,7 @@ def _load(kind: Any, name: str, **options: Any) -> Any:
         first_line = str(error).strip().splitlines()[0]
         looked_for = f"cannot load it ({first_line})"
         raise missing_model(name, looked_for) from error
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, SafetensorError) as error:
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"model.name {name!r}: what lies in {source} is no causal language model that transformers can "

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from r2vpo.rollout.sampler import Sample
+from r2vpo.rollout.sampler import Sample, evaluating
 
 
 class GenerateSampler:
@@ -36,8 +36,10 @@ class GenerateSampler:
     @torch.no_grad()
     def greedy(self, prompts: list[list[int]]) -> list[Sample]:
         """Take the likeliest token at every step; one response a prompt, in order. Log-probs are not kept."""
-        was_training = self._model.training
-        self._model.eval()
+        with evaluating(self._model):
+            return self._greedy(prompts)
+
+    def _greedy(self, prompts: list[list[int]]) -> list[Sample]:
         samples: list[Sample] = []
         for start in range(0, len(prompts), self._rows):
             part = prompts[start : start + self._rows]
@@ -48,12 +50,12 @@ class GenerateSampler:
                 input_ids=ids,
                 attention_mask=mask,
                 do_sample=False,
+                repetition_penalty=1.0,
                 max_new_tokens=self._max_new_tokens,
                 eos_token_id=self._eos,
                 pad_token_id=self._pad,
             )
             samples.extend(self._cut(row) for row in output[:, width:].tolist())
-        self._model.train(was_training)
         return samples
 
     def _cut(self, tokens: list[int]) -> Sample:

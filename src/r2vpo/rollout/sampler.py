@@ -77,7 +77,7 @@ class SharedPrefixSampler:
         if rows_per_batch is not None and rows_per_batch < 1:
             raise ValueError(f"rows_per_batch is {rows_per_batch}: pass at least 1, or None")
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
-        with _evaluating(base):
+        with evaluating(base):
             reason = supports_shared_prefix(model)
         if reason is not None:
             raise ValueError(f"the shared-prefix sampler cannot sample from this model: it {reason}")
@@ -131,7 +131,7 @@ class SharedPrefixSampler:
     def _run(self, rows: list[list[int]], uniform: Tensor | None) -> list[Sample]:
         size = self._rows_per_batch or len(rows)
         samples: list[Sample] = []
-        with torch.no_grad(), _evaluating(self._model):
+        with torch.no_grad(), evaluating(self._model):
             for start in range(0, len(rows), size):
                 part = None if uniform is None else uniform[start : start + size]
                 samples.extend(self._generate(rows[start : start + size], part))
@@ -236,7 +236,7 @@ def _inverse_cdf(probabilities: Tensor, uniform: Tensor | None) -> Tensor:
 
 
 @contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
+def evaluating(model: Any) -> Iterator[None]:
     """Eval mode, and afterwards training mode again for the modules that were in it."""
     training = [module for module in model.modules() if module.training]
     model.eval()

@@ -6,7 +6,10 @@ import functools
 import inspect
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
+
+import torch
 
 from r2vpo.errors import UserError
 
@@ -15,9 +18,8 @@ def guard_reward(function: Any) -> Any:
     """Wrap a reward function so that an exception or a NaN names the function and the row.
 
     Args:
-        function: A reward function of TRL's signature, sync or async; models and names are returned as they are.
-            None is
-            allowed as a score (the function does not apply to that row).
+        function: A reward function of TRL's signature, sync or async; models and names are returned as they are. None
+            is allowed as a score (the function does not apply to that row).
 
     Returns:
         The guarded function, under the same name.
@@ -26,9 +28,10 @@ def guard_reward(function: Any) -> Any:
         UserError: When called: the function raised, returned the wrong number of scores, or a score that is no finite
             number.
     """
-    if not (inspect.isfunction(function) or inspect.ismethod(function) or isinstance(function, functools.partial)):
+    if not callable(function) or isinstance(function, torch.nn.Module):
         return function
-    name = getattr(function, "__name__", None) or getattr(function, "func", function).__name__
+    named = function.func if isinstance(function, functools.partial) else function
+    name = getattr(named, "__name__", type(named).__name__)
 
     if inspect.iscoroutinefunction(function):
 
@@ -58,10 +61,14 @@ def _raised(name: str, error: Exception) -> UserError:
 
 
 def _checked(name: str, scores: Sequence[float | None], completions: Sequence[Any]) -> Sequence[float | None]:
+    if not isinstance(scores, Sequence) or not all(isinstance(score, Real | None) for score in scores):
+        raise UserError(
+            f"reward function {name!r} returned {str(scores)[:80]}; return a list with a number for each row"
+        )
     if len(scores) != len(completions):
         raise UserError(
-            f"reward function {name!r} returned {len(scores)} scores for {len(completions)} completions; return "
-            f"one each"
+            f"reward function {name!r} returned {len(scores)} scores for {len(completions)} completions; "
+            "return one each"
         )
     for row, score in enumerate(scores):
         if score is not None and not math.isfinite(score):
@@ -83,7 +90,8 @@ def no_brake_reason(*, objective: str, anchor: str, steps_per_round: int, replay
         return (
             "one optimizer step a generation and no replay: the ratio is always 1, so the penalty cannot act "
             "and this is "
-            "plain policy gradient; raise steps_per_generation or num_iterations, or set replay_versions"
+            "plain policy gradient; raise steps_per_generation or num_iterations, or set replay_versions "
+            "(in a recipe trainer.optimizer_steps_per_round, replay.versions)"
         )
     if anchor == "proximal":
         return (

@@ -34,6 +34,21 @@ def test_a_wrong_count_is_told() -> None:
         call(guard_reward(partial(scores, [1.0])))
 
 
+@pytest.mark.parametrize("values", [None, ["good", "bad"], 1.0])
+def test_what_is_no_list_of_numbers_is_told(values: object) -> None:
+    with pytest.raises(UserError, match=r"'scores' returned .*; return a list with a number"):
+        call(guard_reward(partial(scores, values)))
+
+
+def test_objects_that_can_be_called_are_guarded() -> None:
+    class Judge:
+        def __call__(self, prompts: list[str], completions: list[str], **_: object) -> list[float]:
+            raise OSError("no connection")
+
+    with pytest.raises(UserError, match="'Judge' raised OSError: no connection"):
+        call(guard_reward(Judge()))
+
+
 def test_an_exception_becomes_one_line() -> None:
     def breaks(prompts: list[str], completions: list[str], **_: object) -> list[float]:
         raise KeyError("gold")
