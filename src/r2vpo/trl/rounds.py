@@ -7,11 +7,33 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from r2vpo.core.advantages import ADVANTAGES
 from r2vpo.core.dual import advantage_moments
 from r2vpo.core.ratios import proximal_variance, stale_weight
 from r2vpo.core.types import MomentSums, RatioVarianceSums
 from r2vpo.replay import Rollout
 from r2vpo.trl.rows import MicroBatch
+
+
+def weigh_rewards(scores: Tensor, weights: Tensor, *, group_size: int, estimator: str) -> tuple[Tensor, Tensor]:
+    """Each row's reward and advantage from the scores of all reward functions.
+
+    Args:
+        scores: (B, F), NaN where a function does not apply.
+        weights: (F,).
+        group_size: Consecutive rows of one prompt.
+        estimator: A key of `ADVANTAGES`.
+
+    Returns:
+        (B,) rewards and (B,) advantages. A row that no function scored takes its group's mean as reward and has no
+        advantage: it weighs neither on itself nor on the others' baseline.
+    """
+    unscored = torch.isnan(scores).all(dim=1)
+    rewards = (scores * weights.to(scores.device)).nansum(dim=1)
+    groups = rewards.masked_fill(unscored, torch.nan).view(-1, group_size)
+    mean = groups.nanmean(dim=1, keepdim=True).nan_to_num().expand_as(groups).flatten()
+    rewards = torch.where(unscored, mean, rewards)
+    return rewards, ADVANTAGES[estimator](rewards, group_size).masked_fill(unscored, 0.0)
 
 
 def remember_policy(micro: MicroBatch, log_probs: Tensor, *, version: int, sampler_is_trainer: bool) -> None:

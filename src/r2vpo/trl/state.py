@@ -1,14 +1,17 @@
-"""A round in progress as tensors and numbers, so that a checkpoint inside it resumes inside it."""
+"""What a checkpoint keeps of the trainer besides TRL's own files, a round in progress included."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from r2vpo.replay.packing import pack, unpack
 from r2vpo.trl.rows import MicroBatch, collate
+
+if TYPE_CHECKING:
+    from r2vpo.trl.trainer import R2VPOTrainer
 
 
 def pack_round(micros: Sequence[MicroBatch]) -> list[dict[str, Any]]:
@@ -29,3 +32,39 @@ def unpack_round(
         micro.normalizer = torch.tensor(part["normalizer"], device=device)
         micros.append(micro)
     return micros
+
+
+def trainer_state(trainer: R2VPOTrainer) -> dict[str, Any]:
+    """Controllers, replay, random state, counters and, inside a round, its micro-batches: tensors and numbers only."""
+    every = trainer.args.steps_per_generation * trainer.num_iterations
+    between_rounds = trainer._step % every == 0
+    return {
+        "step": trainer._step,
+        "controls": trainer.controls.state_dict(),
+        "replay": trainer.replay.state_dict(),
+        "cut_generator": trainer._cut_generator.get_state(),
+        "counters": dict(trainer.counters),
+        "seconds": dict(trainer.seconds),
+        "staleness_rows": list(trainer.staleness_rows),
+        "round_stats": dict(trainer._round_stats),
+        "round": None if between_rounds else pack_round(trainer._buffered_inputs),
+    }
+
+
+def restore_trainer(trainer: R2VPOTrainer, state: dict[str, Any]) -> None:
+    """Bring a trainer to a state of `trainer_state`."""
+    trainer._step = state["step"]
+    trainer.controls.load_state_dict(state["controls"])
+    trainer.replay.load_state_dict(state["replay"])
+    trainer._cut_generator.set_state(state["cut_generator"])
+    trainer.counters, trainer.seconds = state["counters"], state["seconds"]
+    trainer.staleness_rows, trainer._round_stats = state["staleness_rows"], state["round_stats"]
+    if state["round"] is not None:
+        trainer._buffered_inputs = unpack_round(
+            state["round"],
+            version=trainer.round_index,
+            pad_token_id=trainer.pad_token_id,
+            device=trainer.accelerator.device,
+        )
+    if trainer._own_rollout is not None:
+        trainer._own_rollout.forget()

@@ -14,7 +14,6 @@ from torch import Tensor
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
-from r2vpo.core.advantages import ADVANTAGES
 from r2vpo.core.diagnostics import diagnostic_sums
 from r2vpo.core.log_probs import TokenLogProbs, install, supports_shared_prefix
 from r2vpo.core.objectives import OBJECTIVES
@@ -24,10 +23,10 @@ from r2vpo.trl.checkpoint import rotate, staged, state_path
 from r2vpo.trl.config import R2VPOConfig
 from r2vpo.trl.controls import Controls
 from r2vpo.trl.guards import guard_reward, no_brake_reason, refuse_unsupported
-from r2vpo.trl.rounds import last_round_variance, remember_policy, round_moments, set_normalizers
+from r2vpo.trl.rounds import last_round_variance, remember_policy, round_moments, set_normalizers, weigh_rewards
 from r2vpo.trl.rows import MicroBatch, collate, cut, fresh_rollouts
 from r2vpo.trl.sampling import SharedPrefixRollout
-from r2vpo.trl.state import pack_round, unpack_round
+from r2vpo.trl.state import restore_trainer, trainer_state
 
 
 class EpochRepeatSampler(RepeatSampler):
@@ -244,16 +243,9 @@ class R2VPOTrainer(GRPOTrainer):
         finally:
             self._generating = False
         group_size = self.num_generations if self.model.training else self.num_generations_eval
-        weights = self.reward_weights.to(self._rewards.device).unsqueeze(0)
-        rewards = (self._rewards * weights).nansum(dim=1)
-        unscored = torch.isnan(self._rewards).all(dim=1)
-        # A row that no reward function scored takes its group's mean: no advantage, and no weight in the others'
-        # baseline.
-        groups = rewards.masked_fill(unscored, torch.nan).view(-1, group_size)
-        mean = groups.nanmean(dim=1, keepdim=True).nan_to_num().expand_as(groups).flatten()
-        rewards = torch.where(unscored, mean, rewards)
-        advantages = ADVANTAGES[self.args.advantage_estimator](rewards, group_size)
-        advantages = advantages.masked_fill(unscored, 0.0)
+        rewards, advantages = weigh_rewards(
+            self._rewards, self.reward_weights, group_size=group_size, estimator=self.args.advantage_estimator
+        )
         rows = batch["prompt_ids"].size(0)
         mine = slice(self.accelerator.process_index * rows, (self.accelerator.process_index + 1) * rows)
         rollouts = fresh_rollouts(
@@ -371,7 +363,7 @@ class R2VPOTrainer(GRPOTrainer):
             self._staging = staging
             try:
                 super()._save_checkpoint(model, trial)
-                snapshot.save(state_path(staging / name, self.accelerator.process_index), self._state())
+                snapshot.save(state_path(staging / name, self.accelerator.process_index), trainer_state(self))
             finally:
                 self._staging = None
         if is_main:
@@ -380,36 +372,4 @@ class R2VPOTrainer(GRPOTrainer):
     def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
-            self._load_state(snapshot.load(state_path(checkpoint, self.accelerator.process_index)))
-
-    def _state(self) -> dict[str, Any]:
-        every = self.args.steps_per_generation * self.num_iterations
-        between_rounds = self._step % every == 0
-        return {
-            "step": self._step,
-            "controls": self.controls.state_dict(),
-            "replay": self.replay.state_dict(),
-            "cut_generator": self._cut_generator.get_state(),
-            "counters": dict(self.counters),
-            "seconds": dict(self.seconds),
-            "staleness_rows": list(self.staleness_rows),
-            "round_stats": dict(self._round_stats),
-            "round": None if between_rounds else pack_round(self._buffered_inputs),
-        }
-
-    def _load_state(self, state: dict[str, Any]) -> None:
-        self._step = state["step"]
-        self.controls.load_state_dict(state["controls"])
-        self.replay.load_state_dict(state["replay"])
-        self._cut_generator.set_state(state["cut_generator"])
-        self.counters, self.seconds = state["counters"], state["seconds"]
-        self.staleness_rows, self._round_stats = state["staleness_rows"], state["round_stats"]
-        if state["round"] is not None:
-            self._buffered_inputs = unpack_round(
-                state["round"],
-                version=self.round_index,
-                pad_token_id=self.pad_token_id,
-                device=self.accelerator.device,
-            )
-        if self._own_rollout is not None:
-            self._own_rollout.forget()
+            restore_trainer(self, snapshot.load(state_path(checkpoint, self.accelerator.process_index)))

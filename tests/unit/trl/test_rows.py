@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from r2vpo.replay import Rollout
-from r2vpo.trl.rounds import last_round_variance, remember_policy, round_moments, set_normalizers
+from r2vpo.trl.rounds import last_round_variance, remember_policy, round_moments, set_normalizers, weigh_rewards
 from r2vpo.trl.rows import collate, cut, fresh_rollouts
 from r2vpo.trl.state import pack_round, unpack_round
 
@@ -139,6 +139,15 @@ def test_moments_weigh_rows_as_the_objective_does() -> None:
     torch.testing.assert_close(weighted.to_tensor(), torch.tensor([9.0 * 2.5, 2.5]))
     plain = round_moments([micro], anchor="behavior", cap=2.0)
     torch.testing.assert_close(plain.to_tensor(), torch.tensor([18.0, 2.0]))
+
+
+def test_rows_without_a_score_have_no_advantage_and_no_weight_in_the_baseline() -> None:
+    nan = float("nan")
+    scores = torch.tensor([[1.0, 2.0], [3.0, nan], [nan, nan], [nan, 4.0]])
+    rewards, advantages = weigh_rewards(scores, torch.tensor([1.0, 0.5]), group_size=4, estimator="dr_grpo")
+    mean = (2.0 + 3.0 + 2.0) / 3
+    torch.testing.assert_close(rewards, torch.tensor([2.0, 3.0, mean, 2.0]))
+    torch.testing.assert_close(advantages, torch.tensor([2.0 - mean, 3.0 - mean, 0.0, 2.0 - mean]))
 
 
 def test_the_last_rounds_variance_comes_from_rows_seen_twice() -> None:
