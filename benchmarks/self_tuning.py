@@ -29,16 +29,16 @@ FACTORS = (0.2, 1.0, 5.0, 20.0)
 
 
 def cells(seeds: int) -> list[dict[str, Any]]:
-    """Every rate with step control; those at and above the recipe's without."""
+    """Every rate with step control; then, from the largest down, those at and above the recipe's without."""
+    pairs = [(True, factor) for factor in FACTORS] + [(False, factor) for factor in reversed(FACTORS[1:])]
     return [
         {"control": control, "factor": factor, "seed": seed}
+        for control, factor in pairs
         for seed in range(1, seeds + 1)
-        for control, factors in ((True, FACTORS), (False, FACTORS[1:]))
-        for factor in factors
     ]
 
 
-def run(cell: dict[str, Any], rate: float, threads: int) -> dict[str, Any]:
+def run(cell: dict[str, Any], rate: float, threads: int, steps: int) -> dict[str, Any]:
     """Train one cell through the command line; its summary."""
     with tempfile.TemporaryDirectory() as folder:
         settings = [
@@ -47,11 +47,9 @@ def run(cell: dict[str, Any], rate: float, threads: int) -> dict[str, Any]:
             f"seed={cell['seed']}",
             "evaluation.every_rounds=0",
             "trainer.save_steps=100000",
+            f"trainer.max_steps={steps}",
             f"trainer.threads={threads}",
         ]
-        if not cell["control"]:
-            # The same rate from the first step on, which step control starts below.
-            settings.append("step_control.first_scale=1.0")
         command = [
             sys.executable,
             "-m",
@@ -107,6 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=48, help="optimizer steps of a run")
     parser.add_argument("--threads", type=int, default=1, help="threads of a job")
     arguments = parser.parse_args()
     rate = yaml.safe_load((ROOT / "recipes" / "quickstart.yaml").read_text())["trainer"]["learning_rate"]
@@ -116,11 +115,12 @@ def main() -> None:
     missing = [c for c in cells(arguments.seeds) if (c["control"], c["factor"], c["seed"]) not in done]
 
     def finish(cell: dict[str, Any]) -> None:
-        result = run(cell, float(rate), arguments.threads)
+        result = run(cell, float(rate), arguments.threads, arguments.steps)
         known.append(result)
         report = {
             "recipe": "quickstart",
             "learning_rate": float(rate),
+            "steps": arguments.steps,
             "machine": {
                 "platform": platform.platform(),
                 "cpus": os.cpu_count(),
