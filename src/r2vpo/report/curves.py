@@ -209,6 +209,8 @@ def _finish(axes: Axes, *, x_label: str = "optimizer steps", legend: bool = Fals
         axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     if legend:
         # as many columns as fit beside each other, so that the legend never makes the plot narrower
-        longest = max(len(label) for label in axes.get_legend_handles_labels()[1])
-        columns = max(1, min(4, int(_LEGEND_POINTS // (5.4 * longest + 34))))
+        lengths = [len(label) for label in axes.get_legend_handles_labels()[1]]
+        columns = max(1, min(4, int(_LEGEND_POINTS // (5.4 * max(lengths) + 34))))
+        if sum(5.4 * length + 34 for length in lengths) <= _LEGEND_POINTS:
+            columns = len(lengths)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=columns, alignment="left")
