@@ -89,15 +89,14 @@ def no_brake_reason(*, objective: str, anchor: str, steps_per_round: int, replay
     if replay_versions == 0:
         return (
             "one optimizer step a generation and no replay: the ratio is always 1, so the penalty cannot act "
-            "and this is "
-            "plain policy gradient; raise steps_per_generation or num_iterations, or set replay_versions "
+            "and this is plain policy gradient; raise steps_per_generation or num_iterations, or set replay_versions "
             "(in a recipe trainer.optimizer_steps_per_round, replay.versions)"
         )
     if anchor == "proximal":
         return (
             "one optimizer step a generation with anchor='proximal': the ratio is always 1, so the penalty "
-            "cannot act (stale "
-            "rows are weighted all the same); raise steps_per_generation or num_iterations, or set anchor='behavior'"
+            "cannot act (stale rows are weighted all the same); "
+            "raise steps_per_generation or num_iterations, or set anchor='behavior'"
         )
     return None
 

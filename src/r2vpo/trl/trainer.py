@@ -70,7 +70,7 @@ class R2VPOTrainer(GRPOTrainer):
         self._own_rollout = SharedPrefixRollout() if own_sampler else None
         if own_sampler:
             kwargs["rollout_func"] = self._own_rollout
-        self._generating = False
+        self._generating = self._attached = False
         self._rewards: Tensor | None = None
         self._staging: Path | None = None
         self._round_stats: dict[str, float] = {}
@@ -141,10 +141,9 @@ class R2VPOTrainer(GRPOTrainer):
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         """Create the optimizer and let the step-size controller scale its learning rate."""
-        fresh = self.optimizer is None
         optimizer = super().create_optimizer(*args, **kwargs)
-        if self.controls.step_size is not None and not getattr(self, "_attached", False):
-            self.controls.step_size.attach(self.optimizer if fresh or self.optimizer is not None else optimizer)
+        if self.controls.step_size is not None and not self._attached:
+            self.controls.step_size.attach(optimizer)
             self._attached = True
         return optimizer
 
@@ -154,8 +153,7 @@ class R2VPOTrainer(GRPOTrainer):
         return sampler
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        # TRL would evaluate the fresh rows alone, and without sharing prompts; the round evaluates all its rows at
-        # once.
+        # TRL would evaluate the fresh rows alone and share no prompts; the round evaluates all its rows at once.
         if self._generating:
             return None, None, None
         return super()._get_per_token_logps_and_entropies(*args, **kwargs)
