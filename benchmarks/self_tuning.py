@@ -1,9 +1,9 @@
 """Does step control find the learning rate? The quickstart recipe from 0.2 to 20 times its rate.
 
-    .venv/bin/python benchmarks/self_tuning.py              # 21 runs, two at a time with one thread each
-    .venv/bin/python benchmarks/self_tuning.py --seeds 1    # a first look
+    .venv/bin/python benchmarks/self_tuning.py              # 21 runs of full length, two at a time with one thread each
+    .venv/bin/python benchmarks/self_tuning.py --steps 32   # a third of it
 
-Restartable: a finished cell is kept in the results file and never run again.
+Restartable: a finished cell is kept in the results file, one for each length, and never run again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results" / "self_tuning.json"
+RESULTS = Path(__file__).parent / "results"
 FACTORS = (0.2, 1.0, 5.0, 20.0)
 
 
@@ -105,22 +105,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=48, help="optimizer steps of a run")
+    parser.add_argument("--steps", type=int, help="optimizer steps of a run; those of the recipe if not given")
     parser.add_argument("--threads", type=int, default=1, help="threads of a job")
     arguments = parser.parse_args()
-    rate = yaml.safe_load((ROOT / "recipes" / "quickstart.yaml").read_text())["trainer"]["learning_rate"]
-    known = json.loads(RESULTS.read_text())["cells"] if RESULTS.exists() else []
+    trainer = yaml.safe_load((ROOT / "recipes" / "quickstart.yaml").read_text())["trainer"]
+    rate, steps = float(trainer["learning_rate"]), arguments.steps or trainer["max_steps"]
+    path = RESULTS / f"self_tuning_{steps}.json"
+    known = json.loads(path.read_text())["cells"] if path.exists() else []
     done = {(c["control"], c["factor"], c["seed"]) for c in known if "after" in c}
     known = [c for c in known if "after" in c]
     missing = [c for c in cells(arguments.seeds) if (c["control"], c["factor"], c["seed"]) not in done]
 
     def finish(cell: dict[str, Any]) -> None:
-        result = run(cell, float(rate), arguments.threads, arguments.steps)
+        result = run(cell, rate, arguments.threads, steps)
         known.append(result)
         report = {
             "recipe": "quickstart",
-            "learning_rate": float(rate),
-            "steps": arguments.steps,
+            "learning_rate": rate,
+            "steps": steps,
             "machine": {
                 "platform": platform.platform(),
                 "cpus": os.cpu_count(),
@@ -129,8 +131,8 @@ def main() -> None:
             "versions": {name: version(name) for name in ("r2vpo", "torch", "transformers", "trl")},
             "cells": sorted(known, key=lambda c: (not c["control"], c["factor"], c["seed"])),
         }
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(report, indent=1) + "\n")
+        RESULTS.mkdir(exist_ok=True)
+        path.write_text(json.dumps(report, indent=1) + "\n")
         print(result, flush=True)
 
     with ThreadPoolExecutor(arguments.jobs) as pool:
