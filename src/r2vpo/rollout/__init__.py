@@ -1,7 +1,8 @@
 """Who generates the responses: the policy itself, each prompt computed once, on a copy of its weights."""
 
 from r2vpo.rollout.generate import GenerateSampler
+from r2vpo.rollout.past_weights import PastWeights
 from r2vpo.rollout.sampler import Sample, SharedPrefixSampler
 from r2vpo.rollout.shadow import ShadowModel
 
-__all__ = ["GenerateSampler", "Sample", "ShadowModel", "SharedPrefixSampler"]
+__all__ = ["GenerateSampler", "PastWeights", "Sample", "ShadowModel", "SharedPrefixSampler"]

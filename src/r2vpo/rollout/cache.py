@@ -21,22 +21,24 @@ class GrowingLayer(DynamicLayer):
     Args:
         layer: the layer to take the keys and values from.
         index: (B,) long, the row of ``layer`` that each row of this one starts from.
+        room: positions that a buffer has behind what is filled when it is made.
     """
 
-    def __init__(self, layer: Any, index: Tensor):
+    def __init__(self, layer: Any, index: Tensor, room: int):
         super().__init__()
+        self._room = room
         self.dtype, self.device, self.is_initialized = layer.keys.dtype, layer.keys.device, True
         self.keys, self.values = layer.keys, layer.values
         self.select(index)
 
     def select(self, index: Tensor) -> None:
-        """Make row i the former row ``index[i]``, with a block of room behind what is filled.
+        """Make row i the former row ``index[i]``, with room behind what is filled.
 
         Args:
             index: (B,) long.
         """
-        self._key_buffer = _buffer(self.keys, index)
-        self._value_buffer = _buffer(self.values, index)
+        self._key_buffer = _buffer(self.keys, index, self._room)
+        self._value_buffer = _buffer(self.values, index, self._room)
         self._show(self.keys.shape[-2])
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
@@ -55,19 +57,20 @@ class GrowingLayer(DynamicLayer):
         self.keys, self.values = self._key_buffer[:, :, :length], self._value_buffer[:, :, :length]
 
 
-def grow_from(cache: Any, index: Tensor) -> None:
+def grow_from(cache: Any, index: Tensor, tokens: int) -> None:
     """Expand a prompt cache to the rows of its samples, and make it one that is written in place.
 
     Args:
         cache: a cache of ordinary attention layers; its ``layers`` are replaced.
         index: (B,) long, the row of the cache that each sample starts from.
+        tokens: the most that will follow; short answers need no whole block.
     """
-    cache.layers = [GrowingLayer(layer, index) for layer in cache.layers]
+    cache.layers = [GrowingLayer(layer, index, min(tokens, BLOCK)) for layer in cache.layers]
 
 
-def _buffer(states: Tensor, index: Tensor) -> Tensor:
+def _buffer(states: Tensor, index: Tensor, room: int) -> Tensor:
     _, heads, length, width = states.shape
-    buffer = states.new_empty(len(index), heads, length + BLOCK, width)
+    buffer = states.new_empty(len(index), heads, length + room, width)
     buffer[:, :, :length] = states.index_select(0, index)
     return buffer
 

@@ -142,7 +142,7 @@ class SharedPrefixSampler:
         prompt_ids, prompt_mask, index = group_prompts(*self._pad(rows, device))
         prompts = prompt_states(self._decoder, prompt_ids, prompt_mask)
         cache, mask, hidden = prompts.cache, prompts.mask[index], prompts.last_hidden[index]
-        grow_from(cache, index)
+        grow_from(cache, index, self._max_new_tokens)
         uniform = None if uniform is None else uniform.to(device)
         eos = torch.tensor(self._eos_token_ids, dtype=torch.long, device=device)
         record = _Record(len(rows), self._max_new_tokens, device)

@@ -45,7 +45,8 @@ class Evaluator(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Evaluate at the end of every `evaluation.every_rounds`-th round."""
-        every = self.recipe.evaluation.every_rounds * self.recipe.trainer.optimizer_steps_per_round
+        trainer = self.recipe.trainer
+        every = self.recipe.evaluation.every_rounds * trainer.optimizer_steps_per_round * trainer.passes
         if every and state.global_step % every == 0 and state.is_world_process_zero:
             self.evaluate()
 

@@ -204,6 +204,7 @@ class RolloutRecipe(Section):
     samples_per_prompt: int = Field(8, ge=1, description="completions of each prompt: one group")
     max_new_tokens: int = Field(64, ge=1, description="longest completion, in tokens")
     temperature: float = Field(1.0, gt=0, description="sampling temperature")
+    lag: int = Field(0, ge=0, description="rounds that the sampling policy is behind, to study staleness")
     stop: list[Annotated[str, Field(min_length=1)]] = Field([], description="texts that end a completion")
 
 
@@ -212,7 +213,8 @@ class TrainerRecipe(Section):
 
     learning_rate: float = Field(2e-5, gt=0, description="base rate; step control multiplies it by its scale")
     max_steps: int = Field(100, ge=1, description="optimizer steps of the whole run")
-    optimizer_steps_per_round: int = Field(4, ge=1, description="optimizer steps on the rollouts of one round")
+    optimizer_steps_per_round: int = Field(4, ge=1, description="optimizer steps of one pass over a round's rollouts")
+    passes: int = Field(1, ge=1, description="times that the rollouts of a round are gone through")
     micro_batches: int = Field(1, ge=1, description="forward and backward passes of one optimizer step")
     warmup_steps: int = Field(0, ge=0, description="optimizer steps over which the rate rises from 0")
     lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = Field(

@@ -177,6 +177,8 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
             per_device_train_batch_size=rows // parts,
             gradient_accumulation_steps=trainer.micro_batches,
             generation_batch_size=rows,
+            num_iterations=trainer.passes,
+            rollout_lag=rollout.lag,
             num_generations=rollout.samples_per_prompt,
             max_completion_length=rollout.max_new_tokens,
             temperature=rollout.temperature,

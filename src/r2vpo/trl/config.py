@@ -76,6 +76,8 @@ class R2VPOConfig(GRPOConfig):
         advantage_estimator: `"grpo"`, `"dr_grpo"`, `"rloo"` or `"reinforce_pp"`.
         sampler: `"shared_prefix"` (this package's, prompts computed once a group) or `"trl"` (TRL's own, which
             recomputes the sampler's log-probs with the trainer). Not read with `use_vllm=True`.
+        rollout_lag: Sample from the policy as it was this many rounds ago, to study staleness; 0 is the present one. It
+            keeps a copy of the weights a round, and wants the sampler `"shared_prefix"` and `replay_versions=0`.
         sampler_dtype: `"bfloat16"` samples from a copy of the weights in that type, `"model"` from the model itself.
         shared_prefix: Whether the training forward computes each prompt once a group.
         skip_zero_advantage: Leave rows of zero advantage out of the update: they carry no policy gradient, only the
@@ -112,6 +114,7 @@ class R2VPOConfig(GRPOConfig):
     replay_max_bytes: int | None = field(default=None, metadata={"help": "Memory bound of the replay."})
     advantage_estimator: str = field(default="grpo", metadata={"help": "grpo, dr_grpo, rloo or reinforce_pp."})
     sampler: str = field(default="shared_prefix", metadata={"help": "shared_prefix or trl."})
+    rollout_lag: int = field(default=0, metadata={"help": "Rounds that the sampling policy is behind."})
     sampler_dtype: str = field(default="bfloat16", metadata={"help": "bfloat16 or model."})
     gradient_checkpointing: bool = field(
         default=False,
@@ -138,6 +141,7 @@ class R2VPOConfig(GRPOConfig):
                 }
             )
         self._check_batches()
+        self._check_lag()
         self.objective_config()
         self.dual_config()
         self.step_size_config()
@@ -216,6 +220,20 @@ class R2VPOConfig(GRPOConfig):
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} is not read by R2VPOTrainer; leave it at {off!r}: {remedy}"
                 )
+
+    def _check_lag(self) -> None:
+        if self.rollout_lag < 0:
+            raise ValueError(f"rollout_lag={self.rollout_lag} must be at least 0; 0 samples from the present policy")
+        if self.rollout_lag and self.replay_versions:
+            raise ValueError(
+                f"rollout_lag={self.rollout_lag} makes every row stale, replay_versions={self.replay_versions} adds "
+                "others; set replay_versions=0 (in a recipe replay.versions)"
+            )
+        if self.rollout_lag and (self.use_vllm or self.sampler != "shared_prefix"):
+            raise ValueError(
+                f"rollout_lag={self.rollout_lag} needs the sampler of this package; set sampler='shared_prefix' and "
+                "use_vllm=False"
+            )
 
     def _check_batches(self) -> None:
         local = self.per_device_train_batch_size * self.steps_per_generation

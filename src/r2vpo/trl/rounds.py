@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from r2vpo.core.advantages import ADVANTAGES
 from r2vpo.core.dual import advantage_moments
@@ -108,10 +109,15 @@ def last_round_variance(stale: Sequence[Rollout], before: dict[int, Tensor], dev
         before: `old_log_probs` of the last round by `id(row)`.
         device: Where the sums go.
     """
-    sums = RatioVarianceSums.zero(torch.device("cpu"))
-    for row in stale:
-        if id(row) in before and row.old_log_probs is not None:
-            sums = sums + proximal_variance(
-                row.old_log_probs[None], before[id(row)][None], row.response_mask[None], None
-            )
-    return RatioVarianceSums.from_tensor(sums.to_tensor().to(device))
+    rows = [row for row in stale if id(row) in before and row.old_log_probs is not None]
+    if not rows:
+        return RatioVarianceSums.zero(device)
+    now, then, mask = (
+        pad_sequence(tensors, batch_first=True)
+        for tensors in (
+            [row.old_log_probs for row in rows],
+            [before[id(row)] for row in rows],
+            [row.response_mask for row in rows],
+        )
+    )
+    return RatioVarianceSums.from_tensor(proximal_variance(now, then, mask, None).to_tensor().to(device))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from r2vpo.rollout import ShadowModel, SharedPrefixSampler
+from r2vpo.rollout import PastWeights, ShadowModel, SharedPrefixSampler
 
 if TYPE_CHECKING:
     from r2vpo.trl.trainer import R2VPOTrainer
@@ -20,9 +20,13 @@ class SharedPrefixRollout:
 
     Every row has a random stream of its own, made from the run's seed, the round and the row's place in the global
     batch: a round can be sampled again from a checkpoint, and by any number of processes.
+
+    Args:
+        lag: Rounds that the policy that samples is behind the one that is trained; 0 is the present policy.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lag: int = 0) -> None:
+        self.past = PastWeights(lag) if lag else None
         self._shadow: ShadowModel | None = None
         self._synced_step: int | None = None
         self._sampler: SharedPrefixSampler | None = None
@@ -30,8 +34,10 @@ class SharedPrefixRollout:
     def model(self, trainer: R2VPOTrainer) -> Any:
         """The model to sample from, its weights brought up to the trainer's."""
         if self._shadow is None:
+            policy = trainer.accelerator.unwrap_model(trainer.model)
             dtype = torch.bfloat16 if trainer.args.sampler_dtype == "bfloat16" else "model"
-            self._shadow = ShadowModel(trainer.accelerator.unwrap_model(trainer.model), dtype)
+            # Older weights go into a copy, whatever its type: the policy itself is not to be written to.
+            self._shadow = ShadowModel(policy, policy.dtype if self.past and dtype == "model" else dtype)
         elif self._synced_step != trainer.state.global_step:
             self._shadow.sync()
         self._synced_step = trainer.state.global_step
@@ -64,7 +70,11 @@ class SharedPrefixRollout:
         group_size = trainer.num_generations if training else trainer.num_generations_eval
         distinct, _, _ = trainer._tokenize_prompts(prompts[::group_size])
         offset = trainer.accelerator.process_index * len(prompts)
-        samples = self.sampler(trainer).sample(
+        sampler = self.sampler(trainer)
+        if self.past is not None and training:
+            self.past.exchange(self._shadow.model)
+            self.forget()
+        samples = sampler.sample(
             distinct,
             group_size,
             seed=trainer.args.seed * _SEED_STRIDE + trainer.round_index + (0 if training else _SEED_STRIDE // 2),

@@ -47,6 +47,7 @@ def trainer_state(trainer: R2VPOTrainer) -> dict[str, Any]:
         "seconds": dict(trainer.seconds),
         "staleness_rows": list(trainer.staleness_rows),
         "round_stats": dict(trainer._round_stats),
+        "past_weights": _past(trainer).state_dict() if _past(trainer) is not None else None,
         "round": None if between_rounds else pack_round(trainer._buffered_inputs),
     }
 
@@ -66,5 +67,11 @@ def restore_trainer(trainer: R2VPOTrainer, state: dict[str, Any]) -> None:
             pad_token_id=trainer.pad_token_id,
             device=trainer.accelerator.device,
         )
+    if state["past_weights"] is not None:
+        _past(trainer).load_state_dict(state["past_weights"])
     if trainer._own_rollout is not None:
         trainer._own_rollout.forget()
+
+
+def _past(trainer: R2VPOTrainer) -> Any:
+    return trainer._own_rollout.past if trainer._own_rollout is not None else None

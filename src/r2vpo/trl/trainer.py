@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from accelerate.utils import is_peft_model
 from torch import Tensor
+from torch.utils.data import IterableDataset
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
@@ -23,6 +24,7 @@ from r2vpo.trl.checkpoint import rotate, staged, state_path
 from r2vpo.trl.config import R2VPOConfig
 from r2vpo.trl.controls import Controls
 from r2vpo.trl.guards import guard_reward, no_brake_reason, refuse_unsupported
+from r2vpo.trl.prompts import PromptBatch, RepeatedRows
 from r2vpo.trl.rounds import last_round_variance, remember_policy, round_moments, set_normalizers, weigh_rewards
 from r2vpo.trl.rows import MicroBatch, collate, cut, fresh_rollouts
 from r2vpo.trl.sampling import SharedPrefixRollout
@@ -67,7 +69,7 @@ class R2VPOTrainer(GRPOTrainer):
         args = args if args is not None else R2VPOConfig("r2vpo")
         functions = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
         own_sampler = args.sampler == "shared_prefix" and not args.use_vllm and kwargs.get("rollout_func") is None
-        self._own_rollout = SharedPrefixRollout() if own_sampler else None
+        self._own_rollout = SharedPrefixRollout(args.rollout_lag) if own_sampler else None
         if own_sampler:
             kwargs["rollout_func"] = self._own_rollout
         self._generating = self._attached = False
@@ -81,12 +83,13 @@ class R2VPOTrainer(GRPOTrainer):
             vision=self._is_vlm,
             own_sampler=own_sampler,
         )
+        self.data_collator = PromptBatch
         self._use_shared_prefix(args.shared_prefix)
         reason = no_brake_reason(
             objective=args.objective,
             anchor=args.anchor,
             steps_per_round=args.steps_per_round,
-            replay_versions=args.replay_versions,
+            replay_versions=args.replay_versions or args.rollout_lag,
         )
         if reason is not None:
             warnings.warn(reason, UserWarning, stacklevel=2)
@@ -106,7 +109,9 @@ class R2VPOTrainer(GRPOTrainer):
             "non_finite_steps": 0,
         }
         self.seconds = {"generating": 0.0, "training": 0.0}
-        self.staleness_rows = [0] * (args.replay_versions + 1)
+        # One of the two is 0.
+        self.max_staleness = args.replay_versions + args.rollout_lag
+        self.staleness_rows = [0] * (self.max_staleness + 1)
         self.step_lists: dict[str, list[float]] = {}
 
     def _use_shared_prefix(self, wanted: bool) -> None:
@@ -147,6 +152,11 @@ class R2VPOTrainer(GRPOTrainer):
             self._attached = True
         return optimizer
 
+    def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(dataset, IterableDataset):
+            dataset = RepeatedRows(dataset)
+        return super()._get_dataloader(dataset, *args, **kwargs)
+
     def _get_train_sampler(self, dataset: Any = None) -> EpochRepeatSampler:
         sampler = super()._get_train_sampler(dataset)
         sampler.__class__ = EpochRepeatSampler
@@ -162,7 +172,7 @@ class R2VPOTrainer(GRPOTrainer):
         self._rewards = super()._calculate_rewards(*args, **kwargs)
         return self._rewards
 
-    def _prepare_inputs(self, generation_batch: Any) -> MicroBatch:
+    def _prepare_inputs(self, generation_batch: PromptBatch) -> MicroBatch:
         if not self.model.training:
             fresh = self._generate_rollouts(generation_batch)
             micro = collate(
@@ -212,7 +222,7 @@ class R2VPOTrainer(GRPOTrainer):
                 entropy=current.entropy,
                 dual=self.controls.dual.value,
                 staleness=inputs.staleness,
-                max_staleness=self.args.replay_versions,
+                max_staleness=self.max_staleness,
                 config=self._objective_config,
             ),
         )
@@ -232,12 +242,12 @@ class R2VPOTrainer(GRPOTrainer):
 
     # ------------------------------------------------------------------ a round
 
-    def _generate_rollouts(self, generation_batch: Any) -> list[Rollout]:
+    def _generate_rollouts(self, generation_batch: PromptBatch) -> list[Rollout]:
         """Let TRL generate and score, and take its rows apart; the advantages are ours."""
         started = time.perf_counter()
         self._generating = True
         try:
-            batch = self._generate_and_score_completions(generation_batch)
+            batch = self._generate_and_score_completions(generation_batch.rows)
         finally:
             self._generating = False
         group_size = self.num_generations if self.model.training else self.num_generations_eval
@@ -251,7 +261,7 @@ class R2VPOTrainer(GRPOTrainer):
             rewards=rewards[mine],
             advantages=advantages[mine],
             group_size=group_size,
-            version=self.round_index,
+            version=max(self.round_index - self.args.rollout_lag, 0) if self.model.training else self.round_index,
             first_group=self.round_index * (rows // group_size),
         )
         if self.model.training:
@@ -267,7 +277,7 @@ class R2VPOTrainer(GRPOTrainer):
             }
         return rollouts
 
-    def _begin_round(self, generation_batch: Any) -> list[MicroBatch]:
+    def _begin_round(self, generation_batch: PromptBatch) -> list[MicroBatch]:
         """Sample, add stale rows, evaluate the policy on all of them, and cut the round into micro-batches."""
         version = self.round_index
         self.replay.begin_version(version)

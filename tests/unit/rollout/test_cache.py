@@ -1,3 +1,4 @@
+import pytest
 import torch
 from transformers import DynamicCache
 
@@ -9,7 +10,7 @@ def states(rows, tokens, seed):
     return torch.randn(2, rows, 3, tokens, 4, generator=generator)
 
 
-def both_caches(index):
+def both_caches(index, tokens=10 * BLOCK):
     """The usual cache and ours, from the same prompts."""
     caches = []
     for _ in range(2):
@@ -19,12 +20,13 @@ def both_caches(index):
         caches.append(cache)
     usual, ours = caches
     usual.batch_select_indices(index)
-    grow_from(ours, index)
+    grow_from(ours, index, tokens)
     return usual, ours
 
 
-def test_it_holds_what_the_usual_cache_holds_over_several_blocks_and_selections():
-    usual, ours = both_caches(torch.tensor([1, 0, 1]))
+@pytest.mark.parametrize("tokens", [10 * BLOCK, 4])
+def test_it_holds_what_the_usual_cache_holds_over_several_blocks_and_selections(tokens):
+    usual, ours = both_caches(torch.tensor([1, 0, 1]), tokens)
     rows = 3
     for step in range(2 * BLOCK + 3):
         for layer in range(2):
@@ -46,3 +48,8 @@ def test_a_token_within_a_block_moves_nothing():
     keys, _ = ours.update(*states(2, 1, 1), 0)
     again, _ = ours.update(*states(2, 1, 2), 0)
     assert keys.data_ptr() == again.data_ptr() == place
+
+
+def test_short_answers_get_no_more_room_than_they_need():
+    _, ours = both_caches(torch.tensor([0, 1]), 4)
+    assert ours.layers[0].keys.untyped_storage().nbytes() == 2 * 3 * (5 + 4) * 4 * 4

@@ -1,0 +1,51 @@
+"""Prompts on their way to a round: TRL asks for the same batch at every step of it, and only the first is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data import Dataset
+
+
+class RepeatedRows(Dataset):
+    """A map-style dataset that does not read again the batch that it gave last.
+
+    Args:
+        rows: The dataset.
+    """
+
+    def __init__(self, rows: Any) -> None:
+        self.rows = rows
+        self._indices: list[int] = []
+        self._batch: list[dict[str, Any]] = []
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.rows[index]
+
+    def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
+        """The rows of a batch, as torch's data loader asks for them."""
+        if indices != self._indices:
+            # Every prompt stands there once for each of its samples.
+            distinct = {index: self.rows[index] for index in dict.fromkeys(indices)}
+            self._indices, self._batch = list(indices), [dict(distinct[index]) for index in indices]
+        return self._batch
+
+
+@dataclass
+class PromptBatch:
+    """Rows of a batch as one object, which a data loader hands on without looking for tensors in every row.
+
+    Attributes:
+        rows: One mapping a completion.
+    """
+
+    rows: Sequence[dict[str, Any]]
+
+    def __contains__(self, name: object) -> bool:
+        # The training loop asks for labels.
+        return False
