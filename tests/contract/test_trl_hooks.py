@@ -33,7 +33,10 @@ def test_the_tested_minor_version_is_installed() -> None:
         ("_get_output_dir", ["self", "trial"]),
         ("_get_grad_norm", ["self", "model", "grad_norm"]),
         ("_get_train_sampler", ["self", "dataset"]),
-        ("_get_dataloader", ["self", "dataset"]),
+        (
+            "_get_dataloader",
+            ["self", "dataset", "description", "batch_size", "sampler_fn", "is_training", "dataloader_key"],
+        ),
         ("training_step", ["self", "model", "inputs", "num_items_in_batch"]),
     ],
 )
