@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from r2vpo.core.log_probs import extend, group_prompts, prompt_states, supports_shared_prefix
+from r2vpo.rollout.attention import grouped_decoding
 from r2vpo.rollout.cache import grow_from
 
 COMPACT_SHARE = 0.25
@@ -163,7 +164,8 @@ class SharedPrefixSampler:
                     layer.select(keep)
                 active, ended, token, mask = active[keep], ended[keep], token[keep], mask[keep]
             mask = torch.cat([mask, mask.new_ones(len(active), 1)], dim=1)
-            hidden = extend(self._decoder, token[:, None], mask, cache)[0][:, -1]
+            with grouped_decoding(self._decoder):
+                hidden = extend(self._decoder, token[:, None], mask, cache)[0][:, -1]
         return record.samples()
 
     def _pad(self, rows: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
