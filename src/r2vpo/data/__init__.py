@@ -1,9 +1,10 @@
-"""Prompts with answers and difficulty: made by reasoning-gym, or read from a file."""
+"""Prompts with answers and difficulty: made by reasoning-gym, sums of the `habit` task, or read from a file."""
 
 from r2vpo.data.load import load_data
 from r2vpo.data.options import (
     DataOptions,
     FewShotOptions,
+    HabitOptions,
     JsonlOptions,
     MixtureComponent,
     ReasoningGymOptions,
@@ -13,6 +14,7 @@ from r2vpo.data.rows import PromptData, PromptRow, to_dataset
 __all__ = [
     "DataOptions",
     "FewShotOptions",
+    "HabitOptions",
     "JsonlOptions",
     "MixtureComponent",
     "PromptData",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from r2vpo.data.habit import build_habit
 from r2vpo.data.jsonl import load_jsonl
-from r2vpo.data.options import DataOptions, JsonlOptions
+from r2vpo.data.options import DataOptions, HabitOptions, JsonlOptions
 from r2vpo.data.procedural import build_reasoning_gym
 from r2vpo.data.rows import PromptData
 
@@ -22,4 +23,6 @@ def load_data(options: DataOptions) -> PromptData:
     """
     if isinstance(options, JsonlOptions):
         return load_jsonl(options)
+    if isinstance(options, HabitOptions):
+        return build_habit(options)
     return build_reasoning_gym(options)

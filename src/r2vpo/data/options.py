@@ -7,6 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+HabitFormat = Literal["sum", "chain"]
+HabitDifficulty = Literal["no carry", "one carry", "two carries"]
+
 
 class _Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,4 +90,25 @@ class JsonlOptions(_Options):
     difficulty_column: str = "difficulty"
 
 
-DataOptions = Annotated[ReasoningGymOptions | JsonlOptions, Field(discriminator="kind")]
+class HabitOptions(_Options):
+    """Sums for a model that learned from a demonstrator who drops carries.
+
+    Attributes:
+        kind: `habit`.
+        format: `sum`, two numbers of two digits and their sum; or `chain`, two numbers of three digits, added column
+            by column.
+        difficulties: which of them are trained on, as many problems of each.
+        train: number of distinct training problems; None for as many as there are of each.
+        held_out: number of held-out problems, shared out evenly over all difficulties; never trained on.
+        seed: seed of the draw.
+    """
+
+    kind: Literal["habit"] = "habit"
+    format: HabitFormat = "sum"
+    difficulties: tuple[HabitDifficulty, ...] = Field(default=("no carry", "one carry", "two carries"), min_length=1)
+    train: int | None = Field(default=None, ge=1)
+    held_out: int = Field(default=600, ge=0)
+    seed: int = 0
+
+
+DataOptions = Annotated[ReasoningGymOptions | JsonlOptions | HabitOptions, Field(discriminator="kind")]

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from r2vpo.data.options import HabitFormat
 from r2vpo.errors import UserError
 from r2vpo.models.cache import build_once, cache_root, is_complete
 from r2vpo.models.convert import REQUIREMENT, convert_smollm2, gguf_tokenizer, make_tiny
+from r2vpo.models.habit import VERSION, make_habit
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ class CatalogEntry:
         licence: SPDX name.
         source: where the weights come from.
         description: one line for a list.
-        path: its folder in the cache.
+        path: its folder in the cache; that of seed 0, if every seed has weights of its own.
         cached: whether it lies there already.
     """
 
@@ -46,10 +48,17 @@ class _Recipe:
     description: str
     # The folder's name carries the source's version: another version is another folder.
     folder: str
-    build: Callable[[Path], None]
+    # Writes the model into a folder, given the seed.
+    build: Callable[[Path, int], None]
+    # Whether another seed is another model.
+    seeded: bool = False
 
 
-def _build_tiny(folder: Path) -> None:
+def _build_smollm2(folder: Path, _: int) -> None:
+    convert_smollm2(folder)
+
+
+def _build_tiny(folder: Path, _: int) -> None:
     smollm2 = _path(_RECIPES["embedded/smollm2-135m"])
     if is_complete(smollm2):
         from transformers import AutoTokenizer
@@ -60,6 +69,18 @@ def _build_tiny(folder: Path) -> None:
         make_tiny(folder, gguf_tokenizer())
 
 
+def _habit(form: HabitFormat, *, parameters: int, description: str) -> _Recipe:
+    return _Recipe(
+        parameters=parameters,
+        licence="Apache-2.0",
+        source="demonstrations of the task, learned once a seed in under a minute",
+        description=description,
+        folder=f"habit-{form}-{VERSION}",
+        build=lambda folder, seed: make_habit(folder, form=form, seed=seed),
+        seeded=True,
+    )
+
+
 _RECIPES = {
     "embedded/smollm2-135m": _Recipe(
         parameters=134_515_008,
@@ -67,7 +88,7 @@ _RECIPES = {
         source=f"Python package {REQUIREMENT} (GGUF, Q4_1)",
         description="SmolLM2-135M-Instruct, a real pretrained model that trains on a laptop",
         folder="smollm2-135m-0.1.2-spread",
-        build=convert_smollm2,
+        build=_build_smollm2,
     ),
     "tiny/random-llama": _Recipe(
         parameters=3_219_776,
@@ -76,6 +97,14 @@ _RECIPES = {
         description="knows nothing: random weights, for trying out that everything runs",
         folder="random-llama-1",
         build=_build_tiny,
+    ),
+    "habit/llama": _habit(
+        "sum", parameters=335_520, description="adds two numbers of two digits and drops carries, for data.source habit"
+    ),
+    "habit/llama-chain": _habit(
+        "chain",
+        parameters=335_520,
+        description="adds three digits column by column and drops carries, for data.format chain",
     ),
 }
 
@@ -116,11 +145,12 @@ def missing_model(name: str, looked_for: str) -> UserError:
     )
 
 
-def resolve_model(name: str) -> str:
+def resolve_model(name: str, *, seed: int = 0) -> str:
     """Turn a model's name into what `from_pretrained` takes.
 
     Args:
         name: a name of the catalogue (built into the cache on first use), a folder, or a hub name.
+        seed: which of the models to take whose weights are made from a seed; the others are the same for all.
 
     Returns:
         A folder, or `name` itself when it can only be a hub name.
@@ -131,10 +161,10 @@ def resolve_model(name: str) -> str:
     """
     if name in _RECIPES:
         recipe = _RECIPES[name]
-        target = _path(recipe)
+        target = _path(recipe, seed)
         if not is_complete(target):
             logger.info("building %s once, into %s", name, target)
-        return str(build_once(target, recipe.build))
+        return str(build_once(target, lambda folder: recipe.build(folder, seed)))
     folder = Path(name).expanduser()
     if name and folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -150,8 +180,8 @@ def resolve_model(name: str) -> str:
     return name
 
 
-def _path(recipe: _Recipe) -> Path:
-    return cache_root() / "models" / recipe.folder
+def _path(recipe: _Recipe, seed: int = 0) -> Path:
+    return cache_root() / "models" / (f"{recipe.folder}-seed{seed}" if recipe.seeded else recipe.folder)
 
 
 def _models_inside(folder: Path) -> str:

@@ -64,7 +64,7 @@ def convert_smollm2(folder: Path) -> None:
     from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
     file = find_gguf()
-    with _quiet(), torch.random.fork_rng(devices=[]):
+    with quiet(), torch.random.fork_rng(devices=[]):
         source = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype=torch.float32)
         config = copy.deepcopy(source.config)
         # A model that says it is quantised refuses to be saved; its weights are plain float32 by now.
@@ -111,7 +111,7 @@ def make_tiny(folder: Path, tokenizer: Any) -> None:
     """
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    with _quiet(), torch.random.fork_rng(devices=[]):
+    with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(TINY_SEED)
         config = LlamaConfig(
             vocab_size=len(tokenizer),
@@ -126,7 +126,8 @@ def make_tiny(folder: Path, tokenizer: Any) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """No progress bars of transformers inside, and those there were again behind."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

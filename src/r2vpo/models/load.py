@@ -11,11 +11,12 @@ from r2vpo.errors import UserError
 from r2vpo.models.catalog import missing_model, resolve_model
 
 
-def load_model(name: str, *, dtype: torch.dtype = torch.float32, **options: Any) -> Any:
+def load_model(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, **options: Any) -> Any:
     """Load a causal language model.
 
     Args:
         name: any name that `resolve_model` takes.
+        seed: of a model that is made from a seed, such as `habit/llama`; the others ignore it.
         dtype: type of the weights.
         options: passed on to `AutoModelForCausalLM.from_pretrained`.
 
@@ -27,14 +28,15 @@ def load_model(name: str, *, dtype: torch.dtype = torch.float32, **options: Any)
     """
     from transformers import AutoModelForCausalLM
 
-    return _load(AutoModelForCausalLM, name, dtype=dtype, **options)
+    return _load(AutoModelForCausalLM, name, seed, dtype=dtype, **options)
 
 
-def load_tokenizer(name: str) -> Any:
+def load_tokenizer(name: str, *, seed: int = 0) -> Any:
     """Load a model's tokenizer, padding on the left and with a padding token.
 
     Args:
         name: any name that `resolve_model` takes.
+        seed: that of the model, so that no other one is made for its tokenizer.
 
     Returns:
         The tokenizer.
@@ -44,14 +46,14 @@ def load_tokenizer(name: str) -> Any:
     """
     from transformers import AutoTokenizer
 
-    tokenizer = _load(AutoTokenizer, name, padding_side="left")
+    tokenizer = _load(AutoTokenizer, name, seed, padding_side="left")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def _load(kind: Any, name: str, **options: Any) -> Any:
-    source = resolve_model(name)
+def _load(kind: Any, name: str, seed: int, **options: Any) -> Any:
+    source = resolve_model(name, seed=seed)
     try:
         return kind.from_pretrained(source, **options)
     except OSError as error:

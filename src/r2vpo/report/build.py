@@ -15,6 +15,7 @@ from r2vpo.report.palette import LIGHT, PLACEHOLDERS
 from r2vpo.report.panels import PANELS, Panel
 from r2vpo.report.svg import inline_svg, style
 from r2vpo.training.numbers import count, duration, megabytes, percent
+from r2vpo.training.recipe_schema import HabitData, JsonlData, ReasoningGymData
 from r2vpo.training.records import write_atomically
 
 PICTURE_PANELS = ("accuracy", "variance", "control", "rollouts")
@@ -110,18 +111,19 @@ def _gain_interval(gain: Mapping[str, Any] | None) -> str:
 
 def _lede(data: RunData) -> list[str]:
     recipe = data.recipe
-    problems = (
-        ", ".join(dict.fromkeys(item.family for item in recipe.data.mixture))
-        if recipe.data.source == "reasoning_gym"
-        else Path(recipe.data.path).name
-    )
     n = (data.after or data.before or {}).get("n")
     return [
         recipe.model.name,
-        problems,
+        _problems(recipe.data),
         *([f"{count(n)} held-out problems"] if n else []),
         f"seed {recipe.seed}",
     ]
+
+
+def _problems(data: ReasoningGymData | JsonlData | HabitData) -> str:
+    if isinstance(data, ReasoningGymData):
+        return ", ".join(dict.fromkeys(item.family for item in data.mixture))
+    return Path(data.path).name if isinstance(data, JsonlData) else f"{data.source}, format {data.format}"
 
 
 def _difficulties(data: RunData) -> list[dict[str, Any]]:

@@ -5,14 +5,15 @@ from pathlib import Path
 from r2vpo.data.options import (
     DataOptions,
     FewShotOptions,
+    HabitOptions,
     JsonlOptions,
     MixtureComponent,
     ReasoningGymOptions,
 )
-from r2vpo.training.recipe_schema import JsonlData, ReasoningGymData
+from r2vpo.training.recipe_schema import HabitData, JsonlData, ReasoningGymData
 
 
-def data_options(data: ReasoningGymData | JsonlData, *, seed: int) -> DataOptions:
+def data_options(data: ReasoningGymData | JsonlData | HabitData, *, seed: int) -> DataOptions:
     """The options that ``r2vpo.data.load_data`` takes.
 
     Args:
@@ -28,6 +29,14 @@ def data_options(data: ReasoningGymData | JsonlData, *, seed: int) -> DataOption
             prompt_column=data.prompt_column,
             answer_column=data.answer_column,
             difficulty_column=data.difficulty_column,
+        )
+    if isinstance(data, HabitData):
+        return HabitOptions(
+            format=data.format,
+            difficulties=tuple(data.difficulties),
+            train=data.train_size,
+            held_out=data.held_out_size,
+            seed=seed,
         )
     return ReasoningGymOptions(
         mixture=tuple(MixtureComponent(**item.model_dump()) for item in data.mixture),

@@ -19,6 +19,7 @@ from r2vpo.training.recipe_schema import (
     AdvantageRecipe,
     DualRecipe,
     EvaluationRecipe,
+    HabitData,
     JsonlData,
     ModelRecipe,
     ObjectiveRecipe,
@@ -44,7 +45,9 @@ class Recipe(Section):
     )
     seed: int = Field(0, ge=0, description="seed of data, sampling, replay and dropout")
     model: ModelRecipe = Field(ModelRecipe(), description="the policy that is trained")
-    data: Annotated[ReasoningGymData | JsonlData, Field(discriminator="source")] = Field(description="the problems")
+    data: Annotated[ReasoningGymData | JsonlData | HabitData, Field(discriminator="source")] = Field(
+        description="the problems"
+    )
     reward: RewardRecipe = Field(RewardRecipe(), description="how a completion is scored")
     objective: ObjectiveRecipe = Field(ObjectiveRecipe(), description="the loss")
     dual: DualRecipe = Field(DualRecipe(), description="the multiplier lambda of the variance constraint")
@@ -93,9 +96,9 @@ class Recipe(Section):
         return None
 
     def _source_problem(self) -> str | None:
-        if self.reward.name == "reasoning_gym" and isinstance(self.data, JsonlData):
+        if self.reward.name == "reasoning_gym" and not isinstance(self.data, ReasoningGymData):
             return (
-                "reward.name = reasoning_gym cannot score data.source = jsonl: "
+                f"reward.name = reasoning_gym cannot score data.source = {self.data.source}: "
                 "set reward.name to exact, numeric, or your own as module:function"
             )
         return None

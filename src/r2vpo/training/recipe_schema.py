@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from r2vpo.data.options import HabitDifficulty, HabitFormat
+
 BUILT_IN_REWARDS = ("exact", "reasoning_gym", "numeric")
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "clearml", "swanlab", "neptune", "dvclive"]
 
@@ -36,6 +38,11 @@ class ModelRecipe(Section):
     """The policy that is trained."""
 
     name: str = Field("embedded/smollm2-135m", min_length=1, description="listed name, model directory or hub name")
+    seed: int | None = Field(
+        None,
+        ge=0,
+        description="seed of weights that are made here, such as those of habit/llama; null is the run's seed",
+    )
     dtype: Literal["float32"] = Field("float32", description="type of the master weights")
     trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
     lora: LoraRecipe | None = Field(None, description="adapters to train, or null to train all the weights")
@@ -77,6 +84,27 @@ class JsonlData(Section):
     prompt_column: str = Field("prompt", min_length=1, description="key of the prompt: a text, or messages")
     answer_column: str = Field("answer", min_length=1, description="key of the reference answer")
     difficulty_column: str = Field("difficulty", min_length=1, description="key of a label, if rows have one")
+
+
+class HabitData(Section):
+    """Sums for a model that learned from a demonstrator who drops carries (habit/llama, habit/llama-chain)."""
+
+    source: Literal["habit"] = Field(description="where prompts come from")
+    format: HabitFormat = Field("sum", description="two digits and the sum alone, or three digits column by column")
+    difficulties: list[HabitDifficulty] = Field(
+        ["no carry", "one carry", "two carries"],
+        min_length=1,
+        description="difficulties to train on, as many problems of each; all of them are evaluated on",
+    )
+    train_size: int | None = Field(None, ge=1, description="distinct problems to train on; null is all there are")
+    held_out_size: int = Field(600, ge=1, le=900, description="problems to evaluate on; training never sees them")
+
+    @field_validator("difficulties")
+    @classmethod
+    def _distinct(cls, difficulties: list[HabitDifficulty]) -> list[HabitDifficulty]:
+        if len(set(difficulties)) < len(difficulties):
+            raise ValueError(f"names one of {', '.join(difficulties)} twice; name each once")
+        return difficulties
 
 
 class RewardRecipe(Section):

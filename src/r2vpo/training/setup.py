@@ -60,8 +60,9 @@ def prepare(recipe: Recipe) -> Parts:
         )
     reward = load_reward(recipe.reward.name)
     check_reward(reward, data.train[:ROWS])
-    tokenizer = load_tokenizer(recipe.model.name)
-    model = load_model(recipe.model.name, trust_remote_code=recipe.model.trust_remote_code)
+    model_seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
+    tokenizer = load_tokenizer(recipe.model.name, seed=model_seed)
+    model = load_model(recipe.model.name, seed=model_seed, trust_remote_code=recipe.model.trust_remote_code)
     model.generation_config.eos_token_id = stop_ids(tokenizer, recipe.rollout.stop, model)
     _check_model(recipe, model)
     return Parts(data=data, reward=reward, tokenizer=tokenizer, model=model, peft_config=_peft(recipe))

@@ -1,0 +1,164 @@
+"""Small Llamas that learned to add from a demonstrator who drops carries: the start of the `habit` task."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from r2vpo.data.habit import RIGHT_ANSWERS, habit_problems
+from r2vpo.data.options import HabitFormat
+from r2vpo.models.convert import quiet
+
+VERSION = 1
+"""Part of the cache's folder: to be raised with every change here that changes the weights."""
+CHARACTERS = "0123456789+=;"
+PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
+IGNORED = -100
+SHAPE = {
+    "hidden_size": 96,
+    "intermediate_size": 256,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.1,
+}
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """How long and how fast a format is learned from the demonstrator.
+
+    Attributes:
+        steps: optimizer steps.
+        batch: demonstrations of one step.
+        learning_rate: highest rate of Adam; it rises over a tenth of the steps and falls to 0 by a cosine.
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+
+
+WARM_STARTS: dict[HabitFormat, WarmStart] = {
+    "sum": WarmStart(steps=1000, batch=64, learning_rate=3e-3),
+    "chain": WarmStart(steps=600, batch=64, learning_rate=3e-3),
+}
+
+
+def habit_tokenizer() -> Any:
+    """A tokenizer with one token for each character of the task's prompts and answers.
+
+    Returns:
+        A `PreTrainedTokenizerFast`; decoding adds no space.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {token: place for place, token in enumerate([PAD, EOS, UNKNOWN, *CHARACTERS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=EOS,
+        unk_token=UNKNOWN,
+        clean_up_tokenization_spaces=False,
+        padding_side="left",
+    )
+
+
+def make_habit(folder: Path, *, form: HabitFormat, seed: int) -> None:
+    """Write a Llama that answers as the demonstrator does.
+
+    Random weights are trained on demonstrations, drawn anew at each step from the problems that are never held out,
+    evenly over the difficulties. One thread of the CPU makes them, so that a seed gives the same weights whatever the
+    number of threads.
+
+    Args:
+        folder: an empty folder.
+        form: format of the answers.
+        seed: seed of the first weights and of the demonstrations.
+    """
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = habit_tokenizer()
+    with quiet(), _one_thread(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = LlamaConfig(
+            vocab_size=len(tokenizer),
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            tie_word_embeddings=False,
+            **SHAPE,
+        )
+        model = LlamaForCausalLM(config)
+        _learn(model, _Demonstrations(form, tokenizer), WARM_STARTS[form])
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+class _Demonstrations:
+    """Problems of the training part with both of the demonstrator's answers, as token ids of one length."""
+
+    def __init__(self, form: HabitFormat, tokenizer: Any) -> None:
+        self.pools = habit_problems(form, "train")
+        problems = [problem for pool in self.pools for problem in pool]
+        self.prompt = len(problems[0].prompt)
+        texts = [p.prompt + p.answer(form, carrying=carrying) + EOS for carrying in (True, False) for p in problems]
+        ids = [tokenizer.encode(text) for text in texts]
+        width = max(map(len, ids))
+        rows = torch.full((len(ids), width), IGNORED)
+        for row, tokens in zip(rows, ids, strict=True):
+            row[: len(tokens)] = torch.tensor(tokens)
+        self.right, self.habit = rows.chunk(2)
+
+    def draw(self, count: int) -> Tensor:
+        """(count, width) long: demonstrations, filled up with `IGNORED`."""
+        sizes = torch.tensor([len(pool) for pool in self.pools])
+        carries = torch.randint(len(sizes), (count,))
+        place = (torch.rand(count) * sizes[carries]).long() + (sizes.cumsum(0) - sizes)[carries]
+        is_right = torch.rand(count) < torch.tensor(RIGHT_ANSWERS)[carries]
+        return torch.where(is_right[:, None], self.right[place], self.habit[place])
+
+
+def _learn(model: Any, demonstrations: _Demonstrations, warm_start: WarmStart) -> None:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=warm_start.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, steps=warm_start.steps))
+    model.train()
+    for _ in range(warm_start.steps):
+        rows = demonstrations.draw(warm_start.batch)
+        # What fills up the end is never attended to: it comes after everything that counts.
+        logits = model(input_ids=rows[:, :-1].clamp(min=0), use_cache=False).logits[:, demonstrations.prompt - 1 :]
+        targets = rows[:, demonstrations.prompt :]
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    model.eval()
+
+
+def _rate(step: int, *, steps: int) -> float:
+    return min(1.0, (step + 1) / (0.1 * steps)) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
