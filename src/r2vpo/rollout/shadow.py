@@ -58,10 +58,7 @@ def _copy(source: Any, dtype: Any) -> Any:
     # Parameters are handed to deepcopy as already copied: there is never a second copy in the source's
     # precision, and a parameter that two modules share stays shared.
     memo: dict[int, Any] = {
-        id(parameter): nn.Parameter(
-            torch.empty_like(parameter, dtype=dtype if parameter.is_floating_point() else None),
-            requires_grad=False,
-        )
+        id(parameter): nn.Parameter(torch.empty_like(parameter, dtype=dtype), requires_grad=False)
         for parameter in source.parameters()
     }
     shadow = copy.deepcopy(source, memo)

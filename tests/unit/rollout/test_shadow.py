@@ -61,7 +61,16 @@ def test_no_copy_at_all():
     assert shadow.model is model
 
 
-@pytest.mark.parametrize("options", [{}, {"use_dora": True}, {"modules_to_save": ["lm_head"]}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"use_dora": True},
+        {"modules_to_save": ["lm_head"]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["mlp"]},  # a saved module with layers inside
+    ],
+    ids=str,
+)
 def test_adapters_are_merged_into_the_copy_and_the_original_is_untouched(options):
     model = adapted(**options)
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -135,5 +144,12 @@ def test_quantised_weights_are_refused():
     model = small_model()
     layer = model.model.layers[0].mlp.up_proj
     layer.weight = torch.nn.Parameter(torch.zeros(48, 32, dtype=torch.int8), requires_grad=False)
+    with pytest.raises(ValueError, match=r"up_proj.weight is quantised"):
+        ShadowModel(model)
+
+
+def test_quantised_weights_in_floating_storage_are_refused():
+    model = small_model()
+    model.model.layers[0].mlp.up_proj.weight.quant_state = object()
     with pytest.raises(ValueError, match=r"up_proj.weight is quantised"):
         ShadowModel(model)
