@@ -1,4 +1,4 @@
-"""The ``r2vpo`` command: train, report, models, recipes."""
+"""The ``r2vpo`` command: train, compare, report, models, recipes."""
 
 import argparse
 import os
@@ -77,6 +77,8 @@ def build_parser() -> Parser:
     train.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
     train.set_defaults(command=_train)
 
+    _add_compare(commands, shared)
+
     report = commands.add_parser("report", parents=[shared], help="draw a run's report.html again")
     report.add_argument("run", metavar="RUN", help="the folder of a run")
     report.add_argument("--png", metavar="FILE", help="also write its main curves as one picture")
@@ -87,6 +89,27 @@ def build_parser() -> Parser:
     recipes = commands.add_parser("recipes", parents=[shared], help="list the recipes that can be used by name")
     recipes.set_defaults(command=_recipes)
     return parser
+
+
+def _add_compare(commands: Any, shared: argparse.ArgumentParser) -> None:
+    compare = commands.add_parser("compare", parents=[shared], help="run methods against each other with many seeds")
+    compare.add_argument("experiment", metavar="EXPERIMENT", nargs="?", help="a YAML file, or a name that --list lists")
+    compare.add_argument("--list", action="store_true", help="list the experiments that can be run by name")
+    compare.add_argument("--seeds", metavar="N", type=_positive, help="seeds of the result (default: the experiment's)")
+    compare.add_argument("--methods", metavar="A,B", help="only these methods")
+    compare.add_argument("--jobs", metavar="J", type=_positive, help="runs at once (default: one for each core)")
+    compare.add_argument("--out", metavar="DIR", default="comparisons", help="where results go (default: comparisons)")
+    what = compare.add_mutually_exclusive_group()
+    what.add_argument("--dry-run", action="store_true", help="print the cells, their state and the time left")
+    what.add_argument("--tuning-only", action="store_true", help="choose every method's learning rate and stop")
+    what.add_argument("--report", action="store_true", help="draw the report of what is finished, run nothing")
+    compare.set_defaults(command=_compare)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
 
 
 def prepare_environment(*, debug: bool) -> None:
@@ -119,6 +142,12 @@ def _train(arguments: argparse.Namespace, session: Session) -> None:
     from r2vpo.cli.train import train
 
     train(arguments, session)
+
+
+def _compare(arguments: argparse.Namespace, session: Session) -> None:
+    from r2vpo.cli.compare import compare
+
+    compare(arguments, session)
 
 
 def _report(arguments: argparse.Namespace, session: Session) -> None:

@@ -1,0 +1,1 @@
+"""Comparisons: a matrix of methods, settings and seeds, run restartably and reported with intervals."""

@@ -1,0 +1,114 @@
+"""The finished cells of an experiment, put together: by method and setting, and paired by seed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from r2vpo.experiments.cells import Plan
+from r2vpo.experiments.runs import Run, read_run
+from r2vpo.experiments.schema import Experiment, Value
+from r2vpo.experiments.statistics import Array
+from r2vpo.experiments.store import Store
+from r2vpo.experiments.tuning import Choice, choices, tuned
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is known of an experiment.
+
+    Attributes:
+        experiment: the experiment.
+        groups: finished runs by method and setting, by seed; methods and settings in the experiment's order.
+        tuning: the tries of every method.
+        failures: method, setting and seed of each cell whose last run failed, and why.
+        finished: number of finished cells of the result.
+        total: number of its cells.
+    """
+
+    experiment: Experiment
+    groups: Mapping[tuple[str, Value | None], Mapping[int, Run]]
+    tuning: tuple[Choice, ...]
+    failures: tuple[tuple[str, str], ...]
+    finished: int
+    total: int
+
+    @cached_property
+    def methods(self) -> list[str]:
+        """Methods with a finished run."""
+        return list(dict.fromkeys(method for method, _ in self.groups))
+
+    @cached_property
+    def settings(self) -> list[Value | None]:
+        """Values of the axis with a finished run, in the experiment's order; a single None without an axis."""
+        present = {str(value) for _, value in self.groups}
+        return [value for value in self.experiment.values if str(value) in present]
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """Every finished run."""
+        return [run for group in self.groups.values() for run in group.values()]
+
+    @cached_property
+    def difficulties(self) -> list[str]:
+        """Labels of the difficulties, the easiest before training first."""
+        first: dict[str, list[float]] = {}
+        for run in self.runs:
+            for name, values in run.by_difficulty.items():
+                first.setdefault(name, []).append(float(values[0]))
+        return sorted(first, key=lambda name: (-np.mean(first[name]), name))
+
+    @property
+    def hardest(self) -> str | None:
+        """The difficulty that is solved least before training, if there are several."""
+        return self.difficulties[-1] if len(self.difficulties) > 1 else None
+
+    def group(self, method: str, setting: Value | None) -> list[Run]:
+        """The runs of a method at a setting, by rising seed."""
+        runs = self.groups.get((method, setting), {})
+        return [runs[seed] for seed in sorted(runs)]
+
+    def paired(
+        self,
+        ours: tuple[str, Value | None],
+        theirs: tuple[str, Value | None],
+        measure: Callable[[Run], float],
+    ) -> tuple[Array, Array]:
+        """A measure of two groups at the seeds that both have, in the same order."""
+        one, other = self.groups.get(ours, {}), self.groups.get(theirs, {})
+        seeds = sorted(set(one) & set(other))
+        return np.array([measure(one[s]) for s in seeds]), np.array([measure(other[s]) for s in seeds])
+
+
+def load_results(plan: Plan, store: Store) -> Results:
+    """Read what is finished.
+
+    Args:
+        plan: the experiment's cells.
+        store: their records.
+    """
+    found = choices(plan, store)
+    cells = plan.results(tuned(found))
+    groups: dict[tuple[str, Value | None], dict[int, Run]] = {
+        (method, value): {} for value in plan.experiment.values for method in plan.methods
+    }
+    for record in store.records(cells):
+        run = read_run(record)
+        groups[run.method, run.setting][run.seed] = run
+    every = [*plan.tuning(), *cells]
+    return Results(
+        experiment=plan.experiment,
+        groups={key: runs for key, runs in groups.items() if runs},
+        tuning=tuple(found),
+        failures=tuple((f"{cell.kind}: {cell}", why) for cell in every if (why := store.failure(cell)) is not None),
+        finished=sum(len(runs) for runs in groups.values()),
+        total=len(plan.methods) * len(plan.experiment.values) * len(plan.seeds),
+    )
+
+
+def final_on(difficulty: str | None) -> Callable[[Run], float]:
+    """A measure: the final accuracy on one difficulty, or on all problems."""
+    if difficulty is None:
+        return lambda run: run.final
+    return lambda run: float(run.by_difficulty[difficulty][-1])

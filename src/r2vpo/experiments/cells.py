@@ -1,0 +1,241 @@
+"""The cells of an experiment: each one recipe, known by what it resolves to."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from r2vpo.errors import UserError
+from r2vpo.experiments.schema import Experiment, SettingsSpec, Value, label
+from r2vpo.training.recipe import Recipe, load_recipe
+from r2vpo.training.recipe_errors import explain
+
+# What does not change a run's numbers, or only how they are kept.
+_NOT_IDENTITY = ("name", "report_to", "trainer.threads", "trainer.save_steps", "trainer.keep_checkpoints")
+_FIXED = {"report_to": [], "evaluation.samples_shown": 0, "trainer.threads": None}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the matrix.
+
+    Attributes:
+        kind: ``tuning`` or ``result``.
+        method: the method's key.
+        setting: the value on the settings' axis; of a try in tuning, what is tried.
+        seed: the run's seed.
+        recipe: all of it.
+        key: the recipe's identity; equal keys are equal runs.
+    """
+
+    kind: str
+    method: str
+    setting: Value | None
+    seed: int
+    recipe: Recipe
+    key: str
+
+    def __str__(self) -> str:
+        middle = f" {label(self.setting)}" if self.setting is not None else ""
+        return f"{self.method}{middle} seed {self.seed}"
+
+
+class Plan:
+    """All the cells of an experiment.
+
+    Args:
+        experiment: the experiment.
+        base: the recipe that every cell starts from.
+        source: the experiment's file, for the lines of errors.
+        seeds: how many seeds; None takes the experiment's.
+        methods: which methods; None takes all.
+
+    Raises:
+        UserError: a method is unknown, a cell's recipe is refused, or methods generate different numbers of rollouts.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        base: Recipe,
+        *,
+        source: str,
+        seeds: int | None = None,
+        methods: Sequence[str] | None = None,
+    ) -> None:
+        unknown = [name for name in methods or () if name not in experiment.methods]
+        if unknown:
+            raise UserError(f"--methods: {source} has no method {unknown[0]}: it has {', '.join(experiment.methods)}")
+        self.experiment = experiment
+        self.source = source
+        self.methods = [name for name in experiment.methods if methods is None or name in methods]
+        self.seeds = [experiment.seeds.first + i for i in range(seeds or experiment.seeds.count)]
+        self._base = base.model_dump(mode="json")
+        self._check()
+
+    def tuning(self) -> list[Cell]:
+        """Every try, seed by seed, so that an interrupted tuning is balanced over the methods."""
+        spec = self.experiment.tuning
+        if spec is None:
+            return []
+        return [
+            self._cell("tuning", method, value, seed, {spec.key: value} | spec.set, rounds=spec.rounds)
+            for seed in spec.seeds
+            for value in spec.values
+            for method in self.methods
+        ]
+
+    def results(self, tuned: Mapping[str, float]) -> list[Cell]:
+        """The cells of the result, seed by seed.
+
+        Args:
+            tuned: the chosen value of each method; with tuning, methods that are not in it are left out.
+        """
+        spec = self.experiment.tuning
+        methods = [name for name in self.methods if spec is None or name in tuned]
+        return [
+            self._cell("result", method, value, seed, {spec.key: tuned[method]} if spec else {}, setting=value)
+            for seed in self.seeds
+            for value in self.experiment.values
+            for method in methods
+        ]
+
+    def _check(self) -> None:
+        """Build one cell of each method and setting: what is refused is refused before anything runs."""
+        spec = self.experiment.tuning
+        tuned = {method: spec.values[0] for method in self.methods} if spec else {}
+        for name in self.methods if spec else ():
+            if spec.key in self.experiment.methods[name].set:
+                raise UserError(
+                    f"{self.source}: methods.{name}.set has {spec.key}, which tuning chooses: take it out of either"
+                )
+        cells = [cell for cell in self.results(tuned) if cell.seed == self.seeds[0]]
+        budgets: dict[int, str] = {}
+        for cell in cells:
+            budgets.setdefault(rollouts(cell.recipe), str(cell))
+        if len(budgets) > 1:
+            (one, first), (two, second), *_ = budgets.items()
+            raise UserError(
+                f"{self.source}: {first} generates {one} rollouts and {second} {two}: comparisons need the same "
+                "number, set `rounds`, which counts rounds of generation for every method"
+            )
+        self.tuning()
+
+    def _cell(
+        self,
+        kind: str,
+        method: str,
+        value: Value | None,
+        seed: int,
+        chosen: Mapping[str, Any],
+        *,
+        setting: Value | None = None,
+        rounds: int | None = None,
+    ) -> Cell:
+        experiment = self.experiment
+        settings = copy.deepcopy(self._base)
+        where = f"{self.source}: methods.{method}"
+        for layer in (experiment.set, experiment.methods[method].set, chosen):
+            for key, item in layer.items():
+                set_dotted(settings, key, item, where)
+        if experiment.settings is not None and setting is not None:
+            _apply_setting(settings, experiment.settings, setting, where)
+        rounds = rounds or experiment.rounds
+        if rounds is not None:
+            trainer = settings["trainer"]
+            trainer["max_steps"] = rounds * trainer["optimizer_steps_per_round"] * trainer["passes"]
+        for key, item in {**_FIXED, "name": experiment.name, "seed": seed}.items():
+            set_dotted(settings, key, item, where)
+        try:
+            recipe = Recipe.model_validate(settings)
+        except ValidationError as error:
+            raise UserError(explain(error, Recipe, source=where, settings=settings, overridden=())) from None
+        return Cell(kind, method, value, seed, recipe, identity(recipe))
+
+
+def base_recipe(experiment: Experiment, source: str, find: Any) -> Recipe:
+    """The recipe that an experiment names, or holds.
+
+    Args:
+        experiment: the experiment.
+        source: its file, for the line of an error.
+        find: gives a recipe's file for its name or path.
+
+    Raises:
+        UserError: there is none, or it is refused.
+    """
+    if isinstance(experiment.recipe, str):
+        return load_recipe(find(experiment.recipe))
+    try:
+        return Recipe.model_validate(experiment.recipe)
+    except ValidationError as error:
+        line = explain(error, Recipe, source=f"{source}: recipe", settings=experiment.recipe, overridden=())
+        raise UserError(line) from None
+
+
+def rollouts(recipe: Recipe) -> int:
+    """Rollouts that a run of the recipe generates."""
+    trainer = recipe.trainer
+    rounds = -(-trainer.max_steps // (trainer.optimizer_steps_per_round * trainer.passes))
+    return rounds * recipe.rollout.prompts_per_round * recipe.rollout.samples_per_prompt
+
+
+def identity(recipe: Recipe) -> str:
+    """A short hash of what a recipe resolves to, without what does not change the run's numbers."""
+    settings = recipe.model_dump(mode="json")
+    for key in _NOT_IDENTITY:
+        *parents, last = key.split(".")
+        node = settings
+        for part in parents:
+            node = node[part]
+        node.pop(last, None)
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def set_dotted(settings: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Write a value at a dotted key; sections that are null or missing are made.
+
+    Raises:
+        UserError: the key leads through a value that has no keys.
+    """
+    node: Any = settings
+    *parents, last = key.split(".")
+    for part in _parts(parents):
+        if isinstance(node, list) and isinstance(part, int) and part < len(node):
+            node = node[part]
+            continue
+        if not isinstance(node, dict):
+            raise UserError(f"{where}: {key} leads through {node!r}, which has no keys of its own: correct the key")
+        if node.get(str(part)) is None:
+            node[str(part)] = {}
+        node = node[str(part)]
+    if not isinstance(node, dict):
+        raise UserError(f"{where}: {key} leads through {node!r}, which has no keys of its own: correct the key")
+    node[last] = value
+
+
+def folder_of(out: Path, cell: Cell) -> Path:
+    """Where a cell's run lies while it is not finished."""
+    return out / "cells" / cell.key
+
+
+def _parts(parts: Sequence[str]) -> Iterator[str | int]:
+    return (int(part) if part.isdecimal() else part for part in parts)
+
+
+def _apply_setting(settings: dict[str, Any], spec: SettingsSpec, value: Value, where: str) -> None:
+    if spec.key is not None:
+        set_dotted(settings, spec.key, value, where)
+        return
+    node: Any = settings
+    for part in str(spec.multiply).split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    if not isinstance(node, int | float) or isinstance(node, bool):
+        raise UserError(f"{where}: settings.multiply = {spec.multiply} is no number of the recipe: name one that is")
+    set_dotted(settings, str(spec.multiply), node * value, where)

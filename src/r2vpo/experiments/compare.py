@@ -1,0 +1,96 @@
+"""A comparison from its experiment to its report: tuning, the result, tables and figures."""
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from r2vpo.errors import UserError
+from r2vpo.experiments.cells import Cell, Plan
+from r2vpo.experiments.execute import Executor
+from r2vpo.experiments.progress import CompareProgress, Estimator
+from r2vpo.experiments.store import Store
+from r2vpo.experiments.tuning import choices, tuned
+from r2vpo.training.numbers import duration
+
+
+def run_comparison(plan: Plan, out: Path, *, jobs: int, console: Console, tuning_only: bool = False) -> None:
+    """Run what is not finished of an experiment.
+
+    Args:
+        plan: its cells.
+        out: the folder of comparisons; the experiment's own is made in it.
+        jobs: cells at once.
+        console: where progress is shown.
+        tuning_only: leave the result for another call.
+
+    Raises:
+        UserError: cells failed, or another process runs the same experiment.
+    """
+    folder = out / plan.experiment.name
+    with _alone(folder):
+        store = Store(folder)
+        display = CompareProgress(console, Estimator(store.all_finished()))
+        with display, Executor(store, jobs=jobs, display=display) as executor:
+            if plan.experiment.tuning is not None:
+                _run(plan.tuning(), "tuning", store, executor, display)
+            if not tuning_only:
+                _run(plan.results(tuned(choices(plan, store))), "result", store, executor, display)
+    if display.failures:
+        cell, reason = display.failures[0]
+        failed = len(display.failures)
+        raise UserError(
+            f"{folder}: {failed} {'cell' if failed == 1 else 'cells'} failed, {cell} with: {reason}; mend it and give "
+            "the same command again, what is finished is kept"
+        )
+
+
+def describe(plan: Plan, out: Path, *, jobs: int, console: Console) -> None:
+    """Print every cell with its state, and how long what is left will take; runs nothing."""
+    store = Store(out / plan.experiment.name)
+    found = tuned(choices(plan, store))
+    cells = [*plan.tuning(), *plan.results(found)]
+    later = _not_tuned(plan, found)
+    left = {cell.key: cell for cell in cells if store.finished(cell) is None}
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    for cell in cells:
+        state = "finished" if cell.key not in left else "failed" if store.failure(cell) else "to do"
+        say(f"{state:<9} {cell.kind:<7} {cell.key}  {cell}")
+    if later:
+        say(f"{later} cells of the result have no recipe yet: they wait for the tuning of their methods")
+    say(f"{sum(cell.key not in left for cell in cells)} of {len(cells) + later} cells are finished")
+    seconds = Estimator(store.all_finished()).seconds(left.values())
+    text = "unknown until a cell is finished" if seconds is None else f"about {duration(seconds / jobs)}"
+    say(f"time left with {jobs} at once: {text}" + (f" for the {len(left)} that have a recipe" if later else ""))
+
+
+def _run(cells: Sequence[Cell], name: str, store: Store, executor: Executor, display: CompareProgress) -> None:
+    store.adopt(cells)
+    display.phase(name, done=len(store.records(cells)), total=len(cells))
+    executor.run(cells)
+
+
+def _not_tuned(plan: Plan, found: dict[str, float]) -> int:
+    if plan.experiment.tuning is None:
+        return 0
+    missing = sum(name not in found for name in plan.methods)
+    return missing * len(plan.seeds) * len(plan.experiment.values)
+
+
+@contextmanager
+def _alone(folder: Path):  # type: ignore[no-untyped-def]
+    """One process at a time works on an experiment."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        with lock:
+            yield
+    except Timeout:
+        raise UserError(f"{folder}: another r2vpo compare works here: wait for it, or choose another --out") from None
+    except PermissionError as error:
+        raise UserError(f"{folder}: {error.strerror}: choose a folder that can be written with --out") from None

@@ -1,0 +1,262 @@
+"""The figures of a comparison. Few methods share one drawing; many get one each, with the baseline behind."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+from r2vpo.experiments import statistics
+from r2vpo.experiments.analysis import Results, final_on
+from r2vpo.experiments.runs import Run
+from r2vpo.experiments.schema import Value, label
+from r2vpo.experiments.statistics import Array
+from r2vpo.report.curves import log_axis
+from r2vpo.report.palette import Palette
+
+WIDTH, HEIGHT, WIDE = 5.0, 2.9, 10.4
+MOST_TOGETHER = 6
+_COLUMNS = 4
+_DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1.2)), (0, (8, 2)))
+_MARKERS = "os^Dvp"
+Draw = Callable[[Figure, Palette], None]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure.
+
+    Attributes:
+        key: its name on the page and its file's.
+        title: its heading.
+        caption: what is drawn.
+        draw: draws it on an empty figure, whose size it sets.
+        wide: whether it takes the page's width.
+    """
+
+    key: str
+    title: str
+    caption: str
+    draw: Draw
+    wide: bool
+
+
+class Lines:
+    """Draws one curve for each method: together while they can be told apart, else side by side.
+
+    Args:
+        results: the finished cells.
+        curve: draws a method's curve, if it has one: axes, method, colour, line style, name for the legend.
+        x_label: of the x axis.
+        finish: sets up the axes.
+    """
+
+    def __init__(
+        self,
+        results: Results,
+        curve: Callable[[Axes, str, str, object, str], None],
+        *,
+        x_label: str,
+        finish: Callable[[Axes], None] = lambda axes: None,
+    ) -> None:
+        self.results, self.curve, self.x_label, self.finish = results, curve, x_label, finish
+        self.wide = len(results.methods) > MOST_TOGETHER
+
+    def __call__(self, figure: Figure, palette: Palette) -> None:
+        """Draw."""
+        if self.wide:
+            self._apart(figure, palette)
+        else:
+            self._together(figure, palette)
+
+    def _together(self, figure: Figure, palette: Palette) -> None:
+        methods = self.results.methods
+        rows = -(-len(methods) // 2)
+        figure.set_size_inches(WIDTH, HEIGHT + 0.17 * rows)
+        axes = figure.add_subplot()
+        for number, method in enumerate(methods):
+            color = palette.series[number % len(palette.series)]
+            self.curve(axes, method, color, _DASHES[number % len(_DASHES)], self.results.experiment.title(method))
+        self._axes(axes)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=2, alignment="left")
+
+    def _apart(self, figure: Figure, palette: Palette) -> None:
+        methods, experiment = self.results.methods, self.results.experiment
+        rows = -(-len(methods) // _COLUMNS)
+        figure.set_size_inches(WIDE, 1.65 * rows + 0.3)
+        grid = figure.subplots(rows, _COLUMNS, sharex=True, sharey=True, squeeze=False)
+        baseline = experiment.baseline[0]
+        for axes, method in zip(grid.flat, methods, strict=False):
+            if baseline in methods and method != baseline:
+                self.curve(axes, baseline, palette.muted, _DASHES[1], "")
+            self.curve(axes, method, palette.series[0], "-", "")
+            axes.set_title(experiment.title(method), loc="left", fontsize=9, color=palette.ink)
+            self._axes(axes)
+            axes.set_xlabel("")
+        for axes in grid.flat[len(methods) :]:
+            axes.set_axis_off()
+        figure.supxlabel(self.x_label, fontsize=9, color=palette.muted)
+
+    def _axes(self, axes: Axes) -> None:
+        axes.grid(axis="y")
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel(self.x_label)
+        self.finish(axes)
+
+
+def over_rollouts(
+    results: Results, setting: Value | None, column: Callable[[Run], tuple[Array, Array]], **options: object
+) -> Lines:
+    """Curves over rollouts or seconds: interquartile mean over seeds, and the band that holds their middle half.
+
+    Args:
+        results: the finished cells.
+        setting: the value on the settings' axis.
+        column: x and y of a run.
+        options: of ``Lines``.
+    """
+
+    def curve(axes: Axes, method: str, color: str, dashes: object, name: str) -> None:
+        pairs = [column(run) for run in results.group(method, setting)]
+        pairs = [(x[np.isfinite(y)], y[np.isfinite(y)]) for x, y in pairs]
+        pairs = [pair for pair in pairs if len(pair[0])]
+        if not pairs:
+            return
+        # the runs' own points where they share them, else a common grid: seconds differ from run to run
+        shared = all(np.array_equal(x, pairs[0][0]) for x, _ in pairs)
+        grid = pairs[0][0] if shared else np.linspace(0, float(np.median([x[-1] for x, _ in pairs])), 60)
+        table = np.stack([np.interp(grid, x, y) for x, y in pairs])
+        low, high = np.percentile(table, [25, 75], axis=0)
+        axes.fill_between(grid, low, high, color=color, alpha=0.15, linewidth=0)
+        middle = statistics.interquartile_mean(table, axis=0)
+        axes.plot(grid, middle, color=color, linestyle=dashes, label=name or None)
+
+    return Lines(results, curve, **options)  # type: ignore[arg-type]
+
+
+def survival(results: Results, setting: Value | None, target: float) -> Lines:
+    """The share of runs that have not reached the target yet, over rollouts."""
+
+    def curve(axes: Axes, method: str, color: str, dashes: object, name: str) -> None:
+        runs = results.group(method, setting)
+        if not runs:
+            return
+        times, ends = np.array([run.time_to(target) for run in runs]), np.array([run.rollouts[-1] for run in runs])
+        x, share = statistics.survival_curve(times, ends)
+        x, share = np.append(x, ends.max()), np.append(share, share[-1])
+        axes.step(x, share, where="post", color=color, linestyle=dashes, label=name or None)
+
+    return Lines(results, curve, x_label="rollouts generated", finish=_shares)
+
+
+def over_axis(results: Results, measure: Callable[[list[Run]], statistics.Estimate]) -> Lines:
+    """A measure over the values of the settings' axis, with its interval."""
+
+    def curve(axes: Axes, method: str, color: str, dashes: object, name: str) -> None:
+        places = [i for i, value in enumerate(results.settings) if results.group(method, value)]
+        found = [measure(results.group(method, results.settings[i])) for i in places]
+        middle = [estimate.value for estimate in found]
+        axes.fill_between(places, [e.low for e in found], [e.high for e in found], color=color, alpha=0.15, linewidth=0)
+        axes.plot(places, middle, color=color, linestyle=dashes, marker="o", markersize=3.5, label=name or None)
+
+    def finish(axes: Axes) -> None:
+        axes.set_xticks(range(len(results.settings)), [label(value) for value in results.settings])
+        _percent(axes)
+
+    assert results.experiment.settings is not None
+    return Lines(results, curve, x_label=results.experiment.settings.name, finish=finish)
+
+
+def by_difficulty(results: Results, setting: Value | None) -> Draw:
+    """Final accuracy of every method on every difficulty, with intervals."""
+
+    def draw(figure: Figure, palette: Palette) -> None:
+        axes = _rows(figure, results)
+        labels = results.difficulties
+        for number, difficulty in enumerate(labels):
+            color = palette.series[number % len(palette.series)]
+            offset = 0.5 * (number - (len(labels) - 1) / 2) / len(labels)
+            for row, method in enumerate(results.methods):
+                runs = results.group(method, setting)
+                if not runs:
+                    continue
+                estimate = statistics.iqm(np.array([final_on(difficulty)(run) for run in runs]))
+                axes.plot([estimate.low, estimate.high], [row + offset] * 2, color=color, linewidth=1.6)
+                name = difficulty if not row else None
+                marker = _MARKERS[number % len(_MARKERS)]
+                axes.plot(estimate.value, row + offset, marker, color=color, markersize=5, label=name)
+        axes.set_xlim(-0.02, 1.02)
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=3, alignment="left")
+
+    return draw
+
+
+def collapse(results: Results) -> Draw:
+    """The share of runs that collapse, method by method, over all settings."""
+
+    def draw(figure: Figure, palette: Palette) -> None:
+        axes = _rows(figure, results)
+        for row, method in enumerate(results.methods):
+            runs = [run for setting in results.settings for run in results.group(method, setting)]
+            share = sum(run.collapsed for run in runs) / len(runs)
+            axes.barh(row, share, color=palette.limit, height=0.55)
+            axes.text(share + 0.015, row, f"{share:.0%} of {len(runs)}", va="center", color=palette.ink, fontsize=9)
+        axes.set_xlim(0, 1.18)
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+    return draw
+
+
+def log_values(axes: Axes) -> None:
+    """A logarithmic y axis for what was drawn."""
+    values = [y for line in axes.get_lines() for y in np.asarray(line.get_ydata(), dtype=float) if y > 0]
+    log_axis(axes, values)
+    _thousands(axes)
+
+
+def accuracy_axes(axes: Axes) -> None:
+    """Axes of accuracy over rollouts."""
+    _percent(axes)
+    _thousands(axes)
+
+
+def seconds_axes(axes: Axes) -> None:
+    """Axes of accuracy over seconds."""
+    _percent(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+
+
+def plain_axes(axes: Axes) -> None:
+    """Axes of a value of any size over rollouts."""
+    _thousands(axes)
+
+
+def _rows(figure: Figure, results: Results) -> Axes:
+    methods = results.methods
+    figure.set_size_inches(WIDTH, 0.34 * len(methods) + 0.9)
+    axes = figure.add_subplot()
+    axes.set_yticks(range(len(methods)), [results.experiment.title(method) for method in methods])
+    axes.set_ylim(len(methods) - 0.5, -0.5)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    return axes
+
+
+def _shares(axes: Axes) -> None:
+    axes.set_ylim(-0.02, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    _thousands(axes)
+
+
+def _percent(axes: Axes) -> None:
+    axes.set_ylim(0, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
+def _thousands(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))

@@ -1,0 +1,121 @@
+"""The shape of an experiment: methods x settings x seeds over one recipe, and how each method's rate is tuned."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from r2vpo.training.recipe_schema import Section
+
+Value = bool | int | float | str
+Overrides = dict[str, Any]
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class MethodSpec(Section):
+    """One way to train: what it sets on top of the recipe."""
+
+    title: str | None = Field(None, min_length=1, description="its name in the report; null takes its key")
+    set: Overrides = Field({}, description="dotted keys of the recipe and their values")
+
+
+class SeedsSpec(Section):
+    """The seeds of the result: first, first + 1, ..."""
+
+    first: int = Field(100, ge=0, description="the lowest seed")
+    count: int = Field(10, ge=1, description="how many; `--seeds` overrides it")
+
+
+class TuningSpec(Section):
+    """One key of every method is chosen among the same values, on seeds that the result does not use."""
+
+    seeds: list[int] = Field(min_length=1, description="seeds of the tries; all below seeds.first")
+    key: str = Field("trainer.learning_rate", min_length=1, description="the dotted key that is chosen")
+    values: list[int | float] = Field(min_length=1, description="what is tried, the same for every method")
+    rounds: int | None = Field(None, ge=1, description="rounds of a try; null takes those of the experiment")
+    set: Overrides = Field({}, description="dotted keys that only the tries have")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TuningSpec":
+        if list(self.values) != sorted({*self.values}):
+            raise ValueError("values must rise, each given once: sort them")
+        if len({*self.seeds}) != len(self.seeds):
+            raise ValueError("seeds has one twice: give each once")
+        return self
+
+
+class SettingsSpec(Section):
+    """An axis that every method is crossed with: a key and its values, or factors of the value it has."""
+
+    name: str = Field(min_length=1, description="its name in the report")
+    key: str | None = Field(None, min_length=1, description="dotted key that takes the values")
+    multiply: str | None = Field(None, min_length=1, description="dotted key that is multiplied by the values")
+    values: list[Value] = Field(min_length=1, description="the values, or the factors")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "SettingsSpec":
+        if (self.key is None) == (self.multiply is None):
+            raise ValueError("key and multiply exclude each other and one is needed: give exactly one of them")
+        if len({*map(str, self.values)}) != len(self.values):
+            raise ValueError("values has one twice: give each once")
+        if self.multiply is not None and not self.numeric:
+            raise ValueError("values are factors with multiply: give numbers")
+        return self
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the values are numbers, so that curves over them make sense."""
+        return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
+
+
+class Experiment(Section):
+    """A comparison. Every cell is one run of the recipe with a method's, a setting's and the seed's changes."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="name, and its folder's")
+    recipe: str | dict[str, Any] = Field(description="a recipe's name, its file, or its content")
+    set: Overrides = Field({}, description="dotted keys of the recipe for every cell")
+    rounds: int | None = Field(
+        None, ge=1, description="rounds of generation of every cell, whatever its steps; null leaves trainer.max_steps"
+    )
+    seeds: SeedsSpec = Field(SeedsSpec(), description="the seeds of the result")
+    tuning: TuningSpec | None = Field(None, description="how each method's rate is chosen; null tunes nothing")
+    target: float | None = Field(None, gt=0, le=1, description="accuracy, for the rollouts it takes to get there")
+    baseline: Annotated[list[str], BeforeValidator(_as_list)] = Field(
+        min_length=1, description="the method, or methods, that all others are compared with"
+    )
+    methods: dict[str, MethodSpec] = Field(min_length=1, description="what is compared")
+    settings: SettingsSpec | None = Field(None, description="an axis that the methods are crossed with")
+    jobs: int | None = Field(None, ge=1, description="cells at once; null is one for each core")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Experiment":
+        unknown = [name for name in self.baseline if name not in self.methods]
+        if unknown:
+            raise ValueError(f"baseline = {unknown[0]} is no method: choose one of {', '.join(self.methods)}")
+        used = [seed for seed in self.tuning.seeds if seed >= self.seeds.first] if self.tuning else []
+        if used:
+            raise ValueError(
+                f"tuning.seeds has {used[0]}, which the result may use: seeds.first = {self.seeds.first}, so choose "
+                "lower ones"
+            )
+        return self
+
+    def title(self, method: str) -> str:
+        """A method's name in the report."""
+        return self.methods[method].title or method
+
+    @property
+    def values(self) -> list[Value | None]:
+        """The values of the settings' axis; without one, a single None."""
+        return list(self.settings.values) if self.settings else [None]
+
+
+def label(value: Value | None) -> str:
+    """A setting's value as it is written: ``0.3``, ``true``, an empty text for none."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

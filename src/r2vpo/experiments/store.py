@@ -1,0 +1,79 @@
+"""The files of finished cells, one JSON object a line, shared by the experiments of one folder."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from r2vpo.experiments.cells import Cell
+from r2vpo.training.records import Record, append_record, read_records
+
+FILES = {"tuning": "tuning.jsonl", "result": "results.jsonl"}
+
+
+class Store:
+    """Finished and failed cells of an experiment, and the finished ones of its neighbours.
+
+    Args:
+        folder: the experiment's folder, ``<out>/<name>``; made when the first record is added.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._finished: dict[str, Record] = {}
+        self._failed: dict[str, str] = {}
+        self._own: dict[tuple[str, ...], Record] = {}
+        for file in sorted(folder.parent.glob("*/*.jsonl")):
+            if file.name in FILES.values():
+                for record in read_records(file):
+                    self._take(record, own=file.parent == folder, kind=file.stem)
+
+    def finished(self, cell: Cell) -> Record | None:
+        """The record of an equal run, of this experiment or of a neighbour."""
+        return self._finished.get(cell.key)
+
+    def failure(self, cell: Cell) -> str | None:
+        """Why the cell's last run failed, if it did."""
+        return None if cell.key in self._finished else self._failed.get(cell.key)
+
+    def adopt(self, cells: Iterable[Cell]) -> None:
+        """Write the cells that an equal run has answered into this experiment's own files."""
+        for cell in cells:
+            known = self._finished.get(cell.key)
+            if known is not None and _name(cell) not in self._own:
+                self.add(cell, known)
+
+    def add(self, cell: Cell, record: Mapping[str, Any]) -> None:
+        """Append a cell's record: what a run left, under the cell's own names."""
+        names = {
+            "cell": cell.key,
+            "method": cell.method,
+            "setting": cell.setting,
+            "seed": cell.seed,
+        }
+        whole = names | {key: value for key, value in record.items() if key not in names}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        append_record(self.folder / FILES[cell.kind], whole)
+        self._take(whole, own=True, kind=Path(FILES[cell.kind]).stem)
+
+    def records(self, cells: Iterable[Cell]) -> list[Record]:
+        """The records of those cells that are finished, under their own names, in their order."""
+        found = (self._own.get(_name(cell)) for cell in cells)
+        return [record for record in found if record is not None]
+
+    def all_finished(self) -> list[Record]:
+        """Every finished run that is known here, for estimates of time."""
+        return list(self._finished.values())
+
+    def _take(self, record: Record, *, own: bool, kind: str) -> None:
+        key = str(record.get("cell"))
+        if record.get("status") == "failed":
+            if own:
+                self._failed[key] = str(record.get("reason"))
+            return
+        self._finished[key] = record
+        if own:
+            self._own[kind, key, str(record.get("method")), str(record.get("setting"))] = record
+
+
+def _name(cell: Cell) -> tuple[str, ...]:
+    return Path(FILES[cell.kind]).stem, cell.key, cell.method, str(cell.setting)

@@ -1,0 +1,207 @@
+"""The tables of a comparison, as texts that both the page and the Markdown show."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from r2vpo.experiments import statistics
+from r2vpo.experiments.analysis import Results, final_on
+from r2vpo.experiments.runs import Run
+from r2vpo.experiments.schema import Value, label
+from r2vpo.experiments.statistics import Estimate
+from r2vpo.training.numbers import NOTHING, count, duration
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        title: its heading.
+        note: what one has to know to read it.
+        columns: heads; the first is that of the rows' names.
+        rows: cells as texts, as many as columns.
+    """
+
+    title: str
+    note: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def tables(results: Results) -> list[Table]:
+    """All the tables that the finished cells allow."""
+    made: list[Table] = []
+    if results.runs:
+        made.append(result_table(results))
+        made += [baseline_table(results, name) for name in results.experiment.baseline if len(results.methods) > 1]
+    if len(results.settings) > 1:
+        made.append(axis_table(results))
+    if results.tuning:
+        made.append(tuning_table(results))
+    if results.failures:
+        note = "They are tried again at the next call."
+        made.append(Table("Failed cells", note, ["cell", "reason"], [list(failure) for failure in results.failures]))
+    return made
+
+
+def result_table(results: Results) -> Table:
+    """Every method by itself."""
+    target, hardest = results.experiment.target, results.hardest
+    columns = ["method", *_axis_column(results), "seeds", *(["rate"] if results.tuning else []), "final accuracy, %"]
+    columns += [f"on {hardest}, %"] if hardest else []
+    columns += ["area, %"]
+    columns += [f"rollouts to {100 * target:g} %", "reached"] if target else []
+    columns += ["collapsed", "time a run"]
+    rows = []
+    for (method, setting), runs in _groups(results):
+        row = [results.experiment.title(method), *_axis_cell(results, setting), str(len(runs))]
+        row += [f"{runs[0].record['learning_rate']:g}"] if results.tuning else []
+        row.append(percent(statistics.iqm(_scores(runs, None))))
+        row += [percent(statistics.iqm(_scores(runs, hardest)))] if hardest else []
+        row.append(percent(statistics.iqm(np.array([run.area() for run in runs]))))
+        if target:
+            times = np.array([run.time_to(target) for run in runs])
+            row += [rollouts(statistics.median_time(times), runs), f"{int(np.isfinite(times).sum())} of {len(runs)}"]
+        row.append(f"{sum(run.collapsed for run in runs)} of {len(runs)}")
+        row.append(duration(float(np.median([run.wall_seconds for run in runs]))))
+        rows.append(row)
+    note = (
+        "Interquartile mean over seeds with its 95 % bootstrap interval. Area: mean accuracy over all the rollouts of "
+        "a run. Collapsed: ended at less than half of the best accuracy it had, or with weights that are no numbers."
+    )
+    if target:
+        note += " Rollouts to the target: median; a run that never reached it counts as above the budget."
+    return Table("Result", note, columns, rows)
+
+
+def baseline_table(results: Results, baseline: str) -> Table:
+    """Every other method against one, paired by seed."""
+    target, hardest = results.experiment.target, results.hardest
+    columns = ["method", *_axis_column(results), "seeds", "final accuracy, points"]
+    columns += [f"on {hardest}, points"] if hardest else []
+    columns += ["area, points"] + (["ratio of rollouts"] if target else []) + ["P(better area)", "seeds won"]
+    rows = []
+    for (method, setting), _ in _groups(results):
+        ours, theirs = (method, setting), (baseline, setting)
+        areas = results.paired(ours, theirs, Run.area)
+        if method == baseline or not len(areas[0]):
+            continue
+        row = [results.experiment.title(method), *_axis_cell(results, setting), str(len(areas[0]))]
+        row.append(points(statistics.paired_difference(*results.paired(ours, theirs, final_on(None)))))
+        if hardest:
+            row.append(points(statistics.paired_difference(*results.paired(ours, theirs, final_on(hardest)))))
+        row.append(points(statistics.paired_difference(*areas)))
+        if target:
+            times = results.paired(ours, theirs, lambda run: run.time_to(target))
+            row.append(ratio(statistics.ratio_of_medians(*times)))
+        row.append(_numbers(statistics.probability_of_improvement(*areas), 1, 2))
+        wins = statistics.share_of_wins(*areas) * len(areas[0])
+        row.append(f"{wins:g} of {len(areas[0])}")
+        rows.append(row)
+    note = (
+        "Differences are interquartile means of the differences seed by seed, with 95 % intervals of a bootstrap that "
+        "draws the same seeds for both. P(better area): a run of the method against one of the baseline."
+    )
+    if target:
+        note += " Ratio of rollouts: median rollouts to the target over the baseline's, below 1 is better."
+    return Table(f"Against {results.experiment.title(baseline)}", note, columns, rows)
+
+
+def axis_table(results: Results) -> Table:
+    """Every method against itself at the axis' first value, paired by seed."""
+    assert results.experiment.settings is not None
+    name, first = results.experiment.settings.name, results.settings[0]
+    columns = ["method", name, "seeds", "final accuracy, points", "area, points"]
+    rows = []
+    for (method, setting), _ in _groups(results):
+        finals = results.paired((method, setting), (method, first), final_on(None))
+        if setting == first or not len(finals[0]):
+            continue
+        areas = results.paired((method, setting), (method, first), Run.area)
+        rows.append(
+            [
+                results.experiment.title(method),
+                label(setting),
+                str(len(finals[0])),
+                points(statistics.paired_difference(*finals)),
+                points(statistics.paired_difference(*areas)),
+            ]
+        )
+    note = "Each method against itself, seed by seed; intervals as above."
+    return Table(f"Against {name} {label(first)}", note, columns, rows)
+
+
+def tuning_table(results: Results) -> Table:
+    """Every try of every method."""
+    spec = results.experiment.tuning
+    assert spec is not None
+    columns = ["method", *(f"{value:g}" for value in spec.values), "chosen", ""]
+    rows = []
+    for choice in results.tuning:
+        cells = [NOTHING if item.score is None else f"{100 * item.score:.1f}" for item in choice.tries]
+        chosen = NOTHING if choice.value is None else f"{choice.value:g}"
+        rows.append(
+            [results.experiment.title(choice.method), *cells, chosen, "at the grid's edge" if choice.at_edge else ""]
+        )
+    seeds = ", ".join(map(str, spec.seeds))
+    note = (
+        f"Mean area under the accuracy curve, %, over {'seed' if len(spec.seeds) == 1 else 'seeds'} {seeds}, which the "
+        f"result does not use; every method has the same {len(spec.values)} tries of {spec.key}."
+    )
+    return Table("Tuning", note, columns, rows)
+
+
+def percent(estimate: Estimate) -> str:
+    """A share as ``96.2 (95.0 to 97.1)``."""
+    return _numbers(estimate, 100, 1)
+
+
+def points(estimate: Estimate) -> str:
+    """A difference of shares as ``+1.2 (-0.3 to +2.5)``."""
+    return _numbers(estimate, 100, 1, sign="+")
+
+
+def rollouts(estimate: Estimate, runs: list[Run]) -> str:
+    """A number of rollouts as ``3,072 (2,560 to above 12,288)``."""
+    budget = max(float(run.rollouts[-1]) for run in runs)
+    value, low, high = (count(x) if math.isfinite(x) else f"above {count(budget)}" for x in _ends(estimate))
+    return value if len(runs) == 1 else f"{value} ({low} to {high})"
+
+
+def ratio(estimate: Estimate) -> str:
+    """A ratio of times as ``0.46 (0.38 to 0.60)``; ``?`` where neither method gets there."""
+    value, low, high = ("?" if math.isnan(x) else "∞" if math.isinf(x) else f"{x:.2f}" for x in _ends(estimate))
+    return value if estimate.n == 1 else f"{value} ({low} to {high})"
+
+
+def _numbers(estimate: Estimate, factor: float, digits: int, *, sign: str = "") -> str:
+    value, low, high = (f"{factor * x:{sign}.{digits}f}" for x in _ends(estimate))
+    # one seed has no spread: an interval would pretend to know
+    return value if estimate.n == 1 else f"{value} ({low} to {high})"
+
+
+def _ends(estimate: Estimate) -> tuple[float, float, float]:
+    return estimate.value, estimate.low, estimate.high
+
+
+def _scores(runs: list[Run], difficulty: str | None) -> statistics.Array:
+    return np.array([final_on(difficulty)(run) for run in runs])
+
+
+def _groups(results: Results) -> Iterator[tuple[tuple[str, Value | None], list[Run]]]:
+    for setting in results.settings:
+        for method in results.methods:
+            runs = results.group(method, setting)
+            if runs:
+                yield (method, setting), runs
+
+
+def _axis_column(results: Results) -> list[str]:
+    return [results.experiment.settings.name] if results.experiment.settings else []
+
+
+def _axis_cell(results: Results, setting: Value | None) -> list[str]:
+    return [label(setting)] if results.experiment.settings else []

@@ -1,0 +1,78 @@
+"""Which value of the tuned key each method gets: the one with the largest mean area under the accuracy curve."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from r2vpo.experiments.cells import Cell, Plan
+from r2vpo.experiments.runs import Run, read_run
+from r2vpo.experiments.store import Store
+
+
+@dataclass(frozen=True)
+class Try:
+    """One value of one method.
+
+    Attributes:
+        value: what was tried.
+        areas: area under the accuracy curve by seed; None where the cell is not finished.
+    """
+
+    value: float
+    areas: tuple[float | None, ...]
+
+    @property
+    def score(self) -> float | None:
+        """The mean over seeds, or None while one is missing."""
+        known = [area for area in self.areas if area is not None]
+        return sum(known) / len(known) if len(known) == len(self.areas) else None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """All tries of one method.
+
+    Attributes:
+        method: the method's key.
+        tries: in the order of the values.
+    """
+
+    method: str
+    tries: tuple[Try, ...]
+
+    @property
+    def value(self) -> float | None:
+        """The best value, the first of equals; None while a try is missing: every method has the same number."""
+        if any(item.score is None for item in self.tries):
+            return None
+        return max(self.tries, key=lambda item: item.score or 0.0).value
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the best value is the first or the last of several: a better one may lie outside."""
+        return len(self.tries) > 1 and self.value in (self.tries[0].value, self.tries[-1].value)
+
+
+def choices(plan: Plan, store: Store) -> list[Choice]:
+    """What is known of each method's tuning; an empty list if the experiment tunes nothing."""
+    spec = plan.experiment.tuning
+    if spec is None:
+        return []
+    cells = plan.tuning()
+    runs = {(run.method, run.setting, run.seed): run for run in _runs(cells, store)}
+    found = []
+    for method in plan.methods:
+        tries = []
+        for value in spec.values:
+            known = [runs.get((method, value, seed)) for seed in spec.seeds]
+            tries.append(Try(float(value), tuple(run.area() if run else None for run in known)))
+        found.append(Choice(method, tuple(tries)))
+    return found
+
+
+def tuned(found: Iterable[Choice]) -> dict[str, float]:
+    """The chosen value of every method whose tries are all finished."""
+    return {choice.method: choice.value for choice in found if choice.value is not None}
+
+
+def _runs(cells: list[Cell], store: Store) -> list[Run]:
+    return [read_run(record) for record in store.records(cells)]

@@ -1,0 +1,111 @@
+"""A process that runs one cell after the other: ``python -m r2vpo.experiments.worker``, spoken to in JSON lines.
+
+Importing torch and trl takes longer than a small cell, so a worker stays. It reads tasks from its standard input and
+ends when that closes, also in the middle of a cell: nobody is left to hear of the result, and the next call goes on
+from the checkpoint. Answers go to what was its standard output; what libraries print goes to its standard error.
+"""
+
+import gc
+import json
+import os
+import queue
+import shutil
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from r2vpo.errors import UserError
+from r2vpo.experiments.collect import collect
+from r2vpo.training.recipe import Recipe
+from r2vpo.training.records import Record
+from r2vpo.training.run import run_training
+from r2vpo.training.run_directory import RunDirectory
+
+# how the sampler's error says that the weights are no numbers any more
+_DIVERGED = "the weights have diverged"
+
+
+def main() -> None:
+    """Answer tasks until the standard input ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    tasks: queue.Queue[dict[str, Any]] = queue.Queue()
+    threading.Thread(target=_read, args=(tasks,), daemon=True).start()
+
+    def answer(**message: Any) -> None:
+        answers.write(json.dumps(message, allow_nan=False) + "\n")
+
+    while True:
+        task = tasks.get()
+        try:
+            recipe, folder = Recipe.model_validate(task["recipe"]), Path(task["folder"])
+            answer(event="finished", record=run_cell(recipe, folder, answer))
+        except Exception as error:
+            traceback.print_exc()
+            known = isinstance(error, UserError | OSError)
+            text = str(error) if known else f"{type(error).__name__}: {error}"
+            answer(event="failed", reason=" ".join(text.split()), unexpected=not known)
+        gc.collect()
+
+
+def run_cell(recipe: Recipe, folder: Path, tell: Any) -> Record:
+    """Run a cell, or go on with what an earlier call left of it.
+
+    Args:
+        recipe: the cell's.
+        folder: where its run's folder is made.
+        tell: called with ``event="run"`` and the run's ``path`` when there is one.
+
+    Returns:
+        The cell's record. A run whose weights are no numbers any more has one too: that is its result.
+    """
+    started = time.monotonic()
+    threads = recipe.trainer.threads or os.cpu_count() or 1
+    run, diverged = _left_over(folder), None
+    if run is None or run.read_summary() is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            path = run_training(
+                recipe,
+                resume=run.path if run is not None else None,
+                console=Console(file=sys.stderr, force_terminal=False),
+                runs_dir=folder,
+                on_start=lambda path: tell(event="run", path=str(path)),
+            )
+        except ValueError as error:
+            run = _newest(folder)
+            if _DIVERGED not in str(error) or run is None:
+                raise
+            diverged = str(error)
+        else:
+            run = RunDirectory(path)
+    return collect(run, seconds=time.monotonic() - started, threads=threads, diverged=diverged)
+
+
+def _left_over(folder: Path) -> RunDirectory | None:
+    """What an earlier call left that can be used: a finished run or one with a checkpoint. Other remains go."""
+    run = _newest(folder)
+    if run is not None and (run.read_summary() is not None or run.latest_checkpoint() is not None):
+        return run
+    shutil.rmtree(folder, ignore_errors=True)
+    return None
+
+
+def _newest(folder: Path) -> RunDirectory | None:
+    runs = sorted(path.parent for path in folder.glob("*/config.yaml"))
+    return RunDirectory(runs[-1]) if runs else None
+
+
+def _read(tasks: "queue.Queue[dict[str, Any]]") -> None:
+    for line in sys.stdin:
+        tasks.put(json.loads(line))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

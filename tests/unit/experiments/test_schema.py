@@ -1,0 +1,99 @@
+"""Experiments: what is refused, and that every shipped one can be run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from r2vpo.cli.recipes import description, find_recipe
+from r2vpo.errors import UserError
+from r2vpo.experiments.catalog import experiment_folder, find_experiment, listed_experiments, load_experiment
+from r2vpo.experiments.cells import Plan, base_recipe
+from r2vpo.experiments.schema import label
+from tests.unit.experiments.helpers import EXPERIMENT, experiment
+
+
+def refusal(folder: Path, **changes: Any) -> str:
+    file = folder / "mine.yaml"
+    file.write_text(yaml.safe_dump(EXPERIMENT | changes))
+    with pytest.raises(UserError) as error:
+        load_experiment(file)
+    line = str(error.value)
+    assert "\n" not in line and line.startswith(f"{file}: ")
+    return line.removeprefix(f"{file}: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"methods": {}}, "methods is empty"),
+        ({"method": {}}, "unknown key method; did you mean methods?"),
+        ({"baseline": "clpi"}, "baseline = clpi is no method: choose one of clip, ours"),
+        ({"baseline": []}, "baseline is empty"),
+        ({"target": 1.5}, "target is 1.5; it must be at most 1"),
+        ({"seeds": {"first": 10, "count": 0}}, "seeds.count is 0; it must be at least 1"),
+        ({"tuning": {"seeds": [12], "values": [1]}}, "tuning.seeds has 12, which the result may use"),
+        ({"tuning": {"seeds": [1, 1], "values": [1]}}, "tuning.seeds has one twice"),
+        ({"tuning": {"seeds": [1], "values": [2, 1]}}, "tuning.values must rise"),
+        ({"tuning": {"seeds": [1]}}, "tuning.values is missing"),
+        ({"settings": {"name": "a", "values": [1]}}, "settings.key and multiply exclude each other and one is needed"),
+        ({"settings": {"name": "a", "key": "b", "multiply": "b", "values": [1]}}, "give exactly one of them"),
+        ({"settings": {"name": "a", "key": "b", "values": [1, 1]}}, "settings.values has one twice"),
+        ({"settings": {"name": "a", "multiply": "b", "values": ["x"]}}, "settings.values are factors with multiply"),
+        ({"name": "../up"}, "name is '../up'; use letters"),
+        ({"jobs": 0}, "jobs is 0; it must be at least 1"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    assert said in refusal(tmp_path, **changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- a\n", "an experiment is a mapping"),
+        ("a: [\n", "not valid YAML at line 2"),
+        ("", "an experiment is a mapping"),
+    ],
+)
+def test_files_that_are_no_experiments(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=said):
+        load_experiment(file)
+
+
+def test_numbers_and_their_labels() -> None:
+    settings = {"name": "a", "key": "b", "values": [0, 0.5]}
+    assert experiment(settings=settings).settings.numeric
+    assert not experiment(settings=settings | {"values": [0, True]}).settings.numeric
+    assert not experiment(settings=settings | {"values": [0, "x"]}).settings.numeric
+    assert [label(value) for value in (None, True, 2, 0.5, 3e-5, "x")] == ["", "true", "2", "0.5", "3e-05", "x"]
+
+
+def test_an_experiment_is_a_path_or_a_listed_name(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("a: 1")
+    assert find_experiment(str(file)) == file
+    assert find_experiment("habit") == experiment_folder() / "habit.yaml"
+    with pytest.raises(UserError, match=r"habbit: no such experiment; did you mean habit\?"):
+        find_experiment("habbit")
+    with pytest.raises(UserError, match="--list"):
+        find_experiment("zzz")
+
+
+@pytest.mark.parametrize("name", listed_experiments())
+def test_every_shipped_experiment_builds_every_cell(name: str) -> None:
+    path = listed_experiments()[name]
+    made = load_experiment(path)
+    assert made.name == name and len(description(path)) > 20
+    plan = Plan(made, base_recipe(made, str(path), find_recipe), source=str(path))
+    spec = made.tuning
+    assert len(plan.tuning()) == (len(made.methods) * len(spec.values) * len(spec.seeds) if spec else 0)
+    cells = plan.results({method: spec.values[0] for method in made.methods} if spec else {})
+    assert len(cells) == len(made.methods) * len(made.values) * made.seeds.count
+    distinct = {cell.key for cell in cells}
+    assert len(distinct) == len(cells), "two methods or settings of it are one and the same run"
