@@ -99,11 +99,11 @@ _RECIPES = {
         build=_build_tiny,
     ),
     "habit/llama": _habit(
-        "sum", parameters=335_520, description="adds two numbers of two digits and drops carries, for data.source habit"
+        "sum", parameters=332_416, description="adds two numbers of two digits and drops carries, for data.source habit"
     ),
     "habit/llama-chain": _habit(
         "chain",
-        parameters=335_520,
+        parameters=332_416,
         description="adds three digits column by column and drops carries, for data.format chain",
     ),
 }
