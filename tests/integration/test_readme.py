@@ -23,7 +23,7 @@ from r2vpo.rewards import check_reward, load_reward
 from r2vpo.training.data_options import data_options
 from r2vpo.training.recipe import Recipe, load_recipe
 from r2vpo.training.recipe_errors import known_keys
-from r2vpo.trl.config import _REFUSED, _REFUSED_BY_R2VPO
+from r2vpo.trl.config import _REFUSED, _REFUSED_UNLESS_CLIP
 
 ROOT = Path(__file__).parents[2]
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")}
@@ -131,7 +131,7 @@ def test_the_refused_options_are_all_listed() -> None:
     sentence = re.search(r"with the option to set instead:(.*?)\(They may stay", README, re.DOTALL)
     assert sentence is not None
     listed = [span for span in re.findall(r"`([^`]+)`", sentence[1]) if "=" not in span]
-    assert sorted(listed) == sorted({**_REFUSED, **_REFUSED_BY_R2VPO})
+    assert sorted(listed) == sorted({**_REFUSED, **_REFUSED_UNLESS_CLIP})
 
 
 def tree_paths() -> list[str]:

@@ -33,7 +33,7 @@ def policy_gradient(
     weight = torch.exp(old_log_probs - rollout_log_probs).clamp(max=2.0)
     terms = torch.where(response_mask, weight * ratio * advantages[:, None], 0.0)
     sums = RatioVarianceSums.zero(log_probs.device)
-    return LossOutput(loss=-terms.sum() / normalizer, metrics={}, ratio_variance=sums)
+    return LossOutput(loss=-terms.sum() / normalizer, metrics={}, constraint=sums)
 
 
 def test_lambda_zero_is_importance_weighted_policy_gradient(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

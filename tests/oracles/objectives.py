@@ -7,6 +7,8 @@ import math
 
 import torch
 
+from tests.oracles.surrogates import SURROGATES, keep_by_second_moment
+
 
 def _log_ratio(a, b, row, mask, level, t, counts_as_zero):
     """Log-ratio of token t of a row, or its response's mean; `counts_as_zero(t)` leaves a token out."""
@@ -23,74 +25,66 @@ def _log_ratio(a, b, row, mask, level, t, counts_as_zero):
     return torch.clamp(value, -20.0, 20.0)
 
 
-def _surrogate_r2vpo(r, w, a, o, bug):
-    penalty = (1.0 if bug == "penalty_unweighted" else w) * (r - 1.0) ** 2
-    if bug == "penalty_linear":
-        penalty = w * torch.abs(r - 1.0)
-    gain = w * r * a
-    if bug == "advantage_sign":
-        gain = -gain
-    if bug == "no_penalty":
-        return gain
-    if bug == "penalty_sign":
-        return gain + o["dual"] * (penalty - o["delta"])
-    if bug == "no_delta":
-        return gain - o["dual"] * penalty
+def _token(log_probs, old, advantages, mask, rollout, o, bug, b, t):
+    def unknown(s):
+        return rollout is not None and not math.isfinite(float(rollout[b, s]))
+
+    w = torch.ones((), dtype=torch.float64)
+    if o["anchor"] == "behavior" and bug != "anchor_ignored":
+        x = _log_ratio(log_probs, rollout, b, mask, o["level"], t, unknown)
+        q = float(rollout[b, t])
+    else:
+        x = _log_ratio(log_probs, old, b, mask, o["level"], t, lambda s: False)
+        q = float(old[b, t])
+        if rollout is not None and bug != "no_stale_weight":
+            numerators = log_probs if bug == "weight_of_current" else old
+            w = torch.exp(_log_ratio(numerators.detach(), rollout, b, mask, o["level"], t, unknown))
+            w = w if bug == "no_cap" else torch.clamp(w, max=o["stale_weight_cap"])
+    a = float(advantages[b] if advantages.dim() == 1 else advantages[b, t])
+    return {"row": b, "x": x, "r": torch.exp(x), "w": w, "a": -a if bug == "advantage_sign" else a, "q": q}
+
+
+def _penalty(name, t, bug):
+    r = t["r"]
+    if name == "kl_penalty" and bug != "variance_for_kl":
+        return r * t["x"] - (r - 1) if bug == "reverse_kl" else r - 1 - t["x"]
+    return torch.abs(r - 1) if bug == "penalty_linear" else (r - 1) ** 2
+
+
+def _objective(name, t, o, bug):
+    """A token's part of what is maximised."""
+    value = t["w"] * SURROGATES[name](t, o, bug)
+    if o["target"] is None or bug == "no_penalty":
+        return value
+    penalty = (1.0 if bug == "penalty_unweighted" else t["w"]) * _penalty(name, t, bug)
     if bug == "penalty_halved":
-        return gain - o["dual"] * (penalty / 2 - o["delta"])
-    return gain - o["dual"] * (penalty - o["delta"])
-
-
-def _surrogate_clip(r, w, a, o, bug):
-    low, high = o["clip_low"], o["clip_high"]
-    if bug == "bounds_swapped":
-        low, high = high, low
-    plain, clipped = r * a, torch.clamp(r, 1 - low, 1 + high) * a
-    if bug == "advantage_sign":
-        plain, clipped = -plain, -clipped
-    if bug == "no_clip":
-        clipped = plain
-    value = torch.maximum(plain, clipped) if bug == "max_for_min" else torch.minimum(plain, clipped)
-    c = o["dual_clip"]
-    if c is not None and bug != "no_dual_clip" and (a < 0 or bug == "dual_clip_positive"):
-        value = torch.maximum(value, torch.as_tensor(c * a, dtype=torch.float64))
-    return w * value
+        penalty = penalty / 2
+    value = value + (o["dual"] if bug == "penalty_sign" else -o["dual"]) * penalty
+    return value if bug == "no_delta" else value + o["dual"] * o["target"]
 
 
 def oracle(name, log_probs, old, advantages, mask, rollout, o, normalizer=None, bug=None):
-    """Loss (with gradient), V numerator and denominator; `o` is a dict of all options."""
-    surrogate = {"r2vpo": _surrogate_r2vpo, "clip": _surrogate_clip}[name]
-    total, responses, tokens = torch.zeros((), dtype=torch.float64), 0, 0
+    """Loss (with gradient), numerator and denominator of what is constrained; `o` is a dict of all options.
+
+    `o["target"]` is the target of the penalty, None for none.
+    """
+    places = [(b, t) for b in range(mask.shape[0]) for t in range(mask.shape[1]) if mask[b, t]]
+    tokens = [_token(log_probs, old, advantages, mask, rollout, o, bug, b, t) for b, t in places]
+    lengths = {}
+    for t in tokens:
+        lengths[t["row"]] = lengths.get(t["row"], 0) + 1
+        row = [u["x"] for u in tokens if u["row"] == t["row"]]
+        t["whole"] = torch.clamp(torch.stack(row).sum(), -20.0, 20.0)
+    if name == "m2po":
+        keep_by_second_moment(tokens, o["second_moment"], bug)
+    total = torch.zeros((), dtype=torch.float64)
     numerator = denominator = 0.0
-    for b in range(mask.shape[0]):
-        row_total, length = torch.zeros((), dtype=torch.float64), 0
-        for t in range(mask.shape[1]):
-            if not mask[b, t]:
-                continue
-            length += 1
-
-            def unknown(s, b=b):
-                return rollout is not None and not math.isfinite(float(rollout[b, s]))
-
-            w = torch.ones((), dtype=torch.float64)
-            if o["anchor"] == "behavior" and bug != "anchor_ignored":
-                r = torch.exp(_log_ratio(log_probs, rollout, b, mask, o["level"], t, unknown))
-            else:
-                r = torch.exp(_log_ratio(log_probs, old, b, mask, o["level"], t, lambda s: False))
-                if rollout is not None and bug != "no_stale_weight":
-                    numerators = log_probs if bug == "weight_of_current" else old
-                    w = torch.exp(_log_ratio(numerators.detach(), rollout, b, mask, o["level"], t, unknown))
-                    w = w if bug == "no_cap" else torch.clamp(w, max=o["stale_weight_cap"])
-            a = advantages[b] if advantages.dim() == 1 else advantages[b, t]
-            row_total = row_total + surrogate(r, w, a, o, bug)
-            numerator += float(w.detach()) * (float(r.detach()) - 1.0) ** 2
-            denominator += float(w.detach())
-        if length:
-            responses, tokens = responses + 1, tokens + length
-            mode = o["aggregation"]
-            scale = {"token_mean": 1.0, "sequence_mean": 1.0 / length, "constant": 1.0 / (o["constant"] or 1)}
-            total = total + row_total * scale[mode]
-    own = tokens if o["aggregation"] == "token_mean" else responses
+    for t in tokens:
+        scale = {"token_mean": 1.0, "sequence_mean": 1.0 / lengths[t["row"]], "constant": 1.0 / (o["constant"] or 1)}
+        total = total + scale[o["aggregation"]] * _objective(name, t, o, bug)
+        numerator += float((t["w"] * _penalty(name, t, None)).detach())
+        denominator += float(t["w"])
+    own = len(tokens) if o["aggregation"] == "token_mean" else len(lengths)
     if bug == "denominator_is_width":
         own = mask.numel()
     return -total / (own if normalizer is None else normalizer), numerator, denominator

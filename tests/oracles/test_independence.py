@@ -16,4 +16,5 @@ def test_oracles_import_nothing_of_the_package(path):
             imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             imported.append(node.module or ".")
-    assert set(imported) <= {"math", "torch"}
+    # One oracle may use another; each of them is looked at here.
+    assert {name for name in imported if not name.startswith("tests.oracles.")} <= {"math", "torch"}

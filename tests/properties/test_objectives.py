@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r2vpo.core.diagnostics import diagnostic_sums, summarize
-from r2vpo.core.objectives import ClipConfig, RatioVarianceConfig, clip_loss, r2vpo_loss
+from r2vpo.core.objectives import OBJECTIVES, RatioVarianceConfig, m2po_loss, r2vpo_loss
 from r2vpo.core.types import RatioVarianceSums
 from tests.oracles.batches import batch
+from tests.oracles.cases import LEVELS, config_of, options
 from tests.tolerances import FLOAT64
 
 GARBAGE = [float("nan"), float("inf"), -float("inf"), 1e30, -1e30, 0.0]
@@ -16,19 +17,19 @@ PER_TOKEN = ("log_probs", "old_log_probs", "rollout_log_probs", "advantages")
 
 
 @st.composite
-def cases(draw):
+def cases(draw, names=tuple(OBJECTIVES)):
     b = batch(
         seed=draw(st.integers(0, 10**6)), rows=draw(st.integers(2, 6)), width=draw(st.integers(1, 6)),
         per_token=draw(st.booleans()),
     )  # fmt: skip
     aggregation = draw(st.sampled_from(["token_mean", "sequence_mean", "constant"]))
-    o = {
-        "anchor": draw(st.sampled_from(["proximal", "behavior"])),
-        "level": draw(st.sampled_from(["token", "response"])),
-        "aggregation": aggregation,
-        "constant": 5.0 if aggregation == "constant" else None,
-    }
-    loss, config = draw(st.sampled_from([(r2vpo_loss, RatioVarianceConfig(**o)), (clip_loss, ClipConfig(**o))]))
+    name = draw(st.sampled_from(names))
+    o = options(
+        name, draw(st.sampled_from(["proximal", "behavior"])), draw(st.sampled_from(LEVELS[name])), aggregation,
+        constant=5.0 if aggregation == "constant" else None,
+        ratio_variance_delta=draw(st.sampled_from([None, 0.03])),
+    )  # fmt: skip
+    loss, config = OBJECTIVES[name].loss, config_of(OBJECTIVES[name].config_class, o)
     if o["anchor"] == "proximal" and draw(st.booleans()):
         b["rollout_log_probs"] = None
     return b, loss, config
@@ -38,7 +39,7 @@ def evaluate(b, loss, config, normalizer=None):
     log_probs = b["log_probs"].clone().requires_grad_()
     out = loss(**{**b, "log_probs": log_probs}, dual=1.3, config=config, normalizer=normalizer)
     out.loss.backward()
-    return out.loss.detach(), log_probs.grad, out.ratio_variance.to_tensor()
+    return out.loss.detach(), log_probs.grad, out.constraint.to_tensor()
 
 
 def assert_same(first, second):
@@ -46,7 +47,7 @@ def assert_same(first, second):
         torch.testing.assert_close(a, b, **FLOAT64)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(cases(), st.integers(0, 3), st.integers(0, 2), st.data())
 def test_padding_and_what_it_holds_change_nothing(case, columns, rows, data):
     b, loss, config = case
@@ -71,7 +72,7 @@ def test_padding_and_what_it_holds_change_nothing(case, columns, rows, data):
     assert_same((loss_value, gradient[:height, :width], sums), base)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cases(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_changes_nothing(case, random):
     b, loss, config = case
@@ -82,8 +83,9 @@ def test_the_order_of_rows_changes_nothing(case, random):
     assert_same(evaluate(permuted, loss, config), (value, gradient[order], sums))
 
 
-@settings(max_examples=60, deadline=None)
-@given(cases(), st.integers(1, 5))
+# M2PO's mask looks at all the rows of a call.
+@settings(max_examples=200, deadline=None)
+@given(cases(tuple(name for name in OBJECTIVES if name != "m2po")), st.integers(1, 5))
 def test_micro_batches_add_up(case, cut):
     b, loss, config = case
     cut = min(cut, len(b["log_probs"]) - 1)
@@ -120,9 +122,9 @@ def test_diagnostic_sums_add_up(seed, cut, response):
 def test_variance_is_a_ratio_of_sums_and_not_a_mean_of_means():
     b = batch(seed=3, rows=6)
     config = RatioVarianceConfig()
-    whole = r2vpo_loss(**b, dual=1.0, config=config).ratio_variance
+    whole = r2vpo_loss(**b, dual=1.0, config=config).constraint
     parts = [
-        r2vpo_loss(**{name: tensor[piece] for name, tensor in b.items()}, dual=1.0, config=config).ratio_variance
+        r2vpo_loss(**{name: tensor[piece] for name, tensor in b.items()}, dual=1.0, config=config).constraint
         for piece in (slice(None, 2), slice(2, None))
     ]
     together = parts[0] + parts[1]
@@ -130,6 +132,17 @@ def test_variance_is_a_ratio_of_sums_and_not_a_mean_of_means():
     assert float(together.value()) == pytest.approx(float(whole.value()), rel=1e-12)
     mean_of_means = float(parts[0].value() + parts[1].value()) / 2
     assert mean_of_means != pytest.approx(float(whole.value()), rel=1e-3)
+
+
+def test_the_mask_of_m2po_is_one_of_the_whole_call():
+    b = batch(seed=3, rows=6)
+    config = config_of(OBJECTIVES["m2po"].config_class, options("m2po"))
+    whole = evaluate(b, m2po_loss, config, normalizer=30.0)[0]
+    halves = [
+        evaluate({name: tensor[piece] for name, tensor in b.items()}, m2po_loss, config, normalizer=30.0)[0]
+        for piece in (slice(None, 2), slice(2, None))
+    ]
+    assert not torch.allclose(halves[0] + halves[1], whole, rtol=1e-6)
 
 
 def test_a_mean_over_each_micro_batch_would_be_noticed():

@@ -1,4 +1,4 @@
-"""The Lagrange multiplier `lambda` of the ratio-variance constraint: closed form, dual ascent, or fixed."""
+"""The Lagrange multiplier `lambda` of a constraint: dual ascent, closed form, PPO's doubling, or fixed."""
 
 import math
 from dataclasses import dataclass
@@ -7,10 +7,16 @@ from typing import Any
 from torch import Tensor
 
 from r2vpo.core.masking import masked_sum, token_advantages
-from r2vpo.core.types import MomentSums, RatioVarianceSums
+from r2vpo.core.types import MomentSums, WeightedSums
 from r2vpo.core.validation import check_choice, check_number
 
-KINDS = ("ascent", "closed_form", "fixed")
+KINDS = ("ascent", "closed_form", "doubling", "fixed")
+
+DOUBLING_FIRST = 1.0
+"""First multiplier of "doubling" when no value is given; PPO calls it unimportant."""
+
+DOUBLING_LIMIT = 1e6
+"""Largest multiplier of "doubling" when no upper bound is given: a power of two without end would overflow."""
 
 
 @dataclass(frozen=True)
@@ -18,13 +24,17 @@ class DualConfig:
     """Options of `DualController`.
 
     Attributes:
-        kind: "ascent" (follow V once an optimizer step), "closed_form" (`lambda*` of each round's batch) or
-            "fixed".
-        delta: Target of the ratio variance, dimensionless; the same as the objective's.
+        kind: "ascent" (follow V once an optimizer step), "closed_form" (`lambda*` of each round's batch),
+            "doubling" (PPO's rule, once a round) or "fixed".
+        delta: Target of what is constrained, the same as the objective's `constraint_target`: of the ratio variance,
+            dimensionless, or of a KL divergence, nats. "ascent" and "closed_form" are for the ratio variance alone,
+            since `lambda*` is its.
         eta: Speed of the ascent: the largest change of `log lambda` in one step.
         lower: Smallest multiplier; a brake has to be left for the first stale batch.
-        upper: Largest multiplier; None for the batch's own `lambda*`, beyond which the penalty winds up.
-        value: With "fixed", the multiplier; with "ascent", the first value in place of the closed form's.
+        upper: Largest multiplier; None for the batch's own `lambda*`, beyond which the penalty winds up, and for
+            `DOUBLING_LIMIT` with "doubling".
+        value: With "fixed", the multiplier; with "ascent" and "doubling", the first value in place of the closed
+            form's and of 1.
 
     Raises:
         ValueError: When built with a value out of its bounds.
@@ -39,7 +49,7 @@ class DualConfig:
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, KINDS)
-        check_number("delta", self.delta, above=0, remedy="take the target ratio variance, for example 0.04")
+        check_number("delta", self.delta, above=0, remedy="take the target, for example 0.04")
         check_number("eta", self.eta, above=0, at_most=1, remedy="take the speed of the ascent, for example 0.1")
         check_number("lower", self.lower, above=0, remedy="take the smallest multiplier, for example 0.02")
         if self.upper is not None:
@@ -83,28 +93,41 @@ def advantage_moments(advantages: Tensor, response_mask: Tensor, stale_weight: T
 
 
 class DualController:
-    """Holds the multiplier and moves it once an optimizer step.
+    """Holds the multiplier and moves it, once an optimizer step or once a round.
 
     Ascent: `lambda <- clip(lambda exp(eta clip(V / delta - 1, -1, 1)), lower, upper)`. The step is
     multiplicative: lambda stays positive, and its speed depends on the scale of neither reward nor delta. Its
     first value is `lambda*` of the first batch.
 
+    Doubling: at the start of a round, `lambda <- 2 lambda` where V at the last optimizer step of the round before was
+    above `1.5 delta`, `lambda / 2` where it was below `delta / 1.5`. V is whatever the objective constrains. That
+    step's own movement is not in it yet; with one step a round and no stale rows V is 0 and lambda falls to `lower`.
+
     Attributes:
         config: The options.
-        value: The multiplier now. Before the first round it is `lambda*` for advantages of variance 1.
+        value: The multiplier now. Before the first round it is `lambda*` for advantages of variance 1, or 1 with
+            "doubling".
+
+    Source: doubling is PPO's (1707.06347, section 4); the ascent is ours.
     """
 
     def __init__(self, config: DualConfig | None = None) -> None:
         self.config = DualConfig() if config is None else config
-        self._ceiling = math.inf if self.config.upper is None else self.config.upper
+        doubling = self.config.kind == "doubling"
+        unbounded = DOUBLING_LIMIT if doubling else math.inf
+        self._ceiling = unbounded if self.config.upper is None else self.config.upper
         self._started = self.config.value is not None
-        first = closed_form_dual(1.0, self.config.delta) if self.config.value is None else self.config.value
+        self._measured: float | None = None
+        first = self.config.value
+        if first is None:
+            first = DOUBLING_FIRST if doubling else closed_form_dual(1.0, self.config.delta)
         self.value: float = first if self.config.kind == "fixed" else self._bounded(first)
 
     def begin_round(self, advantage_sums: MomentSums) -> float:
         """Take a round's batch: its `lambda*` is the first value, the ceiling, or (closed form) the value.
 
-        A batch without signal (all advantages 0, or no token) has no `lambda*` and changes nothing.
+        A batch without signal (all advantages 0, or no token) has no `lambda*` and changes nothing. With "doubling"
+        the batch is not looked at, and what the last round measured moves the value.
 
         Args:
             advantage_sums: `sum(m w A^2)` and `sum(m w)`, over all processes.
@@ -112,6 +135,8 @@ class DualController:
         Returns:
             The multiplier for the round's first optimizer step.
         """
+        if self.config.kind == "doubling":
+            return self._double_or_halve()
         moment = float(advantage_sums.value())
         if self.config.kind == "fixed" or not math.isfinite(moment) or moment <= 0:
             return self.value
@@ -124,21 +149,25 @@ class DualController:
         self.value = self._bounded(self.value)
         return self.value
 
-    def update(self, sums: RatioVarianceSums) -> float:
-        """One step of the ascent; the other kinds stay where they are.
+    def update(self, sums: WeightedSums) -> float:
+        """One step of the ascent; "doubling" remembers what was measured, the other kinds stay where they are.
 
         Args:
-            sums: V of one optimizer step, added up over its micro-batches and processes. With a denominator
-                of 0 nothing was measured and nothing changes; a V that is not finite counts as far too large.
+            sums: `LossOutput.constraint` of one optimizer step, added up over its micro-batches and processes. With
+                a denominator of 0 nothing was measured and nothing changes; a V that is not finite counts as far
+                too large.
 
         Returns:
             The multiplier for the next optimizer step.
         """
         numerator, denominator = sums.to_tensor().tolist()
-        if self.config.kind != "ascent" or denominator == 0:
+        if denominator == 0:
             return self.value
-        variance = numerator / denominator
-        excess = variance / self.config.delta - 1.0 if math.isfinite(variance) else 1.0
+        variance = numerator / denominator if math.isfinite(numerator / denominator) else math.inf
+        self._measured = variance
+        if self.config.kind != "ascent":
+            return self.value
+        excess = variance / self.config.delta - 1.0
         self.value = self._bounded(self.value * math.exp(self.config.eta * min(1.0, max(-1.0, excess))))
         return self.value
 
@@ -148,7 +177,12 @@ class DualController:
         Returns:
             Plain numbers.
         """
-        return {"value": self.value, "ceiling": self._ceiling, "started": self._started}
+        return {
+            "value": self.value,
+            "ceiling": self._ceiling,
+            "started": self._started,
+            "measured": self._measured,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a saved state. The options are this controller's own; "fixed" keeps its own value too.
@@ -159,14 +193,24 @@ class DualController:
         Raises:
             ValueError: A key is missing.
         """
-        missing = sorted({"value", "ceiling", "started"} - state.keys())
+        missing = sorted(self.state_dict().keys() - state.keys())
         if missing:
             raise ValueError(f"state of the multiplier lacks {', '.join(missing)}: load what state_dict() gave")
         if self.config.kind == "fixed":
             return
         self._ceiling = float(state["ceiling"]) if self.config.upper is None else self.config.upper
         self._started = bool(state["started"])
+        self._measured = state["measured"]
         self.value = self._bounded(float(state["value"]))
+
+    def _double_or_halve(self) -> float:
+        if self._measured is not None:
+            if self._measured > 1.5 * self.config.delta:
+                self.value = self._bounded(2.0 * self.value)
+            elif self._measured < self.config.delta / 1.5:
+                self.value = self._bounded(self.value / 2.0)
+        self._measured = None
+        return self.value
 
     def _bounded(self, value: float) -> float:
         # The floor wins over a ceiling below it (advantages of almost no variance): a brake has to be left.

@@ -81,6 +81,14 @@ class RatioVarianceSums(WeightedSums):
 
 
 @dataclass(frozen=True)
+class KLSums(WeightedSums):
+    """`sum(m w (r - 1 - log r)) / sum(m w)`, not divided yet: an estimate of KL(anchor || current).
+
+    Symbols as in `RatioVarianceSums`; nats a token.
+    """
+
+
+@dataclass(frozen=True)
 class MomentSums(WeightedSums):
     """The second moment of the advantages, `E[A^2] = sum(m w A^2) / sum(m w)`, not divided yet.
 
@@ -95,9 +103,10 @@ class LossOutput:
     Attributes:
         loss: 0-d, to be minimised; gradient flows into `log_probs` only.
         metrics: Detached 0-d tensors, never floats: a float would wait for the device.
-        ratio_variance: The sums of the ratio that this objective constrains, for `DualController`.
+        constraint: The sums of what this objective constrains, for `DualController`; those of the ratio variance
+            where it constrains nothing.
     """
 
     loss: Tensor
     metrics: dict[str, Tensor]
-    ratio_variance: RatioVarianceSums
+    constraint: WeightedSums

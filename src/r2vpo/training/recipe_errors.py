@@ -40,8 +40,11 @@ _OTHER_NAMES = {
     "max_tokens": "rollout.max_new_tokens",
     "gradient_accumulation_steps": "trainer.micro_batches",
     "lr_scheduler_type": "trainer.lr_scheduler",
-    "epsilon": "objective.clip_low",
-    "epsilon_high": "objective.clip_high",
+    "epsilon": "objective.options.clip_low",
+    "epsilon_high": "objective.options.clip_high",
+    "clip_low": "objective.options.clip_low",
+    "clip_high": "objective.options.clip_high",
+    "dual_clip": "objective.options.dual_clip",
     "lambda": "dual.value",
     "loss_type": "objective.aggregation",
 }

@@ -120,25 +120,39 @@ class RewardRecipe(Section):
         raise ValueError(f"is {name!r}; use one of {', '.join(BUILT_IN_REWARDS)}, or your own as module:function")
 
 
+ObjectiveName = Literal[
+    "r2vpo", "clip", "spo", "cispo", "gspo", "sapo", "m2po", "dppo_tv", "vespo", "topr", "kl_penalty", "policy_gradient"
+]  # fmt: skip
+
+
+class RatioVarianceRecipe(Section):
+    """The ratio-variance penalty, added to another objective."""
+
+    delta: float = Field(0.04, gt=0, description="target for the ratio variance V that the multiplier steers for")
+
+
 class ObjectiveRecipe(Section):
     """The loss."""
 
-    name: Literal["r2vpo", "clip"] = Field(
-        "r2vpo", description="soft constraint on the ratio's variance, or PPO's clip"
+    name: ObjectiveName = Field(
+        "r2vpo", description="soft constraint on the ratio's variance, PPO's clip (clip), or another of the table"
     )
     delta: float = Field(0.04, gt=0, description="target for the ratio variance V; step control aims at it too")
     anchor: Literal["proximal", "behavior"] = Field(
         "proximal", description="ratio to the policy at the round's start, or to the one that sampled the row"
     )
-    level: Literal["token", "response"] = Field("token", description="a ratio for each token, or for each response")
-    aggregation: Literal["token_mean", "sequence_mean", "constant"] = Field(
-        "token_mean", description="how tokens become one loss"
+    level: Literal["token", "response"] | None = Field(
+        None, description="a ratio for each token, or for each response; null is the objective's own"
+    )
+    aggregation: Literal["token_mean", "sequence_mean", "constant"] | None = Field(
+        None, description="how tokens become one loss; null is the objective's own"
     )
     constant: float | None = Field(None, gt=0, description="tokens a response is divided by, for aggregation constant")
     stale_weight_cap: float = Field(2.0, ge=1, description="upper bound of the importance weight of a stale token")
-    clip_low: float = Field(0.2, gt=0, lt=1, description="clip: ratios are cut below 1 - clip_low")
-    clip_high: float = Field(0.2, gt=0, description="clip: ratios are cut above 1 + clip_high")
-    dual_clip: float | None = Field(None, gt=1, description="clip: bound of the loss where the advantage is negative")
+    options: dict[str, Any] = Field({}, description="the objective's own options, such as clip_high; see its table")
+    ratio_variance: RatioVarianceRecipe | None = Field(
+        None, description="adds the ratio-variance penalty to the objective, as {delta: 0.04}; null adds nothing"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "ObjectiveRecipe":
@@ -151,24 +165,49 @@ class ObjectiveRecipe(Section):
                 f"constant = {self.constant:g} is only used with aggregation constant: "
                 "remove it, or set objective.aggregation=constant"
             )
+        if self.ratio_variance is not None and self.name == "r2vpo":
+            raise ValueError("ratio_variance is r2vpo's own penalty: set objective.delta, and leave ratio_variance out")
+        if self.ratio_variance is not None and self.name == "kl_penalty":
+            raise ValueError(
+                "ratio_variance needs the one multiplier, which kl_penalty has for its divergence: leave it out, or "
+                "set objective.name=policy_gradient"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> "ObjectiveRecipe":
+        if self.name == "r2vpo" and not self.options:
+            return self
+        # Only here: it brings torch, which a bad recipe need not wait for.
+        from r2vpo.core.objectives import build_config
+
+        shared = {"level": self.level, "aggregation": self.aggregation, "constant": self.constant}
+        try:
+            build_config(self.name, self.options, **{key: value for key, value in shared.items() if value is not None})
+        except ValueError as error:
+            raise ValueError(f"options.{error}" if str(error).split()[0] in self.options else str(error)) from None
         return self
 
 
 class DualRecipe(Section):
-    """The multiplier lambda of the variance constraint."""
+    """The multiplier lambda of the constraint, for objectives that have one."""
 
-    kind: Literal["ascent", "closed_form", "fixed"] = Field("ascent", description="how lambda is found")
+    kind: Literal["ascent", "closed_form", "doubling", "fixed"] = Field("ascent", description="how lambda is found")
     eta: float = Field(0.1, gt=0, le=1, description="ascent: size of a step of log lambda")
-    lower: float = Field(0.02, gt=0, description="ascent: lowest lambda")
-    upper: float | None = Field(None, gt=0, description="ascent: highest lambda; null is the batch's closed form")
-    value: float | None = Field(None, ge=0, description="fixed: the lambda")
+    lower: float = Field(0.02, gt=0, description="lowest lambda, except with kind fixed")
+    upper: float | None = Field(
+        None, gt=0, description="highest lambda; null is the batch's closed form, or a million with kind doubling"
+    )
+    value: float | None = Field(None, ge=0, description="fixed: the lambda; doubling: the first, in place of 1")
 
     @model_validator(mode="after")
     def _consistent(self) -> "DualRecipe":
         if self.kind == "fixed" and self.value is None:
             raise ValueError("kind = fixed needs dual.value: set it, for example to 2.5")
-        if self.kind != "fixed" and self.value is not None:
-            raise ValueError(f"value = {self.value:g} is only used with kind fixed: remove it, or set dual.kind=fixed")
+        if self.kind not in ("fixed", "doubling") and self.value is not None:
+            raise ValueError(
+                f"value = {self.value:g} is only used with kind fixed or doubling: remove it, or set dual.kind=fixed"
+            )
         if self.upper is not None and self.upper < self.lower:
             raise ValueError(f"upper = {self.upper:g} is below lower = {self.lower:g}: raise dual.upper")
         return self

@@ -13,6 +13,7 @@ from transformers.integrations import get_available_reporting_integrations
 from trl.import_utils import is_vllm_available
 
 from r2vpo.core.log_probs import supports_shared_prefix
+from r2vpo.core.objectives import ClipConfig
 from r2vpo.data import PromptData, load_data
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
@@ -204,7 +205,8 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
 
 def _method(recipe: Recipe) -> dict[str, Any]:
     objective, dual, step, replay = recipe.objective, recipe.dual, recipe.step_control, recipe.replay
-    clip = objective.name == "clip"
+    # In Python the options of clipping are TRL's own.
+    clip = ClipConfig(**objective.options) if objective.name == "clip" else None
     return dict(
         objective=objective.name,
         variance_delta=objective.delta,
@@ -213,9 +215,11 @@ def _method(recipe: Recipe) -> dict[str, Any]:
         aggregation=objective.aggregation,
         aggregation_constant=objective.constant,
         stale_weight_cap=objective.stale_weight_cap,
-        epsilon=objective.clip_low if clip else 0.2,
-        epsilon_high=objective.clip_high if clip else None,
-        delta=objective.dual_clip if clip else None,
+        objective_options=dict(objective.options) if clip is None else None,
+        ratio_variance_delta=None if objective.ratio_variance is None else objective.ratio_variance.delta,
+        epsilon=0.2 if clip is None else clip.clip_low,
+        epsilon_high=None if clip is None else clip.clip_high,
+        delta=None if clip is None else clip.dual_clip,
         dual=dual.kind,
         dual_eta=dual.eta,
         dual_lower=dual.lower,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from trl import GRPOConfig
 
 from r2vpo.core.advantages import ADVANTAGES
-from r2vpo.core.dual import DualConfig
-from r2vpo.core.objectives import OBJECTIVES
+from r2vpo.core.dual import KINDS, DualConfig
+from r2vpo.core.objectives import OBJECTIVES, build_config
 from r2vpo.core.step_size import StepSizeConfig
 from r2vpo.replay import ReplayConfig
 
@@ -37,10 +37,11 @@ _REFUSED: dict[str, tuple[Any, str]] = {
         "use sampler='shared_prefix', sampler='trl' or use_vllm=True",
     ),
 }
-_REFUSED_BY_R2VPO = {
-    "epsilon": (0.2, "R²VPO does not clip; use variance_delta"),
-    "epsilon_high": (None, "R²VPO does not clip; use variance_delta"),
-    "delta": (None, "TRL's delta is the bound of two-sided clipping; R²VPO's is variance_delta"),
+# Those of clipping, which objective="clip" alone reads.
+_REFUSED_UNLESS_CLIP = {
+    "epsilon": (0.2, "only objective='clip' reads it; R²VPO takes variance_delta, the others objective_options"),
+    "epsilon_high": (None, "only objective='clip' reads it; R²VPO takes variance_delta, the others objective_options"),
+    "delta": (None, "it is TRL's bound of two-sided clipping, for objective='clip'; R²VPO's is variance_delta"),
 }
 
 
@@ -49,20 +50,26 @@ class R2VPOConfig(GRPOConfig):
     """Options of `R2VPOTrainer`: everything of TRL's `GRPOConfig`, and the following.
 
     Args:
-        objective: `"r2vpo"` or `"clip"` (GRPO and PPO's loss, with `epsilon`, `epsilon_high` and, as dual clip,
-            `delta`).
-        variance_delta: Target of the ratio's variance V in one round of updates, dimensionless.
+        objective: `"r2vpo"`, `"clip"` (GRPO and PPO's loss, with `epsilon`, `epsilon_high` and, as dual clip,
+            `delta`) or any other key of `r2vpo.core.objectives.OBJECTIVES`.
+        objective_options: The objective's own options by name, as its config class in `r2vpo.core.objectives` has
+            them; None is its defaults. Not for `"clip"`.
+        ratio_variance_delta: Adds the ratio-variance penalty with this target to another objective than `"r2vpo"`;
+            None adds nothing.
+        variance_delta: Target of the ratio's variance V in one round of updates, dimensionless; step control aims at it
+            with every objective.
         anchor: `"proximal"` (the ratio against the policy at the round's start, stale rows weighted) or `"behavior"`
             (the ratio against the sampler).
-        level: `"token"` or `"response"` (geometric mean of the token ratios).
-        aggregation: `"token_mean"`, `"sequence_mean"` or `"constant"`.
+        level: `"token"` or `"response"` (geometric mean of the token ratios); None is the objective's own.
+        aggregation: `"token_mean"`, `"sequence_mean"` or `"constant"`; None is the objective's own.
         aggregation_constant: Tokens that a response is divided by with `"constant"`; None is `max_completion_length`.
         stale_weight_cap: Upper bound of the importance weight of stale rows.
-        dual: `"ascent"`, `"closed_form"` or `"fixed"`.
+        dual: `"ascent"`, `"closed_form"`, `"doubling"` (PPO's rule) or `"fixed"`. Not read by an objective without a
+            multiplier.
         dual_eta: Step of the ascent, a fraction a step.
         dual_lower: Lower bound of lambda.
-        dual_upper: Upper bound of lambda; None is the batch's own closed form.
-        dual_value: Lambda of `dual="fixed"`, or the first value of the ascent.
+        dual_upper: Upper bound of lambda; None is the batch's own closed form, or with doubling a million.
+        dual_value: Lambda of `dual="fixed"`, or the first value of ascent and doubling.
         step_control: Whether the learning rate follows V (any objective).
         step_first_scale: Factor on the learning rate at a run's first optimizer step, before V was ever measured.
         step_slow_start_grow: Largest factor from one optimizer step to the next until V first came near its target.
@@ -88,16 +95,22 @@ class R2VPOConfig(GRPOConfig):
             message names the value and the remedy.
     """
 
-    objective: str = field(default="r2vpo", metadata={"help": "r2vpo or clip."})
+    objective: str = field(default="r2vpo", metadata={"help": "r2vpo, clip, or another of the registry."})
+    objective_options: dict | None = field(default=None, metadata={"help": "The objective's own options."})
+    ratio_variance_delta: float | None = field(
+        default=None, metadata={"help": "Target of a ratio-variance penalty added to another objective."}
+    )
     variance_delta: float = field(default=0.04, metadata={"help": "Target of the ratio's variance."})
     anchor: str = field(default="proximal", metadata={"help": "proximal or behavior."})
-    level: str = field(default="token", metadata={"help": "token or response."})
-    aggregation: str = field(default="token_mean", metadata={"help": "token_mean, sequence_mean or constant."})
+    level: str | None = field(default=None, metadata={"help": "token or response; None: the objective's own."})
+    aggregation: str | None = field(
+        default=None, metadata={"help": "token_mean, sequence_mean or constant; None: the objective's own."}
+    )
     aggregation_constant: float | None = field(
         default=None, metadata={"help": "Tokens a response is divided by with aggregation constant."}
     )
     stale_weight_cap: float = field(default=2.0, metadata={"help": "Bound of the weight of stale rows."})
-    dual: str = field(default="ascent", metadata={"help": "ascent, closed_form or fixed."})
+    dual: str = field(default="ascent", metadata={"help": "ascent, closed_form, doubling or fixed."})
     dual_eta: float = field(default=0.1, metadata={"help": "Step of the ascent on lambda."})
     dual_lower: float = field(default=0.02, metadata={"help": "Lower bound of lambda."})
     dual_upper: float | None = field(default=None, metadata={"help": "Upper bound of lambda; None: closed form."})
@@ -131,8 +144,7 @@ class R2VPOConfig(GRPOConfig):
             self.vllm_importance_sampling_correction = False
         self._check_choices()
         self._refuse(_REFUSED)
-        if self.objective == "r2vpo":
-            self._refuse(_REFUSED_BY_R2VPO)
+        self._complete_objective()
         if self.sampler == "shared_prefix" and not self.use_vllm:
             self._refuse(
                 {
@@ -153,29 +165,41 @@ class R2VPOConfig(GRPOConfig):
         return self.steps_per_generation * self.num_iterations // self.gradient_accumulation_steps
 
     def objective_config(self) -> Any:
-        """The objective's options: those of the following that its config class has."""
+        """The objective's options, its own and the shared ones."""
         constant = self.aggregation_constant
         if self.aggregation == "constant" and constant is None:
             constant = float(self.max_completion_length)
-        options = {
-            "delta": self.variance_delta,
+        own = self.objective_options or {}
+        shared = {
             "anchor": self.anchor,
             "level": self.level,
             "stale_weight_cap": self.stale_weight_cap,
             "aggregation": self.aggregation,
             "constant": constant,
-            "clip_low": self.epsilon,
-            "clip_high": self.epsilon if self.epsilon_high is None else self.epsilon_high,
-            "dual_clip": self.delta,
         }
-        kind = OBJECTIVES[self.objective].config_class
-        return kind(**{field.name: options[field.name] for field in fields(kind)})
+        if self.objective == "r2vpo":
+            shared["delta"] = self.variance_delta
+        if self.ratio_variance_delta is not None:
+            shared["ratio_variance_delta"] = self.ratio_variance_delta
+        if self.objective == "clip":
+            high = self.epsilon if self.epsilon_high is None else self.epsilon_high
+            own = {"clip_low": self.epsilon, "clip_high": high, "dual_clip": self.delta}
+        return build_config(self.objective, own, **shared)
 
     def dual_config(self) -> DualConfig:
-        """The multiplier's options."""
+        """The multiplier's options; an objective without a multiplier has the fixed one of 0."""
+        objective = self.objective_config()
+        if objective.constraint_target is None:
+            return DualConfig(kind="fixed", delta=self.variance_delta, value=0.0)
+        if self.dual in KINDS and self.dual not in objective.dual_kinds:
+            raise ValueError(
+                f"dual={self.dual!r} rests on the closed form of the ratio variance, which objective="
+                f"{self.objective!r} does not constrain; set dual to {' or '.join(objective.dual_kinds)} "
+                "(in a recipe dual.kind)"
+            )
         return DualConfig(
             kind=self.dual,
-            delta=self.variance_delta,
+            delta=objective.constraint_target,
             eta=self.dual_eta,
             lower=self.dual_lower,
             upper=self.dual_upper,
@@ -217,6 +241,18 @@ class R2VPOConfig(GRPOConfig):
     def _refuse(self, refused: dict[str, tuple[Any, str]]) -> None:
         for name, (off, remedy) in refused.items():
             if getattr(self, name) != off:
+    def _complete_objective(self) -> None:
+        if self.objective != "clip":
+            self._refuse(_REFUSED_UNLESS_CLIP)
+        elif self.objective_options:
+            raise ValueError(
+                f"objective_options={self.objective_options!r} is not read with objective='clip'; set epsilon, "
+                "epsilon_high and delta"
+            )
+        own = OBJECTIVES[self.objective].config_class()
+        self.level = own.level if self.level is None else self.level
+        self.aggregation = own.aggregation if self.aggregation is None else self.aggregation
+
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} is not read by R2VPOTrainer; leave it at {off!r}: {remedy}"
                 )

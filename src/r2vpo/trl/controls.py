@@ -11,7 +11,7 @@ from torch import Tensor
 from r2vpo.core.diagnostics import summarize
 from r2vpo.core.dual import DualConfig, DualController
 from r2vpo.core.step_size import StepSizeConfig, StepSizeController
-from r2vpo.core.types import MomentSums, RatioVarianceSums
+from r2vpo.core.types import MomentSums, RatioVarianceSums, WeightedSums
 
 
 class Controls:
@@ -48,7 +48,7 @@ class Controls:
         if self.step_size is not None:
             self.step_size.update(RatioVarianceSums.from_tensor(totals[2:]))
 
-    def add(self, *, constrained: RatioVarianceSums, proximal: RatioVarianceSums, diagnostics: Tensor) -> None:
+    def add(self, *, constrained: WeightedSums, proximal: RatioVarianceSums, diagnostics: Tensor) -> None:
         """Add one micro-batch."""
         pieces = (constrained.to_tensor(), proximal.to_tensor(), diagnostics)
         if self._diagnostics is None:
@@ -70,7 +70,7 @@ class Controls:
         """
         shape = self._diagnostics.shape
         totals = self._reduce(torch.cat([self._constrained, self._proximal, self._diagnostics.flatten()]))
-        constrained = RatioVarianceSums.from_tensor(totals[:2])
+        constrained = WeightedSums.from_tensor(totals[:2])
         metrics = summarize(totals[4:].view(shape))
         metrics["dual"] = self.dual.value
         self.dual.update(constrained)

@@ -211,7 +211,7 @@ class R2VPOTrainer(GRPOTrainer):
             "token",
         )
         self.controls.add(
-            constrained=output.ratio_variance,
+            constrained=output.constraint,
             proximal=proximal_variance(current.log_probs.detach(), old, inputs.response_mask, weight),
             diagnostics=diagnostic_sums(
                 log_probs=current.log_probs.detach(),

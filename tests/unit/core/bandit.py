@@ -55,4 +55,4 @@ class Bandit:
             return loss
 
         optimizer.step(closure)
-        return evaluate().ratio_variance
+        return evaluate().constraint

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from r2vpo.core.dual import DualConfig, DualController, advantage_moments, closed_form_dual
+from r2vpo.core.dual import DOUBLING_LIMIT, DualConfig, DualController, advantage_moments, closed_form_dual
 from r2vpo.core.ratios import stale_weight
-from r2vpo.core.types import MomentSums, RatioVarianceSums
+from r2vpo.core.types import KLSums, MomentSums, RatioVarianceSums
 from tests.unit.core.bandit import Bandit
 
 
@@ -165,8 +165,67 @@ def test_state_goes_round():
     for sums in (variance(0.09), variance(9.0), variance(9.0), variance(0.02)):
         assert second.update(sums) == first.update(sums)
     assert second.begin_round(moments(9.0)) == first.begin_round(moments(9.0))  # not a first round again
-    with pytest.raises(ValueError, match="lacks ceiling, started"):
+    with pytest.raises(ValueError, match="lacks ceiling, measured, started"):
         second.load_state_dict({"value": 1.0})
+
+
+def doubling(**options):
+    return DualController(DualConfig(kind="doubling", delta=0.01, **options))
+
+
+@pytest.mark.parametrize(
+    ("kl", "factor"),
+    [(0.0151, 2.0), (0.0149, 1.0), (0.01, 1.0), (0.0068, 1.0), (0.0066, 0.5), (float("inf"), 2.0), (float("nan"), 2.0)],
+)
+def test_ppos_rule_by_hand(kl, factor):
+    controller = doubling(value=3.0)
+    controller.update(KLSums(torch.tensor(kl * 8.0), torch.tensor(8.0)))
+    assert controller.value == 3.0  # not before the round has ended
+    assert controller.begin_round(moments(5.0)) == 3.0 * factor
+    assert controller.begin_round(moments(5.0)) == 3.0 * factor  # nothing measured since
+
+
+def test_the_last_step_of_a_round_counts():
+    controller = doubling()
+    for kl in (0.0, 0.5, 0.001):
+        controller.update(KLSums(torch.tensor(kl), torch.tensor(1.0)))
+    controller.update(KLSums.zero())
+    assert controller.value == 1.0 and controller.begin_round(moments(0.0)) == 0.5
+
+
+def test_doubling_stays_within_its_bounds():
+    controller = doubling(upper=5.0, lower=0.3)
+    seen = []
+    for kl in (1.0,) * 4 + (0.0,) * 8:
+        controller.update(KLSums(torch.tensor(kl), torch.tensor(1.0)))
+        seen.append(controller.begin_round(moments(1.0)))
+    assert seen == [2.0, 4.0, 5.0, 5.0, 2.5, 1.25, 0.625, 0.3125, 0.3, 0.3, 0.3, 0.3]
+    free = doubling()
+    for _ in range(2000):
+        free.update(KLSums(torch.tensor(float("nan")), torch.tensor(1.0)))
+        free.begin_round(moments(1.0))
+    assert free.value == DOUBLING_LIMIT
+
+
+@pytest.mark.parametrize("first", [1.0, 12.0])
+def test_doubling_comes_within_a_factor_of_two_of_the_root(first):
+    # No nearer for certain: V falls with the square of lambda, so that one halving crosses the whole tolerance.
+    bandit, delta = Bandit(), 0.04
+    root = closed_form_dual(float(moments_of(bandit).value()), delta)
+    controller = DualController(DualConfig(kind="doubling", delta=delta, value=first))
+    for _ in range(10):
+        controller.update(bandit.solve(controller.value, delta, iterations=60))
+        controller.begin_round(moments_of(bandit))
+    assert root / 2 <= controller.value <= 2 * root
+    assert not root / 2 <= first <= 2 * root
+
+
+def test_doubling_goes_on_within_a_round():
+    first = doubling(value=2.0)
+    first.update(KLSums(torch.tensor(1.0), torch.tensor(1.0)))
+    second = doubling(value=2.0)
+    second.load_state_dict(first.state_dict())
+    assert second.begin_round(moments(1.0)) == first.begin_round(moments(1.0)) == 4.0
 
 
 def test_advantage_moments_by_hand():

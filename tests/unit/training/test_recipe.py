@@ -1,6 +1,7 @@
 """Recipes: what is read, what is refused and in which words, and that YAML gives back what was written."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +12,7 @@ from r2vpo.errors import UserError
 from r2vpo.training import recipe_schema
 from r2vpo.training.recipe import Recipe, differing_keys, dump_recipe, load_recipe
 from r2vpo.training.recipe_errors import known_keys
+from r2vpo.training.recipe_schema import ObjectiveName
 
 MINIMAL = """\
 # a recipe for tests
@@ -87,7 +89,15 @@ def test_overrides_are_yaml_and_the_last_wins(path: Path) -> None:
         ("objective.delta=-0.04", "objective.delta is -0.04; it must be above 0"),
         ("objective.delta=.inf", "it must be a finite number"),
         ("objective.delta=.nan", "it must be a finite number"),
-        ("objective.name=r2po", "choose one of r2vpo, clip; did you mean r2vpo?"),
+        ("objective.name=r2po", "choose one of r2vpo, clip, spo, cispo, gspo, sapo, m2po, "),
+        ("objective.name=r2po", "policy_gradient; did you mean r2vpo?"),
+        ("objective.clip_low=0.1", "unknown key objective.clip_low; did you mean objective.options.clip_low?"),
+        ("objective.options=3", "objective.options is 3; it must be a mapping"),
+        (
+            "objective.options.clip_low=0.1",
+            "objective.options.clip_low is no option of 'r2vpo', but must be one: it has no",
+        ),
+        ("objective.ratio_variance.delta=0.1", "objective.ratio_variance is r2vpo's own penalty: set objective.delta"),
         ("trainer.max_steps=many", "trainer.max_steps is the text 'many'; it must be a whole number"),
         ("trainer.max_steps=1.5", "it must be a whole number"),
         ("seed=true", "seed is true; it must be a whole number"),
@@ -127,6 +137,22 @@ def test_bad_overrides(path: Path, override: str, said: str) -> None:
         (["dual.kind=fixed"], ["dual.kind = fixed needs dual.value"]),
         (["dual.value=2"], ["dual.value = 2 is only used with kind fixed"]),
         (["dual.upper=0.01"], ["dual.upper = 0.01 is below lower = 0.02"]),
+        (["dual.value=2", "dual.kind=ascent"], ["only used with kind fixed or doubling", "set dual.kind=fixed"]),
+        (
+            ["objective.name=cispo", "objective.options.clip_hi=1"],
+            ["objective.options.clip_hi is no option of 'cispo'", "did you mean clip_high? it has clip_low, clip_high"],
+        ),
+        (["objective.name=spo", "objective.options.epsilon=0"], ["objective.options.epsilon is 0, but must be"]),
+        (["objective.name=clip", "objective.options.clip_low=wide"], ["clip_low is 'wide', but must be a number"]),
+        (["objective.name=gspo", "objective.level=token"], ["objective.level is 'token', but must be one of 'resp"]),
+        (
+            ["objective.name=kl_penalty", "objective.ratio_variance.delta=1"],
+            ["objective.ratio_variance needs the one multiplier", "objective.name=policy_gradient"],
+        ),
+        (
+            ["objective.name=spo", "objective.ratio_variance.delta=0"],
+            ["objective.ratio_variance.delta is 0; it must be"],
+        ),
         (["objective.aggregation=constant"], ["needs objective.constant"]),
         (["objective.constant=8"], ["only used with aggregation constant"]),
         (["step_control.first_scale=1000"], ["first_scale = 1000 is outside"]),
@@ -246,3 +272,20 @@ def test_known_keys_follow_the_source() -> None:
     gym = set(known_keys(Recipe, "reasoning_gym"))
     assert {"data.mixture.family", "model.lora.r", "trainer.max_steps"} <= gym
     assert "data.path" not in gym and "data.path" in set(known_keys(Recipe, "jsonl"))
+
+
+def test_every_objective_of_the_registry_has_its_name_in_a_recipe() -> None:
+    from r2vpo.core.objectives import OBJECTIVES
+
+    assert list(get_args(ObjectiveName)) == list(OBJECTIVES)
+
+
+@pytest.mark.parametrize("name", get_args(ObjectiveName))
+def test_every_objective_can_be_written_in_a_recipe(path: Path, tmp_path: Path, name: str) -> None:
+    added = [] if name in ("r2vpo", "kl_penalty") else ["objective.ratio_variance.delta=0.1"]
+    options = ["objective.options={clip_high: 0.3}"] if name in ("clip", "cispo", "gspo") else []
+    recipe = load_recipe(path, [f"objective.name={name}", *added, *options])
+    assert recipe.objective.options == ({"clip_high": 0.3} if options else {})
+    again = tmp_path / "again.yaml"
+    again.write_text(dump_recipe(recipe))
+    assert load_recipe(again) == recipe

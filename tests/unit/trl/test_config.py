@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from r2vpo.trl.config import _REFUSED, _REFUSED_BY_R2VPO
+from r2vpo.core.objectives import OBJECTIVES, CispoConfig, own_options
+from r2vpo.trl.config import _REFUSED, _REFUSED_UNLESS_CLIP
 from tests.tiny import tiny_config
 
 OTHER = {
@@ -28,12 +29,50 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("name", [*_REFUSED, *_REFUSED_BY_R2VPO])
+@pytest.mark.parametrize("name", [*_REFUSED, *_REFUSED_UNLESS_CLIP])
 def test_options_that_would_silently_change_the_objective_are_refused(tmp_path: Any, name: str) -> None:
     with pytest.raises(ValueError, match=name) as caught:
         tiny_config(tmp_path, **{name: OTHER[name]})
     assert repr(OTHER[name]) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name != "clip"])
+@pytest.mark.parametrize("name", _REFUSED_UNLESS_CLIP)
+def test_the_ranges_of_clipping_are_for_clip_alone(tmp_path: Any, objective: str, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}=.*objective='clip'"):
+        tiny_config(tmp_path, objective=objective, dual="fixed", dual_value=1.0, **{name: OTHER[name]})
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_can_be_chosen_with_its_own_defaults(tmp_path: Any, objective: str) -> None:
+    kind = OBJECTIVES[objective].config_class
+    dual = "doubling" if objective == "kl_penalty" else "ascent"
+    config = tiny_config(tmp_path, objective=objective, dual=dual)
+    assert config.objective_config() == kind()
+    assert (config.level, config.aggregation) == (kind().level, kind().aggregation)
+    for option in own_options(objective) if objective != "clip" else ():
+        own = getattr(kind(), option)
+        value = {"dual_clip": 2.0, "clip_low": 0.5}.get(option) if own is None else 0.9 * own
+        changed = tiny_config(tmp_path, objective=objective, dual=dual, objective_options={option: value})
+        assert getattr(changed.objective_config(), option) == value
+
+
+def test_the_penalty_can_be_added_to_another_objective(tmp_path: Any) -> None:
+    options = {"objective": "cispo", "objective_options": {"clip_high": 1.0}, "variance_delta": 0.02}
+    config = tiny_config(tmp_path, ratio_variance_delta=0.1, dual_eta=0.3, **options)
+    assert config.objective_config() == CispoConfig(clip_high=1.0, ratio_variance_delta=0.1)
+    assert (config.dual_config().kind, config.dual_config().delta, config.dual_config().eta) == ("ascent", 0.1, 0.3)
+    assert config.step_size_config().delta == 0.02
+    plain = tiny_config(tmp_path, **options)
+    assert (plain.dual_config().kind, plain.dual_config().value) == ("fixed", 0.0)  # no multiplier moves in the logs
+
+
+def test_the_divergence_has_its_own_target(tmp_path: Any) -> None:
+    config = tiny_config(tmp_path, objective="kl_penalty", dual="doubling", objective_options={"kl_target": 0.03})
+    assert (config.dual_config().kind, config.dual_config().delta) == ("doubling", 0.03)
+    assert config.step_size_config().delta == 0.04
+    assert tiny_config(tmp_path, objective="kl_penalty", dual="fixed", dual_value=0.0).dual_config().value == 0.0
 
 
 def test_clip_reads_the_ranges_that_r2vpo_refuses(tmp_path: Any) -> None:
@@ -51,6 +90,15 @@ def test_clip_reads_the_ranges_that_r2vpo_refuses(tmp_path: Any) -> None:
         ({"replay_versions": -1}, "replay.versions is -1"),
         ({"replay_ratio": -0.5}, "replay.ratio is -0.5"),
         ({"dual": "fixed"}, "value is None"),
+        ({"dual": "newton"}, "kind is 'newton'"),
+        ({"objective": "kl_penalty"}, "dual='ascent' rests on the closed form of the ratio variance"),
+        ({"objective": "kl_penalty", "dual": "closed_form"}, "set dual to doubling or fixed (in a recipe dual.kind)"),
+        ({"objective": "cispo", "objective_options": {"clip_hi": 1.0}}, "did you mean clip_high?"),
+        ({"objective": "cispo", "objective_options": {"clip_high": 0.0}}, "clip_high is 0.0"),
+        ({"objective": "clip", "objective_options": {"clip_high": 0.3}}, "set epsilon, epsilon_high and delta"),
+        ({"objective": "gspo", "level": "token"}, "level is 'token', but must be one of 'response'"),
+        ({"ratio_variance_delta": 0.04}, "must be None for 'r2vpo': it is that penalty already"),
+        ({"objective": "spo", "ratio_variance_delta": -1.0}, "ratio_variance_delta is -1.0"),
         ({"dual_lower": -1.0}, "lower is -1.0"),
         ({"stale_weight_cap": 0.5}, "stale_weight_cap is 0.5"),
         ({"step_shrink": 1.5}, "shrink is 1.5"),

@@ -1,17 +1,55 @@
 """The objectives, one file each: a frozen config and one keyword-only function of the same shape."""
 
+from r2vpo.core.objectives.cispo import CispoConfig, cispo_loss
 from r2vpo.core.objectives.clip import ClipConfig, clip_loss
+from r2vpo.core.objectives.dppo_tv import DppoTvConfig, dppo_tv_loss
+from r2vpo.core.objectives.gspo import GspoConfig, gspo_loss
+from r2vpo.core.objectives.kl_penalty import KLPenaltyConfig, kl_penalty_loss
+from r2vpo.core.objectives.m2po import M2poConfig, m2po_loss
+from r2vpo.core.objectives.options import ObjectiveConfig, SurrogateConfig
+from r2vpo.core.objectives.policy_gradient import PolicyGradientConfig, policy_gradient_loss
 from r2vpo.core.objectives.ratio_variance import RatioVarianceConfig, r2vpo_loss
-from r2vpo.core.objectives.registry import OBJECTIVES, Objective, find_objective
+from r2vpo.core.objectives.registry import OBJECTIVES, Objective, build_config, find_objective, own_options
+from r2vpo.core.objectives.sapo import SapoConfig, sapo_loss
+from r2vpo.core.objectives.spo import SpoConfig, spo_loss
+from r2vpo.core.objectives.surrogate import Terms, loss_of
+from r2vpo.core.objectives.topr import ToprConfig, topr_loss
+from r2vpo.core.objectives.vespo import VespoConfig, vespo_loss
 from r2vpo.core.types import LossOutput
 
 __all__ = [
     "OBJECTIVES",
+    "CispoConfig",
     "ClipConfig",
+    "DppoTvConfig",
+    "GspoConfig",
+    "KLPenaltyConfig",
     "LossOutput",
+    "M2poConfig",
     "Objective",
+    "ObjectiveConfig",
+    "PolicyGradientConfig",
     "RatioVarianceConfig",
+    "SapoConfig",
+    "SpoConfig",
+    "SurrogateConfig",
+    "Terms",
+    "ToprConfig",
+    "VespoConfig",
+    "build_config",
+    "cispo_loss",
     "clip_loss",
+    "dppo_tv_loss",
     "find_objective",
+    "gspo_loss",
+    "kl_penalty_loss",
+    "loss_of",
+    "m2po_loss",
+    "own_options",
+    "policy_gradient_loss",
     "r2vpo_loss",
+    "sapo_loss",
+    "spo_loss",
+    "topr_loss",
+    "vespo_loss",
 ]

@@ -5,40 +5,36 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from r2vpo.core.aggregation import aggregate, check_aggregation
+from r2vpo.core.aggregation import aggregate
 from r2vpo.core.masking import token_advantages
-from r2vpo.core.ratios import anchored_ratios, check_ratio_options
+from r2vpo.core.objectives.options import ObjectiveConfig
+from r2vpo.core.objectives.surrogate import multiplier
+from r2vpo.core.ratios import anchored_ratios
 from r2vpo.core.types import LossOutput
 from r2vpo.core.validation import check_loss_inputs, check_number
 
 
-@dataclass(frozen=True)
-class RatioVarianceConfig:
-    """Options of `r2vpo_loss`.
+@dataclass(frozen=True, kw_only=True)
+class RatioVarianceConfig(ObjectiveConfig):
+    """Options of `r2vpo_loss`, beside those of `ObjectiveConfig`.
 
     Attributes:
         delta: Target of the ratio variance, dimensionless; about twice the KL divergence allowed, in nats.
-        anchor: "proximal" (`r = pi / pi_k`, stale tokens weighted) or "behavior" (`r = pi / mu`).
-        level: "token", or "response" for one ratio a response.
-        stale_weight_cap: Largest stale weight, at least 1.
-        aggregation: "token_mean", "sequence_mean" or "constant".
-        constant: Tokens that a response is divided by, with aggregation "constant" only.
 
     Raises:
         ValueError: When built with a value out of its bounds.
     """
 
     delta: float = 0.04
-    anchor: str = "proximal"
-    level: str = "token"
-    stale_weight_cap: float = 2.0
-    aggregation: str = "token_mean"
-    constant: float | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_number("delta", self.delta, above=0, remedy="take the target ratio variance, for example 0.04")
-        check_ratio_options(self)
-        check_aggregation(self.aggregation, self.constant)
+
+    @property
+    def constraint_target(self) -> float | None:
+        """`delta`."""
+        return self.delta
 
 
 _DEFAULT = RatioVarianceConfig()
@@ -86,8 +82,6 @@ def r2vpo_loss(
     surrogate, which leaves the optimal ratio where it is.
     """
     check_loss_inputs(log_probs, old_log_probs, advantages, response_mask, rollout_log_probs)
-    if not isinstance(dual, Tensor):
-        check_number("dual", dual, at_least=0, remedy="take what DualController gives, or 0 for no penalty")
     ratios = anchored_ratios(
         log_probs=log_probs,
         old_log_probs=old_log_probs,
@@ -96,8 +90,7 @@ def r2vpo_loss(
         options=config,
     )
     deviation, weight = ratios.deviation, ratios.stale_weight
-    # A number is filled in on the device: copying it there would wait for the device.
-    dual = dual.detach().to(deviation) if isinstance(dual, Tensor) else deviation.new_full((), dual)
+    dual = multiplier(dual, deviation)
     gain = token_advantages(advantages, response_mask).to(deviation.dtype)
     allowance = dual * config.delta
     # r A - dual (r - 1)^2 is A + d (A - dual d) with d = r - 1: two fused passes instead of five.
@@ -115,4 +108,4 @@ def r2vpo_loss(
     )
     sums = ratios.variance_sums(response_mask)
     metrics = {"ratio_variance": sums.value(), "dual": dual, "non_finite_log_probs": ratios.non_finite}
-    return LossOutput(loss=loss, metrics=metrics, ratio_variance=sums)
+    return LossOutput(loss=loss, metrics=metrics, constraint=sums)

@@ -1,11 +1,25 @@
 """The objectives by name: a plain dict, to be read and added to."""
 
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
+from r2vpo.core.objectives.cispo import CispoConfig, cispo_loss
 from r2vpo.core.objectives.clip import ClipConfig, clip_loss
+from r2vpo.core.objectives.dppo_tv import DppoTvConfig, dppo_tv_loss
+from r2vpo.core.objectives.gspo import GspoConfig, gspo_loss
+from r2vpo.core.objectives.kl_penalty import KLPenaltyConfig, kl_penalty_loss
+from r2vpo.core.objectives.m2po import M2poConfig, m2po_loss
+from r2vpo.core.objectives.options import ObjectiveConfig, SurrogateConfig
+from r2vpo.core.objectives.policy_gradient import PolicyGradientConfig, policy_gradient_loss
 from r2vpo.core.objectives.ratio_variance import RatioVarianceConfig, r2vpo_loss
+from r2vpo.core.objectives.sapo import SapoConfig, sapo_loss
+from r2vpo.core.objectives.spo import SpoConfig, spo_loss
+from r2vpo.core.objectives.topr import ToprConfig, topr_loss
+from r2vpo.core.objectives.vespo import VespoConfig, vespo_loss
 from r2vpo.core.types import LossOutput
 from r2vpo.core.validation import check_choice
 
@@ -36,13 +50,23 @@ class Objective(NamedTuple):
         loss: The function.
     """
 
-    config_class: type[Any]
+    config_class: type[ObjectiveConfig]
     loss: Loss
 
 
 OBJECTIVES: dict[str, Objective] = {
     "r2vpo": Objective(RatioVarianceConfig, r2vpo_loss),
     "clip": Objective(ClipConfig, clip_loss),
+    "spo": Objective(SpoConfig, spo_loss),
+    "cispo": Objective(CispoConfig, cispo_loss),
+    "gspo": Objective(GspoConfig, gspo_loss),
+    "sapo": Objective(SapoConfig, sapo_loss),
+    "m2po": Objective(M2poConfig, m2po_loss),
+    "dppo_tv": Objective(DppoTvConfig, dppo_tv_loss),
+    "vespo": Objective(VespoConfig, vespo_loss),
+    "topr": Objective(ToprConfig, topr_loss),
+    "kl_penalty": Objective(KLPenaltyConfig, kl_penalty_loss),
+    "policy_gradient": Objective(PolicyGradientConfig, policy_gradient_loss),
 }
 
 
@@ -60,3 +84,50 @@ def find_objective(name: str) -> Objective:
     """
     check_choice("objective", name, OBJECTIVES)
     return OBJECTIVES[name]
+
+
+_NO_ADDED_PENALTY = {
+    "r2vpo": "it is that penalty already: set its delta",
+    "kl_penalty": "its one multiplier is the divergence's: add it to 'policy_gradient' instead",
+}
+_SHARED = {field.name for field in fields(SurrogateConfig)} | {"delta"}
+
+
+def own_options(name: str) -> list[str]:
+    """Names of the options that an objective has for itself.
+
+    Args:
+        name: A key of `OBJECTIVES`.
+
+    Returns:
+        Fields of its config class that neither `SurrogateConfig` nor the settings of the constraint give.
+    """
+    return [field.name for field in fields(find_objective(name).config_class) if field.name not in _SHARED]
+
+
+def build_config(name: str, options: Mapping[str, Any], **shared: Any) -> ObjectiveConfig:
+    """Build an objective's config from its own options and the shared ones.
+
+    Args:
+        name: A key of `OBJECTIVES`.
+        options: Its own options, see `own_options`.
+        **shared: Fields of its config class that other objectives have too.
+
+    Returns:
+        The config.
+
+    Raises:
+        ValueError: An unknown objective or option (the message names the nearest and the known), a value out of its
+            bounds, or a ratio-variance penalty for an objective that takes none.
+    """
+    known = own_options(name)
+    for option in options:
+        if option not in known:
+            close = difflib.get_close_matches(option, known, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            has = f"has {', '.join(known)}" if known else "has no options of its own"
+            raise ValueError(f"{option} is no option of {name!r}, but must be one: {hint}it {has}")
+    if "ratio_variance_delta" in shared and name in _NO_ADDED_PENALTY:
+        delta, reason = shared["ratio_variance_delta"], _NO_ADDED_PENALTY[name]
+        raise ValueError(f"ratio_variance_delta is {delta!r}, but must be None for {name!r}: {reason}")
+    return find_objective(name).config_class(**options, **shared)

@@ -2,21 +2,45 @@
 
 import dataclasses
 import inspect
+import math
 
 import pytest
 import torch
 
 from r2vpo.core.objectives import (
     OBJECTIVES,
+    CispoConfig,
     ClipConfig,
+    DppoTvConfig,
+    GspoConfig,
+    KLPenaltyConfig,
     LossOutput,
+    M2poConfig,
+    PolicyGradientConfig,
     RatioVarianceConfig,
+    SapoConfig,
+    SpoConfig,
+    ToprConfig,
+    VespoConfig,
+    build_config,
+    cispo_loss,
     clip_loss,
+    dppo_tv_loss,
     find_objective,
+    kl_penalty_loss,
+    m2po_loss,
+    own_options,
+    policy_gradient_loss,
     r2vpo_loss,
+    sapo_loss,
+    spo_loss,
+    topr_loss,
+    vespo_loss,
 )
+from r2vpo.core.objectives.m2po import second_moment_mask
+from r2vpo.core.types import KLSums, RatioVarianceSums
 
-LOSSES = [r2vpo_loss, clip_loss]
+LOSSES = [objective.loss for objective in OBJECTIVES.values()]
 
 
 def inputs(**change):
@@ -108,29 +132,59 @@ def test_bad_tensors_are_refused(loss, change, message):
 def test_a_bad_multiplier_is_refused(dual):
     with pytest.raises(ValueError, match=r"dual is .*at least 0.*DualController"):
         r2vpo_loss(**inputs(dual=dual))
+    with pytest.raises(ValueError, match=r"dual is .*at least 0.*DualController"):
+        policy_gradient_loss(**inputs(dual=dual), config=PolicyGradientConfig(ratio_variance_delta=0.04))
+
+
+@pytest.mark.parametrize(
+    ("loss", "config"),
+    [(kl_penalty_loss, KLPenaltyConfig()), (cispo_loss, CispoConfig(ratio_variance_delta=0.04))],
+)
+def test_a_constraint_needs_a_multiplier(loss, config):
+    with pytest.raises(ValueError, match=r"dual is None, but the config has a constraint.*DualController"):
+        loss(**inputs(dual=None), config=config)
 
 
 SHARED = [
     ({"anchor": "mean"}, "anchor is 'mean'.*'proximal', 'behavior'"),
-    ({"level": "group"}, "level is 'group'.*'token', 'response'"),
+    ({"level": "group"}, "level is 'group'.*one of '.*choose one"),
     ({"stale_weight_cap": 0.5}, "stale_weight_cap is 0.5.*at least 1"),
     ({"aggregation": "sum"}, "aggregation is 'sum'"),
     ({"aggregation": "constant"}, "constant is None"),
-    ({"constant": 3.0}, "constant is 3.0"),
+    ({"aggregation": "token_mean", "constant": 3.0}, "constant is 3.0"),
 ]
 
 
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        *((RatioVarianceConfig, *case) for case in SHARED),
-        *((ClipConfig, *case) for case in SHARED),
+        *((objective.config_class, *case) for objective in OBJECTIVES.values() for case in SHARED),
         (RatioVarianceConfig, {"delta": 0.0}, "delta is 0.0.*greater than 0.*0.04"),
         (RatioVarianceConfig, {"delta": True}, "delta is True.*must be a number"),
         (ClipConfig, {"clip_low": 0.0}, "clip_low is 0.0.*greater than 0"),
         (ClipConfig, {"clip_low": 1.2}, "clip_low is 1.2.*at most 1"),
         (ClipConfig, {"clip_high": -0.2}, "clip_high is -0.2"),
         (ClipConfig, {"dual_clip": 1.0}, "dual_clip is 1.0.*greater than 1"),
+        (ClipConfig, {"ratio_variance_delta": 0.0}, "ratio_variance_delta is 0.0.*greater than 0"),
+        (SpoConfig, {"epsilon": 0.0}, "epsilon is 0.0.*greater than 0"),
+        (CispoConfig, {"clip_low": 1.5}, "clip_low is 1.5.*at most 1"),
+        (CispoConfig, {"clip_high": 0.0}, "clip_high is 0.0.*greater than 0"),
+        (GspoConfig, {"level": "token"}, "level is 'token', but must be one of 'response'"),
+        (SapoConfig, {"tau_positive": 0.0}, "tau_positive is 0.0.*greater than 0"),
+        (SapoConfig, {"tau_negative": -1.0}, "tau_negative is -1.0.*greater than 0"),
+        (M2poConfig, {"second_moment": 0.0}, "second_moment is 0.0.*greater than 0"),
+        (M2poConfig, {"level": "response"}, "level is 'response', but must be one of 'token'"),
+        (DppoTvConfig, {"level": "response"}, "must be one of 'token'"),
+        (DppoTvConfig, {"tv_low": 0.0}, "tv_low is 0.0.*greater than 0"),
+        (DppoTvConfig, {"tv_high": 1.5}, "tv_high is 1.5.*at most 1"),
+        (DppoTvConfig, {"ratio_cap": 0.5}, "ratio_cap is 0.5.*at least 1"),
+        (VespoConfig, {"level": "response"}, "must be one of 'token'"),
+        (VespoConfig, {"k_positive": -1.0}, "k_positive is -1.0.*at least 0"),
+        (VespoConfig, {"k_negative": -1.0}, "k_negative is -1.0.*at least 0"),
+        (VespoConfig, {"lambda_positive": 0.0}, "lambda_positive is 0.0.*greater than 0"),
+        (VespoConfig, {"lambda_negative": 0.0}, "lambda_negative is 0.0.*greater than 0"),
+        (ToprConfig, {"level": "response"}, "must be one of 'token'"),
+        (KLPenaltyConfig, {"kl_target": 0.0}, "kl_target is 0.0.*greater than 0"),
     ],
 )
 def test_bad_options_are_refused_when_built(kind, options, message):
@@ -155,6 +209,138 @@ def test_every_objective_is_called_alike(name):
 
 
 def test_an_unknown_objective():
-    assert list(OBJECTIVES) == ["r2vpo", "clip"]
     with pytest.raises(ValueError, match=r"objective is 'ppo'.*'r2vpo', 'clip'"):
         find_objective("ppo")
+
+
+def row(ratios, advantage):
+    """One response of given ratios to an anchor of probability 1/2 a token."""
+    old = torch.full((1, len(ratios)), 0.5).log()
+    return {
+        "log_probs": old + torch.tensor([ratios]).log(), "old_log_probs": old, "advantages": torch.tensor([advantage]),
+        "response_mask": torch.ones(1, len(ratios), dtype=torch.bool),
+    }  # fmt: skip
+
+
+def coefficients(loss, ratios, advantage, **options):
+    """What each token's grad log pi is multiplied by."""
+    arguments = row(ratios, advantage)
+    log_probs = arguments["log_probs"].requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(**arguments, normalizer=1.0, **options).loss, log_probs)
+    return (-gradient[0]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("loss", "ratios", "advantage", "expected"),
+    [
+        # r (A - |A| (r - 1) / 0.2): nothing at 1.2, a turn beyond.
+        (spo_loss, [1.0, 1.2, 1.3, 0.8], 2.0, [2.0, 0.0, -1.3, 3.2]),
+        (spo_loss, [0.8, 1.1], -1.0, [0.0, -1.65]),
+        # min(r, 5) A
+        (cispo_loss, [1.2, 8.0, 0.1], 2.0, [2.4, 10.0, 0.2]),
+        # M r A: squares .0332, .1644 and .4805; their mean is .226, without the largest .0988, without two .0332.
+        (m2po_loss, [1.2, 1.5, 2.0, 0.4], 1.0, [1.2, 0.0, 0.0, 0.4]),
+        # Probabilities from 0.5: to 0.62 stays, to 0.7 is cut, to 0.1 with a positive advantage stays.
+        (dppo_tv_loss, [1.24, 1.4, 0.2], 1.0, [1.24, 0.0, 0.2]),
+        (dppo_tv_loss, [0.8, 0.6, 1.9], -1.0, [-0.8, 0.0, -1.9]),
+        # W = 1: weight 1. W = 2: 4 exp(-3) for a positive, 8 exp(-2) for a negative advantage.
+        (vespo_loss, [2.0, 0.5], 3.0, [3.0, 3.0]),
+        (vespo_loss, [2.0, 1.0], 1.0, [0.199148, 0.199148]),
+        (vespo_loss, [2.0, 1.0], -1.0, [-1.082682, -1.082682]),
+        # W = 0.25 and W = 4
+        (topr_loss, [0.5, 0.5], 2.0, [2.0, 2.0]),
+        (topr_loss, [0.5, 0.5], -2.0, [-0.5, -0.5]),
+        (topr_loss, [4.0, 1.0], -2.0, [-2.0, -2.0]),
+        (policy_gradient_loss, [1.5, 0.5], -2.0, [-3.0, -1.0]),
+    ],
+)
+def test_gradients_by_hand(loss, ratios, advantage, expected):
+    assert coefficients(loss, ratios, advantage) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_sapo_by_hand():
+    # 4 p (1 - p) r A / T with p = sigmoid(tau (r - 1)), T = 2 tokens: the mean of a response.
+    config = SapoConfig(tau_positive=2.0, tau_negative=1.0)
+    p = 1 / (1 + math.exp(-1.0))
+    assert coefficients(sapo_loss, [1.0, 1.5], 1.0, config=config) == pytest.approx([0.5, 3 * p * (1 - p)])
+    p = 1 / (1 + math.exp(-0.5))
+    assert coefficients(sapo_loss, [1.0, 1.5], -1.0, config=config) == pytest.approx([-0.5, -3 * p * (1 - p)])
+
+
+def test_the_divergence_by_hand():
+    # r A - 3 (r - 1): 1.2 - 0.6 and 0.5 + 1.5.
+    assert coefficients(kl_penalty_loss, [1.2, 0.5], 1.0, dual=3.0) == pytest.approx([0.6, 2.0], rel=1e-4)
+    out = kl_penalty_loss(**row([1.2, 0.5], 1.0), dual=3.0, config=KLPenaltyConfig(kl_target=0.02))
+    kl = (0.2 - math.log(1.2) - 0.5 - math.log(0.5)) / 2
+    assert isinstance(out.constraint, KLSums)
+    assert float(out.constraint.value()) == float(out.metrics["kl"]) == pytest.approx(kl, rel=1e-4)
+    assert float(out.metrics["ratio_variance"]) == pytest.approx((0.04 + 0.25) / 2, rel=1e-4)
+    assert float(out.loss) == pytest.approx(-(1.7 / 2 - 3 * (kl - 0.02)), rel=1e-4)
+
+
+def test_which_tokens_m2po_keeps():
+    def kept(log_ratios, gain, bound, mask=None):
+        x = torch.tensor([log_ratios])
+        mask = torch.ones_like(x, dtype=torch.bool) if mask is None else torch.tensor([mask])
+        return second_moment_mask(x, torch.tensor([[gain]]), mask, bound)[0].tolist()
+
+    assert kept([0.1, 0.3, 0.2], 1.0, 0.05) == [True, True, True]  # (1 + 9 + 4) / 300 = 0.0467
+    assert kept([0.1, 0.3, 0.2], 1.0, 0.04) == [True, False, True]
+    assert kept([0.1, 0.3, 0.2], 1.0, 0.02) == [True, False, False]
+    assert kept([0.1, 0.3, 0.2], 1.0, 0.005) == [False, False, False]
+    assert kept([-0.1, -9.0, 0.2], 1.0, 0.005) == [True, True, False]  # falling with A > 0: not looked at
+    assert kept([-0.1, -9.0, 0.2], -1.0, 0.02) == [True, False, True]
+    assert kept([9.0, 9.0, 9.0], 0.0, 0.02) == [True, True, True]  # no advantage
+    assert kept([9.0, 0.1, 0.1], 1.0, 0.02, [False, True, True]) == [True, True, True]  # padding
+
+
+def test_what_is_constrained():
+    targets = {name: objective.config_class().constraint_target for name, objective in OBJECTIVES.items()}
+    assert {name: target for name, target in targets.items() if target} == {"r2vpo": 0.04, "kl_penalty": 0.01}
+    assert CispoConfig(ratio_variance_delta=0.1).constraint_target == 0.1
+    for name, objective in OBJECTIVES.items():
+        out = objective.loss(**inputs())
+        assert isinstance(out.constraint, KLSums if name == "kl_penalty" else RatioVarianceSums)
+        assert ("dual" in out.metrics) == (name in ("r2vpo", "kl_penalty"))
+
+
+def test_the_multiplier_is_read_with_a_penalty_alone():
+    for name, objective in OBJECTIVES.items():
+        first, second = (objective.loss(**inputs(dual=dual)).loss.item() for dual in (0.5, 5.0))
+        assert (first != second) == (name in ("r2vpo", "kl_penalty"))
+        if name not in ("r2vpo", "kl_penalty"):
+            config = objective.config_class(ratio_variance_delta=0.04)
+            first, second = (objective.loss(**inputs(dual=dual), config=config).loss.item() for dual in (0.5, 5.0))
+            assert first != second
+
+
+def test_a_config_from_names():
+    assert own_options("cispo") == ["clip_low", "clip_high"] and own_options("r2vpo") == []
+    assert build_config("cispo", {"clip_high": 2.0}, anchor="behavior", ratio_variance_delta=0.1) == CispoConfig(
+        clip_high=2.0, anchor="behavior", ratio_variance_delta=0.1
+    )
+    assert build_config("r2vpo", {}, delta=0.1).delta == 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "shared", "message"),
+    [
+        ("cispo", {"clip_hi": 0.2}, {}, r"clip_hi is no option of 'cispo'.*did you mean clip_high\? it has clip_low, "),
+        ("spo", {"level": "token"}, {}, r"level is no option of 'spo'.*it has epsilon"),
+        ("topr", {"tau": 1.0}, {}, r"tau is no option of 'topr'.*has no options of its own"),
+        ("spo", {"epsilon": "wide"}, {}, r"epsilon is 'wide', but must be a number"),
+        ("ppo", {}, {}, r"objective is 'ppo'"),
+        ("r2vpo", {}, {"ratio_variance_delta": 0.04}, r"ratio_variance_delta is 0.04.*already: set its delta"),
+        ("kl_penalty", {}, {"ratio_variance_delta": 0.04}, r"must be None for 'kl_penalty'.*'policy_gradient'"),
+    ],
+)
+def test_a_config_from_wrong_names(name, options, shared, message):
+    with pytest.raises(ValueError, match=message):
+        build_config(name, options, **shared)
+
+
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "r2vpo"])
+def test_the_loss_documents_itself(name):
+    loss = OBJECTIVES[name].loss
+    assert loss.__name__ == f"{name}_loss" and loss.__module__.endswith(name)
+    assert "Source:" in loss.__doc__ and "rollout_log_probs: (B, T) nats" in loss.__doc__

@@ -1,0 +1,56 @@
+"""CISPO: the importance weight is clipped, and no token loses its gradient."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from r2vpo.core.objectives.options import SurrogateConfig
+from r2vpo.core.objectives.surrogate import Terms, loss_of
+from r2vpo.core.validation import check_number
+
+
+@dataclass(frozen=True, kw_only=True)
+class CispoConfig(SurrogateConfig):
+    """Options of `cispo_loss`, beside those of `SurrogateConfig`.
+
+    Attributes:
+        clip_low: The weight is at least `1 - clip_low`; dimensionless, in (0, 1], or None for no lower bound.
+        clip_high: The weight is at most `1 + clip_high`; dimensionless, above 0.
+
+    Raises:
+        ValueError: When built with a value out of its bounds.
+    """
+
+    clip_low: float | None = None
+    clip_high: float = 4.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.clip_low is not None:
+            remedy = "take an offset from 1, as 0.2, or None for no lower bound"
+            check_number("clip_low", self.clip_low, above=0, at_most=1, remedy=remedy)
+        check_number("clip_high", self.clip_high, above=0, remedy="take an offset from 1, as 4 or 0.2")
+
+
+def cispo_surrogate(terms: Terms, config: CispoConfig) -> Tensor:
+    """`s = sg(clamp(r, 1 - clip_low, 1 + clip_high)) A log r`, sg: without gradient.
+
+    r: ratio to the anchor; A: advantage. The gradient in log pi is `clamp(r, ..) A`.
+
+    Args:
+        terms: (B, T), dimensionless; gradient flows through `log r`.
+        config: Options.
+
+    Returns:
+        (B, T) or (B, 1), to be maximised.
+
+    Source: MiniMax-M1 (2506.13585), without a lower bound as there. It leaves the upper bound open;
+    the default, a weight of at most 5, is ScaleRL's (2510.13786), which TRL recommends. Ours: `log r` in place
+    of `log pi`, which moves the value by a constant and no gradient within +-20 nats.
+    """
+    weight = terms.ratio.detach()
+    weight = weight.clamp(min=None if config.clip_low is None else 1.0 - config.clip_low, max=1.0 + config.clip_high)
+    return weight * terms.gain * terms.ratios.log_ratio
+
+
+cispo_loss = loss_of(cispo_surrogate, CispoConfig())

@@ -1,0 +1,52 @@
+"""GSPO: clipping with one ratio a response."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from r2vpo.core.objectives.clip import ClipConfig, clip_surrogate
+from r2vpo.core.objectives.surrogate import Terms, loss_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class GspoConfig(ClipConfig):
+    """Options of `gspo_loss`: those of `ClipConfig`, at level "response" only, with defaults of its own.
+
+    Attributes:
+        level: "response"; with "token" it would be `clip_loss`.
+        aggregation: "sequence_mean" counts responses alike, as the paper does.
+        clip_low: The ratio is clipped below `1 - clip_low`; dimensionless, in (0, 1].
+        clip_high: The ratio is clipped above `1 + clip_high`; dimensionless, above 0.
+
+    Raises:
+        ValueError: When built with a value out of its bounds.
+    """
+
+    level: str = "response"
+    aggregation: str = "sequence_mean"
+    clip_low: float = 3e-4
+    clip_high: float = 4e-4
+
+    levels: ClassVar[tuple[str, ...]] = ("response",)
+
+
+def gspo_surrogate(terms: Terms, config: GspoConfig) -> Tensor:
+    """`s = min(r A, clamp(r, 1 - clip_low, 1 + clip_high) A)`, `r = exp(mean over tokens of log pi / anchor)`.
+
+    r: ratio of a response, the geometric mean of its tokens'; A: advantage.
+
+    Args:
+        terms: (B, 1) ratios, dimensionless; gradient flows through them.
+        config: Options.
+
+    Returns:
+        (B, 1), or (B, T) with advantages of that shape, to be maximised.
+
+    Source: GSPO (2507.18071) eq. 5, with its bounds. With advantages of shape (B, T) it is
+    GSPO-token up to where the mean is taken: all tokens share the response's gradient here.
+    """
+    return clip_surrogate(terms, config)
+
+
+gspo_loss = loss_of(gspo_surrogate, GspoConfig())

@@ -1,0 +1,61 @@
+"""PPO's other form: a penalty on the KL divergence from the anchor, with an adaptive coefficient."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from r2vpo.core.objectives.options import ObjectiveConfig
+from r2vpo.core.objectives.surrogate import KL, Terms, loss_of
+from r2vpo.core.validation import check_number
+
+
+@dataclass(frozen=True, kw_only=True)
+class KLPenaltyConfig(ObjectiveConfig):
+    """Options of `kl_penalty_loss`, beside those of `ObjectiveConfig`.
+
+    Attributes:
+        kl_target: Target of KL(anchor || current), nats a token, above 0. It changes no gradient; it is what
+            `DualController` steers for.
+        dual_kinds: "doubling", PPO's rule, or "fixed": the closed form and the bounds of the ascent are those of the
+            ratio variance.
+
+    Raises:
+        ValueError: When built with a value out of its bounds.
+    """
+
+    kl_target: float = 0.01
+
+    dual_kinds: ClassVar[tuple[str, ...]] = ("doubling", "fixed")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("kl_target", self.kl_target, above=0, remedy="take nats a token, as 0.01")
+
+    @property
+    def constraint_target(self) -> float | None:
+        """`kl_target`."""
+        return self.kl_target
+
+
+def kl_penalty_surrogate(terms: Terms, config: KLPenaltyConfig) -> Tensor:
+    """`s = r A`, of which the loss takes `dual (w (r - 1 - log r) - kl_target)`.
+
+    r: ratio to the anchor; A: advantage; w: stale weight. The gradient of a token in log pi is
+    `w (r A - dual (r - 1))`.
+
+    Args:
+        terms: (B, T), dimensionless; gradient flows through the ratio.
+        config: Options.
+
+    Returns:
+        (B, T) or (B, 1), to be maximised.
+
+    Source: PPO (1707.06347) eq. 8, the divergence of the policy at the round's start from the current one, and the
+    target of 0.01 of its section 6.1. Ours: the divergence is estimated from the sampled tokens (`kl_estimate`),
+    not summed over the vocabulary.
+    """
+    return terms.ratio * terms.gain
+
+
+kl_penalty_loss = loss_of(kl_penalty_surrogate, KLPenaltyConfig(), penalty=KL)

@@ -1,0 +1,50 @@
+"""SPO: the policy gradient with a quadratic penalty that grows with each token's own advantage."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from r2vpo.core.objectives.options import SurrogateConfig
+from r2vpo.core.objectives.surrogate import Terms, loss_of
+from r2vpo.core.validation import check_number
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpoConfig(SurrogateConfig):
+    """Options of `spo_loss`, beside those of `SurrogateConfig`.
+
+    Attributes:
+        epsilon: Distance from 1 at which a token's objective is largest; dimensionless, above 0.
+
+    Raises:
+        ValueError: When built with a value out of its bounds.
+    """
+
+    epsilon: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("epsilon", self.epsilon, above=0, remedy="take a distance from 1, as 0.2")
+
+
+def spo_surrogate(terms: Terms, config: SpoConfig) -> Tensor:
+    """`s = r A - |A| (r - 1)^2 / (2 epsilon)`, largest at `r = 1 + sign(A) epsilon`.
+
+    r: ratio to the anchor; A: advantage. It is the ratio-variance penalty with a multiplier of its own for each
+    token, `|A| / (2 epsilon)`.
+
+    Args:
+        terms: (B, T), dimensionless; gradient flows through the ratio.
+        config: Options.
+
+    Returns:
+        (B, T) or (B, 1), to be maximised.
+
+    Source: SPO (2401.16025), and its authors' code, whose epsilon of 0.2 is the default.
+    """
+    deviation, gain = terms.ratios.deviation, terms.gain
+    return torch.addcmul(gain, deviation, gain - gain.abs() * deviation / (2.0 * config.epsilon))
+
+
+spo_loss = loss_of(spo_surrogate, SpoConfig())

@@ -1,0 +1,45 @@
+"""TOPR: good responses are learned as they are, bad ones no more than they are still likely."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from r2vpo.core.objectives.options import SurrogateConfig
+from r2vpo.core.objectives.surrogate import Terms, loss_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToprConfig(SurrogateConfig):
+    """Options of `topr_loss`: those of `SurrogateConfig`; level "token" only.
+
+    Raises:
+        ValueError: When built with a value out of its bounds.
+    """
+
+    levels: ClassVar[tuple[str, ...]] = ("token",)
+
+
+def topr_surrogate(terms: Terms, config: ToprConfig) -> Tensor:
+    """`s = sg(alpha) A log r`, `alpha = 1` where `A >= 0`, else `min(W, 1)`, sg: without gradient.
+
+    W: ratio of the whole response, the product of its tokens' r; A: advantage. A bad response that has become
+    unlikely is no longer pushed down; a good one is pulled up however unlikely it is.
+
+    Args:
+        terms: (B, T), dimensionless; gradient flows through `log r`.
+        config: Options.
+
+    Returns:
+        (B, T), to be maximised.
+
+    Source: TOPR (2503.14286), the gradient of its section 3, bounds 0 and 1; it takes rewards for A and the
+    sampler for the anchor ("behavior"). Trinity-RFT takes each token's own ratio for W. Ours: `log r` in place of
+    `log pi`, which moves the value by a constant.
+    """
+    weight = torch.where(terms.gain < 0, terms.response_log_ratio().clamp(max=0.0).exp(), 1.0)
+    return weight * terms.gain * terms.ratios.log_ratio
+
+
+topr_loss = loss_of(topr_surrogate, ToprConfig())

@@ -1,0 +1,72 @@
+"""VESPO: a smooth weight of the whole response's importance ratio."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from r2vpo.core.objectives.options import SurrogateConfig
+from r2vpo.core.objectives.surrogate import Terms, loss_of
+from r2vpo.core.validation import check_number
+
+SMALLEST_RATIO = 1e-8
+"""The response's ratio is at least this, as in the authors' code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VespoConfig(SurrogateConfig):
+    """Options of `vespo_loss`, beside those of `SurrogateConfig`; level "token" only.
+
+    Attributes:
+        k_positive: Power of the ratio where the advantage is not negative; dimensionless, at least 0.
+        lambda_positive: Decay of the weight there; dimensionless, above 0.
+        k_negative: Power where the advantage is negative.
+        lambda_negative: Decay there.
+
+    Raises:
+        ValueError: When built with a value out of its bounds.
+    """
+
+    k_positive: float = 2.0
+    lambda_positive: float = 3.0
+    k_negative: float = 3.0
+    lambda_negative: float = 2.0
+
+    levels: ClassVar[tuple[str, ...]] = ("token",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("k_positive", "k_negative"):
+            check_number(name, getattr(self, name), at_least=0, remedy="take a power, as 2")
+        for name in ("lambda_positive", "lambda_negative"):
+            check_number(name, getattr(self, name), above=0, remedy="take a decay, as 3")
+
+
+def vespo_surrogate(terms: Terms, config: VespoConfig) -> Tensor:
+    """`s = sg(phi(W)) A log r`, `phi(W) = W^k exp(lambda (1 - W))`, sg: without gradient.
+
+    W: ratio of the whole response, the product of its tokens' r, within 1e-8 and exp(20); k and lambda by the
+    sign of the advantage A; `phi(1) = 1`.
+
+    Args:
+        terms: (B, T), dimensionless; gradient flows through `log r`.
+        config: Options.
+
+    Returns:
+        (B, T), to be maximised.
+
+    Source: VESPO (2602.10693) and its authors' code, whose exponents are the defaults. There W is to the sampler
+    (anchor "behavior"); under "proximal" W is the round's own movement and staleness is in the token weights.
+    Ours: `log r` in place of `log pi`, which moves the value by a constant.
+    """
+    log_ratio = terms.response_log_ratio().clamp(min=math.log(SMALLEST_RATIO))
+    negative = terms.gain < 0
+    power = torch.where(negative, config.k_negative, config.k_positive).to(log_ratio.dtype)
+    decay = torch.where(negative, config.lambda_negative, config.lambda_positive).to(log_ratio.dtype)
+    weight = (power * log_ratio - decay * log_ratio.expm1()).exp()
+    return weight * terms.gain * terms.ratios.log_ratio
+
+
+vespo_loss = loss_of(vespo_surrogate, VespoConfig())
