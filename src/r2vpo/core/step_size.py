@@ -19,6 +19,8 @@ class StepSizeConfig:
         shrink: Smallest factor of one update, in (0, 1): how far a spike can brake.
         grow: Largest factor of one update, above 1, once V has come near delta.
         slow_start_grow: Largest factor until then, at least `grow`.
+        gain: Exponent of a correction, in (0, 1]: how much one noisy measurement counts. A V above twice delta
+            counts in full.
         first_scale: The scale of the first step: a small trial, since no V is known that could brake it.
         min_scale: Smallest scale.
         max_scale: Largest scale.
@@ -31,6 +33,7 @@ class StepSizeConfig:
     shrink: float = 0.25
     grow: float = 1.5
     slow_start_grow: float = 2.0
+    gain: float = 0.3
     first_scale: float = 0.05
     min_scale: float = 1e-4
     max_scale: float = 100.0
@@ -41,6 +44,7 @@ class StepSizeConfig:
         check_number("grow", self.grow, above=1, remedy="take the largest factor, for example 1.5")
         remedy = "take a factor no smaller than grow, for example 2"
         check_number("slow_start_grow", self.slow_start_grow, at_least=self.grow, remedy=remedy)
+        check_number("gain", self.gain, above=0, at_most=1, remedy="take an exponent, for example 0.3")
         check_number("min_scale", self.min_scale, above=0, remedy="take a smallest scale, for example 1e-4")
         remedy = "take a largest scale no smaller than min_scale, for example 100"
         check_number("max_scale", self.max_scale, at_least=self.min_scale, remedy=remedy)
@@ -49,12 +53,15 @@ class StepSizeConfig:
 
 
 class StepSizeController:
-    """Scales the learning rate of a torch optimizer so that the ratio variance stays at delta.
+    """Scales the learning rate of a torch optimizer so that the ratio variance of a round comes to delta.
 
-    `scale <- clip(scale * clip(sqrt(delta p / V), shrink, grow), min_scale, max_scale)`, p: the share of the
-    round's steps that V has seen. V grows with the square of the step, hence the root. Under Adam a penalty turns
-    the direction of the update and not its length, so the brake has to reach the step size. Slow start: until V / p
-    first reaches `delta / 2`, the largest factor is `slow_start_grow`.
+    `scale <- clip(scale * clip((sqrt(delta / V) s)^gain, shrink, grow), min_scale, max_scale)`, with
+    `s = D / (n scale)`, D: the sum of the scales of the round's steps so far, n: its number of steps. V grows with
+    the square of the distance from the round's start, so `V / s^2` is what the round will have come to at the
+    present scale, and the root is the factor that brings it to delta. The exponent `gain` averages over
+    measurements, whose tails are heavy; it is 1 in the slow start and for a V above `2 delta`.
+    Under Adam a penalty turns the direction of the update and not its length, so the brake has to reach the step
+    size. Slow start: until `V / s^2` first reaches `delta / 2`, the largest factor is `slow_start_grow`.
 
     The scale is applied inside `optimizer.step()` only, by hooks; between steps every group's `lr` is the
     schedule's own, so any scheduler and any logger sees what it wrote. Weight decay that multiplies lr
@@ -69,6 +76,7 @@ class StepSizeController:
         self.config = StepSizeConfig() if config is None else config
         self.scale: float = self.config.first_scale
         self._slow_start = True
+        self._distance, self._steps = 0.0, 1
         # Per optimizer: (group, lr of the schedule, scaled lr) while its step runs.
         self._scaled: dict[int, list[tuple[dict[str, Any], Any, Any]]] = {}
 
@@ -89,33 +97,42 @@ class StepSizeController:
         optimizer.register_step_pre_hook(self._scale)
         optimizer.register_step_post_hook(self._restore)
 
-    def update(self, sums: RatioVarianceSums, progress: float = 1.0) -> float:
-        """Follow one measured V: after each optimizer step but a round's first, whose V is 0 by construction.
+    def begin_round(self, steps: int) -> None:
+        """Start to measure the distance from here: the policy that V is measured against is the present one.
 
         Args:
-            sums: V added up over micro-batches and processes. With a denominator of 0 nothing was measured
-                and nothing changes; a V that is not finite shrinks the scale by the full factor.
-            progress: Share of the round's optimizer steps that V has seen, in (0, 1]. `V / progress` is compared
-                with delta: the distance from the round's start grows with the steps, as in a random walk.
+            steps: Optimizer steps that the round will have.
+
+        Raises:
+            ValueError: Fewer than 1.
+        """
+        check_number("steps", steps, at_least=1, remedy="pass the optimizer steps from one generation to the next")
+        self._distance, self._steps = 0.0, steps
+
+    def update(self, sums: RatioVarianceSums) -> float:
+        """Follow one measured V.
+
+        Args:
+            sums: V against the policy at the round's start, added up over micro-batches and processes. With a
+                denominator of 0 nothing was measured, and before a round's first step V is 0 by construction: nothing
+                changes. A V that is not finite shrinks the scale by the full factor.
 
         Returns:
             The new scale.
-
-        Raises:
-            ValueError: A progress out of its bounds.
         """
-        check_number("progress", progress, above=0, at_most=1, remedy="pass steps taken / steps of the round")
         numerator, denominator = sums.to_tensor().tolist()
-        if denominator == 0:
+        if denominator == 0 or self._distance == 0:
             return self.scale
-        variance = numerator / denominator / progress
-        if not math.isfinite(variance):
-            variance = math.inf
+        measured = numerator / denominator if math.isfinite(numerator / denominator) else math.inf
+        # A scale that was changed within the round has gone another way than n equal steps.
+        share = self._distance / (self._steps * self.scale)
+        variance = measured / share**2
         if variance >= self.config.delta / 2:
             self._slow_start = False
         wanted = math.sqrt(self.config.delta / variance) if variance > 0 else math.inf
+        gain = 1.0 if self._slow_start or measured > 2 * self.config.delta else self.config.gain
         largest = self.config.slow_start_grow if self._slow_start else self.config.grow
-        factor = min(max(wanted, self.config.shrink), largest)
+        factor = min(max(wanted**gain, self.config.shrink), largest)
         self.scale = min(max(self.scale * factor, self.config.min_scale), self.config.max_scale)
         return self.scale
 
@@ -125,7 +142,12 @@ class StepSizeController:
         Returns:
             Plain numbers.
         """
-        return {"scale": self.scale, "slow_start": self._slow_start}
+        return {
+            "scale": self.scale,
+            "slow_start": self._slow_start,
+            "distance": self._distance,
+            "steps": self._steps,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a saved state; options and attached optimizers stay as they are.
@@ -136,15 +158,17 @@ class StepSizeController:
         Raises:
             ValueError: A key is missing.
         """
-        missing = sorted({"scale", "slow_start"} - state.keys())
+        missing = sorted(self.state_dict().keys() - state.keys())
         if missing:
             raise ValueError(f"state of the step size lacks {', '.join(missing)}: load what state_dict() gave")
         self.scale = min(max(float(state["scale"]), self.config.min_scale), self.config.max_scale)
         self._slow_start = bool(state["slow_start"])
+        self._distance, self._steps = float(state["distance"]), int(state["steps"])
 
     def _scale(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         # A step that raised never reached the post hook: its groups still hold the scaled rate.
         self._restore(optimizer, args, kwargs)
+        self._distance += self.scale
         for group in optimizer.param_groups:
             scheduled = group["lr"]
             group["lr"] = scheduled * self.scale

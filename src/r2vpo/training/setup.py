@@ -228,6 +228,7 @@ def _method(recipe: Recipe) -> dict[str, Any]:
         step_control=step.enabled,
         step_first_scale=step.first_scale,
         step_grow=step.grow,
+        step_gain=step.gain,
         step_shrink=step.shrink,
         step_slow_start_grow=step.slow_start_grow,
         step_min_scale=step.min_scale,

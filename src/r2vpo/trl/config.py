@@ -74,6 +74,7 @@ class R2VPOConfig(GRPOConfig):
         step_first_scale: Factor on the learning rate at a run's first optimizer step, before V was ever measured.
         step_slow_start_grow: Largest factor from one optimizer step to the next until V first came near its target.
         step_grow: Largest factor from then on.
+        step_gain: Exponent of a correction: how much one noisy measurement counts.
         step_shrink: Smallest factor by which the step may shrink at once.
         step_min_scale: Lower bound of the factor on the learning rate.
         step_max_scale: Upper bound of it.
@@ -119,6 +120,7 @@ class R2VPOConfig(GRPOConfig):
     step_first_scale: float = field(default=0.05, metadata={"help": "Factor on the first learning rate."})
     step_slow_start_grow: float = field(default=2.0, metadata={"help": "Largest growth until V came near its target."})
     step_grow: float = field(default=1.5, metadata={"help": "Largest growth of the step."})
+    step_gain: float = field(default=0.3, metadata={"help": "Exponent of a correction of the step."})
     step_shrink: float = field(default=0.25, metadata={"help": "Smallest factor on the step."})
     step_min_scale: float = field(default=1e-4, metadata={"help": "Smallest factor on the learning rate."})
     step_max_scale: float = field(default=100.0, metadata={"help": "Largest factor on the learning rate."})
@@ -167,9 +169,9 @@ class R2VPOConfig(GRPOConfig):
     def objective_config(self) -> Any:
         """The objective's options, its own and the shared ones."""
         constant = self.aggregation_constant
+        own = self.objective_options or {}
         if self.aggregation == "constant" and constant is None:
             constant = float(self.max_completion_length)
-        own = self.objective_options or {}
         shared = {
             "anchor": self.anchor,
             "level": self.level,
@@ -212,6 +214,7 @@ class R2VPOConfig(GRPOConfig):
             delta=self.variance_delta,
             shrink=self.step_shrink,
             grow=self.step_grow,
+            gain=self.step_gain,
             slow_start_grow=self.step_slow_start_grow,
             first_scale=self.step_first_scale,
             min_scale=self.step_min_scale,
@@ -238,9 +241,6 @@ class R2VPOConfig(GRPOConfig):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(allowed)}")
 
-    def _refuse(self, refused: dict[str, tuple[Any, str]]) -> None:
-        for name, (off, remedy) in refused.items():
-            if getattr(self, name) != off:
     def _complete_objective(self) -> None:
         if self.objective != "clip":
             self._refuse(_REFUSED_UNLESS_CLIP)
@@ -253,6 +253,9 @@ class R2VPOConfig(GRPOConfig):
         self.level = own.level if self.level is None else self.level
         self.aggregation = own.aggregation if self.aggregation is None else self.aggregation
 
+    def _refuse(self, refused: dict[str, tuple[Any, str]]) -> None:
+        for name, (off, remedy) in refused.items():
+            if getattr(self, name) != off:
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} is not read by R2VPOTrainer; leave it at {off!r}: {remedy}"
                 )

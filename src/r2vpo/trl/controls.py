@@ -20,14 +20,21 @@ class Controls:
     Args:
         dual: The multiplier's options.
         step_size: The step-size controller's options, or None to leave the learning rate alone.
+        steps_per_round: Optimizer steps from one generation to the next.
         reduce: Sums a tensor over all processes.
     """
 
     def __init__(
-        self, *, dual: DualConfig, step_size: StepSizeConfig | None, reduce: Callable[[Tensor], Tensor]
+        self,
+        *,
+        dual: DualConfig,
+        step_size: StepSizeConfig | None,
+        steps_per_round: int,
+        reduce: Callable[[Tensor], Tensor],
     ) -> None:
         self.dual = DualController(dual)
         self.step_size = StepSizeController(step_size) if step_size is not None else None
+        self._steps_per_round = steps_per_round
         self._reduce = reduce
         self._constrained: Tensor | None = None
         self._proximal: Tensor | None = None
@@ -47,6 +54,7 @@ class Controls:
         self.dual.begin_round(MomentSums.from_tensor(totals[:2]))
         if self.step_size is not None:
             self.step_size.update(RatioVarianceSums.from_tensor(totals[2:]))
+            self.step_size.begin_round(self._steps_per_round)
 
     def add(self, *, constrained: WeightedSums, proximal: RatioVarianceSums, diagnostics: Tensor) -> None:
         """Add one micro-batch."""
@@ -58,12 +66,8 @@ class Controls:
             self._proximal = self._proximal + pieces[1]
             self._diagnostics = self._diagnostics + pieces[2]
 
-    def finish_step(self, *, progress: float) -> dict[str, Any]:
+    def finish_step(self) -> dict[str, Any]:
         """End an optimizer step: one sum over processes, then both controllers move.
-
-        Args:
-            progress: Share of the round's optimizer steps made before this one; at 0, V says nothing about the
-                step size.
 
         Returns:
             The step's diagnostics as floats and lists, with the lambda that was used in it.
@@ -74,8 +78,8 @@ class Controls:
         metrics = summarize(totals[4:].view(shape))
         metrics["dual"] = self.dual.value
         self.dual.update(constrained)
-        if self.step_size is not None and progress > 0:
-            self.step_size.update(RatioVarianceSums.from_tensor(totals[2:4]), progress)
+        if self.step_size is not None:
+            self.step_size.update(RatioVarianceSums.from_tensor(totals[2:4]))
         metrics["step_scale"] = self.step_size.scale if self.step_size is not None else 1.0
         self._constrained = self._proximal = self._diagnostics = None
         return metrics

@@ -98,6 +98,7 @@ class R2VPOTrainer(GRPOTrainer):
         self.controls = Controls(
             dual=args.dual_config(),
             step_size=args.step_size_config() if args.step_control else None,
+            steps_per_round=args.steps_per_round,
             reduce=lambda tensor: self.accelerator.reduce(tensor, reduction="sum"),
         )
         self.replay = ReplayBuffer(args.replay_config())
@@ -333,9 +334,7 @@ class R2VPOTrainer(GRPOTrainer):
         return TokenLogProbs(log_probs=log_probs, entropy=entropy)
 
     def _finish_step(self) -> None:
-        every = self.args.steps_per_generation * self.num_iterations
-        steps_before = self._step % every // self.args.gradient_accumulation_steps
-        metrics = self.controls.finish_step(progress=steps_before / self.args.steps_per_round)
+        metrics = self.controls.finish_step()
         self.step_lists = {name: value for name, value in metrics.items() if isinstance(value, list)}
         self.step_lists["staleness_rows"] = list(self.staleness_rows)
         numbers = {name: value for name, value in metrics.items() if not isinstance(value, list)}

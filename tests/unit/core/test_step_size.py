@@ -26,6 +26,29 @@ def variance(value, weight=10.0):
     return RatioVarianceSums(torch.tensor(value * weight), torch.tensor(weight))
 
 
+class Round:
+    """A controller on a real optimizer, in a round of `steps` optimizer steps."""
+
+    def __init__(self, scale=1.0, steps=1, **options):
+        self.controller = StepSizeController(StepSizeConfig(first_scale=scale, **options))
+        self.optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        self.controller.attach(self.optimizer)
+        self.controller.begin_round(steps)
+
+    def step(self, count=1):
+        for _ in range(count):
+            self.optimizer.step()
+        return self
+
+    def measure(self, value):
+        return self.controller.update(variance(value))
+
+    def whole(self, value):
+        """A round of one step, and its V."""
+        self.controller.begin_round(1)
+        return self.step().measure(value)
+
+
 def run(optimizer, scheduler, scale, steps=12, scaled_by_hand=False):
     """Parameters after some steps on a quadratic, and every rate that the schedule wrote."""
     parameters = [torch.nn.Parameter(torch.tensor([1.0, -2.0])), torch.nn.Parameter(torch.tensor([3.0]))]
@@ -65,6 +88,7 @@ def test_a_changed_scale_acts_at_once():
     controller.attach(optimizer)
     positions = []
     for measured in (0.04, 0.16, 0.04):
+        controller.begin_round(1)
         parameter.grad = torch.ones(1)
         optimizer.step()
         positions.append(parameter.item())
@@ -123,64 +147,85 @@ def test_a_wrapped_optimizer_and_one_attached_twice():
 
 
 def test_updates_by_hand():
-    controller = StepSizeController(StepSizeConfig(first_scale=1.0))
-    assert controller.update(variance(0.04)) == pytest.approx(1.0, rel=1e-6)
-    assert controller.update(variance(0.16)) == pytest.approx(0.5, rel=1e-6)  # sqrt(1 / 4)
-    assert controller.update(variance(4.0)) == pytest.approx(0.125, rel=1e-6)  # sqrt(1 / 100), at most 0.25
-    assert controller.update(variance(0.01)) == pytest.approx(0.1875, rel=1e-6)  # 2, at most 1.5
-    assert controller.update(variance(0.0)) == pytest.approx(0.1875 * 1.5, rel=1e-6)
+    rounds = Round(gain=1.0)
+    assert rounds.whole(0.04) == pytest.approx(1.0, rel=1e-6)
+    assert rounds.whole(0.16) == pytest.approx(0.5, rel=1e-6)  # sqrt(1 / 4)
+    assert rounds.whole(4.0) == pytest.approx(0.125, rel=1e-6)  # sqrt(1 / 100), at most 0.25
+    assert rounds.whole(0.01) == pytest.approx(0.1875, rel=1e-6)  # 2, at most 1.5
+    assert rounds.whole(0.0) == pytest.approx(0.1875 * 1.5, rel=1e-6)
+
+
+def test_one_measurement_counts_by_its_gain_unless_it_is_far_above():
+    rounds = Round(gain=0.5)
+    assert rounds.whole(0.06) == pytest.approx(1.5**-0.25, rel=1e-6)
+    assert Round(gain=0.5).whole(0.0801) == pytest.approx((0.04 / 0.0801) ** 0.5, rel=1e-6)  # above 2 delta
+    rounds.controller.scale = 1.0
+    assert rounds.whole(0.01) == pytest.approx(2**0.5, rel=1e-6)
 
 
 def test_slow_start_doubles_until_variance_comes_near_delta():
-    controller = StepSizeController(StepSizeConfig(first_scale=0.1))
-    assert controller.update(variance(0.001)) == pytest.approx(0.2, rel=1e-6)
-    assert controller.update(variance(0.0)) == pytest.approx(0.4, rel=1e-6)
-    assert controller.update(variance(0.04 / 2.25)) == pytest.approx(0.6, rel=1e-5)  # never past sqrt(delta / V)
-    assert controller.update(variance(0.021)) == pytest.approx(0.6 * (0.04 / 0.021) ** 0.5, rel=1e-6)  # it is over
-    before = controller.scale
-    assert controller.update(variance(0.001)) == pytest.approx(before * 1.5, rel=1e-6)  # for good
+    rounds = Round(0.1)
+    assert rounds.whole(0.001) == pytest.approx(0.2, rel=1e-6)
+    assert rounds.whole(0.0) == pytest.approx(0.4, rel=1e-6)
+    assert rounds.whole(0.04 / 2.25) == pytest.approx(0.6, rel=1e-5)  # never past sqrt(delta / V)
+    assert rounds.whole(0.021) == pytest.approx(0.6 * (0.04 / 0.021) ** 0.15, rel=1e-6)  # it is over
+    before = rounds.controller.scale
+    assert rounds.whole(1e-9) == pytest.approx(before * 1.5, rel=1e-6)  # for good
 
 
-def test_variance_is_compared_with_the_part_of_delta_that_the_round_has_come():
-    controller = StepSizeController(StepSizeConfig(first_scale=1.0))
-    assert controller.update(variance(0.01), 0.25) == pytest.approx(1.0, rel=1e-6)
-    assert controller.update(variance(0.02), 0.5) == pytest.approx(1.0, rel=1e-6)
-    assert controller.update(variance(0.02), 0.25) == pytest.approx(0.5**0.5, rel=1e-6)
-    for progress in (0.0, 1.1):
-        with pytest.raises(ValueError, match="progress is"):
-            controller.update(variance(0.02), progress)
+def test_variance_is_carried_forward_by_the_square_of_the_distance():
+    # A quarter of the way at V = delta / 16, half of it at delta / 4, three quarters at 9 / 16 delta.
+    rounds = Round(steps=4, gain=1.0)
+    for measured in (0.04 / 16, 0.04 / 4, 0.04 * 9 / 16, 0.04):
+        assert rounds.step().measure(measured) == pytest.approx(1.0, rel=1e-6)
+    assert Round(steps=4, gain=1.0).step().measure(0.04 / 8) == pytest.approx(0.5**0.5, rel=1e-6)
+
+
+def test_distance_is_counted_in_the_scales_that_the_steps_had():
+    rounds = Round(steps=4, gain=1.0)
+    assert rounds.step().measure(4 * 0.04 / 16) == pytest.approx(0.5, rel=1e-6)
+    # One step of 1 and one of 0.5 are 1.5 of the 4 x 0.5 = 2 that the round has at this scale.
+    assert rounds.step().measure(0.04 * (1.5 / 2) ** 2) == pytest.approx(0.5, rel=1e-6)
+
+
+def test_before_a_rounds_first_step_nothing_is_known():
+    rounds = Round(steps=2, gain=1.0)
+    assert rounds.measure(0.0) == rounds.measure(5.0) == 1.0
+    rounds.step().controller.begin_round(2)
+    assert rounds.measure(5.0) == 1.0
+    with pytest.raises(ValueError, match="steps is 0"):
+        rounds.controller.begin_round(0)
 
 
 def test_the_scale_keeps_its_bounds():
-    controller = StepSizeController(StepSizeConfig(first_scale=1.0, min_scale=0.1, max_scale=5.0))
-    assert [controller.update(variance(0.0)) for _ in range(5)][-1] == 5.0
-    assert [controller.update(variance(100.0)) for _ in range(5)][-1] == 0.1
+    rounds = Round(min_scale=0.1, max_scale=5.0)
+    assert [rounds.whole(0.0) for _ in range(5)][-1] == 5.0
+    assert [rounds.whole(100.0) for _ in range(5)][-1] == 0.1
 
 
 def test_nothing_measured_changes_nothing():
-    controller = StepSizeController()
+    controller = Round(0.05, steps=3).step().controller
     state = controller.state_dict()
-    assert controller.update(RatioVarianceSums.zero()) == StepSizeConfig().first_scale
+    assert controller.update(RatioVarianceSums.zero()) == 0.05
     assert controller.state_dict() == state
 
 
 @pytest.mark.parametrize("measured", [float("nan"), float("inf")])
 def test_a_variance_that_is_not_finite_shrinks_by_the_full_factor(measured):
-    controller = StepSizeController(StepSizeConfig(first_scale=1.0))
-    assert controller.update(variance(measured)) == 0.25
-    assert controller.update(variance(0.0)) == pytest.approx(0.25 * 1.5)  # slow start is over
+    rounds = Round()
+    assert rounds.whole(measured) == 0.25
+    assert rounds.whole(0.0) == pytest.approx(0.25 * 1.5)  # slow start is over
 
 
 def test_state_goes_round():
-    first = StepSizeController()
+    first, second = Round(steps=5), Round(steps=2)
     for measured in (0.001, 0.001, 0.03):
-        first.update(variance(measured))
-    second = StepSizeController()
-    second.load_state_dict(first.state_dict())
+        first.step().measure(measured)
+    second.controller.load_state_dict(first.controller.state_dict())
     for measured in (0.001, 0.2, 0.03):
-        assert second.update(variance(measured)) == first.update(variance(measured))
-    with pytest.raises(ValueError, match="lacks slow_start"):
-        second.load_state_dict({"scale": 1.0})
+        assert second.step().measure(measured) == first.step().measure(measured)
+    with pytest.raises(ValueError, match="lacks distance, slow_start, steps"):
+        second.controller.load_state_dict({"scale": 1.0})
 
 
 def settle(optimizer, rate, rounds=250):
@@ -196,6 +241,7 @@ def settle(optimizer, rate, rounds=250):
     old = torch.log_softmax(start, 0)
     measured = []
     for _ in range(rounds):
+        controller.begin_round(1)
         theta.data.copy_(start)
         theta.grad = -direction
         opt.step()
@@ -230,6 +276,7 @@ def test_the_first_step_is_a_trial():
         ({"shrink": 1.0}, "shrink is 1.0.*less than 1"),
         ({"grow": 1.0}, "grow is 1.0.*greater than 1"),
         ({"slow_start_grow": 1.01}, "slow_start_grow is 1.01.*at least 1.5"),
+        ({"gain": 0.0}, "gain is 0.0.*greater than 0"),
         ({"min_scale": 0.0}, "min_scale is 0.0.*greater than 0"),
         ({"max_scale": 1e-5}, "max_scale is 1e-05.*at least 0.0001"),
         ({"first_scale": 1000.0}, "first_scale is 1000.0.*at most 100"),

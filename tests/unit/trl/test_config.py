@@ -136,6 +136,7 @@ def test_options_of_the_parts_arrive_there(tmp_path: Any) -> None:
         dual_lower=0.1,
         dual_upper=9.0,
         step_grow=1.2,
+        step_gain=0.7,
         step_shrink=0.5,
         step_first_scale=0.3,
         step_slow_start_grow=3.0,
@@ -155,7 +156,7 @@ def test_options_of_the_parts_arrive_there(tmp_path: Any) -> None:
     assert (objective.stale_weight_cap, objective.aggregation, objective.constant) == (3.0, "constant", 6.0)
     assert (dual.kind, dual.delta, dual.eta, dual.lower, dual.upper) == ("ascent", 0.02, 0.2, 0.1, 9.0)
     assert (step.delta, step.grow, step.shrink, step.first_scale) == (0.02, 1.2, 0.5, 0.3)
-    assert (step.slow_start_grow, step.min_scale, step.max_scale) == (3.0, 0.01, 7.0)
+    assert (step.slow_start_grow, step.gain, step.min_scale, step.max_scale) == (3.0, 0.7, 0.01, 7.0)
     assert (replay.versions, replay.ratio, replay.max_bytes, replay.seed) == (2, 0.5, 1000, 3)
     assert tiny_config(tmp_path, aggregation="constant", aggregation_constant=9.0).objective_config().constant == 9.0
 
