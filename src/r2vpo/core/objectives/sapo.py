@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from r2vpo.core.objectives.options import SurrogateConfig
-from r2vpo.core.objectives.surrogate import Terms, loss_of
+from r2vpo.core.objectives.surrogate import Terms, by_sign, loss_of
 from r2vpo.core.validation import check_number
 
 
@@ -48,7 +48,7 @@ def sapo_surrogate(terms: Terms, config: SapoConfig) -> Tensor:
 
     Source: SAPO (2511.20347), with its temperatures.
     """
-    tau = torch.where(terms.gain > 0, config.tau_positive, config.tau_negative).to(terms.gain.dtype)
+    tau = by_sign(terms.gain > 0, config.tau_positive, config.tau_negative, like=terms.gain)
     return torch.sigmoid(tau * terms.ratios.deviation) * (4.0 / tau) * terms.gain
 
 

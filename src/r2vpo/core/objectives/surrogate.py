@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from r2vpo.core.aggregation import aggregate
@@ -224,6 +225,21 @@ def finish(
         constant=config.constant,
     )
     return LossOutput(loss=loss, metrics=metrics, constraint=sums)
+
+
+def by_sign(positive: Tensor, value: float, otherwise: float, *, like: Tensor) -> Tensor:
+    """One number where a condition holds, another elsewhere, in the precision of `like`.
+
+    Args:
+        positive: Bool, of any shape.
+        value: Where it holds.
+        otherwise: Elsewhere.
+        like: Gives device and dtype. (Two Python numbers alone would be rounded to float32.)
+
+    Returns:
+        Of the condition's shape.
+    """
+    return torch.where(positive, like.new_full((), value), like.new_full((), otherwise))
 
 
 def multiplier(dual: float | Tensor | None, like: Tensor) -> Tensor:

@@ -4,11 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from r2vpo.core.objectives.options import SurrogateConfig
-from r2vpo.core.objectives.surrogate import Terms, loss_of
+from r2vpo.core.objectives.surrogate import Terms, by_sign, loss_of
 from r2vpo.core.validation import check_number
 
 SMALLEST_RATIO = 1e-8
@@ -62,9 +61,9 @@ def vespo_surrogate(terms: Terms, config: VespoConfig) -> Tensor:
     Ours: `log r` in place of `log pi`, which moves the value by a constant.
     """
     log_ratio = terms.response_log_ratio().clamp(min=math.log(SMALLEST_RATIO))
-    negative = terms.gain < 0
-    power = torch.where(negative, config.k_negative, config.k_positive).to(log_ratio.dtype)
-    decay = torch.where(negative, config.lambda_negative, config.lambda_positive).to(log_ratio.dtype)
+    positive = terms.gain >= 0
+    power = by_sign(positive, config.k_positive, config.k_negative, like=log_ratio)
+    decay = by_sign(positive, config.lambda_positive, config.lambda_negative, like=log_ratio)
     weight = (power * log_ratio - decay * log_ratio.expm1()).exp()
     return weight * terms.gain * terms.ratios.log_ratio
 

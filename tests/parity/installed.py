@@ -1,0 +1,45 @@
+"""Single functions of an installed package, run from its own source without importing the package.
+
+verl imports ray, and OpenRLHF deepspeed and flash-attn, before their loss functions can be reached. The functions
+themselves need torch alone: their definitions are taken out of the installed file and executed as they stand.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+from importlib import metadata
+from typing import Any
+
+import pytest
+
+
+def definitions(package: str, version: str, path: str, names: list[str], **given: Any) -> dict[str, Any]:
+    """Execute top-level definitions of one file; skips the test where the package is not installed.
+
+    Args:
+        package: Name of the distribution.
+        version: The version that the test was written for.
+        path: The file, below the folder that packages are installed to.
+        names: Functions and classes to take, without their decorators.
+        **given: What they use of the file's imports.
+
+    Returns:
+        A namespace with the definitions.
+    """
+    try:
+        found = metadata.distribution(package)
+    except metadata.PackageNotFoundError:
+        pytest.skip(f"{package} is not installed: pip install --no-deps {package}=={version}")
+    if found.version != version:
+        pytest.skip(f"{package} is {found.version}, these comparisons were written for {version}")
+    tree = ast.parse(found.locate_file(path).read_text(encoding="utf-8"))
+    wanted = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in names]
+    assert sorted(node.name for node in wanted) == sorted(names), f"{path} of {package} lacks one of {names}"
+    for node in wanted:
+        node.decorator_list = []
+    # Annotations name things that are not given; they are not evaluated.
+    lazily = __future__.annotations.compiler_flag
+    namespace = dict(given)
+    exec(compile(ast.Module(wanted, type_ignores=[]), path, "exec", flags=lazily, dont_inherit=True), namespace)
+    return namespace
