@@ -19,8 +19,8 @@ class StepSizeConfig:
         shrink: Smallest factor of one update, in (0, 1): how far a spike can brake.
         grow: Largest factor of one update, above 1, once V has come near delta.
         slow_start_grow: Largest factor until then, at least `grow`.
-        gain: Exponent of a correction, in (0, 1]: how much one noisy measurement counts. A V above twice delta
-            counts in full.
+        gain: Exponent of a correction, in (0, 1]: how much the measurement of a whole round counts. A V above twice
+            delta counts in full.
         first_scale: The scale of the first step: a small trial, since no V is known that could brake it.
         min_scale: Smallest scale.
         max_scale: Largest scale.
@@ -55,11 +55,12 @@ class StepSizeConfig:
 class StepSizeController:
     """Scales the learning rate of a torch optimizer so that the ratio variance of a round comes to delta.
 
-    `scale <- clip(scale * clip((sqrt(delta / V) s)^gain, shrink, grow), min_scale, max_scale)`, with
+    `scale <- clip(scale * clip((sqrt(delta / V) s)^(gain min(s, 1)^2), shrink, grow), min_scale, max_scale)`, with
     `s = D / (n scale)`, D: the sum of the scales of the round's steps so far, n: its number of steps. V grows with
     the square of the distance from the round's start, so `V / s^2` is what the round will have come to at the
-    present scale, and the root is the factor that brings it to delta. The exponent `gain` averages over
-    measurements, whose tails are heavy; it is 1 in the slow start and for a V above `2 delta`.
+    present scale, and the root is the factor that brings it to delta. The exponent averages over measurements, whose
+    tails are heavy, and trusts an early one as much less as what is rounding in V is multiplied by `1 / s^2` too; it
+    is 1 in the slow start and for a V above `2 delta`.
     Under Adam a penalty turns the direction of the update and not its length, so the brake has to reach the step
     size. Slow start: until `V / s^2` first reaches `delta / 2`, the largest factor is `slow_start_grow`.
 
@@ -130,7 +131,8 @@ class StepSizeController:
         if variance >= self.config.delta / 2:
             self._slow_start = False
         wanted = math.sqrt(self.config.delta / variance) if variance > 0 else math.inf
-        gain = 1.0 if self._slow_start or measured > 2 * self.config.delta else self.config.gain
+        in_full = self._slow_start or measured > 2 * self.config.delta
+        gain = 1.0 if in_full else self.config.gain * min(share, 1.0) ** 2
         largest = self.config.slow_start_grow if self._slow_start else self.config.grow
         factor = min(max(wanted**gain, self.config.shrink), largest)
         self.scale = min(max(self.scale * factor, self.config.min_scale), self.config.max_scale)

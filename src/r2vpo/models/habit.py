@@ -30,7 +30,7 @@ SHAPE = {
     "num_key_value_heads": 4,
     "max_position_embeddings": 64,
     # At the usual 0.02 so narrow a model learns nothing within the steps below.
-    "initializer_range": 0.1,
+    "initializer_range": 0.06,
 }
 CAREFUL_STEPS = 0.6
 """Share of the steps in which the demonstrator is still careful."""
@@ -87,8 +87,8 @@ def make_habit(folder: Path, *, form: HabitFormat, seed: int) -> None:
     """Write a Llama that answers as the demonstrator does.
 
     Random weights are trained on demonstrations, drawn anew at each step from the problems that are never held out,
-    evenly over the difficulties: first a careful demonstrator's, then those of one who has taken to the habit. One thread of the CPU makes them, so that a seed gives the same weights whatever the
-    number of threads.
+    evenly over the difficulties: first a careful demonstrator's, then those of one who has taken to the habit. One
+    thread of the CPU makes them, so that a seed gives the same weights whatever the number of threads.
 
     Args:
         folder: an empty folder.

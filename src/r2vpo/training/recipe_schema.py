@@ -214,14 +214,14 @@ class DualRecipe(Section):
 
 
 class StepControlRecipe(Section):
-    """The learning rate follows V: scale <- scale * clip((sqrt(delta / V) s)^gain, shrink, grow)."""
+    """The learning rate follows V: scale <- scale * clip((sqrt(delta / V) s)^g, shrink, grow)."""
 
     enabled: bool = Field(True, description="let the learning rate follow V")
     first_scale: float = Field(0.05, gt=0, description="scale at the first step: a small trial")
     shrink: float = Field(0.25, gt=0, lt=1, description="lowest factor that one step changes the scale by")
     grow: float = Field(1.5, gt=1, description="highest factor that one step changes the scale by")
     slow_start_grow: float = Field(2.0, ge=1, description="highest factor until V has first reached delta / 2")
-    gain: float = Field(0.3, gt=0, le=1, description="exponent of a correction: what one measurement counts")
+    gain: float = Field(0.3, gt=0, le=1, description="exponent of a correction, by what a whole round measured")
     min_scale: float = Field(1e-4, gt=0, description="lowest scale")
     max_scale: float = Field(100.0, gt=0, description="highest scale")
 

@@ -74,7 +74,7 @@ class R2VPOConfig(GRPOConfig):
         step_first_scale: Factor on the learning rate at a run's first optimizer step, before V was ever measured.
         step_slow_start_grow: Largest factor from one optimizer step to the next until V first came near its target.
         step_grow: Largest factor from then on.
-        step_gain: Exponent of a correction: how much one noisy measurement counts.
+        step_gain: Exponent of a correction by the V of a whole round: how much one noisy measurement counts.
         step_shrink: Smallest factor by which the step may shrink at once.
         step_min_scale: Lower bound of the factor on the learning rate.
         step_max_scale: Upper bound of it.

@@ -163,6 +163,16 @@ def test_one_measurement_counts_by_its_gain_unless_it_is_far_above():
     assert rounds.whole(0.01) == pytest.approx(2**0.5, rel=1e-6)
 
 
+def test_an_early_measurement_counts_by_the_square_of_its_share():
+    rounds = Round(steps=2, gain=0.4)
+    rounds.whole(0.04)  # the slow start is over
+    rounds.controller.begin_round(2)
+    # V / s^2 is delta / 2 at both steps, so each asks for a factor of sqrt(2): the first with exponent 0.4 / 4.
+    assert rounds.step().measure(0.02 / 4) == pytest.approx(2**0.05, rel=1e-6)
+    share = (1 + 2**0.05) / (2 * 2**0.05)
+    assert rounds.step().measure(0.02 * share**2) == pytest.approx(2**0.05 * 2 ** (0.2 * share**2), rel=1e-6)
+
+
 def test_slow_start_doubles_until_variance_comes_near_delta():
     rounds = Round(0.1)
     assert rounds.whole(0.001) == pytest.approx(0.2, rel=1e-6)
@@ -178,12 +188,14 @@ def test_variance_is_carried_forward_by_the_square_of_the_distance():
     rounds = Round(steps=4, gain=1.0)
     for measured in (0.04 / 16, 0.04 / 4, 0.04 * 9 / 16, 0.04):
         assert rounds.step().measure(measured) == pytest.approx(1.0, rel=1e-6)
-    assert Round(steps=4, gain=1.0).step().measure(0.04 / 8) == pytest.approx(0.5**0.5, rel=1e-6)
+    # Slow start ended by V / s^2 = 2 delta: exponent gain / 16, of 1 / sqrt(2).
+    assert Round(steps=4, gain=1.0).step().measure(0.04 / 8) == pytest.approx(0.5 ** (0.5 / 16), rel=1e-6)
 
 
 def test_distance_is_counted_in_the_scales_that_the_steps_had():
     rounds = Round(steps=4, gain=1.0)
-    assert rounds.step().measure(4 * 0.04 / 16) == pytest.approx(0.5, rel=1e-6)
+    rounds.step()
+    rounds.controller.scale = 0.5
     # One step of 1 and one of 0.5 are 1.5 of the 4 x 0.5 = 2 that the round has at this scale.
     assert rounds.step().measure(0.04 * (1.5 / 2) ** 2) == pytest.approx(0.5, rel=1e-6)
 
