@@ -58,6 +58,18 @@ def refused(recipe: Path, *overrides: str, said: str) -> None:
         (["objectve.delta=0.1"], r"--set: unknown key objectve\.delta; did you mean objective\.delta\?"),
         (["trainer.lr=1"], r"unknown key trainer\.lr; did you mean trainer\.learning_rate\?"),
         (["objective.delta=-0.04"], r"--set: objective\.delta is -0\.04; it must be above 0"),
+        (
+            ["objective.name=cispo", "objective.options.clip_hihg=0.3"],
+            r"objective\.options\.clip_hihg is no option of 'cispo'.* did you mean clip_high\?",
+        ),
+        (
+            ["objective.ratio_variance.delta=0.1"],
+            r"objective\.ratio_variance is r2vpo's own penalty: set objective\.delta",
+        ),
+        (
+            ["objective.name=kl_penalty"],
+            r"dual='ascent' rests on .* set dual to doubling or fixed \(in a recipe dual\.kind\)",
+        ),
         (["rollout.prompts_per_round=6"], r"6 does not divide into .*_per_round = 4: set .*=4 or 8"),
         (["trainer.micro_batches=3"], r"4 fresh rows, .* trainer\.micro_batches = 3: set .*=2 or 4"),
         (["rollout.samples_per_prompt=1"], r"samples_per_prompt = 1 .* set .* to 2 or more"),

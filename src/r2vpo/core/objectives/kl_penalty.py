@@ -51,9 +51,9 @@ def kl_penalty_surrogate(terms: Terms, config: KLPenaltyConfig) -> Tensor:
     Returns:
         (B, T) or (B, 1), to be maximised.
 
-    Source: PPO (1707.06347) eq. 8, the divergence of the policy at the round's start from the current one, and the
-    target of 0.01 of its section 6.1. Ours: the divergence is estimated from the sampled tokens (`kl_estimate`),
-    not summed over the vocabulary.
+    Source: PPO (1707.06347) eq. 8, with the divergence of the policy at the round's start from the current one. The
+    target of 0.01 is taken for one of those that it tries; its table could not be read again. Ours: the divergence is
+    estimated from the sampled tokens (`kl_estimate`), not summed over the vocabulary.
     """
     return terms.ratio * terms.gain
 

@@ -34,7 +34,7 @@ def topr_surrogate(terms: Terms, config: ToprConfig) -> Tensor:
     Returns:
         (B, T), to be maximised.
 
-    Source: TOPR (2503.14286), the gradient of its section 3, bounds 0 and 1; it takes rewards for A and the
+    Source: TOPR (2503.14286), the gradient that defines it, with the bounds 0 and 1; it takes rewards for A and the
     sampler for the anchor ("behavior"). Trinity-RFT takes each token's own ratio for W. Ours: `log r` in place of
     `log pi`, which moves the value by a constant.
     """
