@@ -76,6 +76,7 @@ class Plan:
         self.methods = [name for name in experiment.methods if methods is None or name in methods]
         self.seeds = [experiment.seeds.first + i for i in range(seeds or experiment.seeds.count)]
         self._base = base.model_dump(mode="json")
+        self._tunes = {name: experiment.tune(name) for name in self.methods} if experiment.tuning else {}
         self._check()
 
     def tuning(self) -> list[Cell]:
@@ -84,10 +85,11 @@ class Plan:
         if spec is None:
             return []
         return [
-            self._cell("tuning", method, value, seed, {spec.key: value} | spec.set, rounds=spec.rounds)
+            self._cell("tuning", method, value, seed, {tune.key: value} | spec.set, rounds=spec.rounds)
             for seed in spec.seeds
-            for value in spec.values
-            for method in self.methods
+            for place in range(len(spec.values))
+            for method, tune in self._tunes.items()
+            for value in [tune.values[place]]
         ]
 
     def results(self, tuned: Mapping[str, float]) -> list[Cell]:
@@ -99,7 +101,14 @@ class Plan:
         spec = self.experiment.tuning
         methods = [name for name in self.methods if spec is None or name in tuned]
         return [
-            self._cell("result", method, value, seed, {spec.key: tuned[method]} if spec else {}, setting=value)
+            self._cell(
+                "result",
+                method,
+                value,
+                seed,
+                {self._tunes[method].key: tuned[method]} if spec else {},
+                setting=value,
+            )
             for seed in self.seeds
             for value in self.experiment.values
             for method in methods
@@ -107,12 +116,11 @@ class Plan:
 
     def _check(self) -> None:
         """Build one cell of each method and setting: what is refused is refused before anything runs."""
-        spec = self.experiment.tuning
-        tuned = {method: spec.values[0] for method in self.methods} if spec else {}
-        for name in self.methods if spec else ():
-            if spec.key in self.experiment.methods[name].set:
+        tuned = {method: tune.values[0] for method, tune in self._tunes.items()}
+        for name, tune in self._tunes.items():
+            if tune.key in self.experiment.methods[name].set:
                 raise UserError(
-                    f"{self.source}: methods.{name}.set has {spec.key}, which tuning chooses: take it out of either"
+                    f"{self.source}: methods.{name}.set has {tune.key}, which tuning chooses: take it out of either"
                 )
         cells = [cell for cell in self.results(tuned) if cell.seed == self.seeds[0]]
         budgets: dict[int, str] = {}

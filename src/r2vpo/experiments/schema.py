@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from r2vpo.training.recipe_schema import Section
 
@@ -14,11 +14,28 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _rising(values: list[int | float]) -> list[int | float]:
+    if list(values) != sorted({*values}):
+        raise ValueError(f"is {values}, whose values must rise, each given once: sort them")
+    return values
+
+
+Tries = Annotated[list[int | float], Field(min_length=1), AfterValidator(_rising)]
+
+
+class TuneSpec(Section):
+    """What is tuned of one method in place of `tuning.key`: as many tries of another key."""
+
+    key: str = Field(min_length=1, description="the dotted key that is chosen")
+    values: Tries = Field(description="what is tried; as many values as tuning.values")
+
+
 class MethodSpec(Section):
     """One way to train: what it sets on top of the recipe."""
 
     title: str | None = Field(None, min_length=1, description="its name in the report; null takes its key")
     set: Overrides = Field({}, description="dotted keys of the recipe and their values")
+    tune: TuneSpec | None = Field(None, description="another key to tune, for a method that tuning.key hardly moves")
 
 
 class SeedsSpec(Section):
@@ -33,14 +50,12 @@ class TuningSpec(Section):
 
     seeds: list[int] = Field(min_length=1, description="seeds of the tries; all below seeds.first")
     key: str = Field("trainer.learning_rate", min_length=1, description="the dotted key that is chosen")
-    values: list[int | float] = Field(min_length=1, description="what is tried, the same for every method")
+    values: Tries = Field(description="what is tried, the same for every method")
     rounds: int | None = Field(None, ge=1, description="rounds of a try; null takes those of the experiment")
     set: Overrides = Field({}, description="dotted keys that only the tries have")
 
     @model_validator(mode="after")
     def _consistent(self) -> "TuningSpec":
-        if list(self.values) != sorted({*self.values}):
-            raise ValueError("values must rise, each given once: sort them")
         if len({*self.seeds}) != len(self.seeds):
             raise ValueError("seeds has one twice: give each once")
         return self
@@ -94,6 +109,8 @@ class Experiment(Section):
         unknown = [name for name in self.baseline if name not in self.methods]
         if unknown:
             raise ValueError(f"baseline = {unknown[0]} is no method: choose one of {', '.join(self.methods)}")
+        for name, method in self.methods.items():
+            self._check_tune(name, method)
         used = [seed for seed in self.tuning.seeds if seed >= self.seeds.first] if self.tuning else []
         if used:
             raise ValueError(
@@ -101,6 +118,22 @@ class Experiment(Section):
                 "lower ones"
             )
         return self
+
+    def _check_tune(self, name: str, method: MethodSpec) -> None:
+        if method.tune is None:
+            return
+        if self.tuning is None:
+            raise ValueError(f"methods.{name}.tune does nothing without tuning: add tuning, or take it out")
+        if len(method.tune.values) != len(self.tuning.values):
+            raise ValueError(
+                f"methods.{name}.tune has {len(method.tune.values)} values and tuning {len(self.tuning.values)}: every "
+                "method gets the same number of tries, so give as many"
+            )
+
+    def tune(self, method: str) -> TuneSpec:
+        """What is tuned of a method; wants an experiment with tuning."""
+        assert self.tuning is not None
+        return self.methods[method].tune or TuneSpec(key=self.tuning.key, values=list(self.tuning.values))
 
     def title(self, method: str) -> str:
         """A method's name in the report."""

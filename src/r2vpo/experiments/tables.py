@@ -50,15 +50,17 @@ def tables(results: Results) -> list[Table]:
 def result_table(results: Results) -> Table:
     """Every method by itself."""
     target, hardest = results.experiment.target, results.hardest
-    columns = ["method", *_axis_column(results), "seeds", *(["rate"] if results.tuning else []), "final accuracy, %"]
+    columns = ["method", *_axis_column(results), "seeds", *(["tuned to"] if results.tuning else [])]
+    columns += ["final accuracy, %"]
     columns += [f"on {hardest}, %"] if hardest else []
     columns += ["area, %"]
     columns += [f"rollouts to {100 * target:g} %", "reached"] if target else []
     columns += ["collapsed", "time a run"]
+    chosen = {choice.method: f"{choice.value:g}" for choice in results.tuning if choice.value is not None}
     rows = []
     for (method, setting), runs in _groups(results):
         row = [results.experiment.title(method), *_axis_cell(results, setting), str(len(runs))]
-        row += [f"{runs[0].record['learning_rate']:g}"] if results.tuning else []
+        row += [chosen.get(method, NOTHING)] if results.tuning else []
         row.append(percent(statistics.iqm(_scores(runs, None))))
         row += [percent(statistics.iqm(_scores(runs, hardest)))] if hardest else []
         row.append(percent(statistics.iqm(np.array([run.area() for run in runs]))))
@@ -138,18 +140,20 @@ def tuning_table(results: Results) -> Table:
     """Every try of every method."""
     spec = results.experiment.tuning
     assert spec is not None
-    columns = ["method", *(f"{value:g}" for value in spec.values), "chosen", ""]
+    columns = ["method", "tuned", *(f"try {number + 1}" for number in range(len(spec.values))), "chosen", ""]
     rows = []
     for choice in results.tuning:
-        cells = [NOTHING if item.score is None else f"{100 * item.score:.1f}" for item in choice.tries]
+        cells = [
+            f"{item.value:g}: {NOTHING if item.score is None else f'{100 * item.score:.1f}'}" for item in choice.tries
+        ]
         chosen = NOTHING if choice.value is None else f"{choice.value:g}"
-        rows.append(
-            [results.experiment.title(choice.method), *cells, chosen, "at the grid's edge" if choice.at_edge else ""]
-        )
+        key = results.experiment.tune(choice.method).key
+        edge = "at the grid's edge" if choice.at_edge else ""
+        rows.append([results.experiment.title(choice.method), key, *cells, chosen, edge])
     seeds = ", ".join(map(str, spec.seeds))
     note = (
         f"Mean area under the accuracy curve, %, over {'seed' if len(spec.seeds) == 1 else 'seeds'} {seeds}, which the "
-        f"result does not use; every method has the same {len(spec.values)} tries of {spec.key}."
+        f"result does not use; every method has {len(spec.values)} tries."
     )
     return Table("Tuning", note, columns, rows)
 

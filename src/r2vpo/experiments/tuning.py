@@ -62,7 +62,7 @@ def choices(plan: Plan, store: Store) -> list[Choice]:
     found = []
     for method in plan.methods:
         tries = []
-        for value in spec.values:
+        for value in plan.experiment.tune(method).values:
             known = [runs.get((method, value, seed)) for seed in spec.seeds]
             tries.append(Try(float(value), tuple(run.area() if run else None for run in known)))
         found.append(Choice(method, tuple(tries)))

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from r2vpo.cli.recipes import description, find_recipe
 from r2vpo.errors import UserError
 from r2vpo.experiments.catalog import experiment_folder, find_experiment, listed_experiments, load_experiment
 from r2vpo.experiments.cells import Plan, base_recipe
-from r2vpo.experiments.schema import label
+from r2vpo.experiments.schema import Experiment, label
+from r2vpo.training.recipe import load_recipe
 from tests.unit.experiments.helpers import EXPERIMENT, experiment
 
 
@@ -37,7 +39,7 @@ def refusal(folder: Path, **changes: Any) -> str:
         ({"seeds": {"first": 10, "count": 0}}, "seeds.count is 0; it must be at least 1"),
         ({"tuning": {"seeds": [12], "values": [1]}}, "tuning.seeds has 12, which the result may use"),
         ({"tuning": {"seeds": [1, 1], "values": [1]}}, "tuning.seeds has one twice"),
-        ({"tuning": {"seeds": [1], "values": [2, 1]}}, "tuning.values must rise"),
+        ({"tuning": {"seeds": [1], "values": [2, 1]}}, "tuning.values is [2, 1], whose values must rise"),
         ({"tuning": {"seeds": [1]}}, "tuning.values is missing"),
         ({"settings": {"name": "a", "values": [1]}}, "settings.key and multiply exclude each other and one is needed"),
         ({"settings": {"name": "a", "key": "b", "multiply": "b", "values": [1]}}, "give exactly one of them"),
@@ -97,3 +99,28 @@ def test_every_shipped_experiment_builds_every_cell(name: str) -> None:
     assert len(cells) == len(made.methods) * len(made.values) * made.seeds.count
     distinct = {cell.key for cell in cells}
     assert len(distinct) == len(cells), "two methods or settings of it are one and the same run"
+
+
+def test_a_method_may_tune_another_key_with_as_many_tries(tmp_path: Path) -> None:
+    tuning = {"seeds": [1], "key": "trainer.learning_rate", "values": [1.0e-4, 1.0e-3]}
+    delta = {"key": "objective.delta", "values": [0.01, 0.04]}
+    made = Experiment.model_validate(
+        {
+            "name": "two",
+            "recipe": "quickstart",
+            "baseline": "plain",
+            "tuning": tuning,
+            "methods": {"plain": {"set": {"step_control.enabled": False}}, "ours": {"tune": delta}},
+        }
+    )
+    plan = Plan(made, load_recipe(Path("recipes/quickstart.yaml")), source="two.yaml")
+    tried = [(cell.method, cell.recipe.trainer.learning_rate, cell.recipe.objective.delta) for cell in plan.tuning()]
+    assert tried == [("plain", 1e-4, 0.04), ("ours", 2e-5, 0.01), ("plain", 1e-3, 0.04), ("ours", 2e-5, 0.04)]
+    (plain, ours) = [cell for cell in plan.results({"plain": 1e-3, "ours": 0.01}) if cell.seed == plan.seeds[0]]
+    assert (plain.recipe.trainer.learning_rate, ours.recipe.objective.delta) == (1e-3, 0.01)
+    for broken, said in (
+        ({"tuning": tuning, "methods": {"ours": {"tune": delta | {"values": [0.04]}}}}, "same number of tries"),
+        ({"tuning": None, "methods": {"ours": {"tune": delta}}}, "does nothing without tuning"),
+    ):
+        with pytest.raises(ValidationError, match=said):
+            Experiment.model_validate({"name": "two", "recipe": "quickstart", "baseline": "ours", **broken})
