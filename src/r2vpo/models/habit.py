@@ -26,8 +26,8 @@ SHAPE = {
     "hidden_size": 128,
     "intermediate_size": 256,
     "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 8,
     "max_position_embeddings": 64,
     # At the usual 0.02 so narrow a model learns nothing within the steps below.
     "initializer_range": 0.06,
