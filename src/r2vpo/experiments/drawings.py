@@ -46,7 +46,7 @@ def _curves(results: Results) -> Iterator[Drawing]:
         results, None, lambda run: (run.seconds, run.accuracy), x_label="seconds", finish=figures.seconds_axes
     )
     caption = f"Seconds of generating and training, without evaluation; cells ran side by side. {_BAND}"
-    yield Drawing("accuracy-seconds", "Accuracy against time", caption, lines, lines.wide)
+    yield Drawing("accuracy-seconds", "Accuracy against time", caption + lines.note, lines, lines.wide)
     if results.experiment.target is not None:
         yield _survival(results, None, results.experiment.target)
     if results.difficulties:
@@ -58,7 +58,7 @@ def _curves(results: Results) -> Iterator[Drawing]:
             lines = figures.over_rollouts(
                 results, None, lambda run, name=name: _course(run, name), x_label="rollouts generated", finish=finish
             )
-            yield Drawing(name.replace("_", "-"), title, caption, lines, lines.wide)
+            yield Drawing(name.replace("_", "-"), title, caption + lines.note, lines, lines.wide)
 
 
 def _axis(results: Results) -> Iterator[Drawing]:
@@ -84,7 +84,7 @@ def _axis(results: Results) -> Iterator[Drawing]:
         ("axis-collapse", "Share of runs that collapse", "Of all seeds at that value.", collapsed),
     ):
         lines = figures.over_axis(results, measure)
-        yield Drawing(key, f"{title} against {settings.name}", caption, lines, lines.wide)
+        yield Drawing(key, f"{title} against {settings.name}", caption + lines.note, lines, lines.wide)
 
 
 def _each_setting(results: Results) -> Iterator[Drawing]:
@@ -111,14 +111,14 @@ def _accuracy(results: Results, value: Value | None) -> Drawing:
         finish=figures.accuracy_axes,
     )
     key, title = _named(results, "accuracy-rollouts", "Accuracy against rollouts", value)
-    return Drawing(key, title, f"Greedy accuracy on the held-out problems. {_BAND}", lines, lines.wide)
+    return Drawing(key, title, f"Greedy accuracy on the held-out problems. {_BAND}{lines.note}", lines, lines.wide)
 
 
 def _survival(results: Results, value: Value | None, target: float) -> Drawing:
     lines = figures.survival(results, value, target)
     key, title = _named(results, "rollouts-to-target", f"Runs that are not at {100 * target:g} % yet", value)
     caption = "Share of the seeds, by the first evaluation that reaches it (Kaplan and Meier); lower is better."
-    return Drawing(key, title, caption, lines, lines.wide)
+    return Drawing(key, title, caption + lines.note, lines, lines.wide)
 
 
 def _named(results: Results, key: str, title: str, value: Value | None) -> tuple[str, str]:

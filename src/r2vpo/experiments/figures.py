@@ -64,6 +64,13 @@ class Lines:
         self.results, self.curve, self.x_label, self.finish = results, curve, x_label, finish
         self.wide = len(results.methods) > MOST_TOGETHER
 
+    @property
+    def note(self) -> str:
+        """What a caption has to say of how the methods are arranged."""
+        baseline = self.results.experiment.baseline[0]
+        behind = self.wide and baseline in self.results.methods
+        return f" Dashed: {self.results.experiment.title(baseline)}." if behind else ""
+
     def __call__(self, figure: Figure, palette: Palette) -> None:
         """Draw."""
         if self.wide:
@@ -164,6 +171,7 @@ def over_axis(results: Results, measure: Callable[[list[Run]], statistics.Estima
     def finish(axes: Axes) -> None:
         axes.set_xticks(range(len(results.settings)), [label(value) for value in results.settings])
         _percent(axes)
+        axes.set_ylim(bottom=-0.02)
 
     assert results.experiment.settings is not None
     return Lines(results, curve, x_label=results.experiment.settings.name, finish=finish)
@@ -201,9 +209,10 @@ def collapse(results: Results) -> Draw:
         axes = _rows(figure, results)
         for row, method in enumerate(results.methods):
             runs = [run for setting in results.settings for run in results.group(method, setting)]
-            share = sum(run.collapsed for run in runs) / len(runs)
-            axes.barh(row, share, color=palette.limit, height=0.55)
-            axes.text(share + 0.015, row, f"{share:.0%} of {len(runs)}", va="center", color=palette.ink, fontsize=9)
+            lost = sum(run.collapsed for run in runs)
+            axes.barh(row, lost / len(runs), color=palette.limit, height=0.55)
+            text = f"{lost} of {len(runs)}"
+            axes.text(lost / len(runs) + 0.015, row, text, va="center", color=palette.ink, fontsize=9)
         axes.set_xlim(0, 1.18)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))

@@ -21,7 +21,7 @@ class Store:
         self.folder = folder
         self._finished: dict[str, Record] = {}
         self._failed: dict[str, str] = {}
-        self._own: dict[tuple[str, ...], Record] = {}
+        self._own: set[tuple[str, ...]] = set()
         for file in sorted(folder.parent.glob("*/*.jsonl")):
             if file.name in FILES.values():
                 for record in read_records(file):
@@ -44,21 +44,15 @@ class Store:
 
     def add(self, cell: Cell, record: Mapping[str, Any]) -> None:
         """Append a cell's record: what a run left, under the cell's own names."""
-        names = {
-            "cell": cell.key,
-            "method": cell.method,
-            "setting": cell.setting,
-            "seed": cell.seed,
-        }
-        whole = names | {key: value for key, value in record.items() if key not in names}
+        whole = _renamed(cell, record)
         self.folder.mkdir(parents=True, exist_ok=True)
         append_record(self.folder / FILES[cell.kind], whole)
         self._take(whole, own=True, kind=Path(FILES[cell.kind]).stem)
 
     def records(self, cells: Iterable[Cell]) -> list[Record]:
-        """The records of those cells that are finished, under their own names, in their order."""
-        found = (self._own.get(_name(cell)) for cell in cells)
-        return [record for record in found if record is not None]
+        """The records of those cells that are finished, here or by a neighbour, under their own names."""
+        found = ((cell, self._finished.get(cell.key)) for cell in cells)
+        return [_renamed(cell, record) for cell, record in found if record is not None]
 
     def all_finished(self) -> list[Record]:
         """Every finished run that is known here, for estimates of time."""
@@ -72,7 +66,12 @@ class Store:
             return
         self._finished[key] = record
         if own:
-            self._own[kind, key, str(record.get("method")), str(record.get("setting"))] = record
+            self._own.add((kind, key, str(record.get("method")), str(record.get("setting"))))
+
+
+def _renamed(cell: Cell, record: Mapping[str, Any]) -> Record:
+    names = {"cell": cell.key, "method": cell.method, "setting": cell.setting, "seed": cell.seed}
+    return names | {key: value for key, value in record.items() if key not in names}
 
 
 def _name(cell: Cell) -> tuple[str, ...]:
