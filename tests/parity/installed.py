@@ -8,10 +8,15 @@ from __future__ import annotations
 import __future__
 
 import ast
+import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+PEERS = Path(__file__).parents[2] / ".venv" / "peers"
+"""Where `make test` puts the packages: apart, since they bring a package `tests` of their own."""
 
 
 def definitions(package: str, version: str, path: str, names: list[str], **given: Any) -> dict[str, Any]:
@@ -27,10 +32,9 @@ def definitions(package: str, version: str, path: str, names: list[str], **given
     Returns:
         A namespace with the definitions.
     """
-    try:
-        found = metadata.distribution(package)
-    except metadata.PackageNotFoundError:
-        pytest.skip(f"{package} is not installed: pip install --no-deps {package}=={version}")
+    found = next(iter(metadata.distributions(name=package, path=[*sys.path, str(PEERS)])), None)
+    if found is None:
+        pytest.skip(f"{package} is not installed: make .venv/peers")
     if found.version != version:
         pytest.skip(f"{package} is {found.version}, these comparisons were written for {version}")
     tree = ast.parse(found.locate_file(path).read_text(encoding="utf-8"))

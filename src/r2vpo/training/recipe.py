@@ -61,7 +61,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
-        for problem in (self._batch_problem(), self._group_problem(), self._source_problem()):
+        found = (self._batch_problem(), self._group_problem(), self._source_problem(), self._multiplier_problem())
+        for problem in found:
             if problem:
                 raise ValueError(problem)
         return self
@@ -93,6 +94,11 @@ class Recipe(Section):
                 "rollout.samples_per_prompt = 1 leaves a completion nothing to be compared with: "
                 "set rollout.samples_per_prompt to 2 or more"
             )
+        return None
+
+    def _multiplier_problem(self) -> str | None:
+        if self.objective.name == "kl_penalty" and self.dual.kind not in ("doubling", "fixed"):
+            return f"dual.kind = {self.dual.kind} does not fit objective.name = kl_penalty: set dual.kind=doubling"
         return None
 
     def _source_problem(self) -> str | None:

@@ -198,15 +198,15 @@ class DualRecipe(Section):
     upper: float | None = Field(
         None, gt=0, description="highest lambda; null is the batch's closed form, or a million with kind doubling"
     )
-    value: float | None = Field(None, ge=0, description="fixed: the lambda; doubling: the first, in place of 1")
+    value: float | None = Field(None, ge=0, description="fixed: the lambda; ascent, doubling: the first one")
 
     @model_validator(mode="after")
     def _consistent(self) -> "DualRecipe":
         if self.kind == "fixed" and self.value is None:
             raise ValueError("kind = fixed needs dual.value: set it, for example to 2.5")
-        if self.kind not in ("fixed", "doubling") and self.value is not None:
+        if self.kind == "closed_form" and self.value is not None:
             raise ValueError(
-                f"value = {self.value:g} is only used with kind fixed or doubling: remove it, or set dual.kind=fixed"
+                f"value = {self.value:g} is not used with kind closed_form: remove it, or set dual.kind=fixed"
             )
         if self.upper is not None and self.upper < self.lower:
             raise ValueError(f"upper = {self.upper:g} is below lower = {self.lower:g}: raise dual.upper")

@@ -79,12 +79,12 @@ def _checked(name: str, scores: Sequence[float | None], completions: Sequence[An
     return scores
 
 
-def no_brake_reason(*, objective: str, anchor: str, steps_per_round: int, replay_versions: int) -> str | None:
-    """Why the ratio-variance penalty cannot act with these settings, or None.
+def no_brake_reason(*, constrained: bool, anchor: str, steps_per_round: int, replay_versions: int) -> str | None:
+    """Why the penalty of an objective with a multiplier cannot act with these settings, or None.
 
     With one optimizer step a round the proximal ratio is 1 at every step, so V and its gradient are zero.
     """
-    if objective != "r2vpo" or steps_per_round > 1:
+    if not constrained or steps_per_round > 1:
         return None
     if replay_versions == 0:
         return (

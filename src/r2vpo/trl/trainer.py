@@ -86,7 +86,7 @@ class R2VPOTrainer(GRPOTrainer):
         self.data_collator = PromptBatch
         self._use_shared_prefix(args.shared_prefix)
         reason = no_brake_reason(
-            objective=args.objective,
+            constrained=args.objective_config().constraint_target is not None,
             anchor=args.anchor,
             steps_per_round=args.steps_per_round,
             replay_versions=args.replay_versions or args.rollout_lag,

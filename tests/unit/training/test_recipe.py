@@ -135,9 +135,9 @@ def test_bad_overrides(path: Path, override: str, said: str) -> None:
         (["rollout.samples_per_prompt=1", "advantage.name=reinforce_pp"], ["2 or more"]),
         (["replay.ratio=0"], ["replay.versions = 5", "ratio = 0", "replay.versions=0"]),
         (["dual.kind=fixed"], ["dual.kind = fixed needs dual.value"]),
-        (["dual.value=2"], ["dual.value = 2 is only used with kind fixed"]),
+        (["dual.value=2", "dual.kind=closed_form"], ["dual.value = 2 is not used with kind closed_form"]),
+        (["objective.name=kl_penalty"], ["dual.kind = ascent does not fit", "set dual.kind=doubling"]),
         (["dual.upper=0.01"], ["dual.upper = 0.01 is below lower = 0.02"]),
-        (["dual.value=2", "dual.kind=ascent"], ["only used with kind fixed or doubling", "set dual.kind=fixed"]),
         (
             ["objective.name=cispo", "objective.options.clip_hi=1"],
             ["objective.options.clip_hi is no option of 'cispo'", "did you mean clip_high? it has clip_low, clip_high"],
@@ -284,7 +284,8 @@ def test_every_objective_of_the_registry_has_its_name_in_a_recipe() -> None:
 def test_every_objective_can_be_written_in_a_recipe(path: Path, tmp_path: Path, name: str) -> None:
     added = [] if name in ("r2vpo", "kl_penalty") else ["objective.ratio_variance.delta=0.1"]
     options = ["objective.options={clip_high: 0.3}"] if name in ("clip", "cispo", "gspo") else []
-    recipe = load_recipe(path, [f"objective.name={name}", *added, *options])
+    dual = ["dual.kind=doubling"] if name == "kl_penalty" else []
+    recipe = load_recipe(path, [f"objective.name={name}", *added, *options, *dual])
     assert recipe.objective.options == ({"clip_high": 0.3} if options else {})
     again = tmp_path / "again.yaml"
     again.write_text(dump_recipe(recipe))

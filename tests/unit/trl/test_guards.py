@@ -71,19 +71,19 @@ def test_names_of_models_pass_untouched() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "versions", "anchor", "objective", "setting"),
+    ("steps", "versions", "anchor", "constrained", "setting"),
     [
-        (1, 0, "proximal", "r2vpo", "set replay_versions"),
-        (1, 5, "proximal", "r2vpo", "anchor='behavior'"),
-        (1, 5, "behavior", "r2vpo", None),
-        (2, 0, "proximal", "r2vpo", None),
-        (1, 0, "proximal", "clip", None),
+        (1, 0, "proximal", True, "set replay_versions"),
+        (1, 5, "proximal", True, "anchor='behavior'"),
+        (1, 5, "behavior", True, None),
+        (2, 0, "proximal", True, None),
+        (1, 0, "proximal", False, None),
     ],
 )
 def test_when_the_penalty_cannot_act(
-    steps: int, versions: int, anchor: str, objective: str, setting: str | None
+    steps: int, versions: int, anchor: str, constrained: bool, setting: str | None
 ) -> None:
-    reason = no_brake_reason(objective=objective, anchor=anchor, steps_per_round=steps, replay_versions=versions)
+    reason = no_brake_reason(constrained=constrained, anchor=anchor, steps_per_round=steps, replay_versions=versions)
     assert (reason is None) == (setting is None)
     if setting is not None:
         assert setting in reason
