@@ -15,7 +15,7 @@ from r2vpo.experiments.pool import check_jobs, cores
 
 
 def compare(arguments: argparse.Namespace, session: Session) -> None:
-    """Run the command; what is wrong with the experiment is said before torch is imported."""
+    """Run the command; what is wrong with the experiment, or with a cell's recipe, is said before work begins."""
     if arguments.list or arguments.experiment is None:
         _list()
         return

@@ -37,7 +37,7 @@ def test_help_does_not_import_torch() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
-    for name in ("train", "report", "models", "recipes"):
+    for name in ("train", "compare", "report", "models", "recipes"):
         assert name in result.stdout
 
 

@@ -34,6 +34,13 @@ def test_a_cell_has_the_method_the_tuned_rate_and_the_seed() -> None:
     assert clip.recipe.report_to == []
 
 
+def test_a_method_overrides_what_all_have() -> None:
+    made = plan(experiment(set={"objective.delta": 0.1, "replay.versions": 3}))
+    clip, ours = made.results(TUNED)[:2]
+    assert (clip.recipe.objective.delta, ours.recipe.objective.delta) == (0.1, 0.1)
+    assert (clip.recipe.replay.versions, ours.recipe.replay.versions) == (0, 3)
+
+
 def test_methods_whose_tuning_is_not_finished_wait() -> None:
     assert {cell.method for cell in plan().results({"ours": 1e-4})} == {"ours"}
 

@@ -51,6 +51,7 @@ def test_methods_are_compared_with_the_baseline_seed_by_seed(tmp_path: Path) -> 
     ours = row(table, "ours")
     assert [cells[0] for cells in table.rows] == ["ours"]
     assert ours["final accuracy, points"] == "+30.0 (+30.0 to +30.0)", "the seeds' own differences cancel"
+    assert ours["on hard, points"] == "+15.0 (+15.0 to +15.0)"
     assert ours["area, points"] == "+15.0 (+15.0 to +15.0)"
     assert (ours["P(better area)"], ours["seeds won"]) == ("1.00 (1.00 to 1.00)", "3 of 3")
     assert ours["ratio of rollouts"].startswith("0.00 (0.00 to ")

@@ -1,0 +1,47 @@
+"""What docs/comparing.md says is so."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from r2vpo.cli.main import build_parser
+from r2vpo.cli.recipes import find_recipe
+from r2vpo.experiments.catalog import listed_experiments, load_experiment
+from r2vpo.experiments.cells import Plan, base_recipe
+from r2vpo.experiments.schema import Experiment, MethodSpec, SettingsSpec, TuneSpec, TuningSpec
+from r2vpo.experiments.statistics import DRAWS
+
+PAGE = (Path(__file__).parents[3] / "docs" / "comparing.md").read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return found
+
+
+def test_the_example_is_an_experiment_with_every_key(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(block("yaml"))
+    made = load_experiment(file)
+    plan = Plan(made, base_recipe(made, str(file), find_recipe), source=str(file))
+    assert len(plan.tuning()) == 2 * 3 * 2
+    assert len(plan.results({"grpo": 1e-4, "ours": 0.04})) == 2 * 4 * 10
+    shown = set(re.findall(r"[\w.]+(?=:)", block("yaml"))) | set(re.findall(r"`(\w+)", block("yaml")))
+    for model in (Experiment, MethodSpec, TuneSpec, TuningSpec, SettingsSpec):
+        assert set(model.model_fields) <= shown, f"{set(model.model_fields) - shown} of {model.__name__}"
+
+
+def test_its_commands_parse() -> None:
+    for line in block("sh").splitlines():
+        build_parser().parse_args(shlex.split(line, comments=True)[1:])
+
+
+def test_it_names_what_comes_with_the_package() -> None:
+    table = PAGE.partition("## What comes with the package")[2]
+    assert set(re.findall(r"`(\w+)`", table)) == set(listed_experiments())
+
+
+def test_its_number_of_draws_is_the_code_s() -> None:
+    assert f"{DRAWS:,} draws" in PAGE
