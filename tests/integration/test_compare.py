@@ -198,6 +198,7 @@ def ends(process: psutil.Process) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_a_killed_comparison_goes_on_from_the_checkpoint(
     held: tuple[Path, subprocess.Popen[str]], tmp_path: Path
 ) -> None:
@@ -220,6 +221,7 @@ def test_a_killed_comparison_goes_on_from_the_checkpoint(
     assert [e["step"] for e in record["evaluations"]] == [0, 4, 8, 12]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_cleanly(held: tuple[Path, subprocess.Popen[str]]) -> None:
     file, process = held
     (worker,) = psutil.Process(process.pid).children()
@@ -231,6 +233,7 @@ def test_ctrl_c_ends_it_cleanly(held: tuple[Path, subprocess.Popen[str]]) -> Non
     assert not (file.parent / "comparisons" / "small" / "results.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_fails_its_cell_alone(held: tuple[Path, subprocess.Popen[str]]) -> None:
     file, process = held
     (worker,) = psutil.Process(process.pid).children()
