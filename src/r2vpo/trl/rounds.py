@@ -101,23 +101,30 @@ def round_moments(micros: Sequence[MicroBatch], *, anchor: str, cap: float) -> M
     return moments
 
 
-def last_round_variance(stale: Sequence[Rollout], before: dict[int, Tensor], device: torch.device) -> RatioVarianceSums:
+def last_round_variance(
+    stale: Sequence[Rollout], before: dict[int, Tensor], *, cap: float, device: torch.device
+) -> RatioVarianceSums:
     """V between the policies at the start of the last round and of this one, on rows evaluated under both.
+
+    Weighted as V is: what the policy had all but given up when the last round began says little about its step.
 
     Args:
         stale: Rows whose `old_log_probs` are already this round's.
         before: `old_log_probs` of the last round by `id(row)`.
+        cap: Largest stale weight.
         device: Where the sums go.
     """
     rows = [row for row in stale if id(row) in before and row.old_log_probs is not None]
     if not rows:
         return RatioVarianceSums.zero(device)
-    now, then, mask = (
+    now, then, sampled, mask = (
         pad_sequence(tensors, batch_first=True)
         for tensors in (
             [row.old_log_probs for row in rows],
             [before[id(row)] for row in rows],
+            [row.rollout_log_probs for row in rows],
             [row.response_mask for row in rows],
         )
     )
-    return RatioVarianceSums.from_tensor(proximal_variance(now, then, mask, None).to_tensor().to(device))
+    weight = stale_weight(then, sampled, mask, cap, "token")
+    return RatioVarianceSums.from_tensor(proximal_variance(now, then, mask, weight).to_tensor().to(device))

@@ -303,7 +303,7 @@ class R2VPOTrainer(GRPOTrainer):
         config = self._objective_config
         self.controls.begin_round(
             round_moments(micros, anchor=config.anchor, cap=config.stale_weight_cap),
-            last_round_variance(stale, before, self.accelerator.device),
+            last_round_variance(stale, before, cap=config.stale_weight_cap, device=self.accelerator.device),
         )
         self.replay.add(fresh)
         self.counters["rollouts_reused"] += int(self._total(len(stale)))

@@ -155,8 +155,11 @@ def test_the_last_rounds_variance_comes_from_rows_seen_twice() -> None:
     before = torch.tensor([-1.0, -2.0])
     seen.remember_old_log_probs(before + torch.log(torch.tensor([1.2, 0.9])), 3)
     unseen.remember_old_log_probs(before, 3)
-    sums = last_round_variance([seen, unseen], {id(seen): before}, CPU)
-    torch.testing.assert_close(sums.to_tensor(), torch.tensor([0.2**2 + 0.1**2, 2.0]))
+    # The policy had half the sampler's probability for the first token, and three times it for the second.
+    seen.rollout_log_probs = before - torch.log(torch.tensor([0.5, 3.0]))
+    sums = last_round_variance([seen, unseen], {id(seen): before}, cap=2.0, device=CPU)
+    torch.testing.assert_close(sums.to_tensor(), torch.tensor([0.5 * 0.2**2 + 2.0 * 0.1**2, 2.5]))
+    assert last_round_variance([unseen], {}, cap=2.0, device=CPU).to_tensor().tolist() == [0.0, 0.0]
 
 
 def test_a_round_in_progress_survives_packing() -> None:
