@@ -36,6 +36,7 @@ class Executor:
         self._idle: list[Worker] = []
         self._busy: dict[Worker, tuple[Cell, _Steps]] = {}
         self._cells: Sequence[Cell] = ()
+        self._waiting: deque[Cell] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -50,17 +51,20 @@ class Executor:
         """Run the cells in their order; those that an equal run has answered are only written down."""
         self.store.adopt(cells)
         self._cells = cells
-        waiting = deque({cell.key: cell for cell in cells if self.store.finished(cell) is None}.values())
-        while waiting or self._busy:
-            while waiting and len(self._busy) < self.jobs:
-                self._hand_out(waiting.popleft())
-            running = {cell.key: (cell, steps.done()) for cell, steps in self._busy.values()}
-            self.display.refresh(running, list(waiting), self.jobs)
+        self._waiting = deque({cell.key: cell for cell in cells if self.store.finished(cell) is None}.values())
+        while self._waiting or self._busy:
+            while self._waiting and len(self._busy) < self.jobs:
+                self._hand_out(self._waiting.popleft())
+            self._refresh()
             try:
                 worker, message = self._inbox.get(timeout=_LOOK)
             except queue.Empty:
                 continue
             self._hear(worker, message)
+
+    def _refresh(self) -> None:
+        running = {cell.key: (cell, steps.done()) for cell, steps in self._busy.values()}
+        self.display.refresh(running, list(self._waiting), self.jobs)
 
     def _hand_out(self, cell: Cell) -> None:
         worker = self._idle.pop() if self._idle else self._start()
@@ -81,6 +85,7 @@ class Executor:
             self._busy[worker][1].file = Path(message["path"]) / "metrics.jsonl"
             return
         cell, _ = self._busy.pop(worker, (None, None))
+        self._refresh()
         if message is None:
             reason = worker.last_words()
             self._retire(worker)
