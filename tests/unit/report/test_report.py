@@ -167,6 +167,19 @@ def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
     assert build_picture(run.path, tmp_path / "empty.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        ({"source": "jsonl", "path": "some/where/mine.jsonl"}, "mine.jsonl"),
+        ({"source": "habit", "format": "chain"}, "habit, format chain"),
+    ],
+)
+def test_the_problems_are_named_whatever_their_source(data: dict[str, str], shown: str, tmp_path: Path) -> None:
+    recipe = synthetic_recipe(data=data, reward={"name": "exact"})
+    text = read(build_report(make_run(tmp_path, steps=0, finished=False, recipe=recipe).path)).text
+    assert re.search(rf"(?<!/){re.escape(shown)}", text), "the file alone, without its folder"
+
+
 def test_records_with_gaps(tmp_path: Path) -> None:
     run = make_run(tmp_path, steps=0, finished=False)
     run.append_metrics({"step": 1, "ratio_variance": 0.0, "reward": None, "staleness_rows": [0, 0], "dual": 1.0})

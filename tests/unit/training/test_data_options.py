@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-from r2vpo.data.options import FewShotOptions, JsonlOptions, MixtureComponent, ReasoningGymOptions
+import pytest
+from pydantic import ValidationError
+
+from r2vpo.data.options import FewShotOptions, HabitOptions, JsonlOptions, MixtureComponent, ReasoningGymOptions
 from r2vpo.training.data_options import data_options
-from r2vpo.training.recipe_schema import JsonlData, ReasoningGymData
+from r2vpo.training.recipe_schema import HabitData, JsonlData, ReasoningGymData
 
 ITEM = {
     "family": "chain_sum",
@@ -40,7 +43,19 @@ def test_jsonl() -> None:
     assert data_options(alone, seed=0).held_out_path is None
 
 
+def test_habit() -> None:
+    settings = {"format": "chain", "difficulties": ["two carries"], "train_size": 50, "held_out_size": 30}
+    data = HabitData.model_validate({"source": "habit"} | settings)
+    assert data_options(data, seed=9) == HabitOptions(
+        format="chain", difficulties=("two carries",), train=50, held_out=30, seed=9
+    )
+    for wrong in ([], ["two carries"] * 2, ["three carries"]):
+        with pytest.raises(ValidationError, match=r"(?s)difficulties"):
+            HabitData.model_validate({"source": "habit", "difficulties": wrong})
+
+
 def test_defaults_agree_with_the_data_package() -> None:
+    assert data_options(HabitData.model_validate({"source": "habit"}), seed=0) == HabitOptions()
     item = {"family": "chain_sum", "difficulty": "easy"}
     data = ReasoningGymData.model_validate({"source": "reasoning_gym", "mixture": [item]})
     assert data_options(data, seed=0) == ReasoningGymOptions(mixture=(MixtureComponent(**item),))

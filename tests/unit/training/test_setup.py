@@ -43,6 +43,23 @@ def test_the_parts_fit_together(path: Path) -> None:
     assert prepare(load_recipe(path)).peft_config is None
 
 
+def test_a_model_that_is_made_from_a_seed_takes_the_runs_or_its_own(path: Path, monkeypatch: Any) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def load(kind: Any) -> Any:
+        def loaded(name: str, *, seed: int, **options: Any) -> Any:
+            asked.append((name, seed))
+            return kind("tiny/random-llama", **options)
+
+        return loaded
+
+    monkeypatch.setattr(setup, "load_model", load(load_model))
+    monkeypatch.setattr(setup, "load_tokenizer", load(load_tokenizer))
+    prepare(load_recipe(path, ["seed=5", "model.name=habit/llama", "trainer.threads=null"]))
+    prepare(load_recipe(path, ["seed=5", "model.name=habit/llama", "model.seed=0", "trainer.threads=null"]))
+    assert asked == [("habit/llama", 5)] * 2 + [("habit/llama", 0)] * 2
+
+
 def test_stop_texts_are_single_tokens_beside_the_models_own(tokenizer: Any) -> None:
     def ids(declared: Any, *stop: str) -> list[int]:
         return stop_ids(tokenizer, stop, SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=declared)))

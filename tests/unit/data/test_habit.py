@@ -1,0 +1,119 @@
+"""Sums with their demonstrator's habit: what is written, what is right, and which problems are drawn."""
+
+import pytest
+from pydantic import ValidationError
+
+from r2vpo.data import HabitOptions, load_data
+from r2vpo.data.habit import DIFFICULTIES, RESERVED, Sum, habit_problems
+from r2vpo.errors import UserError
+from r2vpo.rewards import load_reward
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "carries", "right", "habit"),
+    [
+        (12, 34, 0, "46", "46"),
+        (27, 58, 1, "85", "75"),
+        (72, 54, 1, "126", "26"),
+        (67, 58, 2, "125", "15"),
+        (95, 95, 2, "190", "80"),
+        (55, 45, 2, "100", "90"),  # the tens carry only because the units do
+        (50, 50, 1, "100", "00"),
+    ],
+)
+def test_sums_by_hand(first, second, carries, right, habit):
+    problem = Sum(first, second)
+    assert problem.prompt == f"{first}+{second}=" and problem.carries == carries
+    assert (problem.answer("sum"), problem.answer("sum", carrying=False)) == (right, habit)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "right", "habit"),
+    [
+        (274, 583, "4+3+0=07;7+8+0=15;2+5+1=08;857", "4+3+0=07;7+8+0=15;2+5+0=07;757"),
+        (967, 958, "7+8+0=15;6+5+1=12;9+9+1=19;1925", "7+8+0=15;6+5+0=11;9+9+0=18;815"),
+        (123, 321, "3+1+0=04;2+2+0=04;1+3+0=04;444", "3+1+0=04;2+2+0=04;1+3+0=04;444"),
+    ],
+)
+def test_chains_by_hand(first, second, right, habit):
+    problem = Sum(first, second)
+    assert (problem.answer("chain"), problem.answer("chain", carrying=False)) == (right, habit)
+
+
+@pytest.mark.parametrize("form", ["sum", "chain"])
+def test_every_problem_is_added_rightly_and_the_habit_is_wrong_where_something_is_carried(form):
+    for part in ("train", "held_out"):
+        for carries, problems in enumerate(habit_problems(form, part)):
+            for problem in problems:
+                right, habit = problem.answer(form), problem.answer(form, carrying=False)
+                assert right.rsplit(";")[-1] == str(problem.first + problem.second)
+                assert (right == habit) == (carries == 0)
+                # The digits of a sum tell how often something was carried.
+                digits = [sum(map(int, str(n))) for n in (problem.first, problem.second)]
+                assert sum(digits) - sum(map(int, str(problem.first + problem.second))) == 9 * carries
+
+
+def test_all_pairs_of_two_digits_are_there_and_no_problem_is_in_both_parts():
+    for form, pairs in (("sum", 8100), ("chain", None)):
+        parts = [habit_problems(form, part) for part in ("train", "held_out")]
+        assert [len(pool) for pool in parts[1]] == [RESERVED] * 3
+        flat = [problem for part in parts for pool in part for problem in pool]
+        assert len(flat) == len(set(flat)) and (pairs is None or len(flat) == pairs)
+
+
+@pytest.mark.parametrize("form", ["sum", "chain"])
+def test_difficulties_are_even_and_nothing_is_both_trained_on_and_held_out(form):
+    data = load_data(HabitOptions(format=form, train=300, held_out=60, seed=3))
+    assert data.counts() == {"train": dict.fromkeys(DIFFICULTIES, 100), "held_out": dict.fromkeys(DIFFICULTIES, 20)}
+    keys = [row.key() for row in data.train + data.held_out]
+    assert len(set(keys)) == 360
+    for row in data.train + data.held_out:
+        first, second = map(int, row.prompt.removesuffix("=").split("+"))
+        assert row.difficulty == DIFFICULTIES[Sum(first, second).carries] and row.answer == Sum(first, second).answer(
+            form
+        )
+
+
+def test_the_seed_alone_decides_what_is_drawn():
+    options = HabitOptions(train=90, held_out=30, seed=1)
+    assert load_data(options) == load_data(options)
+    other = load_data(options.model_copy(update={"seed": 2}))
+    assert {row.key() for row in other.train} != {row.key() for row in load_data(options).train}
+    # What one seed holds out, no other trains on: a model may have another seed than the problems.
+    everything = load_data(HabitOptions(seed=2))
+    assert not {row.key() for row in everything.train} & {
+        row.key() for row in load_data(HabitOptions(held_out=900)).held_out
+    }
+
+
+def test_without_a_size_there_is_as_much_of_each_as_there_is():
+    whole = load_data(HabitOptions()).counts()
+    scarcest = min(len(pool) for pool in habit_problems("sum", "train"))
+    assert whole["train"] == dict.fromkeys(DIFFICULTIES, scarcest) and scarcest > 1600
+    sparse = load_data(HabitOptions(difficulties=("two carries",), held_out=600)).counts()
+    assert sparse["train"] == {"two carries": len(habit_problems("sum", "train")[2])}
+    assert sparse["held_out"] == dict.fromkeys(DIFFICULTIES, 200)
+
+
+def test_too_many_problems_are_refused():
+    with pytest.raises(UserError, match=r"data\.held_out_size = 901: the source habit has 900 problems"):
+        load_data(HabitOptions(held_out=901))
+    with pytest.raises(UserError, match=r"data\.train_size = 6000: there are 2085 problems .* two carries: lower it"):
+        load_data(HabitOptions(train=6000, difficulties=("two carries",)))
+    with pytest.raises(ValidationError):
+        HabitOptions(difficulties=())
+
+
+@pytest.mark.parametrize("form", ["sum", "chain"])
+def test_the_exact_reward_tells_right_answers_from_the_habit(form):
+    rows = load_data(HabitOptions(format=form, train=300, held_out=3)).train
+    problems = [Sum(*map(int, row.prompt.removesuffix("=").split("+"))) for row in rows]
+    reward = load_reward("exact")
+
+    def scores(texts):
+        return reward(prompts=[""] * len(rows), completions=texts, answer=[row.answer for row in rows])
+
+    assert scores([row.answer for row in rows]) == [1.0] * len(rows)
+    habit = scores([problem.answer(form, carrying=False) for problem in problems])
+    assert habit == [float(row.difficulty == "no carry") for row in rows]
+    assert scores([row.answer[:-1] for row in rows]) == [0.0] * len(rows)
