@@ -103,7 +103,7 @@ def test_a_command_parses_and_its_settings_are_known(line: str, tmp_path: Path) 
 
 def test_every_command_is_shown() -> None:
     words = {shlex.split(line, comments=True)[1] for line in R2VPO_COMMANDS}
-    assert words == {"train", "report", "models", "recipes"}
+    assert words == {"train", "report", "models", "recipes", "compare"}
 
 
 def test_every_setting_named_in_the_text_is_known() -> None:
@@ -119,7 +119,8 @@ def test_every_setting_named_in_the_text_is_known() -> None:
 
 def test_the_numbers_in_the_formulas_are_the_defaults() -> None:
     step, dual, objective, replay = StepSizeConfig(), DualConfig(), RatioVarianceConfig(), ReplayConfig()
-    assert f"scale * clip(sqrt(delta / V), {step.shrink:g}, {step.grow:g})" in README
+    assert f"scale * clip((sqrt(delta / V) s)^g, {step.shrink:g}, {step.grow:g})" in README
+    assert f"and g, {step.gain:g} for a whole" in README
     assert f"lambda exp({dual.eta:g} clip(V / delta - 1, -1, 1)), {dual.lower:g}, lambda*)" in README
     assert f"min(pi_k / mu, {objective.stale_weight_cap:g})" in README
     assert f"delta = {objective.delta:g} allows" in README

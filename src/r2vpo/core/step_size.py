@@ -60,7 +60,8 @@ class StepSizeController:
     the square of the distance from the round's start, so `V / s^2` is what the round will have come to at the
     present scale, and the root is the factor that brings it to delta. The exponent averages over measurements, whose
     tails are heavy, and trusts an early one as much less as what is rounding in V is multiplied by `1 / s^2` too; it
-    is 1 in the slow start and for a V above `2 delta`.
+    is 1 in the slow start and for a V above `2 delta`. Growth is trusted in proportion to the share of the round's rows
+    that carry a gradient: nearly solved problems leave V small whatever the step, until it is far too large.
     Under Adam a penalty turns the direction of the update and not its length, so the brake has to reach the step
     size. Slow start: until `V / s^2` first reaches `delta / 2`, the largest factor is `slow_start_grow`.
 
@@ -77,7 +78,7 @@ class StepSizeController:
         self.config = StepSizeConfig() if config is None else config
         self.scale: float = self.config.first_scale
         self._slow_start = True
-        self._distance, self._steps = 0.0, 1
+        self._distance, self._steps, self._signal = 0.0, 1, 1.0
         # Per optimizer: (group, lr of the schedule, scaled lr) while its step runs.
         self._scaled: dict[int, list[tuple[dict[str, Any], Any, Any]]] = {}
 
@@ -98,17 +99,19 @@ class StepSizeController:
         optimizer.register_step_pre_hook(self._scale)
         optimizer.register_step_post_hook(self._restore)
 
-    def begin_round(self, steps: int) -> None:
+    def begin_round(self, steps: int, signal: float = 1.0) -> None:
         """Start to measure the distance from here: the policy that V is measured against is the present one.
 
         Args:
             steps: Optimizer steps that the round will have.
+            signal: Share of the round's rows whose advantage is not 0, in [0, 1].
 
         Raises:
-            ValueError: Fewer than 1.
+            ValueError: Fewer than 1 step, or a share out of its bounds.
         """
         check_number("steps", steps, at_least=1, remedy="pass the optimizer steps from one generation to the next")
-        self._distance, self._steps = 0.0, steps
+        check_number("signal", signal, at_least=0, at_most=1, remedy="pass rows with an advantage / all rows")
+        self._distance, self._steps, self._signal = 0.0, steps, signal
 
     def update(self, sums: RatioVarianceSums) -> float:
         """Follow one measured V.
@@ -133,6 +136,8 @@ class StepSizeController:
         wanted = math.sqrt(self.config.delta / variance) if variance > 0 else math.inf
         in_full = self._slow_start or measured > 2 * self.config.delta
         gain = 1.0 if in_full else self.config.gain * min(share, 1.0) ** 2
+        if wanted > 1 and not self._slow_start:
+            gain *= self._signal
         largest = self.config.slow_start_grow if self._slow_start else self.config.grow
         factor = min(max(wanted**gain, self.config.shrink), largest)
         self.scale = min(max(self.scale * factor, self.config.min_scale), self.config.max_scale)
@@ -149,6 +154,7 @@ class StepSizeController:
             "slow_start": self._slow_start,
             "distance": self._distance,
             "steps": self._steps,
+            "signal": self._signal,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -166,6 +172,7 @@ class StepSizeController:
         self.scale = min(max(float(state["scale"]), self.config.min_scale), self.config.max_scale)
         self._slow_start = bool(state["slow_start"])
         self._distance, self._steps = float(state["distance"]), int(state["steps"])
+        self._signal = float(state["signal"])
 
     def _scale(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         # A step that raised never reached the post hook: its groups still hold the scaled rate.

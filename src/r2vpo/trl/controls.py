@@ -40,7 +40,7 @@ class Controls:
         self._proximal: Tensor | None = None
         self._diagnostics: Tensor | None = None
 
-    def begin_round(self, advantages: MomentSums, previous_round: RatioVarianceSums) -> None:
+    def begin_round(self, advantages: MomentSums, previous_round: RatioVarianceSums, signal: float) -> None:
         """Start a round: lambda's closed form from its advantages, and the variance that the last round really made.
 
         The last optimizer step of a round is never measured within it. Rows of that round that are trained on again
@@ -49,12 +49,13 @@ class Controls:
         Args:
             advantages: Sums of this process over the round's rows.
             previous_round: Sums of this process over rows seen in the round before; empty without replay.
+            signal: Share of the round's rows, over all processes, whose advantage is not 0.
         """
         totals = self._reduce(torch.cat([advantages.to_tensor(), previous_round.to_tensor()]))
         self.dual.begin_round(MomentSums.from_tensor(totals[:2]))
         if self.step_size is not None:
             self.step_size.update(RatioVarianceSums.from_tensor(totals[2:]))
-            self.step_size.begin_round(self._steps_per_round)
+            self.step_size.begin_round(self._steps_per_round, signal)
 
     def add(self, *, constrained: WeightedSums, proximal: RatioVarianceSums, diagnostics: Tensor) -> None:
         """Add one micro-batch."""

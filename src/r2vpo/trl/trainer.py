@@ -283,7 +283,8 @@ class R2VPOTrainer(GRPOTrainer):
         version = self.round_index
         self.replay.begin_version(version)
         fresh = self._generate_rollouts(generation_batch)
-        stale = self.replay.sample(self.replay.config.stale_rows(len(fresh)), version)
+        wanted = self.replay.config.stale_rows(len(fresh)) if version else 0
+        stale = self.replay.sample(wanted, version)
         left_out = [r for r in fresh if self.args.skip_zero_advantage and r.advantage == 0]
         kept = [r for r in fresh if not (self.args.skip_zero_advantage and r.advantage == 0)]
         pieces = cut(kept + stale, self.args.steps_per_generation, generator=self._cut_generator, spare=fresh)
@@ -304,6 +305,7 @@ class R2VPOTrainer(GRPOTrainer):
         self.controls.begin_round(
             round_moments(micros, anchor=config.anchor, cap=config.stale_weight_cap),
             last_round_variance(stale, before, cap=config.stale_weight_cap, device=self.accelerator.device),
+            signal=self._signal(fresh + stale, len(fresh) + wanted),
         )
         self.replay.add(fresh)
         self.counters["rollouts_reused"] += int(self._total(len(stale)))
@@ -311,6 +313,11 @@ class R2VPOTrainer(GRPOTrainer):
         counts = self._total(torch.bincount(ages, minlength=len(self.staleness_rows)).float()).tolist()
         self.staleness_rows = [before + int(now) for before, now in zip(self.staleness_rows, counts, strict=True)]
         return micros
+
+    def _signal(self, rows: list[Rollout], wanted: int) -> float:
+        """The share of the rows wanted for a round, over all processes, that are there and carry a gradient."""
+        counts = self._total(torch.tensor([float(sum(row.advantage != 0 for row in rows)), float(wanted)]))
+        return float(counts[0] / counts[1])
 
     @torch.no_grad()
     def _evaluate_policy(self, micros: list[MicroBatch]) -> None:

@@ -43,9 +43,9 @@ class Round:
     def measure(self, value):
         return self.controller.update(variance(value))
 
-    def whole(self, value):
+    def whole(self, value, signal=1.0):
         """A round of one step, and its V."""
-        self.controller.begin_round(1)
+        self.controller.begin_round(1, signal)
         return self.step().measure(value)
 
 
@@ -173,6 +173,18 @@ def test_an_early_measurement_counts_by_the_square_of_its_share():
     assert rounds.step().measure(0.02 * share**2) == pytest.approx(2**0.05 * 2 ** (0.2 * share**2), rel=1e-6)
 
 
+def test_growth_is_trusted_as_far_as_rows_carry_a_gradient():
+    rounds = Round(gain=1.0)
+    rounds.whole(0.04)  # the slow start is over
+    assert rounds.whole(0.02, signal=0.25) == pytest.approx(2**0.125, rel=1e-6)
+    assert rounds.whole(1e-9, signal=0.0) == pytest.approx(2**0.125, rel=1e-6)
+    rounds.controller.scale = 1.0
+    assert rounds.whole(0.08, signal=0.0) == pytest.approx(0.5**0.5, rel=1e-6)  # a brake is a brake
+    assert Round(0.1).whole(1e-9, signal=0.1) == pytest.approx(0.2)  # nor does the slow start wait
+    with pytest.raises(ValueError, match=r"signal is 1\.5"):
+        rounds.controller.begin_round(1, 1.5)
+
+
 def test_slow_start_doubles_until_variance_comes_near_delta():
     rounds = Round(0.1)
     assert rounds.whole(0.001) == pytest.approx(0.2, rel=1e-6)
@@ -236,7 +248,7 @@ def test_state_goes_round():
     second.controller.load_state_dict(first.controller.state_dict())
     for measured in (0.001, 0.2, 0.03):
         assert second.step().measure(measured) == first.step().measure(measured)
-    with pytest.raises(ValueError, match="lacks distance, slow_start, steps"):
+    with pytest.raises(ValueError, match="lacks distance, signal, slow_start, steps"):
         second.controller.load_state_dict({"scale": 1.0})
 
 
