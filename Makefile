@@ -30,7 +30,8 @@ quickstart: setup ## fine-tune a real language model on this machine's CPU
 	$(BIN)/r2vpo train recipes/quickstart.yaml
 
 .venv/peers: .venv/installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $@ $(PEERS) && touch $@
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $@ $(PEERS) && touch $@ || \
+	  echo "note: $(PEERS) could not be fetched: the tests that compare with them are skipped" >&2
 
 test: setup .venv/peers ## the suite, minutes on two cores
 	$(BIN)/python -m pytest -m "not slow"
