@@ -20,7 +20,10 @@ PEERS = Path(__file__).parents[2] / ".venv" / "peers"
 
 
 def definitions(package: str, version: str, path: str, names: list[str], **given: Any) -> dict[str, Any]:
-    """Execute top-level definitions of one file; skips the test where the package is not installed.
+    """Execute top-level definitions of one file.
+
+    Without the package the test is skipped: `make test` fetches it, and goes on offline without it. `.ci/run` refuses
+    a run that could not fetch it. Another version than the one compared with is an error.
 
     Args:
         package: Name of the distribution.
@@ -34,9 +37,8 @@ def definitions(package: str, version: str, path: str, names: list[str], **given
     """
     found = next(iter(metadata.distributions(name=package, path=[*sys.path, str(PEERS)])), None)
     if found is None:
-        pytest.skip(f"{package} is not installed: make .venv/peers")
-    if found.version != version:
-        pytest.skip(f"{package} is {found.version}, these comparisons were written for {version}")
+        pytest.skip(f"{package} {version} could not be fetched from the package index: make .venv/peers, online")
+    assert found.version == version, f"{package} is {found.version}, not {version}: rm -r .venv/peers; make .venv/peers"
     tree = ast.parse(found.locate_file(path).read_text(encoding="utf-8"))
     wanted = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in names]
     assert sorted(node.name for node in wanted) == sorted(names), f"{path} of {package} lacks one of {names}"

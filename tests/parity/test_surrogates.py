@@ -1,7 +1,7 @@
 """Losses of TRL, verl and OpenRLHF against ours: value and gradient, on odd shapes and ragged masks.
 
-TRL's is the method of a real `GRPOTrainer`, whose model is left out: the log-probs are given. verl and OpenRLHF are
-compared where they are installed (`tests/parity/installed.py`).
+TRL's is the method of a real `GRPOTrainer`, whose model is left out: the log-probs are given. Of verl and
+OpenRLHF single functions are run out of their wheels (`tests/parity/installed.py`).
 """
 
 from __future__ import annotations

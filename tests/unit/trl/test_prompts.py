@@ -50,3 +50,23 @@ def test_every_round_gets_its_own_prompts(tmp_path: Path) -> None:
     assert all(len(prompts) == 16 and len(set(prompts)) == 4 for prompts in seen)
     assert len({prompt for prompts in seen for prompt in prompts}) == 12
     assert {prompt for prompts in seen for prompt in prompts} <= set(tiny_dataset()["prompt"])
+
+
+class CountingPrompts(Counting):
+    """Prompts that count how often they are read."""
+
+    def __init__(self, prompts: list[str]) -> None:
+        super().__init__(len(prompts))
+        self.prompts = prompts
+
+    def __getitem__(self, index: int) -> dict[str, str]:
+        self.reads += 1
+        return {"prompt": self.prompts[index]}
+
+
+def test_the_training_loop_reads_a_rounds_prompts_once(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, max_steps=6, num_iterations=3)
+    trainer.train_dataset = CountingPrompts(list(tiny_dataset()["prompt"]))
+    trainer.train()
+    # One round of four prompts, asked for at each of six steps; the loader looks one batch ahead.
+    assert 4 <= trainer.train_dataset.reads <= 8

@@ -90,6 +90,21 @@ def test_evaluation_leaves_replay_controllers_and_counters_alone(tmp_path: Path)
         assert torch.equal(parameters(trainer.model)[name], value), name
 
 
+@pytest.mark.parametrize("skip", [False, True])
+def test_step_control_hears_how_many_rows_carry_a_gradient(tmp_path: Path, skip: bool) -> None:
+    def solved_but_for_one_group(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+        return [float(place % 2) if place < 4 else 1.0 for place in range(len(completions))]
+
+    options = dict(max_steps=4, replay_versions=2, replay_ratio=0.5, skip_zero_advantage=skip)
+    trainer = tiny_trainer(tmp_path, reward=solved_but_for_one_group, **options)
+    heard: list[float] = []
+    begin = trainer.controls.step_size.begin_round
+    trainer.controls.step_size.begin_round = lambda steps, signal: (heard.append(signal), begin(steps, signal))
+    trainer.train()
+    # 4 of 16 fresh rows; then the 4 of the round before as well, where 8 stale ones were wanted.
+    assert heard == pytest.approx([4 / 16, 8 / 24])
+
+
 def test_one_step_a_generation_without_replay_warns_and_names_the_setting(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="penalty cannot act.*set replay_versions"):
         tiny_trainer(tmp_path, per_device_train_batch_size=16, replay_versions=0)
