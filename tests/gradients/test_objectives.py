@@ -69,6 +69,11 @@ def test_gradcheck_with_the_penalty_added(name):
     gradcheck(name, OBJECTIVES[name].config_class(ratio_variance_delta=0.04), "proximal", *inputs(level))
 
 
+@pytest.mark.parametrize("level", LEVELS["r2vpo"])
+def test_gradcheck_of_the_two_sided_brake(level):
+    gradcheck("r2vpo", OBJECTIVES["r2vpo"].config_class(brake="two_sided", level=level), "proximal", *inputs(level))
+
+
 def test_gradcheck_of_the_dual_clip():
     log_probs, old, mask = inputs("token")
     config = ClipConfig(dual_clip=1.35)  # between the ratios 1.13 and 1.49

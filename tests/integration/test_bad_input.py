@@ -68,7 +68,7 @@ def refused(recipe: Path, *overrides: str, said: str) -> None:
         ),
         (
             ["objective.name=kl_penalty"],
-            r"dual\.kind = ascent does not fit objective\.name = kl_penalty: set dual\.kind=doubling",
+            r"dual\.kind = closed_form does not fit objective\.name = kl_penalty: set dual\.kind=doubling",
         ),
         (["rollout.prompts_per_round=6"], r"6 does not divide into .*_per_round = 4: set .*=4 or 8"),
         (["trainer.micro_batches=3"], r"4 fresh rows, .* trainer\.micro_batches = 3: set .*=2 or 4"),

@@ -90,16 +90,17 @@ def constant_for_some(prompts: list[str], completions: list[str], **_: Any) -> l
     ]
 
 
-def test_rows_of_zero_advantage_carry_only_the_penalty(tmp_path: Any) -> None:
-    """Without a penalty, leaving them out is the same run; with one it is not."""
+def test_rows_of_zero_advantage_carry_only_a_two_sided_penalty(tmp_path: Any) -> None:
+    """Without a penalty, or with one that brakes outward, leaving them out is the same run; two-sided it is not."""
 
-    def run(name: str, skip: bool, dual: float) -> Any:
+    def run(name: str, skip: bool, dual: float, brake: str) -> Any:
         trainer = tiny_trainer(
             tmp_path / name,
             reward=constant_for_some,
             skip_zero_advantage=skip,
             dual="fixed",
             dual_value=dual,
+            objective_options={"brake": brake},
             step_control=False,
             replay_versions=0,
             num_iterations=2,
@@ -109,9 +110,12 @@ def test_rows_of_zero_advantage_carry_only_the_penalty(tmp_path: Any) -> None:
         trainer.train()
         return trainer
 
-    without = run("a", True, 0.0)
-    assert largest_gap(without, run("b", False, 0.0)) < 1e-5
-    assert largest_gap(run("c", True, 2.5), run("d", False, 2.5)) > 1e-5
+    without = run("a", True, 0.0, "two_sided")
+    assert largest_gap(without, run("b", False, 0.0, "two_sided")) < 1e-5
+    assert largest_gap(run("c", True, 2.5, "two_sided"), run("d", False, 2.5, "two_sided")) > 1e-5
+    outward = run("e", True, 2.5, "outward")
+    assert largest_gap(outward, run("f", False, 2.5, "outward")) < 1e-5
+    assert largest_gap(outward, without) > 1e-5
     assert sum(without.staleness_rows) < 2 * 16
 
 

@@ -5,7 +5,7 @@ AGGREGATIONS = [("token_mean", None), ("sequence_mean", None), ("constant", 12.0
 
 # An objective's own options; narrow enough that its bounds are met by the batches of `batches.py`.
 OWN = {
-    "r2vpo": {"delta": 0.05},
+    "r2vpo": {"delta": 0.05, "brake": "outward"},
     "clip": {"clip_low": 0.1, "clip_high": 0.3, "dual_clip": None},
     "spo": {"epsilon": 0.3},
     "cispo": {"clip_low": 0.2, "clip_high": 0.4},

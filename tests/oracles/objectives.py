@@ -51,8 +51,21 @@ def _penalty(name, t, bug):
     return torch.abs(r - 1) if bug == "penalty_linear" else (r - 1) ** 2
 
 
+def _outward(t, o, bug):
+    """R²VPO's brake on the way from 1 to r*: the largest value that `r A - dual (r - 1)^2` has on it."""
+    r, a, dual = t["r"], t["a"], o["dual"]
+    best = 1 + a / ((1.0 if bug == "reach_doubled" else 2.0) * dual)
+    if bug != "drawn_back_from_beyond" and (r > best if a > 0 else r < best):
+        r = r.detach() * 0 + best
+    outward = r > 1 if a > 0 else r < 1
+    return r * a - (dual * (r - 1) ** 2 if outward or bug == "drawn_back_to_one" else 0.0)
+
+
 def _objective(name, t, o, bug):
     """A token's part of what is maximised."""
+    if o.get("brake") == "outward":
+        value = t["w"] * _outward(t, o, bug)
+        return value if bug == "no_delta" else value + o["dual"] * o["target"]
     value = t["w"] * SURROGATES[name](t, o, bug)
     if o["target"] is None or bug == "no_penalty":
         return value

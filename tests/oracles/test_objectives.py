@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from r2vpo.core.objectives import OBJECTIVES, own_options, policy_gradient_loss, r2vpo_loss
+from r2vpo.core.objectives import OBJECTIVES, RatioVarianceConfig, own_options, policy_gradient_loss, r2vpo_loss
 from tests.oracles.batches import batch
 from tests.oracles.cases import AGGREGATIONS, DUAL, LEVELS, OWN, config_of, options
 from tests.oracles.objectives import oracle
@@ -50,6 +50,12 @@ def compare(name, b, o, normalizer=None, bug=None):
     assert float(sums.denominator) == pytest.approx(denominator, rel=1e-10)
 
 
+def r2vpo_gradient(b, dual, config):
+    log_probs = b["log_probs"].clone().requires_grad_()
+    loss = r2vpo_loss(**{**b, "log_probs": log_probs}, dual=dual, config=config).loss
+    return torch.autograd.grad(loss, log_probs)[0]
+
+
 def spread(seed, factor, **more):
     """A batch whose policy has moved further."""
     b = batch(seed=seed, **more)
@@ -79,6 +85,30 @@ def test_every_combination(name, level, anchor, aggregation, normalizer):
 def test_the_penalty_is_added_to_any_surrogate(name, level, anchor):
     if name in COMPOSED:
         compare(name, batch(seed=11), options(name, anchor, level, "sequence_mean", ratio_variance_delta=0.03))
+
+
+@pytest.mark.parametrize("level", ["token", "response"])
+@pytest.mark.parametrize(("anchor", "aggregation"), itertools.product(["proximal", "behavior"], AGGREGATIONS))
+def test_the_two_sided_brake(level, anchor, aggregation):
+    mode, constant = aggregation
+    o = options("r2vpo", anchor, level, mode, constant, brake="two_sided")
+    compare("r2vpo", batch(seed=1), o)
+    compare("r2vpo", batch(seed=2, per_token=True), o, 37.0)
+
+
+@pytest.mark.parametrize("brake", ["outward", "two_sided"])
+def test_without_a_multiplier_either_brake_is_the_policy_gradient(brake):
+    b = batch(seed=15, per_token=True)
+    b["advantages"][0, 0] = 0.0
+    mine = r2vpo_gradient(b, 0.0, RatioVarianceConfig(brake=brake))
+    _, plain, _ = package("policy_gradient", b, options("policy_gradient") | {"stale_weight_cap": 2.0})
+    torch.testing.assert_close(mine, plain, **FLOAT64)
+
+
+def test_a_token_without_advantage_has_no_gradient_outward():
+    b = {**spread(16, 3), "advantages": torch.zeros(batch(seed=16)["log_probs"].shape[0], dtype=torch.float64)}
+    assert (r2vpo_gradient(b, DUAL, RatioVarianceConfig()) == 0).all()
+    assert (r2vpo_gradient(b, DUAL, RatioVarianceConfig(brake="two_sided")) != 0).any()
 
 
 @pytest.mark.parametrize(("name", "level"), NAME_LEVELS)
@@ -125,7 +155,7 @@ SHARED = ["advantage_sign", "no_stale_weight", "no_cap", "weight_of_current", "d
 PENALTY = ["penalty_unweighted", "penalty_linear", "no_penalty", "penalty_sign", "no_delta", "penalty_halved"]
 CLIPPING = ["bounds_swapped", "no_clip", "max_for_min", "no_dual_clip", "dual_clip_positive"]
 BUGS = {
-    "r2vpo": PENALTY,
+    "r2vpo": ["drawn_back_from_beyond", "drawn_back_to_one", "reach_doubled", "no_delta"],
     "clip": CLIPPING,
     "spo": ["no_absolute", "epsilon_halved"],
     "cispo": ["no_upper", "no_lower", "weight_has_gradient"],
@@ -149,6 +179,14 @@ def test_a_bug_is_noticed(name, bug):
         compare(name, b, o, bug=bug)
 
 
+@pytest.mark.parametrize("bug", PENALTY)
+def test_a_bug_in_the_two_sided_brake_is_noticed(bug):
+    b, o = spread(7, 2, rows=9), options("r2vpo", brake="two_sided")
+    compare("r2vpo", b, o)
+    with pytest.raises(AssertionError):
+        compare("r2vpo", b, o, bug=bug)
+
+
 @pytest.mark.parametrize("name", COMPOSED)
 @pytest.mark.parametrize("bug", PENALTY)
 def test_a_bug_in_an_added_penalty_is_noticed(name, bug):
@@ -165,12 +203,15 @@ def test_an_ignored_anchor_is_noticed(name):
         compare(name, batch(seed=8), options(name, "behavior"), bug="anchor_ignored")
 
 
-def test_the_gradient_is_the_braked_advantage():
-    b = {**batch(seed=9), "rollout_log_probs": None}
-    _, gradient, _ = package("r2vpo", b, options("r2vpo"))
-    mask = b["response_mask"]
+@pytest.mark.parametrize("brake", ["outward", "two_sided"])
+def test_the_gradient_is_the_braked_advantage(brake):
+    b = {**spread(9, 3), "rollout_log_probs": None}
+    _, gradient, _ = package("r2vpo", b, options("r2vpo", brake=brake))
+    mask, a = b["response_mask"], b["advantages"][:, None]
     r = (b["log_probs"] - b["old_log_probs"]).exp()
-    expected = -r * (b["advantages"][:, None] - 2 * DUAL * (r - 1)) / mask.sum()
+    share = 1 - 2 * DUAL * (r - 1) / a
+    assert (share[mask] < 0).any() and (share[mask] > 1).any()
+    expected = -r * a * (share.clamp(0, 1) if brake == "outward" else share) / mask.sum()
     torch.testing.assert_close(gradient, torch.where(mask, expected, 0.0), **FLOAT64)
 
 
@@ -178,7 +219,7 @@ def test_the_gradient_is_the_braked_advantage():
 @pytest.mark.parametrize("anchor", ["proximal", "behavior"])
 def test_r2vpo_is_the_policy_gradient_with_the_penalty(anchor, level):
     b, delta = spread(12, 2), 0.05
-    ours = package("r2vpo", b, options("r2vpo", anchor, level, delta=delta))
+    ours = package("r2vpo", b, options("r2vpo", anchor, level, delta=delta, brake="two_sided"))
     composed = package("policy_gradient", b, options("policy_gradient", anchor, level, ratio_variance_delta=delta))
     plain = package("policy_gradient", b, options("policy_gradient", anchor, level))
     for mine, theirs in zip(ours[:2], composed[:2], strict=True):
@@ -189,7 +230,7 @@ def test_r2vpo_is_the_policy_gradient_with_the_penalty(anchor, level):
     config = config_of(
         OBJECTIVES["policy_gradient"].config_class, options("policy_gradient", ratio_variance_delta=delta)
     )
-    same = config_of(OBJECTIVES["r2vpo"].config_class, options("r2vpo", delta=delta))
+    same = config_of(OBJECTIVES["r2vpo"].config_class, options("r2vpo", delta=delta, brake="two_sided"))
     torch.testing.assert_close(
         policy_gradient_loss(**single, dual=DUAL, config=config).loss,
         r2vpo_loss(**single, dual=DUAL, config=same).loss,

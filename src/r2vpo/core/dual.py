@@ -1,4 +1,4 @@
-"""The Lagrange multiplier `lambda` of a constraint: dual ascent, closed form, PPO's doubling, or fixed."""
+"""The Lagrange multiplier `lambda` of a constraint: closed form, dual ascent, PPO's doubling, or fixed."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from r2vpo.core.masking import masked_sum, token_advantages
 from r2vpo.core.types import MomentSums, WeightedSums
 from r2vpo.core.validation import check_choice, check_number
 
-KINDS = ("ascent", "closed_form", "doubling", "fixed")
+KINDS = ("closed_form", "ascent", "doubling", "fixed")
 
 DOUBLING_FIRST = 1.0
 """First multiplier of "doubling" when no value is given; PPO calls it unimportant."""
@@ -24,8 +24,8 @@ class DualConfig:
     """Options of `DualController`.
 
     Attributes:
-        kind: "ascent" (follow V once an optimizer step), "closed_form" (`lambda*` of each round's batch),
-            "doubling" (PPO's rule, once a round) or "fixed".
+        kind: "closed_form" (`lambda*` of each round's batch), "ascent" (follow V once an optimizer step), "doubling"
+            (PPO's rule, once a round) or "fixed".
         delta: Target of what is constrained, the same as the objective's `constraint_target`: of the ratio variance,
             dimensionless, or of a KL divergence, nats. "ascent" and "closed_form" are for the ratio variance alone,
             since `lambda*` is its.
@@ -40,7 +40,7 @@ class DualConfig:
         ValueError: When built with a value out of its bounds.
     """
 
-    kind: str = "ascent"
+    kind: str = "closed_form"
     delta: float = 0.04
     eta: float = 0.1
     lower: float = 0.02

@@ -9,6 +9,11 @@ import torch
 from r2vpo.core.types import RatioVarianceSums
 from r2vpo.core.validation import check_number
 
+OUTLIER = 10.0
+"""A measured curvature counts for at most this many times the average of the rounds before it."""
+FAR = 1e4
+"""A V counts for at most `FAR delta`: infinity has no average."""
+
 
 @dataclass(frozen=True)
 class StepSizeConfig:
@@ -16,11 +21,9 @@ class StepSizeConfig:
 
     Attributes:
         delta: Target of the ratio variance, dimensionless.
-        shrink: Smallest factor of one update, in (0, 1): how far a spike can brake.
-        grow: Largest factor of one update, above 1, once V has come near delta.
-        slow_start_grow: Largest factor until then, at least `grow`.
-        gain: Exponent of a correction, in (0, 1]: how much the measurement of a whole round counts. A V above twice
-            delta counts in full.
+        grow: Largest factor from one step to the next.
+        memory: Weight that a round keeps in the average from one round to the next, in [0, 1); about
+            `1 / (1 - memory)` rounds are averaged over.
         first_scale: The scale of the first step: a small trial, since no V is known that could brake it.
         min_scale: Smallest scale.
         max_scale: Largest scale.
@@ -30,21 +33,16 @@ class StepSizeConfig:
     """
 
     delta: float = 0.04
-    shrink: float = 0.25
-    grow: float = 1.5
-    slow_start_grow: float = 2.0
-    gain: float = 0.3
+    grow: float = 2.0
+    memory: float = 0.95
     first_scale: float = 0.05
     min_scale: float = 1e-4
     max_scale: float = 100.0
 
     def __post_init__(self) -> None:
         check_number("delta", self.delta, above=0, remedy="take the target ratio variance, for example 0.04")
-        check_number("shrink", self.shrink, above=0, below=1, remedy="take the smallest factor, for example 0.25")
-        check_number("grow", self.grow, above=1, remedy="take the largest factor, for example 1.5")
-        remedy = "take a factor no smaller than grow, for example 2"
-        check_number("slow_start_grow", self.slow_start_grow, at_least=self.grow, remedy=remedy)
-        check_number("gain", self.gain, above=0, at_most=1, remedy="take an exponent, for example 0.3")
+        check_number("grow", self.grow, above=1, remedy="take the largest factor, for example 2")
+        check_number("memory", self.memory, at_least=0, below=1, remedy="take a weight a round, for example 0.95")
         check_number("min_scale", self.min_scale, above=0, remedy="take a smallest scale, for example 1e-4")
         remedy = "take a largest scale no smaller than min_scale, for example 100"
         check_number("max_scale", self.max_scale, at_least=self.min_scale, remedy=remedy)
@@ -55,32 +53,50 @@ class StepSizeConfig:
 class StepSizeController:
     """Scales the learning rate of a torch optimizer so that the ratio variance of a round comes to delta.
 
-    `scale <- clip(scale * clip((sqrt(delta / V) s)^(gain min(s, 1)^2), shrink, grow), min_scale, max_scale)`, with
-    `s = D / (n scale)`, D: the sum of the scales of the round's steps so far, n: its number of steps. V grows with
-    the square of the distance from the round's start, so `V / s^2` is what the round will have come to at the
-    present scale, and the root is the factor that brings it to delta. The exponent averages over measurements, whose
-    tails are heavy, and trusts an early one as much less as what is rounding in V is multiplied by `1 / s^2` too; it
-    is 1 in the slow start and for a V above `2 delta`. Growth is trusted in proportion to the share of the round's rows
-    that carry a gradient: nearly solved problems leave V small whatever the step, until it is far too large.
-    Under Adam a penalty turns the direction of the update and not its length, so the brake has to reach the step
-    size. Slow start: until `V / s^2` first reaches `delta / 2`, the largest factor is `slow_start_grow`.
+    V grows with the square of the distance D from the round's start, D being the sum of the factors on the learning
+    rate that its steps had. So there is one number to know, the curvature `V / D^2`, and one scale at which the n
+    steps of a round come to delta:
 
-    The scale is applied inside `optimizer.step()` only, by hooks; between steps every group's `lr` is the
-    schedule's own, so any scheduler and any logger sees what it wrote. Weight decay that multiplies lr
-    (AdamW) is scaled with it.
+        scale = sqrt(delta / C) / n,    C = average of V / D^2 over the rounds so far
+
+    The average weighs a round with `s^2 signal memory^age`. s, at most 1, is the share of the round's distance that
+    its last measurement has seen; signal is the share of its rows that carry a gradient. It is a long average because V
+    on a policy's own samples falls as they become certain, while what the policy does elsewhere moves as much as
+    before: the latest V alone would let the step grow until the policy is lost. V has heavy tails, so one round counts
+    for at most `OUTLIER` times the average before it. While nothing else is known the first V of the first round
+    counts alone, and the scale grows by at most `grow` a step from `first_scale`.
+
+    Within a round a step is braked at once: while V is above delta its factor is `scale delta / V`. The
+    next round starts with the scale.
+
+    Under Adam a penalty turns the direction of the update and not its length, so the brake has to reach the step
+    size.
+
+    The factor is applied inside `optimizer.step()` only, by hooks; between steps every group's `lr` is the
+    schedule's own, so any scheduler and any logger sees what it wrote. A schedule shapes the rate that is found: D
+    counts a step in proportion to its `lr / initial_lr`. Weight decay that multiplies lr (AdamW) is scaled with it.
 
     Attributes:
         config: The options.
-        scale: The factor of the learning rate now.
+        scale: The factor of the learning rate now, brake apart.
     """
 
     def __init__(self, config: StepSizeConfig | None = None) -> None:
         self.config = StepSizeConfig() if config is None else config
         self.scale: float = self.config.first_scale
-        self._slow_start = True
+        # Of the rounds before: the average curvature, and the sum of its weights.
+        self._curvature, self._weight = 0.0, 0.0
+        # Of this round.
         self._distance, self._steps, self._signal = 0.0, 1, 1.0
+        self._measured: tuple[float, float] = (0.0, 0.0)
+        self._brake = 1.0
         # Per optimizer: (group, lr of the schedule, scaled lr) while its step runs.
         self._scaled: dict[int, list[tuple[dict[str, Any], Any, Any]]] = {}
+
+    @property
+    def factor(self) -> float:
+        """What the next step's learning rate is multiplied by."""
+        return self.scale * self._brake
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Scale this optimizer's steps from now on.
@@ -111,7 +127,10 @@ class StepSizeController:
         """
         check_number("steps", steps, at_least=1, remedy="pass the optimizer steps from one generation to the next")
         check_number("signal", signal, at_least=0, at_most=1, remedy="pass rows with an advantage / all rows")
+        self._curvature, weight = self._average()
+        self._weight = self.config.memory * weight
         self._distance, self._steps, self._signal = 0.0, steps, signal
+        self._measured, self._brake = (0.0, 0.0), 1.0
 
     def update(self, sums: RatioVarianceSums) -> float:
         """Follow one measured V.
@@ -119,7 +138,7 @@ class StepSizeController:
         Args:
             sums: V against the policy at the round's start, added up over micro-batches and processes. With a
                 denominator of 0 nothing was measured, and before a round's first step V is 0 by construction: nothing
-                changes. A V that is not finite shrinks the scale by the full factor.
+                changes. A V that is not finite counts as an outlier and stops the round's remaining steps.
 
         Returns:
             The new scale.
@@ -127,20 +146,19 @@ class StepSizeController:
         numerator, denominator = sums.to_tensor().tolist()
         if denominator == 0 or self._distance == 0:
             return self.scale
-        measured = numerator / denominator if math.isfinite(numerator / denominator) else math.inf
-        # A scale that was changed within the round has gone another way than n equal steps.
-        share = self._distance / (self._steps * self.scale)
-        variance = measured / share**2
-        if variance >= self.config.delta / 2:
-            self._slow_start = False
-        wanted = math.sqrt(self.config.delta / variance) if variance > 0 else math.inf
-        in_full = self._slow_start or measured > 2 * self.config.delta
-        gain = 1.0 if in_full else self.config.gain * min(share, 1.0) ** 2
-        if wanted > 1 and not self._slow_start:
-            gain *= self._signal
-        largest = self.config.slow_start_grow if self._slow_start else self.config.grow
-        factor = min(max(wanted**gain, self.config.shrink), largest)
-        self.scale = min(max(self.scale * factor, self.config.min_scale), self.config.max_scale)
+        variance = numerator / denominator if math.isfinite(numerator / denominator) else math.inf
+        delta = self.config.delta
+        self._brake = 1.0 if variance <= delta else delta / variance
+        share = min(self._distance / (self._steps * self.scale), 1.0)
+        curvature = min(variance, FAR * delta) / self._distance**2
+        if self._weight > 0:
+            curvature = min(curvature, OUTLIER * self._curvature)
+        self._measured = curvature, share**2 * self._signal
+        curvature, weight = self._average()
+        if weight > 0:
+            wanted = math.sqrt(delta / curvature) / self._steps if curvature > 0 else math.inf
+            wanted = min(wanted, self.config.grow * self.scale)
+            self.scale = min(max(wanted, self.config.min_scale), self.config.max_scale)
         return self.scale
 
     def state_dict(self) -> dict[str, Any]:
@@ -151,10 +169,13 @@ class StepSizeController:
         """
         return {
             "scale": self.scale,
-            "slow_start": self._slow_start,
+            "curvature": self._curvature,
+            "weight": self._weight,
             "distance": self._distance,
             "steps": self._steps,
             "signal": self._signal,
+            "measured": list(self._measured),
+            "brake": self._brake,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -170,17 +191,28 @@ class StepSizeController:
         if missing:
             raise ValueError(f"state of the step size lacks {', '.join(missing)}: load what state_dict() gave")
         self.scale = min(max(float(state["scale"]), self.config.min_scale), self.config.max_scale)
-        self._slow_start = bool(state["slow_start"])
+        self._curvature, self._weight = float(state["curvature"]), float(state["weight"])
         self._distance, self._steps = float(state["distance"]), int(state["steps"])
-        self._signal = float(state["signal"])
+        self._signal, self._brake = float(state["signal"]), float(state["brake"])
+        curvature, weight = state["measured"]
+        self._measured = float(curvature), float(weight)
+
+    def _average(self) -> tuple[float, float]:
+        """The curvature over this round and those before it, and its weight."""
+        curvature, weight = self._measured
+        total = self._weight + weight
+        if total == 0:
+            return self._curvature, 0.0
+        return (self._weight * self._curvature + weight * curvature) / total, total
 
     def _scale(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         # A step that raised never reached the post hook: its groups still hold the scaled rate.
         self._restore(optimizer, args, kwargs)
-        self._distance += self.scale
+        first = optimizer.param_groups[0]
+        self._distance += self.factor * float(first["lr"]) / (float(first.get("initial_lr", first["lr"])) or 1.0)
         for group in optimizer.param_groups:
             scheduled = group["lr"]
-            group["lr"] = scheduled * self.scale
+            group["lr"] = scheduled * self.factor
             self._scaled[id(optimizer)].append((group, scheduled, group["lr"]))
 
     def _restore(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:

@@ -192,7 +192,9 @@ class ObjectiveRecipe(Section):
 class DualRecipe(Section):
     """The multiplier lambda of the constraint, for objectives that have one."""
 
-    kind: Literal["ascent", "closed_form", "doubling", "fixed"] = Field("ascent", description="how lambda is found")
+    kind: Literal["ascent", "closed_form", "doubling", "fixed"] = Field(
+        "closed_form", description="how lambda is found"
+    )
     eta: float = Field(0.1, gt=0, le=1, description="ascent: size of a step of log lambda")
     lower: float = Field(0.02, gt=0, description="lowest lambda, except with kind fixed")
     upper: float | None = Field(
@@ -214,14 +216,12 @@ class DualRecipe(Section):
 
 
 class StepControlRecipe(Section):
-    """The learning rate follows V: scale <- scale * clip((sqrt(delta / V) s)^g, shrink, grow)."""
+    """The learning rate follows V: the scale at which a round comes to delta, by the curvature V / D^2."""
 
     enabled: bool = Field(True, description="let the learning rate follow V")
     first_scale: float = Field(0.05, gt=0, description="scale at the first step: a small trial")
-    shrink: float = Field(0.25, gt=0, lt=1, description="lowest factor that one step changes the scale by")
-    grow: float = Field(1.5, gt=1, description="highest factor that one step changes the scale by")
-    slow_start_grow: float = Field(2.0, ge=1, description="highest factor until V has first reached delta / 2")
-    gain: float = Field(0.3, gt=0, le=1, description="exponent of a correction, by what a whole round measured")
+    grow: float = Field(2.0, gt=1, description="highest factor that one step changes the scale by")
+    memory: float = Field(0.95, ge=0, lt=1, description="weight that a round's measurement keeps from round to round")
     min_scale: float = Field(1e-4, gt=0, description="lowest scale")
     max_scale: float = Field(100.0, gt=0, description="highest scale")
 
@@ -232,8 +232,6 @@ class StepControlRecipe(Section):
                 f"first_scale = {self.first_scale:g} is outside min_scale {self.min_scale:g} .. max_scale "
                 f"{self.max_scale:g}: choose one between them"
             )
-        if self.slow_start_grow < self.grow:
-            raise ValueError(f"slow_start_grow = {self.slow_start_grow:g} is below grow = {self.grow:g}: raise it")
         return self
 
 

@@ -64,7 +64,7 @@ class R2VPOConfig(GRPOConfig):
         aggregation: `"token_mean"`, `"sequence_mean"` or `"constant"`; None is the objective's own.
         aggregation_constant: Tokens that a response is divided by with `"constant"`; None is `max_completion_length`.
         stale_weight_cap: Upper bound of the importance weight of stale rows.
-        dual: `"ascent"`, `"closed_form"`, `"doubling"` (PPO's rule) or `"fixed"`. Not read by an objective without a
+        dual: `"closed_form"`, `"ascent"`, `"doubling"` (PPO's rule) or `"fixed"`. Not read by an objective without a
             multiplier.
         dual_eta: Step of the ascent, a fraction a step.
         dual_lower: Lower bound of lambda.
@@ -72,10 +72,8 @@ class R2VPOConfig(GRPOConfig):
         dual_value: Lambda of `dual="fixed"`, or the first value of ascent and doubling.
         step_control: Whether the learning rate follows V (any objective).
         step_first_scale: Factor on the learning rate at a run's first optimizer step, before V was ever measured.
-        step_slow_start_grow: Largest factor from one optimizer step to the next until V first came near its target.
-        step_grow: Largest factor from then on.
-        step_gain: Exponent of a correction by the V of a whole round: how much one noisy measurement counts.
-        step_shrink: Smallest factor by which the step may shrink at once.
+        step_grow: Largest factor from one optimizer step to the next.
+        step_memory: Weight that a round's measured curvature keeps from one round to the next.
         step_min_scale: Lower bound of the factor on the learning rate.
         step_max_scale: Upper bound of it.
         replay_versions: Rollouts are kept for this many rounds; 0 is on-policy.
@@ -111,17 +109,15 @@ class R2VPOConfig(GRPOConfig):
         default=None, metadata={"help": "Tokens a response is divided by with aggregation constant."}
     )
     stale_weight_cap: float = field(default=2.0, metadata={"help": "Bound of the weight of stale rows."})
-    dual: str = field(default="ascent", metadata={"help": "ascent, closed_form, doubling or fixed."})
+    dual: str = field(default="closed_form", metadata={"help": "closed_form, ascent, doubling or fixed."})
     dual_eta: float = field(default=0.1, metadata={"help": "Step of the ascent on lambda."})
     dual_lower: float = field(default=0.02, metadata={"help": "Lower bound of lambda."})
     dual_upper: float | None = field(default=None, metadata={"help": "Upper bound of lambda; None: closed form."})
     dual_value: float | None = field(default=None, metadata={"help": "Lambda when dual is fixed."})
     step_control: bool = field(default=True, metadata={"help": "Whether the learning rate follows V."})
     step_first_scale: float = field(default=0.05, metadata={"help": "Factor on the first learning rate."})
-    step_slow_start_grow: float = field(default=2.0, metadata={"help": "Largest growth until V came near its target."})
-    step_grow: float = field(default=1.5, metadata={"help": "Largest growth of the step."})
-    step_gain: float = field(default=0.3, metadata={"help": "Exponent of a correction of the step."})
-    step_shrink: float = field(default=0.25, metadata={"help": "Smallest factor on the step."})
+    step_grow: float = field(default=2.0, metadata={"help": "Largest growth of the step."})
+    step_memory: float = field(default=0.95, metadata={"help": "Weight that a measured round keeps a round later."})
     step_min_scale: float = field(default=1e-4, metadata={"help": "Smallest factor on the learning rate."})
     step_max_scale: float = field(default=100.0, metadata={"help": "Largest factor on the learning rate."})
     replay_versions: int = field(default=5, metadata={"help": "Rounds that a rollout is kept for; 0: on-policy."})
@@ -212,10 +208,8 @@ class R2VPOConfig(GRPOConfig):
         """The step-size controller's options."""
         return StepSizeConfig(
             delta=self.variance_delta,
-            shrink=self.step_shrink,
             grow=self.step_grow,
-            gain=self.step_gain,
-            slow_start_grow=self.step_slow_start_grow,
+            memory=self.step_memory,
             first_scale=self.step_first_scale,
             min_scale=self.step_min_scale,
             max_scale=self.step_max_scale,

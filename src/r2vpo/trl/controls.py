@@ -81,7 +81,7 @@ class Controls:
         self.dual.update(constrained)
         if self.step_size is not None:
             self.step_size.update(RatioVarianceSums.from_tensor(totals[2:4]))
-        metrics["step_scale"] = self.step_size.scale if self.step_size is not None else 1.0
+        metrics["step_scale"] = self.step_size.factor if self.step_size is not None else 1.0
         self._constrained = self._proximal = self._diagnostics = None
         return metrics
 

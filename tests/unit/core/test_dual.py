@@ -19,6 +19,10 @@ def moments(value):
     return MomentSums(torch.tensor(value * 8.0), torch.tensor(8.0))
 
 
+def ascent(**options):
+    return DualController(DualConfig(kind="ascent", **options))
+
+
 def moments_of(bandit):
     b = bandit.arguments()
     weight = stale_weight(b["old_log_probs"], b["rollout_log_probs"], b["response_mask"], cap=float("inf"))
@@ -34,6 +38,16 @@ def test_at_the_closed_form_the_solved_bandit_has_variance_delta(delta, stale):
     assert reached == pytest.approx(delta, rel=0.01)
     ratios = torch.softmax(bandit.theta.detach(), 0) / bandit.old.exp()
     torch.testing.assert_close(ratios, 1 + bandit.advantages / (2 * optimum), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_outward_every_ratio_comes_to_its_optimum_and_may_go_beyond(stale):
+    bandit = Bandit(stale=stale)
+    optimum = closed_form_dual(float(moments_of(bandit).value()), 0.04)
+    reached = float(bandit.solve(optimum, 0.04, brake="outward").value())
+    assert reached > 0.99 * 0.04  # the target is a floor here: nothing draws back
+    way = bandit.advantages.sign() * (torch.softmax(bandit.theta.detach(), 0) / bandit.old.exp() - 1)
+    assert (way >= bandit.advantages.abs() / (2 * optimum) - 1e-3).all()
 
 
 @pytest.mark.parametrize("wrong", [0.5, 2.0])
@@ -58,7 +72,7 @@ def root_of_the_dual(second_moment, delta):
 @pytest.mark.parametrize("stale", [False, True])
 def test_ascent_reaches_the_root_of_the_dual(first, stale):
     bandit, delta = Bandit(stale=stale), 0.04
-    controller = DualController(DualConfig(delta=delta, upper=50.0, value=first))
+    controller = DualController(DualConfig(kind="ascent", delta=delta, upper=50.0, value=first))
     root = root_of_the_dual(float(moments_of(bandit).value()), delta)
     for _ in range(50):
         controller.update(bandit.solve(controller.value, delta, iterations=15))
@@ -74,7 +88,7 @@ def test_the_first_value_is_the_closed_form():
 
 
 def test_a_later_round_moves_the_ceiling_and_not_the_value():
-    controller = DualController()
+    controller = ascent()
     controller.begin_round(moments(1.0))
     controller.update(variance(0.0))
     value = controller.value
@@ -83,7 +97,7 @@ def test_a_later_round_moves_the_ceiling_and_not_the_value():
 
 
 def test_one_update_by_hand():
-    controller = DualController(DualConfig(upper=50.0))
+    controller = ascent(upper=50.0)
     controller.begin_round(moments(1.0))
     assert controller.update(variance(0.06)) == pytest.approx(2.5 * math.exp(0.1 * 0.5), rel=1e-6)
     assert controller.update(variance(40.0)) == pytest.approx(2.5 * math.exp(0.15), rel=1e-6)  # clipped at 1
@@ -92,7 +106,7 @@ def test_one_update_by_hand():
 
 def test_micro_batches_are_one_update():
     parts = [variance(0.01, 30.0), variance(0.10, 10.0)]
-    whole, each = DualController(DualConfig(upper=50.0)), DualController(DualConfig(upper=50.0))
+    whole, each = ascent(upper=50.0), ascent(upper=50.0)
     whole.update(parts[0] + parts[1])  # V = (0.3 + 1.0) / 40 = 0.0325
     assert whole.value == pytest.approx(2.5 * math.exp(0.1 * (0.0325 / 0.04 - 1)), rel=1e-6)
     for part in parts:
@@ -101,7 +115,7 @@ def test_micro_batches_are_one_update():
 
 
 def test_ratios_of_one_leave_a_brake():
-    controller = DualController(DualConfig(lower=0.02))
+    controller = ascent(lower=0.02)
     controller.begin_round(moments(1.0))
     values = [controller.update(variance(0.0)) for _ in range(500)]
     assert values[0] < 2.5 and values[-1] == 0.02
@@ -109,24 +123,24 @@ def test_ratios_of_one_leave_a_brake():
 
 
 def test_wind_up_stays_at_the_batchs_own_optimum():
-    controller = DualController()
+    controller = ascent()
     controller.begin_round(moments(1.0))
     values = [controller.update(variance(100.0)) for _ in range(200)]
     assert max(values) <= 2.5
-    free = DualController(DualConfig(upper=1e9))
+    free = ascent(upper=1e9)
     free.begin_round(moments(1.0))
     assert max(free.update(variance(100.0)) for _ in range(200)) > 1e6  # without the ceiling it does wind up
 
 
 def test_an_explicit_upper_bound():
-    controller = DualController(DualConfig(upper=3.0))
+    controller = ascent(upper=3.0)
     controller.begin_round(moments(100.0))
     assert controller.value == 3.0
     assert controller.update(variance(1.0)) == 3.0
 
 
 def test_a_batch_without_signal_changes_nothing():
-    controller = DualController()
+    controller = ascent()
     controller.begin_round(moments(1.0))
     for sums in (moments(0.0), MomentSums.zero(), moments(float("nan"))):
         assert controller.begin_round(sums) == pytest.approx(2.5)
@@ -134,7 +148,7 @@ def test_a_batch_without_signal_changes_nothing():
 
 
 def test_nothing_measured_changes_nothing_and_a_variance_that_is_not_finite_brakes():
-    controller = DualController(DualConfig(upper=50.0))
+    controller = ascent(upper=50.0)
     assert controller.update(RatioVarianceSums.zero()) == 2.5
     assert controller.update(variance(float("nan"))) == pytest.approx(2.5 * math.exp(0.1))
     assert controller.update(variance(float("inf"))) == pytest.approx(2.5 * math.exp(0.2))
@@ -157,10 +171,10 @@ def test_fixed_stays(value):
 
 
 def test_state_goes_round():
-    first = DualController()
+    first = ascent()
     first.begin_round(moments(0.5))
     first.update(variance(0.01))
-    second = DualController()
+    second = ascent()
     second.load_state_dict(first.state_dict())
     for sums in (variance(0.09), variance(9.0), variance(9.0), variance(0.02)):
         assert second.update(sums) == first.update(sums)

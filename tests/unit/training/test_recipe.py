@@ -43,7 +43,7 @@ def test_defaults_are_the_documented_ones(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.model.name == "embedded/smollm2-135m"
     assert (recipe.objective.delta, recipe.replay.versions, recipe.replay.ratio) == (0.04, 5, 1.0)
-    assert (recipe.dual.kind, recipe.dual.eta, recipe.dual.lower) == ("ascent", 0.1, 0.02)
+    assert (recipe.dual.kind, recipe.dual.eta, recipe.dual.lower) == ("closed_form", 0.1, 0.02)
     assert recipe.data.mixture[0].params == {"max_digits": 1}
     assert recipe.report_to == ["tensorboard"]
 
@@ -95,7 +95,7 @@ def test_overrides_are_yaml_and_the_last_wins(path: Path) -> None:
         ("objective.options=3", "objective.options is 3; it must be a mapping"),
         (
             "objective.options.clip_low=0.1",
-            "objective.options.clip_low is no option of 'r2vpo', but must be one: it has no",
+            "objective.options.clip_low is no option of 'r2vpo', but must be one: it has brake",
         ),
         ("objective.ratio_variance.delta=0.1", "objective.ratio_variance is r2vpo's own penalty: set objective.delta"),
         ("trainer.max_steps=many", "trainer.max_steps is the text 'many'; it must be a whole number"),
@@ -136,7 +136,7 @@ def test_bad_overrides(path: Path, override: str, said: str) -> None:
         (["replay.ratio=0"], ["replay.versions = 5", "ratio = 0", "replay.versions=0"]),
         (["dual.kind=fixed"], ["dual.kind = fixed needs dual.value"]),
         (["dual.value=2", "dual.kind=closed_form"], ["dual.value = 2 is not used with kind closed_form"]),
-        (["objective.name=kl_penalty"], ["dual.kind = ascent does not fit", "set dual.kind=doubling"]),
+        (["objective.name=kl_penalty"], ["dual.kind = closed_form does not fit", "set dual.kind=doubling"]),
         (["dual.upper=0.01"], ["dual.upper = 0.01 is below lower = 0.02"]),
         (
             ["objective.name=cispo", "objective.options.clip_hi=1"],
@@ -156,7 +156,7 @@ def test_bad_overrides(path: Path, override: str, said: str) -> None:
         (["objective.aggregation=constant"], ["needs objective.constant"]),
         (["objective.constant=8"], ["only used with aggregation constant"]),
         (["step_control.first_scale=1000"], ["first_scale = 1000 is outside"]),
-        (["step_control.slow_start_grow=1.01"], ["below grow = 1.5"]),
+        (["step_control.memory=1"], ["step_control.memory is 1"]),
         (["trainer.warmup_steps=5"], ["constant_with_warmup"]),
     ],
 )

@@ -47,13 +47,13 @@ def test_the_ranges_of_clipping_are_for_clip_alone(tmp_path: Any, objective: str
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_every_objective_can_be_chosen_with_its_own_defaults(tmp_path: Any, objective: str) -> None:
     kind = OBJECTIVES[objective].config_class
-    dual = "doubling" if objective == "kl_penalty" else "ascent"
+    dual = "doubling" if objective == "kl_penalty" else "closed_form"
     config = tiny_config(tmp_path, objective=objective, dual=dual)
     assert config.objective_config() == kind()
     assert (config.level, config.aggregation) == (kind().level, kind().aggregation)
     for option in own_options(objective) if objective != "clip" else ():
         own = getattr(kind(), option)
-        value = {"dual_clip": 2.0, "clip_low": 0.5}.get(option) if own is None else 0.9 * own
+        value = {"dual_clip": 2.0, "clip_low": 0.5, "brake": "two_sided"}.get(option) or 0.9 * own
         changed = tiny_config(tmp_path, objective=objective, dual=dual, objective_options={option: value})
         assert getattr(changed.objective_config(), option) == value
 
@@ -62,7 +62,11 @@ def test_the_penalty_can_be_added_to_another_objective(tmp_path: Any) -> None:
     options = {"objective": "cispo", "objective_options": {"clip_high": 1.0}, "variance_delta": 0.02}
     config = tiny_config(tmp_path, ratio_variance_delta=0.1, dual_eta=0.3, **options)
     assert config.objective_config() == CispoConfig(clip_high=1.0, ratio_variance_delta=0.1)
-    assert (config.dual_config().kind, config.dual_config().delta, config.dual_config().eta) == ("ascent", 0.1, 0.3)
+    assert (config.dual_config().kind, config.dual_config().delta, config.dual_config().eta) == (
+        "closed_form",
+        0.1,
+        0.3,
+    )
     assert config.step_size_config().delta == 0.02
     plain = tiny_config(tmp_path, **options)
     assert (plain.dual_config().kind, plain.dual_config().value) == ("fixed", 0.0)  # no multiplier moves in the logs
@@ -91,7 +95,7 @@ def test_clip_reads_the_ranges_that_r2vpo_refuses(tmp_path: Any) -> None:
         ({"replay_ratio": -0.5}, "replay.ratio is -0.5"),
         ({"dual": "fixed"}, "value is None"),
         ({"dual": "newton"}, "kind is 'newton'"),
-        ({"objective": "kl_penalty"}, "dual='ascent' rests on the closed form of the ratio variance"),
+        ({"objective": "kl_penalty"}, "dual='closed_form' rests on the closed form of the ratio variance"),
         ({"objective": "kl_penalty", "dual": "closed_form"}, "set dual to doubling or fixed (in a recipe dual.kind)"),
         ({"objective": "cispo", "objective_options": {"clip_hi": 1.0}}, "did you mean clip_high?"),
         ({"objective": "cispo", "objective_options": {"clip_high": 0.0}}, "clip_high is 0.0"),
@@ -101,7 +105,7 @@ def test_clip_reads_the_ranges_that_r2vpo_refuses(tmp_path: Any) -> None:
         ({"objective": "spo", "ratio_variance_delta": -1.0}, "ratio_variance_delta is -1.0"),
         ({"dual_lower": -1.0}, "lower is -1.0"),
         ({"stale_weight_cap": 0.5}, "stale_weight_cap is 0.5"),
-        ({"step_shrink": 1.5}, "shrink is 1.5"),
+        ({"step_memory": 1.5}, "memory is 1.5"),
         ({"generation_batch_size": 24, "per_device_train_batch_size": 6, "num_generations": 8}, None),
         (
             {"per_device_train_batch_size": 6, "generation_batch_size": 18, "num_generations": 4},
@@ -136,10 +140,8 @@ def test_options_of_the_parts_arrive_there(tmp_path: Any) -> None:
         dual_lower=0.1,
         dual_upper=9.0,
         step_grow=1.2,
-        step_gain=0.7,
-        step_shrink=0.5,
+        step_memory=0.7,
         step_first_scale=0.3,
-        step_slow_start_grow=3.0,
         step_min_scale=0.01,
         step_max_scale=7.0,
         replay_versions=2,
@@ -155,8 +157,8 @@ def test_options_of_the_parts_arrive_there(tmp_path: Any) -> None:
     assert (objective.delta, objective.anchor, objective.level) == (0.02, "behavior", "response")
     assert (objective.stale_weight_cap, objective.aggregation, objective.constant) == (3.0, "constant", 6.0)
     assert (dual.kind, dual.delta, dual.eta, dual.lower, dual.upper) == ("ascent", 0.02, 0.2, 0.1, 9.0)
-    assert (step.delta, step.grow, step.shrink, step.first_scale) == (0.02, 1.2, 0.5, 0.3)
-    assert (step.slow_start_grow, step.gain, step.min_scale, step.max_scale) == (3.0, 0.7, 0.01, 7.0)
+    assert (step.delta, step.grow, step.memory, step.first_scale) == (0.02, 1.2, 0.7, 0.3)
+    assert (step.min_scale, step.max_scale) == (0.01, 7.0)
     assert (replay.versions, replay.ratio, replay.max_bytes, replay.seed) == (2, 0.5, 1000, 3)
     assert tiny_config(tmp_path, aggregation="constant", aggregation_constant=9.0).objective_config().constant == 9.0
 

@@ -53,7 +53,8 @@ def test_an_added_penalty_has_a_moving_multiplier(tmp_path: Path, objective: str
 
 
 def test_the_policy_gradient_with_the_penalty_is_r2vpo_step_by_step(tmp_path: Path) -> None:
-    whole = trained(tmp_path / "a", "r2vpo", variance_delta=0.02)
+    two_sided = {"objective_options": {"brake": "two_sided"}}
+    whole = trained(tmp_path / "a", "r2vpo", variance_delta=0.02, **two_sided)
     composed = trained(tmp_path / "b", "policy_gradient", variance_delta=0.02, ratio_variance_delta=0.02)
     for name in ("loss", "grad_norm", "dual", "ratio_variance"):
         assert logged(composed, name) == pytest.approx(logged(whole, name), rel=1e-3, abs=1e-6)

@@ -11,7 +11,9 @@ from r2vpo.core.objectives.options import ObjectiveConfig
 from r2vpo.core.objectives.surrogate import multiplier
 from r2vpo.core.ratios import anchored_ratios
 from r2vpo.core.types import LossOutput
-from r2vpo.core.validation import check_loss_inputs, check_number
+from r2vpo.core.validation import check_choice, check_loss_inputs, check_number
+
+BRAKES = ("outward", "two_sided")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,15 +22,19 @@ class RatioVarianceConfig(ObjectiveConfig):
 
     Attributes:
         delta: Target of the ratio variance, dimensionless; about twice the KL divergence allowed, in nats.
+        brake: "outward" (a token is braked on its way from 1 to `r* = 1 + A / (2 dual)` and left alone elsewhere) or
+            "two_sided" (the Lagrangian as it stands: whatever has moved a token is also drawn back).
 
     Raises:
         ValueError: When built with a value out of its bounds.
     """
 
     delta: float = 0.04
+    brake: str = "outward"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice("brake", self.brake, BRAKES)
         check_number("delta", self.delta, above=0, remedy="take the target ratio variance, for example 0.04")
 
     @property
@@ -53,9 +59,20 @@ def r2vpo_loss(
 ) -> LossOutput:
     """Ratio-variance regularised policy loss.
 
-    `loss = -aggregate(w r A - dual (w (r - 1)^2 - delta))`, whose gradient in a response token's
-    log-probability is `-w r (A - 2 dual (r - 1)) / N`: nothing is cut to zero, a token is braked in
-    proportion to how far it has moved.
+    The Lagrangian of a token, `A r - dual (r - 1)^2`, has its maximum at `r* = 1 + A / (2 dual)`. With brake
+    "two_sided" it is what is maximised, `loss = -aggregate(w (A r - dual (r - 1)^2) + dual delta)`, whose gradient
+    in the token's log-probability is `-w r (A - 2 dual (r - 1)) / N`: braked on the way to `r*`, drawn back from beyond
+    it, and drawn back to 1 where it has moved against its own advantage.
+
+    With brake "outward" (the default) each token's objective is the largest that it has had on its way: for A > 0
+
+        A min(r, r*) - dual max(min(r, r*) - 1, 0)^2
+
+    and mirrored for A < 0. The gradient is `-w r A clip(1 - 2 dual (r - 1) / A, 0, 1) / N`: braked as before on the
+    way to `r*`, zero beyond it, the plain policy gradient on the other side of 1. A token of advantage 0 has
+    none. Neighbours share weights, so much of a ratio's movement is what other tokens have taught the policy; the
+    two-sided penalty undoes that too, and costs more than it holds (docs/results.md).
+
     r: ratio to the anchor; w: stale weight, a constant; A: advantage; N: the aggregation's denominator.
 
     Args:
@@ -77,8 +94,8 @@ def r2vpo_loss(
         ValueError: Wrong shapes, a mask that is not bool, a negative dual, anchor "behavior" without
             `rollout_log_probs`, or a normalizer that is not positive.
 
-    Source: R²VPO (2601.03320) as described in its abstract. Ours: the stale weight and the proximal anchor
-    (2110.00641), the response level (GSPO, 2507.18071), and the penalty divided by the same N as the
+    Source: R²VPO (2601.03320) as described in its abstract. Ours: the brake "outward", the stale weight and the
+    proximal anchor (2110.00641), the response level (GSPO, 2507.18071), and the penalty divided by the same N as the
     surrogate, which leaves the optimal ratio where it is.
     """
     check_loss_inputs(log_probs, old_log_probs, advantages, response_mask, rollout_log_probs)
@@ -92,13 +109,13 @@ def r2vpo_loss(
     deviation, weight = ratios.deviation, ratios.stale_weight
     dual = multiplier(dual, deviation)
     gain = token_advantages(advantages, response_mask).to(deviation.dtype)
-    allowance = dual * config.delta
-    # r A - dual (r - 1)^2 is A + d (A - dual d) with d = r - 1: two fused passes instead of five.
-    braked = gain - dual * deviation
-    if weight is None:
-        objective = torch.addcmul(gain + allowance, deviation, braked)
+    if config.brake == "outward":
+        objective = _outward(deviation, gain, dual)
     else:
-        objective = torch.addcmul(allowance, weight, torch.addcmul(gain, deviation, braked))
+        # r A - dual (r - 1)^2 is A + d (A - dual d) with d = r - 1: two fused passes instead of five.
+        objective = torch.addcmul(gain, deviation, gain - dual * deviation)
+    allowance = dual * config.delta
+    objective = objective + allowance if weight is None else torch.addcmul(allowance, weight, objective)
     loss = -aggregate(
         objective,
         response_mask,
@@ -109,3 +126,21 @@ def r2vpo_loss(
     sums = ratios.variance_sums(response_mask)
     metrics = {"ratio_variance": sums.value(), "dual": dual, "non_finite_log_probs": ratios.non_finite}
     return LossOutput(loss=loss, metrics=metrics, constraint=sums)
+
+
+def _outward(deviation: Tensor, gain: Tensor, dual: Tensor) -> Tensor:
+    """A token's objective when it is braked on its own way only.
+
+    Args:
+        deviation: `r - 1`, (B, T) or (B, 1).
+        gain: A, (B, T) or (B, 1).
+        dual: The multiplier, 0-d.
+
+    Returns:
+        (B, T) or (B, 1).
+    """
+    size = gain.abs()
+    # As far as its advantage takes it: r* - 1, to infinity where nothing brakes.
+    reach = size / (2 * dual).clamp(min=torch.finfo(gain.dtype).tiny)
+    way = torch.minimum(gain.sign() * deviation, reach)
+    return torch.addcmul(gain, size, way) - dual * way.relu().square()

@@ -24,4 +24,7 @@ def test_the_row_has_every_option_and_its_default(name):
     config = OBJECTIVES[name].config_class()
     for option in own_options(name):
         default = getattr(config, option)
-        assert described[option] == "none" if default is None else float(described[option]) == default
+        if default is None or isinstance(default, str):
+            assert described[option] == (default or "none")
+        else:
+            assert float(described[option]) == default

@@ -53,14 +53,16 @@ def inputs(**change):
 
 
 def test_worked_by_hand():
-    # Dual 2, delta 0.05. r = 1.2, A = 1: 1.2 - 2 (0.04 - 0.05) = 1.22.
-    # r = 0.5, A = -1: -0.5 - 2 (0.25 - 0.05) = -0.9.
+    # Dual 2, delta 0.05. r = 1.2, A = 1: 1.2 - 2 (0.04 - 0.05) = 1.22, short of r* = 1.25.
+    # r = 0.5, A = -1: -0.5 - 2 (0.25 - 0.05) = -0.9; outward it stays at r* = 0.75: -0.75 - 2 (0.0625 - 0.05) = -0.775.
     arguments = {
         "log_probs": torch.tensor([[1.2], [0.5]]).log(), "old_log_probs": torch.zeros(2, 1),
         "advantages": torch.tensor([1.0, -1.0]), "response_mask": torch.ones(2, 1, dtype=torch.bool),
     }  # fmt: skip
-    out = r2vpo_loss(**arguments, dual=2.0, config=RatioVarianceConfig(delta=0.05))
+    out = r2vpo_loss(**arguments, dual=2.0, config=RatioVarianceConfig(delta=0.05, brake="two_sided"))
     assert out.loss.item() == pytest.approx(-(1.22 - 0.9) / 2, rel=1e-5)
+    outward = r2vpo_loss(**arguments, dual=2.0, config=RatioVarianceConfig(delta=0.05))
+    assert outward.loss.item() == pytest.approx(-(1.22 - 0.775) / 2, rel=1e-5)
     assert out.metrics["ratio_variance"].item() == pytest.approx((0.04 + 0.25) / 2, rel=1e-5)
     # Clipping at 0.1: min(1.2, 1.1) = 1.1 and min(-0.5, -0.9) = -0.9.
     clipped = clip_loss(**arguments, config=ClipConfig(clip_low=0.1, clip_high=0.1))
@@ -315,11 +317,15 @@ def test_the_multiplier_is_read_with_a_penalty_alone():
 
 
 def test_a_config_from_names():
-    assert own_options("cispo") == ["clip_low", "clip_high"] and own_options("r2vpo") == []
+    assert (
+        own_options("cispo") == ["clip_low", "clip_high"]
+        and own_options("r2vpo") == ["brake"]
+        and own_options("topr") == []
+    )
     assert build_config("cispo", {"clip_high": 2.0}, anchor="behavior", ratio_variance_delta=0.1) == CispoConfig(
         clip_high=2.0, anchor="behavior", ratio_variance_delta=0.1
     )
-    assert build_config("r2vpo", {}, delta=0.1).delta == 0.1
+    assert build_config("r2vpo", {"brake": "two_sided"}, delta=0.1) == RatioVarianceConfig(delta=0.1, brake="two_sided")
 
 
 @pytest.mark.parametrize(
@@ -330,6 +336,7 @@ def test_a_config_from_names():
         ("topr", {"tau": 1.0}, {}, r"tau is no option of 'topr'.*has no options of its own"),
         ("spo", {"epsilon": "wide"}, {}, r"epsilon is 'wide', but must be a number"),
         ("ppo", {}, {}, r"objective is 'ppo'"),
+        ("r2vpo", {"brake": "inward"}, {}, r"brake is 'inward'.*'outward', 'two_sided'"),
         ("r2vpo", {}, {"ratio_variance_delta": 0.04}, r"ratio_variance_delta is 0.04.*already: set its delta"),
         ("kl_penalty", {}, {"ratio_variance_delta": 0.04}, r"must be None for 'kl_penalty'.*'policy_gradient'"),
     ],
