@@ -104,7 +104,9 @@ def test_metrics_have_every_key_at_every_step(finished: Outcome) -> None:
     assert metrics[0]["ratio_variance"] == 0.0 and min(r["ratio_variance"] for r in metrics[1:4]) > 0.0
     assert {record["delta"] for record in metrics} == {0.05}
     duals = [record["dual"] for record in metrics]
-    assert [len(set(duals[:4])), len(set(duals[4:])), len(set(duals))] == [1, 1, 2], "lambda is each round's closed form"
+    assert [len(set(duals[:4])), len(set(duals[4:])), len(set(duals))] == [1, 1, 2], (
+        "lambda is each round's closed form"
+    )
     for key in ("seconds", "seconds_training", "seconds_generating"):
         values = [record[key] for record in metrics]
         assert values == sorted(values) and values[-1] > 0
