@@ -147,7 +147,7 @@ PANELS = (
         "Trust region",
         "Multiplier λ",
         metric_curve("dual", 1, low=0),
-        _say_last("dual", "The price of variance: it rises while V is above δ and falls while V is below."),
+        _say_last("dual", "The price of variance: how hard a token is braked in proportion to its way."),
         _has("dual"),
     ),
     Panel("scale", "Trust region", "Learning-rate scale", draw_scale, _say_scale, _has("step_scale")),
