@@ -151,7 +151,8 @@ class StepSizeController:
         self._brake = 1.0 if variance <= delta else delta / variance
         share = min(self._distance / (self._steps * self.scale), 1.0)
         curvature = min(variance, FAR * delta) / self._distance**2
-        if self._weight > 0:
+        # Weights that do not follow small steps (all on bfloat16's grid) give rounds of V = 0, which bound nothing.
+        if self._weight > 0 and self._curvature > 0:
             curvature = min(curvature, OUTLIER * self._curvature)
         self._measured = curvature, share**2 * self._signal
         curvature, weight = self._average()

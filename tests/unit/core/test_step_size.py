@@ -226,6 +226,13 @@ def test_one_outlier_is_bounded_by_ten_times_what_is_known():
     assert Round().whole(0.64) == pytest.approx(0.25, rel=1e-6)
 
 
+def test_rounds_that_measured_nothing_do_not_hide_the_first_that_does():
+    rounds = Round(memory=0.5)
+    assert rounds.whole(0.0) == 2.0
+    curvature = 0.64 / 4 / 1.5  # V / D^2 with weight 1, beside 0 with weight 0.5
+    assert rounds.whole(0.64) == pytest.approx((0.04 / curvature) ** 0.5, rel=1e-6)
+
+
 def test_within_a_round_a_step_is_braked_while_v_is_above_delta():
     rounds = Round(steps=4)
     rounds.step().measure(0.04)  # a quarter of the way is delta already: a quarter of the scale
