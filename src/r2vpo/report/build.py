@@ -15,7 +15,7 @@ from r2vpo.report.palette import LIGHT, PLACEHOLDERS
 from r2vpo.report.panels import PANELS, Panel
 from r2vpo.report.svg import inline_svg, style
 from r2vpo.training.numbers import count, duration, megabytes, percent
-from r2vpo.training.recipe_schema import HabitData, JsonlData, ReasoningGymData
+from r2vpo.training.recipe_inputs import HabitData, JsonlData, ReasoningGymData
 from r2vpo.training.records import write_atomically
 
 PICTURE_PANELS = ("accuracy", "variance", "control", "rollouts")

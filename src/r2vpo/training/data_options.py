@@ -10,7 +10,7 @@ from r2vpo.data.options import (
     MixtureComponent,
     ReasoningGymOptions,
 )
-from r2vpo.training.recipe_schema import HabitData, JsonlData, ReasoningGymData
+from r2vpo.training.recipe_inputs import HabitData, JsonlData, ReasoningGymData
 
 
 def data_options(data: ReasoningGymData | JsonlData | HabitData, *, seed: int) -> DataOptions:

@@ -15,17 +15,13 @@ from pydantic import Field, ValidationError, model_validator
 
 from r2vpo.errors import UserError
 from r2vpo.training.recipe_errors import explain, nearest_file, parse_error
+from r2vpo.training.recipe_inputs import HabitData, JsonlData, ModelRecipe, ReasoningGymData, RewardRecipe
 from r2vpo.training.recipe_schema import (
     AdvantageRecipe,
     DualRecipe,
     EvaluationRecipe,
-    HabitData,
-    JsonlData,
-    ModelRecipe,
     ObjectiveRecipe,
-    ReasoningGymData,
     ReplayRecipe,
-    RewardRecipe,
     RolloutRecipe,
     Section,
     StepControlRecipe,

@@ -23,6 +23,9 @@ from r2vpo.training.data_options import data_options
 from r2vpo.training.recipe import Recipe
 from r2vpo.trl import R2VPOConfig
 
+OPTIMIZERS = {"adamw": "adamw_torch_fused", "sgd": "sgd"}
+"""Names of transformers' `TrainingArguments.optim`."""
+
 
 @dataclass
 class Parts:
@@ -170,6 +173,7 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
             seed=recipe.seed,
             use_cpu=use_cpu,
             bf16=trainer.bf16_autocast,
+            optim=OPTIMIZERS[trainer.optimizer],
             learning_rate=trainer.learning_rate,
             max_steps=trainer.max_steps,
             warmup_steps=trainer.warmup_steps,

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from r2vpo.data.options import FewShotOptions, HabitOptions, JsonlOptions, MixtureComponent, ReasoningGymOptions
 from r2vpo.training.data_options import data_options
-from r2vpo.training.recipe_schema import HabitData, JsonlData, ReasoningGymData
+from r2vpo.training.recipe_inputs import HabitData, JsonlData, ReasoningGymData
 
 ITEM = {
     "family": "chain_sum",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from r2vpo.errors import UserError
-from r2vpo.training import recipe_schema
+from r2vpo.training import recipe_inputs, recipe_schema
 from r2vpo.training.recipe import Recipe, differing_keys, dump_recipe, load_recipe
 from r2vpo.training.recipe_errors import known_keys
 from r2vpo.training.recipe_schema import ObjectiveName
@@ -263,7 +263,7 @@ def test_every_setting_is_described() -> None:
             assert field.description, f"{model.__name__}.{name}"
 
     check(Recipe)
-    for model in vars(recipe_schema).values():
+    for model in (*vars(recipe_inputs).values(), *vars(recipe_schema).values()):
         if isinstance(model, type) and issubclass(model, BaseModel):
             check(model)
 

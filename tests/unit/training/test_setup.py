@@ -125,6 +125,8 @@ def test_stop_texts_are_single_tokens_beside_the_models_own(tokenizer: Any) -> N
             ["trainer.lr_scheduler=cosine", "trainer.warmup_steps=2", "trainer.max_steps=9"],
             {"lr_scheduler_type": "cosine", "warmup_steps": 2, "max_steps": 9},
         ),
+        ([], {"optim": "adamw_torch_fused"}),
+        (["trainer.optimizer=sgd"], {"optim": "sgd"}),
         (["trainer.skip_zero_advantage=true", "report_to=[]"], {"skip_zero_advantage": True, "report_to": []}),
     ],
 )

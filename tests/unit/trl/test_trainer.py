@@ -160,6 +160,16 @@ def test_step_control_scales_the_step_and_not_the_schedule(tmp_path: Path) -> No
     assert scales[1] > scales[0]
 
 
+def test_gradient_descent_goes_as_far_as_rate_scale_and_gradient_say(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, max_steps=1, learning_rate=0.5, optim="sgd", max_grad_norm=1.0)
+    before = {name: value.clone() for name, value in parameters(trainer.model).items()}
+    trainer.train()
+    moved = sum(float((value - before[name]).square().sum()) for name, value in parameters(trainer.model).items())
+    (norm,) = logged(trainer, "grad_norm")
+    assert norm > 0
+    assert math.sqrt(moved) == pytest.approx(0.5 * 0.05 * min(norm, 1.0), rel=1e-3)
+
+
 @pytest.mark.parametrize("name", ["dr_grpo", "rloo", "reinforce_pp"])
 def test_every_advantage_estimator_trains(tmp_path: Path, name: str) -> None:
     trainer = tiny_trainer(tmp_path, advantage_estimator=name, max_steps=2)
