@@ -21,8 +21,9 @@ def build_reasoning_gym(options: ReasoningGymOptions) -> PromptData:
     """Make the problems of a mixture.
 
     Held-out problems are drawn first, then the solved examples, then the training problems, and none is drawn
-    twice: what is held out depends neither on the examples nor on how much is trained on. The prompt is the
-    examples, each `question answer` and a line break, and then the question.
+    twice: what is held out depends neither on the examples nor on how much is trained on. A component that runs out
+    of training problems gives those it has, the others make up for it by weight, and a note says so. The prompt is
+    the examples, each `question answer` and a line break, and then the question.
 
     Args:
         options: the mixture.
@@ -43,14 +44,15 @@ def build_reasoning_gym(options: ReasoningGymOptions) -> PromptData:
         for stream, count in zip(members, share_out(wanted, [1.0] * len(members)), strict=True):
             held_out += stream.take(count, "held out")
     shots = _solved_examples(options, seen)
-    train: list[PromptRow] = []
-    weights = [component.weight for component in options.mixture]
-    for stream, count in zip(streams, share_out(options.train, weights), strict=True):
-        train += stream.take(count, "to train on")
+    train, notes = _training_problems(streams, options.train)
     shuffler = random.Random(options.seed)
     shuffler.shuffle(held_out)
     shuffler.shuffle(train)
-    return PromptData(train=[_with(shots, row) for row in train], held_out=[_with(shots, row) for row in held_out])
+    return PromptData(
+        train=[_with(shots, row) for row in train],
+        held_out=[_with(shots, row) for row in held_out],
+        notes=notes,
+    )
 
 
 def share_out(total: int, weights: list[float]) -> list[int]:
@@ -87,27 +89,56 @@ class _Stream:
         seed = zlib.crc32(f"{options.seed}/{index}/{salt}".encode())
         self.where = f"data.mixture[{index}], family {component.family!r}"
         self.entries = _entries(component, seed, self.where)
-        self.taken = 0
 
     def take(self, count: int, purpose: str) -> list[PromptRow]:
+        """That many problems, or an error."""
+        rows = self.take_up_to(count)
+        if len(rows) < count:
+            raise UserError(
+                f"{self.where}, difficulty {self.component.difficulty!r}: {count} distinct problems "
+                f"are wanted {purpose} but only {len(rows)} are left with these "
+                "params: lower data.train_size or data.held_out_size, or widen its params"
+            )
+        return rows
+
+    def take_up_to(self, count: int) -> list[PromptRow]:
+        """That many problems, or as many as there are."""
         rows: list[PromptRow] = []
         misses = 0
-        while len(rows) < count:
+        while len(rows) < count and misses < PATIENCE:
             row = _row(next(self.entries), self.component, self.where)
-            if row.key() in self.seen:
-                misses += 1
-                if misses >= PATIENCE:
-                    raise UserError(
-                        f"{self.where}, difficulty {self.component.difficulty!r}: {count} distinct problems "
-                        f"are wanted {purpose} but only {len(rows)} are left after {self.taken} others with "
-                        "these params: lower data.train_size or data.held_out_size, or widen its params"
-                    )
-                continue
-            misses = 0
-            self.seen.add(row.key())
-            rows.append(row)
-        self.taken += count
+            misses += 1
+            if row.key() not in self.seen:
+                misses = 0
+                self.seen.add(row.key())
+                rows.append(row)
         return rows
+
+
+def _training_problems(streams: list[_Stream], total: int) -> tuple[list[PromptRow], tuple[str, ...]]:
+    """The training problems by weight, and a note on each component that had too few."""
+    rows: list[PromptRow] = []
+    notes: list[str] = []
+    while len(rows) < total and streams:
+        counts = share_out(total - len(rows), [stream.component.weight for stream in streams])
+        left = []
+        for stream, count in zip(streams, counts, strict=True):
+            taken = stream.take_up_to(count)
+            rows += taken
+            if len(taken) == count:
+                left.append(stream)
+                continue
+            notes.append(
+                f"{stream.where}, difficulty {stream.component.difficulty!r}: {count} more problems are wanted to "
+                f"train on and there are {len(taken)}; the rest of the mixture makes up for them"
+            )
+        streams = left
+    if len(rows) < total:
+        raise UserError(
+            f"data.train_size: {total} distinct problems are wanted to train on but the mixture has only "
+            f"{len(rows)} left: lower data.train_size or data.held_out_size, or widen its params"
+        )
+    return rows, tuple(notes)
 
 
 def _entries(component: MixtureComponent, seed: int, where: str) -> Iterator[dict[str, Any]]:

@@ -49,10 +49,17 @@ class PromptRow:
 
 @dataclass(frozen=True)
 class PromptData:
-    """Training and held-out problems; no prompt is in both."""
+    """Training and held-out problems; no prompt is in both.
+
+    Attributes:
+        train: problems to train on.
+        held_out: problems to evaluate on.
+        notes: what a user should know about them before training, one line each.
+    """
 
     train: list[PromptRow]
     held_out: list[PromptRow]
+    notes: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the number of problems by split and difficulty."""

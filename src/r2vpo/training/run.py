@@ -77,7 +77,8 @@ def run_training(
     started = time.monotonic()
     with display:
         if is_main:
-            console.print(f"run {run.path}", highlight=False, markup=False, soft_wrap=True)
+            for line in (f"run {run.path}", *(f"note: {note}" for note in parts.data.notes)):
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
             if checkpoint is None:
                 _keep_samples(run, recipe, evaluator.evaluate(), "before")
         with suppress(_NothingLeft):
