@@ -41,7 +41,7 @@ class DualConfig:
     """
 
     kind: str = "closed_form"
-    delta: float = 0.04
+    delta: float = 0.1
     eta: float = 0.1
     lower: float = 0.02
     upper: float | None = None
@@ -49,7 +49,7 @@ class DualConfig:
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, KINDS)
-        check_number("delta", self.delta, above=0, remedy="take the target, for example 0.04")
+        check_number("delta", self.delta, above=0, remedy="take the target, for example 0.1")
         check_number("eta", self.eta, above=0, at_most=1, remedy="take the speed of the ascent, for example 0.1")
         check_number("lower", self.lower, above=0, remedy="take the smallest multiplier, for example 0.02")
         if self.upper is not None:

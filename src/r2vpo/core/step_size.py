@@ -32,7 +32,7 @@ class StepSizeConfig:
         ValueError: When built with a value out of its bounds.
     """
 
-    delta: float = 0.04
+    delta: float = 0.1
     grow: float = 2.0
     memory: float = 0.95
     first_scale: float = 0.05
@@ -40,7 +40,7 @@ class StepSizeConfig:
     max_scale: float = 100.0
 
     def __post_init__(self) -> None:
-        check_number("delta", self.delta, above=0, remedy="take the target ratio variance, for example 0.04")
+        check_number("delta", self.delta, above=0, remedy="take the target ratio variance, for example 0.1")
         check_number("grow", self.grow, above=1, remedy="take the largest factor, for example 2")
         check_number("memory", self.memory, at_least=0, below=1, remedy="take a weight a round, for example 0.95")
         check_number("min_scale", self.min_scale, above=0, remedy="take a smallest scale, for example 1e-4")

@@ -26,7 +26,7 @@ ObjectiveName = Literal[
 class RatioVarianceRecipe(Section):
     """The ratio-variance penalty, added to another objective."""
 
-    delta: float = Field(0.04, gt=0, description="target for the ratio variance V that the multiplier steers for")
+    delta: float = Field(0.1, gt=0, description="target for the ratio variance V that the multiplier steers for")
 
 
 class ObjectiveRecipe(Section):
@@ -35,7 +35,7 @@ class ObjectiveRecipe(Section):
     name: ObjectiveName = Field(
         "r2vpo", description="soft constraint on the ratio's variance, PPO's clip (clip), or another of the table"
     )
-    delta: float = Field(0.04, gt=0, description="target for the ratio variance V; step control aims at it too")
+    delta: float = Field(0.1, gt=0, description="target for the ratio variance V; step control aims at it too")
     anchor: Literal["proximal", "behavior"] = Field(
         "proximal", description="ratio to the policy at the round's start, or to the one that sampled the row"
     )
@@ -49,7 +49,7 @@ class ObjectiveRecipe(Section):
     stale_weight_cap: float = Field(2.0, ge=1, description="upper bound of the importance weight of a stale token")
     options: dict[str, Any] = Field({}, description="the objective's own options, such as clip_high; see its table")
     ratio_variance: RatioVarianceRecipe | None = Field(
-        None, description="adds the ratio-variance penalty to the objective, as {delta: 0.04}; null adds nothing"
+        None, description="adds the ratio-variance penalty to the objective, as {delta: 0.1}; null adds nothing"
     )
 
     @model_validator(mode="after")

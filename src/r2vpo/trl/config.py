@@ -99,7 +99,7 @@ class R2VPOConfig(GRPOConfig):
     ratio_variance_delta: float | None = field(
         default=None, metadata={"help": "Target of a ratio-variance penalty added to another objective."}
     )
-    variance_delta: float = field(default=0.04, metadata={"help": "Target of the ratio's variance."})
+    variance_delta: float = field(default=0.1, metadata={"help": "Target of the ratio's variance."})
     anchor: str = field(default="proximal", metadata={"help": "proximal or behavior."})
     level: str | None = field(default=None, metadata={"help": "token or response; None: the objective's own."})
     aggregation: str | None = field(

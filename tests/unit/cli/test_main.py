@@ -138,9 +138,9 @@ def test_a_picture_that_cannot_be_written(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_another_recipe_is_not_resumed(run: RunDirectory, recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = failure(capsys, 2, "train", str(recipe), "--set", "objective.delta=0.1", "seed=4", "--resume", str(run.path))
+    line = failure(capsys, 2, "train", str(recipe), "--set", "objective.delta=0.2", "seed=4", "--resume", str(run.path))
     assert "started with another recipe, seed, objective.delta differ" in line
-    assert run.recipe().objective.delta == 0.04
+    assert run.recipe().objective.delta == 0.1
 
 
 def test_a_run_without_a_checkpoint_is_not_resumed(

@@ -20,7 +20,7 @@ def moments(value):
 
 
 def ascent(**options):
-    return DualController(DualConfig(kind="ascent", **options))
+    return DualController(DualConfig(**{"kind": "ascent", "delta": 0.04} | options))
 
 
 def moments_of(bandit):
@@ -144,7 +144,7 @@ def test_a_batch_without_signal_changes_nothing():
     controller.begin_round(moments(1.0))
     for sums in (moments(0.0), MomentSums.zero(), moments(float("nan"))):
         assert controller.begin_round(sums) == pytest.approx(2.5)
-    assert DualController().begin_round(moments(0.0)) == pytest.approx(2.5)
+    assert DualController(DualConfig(delta=0.04)).begin_round(moments(0.0)) == pytest.approx(2.5)
 
 
 def test_nothing_measured_changes_nothing_and_a_variance_that_is_not_finite_brakes():
@@ -155,7 +155,7 @@ def test_nothing_measured_changes_nothing_and_a_variance_that_is_not_finite_brak
 
 
 def test_closed_form_follows_the_batch_alone():
-    controller = DualController(DualConfig(kind="closed_form"))
+    controller = DualController(DualConfig(kind="closed_form", delta=0.04))
     assert controller.begin_round(moments(1.0)) == pytest.approx(2.5)
     assert controller.update(variance(1.0)) == pytest.approx(2.5)
     assert controller.begin_round(moments(4.0)) == pytest.approx(5.0)
@@ -255,7 +255,7 @@ def test_advantage_moments_by_hand():
     ("options", "message"),
     [
         ({"kind": "newton"}, "kind is 'newton'.*'closed_form'.*choose"),
-        ({"delta": -1.0}, "delta is -1.0.*greater than 0.*0.04"),
+        ({"delta": -1.0}, "delta is -1.0.*greater than 0.*0.1"),
         ({"eta": 0.0}, "eta is 0.0.*greater than 0"),
         ({"eta": 2.0}, "eta is 2.0.*at most 1"),
         ({"lower": 0.0}, "lower is 0.0.*greater than 0"),

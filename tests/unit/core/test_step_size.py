@@ -30,7 +30,7 @@ class Round:
     """A controller on a real optimizer, in a round of `steps` optimizer steps."""
 
     def __init__(self, scale=1.0, steps=1, **options):
-        self.controller = StepSizeController(StepSizeConfig(first_scale=scale, **options))
+        self.controller = StepSizeController(StepSizeConfig(**{"delta": 0.04, "first_scale": scale} | options))
         self.optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
         self.controller.attach(self.optimizer)
         self.controller.begin_round(steps)
@@ -58,7 +58,7 @@ def run(optimizer, scheduler, scale, steps=12, scaled_by_hand=False):
         for group in opt.param_groups:
             group["lr"] *= scale
     else:
-        controller = StepSizeController(StepSizeConfig(first_scale=scale))
+        controller = StepSizeController(StepSizeConfig(delta=0.04, first_scale=scale))
         controller.attach(opt)
     schedule = SCHEDULERS[scheduler](opt)
     rates = []
@@ -84,7 +84,7 @@ def test_steps_are_scaled_and_the_schedule_is_not(optimizer, scheduler):
 def test_a_changed_scale_acts_at_once():
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=1.0)
-    controller = StepSizeController(StepSizeConfig(first_scale=0.5, memory=0.0))
+    controller = StepSizeController(StepSizeConfig(delta=0.04, first_scale=0.5, memory=0.0))
     controller.attach(optimizer)
     positions = []
     for measured in (0.04, 0.16, 0.04):
@@ -101,7 +101,7 @@ def test_a_rate_that_is_a_tensor():
     parameter = torch.nn.Parameter(torch.zeros(1))
     rate = torch.tensor(1.0)
     optimizer = torch.optim.SGD([parameter], lr=rate)
-    StepSizeController(StepSizeConfig(first_scale=0.5)).attach(optimizer)
+    StepSizeController(StepSizeConfig(delta=0.04, first_scale=0.5)).attach(optimizer)
     parameter.grad = torch.ones(1)
     optimizer.step()
     assert parameter.item() == -0.5
@@ -111,7 +111,7 @@ def test_a_rate_that_is_a_tensor():
 def test_a_step_that_raised_leaves_no_scale_behind():
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=1.0)
-    StepSizeController(StepSizeConfig(first_scale=0.5)).attach(optimizer)
+    StepSizeController(StepSizeConfig(delta=0.04, first_scale=0.5)).attach(optimizer)
 
     def closure():
         raise RuntimeError("backward failed")
@@ -137,7 +137,7 @@ class Wrapped(torch.optim.Optimizer):
 def test_a_wrapped_optimizer_and_one_attached_twice():
     parameter = torch.nn.Parameter(torch.zeros(1))
     inner = torch.optim.SGD([parameter], lr=1.0)
-    controller = StepSizeController(StepSizeConfig(first_scale=0.5))
+    controller = StepSizeController(StepSizeConfig(delta=0.04, first_scale=0.5))
     controller.attach(Wrapped(inner))
     parameter.grad = torch.ones(1)
     Wrapped(inner).step()
@@ -306,7 +306,7 @@ def settle(optimizer, rate, rounds=250):
     direction = torch.randn(16, generator=g)
     theta = torch.nn.Parameter(start.clone())
     opt = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimizer]([theta], lr=rate)
-    controller = StepSizeController()
+    controller = StepSizeController(StepSizeConfig(delta=0.04))
     controller.attach(opt)
     mask = torch.ones(16, 1, dtype=torch.bool)
     old = torch.log_softmax(start, 0)
@@ -351,7 +351,7 @@ def test_certain_samples_do_not_let_the_step_grow_without_end():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"delta": 0.0}, "delta is 0.0.*greater than 0.*0.04"),
+        ({"delta": 0.0}, "delta is 0.0.*greater than 0.*0.1"),
         ({"grow": 1.0}, "grow is 1.0.*greater than 1"),
         ({"memory": 1.0}, "memory is 1.0.*less than 1"),
         ({"memory": -0.1}, "memory is -0.1.*at least 0"),

@@ -42,7 +42,7 @@ def refusal(path: Path, *overrides: str) -> str:
 def test_defaults_are_the_documented_ones(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.model.name == "embedded/smollm2-135m"
-    assert (recipe.objective.delta, recipe.replay.versions, recipe.replay.ratio) == (0.04, 5, 1.0)
+    assert (recipe.objective.delta, recipe.replay.versions, recipe.replay.ratio) == (0.1, 5, 1.0)
     assert (recipe.dual.kind, recipe.dual.eta, recipe.dual.lower) == ("closed_form", 0.1, 0.02)
     assert recipe.data.mixture[0].params == {"max_digits": 1}
     assert recipe.report_to == ["tensorboard"]

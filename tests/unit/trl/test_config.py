@@ -75,7 +75,7 @@ def test_the_penalty_can_be_added_to_another_objective(tmp_path: Any) -> None:
 def test_the_divergence_has_its_own_target(tmp_path: Any) -> None:
     config = tiny_config(tmp_path, objective="kl_penalty", dual="doubling", objective_options={"kl_target": 0.03})
     assert (config.dual_config().kind, config.dual_config().delta) == ("doubling", 0.03)
-    assert config.step_size_config().delta == 0.04
+    assert config.step_size_config().delta == 0.1
     assert tiny_config(tmp_path, objective="kl_penalty", dual="fixed", dual_value=0.0).dual_config().value == 0.0
 
 

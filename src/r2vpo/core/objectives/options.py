@@ -60,7 +60,7 @@ class SurrogateConfig(ObjectiveConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.ratio_variance_delta is not None:
-            remedy = "take the target ratio variance, for example 0.04, or None for no penalty"
+            remedy = "take the target ratio variance, for example 0.1, or None for no penalty"
             check_number("ratio_variance_delta", self.ratio_variance_delta, above=0, remedy=remedy)
 
     @property

@@ -29,13 +29,13 @@ class RatioVarianceConfig(ObjectiveConfig):
         ValueError: When built with a value out of its bounds.
     """
 
-    delta: float = 0.04
+    delta: float = 0.1
     brake: str = "outward"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("brake", self.brake, BRAKES)
-        check_number("delta", self.delta, above=0, remedy="take the target ratio variance, for example 0.04")
+        check_number("delta", self.delta, above=0, remedy="take the target ratio variance, for example 0.1")
 
     @property
     def constraint_target(self) -> float | None:

@@ -161,7 +161,7 @@ SHARED = [
     ("kind", "options", "message"),
     [
         *((objective.config_class, *case) for objective in OBJECTIVES.values() for case in SHARED),
-        (RatioVarianceConfig, {"delta": 0.0}, "delta is 0.0.*greater than 0.*0.04"),
+        (RatioVarianceConfig, {"delta": 0.0}, "delta is 0.0.*greater than 0.*0.1"),
         (RatioVarianceConfig, {"delta": True}, "delta is True.*must be a number"),
         (ClipConfig, {"clip_low": 0.0}, "clip_low is 0.0.*greater than 0"),
         (ClipConfig, {"clip_low": 1.2}, "clip_low is 1.2.*at most 1"),
@@ -298,7 +298,7 @@ def test_which_tokens_m2po_keeps():
 
 def test_what_is_constrained():
     targets = {name: objective.config_class().constraint_target for name, objective in OBJECTIVES.items()}
-    assert {name: target for name, target in targets.items() if target} == {"r2vpo": 0.04, "kl_penalty": 0.01}
+    assert {name: target for name, target in targets.items() if target} == {"r2vpo": 0.1, "kl_penalty": 0.01}
     assert CispoConfig(ratio_variance_delta=0.1).constraint_target == 0.1
     for name, objective in OBJECTIVES.items():
         out = objective.loss(**inputs())
