@@ -1,6 +1,7 @@
 """Verifiable rewards by name, with the signature that TRL calls them with."""
 
 from r2vpo.rewards.check import check_reward
-from r2vpo.rewards.registry import REWARDS, RewardFunction, RewardOptions, load_reward
+from r2vpo.rewards.options import RewardOptions
+from r2vpo.rewards.registry import REWARDS, RewardFunction, load_reward
 
 __all__ = ["REWARDS", "RewardFunction", "RewardOptions", "check_reward", "load_reward"]

@@ -5,33 +5,24 @@ from __future__ import annotations
 import difflib
 import importlib
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from r2vpo.errors import UserError
-from r2vpo.rewards.text import first_answer, first_number, normalise
+from r2vpo.rewards.choice import ChoiceOptions, choice_reward
+from r2vpo.rewards.layout import FormatOptions, format_reward
+from r2vpo.rewards.length import LengthOptions, length_reward
+from r2vpo.rewards.math_answer import MathOptions, math_reward
+from r2vpo.rewards.numeric import NumericOptions, numeric_reward
+from r2vpo.rewards.options import RewardOptions
+from r2vpo.rewards.text import first_answer, normalise
 
 RewardFunction = Callable[..., list[float]]
-
-
-class RewardOptions(BaseModel):
-    """Options of a reward.
-
-    Attributes:
-        name: a name of the registry, or `module:function`.
-        tolerance: `numeric` only: largest difference, relative to the answer (absolute below 1).
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    tolerance: float = Field(default=1e-6, ge=0, allow_inf_nan=False)
 
 
 def _exact(options: RewardOptions) -> RewardFunction:
@@ -40,21 +31,6 @@ def _exact(options: RewardOptions) -> RewardFunction:
         return [float(normalise(first_answer(text)) == normalise(right)) for text, right in pairs]
 
     return exact
-
-
-def _numeric(options: RewardOptions) -> RewardFunction:
-    def close(text: Any, right: str) -> float:
-        found, wanted = first_number(first_answer(text)), first_number(right)
-        if wanted is None:
-            raise ValueError(f"the answer {right!r} holds no number: use the reward 'exact' for such data")
-        if found is None or not math.isfinite(found):
-            return 0.0
-        return float(abs(found - wanted) <= options.tolerance * max(1.0, abs(wanted)))
-
-    def numeric(prompts: list[Any], completions: list[Any], answer: list[str], **_: Any) -> list[float]:
-        return [close(text, right) for text, right in zip(completions, answer, strict=True)]
-
-    return numeric
 
 
 @cache
@@ -85,10 +61,21 @@ def _reasoning_gym(options: RewardOptions) -> RewardFunction:
     return reasoning_gym
 
 
-REWARDS: dict[str, Callable[[RewardOptions], RewardFunction]] = {
-    "exact": _exact,
-    "numeric": _numeric,
-    "reasoning_gym": _reasoning_gym,
+class Reward(NamedTuple):
+    """A reward of the registry: the class of its options, and what makes its function from them."""
+
+    options: type[RewardOptions]
+    build: Callable[[Any], RewardFunction]
+
+
+REWARDS: dict[str, Reward] = {
+    "exact": Reward(RewardOptions, _exact),
+    "reasoning_gym": Reward(RewardOptions, _reasoning_gym),
+    "numeric": Reward(NumericOptions, numeric_reward),
+    "math": Reward(MathOptions, math_reward),
+    "choice": Reward(ChoiceOptions, choice_reward),
+    "format": Reward(FormatOptions, format_reward),
+    "length": Reward(LengthOptions, length_reward),
 }
 
 
@@ -107,7 +94,7 @@ def load_reward(spec: str | Mapping[str, Any] | RewardOptions) -> RewardFunction
     """
     options = _options(spec)
     if options.name in REWARDS:
-        return REWARDS[options.name](options)
+        return REWARDS[options.name].build(options)
     if ":" in options.name:
         return _import(options.name)
     close = difflib.get_close_matches(options.name, REWARDS, n=1, cutoff=0.0)[0]
@@ -117,15 +104,29 @@ def load_reward(spec: str | Mapping[str, Any] | RewardOptions) -> RewardFunction
     )
 
 
+def first_problem(error: ValidationError) -> str:
+    """Say what is wrong with options in one line that begins with the option.
+
+    Args:
+        error: what pydantic found.
+    """
+    first = error.errors()[0]
+    where, message = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return f"{where} is missing: add it"
+    return f"{where}: {message} (got {first['input']!r}): correct it in the recipe" if where else message
+
+
 def _options(spec: str | Mapping[str, Any] | RewardOptions) -> RewardOptions:
     if isinstance(spec, RewardOptions):
-        return spec
+        spec = spec.model_dump()
+    values = {"name": spec} if isinstance(spec, str) else dict(spec)
+    name = values.get("name")
+    kind = REWARDS[name].options if isinstance(name, str) and name in REWARDS else RewardOptions
     try:
-        return RewardOptions(name=spec) if isinstance(spec, str) else RewardOptions(**spec)
+        return kind(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"reward.{where}: {first['msg']} (got {first['input']!r}): correct it in the recipe") from error
+        raise UserError(f"reward.{first_problem(error)}") from error
 
 
 def _import(spec: str) -> RewardFunction:

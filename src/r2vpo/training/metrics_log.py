@@ -1,5 +1,6 @@
 """What the trainer logs, kept: one record an optimizer step in ``metrics.jsonl``, and shown as it comes."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ METRICS = (
     "step_scale",
     "reward",
     "reward_std",
+    "reward_parts",
     "ratio_variance",
     "delta",
     "dual",
@@ -47,6 +49,7 @@ METRICS = (
 )
 # names that TRL gives to what we call otherwise
 _FROM_TRL = {"completion_length": "completions/mean_length"}
+_PART = re.compile(r"rewards/(.+)/mean")
 
 
 class Display(Protocol):
@@ -112,6 +115,7 @@ class MetricsLog(TrainerCallback):
             step: optimizer steps so far.
         """
         values: dict[str, Any] = {ours: logs[theirs] for ours, theirs in _FROM_TRL.items() if theirs in logs}
+        values["reward_parts"] = {found[1]: logs[key] for key in logs if (found := _PART.fullmatch(key))}
         values["seconds"] = self._seconds_before + time.monotonic() - self._started
         values.update(logs)
         if self.lists is not None:

@@ -98,10 +98,11 @@ class Recipe(Section):
         return None
 
     def _source_problem(self) -> str | None:
-        if self.reward.name == "reasoning_gym" and not isinstance(self.data, ReasoningGymData):
+        names = [part.name for part in self.reward.all_parts()]
+        if "reasoning_gym" in names and not isinstance(self.data, ReasoningGymData):
             return (
                 f"reward.name = reasoning_gym cannot score data.source = {self.data.source}: "
-                "set reward.name to exact, numeric, or your own as module:function"
+                "set reward.name to exact, numeric, math, choice, or your own as module:function"
             )
         return None
 

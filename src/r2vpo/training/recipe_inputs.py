@@ -3,12 +3,12 @@
 import re
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from r2vpo.data.options import HabitDifficulty, HabitFormat
+from r2vpo.rewards.options import RewardOptions
+from r2vpo.rewards.registry import REWARDS, first_problem
 from r2vpo.training.recipe_schema import Section
-
-BUILT_IN_REWARDS = ("exact", "reasoning_gym", "numeric")
 
 
 class LoraRecipe(Section):
@@ -97,14 +97,92 @@ class HabitData(Section):
         return difficulties
 
 
-class RewardRecipe(Section):
-    """How a completion is scored."""
+class RewardChoice(Section):
+    """A reward with its options; an option that is null has the reward's own default."""
 
-    name: str = Field("reasoning_gym", description="exact, reasoning_gym, numeric, or package.module:function")
+    name: str = Field(
+        "reasoning_gym", description="exact, reasoning_gym, numeric, math, choice, format, length, or module:function"
+    )
+    tolerance: float | None = Field(None, description="numeric: largest difference, relative to the answer")
+    letters: str | None = Field(None, description="choice: the letters there are, such as ABCD")
+    layout: Literal["think_answer"] | None = Field(None, description="format: a layout by name")
+    pattern: str | None = Field(None, description="format: a regular expression for the whole completion")
+    max_tokens: int | None = Field(None, description="length: tokens from which on the penalty is -1")
+    cache_tokens: int | None = Field(None, description="length: tokens before that over which it falls from 0")
+    workers: int | None = Field(None, description="math, format: child processes")
+    seconds_per_item: float | None = Field(None, description="math, format: limit for one completion, CPU seconds")
+    memory_megabytes: int | None = Field(None, description="math, format: limit for the memory of a child process")
+
+    def options(self) -> dict[str, Any]:
+        """Name and options as `load_reward` takes them."""
+        return self.model_dump(include=set(RewardChoice.model_fields), exclude_none=True)
 
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name in BUILT_IN_REWARDS or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+        if name in REWARDS or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
             return name
-        raise ValueError(f"is {name!r}; use one of {', '.join(BUILT_IN_REWARDS)}, or your own as module:function")
+        raise ValueError(f"is {name!r}; use one of {', '.join(REWARDS)}, or your own as module:function")
+
+    def _refuse_wrong_options(self) -> None:
+        options = self.options()
+        kind = REWARDS[self.name].options if self.name in REWARDS else RewardOptions
+        for key in options:
+            if key not in kind.model_fields:
+                raise ValueError(f"{key} is not an option of {self.name}: remove it")
+        try:
+            kind(**options)
+        except ValidationError as error:
+            raise ValueError(first_problem(error)) from None
+
+
+class RewardPart(RewardChoice):
+    """A part of a weighted sum."""
+
+    weight: float = Field(1.0, description="what the part's reward is multiplied by in the sum")
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> "RewardPart":
+        self._refuse_wrong_options()
+        return self
+
+
+class RewardRecipe(RewardChoice):
+    """How a completion is scored: by one reward, or by a weighted sum of parts."""
+
+    parts: list[RewardPart] | None = Field(
+        None, min_length=1, description="rewards with their weights; the first says what is solved"
+    )
+
+    def all_parts(self) -> list[RewardPart]:
+        """The parts; a single reward is one part of weight 1."""
+        return self.parts or [RewardPart(**self.options())]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_after_the_first_part(cls, settings: Any) -> Any:
+        parts = settings.get("parts") if isinstance(settings, dict) else None
+        if not isinstance(parts, list) or not parts or "name" in settings:
+            return settings
+        name = parts[0].get("name") if isinstance(parts[0], dict) else getattr(parts[0], "name", None)
+        return {**settings, "name": name} if isinstance(name, str) else settings
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> "RewardRecipe":
+        if self.parts is None:
+            self._refuse_wrong_options()
+        else:
+            beside = [key for key in self.options() if key != "name"]
+            if beside:
+                raise ValueError(f"{beside[0]} stands beside parts: move it into a part")
+            if self.name != self.parts[0].name:
+                raise ValueError(
+                    f"name = {self.name} stands beside parts, the first of which is {self.parts[0].name}: leave it "
+                    "out, or set reward.parts=null"
+                )
+        if self.name == "length":
+            raise ValueError(
+                "name = length is a penalty, under which nothing counts as solved: begin reward.parts with the reward "
+                "that says what is solved"
+            )
+        return self

@@ -117,7 +117,7 @@ def _folder(recipe: Recipe, resume: Path | None, runs_dir: Path) -> RunDirectory
 def _trainer(recipe: Recipe, parts: Parts, run: RunDirectory) -> R2VPOTrainer:
     trainer = R2VPOTrainer(
         model=parts.model,
-        reward_funcs=parts.reward,
+        reward_funcs=[parts.reward, *parts.more_rewards],
         args=trainer_config(recipe, run.checkpoints),
         train_dataset=to_dataset(parts.data.train),
         processing_class=parts.tokenizer,

@@ -17,7 +17,7 @@ from r2vpo.core.objectives import ClipConfig
 from r2vpo.data import PromptData, load_data
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
-from r2vpo.rewards import check_reward, load_reward
+from r2vpo.rewards import REWARDS, check_reward, load_reward
 from r2vpo.rewards.check import ROWS
 from r2vpo.training.data_options import data_options
 from r2vpo.training.recipe import Recipe
@@ -29,13 +29,14 @@ OPTIMIZERS = {"adamw": "adamw_torch_fused", "sgd": "sgd"}
 
 @dataclass
 class Parts:
-    """What a run is made of."""
+    """What a run is made of; `reward` says what is solved, `more_rewards` are the other parts of the sum."""
 
     data: PromptData
     reward: Callable[..., Any]
     tokenizer: Any
     model: Any
     peft_config: Any
+    more_rewards: Sequence[Callable[..., Any]] = ()
 
 
 def prepare(recipe: Recipe) -> Parts:
@@ -62,14 +63,31 @@ def prepare(recipe: Recipe) -> Parts:
             f"data: {len(data.train)} training problems are fewer than rollout.prompts_per_round = {prompts}: add "
             f"problems, or set rollout.prompts_per_round to at most {len(data.train)}"
         )
-    reward = load_reward(recipe.reward.name)
-    check_reward(reward, data.train[:ROWS])
+    reward, *more_rewards = _rewards(recipe)
+    for function in (reward, *more_rewards):
+        check_reward(function, data.train[:ROWS])
     model_seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
     tokenizer = load_tokenizer(recipe.model.name, seed=model_seed)
     model = load_model(recipe.model.name, seed=model_seed, trust_remote_code=recipe.model.trust_remote_code)
     model.generation_config.eos_token_id = stop_ids(tokenizer, recipe.rollout.stop, model)
     _check_model(recipe, model)
-    return Parts(data=data, reward=reward, tokenizer=tokenizer, model=model, peft_config=_peft(recipe))
+    return Parts(data, reward, tokenizer, model, _peft(recipe), more_rewards)
+
+
+def _rewards(recipe: Recipe) -> list[Callable[..., Any]]:
+    """The functions of all parts, each with a name of its own for the log: format, format_2."""
+    functions: list[Callable[..., Any]] = []
+    names: list[str] = []
+    for part in recipe.reward.all_parts():
+        function = load_reward(part.options())
+        name = getattr(function, "__name__", type(function).__name__)
+        if names.count(name) and part.name not in REWARDS:
+            raise UserError(f"reward.parts: two functions are called {name!r}, one name in the log: rename one of them")
+        functions.append(function)
+        names.append(name)
+        if names.count(name) > 1:
+            function.__name__ = f"{name}_{names.count(name)}"
+    return functions
 
 
 def stop_ids(tokenizer: Any, stop: Sequence[str], model: Any) -> list[int]:
@@ -198,6 +216,7 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
             logging_steps=1,
             logging_strategy="steps",
             report_to=list(recipe.report_to),
+            reward_weights=[part.weight for part in recipe.reward.all_parts()],
             disable_tqdm=True,
             **_method(recipe),
         )

@@ -37,6 +37,17 @@ def weigh_rewards(scores: Tensor, weights: Tensor, *, group_size: int, estimator
     return rewards, ADVANTAGES[estimator](rewards, group_size).masked_fill(unscored, 0.0)
 
 
+def part_means(scores: Tensor, names: Sequence[str]) -> dict[str, float]:
+    """Mean score of each reward function over the rows that it scored, under the names that TRL logs them by.
+
+    Args:
+        scores: (B, F), NaN where a function does not apply.
+        names: F names.
+    """
+    means = scores.nanmean(dim=0).tolist()
+    return {f"rewards/{name}/mean": mean for name, mean in zip(names, means, strict=True)}
+
+
 def remember_policy(micro: MicroBatch, log_probs: Tensor, *, version: int, sampler_is_trainer: bool) -> None:
     """Write the policy's log-probs at the start of a round into a micro-batch and into its rows.
 

@@ -25,7 +25,14 @@ from r2vpo.trl.config import R2VPOConfig
 from r2vpo.trl.controls import Controls
 from r2vpo.trl.guards import guard_reward, no_brake_reason, refuse_unsupported
 from r2vpo.trl.prompts import PromptBatch, RepeatedRows
-from r2vpo.trl.rounds import last_round_variance, remember_policy, round_moments, set_normalizers, weigh_rewards
+from r2vpo.trl.rounds import (
+    last_round_variance,
+    part_means,
+    remember_policy,
+    round_moments,
+    set_normalizers,
+    weigh_rewards,
+)
 from r2vpo.trl.rows import MicroBatch, collate, cut, fresh_rollouts
 from r2vpo.trl.sampling import SharedPrefixRollout
 from r2vpo.trl.state import restore_trainer, trainer_state
@@ -275,6 +282,7 @@ class R2VPOTrainer(GRPOTrainer):
                 "reward_std": float(rewards.std()),
                 "tokens_per_second": tokens / max(time.perf_counter() - started, 1e-9),
                 "completion_length": tokens / rows / self.accelerator.num_processes,
+                **part_means(self._rewards, self.reward_func_names),
             }
         return rollouts
 

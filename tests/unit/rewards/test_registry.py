@@ -93,4 +93,6 @@ def test_names_that_are_wrong():
 
 
 def test_every_reward_has_a_name_for_the_log():
-    assert {load_reward(RewardOptions(name=name)).__name__ for name in REWARDS} == set(REWARDS)
+    needed = {"length": {"max_tokens": 8, "cache_tokens": 2}, "format": {"layout": "think_answer"}}
+    assert [load_reward({"name": name, **needed.get(name, {})}).__name__ for name in REWARDS] == list(REWARDS)
+    assert load_reward(RewardOptions(name="numeric")).__name__ == "numeric"

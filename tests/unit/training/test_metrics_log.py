@@ -30,10 +30,19 @@ def test_a_step_becomes_one_whole_record(run: RunDirectory) -> None:
     log(
         callback,
         3,
-        {"loss": 0.5, "dual": math.inf, "completions/mean_length": 7.5, "epoch": 0.1, "reward": 0.25},
+        {
+            "loss": 0.5,
+            "dual": math.inf,
+            "completions/mean_length": 7.5,
+            "epoch": 0.1,
+            "reward": 0.25,
+            "rewards/exact/mean": 0.5,
+            "rewards/exact/std": 0.1,
+        },
     )
     (record,) = run.read_metrics()
     assert tuple(record) == METRICS
+    assert record["reward_parts"] == {"exact": 0.5}
     assert (record["step"], record["loss"], record["dual"], record["completion_length"]) == (
         3,
         0.5,

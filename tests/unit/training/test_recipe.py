@@ -109,7 +109,7 @@ def test_overrides_are_yaml_and_the_last_wins(path: Path) -> None:
         ("name=../up", "name is '../up'; use letters"),
         (
             "reward.name=exakt",
-            "reward.name is 'exakt'; use one of exact, reasoning_gym, numeric, or your own",
+            "reward.name is 'exakt'; use one of exact, reasoning_gym, numeric, math, choice, format, length, or your",
         ),
         ("report_to=[tensorbord]", "did you mean tensorboard?"),
         ("rollout.stop=['']", "rollout.stop.0 is empty"),
@@ -175,6 +175,53 @@ def test_jsonl_needs_a_reward_of_its_own(path: Path) -> None:
     assert "reward.name" in refusal(path)
     assert load_recipe(path, ["reward.name=numeric"]).data.prompt_column == "prompt"
     assert load_recipe(path, ["reward.name=my.rewards:score"]).reward.name == "my.rewards:score"
+
+
+def test_a_reward_takes_its_options_and_parts(path: Path) -> None:
+    head = "name: mine\ndata: {source: jsonl, path: rows.jsonl}\n"
+    path.write_text(head + "reward: {name: numeric, tolerance: 0.5}\n")
+    recipe = load_recipe(path)
+    assert recipe.reward.options() == {"name": "numeric", "tolerance": 0.5}
+    assert [(part.name, part.tolerance, part.weight) for part in recipe.reward.all_parts()] == [("numeric", 0.5, 1.0)]
+    path.write_text(
+        head
+        + "reward: {parts: [{name: math, seconds_per_item: 2.0}, {name: format, weight: 0.1, layout: think_answer}]}"
+    )
+    recipe = load_recipe(path, ["reward.parts.1.weight=0.2"])
+    assert [part.options() for part in recipe.reward.all_parts()] == [
+        {"name": "math", "seconds_per_item": 2.0},
+        {"name": "format", "layout": "think_answer"},
+    ]
+    assert recipe.reward.name == "math" and [part.weight for part in recipe.reward.all_parts()] == [1.0, 0.2]
+    path.write_text(dump_recipe(recipe))
+    assert load_recipe(path) == recipe
+
+
+@pytest.mark.parametrize(
+    ("reward", "said"),
+    [
+        ("{name: exact, tolerance: 0.1}", "reward.tolerance is not an option of exact: remove it"),
+        ("{name: my.own:score, letters: AB}", "reward.letters is not an option of my.own:score: remove it"),
+        ("{name: numeric, tolerance: -1}", "reward.tolerance: Input should be greater than or equal to 0"),
+        ("{name: numeric, tolerence: 1}", "unknown key reward.tolerence; did you mean reward.tolerance?"),
+        ("{name: format}", "reward.needs layout or pattern"),
+        ("{name: length, max_tokens: 8, cache_tokens: 2}", "name = length is a penalty"),
+        ("{parts: []}", "reward.parts is empty"),
+        ("{parts: [{name: exact}, {name: length, max_tokens: 8}]}", "reward.parts.1.cache_tokens is missing: add it"),
+        ("{parts: [{name: exakt}]}", "reward.parts.0.name is 'exakt'; use one of exact"),
+        (
+            "{parts: [{name: exact, wieght: 2}]}",
+            "unknown key reward.parts.0.wieght; did you mean reward.parts.0.weight?",
+        ),
+        ("{parts: [{name: exact}], name: numeric}", "name = numeric stands beside parts, the first of which is exact"),
+        ("{parts: [{name: numeric}], tolerance: 0.1}", "reward.tolerance stands beside parts: move it into a part"),
+        ("{parts: [{name: exact}, {name: reasoning_gym}]}", "reward.name = reasoning_gym cannot score data.source"),
+    ],
+)
+def test_rewards_that_do_not_fit(path: Path, reward: str, said: str) -> None:
+    path.write_text(f"name: mine\ndata: {{source: jsonl, path: rows.jsonl}}\nreward: {reward}\n")
+    message = refusal(path)
+    assert said in message and "\n" not in message
 
 
 @pytest.mark.parametrize(

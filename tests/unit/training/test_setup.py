@@ -43,6 +43,24 @@ def test_the_parts_fit_together(path: Path) -> None:
     assert prepare(load_recipe(path)).peft_config is None
 
 
+def test_a_weighted_sum_of_rewards(path: Path) -> None:
+    parts = (
+        "[{name: exact}, {name: format, weight: 0.5, pattern: .*}, {name: format, layout: think_answer, weight: -1.0}]"
+    )
+    recipe = load_recipe(path, ["reward.name=exact", f"reward.parts={parts}"])
+    threads = torch.get_num_threads()
+    made = prepare(recipe)
+    torch.set_num_threads(threads)
+    functions = [made.reward, *made.more_rewards]
+    assert [function.__name__ for function in functions] == ["exact", "format", "format_2"]
+    given = {"prompts": [""] * 2, "completions": ["4", "5"], "answer": ["4", "4"]}
+    assert [function(**given) for function in functions] == [[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]
+    assert trainer_config(recipe, path.parent).reward_weights == [1.0, 0.5, -1.0]
+    own = "{name: 'tests.integration.cli:even_digits'}"
+    with pytest.raises(UserError, match="two functions are called 'even_digits'"):
+        prepare(load_recipe(path, [f"reward.parts=[{own}, {own}]"]))
+
+
 def test_a_model_that_is_made_from_a_seed_takes_the_runs_or_its_own(path: Path, monkeypatch: Any) -> None:
     asked: list[tuple[str, int]] = []
 

@@ -3,7 +3,14 @@ from __future__ import annotations
 import torch
 
 from r2vpo.replay import Rollout
-from r2vpo.trl.rounds import last_round_variance, remember_policy, round_moments, set_normalizers, weigh_rewards
+from r2vpo.trl.rounds import (
+    last_round_variance,
+    part_means,
+    remember_policy,
+    round_moments,
+    set_normalizers,
+    weigh_rewards,
+)
 from r2vpo.trl.rows import collate, cut, fresh_rollouts
 from r2vpo.trl.state import pack_round, unpack_round
 
@@ -181,3 +188,8 @@ def test_a_round_in_progress_survives_packing() -> None:
             assert torch.equal(getattr(part, name), getattr(copy, name)), name
         mask = part.attention_mask
         assert torch.equal(part.old_log_probs[mask], copy.old_log_probs[mask])
+
+
+def test_each_part_has_its_mean_over_the_rows_that_it_scored():
+    scores = torch.tensor([[1.0, 0.5], [0.0, torch.nan], [0.0, 0.25], [1.0, torch.nan]])
+    assert part_means(scores, ["exact", "format"]) == {"rewards/exact/mean": 0.5, "rewards/format/mean": 0.375}

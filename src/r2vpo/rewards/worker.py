@@ -1,0 +1,78 @@
+"""A child process that scores items: a frame of items comes in, a frame for each finished item goes out.
+
+It imports the standard library and the module of its function, nothing else, so that it starts fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import resource
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+LENGTH = struct.Struct("!I")
+
+
+def frame(value: Any) -> bytes:
+    """Return a value as JSON with its length before it."""
+    data = json.dumps(value).encode()
+    return LENGTH.pack(len(data)) + data
+
+
+def main() -> None:
+    """Score what comes in until the input ends; the arguments are those that `ScoringPool` passes."""
+    path, seconds, memory_bytes, parent = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    # What the function prints must not get between the frames.
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    try:
+        module, _, name = path.partition(":")
+        function = getattr(importlib.import_module(module), name)
+    except Exception as error:  # the module may raise anything; the parent reports it
+        _send(sink, {"failed": f"{type(error).__name__}: {error}"})
+        return
+    _limit(resource.RLIMIT_AS, memory_bytes)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NPROC, 0)
+    _send(sink, {"ready": True})
+    while (header := source.read(LENGTH.size)) and len(header) == LENGTH.size:
+        for item in json.loads(source.read(LENGTH.unpack(header)[0])):
+            # Should the parent die, nobody else would end a computation that never returns.
+            _limit(resource.RLIMIT_CPU, int(time.process_time() + seconds) + 1)
+            _send(sink, _outcome(function, item))
+
+
+def _outcome(function: Callable[..., float], item: list[Any]) -> dict[str, Any]:
+    score, reason, detail = 0.0, None, ""
+    try:
+        score = float(function(*item))
+    except MemoryError:
+        reason = "memory"
+    except Exception as error:  # the function may raise anything; the caller decides what it means
+        reason, detail = "error", f"{type(error).__name__}: {error}"[:500]
+    return {"score": score, "reason": reason, "detail": detail}
+
+
+def _send(sink: BinaryIO, value: Any) -> None:
+    sink.write(frame(value))
+    sink.flush()
+
+
+def _limit(kind: int, soft: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

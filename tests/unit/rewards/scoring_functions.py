@@ -1,0 +1,43 @@
+"""What the workers of the pool's tests run: functions that behave well, and functions that do not."""
+
+import os
+import signal
+import sys
+import time
+
+
+def _spin() -> None:
+    while True:
+        pass
+
+
+def _write() -> None:
+    print("something between the frames", flush=True)
+    os.write(1, b"and below Python")
+
+
+def _raise() -> None:
+    raise ValueError("no such item")
+
+
+DEEDS = {
+    "sleep": lambda: time.sleep(600),
+    "spin": _spin,
+    "power": lambda: 9**9**9,  # one C call, in which no thread and no signal handler of Python runs
+    "allocate": lambda: bytearray(8 << 30),
+    "exit": lambda: os._exit(3),
+    "segfault": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "raise": _raise,
+    "print": _write,
+}
+
+
+def act(what: str, value: float = 1.0) -> float:
+    """Do as an item says, and return its value."""
+    if what == "torch":
+        return float("torch" in sys.modules)
+    if what == "hash":
+        return float(hash("the same in every worker") % 1000)
+    if what in DEEDS:
+        DEEDS[what]()
+    return value
