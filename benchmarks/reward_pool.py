@@ -67,7 +67,7 @@ class Reasons(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count one line of the pool's log."""
-        self.counts[str(record.args[3])] += 1
+        self.counts[str(record.args[2])] += 1
 
 
 def main() -> None:

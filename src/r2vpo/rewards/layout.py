@@ -71,7 +71,7 @@ def format_reward(options: FormatOptions) -> Any:
         if options.pattern is None:
             return [float(has_think_answer(text)) for text in texts]
         short = [row for row, text in enumerate(texts) if len(text) <= READ_CHARACTERS]
-        outcomes = pool.score([(options.pattern, texts[row]) for row in short])
+        outcomes = pool.score([(options.pattern, texts[row]) for row in short], short)
         scores = dict(zip(short, (outcome.score for outcome in outcomes), strict=True))
         return [scores.get(row, 0.0) for row in range(len(texts))]
 

@@ -56,7 +56,7 @@ def math_reward(options: MathOptions) -> Any:
                 log_zero("math", row, (text, right), reason)
             else:
                 open_rows.append(row)
-        outcomes = pool.score([(*found[row], answer[row]) for row in open_rows])
+        outcomes = pool.score([(*found[row], answer[row]) for row in open_rows], open_rows)
         for row, outcome in zip(open_rows, outcomes, strict=True):
             if outcome.reason == "error":
                 raise ValueError(outcome.detail)

@@ -84,11 +84,12 @@ class ScoringPool:
         self._failed_starts = 0
         self._finalizer = weakref.finalize(self, _end, self._alive, self._owner)
 
-    def score(self, items: Sequence[Sequence[Any]]) -> list[Outcome]:
+    def score(self, items: Sequence[Sequence[Any]], places: Sequence[int] | None = None) -> list[Outcome]:
         """Score items.
 
         Args:
             items: each a sequence of arguments of the function, of types that JSON knows.
+            places: what the log calls each item by; by default its place, from 0.
 
         Returns:
             One outcome an item, in their order.
@@ -100,7 +101,7 @@ class ScoringPool:
             if self._owner != os.getpid():  # after a fork the workers are the other process's
                 self._begin()
             try:
-                return _Job(self, items, self._alive).run()
+                return _Job(self, items, places or range(len(items)), self._alive).run()
             except BaseException:
                 # Answers to this call must not be taken for answers to the next one.
                 _end(self._alive, self._owner)
@@ -196,8 +197,10 @@ class _Worker:
 class _Job:
     """One call: items that wait, items that are out, outcomes."""
 
-    def __init__(self, pool: ScoringPool, items: Sequence[Sequence[Any]], alive: list[_Worker]) -> None:
-        self.pool, self.items, self.alive = pool, items, alive
+    def __init__(
+        self, pool: ScoringPool, items: Sequence[Sequence[Any]], places: Sequence[int], alive: list[_Worker]
+    ) -> None:
+        self.pool, self.items, self.places, self.alive = pool, items, places, alive
         self.waiting = deque(range(len(items)))
         self.outcomes: dict[int, Outcome] = {}
 
@@ -268,7 +271,7 @@ class _Job:
     def _settle(self, index: int, outcome: Outcome) -> None:
         self.outcomes[index] = outcome
         if outcome.reason is not None:
-            log_zero(self.pool.function, index, self.items[index], outcome.reason)
+            log_zero(self.pool.function, self.places[index], self.items[index], outcome.reason)
 
 
 def log_zero(name: str, index: int, item: Any, reason: str) -> None:

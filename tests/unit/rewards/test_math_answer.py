@@ -1,6 +1,8 @@
 """Mathematical answers: equal forms, wrong ones, where the answer stands, and hostile ones."""
 
 import logging
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -68,7 +70,7 @@ HOSTILE = [
     r"\boxed{" + "}" * 3_000_000,
     r"\left(" * 100_000 + r"\boxed{3",
     "$" * 50_000,
-    r"\boxed{\prod_{n=1}^{99999999} (n+1)^n}",
+    r"\boxed{\int_0^1 \sin(x^{x^x}) dx}",
 ]
 REFUSED = {0: "power", 1: "power", 2: "power", 3: "nesting", 4: "factorial", 5: "factorial"}
 
@@ -97,7 +99,14 @@ def test_hostile_answers_change_no_other_score(reward, caplog):
     assert found[1::2] == [case[2] for case in honest]
     for number, reason in REFUSED.items():
         assert any(f"item {2 * number} scores 0, reason {reason}" in r.getMessage() for r in caplog.records)
-    assert any(f"reason time: '{HOSTILE[-1][7:40]}" in record.getMessage() for record in caplog.records)
+    assert any(
+        f"item {2 * len(HOSTILE) - 2} scores 0, reason time: " in record.getMessage() for record in caplog.records
+    )
+
+
+def test_what_a_worker_imports_is_not_torch():
+    code = "import sys, r2vpo.rewards.worker, r2vpo.rewards.math_scorer; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_off_the_main_thread(reward):
