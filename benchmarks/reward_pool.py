@@ -32,7 +32,7 @@ HOSTILE = (
     "{" * 2_000_000,
     r"\boxed{" * 300_000,
     r"\boxed{\int_0^1 \sin(x^{x^x}) dx}",
-    r"\boxed{\prod_{n=1}^{9999} (n+x)^n}",
+    r"\boxed{" + "+".join(["{" * 10 + "5" + "}" * 10] * 4) + "}",
 )
 
 

@@ -21,8 +21,8 @@ _SUM_POWER = re.compile(r"[)\]]\s*(?:\^|\*\*)\s*[{(]?\s*(\d+)")
 def refusal(text: str) -> str | None:
     """Why an answer is not worth a worker's time, or None.
 
-    The bounds are where math-verify begins to take a second. Brackets are left out before powers are looked for, so
-    `(2^3)^4` is judged as `2^{3^4}`, and the upper limit of a sum as an exponent.
+    Parsing takes twice as long with every bracket, a second at ten. Brackets are left out before powers are looked for,
+    so `(2^3)^4` is judged as `2^{3^4}`, and the upper limit of a sum as an exponent.
 
     Args:
         text: the answer, at any length.

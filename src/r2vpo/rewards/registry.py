@@ -79,6 +79,15 @@ REWARDS: dict[str, Reward] = {
 }
 
 
+def options_class(name: str) -> type[RewardOptions]:
+    """Return the class of a reward's options.
+
+    Args:
+        name: a name of the registry, or any other.
+    """
+    return REWARDS[name].options if name in REWARDS else RewardOptions
+
+
 def load_reward(spec: str | Mapping[str, Any] | RewardOptions) -> RewardFunction:
     """Turn a reward's name into its function.
 
@@ -121,10 +130,8 @@ def _options(spec: str | Mapping[str, Any] | RewardOptions) -> RewardOptions:
     if isinstance(spec, RewardOptions):
         spec = spec.model_dump()
     values = {"name": spec} if isinstance(spec, str) else dict(spec)
-    name = values.get("name")
-    kind = REWARDS[name].options if isinstance(name, str) and name in REWARDS else RewardOptions
     try:
-        return kind(**values)
+        return options_class(str(values.get("name")))(**values)
     except ValidationError as error:
         raise UserError(f"reward.{first_problem(error)}") from error
 

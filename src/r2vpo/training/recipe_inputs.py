@@ -6,8 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from r2vpo.data.options import HabitDifficulty, HabitFormat
-from r2vpo.rewards.options import RewardOptions
-from r2vpo.rewards.registry import REWARDS, first_problem
+from r2vpo.rewards.registry import REWARDS, first_problem, options_class
 from r2vpo.training.recipe_schema import Section
 
 
@@ -97,6 +96,10 @@ class HabitData(Section):
         return difficulties
 
 
+def _is_reward(name: str) -> bool:
+    return name in REWARDS or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name) is not None
+
+
 class RewardChoice(Section):
     """A reward with its options; an option that is null has the reward's own default."""
 
@@ -120,13 +123,13 @@ class RewardChoice(Section):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name in REWARDS or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+        if _is_reward(name):
             return name
         raise ValueError(f"is {name!r}; use one of {', '.join(REWARDS)}, or your own as module:function")
 
     def _refuse_wrong_options(self) -> None:
         options = self.options()
-        kind = REWARDS[self.name].options if self.name in REWARDS else RewardOptions
+        kind = options_class(self.name)
         for key in options:
             if key not in kind.model_fields:
                 raise ValueError(f"{key} is not an option of {self.name}: remove it")
@@ -165,7 +168,7 @@ class RewardRecipe(RewardChoice):
         if not isinstance(parts, list) or not parts or "name" in settings:
             return settings
         name = parts[0].get("name") if isinstance(parts[0], dict) else getattr(parts[0], "name", None)
-        return {**settings, "name": name} if isinstance(name, str) else settings
+        return {**settings, "name": name} if isinstance(name, str) and _is_reward(name) else settings
 
     @model_validator(mode="after")
     def _options_fit(self) -> "RewardRecipe":
