@@ -224,13 +224,15 @@ class _Job:
         while len(self.alive) < wanted:
             self.alive.append(_Worker(self.pool))
         for worker in list(self.alive):
-            if worker.ready and not worker.items and self.waiting:
+            if not worker.items and worker.process.poll() is not None:
+                self._drop(worker, None)  # it ended while it had nothing to do
+            elif worker.ready and not worker.items and self.waiting:
                 # Short at the end, so that no worker has a queue while another has nothing.
                 size = max(1, min(BATCH, len(self.waiting) // (2 * self.pool.workers)))
                 indices = [self.waiting.popleft() for _ in range(min(size, len(self.waiting)))]
                 try:
                     worker.send(indices, self.items)
-                except BrokenPipeError:  # it ended while it had nothing to do
+                except BrokenPipeError:
                     self._drop(worker, None)
 
     def _listen(self, worker: _Worker) -> None:

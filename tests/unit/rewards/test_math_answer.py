@@ -70,7 +70,7 @@ HOSTILE = [
     r"\boxed{" + "}" * 3_000_000,
     r"\left(" * 100_000 + r"\boxed{3",
     "$" * 50_000,
-    r"\boxed{" + "+".join(["{" * 10 + "5" + "}" * 10] * 4) + "}",  # a second for each of the four
+    r"\boxed{(9999 \cdot 9999)!}",
 ]
 REFUSED = {0: "power", 1: "power", 2: "power", 3: "nesting", 4: "factorial", 5: "factorial"}
 

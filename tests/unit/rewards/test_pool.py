@@ -85,6 +85,8 @@ def test_a_worker_that_dies_between_calls_is_replaced():
         scoring.score([["value"]])
         (first,) = scoring.pids()
         os.kill(first, 9)
+        while psutil.Process(first).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
         assert scoring.score([["value", 4.0]]) == [Outcome(4.0)]
         assert scoring.pids() != [first]
 
