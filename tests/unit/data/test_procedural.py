@@ -67,9 +67,7 @@ def test_a_component_that_runs_out_is_made_up_for_and_noted():
 
 
 def test_what_all_components_together_cannot_make_is_refused():
-    with pytest.raises(
-        UserError, match=r"400 distinct problems are wanted to train on but .* only 1\d\d left"
-    ):
+    with pytest.raises(UserError, match=r"400 distinct problems are wanted to train on but .* only 1\d\d left"):
         load_data(options(mixture=(sums("a", 2), sums("b", 2)), train=400, held_out=20))
 
 
