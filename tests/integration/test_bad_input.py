@@ -75,7 +75,7 @@ def refused(recipe: Path, *overrides: str, said: str) -> None:
         (["rollout.samples_per_prompt=1"], r"samples_per_prompt = 1 .* set .* to 2 or more"),
         (["data.held_out_size=0"], r"data\.held_out_size is 0; it must be at least 1"),
         (["data.train_size=2"], r"2 training problems are fewer than .* = 4: .* at most 2"),
-        (["data.train_size=5000"], r"distinct problems are wanted to train on but only"),
+        (["data.train_size=50000"], r"distinct problems are wanted to train on but the mixture has only"),
         (["data.mixture.0.family=chain_sun"], r"'chain_sun' is unknown, .* is 'chain_sum'"),
         (
             ["reward.name=no_such_module:score"],
@@ -120,7 +120,7 @@ def test_the_recipe_itself(recipe: Path) -> None:
 def test_a_file_of_problems(recipe: Path, tmp_path: Path) -> None:
     rows, empty = tmp_path / "rows.jsonl", tmp_path / "empty.jsonl"
     head, tail = recipe.read_text().split("data:\n")[0], recipe.read_text().partition("reward: ")[2]
-    own = head + f"data: {{source: jsonl, path: '{rows}', held_out_size: 2}}\nreward: " + tail
+    own = head + f"data: {{source: dataset, path: '{rows}', held_out_size: 2}}\nreward: " + tail
     recipe.write_text(own)
     refused(recipe, said=rf"cannot read the data file {rows}: No such file")
     rows.write_text("".join(f'{{"question": "{n}+1", "answer": {n + 1}}}\n' for n in range(8)))
@@ -128,6 +128,9 @@ def test_a_file_of_problems(recipe: Path, tmp_path: Path) -> None:
     columns = "data.prompt_column=question"
     refused(recipe, columns, "data.held_out_size=8", said=r"8 distinct prompts, .* leave none to train on")
     refused(recipe, columns, "data.held_out_size=5", said=r"3 training problems are fewer than .* = 4")
+    refused(
+        recipe, columns, "data.max_prompt_tokens=1", said=r"max_prompt_tokens = 1: all 6 training prompts are longer"
+    )
     empty.write_text("\n")
     refused(recipe, columns, f"data.held_out_path={empty}", said=rf"{empty} is empty")
 

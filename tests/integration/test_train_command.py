@@ -95,8 +95,9 @@ def test_metrics_have_every_key_at_every_step(finished: Outcome) -> None:
     for record in metrics:
         assert list(record) == list(METRICS)
         assert not [key for key, value in record.items() if value is None]
-        numbers = [value for value in record.values() if not isinstance(value, list)]
-        assert all(math.isfinite(value) for value in numbers)
+        numbers = [value for value in record.values() if not isinstance(value, list | dict)]
+        assert all(math.isfinite(value) for value in [*numbers, *record["reward_parts"].values()])
+        assert list(record["reward_parts"]) == ["even_digits"]
     assert [record["round"] for record in metrics] == [0] * 4 + [1] * 4
     assert [record["rollouts_generated"] for record in metrics] == [ROWS] * 4 + [2 * ROWS] * 4
     assert [record["rollouts_reused"] for record in metrics] == [0] * 4 + [ROWS] * 4
@@ -232,15 +233,23 @@ def test_problems_of_ones_own_and_a_reward_that_is_never_earned(folder: Path, re
         for i in range(12)
     ]
     file = folder / "rows.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    file.write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[0]]))
     text = recipe.read_text().partition("data:")[0]
-    text += f"data: {{source: jsonl, path: '{file}', held_out_size: 4, prompt_column: ask, "
+    text += f"data: {{source: dataset, path: '{file}', held_out_size: 4, prompt_column: ask, "
     text += "answer_column: solution, difficulty_column: level}\nreward: {name: numeric}\n"
     text += recipe.read_text().partition("reward: ")[2].partition("\n")[2]
     own = write_recipe(folder / "own", text)
     done = train(own, *SHORT, "rollout.max_new_tokens=1", runs=folder / "own-runs")
     assert (done.code, done.err) == (0, "")
-    assert json.loads((done.run / "summary.json").read_text())["accuracy_after"]["n"] == 4
+    result = json.loads((done.run / "summary.json").read_text())
+    assert result["accuracy_after"]["n"] == 4
+    assert result["problems"] == {
+        "train": 8,
+        "held_out": 4,
+        "left_out": {"with the prompt of an earlier row": 1},
+        "overlap": 0,
+    }
+    assert "data: 8 training problems, 4 held out; left out: 1 with the prompt of an earlier row; 0 " in done.out
     metrics = records(done.run / "metrics.jsonl")
     assert {record["reward"] for record in metrics} == {0.0}
     assert metrics[-1]["rollouts_reused"] == 0, "groups without an advantage are not kept"

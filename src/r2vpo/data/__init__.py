@@ -1,11 +1,11 @@
-"""Prompts with answers and difficulty: made by reasoning-gym, sums of the `habit` task, or read from a file."""
+"""Prompts with answers and difficulty: made by reasoning-gym, sums of the `habit` task, or a data set."""
 
 from r2vpo.data.load import load_data
 from r2vpo.data.options import (
     DataOptions,
+    DatasetOptions,
     FewShotOptions,
     HabitOptions,
-    JsonlOptions,
     MixtureComponent,
     ReasoningGymOptions,
 )
@@ -13,9 +13,9 @@ from r2vpo.data.rows import PromptData, PromptRow, to_dataset
 
 __all__ = [
     "DataOptions",
+    "DatasetOptions",
     "FewShotOptions",
     "HabitOptions",
-    "JsonlOptions",
     "MixtureComponent",
     "PromptData",
     "PromptRow",

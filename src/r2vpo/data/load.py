@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from r2vpo.data.dataset import load_dataset_problems
 from r2vpo.data.habit import build_habit
-from r2vpo.data.jsonl import load_jsonl
-from r2vpo.data.options import DataOptions, HabitOptions, JsonlOptions
+from r2vpo.data.options import DataOptions, DatasetOptions, HabitOptions
 from r2vpo.data.procedural import build_reasoning_gym
 from r2vpo.data.rows import PromptData
 
@@ -21,8 +21,8 @@ def load_data(options: DataOptions) -> PromptData:
     Raises:
         UserError: when the source cannot give what the options ask for.
     """
-    if isinstance(options, JsonlOptions):
-        return load_jsonl(options)
+    if isinstance(options, DatasetOptions):
+        return load_dataset_problems(options)
     if isinstance(options, HabitOptions):
         return build_habit(options)
     return build_reasoning_gym(options)

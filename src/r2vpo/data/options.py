@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 HabitFormat = Literal["sum", "chain"]
 HabitDifficulty = Literal["no carry", "one carry", "two carries"]
+SchemaName = Literal["plain", "numina_math", "gsm8k", "math", "dapo_math", "aime", "countdown", "mbpp", "humaneval"]
+Contamination = Literal["report", "drop", "off"]
 
 
 class _Options(BaseModel):
@@ -66,28 +67,56 @@ class ReasoningGymOptions(_Options):
     few_shot: FewShotOptions = FewShotOptions()
 
 
-class JsonlOptions(_Options):
-    """Problems in a file of JSON objects, one a line.
+class DatasetOptions(_Options):
+    """Problems of a data set: on the hub, in a folder or in files.
 
     Attributes:
-        kind: `jsonl`.
-        path: the file.
-        held_out_path: a file of held-out problems; without it they are split off `path`.
-        held_out: how many to split off when there is no `held_out_path`.
-        seed: seed of the split.
-        prompt_column: column of the prompt, a string or a list of chat messages.
-        answer_column: column of the answer, a string or a number.
-        difficulty_column: column of the difficulty's label; rows without it get `all`.
+        kind: `dataset`.
+        path: names on the hub, folders or files (.jsonl, .json, .csv, .parquet), read one after the other.
+        subset: subset of `path`, where it has several.
+        split: split of `path`; None is `train`. A file has no splits.
+        revision: commit, tag or branch of a name on the hub.
+        layout: how its rows are read: a name of `r2vpo.data.schemas.SCHEMAS`.
+        prompt_column: with `plain`, column of the prompt: a string, or a list of chat messages.
+        answer_column: with `plain`, column of the answer: a string or a number.
+        difficulty_column: with `plain`, column of the difficulty's label; rows without it get `all`.
+        held_out_path: where held-out problems are; None with `held_out_split` is `path`, None without it sets
+            training rows aside.
+        held_out_subset: subset of `held_out_path`.
+        held_out_split: split of the held-out problems; None with `held_out_path` is `train`.
+        held_out_layout: how rows of `held_out_path` are read; None is `layout`.
+        held_out: how many held-out problems: set aside from training, or drawn from those named; None for all of
+            those named.
+        train: how many training problems to draw; None for all.
+        seed: seed of every draw.
+        system_prompt: system message; makes a text prompt a chat.
+        instruction: how a question is written; `{question}` stands for it.
+        few_shot: solved examples before each problem, drawn from the training problems.
+        contamination: what to do with training problems that share text with held-out ones.
+        contamination_words: length of the text, in words.
     """
 
-    kind: Literal["jsonl"] = "jsonl"
-    path: Path
-    held_out_path: Path | None = None
-    held_out: int = Field(default=200, ge=0)
-    seed: int = 0
+    kind: Literal["dataset"] = "dataset"
+    path: tuple[str, ...] = Field(min_length=1)
+    subset: str | None = None
+    split: str | None = None
+    revision: str | None = None
+    layout: SchemaName = "plain"
     prompt_column: str = "prompt"
     answer_column: str = "answer"
     difficulty_column: str = "difficulty"
+    held_out_path: tuple[str, ...] | None = None
+    held_out_subset: str | None = None
+    held_out_split: str | None = None
+    held_out_layout: SchemaName | None = None
+    held_out: int | None = Field(default=204, ge=0)
+    train: int | None = Field(default=None, ge=1)
+    seed: int = 0
+    system_prompt: str | None = None
+    instruction: str | None = None
+    few_shot: int = Field(default=0, ge=0, le=64)
+    contamination: Contamination = "report"
+    contamination_words: int = Field(default=13, ge=1)
 
 
 class HabitOptions(_Options):
@@ -111,4 +140,4 @@ class HabitOptions(_Options):
     seed: int = 0
 
 
-DataOptions = Annotated[ReasoningGymOptions | JsonlOptions | HabitOptions, Field(discriminator="kind")]
+DataOptions = Annotated[ReasoningGymOptions | DatasetOptions | HabitOptions, Field(discriminator="kind")]

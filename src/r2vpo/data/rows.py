@@ -54,12 +54,25 @@ class PromptData:
     Attributes:
         train: problems to train on.
         held_out: problems to evaluate on.
-        notes: what a user should know about them before training, one line each.
+        left_out: rows that were read and are in neither, counted by reason.
+        overlap: training problems that share text with a held-out one and were kept; None if nobody looked.
+        notes: what else a user should know about them before training, one line each.
     """
 
     train: list[PromptRow]
     held_out: list[PromptRow]
+    left_out: dict[str, int] = field(default_factory=dict)
+    overlap: int | None = None
     notes: tuple[str, ...] = ()
+
+    def described(self) -> str:
+        """Return one line: how many problems there are, what was left out, and what overlaps."""
+        parts = [f"{len(self.train)} training problems, {len(self.held_out)} held out"]
+        if self.left_out:
+            parts.append("left out: " + ", ".join(f"{count} {reason}" for reason, count in self.left_out.items()))
+        if self.overlap is not None:
+            parts.append(f"{self.overlap} training problems share text with held-out ones")
+        return "data: " + "; ".join(parts)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the number of problems by split and difficulty."""

@@ -1,34 +1,35 @@
 """From a recipe's problems to the options of the data package."""
 
-from pathlib import Path
-
 from r2vpo.data.options import (
     DataOptions,
+    DatasetOptions,
     FewShotOptions,
     HabitOptions,
-    JsonlOptions,
     MixtureComponent,
     ReasoningGymOptions,
 )
-from r2vpo.training.recipe_inputs import HabitData, JsonlData, ReasoningGymData
+from r2vpo.training.recipe_inputs import DatasetData, HabitData, ReasoningGymData
 
 
-def data_options(data: ReasoningGymData | JsonlData | HabitData, *, seed: int) -> DataOptions:
+def data_options(data: ReasoningGymData | DatasetData | HabitData, *, seed: int) -> DataOptions:
     """The options that ``r2vpo.data.load_data`` takes.
 
     Args:
         data: the recipe's section.
         seed: seed of the problems, of the examples shown, and of the split.
     """
-    if isinstance(data, JsonlData):
-        return JsonlOptions(
-            path=Path(data.path),
-            held_out_path=Path(data.held_out_path) if data.held_out_path else None,
+    if isinstance(data, DatasetData):
+        same = ("subset", "split", "revision", "layout", "prompt_column", "answer_column", "difficulty_column")
+        same += ("held_out_subset", "held_out_split", "system_prompt", "instruction", "few_shot")
+        same += ("contamination", "contamination_words")
+        return DatasetOptions(
+            path=tuple(data.path),
+            held_out_path=tuple(data.held_out_path) if data.held_out_path else None,
+            held_out_layout=data.held_out_schema,
             held_out=data.held_out_size,
+            train=data.train_size,
             seed=seed,
-            prompt_column=data.prompt_column,
-            answer_column=data.answer_column,
-            difficulty_column=data.difficulty_column,
+            **{name: getattr(data, name) for name in same},
         )
     if isinstance(data, HabitData):
         return HabitOptions(

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from r2vpo.errors import UserError
 from r2vpo.training.recipe_errors import explain, nearest_file, parse_error
-from r2vpo.training.recipe_inputs import HabitData, JsonlData, ModelRecipe, ReasoningGymData, RewardRecipe
+from r2vpo.training.recipe_inputs import DatasetData, HabitData, ModelRecipe, ReasoningGymData, RewardRecipe
 from r2vpo.training.recipe_schema import (
     AdvantageRecipe,
     DualRecipe,
@@ -41,7 +41,7 @@ class Recipe(Section):
     )
     seed: int = Field(0, ge=0, description="seed of data, sampling, replay and dropout")
     model: ModelRecipe = Field(ModelRecipe(), description="the policy that is trained")
-    data: Annotated[ReasoningGymData | JsonlData | HabitData, Field(discriminator="source")] = Field(
+    data: Annotated[ReasoningGymData | DatasetData | HabitData, Field(discriminator="source")] = Field(
         description="the problems"
     )
     reward: RewardRecipe = Field(RewardRecipe(), description="how a completion is scored")

@@ -109,7 +109,7 @@ def explain(
 
 
 def _plain_location(location: Sequence[str | int], settings: Any) -> list[str]:
-    """Drop the tag that pydantic puts between a union and its keys: ``data.jsonl.path`` is ``data.path``."""
+    """Drop the tag that pydantic puts between a union and its keys: ``data.dataset.path`` is ``data.path``."""
     parts = [str(part) for part in location]
     data = settings.get("data") if isinstance(settings, dict) else None
     if len(parts) > 1 and parts[0] == "data" and isinstance(data, dict) and parts[1] == data.get("source"):
@@ -124,7 +124,7 @@ def _what(problem: dict[str, Any], key: str, recipe: type[BaseModel], settings: 
     if kind == "missing":
         return f"{key} is missing: add it"
     if kind in ("union_tag_not_found", "union_tag_invalid"):
-        known = str(context.get("expected_tags", "reasoning_gym, jsonl")).replace("'", "")
+        known = str(context.get("expected_tags", "reasoning_gym, dataset, habit")).replace("'", "")
         given = "missing" if kind == "union_tag_not_found" else repr(context.get("tag"))
         return f"{key}.source is {given}; choose one of {known}"
     if kind == "literal_error":
@@ -205,7 +205,7 @@ def _nearest(key: str, known: Sequence[str]) -> str | None:
 def known_keys(model: type[BaseModel], source: str | None = None, prefix: str = "") -> Iterator[str]:
     """Dotted names of all the keys of a model, sections included; of one data source only, if it is given."""
     for name, field in model.model_fields.items():
-        key = f"{prefix}{name}"
+        key = f"{prefix}{field.alias or name}"
         yield key
         for inner in _models(field.annotation):
             tags = typing.get_args(inner.model_fields["source"].annotation) if "source" in inner.model_fields else ()

@@ -1,13 +1,19 @@
 """The shape of a recipe's inputs: model, data and reward."""
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from r2vpo.data.options import HabitDifficulty, HabitFormat
+from r2vpo.data.options import Contamination, HabitDifficulty, HabitFormat, SchemaName
 from r2vpo.rewards.registry import REWARDS, first_problem, options_class
 from r2vpo.training.recipe_schema import Section
+
+# One path may be written without a list.
+Paths = Annotated[
+    list[Annotated[str, Field(min_length=1)]],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+]
 
 
 class LoraRecipe(Section):
@@ -61,18 +67,57 @@ class ReasoningGymData(Section):
     held_out_size: int = Field(204, ge=1, description="problems to evaluate on; training never sees them")
 
 
-class JsonlData(Section):
-    """Problems read from a file of your own: one JSON object a line."""
+class DatasetData(Section):
+    """Problems of a data set: on the hub, in a folder, or in files of your own."""
 
-    source: Literal["jsonl"] = Field(description="where prompts come from")
-    path: str = Field(min_length=1, description="file to train on, relative to the working directory")
-    held_out_path: str | None = Field(
-        None, description="file to evaluate on; null sets held_out_size rows of `path` aside"
+    source: Literal["dataset"] = Field(description="where prompts come from")
+    path: Paths = Field(
+        min_length=1,
+        description="a file (.jsonl, .json, .csv, .parquet), a folder or a name on the hub; or a list of them",
     )
-    held_out_size: int = Field(204, ge=1, description="rows of `path` to set aside without held_out_path")
-    prompt_column: str = Field("prompt", min_length=1, description="key of the prompt: a text, or messages")
-    answer_column: str = Field("answer", min_length=1, description="key of the reference answer")
-    difficulty_column: str = Field("difficulty", min_length=1, description="key of a label, if rows have one")
+    subset: str | None = Field(None, description="subset of path, where it has several")
+    split: str | None = Field(None, description="split of path; null is train")
+    revision: str | None = Field(None, description="commit, tag or branch of a name on the hub")
+    layout: SchemaName = Field("plain", alias="schema", description="how rows are read; docs/data.md has them all")
+    prompt_column: str = Field("prompt", min_length=1, description="schema plain: the prompt, a text or messages")
+    answer_column: str = Field("answer", min_length=1, description="schema plain: the reference answer")
+    difficulty_column: str = Field("difficulty", min_length=1, description="schema plain: a label, if rows have one")
+    held_out_path: Paths | None = Field(
+        None, min_length=1, description="problems to evaluate on; null sets held_out_size rows of `path` aside"
+    )
+    held_out_subset: str | None = Field(None, description="subset of held_out_path")
+    held_out_split: str | None = Field(None, description="split to evaluate on; of path, without held_out_path")
+    held_out_schema: SchemaName | None = Field(None, description="how rows of held_out_path are read; null: as path's")
+    held_out_size: int | None = Field(204, ge=1, description="problems to evaluate on; null is all that are named")
+    train_size: int | None = Field(None, ge=1, description="problems to train on, drawn at random; null is all")
+    system_prompt: str | None = Field(None, min_length=1, description="system message; makes every prompt a chat")
+    instruction: str | None = Field(None, description="how a question is written; {question} stands for it")
+    few_shot: int = Field(0, ge=0, le=64, description="solved training problems shown before each question")
+    max_prompt_tokens: int | None = Field(None, ge=1, description="longer prompts are left out; null keeps them all")
+    contamination: Contamination = Field(
+        "report", description="training problems that share text with held-out ones: report, drop, or off"
+    )
+    contamination_words: int = Field(13, ge=1, description="words in a row that count as shared text")
+
+    @field_validator("instruction")
+    @classmethod
+    def _has_a_place(cls, instruction: str | None) -> str | None:
+        if instruction is not None and "{question}" not in instruction:
+            raise ValueError("is a text without {question}; write {question} where the question goes")
+        return instruction
+
+    @model_validator(mode="after")
+    def _used(self) -> "DatasetData":
+        if "plain" not in (self.layout, self.held_out_schema):
+            for key in ("prompt_column", "answer_column", "difficulty_column"):
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise ValueError(f"{key} is for schema plain; {self.layout} has columns of its own: remove it")
+        for key in ("held_out_subset", "held_out_schema"):
+            if getattr(self, key) is not None and self.held_out_path is None:
+                raise ValueError(f"{key} is for held_out_path: set it too, or remove {key}")
+        if self.held_out_size is None and self.held_out_path is None and self.held_out_split is None:
+            raise ValueError("held_out_size is null; give a number, or name problems in held_out_path")
+        return self
 
 
 class HabitData(Section):

@@ -15,7 +15,7 @@ Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "clea
 class Section(BaseModel):
     """A part of a recipe: unknown keys are refused, values keep their type, and nothing changes later."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, serialize_by_alias=True)
 
 
 ObjectiveName = Literal[

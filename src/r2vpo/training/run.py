@@ -19,12 +19,13 @@ from accelerate.utils import broadcast_object_list
 from rich.console import Console
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from r2vpo.data import to_dataset
+from r2vpo.data import PromptData, to_dataset
 from r2vpo.evaluation import Evaluation, difference_interval
 from r2vpo.training.evaluator import Evaluator
 from r2vpo.training.metrics_log import MetricsLog
 from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.recipe import Recipe
+from r2vpo.training.recipe_inputs import DatasetData
 from r2vpo.training.run_directory import RunDirectory, create_run, open_run
 from r2vpo.training.setup import Parts, prepare, trainer_config
 from r2vpo.trl import R2VPOTrainer
@@ -77,14 +78,15 @@ def run_training(
     started = time.monotonic()
     with display:
         if is_main:
-            for line in (f"run {run.path}", *(f"note: {note}" for note in parts.data.notes)):
+            described = [parts.data.described()] if isinstance(recipe.data, DatasetData) else []
+            for line in (f"run {run.path}", *described, *(f"note: {note}" for note in parts.data.notes)):
                 console.print(line, highlight=False, markup=False, soft_wrap=True)
             if checkpoint is None:
                 _keep_samples(run, recipe, evaluator.evaluate(), "before")
         with suppress(_NothingLeft):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
         if is_main:
-            _finish(run, recipe, trainer, evaluator.evaluate(), time.monotonic() - started)
+            _finish(run, recipe, parts.data, trainer, evaluator.evaluate(), time.monotonic() - started)
     PartialState().wait_for_everyone()
     return run.path
 
@@ -147,7 +149,12 @@ def _keep_samples(run: RunDirectory, recipe: Recipe, evaluation: Evaluation, whe
 
 
 def _finish(
-    run: RunDirectory, recipe: Recipe, trainer: R2VPOTrainer, after: Evaluation, session_seconds: float
+    run: RunDirectory,
+    recipe: Recipe,
+    data: PromptData,
+    trainer: R2VPOTrainer,
+    after: Evaluation,
+    session_seconds: float,
 ) -> None:
     """Write the summary and the completions after training."""
     _keep_samples(run, recipe, after, "after")
@@ -164,6 +171,12 @@ def _finish(
             "accuracy_by_difficulty": {
                 name: {"before": before and before["by_difficulty"].get(name), "after": interval.to_json()}
                 for name, interval in after.by_difficulty.items()
+            },
+            "problems": {
+                "train": len(data.train),
+                "held_out": len(data.held_out),
+                "left_out": data.left_out,
+                "overlap": data.overlap,
             },
             "rollouts_generated": trainer.counters["rollouts_generated"],
             "rollouts_reused": trainer.counters["rollouts_reused"],

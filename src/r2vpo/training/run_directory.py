@@ -37,6 +37,7 @@ SUMMARY_KEYS = (
     "accuracy_before",
     "accuracy_after",
     "accuracy_by_difficulty",
+    "problems",
     "rollouts_generated",
     "rollouts_reused",
     "optimizer_steps",

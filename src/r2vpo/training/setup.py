@@ -20,7 +20,9 @@ from r2vpo.models import load_model, load_tokenizer
 from r2vpo.rewards import REWARDS, check_reward, load_reward
 from r2vpo.rewards.check import ROWS
 from r2vpo.training.data_options import data_options
+from r2vpo.training.prompt_length import without_long_prompts
 from r2vpo.training.recipe import Recipe
+from r2vpo.training.recipe_inputs import DatasetData
 from r2vpo.trl import R2VPOConfig
 
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "sgd": "sgd"}
@@ -55,6 +57,23 @@ def prepare(recipe: Recipe) -> Parts:
         torch.set_num_threads(recipe.trainer.threads)
     _check_installed(recipe)
     data = load_data(data_options(recipe.data, seed=recipe.seed))
+    _check_enough(recipe, data)
+    reward, *more_rewards = _rewards(recipe)
+    for function in (reward, *more_rewards):
+        check_reward(function, data.train[:ROWS])
+    model_seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
+    tokenizer = load_tokenizer(recipe.model.name, seed=model_seed)
+    if isinstance(recipe.data, DatasetData) and recipe.data.max_prompt_tokens is not None:
+        data = without_long_prompts(data, tokenizer, recipe.data.max_prompt_tokens)
+        _check_enough(recipe, data)
+    model = load_model(recipe.model.name, seed=model_seed, trust_remote_code=recipe.model.trust_remote_code)
+    model.generation_config.eos_token_id = stop_ids(tokenizer, recipe.rollout.stop, model)
+    _check_model(recipe, model)
+    return Parts(data, reward, tokenizer, model, _peft(recipe), more_rewards)
+
+
+def _check_enough(recipe: Recipe, data: PromptData) -> None:
+    """Refuse to train on less than a round, or to evaluate on nothing."""
     if not data.held_out:
         raise UserError("data.held_out_size: there are no held-out problems to evaluate on: set it to 1 or more")
     prompts = recipe.rollout.prompts_per_round
@@ -63,15 +82,6 @@ def prepare(recipe: Recipe) -> Parts:
             f"data: {len(data.train)} training problems are fewer than rollout.prompts_per_round = {prompts}: add "
             f"problems, or set rollout.prompts_per_round to at most {len(data.train)}"
         )
-    reward, *more_rewards = _rewards(recipe)
-    for function in (reward, *more_rewards):
-        check_reward(function, data.train[:ROWS])
-    model_seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
-    tokenizer = load_tokenizer(recipe.model.name, seed=model_seed)
-    model = load_model(recipe.model.name, seed=model_seed, trust_remote_code=recipe.model.trust_remote_code)
-    model.generation_config.eos_token_id = stop_ids(tokenizer, recipe.rollout.stop, model)
-    _check_model(recipe, model)
-    return Parts(data, reward, tokenizer, model, _peft(recipe), more_rewards)
 
 
 def _rewards(recipe: Recipe) -> list[Callable[..., Any]]:

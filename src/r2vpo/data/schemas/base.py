@@ -1,0 +1,179 @@
+"""What every layout is made of, and the values that rows hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from r2vpo.data.rows import Prompt, PromptRow
+
+Record = Mapping[str, Any]
+
+
+class BadRow(Exception):
+    """A row that cannot be read; says which column, what is wrong and how to mend it, but not where the row is."""
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A row that is sound but no problem to train on.
+
+    Attributes:
+        reason: why, to be read after a number: `3 without a boxed answer`.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns of the layout `plain`."""
+
+    prompt: str = "prompt"
+    answer: str = "answer"
+    difficulty: str = "difficulty"
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A layout.
+
+    Attributes:
+        read: from a row, and the columns that `plain` reads, to a problem or the reason why it is none; raises
+            `BadRow`.
+        prompt_is_made: every prompt is the same text around other numbers, so shared words mean nothing.
+        has_examples: rows hold an answer that could be shown in a solved example.
+    """
+
+    read: Callable[[Record, Columns], PromptRow | Skip]
+    prompt_is_made: bool = False
+    has_examples: bool = True
+
+
+def value_of(record: Record, *columns: str) -> Any:
+    """The value of the first of some columns that the row has.
+
+    Args:
+        record: the row.
+        columns: names of one meaning, in the order of preference.
+
+    Returns:
+        The value.
+
+    Raises:
+        BadRow: the row has none of them, or only with null.
+    """
+    for column in columns:
+        if record.get(column) is not None:
+            return record[column]
+    for column in columns:
+        if column in record:
+            raise BadRow(f"{column!r} is null: give it a value, or take the row out")
+    named = " or ".join(map(repr, columns))
+    raise BadRow(
+        f"has no column {named}, its columns are {', '.join(map(repr, record)) or 'none'}: set data.schema to the "
+        "layout of your rows, or to plain with data.prompt_column and data.answer_column"
+    )
+
+
+def text_of(record: Record, *columns: str) -> str:
+    """A text that is not empty, from the first of some columns that the row has.
+
+    Args:
+        record: the row.
+        columns: names of one meaning, in the order of preference.
+
+    Returns:
+        The text, stripped of white space at both ends.
+
+    Raises:
+        BadRow: there is no such column, or it holds no text.
+    """
+    value = value_of(record, *columns)
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    raise BadRow(f"{_name(record, columns)!r} is {shown(value)}: write a text that is not empty")
+
+
+def answer_of(record: Record, *columns: str) -> str:
+    """An answer, a text or a number, from the first of some columns that the row has.
+
+    Args:
+        record: the row.
+        columns: names of one meaning, in the order of preference.
+
+    Returns:
+        The answer as a text.
+
+    Raises:
+        BadRow: there is no such column, or it holds neither.
+    """
+    value = value_of(record, *columns)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if is_number or (isinstance(value, str) and value.strip()):
+        return str(value)
+    raise BadRow(f"{_name(record, columns)!r} is {shown(value)}: write a string or a number")
+
+
+def prompt_of(record: Record, column: str) -> Prompt:
+    """A prompt: a text, or a list of chat messages.
+
+    Args:
+        record: the row.
+        column: the prompt's column.
+
+    Returns:
+        The prompt.
+
+    Raises:
+        BadRow: there is no such column, or it holds neither.
+    """
+    value = value_of(record, column)
+    if isinstance(value, str) and value.strip():
+        return value
+    if isinstance(value, list) and value and all(_is_message(message) for message in value):
+        return [{"role": message["role"], "content": message["content"]} for message in value]
+    raise BadRow(
+        f"{column!r} is {shown(value)}; it must be a text that is not empty, or a list of chat messages "
+        '{"role": ..., "content": ...}: correct that row'
+    )
+
+
+def texts_of(record: Record, column: str) -> list[str]:
+    """A list of at least one text.
+
+    Args:
+        record: the row.
+        column: its column.
+
+    Returns:
+        The texts.
+
+    Raises:
+        BadRow: there is no such column, or it holds something else.
+    """
+    value = value_of(record, column)
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return value
+    raise BadRow(f"{column!r} is {shown(value)}: write a list of one text or more")
+
+
+def rest_of(record: Record, *names: str) -> dict[str, Any]:
+    """Those of some columns that a row has, for the metadata."""
+    return {name: record[name] for name in names if record.get(name) is not None}
+
+
+def shown(value: Any) -> str:
+    """A value for an error's line, cut off where it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _name(record: Record, columns: tuple[str, ...]) -> str:
+    return next(column for column in columns if record.get(column) is not None)
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(key), str) for key in ("role", "content"))

@@ -1,0 +1,212 @@
+"""Rows of known data sets, in their own columns, become problems."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from r2vpo.data import DatasetOptions, PromptRow, load_data
+from r2vpo.data.options import SchemaName
+from r2vpo.data.schemas import SCHEMAS, BadRow, Columns, Skip
+from r2vpo.data.schemas.boxed import last_boxed
+from tests.unit.data.writing import write
+
+HUMANEVAL = {
+    "task_id": "HumanEval/0",
+    "prompt": 'def double(x):\n    """Twice x."""\n',
+    "canonical_solution": "    return 2 * x\n",
+    "test": "def check(candidate):\n    assert candidate(3) == 6\n",
+    "entry_point": "double",
+}
+MBPP = {
+    "task_id": 601,
+    "text": "Write a function to double a number.",
+    "code": "def double(x):\r\n  return 2 * x",
+    "test_list": ["assert double(3) == 6", "assert double(0) == 0"],
+    "test_setup_code": "import math",
+    "challenge_test_list": [],
+}
+ROWS: dict[SchemaName, list[dict[str, Any]]] = {
+    "plain": [{"prompt": "1 + 1 =", "answer": "2", "difficulty": "easy"}],
+    "numina_math": [
+        {
+            "source": "olympiads",
+            "problem": "What is half of a half?",
+            "solution": "First \\boxed{2}, no: $\\boxed{\\frac{1}{4}}$.",
+            "messages": [{"role": "user", "content": "What is half of a half?"}],
+        }
+    ],
+    "gsm8k": [{"question": "How many?", "answer": "It is 3*414=<<3*414=1242>>1242.\n#### 1,242"}],
+    "math": [
+        {"problem": "P", "solution": "So \\boxed{x^{2}}", "level": "Level 5", "type": "Algebra"},
+        {"problem": "Q", "solution": "s", "answer": "7", "subject": "Geometry", "level": "2", "unique_id": "t/1.json"},
+    ],
+    "dapo_math": [
+        {
+            "data_source": "math_dapo",
+            "prompt": [{"content": "Solve.", "role": "user"}],
+            "ability": "MATH",
+            "reward_model": {"ground_truth": "34", "style": "rule"},
+            "extra_info": {"index": "9a"},
+        }
+    ],
+    "aime": [
+        {"ID": "2024-I-1", "Problem": "P", "Solution": "S", "Answer": "025"},
+        {"ID": "1983-1", "Problem": "Q", "Solution": "S", "Answer": "60"},
+    ],
+    "countdown": [{"nums": [44, 19, 35], "target": 98}],
+    "mbpp": [MBPP],
+    "humaneval": [HUMANEVAL],
+}
+FIRST = {
+    "plain": ("2", "easy", {}),
+    "numina_math": ("\\frac{1}{4}", "olympiads", {"solution": "First \\boxed{2}, no: $\\boxed{\\frac{1}{4}}$."}),
+    "gsm8k": ("1242", "all", {"solution": "It is 3*414=<<3*414=1242>>1242.\n#### 1,242"}),
+    "math": ("x^{2}", "level 5", {"solution": "So \\boxed{x^{2}}", "subject": "Algebra"}),
+    "dapo_math": ("34", "all", {"data_source": "math_dapo", "ability": "MATH"}),
+    "aime": ("25", "all", {"id": "2024-I-1", "solution": "S"}),
+    "countdown": ("98", "3 numbers", {"nums": [44, 19, 35], "target": 98}),
+}
+
+
+def read(name: SchemaName, record: dict[str, Any]) -> PromptRow | Skip:
+    return SCHEMAS[name].read(record, Columns())
+
+
+def refused(name: SchemaName, record: dict[str, Any]) -> str:
+    with pytest.raises(BadRow) as caught:
+        read(name, record)
+    return str(caught.value)
+
+
+def test_every_schema_has_its_name_and_its_example() -> None:
+    assert set(SCHEMAS) == set(get_args(SchemaName)) == set(ROWS)
+
+
+@pytest.mark.parametrize("name", [*ROWS])
+def test_rows_in_files_become_problems(tmp_path: Path, name: SchemaName) -> None:
+    flat = all(not isinstance(value, (list, dict)) for row in ROWS[name] for value in row.values())
+    found = []
+    for kind in ("jsonl", "parquet", *(["csv"] if flat and len({tuple(row) for row in ROWS[name]}) == 1 else [])):
+        path = write(tmp_path / f"rows.{kind}", ROWS[name])
+        data = load_data(DatasetOptions(path=(str(path),), layout=name, held_out=0))
+        assert len(data.train) == len(ROWS[name])
+        row = data.train[0]
+        found.append((row.prompt, row.answer, row.difficulty, row.metadata))
+    assert found == found[:1] * len(found)
+    if name in FIRST:
+        assert found[0][1:] == FIRST[name]
+
+
+@pytest.mark.parametrize(("name", "module"), [("mbpp", MBPP), ("humaneval", HUMANEVAL)])
+def test_the_tests_of_a_program_pass_for_its_solution_alone(name: SchemaName, module: dict[str, Any]) -> None:
+    row = read(name, module)
+    assert isinstance(row, PromptRow)
+
+    def passes(completion: str) -> bool:
+        program = row.metadata["setup"] + "\n" + row.metadata["prefix"] + completion + "\n"
+        program += "\n".join(row.metadata["tests"])
+        return subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, timeout=60).returncode == 0
+
+    assert passes(row.metadata["solution"]) and row.answer == row.metadata["solution"]
+    assert not passes(row.metadata["solution"].replace("2 * x", "3 * x"))
+    assert "double" in str(row.prompt)
+
+
+def test_spellings() -> None:
+    for record in (
+        {"Problem": "P", "Answer": 33, "Year": 1999},
+        {"problem": "P", "answer": "033", "year": "1999", "url": "u"},
+        {"Question": "P", "Answer": " 33", "Year": 1999, "Part": None},
+    ):
+        row = read("aime", record)
+        assert isinstance(row, PromptRow) and (row.prompt, row.answer, row.difficulty) == ("P", "33", "1999")
+    sanitized = {**MBPP, "prompt": MBPP["text"], "test_imports": ["import math", "import re"]}
+    row = read("mbpp", {key: sanitized[key] for key in ("prompt", "code", "test_list", "test_imports")})
+    assert isinstance(row, PromptRow) and row.metadata["setup"] == "import math\nimport re"
+    row = read("gsm8k", {"question": "Q", "answer": "a #### b\n#### -1,234,567.5"})
+    assert isinstance(row, PromptRow) and row.answer == "-1234567.5"
+    row = read("gsm8k", {"question": "Q", "answer": "#### 1,23"})
+    assert isinstance(row, PromptRow) and row.answer == "1,23", "no comma of thousands"
+    row = read("countdown", {"nums": [1, 2, 3, 4], "target": 10})
+    assert isinstance(row, PromptRow) and "1, 2, 3, 4" in str(row.prompt) and "10" in str(row.prompt)
+    row = read("math", {"problem": "P", "answer": 3, "level": 4})
+    assert isinstance(row, PromptRow) and (row.answer, row.difficulty) == ("3", "level 4")
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "reason"),
+    [
+        ("numina_math", {"problem": "Prove that 1 = 1.", "solution": "\\boxed{1}"}, "with a proof as the task"),
+        ("numina_math", {"problem": "Now show  it.", "solution": "It is 1."}, "without a boxed answer"),
+        ("numina_math", {"problem": "P", "solution": "\\boxed{}"}, "without a boxed answer"),
+        ("math", {"problem": "P", "solution": "\\boxed{1"}, "without a boxed answer"),
+        ("gsm8k", {"question": "P", "answer": "7"}, "without an answer after ####"),
+        ("gsm8k", {"question": "P", "answer": "7 ####"}, "without an answer after ####"),
+    ],
+)
+def test_rows_that_are_skipped(name: SchemaName, record: dict[str, Any], reason: str) -> None:
+    assert read(name, record) == Skip(reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "said"),
+    [
+        ("numina_math", {"problem": "P"}, "has no column 'solution', its columns are 'problem': set data.schema"),
+        ("numina_math", {"problem": None, "solution": "s"}, "'problem' is null"),
+        ("gsm8k", {"question": 3, "answer": "s"}, "'question' is 3: write a text"),
+        ("math", {"problem": " ", "solution": "s"}, "'problem' is ' ': write a text"),
+        ("math", {"problem": "P", "answer": [1]}, "'answer' is [1]: write a string or a number"),
+        ("dapo_math", {"prompt": "P", "reward_model": "34"}, "'reward_model' is '34': write the answer in"),
+        ("dapo_math", {"prompt": "P", "reward_model": {"style": "rule"}}, "in its ground_truth"),
+        ("dapo_math", {"prompt": [], "reward_model": {"ground_truth": "1"}}, "'prompt' is []; it must be"),
+        ("aime", {"Task": "P", "Answer": 3}, "has no column 'problem' or 'question', its columns are 'Task', 'Answer'"),
+        ("countdown", {"nums": [1], "target": 3}, "'nums' is [1]: write a list of two"),
+        ("countdown", {"nums": [1, "2"], "target": 3}, "'nums' is [1, '2']"),
+        ("countdown", {"nums": [1, 2], "target": "3"}, "'target' is '3': write a whole number"),
+        ("mbpp", {**MBPP, "test_list": []}, "'test_list' is []: write a list of one text"),
+        ("humaneval", {**HUMANEVAL, "entry_point": "a b"}, "'entry_point' is 'a b'"),
+    ],
+)
+def test_rows_that_are_wrong(name: SchemaName, record: dict[str, Any], said: str) -> None:
+    assert said in refused(name, record)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("\\boxed{1} and \\boxed{2}", "2"),
+        ("$\\boxed 5$.", "5"),
+        ("\\boxed 5, so", "5"),
+        ("\\fbox{a b}", "a b"),
+        ("\\boxed {x}", "x"),
+        ("\\boxed{\\{1, 2\\}}", "\\{1, 2\\}"),
+        ("\\boxed{1} \\boxed{2", "1"),
+        ("\\boxed{\\boxed{3}}", "3"),
+        ("\\boxedx{3}", None),
+        ("3", None),
+        ("\\boxed{1} \\boxed{ }", None),
+    ],
+)
+def test_boxes(text: str, answer: str | None) -> None:
+    assert last_boxed(text) == answer
+
+
+NESTED = st.recursive(
+    st.text("ab1 ^_", max_size=4),
+    lambda inner: st.lists(inner, max_size=3).map(lambda parts: "{" + "}{".join(parts) + "}"),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(before=st.text("ab {}$", max_size=9), content=NESTED, after=st.text("a }$.", max_size=9))
+def test_a_box_holds_whatever_is_nested_in_it(before: str, content: str, after: str) -> None:
+    assert last_boxed(f"{before}\\boxed{{{content}}}{after}") == (content.strip() or None)
+    assert last_boxed(f"\\boxed{{9}} {before}\\boxed{{{content}") == "9"

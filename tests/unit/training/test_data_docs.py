@@ -1,0 +1,49 @@
+"""docs/data.md names every option and every schema, and its examples are read."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import get_args
+
+import yaml
+
+from r2vpo.data import PromptRow
+from r2vpo.data.options import SchemaName
+from r2vpo.data.schemas import SCHEMAS, Columns
+from r2vpo.training.recipe_inputs import DatasetData
+
+PAGE = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+
+
+def table(heading: str) -> list[list[str]]:
+    """Cells of the rows below a table's head."""
+    lines = PAGE.split(f"| {heading} |", 1)[1].splitlines()[2:]
+    rows = lines[: next(place for place, line in enumerate([*lines, ""]) if not line.startswith("|"))]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_every_option_is_there_with_its_default() -> None:
+    found: dict[str, str] = {}
+    for names, defaults, *_ in table("key of `data`"):
+        keys = re.findall(r"`(\w+)`", names)
+        found |= dict(zip(keys, defaults.replace("`", "").split(", "), strict=True))
+    fields = {field.alias or name: field for name, field in DatasetData.model_fields.items() if name != "source"}
+    assert set(found) == set(fields)
+    shown = {key: "" if field.is_required() else field.default for key, field in fields.items()}
+    assert found == {key: "null" if value is None else str(value) for key, value in shown.items()}
+
+
+def test_every_schema_is_there_and_its_example_is_read() -> None:
+    rows = table("`schema` | columns, with an example")
+    assert [row[0].strip("`") for row in rows] == list(get_args(SchemaName))
+    for name, example, *_ in rows:
+        record = json.loads(re.search(r"`(\{.*?\})`", example)[1])
+        assert isinstance(SCHEMAS[name.strip("`")].read(record, Columns()), PromptRow), name
+
+
+def test_the_recipe_is_one() -> None:
+    (block,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    data = DatasetData.model_validate(yaml.safe_load(block)["data"])
+    assert (data.path, data.layout, data.held_out_split) == (["openai/gsm8k"], "gsm8k", "test")

@@ -1,0 +1,28 @@
+"""Prompts that are too long are left out and counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from r2vpo.data import PromptData, PromptRow
+from r2vpo.errors import UserError
+from r2vpo.models import load_tokenizer
+from r2vpo.training.prompt_length import without_long_prompts
+
+
+def test_the_limit_is_in_tokens() -> None:
+    tokenizer = load_tokenizer("tiny/random-llama")
+    short, long = PromptRow("2 + 2 =", "4"), PromptRow("2 + 2 + 2 + 2 =", "8")
+    tokens = [len(tokenizer(str(row.prompt))["input_ids"]) for row in (short, long)]
+    assert tokens[0] < tokens[1]
+    data = PromptData(train=[short, long, long], held_out=[long, short], left_out={"x": 1})
+    kept = without_long_prompts(data, tokenizer, tokens[1] - 1)
+    assert (kept.train, kept.held_out) == ([short], [short])
+    assert kept.left_out == {
+        "x": 1,
+        f"training prompts longer than {tokens[1] - 1} tokens": 2,
+        f"held-out prompts longer than {tokens[1] - 1} tokens": 1,
+    }
+    assert without_long_prompts(data, tokenizer, tokens[1]) == data
+    with pytest.raises(UserError, match=rf"= {tokens[0] - 1}: all 3 training .* the shortest has {tokens[0]} tokens"):
+        without_long_prompts(data, tokenizer, tokens[0] - 1)
