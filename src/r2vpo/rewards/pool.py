@@ -203,6 +203,7 @@ class _Job:
         self.pool, self.items, self.places, self.alive = pool, items, places, alive
         self.waiting = deque(range(len(items)))
         self.outcomes: dict[int, Outcome] = {}
+        self.suspects: set[int] = set()
 
     def run(self) -> list[Outcome]:
         while len(self.outcomes) < len(self.items):
@@ -267,7 +268,12 @@ class _Job:
             if self.pool._failed_starts == STARTS:
                 raise RuntimeError(f"scoring workers for {self.pool.function} end before they are ready ({detail})")
         elif reason is not None and worker.items:
-            self._settle(worker.items.popleft(), Outcome(0.0, reason, detail))
+            index = worker.items.popleft()
+            if reason == "time" or index in self.suspects:
+                self._settle(index, Outcome(0.0, reason, detail))
+            else:  # somebody else may have ended the worker: only an item that ends a second one is to blame
+                self.suspects.add(index)
+                self.waiting.appendleft(index)
         self.waiting.extendleft(reversed(worker.items))
 
     def _settle(self, index: int, outcome: Outcome) -> None:
