@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -180,17 +181,13 @@ class _Worker:
 
     def kill(self) -> int:
         """End the process group and return the exit status, negative for a signal."""
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended already
             os.killpg(self.process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass  # it has ended already
         status = self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
             assert stream is not None
-            try:
+            with contextlib.suppress(OSError):  # what was not sent has no reader any more
                 stream.close()
-            except OSError:
-                pass  # what was not sent has no reader any more
         return status
 
 
