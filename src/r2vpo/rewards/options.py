@@ -6,13 +6,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class RewardOptions(BaseModel):
-    """Options of a reward: unknown ones are refused, and nothing changes later.
+    """Options of a reward: unknown ones are refused, values keep their type, and nothing changes later.
 
     Attributes:
         name: a name of the registry, or `module:function`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     name: str
 

@@ -1,9 +1,10 @@
 """The shape of a recipe's inputs: model, data and reward."""
 
+import difflib
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from r2vpo.data.options import Contamination, HabitDifficulty, HabitFormat, SchemaName
 from r2vpo.rewards.registry import REWARDS, first_problem, options_class
@@ -146,24 +147,15 @@ def _is_reward(name: str) -> bool:
 
 
 class RewardChoice(Section):
-    """A reward with its options; an option that is null has the reward's own default."""
+    """A reward with its options, which are those of its class in `r2vpo.rewards`; one that is null has its default."""
 
-    name: str = Field(
-        "reasoning_gym", description="exact, reasoning_gym, numeric, math, choice, format, length, or module:function"
-    )
-    tolerance: float | None = Field(None, description="numeric: largest difference, relative to the answer")
-    letters: str | None = Field(None, description="choice: the letters there are, such as ABCD")
-    layout: Literal["think_answer"] | None = Field(None, description="format: a layout by name")
-    pattern: str | None = Field(None, description="format: a regular expression for the whole completion")
-    max_tokens: int | None = Field(None, description="length: tokens from which on the penalty is -1")
-    cache_tokens: int | None = Field(None, description="length: tokens before that over which it falls from 0")
-    workers: int | None = Field(None, description="math, format: child processes")
-    seconds_per_item: float | None = Field(None, description="math, format: limit for one completion, CPU seconds")
-    memory_megabytes: int | None = Field(None, description="math, format: limit for the memory of a child process")
+    model_config = ConfigDict(extra="allow")
+
+    name: str = Field("reasoning_gym", description=f"{', '.join(REWARDS)}, or module:function")
 
     def options(self) -> dict[str, Any]:
         """Name and options as `load_reward` takes them."""
-        return self.model_dump(include=set(RewardChoice.model_fields), exclude_none=True)
+        return {"name": self.name, **(self.model_extra or {})}
 
     @field_validator("name")
     @classmethod
@@ -172,27 +164,35 @@ class RewardChoice(Section):
             return name
         raise ValueError(f"is {name!r}; use one of {', '.join(REWARDS)}, or your own as module:function")
 
-    def _refuse_wrong_options(self) -> None:
-        options = self.options()
-        kind = options_class(self.name)
+    @model_validator(mode="before")
+    @classmethod
+    def _with_all_options(cls, settings: Any) -> Any:
+        name = settings.get("name", cls.model_fields["name"].default) if isinstance(settings, dict) else None
+        if not isinstance(name, str) or not _is_reward(name) or settings.get("parts") is not None:
+            return settings
+        own = {key: value for key, value in settings.items() if key in cls.model_fields}
+        options = {key: value for key, value in settings.items() if key not in own and value is not None}
         for key in options:
-            if key not in kind.model_fields:
-                raise ValueError(f"{key} is not an option of {self.name}: remove it")
+            _refuse_unknown(key, name, cls)
         try:
-            kind(**options)
+            return options_class(name)(name=name, **options).model_dump() | own
         except ValidationError as error:
             raise ValueError(first_problem(error)) from None
+
+
+def _refuse_unknown(key: str, name: str, section: type[RewardChoice]) -> None:
+    known = options_class(name).model_fields
+    if key in known:
+        return
+    close = difflib.get_close_matches(key, [*known, *section.model_fields], n=1, cutoff=0.7)
+    mend = f"; did you mean {close[0]}?" if close else ": remove it"
+    raise ValueError(f"{key} is not an option of {name}{mend}")
 
 
 class RewardPart(RewardChoice):
     """A part of a weighted sum."""
 
     weight: float = Field(1.0, description="what the part's reward is multiplied by in the sum")
-
-    @model_validator(mode="after")
-    def _options_fit(self) -> "RewardPart":
-        self._refuse_wrong_options()
-        return self
 
 
 class RewardRecipe(RewardChoice):
@@ -217,10 +217,8 @@ class RewardRecipe(RewardChoice):
 
     @model_validator(mode="after")
     def _options_fit(self) -> "RewardRecipe":
-        if self.parts is None:
-            self._refuse_wrong_options()
-        else:
-            beside = [key for key in self.options() if key != "name"]
+        if self.parts is not None:
+            beside = [key for key, value in self.options().items() if key != "name" and value is not None]
             if beside:
                 raise ValueError(f"{beside[0]} stands beside parts: move it into a part")
             if self.name != self.parts[0].name:

@@ -189,8 +189,15 @@ def test_a_reward_takes_its_options_and_parts(path: Path) -> None:
     )
     recipe = load_recipe(path, ["reward.parts.1.weight=0.2"])
     assert [part.options() for part in recipe.reward.all_parts()] == [
-        {"name": "math", "seconds_per_item": 2.0},
-        {"name": "format", "layout": "think_answer"},
+        {"name": "math", "workers": 2, "seconds_per_item": 2.0, "memory_megabytes": 1024},
+        {
+            "name": "format",
+            "workers": 2,
+            "seconds_per_item": 1.0,
+            "memory_megabytes": 1024,
+            "layout": "think_answer",
+            "pattern": None,
+        },
     ]
     assert recipe.reward.name == "math" and [part.weight for part in recipe.reward.all_parts()] == [1.0, 0.2]
     path.write_text(dump_recipe(recipe))
@@ -203,16 +210,14 @@ def test_a_reward_takes_its_options_and_parts(path: Path) -> None:
         ("{name: exact, tolerance: 0.1}", "reward.tolerance is not an option of exact: remove it"),
         ("{name: my.own:score, letters: AB}", "reward.letters is not an option of my.own:score: remove it"),
         ("{name: numeric, tolerance: -1}", "reward.tolerance: Input should be greater than or equal to 0"),
-        ("{name: numeric, tolerence: 1}", "unknown key reward.tolerence; did you mean reward.tolerance?"),
+        ("{name: numeric, tolerence: 1}", "reward.tolerence is not an option of numeric; did you mean tolerance?"),
         ("{name: format}", "reward.needs layout or pattern"),
         ("{name: length, max_tokens: 8, cache_tokens: 2}", "name = length is a penalty"),
         ("{parts: []}", "reward.parts is empty"),
         ("{parts: [{name: exact}, {name: length, max_tokens: 8}]}", "reward.parts.1.cache_tokens is missing: add it"),
         ("{parts: [{name: exakt}]}", "reward.parts.0.name is 'exakt'; use one of exact"),
-        (
-            "{parts: [{name: exact, wieght: 2}]}",
-            "unknown key reward.parts.0.wieght; did you mean reward.parts.0.weight?",
-        ),
+        ("{parts: [{name: exact, wieght: 2}]}", "parts.0.wieght is not an option of exact; did you mean weight?"),
+        ("{name: numeric, tolerance: '1'}", "reward.tolerance: Input should be a valid number (got '1')"),
         ("{parts: [{name: exact}], name: numeric}", "name = numeric stands beside parts, the first of which is exact"),
         ("{parts: [{name: numeric}], tolerance: 0.1}", "reward.tolerance stands beside parts: move it into a part"),
         ("{parts: [{name: exact}, {name: reasoning_gym}]}", "reward.name = reasoning_gym cannot score data.source"),
