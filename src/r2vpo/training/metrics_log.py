@@ -21,6 +21,8 @@ METRICS = (
     "reward",
     "reward_std",
     "reward_parts",
+    "pass_rate_by_difficulty",
+    "share_by_difficulty",
     "ratio_variance",
     "delta",
     "dual",

@@ -18,6 +18,7 @@ from r2vpo.training.recipe_errors import explain, nearest_file, parse_error
 from r2vpo.training.recipe_inputs import DatasetData, HabitData, ModelRecipe, ReasoningGymData, RewardRecipe
 from r2vpo.training.recipe_schema import (
     AdvantageRecipe,
+    CurriculumRecipe,
     DualRecipe,
     EvaluationRecipe,
     ObjectiveRecipe,
@@ -50,6 +51,7 @@ class Recipe(Section):
     step_control: StepControlRecipe = Field(StepControlRecipe(), description="the learning rate follows V")
     replay: ReplayRecipe = Field(ReplayRecipe(), description="stale rollouts that are trained on again")
     advantage: AdvantageRecipe = Field(AdvantageRecipe(), description="how rewards become advantages")
+    curriculum: CurriculumRecipe = Field(CurriculumRecipe(), description="which prompts come next")
     rollout: RolloutRecipe = Field(RolloutRecipe(), description="sampling of completions")
     trainer: TrainerRecipe = Field(TrainerRecipe(), description="optimisation")
     evaluation: EvaluationRecipe = Field(EvaluationRecipe(), description="greedy accuracy on held-out problems")

@@ -156,6 +156,14 @@ class AdvantageRecipe(Section):
     name: Literal["grpo", "dr_grpo", "rloo", "reinforce_pp"] = Field("grpo", description="the estimator")
 
 
+class CurriculumRecipe(Section):
+    """More prompts of the difficulties that are solved sometimes, fewer of those solved always or never."""
+
+    enabled: bool = Field(False, description="draw prompts by the pass rate of their difficulty")
+    memory: float = Field(0.8, ge=0, lt=1, description="weight that pass rates keep from round to round")
+    floor: float = Field(0.1, gt=0, le=1, description="least weight of a difficulty, so that none is dropped")
+
+
 class RolloutRecipe(Section):
     """Sampling of completions."""
 

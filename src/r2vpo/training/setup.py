@@ -267,5 +267,8 @@ def _method(recipe: Recipe) -> dict[str, Any]:
         replay_versions=replay.versions,
         replay_ratio=replay.ratio,
         replay_max_bytes=None if replay.max_megabytes is None else int(replay.max_megabytes * 1e6),
+        curriculum=recipe.curriculum.enabled,
+        curriculum_memory=recipe.curriculum.memory,
+        curriculum_floor=recipe.curriculum.floor,
         advantage_estimator=recipe.advantage.name,
     )

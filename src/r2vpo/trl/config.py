@@ -11,6 +11,7 @@ from r2vpo.core.advantages import ADVANTAGES
 from r2vpo.core.dual import KINDS, DualConfig
 from r2vpo.core.objectives import OBJECTIVES, build_config
 from r2vpo.core.step_size import StepSizeConfig
+from r2vpo.data.curriculum import CurriculumConfig
 from r2vpo.replay import ReplayConfig
 
 # Options of GRPOConfig that would change the objective or the sampling distribution, and are not read here: the value
@@ -86,6 +87,11 @@ class R2VPOConfig(GRPOConfig):
             keeps a copy of the weights a round, and wants the sampler `"shared_prefix"` and `replay_versions=0`.
         sampler_dtype: `"bfloat16"` samples from a copy of the weights in that type, `"model"` from the model itself.
         shared_prefix: Whether the training forward computes each prompt once a group.
+        curriculum: Draw each round's prompts by the pass rate of their `difficulty`, a column of the data set, in place
+            of the data's order; see `r2vpo.data.curriculum`. A row passes when the first reward function gives 1 or
+            more.
+        curriculum_memory: Weight that a round's pass rates keep from one round to the next.
+        curriculum_floor: Least weight of a difficulty, above 0.
         skip_zero_advantage: Leave rows of zero advantage out of the update: they carry no policy gradient, only the
             penalty's.
 
@@ -132,6 +138,9 @@ class R2VPOConfig(GRPOConfig):
         metadata={"help": "As in TRL, but off: it turns off the cache that prompts are shared through."},
     )
     shared_prefix: bool = field(default=True, metadata={"help": "Compute a prompt once a group in training."})
+    curriculum: bool = field(default=False, metadata={"help": "Draw prompts by the pass rate of their difficulty."})
+    curriculum_memory: float = field(default=0.8, metadata={"help": "Weight that pass rates keep a round later."})
+    curriculum_floor: float = field(default=0.1, metadata={"help": "Least weight of a difficulty."})
     skip_zero_advantage: bool = field(default=False, metadata={"help": "Leave rows of zero advantage out."})
 
     def __post_init__(self) -> None:
@@ -156,6 +165,7 @@ class R2VPOConfig(GRPOConfig):
         self.dual_config()
         self.step_size_config()
         self.replay_config()
+        self.curriculum_config()
 
     @property
     def steps_per_round(self) -> int:
@@ -223,6 +233,12 @@ class R2VPOConfig(GRPOConfig):
             max_bytes=self.replay_max_bytes,
             seed=self.seed + self.process_index,
         )
+
+    def curriculum_config(self) -> CurriculumConfig | None:
+        """The curriculum's options, or None without one."""
+        if not self.curriculum:
+            return None
+        return CurriculumConfig(memory=self.curriculum_memory, floor=self.curriculum_floor)
 
     def _check_choices(self) -> None:
         choices = {

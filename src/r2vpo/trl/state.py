@@ -42,6 +42,7 @@ def trainer_state(trainer: R2VPOTrainer) -> dict[str, Any]:
         "step": trainer._step,
         "controls": trainer.controls.state_dict(),
         "replay": trainer.replay.state_dict(),
+        "curriculum": None if trainer.chosen is None else trainer.chosen.curriculum.state_dict(),
         "cut_generator": trainer._cut_generator.get_state(),
         "counters": dict(trainer.counters),
         "seconds": dict(trainer.seconds),
@@ -57,6 +58,8 @@ def restore_trainer(trainer: R2VPOTrainer, state: dict[str, Any]) -> None:
     trainer._step = state["step"]
     trainer.controls.load_state_dict(state["controls"])
     trainer.replay.load_state_dict(state["replay"])
+    if trainer.chosen is not None and state["curriculum"] is not None:
+        trainer.chosen.curriculum.load_state_dict(state["curriculum"])
     trainer._cut_generator.set_state(state["cut_generator"])
     trainer.counters, trainer.seconds = state["counters"], state["seconds"]
     trainer.staleness_rows, trainer._round_stats = state["staleness_rows"], state["round_stats"]

@@ -23,6 +23,7 @@ from r2vpo.replay import ReplayBuffer, Rollout, snapshot
 from r2vpo.trl.checkpoint import rotate, staged, state_path
 from r2vpo.trl.config import R2VPOConfig
 from r2vpo.trl.controls import Controls
+from r2vpo.trl.curriculum import ChosenPrompts
 from r2vpo.trl.guards import guard_reward, no_brake_reason, refuse_unsupported
 from r2vpo.trl.prompts import PromptBatch, RepeatedRows
 from r2vpo.trl.rounds import (
@@ -109,6 +110,8 @@ class R2VPOTrainer(GRPOTrainer):
             reduce=lambda tensor: self.accelerator.reduce(tensor, reduction="sum"),
         )
         self.replay = ReplayBuffer(args.replay_config())
+        curriculum = args.curriculum_config()
+        self.chosen = None if curriculum is None else ChosenPrompts(self.train_dataset, curriculum, seed=args.seed)
         self._cut_generator = torch.Generator().manual_seed(args.seed)
         self.counters = {
             "rollouts_generated": 0,
@@ -120,7 +123,7 @@ class R2VPOTrainer(GRPOTrainer):
         # One of the two is 0.
         self.max_staleness = args.replay_versions + args.rollout_lag
         self.staleness_rows = [0] * (self.max_staleness + 1)
-        self.step_lists: dict[str, list[float]] = {}
+        self.step_lists: dict[str, Any] = {}
 
     def _use_shared_prefix(self, wanted: bool) -> None:
         """Install the shared-prefix forward, or say why the ordinary one is used."""
@@ -253,11 +256,18 @@ class R2VPOTrainer(GRPOTrainer):
     def _generate_rollouts(self, generation_batch: PromptBatch) -> list[Rollout]:
         """Let TRL generate and score, and take its rows apart; the advantages are ours."""
         started = time.perf_counter()
+        rows_of_prompts = generation_batch.rows
+        chosen = self.chosen if self.model.training else None
+        if chosen is not None:
+            place = (self.accelerator.process_index, self.accelerator.num_processes)
+            rows_of_prompts = chosen.next_round(len(rows_of_prompts), self.num_generations, place)
         self._generating = True
         try:
-            batch = self._generate_and_score_completions(generation_batch.rows)
+            batch = self._generate_and_score_completions(rows_of_prompts)
         finally:
             self._generating = False
+        if chosen is not None:
+            chosen.record(self._rewards[:, 0])
         group_size = self.num_generations if self.model.training else self.num_generations_eval
         rewards, advantages = weigh_rewards(
             self._rewards, self.reward_weights, group_size=group_size, estimator=self.args.advantage_estimator
@@ -352,6 +362,8 @@ class R2VPOTrainer(GRPOTrainer):
         metrics = self.controls.finish_step()
         self.step_lists = {name: value for name, value in metrics.items() if isinstance(value, list)}
         self.step_lists["staleness_rows"] = list(self.staleness_rows)
+        if self.chosen is not None:
+            self.step_lists |= self.chosen.described()
         numbers = {name: value for name, value in metrics.items() if not isinstance(value, list)}
         statistics = self.replay.statistics()
         numbers |= {"delta": self.args.variance_delta, "round": float(self.round_index)}

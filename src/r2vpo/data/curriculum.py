@@ -1,0 +1,160 @@
+"""Which problems come next: more of the difficulties that a policy solves sometimes, fewer of the others."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class CurriculumConfig:
+    """Options of the curriculum.
+
+    Attributes:
+        memory: weight that what was seen keeps from one round to the next, 0 <= memory < 1.
+        floor: least weight of a difficulty, 0 < floor <= 1, so that none is ever dropped.
+
+    Raises:
+        ValueError: a value is out of its bounds.
+    """
+
+    memory: float = 0.8
+    floor: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.memory < 1:
+            raise ValueError(f"curriculum memory={self.memory} must be at least 0 and below 1")
+        if not 0 < self.floor <= 1:
+            raise ValueError(f"curriculum floor={self.floor} must be above 0 and at most 1")
+
+
+class Curriculum:
+    """Draw problems by the pass rate of their difficulty.
+
+    The share of difficulty d among a round's prompts is proportional to
+
+        n_d max(floor, 4 p_d (1 - p_d)),    p_d = (1 + s_d) / (2 + t_d)
+
+    with n_d its problems, t_d completions of it and s_d solved ones, both multiplied by `memory` after each round.
+    4 p (1 - p) is the variance of a reward of 0 or 1 over its largest value: what there is to learn from a group
+    grows with it, and vanishes where all answers are right or all are wrong. Before anything was seen p is 1/2, so
+    the first round has the mixture of the data.
+
+    Within a difficulty problems are taken in shuffled order, and all of them before one comes again. Equal seeds and
+    equal records give equal draws.
+
+    Args:
+        difficulties: the label of each problem, in the order of the data.
+        config: the options.
+        seed: seed of the draws.
+
+    Raises:
+        ValueError: there are not two difficulties to choose between.
+    """
+
+    def __init__(self, difficulties: Sequence[str], config: CurriculumConfig, *, seed: int) -> None:
+        self.config = config
+        self._rows: dict[str, list[int]] = {}
+        for index, name in enumerate(difficulties):
+            self._rows.setdefault(name, []).append(index)
+        if len(self._rows) < 2:
+            raise ValueError(
+                f"the curriculum chooses between difficulties, and all {len(difficulties)} problems have the same, "
+                f"{next(iter(self._rows), None)!r}; label them, or turn the curriculum off"
+            )
+        self._difficulty = list(difficulties)
+        self._seed = seed
+        self._solved = dict.fromkeys(self._rows, 0.0)
+        self._tried = dict.fromkeys(self._rows, 0.0)
+        self._taken = dict.fromkeys(self._rows, 0)
+        self._rounds = 0
+        self._laps: dict[str, tuple[int, list[int]]] = {}
+
+    def pass_rates(self) -> dict[str, float]:
+        """Return p_d by difficulty."""
+        return {name: (1 + self._solved[name]) / (2 + self._tried[name]) for name in self._rows}
+
+    def shares(self) -> dict[str, float]:
+        """Return the share of each difficulty among the next prompts; they sum to 1."""
+        weights = {
+            name: len(self._rows[name]) * max(self.config.floor, 4 * p * (1 - p))
+            for name, p in self.pass_rates().items()
+        }
+        total = sum(weights.values())
+        return {name: weight / total for name, weight in weights.items()}
+
+    def draw(self, count: int) -> list[int]:
+        """Draw the problems of a round.
+
+        Args:
+            count: how many.
+
+        Returns:
+            Their places in the data. Each difficulty has its share of them, rounded up or down, at random.
+        """
+        stream = random.Random(f"{self._seed} round {self._rounds}")
+        self._rounds += 1
+        names: list[str] = []
+        position = stream.random()  # systematic sampling: one offset, then equal steps
+        for name, share in self.shares().items():
+            position -= share * count
+            while position < 0 and len(names) < count:
+                names.append(name)
+                position += 1
+        names += [list(self._rows)[-1]] * (count - len(names))  # a share lost to rounding
+        stream.shuffle(names)
+        return [self._take(name) for name in names]
+
+    def _take(self, name: str) -> int:
+        rows = self._rows[name]
+        lap, place = divmod(self._taken[name], len(rows))
+        self._taken[name] += 1
+        if self._laps.get(name, (None, []))[0] != lap:
+            order = list(rows)
+            # By seed and lap alone, so that the order need not be saved.
+            random.Random(f"{self._seed} {name} lap {lap}").shuffle(order)
+            self._laps[name] = (lap, order)
+        return self._laps[name][1][place]
+
+    def record(self, problems: Sequence[int], solved: Sequence[float], tried: Sequence[float]) -> None:
+        """Take in the outcome of a round.
+
+        Args:
+            problems: their places in the data.
+            solved: completions of each that were right.
+            tried: completions of each that were scored.
+        """
+        for counts in (self._solved, self._tried):
+            for name in counts:
+                counts[name] *= self.config.memory
+        for problem, right, scored in zip(problems, solved, tried, strict=True):
+            self._solved[self._difficulty[problem]] += right
+            self._tried[self._difficulty[problem]] += scored
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was seen and how far the draws have come: numbers by difficulty."""
+        return {
+            "solved": dict(self._solved),
+            "tried": dict(self._tried),
+            "taken": dict(self._taken),
+            "rounds": self._rounds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state of `state_dict`.
+
+        Args:
+            state: the state, of a curriculum over the same difficulties.
+
+        Raises:
+            ValueError: it has other difficulties.
+        """
+        if set(state["taken"]) != set(self._rows):
+            raise ValueError(
+                f"the checkpoint's curriculum has the difficulties {sorted(state['taken'])}, the data has "
+                f"{sorted(self._rows)}: resume with the data of the run"
+            )
+        self._solved, self._tried = dict(state["solved"]), dict(state["tried"])
+        self._taken, self._rounds = dict(state["taken"]), state["rounds"]
