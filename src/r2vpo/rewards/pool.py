@@ -37,7 +37,8 @@ class Outcome:
 
     Attributes:
         score: what the function returned, 0 when there is a reason.
-        reason: None, or why there is no score: `time`, `memory`, `crash`, or `error` for an exception.
+        reason: None, or why there is no score: `time`, `memory`, `crash`, `error` for an exception, or what
+            the function says with `NoScore`.
         detail: the exception, or how the worker ended.
     """
 
@@ -60,16 +61,17 @@ class ScoringPool:
             torch if workers are to start fast.
         workers: child processes.
         seconds_per_item: limit for one item.
-        memory_bytes: limit for the address space of a worker.
+        memory_bytes: limit for the address space of a worker, which then may start no process; None for a function that
+            starts processes and limits them itself. They have to end with the worker's process group, or by themselves.
 
     Raises:
         ValueError: a limit is not positive.
     """
 
     def __init__(
-        self, function: str, *, workers: int = 2, seconds_per_item: float = 1.0, memory_bytes: int = 2**30
+        self, function: str, *, workers: int = 2, seconds_per_item: float = 1.0, memory_bytes: int | None = 2**30
     ) -> None:
-        if workers < 1 or seconds_per_item <= 0 or memory_bytes <= 0:
+        if workers < 1 or seconds_per_item <= 0 or (memory_bytes is not None and memory_bytes <= 0):
             raise ValueError(
                 f"workers = {workers}, seconds_per_item = {seconds_per_item}, memory_bytes = {memory_bytes}: all three "
                 "must be positive"
@@ -128,7 +130,7 @@ class _Worker:
     """A child process with the indices of the items that it was given."""
 
     def __init__(self, pool: ScoringPool) -> None:
-        limits = [str(pool.seconds_per_item), str(pool.memory_bytes), str(os.getpid())]
+        limits = [str(pool.seconds_per_item), str(pool.memory_bytes or 0), str(os.getpid())]
         paths = [os.path.abspath(path) for path in sys.path]
         # A fixed hash seed: the order of a set must not decide a score.
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}

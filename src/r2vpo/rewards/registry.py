@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from r2vpo.errors import UserError
 from r2vpo.rewards.choice import ChoiceOptions, choice_reward
+from r2vpo.rewards.code_answer import CodeOptions, code_reward
 from r2vpo.rewards.layout import FormatOptions, format_reward
 from r2vpo.rewards.length import LengthOptions, length_reward
 from r2vpo.rewards.math_answer import MathOptions, math_reward
@@ -74,6 +75,7 @@ REWARDS: dict[str, Reward] = {
     "numeric": Reward(NumericOptions, numeric_reward),
     "math": Reward(MathOptions, math_reward),
     "choice": Reward(ChoiceOptions, choice_reward),
+    "code": Reward(CodeOptions, code_reward),
     "format": Reward(FormatOptions, format_reward),
     "length": Reward(LengthOptions, length_reward),
 }

@@ -19,6 +19,19 @@ from typing import Any, BinaryIO
 LENGTH = struct.Struct("!I")
 
 
+class NoScore(Exception):
+    """What a function raises when an item has no score, for a reason that is nobody's error.
+
+    Args:
+        reason: as in `Outcome`.
+        detail: as in `Outcome`.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
 def frame(value: Any) -> bytes:
     """Return a value as JSON with its length before it."""
     data = json.dumps(value).encode()
@@ -40,9 +53,10 @@ def main() -> None:
     except Exception as error:  # the module may raise anything; the parent reports it
         _send(sink, {"failed": f"{type(error).__name__}: {error}"})
         return
-    _limit(resource.RLIMIT_AS, memory_bytes)
     _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_NPROC, 0)
+    if memory_bytes:  # otherwise the function starts processes, and sees to their limits
+        _limit(resource.RLIMIT_AS, memory_bytes)
+        _limit(resource.RLIMIT_NPROC, 0)
     _send(sink, {"ready": True})
     while (header := source.read(LENGTH.size)) and len(header) == LENGTH.size:
         for item in json.loads(source.read(LENGTH.unpack(header)[0])):
@@ -57,6 +71,8 @@ def _outcome(function: Callable[..., float], item: list[Any]) -> dict[str, Any]:
         score = float(function(*item))
     except MemoryError:
         reason = "memory"
+    except NoScore as error:
+        reason, detail = error.reason, str(error)
     except Exception as error:  # the function may raise anything; the caller decides what it means
         reason, detail = "error", f"{type(error).__name__}: {error}"[:500]
     return {"score": score, "reason": reason, "detail": detail}

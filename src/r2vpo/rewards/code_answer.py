@@ -1,0 +1,119 @@
+"""Programs that a model wrote, run against tests in a sandbox."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any
+
+from pydantic import Field
+
+from r2vpo.errors import UserError
+from r2vpo.rewards.code_tests import read_tests
+from r2vpo.rewards.code_text import programs
+from r2vpo.rewards.options import PoolOptions
+from r2vpo.rewards.pool import ScoringPool
+from r2vpo.rewards.sandbox import Choice, Isolation, Settings, Unusable, probe
+from r2vpo.rewards.text import completion_text
+
+logger = logging.getLogger(__name__)
+
+READ_CHARACTERS = 200_000
+
+
+class CodeOptions(PoolOptions):
+    """Options of `code`.
+
+    Attributes:
+        partial: the fraction of the tests that are passed, in place of 1 for all of them and 0 otherwise.
+        isolation: `bubblewrap`, `process`, or `auto`, the first of the two that works.
+        modules: installed modules that programs and tests may import beside the standard library.
+        seconds_per_item: CPU time of a completion's program and of its tests, all together.
+        memory_megabytes: limit for the address space of each of their processes.
+    """
+
+    partial: bool = False
+    isolation: Choice = "auto"
+    modules: tuple[str, ...] = ()
+    seconds_per_item: float = Field(default=5.0, ge=0.1)
+
+
+def code_reward(options: CodeOptions) -> Any:
+    """Score 1 where a completion's program passes all tests of its row, else 0; or the fraction that it passes.
+
+    The program is the last fenced block of a completion, or the whole text. It runs in one process, a test in another
+    one, and plain data go between the two, so that no program can reach what judges it. Each test has new processes,
+    and they run in a sandbox.
+
+    Args:
+        options: what counts, and the limits.
+
+    Returns:
+        The reward function. It raises ValueError for a row without tests.
+
+    Raises:
+        UserError: no sandbox works here, or not the one that is asked for.
+    """
+    isolation = choose(options)
+    settings = _settings(options, isolation)
+    pool = ScoringPool(
+        "r2vpo.rewards.code_scorer:score_program",
+        workers=options.workers,
+        # The sandbox measures its own programs; a worker itself only waits and compares.
+        seconds_per_item=options.seconds_per_item + 1.0,
+        memory_bytes=None,
+    )
+
+    def code(prompts: list[Any], completions: list[Any], metadata: list[str], **_: Any) -> list[float]:
+        items = []
+        for completion, known in zip(completions, metadata, strict=True):
+            tests, row = read_tests(known), json.loads(known)
+            text = completion_text(completion)[-READ_CHARACTERS:]
+            candidates = programs(text, row.get("prefix") or "", row.get("entry_point") or "")
+            items.append((candidates, tests, options.partial, options.seconds_per_item, settings))
+        outcomes = pool.score(items)
+        for outcome in outcomes:
+            if outcome.reason == "error":
+                raise RuntimeError(f"the reward 'code' cannot run programs any more: {outcome.detail}")
+        return [outcome.score for outcome in outcomes]
+
+    return code
+
+
+def choose(options: CodeOptions) -> Isolation:
+    """Return the isolation that is asked for and works, and log which one it is.
+
+    Args:
+        options: of the reward.
+
+    Raises:
+        UserError: none works.
+    """
+    wanted: tuple[Isolation, ...] = ("bubblewrap", "process") if options.isolation == "auto" else (options.isolation,)
+    failed = []
+    for isolation in wanted:
+        try:
+            private = probe(_settings(options, isolation))
+        except Unusable as error:
+            failed.append(f"{isolation}: {error}")
+            continue
+        because = f" ({failed[0]})" if failed else ""
+        if private:
+            logger.info("code: programs run under the isolation %r%s", isolation, because)
+        else:
+            logger.warning(
+                "code: programs run under the isolation %r%s, and can read every file that you can, since this "
+                "kernel has no Landlock: install bubblewrap",
+                isolation,
+                because,
+            )
+        return isolation
+    raise UserError(
+        f"reward.isolation = {options.isolation!r}: no sandbox works on this machine ({sys.platform}; "
+        f"{'; '.join(failed)}): install bubblewrap on Linux, x86-64 or arm64, or use another reward"
+    )
+
+
+def _settings(options: CodeOptions, isolation: Isolation) -> Settings:
+    return Settings(isolation, options.memory_megabytes << 20, options.modules)

@@ -1,0 +1,64 @@
+"""The tests of a row, as they stand in its metadata."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from r2vpo.rewards.code_text import given
+
+
+class Tests(NamedTuple):
+    """What a program has to pass; JSON's types alone, since it goes to another process.
+
+    Attributes:
+        scripts: for each test on standard input and output, the input and the output that is wanted.
+        calls: for each test that is a program, what its process has to know.
+        setup: what runs before the program, and before each test.
+    """
+
+    scripts: list[tuple[str, str]]
+    calls: list[dict[str, str]]
+    setup: str
+
+
+def read_tests(metadata: str) -> Tests:
+    """Read the tests of a row.
+
+    Args:
+        metadata: JSON with `tests` (programs that fail for a wrong solution), or `inputs` and `outputs`, or
+            `input_output` with the two in it, as an object or as JSON text.
+
+    Raises:
+        ValueError: there are none, or they have another form.
+    """
+    known = json.loads(metadata)
+    pairs = known.get("input_output") or known
+    if isinstance(pairs, str):
+        pairs = json.loads(pairs)
+    if pairs.get("fn_name"):
+        raise ValueError("the tests call the function `fn_name`: write them as programs in `tests`, `assert f(1) == 2`")
+    inputs, outputs, tests = pairs.get("inputs") or [], pairs.get("outputs") or [], known.get("tests") or []
+    tests = [tests] if isinstance(tests, str) else tests
+    if len(inputs) != len(outputs):
+        raise ValueError(f"there are {len(inputs)} inputs for {len(outputs)} outputs: give each input its output")
+    if not inputs and not tests:
+        raise ValueError("the metadata hold no tests: give the rows `tests`, or `inputs` and `outputs`")
+    setup = known.get("setup") or ""
+    call = {
+        "setup": setup,
+        "given": given(known.get("prefix") or ""),
+        "entry_point": known.get("entry_point") or "",
+        "solution": known.get("solution") or "",
+    }
+    scripts = [(_text(source), _text(wanted)) for source, wanted in zip(inputs, outputs, strict=True)]
+    return Tests(scripts, [{**call, "test": _text(test)} for test in tests], setup)
+
+
+def _text(value: Any) -> str:
+    """A text, or the lines of one."""
+    if isinstance(value, list) and all(isinstance(line, str) for line in value):
+        return "\n".join(value)
+    if not isinstance(value, str):
+        raise ValueError(f"a test holds {str(value)[:40]!r}, which is no text: write it as one")
+    return value

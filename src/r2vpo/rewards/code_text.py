@@ -1,0 +1,66 @@
+"""From a completion to the program in it."""
+
+from __future__ import annotations
+
+import re
+
+_LABELS = ("python", "python3", "py")
+_NEXT = re.compile(r"\n(?=[^\s#)\]}])")
+
+
+def last_block(text: str) -> str | None:
+    """Return the last fenced block of Python, else the last fenced block without a label or with another one.
+
+    Args:
+        text: a completion. A block that is not closed, as in a completion that was cut off, ends with the text.
+
+    Returns:
+        The lines between the fences, or None when there is no fence.
+    """
+    blocks: dict[bool, str] = {}
+    fence, lines, label = "", [""], ""
+    for line in text.splitlines():
+        bare = line.strip()
+        if not fence and bare.startswith("```"):
+            fence = bare[: len(bare) - len(bare.lstrip("`"))]
+            label, lines = bare.lstrip("`").strip().lower(), []
+        elif fence and bare == fence:
+            blocks[label in _LABELS] = "\n".join(lines) + "\n"
+            fence = ""
+        elif fence:
+            lines.append(line)
+    if fence and lines:
+        blocks[label in _LABELS] = "\n".join(lines) + "\n"
+    return blocks.get(True, blocks.get(False))
+
+
+def programs(text: str, prefix: str, entry_point: str) -> list[str]:
+    """Return the program of a completion, and what to run where that does not compile.
+
+    Args:
+        text: a completion.
+        prefix: what it continues, or an empty text. A completion that defines `entry_point` itself follows the prefix,
+            in which the body of the function is then made empty.
+        entry_point: the function that is asked for, or an empty text.
+
+    Returns:
+        One program, or two: a continuation that goes on after the function it was to write, and breaks off there, is
+        cut where the first line begins that is not indented.
+    """
+    block = last_block(text)
+    code = text if block is None else block
+    if not prefix:
+        return [code]
+    if entry_point and re.search(rf"^(?:(?:async )?def {entry_point}\b|{entry_point}\s*=)", code, re.MULTILINE):
+        return [f"{given(prefix)}\n{code}"]
+    return list(dict.fromkeys([prefix + code, prefix + _NEXT.split(code, maxsplit=1)[0] + "\n"]))
+
+
+def given(prefix: str) -> str:
+    """Return a prefix as a program of its own.
+
+    Args:
+        prefix: it ends with the head of a function, or with its docstring.
+    """
+    heads = re.findall(r"^([ \t]*)(?:async )?(?:def|class) ", prefix, re.MULTILINE)
+    return f"{prefix.rstrip()}\n{heads[-1]}    pass\n" if heads else prefix

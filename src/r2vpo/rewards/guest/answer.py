@@ -1,0 +1,154 @@
+"""The process of the program: it runs what a model wrote, and does what the process of the tests asks for."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import threading
+import types
+from typing import Any
+
+from .peer import Peer
+from .values import decode, encode
+
+OUT_OF_MEMORY = 71
+
+
+def run(job: dict[str, Any]) -> int:
+    """Run a program on standard input and output, as a script.
+
+    Args:
+        job: `setup` and `programs`, of which the first that compiles is run.
+
+    Returns:
+        The exit status: 0, what it left with, 1 after an exception, 71 when memory ran out.
+    """
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)
+    status = _status(lambda: _execute("__main__", job))
+    # Some programs work in threads, or print when they leave.
+    for last in (threading._shutdown, atexit._run_exitfuncs, sys.stdout.flush):
+        status = _status(last) or status
+    return status
+
+
+def serve(channel: int, job: dict[str, Any]) -> None:
+    """Run a program, then do what is asked for until nobody asks.
+
+    Args:
+        channel: the socket to the process of the tests.
+        job: `setup` and `programs`, of which the first that compiles is run.
+    """
+    server = _Server(channel)
+    try:
+        server.names = _execute("answer", job)
+    except BaseException as error:  # it may raise anything; whoever asks for its names is told
+        server.failure = error
+    server.peer.serve()
+
+
+def _execute(name: str, job: dict[str, Any]) -> dict[str, Any]:
+    module = sys.modules[name] = types.ModuleType(name)
+    exec(compile(job["setup"], "setup", "exec"), vars(module))
+    *others, last = job["programs"]
+    for program in others:
+        try:
+            code = compile(program, "program", "exec")
+            break
+        except (SyntaxError, ValueError):
+            continue
+    else:
+        code = compile(last, "program", "exec")
+    exec(code, vars(module))
+    return vars(module)
+
+
+def _status(function: Any) -> int:
+    try:
+        function()
+    except SystemExit as error:
+        return 0 if error.code is None else error.code & 255 if isinstance(error.code, int) else 1
+    except MemoryError:
+        return OUT_OF_MEMORY
+    except BaseException:  # a program may raise anything
+        return 1
+    return 0
+
+
+def _of(name: str) -> Any:
+    return lambda value, *rest: getattr(type(value), name)(value, *rest)
+
+
+_DEEDS: dict[str, Any] = {
+    "call": lambda function, *args, **kwargs: function(*args, **kwargs),
+    "attribute": getattr,
+    "set": setattr,
+    "iterate": iter,
+    "next": next,
+    "length": len,
+    "item": _of("__getitem__"),
+    "set_item": _of("__setitem__"),
+    "text": str,
+    "shown": repr,
+}
+
+
+class _Server:
+    def __init__(self, channel: int) -> None:
+        self.names: dict[str, Any] = {}
+        self.failure: BaseException | None = None
+        self.peer = Peer(channel, self._act, self._tell)
+        self._shared: set[str] = set()
+        self._held: list[Any] = []
+        self._places: dict[int, int] = {}
+
+    def _act(self, request: Any) -> Any:
+        deed, target, args, kwargs = request
+        if self.failure is not None:
+            raise self.failure
+        if deed == "name":
+            return [encode(self.names[target], self._hold), None]
+        if deed == "share":
+            self._shared = set(target)
+            return None
+        given = [decode(value, self._fetch) for value in args]
+        named = {name: decode(value, self._fetch) for name, value in kwargs.items()}
+        value = encode(_DEEDS[deed](self._held[target], *given, **named), self._hold)
+        # What the tests handed over is theirs to look at again: a sort in place has to be seen.
+        after = [encode(value, self._hold) for value in given]
+        return [value, after if after != args else None]
+
+    def _hold(self, value: Any) -> list[Any]:
+        name = type(value).__name__
+        if name in self._shared and self.names.get(name) is type(value):
+            return ["record", name, {key: encode(part, self._hold) for key, part in vars(value).items()}]
+        if id(value) not in self._places:
+            self._places[id(value)] = len(self._held)
+            self._held.append(value)
+        return ["handle", self._places[id(value)]]
+
+    def _fetch(self, data: list[Any]) -> Any:
+        kind, what, *rest = data
+        if kind == "handle":
+            return self._held[what]
+        if kind == "iterator":
+            return iter([decode(part, self._fetch) for part in what])
+        if kind == "record":
+            value = object.__new__(self.names[what])
+            vars(value).update({name: decode(part, self._fetch) for name, part in rest[0].items()})
+            return value
+        return self._callback(what)
+
+    def _callback(self, number: int) -> Any:
+        def callback(*args: Any, **kwargs: Any) -> Any:
+            sent = [encode(value, self._hold) for value in args]
+            named = {name: encode(value, self._hold) for name, value in kwargs.items()}
+            fine, body = self.peer.ask([number, sent, named])
+            if not fine:
+                raise RuntimeError(str(body))
+            return decode(body, self._fetch)
+
+        return callback
+
+    def _tell(self, error: BaseException) -> list[Any]:
+        return [[kind.__name__ for kind in type(error).__mro__], str(error)[:1000]]

@@ -1,0 +1,206 @@
+"""The process of the tests: it runs one test, in which the program's names stand for what another process does.
+
+The program never shares a process with what judges it. Its values come over as plain data; its own objects stay there,
+and here is a `Remote` in their place, which has no `==` of the program's.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import sys
+import types
+from typing import Any
+
+from .peer import Peer
+from .values import Gone, decode, encode, update
+
+
+def judge(channel: int, job: dict[str, Any]) -> dict[str, Any]:
+    """Run one test.
+
+    Args:
+        channel: the socket to the process of the program.
+        job: `setup`, `given` (what comes before the program's own text), `test`, `entry_point` and `solution`.
+
+    Returns:
+        `passed`: whether the test ran to its end; `fault`: what is wrong with the test itself, or None; `raised`: the
+        name of what the test raised, or None.
+    """
+    module = sys.modules["__main__"] = types.ModuleType("__main__")
+    names = vars(module)
+    try:
+        exec(compile(job["setup"], "setup", "exec"), names)
+        exec(compile(job["given"], "given", "exec"), names)
+        code = compile(job["test"], "test", "exec")
+    except BaseException as error:  # a test may raise anything
+        return {"passed": False, "fault": f"{type(error).__name__}: {error}"[:300], "raised": None}
+    link = _Link(channel, names)
+    raised = None
+    try:
+        link.share()
+        wanted = _used(code) - set(vars(builtins)) - set(names)
+        wanted |= _defined(job["solution"]) & _used(code)
+        for name in sorted(wanted | {job["entry_point"]} - {""}):
+            link.name(name)
+        exec(code, names)
+    except SystemExit as error:  # unittest.main() leaves so
+        raised = "SystemExit" if error.code else None
+    except BaseException as error:  # a test may raise anything
+        raised = type(error).__name__
+    passed = raised is None and not link.peer.broken
+    return {"passed": passed, "fault": None if passed else link.fault, "raised": raised}
+
+
+def _used(code: types.CodeType) -> set[str]:
+    inner = (part for part in code.co_consts if isinstance(part, types.CodeType))
+    return set(code.co_names).union(*map(_used, inner))
+
+
+def _defined(solution: str) -> set[str]:
+    """What a solution defines: a function of the name of a builtin is meant where the solution has it too."""
+    try:
+        body = ast.parse(solution).body
+    except (SyntaxError, ValueError):
+        return set()
+    return {node.name for node in body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
+
+
+class _Link:
+    def __init__(self, channel: int, names: dict[str, Any]) -> None:
+        self.peer = Peer(channel, self._call_back, lambda error: f"{type(error).__name__}: {error}"[:1000])
+        self.fault: str | None = None
+        self._names = names
+        self._classes = {
+            name: value for name, value in names.items() if isinstance(value, type) and value.__module__ == "__main__"
+        }
+        self._remotes: dict[int, Remote] = {}
+        self._callbacks: list[Any] = []
+
+    def share(self) -> None:
+        """Tell the other side of which classes instances are sent by value."""
+        self.peer.ask(["share", list(self._classes), [], {}])
+
+    def name(self, name: str) -> None:
+        """Take a name of the program, if it has it."""
+        fine, body = self.peer.ask(["name", name, [], {}])
+        if fine:
+            self._names[name] = self._value(body[0])
+        elif body[0][0] != "KeyError":  # the program did not run
+            self._raise(body)
+
+    def do(self, deed: str, target: int, *args: Any, **kwargs: Any) -> Any:
+        """Have the other side do something with one of its objects."""
+        sent = [encode(value, self._hold) for value in args]
+        named = {name: encode(value, self._hold) for name, value in kwargs.items()}
+        fine, body = self.peer.ask([deed, target, sent, named])
+        if not fine:
+            self._raise(body)
+        value, after = body
+        for old, new in zip(args, after or [], strict=False):
+            if isinstance(old, (list, dict, set, bytearray)) or type(old).__name__ in ("deque", *self._classes):
+                update(old, self._value(new))
+        return self._value(value)
+
+    def _value(self, data: Any) -> Any:
+        try:
+            return decode(data, self._fetch)
+        except Gone:
+            self.peer.broken = True
+            raise
+
+    def _raise(self, body: Any) -> None:
+        kinds, text = body
+        for kind in kinds:
+            known = self._classes.get(kind, getattr(builtins, kind, None))
+            if isinstance(known, type) and issubclass(known, Exception):
+                try:
+                    error = known(text)
+                except Exception:  # it takes other arguments
+                    break
+                raise error
+        raise RemoteError(f"{kinds[0]}: {text}")
+
+    def _hold(self, value: Any) -> list[Any]:
+        if isinstance(value, Remote):
+            return ["handle", object.__getattribute__(value, "_number")]
+        if self._classes.get(type(value).__name__) is type(value) and hasattr(value, "__dict__"):
+            fields = {name: encode(part, self._hold) for name, part in vars(value).items()}
+            return ["record", type(value).__name__, fields]
+        if callable(value):
+            self._callbacks.append(value)
+            return ["callback", len(self._callbacks) - 1]
+        if hasattr(value, "__iter__") and not hasattr(value, "read"):
+            return ["iterator", [encode(part, self._hold) for part in value]]
+        self.fault = f"a test hands over a {type(value).__name__}, which cannot leave its process"
+        raise TypeError(self.fault)
+
+    def _fetch(self, data: list[Any]) -> Any:
+        try:
+            kind, what, *rest = data
+            if kind == "handle" and type(what) is int:
+                return self._remotes.setdefault(what, Remote(self, what))
+            if kind == "record":
+                value = object.__new__(self._classes[what])
+                vars(value).update({str(name): self._value(part) for name, part in rest[0].items()})
+                return value
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            raise Gone(f"no value: {error}") from None
+        raise Gone("no value")
+
+    def _call_back(self, request: Any) -> Any:
+        number, args, kwargs = request
+        function = self._callbacks[number]
+        given = {name: self._value(value) for name, value in kwargs.items()}
+        return encode(function(*[self._value(value) for value in args], **given), self._hold)
+
+
+class RemoteError(Exception):
+    """What the program raised, where its class is unknown here."""
+
+
+class Remote:
+    """An object of the program. It is equal to itself alone, whatever the program says."""
+
+    def __init__(self, link: _Link, number: int) -> None:
+        object.__setattr__(self, "_link", link)
+        object.__setattr__(self, "_number", number)
+
+    def _do(self, deed: str, *args: Any, **kwargs: Any) -> Any:
+        return self._link.do(deed, self._number, *args, **kwargs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Have the program's process call it."""
+        return self._do("call", *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return self._do("attribute", name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._do("set", name, value)
+
+    def __iter__(self) -> Any:
+        iterator = self._do("iterate")
+        # A list's iterator is no list; the program's is a Remote as well.
+        return iterator if isinstance(iterator, Remote) else iter(iterator)
+
+    def __next__(self) -> Any:
+        return self._do("next")
+
+    def __len__(self) -> Any:
+        return self._do("length")
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._do("item", key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._do("set_item", key, value)
+
+    def __str__(self) -> Any:
+        return self._do("text")
+
+    def __repr__(self) -> Any:
+        return self._do("shown")

@@ -1,0 +1,152 @@
+"""The first process of a sandbox: an interpreter that has everything loaded and forks a process for each program.
+
+It never runs a program and never reads a test: it takes file descriptors from outside, hands them to the processes it
+forks, measures them, and ends them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import random
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from . import answer, confine, judge
+
+COMMON = (
+    "bisect collections copy dataclasses datetime enum functools heapq itertools math operator re string threading "
+    "typing"
+)
+TICK_MILLISECONDS = 10
+
+
+def main(config: dict[str, Any]) -> None:
+    """Serve requests until the socket closes.
+
+    Args:
+        config: `control` (the socket's number), `parent` (its process id, 0 where it cannot be seen), `memory_bytes`,
+            `writable` (the folder that programs may write to, or an empty text), `readable` (paths, for Landlock, or
+            None), `modules` (to load beforehand) and `paths` (where they lie).
+    """
+    confine.die_with_parent(config["parent"] or os.getppid())
+    control = socket.socket(fileno=config["control"])
+    sys.path += config["paths"]
+    for name in (*COMMON.split(), *config["modules"]):
+        importlib.import_module(name)
+    rules = None if config["readable"] is None else confine.landlock(config["readable"])
+    null = os.open(os.devnull, os.O_RDWR)
+    control.send(json.dumps({"landlock": rules is not None}).encode())
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    gc.collect()
+    gc.freeze()
+    folder = config["writable"]
+    untouched = folder and os.stat(folder).st_ctime_ns
+    while True:
+        data, files, _, _ = socket.recv_fds(control, 1 << 16, 8)
+        if not data:
+            return
+        request = json.loads(data)
+        limits = {
+            "memory_bytes": config["memory_bytes"],
+            "cpu_seconds": request["seconds"],
+            "writable": bool(folder),
+            "rules": rules,
+        }
+        children = _start(request["mode"], files, limits)
+        for number in files:
+            os.close(number)
+        report = _watch(children, request["seconds"], request["patience"])
+        report["used"] = bool(folder) and os.stat(folder).st_ctime_ns != untouched
+        control.send(json.dumps(report).encode())
+
+
+def _start(mode: str, files: list[int], limits: dict[str, Any]) -> list[int]:
+    """Fork what a request needs; the process that decides comes last."""
+    if mode == "script":
+        job, source, sink = files
+
+        def script() -> int:
+            text = _read(job)
+            os.dup2(source, 0)
+            os.dup2(sink, 1)
+            confine.confine(**limits)
+            os.closerange(3, 256)
+            return answer.run(text)
+
+        return [_fork(script)]
+    job, test, verdict = files
+    ours, theirs = (part.detach() for part in socket.socketpair())
+
+    def program() -> int:
+        text = _read(job)
+        confine.confine(**limits)
+        os.dup2(ours, 3)
+        os.closerange(4, 256)
+        answer.serve(3, text)
+        return 0
+
+    def tests() -> int:
+        text = _read(test)
+        confine.confine(**limits)
+        for number, copy in enumerate([os.dup(theirs), os.dup(verdict)], start=3):
+            os.dup2(copy, number)
+        os.closerange(5, 256)
+        os.write(4, json.dumps(judge.judge(3, text)).encode())
+        return 0
+
+    children = [_fork(program), _fork(tests)]
+    os.close(ours)
+    os.close(theirs)
+    return children
+
+
+def _read(number: int) -> Any:
+    return json.loads(os.pread(number, os.fstat(number).st_size, 0))
+
+
+def _fork(run: Callable[[], int]) -> int:
+    parent = os.getpid()
+    if pid := os.fork():
+        return pid
+    status = 70
+    try:
+        confine.die_with_parent(parent)
+        random.seed(0)
+        status = run()
+    finally:
+        os._exit(status)
+
+
+def _watch(children: list[int], seconds: float, patience: float) -> dict[str, Any]:
+    """Wait for the last child, then end them all."""
+    ended = select.poll()
+    handles = [os.pidfd_open(pid) for pid in children]
+    ended.register(handles[-1], select.POLLIN)
+    deadline, late = time.monotonic() + patience, False
+    while not ended.poll(TICK_MILLISECONDS) and not late:
+        late = time.monotonic() > deadline or sum(map(_cpu_seconds, children)) > seconds
+    spent, status = 0.0, 0
+    for pid, handle in zip(children, handles, strict=True):
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            os.kill(pid, signal.SIGKILL)
+        _, status, usage = os.wait4(pid, 0)
+        spent += usage.ru_utime + usage.ru_stime
+        os.close(handle)
+    return {"late": late or spent > seconds, "seconds": spent, "status": os.waitstatus_to_exitcode(status)}
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        return time.clock_gettime((~pid << 3) | 2)  # the CPU clock of another process, see clock_getcpuclockid(3)
+    except OSError:
+        return 0.0
