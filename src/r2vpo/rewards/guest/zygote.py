@@ -6,6 +6,7 @@ forks, measures them, and ends them.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import gc
 import importlib
@@ -38,8 +39,12 @@ def main(config: dict[str, Any]) -> None:
             None), `modules` (to load beforehand) and `paths` (where they lie).
     """
     confine.die_with_parent(config["parent"] or os.getppid())
-    control = socket.socket(fileno=config["control"])
+    # The lowest number there is: what a child must not keep is closed up to 256.
+    control = socket.socket(fileno=os.dup(config["control"]))
+    os.close(config["control"])
     sys.path += config["paths"]
+    sys.argv = ["program"]
+    builtins.exit = builtins.quit = sys.exit  # the module `site`, which is not loaded, would make them
     for name in (*COMMON.split(), *config["modules"]):
         importlib.import_module(name)
     rules = None if config["readable"] is None else confine.landlock(config["readable"])
