@@ -36,7 +36,7 @@ class CodeOptions(PoolOptions):
     partial: bool = False
     isolation: Choice = "auto"
     modules: tuple[str, ...] = ()
-    seconds_per_item: float = Field(default=5.0, ge=0.1)
+    seconds_per_item: float = Field(default=2.0, ge=0.1)
 
 
 def code_reward(options: CodeOptions) -> Any:

@@ -27,7 +27,8 @@ def read_tests(metadata: str) -> Tests:
 
     Args:
         metadata: JSON with `tests` (programs that fail for a wrong solution), or `inputs` and `outputs`, or
-            `input_output` with the two in it, as an object or as JSON text.
+            `input_output` with the two in it, as an object or as JSON text, or `public_tests`, `private_tests` and
+            `generated_tests`, each with `input` and `output`.
 
     Raises:
         ValueError: there are none, or they have another form.
@@ -39,6 +40,9 @@ def read_tests(metadata: str) -> Tests:
     if pairs.get("fn_name"):
         raise ValueError("the tests call the function `fn_name`: write them as programs in `tests`, `assert f(1) == 2`")
     inputs, outputs, tests = pairs.get("inputs") or [], pairs.get("outputs") or [], known.get("tests") or []
+    for name in ("public_tests", "private_tests", "generated_tests"):
+        more = known.get(name) or {}
+        inputs, outputs = [*inputs, *more.get("input", [])], [*outputs, *more.get("output", [])]
     tests = [tests] if isinstance(tests, str) else tests
     if len(inputs) != len(outputs):
         raise ValueError(f"there are {len(inputs)} inputs for {len(outputs)} outputs: give each input its output")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _LABELS = ("python", "python3", "py")
+_OPENING = re.compile(r"(`{3,}) ?([\w+#.-]*)(?: .*)?")
 _NEXT = re.compile(r"\n(?=[^\s#)\]}])")
 
 
@@ -21,10 +22,9 @@ def last_block(text: str) -> str | None:
     fence, lines, label = "", [""], ""
     for line in text.splitlines():
         bare = line.strip()
-        if not fence and bare.startswith("```"):
-            fence = bare[: len(bare) - len(bare.lstrip("`"))]
-            label, lines = bare.lstrip("`").strip().lower(), []
-        elif fence and bare == fence:
+        if not fence and (opening := _OPENING.fullmatch(bare)):
+            fence, label, lines = opening[1], opening[2].lower(), []
+        elif fence and bare.startswith(fence) and not bare[len(fence) :][:1].isalnum():
             blocks[label in _LABELS] = "\n".join(lines) + "\n"
             fence = ""
         elif fence:
@@ -53,7 +53,8 @@ def programs(text: str, prefix: str, entry_point: str) -> list[str]:
         return [code]
     if entry_point and re.search(rf"^(?:(?:async )?def {entry_point}\b|{entry_point}\s*=)", code, re.MULTILINE):
         return [f"{given(prefix)}\n{code}"]
-    return list(dict.fromkeys([prefix + code, prefix + _NEXT.split(code, maxsplit=1)[0] + "\n"]))
+    start, *rest = _NEXT.split(code, maxsplit=1)
+    return [prefix + code, f"{prefix}{start}\n"] if rest else [prefix + code]
 
 
 def given(prefix: str) -> str:

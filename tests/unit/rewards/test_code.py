@@ -179,10 +179,26 @@ def test_standard_input_and_output(isolation):
     assert scores(reward, wrong, **tests) == [0] * len(wrong)
     assert scores(reward, [right[0]], input_output=json.dumps(tests)) == [1]
     assert scores(reward, [right[0]], input_output={"inputs": [["1 2"]], "outputs": [["4"]]}) == [0]
+    contests = {
+        "public_tests": {"input": ["1 2"], "output": ["3"]},
+        "private_tests": {"input": ["3 4"], "output": ["7"]},
+    }
+    assert scores(reward, [right[0], "print(3)"], **contests, generated_tests=None) == [1, 0]
     big = " ".join(map(str, range(100_000)))
     assert scores(reward, ["print(*sorted(map(int, input().split())))"], inputs=[big], outputs=[big]) == [1]
     flood = "try:\n    while True: print('x' * 10**6)\nexcept OSError: pass"
     assert scores(reward, [flood], inputs=[""], outputs=["x"]) == [0]
+
+
+def test_a_set_of_contests_from_a_file(tmp_path, reward):
+    path, tests = tmp_path / "contests.jsonl", {"inputs": ["1 2"], "outputs": ["3"]}
+    path.write_text(json.dumps({"question": "Add.", "url": "contest/1", "input_output": json.dumps(tests)}))
+    (row,) = load_data(
+        DatasetOptions(path=(str(path),), prompt_column="question", answer_column="url", held_out=0)
+    ).train
+    metadata = [row.columns()["metadata"]] * 2
+    programs = ["print(sum(map(int, input().split())))", "print(4)"]
+    assert reward(prompts=programs, completions=programs, metadata=metadata) == [1, 0]
 
 
 def test_a_continuation_and_a_whole_function_follow_the_prefix(reward):

@@ -258,6 +258,16 @@ def test_harm_is_ended_and_logged_and_nothing_is_left(isolation, caplog):
     assert until(lambda: not zygotes() - before)
 
 
+def test_a_program_that_sleeps_costs_no_more_than_one_that_computes(isolation):
+    reward = load_reward({"name": "code", "isolation": isolation, "workers": 1, "seconds_per_item": 3.0})
+    assert scores(reward, [HONEST]) == [1.0]
+    started = time.monotonic()
+    # A second is less than it has, and is not taken for sleep.
+    assert scores(reward, ["import time\ntime.sleep(1.2)\n" + HONEST], json.dumps({"tests": ["double(1)"]})) == [1.0]
+    assert scores(reward, ["import time\ntime.sleep(600)\n" + HONEST]) == [0.0]
+    assert 4.2 < time.monotonic() - started < 15.0
+
+
 def test_nothing_of_one_program_reaches_the_next(reward):
     note = "\ndef double(x): return 2 * x if {} else 0"
     leave = "import os\ntry: open('/tmp/note', 'w').write('x')\nexcept OSError: pass" + note.format("True")
