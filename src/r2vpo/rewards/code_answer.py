@@ -35,7 +35,7 @@ class CodeOptions(PoolOptions):
 
     partial: bool = False
     isolation: Choice = "auto"
-    modules: tuple[str, ...] = ()
+    modules: list[str] = Field(default_factory=list)
     seconds_per_item: float = Field(default=2.0, ge=0.1)
 
 
@@ -116,4 +116,4 @@ def choose(options: CodeOptions) -> Isolation:
 
 
 def _settings(options: CodeOptions, isolation: Isolation) -> Settings:
-    return Settings(isolation, options.memory_megabytes << 20, options.modules)
+    return Settings(isolation, options.memory_megabytes << 20, tuple(options.modules))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 _LABELS = ("python", "python3", "py")
@@ -51,7 +52,8 @@ def programs(text: str, prefix: str, entry_point: str) -> list[str]:
     code = text if block is None else block
     if not prefix:
         return [code]
-    if entry_point and re.search(rf"^(?:(?:async )?def {entry_point}\b|{entry_point}\s*=)", code, re.MULTILINE):
+    name = re.escape(entry_point)
+    if entry_point and re.search(rf"^(?:(?:async )?def {name}\b|{name}\s*=)", code, re.MULTILINE):
         return [f"{given(prefix)}\n{code}"]
     start, *rest = _NEXT.split(code, maxsplit=1)
     return [prefix + code, f"{prefix}{start}\n"] if rest else [prefix + code]
@@ -63,5 +65,14 @@ def given(prefix: str) -> str:
     Args:
         prefix: it ends with the head of a function, or with its docstring.
     """
+    lines = [line for line in prefix.splitlines() if line.strip()]
     heads = re.findall(r"^([ \t]*)(?:async )?(?:def|class) ", prefix, re.MULTILINE)
-    return f"{prefix.rstrip()}\n{heads[-1]}    pass\n" if heads else prefix
+    ends = [line[: len(line) - len(line.lstrip())] for line in lines[-1:]] + [f"{head}    " for head in heads[-1:]]
+    for end in ends:
+        whole = f"{prefix.rstrip()}\n{end}pass\n"
+        try:
+            ast.parse(whole)
+        except SyntaxError:
+            continue
+        return whole
+    return prefix

@@ -44,4 +44,8 @@ def test_a_prefix_is_a_program_of_its_own():
     names: dict = {}
     exec(given("class A:\n    def f(self):\n        return 1\n\n    def g(self):\n"), names)
     assert names["A"]().f() == 1 and names["A"]().g() is None
-    assert given("x = 1\n") == "x = 1\n"
+    exec(given('def f():\n  """Two spaces."""\n\n'), names)
+    exec(given('def g():\n    """Deeper\n        at the end."""\n'), names)
+    assert names["f"]() is None and names["g"]() is None
+    assert given("x = (1\n") == "x = (1\n"
+    assert given("") == ""

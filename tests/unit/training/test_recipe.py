@@ -109,7 +109,7 @@ def test_overrides_are_yaml_and_the_last_wins(path: Path) -> None:
         ("name=../up", "name is '../up'; use letters"),
         (
             "reward.name=exakt",
-            "reward.name is 'exakt'; use one of exact, reasoning_gym, numeric, math, choice, format, length, or your",
+            "reward.name is 'exakt'; use one of exact, reasoning_gym, numeric, math, choice, ",
         ),
         ("report_to=[tensorbord]", "did you mean tensorboard?"),
         ("rollout.stop=['']", "rollout.stop.0 is empty"),
@@ -202,6 +202,17 @@ def test_a_reward_takes_its_options_and_parts(path: Path) -> None:
     assert recipe.reward.name == "math" and [part.weight for part in recipe.reward.all_parts()] == [1.0, 0.2]
     path.write_text(dump_recipe(recipe))
     assert load_recipe(path) == recipe
+    path.write_text(head + "reward: {name: code, partial: true, isolation: process, modules: [numpy]}\n")
+    options = load_recipe(path).reward.options()
+    assert options == {
+        "name": "code",
+        "workers": 2,
+        "seconds_per_item": 2.0,
+        "memory_megabytes": 1024,
+        "partial": True,
+        "isolation": "process",
+        "modules": ["numpy"],
+    }
 
 
 @pytest.mark.parametrize(

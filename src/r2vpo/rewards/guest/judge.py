@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
+import dis
 import importlib
 import sys
 import types
@@ -43,10 +45,12 @@ def judge(channel: int, job: dict[str, Any]) -> dict[str, Any]:
         wanted = _used(code) - set(vars(builtins)) - set(names)
         own = _defined(job["solution"]) & _used(code) | {job["entry_point"]} - {""}
         for name in sorted(wanted - own):
-            if name in sys.stdlib_module_names:  # never the program's, which may have put something else in its place
-                names[name] = importlib.import_module(name)
-            else:
+            if name not in sys.stdlib_module_names:
                 link.name(name)
+                continue
+            # Never the program's, which may have put something else in its place.
+            with contextlib.suppress(ImportError):
+                names[name] = importlib.import_module(name)
         for name in sorted(own):
             link.name(name)
         exec(code, names)
@@ -59,8 +63,10 @@ def judge(channel: int, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _used(code: types.CodeType) -> set[str]:
+    """The names that a test takes from around it; those of attributes are none of the program's business."""
     inner = (part for part in code.co_consts if isinstance(part, types.CodeType))
-    return set(code.co_names).union(*map(_used, inner))
+    taken = {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_NAME", "LOAD_GLOBAL")}
+    return taken.union(*map(_used, inner))
 
 
 def _defined(solution: str) -> set[str]:
