@@ -1,0 +1,62 @@
+"""A reward of your own: what you write in Python is what the model is paid for.
+
+    python examples/custom_reward.py [STEPS]
+
+A reward gets the completions and the data's columns as lists and returns a number for each completion, or None where
+it does not apply. Several are added up with weights, and each is logged by its name. In a recipe the same function is
+`reward: {name: "custom_reward:begins_with"}`.
+"""
+
+import sys
+
+import torch
+from datasets import Dataset
+
+from r2vpo.models import load_model, load_tokenizer
+from r2vpo.trl import R2VPOConfig, R2VPOTrainer
+
+MODEL = "embedded/smollm2-135m"  # or a folder that save_pretrained wrote, or a name on the hub
+THINGS = ("animals", "plants", "cities", "colours", "tools", "foods", "countries", "sports")
+ROWS = [{"prompt": f"A list of {thing} beginning with {c}:", "letter": c} for thing in THINGS for c in "ABCDLMPST"]
+
+
+def begins_with(completions: list[str], letter: list[str], **columns: object) -> list[float]:
+    """The share of words that begin with the row's letter."""
+    words = [text.split() for text in completions]
+    return [sum(w.startswith(c) for w in ws) / max(len(ws), 1) for ws, c in zip(words, letter, strict=True)]
+
+
+def repeats(completions: list[str], **columns: object) -> list[float]:
+    """The share of words that were there before: without it one word over and over is the best answer."""
+    words = [text.split() for text in completions]
+    return [1 - len(set(ws)) / max(len(ws), 1) for ws in words]
+
+
+def main(steps: int) -> None:
+    """Train for some optimizer steps."""
+    args = R2VPOConfig(
+        "runs/custom-reward",
+        reward_weights=[1.0, -1.0],
+        num_generations=8,
+        max_completion_length=24,
+        per_device_train_batch_size=16,
+        steps_per_generation=4,
+        learning_rate=2e-5,
+        lr_scheduler_type="constant",
+        max_steps=steps,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=not torch.cuda.is_available(),
+    )
+    trainer = R2VPOTrainer(
+        load_model(MODEL),
+        [begins_with, repeats],
+        args,
+        train_dataset=Dataset.from_list(ROWS),
+        processing_class=load_tokenizer(MODEL),
+    )
+    trainer.train()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 64)

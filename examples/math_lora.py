@@ -1,0 +1,58 @@
+r"""Math with LoRA: a small language model learns to reduce fractions, and only its adapters are trained.
+
+    python examples/math_lora.py [STEPS]
+
+The reward `math` knows that 2/3, \frac{4}{6} and 0.667 are the same or not. The adapters are saved at the end.
+"""
+
+import sys
+
+import torch
+from peft import LoraConfig
+
+from r2vpo.data import FewShotOptions, MixtureComponent, ReasoningGymOptions, load_data, to_dataset
+from r2vpo.models import load_model, load_tokenizer
+from r2vpo.rewards import load_reward
+from r2vpo.trl import R2VPOConfig, R2VPOTrainer
+
+MODEL = "embedded/smollm2-135m"  # or a folder that save_pretrained wrote, or a name on the hub
+FRACTIONS = MixtureComponent(
+    family="fraction_simplification",
+    params={"min_value": 1, "max_value": 9, "min_factor": 2, "max_factor": 3, "styles": ("latex_frac",)},
+)
+OUTPUT = "runs/math-lora"
+
+
+def main(steps: int) -> None:
+    """Train for some optimizer steps and save the adapters."""
+    problems = load_data(
+        ReasoningGymOptions(mixture=(FRACTIONS,), train=40, held_out=8, few_shot=FewShotOptions(count=4))
+    )
+    args = R2VPOConfig(
+        OUTPUT,
+        variance_delta=0.1,
+        num_generations=8,
+        max_completion_length=16,
+        per_device_train_batch_size=16,
+        steps_per_generation=4,
+        learning_rate=2e-4,
+        lr_scheduler_type="constant",
+        max_steps=steps,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=not torch.cuda.is_available(),
+    )
+    trainer = R2VPOTrainer(
+        load_model(MODEL),
+        load_reward("math"),
+        args,
+        train_dataset=to_dataset(problems.train),
+        processing_class=load_tokenizer(MODEL),
+        peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
+    )
+    trainer.train()
+    trainer.save_model(OUTPUT)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 64)
