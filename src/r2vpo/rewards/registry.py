@@ -21,6 +21,7 @@ from r2vpo.rewards.length import LengthOptions, length_reward
 from r2vpo.rewards.math_answer import MathOptions, math_reward
 from r2vpo.rewards.numeric import NumericOptions, numeric_reward
 from r2vpo.rewards.options import RewardOptions
+from r2vpo.rewards.reward_model import RewardModelOptions, reward_model_reward
 from r2vpo.rewards.text import first_answer, normalise
 
 RewardFunction = Callable[..., list[float]]
@@ -78,6 +79,7 @@ REWARDS: dict[str, Reward] = {
     "code": Reward(CodeOptions, code_reward),
     "format": Reward(FormatOptions, format_reward),
     "length": Reward(LengthOptions, length_reward),
+    "reward_model": Reward(RewardModelOptions, reward_model_reward),
 }
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from r2vpo.errors import UserError
 from r2vpo.rewards import REWARDS, RewardOptions, load_reward
+from tests.unit.rewards.classifiers import save_classifier
 
 
 def score(name, completion, answer, **columns):
@@ -92,7 +93,11 @@ def test_names_that_are_wrong():
         load_reward({"name": "numeric", "tol": 1})
 
 
-def test_every_reward_has_a_name_for_the_log():
-    needed = {"length": {"max_tokens": 8, "cache_tokens": 2}, "format": {"layout": "think_answer"}}
+def test_every_reward_has_a_name_for_the_log(tmp_path):
+    needed = {
+        "length": {"max_tokens": 8, "cache_tokens": 2},
+        "format": {"layout": "think_answer"},
+        "reward_model": {"model": save_classifier(tmp_path)},
+    }
     assert [load_reward({"name": name, **needed.get(name, {})}).__name__ for name in REWARDS] == list(REWARDS)
     assert load_reward(RewardOptions(name="numeric")).__name__ == "numeric"
