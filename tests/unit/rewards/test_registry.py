@@ -98,6 +98,7 @@ def test_every_reward_has_a_name_for_the_log(tmp_path):
         "length": {"max_tokens": 8, "cache_tokens": 2},
         "format": {"layout": "think_answer"},
         "reward_model": {"model": save_classifier(tmp_path)},
+        "judge": {"url": "http://127.0.0.1:9/v1", "model": "m"},
     }
     assert [load_reward({"name": name, **needed.get(name, {})}).__name__ for name in REWARDS] == list(REWARDS)
     assert load_reward(RewardOptions(name="numeric")).__name__ == "numeric"

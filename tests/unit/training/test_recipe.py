@@ -109,7 +109,7 @@ def test_overrides_are_yaml_and_the_last_wins(path: Path) -> None:
         ("name=../up", "name is '../up'; use letters"),
         (
             "reward.name=exakt",
-            "reward.name is 'exakt'; use one of exact, reasoning_gym, numeric, math, choice, ",
+            "reward.name is 'exakt'; use one of exact, reasoning_gym, numeric, math",
         ),
         ("report_to=[tensorbord]", "did you mean tensorboard?"),
         ("rollout.stop=['']", "rollout.stop.0 is empty"),
