@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 HabitFormat = Literal["sum", "chain"]
 HabitDifficulty = Literal["no carry", "one carry", "two carries"]
-SchemaName = Literal["plain", "numina_math", "gsm8k", "math", "dapo_math", "aime", "countdown", "mbpp", "humaneval"]
+SchemaName = Literal[
+    "plain", "numina_math", "gsm8k", "math", "dapo_math", "aime", "countdown", "mbpp", "humaneval", "ifeval"
+]
 Contamination = Literal["report", "drop", "off"]
 
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from r2vpo.errors import UserError
 from r2vpo.rewards.choice import ChoiceOptions, choice_reward
 from r2vpo.rewards.code_answer import CodeOptions, code_reward
+from r2vpo.rewards.constraints import ConstraintsOptions, constraints_reward
 from r2vpo.rewards.judge import JudgeOptions, judge_reward
 from r2vpo.rewards.layout import FormatOptions, format_reward
 from r2vpo.rewards.length import LengthOptions, length_reward
@@ -80,6 +81,7 @@ REWARDS: dict[str, Reward] = {
     "code": Reward(CodeOptions, code_reward),
     "format": Reward(FormatOptions, format_reward),
     "length": Reward(LengthOptions, length_reward),
+    "constraints": Reward(ConstraintsOptions, constraints_reward),
     "reward_model": Reward(RewardModelOptions, reward_model_reward),
     "judge": Reward(JudgeOptions, judge_reward),
 }

@@ -32,6 +32,12 @@ MBPP = {
     "test_setup_code": "import math",
     "challenge_test_list": [],
 }
+IFEVAL = {
+    "key": 1000,
+    "prompt": "Write a poem. Use no commas and at least 2 placeholders.",
+    "instruction_id_list": ["punctuation:no_comma", "detectable_content:number_placeholders"],
+    "kwargs": [{"num_placeholders": None, "relation": None}, {"num_placeholders": 2, "relation": None}],
+}
 ROWS: dict[SchemaName, list[dict[str, Any]]] = {
     "plain": [{"prompt": "1 + 1 =", "answer": "2", "difficulty": "easy"}],
     "numina_math": [
@@ -63,6 +69,7 @@ ROWS: dict[SchemaName, list[dict[str, Any]]] = {
     "countdown": [{"nums": [44, 19, 35], "target": 98}],
     "mbpp": [MBPP],
     "humaneval": [HUMANEVAL],
+    "ifeval": [IFEVAL],
 }
 FIRST = {
     "plain": ("2", "easy", {}),
@@ -72,6 +79,11 @@ FIRST = {
     "dapo_math": ("34", "all", {"data_source": "math_dapo", "ability": "MATH"}),
     "aime": ("25", "all", {"id": "2024-I-1", "solution": "S"}),
     "countdown": ("98", "3 numbers", {"nums": [44, 19, 35], "target": 98}),
+    "ifeval": (
+        "",
+        "2 constraints",
+        {"instruction_id_list": IFEVAL["instruction_id_list"], "kwargs": [{}, {"num_placeholders": 2}], "key": 1000},
+    ),
 }
 
 
@@ -136,6 +148,8 @@ def test_spellings() -> None:
     assert isinstance(row, PromptRow) and row.answer == "1,23", "no comma of thousands"
     row = read("countdown", {"nums": [1, 2, 3, 4], "target": 10})
     assert isinstance(row, PromptRow) and "1, 2, 3, 4" in str(row.prompt) and "10" in str(row.prompt)
+    row = read("ifeval", {**IFEVAL, "kwargs": [None, {"num_placeholders": 2.0}]})
+    assert isinstance(row, PromptRow) and row.metadata["kwargs"] == [{}, {"num_placeholders": 2}]
     row = read("math", {"problem": "P", "answer": 3, "level": 4})
     assert isinstance(row, PromptRow) and (row.answer, row.difficulty) == ("3", "level 4")
 
@@ -172,6 +186,17 @@ def test_rows_that_are_skipped(name: SchemaName, record: dict[str, Any], reason:
         ("countdown", {"nums": [1, 2], "target": "3"}, "'target' is '3': write a whole number"),
         ("mbpp", {**MBPP, "test_list": []}, "'test_list' is []: write a list of one text"),
         ("humaneval", {**HUMANEVAL, "entry_point": "a b"}, "'entry_point' is 'a b'"),
+        ("ifeval", {"prompt": "P", "instruction_id_list": ["punctuation:no_comma"]}, "has no column 'kwargs'"),
+        ("ifeval", {**IFEVAL, "kwargs": "{}"}, "'kwargs' is '{}': write a list with a mapping for each"),
+        ("ifeval", {**IFEVAL, "kwargs": [None]}, "has 2 names and 'kwargs' 1 entries: write as many"),
+        ("ifeval", {**IFEVAL, "kwargs": [None, None]}, "placeholders has no 'num_placeholders': write a whole number"),
+        ("ifeval", {**IFEVAL, "kwargs": [{}, {"num_placeholders": 2.5}]}, "num_placeholders = 2.5: write a whole"),
+        ("ifeval", {**IFEVAL, "kwargs": [{"relation": "at least"}, {"num_placeholders": 2}]}, "which it does not take"),
+        (
+            "ifeval",
+            {**IFEVAL, "instruction_id_list": ["punctuation:no_commas", "x"]},
+            "has 'punctuation:no_commas', the nearest that is known is 'punctuation:no_comma'",
+        ),
     ],
 )
 def test_rows_that_are_wrong(name: SchemaName, record: dict[str, Any], said: str) -> None:

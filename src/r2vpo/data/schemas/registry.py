@@ -4,6 +4,7 @@ from r2vpo.data.options import SchemaName
 from r2vpo.data.schemas import code, math_sets
 from r2vpo.data.schemas.base import Schema
 from r2vpo.data.schemas.countdown import countdown
+from r2vpo.data.schemas.ifeval import ifeval
 from r2vpo.data.schemas.plain import plain
 
 SCHEMAS: dict[SchemaName, Schema] = {
@@ -16,5 +17,6 @@ SCHEMAS: dict[SchemaName, Schema] = {
     "countdown": Schema(countdown, prompt_is_made=True, has_examples=False),
     "mbpp": Schema(code.mbpp),
     "humaneval": Schema(code.humaneval),
+    "ifeval": Schema(ifeval, has_examples=False),
 }
 """By the name in `data.schema`."""

@@ -1,0 +1,93 @@
+"""Whether a completion keeps the checkable constraints of its prompt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+from r2vpo.data.constraints import problem_with
+from r2vpo.rewards.constraint_checks import CHECKS
+from r2vpo.rewards.options import RewardOptions
+from r2vpo.rewards.text import completion_text
+
+
+class ConstraintsOptions(RewardOptions):
+    """Options of `constraints`.
+
+    Attributes:
+        mode: strict, the completion as it is; loose, also without its first line, its last line, or asterisks.
+        score: all, 1 where every constraint is kept; fraction, the share that is kept.
+    """
+
+    mode: Literal["strict", "loose"] = "strict"
+    score: Literal["all", "fraction"] = "all"
+
+
+def constraints_reward(options: ConstraintsOptions) -> Any:
+    """Score whether a completion keeps the constraints that are named in the metadata of its prompt.
+
+    An empty completion keeps none.
+
+    Args:
+        options: how completions are read, and what counts.
+
+    Returns:
+        The reward function. It raises ValueError for a row without constraints, or with one that is unknown.
+
+    Source:
+        Zhou et al., arXiv 2311.07911: strict and loose accuracy, of prompts (all) and of instructions (fraction,
+        which is averaged over prompts here).
+    """
+
+    def constraints(prompts: list[Any], completions: list[Any], metadata: list[str], **_: Any) -> list[float]:
+        scores = []
+        for completion, known in zip(completions, metadata, strict=True):
+            names, arguments = _constraints(known)
+            kept = follows(completion_text(completion), names, arguments, mode=options.mode)
+            scores.append(float(all(kept)) if options.score == "all" else sum(kept) / len(kept))
+        return scores
+
+    return constraints
+
+
+def follows(
+    text: str, names: Sequence[str], arguments: Sequence[dict[str, Any]], *, mode: Literal["strict", "loose"]
+) -> list[bool]:
+    """Which constraints a text keeps.
+
+    Args:
+        text: what a model wrote.
+        names: names of the constraints.
+        arguments: what each of them is given.
+        mode: strict, the text as it is; loose, a constraint is kept when one of `loose_texts` keeps it.
+
+    Returns:
+        One answer a constraint.
+    """
+    texts = list(loose_texts(text)) if mode == "loose" else [text]
+    texts = [one for one in texts if one.strip()]
+    return [any(CHECKS[name](one, **given) for one in texts) for name, given in zip(names, arguments, strict=True)]
+
+
+def loose_texts(text: str) -> Iterator[str]:
+    """The eight texts that the loose mode tries: with and without first line, last line, and asterisks.
+
+    Args:
+        text: what a model wrote.
+    """
+    lines = text.split("\n")
+    for part in (lines, lines[1:], lines[:-1], lines[1:-1]):
+        joined = "\n".join(part).strip()
+        yield joined
+        yield joined.replace("*", "")
+
+
+def _constraints(metadata: str) -> tuple[list[str], list[dict[str, Any]]]:
+    known = json.loads(metadata)
+    names, arguments = known.get("instruction_id_list"), known.get("kwargs")
+    if not names or not isinstance(arguments, list):
+        raise ValueError("the metadata names no constraints: use data.schema ifeval, or data.source instructions")
+    if problem := problem_with(names, arguments):
+        raise ValueError(problem)
+    return names, arguments
