@@ -1,4 +1,4 @@
-"""Prompts with answers and difficulty: made by reasoning-gym, sums of the `habit` task, or a data set."""
+"""Prompts with answers and difficulty: made by reasoning-gym, sums of the `habit` task, instructions, or a data set."""
 
 from r2vpo.data.load import load_data
 from r2vpo.data.options import (
@@ -6,6 +6,7 @@ from r2vpo.data.options import (
     DatasetOptions,
     FewShotOptions,
     HabitOptions,
+    InstructionsOptions,
     MixtureComponent,
     ReasoningGymOptions,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "DatasetOptions",
     "FewShotOptions",
     "HabitOptions",
+    "InstructionsOptions",
     "MixtureComponent",
     "PromptData",
     "PromptRow",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from r2vpo.data.dataset import load_dataset_problems
 from r2vpo.data.habit import build_habit
-from r2vpo.data.options import DataOptions, DatasetOptions, HabitOptions
+from r2vpo.data.instructions import build_instructions
+from r2vpo.data.options import DataOptions, DatasetOptions, HabitOptions, InstructionsOptions
 from r2vpo.data.procedural import build_reasoning_gym
 from r2vpo.data.rows import PromptData
 
@@ -25,4 +26,6 @@ def load_data(options: DataOptions) -> PromptData:
         return load_dataset_problems(options)
     if isinstance(options, HabitOptions):
         return build_habit(options)
+    if isinstance(options, InstructionsOptions):
+        return build_instructions(options)
     return build_reasoning_gym(options)

@@ -142,4 +142,24 @@ class HabitOptions(_Options):
     seed: int = 0
 
 
-DataOptions = Annotated[ReasoningGymOptions | DatasetOptions | HabitOptions, Field(discriminator="kind")]
+class InstructionsOptions(_Options):
+    """Small writing tasks with checkable constraints.
+
+    Attributes:
+        kind: `instructions`.
+        constraints: numbers of constraints of a prompt, as many prompts of each.
+        train: number of distinct training prompts.
+        held_out: number of held-out prompts; their topics are never trained on.
+        seed: seed of the draw.
+    """
+
+    kind: Literal["instructions"] = "instructions"
+    constraints: tuple[Annotated[int, Field(ge=1, le=4)], ...] = Field(default=(1, 2), min_length=1)
+    train: int = Field(default=512, ge=1)
+    held_out: int = Field(default=200, ge=0)
+    seed: int = 0
+
+
+DataOptions = Annotated[
+    ReasoningGymOptions | DatasetOptions | HabitOptions | InstructionsOptions, Field(discriminator="kind")
+]

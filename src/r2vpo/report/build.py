@@ -15,7 +15,7 @@ from r2vpo.report.palette import LIGHT, PLACEHOLDERS
 from r2vpo.report.panels import PANELS, Panel
 from r2vpo.report.svg import inline_svg, style
 from r2vpo.training.numbers import count, duration, megabytes, percent
-from r2vpo.training.recipe_inputs import DatasetData, HabitData, ReasoningGymData
+from r2vpo.training.recipe_inputs import AnyData, DatasetData, HabitData, ReasoningGymData
 from r2vpo.training.records import write_atomically
 
 PICTURE_PANELS = ("accuracy", "variance", "control", "rollouts")
@@ -120,12 +120,12 @@ def _lede(data: RunData) -> list[str]:
     ]
 
 
-def _problems(data: ReasoningGymData | DatasetData | HabitData) -> str:
+def _problems(data: AnyData) -> str:
     if isinstance(data, ReasoningGymData):
         return ", ".join(dict.fromkeys(item.family for item in data.mixture))
     if isinstance(data, DatasetData):
         return ", ".join(Path(path).name for path in data.path)
-    return f"{data.source}, format {data.format}"
+    return f"{data.source}, format {data.format}" if isinstance(data, HabitData) else data.source
 
 
 def _difficulties(data: RunData) -> list[dict[str, Any]]:

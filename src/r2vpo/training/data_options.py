@@ -5,13 +5,14 @@ from r2vpo.data.options import (
     DatasetOptions,
     FewShotOptions,
     HabitOptions,
+    InstructionsOptions,
     MixtureComponent,
     ReasoningGymOptions,
 )
-from r2vpo.training.recipe_inputs import DatasetData, HabitData, ReasoningGymData
+from r2vpo.training.recipe_inputs import AnyData, DatasetData, HabitData, InstructionsData
 
 
-def data_options(data: ReasoningGymData | DatasetData | HabitData, *, seed: int) -> DataOptions:
+def data_options(data: AnyData, *, seed: int) -> DataOptions:
     """The options that ``r2vpo.data.load_data`` takes.
 
     Args:
@@ -38,6 +39,10 @@ def data_options(data: ReasoningGymData | DatasetData | HabitData, *, seed: int)
             train=data.train_size,
             held_out=data.held_out_size,
             seed=seed,
+        )
+    if isinstance(data, InstructionsData):
+        return InstructionsOptions(
+            constraints=tuple(data.constraints), train=data.train_size, held_out=data.held_out_size, seed=seed
         )
     return ReasoningGymOptions(
         mixture=tuple(MixtureComponent(**item.model_dump()) for item in data.mixture),

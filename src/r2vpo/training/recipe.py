@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from r2vpo.errors import UserError
 from r2vpo.training.recipe_errors import explain, nearest_file, parse_error
-from r2vpo.training.recipe_inputs import DatasetData, HabitData, ModelRecipe, ReasoningGymData, RewardRecipe
+from r2vpo.training.recipe_inputs import AnyData, InstructionsData, ModelRecipe, ReasoningGymData, RewardRecipe
 from r2vpo.training.recipe_schema import (
     AdvantageRecipe,
     CurriculumRecipe,
@@ -42,9 +42,7 @@ class Recipe(Section):
     )
     seed: int = Field(0, ge=0, description="seed of data, sampling, replay and dropout")
     model: ModelRecipe = Field(ModelRecipe(), description="the policy that is trained")
-    data: Annotated[ReasoningGymData | DatasetData | HabitData, Field(discriminator="source")] = Field(
-        description="the problems"
-    )
+    data: Annotated[AnyData, Field(discriminator="source")] = Field(description="the problems")
     reward: RewardRecipe = Field(RewardRecipe(), description="how a completion is scored")
     objective: ObjectiveRecipe = Field(ObjectiveRecipe(), description="the loss")
     dual: DualRecipe = Field(DualRecipe(), description="the multiplier lambda of the variance constraint")
@@ -101,6 +99,12 @@ class Recipe(Section):
 
     def _source_problem(self) -> str | None:
         names = [part.name for part in self.reward.all_parts()]
+        compares = [name for name in names if name in ("exact", "numeric", "math", "choice", "reasoning_gym")]
+        if compares and isinstance(self.data, InstructionsData):
+            return (
+                f"reward.name = {compares[0]} compares with an answer, and data.source = instructions has none: set "
+                "reward.name=constraints"
+            )
         if "reasoning_gym" in names and not isinstance(self.data, ReasoningGymData):
             return (
                 f"reward.name = reasoning_gym cannot score data.source = {self.data.source}: "

@@ -124,7 +124,7 @@ def _what(problem: dict[str, Any], key: str, recipe: type[BaseModel], settings: 
     if kind == "missing":
         return f"{key} is missing: add it"
     if kind in ("union_tag_not_found", "union_tag_invalid"):
-        known = str(context.get("expected_tags", "reasoning_gym, dataset, habit")).replace("'", "")
+        known = str(context.get("expected_tags", "reasoning_gym, dataset, habit, instructions")).replace("'", "")
         given = "missing" if kind == "union_tag_not_found" else repr(context.get("tag"))
         return f"{key}.source is {given}; choose one of {known}"
     if kind == "literal_error":

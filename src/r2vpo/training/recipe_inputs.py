@@ -142,6 +142,27 @@ class HabitData(Section):
         return difficulties
 
 
+class InstructionsData(Section):
+    """Small writing tasks with constraints that a program checks, for the reward constraints."""
+
+    source: Literal["instructions"] = Field(description="where prompts come from")
+    constraints: list[Annotated[int, Field(ge=1, le=4)]] = Field(
+        [1, 2], min_length=1, description="numbers of constraints of a prompt, as many prompts of each"
+    )
+    train_size: int = Field(512, ge=1, description="distinct prompts to train on")
+    held_out_size: int = Field(200, ge=1, description="prompts to evaluate on, of topics that training never sees")
+
+    @field_validator("constraints")
+    @classmethod
+    def _distinct(cls, constraints: list[int]) -> list[int]:
+        if len(set(constraints)) < len(constraints):
+            raise ValueError(f"names one of {', '.join(map(str, constraints))} twice; name each once")
+        return constraints
+
+
+AnyData = ReasoningGymData | DatasetData | HabitData | InstructionsData
+
+
 def _is_reward(name: str) -> bool:
     return name in REWARDS or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name) is not None
 

@@ -172,10 +172,11 @@ def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
     [
         ({"source": "dataset", "path": "some/where/mine.jsonl"}, "mine.jsonl"),
         ({"source": "habit", "format": "chain"}, "habit, format chain"),
+        ({"source": "instructions"}, "instructions"),
     ],
 )
 def test_the_problems_are_named_whatever_their_source(data: dict[str, str], shown: str, tmp_path: Path) -> None:
-    recipe = synthetic_recipe(data=data, reward={"name": "exact"})
+    recipe = synthetic_recipe(data=data, reward={"name": "format", "layout": "think_answer"})
     text = read(build_report(make_run(tmp_path, steps=0, finished=False, recipe=recipe).path)).text
     assert re.search(rf"(?<!/){re.escape(shown)}", text), "the file alone, without its folder"
 

@@ -5,9 +5,16 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from r2vpo.data.options import DatasetOptions, FewShotOptions, HabitOptions, MixtureComponent, ReasoningGymOptions
+from r2vpo.data.options import (
+    DatasetOptions,
+    FewShotOptions,
+    HabitOptions,
+    InstructionsOptions,
+    MixtureComponent,
+    ReasoningGymOptions,
+)
 from r2vpo.training.data_options import data_options
-from r2vpo.training.recipe_inputs import DatasetData, HabitData, ReasoningGymData
+from r2vpo.training.recipe_inputs import DatasetData, HabitData, InstructionsData, ReasoningGymData
 
 ITEM = {
     "family": "chain_sum",
@@ -101,8 +108,18 @@ def test_habit() -> None:
             HabitData.model_validate({"source": "habit", "difficulties": wrong})
 
 
+def test_instructions() -> None:
+    settings = {"constraints": [3, 1], "train_size": 50, "held_out_size": 30}
+    data = InstructionsData.model_validate({"source": "instructions"} | settings)
+    assert data_options(data, seed=9) == InstructionsOptions(constraints=(3, 1), train=50, held_out=30, seed=9)
+    for wrong in ([], [1, 1], [0], [5]):
+        with pytest.raises(ValidationError, match=r"(?s)constraints"):
+            InstructionsData.model_validate({"source": "instructions", "constraints": wrong})
+
+
 def test_defaults_agree_with_the_data_package() -> None:
     assert data_options(HabitData.model_validate({"source": "habit"}), seed=0) == HabitOptions()
+    assert data_options(InstructionsData.model_validate({"source": "instructions"}), seed=0) == InstructionsOptions()
     alone = DatasetData.model_validate({"source": "dataset", "path": "a.jsonl"})
     assert data_options(alone, seed=0) == DatasetOptions(path=("a.jsonl",))
     item = {"family": "chain_sum", "difficulty": "easy"}

@@ -240,6 +240,13 @@ def test_rewards_that_do_not_fit(path: Path, reward: str, said: str) -> None:
     assert said in message and "\n" not in message
 
 
+def test_instructions_have_no_answer_to_compare_with(path: Path) -> None:
+    path.write_text("name: mine\ndata: {source: instructions}\nreward: {name: exact}\n")
+    assert "reward.name = exact compares with an answer, and data.source = instructions has none" in refusal(path)
+    path.write_text("name: mine\ndata: {source: instructions}\nreward: {name: constraints}\n")
+    assert load_recipe(path).data.constraints == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
