@@ -1,4 +1,4 @@
-"""Greedy answers through the model's own `generate`, for models whose prompts cannot be shared."""
+"""Sampling through the model's own `generate`, for models whose prompts cannot be shared."""
 
 from __future__ import annotations
 
@@ -6,19 +6,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
+from transformers import LogitsProcessor, LogitsProcessorList
 
+from r2vpo.rollout.draws import check_prompts, choose_tokens, uniform_numbers
 from r2vpo.rollout.sampler import Sample, evaluating
 
 
 class GenerateSampler:
-    """Answers greedily with `transformers`' `generate`: slower than the shared-prefix sampler, for any causal model.
+    """Samples with `transformers`' `generate`: slower than the shared-prefix sampler, for any causal model.
+
+    Its tokens are drawn with the same random numbers as the shared-prefix sampler's.
 
     Args:
         model: a causal language model, in the state it should be sampled in.
         eos_token_ids: ids that end a response.
         pad_token_id: id that fills up shorter prompts.
+        temperature: divides the logits, dimensionless, above 0.
         max_new_tokens: limit of a response, in tokens.
-        rows_per_batch: prompts at once.
+        rows_per_batch: responses generated at once.
+        entropy: record the entropy at every token.
     """
 
     def __init__(
@@ -27,39 +34,93 @@ class GenerateSampler:
         *,
         eos_token_ids: Sequence[int],
         pad_token_id: int,
+        temperature: float = 1.0,
         max_new_tokens: int,
         rows_per_batch: int = 64,
+        entropy: bool = False,
     ) -> None:
         self._model, self._eos, self._pad = model, list(eos_token_ids), pad_token_id
         self._max_new_tokens, self._rows = max_new_tokens, rows_per_batch
+        self._temperature, self._entropy = temperature, entropy
 
-    @torch.no_grad()
+    def sample(self, prompts: list[list[int]], samples_per_prompt: int, *, seed: Sequence[int]) -> list[Sample]:
+        """Draw responses; those of the first prompt first.
+
+        Args:
+            prompts: token ids of each prompt, without padding.
+            samples_per_prompt: responses to draw for each.
+            seed: one for each prompt, whose samples do not depend on the other prompts.
+
+        Raises:
+            ValueError: no prompt, a prompt without a token, or logits that are not finite.
+        """
+        check_prompts(prompts)
+        rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
+        seeds = [(one, samples_per_prompt) for one in seed]
+        return self._run(rows, uniform_numbers(seeds, len(rows), self._max_new_tokens))
+
     def greedy(self, prompts: list[list[int]]) -> list[Sample]:
-        """Take the likeliest token at every step; one response a prompt, in order. Log-probs are not kept."""
-        with evaluating(self._model):
-            return self._greedy(prompts)
+        """Take the likeliest token at every step; one response a prompt, in order."""
+        check_prompts(prompts)
+        return self._run(prompts, None)
 
-    def _greedy(self, prompts: list[list[int]]) -> list[Sample]:
+    def _run(self, rows: list[list[int]], uniform: Tensor | None) -> list[Sample]:
         samples: list[Sample] = []
-        for start in range(0, len(prompts), self._rows):
-            part = prompts[start : start + self._rows]
-            width = max(map(len, part))
-            ids = torch.tensor([[self._pad] * (width - len(row)) + row for row in part], device=self._model.device)
-            mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in part], device=self._model.device)
-            output = self._model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                do_sample=False,
-                repetition_penalty=1.0,
-                max_new_tokens=self._max_new_tokens,
-                eos_token_id=self._eos,
-                pad_token_id=self._pad,
-            )
-            samples.extend(self._cut(row) for row in output[:, width:].tolist())
+        with torch.no_grad(), evaluating(self._model):
+            for start in range(0, len(rows), self._rows):
+                part = slice(start, start + self._rows)
+                samples.extend(self._generate(rows[part], None if uniform is None else uniform[part]))
         return samples
 
-    def _cut(self, tokens: list[int]) -> Sample:
-        for place, token in enumerate(tokens):
-            if token in self._eos:
-                return Sample(tokens[: place + 1], [], True)
-        return Sample(tokens, [], False)
+    def _generate(self, rows: list[list[int]], uniform: Tensor | None) -> list[Sample]:
+        width, device = max(map(len, rows)), self._model.device
+        ids = torch.tensor([[self._pad] * (width - len(row)) + row for row in rows], device=device)
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
+        chooser = _Chooser(
+            None if uniform is None else uniform.to(device), self._temperature, width=width, entropy=self._entropy
+        )
+        output = self._model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            do_sample=False,
+            repetition_penalty=1.0,
+            max_new_tokens=self._max_new_tokens,
+            eos_token_id=self._eos,
+            pad_token_id=self._pad,
+            logits_processor=LogitsProcessorList([chooser]),
+        )
+        columns = (output[:, width:].tolist(), *chooser.columns(len(rows)))
+        return [self._cut(*row) for row in zip(*columns, strict=True)]
+
+    def _cut(self, tokens: list[int], log_probs: list[float], entropies: list[float]) -> Sample:
+        length = next((place + 1 for place, token in enumerate(tokens) if token in self._eos), len(tokens))
+        finished = bool(length and tokens[length - 1] in self._eos)
+        return Sample(tokens[:length], log_probs[:length], finished, entropies[:length])
+
+
+class _Chooser(LogitsProcessor):
+    """Leaves `generate` the one token that is drawn, and keeps its log-probability."""
+
+    def __init__(self, uniform: Tensor | None, temperature: float, *, width: int, entropy: bool) -> None:
+        self._uniform, self._temperature, self._width, self._entropy = uniform, temperature, width, entropy
+        self._log_probs: list[Tensor] = []
+        self._entropies: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        step = input_ids.shape[1] - self._width
+        token, log_prob, entropy = choose_tokens(
+            scores.float().clone(),
+            None if self._uniform is None else self._uniform[:, step],
+            temperature=self._temperature,
+            step=step,
+            entropy=self._entropy,
+        )
+        self._log_probs.append(log_prob)
+        if entropy is not None:
+            self._entropies.append(entropy)
+        return torch.full_like(scores, -torch.inf).scatter_(1, token[:, None], 0.0)
+
+    def columns(self, rows: int) -> tuple[list[list[float]], list[list[float]]]:
+        """Log-probabilities and entropies, a list a row."""
+        entropies = torch.stack(self._entropies, 1).tolist() if self._entropies else [[] for _ in range(rows)]
+        return torch.stack(self._log_probs, 1).tolist(), entropies

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from r2vpo.core.log_probs import extend, group_prompts, prompt_states, supports_shared_prefix
 from r2vpo.rollout.attention import grouped_decoding
 from r2vpo.rollout.cache import grow_from
+from r2vpo.rollout.draws import check_prompts, choose_tokens, uniform_numbers
 
 COMPACT_SHARE = 0.25
 """Rows that have ended are dropped from the batch once they are this share of it: dropping copies the
@@ -34,11 +35,13 @@ class Sample:
             temperature is included. A greedy response has those of the distribution at the sampler's
             temperature.
         finished: True if it ended with an end-of-sequence token, False if it was cut at the limit.
+        entropies: entropy of that distribution at each token, in nats; empty unless the sampler was asked for it.
     """
 
     response_ids: list[int]
     log_probs: list[float]
     finished: bool
+    entropies: list[float] = field(default_factory=list)
 
 
 class SharedPrefixSampler:
@@ -55,6 +58,7 @@ class SharedPrefixSampler:
         temperature: divides the logits, dimensionless, above 0.
         max_new_tokens: limit of a response, in tokens.
         rows_per_batch: responses generated at once, to bound memory; None for all.
+        entropy: record the entropy at every token, which costs one more pass over the vocabulary.
 
     Raises:
         ValueError: an option out of its range, or a model whose prompts cannot be computed once for all
@@ -70,6 +74,7 @@ class SharedPrefixSampler:
         temperature: float = 1.0,
         max_new_tokens: int,
         rows_per_batch: int | None = None,
+        entropy: bool = False,
     ):
         if not temperature > 0:
             raise ValueError(f"temperature is {temperature}: pass a number above 0, or call greedy()")
@@ -85,18 +90,19 @@ class SharedPrefixSampler:
         self._model, self._decoder, self._head = base, base.get_decoder(), base.get_output_embeddings()
         self._eos_token_ids, self._pad_token_id = list(eos_token_ids), pad_token_id
         self._temperature, self._max_new_tokens = float(temperature), max_new_tokens
-        self._rows_per_batch = rows_per_batch
+        self._rows_per_batch, self._entropy = rows_per_batch, entropy
 
     def sample(
-        self, prompts: list[list[int]], samples_per_prompt: int, *, seed: int, first_row: int = 0
+        self, prompts: list[list[int]], samples_per_prompt: int, *, seed: int | Sequence[int], first_row: int = 0
     ) -> list[Sample]:
         """Draw responses.
 
         Args:
             prompts: token ids of each prompt, without padding; a repeated prompt is computed once.
             samples_per_prompt: responses to draw for each.
-            seed: of the generator that draws them; the global random state is neither read nor changed.
-            first_row: place of the first response among those of all processes.
+            seed: of the generator that draws them; the global random state is neither read nor changed. A list has
+                a seed for each prompt, whose samples then do not depend on the other prompts.
+            first_row: place of the first response among those of all processes; not with a list of seeds.
 
         Returns:
             The responses, those of the first prompt first.
@@ -107,12 +113,10 @@ class SharedPrefixSampler:
         """
         if samples_per_prompt < 1:
             raise ValueError(f"samples_per_prompt is {samples_per_prompt}: pass at least 1")
-        _check_prompts(prompts)
+        check_prompts(prompts)
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
-        # Drawn on the CPU, all at once: the same numbers on every device and for every split into batches.
-        generator = torch.Generator().manual_seed(seed)
-        shape = (first_row + len(rows), self._max_new_tokens)
-        return self._run(rows, torch.rand(shape, dtype=torch.float64, generator=generator)[first_row:])
+        seeds = seed if isinstance(seed, int) else [(one, samples_per_prompt) for one in seed]
+        return self._run(rows, uniform_numbers(seeds, len(rows), self._max_new_tokens, first_row=first_row))
 
     def greedy(self, prompts: list[list[int]]) -> list[Sample]:
         """Take the likeliest token at every step.
@@ -126,7 +130,7 @@ class SharedPrefixSampler:
         Raises:
             ValueError: no prompt, a prompt without a token, or logits that are not finite.
         """
-        _check_prompts(prompts)
+        check_prompts(prompts)
         return self._run(prompts, None)
 
     def _run(self, rows: list[list[int]], uniform: Tensor | None) -> list[Sample]:
@@ -146,12 +150,19 @@ class SharedPrefixSampler:
         grow_from(cache, index, self._max_new_tokens)
         uniform = None if uniform is None else uniform.to(device)
         eos = torch.tensor(self._eos_token_ids, dtype=torch.long, device=device)
-        record = _Record(len(rows), self._max_new_tokens, device)
+        record = _Record(len(rows), self._max_new_tokens, device, entropy=self._entropy)
         active = torch.arange(len(rows), device=device)
         ended = torch.zeros_like(active, dtype=torch.bool)
         for step in range(self._max_new_tokens):
-            token, log_prob = self._choose(hidden, None if uniform is None else uniform[active, step], step)
-            record.write(active, step, token, log_prob)
+            token, log_prob, entropy = choose_tokens(
+                # Only this position goes through the head.
+                self._head(hidden).float(),
+                None if uniform is None else uniform[active, step],
+                temperature=self._temperature,
+                step=step,
+                entropy=self._entropy,
+            )
+            record.write(active, step, token, log_prob, entropy)
             ending = torch.isin(token, eos) & ~ended
             record.end(active[ending], step)
             ended |= ending
@@ -176,65 +187,33 @@ class SharedPrefixSampler:
         mask = torch.arange(longest) >= longest - lengths[:, None]
         return torch.tensor(ids, device=device), mask.to(device)
 
-    def _choose(self, hidden: Tensor, uniform: Tensor | None, step: int) -> tuple[Tensor, Tensor]:
-        """The next token of each row and its log-probability; only this position goes through the head."""
-        logits = self._head(hidden).float()
-        token = logits.argmax(-1) if uniform is None else None
-        logits /= self._temperature
-        normalizer = logits.logsumexp(-1)
-        if not bool(normalizer.isfinite().all()):
-            rows = int((~normalizer.isfinite()).sum())
-            raise ValueError(
-                f"the logits of {rows} of {len(logits)} rows are not finite at response token {step}: "
-                "the weights have diverged, go back to a checkpoint or lower the learning rate"
-            )
-        if token is None:
-            token = _inverse_cdf((logits - normalizer[:, None]).exp_(), uniform)
-        log_prob = logits.gather(-1, token[:, None]).squeeze(-1) - normalizer
-        return token, log_prob.clamp_(max=0.0)
-
-
-def _check_prompts(prompts: list[list[int]]) -> None:
-    if not prompts:
-        raise ValueError("there is no prompt to sample from: pass at least one")
-    for number, prompt in enumerate(prompts):
-        if not prompt:
-            raise ValueError(f"prompt {number} has no token: give every prompt at least one")
-
 
 class _Record:
     """Tokens and log-probabilities of all rows of a batch, written a step at a time."""
 
-    def __init__(self, rows: int, steps: int, device: torch.device):
+    def __init__(self, rows: int, steps: int, device: torch.device, *, entropy: bool = False):
+        self._entropies = torch.zeros(rows, steps if entropy else 0, device=device)
         self._tokens = torch.zeros(rows, steps, dtype=torch.long, device=device)
         self._log_probs = torch.zeros(rows, steps, device=device)
         self._lengths = torch.full((rows,), steps, device=device)
         self._finished = torch.zeros(rows, dtype=torch.bool, device=device)
 
-    def write(self, rows: Tensor, step: int, token: Tensor, log_prob: Tensor) -> None:
+    def write(self, rows: Tensor, step: int, token: Tensor, log_prob: Tensor, entropy: Tensor | None) -> None:
         self._tokens[rows, step], self._log_probs[rows, step] = token, log_prob
+        if entropy is not None:
+            self._entropies[rows, step] = entropy
 
     def end(self, rows: Tensor, step: int) -> None:
         self._lengths[rows], self._finished[rows] = step + 1, True
 
     def samples(self) -> list[Sample]:
-        columns = (self._tokens, self._log_probs, self._lengths, self._finished)
+        columns = (self._tokens, self._log_probs, self._lengths, self._finished, self._entropies)
         return [
-            Sample(tokens[:length], log_probs[:length], finished)
-            for tokens, log_probs, length, finished in zip(*(column.tolist() for column in columns), strict=True)
+            Sample(tokens[:length], log_probs[:length], finished, entropies[:length])
+            for tokens, log_probs, length, finished, entropies in zip(
+                *(column.tolist() for column in columns), strict=True
+            )
         ]
-
-
-def _inverse_cdf(probabilities: Tensor, uniform: Tensor | None) -> Tensor:
-    """The token at which the cumulative distribution passes a uniform number: (B, V) and (B,) to (B,).
-
-    A sum in float64, so that the rare tokens keep their share of a large vocabulary.
-    """
-    cumulative = probabilities.cumsum(-1, dtype=torch.float64)
-    total = cumulative[:, -1:]
-    # Strictly below the total: a token of probability 0 at the end of the vocabulary is never drawn.
-    point = torch.minimum(uniform[:, None] * total, total.nextafter(total.new_zeros(())))
-    return torch.searchsorted(cumulative, point, right=True).squeeze(-1)
 
 
 @contextmanager

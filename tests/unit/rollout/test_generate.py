@@ -64,3 +64,14 @@ def test_the_models_mode_is_given_back_and_no_gradient_is_kept(training: bool) -
     assert model.training is training
     assert greedy(GenerateSampler, model, ENDS) == first, "it answers without dropout"
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("rows_per_batch", [2, 64])
+def test_it_draws_the_tokens_of_the_shared_prefix_sampler(rows_per_batch: int) -> None:
+    options = dict(eos_token_ids=ENDS, pad_token_id=0, temperature=0.8, max_new_tokens=12)
+    expected = SharedPrefixSampler(small_model(), **options).sample(PROMPTS, 3, seed=[1, 2, 3, 4, 5])
+    found = GenerateSampler(small_model(), rows_per_batch=rows_per_batch, **options).sample(
+        PROMPTS, 3, seed=[1, 2, 3, 4, 5]
+    )
+    assert [(s.response_ids, s.finished) for s in found] == [(s.response_ids, s.finished) for s in expected]
+    assert len({tuple(s.response_ids) for s in found}) > 5

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from r2vpo.core.log_probs import PrefixBatch, forward_log_probs
-from r2vpo.rollout import SharedPrefixSampler
-from r2vpo.rollout.sampler import _inverse_cdf
+from r2vpo.rollout import GenerateSampler, SharedPrefixSampler
+from r2vpo.rollout.draws import inverse_cdf
 from tests.unit.core.log_probs.small_models import VOCABULARY, left_padded, small_model
 
 PROMPTS = [[*range(20, 33), 5, 6], [*range(20, 33), 9], [*range(20, 33), 4, 8, 15, 16]]
@@ -204,4 +204,32 @@ def test_a_token_of_probability_zero_is_never_drawn():
     probabilities = torch.tensor([[0.0, 0.25, 0.0, 0.75, 0.0]]).expand(5, -1)
     almost_one = 1 - 2**-53
     uniform = torch.tensor([0.0, 0.2499, 0.25, 0.9, almost_one], dtype=torch.float64)
-    assert _inverse_cdf(probabilities, uniform).tolist() == [1, 1, 3, 3, 3]
+    assert inverse_cdf(probabilities, uniform).tolist() == [1, 1, 3, 3, 3]
+
+
+def test_a_prompt_with_its_own_seed_does_not_depend_on_the_others():
+    together = sampler().sample(PROMPTS, 3, seed=[7, 8, 9])
+    for number, prompt in enumerate(PROMPTS):
+        alone = sampler().sample([prompt], 3, seed=[7 + number])
+        assert [s.response_ids for s in alone] == [s.response_ids for s in together[3 * number : 3 * number + 3]]
+    assert len({tuple(s.response_ids) for s in together}) > 3
+    # the first of six samples are the three
+    assert [s.response_ids for s in sampler().sample(PROMPTS[:1], 6, seed=[7])][:3] == [
+        s.response_ids for s in together[:3]
+    ]
+    with pytest.raises(ValueError, match="pass a seed for each prompt"):
+        sampler().sample(PROMPTS, 3, seed=[7, 8])
+
+
+@pytest.mark.parametrize("kind", [SharedPrefixSampler, GenerateSampler])
+def test_the_entropy_is_that_of_the_distribution_the_token_was_drawn_from(kind):
+    model, options = small_model(), dict(eos_token_ids=[], pad_token_id=0, temperature=0.7, max_new_tokens=4)
+    samples = kind(model, entropy=True, **options).sample(PROMPTS, 2, seed=[1, 2, 3])
+    for prompt, sample in zip([p for p in PROMPTS for _ in range(2)], samples, strict=True):
+        with torch.no_grad():
+            logits = model.eval()(torch.tensor([prompt + sample.response_ids])).logits[0, len(prompt) - 1 : -1]
+        expected = torch.distributions.Categorical(logits=logits / 0.7)
+        torch.testing.assert_close(torch.tensor(sample.entropies), expected.entropy(), rtol=1e-4, atol=1e-4)
+        drawn = expected.log_prob(torch.tensor(sample.response_ids))
+        torch.testing.assert_close(torch.tensor(sample.log_probs), drawn, rtol=1e-4, atol=1e-4)
+    assert all(not sample.entropies for sample in kind(model, **options).greedy(PROMPTS))
