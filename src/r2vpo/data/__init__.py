@@ -1,6 +1,6 @@
 """Prompts with answers and difficulty: made by reasoning-gym, sums of the `habit` task, instructions, or a data set."""
 
-from r2vpo.data.load import load_data
+from r2vpo.data.load import load_data, load_held_out
 from r2vpo.data.options import (
     DataOptions,
     DatasetOptions,
@@ -23,5 +23,6 @@ __all__ = [
     "PromptRow",
     "ReasoningGymOptions",
     "load_data",
+    "load_held_out",
     "to_dataset",
 ]

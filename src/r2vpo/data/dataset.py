@@ -67,6 +67,26 @@ def load_dataset_problems(options: DatasetOptions) -> PromptData:
     )
 
 
+def load_held_out_problems(options: DatasetOptions) -> list[PromptRow]:
+    """Read the held-out problems without the rest, those that `load_dataset_problems` gives for the same options.
+
+    Args:
+        options: as for `load_dataset_problems`. Training rows are read for `few_shot` examples only, unless nothing
+            names held-out problems, which are then set aside from them.
+
+    Returns:
+        The problems.
+
+    Raises:
+        UserError: as `load_dataset_problems`.
+    """
+    named = options.held_out_path is not None or options.held_out_split is not None
+    if options.few_shot or not named:
+        return load_dataset_problems(options).held_out
+    held_out = _draw(_read_held_out(options, Counter()), options.held_out, options.seed)
+    return _prompts(held_out, options, [])
+
+
 def _read(options: DatasetOptions, left_out: Counter[str]) -> list[PromptRow]:
     return [
         row

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from r2vpo.data.dataset import load_dataset_problems
+from r2vpo.data.dataset import load_dataset_problems, load_held_out_problems
 from r2vpo.data.habit import build_habit
 from r2vpo.data.instructions import build_instructions
-from r2vpo.data.options import DataOptions, DatasetOptions, HabitOptions, InstructionsOptions
+from r2vpo.data.options import DataOptions, DatasetOptions, HabitOptions, InstructionsOptions, ReasoningGymOptions
 from r2vpo.data.procedural import build_reasoning_gym
-from r2vpo.data.rows import PromptData
+from r2vpo.data.rows import PromptData, PromptRow
 
 
 def load_data(options: DataOptions) -> PromptData:
@@ -29,3 +29,24 @@ def load_data(options: DataOptions) -> PromptData:
     if isinstance(options, InstructionsOptions):
         return build_instructions(options)
     return build_reasoning_gym(options)
+
+
+def load_held_out(options: DataOptions) -> list[PromptRow]:
+    """Read or make the held-out problems alone, those that `load_data` gives for the same options.
+
+    Training rows of a data set are read where they are needed: to show examples, or to set held-out rows aside from.
+
+    Args:
+        options: options of one of the sources.
+
+    Returns:
+        The problems.
+
+    Raises:
+        UserError: when the source cannot give what the options ask for.
+    """
+    if isinstance(options, DatasetOptions):
+        return load_held_out_problems(options)
+    if isinstance(options, ReasoningGymOptions):
+        options = options.model_copy(update={"train": 0})
+    return load_data(options).held_out

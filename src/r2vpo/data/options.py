@@ -55,7 +55,7 @@ class ReasoningGymOptions(_Options):
     Attributes:
         kind: `reasoning_gym`.
         mixture: the families.
-        train: number of distinct training problems, shared out by weight.
+        train: number of distinct training problems, shared out by weight; 0 to evaluate only.
         held_out: number of held-out problems, shared out evenly over the difficulties; never trained on.
         seed: seed of the problems.
         few_shot: the solved examples before each problem.
@@ -63,7 +63,7 @@ class ReasoningGymOptions(_Options):
 
     kind: Literal["reasoning_gym"] = "reasoning_gym"
     mixture: tuple[MixtureComponent, ...] = Field(min_length=1)
-    train: int = Field(default=512, ge=1)
+    train: int = Field(default=512, ge=0)
     held_out: int = Field(default=204, ge=0)
     seed: int = 0
     few_shot: FewShotOptions = FewShotOptions()

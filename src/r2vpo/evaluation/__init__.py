@@ -1,14 +1,33 @@
-"""Greedy accuracy on held-out problems, with intervals."""
+"""Accuracy on held-out problems, what several samples a problem say, and which of two models does better."""
 
+from r2vpo.evaluation.attempts import Answered, Attempt, answer_problems
 from r2vpo.evaluation.evaluate import Evaluation, GradedCompletion, encode_prompt, evaluate
-from r2vpo.evaluation.intervals import Interval, difference_interval, wilson
+from r2vpo.evaluation.intervals import Interval, bootstrap_mean, difference_interval, wilson
+from r2vpo.evaluation.measures import Lengths, Measures, lengths, measure, measure_by_difficulty
+from r2vpo.evaluation.passes import majority, pass_at_k
+from r2vpo.evaluation.preference import Preference, outcomes_by_score, preference, sign_test
 
 __all__ = [
+    "Answered",
+    "Attempt",
     "Evaluation",
     "GradedCompletion",
     "Interval",
+    "Lengths",
+    "Measures",
+    "Preference",
+    "answer_problems",
+    "bootstrap_mean",
     "difference_interval",
     "encode_prompt",
     "evaluate",
+    "lengths",
+    "majority",
+    "measure",
+    "measure_by_difficulty",
+    "outcomes_by_score",
+    "pass_at_k",
+    "preference",
+    "sign_test",
     "wilson",
 ]

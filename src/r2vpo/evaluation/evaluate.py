@@ -117,26 +117,49 @@ def evaluate(
     samples = sampler.greedy([encode_prompt(tokenizer, row.prompt) for row in rows])
     ids = [list(sample.response_ids) for sample in samples]
     texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in ids]
-    scores = call_reward(reward, rows, texts, ids)
-    if len(scores) != len(rows):
-        name = getattr(reward, "__name__", "reward")
-        raise UserError(
-            f"reward {name!r} returns {len(scores)} rewards for {len(rows)} completions: make it return one each"
-        )
+    scores = grade(reward, rows, texts, ids)
     completions = [
         GradedCompletion(
             prompt=row.prompt,
             completion=text,
             answer=row.answer,
             difficulty=row.difficulty,
-            score=0.0 if score is None else float(score),
-            correct=score is not None and float(score) >= correct_at - 1e-6,
+            score=score,
+            correct=solved(score, correct_at),
             tokens=len(tokens),
             finished=bool(sample.finished),
         )
         for row, text, score, tokens, sample in zip(rows, texts, scores, ids, samples, strict=True)
     ]
     return Evaluation(accuracy=_share(completions), by_difficulty=_by_difficulty(completions), completions=completions)
+
+
+def grade(
+    reward: Callable[..., Any], rows: Sequence[PromptRow], texts: Sequence[str], ids: Sequence[list[int]]
+) -> list[float]:
+    """Return the reward of each completion; 0 where it gives none.
+
+    Args:
+        reward: the reward function.
+        rows: the problem of each completion.
+        texts: the completions.
+        ids: their tokens.
+
+    Raises:
+        UserError: it does not return one number a completion.
+    """
+    scores = call_reward(reward, rows, texts, ids)
+    if len(scores) != len(rows):
+        name = getattr(reward, "__name__", "reward")
+        raise UserError(
+            f"reward {name!r} returns {len(scores)} rewards for {len(rows)} completions: make it return one each"
+        )
+    return [0.0 if score is None else float(score) for score in scores]
+
+
+def solved(score: float, correct_at: float = 1.0) -> bool:
+    """Whether a reward is at least `correct_at` (within 1e-6)."""
+    return score >= correct_at - 1e-6
 
 
 def _share(completions: Sequence[GradedCompletion]) -> Interval:

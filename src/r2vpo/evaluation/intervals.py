@@ -1,4 +1,4 @@
-"""Intervals for a proportion and for the difference of two on the same problems."""
+"""Intervals for a proportion, for the difference of two on the same problems, and for any mean over problems."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+import numpy as np
+
 # The two-sided 95 % quantile of the standard normal distribution.
 Z95 = 1.959963984540054
+DRAWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,37 @@ def wilson(successes: int, n: int, z: float = Z95) -> Interval:
     low = 0.0 if successes == 0 else (centre - half) / scale
     high = 1.0 if successes == n else (centre + half) / scale
     return Interval(value=p, low=low, high=high, n=n)
+
+
+def bootstrap_mean(values: Sequence[float], *, draws: int = DRAWS, seed: int = 0) -> Interval:
+    """Return a mean over problems with its percentile bootstrap 95 % interval: problems are drawn with replacement.
+
+    The samples of a problem stay together, since they are not independent of each other.
+
+    Args:
+        values: one a problem, such as its share of right samples; at least one.
+        draws: number of resamples.
+        seed: of the resampling; the same values give the same interval.
+
+    Returns:
+        The interval. Where all values are equal it has no width.
+
+    Raises:
+        ValueError: there is no value.
+    """
+    if not values:
+        raise ValueError("no value to take the mean of: pass at least one problem's")
+    table = np.asarray(values, dtype=np.float64)
+    random = np.random.default_rng(seed)
+    # A thousand draws at once bound the memory, whatever the number of problems.
+    means = np.concatenate(
+        [
+            table[random.integers(0, len(table), size=(min(1000, draws - start), len(table)))].mean(axis=1)
+            for start in range(0, draws, 1000)
+        ]
+    )
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Interval(value=float(table.mean()), low=float(low), high=float(high), n=len(table))
 
 
 def difference_interval(before: Sequence[bool], after: Sequence[bool]) -> Interval:

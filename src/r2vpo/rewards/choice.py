@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import Field
@@ -40,6 +41,24 @@ def choice_reward(options: ChoiceOptions) -> Any:
     Returns:
         The reward function. It raises ValueError for an answer that is none of the letters.
     """
+    letters, letter = options.letters, letter_finder(options)
+
+    def choice(prompts: list[Any], completions: list[Any], answer: list[str], **_: Any) -> list[float]:
+        for right in answer:
+            if len(right.strip()) != 1 or right.strip().upper() not in letters:
+                raise ValueError(f"the answer {right!r} is none of the letters {letters}: correct one of them")
+        pairs = zip(completions, answer, strict=True)
+        return [float(letter(text) == right.strip().upper()) for text, right in pairs]
+
+    return choice
+
+
+def letter_finder(options: ChoiceOptions) -> Callable[[Any], str | None]:
+    """Return a function from a completion to the letter that it chooses, a capital, or None.
+
+    Args:
+        options: the letters.
+    """
     letters = options.letters
     # After the letter no letter, digit or apostrophe: "answer is A's" and "answer is Both" choose nothing.
     said = re.compile(rf"\b(?i:answer){_SPACE}(?:is\b{_SPACE})?\(?{_SPACE}([{letters}])(?![\w'])")
@@ -60,11 +79,4 @@ def choice_reward(options: ChoiceOptions) -> Any:
             return None
         return found[1].upper() if found else None
 
-    def choice(prompts: list[Any], completions: list[Any], answer: list[str], **_: Any) -> list[float]:
-        for right in answer:
-            if len(right.strip()) != 1 or right.strip().upper() not in letters:
-                raise ValueError(f"the answer {right!r} is none of the letters {letters}: correct one of them")
-        pairs = zip(completions, answer, strict=True)
-        return [float(letter(text) == right.strip().upper()) for text, right in pairs]
-
-    return choice
+    return letter

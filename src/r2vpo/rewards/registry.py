@@ -109,7 +109,7 @@ def load_reward(spec: str | Mapping[str, Any] | RewardOptions) -> RewardFunction
     Raises:
         UserError: when there is no such reward, or it does not import.
     """
-    options = _options(spec)
+    options = reward_options(spec)
     if options.name in REWARDS:
         return REWARDS[options.name].build(options)
     if ":" in options.name:
@@ -134,7 +134,15 @@ def first_problem(error: ValidationError) -> str:
     return f"{where}: {message} (got {first['input']!r}): correct it in the recipe" if where else message
 
 
-def _options(spec: str | Mapping[str, Any] | RewardOptions) -> RewardOptions:
+def reward_options(spec: str | Mapping[str, Any] | RewardOptions) -> RewardOptions:
+    """Return a reward's options, checked.
+
+    Args:
+        spec: as `load_reward` takes it.
+
+    Raises:
+        UserError: they are wrong.
+    """
     if isinstance(spec, RewardOptions):
         spec = spec.model_dump()
     values = {"name": spec} if isinstance(spec, str) else dict(spec)

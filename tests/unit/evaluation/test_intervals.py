@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from r2vpo.evaluation import Interval, difference_interval, wilson
+from r2vpo.evaluation import Interval, bootstrap_mean, difference_interval, wilson
 from tests.tolerances import FLOAT64
 
 
@@ -111,3 +111,25 @@ def test_difference_edges():
 def test_json():
     assert Interval(0.5, 0.25, 0.75, 8).to_json() == {"value": 0.5, "low": 0.25, "high": 0.75, "n": 8}
     assert str(Interval(0.5, 0.25, 0.75, 8)) == "0.500 [0.250, 0.750] (n=8)"
+
+
+def test_bootstrap_mean_is_that_of_all_resamples():
+    # three problems have 27 equally likely resamples, so the exact percentiles can be written down
+    values = [0.0, 0.25, 1.0]
+    means = sorted(sum(draw) / 3 for draw in itertools.product(values, repeat=3))
+    interval = bootstrap_mean(values)
+    assert interval.value == pytest.approx(1.25 / 3) and interval.n == 3
+    assert means[0] == interval.low  # probability 1/27 is above 2.5 %
+    assert means[-1] == interval.high
+    assert bootstrap_mean(values) == interval
+    assert bootstrap_mean([0.5] * 7) == Interval(0.5, 0.5, 0.5, 7)
+    with pytest.raises(ValueError, match="at least one"):
+        bootstrap_mean([])
+
+
+def test_bootstrap_mean_has_the_width_of_the_normal_interval():
+    values = [float(i % 5 == 0) for i in range(400)]
+    interval = bootstrap_mean(values)
+    half = 1.96 * math.sqrt(0.2 * 0.8 / 400)
+    assert interval.low == pytest.approx(0.2 - half, abs=0.004)
+    assert interval.high == pytest.approx(0.2 + half, abs=0.004)

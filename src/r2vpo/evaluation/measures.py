@@ -1,0 +1,118 @@
+"""What the answers to a suite come to: accuracy, mean of k, pass@k, majority, lengths and entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from r2vpo.evaluation.attempts import Answered, Attempt
+from r2vpo.evaluation.intervals import Interval, bootstrap_mean, wilson
+from r2vpo.evaluation.passes import majority, pass_at_k, pass_sizes
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What a set of problems came to.
+
+    Attributes:
+        accuracy: share that is solved greedily, with its Wilson interval.
+        score: mean reward of the greedy answers; it and all below with bootstrap intervals over problems.
+        mean_at_k: mean share of right samples; None without samples.
+        pass_at: pass@j by j.
+        majority_at_k: share whose most frequent answer is right; None without samples, or without answers to count.
+    """
+
+    accuracy: Interval
+    score: Interval
+    mean_at_k: Interval | None
+    pass_at: dict[int, Interval]
+    majority_at_k: Interval | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the measures as a JSON object."""
+        return {**asdict(self), "pass_at": {str(size): interval.to_json() for size, interval in self.pass_at.items()}}
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long completions are, and how sure the model was.
+
+    Attributes:
+        completions: number of them.
+        tokens: number of their tokens.
+        mean: mean length in tokens.
+        median: median length.
+        p95: length that 95 % of them do not exceed.
+        truncated: share that was cut at the limit.
+        entropy: mean over all tokens, in nats, of the entropy of the distribution at the sampling temperature.
+    """
+
+    completions: int
+    tokens: int
+    mean: float
+    median: float
+    p95: float
+    truncated: float
+    entropy: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the lengths as a JSON object."""
+        return asdict(self)
+
+
+def measure(problems: Sequence[Answered], *, votes: bool) -> Measures:
+    """Measure a set of problems.
+
+    Args:
+        problems: at least one, all with as many samples.
+        votes: whether the reward finds answers, whose majority can be counted.
+    """
+    samples = len(problems[0].samples)
+    right = [sum(attempt.correct for attempt in problem.samples) for problem in problems]
+    return Measures(
+        accuracy=wilson(sum(problem.greedy.correct for problem in problems), len(problems)),
+        score=bootstrap_mean([problem.greedy.score for problem in problems]),
+        mean_at_k=bootstrap_mean([count / samples for count in right]) if samples else None,
+        pass_at={
+            size: bootstrap_mean([pass_at_k(count, samples, size) for count in right]) for size in pass_sizes(samples)
+        },
+        majority_at_k=bootstrap_mean([float(majority_is_right(problem)) for problem in problems])
+        if samples and votes
+        else None,
+    )
+
+
+def measure_by_difficulty(problems: Sequence[Answered], *, votes: bool) -> dict[str, Measures]:
+    """Measure the problems of each difficulty, in the order of the labels."""
+    groups: dict[str, list[Answered]] = {}
+    for problem in problems:
+        groups.setdefault(problem.difficulty, []).append(problem)
+    return {label: measure(groups[label], votes=votes) for label in sorted(groups)}
+
+
+def majority_is_right(problem: Answered) -> bool:
+    """Whether the most frequent answer of the samples is right, by the grade of the first sample that gave it."""
+    place = majority([attempt.answer for attempt in problem.samples])
+    return place is not None and problem.samples[place].correct
+
+
+def lengths(attempts: Sequence[Attempt]) -> Lengths:
+    """Measure the lengths of completions.
+
+    Args:
+        attempts: at least one.
+    """
+    tokens = np.array([attempt.tokens for attempt in attempts])
+    total = int(tokens.sum())
+    return Lengths(
+        completions=len(attempts),
+        tokens=total,
+        mean=float(tokens.mean()),
+        median=float(np.median(tokens)),
+        p95=float(np.percentile(tokens, 95, method="higher")),
+        truncated=sum(not attempt.finished for attempt in attempts) / len(attempts),
+        entropy=sum(attempt.entropy * attempt.tokens for attempt in attempts) / max(total, 1),
+    )

@@ -1,0 +1,83 @@
+"""Which of two models does better on the same prompts: win rate, its interval, and the sign test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+from typing import Any, Literal
+
+from r2vpo.evaluation.intervals import Interval, bootstrap_mean
+
+Outcome = Literal["win", "tie", "loss"]
+POINTS: dict[Outcome, float] = {"win": 1.0, "tie": 0.5, "loss": 0.0}
+
+
+@dataclass(frozen=True)
+class Preference:
+    """How one model does against another, prompt by prompt.
+
+    Attributes:
+        win_rate: (wins + ties / 2) / prompts, with a bootstrap interval over prompts.
+        wins: prompts on which it does better.
+        ties: prompts without a difference.
+        losses: prompts on which it does worse.
+        p_value: of the two-sided sign test.
+    """
+
+    win_rate: Interval
+    wins: int
+    ties: int
+    losses: int
+    p_value: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the preference as a JSON object."""
+        counts = {name: getattr(self, name) for name in ("wins", "ties", "losses", "p_value")}
+        return {"win_rate": self.win_rate.to_json(), **counts}
+
+
+def preference(outcomes: Sequence[Outcome]) -> Preference:
+    """Count wins, ties and losses.
+
+    Args:
+        outcomes: one a prompt, at least one.
+
+    Returns:
+        Win rate, counts and sign test.
+    """
+    wins, losses = outcomes.count("win"), outcomes.count("loss")
+    return Preference(
+        win_rate=bootstrap_mean([POINTS[outcome] for outcome in outcomes]),
+        wins=wins,
+        ties=len(outcomes) - wins - losses,
+        losses=losses,
+        p_value=sign_test(wins, losses),
+    )
+
+
+def outcomes_by_score(ours: Sequence[float], theirs: Sequence[float], tolerance: float = 1e-9) -> list[Outcome]:
+    """Turn two scores a prompt into outcomes.
+
+    Args:
+        ours: a score a prompt.
+        theirs: the scores of the other model on the same prompts.
+        tolerance: scores no further apart are a tie.
+    """
+    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+    return ["tie" if abs(gap) <= tolerance else "win" if gap > 0 else "loss" for gap in differences]
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """Return the p-value of the exact two-sided sign test.
+
+    `min(1, 2 P(X <= min(wins, losses)))`, X binomial with n = wins + losses and probability 1/2: ties are left out.
+    Without a win or a loss it is 1.
+
+    Args:
+        wins: prompts won.
+        losses: prompts lost.
+    """
+    n = wins + losses
+    # Whole numbers to the end: 2^n is beyond a float from n = 1024 on, the quotient is not.
+    return min(1.0, 2 * sum(comb(n, i) for i in range(min(wins, losses) + 1)) / (1 << n))

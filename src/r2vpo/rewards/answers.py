@@ -1,0 +1,80 @@
+r"""The answer that a completion votes for, as a text that is equal for equal answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from r2vpo.rewards.choice import letter_finder
+from r2vpo.rewards.math_answer import find_answer
+from r2vpo.rewards.options import RewardOptions
+from r2vpo.rewards.registry import reward_options
+from r2vpo.rewards.text import completion_text, first_answer, first_number, normalise
+
+AnswerFinder = Callable[[Any], str | None]
+_SPACING = re.compile(r"\\(?:left|right)\b|\\[,;:!]|[\s$]")
+_NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:\s*/\s*\d+)?")
+
+
+def line_finder(_: Any) -> AnswerFinder:
+    """Find the first line that is not empty, as the reward `exact` compares it."""
+    return lambda completion: normalise(first_answer(completion)) or None
+
+
+def number_finder(_: Any) -> AnswerFinder:
+    """Find the first number of that line, as the reward `numeric` reads it."""
+
+    def number(completion: Any) -> str | None:
+        found = first_number(first_answer(completion))
+        return None if found is None else repr(found)
+
+    return number
+
+
+def math_finder(_: Any) -> AnswerFinder:
+    r"""Find the last box, or the last number of the last 1,000 characters.
+
+    Votes are compared as texts: a number counts as its value, and spaces, dollars, `\left`, `\right` and the size of
+    a fraction do not count. `\frac{1}{2}` and `0.5` are two answers here, though `math` holds them equal.
+    """
+
+    def answer(completion: Any) -> str | None:
+        text, boxed = find_answer(completion_text(completion))
+        if not boxed:
+            numbers = _NUMBER.findall(text)
+            found = first_number(numbers[-1]) if numbers else None
+            return None if found is None else repr(found)
+        plain = _SPACING.sub("", text).replace(r"\dfrac", r"\frac").replace(r"\tfrac", r"\frac")
+        if _NUMBER.fullmatch(plain) and (value := first_number(plain)) is not None:
+            return repr(value)
+        return plain or None
+
+    return answer
+
+
+FINDERS: dict[str, Callable[[Any], AnswerFinder]] = {
+    "exact": line_finder,
+    "reasoning_gym": line_finder,
+    "numeric": number_finder,
+    "math": math_finder,
+    "choice": letter_finder,
+}
+"""What finds the answer, by reward; completions of the other rewards hold none."""
+
+
+def load_answer_finder(spec: str | Mapping[str, Any] | RewardOptions) -> AnswerFinder | None:
+    """Return what finds the answer in a completion, as a reward's votes are counted.
+
+    Args:
+        spec: as `load_reward` takes it.
+
+    Returns:
+        A function from a completion to a text that is equal for equal answers, or to None without an answer; or None
+        for a reward whose completions hold no answer.
+
+    Raises:
+        UserError: the options are wrong.
+    """
+    options = reward_options(spec)
+    return FINDERS[options.name](options) if options.name in FINDERS else None
