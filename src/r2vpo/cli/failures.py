@@ -20,19 +20,27 @@ class Session:
         debug: print tracebacks.
         arguments: the arguments of ``train`` that a resumed run needs again: the recipe and its overrides.
         run: the folder of the run, as soon as there is one.
+        evaluation: the folder of an evaluation, as soon as there is one.
     """
 
     def __init__(self) -> None:
         self.debug = False
         self.arguments: list[str] = []
         self.run: Path | None = None
+        self.evaluation: Path | None = None
 
     def started(self, run: Path) -> None:
         """Remember the folder of the run."""
         self.run = run
 
+    def evaluation_started(self, folder: Path) -> None:
+        """Remember the folder of the evaluation."""
+        self.evaluation = folder
+
     def resume_command(self) -> str | None:
-        """The command that goes on with the run, or None as long as there is no checkpoint to go on from."""
+        """The command that goes on, or None as long as a run has no checkpoint to go on from."""
+        if self.evaluation is not None:
+            return shlex.join(["r2vpo", "eval", "--resume", str(self.evaluation)])
         from r2vpo.training.run_directory import latest_checkpoint
 
         if self.run is None or latest_checkpoint(self.run) is None:
@@ -52,7 +60,8 @@ def report_failure(error: BaseException, session: Session) -> int:
     if isinstance(error, KeyboardInterrupt):
         command = session.resume_command()
         if command:
-            _say(f"interrupted; go on from the last checkpoint with: {command}")
+            where = "" if session.evaluation else " from the last checkpoint"
+            _say(f"interrupted; go on{where} with: {command}")
         else:
             _say("interrupted" + ("; no checkpoint was written yet" if session.run else ""))
         return INTERRUPTED
@@ -61,7 +70,7 @@ def report_failure(error: BaseException, session: Session) -> int:
         what = "the disk is full" if full is not None else "the disk is full, or it fails"
         command = session.resume_command()
         after = f"make room and go on with: {command}" if command else "make room and start again"
-        where = full or session.run or Path.cwd()
+        where = full or session.run or session.evaluation or Path.cwd()
         _say(f"error: {where}: {what}; nothing that was saved is lost: {after}")
         return USER_ERROR
     if isinstance(error, UserError):

@@ -1,4 +1,4 @@
-"""The ``r2vpo`` command: train, compare, report, models, recipes."""
+"""The ``r2vpo`` command: train, eval, compare, report, models, recipes."""
 
 import argparse
 import os
@@ -77,6 +77,7 @@ def build_parser() -> Parser:
     train.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
     train.set_defaults(command=_train)
 
+    _add_evaluate(commands, shared)
     _add_compare(commands, shared)
 
     report = commands.add_parser("report", parents=[shared], help="draw a run's report.html again")
@@ -89,6 +90,33 @@ def build_parser() -> Parser:
     recipes = commands.add_parser("recipes", parents=[shared], help="list the recipes that can be used by name")
     recipes.set_defaults(command=_recipes)
     return parser
+
+
+def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
+    evaluate = commands.add_parser("eval", parents=[shared], help="evaluate a model or a run on a suite of problems")
+    evaluate.add_argument("model", metavar="MODEL_OR_RUN", nargs="?", help="a run, a folder, a listed or a hub name")
+    evaluate.add_argument("--suite", metavar="NAME", help="a YAML file, or a name that --list lists")
+    evaluate.add_argument("--list", action="store_true", help="list the suites that can be used by name")
+    evaluate.add_argument("--k", metavar="N", help="completions sampled for each problem (default: the suite's)")
+    evaluate.add_argument("--temperature", metavar="T", help="of the sampled completions (default: the suite's)")
+    evaluate.add_argument("--max-new-tokens", metavar="N", help="longest completion (default: the suite's)")
+    evaluate.add_argument("--seed", metavar="S", type=_seed, default=0, help="seed of the samples (default: 0)")
+    evaluate.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        dest="overrides",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="override settings of the suite, such as data.held_out_size=50",
+    )
+    evaluate.add_argument("--baseline", metavar="OTHER", help="a model, run or evaluation to compare with")
+    evaluate.add_argument("--win-by", metavar="HOW", help="what decides a win over the baseline (default: score)")
+    evaluate.add_argument("--out", metavar="DIR", help="the folder (default: evaluations/<suite>-<model>-<time>)")
+    evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
+    evaluate.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="(default: float32)")
+    evaluate.add_argument("--resume", metavar="DIR", help="go on with this evaluation")
+    evaluate.set_defaults(command=_evaluate)
 
 
 def _add_compare(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -109,6 +137,12 @@ def _add_compare(commands: Any, shared: argparse.ArgumentParser) -> None:
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
     return int(text)
 
 
@@ -142,6 +176,12 @@ def _train(arguments: argparse.Namespace, session: Session) -> None:
     from r2vpo.cli.train import train
 
     train(arguments, session)
+
+
+def _evaluate(arguments: argparse.Namespace, session: Session) -> None:
+    from r2vpo.cli.evaluate import evaluate
+
+    evaluate(arguments, session)
 
 
 def _compare(arguments: argparse.Namespace, session: Session) -> None:

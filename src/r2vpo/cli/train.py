@@ -41,7 +41,7 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
     from r2vpo.training.run import run_training
 
     if not arguments.debug:
-        _quiet_bars()
+        quiet_bars()
     run = run_training(
         recipe,
         resume=resume,
@@ -53,7 +53,7 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
         show_result(Path(run), console)
 
 
-def _quiet_bars() -> None:
+def quiet_bars() -> None:
     """Keep transformers' bars for loading and saving out of the display; a download still shows its own."""
     import transformers
     from huggingface_hub.utils import enable_progress_bars

@@ -70,19 +70,41 @@ def measure(problems: Sequence[Answered], *, votes: bool) -> Measures:
         problems: at least one, all with as many samples.
         votes: whether the reward finds answers, whose majority can be counted.
     """
-    samples = len(problems[0].samples)
-    right = [sum(attempt.correct for attempt in problem.samples) for problem in problems]
+    values = values_by_measure(problems, votes=votes)
+    k = len(problems[0].samples)
+    means = {name: bootstrap_mean(column) for name, column in values.items() if name != "acc"}
     return Measures(
         accuracy=wilson(sum(problem.greedy.correct for problem in problems), len(problems)),
-        score=bootstrap_mean([problem.greedy.score for problem in problems]),
-        mean_at_k=bootstrap_mean([count / samples for count in right]) if samples else None,
-        pass_at={
-            size: bootstrap_mean([pass_at_k(count, samples, size) for count in right]) for size in pass_sizes(samples)
-        },
-        majority_at_k=bootstrap_mean([float(majority_is_right(problem)) for problem in problems])
-        if samples and votes
-        else None,
+        score=means["score"],
+        mean_at_k=means.get(f"mean@{k}"),
+        pass_at={size: means[f"pass@{size}"] for size in pass_sizes(k)},
+        majority_at_k=means.get(f"maj@{k}"),
     )
+
+
+def values_by_measure(problems: Sequence[Answered], *, votes: bool) -> dict[str, list[float]]:
+    """What each problem adds to each measure, which is the mean of them.
+
+    Args:
+        problems: as for `measure`.
+        votes: as for `measure`.
+
+    Returns:
+        `acc` and `score` of the greedy completions, and with samples `mean@k`, `pass@j` by j and, with votes, `maj@k`.
+    """
+    k = len(problems[0].samples)
+    right = [sum(attempt.correct for attempt in problem.samples) for problem in problems]
+    values = {
+        "acc": [float(problem.greedy.correct) for problem in problems],
+        "score": [problem.greedy.score for problem in problems],
+    }
+    if k:
+        values[f"mean@{k}"] = [count / k for count in right]
+    for size in pass_sizes(k):
+        values[f"pass@{size}"] = [pass_at_k(count, k, size) for count in right]
+    if k and votes:
+        values[f"maj@{k}"] = [float(majority_is_right(problem)) for problem in problems]
+    return values
 
 
 def measure_by_difficulty(problems: Sequence[Answered], *, votes: bool) -> dict[str, Measures]:

@@ -130,7 +130,7 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     """
     path = Path(path)
     settings = _read(path)
-    overridden = [_override(settings, text) for text in overrides]
+    overridden = [override(settings, text) for text in overrides]
     try:
         return Recipe.model_validate(settings)
     except ValidationError as error:
@@ -144,7 +144,7 @@ def dump_recipe(recipe: Recipe) -> str:
     )
 
 
-def differing_keys(recipe: Recipe, other: Recipe) -> list[str]:
+def differing_keys(recipe: Section, other: Section) -> list[str]:
     """Dotted keys whose values differ, in the order of the recipe; list items are told apart by position."""
     first, second = _flatten(recipe.model_dump()), _flatten(other.model_dump())
     missing = object()
@@ -174,8 +174,19 @@ def _read(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _override(settings: dict[str, Any], text: str) -> str:
-    """Write one ``key=value`` into the settings; returns the key."""
+def override(settings: dict[str, Any], text: str) -> str:
+    """Write one `key=value` of a command line into settings.
+
+    Args:
+        settings: changed in place.
+        text: the key dotted, the value YAML.
+
+    Returns:
+        The key.
+
+    Raises:
+        UserError: the text is no override, or the key leads into a value.
+    """
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key:

@@ -100,8 +100,8 @@ def _rewards(recipe: Recipe) -> list[Callable[..., Any]]:
     return functions
 
 
-def stop_ids(tokenizer: Any, stop: Sequence[str], model: Any) -> list[int]:
-    """Ids that end a completion: the model's own and those of the recipe's stop texts.
+def stop_ids(tokenizer: Any, stop: Sequence[str], model: Any, *, key: str = "rollout.stop") -> list[int]:
+    """Ids that end a completion: the model's own and those of the stop texts, which stand under `key`.
 
     Raises:
         UserError: a stop text is more than one token.
@@ -114,7 +114,7 @@ def stop_ids(tokenizer: Any, stop: Sequence[str], model: Any) -> list[int]:
         tokens = tokenizer.encode(text, add_special_tokens=False)
         if len(tokens) != 1:
             raise UserError(
-                f"rollout.stop: {text!r} is {len(tokens)} tokens of this model, a stop text must be one: shorten it"
+                f"{key}: {text!r} is {len(tokens)} tokens of this model, a stop text must be one: shorten it"
             )
         ids.append(tokens[0])
     return list(dict.fromkeys(ids))

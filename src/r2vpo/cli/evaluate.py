@@ -1,0 +1,81 @@
+"""``r2vpo eval``: list suites, evaluate a model on one, or go on with an evaluation."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from r2vpo.cli.failures import Session
+from r2vpo.cli.recipes import description
+from r2vpo.cli.train import quiet_bars
+from r2vpo.errors import UserError
+from r2vpo.suites.catalog import find_suite, listed_suites, load_suite
+from r2vpo.suites.schema import EvaluationConfig
+from r2vpo.suites.subject import Subject, find_subject
+
+_OVERRIDES = {"k": "sampling.k", "temperature": "sampling.temperature", "max_new_tokens": "sampling.max_new_tokens"}
+
+
+def evaluate(arguments: argparse.Namespace, session: Session) -> None:
+    """Run the command; what is wrong with suite, model or baseline is said before work begins."""
+    if arguments.list:
+        _list()
+        return
+    config, subject, out = _resumed(arguments) if arguments.resume else _asked(arguments)
+    from r2vpo.suites.command import run_evaluation
+
+    if not arguments.debug:
+        quiet_bars()
+    run_evaluation(config, subject, out=out, console=Console(), on_start=session.evaluation_started)
+
+
+def _asked(arguments: argparse.Namespace) -> tuple[EvaluationConfig, Subject, Path | None]:
+    if arguments.model is None:
+        raise UserError("eval: no model given: name one, a run or a folder (`r2vpo models` lists some)")
+    if arguments.suite is None:
+        raise UserError("eval: no suite given: name one with --suite (`r2vpo eval --list` lists them)")
+    overrides = [
+        f"{key}={value}" for name, key in _OVERRIDES.items() if (value := getattr(arguments, name)) is not None
+    ]
+    suite = load_suite(find_suite(arguments.suite), [*arguments.overrides, *overrides])
+    subject = find_subject(arguments.model)
+    if arguments.win_by is not None and arguments.baseline is None:
+        raise UserError("--win-by says how a win over --baseline is decided: give --baseline too, or leave it out")
+    config = EvaluationConfig(
+        model=arguments.model,
+        weights=subject.weights,
+        seed=arguments.seed,
+        device=_device(arguments.device),
+        dtype=arguments.dtype,
+        baseline=arguments.baseline,
+        win_by=arguments.win_by or "score",
+        suite=suite,
+    )
+    return config, subject, Path(arguments.out) if arguments.out else None
+
+
+def _resumed(arguments: argparse.Namespace) -> tuple[EvaluationConfig, Subject, Path]:
+    given = [name for name in ("model", "suite", "baseline", "out") if getattr(arguments, name) is not None]
+    if given or arguments.overrides:
+        raise UserError("--resume goes on with what the evaluation was started with: give the folder alone")
+    from r2vpo.suites.command import resumed
+
+    return *resumed(arguments.resume), Path(arguments.resume)
+
+
+def _device(wanted: str) -> str:
+    import torch
+
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no CUDA device: use --device cpu")
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _list() -> None:
+    listed = listed_suites()
+    if not listed:
+        raise UserError("no suites are installed: install the package again, or give the path of a suite")
+    width = max(map(len, listed))
+    for name, path in listed.items():
+        print(f"{name:<{width}}  {description(path)}")
+    print("Evaluate on one with `r2vpo eval MODEL --suite NAME`; any path of a YAML file works too.")

@@ -1,0 +1,118 @@
+"""What an evaluation is compared with, and the comparison: paired on the same problems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from r2vpo.data import PromptRow
+from r2vpo.data.rows import Prompt
+from r2vpo.errors import UserError
+from r2vpo.evaluation import Answered, difference_interval, preference
+from r2vpo.suites.folder import EvaluationFolder, open_folder, start_folder
+from r2vpo.suites.run import evaluate_subject
+from r2vpo.suites.schema import EvaluationConfig
+from r2vpo.suites.subject import RECORDS, Subject, find_subject
+from r2vpo.suites.winning import Decider
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A model to evaluate on the same suite, or an evaluation that is complete.
+
+    Attributes:
+        name: what the user wrote.
+        subject: the model; None for an evaluation.
+        folder: the evaluation; None for a model.
+    """
+
+    name: str
+    subject: Subject | None
+    folder: EvaluationFolder | None
+
+
+def find_baseline(name: str, rows: Sequence[PromptRow]) -> Baseline:
+    """Find out what a baseline's name means, before work starts.
+
+    Args:
+        name: a model by any name, a run, or the folder of an evaluation.
+        rows: the suite's problems.
+
+    Raises:
+        UserError: a run without a checkpoint; an evaluation that is not complete or has other problems.
+    """
+    if not (Path(name) / RECORDS).is_file():
+        return Baseline(name, find_subject(name), None)
+    folder = open_folder(name)
+    folder.read_summary()
+    theirs = folder.read()
+    for number, (row, problem) in enumerate(zip(rows, theirs, strict=False)):
+        if question(row.prompt) != question(problem.prompt):
+            raise UserError(f"--baseline {name}: its problem {number + 1} is not that of this suite: {_SAME}")
+    if len(rows) != len(theirs):
+        raise UserError(f"--baseline {name}: it has {len(theirs)} problems and this suite has {len(rows)}: {_SAME}")
+    return Baseline(name, None, folder)
+
+
+_SAME = "give an evaluation of the same suite, or the model itself, which is then evaluated"
+
+
+def question(prompt: Prompt) -> str:
+    """What tells a problem from others whether it is asked as a text or as a chat."""
+    return prompt if isinstance(prompt, str) else "\n\n".join(message["content"] for message in prompt)
+
+
+def answers_of(
+    baseline: Baseline, config: EvaluationConfig, out: Path, rows: Sequence[PromptRow], *, console: Console
+) -> list[Answered]:
+    """The baseline's answers; a model is evaluated into `out / "baseline"` as far as it is not yet.
+
+    Args:
+        baseline: from `find_baseline`.
+        config: that of the evaluation it is compared with.
+        out: the folder of that evaluation.
+        rows: the suite's problems.
+        console: where progress is shown.
+    """
+    if baseline.folder is not None:
+        return baseline.folder.read()
+    assert baseline.subject is not None
+    changes = {"model": baseline.name, "weights": baseline.subject.weights, "baseline": None, "win_by": "score"}
+    folder = start_folder(config.model_copy(update=changes), out / "baseline", baseline.subject.label)
+    return evaluate_subject(folder, baseline.subject, rows, console=console)
+
+
+def compare(ours: Sequence[Answered], theirs: Sequence[Answered], decider: Decider, name: str) -> dict[str, Any]:
+    """Compare the greedy completions of two models problem by problem.
+
+    Args:
+        ours: the answers of the model that is evaluated.
+        theirs: the baseline's on the same problems.
+        decider: says which of two completions is better.
+        name: of the baseline.
+
+    Returns:
+        What stands under `baseline` in `summary.json`.
+
+    Raises:
+        UserError: the two have answered different problems.
+    """
+    if [question(one.prompt) for one in ours] != [question(one.prompt) for one in theirs]:
+        raise UserError(
+            f"--baseline {name}: its problems are not the same, since its tokenizer leaves other prompts out: raise "
+            "data.max_prompt_tokens"
+        )
+    outcomes = decider.outcomes(ours, theirs)
+    before, after = ([one.greedy.correct for one in problems] for problems in (theirs, ours))
+    return {
+        "model": name,
+        "win_by": decider.name,
+        **preference(outcomes).to_json(),
+        "accuracy": sum(before) / len(before),
+        "accuracy_gain": difference_interval(before, after).to_json(),
+        "outcomes": outcomes,
+    }

@@ -1,0 +1,76 @@
+"""An evaluation from beginning to end: answers, comparison, files, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from r2vpo.rewards import load_answer_finder
+from r2vpo.suites.baseline import answers_of, compare, find_baseline
+from r2vpo.suites.folder import EvaluationFolder, open_folder, start_folder
+from r2vpo.suites.lm_eval import write_lm_eval
+from r2vpo.suites.result import print_summary
+from r2vpo.suites.run import check_evaluation, evaluate_subject
+from r2vpo.suites.schema import EvaluationConfig
+from r2vpo.suites.subject import Subject, find_subject
+from r2vpo.suites.winning import load_decider
+
+
+def run_evaluation(
+    config: EvaluationConfig,
+    subject: Subject,
+    *,
+    out: Path | None,
+    console: Console,
+    on_start: Callable[[Path], None] = lambda path: None,
+) -> EvaluationFolder:
+    """Evaluate a model, compare it with the baseline if there is one, write all files and print the result.
+
+    Args:
+        config: what is asked for.
+        subject: the model.
+        out: the folder, or None for a new one; one that was started with the same settings is gone on with.
+        console: where progress and result are shown.
+        on_start: called with the folder as soon as there is one.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: what can be known to be wrong, before the folder is made; what the reward does, later.
+    """
+    started = time.monotonic()
+    rows = check_evaluation(config)
+    baseline = None if config.baseline is None else find_baseline(config.baseline, rows)
+    decider = load_decider(config.win_by)
+    folder = start_folder(config, out, subject.label)
+    on_start(folder.path)
+    console.print(f"evaluation {folder.path}", highlight=False, markup=False, soft_wrap=True)
+    ours = evaluate_subject(folder, subject, rows, console=console)
+    if baseline is not None:
+        theirs = answers_of(baseline, config, folder.path, rows, console=console)
+        folder.write_summary({**folder.read_summary(), "baseline": compare(ours, theirs, decider, baseline.name)})
+    votes = load_answer_finder(config.suite.reward.all_parts()[0].options()) is not None
+    write_lm_eval(folder, ours, votes=votes, seconds=time.monotonic() - started)
+    from r2vpo.suites.report import build_evaluation_report
+
+    report = build_evaluation_report(folder)
+    print_summary(console, folder.read_summary(), report)
+    return folder
+
+
+def resumed(path: Path | str) -> tuple[EvaluationConfig, Subject]:
+    """What goes on when an evaluation is resumed: the weights it began with, also if its run has trained on since.
+
+    Args:
+        path: the folder of the evaluation.
+
+    Raises:
+        UserError: it is no evaluation's.
+    """
+    config = open_folder(path).config()
+    return config, replace(find_subject(config.model), weights=config.weights)

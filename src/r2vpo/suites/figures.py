@@ -1,0 +1,81 @@
+"""The figures of an evaluation's report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from r2vpo.evaluation import Answered
+from r2vpo.report.palette import Palette
+
+_BINS = 24
+
+
+def draw_by_difficulty(axes: Axes, summary: Mapping[str, Any], palette: Palette) -> None:
+    """Bars of accuracy, and of the mean of k where there is one, by difficulty, with intervals."""
+    groups = summary["by_difficulty"]
+    kinds = [("greedy", "accuracy", palette.series[0])]
+    if summary["mean_at_k"] is not None:
+        kinds.append((f"mean of {summary['k']}", "mean_at_k", palette.series[1]))
+    height = 0.8 / len(kinds)
+    for turn, (label, key, color) in enumerate(kinds):
+        places = np.arange(len(groups)) + (turn - (len(kinds) - 1) / 2) * height
+        found = [group[key] for group in groups.values()]
+        values = [100 * one["value"] for one in found]
+        reach = [[100 * max(one["value"] - one["low"], 0) for one in found]]
+        reach.append([100 * max(one["high"] - one["value"], 0) for one in found])
+        axes.barh(places, values, height * 0.86, color=color, label=label)
+        axes.errorbar(values, places, xerr=reach, fmt="none", ecolor=palette.ink, elinewidth=1, capsize=2)
+    axes.set_yticks(range(len(groups)), [_short(label) for label in groups])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("% solved")
+    axes.grid(axis="x")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+
+
+def draw_passes(axes: Axes, summary: Mapping[str, Any], palette: Palette) -> None:
+    """The pass@k curve with its interval."""
+    sizes = [int(size) for size in summary["pass_at"]]
+    found = list(summary["pass_at"].values())
+    color = palette.series[0]
+    axes.fill_between(
+        sizes, [100 * one["low"] for one in found], [100 * one["high"] for one in found], color=color, alpha=0.18, lw=0
+    )
+    axes.plot(sizes, [100 * one["value"] for one in found], color=color, marker="o", markersize=4, label="pass@k")
+    greedy = 100 * summary["accuracy"]["value"]
+    axes.axhline(greedy, color=palette.muted, linewidth=1, linestyle=(0, (4, 3)), label="greedy")
+    if summary["majority_at_k"] is not None:
+        majority = 100 * summary["majority_at_k"]["value"]
+        axes.plot([summary["k"]], [majority], color=palette.series[1], marker="s", linestyle="none", label="majority")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.minorticks_off()
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("k")
+    axes.set_ylabel("% solved")
+    axes.grid(axis="y")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+
+
+def draw_lengths(axes: Axes, problems: Sequence[Answered], palette: Palette) -> None:
+    """How long completions are: those that ended by themselves, and those that were cut at the limit."""
+    attempts = [attempt for problem in problems for attempt in (problem.greedy, *problem.samples)]
+    tokens = [attempt.tokens for attempt in attempts]
+    low, high = min(tokens), max(tokens)
+    # Bins of whole tokens, as many as there are lengths where those are few.
+    width = max(1, -(-(high - low + 1) // _BINS))
+    edges = np.arange(low, high + width + 1, width) - 0.5
+    parts = [[a.tokens for a in attempts if a.finished], [a.tokens for a in attempts if not a.finished]]
+    axes.hist(parts, edges, stacked=True, color=[palette.series[0], palette.limit], label=["ended", "cut at the limit"])
+    axes.set_xlabel("tokens")
+    axes.set_ylabel("completions")
+    axes.grid(axis="y")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 18 else f"{label[:17]}…"

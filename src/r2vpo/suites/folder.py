@@ -1,0 +1,177 @@
+"""The folder of one evaluation.
+
+::
+
+    evaluations/<suite>-<model>-<YYYYmmdd-HHMMSS>/
+      config.yaml         what was asked for, everything resolved
+      completions.jsonl   one object a problem, in the order of the suite
+      summary.json        the result
+      report.html
+      results_<time>.json, samples_<suite>_<time>.jsonl   the same in the layout of lm-eval
+      baseline/           the same folder for the model it is compared with
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from r2vpo.errors import UserError
+from r2vpo.evaluation import Answered
+from r2vpo.suites.catalog import read_mapping, validated
+from r2vpo.suites.schema import EvaluationConfig
+from r2vpo.suites.subject import RECORDS
+from r2vpo.training.recipe import differing_keys
+from r2vpo.training.recipe_yaml import RecipeDumper
+from r2vpo.training.records import append_record, finite, keep_records, read_records, write_atomically
+
+
+class EvaluationFolder:
+    """One evaluation on disk.
+
+    Args:
+        path: an existing folder; `open_folder` and `start_folder` give you one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.completions = path / RECORDS
+        self.summary = path / "summary.json"
+        self.report = path / "report.html"
+
+    def config(self) -> EvaluationConfig:
+        """What was asked for."""
+        return validated(EvaluationConfig, read_mapping(self.config_file, "evaluation"), source=str(self.config_file))
+
+    def read(self) -> list[Answered]:
+        """The problems that are answered; a cut-off last line is no error.
+
+        Raises:
+            UserError: a line is not a record of an evaluation.
+        """
+        records = read_records(self.completions)
+        try:
+            return [Answered.from_json(record) for record in records]
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"{self.completions}: not the completions of an evaluation ({error}): evaluate again into a new folder"
+            ) from None
+
+    def whole_batches(self, prompts: Sequence[Any], size: int) -> list[Answered]:
+        """The problems of whole batches, after forgetting those of a batch that was cut off.
+
+        Args:
+            prompts: the suite's, in order.
+            size: problems in a batch.
+
+        Raises:
+            UserError: what is there answers other problems.
+        """
+        done = self.read()
+        for number, problem in enumerate(done):
+            if number >= len(prompts) or problem.problem != number or problem.prompt != prompts[number]:
+                raise UserError(
+                    f"{self.completions}: line {number + 1} is not the suite's problem {number + 1}, the problems have "
+                    "changed since: evaluate into a new folder"
+                )
+        keep = len(done) if len(done) == len(prompts) else len(done) - len(done) % size
+        if keep < len(done):
+            keep_records(self.completions, lambda record: int(record["problem"]) < keep)
+        return done[:keep]
+
+    def append(self, problems: Sequence[Answered]) -> None:
+        """Append the problems of a batch, and wait until the disk has them."""
+        for problem in problems:
+            append_record(self.completions, problem.to_json())
+        descriptor = os.open(self.completions, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write `summary.json` in one step."""
+        write_atomically(self.summary, json.dumps(finite(summary), indent=2, ensure_ascii=False) + "\n")
+
+    def read_summary(self) -> dict[str, Any]:
+        """The result.
+
+        Raises:
+            UserError: there is none, because the evaluation is not complete.
+        """
+        try:
+            return dict(json.loads(self.summary.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            raise UserError(f"{self.path}: not complete: go on with `r2vpo eval --resume {self.path}`") from None
+
+
+def open_folder(path: Path | str) -> EvaluationFolder:
+    """Open the folder of an evaluation.
+
+    Raises:
+        UserError: there is none, or it is not an evaluation's.
+    """
+    folder = EvaluationFolder(Path(path))
+    if not folder.completions.is_file() or not folder.config_file.is_file():
+        what = "no such folder" if not folder.path.is_dir() else f"not an evaluation, it has no {RECORDS}"
+        raise UserError(f"{path}: {what}: give a folder that `r2vpo eval` made")
+    return folder
+
+
+def start_folder(config: EvaluationConfig, out: Path | None, label: str) -> EvaluationFolder:
+    """Make the folder of a new evaluation, or open one that was started with the same settings.
+
+    Args:
+        config: what is asked for.
+        out: the folder; None makes a new one under `evaluations`.
+        label: the model's short name, for a new folder's.
+
+    Raises:
+        UserError: it cannot be made, or holds something else or an evaluation of other settings.
+    """
+    stem = f"{config.suite.name}-{label}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path = out or next(
+        place
+        for attempt in range(1, 1000)
+        if not (place := Path("evaluations") / (stem if attempt == 1 else f"{stem}-{attempt}")).exists()
+    )
+    if path.is_dir() and any(path.iterdir()):
+        folder = open_folder(path)
+        check_same(folder, config)
+        return folder
+    folder = EvaluationFolder(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        folder.completions.touch()
+        text = yaml.dump(
+            config.model_dump(mode="json"), Dumper=RecipeDumper, sort_keys=False, allow_unicode=True, width=100
+        )
+        write_atomically(folder.config_file, text)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise UserError(f"{path}: {error.strerror}: choose a folder that can be written with --out") from None
+    return folder
+
+
+def check_same(folder: EvaluationFolder, config: EvaluationConfig) -> None:
+    """Refuse to go on with other settings than those an evaluation was started with.
+
+    Raises:
+        UserError: they differ.
+    """
+    different = differing_keys(config, folder.config())
+    if different:
+        shown = ", ".join(different[:6]) + (f" and {len(different) - 6} more" if len(different) > 6 else "")
+        raise UserError(
+            f"{folder.path}: this evaluation was started with other settings, {shown} differ: name another --out, or "
+            f"go on with `r2vpo eval --resume {folder.path}`"
+        )

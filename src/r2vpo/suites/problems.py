@@ -1,0 +1,92 @@
+"""A suite's problems, as a model is given them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from r2vpo.data import PromptData, PromptRow, load_held_out
+from r2vpo.errors import UserError
+from r2vpo.evaluation import encode_prompt
+from r2vpo.evaluation.attempts import AnswerFinder
+from r2vpo.rewards import check_reward, load_answer_finder, load_reward
+from r2vpo.rewards.check import ROWS
+from r2vpo.suites.schema import Suite
+from r2vpo.training.data_options import data_options
+from r2vpo.training.prompt_length import without_long_prompts
+from r2vpo.training.recipe_inputs import DatasetData
+
+
+def load_problems(suite: Suite) -> list[PromptRow]:
+    """Read or make a suite's problems.
+
+    Args:
+        suite: the suite.
+
+    Raises:
+        UserError: its data cannot be read, or hold no problem.
+    """
+    return load_held_out(data_options(suite.data, seed=suite.seed))
+
+
+def load_grader(suite: Suite, rows: Sequence[PromptRow]) -> tuple[Callable[..., Any], AnswerFinder | None]:
+    """Make what grades completions, and what finds the answers that votes are counted over.
+
+    Args:
+        suite: the suite; of a reward of several parts the first one grades.
+        rows: its problems, some of which the reward is tried on.
+
+    Raises:
+        UserError: the reward does not fit the problems.
+    """
+    options = suite.reward.all_parts()[0].options()
+    reward = load_reward(options)
+    check_reward(reward, rows[:ROWS])
+    return reward, load_answer_finder(options)
+
+
+def prompts_for(rows: Sequence[PromptRow], suite: Suite, tokenizer: Any, model: Any) -> list[PromptRow]:
+    """Write the prompts in the form that the suite asks for.
+
+    Args:
+        rows: the problems.
+        suite: says whether a text becomes a chat, and how long completions may be.
+        tokenizer: the model's.
+        model: whose longest context is known.
+
+    Returns:
+        The problems, without those that are longer than `data.max_prompt_tokens`.
+
+    Raises:
+        UserError: the model cannot be given such prompts, or they and their completions are too long for it.
+    """
+    has_template = bool(getattr(tokenizer, "chat_template", None))
+    form = suite.sampling.format
+    chat = form == "chat" or (form == "auto" and has_template)
+    if (chat or any(isinstance(row.prompt, list) for row in rows)) and not has_template:
+        raise UserError(
+            "sampling.format: this model's tokenizer has no chat template, and the prompts are chats: set "
+            "sampling.format=text, and leave data.system_prompt out"
+        )
+    if form == "text" and any(isinstance(row.prompt, list) for row in rows):
+        raise UserError("sampling.format = text, but the prompts are chats: set sampling.format=chat")
+    written = [
+        replace(row, prompt=[{"role": "user", "content": row.prompt}]) if chat and isinstance(row.prompt, str) else row
+        for row in rows
+    ]
+    if isinstance(suite.data, DatasetData) and suite.data.max_prompt_tokens is not None:
+        data = without_long_prompts(PromptData(train=[], held_out=written), tokenizer, suite.data.max_prompt_tokens)
+        written = data.held_out
+    _check_room(written, suite, tokenizer, model)
+    return written
+
+
+def _check_room(rows: Sequence[PromptRow], suite: Suite, tokenizer: Any, model: Any) -> None:
+    most = getattr(model.config, "max_position_embeddings", None)
+    longest = max(len(encode_prompt(tokenizer, row.prompt)) for row in rows)
+    if most is not None and longest + suite.sampling.max_new_tokens > most:
+        raise UserError(
+            f"sampling.max_new_tokens = {suite.sampling.max_new_tokens} behind a prompt of {longest} tokens is more "
+            f"than this model's {most}: lower it to {max(most - longest, 1)}, or show fewer examples (data.few_shot)"
+        )

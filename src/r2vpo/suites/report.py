@@ -1,0 +1,147 @@
+"""Build an evaluation's report: one file that needs nothing from outside itself; its script draws completions only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+import r2vpo.report
+from r2vpo.evaluation import Answered
+from r2vpo.report.palette import PLACEHOLDERS
+from r2vpo.report.svg import inline_svg
+from r2vpo.suites.baseline import question
+from r2vpo.suites.figures import draw_by_difficulty, draw_lengths, draw_passes
+from r2vpo.suites.folder import EvaluationFolder
+from r2vpo.suites.result import columns_shown, measures_shown, value_at
+from r2vpo.suites.schema import EvaluationConfig
+from r2vpo.training.numbers import count, percent, significant
+from r2vpo.training.records import write_atomically
+
+_FOLDER = Path(__file__).parent
+_STYLE = Path(r2vpo.report.__file__).parent / "style.css"
+
+
+def build_evaluation_report(folder: EvaluationFolder) -> Path:
+    """Draw `report.html` from the files of an evaluation that is complete.
+
+    Args:
+        folder: the evaluation.
+
+    Returns:
+        The report's path.
+
+    Raises:
+        UserError: a file is damaged, or the evaluation is not complete.
+    """
+    # everything that the files say is escaped; only our own SVG, style and script are markup
+    environment = jinja2.Environment(
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FileSystemLoader(_FOLDER),
+    )
+    environment.filters |= {"percent": percent}
+    values = page_values(folder.path.resolve().name, folder.config(), folder.read_summary(), folder.read())
+    write_atomically(folder.report, environment.get_template("report.html.j2").render(values))
+    return folder.report
+
+
+def page_values(
+    title: str, config: EvaluationConfig, summary: Mapping[str, Any], problems: Sequence[Answered]
+) -> dict[str, Any]:
+    """Everything that the template shows."""
+    columns = columns_shown(summary)
+    baseline = summary.get("baseline")
+    versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
+    return {
+        "title": title,
+        "style": Markup(_STYLE.read_text(encoding="utf-8") + (_FOLDER / "report.css").read_text(encoding="utf-8")),
+        "script": Markup((_FOLDER / "report.js").read_text(encoding="utf-8")),
+        "lede": [
+            summary["model"],
+            f"{count(summary['problems'])} problems",
+            f"{summary['k']} samples each at temperature {summary['temperature']:g}",
+            f"seed {summary['seed']}",
+        ],
+        "columns": {label: measures["accuracy"]["n"] for label, measures in columns.items()},
+        "rows": [
+            (name, [value_at(measures, key) for measures in columns.values()]) for name, key in measures_shown(summary)
+        ],
+        "baseline": baseline,
+        "p_value": "" if baseline is None else significant(baseline["p_value"], 2),
+        "facts": _facts(summary),
+        "figures": _figures(summary, problems),
+        "difficulties": sorted({problem.difficulty for problem in problems}),
+        "data": Markup(_embedded(problems, baseline)),
+        "settings": _settings(config),
+        "footer": f"Drawn by r2vpo from {title}; made with {versions}.",
+    }
+
+
+def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    facts: list[tuple[str, str, str]] = []
+    for kind, name in (("greedy", "greedy"), ("sampled", "sampled")):
+        lengths = summary["lengths"][kind]
+        if lengths is not None:
+            more = f"median {lengths['median']:.0f}, 95 % up to {lengths['p95']:.0f}"
+            facts += [
+                (f"tokens, {name}", f"{lengths['mean']:.1f}", more),
+                (f"truncated, {name}", percent(lengths["truncated"]), ""),
+                (f"entropy, {name}", significant(lengths["entropy"]), "nats a token"),
+            ]
+    return facts
+
+
+def _figures(summary: Mapping[str, Any], problems: Sequence[Answered]) -> list[dict[str, Any]]:
+    figures: list[tuple[str, str, str, Callable[..., None]]] = []
+    if len(summary["by_difficulty"]) > 1:
+        caption = "Share of problems solved, with 95 % intervals."
+        figures.append(
+            ("difficulty", "By difficulty", caption, lambda axes, palette: draw_by_difficulty(axes, summary, palette))
+        )
+    if len(summary["pass_at"]) > 1:
+        caption = "The chance that one of k samples is right: unbiased estimate, 95 % interval over problems."
+        figures.append(("passes", "pass@k", caption, lambda axes, palette: draw_passes(axes, summary, palette)))
+    caption = f"{count(len(problems) * (1 + summary['k']))} completions, greedy and sampled."
+    figures.append(("lengths", "Length", caption, lambda axes, palette: draw_lengths(axes, problems, palette)))
+    return [
+        {"key": key, "title": title, "caption": caption, "svg": Markup(inline_svg(draw, PLACEHOLDERS, key=key))}
+        for key, title, caption, draw in figures
+    ]
+
+
+def _embedded(problems: Sequence[Answered], baseline: Mapping[str, Any] | None) -> str:
+    """The completions as JSON inside a script element, which nothing in a completion can end."""
+    outcomes = baseline["outcomes"] if baseline else [None] * len(problems)
+    records = [
+        {
+            "n": problem.problem + 1,
+            "q": question(problem.prompt),
+            "right": problem.right,
+            "d": problem.difficulty,
+            "outcome": outcome,
+            "a": [
+                [attempt.text, int(attempt.correct), attempt.score, attempt.tokens, int(attempt.finished)]
+                for attempt in (problem.greedy, *problem.samples)
+            ],
+        }
+        for problem, outcome in zip(problems, outcomes, strict=True)
+    ]
+    text = json.dumps(records, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _settings(config: EvaluationConfig) -> list[tuple[str, str]]:
+    suite = config.suite.model_dump(mode="json")
+    rows = [(key, str(getattr(config, key))) for key in ("model", "weights", "seed", "device", "dtype")]
+    rows += [("suite", suite["name"]), ("suite.seed", str(suite["seed"])), ("data.source", suite["data"]["source"])]
+    path = suite["data"].get("path")
+    rows += [("data.path", ", ".join(path))] if path else []
+    rows.append(("reward", config.suite.reward.all_parts()[0].name))
+    return rows + [(f"sampling.{key}", repr(value)) for key, value in suite["sampling"].items()]

@@ -1,0 +1,86 @@
+"""The result of an evaluation in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from r2vpo.training.numbers import count, interval, percent, significant
+
+
+def measures_shown(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
+    """Name and key of every measure that an evaluation has: accuracy first, pass@k by k.
+
+    Args:
+        summary: the content of `summary.json`.
+    """
+    k = summary["k"]
+    shown: list[tuple[str, tuple[str, ...]]] = [("accuracy", ("accuracy",))]
+    if summary["score"]["value"] != summary["accuracy"]["value"]:
+        shown.append(("score", ("score",)))
+    if summary["mean_at_k"] is not None:
+        shown.append((f"mean@{k}", ("mean_at_k",)))
+    # pass@1 is the mean.
+    shown += [(f"pass@{size}", ("pass_at", size)) for size in summary["pass_at"] if size != "1"]
+    if summary["majority_at_k"] is not None:
+        shown.append((f"majority@{k}", ("majority_at_k",)))
+    return shown
+
+
+def value_at(measures: Mapping[str, Any], key: tuple[str, ...]) -> Any:
+    """The interval that stands under a key of `measures_shown`."""
+    found: Any = measures
+    for part in key:
+        found = found[part]
+    return found
+
+
+def print_summary(console: Console, summary: Mapping[str, Any], report: Path) -> None:
+    """Print what an evaluation came to, with 95 % intervals.
+
+    Args:
+        console: where to.
+        summary: the content of `summary.json`.
+        report: the report's file.
+    """
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    shown = measures_shown(summary)
+    for name, key in shown:
+        say(f"{name:<12} {interval(value_at(summary, key))}")
+    if len(summary["by_difficulty"]) > 1:
+        width = max(map(len, summary["by_difficulty"]))
+        say(" ".join(f"{name:>12}" for name in (" " * width, *(name for name, _ in shown), "problems")))
+        for label, measures in summary["by_difficulty"].items():
+            cells = [percent(value_at(measures, key)["value"]) for _, key in shown]
+            cells.append(count(measures["accuracy"]["n"]))
+            say(f"{label:<{max(width, 12)}} " + " ".join(f"{cell:>12}" for cell in cells))
+    for kind, lengths in summary["lengths"].items():
+        if lengths is not None:
+            say(
+                f"{kind:<12} {lengths['mean']:.1f} tokens in the mean, {lengths['median']:.0f} median, "
+                f"{lengths['p95']:.0f} at 95 %; {percent(lengths['truncated'])} truncated; entropy "
+                f"{significant(lengths['entropy'])} nats a token"
+            )
+    if summary.get("baseline"):
+        say(baseline_line(summary["baseline"]))
+    say(f"{'report':<12} {report}")
+
+
+def baseline_line(found: Mapping[str, Any]) -> str:
+    """One line: win rate with its interval, counts, sign test."""
+    return (
+        f"{'against':<12} {found['model']}, by {found['win_by']}: win rate {interval(found['win_rate'])}, {found['wins']} won, "
+        f"{found['ties']} tied, {found['losses']} lost, sign test p = {significant(found['p_value'], 2)}"
+    )
+
+
+def columns_shown(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The measures of all problems, and of each difficulty where there are several."""
+    by_difficulty = summary["by_difficulty"] if len(summary["by_difficulty"]) > 1 else {}
+    return {"all problems": summary} | by_difficulty

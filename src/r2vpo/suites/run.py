@@ -1,0 +1,141 @@
+"""One evaluation from its settings to its result: whole batches are kept, and a stopped one goes on behind them."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from r2vpo.core.log_probs import supports_shared_prefix
+from r2vpo.data import PromptRow
+from r2vpo.evaluation import Answered, answer_problems, lengths, measure, measure_by_difficulty
+from r2vpo.rollout import GenerateSampler, SharedPrefixSampler
+from r2vpo.suites.folder import EvaluationFolder
+from r2vpo.suites.problems import load_grader, load_problems, prompts_for
+from r2vpo.suites.progress import SuiteProgress
+from r2vpo.suites.schema import EvaluationConfig, Suite
+from r2vpo.suites.subject import Subject, load_subject
+from r2vpo.trl.guards import guard_reward
+
+_PACKAGES = ("r2vpo", "torch", "transformers", "peft", "datasets", "reasoning-gym", "math-verify")
+
+
+def check_evaluation(config: EvaluationConfig) -> list[PromptRow]:
+    """Find out what is wrong with a suite's problems and its reward before a folder is made.
+
+    Args:
+        config: what is asked for.
+
+    Returns:
+        The suite's problems.
+
+    Raises:
+        UserError: they cannot be read, or the reward does not fit them.
+    """
+    rows = load_problems(config.suite)
+    load_grader(config.suite, rows)
+    return rows
+
+
+def evaluate_subject(
+    folder: EvaluationFolder, subject: Subject, rows: Sequence[PromptRow], *, console: Console
+) -> list[Answered]:
+    """Answer the problems that are not answered yet, and write the summary.
+
+    The problems are answered in batches that are always the same, and each problem's samples have a seed of their
+    own, so that an evaluation that was stopped ends as one that was not.
+
+    Args:
+        folder: where the answers go; its settings say how they are made.
+        subject: the model.
+        rows: the suite's problems.
+        console: where progress is shown.
+
+    Returns:
+        All problems with their completions.
+
+    Raises:
+        UserError: the model cannot be loaded, cannot be given the prompts, or the reward failed.
+    """
+    config = folder.config()
+    suite = config.suite
+    if folder.summary.is_file():
+        return folder.read()
+    reward, find_answer = load_grader(suite, rows)
+    model, tokenizer, ends = load_subject(subject, device=config.device, dtype=config.dtype, stop=suite.sampling.stop)
+    rows = prompts_for(rows, suite, tokenizer, model)
+    size = suite.problems_per_batch()
+    done = folder.whole_batches([row.prompt for row in rows], size)
+    sampler = _sampler(model, tokenizer, ends, suite)
+    what = f"{suite.name}, {subject.label}"
+    solved = sum(problem.greedy.correct for problem in done)
+    with SuiteProgress(len(rows), len(done), solved, console=console, what=what) as progress:
+        for start in range(len(done), len(rows), size):
+            batch = answer_problems(
+                sampler,
+                tokenizer,
+                rows[start : start + size],
+                guard_reward(reward),
+                samples=suite.sampling.k,
+                seed=config.seed,
+                find_answer=find_answer,
+                first=start,
+            )
+            folder.append(batch)
+            done += batch
+            progress.advance(len(batch), sum(problem.greedy.correct for problem in batch))
+    folder.write_summary(summarise(config, done, votes=find_answer is not None))
+    return done
+
+
+def summarise(config: EvaluationConfig, problems: Sequence[Answered], *, votes: bool) -> dict[str, Any]:
+    """The content of `summary.json`, without a comparison.
+
+    Args:
+        config: what was asked for.
+        problems: all problems.
+        votes: whether the reward finds answers whose majority can be counted.
+    """
+    samples = [attempt for problem in problems for attempt in problem.samples]
+    return {
+        "suite": config.suite.name,
+        "model": config.model,
+        "weights": config.weights,
+        "seed": config.seed,
+        "k": config.suite.sampling.k,
+        "temperature": config.suite.sampling.temperature,
+        "problems": len(problems),
+        **measure(problems, votes=votes).to_json(),
+        "by_difficulty": {
+            label: found.to_json() for label, found in measure_by_difficulty(problems, votes=votes).items()
+        },
+        "lengths": {
+            "greedy": lengths([problem.greedy for problem in problems]).to_json(),
+            "sampled": lengths(samples).to_json() if samples else None,
+        },
+        "versions": {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+        "machine": {
+            "platform": platform.platform(),
+            "cpus": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name() if config.device == "cuda" else "cpu",
+        },
+    }
+
+
+def _sampler(model: Any, tokenizer: Any, ends: Sequence[int], suite: Suite) -> Any:
+    kind = SharedPrefixSampler if supports_shared_prefix(model) is None else GenerateSampler
+    return kind(
+        model,
+        eos_token_ids=ends,
+        pad_token_id=tokenizer.pad_token_id,
+        temperature=suite.sampling.temperature,
+        max_new_tokens=suite.sampling.max_new_tokens,
+        rows_per_batch=suite.sampling.batch,
+        entropy=True,
+    )

@@ -1,0 +1,50 @@
+"""The shape of a suite, and of what an evaluation was asked for."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from r2vpo.training.recipe_inputs import DatasetData, HabitData, ReasoningGymData, RewardRecipe
+from r2vpo.training.recipe_schema import Section
+
+
+class Sampling(Section):
+    """How completions are made."""
+
+    k: int = Field(4, ge=0, description="completions sampled for each problem, beside the greedy one")
+    temperature: float = Field(1.0, gt=0, description="of the sampled completions, and of the entropy")
+    max_new_tokens: int = Field(512, ge=1, description="longest completion")
+    stop: list[str] = Field([], description="texts of one token that end a completion")
+    format: Literal["auto", "chat", "text"] = Field(
+        "auto", description="chat: a text becomes a user's message; auto: where the tokenizer has a chat template"
+    )
+    batch: int = Field(64, ge=1, description="completions made at once; whole batches are kept")
+
+
+class Suite(Section):
+    """Problems, how answers are scored, and how completions are made."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="name of the suite")
+    seed: int = Field(0, ge=0, description="seed of the problems")
+    data: Annotated[ReasoningGymData | DatasetData | HabitData, Field(discriminator="source")] = Field(
+        description="as in a recipe; the held-out problems are the suite's"
+    )
+    reward: RewardRecipe = Field(description="as in a recipe; of several parts the first one grades")
+    sampling: Sampling = Field(Sampling(), description="how completions are made")
+
+    def problems_per_batch(self) -> int:
+        """Problems whose completions are made at once."""
+        return max(1, self.sampling.batch // max(1, self.sampling.k))
+
+
+class EvaluationConfig(Section):
+    """What an evaluation was asked for: its `config.yaml`."""
+
+    model: str = Field(min_length=1, description="what was evaluated, as it was named")
+    weights: str = Field(min_length=1, description="where its weights are read from: of a run, a checkpoint")
+    seed: int = Field(0, ge=0, description="seed of the samples")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where the model runs")
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="type of the weights")
+    baseline: str | None = Field(None, description="model, run or evaluation it is compared with")
+    win_by: str = Field("score", description="what decides which completion is better")
+    suite: Suite = Field(description="the suite, with what was overridden")

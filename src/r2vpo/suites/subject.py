@@ -1,0 +1,146 @@
+"""What is evaluated: a model by any name, a run's last checkpoint, or a folder of adapters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from r2vpo.errors import UserError
+from r2vpo.training.run_directory import latest_checkpoint, open_run
+
+RECORDS = "completions.jsonl"
+"""The file that tells the folder of an evaluation from that of a run."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Where a model's weights are.
+
+    Attributes:
+        name: what the user wrote.
+        weights: folder or name that they are read from; of a run, its last checkpoint.
+        base: the model that adapters in `weights` belong to; None for whole weights.
+        seed: of a base that is made from a seed.
+        trust_remote_code: run Python code that comes with the model.
+        stop: texts that ended the completions in training, which a checkpoint declares as its end tokens.
+    """
+
+    name: str
+    weights: str
+    base: str | None = None
+    seed: int = 0
+    trust_remote_code: bool = False
+    stop: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """A short name that a folder can have."""
+        last = Path(self.name).name or self.name
+        return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in last)[:60].strip(".-")
+
+
+def find_subject(name: str) -> Subject:
+    """Find out what a name means; nothing is loaded.
+
+    Args:
+        name: a run's folder, a folder that `save_pretrained` wrote, whole or of adapters, a listed name, or a name on
+            the hub.
+
+    Raises:
+        UserError: a run without a checkpoint, an evaluation in place of a model, or a damaged folder of adapters.
+    """
+    folder = Path(name).expanduser()
+    if (folder / RECORDS).is_file():
+        raise UserError(f"{name}: this is an evaluation: name the model or the run that it evaluated")
+    if (folder / "config.yaml").is_file():
+        return _run(name, folder)
+    if (folder / "adapter_config.json").is_file():
+        return Subject(name, str(folder), base=_adapter_base(folder))
+    return Subject(name, name)
+
+
+def _run(name: str, folder: Path) -> Subject:
+    recipe, checkpoint = open_run(folder).recipe(), latest_checkpoint(folder)
+    if checkpoint is None:
+        raise UserError(
+            f"{name}: this run has no checkpoint yet: let it train on, or name the model {recipe.model.name}"
+        )
+    adapters = (checkpoint / "adapter_config.json").is_file()
+    return Subject(
+        name,
+        str(checkpoint),
+        base=recipe.model.name if adapters else None,
+        seed=recipe.seed if recipe.model.seed is None else recipe.model.seed,
+        trust_remote_code=recipe.model.trust_remote_code,
+        stop=tuple(recipe.rollout.stop),
+    )
+
+
+def _adapter_base(folder: Path) -> str:
+    path = folder / "adapter_config.json"
+    try:
+        base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path}: not the settings of adapters ({error}): save them again with save_pretrained"
+        ) from None
+    if not isinstance(base, str) or not base:
+        raise UserError(f"{path}: base_model_name_or_path is missing: write the name of the adapters' model there")
+    return base
+
+
+def load_subject(subject: Subject, *, device: str, dtype: str, stop: Sequence[str]) -> tuple[Any, Any, list[int]]:
+    """Load a model to sample from.
+
+    Args:
+        subject: where the weights are.
+        device: `cpu` or `cuda`.
+        dtype: type of the weights, `float32` or `bfloat16`.
+        stop: the suite's texts that end a completion.
+
+    Returns:
+        The model, adapters merged; its tokenizer; and the ids that end a completion: the model's own and the suite's,
+        without those of the training alone.
+
+    Raises:
+        UserError: there is no such model, or it cannot be read, or a stop text is more than one token.
+    """
+    import torch
+
+    from r2vpo.models import load_model, load_tokenizer
+    from r2vpo.training.setup import stop_ids
+
+    options = {"seed": subject.seed, "dtype": getattr(torch, dtype), "trust_remote_code": subject.trust_remote_code}
+    model = load_model(subject.base or subject.weights, **options)
+    if subject.base is not None:
+        model = _merged(model, subject)
+    tokenizer = load_tokenizer(_tokenizer_source(subject), seed=subject.seed)
+    # A run's checkpoint declares what ended completions in training, which may be a line break.
+    trained = {token for text in subject.stop for token in tokenizer.encode(text, add_special_tokens=False)}
+    model.generation_config.eos_token_id = [
+        token for token in stop_ids(tokenizer, (), model) if token not in trained or token == tokenizer.eos_token_id
+    ]
+    return model.to(device).eval(), tokenizer, stop_ids(tokenizer, stop, model, key="sampling.stop")
+
+
+def _merged(model: Any, subject: Subject) -> Any:
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    try:
+        return PeftModel.from_pretrained(model, subject.weights).merge_and_unload()
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{subject.weights}: these adapters do not fit {subject.base} ({first}): name a folder whose adapters do"
+        ) from error
+
+
+def _tokenizer_source(subject: Subject) -> str:
+    """A folder of adapters may lack the tokenizer, which is then the base's."""
+    if subject.base is not None and not (Path(subject.weights) / "tokenizer_config.json").is_file():
+        return subject.base
+    return subject.weights
