@@ -140,10 +140,12 @@ def command(*arguments: str, runs: Path | None = None, **environment: str) -> Ou
 
 def start(*arguments: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
     """The command as a process of its own, in a folder of its own, as a user starts it in a pipe."""
+    # What the tests import goes first, and what this process was told to import stays.
+    folders = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
         [sys.executable, "-m", "r2vpo.cli.main", *arguments],
         cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | environment,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(folders)} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

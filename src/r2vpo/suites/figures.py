@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from r2vpo.evaluation import Answered
 from r2vpo.report.palette import Palette
@@ -71,6 +72,7 @@ def draw_lengths(axes: Axes, problems: Sequence[Answered], palette: Palette) -> 
     edges = np.arange(low, high + width + 1, width) - 0.5
     parts = [[a.tokens for a in attempts if a.finished], [a.tokens for a in attempts if not a.finished]]
     axes.hist(parts, edges, stacked=True, color=[palette.series[0], palette.limit], label=["ended", "cut at the limit"])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("tokens")
     axes.set_ylabel("completions")
     axes.grid(axis="y")

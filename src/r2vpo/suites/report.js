@@ -3,7 +3,7 @@
 (function () {
   const PAGE = 25;
   const QUESTION = 700;
-  const problems = JSON.parse(document.getElementById("data").textContent);
+  const { shared, problems } = JSON.parse(document.getElementById("data").textContent);
   const list = document.getElementById("problems");
   const more = document.getElementById("more");
   const found = document.getElementById("found");
@@ -69,19 +69,19 @@
       head.append(element("span", "", solvedSamples(problem) + " of " + (problem.a.length - 1) + " samples right"));
     }
     if (problem.outcome) head.append(element("span", "", problem.outcome + " against the baseline"));
-    // What stands at the end is what was asked: before it are worked examples.
-    const long = problem.q.trimEnd();
-    const last = long.includes("\n\n") || long.length <= QUESTION ? long : long.slice(long.lastIndexOf("\n") + 1);
-    const asked = element("div", "question", last.length > QUESTION ? "…" + last.slice(-QUESTION) : last);
+    // The end of a long prompt is what was asked; what all prompts begin with is left to the whole prompt below.
+    const asked = element("div", "question", problem.q.length > QUESTION ? "…" + problem.q.slice(-QUESTION) : problem.q);
     card.append(head, asked, attemptCard(problem.a[0], "greedy"));
-    if (problem.a.length > 1 || asked.textContent !== long) {
+    const samples = problem.a.length - 1;
+    if (samples || shared || problem.q.length > QUESTION) {
       const details = element("details");
-      details.append(element("summary", "", problem.a.length > 1 ? "all " + (problem.a.length - 1) + " samples, and the prompt" : "the prompt"));
+      const what = samples ? "all " + samples + (samples === 1 ? " sample" : " samples") + ", and the prompt" : "the prompt";
+      details.append(element("summary", "", what));
       details.addEventListener("toggle", function open() {
         details.removeEventListener("toggle", open);
         problem.a.slice(1).forEach((attempt, place) => details.append(attemptCard(attempt, "sample " + (place + 1))));
         const prompt = element("div", "attempt");
-        prompt.append(element("h4", "", "prompt"), element("pre", "", problem.q));
+        prompt.append(element("h4", "", "prompt"), element("pre", "", shared + problem.q));
         details.append(prompt);
       });
       card.append(details);

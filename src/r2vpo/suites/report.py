@@ -119,10 +119,12 @@ def _figures(summary: Mapping[str, Any], problems: Sequence[Answered]) -> list[d
 def _embedded(problems: Sequence[Answered], baseline: Mapping[str, Any] | None) -> str:
     """The completions as JSON inside a script element, which nothing in a completion can end."""
     outcomes = baseline["outcomes"] if baseline else [None] * len(problems)
+    questions = [question(problem.prompt) for problem in problems]
+    shared = shared_beginning(questions)
     records = [
         {
             "n": problem.problem + 1,
-            "q": question(problem.prompt),
+            "q": asked[len(shared) :],
             "right": problem.right,
             "d": problem.difficulty,
             "outcome": outcome,
@@ -131,10 +133,24 @@ def _embedded(problems: Sequence[Answered], baseline: Mapping[str, Any] | None) 
                 for attempt in (problem.greedy, *problem.samples)
             ],
         }
-        for problem, outcome in zip(problems, outcomes, strict=True)
+        for problem, asked, outcome in zip(problems, questions, outcomes, strict=True)
     ]
-    text = json.dumps(records, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps({"shared": shared, "problems": records}, ensure_ascii=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def shared_beginning(prompts: Sequence[str]) -> str:
+    """The whole lines that all prompts begin with: worked examples. Empty for a single prompt.
+
+    Args:
+        prompts: at least one.
+    """
+    if len(prompts) < 2:
+        return ""
+    # What the first and the last in order have in common, all have.
+    first, last = min(prompts), max(prompts)
+    same = next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[: first.rfind("\n", 0, same) + 1]
 
 
 def _settings(config: EvaluationConfig) -> list[tuple[str, str]]:

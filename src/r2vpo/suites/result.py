@@ -75,8 +75,9 @@ def print_summary(console: Console, summary: Mapping[str, Any], report: Path) ->
 def baseline_line(found: Mapping[str, Any]) -> str:
     """One line: win rate with its interval, counts, sign test."""
     return (
-        f"{'against':<12} {found['model']}, by {found['win_by']}: win rate {interval(found['win_rate'])}, {found['wins']} won, "
-        f"{found['ties']} tied, {found['losses']} lost, sign test p = {significant(found['p_value'], 2)}"
+        f"{'against':<12} {found['model']}, by {found['win_by']}: win rate {interval(found['win_rate'])}, "
+        f"{found['wins']} won, {found['ties']} tied, {found['losses']} lost, "
+        f"sign test p = {significant(found['p_value'], 2)}"
     )
 
 

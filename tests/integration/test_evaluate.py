@@ -1,0 +1,223 @@
+"""`r2vpo eval` end to end on a real, tiny model: files, numbers, repetition, resumption, comparison."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+
+from r2vpo.evaluation import pass_at_k, sign_test
+from tests.integration.cli import records, start, wait_for
+from tests.integration.evaluation import SUITE, evaluate, write_model, write_suite
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("eval")
+
+
+@pytest.fixture(scope="module")
+def suite(folder: Path) -> Path:
+    return write_suite(folder)
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Path:
+    return write_model(folder / "tiny")
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path, suite: Path, model: Path) -> Path:
+    found = evaluate(model, "--suite", suite, "--seed", "5", "--out", folder / "whole", "--device", "cpu")
+    assert (found.code, found.err) == (0, ""), found.err
+    assert (
+        "accuracy" in found.out and "majority" not in found.out and str(folder / "whole" / "report.html") in found.out
+    )
+    return folder / "whole"
+
+
+def summary(path: Path) -> dict:
+    return json.loads((path / "summary.json").read_text())
+
+
+def test_the_summary_is_what_the_completions_say(done: Path) -> None:
+    problems, found = records(done / "completions.jsonl"), summary(done)
+    assert [problem["problem"] for problem in problems] == list(range(12))
+    assert all(len(problem["samples"]) == 3 for problem in problems)
+    greedy = [problem["greedy"] for problem in problems]
+    assert found["accuracy"]["value"] == pytest.approx(sum(one["correct"] for one in greedy) / 12)
+    assert found["score"]["value"] == pytest.approx(sum(one["score"] for one in greedy) / 12)
+    right = [sum(one["correct"] for one in problem["samples"]) for problem in problems]
+    assert 0 < sum(right) < 36, "the samples tell nothing apart"
+    assert found["mean_at_k"]["value"] == pytest.approx(sum(right) / 36)
+    for size in (1, 2, 3):
+        expected = sum(pass_at_k(count, 3, size) for count in right) / 12
+        assert found["pass_at"][str(size)]["value"] == pytest.approx(expected)
+    assert found["majority_at_k"] is None  # this reward finds no answers
+    tokens = [one["tokens"] for problem in problems for one in problem["samples"]]
+    assert found["lengths"]["sampled"]["mean"] == pytest.approx(sum(tokens) / 36)
+    cut = sum(not one["finished"] for problem in problems for one in problem["samples"])
+    assert found["lengths"]["sampled"]["truncated"] == pytest.approx(cut / 36)
+    assert 0 < found["lengths"]["sampled"]["entropy"] < 3
+    assert {label: group["accuracy"]["n"] for label, group in found["by_difficulty"].items()} == {"easy": 6, "hard": 6}
+    assert yaml.safe_load((done / "config.yaml").read_text())["seed"] == 5
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_one_others(
+    done: Path, suite: Path, model: Path, tmp_path: Path
+) -> None:
+    for seed, same in ((5, True), (6, False)):
+        out = tmp_path / str(seed)
+        assert evaluate(model, "--suite", suite, "--seed", seed, "--out", out, "--device", "cpu").code == 0
+        mine, theirs = (path / "completions.jsonl" for path in (out, done))
+        assert (mine.read_bytes() == theirs.read_bytes()) is same
+        assert (summary(out)["mean_at_k"] == summary(done)["mean_at_k"]) is same
+        assert summary(out)["accuracy"] == summary(done)["accuracy"]  # greedy has no seed
+
+
+def test_fewer_samples_are_the_first_ones(done: Path, suite: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "two"
+    changes = ("--k", "2", "--set", "sampling.batch=4")
+    assert evaluate(model, "--suite", suite, "--seed", 5, "--out", out, "--device", "cpu", *changes).code == 0
+    for few, many in zip(records(out / "completions.jsonl"), records(done / "completions.jsonl"), strict=True):
+        assert [one["text"] for one in few["samples"]] == [one["text"] for one in many["samples"]][:2]
+        assert few["greedy"]["text"] == many["greedy"]["text"]
+
+
+def test_lm_eval_reads_it(done: Path) -> None:
+    (results,), (samples,) = done.glob("results_*.json"), done.glob("samples_digits_*.jsonl")
+    found, rows = json.loads(results.read_text()), records(samples)
+    # what the harness writes for a task, and what its table and its viewers look up
+    assert {
+        "results", "group_subtasks", "configs", "versions", "n-shot", "higher_is_better", "n-samples", "config",
+        "git_hash", "date", "task_hashes", "model_source", "model_name", "model_name_sanitized",
+        "total_evaluation_time_seconds",
+    } <= set(found)  # fmt: skip
+    measures, numbers = found["results"]["digits"], summary(done)
+    assert measures.pop("alias") == "digits"
+    assert measures["acc,none"] == pytest.approx(numbers["accuracy"]["value"])
+    assert measures["pass@2,none"] == pytest.approx(numbers["pass_at"]["2"]["value"])
+    for name in measures:
+        metric, _, key = name.partition(",")
+        assert key == "none" and (metric.endswith("_stderr") or f"{metric}_stderr,none" in measures)
+    p, n = measures["acc,none"], 12
+    assert measures["acc_stderr,none"] == pytest.approx((p * (1 - p) / (n - 1)) ** 0.5)
+    assert found["n-samples"] == {"digits": {"original": 12, "effective": 12}}
+    assert samples.name == f"samples_digits_{results.name[8:-5]}.jsonl"
+    for row, problem in zip(rows, records(done / "completions.jsonl"), strict=True):
+        assert row["resps"] == [[problem["greedy"]["text"]], [one["text"] for one in problem["samples"]]]
+        assert len(row["arguments"]) == len(row["resps"]) == len(row["filtered_resps"]) == 2
+        assert row["arguments"]["gen_args_0"]["arg_0"] == problem["prompt"] and row["target"] == problem["right"]
+        assert all(row[metric] is not None for metric in row["metrics"])
+    assert sum(row["acc"] for row in rows) / 12 == pytest.approx(p)
+
+
+def test_the_report_needs_nothing_and_holds_every_completion(done: Path) -> None:
+    page = (done / "report.html").read_text()
+    assert not re.search(r'(?:src|href)="(?!#)|@import|url\((?!#)', page)
+    assert page.count("<svg") == 3
+    data = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
+    held, problems = json.loads(data[1]), records(done / "completions.jsonl")
+    assert [held["shared"] + one["q"] for one in held["problems"]] == [problem["prompt"] for problem in problems]
+    assert [[a[0] for a in one["a"]] for one in held["problems"]] == [
+        [problem["greedy"]["text"], *(one["text"] for one in problem["samples"])] for problem in problems
+    ]
+
+
+def test_a_killed_evaluation_ends_as_one_that_was_not(done: Path, suite: Path, model: Path, tmp_path: Path) -> None:
+    """SIGKILL while a batch is scored; then a batch that was written in part, and a line that was."""
+    held = tmp_path / "held"
+    waiting = SUITE.replace("mostly_even", "holds").replace("tests.integration.evaluation", "holding")
+    (tmp_path / "holding.py").write_text(
+        "import os, time\n"
+        "from pathlib import Path\n"
+        "from tests.integration.evaluation import mostly_even\n"
+        "batches = 0\n"
+        "def holds(prompts, completions, **columns):\n"
+        "    global batches\n"
+        "    batches += len(completions) == 16\n"
+        "    if batches == 3 and 'R2VPO_TEST_HOLD' in os.environ:\n"
+        "        Path(os.environ['R2VPO_TEST_HOLD']).touch()\n"
+        "        time.sleep(120)\n"
+        "    return mostly_even(prompts, completions)\n"
+    )
+    out = tmp_path / "killed"
+    arguments = [str(model), "--suite", str(write_suite(tmp_path, waiting)), "--seed", "5", "--device", "cpu"]
+    process = start("eval", *arguments, "--out", str(out), folder=tmp_path, R2VPO_TEST_HOLD=str(held))
+    wait_for(held, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(records(out / "completions.jsonl")) == 8 and not (out / "summary.json").exists()
+    with open(out / "completions.jsonl", "ab") as file:  # the third batch, cut off in its second line
+        lines = (done / "completions.jsonl").read_bytes().splitlines(keepends=True)
+        file.write(lines[8] + lines[9][:40])
+    resumed = start("eval", "--resume", str(out), folder=tmp_path)
+    printed, errors = resumed.communicate()
+    assert resumed.returncode == 0, errors
+    assert "12 of 12 problems" in printed
+    assert (out / "completions.jsonl").read_bytes() == (done / "completions.jsonl").read_bytes()
+    mine, theirs = summary(out), summary(done)
+    assert mine == theirs | {"suite": mine["suite"]}
+
+
+def test_ctrl_c_says_how_to_go_on(suite: Path, model: Path, tmp_path: Path) -> None:
+    held = tmp_path / "held"
+    (tmp_path / "waiting.py").write_text(
+        "import time\n"
+        "from pathlib import Path\n"
+        f"def waits(prompts, completions, **columns):\n"
+        f"    if any(completions):\n"
+        f"        Path({str(held)!r}).touch()\n"
+        f"        time.sleep(120)\n"
+        f"    return [0.0] * len(completions)\n"
+    )
+    text = SUITE.replace("tests.integration.evaluation:mostly_even", "waiting:waits")
+    out = tmp_path / "out"
+    path = write_suite(tmp_path, text)
+    process = start("eval", str(model), "--suite", str(path), "--out", str(out), "--device", "cpu", folder=tmp_path)
+    wait_for(held, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors.strip() == f"r2vpo: interrupted; go on with: r2vpo eval --resume {out}"
+
+
+def test_a_baseline_is_evaluated_and_compared_on_the_same_problems(
+    folder: Path, done: Path, suite: Path, model: Path, tmp_path: Path
+) -> None:
+    other, out = write_model(tmp_path / "other", seed=3), tmp_path / "against"
+    shared = ("--suite", suite, "--seed", 5, "--device", "cpu")
+    found = evaluate(model, *shared, "--baseline", other, "--out", out)
+    assert (found.code, found.err) == (0, "")
+    mine, theirs = records(out / "completions.jsonl"), records(out / "baseline" / "completions.jsonl")
+    assert [problem["prompt"] for problem in mine] == [problem["prompt"] for problem in theirs]
+    gaps = [a["greedy"]["score"] - b["greedy"]["score"] for a, b in zip(mine, theirs, strict=True)]
+    wins, losses = sum(gap > 0 for gap in gaps), sum(gap < 0 for gap in gaps)
+    assert wins + losses > 0
+    result = summary(out)["baseline"]
+    assert (result["wins"], result["ties"], result["losses"]) == (wins, 12 - wins - losses, losses)
+    assert result["win_rate"]["value"] == pytest.approx((wins + (12 - wins - losses) / 2) / 12)
+    assert result["p_value"] == pytest.approx(sign_test(wins, losses))
+    assert f"win rate {100 * result['win_rate']['value']:.1f} %" in found.out
+    assert "win rate against" in (out / "report.html").read_text()
+
+    # an evaluation of the same suite in its place gives the same comparison; so does its own folder, with ties
+    again = tmp_path / "again"
+    assert evaluate(model, *shared, "--baseline", out / "baseline", "--out", again).code == 0
+    assert summary(again)["baseline"] == result | {"model": str(out / "baseline")}
+    itself = tmp_path / "itself"
+    assert evaluate(model, *shared, "--baseline", done, "--out", itself).code == 0
+    assert summary(itself)["baseline"]["ties"] == 12 and summary(itself)["baseline"]["win_rate"]["value"] == 0.5
+
+
+def test_other_settings_need_another_folder(done: Path, suite: Path, model: Path) -> None:
+    found = evaluate(model, "--suite", suite, "--seed", 6, "--k", 2, "--out", done, "--device", "cpu")
+    assert found.code == 2
+    assert "started with other settings, seed, suite.sampling.k differ" in found.err
+    again = evaluate(model, "--suite", suite, "--seed", 5, "--out", done, "--device", "cpu")
+    assert again.code == 0 and "accuracy" in again.out and "took" not in again.out
