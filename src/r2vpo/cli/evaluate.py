@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -39,8 +40,13 @@ def _asked(arguments: argparse.Namespace) -> tuple[EvaluationConfig, Subject, Pa
     ]
     suite = load_suite(find_suite(arguments.suite), [*arguments.overrides, *overrides])
     subject = find_subject(arguments.model)
-    if arguments.win_by is not None and arguments.baseline is None:
-        raise UserError("--win-by says how a win over --baseline is decided: give --baseline too, or leave it out")
+    win_by: dict[str, Any] = {"name": "score"}
+    if arguments.win_by is not None:
+        from r2vpo.suites.winning import parse_win_by
+
+        win_by = parse_win_by(arguments.win_by)
+        if arguments.baseline is None:
+            raise UserError("--win-by says how a win over --baseline is decided: give --baseline too, or leave it out")
     config = EvaluationConfig(
         model=arguments.model,
         weights=subject.weights,
@@ -48,7 +54,7 @@ def _asked(arguments: argparse.Namespace) -> tuple[EvaluationConfig, Subject, Pa
         device=_device(arguments.device),
         dtype=arguments.dtype,
         baseline=arguments.baseline,
-        win_by=arguments.win_by or "score",
+        win_by=win_by,
         suite=suite,
     )
     return config, subject, Path(arguments.out) if arguments.out else None

@@ -111,7 +111,12 @@ def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
         help="override settings of the suite, such as data.held_out_size=50",
     )
     evaluate.add_argument("--baseline", metavar="OTHER", help="a model, run or evaluation to compare with")
-    evaluate.add_argument("--win-by", metavar="HOW", help="what decides a win over the baseline (default: score)")
+    evaluate.add_argument(
+        "--win-by",
+        metavar="HOW",
+        nargs="+",
+        help="what decides a win: score (default), reward_model:NAME, or judge url=URL model=NAME",
+    )
     evaluate.add_argument("--out", metavar="DIR", help="the folder (default: evaluations/<suite>-<model>-<time>)")
     evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
     evaluate.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="(default: float32)")

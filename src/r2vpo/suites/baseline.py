@@ -81,12 +81,14 @@ def answers_of(
     if baseline.folder is not None:
         return baseline.folder.read()
     assert baseline.subject is not None
-    changes = {"model": baseline.name, "weights": baseline.subject.weights, "baseline": None, "win_by": "score"}
+    changes: dict[str, Any] = {"model": baseline.name, "weights": baseline.subject.weights, "baseline": None}
     folder = start_folder(config.model_copy(update=changes), out / "baseline", baseline.subject.label)
     return evaluate_subject(folder, baseline.subject, rows, console=console)
 
 
-def compare(ours: Sequence[Answered], theirs: Sequence[Answered], decider: Decider, name: str) -> dict[str, Any]:
+def compare(
+    ours: Sequence[Answered], theirs: Sequence[Answered], decider: Decider, *, name: str, win_by: dict[str, Any]
+) -> dict[str, Any]:
     """Compare the greedy completions of two models problem by problem.
 
     Args:
@@ -94,6 +96,7 @@ def compare(ours: Sequence[Answered], theirs: Sequence[Answered], decider: Decid
         theirs: the baseline's on the same problems.
         decider: says which of two completions is better.
         name: of the baseline.
+        win_by: what the decider was made from.
 
     Returns:
         What stands under `baseline` in `summary.json`.
@@ -106,12 +109,13 @@ def compare(ours: Sequence[Answered], theirs: Sequence[Answered], decider: Decid
             f"--baseline {name}: its problems are not the same, since its tokenizer leaves other prompts out: raise "
             "data.max_prompt_tokens"
         )
-    outcomes = decider.outcomes(ours, theirs)
+    outcomes, more = decider(ours, theirs)
     before, after = ([one.greedy.correct for one in problems] for problems in (theirs, ours))
     return {
         "model": name,
-        "win_by": decider.name,
+        "win_by": ", ".join(str(win_by[key]) for key in ("name", "model") if key in win_by),
         **preference(outcomes).to_json(),
+        **more,
         "accuracy": sum(before) / len(before),
         "accuracy_gain": difference_interval(before, after).to_json(),
         "outcomes": outcomes,

@@ -46,14 +46,15 @@ def run_evaluation(
     started = time.monotonic()
     rows = check_evaluation(config)
     baseline = None if config.baseline is None else find_baseline(config.baseline, rows)
-    decider = load_decider(config.win_by)
+    decider = load_decider(config.win_by if baseline is not None else {"name": "score"})
     folder = start_folder(config, out, subject.label)
     on_start(folder.path)
     console.print(f"evaluation {folder.path}", highlight=False, markup=False, soft_wrap=True)
     ours = evaluate_subject(folder, subject, rows, console=console)
     if baseline is not None:
         theirs = answers_of(baseline, config, folder.path, rows, console=console)
-        folder.write_summary({**folder.read_summary(), "baseline": compare(ours, theirs, decider, baseline.name)})
+        found = compare(ours, theirs, decider, name=baseline.name, win_by=config.win_by)
+        folder.write_summary({**folder.read_summary(), "baseline": found})
     votes = load_answer_finder(config.suite.reward.all_parts()[0].options()) is not None
     write_lm_eval(folder, ours, votes=votes, seconds=time.monotonic() - started)
     from r2vpo.suites.report import build_evaluation_report

@@ -1,6 +1,6 @@
 """The shape of a suite, and of what an evaluation was asked for."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -46,5 +46,5 @@ class EvaluationConfig(Section):
     device: Literal["cpu", "cuda"] = Field("cpu", description="where the model runs")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="type of the weights")
     baseline: str | None = Field(None, description="model, run or evaluation it is compared with")
-    win_by: str = Field("score", description="what decides which completion is better")
+    win_by: dict[str, Any] = Field({"name": "score"}, description="what decides which completion is better")
     suite: Suite = Field(description="the suite, with what was overridden")

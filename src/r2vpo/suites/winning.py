@@ -3,39 +3,128 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Any
+
+import yaml
 
 from r2vpo.errors import UserError
 from r2vpo.evaluation import Answered, outcomes_by_score
 from r2vpo.evaluation.preference import Outcome
+from r2vpo.rewards.judge import Judge, JudgeOptions
+from r2vpo.rewards.registry import reward_options
+from r2vpo.rewards.reward_model import RewardModel
+from r2vpo.training.recipe_yaml import RecipeLoader
+
+Decider = Callable[[Sequence[Answered], Sequence[Answered]], tuple[list[Outcome], dict[str, Any]]]
+"""From the answers of two models to the same problems to what the first has of each, and what else is worth knowing."""
+
+WAYS = ("score", "reward_model", "judge")
+# An order of scores has no centre and no scale, and a judge that compares is asked in words of its own.
+_UNUSED = {"reward_model": ("centre", "scale"), "judge": ("template", "highest")}
 
 
-@dataclass(frozen=True)
-class Decider:
-    """Decides prompt by prompt which of two models has the better greedy completion.
-
-    Attributes:
-        name: as it was asked for.
-        outcomes: from the answers of both to the same problems to what the first one has of it.
-    """
-
-    name: str
-    outcomes: Callable[[Sequence[Answered], Sequence[Answered]], list[Outcome]]
-
-
-def load_decider(name: str) -> Decider:
-    """Make what `--win-by` asks for.
+def parse_win_by(words: Sequence[str]) -> dict[str, Any]:
+    """Read what stands behind `--win-by`.
 
     Args:
-        name: `score`.
+        words: `score`, `reward_model:NAME` or `judge`, and then options of that reward as `key=value`.
+
+    Returns:
+        Name and options.
 
     Raises:
-        UserError: there is no such decider.
+        UserError: the name is unknown, or the options are wrong.
     """
+    name, _, model = words[0].partition(":")
+    if name not in WAYS or (model and name != "reward_model"):
+        raise UserError(f"--win-by {words[0]}: choose score, reward_model:NAME or judge url=URL model=NAME")
+    options: dict[str, Any] = {"model": model} if model else {}
+    for word in words[1:]:
+        key, equals, value = word.partition("=")
+        if not equals or name == "score" or key in _UNUSED[name]:
+            raise UserError(f"--win-by {name}: {word!r} is no option of it: {_OPTIONS[name]}")
+        try:
+            options[key] = yaml.load(value, Loader=RecipeLoader)
+        except yaml.YAMLError:
+            raise UserError(
+                f"--win-by {name}: {word!r} is not valid YAML behind =: put the value into quotes"
+            ) from None
     if name == "score":
-        return Decider(name, _by_score)
-    raise UserError(f"--win-by {name}: choose score")
+        return {"name": name}
+    try:
+        return reward_options({"name": name, **options}).model_dump(exclude_unset=True)
+    except UserError as error:
+        raise UserError(f"--win-by {name}: {str(error).removeprefix('reward.')}") from None
 
 
-def _by_score(ours: Sequence[Answered], theirs: Sequence[Answered]) -> list[Outcome]:
-    return outcomes_by_score([one.greedy.score for one in ours], [one.greedy.score for one in theirs])
+_OPTIONS = {
+    "score": "it has none",
+    "reward_model": "write options as batch_size=16, after docs/rewards.md",
+    "judge": "write options as url=http://localhost:8000/v1 model=NAME, after docs/rewards.md",
+}
+
+
+def load_decider(win_by: dict[str, Any]) -> Decider:
+    """Make what decides which of two greedy completions is better.
+
+    Args:
+        win_by: name and options, from `parse_win_by`.
+
+    Raises:
+        UserError: the reward model or the judge cannot be used.
+    """
+    if win_by["name"] == "score":
+        return _by_score
+    options: Any = reward_options(win_by)
+    if isinstance(options, JudgeOptions):
+        return _by_judge(Judge(options))
+    names = ("batch_size", "max_tokens", "dtype", "device")
+    return _by_reward_model(RewardModel(options.model, **{name: getattr(options, name) for name in names}))
+
+
+def _by_score(ours: Sequence[Answered], theirs: Sequence[Answered]) -> tuple[list[Outcome], dict[str, Any]]:
+    return outcomes_by_score([one.greedy.score for one in ours], [one.greedy.score for one in theirs]), {}
+
+
+def _by_reward_model(model: RewardModel) -> Decider:
+    def decide(ours: Sequence[Answered], theirs: Sequence[Answered]) -> tuple[list[Outcome], dict[str, Any]]:
+        mine, other = (
+            model.score([one.prompt for one in ours], [one.greedy.text for one in answers])
+            for answers in (ours, theirs)
+        )
+        # Batches round differently; what is closer than that is no difference.
+        found = outcomes_by_score(mine, other, tolerance=1e-5)
+        means = {"mean_score": sum(mine) / len(mine), "mean_score_of_baseline": sum(other) / len(other)}
+        return _equal_texts_tie(found, ours, theirs), means
+
+    return decide
+
+
+def _by_judge(judge: Judge) -> Decider:
+    def decide(ours: Sequence[Answered], theirs: Sequence[Answered]) -> tuple[list[Outcome], dict[str, Any]]:
+        places = [place for place, pair in enumerate(zip(ours, theirs, strict=True)) if not _same(*pair)]
+        prompts = [ours[place].prompt for place in places]
+        mine, other = ([answers[place].greedy.text for place in places] for answers in (ours, theirs))
+        outcomes: list[Outcome] = ["tie"] * len(ours)
+        agree = 0
+        if places:
+            forth, back = judge.compare(prompts, mine, other), judge.compare(prompts, other, mine)
+            for place, one, turned in zip(places, forth, back, strict=True):
+                if (one, turned) == ("first", "second"):
+                    outcomes[place] = "win"
+                elif (one, turned) == ("second", "first"):
+                    outcomes[place] = "loss"
+                agree += (one, turned) in (("first", "second"), ("second", "first"), ("tie", "tie"))
+        return outcomes, {"judged": len(places), "orders_agree": agree, "judge_requests": judge.client.requests}
+
+    return decide
+
+
+def _same(ours: Answered, theirs: Answered) -> bool:
+    return ours.greedy.text == theirs.greedy.text
+
+
+def _equal_texts_tie(outcomes: list[Outcome], ours: Sequence[Answered], theirs: Sequence[Answered]) -> list[Outcome]:
+    return [
+        "tie" if _same(*pair) else found for found, pair in zip(outcomes, zip(ours, theirs, strict=True), strict=True)
+    ]
