@@ -221,3 +221,42 @@ def test_other_settings_need_another_folder(done: Path, suite: Path, model: Path
     assert "started with other settings, seed, suite.sampling.k differ" in found.err
     again = evaluate(model, "--suite", suite, "--seed", 5, "--out", done, "--device", "cpu")
     assert again.code == 0 and "accuracy" in again.out and "took" not in again.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no model given"),
+        (["{model}"], "no suite given"),
+        (["{model}", "--suite", "nothing-like-it"], "no such suite"),
+        (["{missing}", "--suite", "{suite}"], "no folder"),
+        (["{done}", "--suite", "{suite}"], "this is an evaluation"),
+        (["{model}", "--suite", "{suite}", "--k", "few"], "sampling.k is the text 'few'"),
+        (["{model}", "--suite", "{suite}", "--seed", "-1"], "seed"),
+        (["{model}", "--suite", "{suite}", "--set", "sampling.temperature=0"], "must be above 0"),
+        (["{model}", "--suite", "{suite}", "--set", "sampling.stop=[12+]"], "sampling.stop: '12+' is 3 tokens"),
+        (["{model}", "--suite", "{suite}", "--max-new-tokens", "500"], "lower it to"),
+        (["{model}", "--suite", "{suite}", "--win-by", "score"], "give --baseline too"),
+        (["{model}", "--suite", "{suite}", "--baseline", "{done}", "--set", "data.held_out_size=10"], "--baseline"),
+        (["--resume", "{missing}"], "no such folder"),
+        (["--resume", "{model}"], "not an evaluation"),
+        (["{model}", "--resume", "{done}"], "give the folder alone"),
+        (["{model}", "--suite", "{suite}", "--out", "{model}"], "not an evaluation"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], message: str, done: Path, suite: Path, model: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    places = {"model": model, "suite": suite, "done": done, "missing": tmp_path / "missing"}
+    found = evaluate(*(argument.format(**places) if "{" in argument else argument for argument in arguments))
+    assert found.code == 2
+    assert found.err.startswith("r2vpo: error: ") and found.err.count("\n") == 1 and message in found.err
+
+
+def test_a_start_that_failed_leaves_nothing_in_the_way(suite: Path, model: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert evaluate(model, "--suite", suite, "--max-new-tokens", "500").code == 2
+    assert evaluate(model, "--suite", suite, "--baseline", tmp_path / "missing", "--k", "0").code == 2
+    assert evaluate(model, "--suite", suite, "--k", "0", "--device", "cpu").code == 0
+    assert [folder.name[:12] for folder in sorted((tmp_path / "evaluations").iterdir())] == ["digits-tiny-"]

@@ -19,6 +19,7 @@ from r2vpo.core.objectives import OBJECTIVES, RatioVarianceConfig, own_options
 from r2vpo.data import load_data
 from r2vpo.replay import ReplayConfig
 from r2vpo.rewards import check_reward, load_reward
+from r2vpo.suites.catalog import find_suite, load_suite
 from r2vpo.training.data_options import data_options
 from r2vpo.training.recipe import Recipe, load_recipe
 from r2vpo.training.recipe_errors import known_keys
@@ -89,7 +90,9 @@ def test_own_problems_and_an_own_reward_work(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("line", R2VPO_COMMANDS)
 def test_a_command_parses_and_its_settings_are_known(line: str, tmp_path: Path) -> None:
     arguments = build_parser().parse_args(shlex.split(line, comments=True)[1:])
-    if not hasattr(arguments, "overrides"):
+    if not hasattr(arguments, "recipe"):
+        if getattr(arguments, "suite", None) not in (None, "NAME"):
+            load_suite(find_suite(arguments.suite), arguments.overrides)
         return
     assert arguments.recipe is not None, "a reader cannot run this"
     if arguments.recipe == "mine.yaml":
@@ -102,7 +105,7 @@ def test_a_command_parses_and_its_settings_are_known(line: str, tmp_path: Path) 
 
 def test_every_command_is_shown() -> None:
     words = {shlex.split(line, comments=True)[1] for line in R2VPO_COMMANDS}
-    assert words == {"train", "report", "models", "recipes", "compare"}
+    assert words == {"train", "eval", "report", "models", "recipes", "compare"}
 
 
 def test_every_setting_named_in_the_text_is_known() -> None:

@@ -13,7 +13,8 @@ from r2vpo.data import PromptRow
 from r2vpo.data.rows import Prompt
 from r2vpo.errors import UserError
 from r2vpo.evaluation import Answered, difference_interval, preference
-from r2vpo.suites.folder import EvaluationFolder, open_folder, start_folder
+from r2vpo.models import resolve_model
+from r2vpo.suites.folder import EvaluationFolder, open_folder
 from r2vpo.suites.run import evaluate_subject
 from r2vpo.suites.schema import EvaluationConfig
 from r2vpo.suites.subject import RECORDS, Subject, find_subject
@@ -43,10 +44,13 @@ def find_baseline(name: str, rows: Sequence[PromptRow]) -> Baseline:
         rows: the suite's problems.
 
     Raises:
-        UserError: a run without a checkpoint; an evaluation that is not complete or has other problems.
+        UserError: there is no such model, a run has no checkpoint, or an evaluation is not complete or has other
+            problems.
     """
     if not (Path(name) / RECORDS).is_file():
-        return Baseline(name, find_subject(name), None)
+        subject = find_subject(name)
+        resolve_model(subject.base or subject.weights, seed=subject.seed)
+        return Baseline(name, subject, None)
     folder = open_folder(name)
     folder.read_summary()
     theirs = folder.read()
@@ -82,8 +86,8 @@ def answers_of(
         return baseline.folder.read()
     assert baseline.subject is not None
     changes: dict[str, Any] = {"model": baseline.name, "weights": baseline.subject.weights, "baseline": None}
-    folder = start_folder(config.model_copy(update=changes), out / "baseline", baseline.subject.label)
-    return evaluate_subject(folder, baseline.subject, rows, console=console)
+    own = config.model_copy(update=changes)
+    return evaluate_subject(own, baseline.subject, rows, out=out / "baseline", console=console)[1]
 
 
 def compare(

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from r2vpo.rewards import load_answer_finder
 from r2vpo.suites.baseline import answers_of, compare, find_baseline
-from r2vpo.suites.folder import EvaluationFolder, open_folder, start_folder
+from r2vpo.suites.folder import EvaluationFolder, open_folder
 from r2vpo.suites.lm_eval import write_lm_eval
 from r2vpo.suites.result import print_summary
 from r2vpo.suites.run import check_evaluation, evaluate_subject
@@ -35,7 +35,7 @@ def run_evaluation(
         subject: the model.
         out: the folder, or None for a new one; one that was started with the same settings is gone on with.
         console: where progress and result are shown.
-        on_start: called with the folder as soon as there is one.
+        on_start: called with the folder as soon as there is one, unless it is complete.
 
     Returns:
         The folder.
@@ -47,10 +47,7 @@ def run_evaluation(
     rows = check_evaluation(config)
     baseline = None if config.baseline is None else find_baseline(config.baseline, rows)
     decider = load_decider(config.win_by if baseline is not None else {"name": "score"})
-    folder = start_folder(config, out, subject.label)
-    on_start(folder.path)
-    console.print(f"evaluation {folder.path}", highlight=False, markup=False, soft_wrap=True)
-    ours = evaluate_subject(folder, subject, rows, console=console)
+    folder, ours = evaluate_subject(config, subject, rows, out=out, console=console, on_start=on_start)
     if baseline is not None:
         theirs = answers_of(baseline, config, folder.path, rows, console=console)
         found = compare(ours, theirs, decider, name=baseline.name, win_by=config.win_by)

@@ -37,7 +37,7 @@ class EvaluationFolder:
     """One evaluation on disk.
 
     Args:
-        path: an existing folder; `open_folder` and `start_folder` give you one.
+        path: an existing folder; `open_folder` and `make_folder` give you one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -126,16 +126,38 @@ def open_folder(path: Path | str) -> EvaluationFolder:
     return folder
 
 
-def start_folder(config: EvaluationConfig, out: Path | None, label: str) -> EvaluationFolder:
-    """Make the folder of a new evaluation, or open one that was started with the same settings.
+def existing_folder(config: EvaluationConfig, out: Path | None) -> EvaluationFolder | None:
+    """The evaluation that is gone on with, if `out` holds one.
 
     Args:
         config: what is asked for.
-        out: the folder; None makes a new one under `evaluations`.
-        label: the model's short name, for a new folder's.
+        out: the folder; None for a new one.
+
+    Returns:
+        The evaluation; None where there is none, or none that has answered anything.
 
     Raises:
-        UserError: it cannot be made, or holds something else or an evaluation of other settings.
+        UserError: `out` holds something else, or an evaluation of other settings.
+    """
+    if out is None or not out.is_dir() or not any(out.iterdir()):
+        return None
+    folder = open_folder(out)
+    if not folder.completions.stat().st_size:
+        return None
+    _check_same(folder, config)
+    return folder
+
+
+def make_folder(config: EvaluationConfig, out: Path | None, label: str) -> EvaluationFolder:
+    """Make the folder of a new evaluation.
+
+    Args:
+        config: what is asked for.
+        out: the folder; None makes one under `evaluations`.
+        label: the model's short name, for its name.
+
+    Raises:
+        UserError: it cannot be made.
     """
     stem = f"{config.suite.name}-{label}-{time.strftime('%Y%m%d-%H%M%S')}"
     path = out or next(
@@ -143,17 +165,13 @@ def start_folder(config: EvaluationConfig, out: Path | None, label: str) -> Eval
         for attempt in range(1, 1000)
         if not (place := Path("evaluations") / (stem if attempt == 1 else f"{stem}-{attempt}")).exists()
     )
-    if path.is_dir() and any(path.iterdir()):
-        folder = open_folder(path)
-        check_same(folder, config)
-        return folder
     folder = EvaluationFolder(path)
+    text = yaml.dump(
+        config.model_dump(mode="json"), Dumper=RecipeDumper, sort_keys=False, allow_unicode=True, width=100
+    )
     try:
         path.mkdir(parents=True, exist_ok=True)
         folder.completions.touch()
-        text = yaml.dump(
-            config.model_dump(mode="json"), Dumper=RecipeDumper, sort_keys=False, allow_unicode=True, width=100
-        )
         write_atomically(folder.config_file, text)
     except OSError as error:
         if error.errno == errno.ENOSPC:
@@ -162,12 +180,7 @@ def start_folder(config: EvaluationConfig, out: Path | None, label: str) -> Eval
     return folder
 
 
-def check_same(folder: EvaluationFolder, config: EvaluationConfig) -> None:
-    """Refuse to go on with other settings than those an evaluation was started with.
-
-    Raises:
-        UserError: they differ.
-    """
+def _check_same(folder: EvaluationFolder, config: EvaluationConfig) -> None:
     different = differing_keys(config, folder.config())
     if different:
         shown = ", ".join(different[:6]) + (f" and {len(different) - 6} more" if len(different) > 6 else "")

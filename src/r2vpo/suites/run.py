@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from r2vpo.core.log_probs import supports_shared_prefix
 from r2vpo.data import PromptRow
 from r2vpo.evaluation import Answered, answer_problems, lengths, measure, measure_by_difficulty
 from r2vpo.rollout import GenerateSampler, SharedPrefixSampler
-from r2vpo.suites.folder import EvaluationFolder
+from r2vpo.suites.folder import EvaluationFolder, existing_folder, make_folder
 from r2vpo.suites.problems import load_grader, load_problems, prompts_for
 from r2vpo.suites.progress import SuiteProgress
 from r2vpo.suites.schema import EvaluationConfig, Suite
@@ -43,35 +44,47 @@ def check_evaluation(config: EvaluationConfig) -> list[PromptRow]:
 
 
 def evaluate_subject(
-    folder: EvaluationFolder, subject: Subject, rows: Sequence[PromptRow], *, console: Console
-) -> list[Answered]:
+    config: EvaluationConfig,
+    subject: Subject,
+    rows: Sequence[PromptRow],
+    *,
+    out: Path | None,
+    console: Console,
+    on_start: Callable[[Path], None] = lambda path: None,
+) -> tuple[EvaluationFolder, list[Answered]]:
     """Answer the problems that are not answered yet, and write the summary.
 
     The problems are answered in batches that are always the same, and each problem's samples have a seed of their
     own, so that an evaluation that was stopped ends as one that was not.
 
     Args:
-        folder: where the answers go; its settings say how they are made.
+        config: what is asked for.
         subject: the model.
         rows: the suite's problems.
+        out: the folder; an evaluation that lies there is gone on with, None makes a new one.
         console: where progress is shown.
+        on_start: called with the folder as soon as there is one.
 
     Returns:
-        All problems with their completions.
+        The folder, and all problems with their completions.
 
     Raises:
-        UserError: the model cannot be loaded, cannot be given the prompts, or the reward failed.
+        UserError: the model cannot be loaded or cannot be given the prompts, before a folder is made; or the reward
+            failed.
     """
-    config = folder.config()
+    folder = existing_folder(config, out)
+    if folder is not None and folder.summary.is_file():
+        return folder, folder.read()
     suite = config.suite
-    if folder.summary.is_file():
-        return folder.read()
     reward, find_answer = load_grader(suite, rows)
     model, tokenizer, ends = load_subject(subject, device=config.device, dtype=config.dtype, stop=suite.sampling.stop)
     rows = prompts_for(rows, suite, tokenizer, model)
+    sampler = _sampler(model, tokenizer, ends, suite)
+    folder = folder or make_folder(config, out, subject.label)
+    on_start(folder.path)
+    console.print(f"evaluation {folder.path}", highlight=False, markup=False, soft_wrap=True)
     size = suite.problems_per_batch()
     done = folder.whole_batches([row.prompt for row in rows], size)
-    sampler = _sampler(model, tokenizer, ends, suite)
     what = f"{suite.name}, {subject.label}"
     solved = sum(problem.greedy.correct for problem in done)
     with SuiteProgress(len(rows), len(done), solved, console=console, what=what) as progress:
@@ -90,7 +103,7 @@ def evaluate_subject(
             done += batch
             progress.advance(len(batch), sum(problem.greedy.correct for problem in batch))
     folder.write_summary(summarise(config, done, votes=find_answer is not None))
-    return done
+    return folder, done
 
 
 def summarise(config: EvaluationConfig, problems: Sequence[Answered], *, votes: bool) -> dict[str, Any]:

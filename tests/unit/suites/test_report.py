@@ -1,0 +1,49 @@
+"""What an evaluation's report embeds: any text, without ending the page's script."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from r2vpo.evaluation import Answered, Attempt
+from r2vpo.suites.catalog import load_suite
+from r2vpo.suites.folder import make_folder
+from r2vpo.suites.report import build_evaluation_report, shared_beginning
+from r2vpo.suites.run import summarise
+from r2vpo.suites.schema import EvaluationConfig
+from tests.integration.evaluation import write_suite
+
+HOSTILE = "</script><script>alert(1)</script><!-- & \u2028 \" ' {{ 7 * 7 }}"
+
+
+def test_a_completion_cannot_end_the_script_or_be_markup(tmp_path: Path) -> None:
+    suite = load_suite(write_suite(tmp_path), ["sampling.k=1"])
+    config = EvaluationConfig(model=HOSTILE, weights="w", suite=suite)
+    attempt = Attempt(HOSTILE, None, 1.0, True, 3, False, 0.5)
+    problems = [Answered(n, f"{n} {HOSTILE}", HOSTILE, HOSTILE, "made", attempt, [attempt]) for n in range(3)]
+    folder = make_folder(config, tmp_path / "out", "label")
+    folder.append(problems)
+    folder.write_summary(summarise(config, problems, votes=False))
+    page = build_evaluation_report(folder).read_text()
+    assert page.count("<script") == 2 and page.count("</script>") == 2 and "alert(1)</script>" not in page
+    data = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
+    held = json.loads(data[1])
+    assert held["problems"][1]["q"] == f"1 {HOSTILE}" and held["problems"][1]["a"][0][0] == HOSTILE
+
+
+@pytest.mark.parametrize(
+    ("prompts", "shared"),
+    [
+        (["a\nb\nc 1", "a\nb\nc 2"], "a\nb\n"),
+        (["a\nb", "a\nb\nc"], "a\n"),
+        (["ab", "ac"], ""),
+        (["one\ntwo"], ""),
+        (["x\n1", "y\n1"], ""),
+    ],
+)
+def test_what_all_prompts_begin_with(prompts: list[str], shared: str) -> None:
+    assert shared_beginning(prompts) == shared
+    assert shared_beginning(prompts[::-1]) == shared
