@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from r2vpo.evaluation import pass_at_k, sign_test
-from tests.integration.cli import records, start, wait_for
+from tests.integration.cli import records, start, train, wait_for, write_recipe
 from tests.integration.evaluation import SUITE, evaluate, write_model, write_suite
 
 
@@ -260,3 +260,19 @@ def test_a_start_that_failed_leaves_nothing_in_the_way(suite: Path, model: Path,
     assert evaluate(model, "--suite", suite, "--baseline", tmp_path / "missing", "--k", "0").code == 2
     assert evaluate(model, "--suite", suite, "--k", "0", "--device", "cpu").code == 0
     assert [folder.name[:12] for folder in sorted((tmp_path / "evaluations").iterdir())] == ["digits-tiny-"]
+
+
+@pytest.mark.parametrize("settings", [(), ("model.lora={r: 4}",)])
+def test_a_run_that_was_trained_is_evaluated_against_its_start(
+    settings: tuple[str, ...], suite: Path, tmp_path: Path
+) -> None:
+    run = train(write_recipe(tmp_path), "trainer.max_steps=4", *settings, runs=tmp_path / "runs").run
+    out = tmp_path / "out"
+    found = evaluate(run, "--suite", suite, "--device", "cpu", "--baseline", "tiny/random-llama", "--out", out)
+    assert (found.code, found.err) == (0, "")
+    assert summary(out)["weights"] == str(run / "checkpoints" / "checkpoint-4")
+    assert summary(out)["baseline"]["win_rate"]["n"] == 12
+    mine, theirs = (
+        [one["greedy"]["entropy"] for one in records(path / "completions.jsonl")] for path in (out, out / "baseline")
+    )
+    assert mine != theirs, "the run's weights are those it started with"

@@ -117,7 +117,8 @@ def load_subject(subject: Subject, *, device: str, dtype: str, stop: Sequence[st
     model = load_model(subject.base or subject.weights, **options)
     if subject.base is not None:
         model = _merged(model, subject)
-    tokenizer = load_tokenizer(_tokenizer_source(subject), seed=subject.seed)
+    # Training adapters changes no tokenizer, and their folder has no model's settings to load one with.
+    tokenizer = load_tokenizer(subject.base or subject.weights, seed=subject.seed)
     # A run's checkpoint declares what ended completions in training, which may be a line break.
     trained = {token for text in subject.stop for token in tokenizer.encode(text, add_special_tokens=False)}
     model.generation_config.eos_token_id = [
@@ -137,10 +138,3 @@ def _merged(model: Any, subject: Subject) -> Any:
         raise UserError(
             f"{subject.weights}: these adapters do not fit {subject.base} ({first}): name a folder whose adapters do"
         ) from error
-
-
-def _tokenizer_source(subject: Subject) -> str:
-    """A folder of adapters may lack the tokenizer, which is then the base's."""
-    if subject.base is not None and not (Path(subject.weights) / "tokenizer_config.json").is_file():
-        return subject.base
-    return subject.weights
