@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from r2vpo.training.recipe_inputs import DatasetData, HabitData, ReasoningGymData, RewardRecipe
+from r2vpo.training.recipe_inputs import AnyData, RewardRecipe
 from r2vpo.training.recipe_schema import Section
 
 
@@ -26,7 +26,7 @@ class Suite(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="name of the suite")
     seed: int = Field(0, ge=0, description="seed of the problems")
-    data: Annotated[ReasoningGymData | DatasetData | HabitData, Field(discriminator="source")] = Field(
+    data: Annotated[AnyData, Field(discriminator="source")] = Field(
         description="as in a recipe; the held-out problems are the suite's"
     )
     reward: RewardRecipe = Field(description="as in a recipe; of several parts the first one grades")
