@@ -68,25 +68,10 @@ def _results(
         measures[f"{name},none"] = statistics.fmean(column)
         measures[f"{name}_stderr,none"] = statistics.stdev(column) / n**0.5 if n > 1 else "N/A"
     shots = getattr(suite.data, "few_shot", 0)
-    data = suite.data.model_dump(mode="json")
-    path = data.get("held_out_path") or data.get("path") or [suite.data.source]
     return {
         "results": {task: measures},
         "group_subtasks": {task: []},
-        "configs": {
-            task: {
-                "task": task,
-                "dataset_path": ", ".join(path),
-                "dataset_name": data.get("subset"),
-                "test_split": data.get("held_out_split"),
-                "output_type": "generate_until",
-                "num_fewshot": shots,
-                "repeats": max(suite.sampling.k, 1),
-                "generation_kwargs": _arguments(config, sampled=True),
-                "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in values],
-                "metadata": {"version": _VERSION, "suite": suite.model_dump(mode="json")},
-            }
-        },
+        "configs": {task: _task(task, config, list(values))},
         "versions": {task: _VERSION},
         "n-shot": {task: shots},
         "higher_is_better": {task: dict.fromkeys(values, True)},
@@ -114,6 +99,24 @@ def _results(
         "model_name": config.model,
         "model_name_sanitized": re.sub(r'["<>:/|\\?*\[\]]+', "__", config.model),
         "total_evaluation_time_seconds": str(seconds),
+    }
+
+
+def _task(task: str, config: EvaluationConfig, metrics: Sequence[str]) -> dict[str, Any]:
+    suite = config.suite
+    data = suite.data.model_dump(mode="json")
+    path = data.get("held_out_path") or data.get("path") or [suite.data.source]
+    return {
+        "task": task,
+        "dataset_path": ", ".join(path),
+        "dataset_name": data.get("subset"),
+        "test_split": data.get("held_out_split"),
+        "output_type": "generate_until",
+        "num_fewshot": getattr(suite.data, "few_shot", 0),
+        "repeats": max(suite.sampling.k, 1),
+        "generation_kwargs": _arguments(config, sampled=True),
+        "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in metrics],
+        "metadata": {"version": _VERSION, "suite": suite.model_dump(mode="json")},
     }
 
 

@@ -83,16 +83,15 @@ def evaluate_subject(
     folder = folder or make_folder(config, out, subject.label)
     on_start(folder.path)
     console.print(f"evaluation {folder.path}", highlight=False, markup=False, soft_wrap=True)
-    size = suite.problems_per_batch()
-    done = folder.whole_batches([row.prompt for row in rows], size)
-    what = f"{suite.name}, {subject.label}"
+    done = folder.whole_batches([row.prompt for row in rows], suite.problems_per_batch())
     solved = sum(problem.greedy.correct for problem in done)
+    what = f"{suite.name}, {subject.label}"
     with SuiteProgress(len(rows), len(done), solved, console=console, what=what) as progress:
-        for start in range(len(done), len(rows), size):
+        for start in range(len(done), len(rows), suite.problems_per_batch()):
             batch = answer_problems(
                 sampler,
                 tokenizer,
-                rows[start : start + size],
+                rows[start : start + suite.problems_per_batch()],
                 guard_reward(reward),
                 samples=suite.sampling.k,
                 seed=config.seed,
