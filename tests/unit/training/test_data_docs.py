@@ -12,6 +12,7 @@ import yaml
 from r2vpo.data import PromptRow
 from r2vpo.data.options import SchemaName
 from r2vpo.data.schemas import SCHEMAS, Columns
+from r2vpo.training.recipe import Recipe
 from r2vpo.training.recipe_inputs import DatasetData, InstructionsData
 
 PAGE = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
@@ -49,7 +50,9 @@ def test_every_schema_is_there_and_its_example_is_read() -> None:
         assert isinstance(SCHEMAS[name.strip("`")].read(record, Columns()), PromptRow), name
 
 
-def test_the_recipe_is_one() -> None:
-    (block,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    data = DatasetData.model_validate(yaml.safe_load(block)["data"])
+def test_the_recipes_are_sections_of_one() -> None:
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    settings = {key: value for block in blocks for key, value in yaml.safe_load(block).items()}
+    data = Recipe.model_validate({"name": "mine", "reward": {"name": "exact"}, **settings}).data
+    assert isinstance(data, DatasetData)
     assert (data.path, data.layout, data.held_out_split) == (["openai/gsm8k"], "gsm8k", "test")
