@@ -13,23 +13,23 @@ from pathlib import Path
 import pytest
 
 from r2vpo.cli.main import build_parser
-from r2vpo.cli.recipes import find_recipe
 from r2vpo.core.dual import DualConfig
 from r2vpo.core.objectives import OBJECTIVES, RatioVarianceConfig, own_options
 from r2vpo.data import load_data
 from r2vpo.replay import ReplayConfig
 from r2vpo.rewards import check_reward, load_reward
-from r2vpo.suites.catalog import find_suite, load_suite
+from r2vpo.suites.catalog import load_suite
 from r2vpo.training.data_options import data_options
 from r2vpo.training.recipe import Recipe, load_recipe
 from r2vpo.training.recipe_errors import known_keys
+from r2vpo.training.shipped import RECIPES, SUITES
 from r2vpo.trl.config import _REFUSED, _REFUSED_UNLESS_CLIP
 
 ROOT = Path(__file__).parents[2]
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")}
 README = PAGES["README.md"]
 BOTH = "\n".join(PAGES.values())
-RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+RECIPE_FILES = sorted((ROOT / "recipes").glob("*.yaml"))
 
 
 def blocks(language: str, page: str = README) -> list[str]:
@@ -92,14 +92,14 @@ def test_a_command_parses_and_its_settings_are_known(line: str, tmp_path: Path) 
     arguments = build_parser().parse_args(shlex.split(line, comments=True)[1:])
     if not hasattr(arguments, "recipe"):
         if getattr(arguments, "suite", None) not in (None, "NAME"):
-            load_suite(find_suite(arguments.suite), arguments.overrides)
+            load_suite(SUITES.find(arguments.suite), arguments.overrides)
         return
     assert arguments.recipe is not None, "a reader cannot run this"
     if arguments.recipe == "mine.yaml":
         path = tmp_path / "mine.yaml"
         path.write_text(blocks("yaml")[0], encoding="utf-8")
     else:
-        path = find_recipe(arguments.recipe)
+        path = RECIPES.find(arguments.recipe)
     load_recipe(path, arguments.overrides)
 
 
@@ -190,7 +190,7 @@ def test_the_versions_named_are_the_pinned_ones() -> None:
     assert trl.startswith(re.search(r"TRL is pinned to ([\d.]*\d)", README)[1] + ".")
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPE_FILES, ids=lambda path: path.stem)
 def test_a_shipped_recipe_loads_and_says_what_it_does(path: Path) -> None:
     assert load_recipe(path).name == path.stem
     first = path.read_text(encoding="utf-8").splitlines()[0]

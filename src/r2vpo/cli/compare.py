@@ -6,12 +6,12 @@ from pathlib import Path
 from rich.console import Console
 
 from r2vpo.cli.failures import Session
-from r2vpo.cli.recipes import description, find_recipe
 from r2vpo.errors import UserError
-from r2vpo.experiments.catalog import find_experiment, listed_experiments, load_experiment
+from r2vpo.experiments.catalog import load_experiment
 from r2vpo.experiments.cells import Plan, base_recipe
 from r2vpo.experiments.compare import describe, run_comparison
 from r2vpo.experiments.pool import check_jobs, cores
+from r2vpo.training.shipped import EXPERIMENTS, RECIPES
 
 
 def compare(arguments: argparse.Namespace, session: Session) -> None:
@@ -19,11 +19,11 @@ def compare(arguments: argparse.Namespace, session: Session) -> None:
     if arguments.list or arguments.experiment is None:
         _list()
         return
-    path = find_experiment(arguments.experiment)
+    path = EXPERIMENTS.find(arguments.experiment)
     experiment = load_experiment(path)
     plan = Plan(
         experiment,
-        base_recipe(experiment, str(path), find_recipe),
+        base_recipe(experiment, str(path), RECIPES.find),
         source=str(path),
         seeds=arguments.seeds,
         methods=[name.strip() for name in arguments.methods.split(",")] if arguments.methods else None,
@@ -55,10 +55,5 @@ def _report(plan: Plan, out: Path, console: Console) -> None:
 
 
 def _list() -> None:
-    listed = listed_experiments()
-    if not listed:
-        raise UserError("no experiments are installed: install the package again, or give the path of an experiment")
-    width = max(map(len, listed))
-    for name, path in listed.items():
-        print(f"{name:<{width}}  {description(path)}")
+    print(*EXPERIMENTS.described(), sep="\n")
     print("Run one with `r2vpo compare NAME`; any path of a YAML file works too.")

@@ -7,12 +7,12 @@ from typing import Any
 from rich.console import Console
 
 from r2vpo.cli.failures import Session
-from r2vpo.cli.recipes import description
 from r2vpo.cli.train import quiet_bars
 from r2vpo.errors import UserError
-from r2vpo.suites.catalog import find_suite, listed_suites, load_suite
+from r2vpo.suites.catalog import load_suite
 from r2vpo.suites.schema import EvaluationConfig
 from r2vpo.suites.subject import Subject, find_subject
+from r2vpo.training.shipped import SUITES
 
 _OVERRIDES = {"k": "sampling.k", "temperature": "sampling.temperature", "max_new_tokens": "sampling.max_new_tokens"}
 
@@ -38,7 +38,7 @@ def _asked(arguments: argparse.Namespace) -> tuple[EvaluationConfig, Subject, Pa
     overrides = [
         f"{key}={value}" for name, key in _OVERRIDES.items() if (value := getattr(arguments, name)) is not None
     ]
-    suite = load_suite(find_suite(arguments.suite), [*arguments.overrides, *overrides])
+    suite = load_suite(SUITES.find(arguments.suite), [*arguments.overrides, *overrides])
     subject = find_subject(arguments.model)
     win_by: dict[str, Any] = {"name": "score"}
     if arguments.win_by is not None:
@@ -78,10 +78,5 @@ def _device(wanted: str) -> str:
 
 
 def _list() -> None:
-    listed = listed_suites()
-    if not listed:
-        raise UserError("no suites are installed: install the package again, or give the path of a suite")
-    width = max(map(len, listed))
-    for name, path in listed.items():
-        print(f"{name:<{width}}  {description(path)}")
+    print(*SUITES.described(), sep="\n")
     print("Evaluate on one with `r2vpo eval MODEL --suite NAME`; any path of a YAML file works too.")

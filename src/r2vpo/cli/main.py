@@ -219,14 +219,9 @@ def _models(arguments: argparse.Namespace, session: Session) -> None:
 
 
 def _recipes(arguments: argparse.Namespace, session: Session) -> None:
-    from r2vpo.cli.recipes import description, listed_recipes
+    from r2vpo.training.shipped import RECIPES
 
-    listed = listed_recipes()
-    if not listed:
-        raise UserError("no recipes are installed: install the package again, or give the path of a recipe")
-    width = max(map(len, listed))
-    for name, path in listed.items():
-        print(f"{name:<{width}}  {description(path)}")
+    print(*RECIPES.described(), sep="\n")
     print("Run one with `r2vpo train NAME`; any path of a YAML file works too.")
 
 

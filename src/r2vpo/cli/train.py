@@ -7,11 +7,11 @@ from pathlib import Path
 from rich.console import Console
 
 from r2vpo.cli.failures import Session
-from r2vpo.cli.recipes import find_recipe
 from r2vpo.errors import UserError
 from r2vpo.training.progress import print_result
 from r2vpo.training.recipe import Recipe, differing_keys, load_recipe
 from r2vpo.training.run_directory import open_run, require_checkpoint
+from r2vpo.training.shipped import RECIPES
 
 # what may change when a run goes on: it can be made longer
 MAY_DIFFER = {"trainer.max_steps"}
@@ -32,7 +32,7 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
         if swallowed:
             raise UserError(f"train: no recipe given: put {swallowed[-1]} before --set")
         raise UserError("train: no recipe given: name one, such as quickstart (`r2vpo recipes` lists them)")
-    path = find_recipe(arguments.recipe) if arguments.recipe else open_run(str(resume)).config
+    path = RECIPES.find(arguments.recipe) if arguments.recipe else open_run(str(resume)).config
     recipe = load_recipe(path, arguments.overrides)
     if resume is not None:
         check_resume(recipe, resume)

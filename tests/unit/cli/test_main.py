@@ -9,10 +9,10 @@ import pytest
 
 import r2vpo.cli.train
 from r2vpo.cli.main import main
-from r2vpo.cli.recipes import description, find_recipe
 from r2vpo.errors import UserError
 from r2vpo.training.recipe import load_recipe
 from r2vpo.training.run_directory import RunDirectory
+from r2vpo.training.shipped import RECIPES, description
 from tests.unit.cli.helpers import failure
 from tests.unit.report.synthetic_run import make_run
 
@@ -95,26 +95,26 @@ def test_arguments_that_do_not_work(
 def test_a_recipe_is_a_path_or_a_listed_name(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("r2vpo.cli.recipes.recipe_folder", lambda: tmp_path)
-    assert find_recipe(str(recipe)) == recipe
-    assert find_recipe("small") == recipe
+    monkeypatch.setattr("r2vpo.training.shipped.Shipped.folder", lambda self: tmp_path)
+    assert RECIPES.find(str(recipe)) == recipe
+    assert RECIPES.find("small") == recipe
     for wrong in ("smal", "recipes/smal.yaml"):
         with pytest.raises(UserError, match="did you mean small"):
-            find_recipe(wrong)
+            RECIPES.find(wrong)
     assert main(["recipes"]) == 0
     assert "small  Teaches nothing; for tests" in capsys.readouterr().out
 
 
 def test_every_recipe_of_the_package_loads_and_is_described() -> None:
-    from r2vpo.cli.recipes import listed_recipes
+    from r2vpo.training.shipped import RECIPES
 
-    for name, path in listed_recipes().items():
+    for name, path in RECIPES.listed().items():
         load_recipe(path)
         assert description(path), f"{name}: the first line should be a comment that says what the recipe does"
 
 
 def test_no_recipes_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("r2vpo.cli.recipes.recipe_folder", lambda: None)
+    monkeypatch.setattr("r2vpo.training.shipped.Shipped.folder", lambda self: None)
     assert "no recipes are installed" in failure(capsys, 2, "recipes")
 
 

@@ -7,11 +7,11 @@ import shlex
 from pathlib import Path
 
 from r2vpo.cli.main import build_parser
-from r2vpo.cli.recipes import find_recipe
-from r2vpo.experiments.catalog import listed_experiments, load_experiment
+from r2vpo.experiments.catalog import load_experiment
 from r2vpo.experiments.cells import Plan, base_recipe
 from r2vpo.experiments.schema import Experiment, MethodSpec, SettingsSpec, TuneSpec, TuningSpec
 from r2vpo.experiments.statistics import DRAWS
+from r2vpo.training.shipped import EXPERIMENTS, RECIPES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "comparing.md").read_text(encoding="utf-8")
 
@@ -25,7 +25,7 @@ def test_the_example_is_an_experiment_with_every_key(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(block("yaml"))
     made = load_experiment(file)
-    plan = Plan(made, base_recipe(made, str(file), find_recipe), source=str(file))
+    plan = Plan(made, base_recipe(made, str(file), RECIPES.find), source=str(file))
     assert len(plan.tuning()) == 2 * 3 * 2
     assert len(plan.results({"grpo": 1e-4, "ours": 0.04})) == 2 * 4 * 10
     shown = set(re.findall(r"[\w.]+(?=:)", block("yaml"))) | set(re.findall(r"`(\w+)", block("yaml")))
@@ -40,7 +40,7 @@ def test_its_commands_parse() -> None:
 
 def test_it_names_what_comes_with_the_package() -> None:
     table = PAGE.partition("## What comes with the package")[2]
-    assert set(re.findall(r"`(\w+)`", table)) == set(listed_experiments())
+    assert set(re.findall(r"`(\w+)`", table)) == set(EXPERIMENTS.listed())
 
 
 def test_its_number_of_draws_is_the_code_s() -> None:

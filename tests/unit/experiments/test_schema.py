@@ -9,12 +9,12 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from r2vpo.cli.recipes import description, find_recipe
 from r2vpo.errors import UserError
-from r2vpo.experiments.catalog import experiment_folder, find_experiment, listed_experiments, load_experiment
+from r2vpo.experiments.catalog import load_experiment
 from r2vpo.experiments.cells import Plan, base_recipe
 from r2vpo.experiments.schema import Experiment, label
 from r2vpo.training.recipe import load_recipe
+from r2vpo.training.shipped import EXPERIMENTS, RECIPES, description
 from tests.unit.experiments.helpers import EXPERIMENT, experiment
 
 
@@ -56,9 +56,9 @@ def test_what_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("- a\n", "an experiment is a mapping"),
+        ("- a\n", "no mapping of keys to values: start the experiment"),
         ("a: [\n", "not valid YAML at line 2"),
-        ("", "an experiment is a mapping"),
+        ("", "no mapping of keys to values: start the experiment"),
     ],
 )
 def test_files_that_are_no_experiments(tmp_path: Path, text: str, said: str) -> None:
@@ -79,20 +79,20 @@ def test_numbers_and_their_labels() -> None:
 def test_an_experiment_is_a_path_or_a_listed_name(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("a: 1")
-    assert find_experiment(str(file)) == file
-    assert find_experiment("habit") == experiment_folder() / "habit.yaml"
+    assert EXPERIMENTS.find(str(file)) == file
+    assert EXPERIMENTS.find("habit") == EXPERIMENTS.folder() / "habit.yaml"
     with pytest.raises(UserError, match=r"habbit: no such experiment; did you mean habit\?"):
-        find_experiment("habbit")
+        EXPERIMENTS.find("habbit")
     with pytest.raises(UserError, match="--list"):
-        find_experiment("zzz")
+        EXPERIMENTS.find("zzz")
 
 
-@pytest.mark.parametrize("name", listed_experiments())
+@pytest.mark.parametrize("name", EXPERIMENTS.listed())
 def test_every_shipped_experiment_builds_every_cell(name: str) -> None:
-    path = listed_experiments()[name]
+    path = EXPERIMENTS.listed()[name]
     made = load_experiment(path)
     assert made.name == name and len(description(path)) > 20
-    plan = Plan(made, base_recipe(made, str(path), find_recipe), source=str(path))
+    plan = Plan(made, base_recipe(made, str(path), RECIPES.find), source=str(path))
     spec = made.tuning
     assert len(plan.tuning()) == (len(made.methods) * len(spec.values) * len(spec.seeds) if spec else 0)
     cells = plan.results({method: spec.values[0] for method in made.methods} if spec else {})

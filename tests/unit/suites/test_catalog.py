@@ -10,14 +10,15 @@ from r2vpo.data import DatasetOptions, load_held_out
 from r2vpo.data.schemas import SCHEMAS
 from r2vpo.errors import UserError
 from r2vpo.rewards import REWARDS
-from r2vpo.suites.catalog import find_suite, listed_suites, load_suite
+from r2vpo.suites.catalog import load_suite
 from r2vpo.suites.problems import load_grader, load_problems
 from r2vpo.training.data_options import data_options
 from r2vpo.training.recipe_inputs import DatasetData
+from r2vpo.training.shipped import SUITES
 from tests.integration.evaluation import SUITE, write_suite
 from tests.unit.data.writing import write
 
-LISTED = listed_suites()
+LISTED = SUITES.listed()
 
 
 def test_the_suites_of_the_documents_are_there() -> None:
@@ -27,7 +28,7 @@ def test_the_suites_of_the_documents_are_there() -> None:
 
 @pytest.mark.parametrize("name", LISTED)
 def test_every_suite_loads_under_its_name_and_says_what_it_is(name: str) -> None:
-    suite = load_suite(find_suite(name))
+    suite = load_suite(SUITES.find(name))
     assert suite.name == name
     assert LISTED[name].read_text().startswith("# ")
     assert suite.reward.all_parts()[0].name in REWARDS
@@ -39,7 +40,7 @@ def test_every_suite_loads_under_its_name_and_says_what_it_is(name: str) -> None
 
 @pytest.mark.parametrize("name", [name for name in LISTED if "dataset" not in LISTED[name].read_text()])
 def test_what_needs_no_download_makes_its_problems_and_grades_them(name: str) -> None:
-    suite = load_suite(find_suite(name))
+    suite = load_suite(SUITES.find(name))
     rows = load_problems(suite)
     assert len(rows) == suite.data.held_out_size
     reward, _ = load_grader(suite, rows)
@@ -56,13 +57,13 @@ def test_what_needs_no_download_makes_its_problems_and_grades_them(name: str) ->
 
 
 def test_arithmetic_is_what_quickstart_holds_out() -> None:
-    from r2vpo.cli.recipes import find_recipe
     from r2vpo.data import load_data
     from r2vpo.training.recipe import load_recipe
+    from r2vpo.training.shipped import RECIPES
 
-    recipe = load_recipe(find_recipe("quickstart"))
+    recipe = load_recipe(RECIPES.find("quickstart"))
     expected = load_data(data_options(recipe.data, seed=recipe.seed)).held_out
-    assert load_problems(load_suite(find_suite("arithmetic"))) == expected
+    assert load_problems(load_suite(SUITES.find("arithmetic"))) == expected
 
 
 def test_a_file_of_ones_own_is_a_suite_of_all_its_rows(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_a_file_of_ones_own_is_a_suite_of_all_its_rows(tmp_path: Path) -> None:
         (SUITE.replace("temperature", "x").replace("k: 3", "tempreature: 1.0"), "did you mean sampling.temperature?"),
         (SUITE.replace("source: reasoning_gym", "source: gym"), "choose one of"),
         (SUITE.replace("tests.integration.evaluation:mostly_even", "exakt"), "reward.name is 'exakt'"),
-        ("- a list", "a suite is a mapping of keys to values"),
+        ("- a list", "no mapping of keys to values: start the suite"),
         ("name: [", "not valid YAML at line 1"),
     ],
 )
@@ -93,4 +94,4 @@ def test_a_wrong_suite_is_one_line(tmp_path: Path, text: str, message: str) -> N
 
 def test_an_unknown_name_names_the_nearest() -> None:
     with pytest.raises(UserError, match="no such suite; did you mean arithmetic"):
-        find_suite("arithmetics")
+        SUITES.find("arithmetics")

@@ -1,0 +1,110 @@
+"""The YAML files that come with the package: recipes, experiments and suites, and what their names mean."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import r2vpo
+from r2vpo.errors import UserError
+from r2vpo.training.recipe_errors import parse_error
+from r2vpo.training.recipe_yaml import RecipeLoader
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """One kind of them.
+
+    Attributes:
+        kind: what one is called.
+        inside: their folder in an installed package.
+        beside: their folder beside ``src``, in a checkout.
+        listing: the command that lists them.
+    """
+
+    kind: str
+    inside: str
+    beside: str
+    listing: str
+
+    def folder(self) -> Path | None:
+        """The folder they are in; None where they were not installed."""
+        package = Path(r2vpo.__file__).resolve().parent
+        for folder in (package / self.inside, package.parents[1] / self.beside):
+            if folder.is_dir():
+                return folder
+        return None
+
+    def listed(self) -> dict[str, Path]:
+        """Name and file of every one that can be used as it is."""
+        folder = self.folder()
+        return {path.stem: path for path in sorted(folder.glob("*.yaml"))} if folder else {}
+
+    def find(self, argument: str) -> Path:
+        """The file that an argument of the command line means: a path, or a listed name.
+
+        Raises:
+            UserError: it is neither; the line names the nearest, listed or in the folder that was named.
+        """
+        path, listed = Path(argument), self.listed()
+        if path.exists():
+            return path
+        if argument in listed:
+            return listed[argument]
+        near = {entry.stem: str(entry) for entry in sorted(path.parent.glob("*.y*ml"))} if path.parent.is_dir() else {}
+        names = {name: name for name in listed} | near
+        stem = path.stem if path.suffix in {".yaml", ".yml"} else path.name
+        close = difflib.get_close_matches(stem, names, n=1, cutoff=0.4)
+        hint = f"; did you mean {names[close[0]]}?" if close else f": `{self.listing}` lists what can be used as it is"
+        raise UserError(f"{argument}: no such {self.kind}{hint}")
+
+    def described(self) -> list[str]:
+        """A line for each: its name, and what its first line says of it.
+
+        Raises:
+            UserError: none are installed.
+        """
+        listed = self.listed()
+        if not listed:
+            raise UserError(
+                f"no {self.beside} are installed: install the package again, or give the path of a {self.kind}"
+            )
+        width = max(map(len, listed))
+        return [f"{name:<{width}}  {description(path)}" for name, path in listed.items()]
+
+
+RECIPES = Shipped("recipe", "recipes", "recipes", "r2vpo recipes")
+EXPERIMENTS = Shipped("experiment", "experiments/shipped", "experiments", "r2vpo compare --list")
+SUITES = Shipped("suite", "suites/shipped", "suites", "r2vpo eval --list")
+
+
+def description(path: Path) -> str:
+    """The text of a file's first line, if that is a comment."""
+    with open(path, encoding="utf-8") as file:
+        first = file.readline().strip()
+    return first.lstrip("# ").rstrip() if first.startswith("#") else ""
+
+
+def read_mapping(path: Path, kind: str) -> dict[str, Any]:
+    """Read a YAML file that holds keys and values.
+
+    Args:
+        path: the file.
+        kind: what it is, for the error.
+
+    Raises:
+        UserError: it cannot be read. One line.
+    """
+    try:
+        settings: Any = yaml.load(path.read_text(encoding="utf-8"), Loader=RecipeLoader)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text file in UTF-8 (byte {error.start}): give a YAML {kind}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}: give a YAML {kind} that can be read") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: {parse_error(error)}") from None
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: this is no mapping of keys to values: start the {kind} with `name: my-{kind}`")
+    return settings
