@@ -17,6 +17,9 @@ from r2vpo.training.setup import Parts
 from r2vpo.trl import R2VPOTrainer
 from r2vpo.trl.guards import guard_reward
 
+ROWS_PER_BATCH = 128
+"""Problems answered at once; fewer where `rollout.rows_per_batch` is less."""
+
 
 class Evaluator(TrainerCallback):
     """Answers the held-out problems greedily with the present policy, every few rounds and whenever it is asked.
@@ -81,5 +84,5 @@ class Evaluator(TrainerCallback):
             eos_token_ids=self.trainer.eos_token_ids,
             pad_token_id=self.trainer.pad_token_id,
             max_new_tokens=tokens,
-            rows_per_batch=128,
+            rows_per_batch=min(ROWS_PER_BATCH, self.recipe.rollout.rows_per_batch or ROWS_PER_BATCH),
         )

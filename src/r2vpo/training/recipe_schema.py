@@ -164,6 +164,18 @@ class CurriculumRecipe(Section):
     floor: float = Field(0.1, gt=0, le=1, description="least weight of a difficulty, so that none is dropped")
 
 
+class VllmRecipe(Section):
+    """Where vLLM samples, for `rollout.sampler: vllm`."""
+
+    mode: Literal["colocate", "server"] = Field(
+        "colocate", description="on the training devices, or on a server of its own (trl vllm-serve)"
+    )
+    tensor_parallel: int = Field(1, ge=1, description="colocate: devices that share one copy of the weights")
+    memory_share: float = Field(0.3, gt=0, lt=1, description="colocate: share of a device's memory that vLLM takes")
+    host: str = Field("127.0.0.1", min_length=1, description="server: its host")
+    port: int = Field(8000, ge=1, le=65535, description="server: its port")
+
+
 class RolloutRecipe(Section):
     """Sampling of completions."""
 
@@ -178,6 +190,23 @@ class RolloutRecipe(Section):
     temperature: float = Field(1.0, gt=0, description="sampling temperature")
     lag: int = Field(0, ge=0, description="rounds that the sampling policy is behind, to study staleness")
     stop: list[Annotated[str, Field(min_length=1)]] = Field([], description="texts that end a completion")
+    rows_per_batch: int | None = Field(
+        None, ge=1, description="completions that shared_prefix samples at once, to bound its cache; null is all"
+    )
+    vllm: VllmRecipe | None = Field(None, description="where vLLM samples; null is the training devices")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RolloutRecipe":
+        if self.vllm is not None and self.sampler != "vllm":
+            raise ValueError(
+                f"vllm is for sampler vllm, this is {self.sampler}: remove it, or set rollout.sampler=vllm"
+            )
+        if self.rows_per_batch is not None and self.sampler != "shared_prefix":
+            raise ValueError(
+                f"rows_per_batch = {self.rows_per_batch} is for sampler shared_prefix, this is {self.sampler}: "
+                "remove it"
+            )
+        return self
 
 
 class TrainerRecipe(Section):
@@ -196,6 +225,9 @@ class TrainerRecipe(Section):
     weight_decay: float = Field(0.0, ge=0, description="weight decay: decoupled in AdamW, added to the gradient in SGD")
     max_grad_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
     bf16_autocast: bool = Field(True, description="compute in bfloat16 over float32 weights")
+    gradient_checkpointing: bool = Field(
+        False, description="compute activations again in the backward pass, for memory; prompts are then not shared"
+    )
     skip_zero_advantage: bool = Field(
         False, description="leave rows without a policy gradient out of the backward pass"
     )

@@ -62,11 +62,12 @@ def prepare(recipe: Recipe) -> Parts:
     for function in (reward, *more_rewards):
         check_reward(function, data.train[:ROWS])
     model_seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
-    tokenizer = load_tokenizer(recipe.model.name, seed=model_seed)
+    trusted = recipe.model.trust_remote_code
+    tokenizer = load_tokenizer(recipe.model.name, seed=model_seed, trust_remote_code=trusted)
     if isinstance(recipe.data, DatasetData) and recipe.data.max_prompt_tokens is not None:
         data = without_long_prompts(data, tokenizer, recipe.data.max_prompt_tokens)
         _check_enough(recipe, data)
-    model = load_model(recipe.model.name, seed=model_seed, trust_remote_code=recipe.model.trust_remote_code)
+    model = load_model(recipe.model.name, seed=model_seed, trust_remote_code=trusted)
     model.generation_config.eos_token_id = stop_ids(tokenizer, recipe.rollout.stop, model)
     _check_model(recipe, model)
     return Parts(data, reward, tokenizer, model, _peft(recipe), more_rewards)
@@ -201,6 +202,7 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
             seed=recipe.seed,
             use_cpu=use_cpu,
             bf16=trainer.bf16_autocast,
+            gradient_checkpointing=trainer.gradient_checkpointing,
             optim=OPTIMIZERS[trainer.optimizer],
             learning_rate=trainer.learning_rate,
             max_steps=trainer.max_steps,
@@ -217,8 +219,10 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
             max_completion_length=rollout.max_new_tokens,
             temperature=rollout.temperature,
             use_vllm=rollout.sampler == "vllm",
+            **_vllm(recipe),
             sampler="trl" if rollout.sampler == "trl" else "shared_prefix",
             sampler_dtype=rollout.dtype,
+            sampler_rows_per_batch=rollout.rows_per_batch,
             skip_zero_advantage=trainer.skip_zero_advantage,
             save_strategy="steps",
             save_steps=trainer.save_steps,
@@ -234,6 +238,19 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
         raise
     except ValueError as error:
         raise UserError(f"recipe: {error}") from error
+
+
+def _vllm(recipe: Recipe) -> dict[str, Any]:
+    vllm = recipe.rollout.vllm
+    if vllm is None:
+        return {}
+    return dict(
+        vllm_mode=vllm.mode,
+        vllm_tensor_parallel_size=vllm.tensor_parallel,
+        vllm_gpu_memory_utilization=vllm.memory_share,
+        vllm_server_host=vllm.host,
+        vllm_server_port=vllm.port,
+    )
 
 
 def _method(recipe: Recipe) -> dict[str, Any]:

@@ -86,6 +86,8 @@ class R2VPOConfig(GRPOConfig):
         rollout_lag: Sample from the policy as it was this many rounds ago, to study staleness; 0 is the present one. It
             keeps a copy of the weights a round, and wants the sampler `"shared_prefix"` and `replay_versions=0`.
         sampler_dtype: `"bfloat16"` samples from a copy of the weights in that type, `"model"` from the model itself.
+        sampler_rows_per_batch: Responses that the sampler `"shared_prefix"` draws at once, to bound its cache; None is
+            all of a process's. The responses are the same.
         shared_prefix: Whether the training forward computes each prompt once a group.
         curriculum: Draw each round's prompts by the pass rate of their `difficulty`, a column of the data set, in place
             of the data's order; see `r2vpo.data.curriculum`. A row passes when the first reward function gives 1 or
@@ -133,6 +135,7 @@ class R2VPOConfig(GRPOConfig):
     sampler: str = field(default="shared_prefix", metadata={"help": "shared_prefix or trl."})
     rollout_lag: int = field(default=0, metadata={"help": "Rounds that the sampling policy is behind."})
     sampler_dtype: str = field(default="bfloat16", metadata={"help": "bfloat16 or model."})
+    sampler_rows_per_batch: int | None = field(default=None, metadata={"help": "Responses drawn at once; None: all."})
     gradient_checkpointing: bool = field(
         default=False,
         metadata={"help": "As in TRL, but off: it turns off the cache that prompts are shared through."},
@@ -159,6 +162,8 @@ class R2VPOConfig(GRPOConfig):
                     "cache_implementation": (None, "set sampler='trl'"),
                 }
             )
+        if self.sampler_rows_per_batch is not None and self.sampler_rows_per_batch < 1:
+            raise ValueError(f"sampler_rows_per_batch={self.sampler_rows_per_batch} must be at least 1, or None")
         self._check_batches()
         self._check_lag()
         self.objective_config()

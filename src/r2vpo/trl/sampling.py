@@ -53,6 +53,7 @@ class SharedPrefixRollout:
                 pad_token_id=trainer.pad_token_id,
                 temperature=trainer.args.temperature,
                 max_new_tokens=trainer.args.max_completion_length,
+                rows_per_batch=trainer.args.sampler_rows_per_batch,
             )
         return self._sampler
 

@@ -133,6 +133,11 @@ def test_bad_overrides(path: Path, override: str, said: str) -> None:
         (["trainer.micro_batches=5"], ["32 fresh rows", "= 5", "4 or 8"]),
         (["rollout.samples_per_prompt=1"], ["samples_per_prompt = 1", "2 or more"]),
         (["rollout.samples_per_prompt=1", "advantage.name=reinforce_pp"], ["2 or more"]),
+        (["rollout.vllm={}"], ["rollout.vllm is for sampler vllm", "set rollout.sampler=vllm"]),
+        (
+            ["rollout.rows_per_batch=8", "rollout.sampler=trl"],
+            ["rollout.rows_per_batch = 8 is for sampler shared_prefix", "this is trl"],
+        ),
         (["replay.ratio=0"], ["replay.versions = 5", "ratio = 0", "replay.versions=0"]),
         (["dual.kind=fixed"], ["dual.kind = fixed needs dual.value"]),
         (["dual.value=2", "dual.kind=closed_form"], ["dual.value = 2 is not used with kind closed_form"]),

@@ -136,6 +136,18 @@ def test_stop_texts_are_single_tokens_beside_the_models_own(tokenizer: Any) -> N
         (["advantage.name=rloo", "seed=5"], {"advantage_estimator": "rloo", "seed": 5}),
         (["rollout.temperature=0.7", "rollout.dtype=model"], {"temperature": 0.7, "sampler_dtype": "model"}),
         (["rollout.sampler=trl"], {"sampler": "trl", "use_vllm": False}),
+        (["rollout.rows_per_batch=3"], {"sampler_rows_per_batch": 3}),
+        (["rollout.sampler=vllm"], {"use_vllm": True, "vllm_mode": "colocate", "vllm_tensor_parallel_size": 1}),
+        (
+            ["rollout.sampler=vllm", "rollout.vllm={tensor_parallel: 4, memory_share: 0.4}"],
+            {"vllm_mode": "colocate", "vllm_tensor_parallel_size": 4, "vllm_gpu_memory_utilization": 0.4},
+        ),
+        (
+            ["rollout.sampler=vllm", "rollout.vllm={mode: server, host: sampler, port: 8100}"],
+            {"vllm_mode": "server", "vllm_server_host": "sampler", "vllm_server_port": 8100},
+        ),
+        ([], {"gradient_checkpointing": False, "sampler_rows_per_batch": None}),
+        (["trainer.gradient_checkpointing=true"], {"gradient_checkpointing": True}),
         (["trainer.learning_rate=1e-6", "trainer.weight_decay=0.1"], {"learning_rate": 1e-6, "weight_decay": 0.1}),
         (["trainer.max_grad_norm=0.5", "trainer.bf16_autocast=false"], {"max_grad_norm": 0.5, "bf16": False}),
         (["trainer.save_steps=7", "trainer.keep_checkpoints=3"], {"save_steps": 7, "save_total_limit": 3}),

@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig
 
 from r2vpo.errors import UserError
-from tests.tiny import VOCABULARY, parameters, tiny_dataset, tiny_model, tiny_trainer
+from tests.tiny import VOCABULARY, parameters, tiny_config, tiny_dataset, tiny_model, tiny_trainer
 
 
 def logged(trainer: Any, name: str) -> list[float]:
@@ -118,6 +118,39 @@ def test_gradient_checkpointing_falls_back_to_the_ordinary_forward(tmp_path: Pat
         trainer = tiny_trainer(tmp_path, gradient_checkpointing=True, max_steps=2)
     trainer.train()
     assert logged(trainer, "loss")
+
+
+def test_sampling_a_few_rows_at_once_changes_nothing(tmp_path: Path) -> None:
+    trained = []
+    for rows in (None, 3):
+        trainer = tiny_trainer(tmp_path, sampler_rows_per_batch=rows, max_steps=3)
+        trainer.train()
+        trained.append(parameters(trainer.model))
+        assert trainer._own_rollout._sampler._rows_per_batch == rows
+    for name, value in trained[0].items():
+        torch.testing.assert_close(trained[1][name], value, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [0, -1])
+def test_sampling_no_rows_at_once_is_refused(tmp_path: Path, rows: int) -> None:
+    with pytest.raises(ValueError, match="sampler_rows_per_batch"):
+        tiny_config(tmp_path, sampler_rows_per_batch=rows)
+
+
+def test_bfloat16_with_gradient_checkpointing_gives_the_same_step_but_for_rounding(tmp_path: Path) -> None:
+    trained = []
+    for checkpointing in (False, True):
+        trainer = tiny_trainer(
+            tmp_path, gradient_checkpointing=checkpointing, shared_prefix=False, bf16=True, max_steps=2
+        )
+        trainer.train()
+        trained.append(parameters(trainer.model))
+        assert any(getattr(m, "gradient_checkpointing", False) for m in trainer.model.modules()) == checkpointing
+    moved = 0.0
+    for name, value in trained[0].items():
+        torch.testing.assert_close(trained[1][name], value, rtol=0, atol=2e-4)
+        moved = max(moved, float((value - tiny_model().state_dict()[name]).abs().max()))
+    assert moved > 1e-5, "nothing moved, so that nothing was compared"
 
 
 def test_a_reward_that_fails_in_the_middle_ends_the_run_with_its_name(tmp_path: Path) -> None:
