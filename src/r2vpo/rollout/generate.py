@@ -26,6 +26,7 @@ class GenerateSampler:
         max_new_tokens: limit of a response, in tokens.
         rows_per_batch: responses generated at once.
         entropy: record the entropy at every token.
+        in_step: go on as long as any process does, because each of them is needed to gather sharded weights.
     """
 
     def __init__(
@@ -38,10 +39,11 @@ class GenerateSampler:
         max_new_tokens: int,
         rows_per_batch: int = 64,
         entropy: bool = False,
+        in_step: bool = False,
     ) -> None:
         self._model, self._eos, self._pad = model, list(eos_token_ids), pad_token_id
         self._max_new_tokens, self._rows = max_new_tokens, rows_per_batch
-        self._temperature, self._entropy = temperature, entropy
+        self._temperature, self._entropy, self._in_step = temperature, entropy, in_step
 
     def sample(self, prompts: list[list[int]], samples_per_prompt: int, *, seed: Sequence[int]) -> list[Sample]:
         """Draw responses; those of the first prompt first.
@@ -88,6 +90,7 @@ class GenerateSampler:
             eos_token_id=self._eos,
             pad_token_id=self._pad,
             logits_processor=LogitsProcessorList([chooser]),
+            synced_gpus=self._in_step,
         )
         columns = (output[:, width:].tolist(), *chooser.columns(len(rows)))
         return [self._cut(*row) for row in zip(*columns, strict=True)]

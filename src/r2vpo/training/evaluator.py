@@ -5,24 +5,26 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from accelerate import PartialState
+from accelerate.utils import DistributedType
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from r2vpo.core.log_probs import supports_shared_prefix
-from r2vpo.evaluation import Evaluation, evaluate
+from r2vpo.evaluation import Evaluation, encode_prompt, evaluate
 from r2vpo.rollout import GenerateSampler, SharedPrefixSampler
 from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.recipe import Recipe
 from r2vpo.training.run_directory import RunDirectory
 from r2vpo.training.setup import Parts
+from r2vpo.training.shared_sampling import SharedSampling
 from r2vpo.trl import R2VPOTrainer
 from r2vpo.trl.guards import guard_reward
-
-ROWS_PER_BATCH = 128
-"""Problems answered at once; fewer where `rollout.rows_per_batch` is less."""
 
 
 class Evaluator(TrainerCallback):
     """Answers the held-out problems greedily with the present policy, every few rounds and whenever it is asked.
+
+    All processes of a run have one and call it together: each answers a share, the main process grades and records.
 
     Args:
         recipe: the recipe.
@@ -44,23 +46,28 @@ class Evaluator(TrainerCallback):
         self.recipe, self.parts, self.trainer, self.run, self.display = recipe, parts, trainer, run, display
         # As the trainer does: a reward that fails here, on the first real completions, is the user's to mend.
         self.reward = guard_reward(parts.reward)
-        self.last: tuple[int, Evaluation] | None = None
+        self.last: tuple[int, Evaluation | None] | None = None
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Evaluate at the end of every `evaluation.every_rounds`-th round."""
         trainer = self.recipe.trainer
         every = self.recipe.evaluation.every_rounds * trainer.optimizer_steps_per_round * trainer.passes
-        if every and state.global_step % every == 0 and state.is_world_process_zero:
+        if every and state.global_step % every == 0:
             self.evaluate()
 
-    def evaluate(self) -> Evaluation:
-        """Evaluate now, unless this step was evaluated already."""
+    def evaluate(self) -> Evaluation | None:
+        """Evaluate now, unless this step was evaluated already; None in every process but the main one."""
         step = self.trainer.state.global_step
         if self.last is not None and self.last[0] == step:
             return self.last[1]
+        sampler, tokenizer, rows = SharedSampling(self._sampler()), self.parts.tokenizer, self.parts.data.held_out
+        if not PartialState().is_main_process:
+            sampler.greedy([encode_prompt(tokenizer, row.prompt) for row in rows])
+            self.last = (step, None)
+            return None
         self.display.status("evaluating")
         started = time.monotonic()
-        evaluation = evaluate(self._sampler(), self.parts.tokenizer, self.parts.data.held_out, self.reward)
+        evaluation = evaluate(sampler, tokenizer, rows, self.reward)
         record = {
             "step": step,
             "rollouts_generated": self.trainer.counters["rollouts_generated"],
@@ -78,11 +85,14 @@ class Evaluator(TrainerCallback):
     def _sampler(self) -> Any:
         model = self.trainer.sampling_model()
         tokens = self.recipe.evaluation.max_new_tokens or self.recipe.rollout.max_new_tokens
-        kind = SharedPrefixSampler if supports_shared_prefix(model) is None else GenerateSampler
-        return kind(
-            model,
+        options = dict(
             eos_token_ids=self.trainer.eos_token_ids,
             pad_token_id=self.trainer.pad_token_id,
             max_new_tokens=tokens,
-            rows_per_batch=min(ROWS_PER_BATCH, self.recipe.rollout.rows_per_batch or ROWS_PER_BATCH),
+            rows_per_batch=self.recipe.evaluation.rows_per_batch,
         )
+        if self.trainer.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+            # Sharded weights are gathered by the whole model's call, in which all processes have to take part.
+            return GenerateSampler(model, in_step=True, **options)
+        kind = SharedPrefixSampler if supports_shared_prefix(model) is None else GenerateSampler
+        return kind(model, **options)

@@ -28,7 +28,7 @@ from r2vpo.training.recipe import Recipe
 from r2vpo.training.recipe_inputs import DatasetData
 from r2vpo.training.run_directory import RunDirectory, create_run, open_run
 from r2vpo.training.setup import Parts, prepare, trainer_config
-from r2vpo.trl import R2VPOTrainer
+from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 
 _PACKAGES = ("r2vpo", "torch", "transformers", "trl", "accelerate", "peft", "datasets")
 
@@ -56,8 +56,9 @@ def run_training(
     Raises:
         UserError: input that cannot be used; before a new folder is made wherever that can be known.
     """
+    # Before the model is loaded: FSDP and ZeRO-3 divide the weights as they are read only if they are set up by then.
+    config = trainer_config(recipe, runs_dir / "checked")
     parts = prepare(recipe)
-    trainer_config(recipe, runs_dir / "checked")
     run = _folder(recipe, resume, runs_dir)
     on_start(run.path)
     checkpoint = run.latest_checkpoint() if resume is not None else None
@@ -66,14 +67,15 @@ def run_training(
         run.write_config(recipe)
     if "tensorboard" in recipe.report_to:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
-    trainer = _trainer(recipe, parts, run)
+    config.output_dir = str(run.checkpoints)
+    trainer = _trainer(config, parts)
     steps_done = int(checkpoint.name.rpartition("-")[2]) if checkpoint is not None else 0
     display = TrainingProgress(recipe.trainer.max_steps, recipe.objective.delta, console=console, first_step=steps_done)
     evaluator = Evaluator(recipe=recipe, parts=parts, trainer=trainer, run=run, display=display)
     is_main = PartialState().is_main_process
     if is_main:
         trainer.add_callback(MetricsLog(run, display, lists=lambda: trainer.step_lists))
-        trainer.add_callback(evaluator)
+    trainer.add_callback(evaluator)
     trainer.add_callback(_StopBeforeMore())
     started = time.monotonic()
     with display:
@@ -81,12 +83,14 @@ def run_training(
             described = [parts.data.described()] if isinstance(recipe.data, DatasetData) else []
             for line in (f"run {run.path}", *described, *(f"note: {note}" for note in parts.data.notes)):
                 console.print(line, highlight=False, markup=False, soft_wrap=True)
-            if checkpoint is None:
-                _keep_samples(run, recipe, evaluator.evaluate(), "before")
+        before = evaluator.evaluate() if checkpoint is None else None
+        if before is not None:
+            _keep_samples(run, recipe, before, "before")
         with suppress(_NothingLeft):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
-        if is_main:
-            _finish(run, recipe, parts.data, trainer, evaluator.evaluate(), time.monotonic() - started)
+        after = evaluator.evaluate()
+        if after is not None:
+            _finish(run, recipe, parts.data, trainer, after, time.monotonic() - started)
     PartialState().wait_for_everyone()
     return run.path
 
@@ -116,11 +120,11 @@ def _folder(recipe: Recipe, resume: Path | None, runs_dir: Path) -> RunDirectory
     return RunDirectory(Path(path[0]))
 
 
-def _trainer(recipe: Recipe, parts: Parts, run: RunDirectory) -> R2VPOTrainer:
+def _trainer(config: R2VPOConfig, parts: Parts) -> R2VPOTrainer:
     trainer = R2VPOTrainer(
         model=parts.model,
         reward_funcs=[parts.reward, *parts.more_rewards],
-        args=trainer_config(recipe, run.checkpoints),
+        args=config,
         train_dataset=to_dataset(parts.data.train),
         processing_class=parts.tokenizer,
         peft_config=parts.peft_config,

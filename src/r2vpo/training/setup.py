@@ -70,7 +70,7 @@ def prepare(recipe: Recipe) -> Parts:
     model = load_model(recipe.model.name, seed=model_seed, trust_remote_code=trusted)
     model.generation_config.eos_token_id = stop_ids(tokenizer, recipe.rollout.stop, model)
     _check_model(recipe, model)
-    return Parts(data, reward, tokenizer, model, _peft(recipe), more_rewards)
+    return Parts(data, reward, tokenizer, model, peft_config(recipe), more_rewards)
 
 
 def _check_enough(recipe: Recipe, data: PromptData) -> None:
@@ -154,7 +154,8 @@ def _check_model(recipe: Recipe, model: Any) -> None:
             )
 
 
-def _peft(recipe: Recipe) -> Any:
+def peft_config(recipe: Recipe) -> Any:
+    """What PEFT makes the adapters from, or None where all the weights are trained."""
     lora = recipe.model.lora
     if lora is None:
         return None

@@ -69,10 +69,8 @@ def test_it_comes_at_the_end_of_every_so_many_rounds(
     held_out, steps = evaluator(tmp_path, every_rounds=every), []
     monkeypatch.setattr(held_out, "evaluate", lambda: steps.append(state.global_step))
     for step in range(1, 17):
-        state = SimpleNamespace(global_step=step, is_world_process_zero=True)
+        state = SimpleNamespace(global_step=step)
         held_out.on_step_end(held_out.trainer.args, state, TrainerControl())
-        elsewhere = SimpleNamespace(global_step=step, is_world_process_zero=False)
-        held_out.on_step_end(held_out.trainer.args, elsewhere, TrainerControl())
     assert steps == expected
 
 

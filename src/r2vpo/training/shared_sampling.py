@@ -1,0 +1,32 @@
+"""Greedy answers by all processes of a run, each a share of the problems."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accelerate import PartialState
+from accelerate.utils import gather_object
+
+
+class SharedSampling:
+    """Divides prompts over the processes and gives every process all the answers; all of them have to call it.
+
+    Every share is as long as the others: where weights are sharded, a process takes part in each step of all others.
+
+    Args:
+        sampler: has `greedy(prompts)`.
+    """
+
+    def __init__(self, sampler: Any) -> None:
+        self._sampler = sampler
+
+    def greedy(self, prompts: list[list[int]]) -> list[Any]:
+        """Answer each prompt; one answer a prompt, in order."""
+        state = PartialState()
+        if state.num_processes == 1:
+            return self._sampler.greedy(prompts)
+        share = -(-len(prompts) // state.num_processes)
+        mine = prompts[state.process_index :: state.num_processes]
+        answers = self._sampler.greedy(mine + prompts[:1] * (share - len(mine)))
+        by_process = gather_object([answers])
+        return [by_process[place % state.num_processes][place // state.num_processes] for place in range(len(prompts))]

@@ -1,0 +1,53 @@
+"""A whole run of a recipe by two processes: each evaluates a share, one folder, one summary."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli import RECIPE
+
+ROOT = Path(__file__).parents[2]
+
+
+def train(folder: Path, processes: int, *options: str, overrides: tuple[str, ...] = ()) -> Path:
+    folder.mkdir()
+    recipe = folder / "small.yaml"
+    recipe.write_text(RECIPE)
+    kind = ["--cpu"] if processes == 1 else ["--multi_gpu", "--main_process_port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        *(options or kind),
+        "--num_processes",
+        str(processes),
+    ]
+    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    command += ["-m", "r2vpo.cli.main", "train", str(recipe), "--runs-dir", str(folder / "runs")]
+    command += ["--set", "trainer.max_steps=4", "trainer.bf16_autocast=false", "rollout.dtype=model", *overrides]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (run,) = (folder / "runs").iterdir()
+    return run
+
+
+def records(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_two_processes_evaluate_as_one_does(tmp_path: Path) -> None:
+    one, two = train(tmp_path / "one", 1), train(tmp_path / "two", 2)
+    for name in ("correct", "accuracy", "by_difficulty"):
+        assert records(two)[0][name] == records(one)[0][name]
+    assert [record["step"] for record in records(two)] == [record["step"] for record in records(one)] == [0, 4]
+    summary = json.loads((two / "summary.json").read_text())
+    assert summary["optimizer_steps"] == 4 and summary["rollouts_generated"] == 16
