@@ -1,4 +1,4 @@
-"""The ``r2vpo`` command: train, eval, compare, report, models, recipes."""
+"""The ``r2vpo`` command: train, plan, eval, compare, report, models, recipes."""
 
 import argparse
 import os
@@ -77,6 +77,7 @@ def build_parser() -> Parser:
     train.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
     train.set_defaults(command=_train)
 
+    _add_plan(commands, shared)
     _add_evaluate(commands, shared)
     _add_compare(commands, shared)
 
@@ -90,6 +91,27 @@ def build_parser() -> Parser:
     recipes = commands.add_parser("recipes", parents=[shared], help="list the recipes that can be used by name")
     recipes.set_defaults(command=_recipes)
     return parser
+
+
+def _add_plan(commands: Any, shared: argparse.ArgumentParser) -> None:
+    from r2vpo.cli.plan import above_zero, memory, share
+
+    plan = commands.add_parser("plan", parents=[shared], help="memory, devices and hours of a run, without the weights")
+    plan.add_argument("recipe", metavar="RECIPE", help="a YAML file, or a name `r2vpo recipes` lists")
+    plan.add_argument(
+        "--set", metavar="KEY=VALUE", dest="overrides", nargs="+", action="extend", default=[], help="as for train"
+    )
+    plan.add_argument("--device-memory", metavar="SIZE", type=memory, default=memory("80GiB"), help="default: 80GiB")
+    plan.add_argument("--devices", metavar="N", type=_positive, help="default: the fewest that hold the run")
+    plan.add_argument("--prompt-tokens", metavar="N", type=_positive, help="longest prompt (default: the recipe's)")
+    plan.add_argument("--response-tokens", metavar="N", type=above_zero, help="mean response (default: the longest)")
+    plan.add_argument("--flops", metavar="F", type=above_zero, default=989e12, help="a device's peak (default: 989e12)")
+    plan.add_argument("--mfu", metavar="S", type=share, default=0.35, help="share of it in training (default: 0.35)")
+    plan.add_argument(
+        "--generation-mfu", metavar="S", type=share, default=0.05, help="share of it in sampling (default: 0.05)"
+    )
+    plan.add_argument("--json", action="store_true", help="print it as JSON")
+    plan.set_defaults(command=_plan)
 
 
 def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -181,6 +203,12 @@ def _train(arguments: argparse.Namespace, session: Session) -> None:
     from r2vpo.cli.train import train
 
     train(arguments, session)
+
+
+def _plan(arguments: argparse.Namespace, session: Session) -> None:
+    from r2vpo.cli.plan import plan
+
+    plan(arguments, session)
 
 
 def _evaluate(arguments: argparse.Namespace, session: Session) -> None:

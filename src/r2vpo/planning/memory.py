@@ -1,0 +1,197 @@
+"""What a run holds in memory on one device, by part and by moment; docs/planning.md has the formulas.
+
+All sizes are bytes. A moment is a time at which a run holds much at once: sampling, evaluating, the start of a
+backward pass (activations are all there) and the optimizer's step (gradients are all there). The worst one counts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from r2vpo.core.log_probs.chunked import ACCELERATOR_CHUNK_BYTES, CPU_CHUNK_SIZE
+from r2vpo.core.log_probs.packing import responses_per_row
+from r2vpo.planning.architecture import Architecture
+from r2vpo.planning.shapes import Shapes
+from r2vpo.planning.sharding import Sharding
+from r2vpo.replay.rollout import FLOAT_BYTES
+from r2vpo.rollout.cache import BLOCK
+
+FLOAT, HALF, LONG = 4, 2, 8
+TRL_TILE = (4096, 32768)
+"""Positions and tokens of the vocabulary that TRL's ordinary forward projects at once."""
+
+Moment = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What of a recipe memory depends on.
+
+    Attributes:
+        compute: bytes of a number in the matrix products: 2 under bfloat16 autocast, otherwise 4.
+        sampler: bytes of a weight of the sampler's own copy, 0 if it samples from the policy itself or elsewhere.
+        cache: bytes of a number in the sampler's cache.
+        optimizer: bytes of the optimizer's state for a weight that is trained.
+        accumulates: whether an optimizer step has several backward passes, so that gradients stay between them.
+        shares_prompts: whether the training forward computes each prompt once a group.
+        checkpointing: whether activations are computed again in the backward pass.
+        on_cpu: whether the device is the host.
+        reserved: bytes that vLLM takes of the device for itself.
+    """
+
+    compute: int
+    sampler: int
+    cache: int
+    optimizer: int
+    accumulates: bool
+    shares_prompts: bool
+    checkpointing: bool
+    on_cpu: bool
+    reserved: float = 0.0
+
+
+def moments(model: Architecture, shapes: Shapes, settings: Settings, sharding: Sharding) -> dict[str, Moment]:
+    """What one device holds at each moment, by part.
+
+    Args:
+        model: the model in numbers.
+        shapes: rows and tokens of one process.
+        settings: what of the recipe memory depends on.
+        sharding: how the weights and their states are divided.
+
+    Returns:
+        Moments, and for each its parts in bytes.
+    """
+    held = {
+        "weights": sharding.weights(model.parameters),
+        "optimizer": settings.optimizer * model.trainable / sharding.parts,
+        "sampler's weights": settings.sampler * model.parameters,
+        "vLLM": settings.reserved,
+    }
+    if settings.on_cpu:
+        held["replay"] = replay_bytes(shapes)
+    gathered = sharding.gathered(model)
+    copies = _copies(model, settings, sharding)
+    gradients = sharding.gradients(model.trainable)
+    backward = {
+        **held,
+        # On the host the allocator keeps what a backward pass frees, and gradients come beside the activations.
+        "gradients": gradients if settings.accumulates or settings.on_cpu else 0.0,
+        "bfloat16 copies": copies,
+        "gathered weights": gathered,
+        "activations": activations(model, shapes, settings),
+        "cache": training_cache_bytes(model, shapes) if settings.shares_prompts else 0.0,
+        "logits": head_bytes(model, shapes, settings),
+    }
+    found = {
+        "backward": backward,
+        "step": {**held, "gradients": gradients, "gathered weights": gathered},
+    }
+    # Sharded weights are gathered, and computed with, in bfloat16.
+    cache = HALF if sharding.parts > 1 and settings.compute == HALF else settings.cache
+    for name, rows, tokens in (
+        ("sampling", shapes.sampled_rows, shapes.response_tokens),
+        ("evaluating", shapes.evaluated_rows, shapes.answer_tokens),
+    ):
+        if rows:
+            found[name] = {
+                **held,
+                "gathered weights": gathered,
+                "cache": cache_bytes(model, rows, shapes.prompt_tokens + tokens + min(tokens, BLOCK), cache),
+                "logits": rows * model.vocabulary * (cache + 2 * FLOAT + LONG),
+            }
+    if settings.on_cpu:
+        # The file is mapped while its weights are copied out of it.
+        found["loading"] = {"weights": 2 * FLOAT * model.parameters}
+    return {moment: {part: size for part, size in parts.items() if size} for moment, parts in found.items()}
+
+
+def peak(found: dict[str, Moment]) -> float:
+    """The most that is held at any moment."""
+    return max(sum(parts.values()) for parts in found.values())
+
+
+def replay_bytes(shapes: Shapes) -> float:
+    """Rollouts that are kept on the host: ids, mask and two log-probs a token, a prompt once a group."""
+    token = LONG + 1 + 2 * FLOAT_BYTES
+    return shapes.kept_rows * shapes.response_tokens * token + shapes.kept_groups * shapes.prompt_tokens * LONG
+
+
+def cache_bytes(model: Architecture, rows: int, tokens: int, size: int) -> float:
+    """Keys and values of so many positions in the sampler's rows."""
+    return rows * tokens * model.layers * 2 * model.key_value_heads * model.head_width * size
+
+
+def training_cache_bytes(model: Architecture, shapes: Shapes) -> float:
+    """Keys (float32, as rotation leaves them) and values of the rows of a micro-batch behind their prompts."""
+    rows, _, keys = _shared_passes(shapes)[1]
+    return rows * keys * model.layers * model.key_value_heads * model.head_width * 2 * FLOAT
+
+
+def activations(model: Architecture, shapes: Shapes, settings: Settings) -> float:
+    """What autograd keeps of a forward pass over one micro-batch, for its backward pass."""
+    if settings.shares_prompts:
+        passes = _shared_passes(shapes)
+    else:
+        tokens = shapes.prompt_tokens + shapes.response_tokens
+        passes = [(shapes.rows, tokens, tokens)]
+    tokens = sum(rows * new for rows, new, _ in passes)
+    layer = sum(_layer_bytes(model, settings, rows, new, keys) for rows, new, keys in passes)
+    # The final norm, and the hidden states that go into the output layer.
+    last = tokens * 2 * FLOAT * model.hidden + shapes.rows * shapes.response_tokens * FLOAT * model.hidden
+    # What the gradients of one layer's feed-forward part and hidden states take on the way back.
+    working = tokens * (4 * settings.compute * model.intermediate + 3 * FLOAT * model.hidden)
+    if settings.checkpointing:
+        return model.layers * tokens * FLOAT * model.hidden + layer + last + working
+    return model.layers * layer + last + working
+
+
+def _shared_passes(shapes: Shapes) -> list[tuple[int, int, int]]:
+    """Rows, new tokens and positions looked at: of the prompts, then of the responses behind them."""
+    new = max(shapes.response_tokens - 1, 1)
+    side_by_side = min(responses_per_row(new, shapes.prompt_tokens), math.ceil(shapes.rows / shapes.groups))
+    rows = math.ceil(shapes.rows / side_by_side)
+    prompts = (shapes.groups, shapes.prompt_tokens, shapes.prompt_tokens)
+    return [prompts, (rows, side_by_side * new, shapes.prompt_tokens + side_by_side * new)]
+
+
+def _layer_bytes(model: Architecture, settings: Settings, rows: int, new: int, keys: int) -> float:
+    """One decoder layer's activations: `rows` rows of `new` tokens that look at `keys` positions.
+
+    The hidden states stay in float32. Under autocast each of the five linear layers behind a norm keeps its input in
+    bfloat16; in float32 those of one norm share it.
+    """
+    size, width = settings.compute, model.heads * model.head_width
+    inputs = 5 if size == HALF else 2
+    token = 4 * FLOAT * model.hidden + size * (inputs * model.hidden + 2 * width + 4 * model.intermediate)
+    token += FLOAT * (model.heads + 2) + size * model.adapted_inputs
+    # Keys and values are repeated for every query head where there is a mask, and the mask becomes numbers.
+    return rows * (new * token + keys * 2 * width * size + new * keys * size)
+
+
+def head_bytes(model: Architecture, shapes: Shapes, settings: Settings) -> float:
+    """What the output layer works with in its backward pass: its weight's copy and gradient, and a chunk of logits."""
+    size, weight = settings.compute, model.vocabulary * model.hidden
+    positions = shapes.rows * shapes.response_tokens
+    if not settings.shares_prompts:
+        chunk = min(positions, TRL_TILE[0]) * min(model.vocabulary, TRL_TILE[1])
+    elif settings.on_cpu:
+        chunk = min(positions, CPU_CHUNK_SIZE) * model.vocabulary
+    else:
+        chunk = min(positions * model.vocabulary, ACCELERATOR_CHUNK_BYTES // FLOAT)
+    copies = 1
+    if settings.on_cpu and not settings.shares_prompts:
+        copies = 5  # where there is no Triton, TRL's tile goes through torch operations; so many copies were measured
+    copy = size * weight if size == HALF else 0
+    gradient = (FLOAT + (size if size == HALF else 0)) * weight if model.full_finetuning else 0
+    return copy + gradient + chunk * (2 * FLOAT * copies + size)
+
+
+def _copies(model: Architecture, settings: Settings, sharding: Sharding) -> float:
+    """The linear layers' weights in bfloat16, which autocast makes and the backward pass needs."""
+    if settings.compute != HALF or sharding.parts > 1:
+        return 0.0
+    # Weights that are not trained are not kept for a second pass: prompts and responses have each their own.
+    passes = 2 if settings.shares_prompts and not model.full_finetuning else 1
+    return passes * HALF * model.matrices

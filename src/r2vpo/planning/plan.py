@@ -1,0 +1,204 @@
+"""A recipe's plan: weights, memory, devices, work, and what reuse of stale rollouts saves."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from r2vpo.errors import UserError
+from r2vpo.planning.architecture import Architecture, read_architecture
+from r2vpo.planning.memory import Moment, Settings, moments, peak, replay_bytes
+from r2vpo.planning.shapes import Shapes, divides, prompt_tokens_of, shapes_of
+from r2vpo.planning.sharding import STRATEGIES, Sharding, Strategy
+from r2vpo.planning.work import Speed, Work, work_of
+from r2vpo.training.recipe import Recipe
+
+USABLE = 0.9
+"""Share of a device's memory that is planned with; the rest is for the driver, buffers and gaps."""
+MOST_DEVICES = 4096
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a plan is asked for; None is taken from the recipe or found.
+
+    Attributes:
+        device_memory: bytes of a device.
+        devices: devices; None is as few as hold the run.
+        prompt_tokens: longest prompt.
+        response_tokens: mean length of a response, for the work; None is the longest allowed.
+        speed: what a device does.
+    """
+
+    device_memory: float = 80 * 2**30
+    devices: int | None = None
+    prompt_tokens: int | None = None
+    response_tokens: float | None = None
+    speed: Speed = field(default_factory=Speed)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One strategy.
+
+    Attributes:
+        strategy: how weights and states are divided.
+        smallest: the fewest devices that hold the run and divide a round, or None.
+        devices: the devices that `moments` is for.
+        moments: what each of them holds, by moment and part.
+    """
+
+    strategy: Strategy
+    smallest: int | None
+    devices: int
+    moments: dict[str, Moment]
+
+    @property
+    def peak(self) -> float:
+        """Bytes of the worst moment."""
+        return peak(self.moments)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that `r2vpo plan` prints; sizes are bytes."""
+
+    model: Architecture
+    on_cpu: bool
+    device_memory: float
+    fits: list[Fit]
+    chosen: Fit
+    shapes: Shapes
+    replay: float
+    work: Work
+    hours: dict[str, float]
+    devices: int
+    assumptions: list[str]
+    notes: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as a JSON object."""
+        plan = asdict(self)
+        for entry, fit in zip([*plan["fits"], plan["chosen"]], [*self.fits, self.chosen], strict=True):
+            entry["peak"] = fit.peak
+        return plan
+
+
+def make_plan(recipe: Recipe, options: Options) -> Plan:
+    """Plan a recipe's run.
+
+    Args:
+        recipe: the recipe.
+        options: devices, lengths and speed.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UserError: the model cannot be planned, or a round does not divide over the devices asked for.
+    """
+    model = read_architecture(recipe)
+    from_recipe, where = prompt_tokens_of(recipe)
+    prompt = options.prompt_tokens or from_recipe
+    on_cpu = recipe.trainer.device == "cpu" or (recipe.trainer.device == "auto" and not torch.cuda.is_available())
+    response = options.response_tokens or float(recipe.rollout.max_new_tokens)
+    settings = settings_of(recipe, on_cpu=on_cpu, device_memory=options.device_memory)
+    if options.devices is not None and not divides(recipe, options.devices):
+        raise UserError(
+            f"--devices {options.devices}: a round of {recipe.rollout.prompts_per_round} prompts x "
+            f"{recipe.rollout.samples_per_prompt} samples does not divide over them: give a divisor of "
+            "rollout.prompts_per_round"
+        )
+    strategies: list[Strategy] = ["replicated"] if on_cpu else list(STRATEGIES)
+    fits = [_fit(strategy, model, recipe, settings, options, prompt) for strategy in strategies]
+    chosen = _choose(fits)
+    work = work_of(model, recipe, prompt_tokens=prompt, response_tokens=response)
+    shapes = shapes_of(recipe, processes=chosen.devices, prompt_tokens=prompt)
+    speed = options.speed
+    return Plan(
+        model=model,
+        on_cpu=on_cpu,
+        device_memory=options.device_memory,
+        fits=fits,
+        chosen=chosen,
+        shapes=shapes,
+        replay=replay_bytes(shapes),
+        work=work,
+        hours=work.hours(speed, chosen.devices),
+        devices=chosen.devices,
+        assumptions=[
+            f"prompts of {prompt} tokens ({'--prompt-tokens' if options.prompt_tokens else where})",
+            f"responses of {response:,.0f} tokens "
+            + ("(--response-tokens)" if options.response_tokens else "(rollout.max_new_tokens: an upper bound)"),
+            f"{speed.flops / 1e12:,.3g} TFLOP/s a device, of which training reaches {speed.training_share:.0%} and "
+            f"sampling {speed.generation_share:.0%}",
+            *([] if on_cpu else [f"{USABLE:.0%} of a device's memory can be used"]),
+        ],
+        notes=_notes(model, recipe, prompt, chosen),
+    )
+
+
+def settings_of(recipe: Recipe, *, on_cpu: bool, device_memory: float) -> Settings:
+    """What of a recipe memory depends on."""
+    trainer, rollout = recipe.trainer, recipe.rollout
+    half = rollout.dtype == "bfloat16"
+    vllm_share = 0.0
+    if rollout.sampler == "vllm":
+        vllm_share = (
+            0.3 if rollout.vllm is None else rollout.vllm.memory_share if rollout.vllm.mode == "colocate" else 0
+        )
+    return Settings(
+        compute=2 if trainer.bf16_autocast else 4,
+        sampler=2 if half and rollout.sampler == "shared_prefix" else 0,
+        cache=2 if half and rollout.sampler == "shared_prefix" else 4,
+        optimizer={"adamw": 8, "sgd": 0}[trainer.optimizer],
+        accumulates=trainer.micro_batches > 1,
+        shares_prompts=not trainer.gradient_checkpointing,
+        checkpointing=trainer.gradient_checkpointing,
+        on_cpu=on_cpu,
+        reserved=vllm_share * device_memory,
+    )
+
+
+def _fit(
+    strategy: Strategy, model: Architecture, recipe: Recipe, settings: Settings, options: Options, prompt: int
+) -> Fit:
+    def held(devices: int) -> dict[str, Moment]:
+        shapes = shapes_of(recipe, processes=devices, prompt_tokens=prompt)
+        return moments(model, shapes, settings, Sharding(strategy, devices))
+
+    # The sampler of this package copies the whole weights, which a sharded policy does not let it do.
+    possible = strategy == "replicated" or recipe.rollout.sampler != "shared_prefix"
+    usable = float("inf") if settings.on_cpu else USABLE * options.device_memory
+    candidates = [n for n in range(1, min(recipe.rollout.prompts_per_round, MOST_DEVICES) + 1) if divides(recipe, n)]
+    smallest = next((n for n in candidates if possible and peak(held(n)) <= usable), None)
+    devices = options.devices or smallest or candidates[-1]
+    return Fit(strategy, smallest, devices, held(devices))
+
+
+def _choose(fits: list[Fit]) -> Fit:
+    """The strategy that takes the fewest devices, the simplest first; the one that holds least if none fits."""
+    fitting = [fit for fit in fits if fit.smallest is not None]
+    if fitting:
+        return min(fitting, key=lambda fit: fit.smallest or 0)
+    return min(fits, key=lambda fit: fit.peak)
+
+
+def _notes(model: Architecture, recipe: Recipe, prompt: int, chosen: Fit) -> list[str]:
+    notes = [model.note] if model.note else []
+    longest = prompt + recipe.rollout.max_new_tokens
+    if longest > model.positions:
+        notes.append(
+            f"prompts and responses of {longest:,} tokens are longer than the {model.positions:,} positions of the "
+            "model: lower rollout.max_new_tokens or data.max_prompt_tokens"
+        )
+    if chosen.smallest is None:
+        notes.append(
+            "no number of devices that divides a round holds the run: raise trainer.micro_batches, set "
+            "trainer.gradient_checkpointing, rollout.rows_per_batch, or rollout.sampler=vllm for sharded weights"
+        )
+    if recipe.rollout.sampler == "vllm" and recipe.rollout.vllm is not None and recipe.rollout.vllm.mode == "server":
+        notes.append("the devices of the vLLM server come on top of those counted here")
+    return notes

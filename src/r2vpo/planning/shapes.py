@@ -1,0 +1,80 @@
+"""Rows and tokens that one process works on, from a recipe."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from r2vpo.training.recipe import Recipe
+from r2vpo.training.recipe_inputs import DatasetData
+
+DEFAULT_PROMPT_TOKENS = 256
+"""Length of a prompt where neither the recipe bounds it nor the user says it."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Rows and tokens of one process.
+
+    Attributes:
+        prompt_tokens: longest prompt.
+        response_tokens: longest response.
+        answer_tokens: longest response of an evaluation.
+        rows: rows of a micro-batch, stale ones included.
+        groups: distinct prompts in it.
+        sampled_rows: responses sampled at once; 0 where another program samples.
+        evaluated_rows: problems answered at once.
+        kept_rows: rollouts that the replay and the round hold.
+        kept_groups: distinct prompts of those.
+    """
+
+    prompt_tokens: int
+    response_tokens: int
+    answer_tokens: int
+    rows: int
+    groups: int
+    sampled_rows: int
+    evaluated_rows: int
+    kept_rows: int
+    kept_groups: int
+
+
+def divides(recipe: Recipe, processes: int) -> bool:
+    """Whether a round divides over so many processes; the trainer refuses it otherwise."""
+    rows = recipe.rollout.prompts_per_round * recipe.rollout.samples_per_prompt
+    parts = recipe.trainer.optimizer_steps_per_round * recipe.trainer.micro_batches * processes
+    return rows % parts == 0 and recipe.rollout.prompts_per_round % processes == 0
+
+
+def shapes_of(recipe: Recipe, *, processes: int, prompt_tokens: int) -> Shapes:
+    """The shapes of one of so many processes, all rows at their longest.
+
+    Args:
+        recipe: the recipe.
+        processes: processes that share a round.
+        prompt_tokens: longest prompt.
+    """
+    rollout, trainer, replay = recipe.rollout, recipe.trainer, recipe.replay
+    fresh = rollout.prompts_per_round * rollout.samples_per_prompt // processes
+    stale = replay.ratio if replay.versions else 0.0
+    rows = math.ceil(fresh * (1 + stale) / (trainer.optimizer_steps_per_round * trainer.micro_batches))
+    kept = fresh * (1 + replay.versions)
+    held_out, batch = recipe.data.held_out_size, recipe.evaluation.rows_per_batch
+    return Shapes(
+        prompt_tokens=prompt_tokens,
+        response_tokens=rollout.max_new_tokens,
+        answer_tokens=recipe.evaluation.max_new_tokens or rollout.max_new_tokens,
+        rows=rows,
+        groups=math.ceil(rows / rollout.samples_per_prompt),
+        sampled_rows=0 if rollout.sampler == "vllm" else min(fresh, rollout.rows_per_batch or fresh),
+        evaluated_rows=min(math.ceil((held_out or batch * processes) / processes), batch),
+        kept_rows=kept,
+        kept_groups=kept // rollout.samples_per_prompt,
+    )
+
+
+def prompt_tokens_of(recipe: Recipe) -> tuple[int, str]:
+    """The longest prompt, as far as the recipe says it, and where the number is from."""
+    if isinstance(recipe.data, DatasetData) and recipe.data.max_prompt_tokens is not None:
+        return recipe.data.max_prompt_tokens, "data.max_prompt_tokens"
+    return DEFAULT_PROMPT_TOKENS, "assumed, set --prompt-tokens"

@@ -1,0 +1,111 @@
+"""How much a run samples and trains, and about how long that takes at a stated speed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from r2vpo.planning.architecture import Architecture
+from r2vpo.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a device does; assumptions, not measurements.
+
+    Attributes:
+        flops: floating-point operations a second, at best.
+        training_share: the share of that which training reaches.
+        generation_share: the share of that which sampling reaches; it waits for memory.
+    """
+
+    flops: float = 989e12
+    training_share: float = 0.35
+    generation_share: float = 0.05
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run does in all.
+
+    Attributes:
+        rounds: rounds of sampling.
+        rollouts: responses sampled in training.
+        rows_trained: rows of all optimizer steps: fresh and stale ones, as often as they are used.
+        tokens_generated: tokens sampled in training.
+        tokens_evaluated: tokens of the greedy answers of all evaluations.
+        tokens_trained: tokens of responses in all backward passes.
+        generation_flops: operations of sampling.
+        evaluation_flops: operations of the evaluations.
+        training_flops: operations of the log-probs at each round's start and of forward and backward passes.
+        rollouts_without_reuse: responses that as many different rows would take if none were used in a later round.
+        reuse_saves: share of those that reuse saves, at most.
+    """
+
+    rounds: int
+    rollouts: int
+    rows_trained: int
+    tokens_generated: float
+    tokens_evaluated: float
+    tokens_trained: float
+    generation_flops: float
+    evaluation_flops: float
+    training_flops: float
+    rollouts_without_reuse: int
+    reuse_saves: float
+
+    def hours(self, speed: Speed, devices: int) -> dict[str, float]:
+        """Hours of generating, evaluating and training on so many devices, one after the other."""
+        second = speed.flops * devices * 3600
+        return {
+            "generating": self.generation_flops / (second * speed.generation_share),
+            "evaluating": self.evaluation_flops / (second * speed.generation_share),
+            "training": self.training_flops / (second * speed.training_share),
+        }
+
+
+def work_of(model: Architecture, recipe: Recipe, *, prompt_tokens: int, response_tokens: float) -> Work:
+    """Count what a recipe's run does.
+
+    Args:
+        model: the model in numbers.
+        recipe: the recipe.
+        prompt_tokens: tokens of a prompt.
+        response_tokens: mean tokens of a response; the longest allowed makes all of it an upper bound.
+    """
+    rollout, trainer, replay = recipe.rollout, recipe.trainer, recipe.replay
+    rounds = -(-trainer.max_steps // (trainer.optimizer_steps_per_round * trainer.passes))
+    fresh = rollout.prompts_per_round * rollout.samples_per_prompt
+    stale = int(replay.ratio * fresh + 1e-9) if replay.versions else 0
+    rollouts, distinct = rounds * fresh, rounds * fresh + (rounds - 1) * stale
+    prompt_share = prompt_tokens / (1 if trainer.gradient_checkpointing else rollout.samples_per_prompt)
+    token = _token_flops(model, prompt_tokens + response_tokens / 2)
+    # Forward 1, backward 2, and the forward once more where activations are computed again; 1 for the round's start.
+    # Frozen weights take no gradient of their own.
+    passes = (1 + (2 if model.full_finetuning else 1) + trainer.gradient_checkpointing) * trainer.passes + 1
+    answers = (recipe.data.held_out_size or 0) * _evaluations(recipe, rounds)
+    answer = min(response_tokens, recipe.evaluation.max_new_tokens or response_tokens)
+    return Work(
+        rounds=rounds,
+        rollouts=rollouts,
+        rows_trained=distinct * trainer.passes,
+        tokens_generated=rollouts * response_tokens,
+        tokens_evaluated=answers * answer,
+        tokens_trained=distinct * trainer.passes * response_tokens,
+        generation_flops=rollouts * (response_tokens + prompt_tokens / rollout.samples_per_prompt) * token,
+        evaluation_flops=answers * (answer + prompt_tokens) * token,
+        training_flops=distinct * (response_tokens + prompt_share) * token * passes,
+        rollouts_without_reuse=distinct,
+        reuse_saves=1 - rollouts / distinct,
+    )
+
+
+def _token_flops(model: Architecture, positions: float) -> float:
+    """Operations of a token's forward pass: two for each weight of a matrix, and attention to so many positions."""
+    weights = model.matrices + model.vocabulary * model.hidden
+    return 2 * weights + 4 * model.layers * model.heads * model.head_width * positions
+
+
+def _evaluations(recipe: Recipe, rounds: int) -> int:
+    """Before, after, and every few rounds; the last step is not evaluated twice."""
+    every = recipe.evaluation.every_rounds
+    return 2 + ((rounds - 1) // every if every else 0)

@@ -1,0 +1,40 @@
+"""Run by the test of `r2vpo plan`: a small run to have everything imported, then the run whose memory is measured."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+
+from r2vpo.training.recipe import load_recipe
+from r2vpo.training.run import run_training
+
+
+def scattered(completion_ids: list[list[int]], **columns: Any) -> list[float]:
+    """Rewards that differ within a group whatever the model writes: rows without an advantage are not kept."""
+    return [float(sum(ids) % 7) for ids in completion_ids]
+
+
+def high_water_mark() -> int:
+    """Most bytes this program had resident. Not `getrusage`, which counts the program that started this one too."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("this system does not tell the most memory that a process had: run the test on Linux")
+
+
+def main(folder: Path, recipe: Path, small: list[str]) -> None:
+    with (folder / "output.txt").open("w") as file:
+        console = Console(file=file)
+        run_training(load_recipe(recipe, small), resume=None, console=console, runs_dir=folder / "small")
+        before = psutil.Process().memory_info().rss
+        run_training(load_recipe(recipe), resume=None, console=console, runs_dir=folder / "runs")
+    (folder / "memory.json").write_text(json.dumps({"before": before, "peak": high_water_mark()}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
