@@ -105,11 +105,9 @@ def _add_plan(commands: Any, shared: argparse.ArgumentParser) -> None:
     plan.add_argument("--devices", metavar="N", type=_positive, help="default: the fewest that hold the run")
     plan.add_argument("--prompt-tokens", metavar="N", type=_positive, help="longest prompt (default: the recipe's)")
     plan.add_argument("--response-tokens", metavar="N", type=above_zero, help="mean response (default: the longest)")
-    plan.add_argument("--flops", metavar="F", type=above_zero, default=989e12, help="a device's peak (default: 989e12)")
-    plan.add_argument("--mfu", metavar="S", type=share, default=0.35, help="share of it in training (default: 0.35)")
-    plan.add_argument(
-        "--generation-mfu", metavar="S", type=share, default=0.05, help="share of it in sampling (default: 0.05)"
-    )
+    plan.add_argument("--flops", metavar="F", type=above_zero, help="a device's peak (default: 989e12)")
+    plan.add_argument("--mfu", metavar="S", type=share, help="share of it in training (default: 0.35)")
+    plan.add_argument("--generation-mfu", metavar="S", type=share, help="share of it in sampling (default: 0.05)")
     plan.add_argument("--json", action="store_true", help="print it as JSON")
     plan.set_defaults(command=_plan)
 

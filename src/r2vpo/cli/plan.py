@@ -17,6 +17,8 @@ def plan(arguments: argparse.Namespace, session: Session) -> None:
 
     from r2vpo.planning import Options, Speed, make_plan, plan_text
 
+    given = {"flops": "flops", "mfu": "training_share", "generation_mfu": "generation_share"}
+    speed = {field: getattr(arguments, name) for name, field in given.items() if getattr(arguments, name) is not None}
     made = make_plan(
         recipe,
         Options(
@@ -24,7 +26,7 @@ def plan(arguments: argparse.Namespace, session: Session) -> None:
             devices=arguments.devices,
             prompt_tokens=arguments.prompt_tokens,
             response_tokens=arguments.response_tokens,
-            speed=Speed(arguments.flops, arguments.mfu, arguments.generation_mfu),
+            speed=Speed(**speed) if speed else None,
         ),
     )
     print(json.dumps(made.to_json(), indent=2) if arguments.json else plan_text(made))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -29,14 +29,14 @@ class Options:
         devices: devices; None is as few as hold the run.
         prompt_tokens: longest prompt.
         response_tokens: mean length of a response, for the work; None is the longest allowed.
-        speed: what a device does.
+        speed: what a device does; None is `Speed()`, and no hours for a host.
     """
 
     device_memory: float = 80 * 2**30
     devices: int | None = None
     prompt_tokens: int | None = None
     response_tokens: float | None = None
-    speed: Speed = field(default_factory=Speed)
+    speed: Speed | None = None
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,14 @@ class Fit:
 
     Attributes:
         strategy: how weights and states are divided.
+        possible: whether the recipe's sampler can sample from weights that are divided in this way.
         smallest: the fewest devices that hold the run and divide a round, or None.
         devices: the devices that `moments` is for.
         moments: what each of them holds, by moment and part.
     """
 
     strategy: Strategy
+    possible: bool
     smallest: int | None
     devices: int
     moments: dict[str, Moment]
@@ -116,7 +118,8 @@ def make_plan(recipe: Recipe, options: Options) -> Plan:
     chosen = _choose(fits)
     work = work_of(model, recipe, prompt_tokens=prompt, response_tokens=response)
     shapes = shapes_of(recipe, processes=chosen.devices, prompt_tokens=prompt)
-    speed = options.speed
+    # What a host reaches differs too much for a guess.
+    speed = options.speed or (None if on_cpu else Speed())
     return Plan(
         model=model,
         on_cpu=on_cpu,
@@ -126,14 +129,13 @@ def make_plan(recipe: Recipe, options: Options) -> Plan:
         shapes=shapes,
         replay=replay_bytes(shapes),
         work=work,
-        hours=work.hours(speed, chosen.devices),
+        hours=work.hours(speed, chosen.devices) if speed is not None else {},
         devices=chosen.devices,
         assumptions=[
             f"prompts of {prompt} tokens ({'--prompt-tokens' if options.prompt_tokens else where})",
             f"responses of {response:,.0f} tokens "
             + ("(--response-tokens)" if options.response_tokens else "(rollout.max_new_tokens: an upper bound)"),
-            f"{speed.flops / 1e12:,.3g} TFLOP/s a device, of which training reaches {speed.training_share:.0%} and "
-            f"sampling {speed.generation_share:.0%}",
+            *([] if speed is None else [speed.described()]),
             *([] if on_cpu else [f"{USABLE:.0%} of a device's memory can be used"]),
         ],
         notes=_notes(model, recipe, prompt, chosen),
@@ -169,13 +171,13 @@ def _fit(
         shapes = shapes_of(recipe, processes=devices, prompt_tokens=prompt)
         return moments(model, shapes, settings, Sharding(strategy, devices))
 
-    # The sampler of this package copies the whole weights, which a sharded policy does not let it do.
+    # The sampler of this package copies whole weights, of which a process has a part alone when they are sharded.
     possible = strategy == "replicated" or recipe.rollout.sampler != "shared_prefix"
     usable = float("inf") if settings.on_cpu else USABLE * options.device_memory
     candidates = [n for n in range(1, min(recipe.rollout.prompts_per_round, MOST_DEVICES) + 1) if divides(recipe, n)]
     smallest = next((n for n in candidates if possible and peak(held(n)) <= usable), None)
     devices = options.devices or smallest or candidates[-1]
-    return Fit(strategy, smallest, devices, held(devices))
+    return Fit(strategy, possible, smallest, devices, held(devices))
 
 
 def _choose(fits: list[Fit]) -> Fit:
@@ -183,11 +185,13 @@ def _choose(fits: list[Fit]) -> Fit:
     fitting = [fit for fit in fits if fit.smallest is not None]
     if fitting:
         return min(fitting, key=lambda fit: fit.smallest or 0)
-    return min(fits, key=lambda fit: fit.peak)
+    return min((fit for fit in fits if fit.possible), key=lambda fit: fit.peak)
 
 
 def _notes(model: Architecture, recipe: Recipe, prompt: int, chosen: Fit) -> list[str]:
     notes = [model.note] if model.note else []
+    if recipe.rollout.sampler == "shared_prefix" and recipe.trainer.device != "cpu":
+        notes.append("sharded weights need rollout.sampler=vllm (or trl): shared_prefix copies whole weights")
     longest = prompt + recipe.rollout.max_new_tokens
     if longest > model.positions:
         notes.append(

@@ -33,9 +33,7 @@ def _model(plan: Plan) -> list[str]:
 
 
 def _memory(fit: Fit, plan: Plan) -> list[str]:
-    where = (
-        "Memory of the host" if plan.on_cpu else f"Memory of each of {fit.devices} devices, {STRATEGIES[fit.strategy]}"
-    )
+    where = "Memory of the host" if plan.on_cpu else f"Memory of a device, of {fit.devices}, {STRATEGIES[fit.strategy]}"
     names = sorted(fit.moments, key=lambda name: -sum(fit.moments[name].values()))
     parts = list(dict.fromkeys(part for name in names for part in fit.moments[name]))
     rows = [["", *names]]
@@ -53,13 +51,14 @@ def _strategies(plan: Plan) -> list[str]:
     rows = [["", f"devices of {size(plan.device_memory)}", "devices", "memory of each"]]
     for fit in plan.fits:
         smallest = "none holds it" if fit.smallest is None else f"at least {fit.smallest}"
+        if not fit.possible:
+            smallest = "another sampler"
         rows.append([STRATEGIES[fit.strategy], smallest, str(fit.devices), size(fit.peak)])
     return ["Devices", *_table(rows)]
 
 
 def _work(plan: Plan) -> list[str]:
     work, hours = plan.work, plan.hours
-    devices = "this machine as one device" if plan.on_cpu else f"{plan.devices} devices"
     rows = [
         ["rounds", f"{work.rounds:,}"],
         ["rollouts sampled", f"{work.rollouts:,}"],
@@ -71,13 +70,15 @@ def _work(plan: Plan) -> list[str]:
     ]
     lines = ["Work", *_table(rows)]
     spent = ", ".join(f"{_hours(value)} {name}" for name, value in hours.items())
-    lines.append(f"  about {_hours(sum(hours.values()))} on {devices}: {spent}")
+    number = f"{plan.devices} device{'s' if plan.devices > 1 else ''}"
+    if hours:
+        lines.append(f"  about {_hours(sum(hours.values()))} on {number}: {spent}")
     if work.reuse_saves > 0:
         saved = work.rollouts_without_reuse - work.rollouts
-        time = hours["generating"] * saved / work.rollouts
+        time = f", {_hours(hours['generating'] * saved / work.rollouts)} of sampling" if hours else ""
         lines.append(
             f"  reuse of stale rollouts saves up to {saved:,} of {work.rollouts_without_reuse:,} rollouts "
-            f"({work.reuse_saves:.0%}), {_hours(time)} of sampling"
+            f"({work.reuse_saves:.0%}){time}"
         )
     return lines
 

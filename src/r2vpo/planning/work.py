@@ -22,6 +22,13 @@ class Speed:
     training_share: float = 0.35
     generation_share: float = 0.05
 
+    def described(self) -> str:
+        """One line."""
+        return (
+            f"{self.flops / 1e12:,.3g} TFLOP/s a device, of which training reaches {self.training_share:.0%} and "
+            f"sampling {self.generation_share:.0%}"
+        )
+
 
 @dataclass(frozen=True)
 class Work:
