@@ -5,15 +5,15 @@ import json
 import re
 
 from r2vpo.cli.failures import Session
-from r2vpo.cli.recipes import find_recipe
 from r2vpo.training.recipe import load_recipe
+from r2vpo.training.shipped import RECIPES
 
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 def plan(arguments: argparse.Namespace, session: Session) -> None:
     """Print the plan."""
-    recipe = load_recipe(find_recipe(arguments.recipe), arguments.overrides)
+    recipe = load_recipe(RECIPES.find(arguments.recipe), arguments.overrides)
 
     from r2vpo.planning import Options, Speed, make_plan, plan_text
 
