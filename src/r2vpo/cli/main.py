@@ -94,7 +94,7 @@ def build_parser() -> Parser:
 
 
 def _add_plan(commands: Any, shared: argparse.ArgumentParser) -> None:
-    from r2vpo.cli.plan import above_zero, memory, share
+    from r2vpo.cli.values import above_zero, memory, share
 
     plan = commands.add_parser("plan", parents=[shared], help="memory, devices and hours of a run, without the weights")
     plan.add_argument("recipe", metavar="RECIPE", help="a YAML file, or a name `r2vpo recipes` lists")
