@@ -40,8 +40,9 @@ def compact(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def records(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of one a line; none when there is no such file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """The finished cells of a file of one a line; none when there is no such file."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [record for record in map(json.loads, lines) if "recipe" in record]
 
 
 def main() -> None:
