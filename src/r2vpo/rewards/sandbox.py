@@ -204,16 +204,18 @@ _ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL":
 
 def _command(settings: Settings, control: int) -> list[str]:
     wrapped = settings.isolation == "bubblewrap"
-    paths = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")] if settings.modules else []
-    readable = _readable(paths)
+    paths = list(dict.fromkeys(map(sysconfig.get_path, ("purelib", "platlib")))) if settings.modules else []
+    readable = _readable()
+    # Under a name of the sandbox's own: an environment that lies in /tmp would be hidden by the private one.
+    packages = [f"/sandbox/packages/{number}" for number in range(len(paths))] if wrapped else paths
     config = {
         "control": control,
         "parent": 0 if wrapped else os.getpid(),
         "memory_bytes": settings.memory_bytes,
         "writable": "/tmp" if wrapped else "",
-        "readable": None if wrapped else [*readable, str(_GUEST)],
+        "readable": None if wrapped else [*readable, *paths, str(_GUEST)],
         "modules": list(settings.modules),
-        "paths": paths,
+        "paths": packages,
     }
     python = os.path.realpath(sys.executable)
     # Without the user's site packages, and without the folder that it is started in.
@@ -224,6 +226,7 @@ def _command(settings: Settings, control: int) -> list[str]:
     if program is None:
         raise Unusable("bubblewrap is not installed")
     binds = [part for path in dict.fromkeys([*readable, python]) for part in ("--ro-bind-try", path, path)]
+    binds += [part for pair in zip(paths, packages, strict=True) for part in ("--ro-bind", *pair)]
     return [
         *(program, "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"),
         *("--die-with-parent", "--new-session", "--hostname", "sandbox"),
@@ -233,9 +236,9 @@ def _command(settings: Settings, control: int) -> list[str]:
     ]
 
 
-def _readable(paths: Sequence[str]) -> list[str]:
+def _readable() -> list[str]:
     """What an interpreter needs of the file system."""
     own = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), sysconfig.get_config_var("LIBDIR")]
     base = [path.replace(sys.prefix, sys.base_prefix, 1) for path in own if path]
     shared = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo"]
-    return list(dict.fromkeys([*base, *shared, *paths]))
+    return list(dict.fromkeys([*base, *shared]))
