@@ -38,6 +38,7 @@ def main(steps: int) -> None:
         learning_rate=2e-4,
         lr_scheduler_type="constant",
         max_steps=steps,
+        logging_steps=1,
         save_strategy="no",
         report_to=[],
         use_cpu=not torch.cuda.is_available(),
