@@ -1,4 +1,4 @@
-"""A whole run of a recipe by two processes: each evaluates a share, one folder, one summary."""
+"""Two processes: a whole run of a recipe in which each evaluates a share, and answers from sharded weights."""
 
 from __future__ import annotations
 
@@ -51,3 +51,18 @@ def test_two_processes_evaluate_as_one_does(tmp_path: Path) -> None:
     assert [record["step"] for record in records(two)] == [record["step"] for record in records(one)] == [0, 4]
     summary = json.loads((two / "summary.json").read_text())
     assert summary["optimizer_steps"] == 4 and summary["rollouts_generated"] == 16
+
+
+def test_weights_sharded_over_two_processes_answer_as_whole_ones_do(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += ["-m", "tests.integration.sharded_sampling", str(tmp_path)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert first["processes"] == 2 and len(first["parts"]) == first["parameters"], "not every weight is sharded"
+    assert max(first["parts"]) < 1
+    assert first["sharded"] == first["whole"] == second["sharded"] == second["whole"]
+    lengths = {len(answer) for answer in first["whole"]}
+    assert len(first["whole"]) == 5 and len(lengths) > 1, "all answers end together, so nobody had to wait"

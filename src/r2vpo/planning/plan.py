@@ -138,7 +138,7 @@ def make_plan(recipe: Recipe, options: Options) -> Plan:
             *([] if speed is None else [speed.described()]),
             *([] if on_cpu else [f"{USABLE:.0%} of a device's memory can be used"]),
         ],
-        notes=_notes(model, recipe, prompt, chosen),
+        notes=_notes(model, recipe, prompt, chosen, on_cpu=on_cpu),
     )
 
 
@@ -188,9 +188,9 @@ def _choose(fits: list[Fit]) -> Fit:
     return min((fit for fit in fits if fit.possible), key=lambda fit: fit.peak)
 
 
-def _notes(model: Architecture, recipe: Recipe, prompt: int, chosen: Fit) -> list[str]:
+def _notes(model: Architecture, recipe: Recipe, prompt: int, chosen: Fit, *, on_cpu: bool) -> list[str]:
     notes = [model.note] if model.note else []
-    if recipe.rollout.sampler == "shared_prefix" and recipe.trainer.device != "cpu":
+    if recipe.rollout.sampler == "shared_prefix" and not on_cpu:
         notes.append("sharded weights need rollout.sampler=vllm (or trl): shared_prefix copies whole weights")
     longest = prompt + recipe.rollout.max_new_tokens
     if longest > model.positions:

@@ -83,6 +83,7 @@ def test_a_host_has_one_memory_and_hours_only_if_its_speed_is_said(
     assert main(host) == 0
     text = capsys.readouterr().out
     assert "Memory of the host" in text and "Devices" not in text and "about" not in text and "TFLOP" not in text
+    assert "sharded weights" not in text
     assert main([*host, "--flops", "1e12"]) == 0
     assert "about" in capsys.readouterr().out
 
