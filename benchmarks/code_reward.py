@@ -9,15 +9,13 @@ warm pool.
 
 import argparse
 import json
-import logging
 import os
 import platform
 import random
 import statistics
-import time
 from pathlib import Path
 
-from reward_pool import Reasons
+from reward_pool import measure
 
 import r2vpo
 from r2vpo.errors import UserError
@@ -89,45 +87,16 @@ def main() -> None:
         except UserError as error:
             print(error)
             continue
-        result["isolations"][isolation] = measure(reward, good, mixed, options)
+        measured = measure(reward, "metadata", good, mixed, options.repeats)
+        each = [1000 * took * options.workers / len(good) for took in measured["seconds"]["honest"]]
+        measured["milliseconds_per_answer"] = {"median": statistics.median(each), "min": min(each), "max": max(each)}
+        result["isolations"][isolation] = measured
     options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(f"written to {options.output}")
 
 
 def _limits(options: argparse.Namespace) -> dict:
     return {"workers": options.workers, "seconds_per_item": options.seconds_per_item}
-
-
-def measure(reward, good: list, mixed: list, options: argparse.Namespace) -> dict:
-    """Score both sets in turn."""
-    reasons = Reasons()
-    logger = logging.getLogger("r2vpo.rewards.pool")
-    logger.handlers, logger.propagate = [reasons], False
-    seconds: dict[str, list[float]] = {"honest": [], "mixed": []}
-    errors: dict[str, list[int]] = {"honest": [], "mixed": []}
-
-    def score(rows: list[tuple[str, str, float]]) -> tuple[float, int]:
-        started = time.perf_counter()
-        scores = reward(prompts=rows, completions=[row[0] for row in rows], metadata=[row[1] for row in rows])
-        took = time.perf_counter() - started
-        return took, sum(found != row[2] for found, row in zip(scores, rows, strict=True))
-
-    score(good[:20])
-    for repeat in range(options.repeats):
-        for name, rows in (("honest", good), ("mixed", mixed))[:: 1 if repeat % 2 == 0 else -1]:
-            took, wrong = score(rows)
-            seconds[name].append(took)
-            errors[name].append(wrong)
-            print(f"{name}: {took:.1f} s, {wrong} scores not as expected", flush=True)
-    ratios = [a / b for a, b in zip(seconds["mixed"], seconds["honest"], strict=True)]
-    each = [1000 * took * options.workers / len(good) for took in seconds["honest"]]
-    return {
-        "seconds": seconds,
-        "milliseconds_per_answer": {"median": statistics.median(each), "min": min(each), "max": max(each)},
-        "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
-        "scores_not_as_expected": errors,
-        "reasons_over_all_repeats": dict(reasons.counts),
-    }
 
 
 if __name__ == "__main__":

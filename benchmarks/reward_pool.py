@@ -15,12 +15,16 @@ import random
 import statistics
 import time
 from collections import Counter
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import r2vpo
 from r2vpo.rewards import load_reward
 
+Rows = list[tuple[str, str, float]]
+"""Completions, what they are scored by, and the scores that they must get."""
 GOAL = 1.5
 HOSTILE = (
     r"\boxed{9**9**9**9}",
@@ -70,6 +74,45 @@ class Reasons(logging.Handler):
         self.counts[str(record.args[2])] += 1
 
 
+def measure(reward: Callable[..., list[float]], column: str, good: Rows, mixed: Rows, repeats: int) -> dict[str, Any]:
+    """Score both sets in turn.
+
+    Args:
+        reward: a reward that scores in a pool.
+        column: what the second item of a row is to it.
+        good: honest answers with their scores.
+        mixed: the same, with hostile ones among them.
+        repeats: how often.
+    """
+    reasons = Reasons()
+    logger = logging.getLogger("r2vpo.rewards.pool")
+    logger.handlers, logger.propagate = [reasons], False
+    seconds: dict[str, list[float]] = {"honest": [], "mixed": []}
+    errors: dict[str, list[int]] = {"honest": [], "mixed": []}
+
+    def score(rows: Rows) -> tuple[float, int]:
+        started = time.perf_counter()
+        columns = {"completions": [row[0] for row in rows], column: [row[1] for row in rows]}
+        scores = reward(prompts=rows, **columns)
+        took = time.perf_counter() - started
+        return took, sum(found != row[2] for found, row in zip(scores, rows, strict=True))
+
+    score(good[: len(good) // 50])
+    for repeat in range(repeats):
+        for name, rows in (("honest", good), ("mixed", mixed))[:: 1 if repeat % 2 == 0 else -1]:
+            took, wrong = score(rows)
+            seconds[name].append(took)
+            errors[name].append(wrong)
+            print(f"{name}: {took:.1f} s, {wrong} scores not as expected", flush=True)
+    ratios = [a / b for a, b in zip(seconds["mixed"], seconds["honest"], strict=True)]
+    return {
+        "seconds": seconds,
+        "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
+        "scores_not_as_expected": errors,
+        "reasons_over_all_repeats": dict(reasons.counts),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--answers", type=int, default=10_000)
@@ -78,34 +121,12 @@ def main() -> None:
     parser.add_argument("--seconds-per-item", type=float, default=1.0)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "reward_pool.json")
     options = parser.parse_args()
-    reasons = Reasons()
-    logger = logging.getLogger("r2vpo.rewards.pool")
-    logger.addHandler(reasons)
-    logger.propagate = False
-
     generator = random.Random(0)
     hostile_count = options.answers // 100
     good = [honest(generator) for _ in range(options.answers - hostile_count)]
     mixed = good + [(HOSTILE[i % len(HOSTILE)], "4", 0.0) for i in range(hostile_count)]
     generator.shuffle(mixed)
     reward = load_reward({"name": "math", "workers": options.workers, "seconds_per_item": options.seconds_per_item})
-
-    def score(rows: list[tuple[str, str, float]]) -> tuple[float, int]:
-        started = time.perf_counter()
-        scores = reward(prompts=rows, completions=[row[0] for row in rows], answer=[row[1] for row in rows])
-        seconds = time.perf_counter() - started
-        return seconds, sum(found != row[2] for found, row in zip(scores, rows, strict=True))
-
-    score(good[:200])
-    seconds: dict[str, list[float]] = {"honest": [], "mixed": []}
-    errors: dict[str, list[int]] = {"honest": [], "mixed": []}
-    for repeat in range(options.repeats):
-        for name, rows in (("honest", good), ("mixed", mixed))[:: 1 if repeat % 2 == 0 else -1]:
-            took, wrong = score(rows)
-            seconds[name].append(took)
-            errors[name].append(wrong)
-            print(f"{name}: {took:.1f} s, {wrong} scores not as expected", flush=True)
-    ratios = [a / b for a, b in zip(seconds["mixed"], seconds["honest"], strict=True)]
     result = {
         "what": "time of the reward math over the same honest answers, with and without hostile ones among them",
         "unit": "seconds; ratio is mixed / honest of each repeat",
@@ -114,10 +135,7 @@ def main() -> None:
         "seconds_per_item": options.seconds_per_item,
         "repeats": options.repeats,
         "goal": f"ratio at most {GOAL}",
-        "seconds": seconds,
-        "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
-        "scores_not_as_expected": errors,
-        "reasons_over_all_repeats": dict(reasons.counts),
+        **measure(reward, "answer", good, mixed, options.repeats),
         "machine": {"system": platform.platform(), "cores": len(os.sched_getaffinity(0)), "load": os.getloadavg()},
         "versions": {
             "python": platform.python_version(),

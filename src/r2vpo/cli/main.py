@@ -64,15 +64,7 @@ def build_parser() -> Parser:
 
     train = commands.add_parser("train", parents=[shared], help="train a model as a recipe says")
     train.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file, or a name `r2vpo recipes` lists")
-    train.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        dest="overrides",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="override settings, such as objective.delta=0.02 trainer.max_steps=50 seed=1",
-    )
+    _add_overrides(train, "objective.delta=0.02 trainer.max_steps=50 seed=1")
     train.add_argument("--resume", metavar="RUN", help="go on with this run from its last checkpoint")
     train.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
     train.set_defaults(command=_train)
@@ -93,14 +85,24 @@ def build_parser() -> Parser:
     return parser
 
 
+def _add_overrides(command: argparse.ArgumentParser, example: str) -> None:
+    command.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        dest="overrides",
+        nargs="+",
+        action="extend",
+        default=[],
+        help=f"override settings, such as {example}",
+    )
+
+
 def _add_plan(commands: Any, shared: argparse.ArgumentParser) -> None:
     from r2vpo.cli.values import above_zero, memory, share
 
     plan = commands.add_parser("plan", parents=[shared], help="memory, devices and hours of a run, without the weights")
     plan.add_argument("recipe", metavar="RECIPE", help="a YAML file, or a name `r2vpo recipes` lists")
-    plan.add_argument(
-        "--set", metavar="KEY=VALUE", dest="overrides", nargs="+", action="extend", default=[], help="as for train"
-    )
+    _add_overrides(plan, "objective.delta=0.02 trainer.max_steps=50 seed=1")
     plan.add_argument("--device-memory", metavar="SIZE", type=memory, default=memory("80GiB"), help="default: 80GiB")
     plan.add_argument("--devices", metavar="N", type=_positive, help="default: the fewest that hold the run")
     plan.add_argument("--prompt-tokens", metavar="N", type=_positive, help="longest prompt (default: the recipe's)")
@@ -121,15 +123,7 @@ def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--temperature", metavar="T", help="of the sampled completions (default: the suite's)")
     evaluate.add_argument("--max-new-tokens", metavar="N", help="longest completion (default: the suite's)")
     evaluate.add_argument("--seed", metavar="S", type=_seed, default=0, help="seed of the samples (default: 0)")
-    evaluate.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        dest="overrides",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="override settings of the suite, such as data.held_out_size=50",
-    )
+    _add_overrides(evaluate, "data.held_out_size=50")
     evaluate.add_argument("--baseline", metavar="OTHER", help="a model, run or evaluation to compare with")
     evaluate.add_argument(
         "--win-by",

@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from r2vpo.errors import UserError
 from r2vpo.experiments.schema import Experiment
-from r2vpo.training.recipe_errors import explain
+from r2vpo.training.recipe_errors import validated
 from r2vpo.training.shipped import read_mapping
 
 
@@ -22,8 +19,4 @@ def load_experiment(path: Path) -> Experiment:
     Raises:
         UserError: it cannot be read, or it is no experiment. One line.
     """
-    settings = read_mapping(path, "experiment")
-    try:
-        return Experiment.model_validate(settings)
-    except ValidationError as error:
-        raise UserError(explain(error, Experiment, source=str(path), settings=settings, overridden=())) from None
+    return validated(Experiment, read_mapping(path, "experiment"), source=str(path))

@@ -2,17 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-
-from r2vpo.errors import UserError
 from r2vpo.suites.schema import Suite
 from r2vpo.training.recipe import override
-from r2vpo.training.recipe_errors import explain
+from r2vpo.training.recipe_errors import validated
 from r2vpo.training.shipped import read_mapping
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def load_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
@@ -31,11 +25,3 @@ def load_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
     settings = read_mapping(path, "suite")
     overridden = [override(settings, text) for text in overrides]
     return validated(Suite, settings, source=str(path), overridden=overridden)
-
-
-def validated(model: type[Model], settings: dict[str, Any], *, source: str, overridden: Sequence[str] = ()) -> Model:
-    """Build a model from settings, or say what is wrong with them in one line."""
-    try:
-        return model.model_validate(settings)
-    except ValidationError as error:
-        raise UserError(explain(error, model, source=source, settings=settings, overridden=overridden)) from None

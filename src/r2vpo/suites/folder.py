@@ -25,10 +25,10 @@ import yaml
 
 from r2vpo.errors import UserError
 from r2vpo.evaluation import Answered
-from r2vpo.suites.catalog import validated
 from r2vpo.suites.schema import EvaluationConfig
 from r2vpo.suites.subject import RECORDS
 from r2vpo.training.recipe import differing_keys
+from r2vpo.training.recipe_errors import validated
 from r2vpo.training.recipe_yaml import RecipeDumper
 from r2vpo.training.records import append_record, finite, keep_records, read_records, write_atomically
 from r2vpo.training.shipped import read_mapping

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from r2vpo.errors import UserError
-from r2vpo.training.recipe_errors import explain, nearest_file, parse_error
+from r2vpo.training.recipe_errors import nearest_file, parse_error, validated
 from r2vpo.training.recipe_inputs import AnyData, InstructionsData, ModelRecipe, ReasoningGymData, RewardRecipe
 from r2vpo.training.recipe_schema import (
     AdvantageRecipe,
@@ -29,7 +29,7 @@ from r2vpo.training.recipe_schema import (
     Tracker,
     TrainerRecipe,
 )
-from r2vpo.training.recipe_yaml import RecipeDumper, RecipeLoader
+from r2vpo.training.recipe_yaml import RecipeDumper, RecipeLoader, read_yaml
 
 
 class Recipe(Section):
@@ -131,10 +131,7 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     path = Path(path)
     settings = _read(path)
     overridden = [override(settings, text) for text in overrides]
-    try:
-        return Recipe.model_validate(settings)
-    except ValidationError as error:
-        raise UserError(explain(error, Recipe, source=str(path), settings=settings, overridden=overridden)) from None
+    return validated(Recipe, settings, source=str(path), overridden=overridden)
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -152,18 +149,9 @@ def differing_keys(recipe: Section, other: Section) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such recipe{nearest_file(path)}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a text file in UTF-8 (byte {error.start}): give a YAML recipe") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}: give a YAML recipe that can be read") from None
-    try:
-        settings = yaml.load(text, Loader=RecipeLoader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: {parse_error(error)}") from None
+    if not path.exists():
+        raise UserError(f"{path}: no such recipe{nearest_file(path)}")
+    settings = read_yaml(path, "recipe")
     if settings is None:
         raise UserError(f"{path}: the recipe is empty: give at least `name:` and `data:`")
     if not isinstance(settings, dict):

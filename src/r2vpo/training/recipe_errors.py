@@ -10,6 +10,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from r2vpo.errors import UserError
+
+Model = typing.TypeVar("Model", bound=BaseModel)
+
 _EXPECTED = {
     "float_type": "a number",
     "float_parsing": "a number",
@@ -70,6 +74,24 @@ def nearest_file(path: Path) -> str:
     if not close:
         return ": see `r2vpo recipes` for what can be used as it is"
     return f"; did you mean {folder / next(name for name in names if name.startswith(close[0]))}?"
+
+
+def validated(model: type[Model], settings: dict[str, Any], *, source: str, overridden: Sequence[str] = ()) -> Model:
+    """Build a model from settings.
+
+    Args:
+        model: what to build.
+        settings: its values.
+        source: the file they come from.
+        overridden: dotted keys that came from ``--set``.
+
+    Raises:
+        UserError: they do not fit. One line.
+    """
+    try:
+        return model.model_validate(settings)
+    except ValidationError as error:
+        raise UserError(explain(error, model, source=source, settings=settings, overridden=overridden)) from None
 
 
 def explain(

@@ -1,9 +1,13 @@
 """YAML as recipes use it: scientific notation is a number, a key is given once."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from r2vpo.errors import UserError
+from r2vpo.training.recipe_errors import parse_error
 
 # YAML 1.1, which PyYAML follows, reads 1e-5 as a text because it has no point; and 1:30 as the number 90.
 _FLOAT = re.compile(
@@ -54,3 +58,26 @@ class RecipeDumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         """Write every value out: anchors are hard to read."""
         return True
+
+
+def read_yaml(path: Path, kind: str) -> Any:
+    """Read a YAML file.
+
+    Args:
+        path: the file.
+        kind: what it is, for the error.
+
+    Returns:
+        What is in it, None for an empty file.
+
+    Raises:
+        UserError: it cannot be read. One line.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=RecipeLoader)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text file in UTF-8 (byte {error.start}): give a YAML {kind}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}: give a YAML {kind} that can be read") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: {parse_error(error)}") from None

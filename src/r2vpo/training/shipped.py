@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import r2vpo
 from r2vpo.errors import UserError
-from r2vpo.training.recipe_errors import parse_error
-from r2vpo.training.recipe_yaml import RecipeLoader
+from r2vpo.training.recipe_yaml import read_yaml
 
 
 @dataclass(frozen=True)
@@ -97,14 +94,7 @@ def read_mapping(path: Path, kind: str) -> dict[str, Any]:
     Raises:
         UserError: it cannot be read. One line.
     """
-    try:
-        settings: Any = yaml.load(path.read_text(encoding="utf-8"), Loader=RecipeLoader)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a text file in UTF-8 (byte {error.start}): give a YAML {kind}") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}: give a YAML {kind} that can be read") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: {parse_error(error)}") from None
+    settings = read_yaml(path, kind)
     if not isinstance(settings, dict):
         raise UserError(f"{path}: this is no mapping of keys to values: start the {kind} with `name: my-{kind}`")
     return settings

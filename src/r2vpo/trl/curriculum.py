@@ -57,7 +57,8 @@ class ChosenPrompts:
         self._shares = self.curriculum.shares()
         self._problems = self.curriculum.draw(count * processes)
         mine = self._problems[index * count : (index + 1) * count]
-        return [dict(self.rows[problem]) for problem in mine for _ in range(group_size)]
+        prompts = [self.rows[problem] for problem in mine]
+        return [dict(prompt) for prompt in prompts for _ in range(group_size)]
 
     def record(self, scores: Tensor) -> None:
         """Take in what the first reward function gave.

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import is_peft_model
 from torch import Tensor
-from torch.utils.data import IterableDataset
-from trl import GRPOTrainer
-from trl.trainer.utils import RepeatSampler
 
 from r2vpo.core.diagnostics import diagnostic_sums
-from r2vpo.core.log_probs import TokenLogProbs, install, supports_shared_prefix
 from r2vpo.core.objectives import OBJECTIVES
 from r2vpo.core.ratios import proximal_variance, stale_weight
-from r2vpo.replay import ReplayBuffer, Rollout, snapshot
-from r2vpo.trl.checkpoint import rotate, staged, state_path
+from r2vpo.replay import ReplayBuffer, Rollout
 from r2vpo.trl.config import R2VPOConfig
 from r2vpo.trl.controls import Controls
 from r2vpo.trl.curriculum import ChosenPrompts
 from r2vpo.trl.guards import guard_reward, no_brake_reason, refuse_unsupported
-from r2vpo.trl.prompts import PromptBatch, RepeatedRows
+from r2vpo.trl.plumbing import TrainingPlumbing
+from r2vpo.trl.prompts import PromptBatch
 from r2vpo.trl.rounds import (
     last_round_variance,
     part_means,
@@ -36,25 +29,14 @@ from r2vpo.trl.rounds import (
 )
 from r2vpo.trl.rows import MicroBatch, collate, cut, fresh_rollouts
 from r2vpo.trl.sampling import SharedPrefixRollout
-from r2vpo.trl.state import restore_trainer, trainer_state
 
 
-class EpochRepeatSampler(RepeatSampler):
-    """TRL's sampler, reshuffled from (seed, epoch) alone, so that a resumed run meets the same prompts."""
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the training loop at each epoch's start."""
-        if self.shuffle:
-            self.generator.manual_seed((self.seed or 0) + epoch)
-
-
-class R2VPOTrainer(GRPOTrainer):
+class R2VPOTrainer(TrainingPlumbing):
     """Fine-tune a causal language model with R²VPO; used as TRL's `GRPOTrainer` is.
 
     A round samples a generation batch, adds stale rollouts of the last `replay_versions` rounds, evaluates the
-    policy on all of
-    them once, and makes `steps_per_round` optimizer steps. Rows of a group stay together, so that the training forward
-    computes each prompt once.
+    policy on all of them once, and makes `steps_per_round` optimizer steps. Rows of a group stay together, so that the
+    training forward computes each prompt once.
 
     Args:
         model: As for `GRPOTrainer`.
@@ -82,7 +64,6 @@ class R2VPOTrainer(GRPOTrainer):
             kwargs["rollout_func"] = self._own_rollout
         self._generating = self._attached = False
         self._rewards: Tensor | None = None
-        self._staging: Path | None = None
         self._round_stats: dict[str, float] = {}
         super().__init__(model, [guard_reward(function) for function in functions], args, **kwargs)
         refuse_unsupported(
@@ -113,29 +94,14 @@ class R2VPOTrainer(GRPOTrainer):
         curriculum = args.curriculum_config()
         self.chosen = None if curriculum is None else ChosenPrompts(self.train_dataset, curriculum, seed=args.seed)
         self._cut_generator = torch.Generator().manual_seed(args.seed)
-        self.counters = {
-            "rollouts_generated": 0,
-            "rollouts_reused": 0,
-            "tokens_generated": 0,
-            "non_finite_steps": 0,
-        }
+        self.counters = dict.fromkeys(
+            ("rollouts_generated", "rollouts_reused", "tokens_generated", "non_finite_steps"), 0
+        )
         self.seconds = {"generating": 0.0, "training": 0.0}
         # One of the two is 0.
         self.max_staleness = args.replay_versions + args.rollout_lag
         self.staleness_rows = [0] * (self.max_staleness + 1)
         self.step_lists: dict[str, Any] = {}
-
-    def _use_shared_prefix(self, wanted: bool) -> None:
-        """Install the shared-prefix forward, or say why the ordinary one is used."""
-        model = self.model.get_base_model() if is_peft_model(self.model) else self.model
-        reason = supports_shared_prefix(model)
-        if self.args.gradient_checkpointing:
-            reason = "gradient_checkpointing=True turns off the cache that the prompts are shared through"
-        self._shares_prefix = wanted and reason is None
-        if self._shares_prefix:
-            install(model)
-        elif wanted:
-            warnings.warn(f"prompts are not shared in training: {reason}", UserWarning, stacklevel=3)
 
     # ------------------------------------------------------------------ what TRL calls
 
@@ -143,11 +109,6 @@ class R2VPOTrainer(GRPOTrainer):
     def round_index(self) -> int:
         """Rounds begun so far; the version of the policy that the present round's rollouts came from."""
         return self._step // (self.args.steps_per_generation * self.num_iterations)
-
-    @property
-    def pad_token_id(self) -> int:
-        """The tokenizer's padding token."""
-        return self._tokenizer.pad_token_id
 
     def sampling_model(self) -> Any:
         """The present policy as it is sampled from: a synchronised copy, or the model itself."""
@@ -162,16 +123,6 @@ class R2VPOTrainer(GRPOTrainer):
             self.controls.step_size.attach(optimizer)
             self._attached = True
         return optimizer
-
-    def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
-        if not isinstance(dataset, IterableDataset):
-            dataset = RepeatedRows(dataset)
-        return super()._get_dataloader(dataset, *args, **kwargs)
-
-    def _get_train_sampler(self, dataset: Any = None) -> EpochRepeatSampler:
-        sampler = super()._get_train_sampler(dataset)
-        sampler.__class__ = EpochRepeatSampler
-        return sampler
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         # TRL would evaluate the fresh rows alone and share no prompts; the round evaluates all its rows at once.
@@ -214,13 +165,8 @@ class R2VPOTrainer(GRPOTrainer):
         )
         if not self.model.training:
             return output.loss
-        weight = stale_weight(
-            old,
-            inputs.rollout_log_probs,
-            inputs.response_mask,
-            self._objective_config.stale_weight_cap,
-            "token",
-        )
+        cap = self._objective_config.stale_weight_cap
+        weight = stale_weight(old, inputs.rollout_log_probs, inputs.response_mask, cap, "token")
         self.controls.add(
             constrained=output.constraint,
             proximal=proximal_variance(current.log_probs.detach(), old, inputs.response_mask, weight),
@@ -241,15 +187,6 @@ class R2VPOTrainer(GRPOTrainer):
             self._finish_step()
         # Gradients are averaged over processes, while the normalizer is already the global one.
         return output.loss * self.accelerator.num_processes
-
-    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        if norm is not None and not math.isfinite(float(norm)):
-            # Every process sees the same reduced gradient, so all of them leave the step out together.
-            for parameter in model.parameters():
-                parameter.grad = None
-            self.counters["non_finite_steps"] += 1
-        return norm
 
     # ------------------------------------------------------------------ a round
 
@@ -345,19 +282,6 @@ class R2VPOTrainer(GRPOTrainer):
             log_probs = self._forward(self.model, micro).log_probs
             remember_policy(micro, log_probs, version=self.round_index, sampler_is_trainer=own)
 
-    def _forward(self, model: Any, micro: MicroBatch) -> TokenLogProbs:
-        with self.accelerator.autocast():
-            if self._shares_prefix:
-                return model(prefix_batch=micro.prefix_batch(), temperature=self.temperature)
-            log_probs, entropy, _ = super()._get_per_token_logps_and_entropies(
-                model,
-                torch.cat([micro.prompt_ids, micro.response_ids], dim=1),
-                torch.cat([micro.prompt_mask, micro.attention_mask], dim=1).long(),
-                micro.response_ids.size(1),
-                compute_entropy=True,
-            )
-        return TokenLogProbs(log_probs=log_probs, entropy=entropy)
-
     def _finish_step(self) -> None:
         metrics = self.controls.finish_step()
         self.step_lists = {name: value for name, value in metrics.items() if isinstance(value, list)}
@@ -372,38 +296,3 @@ class R2VPOTrainer(GRPOTrainer):
         numbers |= {f"seconds_{name}": value for name, value in self.seconds.items()}
         for name, value in numbers.items() | self._round_stats.items():
             self._metrics["train"][name] = [value]
-
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """One micro-batch; its time counts as training except for what was spent on generating."""
-        started, generating = time.perf_counter(), self.seconds["generating"]
-        loss = super().training_step(*args, **kwargs)
-        spent = time.perf_counter() - started
-        self.seconds["training"] += spent - (self.seconds["generating"] - generating)
-        return loss
-
-    def _total(self, value: Tensor | float) -> Tensor:
-        tensor = value if isinstance(value, Tensor) else torch.tensor(float(value), device=self.accelerator.device)
-        return self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum")
-
-    # ------------------------------------------------------------------ checkpoints
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self._staging) if self._staging is not None else super()._get_output_dir(trial)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        run, name = Path(super()._get_output_dir(trial)), f"checkpoint-{self.state.global_step}"
-        is_main = self.accelerator.is_main_process
-        with staged(run, name, is_main=is_main, barrier=self.accelerator.wait_for_everyone) as staging:
-            self._staging = staging
-            try:
-                super()._save_checkpoint(model, trial)
-                snapshot.save(state_path(staging / name, self.accelerator.process_index), trainer_state(self))
-            finally:
-                self._staging = None
-        if is_main:
-            rotate(run, self.args.save_total_limit)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            restore_trainer(self, snapshot.load(state_path(checkpoint, self.accelerator.process_index)))

@@ -283,7 +283,9 @@ def test_a_worker_that_is_killed_takes_its_sandbox_along(isolation):
     before = zygotes()
     reward = load_reward({"name": "code", "isolation": isolation, "workers": 1})
     assert scores(reward, [HONEST]) == [1.0]
-    workers = [p for p in psutil.Process().children() if "rewards.worker" in " ".join(p.cmdline())]
+    children = [(p, p.as_dict(["cmdline"])["cmdline"] or []) for p in psutil.Process().children()]  # some have ended
+    workers = [p for p, command in children if "rewards.worker" in " ".join(command)]
+    assert workers
     started = zygotes() - before
     assert started
     for worker in workers:

@@ -1,0 +1,129 @@
+"""What `R2VPOTrainer` replaces of TRL's trainer that has nothing to do with the objective.
+
+Order of the prompts, the forward pass with shared prompts, gradients that are not finite, clocks and checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import is_peft_model
+from torch import Tensor
+from torch.utils.data import IterableDataset
+from trl import GRPOTrainer
+from trl.trainer.utils import RepeatSampler
+
+from r2vpo.core.log_probs import TokenLogProbs, install, supports_shared_prefix
+from r2vpo.replay import snapshot
+from r2vpo.trl.checkpoint import rotate, staged, state_path
+from r2vpo.trl.prompts import RepeatedRows
+from r2vpo.trl.rows import MicroBatch
+from r2vpo.trl.state import restore_trainer, trainer_state
+
+
+class EpochRepeatSampler(RepeatSampler):
+    """TRL's sampler, reshuffled from (seed, epoch) alone, so that a resumed run meets the same prompts."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the training loop at each epoch's start."""
+        if self.shuffle:
+            self.generator.manual_seed((self.seed or 0) + epoch)
+
+
+class TrainingPlumbing(GRPOTrainer):
+    """A `GRPOTrainer` that can be stopped anywhere and go on alike, and computes each prompt once a group.
+
+    A subclass has the counters and seconds that are counted here, and calls `_use_shared_prefix` before it trains.
+    """
+
+    counters: dict[str, int]
+    seconds: dict[str, float]
+    _shares_prefix: bool
+    _staging: Path | None = None
+
+    @property
+    def pad_token_id(self) -> int:
+        """The tokenizer's padding token."""
+        return self._tokenizer.pad_token_id
+
+    def _use_shared_prefix(self, wanted: bool) -> None:
+        """Install the shared-prefix forward, or say why the ordinary one is used."""
+        model = self.model.get_base_model() if is_peft_model(self.model) else self.model
+        reason = supports_shared_prefix(model)
+        if self.args.gradient_checkpointing:
+            reason = "gradient_checkpointing=True turns off the cache that the prompts are shared through"
+        self._shares_prefix = wanted and reason is None
+        if self._shares_prefix:
+            install(model)
+        elif wanted:
+            warnings.warn(f"prompts are not shared in training: {reason}", UserWarning, stacklevel=3)
+
+    def _forward(self, model: Any, micro: MicroBatch) -> TokenLogProbs:
+        with self.accelerator.autocast():
+            if self._shares_prefix:
+                return model(prefix_batch=micro.prefix_batch(), temperature=self.temperature)
+            log_probs, entropy, _ = super()._get_per_token_logps_and_entropies(
+                model,
+                torch.cat([micro.prompt_ids, micro.response_ids], dim=1),
+                torch.cat([micro.prompt_mask, micro.attention_mask], dim=1).long(),
+                micro.response_ids.size(1),
+                compute_entropy=True,
+            )
+        return TokenLogProbs(log_probs=log_probs, entropy=entropy)
+
+    def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(dataset, IterableDataset):
+            dataset = RepeatedRows(dataset)
+        return super()._get_dataloader(dataset, *args, **kwargs)
+
+    def _get_train_sampler(self, dataset: Any = None) -> EpochRepeatSampler:
+        sampler = super()._get_train_sampler(dataset)
+        sampler.__class__ = EpochRepeatSampler
+        return sampler
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        if norm is not None and not math.isfinite(float(norm)):
+            # Every process sees the same reduced gradient, so all of them leave the step out together.
+            for parameter in model.parameters():
+                parameter.grad = None
+            self.counters["non_finite_steps"] += 1
+        return norm
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """One micro-batch; its time counts as training except for what was spent on generating."""
+        started, generating = time.perf_counter(), self.seconds["generating"]
+        loss = super().training_step(*args, **kwargs)
+        spent = time.perf_counter() - started
+        self.seconds["training"] += spent - (self.seconds["generating"] - generating)
+        return loss
+
+    def _total(self, value: Tensor | float) -> Tensor:
+        tensor = value if isinstance(value, Tensor) else torch.tensor(float(value), device=self.accelerator.device)
+        return self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum")
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._staging) if self._staging is not None else super()._get_output_dir(trial)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        run, name = Path(super()._get_output_dir(trial)), f"checkpoint-{self.state.global_step}"
+        is_main = self.accelerator.is_main_process
+        with staged(run, name, is_main=is_main, barrier=self.accelerator.wait_for_everyone) as staging:
+            self._staging = staging
+            try:
+                super()._save_checkpoint(model, trial)
+                snapshot.save(state_path(staging / name, self.accelerator.process_index), trainer_state(self))
+            finally:
+                self._staging = None
+        if is_main:
+            rotate(run, self.args.save_total_limit)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            restore_trainer(self, snapshot.load(state_path(checkpoint, self.accelerator.process_index)))
