@@ -73,6 +73,7 @@ def draw_lengths(axes: Axes, problems: Sequence[Answered], palette: Palette) -> 
     parts = [[a.tokens for a in attempts if a.finished], [a.tokens for a in attempts if not a.finished]]
     axes.hist(parts, edges, stacked=True, color=[palette.series[0], palette.limit], label=["ended", "cut at the limit"])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("tokens")
     axes.set_ylabel("completions")
     axes.grid(axis="y")

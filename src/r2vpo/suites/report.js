@@ -64,7 +64,7 @@
     const card = element("article", "card problem");
     const head = element("div", "head");
     head.append(element("span", "", "problem " + problem.n), element("span", "", problem.d));
-    head.append(element("span", "", "answer: " + (problem.right.length > 120 ? problem.right.slice(0, 120) + "…" : problem.right)));
+    if (problem.right) head.append(element("span", "", "answer: " + (problem.right.length > 120 ? problem.right.slice(0, 120) + "…" : problem.right)));
     if (problem.a.length > 1) {
       head.append(element("span", "", solvedSamples(problem) + " of " + (problem.a.length - 1) + " samples right"));
     }

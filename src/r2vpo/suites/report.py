@@ -66,7 +66,7 @@ def page_values(
         "lede": [
             summary["model"],
             f"{count(summary['problems'])} problems",
-            f"{summary['k']} samples each at temperature {summary['temperature']:g}",
+            f"{summary['k']} samples each at temperature {summary['temperature']:g}" if summary["k"] else "greedy only",
             f"seed {summary['seed']}",
         ],
         "columns": {label: measures["accuracy"]["n"] for label, measures in columns.items()},
@@ -108,7 +108,8 @@ def _figures(summary: Mapping[str, Any], problems: Sequence[Answered]) -> list[d
     if len(summary["pass_at"]) > 1:
         caption = "The chance that one of k samples is right: unbiased estimate, 95 % interval over problems."
         figures.append(("passes", "pass@k", caption, lambda axes, palette: draw_passes(axes, summary, palette)))
-    caption = f"{count(len(problems) * (1 + summary['k']))} completions, greedy and sampled."
+    kinds = "greedy and sampled" if summary["k"] else "greedy"
+    caption = f"{count(len(problems) * (1 + summary['k']))} completions, {kinds}."
     figures.append(("lengths", "Length", caption, lambda axes, palette: draw_lengths(axes, problems, palette)))
     return [
         {"key": key, "title": title, "caption": caption, "svg": Markup(inline_svg(draw, PLACEHOLDERS, key=key))}
