@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from trl import GRPOConfig
 
 from r2vpo.core.advantages import ADVANTAGES
-from r2vpo.core.dual import KINDS, DualConfig
-from r2vpo.core.objectives import OBJECTIVES, build_config
-from r2vpo.core.step_size import StepSizeConfig
+from r2vpo.core.method import MethodOptions
+from r2vpo.core.objectives import OBJECTIVES
 from r2vpo.data.curriculum import CurriculumConfig
 from r2vpo.replay import ReplayConfig
 
@@ -166,9 +165,7 @@ class R2VPOConfig(GRPOConfig):
             raise ValueError(f"sampler_rows_per_batch={self.sampler_rows_per_batch} must be at least 1, or None")
         self._check_batches()
         self._check_lag()
-        self.objective_config()
-        self.dual_config()
-        self.step_size_config()
+        self.method()
         self.replay_config()
         self.curriculum_config()
 
@@ -177,58 +174,15 @@ class R2VPOConfig(GRPOConfig):
         """Optimizer steps from one generation to the next."""
         return self.steps_per_generation * self.num_iterations // self.gradient_accumulation_steps
 
-    def objective_config(self) -> Any:
-        """The objective's options, its own and the shared ones."""
-        constant = self.aggregation_constant
-        own = self.objective_options or {}
-        if self.aggregation == "constant" and constant is None:
-            constant = float(self.max_completion_length)
-        shared = {
-            "anchor": self.anchor,
-            "level": self.level,
-            "stale_weight_cap": self.stale_weight_cap,
-            "aggregation": self.aggregation,
-            "constant": constant,
-        }
-        if self.objective == "r2vpo":
-            shared["delta"] = self.variance_delta
-        if self.ratio_variance_delta is not None:
-            shared["ratio_variance_delta"] = self.ratio_variance_delta
+    def method(self) -> MethodOptions:
+        """Objective, multiplier and step size under the names that every trainer shares."""
+        options = {field.name: getattr(self, field.name) for field in fields(MethodOptions)}
         if self.objective == "clip":
             high = self.epsilon if self.epsilon_high is None else self.epsilon_high
-            own = {"clip_low": self.epsilon, "clip_high": high, "dual_clip": self.delta}
-        return build_config(self.objective, own, **shared)
-
-    def dual_config(self) -> DualConfig:
-        """The multiplier's options; an objective without a multiplier has the fixed one of 0."""
-        objective = self.objective_config()
-        if objective.constraint_target is None:
-            return DualConfig(kind="fixed", delta=self.variance_delta, value=0.0)
-        if self.dual in KINDS and self.dual not in objective.dual_kinds:
-            raise ValueError(
-                f"dual={self.dual!r} rests on the closed form of the ratio variance, which objective="
-                f"{self.objective!r} does not constrain; set dual to {' or '.join(objective.dual_kinds)} "
-                "(in a recipe dual.kind)"
-            )
-        return DualConfig(
-            kind=self.dual,
-            delta=objective.constraint_target,
-            eta=self.dual_eta,
-            lower=self.dual_lower,
-            upper=self.dual_upper,
-            value=self.dual_value,
-        )
-
-    def step_size_config(self) -> StepSizeConfig:
-        """The step-size controller's options."""
-        return StepSizeConfig(
-            delta=self.variance_delta,
-            grow=self.step_grow,
-            memory=self.step_memory,
-            first_scale=self.step_first_scale,
-            min_scale=self.step_min_scale,
-            max_scale=self.step_max_scale,
-        )
+            options["objective_options"] = {"clip_low": self.epsilon, "clip_high": high, "dual_clip": self.delta}
+        if self.aggregation == "constant" and self.aggregation_constant is None:
+            options["aggregation_constant"] = float(self.max_completion_length)
+        return MethodOptions(**options)
 
     def replay_config(self) -> ReplayConfig:
         """The replay's options; each process draws from its own stream."""

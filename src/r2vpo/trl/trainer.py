@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 
 from r2vpo.core.diagnostics import diagnostic_sums
-from r2vpo.core.objectives import OBJECTIVES
 from r2vpo.core.ratios import proximal_variance, stale_weight
 from r2vpo.replay import ReplayBuffer, Rollout
 from r2vpo.trl.config import R2VPOConfig
-from r2vpo.trl.controls import Controls
 from r2vpo.trl.curriculum import ChosenPrompts
 from r2vpo.trl.guards import guard_reward, no_brake_reason, refuse_unsupported
 from r2vpo.trl.plumbing import TrainingPlumbing
@@ -74,19 +72,17 @@ class R2VPOTrainer(TrainingPlumbing):
         )
         self.data_collator = PromptBatch
         self._use_shared_prefix(args.shared_prefix)
+        method = args.method()
         reason = no_brake_reason(
-            constrained=args.objective_config().constraint_target is not None,
+            constrained=method.objective_config().constraint_target is not None,
             anchor=args.anchor,
             steps_per_round=args.steps_per_round,
             replay_versions=args.replay_versions or args.rollout_lag,
         )
         if reason is not None:
             warnings.warn(reason, UserWarning, stacklevel=2)
-        self._objective = OBJECTIVES[args.objective]
-        self._objective_config = args.objective_config()
-        self.controls = Controls(
-            dual=args.dual_config(),
-            step_size=args.step_size_config() if args.step_control else None,
+        self._loss, self._objective_config = method.loss, method.objective_config()
+        self.controls = method.controls(
             steps_per_round=args.steps_per_round,
             reduce=lambda tensor: self.accelerator.reduce(tensor, reduction="sum"),
         )
@@ -153,7 +149,7 @@ class R2VPOTrainer(TrainingPlumbing):
     def _compute_loss(self, model: Any, inputs: MicroBatch) -> Tensor:
         current = self._forward(model, inputs)
         old = inputs.old_log_probs if inputs.old_log_probs is not None else current.log_probs.detach()
-        output = self._objective.loss(
+        output = self._loss(
             log_probs=current.log_probs,
             old_log_probs=old,
             rollout_log_probs=inputs.rollout_log_probs,

@@ -49,38 +49,49 @@ def test_every_objective_can_be_chosen_with_its_own_defaults(tmp_path: Any, obje
     kind = OBJECTIVES[objective].config_class
     dual = "doubling" if objective == "kl_penalty" else "closed_form"
     config = tiny_config(tmp_path, objective=objective, dual=dual)
-    assert config.objective_config() == kind()
+    assert config.method().objective_config() == kind()
     assert (config.level, config.aggregation) == (kind().level, kind().aggregation)
     for option in own_options(objective) if objective != "clip" else ():
         own = getattr(kind(), option)
         value = {"dual_clip": 2.0, "clip_low": 0.5, "brake": "two_sided"}.get(option) or 0.9 * own
         changed = tiny_config(tmp_path, objective=objective, dual=dual, objective_options={option: value})
-        assert getattr(changed.objective_config(), option) == value
+        assert getattr(changed.method().objective_config(), option) == value
 
 
 def test_the_penalty_can_be_added_to_another_objective(tmp_path: Any) -> None:
     options = {"objective": "cispo", "objective_options": {"clip_high": 1.0}, "variance_delta": 0.02}
     config = tiny_config(tmp_path, ratio_variance_delta=0.1, dual_eta=0.3, **options)
-    assert config.objective_config() == CispoConfig(clip_high=1.0, ratio_variance_delta=0.1)
-    assert (config.dual_config().kind, config.dual_config().delta, config.dual_config().eta) == (
+    assert config.method().objective_config() == CispoConfig(clip_high=1.0, ratio_variance_delta=0.1)
+    assert (
+        config.method().dual_config().kind,
+        config.method().dual_config().delta,
+        config.method().dual_config().eta,
+    ) == (
         "closed_form",
         0.1,
         0.3,
     )
-    assert config.step_size_config().delta == 0.02
+    assert config.method().step_size_config().delta == 0.02
     plain = tiny_config(tmp_path, **options)
-    assert (plain.dual_config().kind, plain.dual_config().value) == ("fixed", 0.0)  # no multiplier moves in the logs
+    assert (plain.method().dual_config().kind, plain.method().dual_config().value) == (
+        "fixed",
+        0.0,
+    )  # no multiplier moves in the logs
 
 
 def test_the_divergence_has_its_own_target(tmp_path: Any) -> None:
     config = tiny_config(tmp_path, objective="kl_penalty", dual="doubling", objective_options={"kl_target": 0.03})
-    assert (config.dual_config().kind, config.dual_config().delta) == ("doubling", 0.03)
-    assert config.step_size_config().delta == 0.1
-    assert tiny_config(tmp_path, objective="kl_penalty", dual="fixed", dual_value=0.0).dual_config().value == 0.0
+    assert (config.method().dual_config().kind, config.method().dual_config().delta) == ("doubling", 0.03)
+    assert config.method().step_size_config().delta == 0.1
+    assert (
+        tiny_config(tmp_path, objective="kl_penalty", dual="fixed", dual_value=0.0).method().dual_config().value == 0.0
+    )
 
 
 def test_clip_reads_the_ranges_that_r2vpo_refuses(tmp_path: Any) -> None:
-    config = tiny_config(tmp_path, objective="clip", epsilon=0.1, epsilon_high=0.3, delta=4.0).objective_config()
+    config = (
+        tiny_config(tmp_path, objective="clip", epsilon=0.1, epsilon_high=0.3, delta=4.0).method().objective_config()
+    )
     assert (config.clip_low, config.clip_high, config.dual_clip) == (0.1, 0.3, 4.0)
 
 
@@ -149,9 +160,9 @@ def test_options_of_the_parts_arrive_there(tmp_path: Any) -> None:
         replay_max_bytes=1000,
     )
     objective, dual, step, replay = (
-        config.objective_config(),
-        config.dual_config(),
-        config.step_size_config(),
+        config.method().objective_config(),
+        config.method().dual_config(),
+        config.method().step_size_config(),
         config.replay_config(),
     )
     assert (objective.delta, objective.anchor, objective.level) == (0.02, "behavior", "response")
@@ -160,7 +171,10 @@ def test_options_of_the_parts_arrive_there(tmp_path: Any) -> None:
     assert (step.delta, step.grow, step.memory, step.first_scale) == (0.02, 1.2, 0.7, 0.3)
     assert (step.min_scale, step.max_scale) == (0.01, 7.0)
     assert (replay.versions, replay.ratio, replay.max_bytes, replay.seed) == (2, 0.5, 1000, 3)
-    assert tiny_config(tmp_path, aggregation="constant", aggregation_constant=9.0).objective_config().constant == 9.0
+    assert (
+        tiny_config(tmp_path, aggregation="constant", aggregation_constant=9.0).method().objective_config().constant
+        == 9.0
+    )
 
 
 def test_steps_of_a_round(tmp_path: Any) -> None:

@@ -9,7 +9,7 @@ from r2vpo.core.objectives.m2po import M2poConfig, m2po_loss
 from r2vpo.core.objectives.options import ObjectiveConfig, SurrogateConfig
 from r2vpo.core.objectives.policy_gradient import PolicyGradientConfig, policy_gradient_loss
 from r2vpo.core.objectives.ratio_variance import RatioVarianceConfig, r2vpo_loss
-from r2vpo.core.objectives.registry import OBJECTIVES, Objective, build_config, find_objective, own_options
+from r2vpo.core.objectives.registry import OBJECTIVES, Loss, Objective, build_config, find_objective, own_options
 from r2vpo.core.objectives.sapo import SapoConfig, sapo_loss
 from r2vpo.core.objectives.spo import SpoConfig, spo_loss
 from r2vpo.core.objectives.surrogate import Terms, loss_of
@@ -24,6 +24,7 @@ __all__ = [
     "DppoTvConfig",
     "GspoConfig",
     "KLPenaltyConfig",
+    "Loss",
     "LossOutput",
     "M2poConfig",
     "Objective",

@@ -36,9 +36,7 @@ class Controls:
         self.step_size = StepSizeController(step_size) if step_size is not None else None
         self._steps_per_round = steps_per_round
         self._reduce = reduce
-        self._constrained: Tensor | None = None
-        self._proximal: Tensor | None = None
-        self._diagnostics: Tensor | None = None
+        self._sums: tuple[Tensor, ...] | None = None
 
     def begin_round(self, advantages: MomentSums, previous_round: RatioVarianceSums, signal: float) -> None:
         """Start a round: lambda's closed form from its advantages, and the variance that the last round really made.
@@ -60,29 +58,32 @@ class Controls:
     def add(self, *, constrained: WeightedSums, proximal: RatioVarianceSums, diagnostics: Tensor) -> None:
         """Add one micro-batch."""
         pieces = (constrained.to_tensor(), proximal.to_tensor(), diagnostics)
-        if self._diagnostics is None:
-            self._constrained, self._proximal, self._diagnostics = pieces
-        else:
-            self._constrained = self._constrained + pieces[0]
-            self._proximal = self._proximal + pieces[1]
-            self._diagnostics = self._diagnostics + pieces[2]
+        before = self._sums
+        self._sums = pieces if before is None else tuple(old + new for old, new in zip(before, pieces, strict=True))
 
     def finish_step(self) -> dict[str, Any]:
         """End an optimizer step: one sum over processes, then both controllers move.
 
         Returns:
             The step's diagnostics as floats and lists, with the lambda that was used in it.
+
+        Raises:
+            ValueError: No micro-batch was added.
         """
-        shape = self._diagnostics.shape
-        totals = self._reduce(torch.cat([self._constrained, self._proximal, self._diagnostics.flatten()]))
+        if self._sums is None:
+            raise ValueError(
+                "the optimizer step has no micro-batch, and must have one: call add() before finish_step()"
+            )
+        constrained_sums, proximal_sums, diagnostics = self._sums
+        totals = self._reduce(torch.cat([constrained_sums, proximal_sums, diagnostics.flatten()]))
         constrained = WeightedSums.from_tensor(totals[:2])
-        metrics = summarize(totals[4:].view(shape))
+        metrics = summarize(totals[4:].view(diagnostics.shape))
         metrics["dual"] = self.dual.value
         self.dual.update(constrained)
         if self.step_size is not None:
             self.step_size.update(RatioVarianceSums.from_tensor(totals[2:4]))
         metrics["step_scale"] = self.step_size.factor if self.step_size is not None else 1.0
-        self._constrained = self._proximal = self._diagnostics = None
+        self._sums = None
         return metrics
 
     def state_dict(self) -> dict[str, Any]:

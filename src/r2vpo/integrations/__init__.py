@@ -1,0 +1,1 @@
+"""R²VPO inside other trainers: each subpackage translates one framework and calls the core; none needs another."""

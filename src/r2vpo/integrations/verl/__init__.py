@@ -1,0 +1,1 @@
+"""R²VPO in verl."""
