@@ -32,7 +32,7 @@ def run_comparison(plan: Plan, out: Path, *, jobs: int, console: Console, tuning
     folder = out / plan.experiment.name
     with _alone(folder):
         store = Store(folder)
-        display = CompareProgress(console, Estimator(store.all_finished()))
+        display = CompareProgress(console, Estimator(store.own_finished()))
         with display, Executor(store, jobs=jobs, display=display) as executor:
             if plan.experiment.tuning is not None:
                 _run(plan.tuning(), "tuning", store, executor, display)
@@ -64,7 +64,7 @@ def describe(plan: Plan, out: Path, *, jobs: int, console: Console) -> None:
     if later:
         say(f"{later} cells of the result have no recipe yet: they wait for the tuning of their methods")
     say(f"{sum(cell.key not in left for cell in cells)} of {len(cells) + later} cells are finished")
-    seconds = Estimator(store.all_finished()).seconds(left.values())
+    seconds = Estimator(store.own_finished()).seconds(left.values())
     text = "unknown until a cell is finished" if seconds is None else f"about {duration(seconds / jobs)}"
     say(f"time left with {jobs} at once: {text}" + (f" for the {len(left)} that have a recipe" if later else ""))
 

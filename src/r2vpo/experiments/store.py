@@ -22,6 +22,7 @@ class Store:
         self._finished: dict[str, Record] = {}
         self._failed: dict[str, str] = {}
         self._own: set[tuple[str, ...]] = set()
+        self._own_keys: set[str] = set()
         for file in sorted(folder.parent.glob("*/*.jsonl")):
             if file.name in FILES.values():
                 for record in read_records(file):
@@ -54,9 +55,9 @@ class Store:
         found = ((cell, self._finished.get(cell.key)) for cell in cells)
         return [_renamed(cell, record) for cell, record in found if record is not None]
 
-    def all_finished(self) -> list[Record]:
-        """Every finished run that is known here, for estimates of time."""
-        return list(self._finished.values())
+    def own_finished(self) -> list[Record]:
+        """Every finished run of this experiment, for estimates of time: a neighbour's model may be far larger."""
+        return [record for key, record in self._finished.items() if key in self._own_keys]
 
     def _take(self, record: Record, *, own: bool, kind: str) -> None:
         key = str(record.get("cell"))
@@ -66,6 +67,7 @@ class Store:
             return
         self._finished[key] = record
         if own:
+            self._own_keys.add(key)
             self._own.add((kind, key, str(record.get("method")), str(record.get("setting"))))
 
 

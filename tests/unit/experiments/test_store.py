@@ -51,6 +51,15 @@ def test_a_neighbours_run_is_written_down_under_ones_own_name(tmp_path: Path) ->
     assert [json.loads(line)["method"] for line in lines] == ["mine"] * 3, "each once"
 
 
+def test_a_neighbours_runs_say_nothing_about_our_time(tmp_path: Path) -> None:
+    full_store(plan(), tmp_path)
+    store = Store(tmp_path / "other")
+    assert store.own_finished() == []
+    cell = plan().results(TUNED)[0]
+    store.adopt([cell])
+    assert [found["cell"] for found in store.own_finished()] == [cell.key]
+
+
 def test_a_neighbours_failure_is_not_ours(tmp_path: Path) -> None:
     cell = plan().results(TUNED)[0]
     Store(tmp_path / "small").add(cell, {"status": "failed", "reason": "no room"})
@@ -70,6 +79,6 @@ def test_a_line_that_a_crash_cut_off_is_no_record(tmp_path: Path) -> None:
     with open(tmp_path / "small" / "results.jsonl", "a") as file:
         file.write('{"cell": "')
     again = Store(tmp_path / "small")
-    assert len(again.all_finished()) == 1
+    assert len(again.own_finished()) == 1
     again.add(second, record(second, curve(second)))
-    assert len(Store(tmp_path / "small").all_finished()) == 2
+    assert len(Store(tmp_path / "small").own_finished()) == 2
