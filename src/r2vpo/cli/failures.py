@@ -80,6 +80,9 @@ def report_failure(error: BaseException, session: Session) -> int:
         what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         _say(f"error: {what}")
         return USER_ERROR
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("r2vpo"):
+        _say(f"error: {error.name} is not installed: `pip install 'r2vpo[trl]'` brings all that this command needs")
+        return USER_ERROR
     hint = "" if session.debug else " (run it again with --debug for the traceback)"
     _say(f"error: unexpected {type(error).__name__}: {error}{hint}")
     return UNEXPECTED

