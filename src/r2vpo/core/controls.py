@@ -38,7 +38,9 @@ class Controls:
         self._reduce = reduce
         self._sums: tuple[Tensor, ...] | None = None
 
-    def begin_round(self, advantages: MomentSums, previous_round: RatioVarianceSums, signal: float) -> None:
+    def begin_round(
+        self, advantages: MomentSums, previous_round: RatioVarianceSums, signal: float, *, steps: int | None = None
+    ) -> None:
         """Start a round: lambda's closed form from its advantages, and the variance that the last round really made.
 
         The last optimizer step of a round is never measured within it. Rows of that round that are trained on again
@@ -48,12 +50,13 @@ class Controls:
             advantages: Sums of this process over the round's rows.
             previous_round: Sums of this process over rows seen in the round before; empty without replay.
             signal: Share of the round's rows, over all processes, whose advantage is not 0.
+            steps: Optimizer steps of this round; None: as the controls were built.
         """
         totals = self._reduce(torch.cat([advantages.to_tensor(), previous_round.to_tensor()]))
         self.dual.begin_round(MomentSums.from_tensor(totals[:2]))
         if self.step_size is not None:
             self.step_size.update(RatioVarianceSums.from_tensor(totals[2:]))
-            self.step_size.begin_round(self._steps_per_round, signal)
+            self.step_size.begin_round(self._steps_per_round if steps is None else steps, signal)
 
     def add(self, *, constrained: WeightedSums, proximal: RatioVarianceSums, diagnostics: Tensor) -> None:
         """Add one micro-batch."""

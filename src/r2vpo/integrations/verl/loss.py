@@ -1,0 +1,101 @@
+"""The policy loss under verl's signature."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from r2vpo.core.diagnostics import diagnostic_sums
+from r2vpo.core.ratios import proximal_variance, stale_weight
+from r2vpo.integrations.verl.options import AGGREGATIONS
+from r2vpo.integrations.verl.state import current
+
+
+def policy_loss(
+    old_log_prob: Tensor,
+    log_prob: Tensor,
+    advantages: Tensor,
+    response_mask: Tensor,
+    loss_agg_mode: str = "token-mean",
+    config: Any = None,
+    rollout_is_weights: Tensor | None = None,
+) -> tuple[Tensor, dict[str, Any]]:
+    """R²VPO, or another objective of `r2vpo.core.objectives`, as verl calls a policy loss.
+
+    The stale weight is verl's own `rollout_is_weights`, capped once more by `stale_weight_cap`; with its weight of 0
+    (rejected) a token is not trained on. With anchor "behavior" `old_log_prob` has to be the sampler's, which is what
+    `algorithm.rollout_correction.bypass_mode=true` puts there.
+
+    Args:
+        old_log_prob: (B, T) nats, of the trainer at the round's start, or of the sampler in bypass mode.
+        log_prob: (B, T) nats; carries gradient.
+        advantages: (B, T), dimensionless.
+        response_mask: (B, T).
+        loss_agg_mode: a key of `AGGREGATIONS`.
+        config: verl's `ActorConfig`; `global_batch_info` has the denominators over all micro-batches and processes.
+        rollout_is_weights: (B, T), dimensionless; None for 1 everywhere.
+
+    Returns:
+        The loss, scaled as verl's `agg_loss` scales it, and detached 0-d metrics.
+
+    Raises:
+        ValueError: Anchor "behavior" with importance weights: the ratio to the sampler carries them already.
+    """
+    state = current(config)
+    mask = response_mask.bool()
+    rollout = _rollout_log_probs(old_log_prob, rollout_is_weights, state.objective.anchor)
+    if rollout_is_weights is not None:
+        mask = mask & (rollout_is_weights > 0)
+    dual = state.controls.dual.value
+    output = state.options.loss(
+        log_probs=log_prob,
+        old_log_probs=old_log_prob,
+        rollout_log_probs=rollout,
+        advantages=advantages,
+        response_mask=mask,
+        dual=dual,
+        config=state.objective,
+        normalizer=_normalizer(loss_agg_mode, config.global_batch_info),
+    )
+    if state.measuring and torch.is_grad_enabled():
+        now = log_prob.detach()
+        weight = stale_weight(old_log_prob, rollout, mask, state.objective.stale_weight_cap, "token")
+        state.controls.add(
+            constrained=output.constraint,
+            proximal=proximal_variance(now, old_log_prob, mask, weight),
+            diagnostics=diagnostic_sums(
+                log_probs=now,
+                old_log_probs=old_log_prob,
+                rollout_log_probs=rollout,
+                advantages=advantages,
+                response_mask=mask,
+                dual=dual,
+                config=state.objective,
+            ),
+        )
+        # The worker reports once a mini-batch, over all processes; here each number would wait for the device.
+        return output.loss, {}
+    return output.loss, {f"actor/r2vpo/{name}": value.item() for name, value in output.metrics.items()}
+
+
+def _rollout_log_probs(old: Tensor, weights: Tensor | None, anchor: str) -> Tensor | None:
+    """Log-probs of the sampler, from verl's weights `pi_k / mu`."""
+    if anchor == "behavior":
+        if weights is not None:
+            raise ValueError(
+                "policy_loss.anchor=behavior takes the ratio to the sampler, and rollout_is_weights weigh by it again: "
+                "set algorithm.rollout_correction.bypass_mode=true, or policy_loss.anchor=proximal"
+            )
+        return old.detach()
+    if weights is None:
+        return None
+    return old.detach() - torch.where(weights > 0, weights, 1.0).to(old.dtype).log()
+
+
+def _normalizer(mode: str, info: dict[str, Any]) -> Tensor | float | None:
+    """The denominator over all processes; verl averages gradients over `dp_size` of them."""
+    name = "batch_num_tokens" if AGGREGATIONS[mode][0] == "token_mean" else "global_batch_size"
+    total = info.get(name)
+    return None if total is None else total / info.get("dp_size", 1)

@@ -1,0 +1,64 @@
+"""The multiplier and the step size of this worker process.
+
+verl calls a policy loss as a plain function that sees neither the process group nor the end of an optimizer step, so
+what has to last from call to call lives in the process: one actor is trained in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from r2vpo.core.controls import Controls
+from r2vpo.core.method import MethodOptions
+from r2vpo.core.objectives import ObjectiveConfig
+from r2vpo.integrations.verl.options import method_options
+
+
+@dataclass
+class WorkerState:
+    """What the loss reads and adds to.
+
+    Attributes:
+        options: as the actor's config gives them.
+        objective: the objective's own config.
+        controls: multiplier and step size.
+        measuring: whether micro-batches are added up now; only within a training step.
+    """
+
+    options: MethodOptions
+    objective: ObjectiveConfig
+    controls: Controls
+    measuring: bool = False
+
+
+_state: WorkerState | None = None
+
+
+def start(config: Any, *, reduce: Callable[[Tensor], Tensor]) -> WorkerState:
+    """Make this process's state anew.
+
+    Args:
+        config: verl's `ActorConfig`.
+        reduce: sums a tensor over the data-parallel processes.
+    """
+    global _state
+    options = method_options(config)
+    # verl tells the number of optimizer steps with each batch; `begin_round` sets it.
+    controls = options.controls(steps_per_round=1, reduce=reduce)
+    _state = WorkerState(options, options.objective_config(), controls)
+    return _state
+
+
+def current(config: Any) -> WorkerState:
+    """This process's state; made where the loss is called outside of our worker."""
+    return _state if _state is not None else start(config, reduce=lambda tensor: tensor)
+
+
+def forget() -> None:
+    """Let the next call start anew."""
+    global _state
+    _state = None
