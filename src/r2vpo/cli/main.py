@@ -1,4 +1,4 @@
-"""The ``r2vpo`` command: train, plan, eval, compare, report, models, recipes, doctor."""
+"""The ``r2vpo`` command: train, plan, eval, compare, report, models, recipes, doctor, openrlhf."""
 
 import argparse
 import os
@@ -85,6 +85,10 @@ def build_parser() -> Parser:
     doctor = commands.add_parser("doctor", parents=[shared], help="versions, devices and what imports; what to do")
     doctor.add_argument("--json", action="store_true", help="print it as JSON")
     doctor.set_defaults(command=_doctor)
+    openrlhf = commands.add_parser("openrlhf", parents=[shared], help="OpenRLHF's trainer, with R²VPO in its workers")
+    _add_overrides(openrlhf, "variance_delta=0.02 dual=ascent")
+    openrlhf.add_argument("arguments", metavar="-- ARGUMENTS", nargs="*", help="OpenRLHF's own, after --")
+    openrlhf.set_defaults(command=_openrlhf)
     return parser
 
 
@@ -252,6 +256,12 @@ def _doctor(arguments: argparse.Namespace, session: Session) -> None:
     from r2vpo.cli.doctor import doctor
 
     doctor(arguments, session)
+
+
+def _openrlhf(arguments: argparse.Namespace, session: Session) -> None:
+    from r2vpo.cli.openrlhf import openrlhf
+
+    openrlhf(arguments, session)
 
 
 if __name__ == "__main__":

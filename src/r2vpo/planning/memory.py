@@ -24,6 +24,10 @@ TRL_TILE = (4096, 32768)
 HOST_ALLOCATOR = 0.1
 """Of what is held, what the host's allocator has besides and does not give back: six measured runs had 0 to 0.2."""
 
+HOST_GRADIENTS = 0.5
+"""Share of the gradients that a host has beside all activations: they come while activations go, and of what is freed
+the allocator uses about half again; docs/planning.md has the runs that it was set by."""
+
 Moment = dict[str, float]
 
 
@@ -79,8 +83,7 @@ def moments(model: Architecture, shapes: Shapes, settings: Settings, sharding: S
     gradients = sharding.gradients(model.trainable)
     backward = {
         **held,
-        # On the host the allocator keeps what a backward pass frees, and gradients come beside the activations.
-        "gradients": gradients if settings.accumulates or settings.on_cpu else 0.0,
+        "gradients": gradients * _beside(settings),
         "bfloat16 copies": copies,
         "gathered weights": gathered,
         "activations": activations(model, shapes, settings),
@@ -110,6 +113,13 @@ def moments(model: Architecture, shapes: Shapes, settings: Settings, sharding: S
         found["loading"] = {"weights": 2 * FLOAT * model.parameters}
         found = {moment: parts | {"allocator": HOST_ALLOCATOR * sum(parts.values())} for moment, parts in found.items()}
     return {moment: {part: size for part, size in parts.items() if size} for moment, parts in found.items()}
+
+
+def _beside(settings: Settings) -> float:
+    """Share of the gradients that are there beside all activations of a backward pass."""
+    if settings.accumulates:
+        return 1.0
+    return HOST_GRADIENTS if settings.on_cpu else 0.0
 
 
 def peak(found: dict[str, Moment]) -> float:

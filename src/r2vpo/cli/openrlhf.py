@@ -1,0 +1,20 @@
+"""``r2vpo openrlhf``: OpenRLHF's own trainer, with R²VPO in its workers."""
+
+import argparse
+
+from r2vpo.cli.failures import Session
+from r2vpo.errors import UserError
+from r2vpo.integrations.openrlhf.options import parse_options
+
+
+def openrlhf(arguments: argparse.Namespace, session: Session) -> None:
+    """Check the options, then hand over."""
+    options = parse_options(arguments.overrides)
+    try:
+        from r2vpo.integrations.openrlhf.launch import launch
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{error.name} is not installed: r2vpo openrlhf runs in the environment of OpenRLHF 0.11.2; install it "
+            "and r2vpo beside it (docs/integrations.md)"
+        ) from error
+    launch(options, arguments.arguments)

@@ -1,0 +1,153 @@
+"""OpenRLHF's actor trainer with R²VPO's loss and both controllers; Ray's workers make it in place of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer
+from torch import Tensor
+
+from r2vpo.core.dual import advantage_moments
+from r2vpo.core.ratios import stale_weight
+from r2vpo.core.types import MomentSums, RatioVarianceSums
+from r2vpo.integrations.openrlhf.loss import R2VPOPolicyLoss
+from r2vpo.integrations.openrlhf.options import from_environment
+
+FILE = "r2vpo.json"
+
+
+class R2VPOActorTrainer(ActorPPOTrainer):
+    """`ActorPPOTrainer`, with the loss, the multiplier and the step size replaced.
+
+    One `ppo_train` is a round: lambda's closed form is of all its experiences, and at each boundary of gradient
+    accumulation, before the optimizer's step, both controllers move by sums over all processes.
+    """
+
+    def __init__(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(strategy, *args, **kwargs)
+        options = from_environment(loss_agg_mode=self.args.actor.loss_agg_mode)
+        self.controls = options.controls(steps_per_round=1, reduce=_sum)
+        self.actor_loss_fn = R2VPOPolicyLoss(options, self.controls)
+        self.measured: dict[str, float] = {}
+        self._step = EngineStep(self.actor_optim.param_groups)
+        if self.controls.step_size is not None:
+            self.controls.step_size.attach(self._step)
+        self._engine_step, self._save = strategy.optimizer_step, strategy.save_ckpt
+        strategy.optimizer_step, strategy.save_ckpt = self._optimizer_step, self._save_ckpt
+        if self.args.ckpt.load_enable:
+            self._restore(Path(self.args.ckpt.path) / "_actor")
+
+    def ppo_train(self, kl_ctl: float) -> dict[str, float]:
+        """Train one round on what the buffer holds.
+
+        Returns:
+            OpenRLHF's means, with the round's last diagnostics as `r2vpo/<name>`.
+        """
+        self._begin_round()
+        status = super().ppo_train(kl_ctl)
+        return status | {f"r2vpo/{name}": value for name, value in self.measured.items()}
+
+    def _begin_round(self) -> None:
+        items = self.replay_buffer.items
+        cap = self.actor_loss_fn.objective.stale_weight_cap
+        moments, carrying = MomentSums.zero(), 0
+        for item in items:
+            old, advantages, mask = (
+                row if row.dim() == 2 else row[None]
+                for row in (item.action_log_probs, item.advantages, item.action_mask.bool())
+            )
+            sampled = item.rollout_log_probs
+            if sampled is not None:
+                sampled = sampled if sampled.dim() == 2 else sampled[None]
+            moments = moments + advantage_moments(advantages, mask, stale_weight(old, sampled, mask, cap, "token"))
+            carrying += int((advantages[mask] != 0).any())
+        share = _sum(torch.tensor([float(carrying), float(max(len(items), 1))]))
+        rows_a_step = self.micro_train_batch_size * max(int(self.strategy.accumulated_gradient), 1)
+        self.controls.begin_round(
+            moments,
+            RatioVarianceSums.zero(),
+            float(share[0] / share[1]),
+            steps=max(len(items) // rows_a_step, 1) * self.max_epochs,
+        )
+
+    def _optimizer_step(self, optimizer: Any, model: Any, scheduler: Any, name: str = "model", **options: Any) -> Any:
+        def step() -> Any:
+            return self._engine_step(optimizer, model, scheduler, name=name, **options)
+
+        if name != "actor" or not getattr(model, "model", model).is_gradient_accumulation_boundary():
+            return step()
+        numbers = self.controls.finish_step()
+        # The loss is not given the entropy.
+        self.measured = {key: value for key, value in numbers.items() if isinstance(value, float) and key != "entropy"}
+        return self._step.run(step)
+
+    def _save_ckpt(self, model: Any, save_dir: str, tag: str | None = None, *args: Any, **kwargs: Any) -> Any:
+        saved = self._save(model, save_dir, tag, *args, **kwargs)
+        # The same on all processes, so the first one's is kept; in the tag's folder, with which OpenRLHF deletes it.
+        if tag is not None and _rank() == 0:
+            folder = Path(save_dir) / tag
+            folder.mkdir(parents=True, exist_ok=True)
+            partial = folder / f"{FILE}.part"
+            partial.write_text(json.dumps(self.controls.state_dict()))
+            os.replace(partial, folder / FILE)
+        return saved
+
+    def _restore(self, folder: Path) -> None:
+        text: list[str | None] = [None]
+        latest = folder / "latest"
+        if not latest.is_file() and not dist.is_initialized():
+            return
+        if _rank() == 0 and latest.is_file():
+            path = folder / latest.read_text().strip() / FILE
+            text = [path.read_text()] if path.is_file() else [None]
+            if text[0] is None:
+                warnings.warn(f"{path} is missing: lambda and step scale start anew", UserWarning, stacklevel=3)
+        if dist.is_initialized():
+            # One process reads: with a state of its own each process would make steps of its own.
+            dist.broadcast_object_list(text, src=0)
+        if text[0] is not None:
+            self.controls.load_state_dict(json.loads(text[0]))
+
+
+class EngineStep(torch.optim.Optimizer):
+    """One optimizer step of an engine, as a torch optimizer that hooks can be put on.
+
+    DeepSpeed steps its inner optimizer once for each parameter group, so a hook on that one would count several.
+
+    Args:
+        param_groups: the engine's own, whose `lr` is scaled while `run` lasts.
+    """
+
+    def __init__(self, param_groups: list[dict[str, Any]]) -> None:
+        super().__init__([torch.zeros(1)], {})
+        self.param_groups = param_groups
+        self._run: Callable[[], Any] | None = None
+
+    def run(self, engine_step: Callable[[], Any]) -> Any:
+        """Run the engine's step between the hooks."""
+        self._run = engine_step
+        return self.step()
+
+    def step(self, closure: Any = None) -> Any:
+        """Called by `run`, through torch's hooks."""
+        return self._run()
+
+
+def _sum(tensor: Tensor) -> Tensor:
+    if not dist.is_initialized():
+        return tensor
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    total = tensor.to(device)
+    dist.all_reduce(total)
+    return total.to(tensor.device)
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
