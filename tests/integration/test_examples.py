@@ -12,6 +12,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RUNS = {  # what is given, what it leaves, what it prints
     "math_lora.py": (["4"], ["runs/math-lora/adapter_model.safetensors"], "train_runtime"),
+    "plain_loop.py": (["2"], [], "round 1: right"),
     "custom_reward.py": (["4"], [], "rewards/repeats/mean"),
     "code.py": (["4"], [], "rewards/code/mean"),
     "reward_model_win_rate.py": (["4", "3"], ["runs/reward-model/model.safetensors", "evaluations"], "win rate"),

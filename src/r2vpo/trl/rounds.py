@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from r2vpo.core.advantages import ADVANTAGES
 from r2vpo.core.dual import advantage_moments
-from r2vpo.core.ratios import proximal_variance, stale_weight
-from r2vpo.core.types import MomentSums, RatioVarianceSums
+from r2vpo.core.ratios import stale_weight
+from r2vpo.core.types import MomentSums
 from r2vpo.replay import Rollout
 from r2vpo.trl.rows import MicroBatch
 
@@ -110,32 +109,3 @@ def round_moments(micros: Sequence[MicroBatch], *, anchor: str, cap: float) -> M
             weight = stale_weight(micro.old_log_probs, micro.rollout_log_probs, micro.response_mask, cap, "token")
         moments = moments + advantage_moments(micro.advantages, micro.response_mask, weight)
     return moments
-
-
-def last_round_variance(
-    stale: Sequence[Rollout], before: dict[int, Tensor], *, cap: float, device: torch.device
-) -> RatioVarianceSums:
-    """V between the policies at the start of the last round and of this one, on rows evaluated under both.
-
-    Weighted as V is: what the policy had all but given up when the last round began says little about its step.
-
-    Args:
-        stale: Rows whose `old_log_probs` are already this round's.
-        before: `old_log_probs` of the last round by `id(row)`.
-        cap: Largest stale weight.
-        device: Where the sums go.
-    """
-    rows = [row for row in stale if id(row) in before and row.old_log_probs is not None]
-    if not rows:
-        return RatioVarianceSums.zero(device)
-    now, then, sampled, mask = (
-        pad_sequence(tensors, batch_first=True)
-        for tensors in (
-            [row.old_log_probs for row in rows],
-            [before[id(row)] for row in rows],
-            [row.rollout_log_probs for row in rows],
-            [row.response_mask for row in rows],
-        )
-    )
-    weight = stale_weight(then, sampled, mask, cap, "token")
-    return RatioVarianceSums.from_tensor(proximal_variance(now, then, mask, weight).to_tensor().to(device))

@@ -11,14 +11,13 @@ from torch import Tensor
 
 from r2vpo.core.diagnostics import diagnostic_sums
 from r2vpo.core.ratios import proximal_variance, stale_weight
-from r2vpo.replay import ReplayBuffer, Rollout
+from r2vpo.replay import ReplayBuffer, Rollout, last_round_variance
 from r2vpo.trl.config import R2VPOConfig
 from r2vpo.trl.curriculum import ChosenPrompts
 from r2vpo.trl.guards import guard_reward, no_brake_reason, refuse_unsupported
 from r2vpo.trl.plumbing import TrainingPlumbing
 from r2vpo.trl.prompts import PromptBatch
 from r2vpo.trl.rounds import (
-    last_round_variance,
     part_means,
     remember_policy,
     round_moments,

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from r2vpo.replay import Rollout
+from r2vpo.replay import Rollout, last_round_variance
 from r2vpo.trl.rounds import (
-    last_round_variance,
     part_means,
     remember_policy,
     round_moments,

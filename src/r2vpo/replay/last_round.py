@@ -1,0 +1,38 @@
+"""What a round as a whole did to the policy, measured for nothing on rows that are trained on again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from r2vpo.core.ratios import proximal_variance, stale_weight
+from r2vpo.core.types import RatioVarianceSums
+from r2vpo.replay.rollout import Rollout
+
+
+def last_round_variance(
+    stale: Sequence[Rollout], before: dict[int, Tensor], *, cap: float, device: torch.device
+) -> RatioVarianceSums:
+    """V between the policies at the start of the last round and of this one, on rows evaluated under both.
+
+    Weighted as V is: what the policy had all but given up when the last round began says little about its step.
+
+    Args:
+        stale: Rows whose `old_log_probs` are already this round's.
+        before: `old_log_probs` of the last round by `id(row)`.
+        cap: Largest stale weight.
+        device: Where the sums go.
+    """
+    found = [(row, row.old_log_probs, before[id(row)]) for row in stale if id(row) in before]
+    seen = [(row, now, then) for row, now, then in found if now is not None]
+    if not seen:
+        return RatioVarianceSums.zero(device)
+    now = pad_sequence([now for _, now, _ in seen], batch_first=True)
+    then = pad_sequence([then for _, _, then in seen], batch_first=True)
+    sampled = pad_sequence([row.rollout_log_probs for row, _, _ in seen], batch_first=True)
+    mask = pad_sequence([row.response_mask for row, _, _ in seen], batch_first=True)
+    weight = stale_weight(then, sampled, mask, cap, "token")
+    return RatioVarianceSums.from_tensor(proximal_variance(now, then, mask, weight).to_tensor().to(device))
