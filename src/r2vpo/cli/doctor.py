@@ -65,7 +65,7 @@ INTEGRATIONS = (
         ("openrlhf",),
         "0.11.2",
         "r2vpo.integrations.openrlhf.launch",
-        "it needs flash-attn and vllm beside it, see docs/integrations.md",
+        "install OpenRLHF with flash-attn and vllm, see docs/integrations.md",
     ),
     Integration("verl", ("verl",), "0.9.1", "r2vpo.integrations.verl.plugin", "install verl, see docs/integrations.md"),
     Integration(
@@ -148,11 +148,11 @@ def _text(found: dict) -> str:
     lines += [f"  {name} {version}" for name, version in found["libraries"].items()]
     lines += ["devices", *(f"  {line}" for line in found["devices"])]
     lines += ["programs of the reward code", f"  {found['sandbox']}", "integrations"]
-    width = max(len(row["name"]) for row in found["integrations"])
-    for row in found["integrations"]:
-        version = f" {row['version']}" if row["version"] else ""
+    labels = [f"{row['name']} {row['version'] or ''}".strip() for row in found["integrations"]]
+    width = max(len(label) for label in labels)
+    for label, row in zip(labels, found["integrations"], strict=True):
         text = f"; {row['text']}" if row["text"] else ""
-        lines.append(f"  {row['name']:<{width}}{version}  {row['state']}{text}")
+        lines.append(f"  {label:<{width}}  {row['state']}{text}")
     return "\n".join(lines)
 
 
