@@ -2,7 +2,7 @@
 
     python examples/plain_loop.py [ROUNDS]
 
-A small language model learns sums of two digits. Everything of `r2vpo.core` and `r2vpo.replay` is in `main`; the two
+A small language model is trained on sums. Everything of `r2vpo.core` and `r2vpo.replay` is in `main`; the two
 functions before it, sampling and log-probs, are what your own trainer has already.
 """
 
@@ -13,10 +13,9 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from r2vpo.core.advantages import ADVANTAGES
-from r2vpo.core.diagnostics import diagnostic_sums
 from r2vpo.core.dual import advantage_moments
 from r2vpo.core.method import MethodOptions
-from r2vpo.core.ratios import proximal_variance, stale_weight
+from r2vpo.core.ratios import stale_weight
 from r2vpo.models import load_model, load_tokenizer
 from r2vpo.replay import ReplayBuffer, ReplayConfig, Rollout, last_round_variance
 
@@ -86,14 +85,9 @@ def main(rounds):
         controls.begin_round(moments, whole_round, float((batch["advantages"] != 0).float().mean()))
         for part in torch.randperm(len(rows)).chunk(STEPS):
             mine = {name: tensor[part] for name, tensor in batch.items()}
-            dual = controls.dual.value
-            now = log_probs_of(model, [rows[i] for i in part])
-            output = method.loss(log_probs=now, dual=dual, config=config, **mine)
-            controls.add(
-                constrained=output.constraint,
-                proximal=proximal_variance(now.detach(), mine["old_log_probs"], mine["response_mask"], weight[part]),
-                diagnostics=diagnostic_sums(log_probs=now.detach(), dual=dual, config=config, **mine),
-            )
+            mine |= {"log_probs": log_probs_of(model, [rows[i] for i in part]), "config": config}
+            output = method.loss(dual=controls.dual.value, **mine)
+            controls.measure(output, **mine)
             optimizer.zero_grad()
             output.loss.backward()
             measured = controls.finish_step()  # before the step, so that a V that is too large brakes it

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from r2vpo.core.diagnostics import summarize
+from r2vpo.core.diagnostics import diagnostic_sums, summarize
 from r2vpo.core.dual import DualConfig, DualController
+from r2vpo.core.objectives.options import ObjectiveConfig
+from r2vpo.core.ratios import proximal_variance, stale_weight
 from r2vpo.core.step_size import StepSizeConfig, StepSizeController
-from r2vpo.core.types import MomentSums, RatioVarianceSums, WeightedSums
+from r2vpo.core.types import LossOutput, MomentSums, RatioVarianceSums, WeightedSums
 
 
 class Controls:
@@ -63,6 +65,50 @@ class Controls:
         pieces = (constrained.to_tensor(), proximal.to_tensor(), diagnostics)
         before = self._sums
         self._sums = pieces if before is None else tuple(old + new for old, new in zip(before, pieces, strict=True))
+
+    def measure(
+        self,
+        output: LossOutput,
+        *,
+        log_probs: Tensor,
+        old_log_probs: Tensor,
+        response_mask: Tensor,
+        rollout_log_probs: Tensor | None,
+        config: ObjectiveConfig,
+        **described: Any,
+    ) -> Tensor:
+        """Add one micro-batch from its loss: what it constrains, V of its token ratios, and its diagnostics.
+
+        Args:
+            output: What the objective returned for this micro-batch.
+            log_probs: (B, T) nats, as the objective was given them.
+            old_log_probs: (B, T) nats.
+            response_mask: (B, T) bool.
+            rollout_log_probs: (B, T) nats, or None.
+            config: The objective's options.
+            **described: The other arguments of `diagnostic_sums`: `advantages`, and where they are known `entropy`,
+                `staleness`, `max_staleness`.
+
+        Returns:
+            The sums of the diagnostics, see `diagnostic_sums`.
+        """
+        now = log_probs.detach()
+        weight = stale_weight(old_log_probs, rollout_log_probs, response_mask, config.stale_weight_cap, "token")
+        diagnostics = diagnostic_sums(
+            log_probs=now,
+            old_log_probs=old_log_probs,
+            rollout_log_probs=rollout_log_probs,
+            response_mask=response_mask,
+            dual=self.dual.value,
+            config=config,
+            **described,
+        )
+        self.add(
+            constrained=output.constraint,
+            proximal=proximal_variance(now, old_log_probs, response_mask, weight),
+            diagnostics=diagnostics,
+        )
+        return diagnostics
 
     def finish_step(self) -> dict[str, Any]:
         """End an optimizer step: one sum over processes, then both controllers move.

@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from r2vpo.core.diagnostics import diagnostic_sums
-from r2vpo.core.ratios import proximal_variance, stale_weight
 from r2vpo.replay import ReplayBuffer, Rollout, last_round_variance
 from r2vpo.trl.config import R2VPOConfig
 from r2vpo.trl.curriculum import ChosenPrompts
@@ -160,23 +158,17 @@ class R2VPOTrainer(TrainingPlumbing):
         )
         if not self.model.training:
             return output.loss
-        cap = self._objective_config.stale_weight_cap
-        weight = stale_weight(old, inputs.rollout_log_probs, inputs.response_mask, cap, "token")
-        self.controls.add(
-            constrained=output.constraint,
-            proximal=proximal_variance(current.log_probs.detach(), old, inputs.response_mask, weight),
-            diagnostics=diagnostic_sums(
-                log_probs=current.log_probs.detach(),
-                old_log_probs=old,
-                rollout_log_probs=inputs.rollout_log_probs,
-                advantages=inputs.advantages,
-                response_mask=inputs.response_mask,
-                entropy=current.entropy,
-                dual=self.controls.dual.value,
-                staleness=inputs.staleness,
-                max_staleness=self.max_staleness,
-                config=self._objective_config,
-            ),
+        self.controls.measure(
+            output,
+            log_probs=current.log_probs,
+            old_log_probs=old,
+            rollout_log_probs=inputs.rollout_log_probs,
+            advantages=inputs.advantages,
+            response_mask=inputs.response_mask,
+            entropy=current.entropy,
+            staleness=inputs.staleness,
+            max_staleness=self.max_staleness,
+            config=self._objective_config,
         )
         if self.accelerator.sync_gradients:
             self._finish_step()

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from r2vpo.core.controls import Controls
 from r2vpo.core.diagnostics import QUANTITIES, diagnostic_sums
 from r2vpo.core.method import MethodOptions
-from r2vpo.core.ratios import proximal_variance, stale_weight
 
 
 class R2VPOPolicyLoss(nn.Module):
@@ -59,33 +58,24 @@ class R2VPOPolicyLoss(nn.Module):
             ValueError: Anchor "behavior" without `rollout_log_probs`.
         """
         mask = action_mask.bool()
-        dual = self.controls.dual.value
+        batch = {
+            "log_probs": log_probs,
+            "old_log_probs": old_log_probs,
+            "rollout_log_probs": rollout_log_probs,
+            "advantages": advantages,
+            "response_mask": mask,
+            "config": self.objective,
+        }
         by_tokens = self.objective.aggregation == "token_mean"
         total = batch_num_tokens if by_tokens else global_batch_size
-        output = self.options.loss(
-            log_probs=log_probs,
-            old_log_probs=old_log_probs,
-            rollout_log_probs=rollout_log_probs,
-            advantages=advantages,
-            response_mask=mask,
-            dual=dual,
-            config=self.objective,
-            normalizer=None if total is None else total / dp_size,
-        )
+        normalizer = None if total is None else total / dp_size
+        dual = self.controls.dual.value
+        output = self.options.loss(**batch, dual=dual, normalizer=normalizer)
         now = log_probs.detach()
-        weight = stale_weight(old_log_probs, rollout_log_probs, mask, self.objective.stale_weight_cap, "token")
-        sums = diagnostic_sums(
-            log_probs=now,
-            old_log_probs=old_log_probs,
-            rollout_log_probs=rollout_log_probs,
-            advantages=advantages,
-            response_mask=mask,
-            dual=dual,
-            config=self.objective,
-        )
         if torch.is_grad_enabled():
-            proximal = proximal_variance(now, old_log_probs, mask, weight)
-            self.controls.add(constrained=output.constraint, proximal=proximal, diagnostics=sums)
+            sums = self.controls.measure(output, **batch)
+        else:
+            sums = diagnostic_sums(**batch, dual=dual)
         tokens = mask.sum().clamp(min=1)
         clipped = sums[QUANTITIES.index("clipped")].sum() / tokens
         moved = torch.where(mask, old_log_probs - now, 0.0).sum() / tokens

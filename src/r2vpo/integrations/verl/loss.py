@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from r2vpo.core.diagnostics import diagnostic_sums
-from r2vpo.core.ratios import proximal_variance, stale_weight
 from r2vpo.integrations.verl.options import AGGREGATIONS
 from r2vpo.integrations.verl.state import current
 
@@ -48,33 +46,18 @@ def policy_loss(
     rollout = _rollout_log_probs(old_log_prob, rollout_is_weights, state.objective.anchor)
     if rollout_is_weights is not None:
         mask = mask & (rollout_is_weights > 0)
-    dual = state.controls.dual.value
-    output = state.options.loss(
-        log_probs=log_prob,
-        old_log_probs=old_log_prob,
-        rollout_log_probs=rollout,
-        advantages=advantages,
-        response_mask=mask,
-        dual=dual,
-        config=state.objective,
-        normalizer=_normalizer(loss_agg_mode, config.global_batch_info),
-    )
+    batch = {
+        "log_probs": log_prob,
+        "old_log_probs": old_log_prob,
+        "rollout_log_probs": rollout,
+        "advantages": advantages,
+        "response_mask": mask,
+        "config": state.objective,
+    }
+    normalizer = _normalizer(loss_agg_mode, config.global_batch_info)
+    output = state.options.loss(**batch, dual=state.controls.dual.value, normalizer=normalizer)
     if state.measuring and torch.is_grad_enabled():
-        now = log_prob.detach()
-        weight = stale_weight(old_log_prob, rollout, mask, state.objective.stale_weight_cap, "token")
-        state.controls.add(
-            constrained=output.constraint,
-            proximal=proximal_variance(now, old_log_prob, mask, weight),
-            diagnostics=diagnostic_sums(
-                log_probs=now,
-                old_log_probs=old_log_prob,
-                rollout_log_probs=rollout,
-                advantages=advantages,
-                response_mask=mask,
-                dual=dual,
-                config=state.objective,
-            ),
-        )
+        state.controls.measure(output, **batch)
         # The worker reports once a mini-batch, over all processes; here each number would wait for the device.
         return output.loss, {}
     return output.loss, {f"actor/r2vpo/{name}": value.item() for name, value in output.metrics.items()}
