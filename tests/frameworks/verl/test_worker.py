@@ -135,6 +135,7 @@ class Remote:
         return float(loss), ActorRolloutRefWorker.actor_worker_cls.__name__
 
 
+@pytest.mark.skipif(" " in sys.prefix, reason="Ray starts no worker from an environment whose path has a space")
 def test_a_ray_actor_has_the_loss_and_the_worker() -> None:
     from tests.frameworks.verl.test_loss import config, through_verl
 
