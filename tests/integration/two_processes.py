@@ -36,6 +36,9 @@ def main(folder: Path, rows_per_process: int) -> None:
             "rollouts": trainer.counters["rollouts_generated"],
         }
         (folder / "result.json").write_text(json.dumps(result))
+    # A process that ends while the other still talks to it can be aborted by a thread of its process group.
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
 
 
 if __name__ == "__main__":
