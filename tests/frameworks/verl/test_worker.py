@@ -135,14 +135,9 @@ class Remote:
         return float(loss), ActorRolloutRefWorker.actor_worker_cls.__name__
 
 
-@pytest.mark.skipif(" " in sys.prefix, reason="Ray starts no worker from an environment whose path has a space")
-def test_a_ray_actor_has_the_loss_and_the_worker() -> None:
+def test_a_ray_actor_has_the_loss_and_the_worker(cluster: None) -> None:
     from tests.frameworks.verl.test_loss import config, through_verl
 
-    ray.init(num_cpus=1, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}})
-    try:
-        loss, worker = ray.get(Remote.remote().loss.remote(), timeout=300)
-    finally:
-        ray.shutdown()
+    loss, worker = ray.get(Remote.remote().loss.remote(), timeout=300)
     assert worker == "R2VPOTrainingWorker"
     assert loss == pytest.approx(float(through_verl(config(), weights=True)[0]), rel=1e-6)
