@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +20,7 @@ from r2vpo.report.palette import Palette
 WIDTH, HEIGHT, WIDE = 5.0, 2.9, 10.4
 MOST_TOGETHER = 6
 _COLUMNS = 4
+_TITLE = 32  # characters to a line of a small drawing's title
 _DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1.2)), (0, (8, 2)))
 _MARKERS = "os^Dvp"
 Draw = Callable[[Figure, Palette], None]
@@ -99,7 +101,7 @@ class Lines:
             if baseline in methods and method != baseline:
                 self.curve(axes, baseline, palette.muted, _DASHES[1], "")
             self.curve(axes, method, palette.series[0], "-", "")
-            axes.set_title(experiment.title(method), loc="left", fontsize=9, color=palette.ink)
+            axes.set_title(fill(experiment.title(method), _TITLE), loc="left", fontsize=9, color=palette.ink)
             self._axes(axes)
             axes.set_xlabel("")
         for axes in grid.flat[len(methods) :]:
