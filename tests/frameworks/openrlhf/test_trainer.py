@@ -15,10 +15,9 @@ import torch
 from openrlhf.trainer.ray import ppo_actor
 from openrlhf.trainer.ray.ppo_actor import PolicyModelActor
 
-from r2vpo.core.method import MethodOptions
 from r2vpo.errors import UserError
 from r2vpo.integrations.openrlhf import launch
-from r2vpo.integrations.openrlhf.options import VARIABLE, from_environment, parse_options
+from r2vpo.integrations.openrlhf.options import VARIABLE, OpenRLHFOptions, from_environment, parse_options
 from r2vpo.integrations.openrlhf.trainer import R2VPOActorTrainer
 from tests.frameworks.openrlhf.plain import HostDevice, experience, make_trainer
 
@@ -39,7 +38,7 @@ def placed(monkeypatch):
 
     def place(**options):
         monkeypatch.setattr(ppo_actor, "ActorPPOTrainer", OWN)
-        for name, value in launch.place(MethodOptions(**options)).items():
+        for name, value in launch.place(OpenRLHFOptions(**options)).items():
             monkeypatch.setenv(name, value)
 
     yield place
@@ -129,7 +128,7 @@ def test_a_checkpoint_without_them_says_so(placed, tmp_path):
 
 def test_options_on_the_command_line():
     options = parse_options(["variance_delta=0.02", "dual=ascent", 'objective_options={"brake": "two_sided"}'])
-    assert options == MethodOptions(variance_delta=0.02, dual="ascent", objective_options={"brake": "two_sided"})
+    assert options == OpenRLHFOptions(variance_delta=0.02, dual="ascent", objective_options={"brake": "two_sided"})
     for wrong, message in {
         "variance_delta": "has no =",
         "variance_dleta=1": "did you mean variance_delta",
@@ -142,7 +141,9 @@ def test_options_on_the_command_line():
 
 def test_the_options_travel(placed):
     placed(variance_delta=0.03)
-    assert from_environment(loss_agg_mode="token-mean") == MethodOptions(variance_delta=0.03, aggregation="token_mean")
+    assert from_environment(loss_agg_mode="token-mean") == OpenRLHFOptions(
+        variance_delta=0.03, aggregation="token_mean"
+    )
     assert from_environment(loss_agg_mode="seq-mean").aggregation == "sequence_mean"
     assert json.loads(os.environ[VARIABLE])["variance_delta"] == 0.03
 
@@ -165,7 +166,7 @@ class Inside:
 def test_a_ray_actor_has_the_trainer_and_the_options(placed):
     """Their worker's class as Ray ships it: by value, with the names of its module as they are now."""
     placed(variance_delta=0.07)
-    environment = launch.place(MethodOptions(variance_delta=0.07)) | {"PYTHONPATH": str(ROOT)}
+    environment = launch.place(OpenRLHFOptions(variance_delta=0.07)) | {"PYTHONPATH": str(ROOT)}
     hook = "tests.frameworks.openrlhf.shims.install"
     ray.init(
         num_cpus=1,

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import ray
 from openrlhf.trainer.ray import ppo_actor
 
-from r2vpo.core.method import MethodOptions
-from r2vpo.integrations.openrlhf.options import to_environment
+from r2vpo.integrations.openrlhf.options import OpenRLHFOptions, to_environment
 from r2vpo.integrations.openrlhf.trainer import R2VPOActorTrainer
 
 MODULE = "openrlhf.cli.train_ppo_ray"
@@ -19,7 +18,7 @@ MODULE = "openrlhf.cli.train_ppo_ray"
 _THEIRS = {"TOKENIZERS_PARALLELISM": "true", "NCCL_DEBUG": "WARN", "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1"}
 
 
-def place(options: MethodOptions) -> dict[str, str]:
+def place(options: OpenRLHFOptions) -> dict[str, str]:
     """Let the workers make our trainer, and say what their environment has to have.
 
     Ray ships the worker's class by value and our trainer by its name, so the name in the class's module decides.
@@ -32,7 +31,7 @@ def place(options: MethodOptions) -> dict[str, str]:
     return theirs | to_environment(options)
 
 
-def launch(options: MethodOptions, arguments: Sequence[str]) -> None:
+def launch(options: OpenRLHFOptions, arguments: Sequence[str]) -> None:
     """Run `python -m openrlhf.cli.train_ppo_ray` with these arguments in this process.
 
     Args:

@@ -6,24 +6,52 @@ import difflib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from r2vpo.core.method import MethodOptions
 from r2vpo.errors import UserError
+from r2vpo.replay import ReplayConfig
 
 VARIABLE = "R2VPO_OPENRLHF"
 """The environment variable that carries them to the workers, as JSON."""
 
-_NAMES = [field.name for field in fields(MethodOptions)]
+
+@dataclass(frozen=True, kw_only=True)
+class OpenRLHFOptions(MethodOptions):
+    """The method's options and those of the replay.
+
+    Attributes:
+        replay_versions: Rounds that a row is kept for; 0 is on-policy.
+        replay_ratio: Stale rows for each fresh one, at most.
+        replay_seed: Seed of the draws.
+
+    Raises:
+        ValueError: A value out of its bounds.
+    """
+
+    replay_versions: int = 5
+    replay_ratio: float = 1.0
+    replay_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.replay_config()
+
+    def replay_config(self) -> ReplayConfig:
+        """The replay's options."""
+        return ReplayConfig(versions=self.replay_versions, ratio=self.replay_ratio, seed=self.replay_seed)
+
+
+_NAMES = [field.name for field in fields(OpenRLHFOptions)]
 _THEIRS = ("aggregation", "aggregation_constant")
 
 
-def parse_options(overrides: Sequence[str]) -> MethodOptions:
+def parse_options(overrides: Sequence[str]) -> OpenRLHFOptions:
     """Read `KEY=VALUE`; values are JSON, and what is no JSON is a string.
 
     Args:
-        overrides: fields of `MethodOptions`.
+        overrides: fields of `OpenRLHFOptions`.
 
     Raises:
         UserError: no `=`, an unknown key (with the nearest one), a value out of its bounds, or an option that
@@ -42,23 +70,23 @@ def parse_options(overrides: Sequence[str]) -> MethodOptions:
             raise UserError(f"--set {key}: there is no such option: {hint}")
         given[key] = _value(value)
     try:
-        return MethodOptions(**given)
+        return OpenRLHFOptions(**given)
     except (ValueError, TypeError) as error:
         raise UserError(f"--set: {error}") from error
 
 
-def to_environment(options: MethodOptions) -> dict[str, str]:
+def to_environment(options: OpenRLHFOptions) -> dict[str, str]:
     """The environment variable for `runtime_env`."""
     return {VARIABLE: json.dumps(asdict(options))}
 
 
-def from_environment(*, loss_agg_mode: str) -> MethodOptions:
+def from_environment(*, loss_agg_mode: str) -> OpenRLHFOptions:
     """The options in a worker, with the aggregation that OpenRLHF was given.
 
     Args:
         loss_agg_mode: `args.actor.loss_agg_mode`; "token-mean" or a mean of each response.
     """
-    options = MethodOptions(**json.loads(os.environ.get(VARIABLE, "{}")))
+    options = OpenRLHFOptions(**json.loads(os.environ.get(VARIABLE, "{}")))
     return replace(options, aggregation="token_mean" if loss_agg_mode == "token-mean" else "sequence_mean")
 
 

@@ -17,14 +17,16 @@ from torch import Tensor
 from r2vpo.core.dual import advantage_moments
 from r2vpo.core.ratios import stale_weight
 from r2vpo.core.types import MomentSums, RatioVarianceSums
+from r2vpo.errors import UserError
 from r2vpo.integrations.openrlhf.loss import R2VPOPolicyLoss
 from r2vpo.integrations.openrlhf.options import from_environment
+from r2vpo.integrations.openrlhf.replay import AgedReplayBuffer, evaluate
 
 FILE = "r2vpo.json"
 
 
 class R2VPOActorTrainer(ActorPPOTrainer):
-    """`ActorPPOTrainer`, with the loss, the multiplier and the step size replaced.
+    """`ActorPPOTrainer`, with the loss, the multiplier and the step size replaced, and stale rows beside the fresh ones.
 
     One `ppo_train` is a round: lambda's closed form is of all its experiences, and at each boundary of gradient
     accumulation, before the optimizer's step, both controllers move by sums over all processes.
@@ -35,7 +37,12 @@ class R2VPOActorTrainer(ActorPPOTrainer):
         options = from_environment(loss_agg_mode=self.args.actor.loss_agg_mode)
         self.controls = options.controls(steps_per_round=1, reduce=_sum)
         self.actor_loss_fn = R2VPOPolicyLoss(options, self.controls)
+        self.replay = options.replay_config()
+        if self.replay.versions:
+            _check_replay(self.args, self.actor)
+            self.replay_buffer = AgedReplayBuffer(self.replay_buffer, self.replay)
         self.measured: dict[str, float] = {}
+        self.reused: dict[str, float] = {}
         self._step = EngineStep(self.actor_optim.param_groups)
         if self.controls.step_size is not None:
             self.controls.step_size.attach(self._step)
@@ -48,13 +55,34 @@ class R2VPOActorTrainer(ActorPPOTrainer):
         """Train one round on what the buffer holds.
 
         Returns:
-            OpenRLHF's means, with the round's last diagnostics as `r2vpo/<name>`.
+            OpenRLHF's means, over fresh and stale rows, with the round's last diagnostics as `r2vpo/<name>`.
         """
-        self._begin_round()
+        rows_a_step = self.micro_train_batch_size * max(int(self.strategy.accumulated_gradient), 1)
+        last_round = self._draw(rows_a_step) if self.replay.versions else RatioVarianceSums.zero()
+        self._begin_round(last_round, rows_a_step)
         status = super().ppo_train(kl_ctl)
-        return status | {f"r2vpo/{name}": value for name, value in self.measured.items()}
+        return status | {f"r2vpo/{name}": value for name, value in (self.measured | self.reused).items()}
 
-    def _begin_round(self) -> None:
+    def _draw(self, rows_a_step: int) -> RatioVarianceSums:
+        buffer = self.replay_buffer
+        drawn = buffer.draw(rows_a_step, _least)
+        ages = [buffer.version - row.item.info["policy_version"] for row in drawn]
+        self.reused = {
+            "rows_reused": float(len(ages)),
+            "rows_kept": float(buffer.kept),
+            "mean_staleness_reused": sum(ages) / len(ages) if ages else 0.0,
+        }
+        return evaluate(
+            drawn,
+            self.actor,
+            version=buffer.version,
+            micro_batch=self.micro_train_batch_size,
+            cap=self.actor_loss_fn.objective.stale_weight_cap,
+            packing=self.args.ds.packing_samples,
+            ring=self.strategy.ring_attn_group,
+        )
+
+    def _begin_round(self, last_round: RatioVarianceSums, rows_a_step: int) -> None:
         items = self.replay_buffer.items
         cap = self.actor_loss_fn.objective.stale_weight_cap
         moments, carrying = MomentSums.zero(), 0
@@ -69,12 +97,11 @@ class R2VPOActorTrainer(ActorPPOTrainer):
             moments = moments + advantage_moments(advantages, mask, stale_weight(old, sampled, mask, cap, "token"))
             carrying += int((advantages[mask] != 0).any())
         share = _sum(torch.tensor([float(carrying), float(max(len(items), 1))]))
-        rows_a_step = self.micro_train_batch_size * max(int(self.strategy.accumulated_gradient), 1)
         self.controls.begin_round(
             moments,
-            RatioVarianceSums.zero(),
+            last_round,
             float(share[0] / share[1]),
-            steps=max(len(items) // rows_a_step, 1) * self.max_epochs,
+            steps=_least(max(len(items) // rows_a_step, 1)) * self.max_epochs,
         )
 
     def _optimizer_step(self, optimizer: Any, model: Any, scheduler: Any, name: str = "model", **options: Any) -> Any:
@@ -147,6 +174,30 @@ def _sum(tensor: Tensor) -> Tensor:
     total = tensor.to(device)
     dist.all_reduce(total)
     return total.to(tensor.device)
+
+
+def _least(number: int) -> int:
+    """The smallest over all processes."""
+    if not dist.is_initialized():
+        return number
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    found = torch.tensor(number, device=device)
+    dist.all_reduce(found, op=dist.ReduceOp.MIN)
+    return int(found)
+
+
+def _check_replay(args: Any, actor: Any) -> None:
+    """Refuse what stale rows cannot be trained on with, before a row is sampled."""
+    off = "or --set replay_versions=0"
+    if args.algo.advantage.is_correction_level == "off":
+        raise UserError(
+            "replay: --algo.advantage.is_correction_level is off, so that no log-probs of the sampler are there to "
+            f"weight stale rows by: set it to token, {off}"
+        )
+    if args.train.dynamic_batch_enable:
+        raise UserError(f"replay: does not go with --train.dynamic_batch_enable: leave it out, {off}")
+    if getattr(actor, "is_vlm", False):
+        raise UserError(f"replay: keeps no images: train a model of text, {off}")
 
 
 def _rank() -> int:

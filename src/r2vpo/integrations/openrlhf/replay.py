@@ -1,0 +1,160 @@
+"""OpenRLHF's buffer, which ages its rows where theirs forgets them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from openrlhf.trainer.ppo_utils.experience import Experience, make_experience_batch
+from openrlhf.trainer.ppo_utils.replay_buffer import NaiveReplayBuffer
+
+from r2vpo.core.ratios import proximal_variance, stale_weight
+from r2vpo.core.types import RatioVarianceSums
+from r2vpo.errors import UserError
+from r2vpo.replay import ReplayBuffer, ReplayConfig, Rollout
+
+
+@dataclass
+class StaleRow:
+    """A row of an earlier round.
+
+    Attributes:
+        item: Its experience, one row; `info["policy_version"]` is the round that it was made in.
+        evaluated: The round whose first policy `item.action_log_probs` are of.
+    """
+
+    item: Experience
+    evaluated: int
+
+
+class AgedReplayBuffer(NaiveReplayBuffer):
+    """OpenRLHF's buffer of one round's rows, whose `clear()` keeps them for `versions` more rounds.
+
+    Rows come back one by one and not in groups of a prompt: their advantages are fixed when they are made. The rule of
+    a draw is `r2vpo.replay`'s; it decides by a stand-in of each row, the experiences stay here.
+
+    Args:
+        theirs: The empty buffer that it takes the place of.
+        config: Versions kept, stale rows for each fresh one, seed.
+    """
+
+    def __init__(self, theirs: NaiveReplayBuffer, config: ReplayConfig) -> None:
+        super().__init__(
+            theirs.sample_batch_size, theirs.limit, theirs.cpu_offload, theirs.packing_samples, theirs.dynamic_batch
+        )
+        self.version = 0
+        self._store = ReplayBuffer(config)
+        self._kept: dict[int, StaleRow] = {}
+        self._numbers = itertools.count()
+        self._order = torch.Generator().manual_seed(config.seed)
+        self._drawn: list[StaleRow] = []
+
+    @property
+    def kept(self) -> int:
+        """Rows of earlier rounds at hand."""
+        return len(self._store)
+
+    def append(self, experience: Experience) -> None:
+        """Take in fresh rows, and note the version of the policy.
+
+        Raises:
+            UserError: The rows have no `rollout_log_probs`.
+        """
+        if experience.rollout_log_probs is None:
+            raise UserError(
+                "replay: the rows have no rollout_log_probs: set --algo.advantage.is_correction_level token, or "
+                "--set replay_versions=0"
+            )
+        before = {id(item) for item in self.items}
+        super().append(experience)
+        for item in self.items:
+            if id(item) not in before:
+                item.info["policy_version"] = float(self.version)
+
+    def draw(self, rows_a_step: int, least: Callable[[int], int]) -> list[StaleRow]:
+        """Put stale rows beside the fresh ones, in random order.
+
+        Args:
+            rows_a_step: Rows of an optimizer step on this process; so many are drawn that steps come out even.
+            least: The smallest of a number over all processes, which have to take the same number of steps.
+
+        Returns:
+            What was drawn; `items` holds its experiences.
+        """
+        fresh = len(self.items)
+        ready = min(self._store.config.stale_rows(fresh), len(self._store))
+        count = least(max(ready - (fresh + ready) % rows_a_step, 0))
+        self._drawn = [self._kept[row.group] for row in self._store.sample(count, self.version)]
+        if self._drawn:
+            # Their loader does not shuffle under ring attention and tensor parallelism.
+            rows = self.items + [row.item for row in self._drawn]
+            self.items = [rows[place] for place in torch.randperm(len(rows), generator=self._order).tolist()]
+        return self._drawn
+
+    def clear(self) -> None:
+        """End the round: its fresh rows are one version old from here on, and the oldest go."""
+        stale = {id(row.item) for row in self._drawn}
+        for item in self.items:
+            if id(item) not in stale:
+                self._keep(item)
+        self.items, self._drawn = [], []
+        self.version += 1
+        self._store.begin_version(self.version)
+        oldest = self.version - self._store.config.versions
+        self._kept = {number: row for number, row in self._kept.items() if row.item.info["policy_version"] >= oldest}
+
+    def _keep(self, item: Experience) -> None:
+        mask, number = item.action_mask.bool(), next(self._numbers)
+        stand_in = Rollout(
+            prompt_ids=torch.empty(0, dtype=torch.long),
+            response_ids=torch.zeros(1, dtype=torch.long),
+            response_mask=torch.ones(1, dtype=torch.bool),
+            # One sum shows whether all are finite.
+            rollout_log_probs=item.rollout_log_probs[mask].float().sum()[None],
+            advantage=float(item.advantages[mask].abs().sum()),
+            reward=0.0,
+            group=number,
+            policy_version=self.version,
+        )
+        if self._store.add([stand_in]).admitted:
+            self._kept[number] = StaleRow(item, evaluated=self.version)
+
+
+def evaluate(
+    rows: Sequence[StaleRow], actor: Any, *, version: int, micro_batch: int, cap: float, packing: bool, ring: Any
+) -> RatioVarianceSums:
+    """Give stale rows the log-probs of the present policy, `pi_k`, in place of an earlier one's.
+
+    Args:
+        rows: What was drawn.
+        actor: OpenRLHF's actor.
+        version: k.
+        micro_batch: Rows of a forward pass.
+        cap: Largest stale weight.
+        packing: Whether OpenRLHF packs samples.
+        ring: Its group of ring attention, or None.
+
+    Returns:
+        Sums of the ratio's variance between the last round's first policy and this round's, over the rows that were
+        trained on in the last round; empty where there are none.
+    """
+    total = RatioVarianceSums.zero()
+    actor.eval()
+    for start in range(0, len(rows), micro_batch):
+        chunk = rows[start : start + micro_batch]
+        batch = make_experience_batch([row.item for row in chunk], packing).to_device(torch.cuda.current_device())
+        with torch.no_grad():
+            found = actor(batch.sequences, batch.action_mask, attention_mask=batch.attention_mask, ring_attn_group=ring)
+        for row, log_probs in zip(chunk, found.float().cpu(), strict=True):
+            item = row.item
+            mask, now = item.action_mask.bool()[None], log_probs[None, : item.action_mask.shape[0]]
+            if row.evaluated == version - 1:
+                then = item.action_log_probs[None].float()
+                weight = stale_weight(then, item.rollout_log_probs[None], mask, cap, "token")
+                total = total + proximal_variance(now, then, mask, weight)
+            item.action_log_probs, row.evaluated = now[0], version
+    actor.train()
+    return total
