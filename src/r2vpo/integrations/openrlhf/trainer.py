@@ -26,7 +26,7 @@ FILE = "r2vpo.json"
 
 
 class R2VPOActorTrainer(ActorPPOTrainer):
-    """`ActorPPOTrainer`, with the loss, the multiplier and the step size replaced, and stale rows beside the fresh ones.
+    """`ActorPPOTrainer` with our loss, multiplier and step size, and with stale rows beside the fresh ones.
 
     One `ppo_train` is a round: lambda's closed form is of all its experiences, and at each boundary of gradient
     accumulation, before the optimizer's step, both controllers move by sums over all processes.
