@@ -63,7 +63,7 @@ def fresh_rollouts(
     rewards: Tensor,
     advantages: Tensor,
     group_size: int,
-    version: int,
+    versions: Sequence[int],
     first_group: int,
 ) -> list[Rollout]:
     """Unpad what TRL generated into rollouts, `group_size` consecutive rows a group.
@@ -75,7 +75,7 @@ def fresh_rollouts(
         rewards: (B,) weighted sums.
         advantages: (B,).
         group_size: Rows a prompt.
-        version: The policy version that generated them.
+        versions: (B,) the policy version that generated each.
         first_group: Identifier of the first group; the following ones count up.
 
     Returns:
@@ -105,7 +105,7 @@ def fresh_rollouts(
                 advantage=advantage_list[row],
                 reward=reward_list[row],
                 group=first_group + row // group_size,
-                policy_version=version,
+                policy_version=versions[row],
             )
         )
     return rollouts

@@ -57,7 +57,9 @@ class R2VPOTrainer(TrainingPlumbing):
         self._own_rollout = SharedPrefixRollout(args.rollout_lag) if own_sampler else None
         if own_sampler:
             kwargs["rollout_func"] = self._own_rollout
-        self._generating = self._attached = False
+        # Only a sampler that can be behind says which version each row is of.
+        lag: int | None = getattr(kwargs.get("rollout_func"), "max_lag", None)
+        self._rows_have_versions, self._generating, self._attached = lag is not None, False, False
         self._rewards: Tensor | None = None
         self._round_stats: dict[str, float] = {}
         super().__init__(model, [guard_reward(function) for function in functions], args, **kwargs)
@@ -74,7 +76,7 @@ class R2VPOTrainer(TrainingPlumbing):
             constrained=method.objective_config().constraint_target is not None,
             anchor=args.anchor,
             steps_per_round=args.steps_per_round,
-            replay_versions=args.replay_versions or args.rollout_lag,
+            replay_versions=args.replay_versions or args.rollout_lag or lag or 0,
         )
         if reason is not None:
             warnings.warn(reason, UserWarning, stacklevel=2)
@@ -91,8 +93,7 @@ class R2VPOTrainer(TrainingPlumbing):
             ("rollouts_generated", "rollouts_reused", "tokens_generated", "non_finite_steps"), 0
         )
         self.seconds = {"generating": 0.0, "training": 0.0}
-        # One of the two is 0.
-        self.max_staleness = args.replay_versions + args.rollout_lag
+        self.max_staleness = max(args.replay_versions, args.rollout_lag, lag or 0)
         self.staleness_rows = [0] * (self.max_staleness + 1)
         self.step_lists: dict[str, Any] = {}
 
@@ -198,12 +199,13 @@ class R2VPOTrainer(TrainingPlumbing):
         )
         rows = batch["prompt_ids"].size(0)
         mine = slice(self.accelerator.process_index * rows, (self.accelerator.process_index + 1) * rows)
+        version = max(self.round_index - self.args.rollout_lag, 0) if self.model.training else self.round_index
         rollouts = fresh_rollouts(
             batch,
             rewards=rewards[mine],
             advantages=advantages[mine],
             group_size=group_size,
-            version=max(self.round_index - self.args.rollout_lag, 0) if self.model.training else self.round_index,
+            versions=[row["policy_version"] if self._rows_have_versions else version for row in rows_of_prompts],
             first_group=self.round_index * (rows // group_size),
         )
         if self.model.training:

@@ -47,7 +47,7 @@ def test_unpadding_and_padding_again_gives_the_rows_back() -> None:
         rewards=torch.tensor([1.0, 0, 2, 3]),
         advantages=torch.tensor([0.5, -0.5, 1, -1]),
         group_size=2,
-        version=7,
+        versions=[7] * 4,
         first_group=10,
     )
     assert [r.group for r in rows] == [10, 10, 11, 11]
@@ -65,7 +65,7 @@ def test_unpadding_and_padding_again_gives_the_rows_back() -> None:
 def test_tool_results_are_attended_to_but_not_trained_on() -> None:
     batch = padded() | {"tool_mask": torch.tensor([[1, 0, 1], [1, 1, 1], [1, 1, 1], [1, 1, 1]])}
     rows = fresh_rollouts(
-        batch, rewards=torch.zeros(4), advantages=torch.zeros(4), group_size=2, version=0, first_group=0
+        batch, rewards=torch.zeros(4), advantages=torch.zeros(4), group_size=2, versions=[0] * 4, first_group=0
     )
     micro = collate(rows, version=0, pad_token_id=0, device=CPU)
     assert micro.response_mask[0].tolist() == [True, False, False]
@@ -75,7 +75,7 @@ def test_tool_results_are_attended_to_but_not_trained_on() -> None:
 def test_a_sampler_without_log_probs_takes_the_trainers() -> None:
     batch = {name: value for name, value in padded().items() if name != "sampling_per_token_logps"}
     rows = fresh_rollouts(
-        batch, rewards=torch.zeros(4), advantages=torch.zeros(4), group_size=2, version=3, first_group=0
+        batch, rewards=torch.zeros(4), advantages=torch.zeros(4), group_size=2, versions=[3] * 4, first_group=0
     )
     assert all(torch.isnan(r.rollout_log_probs).all() for r in rows)
     micro = collate(rows, version=3, pad_token_id=0, device=CPU)

@@ -1,0 +1,278 @@
+"""Sampling from a running LightLLM server, whose weights are renewed by checkpoint and restart."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import broadcast_object_list
+
+from r2vpo.errors import UserError
+from r2vpo.retrying import Retry, RetryingClient
+from r2vpo.rollout.sampler import Sample
+
+NAME = "LightLLM"
+BEST_OF = 8
+"""Responses that LightLLM samples for one request at most."""
+STOP_SEQUENCES = 10
+_POLL_SECONDS = 2.0
+_MENDING = {
+    417: "it refuses the parameters or the prompt is too long: see its log, and its --max_req_total_len",
+    None: "see that this is a LightLLM server and read its log",
+}
+
+
+class LightLLMRollout:
+    """TRL's `rollout_func` over a LightLLM server: `R2VPOTrainer(..., rollout_func=LightLLMRollout(...))`.
+
+    The policy is saved every `renew_every` rounds and the server is started anew with it by `renew_command`, so that
+    rollouts are up to `max_lag` versions old. Each row has the version that its server was started with, read from the
+    server: by its name before and after the round.
+
+    The log-probs are those of the distribution that was sampled from, at the trainer's temperature, as the trainer's
+    own are. LightLLM takes no seed: a round cannot be sampled again.
+
+    Args:
+        url: The server's address, `http://host:port`.
+        renew_command: Starts the server with new weights and comes back; `{model_dir}` and `{model_name}` stand for
+            the folder of the weights and for what goes to its `--model_name`.
+        renew_every: Rounds from one renewal to the next.
+        concurrency: Requests under way at once.
+        timeout_seconds: For a whole reply.
+        attempts: How often a request is sent before the run ends.
+        first_wait_seconds: Before the second attempt; then twice as long each time.
+        start_seconds: For the server to be there after `renew_command`.
+
+    Raises:
+        UserError: The command lacks a placeholder, a number is out of its bounds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        renew_command: str,
+        renew_every: int = 1,
+        concurrency: int = 32,
+        timeout_seconds: float = 600.0,
+        attempts: int = 6,
+        first_wait_seconds: float = 1.0,
+        start_seconds: float = 1800.0,
+    ) -> None:
+        for place in ("{model_dir}", "{model_name}"):
+            if place not in renew_command:
+                raise UserError(f"{NAME}: renew_command has no {place}: hand it to the server's --{place[1:-1]}")
+        for name, value in (("renew_every", renew_every), ("concurrency", concurrency), ("attempts", attempts)):
+            if value < 1:
+                raise UserError(f"{NAME}: {name} is {value}, must be at least 1")
+        self._url, self._command, self._every = url.rstrip("/"), renew_command, renew_every
+        self._concurrency, self._start_seconds = concurrency, start_seconds
+        options = {"timeout_seconds": timeout_seconds, "first_wait_seconds": first_wait_seconds, "mending": _MENDING}
+        self._client = RetryingClient(NAME, attempts=attempts, **options)
+        self._poll = RetryingClient(NAME, attempts=1, **options)
+        self._version: int | None = None
+        self._served: tuple[str, Path] | None = None
+
+    @property
+    def max_lag(self) -> int:
+        """Versions that a row can be behind when it is sampled."""
+        return self._every - 1
+
+    def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
+        """Sample one response for each of TRL's duplicated prompts.
+
+        Returns:
+            `prompt_ids`, `completion_ids`, `logprobs` and `policy_version`, a list a row.
+
+        Raises:
+            UserError: No reply in all attempts, a reply that lacks a field or holds impossible values, a server that
+                has other weights than it was started with.
+        """
+        training = trainer.model.training
+        group_size = trainer.num_generations if training else trainer.num_generations_eval
+        distinct, _, _ = trainer._tokenize_prompts(prompts[::group_size])
+        behind = None if self._version is None else trainer.round_index - self._version
+        # An evaluation is of the present policy.
+        if behind is None or not 0 <= behind < (self._every if training else 1):
+            self._renew(trainer)
+        self._check_name()
+        samples = self._sample(distinct, group_size, trainer)
+        self._check_name()
+        return {
+            "prompt_ids": [ids for ids in distinct for _ in range(group_size)],
+            "completion_ids": [sample.response_ids for sample in samples],
+            "logprobs": [sample.log_probs for sample in samples],
+            "policy_version": [self._version] * len(samples),
+        }
+
+    def _sample(self, prompts: Sequence[list[int]], group_size: int, trainer: Any) -> list[Sample]:
+        counts = [min(BEST_OF, group_size - done) for done in range(0, group_size, BEST_OF)]
+        parameters = {
+            # All of them: the server takes what is missing from the model's generation_config.json.
+            "do_sample": True,
+            "temperature": trainer.args.temperature,
+            "top_p": 1.0,
+            "top_k": -1,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "repetition_penalty": 1.0,
+            "ignore_eos": False,
+            "max_new_tokens": trainer.args.max_completion_length,
+            "stop_sequences": [[token] for token in list(trainer.eos_token_ids)[:STOP_SEQUENCES]],
+            "return_details": True,
+        }
+        vocabulary = trainer.accelerator.unwrap_model(trainer.model).config.vocab_size
+        stopped = threading.Event()
+
+        def ask(job: tuple[list[int], int]) -> list[Sample]:
+            prompt, count = job
+            body = {"inputs": prompt, "parameters": parameters | {"best_of": count, "n": count}}
+            try:
+                return self._client.send(
+                    "POST",
+                    f"{self._url}/generate",
+                    lambda content: read_samples(content, count=count, prompt=len(prompt), vocabulary=vocabulary),
+                    body=body,
+                    stopped=stopped,
+                )
+            except BaseException:
+                stopped.set()
+                raise
+
+        jobs = [(prompt, count) for prompt in prompts for count in counts]
+        with ThreadPoolExecutor(self._concurrency) as pool:
+            found = [pool.submit(ask, job) for job in jobs]
+        # The first that failed by itself, not one that was stopped by it.
+        errors = [future.exception() for future in found if future.exception() is not None]
+        if errors:
+            raise next((error for error in errors if ": stopped, since" not in str(error)), errors[0])
+        return [sample for future in found for sample in future.result()]
+
+    def _renew(self, trainer: Any) -> None:
+        """Save the policy, start the server with it, and wait for it."""
+        if hasattr(trainer.accelerator.unwrap_model(trainer.model), "peft_config"):
+            raise UserError(f"{NAME}: the policy is an adapter, which the server cannot load: train all weights")
+        name = f"{Path(trainer.args.output_dir).name}-{trainer.round_index}"
+        folder = Path(trainer.args.output_dir) / "lightllm" / name
+        trainer.save_model(str(folder))
+        failed: list[str | None] = [None]
+        if trainer.accelerator.is_main_process:
+            try:
+                self._start(folder, name)
+            except UserError as error:
+                failed = [str(error)]
+        broadcast_object_list(failed)
+        if failed[0] is not None:
+            raise UserError(failed[0])
+        if self._served is not None and self._served[1] != folder and trainer.accelerator.is_main_process:
+            shutil.rmtree(self._served[1], ignore_errors=True)
+        self._version, self._served = trainer.round_index, (name, folder)
+
+    def _start(self, folder: Path, name: str) -> None:
+        words = shlex.split(self._command)
+        command = [word.replace("{model_dir}", str(folder)).replace("{model_name}", name) for word in words]
+        try:
+            done = subprocess.run(command, timeout=self._start_seconds, capture_output=True, text=True, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise UserError(f"{NAME}: renew_command {command[0]} failed ({error}): run it by hand") from error
+        if done.returncode != 0:
+            said = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1][:200]
+            raise UserError(f"{NAME}: renew_command ended with {done.returncode} ({said}): run it by hand")
+        deadline = time.monotonic() + self._start_seconds
+        while True:
+            try:
+                found = self._name(self._poll)
+                reason = f"it is named {found}, not {name}"
+                if found == name:
+                    return
+            except UserError as error:
+                reason = str(error)
+            if time.monotonic() + _POLL_SECONDS > deadline:
+                raise UserError(
+                    f"{NAME}: no renewed server at {self._url} after {self._start_seconds:g} s ({reason}): see its "
+                    "log, pass {model_name} to its --model_name, or raise start_seconds"
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def _check_name(self) -> None:
+        name, found = (self._served or ("", Path()))[0], self._name(self._client)
+        if found != name:
+            raise UserError(
+                f"{NAME}: the server at {self._url} is named {found}, not {name}: something else renewed it, so that "
+                "the version of its weights is not known; give each run a server of its own"
+            )
+
+    def _name(self, client: RetryingClient) -> str:
+        def read(content: bytes) -> str:
+            return str(_field(_object(content), "model_name"))
+
+        return client.send("GET", f"{self._url}/get_model_name", read, stopped=threading.Event())
+
+
+def read_samples(content: bytes, *, count: int, prompt: int, vocabulary: int) -> list[Sample]:
+    """Read a reply of `POST /generate` with `return_details`.
+
+    Args:
+        content: The body.
+        count: Responses asked for.
+        prompt: Tokens of the prompt.
+        vocabulary: Token ids are below it.
+
+    Raises:
+        Retry: No JSON.
+        UserError: A field is missing, or what it holds cannot be.
+    """
+    reply = _object(content)
+    if _field(reply, "prompt_tokens") != prompt:
+        raise UserError(
+            f"{NAME}: prompt_tokens is {reply['prompt_tokens']} of {prompt} sent: the server cut the prompt; raise its "
+            "--max_req_total_len"
+        )
+    listed, lengths = _field(reply, "tokens"), _field(reply, "count_output_tokens")
+    reasons = _field(reply, "finish_reason")
+    if count == 1:
+        listed, lengths, reasons = [listed], [lengths], [reasons]
+    if not isinstance(listed, list) or len(listed) != count or lengths != [len(tokens) for tokens in listed]:
+        raise UserError(f"{NAME}: tokens does not hold {count} responses of count_output_tokens {lengths}: {_SEE}")
+    return [_sample(tokens, vocabulary, reason == "stop") for tokens, reason in zip(listed, reasons, strict=True)]
+
+
+_SEE = "see that the server's version is one that docs/integrations.md names"
+
+
+def _sample(tokens: Sequence[Mapping[str, Any]], vocabulary: int, finished: bool) -> Sample:
+    ids = [_field(token, "id", "tokens[].") for token in tokens]
+    log_probs = [_field(token, "logprob", "tokens[].") for token in tokens]
+    wrong = [token for token in ids if type(token) is not int or not 0 <= token < vocabulary]
+    if wrong:
+        raise UserError(
+            f"{NAME}: token id {wrong[0]} is not below {vocabulary}, the policy's vocabulary: serve the policy's model"
+        )
+    if not all(isinstance(value, float | int) and math.isfinite(value) for value in log_probs):
+        raise UserError(f"{NAME}: tokens[].logprob holds what is no finite number: {_SEE}")
+    return Sample(response_ids=ids, log_probs=[float(value) for value in log_probs], finished=finished)
+
+
+def _object(content: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(content)
+    except ValueError as error:
+        raise Retry(f"a reply that is no JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise Retry("a reply that is no JSON object")
+    return found
+
+
+def _field(found: Mapping[str, Any], name: str, where: str = "") -> Any:
+    if not isinstance(found, Mapping) or name not in found:
+        raise UserError(f"{NAME}: the reply has no {where}{name}: {_SEE}")
+    return found[name]
