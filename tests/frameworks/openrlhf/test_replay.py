@@ -13,16 +13,9 @@ from r2vpo.integrations.openrlhf import trainer as our_trainer
 from r2vpo.integrations.openrlhf.options import OpenRLHFOptions, parse_options
 from r2vpo.integrations.openrlhf.replay import AgedReplayBuffer
 from r2vpo.replay import ReplayConfig
-from tests.frameworks.openrlhf.plain import HostDevice, TinyActor, arguments, experience, make_trainer
+from tests.frameworks.openrlhf.plain import TinyActor, arguments, experience, make_trainer
 
 OWN = ppo_actor.ActorPPOTrainer
-
-
-@pytest.fixture(autouse=True)
-def on_the_host(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: HostDevice("cpu"))
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda *args: None)
-    monkeypatch.setattr(ppo_actor, "torch_dist_barrier_and_cuda_sync", lambda: None)
 
 
 @pytest.fixture
@@ -147,7 +140,7 @@ def test_rounds_train_on_fresh_and_stale_rows(make):
     assert make(replay_versions=0).replay_buffer.__class__ is NaiveReplayBuffer
 
 
-def test_what_it_cannot_do_is_refused(make, monkeypatch, tmp_path):
+def test_what_it_cannot_do_is_refused(tmp_path):
     def args(section, name, value):
         found = arguments(tmp_path)
         place = found
@@ -162,6 +155,10 @@ def test_what_it_cannot_do_is_refused(make, monkeypatch, tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             our_trainer._check_replay(args(section, name, value), TinyActor(1))
+    of_images = TinyActor(1)
+    of_images.is_vlm = True
+    with pytest.raises(UserError, match="keeps no images"):
+        our_trainer._check_replay(arguments(tmp_path), of_images)
     batch = experience(TinyActor(1))
     batch.rollout_log_probs = None
     with pytest.raises(UserError, match="is_correction_level token"):

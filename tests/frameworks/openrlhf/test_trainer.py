@@ -19,17 +19,10 @@ from r2vpo.errors import UserError
 from r2vpo.integrations.openrlhf import launch
 from r2vpo.integrations.openrlhf.options import VARIABLE, OpenRLHFOptions, from_environment, parse_options
 from r2vpo.integrations.openrlhf.trainer import R2VPOActorTrainer
-from tests.frameworks.openrlhf.plain import HostDevice, experience, make_trainer
+from tests.frameworks.openrlhf.plain import experience, make_trainer
 
 ROOT = Path(__file__).parents[3]
 OWN = ppo_actor.ActorPPOTrainer
-
-
-@pytest.fixture(autouse=True)
-def on_the_host(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: HostDevice("cpu"))
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda *args: None)
-    monkeypatch.setattr(ppo_actor, "torch_dist_barrier_and_cuda_sync", lambda: None)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig
 
 from r2vpo.errors import UserError
 from r2vpo.rollout.lightllm import LightLLMRollout
@@ -153,6 +154,16 @@ def test_a_renewal_that_fails_says_how(server, tmp_path) -> None:
     assert "failed" in refused(renew_command=f"{Path('/no/such/program')} {places}")
     idle = f'"{sys.executable}" -c "" {places}'
     assert "it is named nothing, not run-0" in refused(renew_command=idle, start_seconds=1.0)
+
+
+def test_adapters_are_refused(server, tmp_path) -> None:
+    sampling = rollout(server)
+    lora = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    trainer = tiny_trainer(tmp_path / "run", rollout_func=sampling, peft_config=lora)
+    trainer.model.train()
+    with pytest.raises(UserError, match="the policy is an adapter"):
+        sampling(["1+2="] * 4, trainer)
+    assert server.name == "nothing"
 
 
 def test_options_are_checked() -> None:
