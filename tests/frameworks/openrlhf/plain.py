@@ -21,21 +21,19 @@ class HostDevice(str):
         return "0"
 
 
+def tiny_llama() -> LlamaForCausalLM:
+    """Always with the same weights."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, **sizes))
+
+
 class TinyActor(torch.nn.Module):
     """As OpenRLHF's `Actor` is called; its `model` is the engine."""
 
     def __init__(self, accumulate: int) -> None:
         super().__init__()
-        torch.manual_seed(0)
-        self.llama = LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=VOCABULARY,
-                hidden_size=16,
-                intermediate_size=24,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-            )
-        )
+        self.llama = tiny_llama()
         self.accumulate, self.micro_steps = accumulate, 0
         object.__setattr__(self, "model", self)
 
@@ -110,6 +108,7 @@ def arguments(folder: Path, *, resume: bool = False, mode: str = "token-mean") -
                     "kl": {"use_loss": False, "init_coef": 0.0},
                 },
                 "ds": {"packing_samples": False, "tensor_parallel_size": 1},
+                "rollout": {},
                 "vllm": {},
                 "ckpt": {"load_enable": resume, "path": str(folder)},
             }
@@ -152,5 +151,12 @@ def experience(actor: TinyActor, rows: int = 8, seed: int = 0) -> Experience:
         action_log_probs=old,
         rollout_log_probs=old + 0.1 * torch.randn(rows, ANSWER, generator=generator),
         advantages=torch.randn(rows, ANSWER, generator=generator),
+        total_length=PROMPT + lengths,
         info={},
     )
+
+
+def select(batch: Experience, places: list[int]) -> Experience:
+    """Some of its rows."""
+    found = {name: value[places] for name, value in vars(batch).items() if isinstance(value, torch.Tensor)}
+    return Experience(**found)

@@ -149,10 +149,7 @@ def test_what_it_cannot_do_is_refused(tmp_path):
         setattr(place, name, value)
         return found
 
-    for section, name, value, message in (
-        ("algo.advantage", "is_correction_level", "off", "set it to token"),
-        ("train", "dynamic_batch_enable", True, "dynamic_batch_enable"),
-    ):
+    for section, name, value, message in (("algo.advantage", "is_correction_level", "off", "set it to token"),):
         with pytest.raises(UserError, match=message):
             our_trainer._check_replay(args(section, name, value), TinyActor(1))
     of_images = TinyActor(1)

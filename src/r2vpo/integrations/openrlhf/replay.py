@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from openrlhf.trainer.ppo_utils.experience import Experience, make_experience_batch
 from openrlhf.trainer.ppo_utils.replay_buffer import NaiveReplayBuffer
+from openrlhf.utils.seqlen_balancing import get_minimum_num_micro_batch_size, get_seqlen_balanced_partitions
 
 from r2vpo.core.ratios import proximal_variance, stale_weight
 from r2vpo.core.types import RatioVarianceSums
@@ -94,6 +97,14 @@ class AgedReplayBuffer(NaiveReplayBuffer):
             self.items = [rows[place] for place in torch.randperm(len(rows), generator=self._order).tolist()]
         return self._drawn
 
+    def setup_dynamic_batch(self, strategy: Any) -> None:
+        """Split all rows into steps and micro-batches; theirs takes as many steps as the fresh ones alone make."""
+        told = copy.copy(strategy)
+        told.args, told.args.rollout = copy.copy(strategy.args), copy.copy(strategy.args.rollout)
+        # An upper bound to them, over all processes: theirs takes the steps that the fewest rows fill.
+        told.args.rollout.batch_size = len(self.items) * dist.get_world_size()
+        super().setup_dynamic_batch(told)
+
     def clear(self) -> None:
         """End the round: its fresh rows are one version old from here on, and the oldest go."""
         stale = {id(row.item) for row in self._drawn}
@@ -123,16 +134,34 @@ class AgedReplayBuffer(NaiveReplayBuffer):
             self._kept[number] = StaleRow(item, evaluated=self.version)
 
 
+def forward_passes(
+    rows: Sequence[StaleRow], args: Any, micro_batch: int, most: Callable[[int], int]
+) -> list[list[StaleRow]]:
+    """Split rows into forward passes.
+
+    Args:
+        rows: As many on every process.
+        args: OpenRLHF's; with dynamic batching a pass has at most `rollout.max_tokens_per_gpu` tokens.
+        micro_batch: Rows of a pass without it.
+        most: The largest of a number over all processes: under ZeRO-3 all take the same number of passes.
+    """
+    if not args.train.dynamic_batch_enable or not rows:
+        return [list(rows[start : start + micro_batch]) for start in range(0, len(rows), micro_batch)]
+    lengths = [int(row.item.total_length) for row in rows]
+    budget, ds = args.rollout.max_tokens_per_gpu, args.ds
+    count = most(get_minimum_num_micro_batch_size(lengths, budget, ds.ring_attn_size, ds.tensor_parallel_size))
+    return [[rows[i] for i in part] for part in get_seqlen_balanced_partitions(lengths, count, equal_size=False)]
+
+
 def evaluate(
-    rows: Sequence[StaleRow], actor: Any, *, version: int, micro_batch: int, cap: float, packing: bool, ring: Any
+    batches: Sequence[Sequence[StaleRow]], actor: Any, *, version: int, cap: float, packing: bool, ring: Any
 ) -> RatioVarianceSums:
     """Give stale rows the log-probs of the present policy, `pi_k`, in place of an earlier one's.
 
     Args:
-        rows: What was drawn.
+        batches: What was drawn, in forward passes; as many on every process.
         actor: OpenRLHF's actor.
         version: k.
-        micro_batch: Rows of a forward pass.
         cap: Largest stale weight.
         packing: Whether OpenRLHF packs samples.
         ring: Its group of ring attention, or None.
@@ -143,8 +172,7 @@ def evaluate(
     """
     total = RatioVarianceSums.zero()
     actor.eval()
-    for start in range(0, len(rows), micro_batch):
-        chunk = rows[start : start + micro_batch]
+    for chunk in batches:
         batch = make_experience_batch([row.item for row in chunk], packing).to_device(torch.cuda.current_device())
         with torch.no_grad():
             found = actor(batch.sequences, batch.action_mask, attention_mask=batch.attention_mask, ring_attn_group=ring)

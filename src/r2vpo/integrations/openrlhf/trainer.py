@@ -20,7 +20,7 @@ from r2vpo.core.types import MomentSums, RatioVarianceSums
 from r2vpo.errors import UserError
 from r2vpo.integrations.openrlhf.loss import R2VPOPolicyLoss
 from r2vpo.integrations.openrlhf.options import from_environment
-from r2vpo.integrations.openrlhf.replay import AgedReplayBuffer, evaluate
+from r2vpo.integrations.openrlhf.replay import AgedReplayBuffer, evaluate, forward_passes
 
 FILE = "r2vpo.json"
 
@@ -57,11 +57,26 @@ class R2VPOActorTrainer(ActorPPOTrainer):
         Returns:
             OpenRLHF's means, over fresh and stale rows, with the round's last diagnostics as `r2vpo/<name>`.
         """
-        rows_a_step = self.micro_train_batch_size * max(int(self.strategy.accumulated_gradient), 1)
+        rows_a_step = self._rows_a_step()
         last_round = self._draw(rows_a_step) if self.replay.versions else RatioVarianceSums.zero()
         self._begin_round(last_round, rows_a_step)
         status = super().ppo_train(kl_ctl)
         return status | {f"r2vpo/{name}": value for name, value in (self.measured | self.reused).items()}
+
+    def training_step(
+        self, experience: Any, kl_ctl: float, step: int, loss_batch_info: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """One forward and backward pass, and the optimizer's step where it is due."""
+        if self.args.train.dynamic_batch_enable:
+            # OpenRLHF tells DeepSpeed of one pass a step: under ZeRO-1 and 2 only the last gradient would be left.
+            self.actor.model.set_gradient_accumulation_boundary(bool(self.replay_buffer.dynamic_optimizer_step[step]))
+        return super().training_step(experience, kl_ctl, step, loss_batch_info)
+
+    def _rows_a_step(self) -> int:
+        if self.args.train.dynamic_batch_enable:
+            group = self.strategy.ds_device_mesh["dp"].get_group()
+            return int(self.args.train.batch_size // dist.get_world_size(group=group))
+        return int(self.micro_train_batch_size * max(int(self.strategy.accumulated_gradient), 1))
 
     def _draw(self, rows_a_step: int) -> RatioVarianceSums:
         buffer = self.replay_buffer
@@ -73,10 +88,9 @@ class R2VPOActorTrainer(ActorPPOTrainer):
             "mean_staleness_reused": sum(ages) / len(ages) if ages else 0.0,
         }
         return evaluate(
-            drawn,
+            forward_passes(drawn, self.args, self.micro_train_batch_size, lambda number: -_least(-number)),
             self.actor,
             version=buffer.version,
-            micro_batch=self.micro_train_batch_size,
             cap=self.actor_loss_fn.objective.stale_weight_cap,
             packing=self.args.ds.packing_samples,
             ring=self.strategy.ring_attn_group,
@@ -194,8 +208,6 @@ def _check_replay(args: Any, actor: Any) -> None:
             "replay: --algo.advantage.is_correction_level is off, so that no log-probs of the sampler are there to "
             f"weight stale rows by: set it to token, {off}"
         )
-    if args.train.dynamic_batch_enable:
-        raise UserError(f"replay: does not go with --train.dynamic_batch_enable: leave it out, {off}")
     if getattr(actor, "is_vlm", False):
         raise UserError(f"replay: keeps no images: train a model of text, {off}")
 
