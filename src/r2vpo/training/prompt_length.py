@@ -41,3 +41,13 @@ def without_long_prompts(data: PromptData, tokenizer: Any, most: int) -> PromptD
 
     train, held_out = short(data.train, "training"), short(data.held_out, "held-out")
     return replace(data, train=train, held_out=held_out, left_out=dict(left_out))
+
+
+def longest_prompt(data: PromptData, tokenizer: Any) -> int:
+    """Tokens of the longest prompt to train on.
+
+    Args:
+        data: the problems.
+        tokenizer: the model's; a chat is counted with its template.
+    """
+    return max(len(encode_prompt(tokenizer, row.prompt)) for row in data.train)

@@ -168,7 +168,7 @@ class VllmRecipe(Section):
     """Where vLLM samples, for `rollout.sampler: vllm`."""
 
     mode: Literal["colocate", "server"] = Field(
-        "colocate", description="on the training devices, or on a server of its own (trl vllm-serve)"
+        "colocate", description="on the training devices, or on a server of its own (vllm serve)"
     )
     tensor_parallel: int = Field(1, ge=1, description="colocate: devices that share one copy of the weights")
     memory_share: float = Field(0.3, gt=0, lt=1, description="colocate: share of a device's memory that vLLM takes")

@@ -24,6 +24,7 @@ from r2vpo.evaluation import Evaluation, difference_interval
 from r2vpo.training.evaluator import Evaluator
 from r2vpo.training.metrics_log import MetricsLog
 from r2vpo.training.progress import TrainingProgress
+from r2vpo.training.prompt_length import longest_prompt
 from r2vpo.training.recipe import Recipe
 from r2vpo.training.recipe_inputs import DatasetData
 from r2vpo.training.run_directory import RunDirectory, create_run, open_run
@@ -68,6 +69,9 @@ def run_training(
     if "tensorboard" in recipe.report_to:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
     config.output_dir = str(run.checkpoints)
+    if config.use_vllm:
+        # Else its engine on the training devices has to have room for the longest text that the model can read.
+        config.vllm_max_model_length = longest_prompt(parts.data, parts.tokenizer) + recipe.rollout.max_new_tokens
     trainer = _trainer(config, parts)
     steps_done = int(checkpoint.name.rpartition("-")[2]) if checkpoint is not None else 0
     display = TrainingProgress(recipe.trainer.max_steps, recipe.objective.delta, console=console, first_step=steps_done)

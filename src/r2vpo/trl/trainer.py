@@ -24,6 +24,7 @@ from r2vpo.trl.rounds import (
 )
 from r2vpo.trl.rows import MicroBatch, collate, cut, fresh_rollouts
 from r2vpo.trl.sampling import SharedPrefixRollout
+from r2vpo.trl.vllm import prepare_vllm
 
 
 class R2VPOTrainer(TrainingPlumbing):
@@ -69,6 +70,8 @@ class R2VPOTrainer(TrainingPlumbing):
             vision=self._is_vlm,
             own_sampler=own_sampler,
         )
+        if self.use_vllm:
+            prepare_vllm(self)
         self.data_collator = PromptBatch
         self._use_shared_prefix(args.shared_prefix)
         method = args.method()

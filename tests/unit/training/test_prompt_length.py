@@ -7,7 +7,7 @@ import pytest
 from r2vpo.data import PromptData, PromptRow
 from r2vpo.errors import UserError
 from r2vpo.models import load_tokenizer
-from r2vpo.training.prompt_length import without_long_prompts
+from r2vpo.training.prompt_length import longest_prompt, without_long_prompts
 
 
 def test_the_limit_is_in_tokens() -> None:
@@ -26,3 +26,11 @@ def test_the_limit_is_in_tokens() -> None:
     assert without_long_prompts(data, tokenizer, tokens[1]) == data
     with pytest.raises(UserError, match=rf"= {tokens[0] - 1}: all 3 training .* the shortest has {tokens[0]} tokens"):
         without_long_prompts(data, tokenizer, tokens[0] - 1)
+
+
+def test_the_longest_prompt_to_train_on() -> None:
+    tokenizer = load_tokenizer("tiny/random-llama")
+    short, long = PromptRow("2 + 2 =", "4"), PromptRow("2 + 2 + 2 + 2 =", "8")
+    tokens = [len(tokenizer(str(row.prompt))["input_ids"]) for row in (short, long)]
+    assert longest_prompt(PromptData(train=[short, long], held_out=[short]), tokenizer) == tokens[1]
+    assert longest_prompt(PromptData(train=[short], held_out=[long]), tokenizer) == tokens[0]
