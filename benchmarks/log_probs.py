@@ -1,6 +1,7 @@
 """Time the parts of a step that this package computes its own way, against the ordinary way.
 
     python benchmarks/log_probs.py [--threads 2] [--repeats 3] [--only head,training,sampling,long] [--small]
+        [--device cuda]
 
 The model has the shape of SmolLM2-135M and random weights. Every number is the median of the repeats, with
 their range, in seconds: of the wall clock, and of processor time over all threads, which another load on the
@@ -62,6 +63,8 @@ def timed(work: Callable[[], object], repeats: int) -> dict[str, list[float] | f
     for number in range(repeats + 1):
         wall, processor = time.perf_counter(), time.process_time()
         work()
+        if torch.get_default_device().type == "cuda":
+            torch.cuda.synchronize()
         if number:  # the first one warms up
             walls.append(time.perf_counter() - wall)
             processors.append(time.process_time() - processor)
@@ -81,13 +84,13 @@ def head(repeats: int) -> dict[str, object]:
 
     def chunked(size: int | None) -> None:
         weight.grad = hidden.grad = None
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(torch.get_default_device().type, torch.bfloat16):
             log_probs = token_log_probs(hidden, weight, targets, chunk_size=size).log_probs
         log_probs.sum().backward()
 
     def plain() -> None:
         weight.grad = hidden.grad = None
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(torch.get_default_device().type, torch.bfloat16):
             logits = torch.nn.functional.linear(hidden, weight).float()
         logits.log_softmax(-1).gather(-1, targets[:, None]).sum().backward()
 
@@ -104,7 +107,7 @@ def training(model: LlamaForCausalLM, batch: PrefixBatch, repeats: int) -> dict[
 
     def step(hidden_states: Callable[[], torch.Tensor]) -> None:
         model.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(torch.get_default_device().type, torch.bfloat16):
             values = token_log_probs(hidden_states(), model.lm_head.weight, batch.response_ids)
         values.log_probs.sum().backward()
 
@@ -152,14 +155,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", default="head,training,sampling,long")
     parser.add_argument("--small", action="store_true", help="three layers and short responses: a trial run")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    torch.set_default_device(options.device)
     chosen = options.only.split(",")
     model = model_of(options.small)
     short, long = batch_of(16, 8, 60, 50, 5), batch_of(2, 4, 100, 0, 32 if options.small else 512)
     results: dict[str, object] = {
-        "machine": platform.processor() or platform.machine(),
+        "machine": torch.cuda.get_device_name()
+        if options.device == "cuda"
+        else platform.processor() or platform.machine(),
         "threads": options.threads,
         "layers": model.config.num_hidden_layers,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},

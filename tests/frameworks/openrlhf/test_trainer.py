@@ -20,6 +20,7 @@ from r2vpo.integrations.openrlhf import launch
 from r2vpo.integrations.openrlhf.options import VARIABLE, OpenRLHFOptions, from_environment, parse_options
 from r2vpo.integrations.openrlhf.trainer import R2VPOActorTrainer
 from tests.frameworks.openrlhf.plain import experience, make_trainer
+from tests.gpu_check import pretend
 
 ROOT = Path(__file__).parents[3]
 OWN = ppo_actor.ActorPPOTrainer
@@ -194,3 +195,21 @@ def test_their_arguments_are_theirs():
     assert refused.returncode == 2 and "did you mean variance_delta" in refused.stderr
     helped = command("--set", "variance_delta=0.05", "--", "--help")
     assert helped.returncode == 0 and "--algo.advantage.is_correction_level" in helped.stdout, helped.stderr[-2000:]
+
+
+def test_the_run_of_the_gpu_script_is_what_they_take(tmp_path):
+    """As far as their own checks of the arguments; then it would want GPUs."""
+    _, status, told = pretend(tmp_path, "openrlhf")
+    (given,) = (call[2:] for call in told if call[:3] == ["-m", "r2vpo.cli.main", "openrlhf"])
+    code = (
+        "from tests.frameworks.openrlhf.shims import install; install()\n"
+        "import ray, openrlhf.utils, sys\n"
+        "def stop(args): print('taken', args.train.dynamic_batch_enable, args.reward.remote_url); sys.exit(0)\n"
+        "openrlhf.utils.get_strategy, ray.init, ray.is_initialized = stop, lambda **_: None, lambda: True\n"
+        "from r2vpo.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *given], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert status == 0 and done.returncode == 0, done.stderr[-2000:]
+    assert f"taken True ['{ROOT / 'scripts' / 'gpu_task.py'}']" in done.stdout

@@ -19,6 +19,7 @@ from verl.utils.config import omega_conf_to_dataclass, validate_config
 from r2vpo.core.method import MethodOptions
 from r2vpo.integrations.verl.options import method_options
 from r2vpo.integrations.verl.sampler import ReplaySampler, ReplaySamplerAsync
+from tests.gpu_check import pretend
 
 SCRIPTS = sorted((Path(__file__).parents[3] / "examples" / "verl").glob("*.sh"))
 
@@ -64,3 +65,12 @@ def test_there_is_one_for_each_trainer() -> None:
 def test_a_wrong_key_would_be_noticed(key: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigCompositionException, match=re.escape(key.rpartition(".")[2].removesuffix("_mode"))):
         configured([*arguments(SCRIPTS[0], tmp_path)[2:], f"{key}=x"])
+
+
+def test_the_run_of_the_gpu_script_is_what_verl_takes(tmp_path: Path) -> None:
+    _, status, told = pretend(tmp_path, "verl")
+    (overrides,) = (call[2:] for call in told if call[:2] == ["-m", "verl.trainer.main_ppo"])
+    config = configured(overrides)
+    assert status == 0 and config.trainer.total_training_steps == 6 and config.trainer.logger == ["console"]
+    assert Path(config.reward.custom_reward_function.path).exists()
+    validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
