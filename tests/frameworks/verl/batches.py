@@ -6,7 +6,7 @@ import torch
 from tensordict import TensorDict
 from verl.utils import tensordict_utils as tu
 
-from tests.frameworks.verl.engine import PROMPT, VOCABULARY, row_log_probs, tiny_llama
+from tests.frameworks.verl.model import PROMPT, VOCABULARY, row_log_probs, tiny_llama
 
 LENGTHS = (4, 2, 5, 3, 1, 4, 2, 3)
 

@@ -8,7 +8,7 @@ import torch
 import transfer_queue as tq
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
-from tests.frameworks.verl.engine import PROMPT, VOCABULARY, row_log_probs
+from tests.frameworks.verl.model import PROMPT, VOCABULARY, row_log_probs
 
 GROUP = 2
 

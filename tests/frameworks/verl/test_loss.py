@@ -18,7 +18,7 @@ from r2vpo.integrations.verl import state
 from r2vpo.integrations.verl.loss import policy_loss
 from r2vpo.integrations.verl.options import AGGREGATIONS, PolicyLossOptions
 from tests.frameworks.verl.batches import LENGTHS, batch
-from tests.frameworks.verl.engine import PROMPT
+from tests.frameworks.verl.model import PROMPT
 from tests.frameworks.verl.train import actor_config
 
 ROWS = list(range(len(LENGTHS)))

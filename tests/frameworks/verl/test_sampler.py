@@ -20,7 +20,7 @@ from verl.utils import tensordict_utils as tu
 from r2vpo.errors import UserError
 from r2vpo.integrations.verl import state
 from r2vpo.integrations.verl.sampler import PARTITION, ReplaySampler, ReplaySamplerAsync
-from tests.frameworks.verl.engine import PROMPT, row_log_probs, tiny_llama
+from tests.frameworks.verl.model import PROMPT, row_log_probs, save, tiny_llama
 from tests.frameworks.verl.rollouts import GROUP, generate
 from tests.frameworks.verl.test_worker import composed
 from tests.frameworks.verl.train import actor_config, make_worker
@@ -166,7 +166,7 @@ def test_a_queues_checkpoint_brings_the_kept_rows_back(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = str(found.getsockname()[1])
@@ -174,7 +174,8 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     dist.init_process_group("gloo")
-    yield make_worker(actor_config(step_control=False))
+    save(tmp_path / "model")
+    yield make_worker(actor_config(step_control=False), tmp_path / "model")
     dist.destroy_process_group()
     # The multiplier lives in the process, where the next test's would be.
     state.forget()

@@ -57,7 +57,7 @@ def test_the_actor_trains_with_our_worker(alone: tuple[Path, dict[str, Any]]) ->
     assert ActorRolloutRefWorker.actor_worker_cls is R2VPOTrainingWorker
     assert issubclass(R2VPOTrainingWorker, TrainingWorker)
     _, found = alone
-    assert found["class"] == "R2VPOTrainingWorker"
+    assert (found["class"], found["engine"]) == ("R2VPOTrainingWorker", "FSDPEngineWithLMHead")
     first = found["first"]
     assert len(first["actor/r2vpo/dual"]) == 4  # two mini-batches, two epochs
     assert len(set(first["actor/r2vpo/dual"])) > 1 and len(set(first["actor/r2vpo/step_scale"])) > 1
