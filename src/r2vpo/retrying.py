@@ -112,10 +112,10 @@ class RetryingClient:
     def _once(self, method: str, url: str, read: Callable[[bytes], T], body: Mapping[str, Any] | None) -> T:
         try:
             status, headers, content = self._exchange(method, url, body)
-        except (httpx2.TransportError, httpx2.DecodingError) as error:
-            raise Retry(f"{type(error).__name__} ({error})" if str(error) else type(error).__name__) from error
-        except (httpx2.InvalidURL, httpx2.HTTPError) as error:
+        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
             raise UserError(f"{self._name}: url {url!r} cannot be asked ({error}): correct it") from error
+        except httpx2.HTTPError as error:
+            raise Retry(f"{type(error).__name__} ({error})" if str(error) else type(error).__name__) from error
         if status in _RETRIED or status >= 500:
             raise Retry(f"status {status}", self._retry_after(headers.get("retry-after")))
         if status != 200:
