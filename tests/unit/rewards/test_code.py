@@ -263,7 +263,8 @@ def test_rows_without_tests_are_named(reward):
 def test_a_test_that_is_wrong_itself_is_logged(reward, caplog):
     with caplog.at_level(logging.WARNING):
         assert scores(reward, [DOUBLE], tests=["assert double(2 == 4"]) == [0]
-        assert scores(reward, [DOUBLE], tests=["assert double(open('/dev/null')) == 4"], setup="def g(): pass") == [0]
+        # Python's own files can be read under every isolation; Landlock, where the kernel has it, leaves no others.
+        assert scores(reward, [DOUBLE], tests=["import os; double(open(os.__file__))"], setup="def g(): pass") == [0]
         assert scores(reward, [DOUBLE], tests=["import types; double(types.SimpleNamespace())"]) == [0]
     reasons = [record.args[2] for record in caplog.records]
     assert reasons == ["test"] * 3
