@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from r2vpo.cli.main import build_parser
 from r2vpo.training.recipe import load_recipe
 from r2vpo.training.shipped import RECIPES
+from r2vpo.trl.vllm import SERVE
 from tests.gpu_check import ROOT, SCRIPT, pretend
 
 
@@ -33,7 +35,8 @@ def test_an_interpreter_without_a_gpu_is_refused(tmp_path: Path) -> None:
 
 
 def test_its_runs_are_ones_that_the_command_line_takes(tmp_path: Path) -> None:
-    summary, status, told = pretend(tmp_path, gpus=2)
+    # A trainer waits for its server, which is started beside it.
+    summary, status, told = pretend(tmp_path, gpus=2, python='case "$*" in *"mode: server"*) sleep 2;; esac')
     assert status == 0 and summary.count("| passed |") == 8 and summary.count("- A GPU") == 2
     own = [call[2:] for call in told if call[:2] == ["-m", "r2vpo.cli.main"] and call[2] != "openrlhf"]
     assert [call[0] for call in own] == ["doctor", "train", "train", "train"]
@@ -45,6 +48,8 @@ def test_its_runs_are_ones_that_the_command_line_takes(tmp_path: Path) -> None:
     assert [recipe.rollout.sampler for recipe in recipes] == ["shared_prefix", "vllm", "vllm"]
     assert all(recipe.trainer.device == "cuda" for recipe in recipes)
     assert recipes[-1].rollout.vllm is not None and recipes[-1].rollout.vllm.mode == "server"
+    (served,) = (call for call in told if call[:2] == ["-m", "vllm.entrypoints.openai.api_server"])
+    assert {*shlex.split(SERVE)[4:]} <= {*served}
 
 
 def test_what_fails_takes_too_long_or_is_missing_is_in_the_summary(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class Setup:
     """Of ZeRO."""
     dtype: str = "fp32"
     without_gradient: list[int] = field(default_factory=list)
-    """Places of rows, in each process, whose advantages are 0."""
+    """Places of the second process's rows whose advantages are 0."""
     save: str | None = None
     resume: bool = False
     first_round: int = 0

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
+import torch
+from rich.console import Console
 from transformers import TrainerControl
 
 from r2vpo.evaluation import Evaluation
 from r2vpo.evaluation.evaluate import GradedCompletion
 from r2vpo.evaluation.intervals import wilson
+from r2vpo.training import run, setup
+from r2vpo.training.recipe import load_recipe
 from r2vpo.training.run import _keep_samples, _NothingLeft, _StopBeforeMore, peak_memory_bytes
 from r2vpo.training.run_directory import create_run
+from tests.integration.cli import RECIPE
 from tests.unit.report.synthetic_run import synthetic_recipe
 
 
@@ -58,3 +64,24 @@ def test_a_run_that_did_all_its_steps_makes_no_more(done: int, ends: bool) -> No
             _StopBeforeMore().on_train_begin(*arguments)
     else:
         assert _StopBeforeMore().on_train_begin(*arguments) is None
+
+
+def test_vllm_is_told_how_long_texts_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to the trainer, whose making would want vLLM (tests/frameworks/vllm)."""
+    (tmp_path / "small.yaml").write_text(RECIPE)
+    recipe = load_recipe(tmp_path / "small.yaml", ["rollout.sampler=vllm"])
+    given = []
+
+    def stop(config: Any, parts: Any) -> None:
+        given.append((config, parts))
+        raise _NothingLeft
+
+    monkeypatch.setattr(setup, "is_vllm_available", lambda: True)
+    monkeypatch.setattr(run, "_trainer", stop)
+    threads = torch.get_num_threads()
+    with pytest.raises(_NothingLeft):
+        run.run_training(recipe, resume=None, console=Console(), runs_dir=tmp_path, on_start=lambda path: None)
+    torch.set_num_threads(threads)
+    ((config, parts),) = given
+    longest = max(len(parts.tokenizer(str(row.prompt))["input_ids"]) for row in parts.data.train)
+    assert config.vllm_max_model_length == longest + recipe.rollout.max_new_tokens
