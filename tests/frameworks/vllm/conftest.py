@@ -3,4 +3,3 @@
 import os
 
 os.environ |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_NO_USAGE_STATS": "1"}
-os.environ |= {"HF_HUB_OFFLINE": "1"}

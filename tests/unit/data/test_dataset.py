@@ -178,12 +178,7 @@ def test_a_folder_with_splits_and_subsets(tmp_path: Path) -> None:
     assert "train.jsonl, line 2 is no JSON" in refused(bad)
 
 
-def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    import datasets
-    import huggingface_hub
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+def test_a_hub_that_cannot_be_reached() -> None:
     line = refused("nobody/has-this-set", subset="main", split="test")
     assert line.startswith("data.path = nobody/has-this-set: Couldn't reach")
     assert line.endswith("connect to the network, or name a local folder or file")

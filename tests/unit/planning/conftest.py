@@ -18,8 +18,7 @@ trainer: {device: cuda, max_steps: 40, optimizer_steps_per_round: 4, micro_batch
 
 
 @pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def path(tmp_path: Path) -> Path:
     path = tmp_path / "planned.yaml"
     path.write_text(RECIPE)
     return path

@@ -79,7 +79,7 @@ def test_the_reward_is_centred_and_scaled(tmp_path):
     assert half != [plain] and half == pytest.approx([plain], rel=0.1, abs=0.1)
 
 
-def test_models_that_are_no_reward_models(tmp_path, monkeypatch):
+def test_models_that_are_no_reward_models(tmp_path):
     causal = tmp_path / "causal"
     LlamaForCausalLM(
         LlamaConfig(vocab_size=99, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=4)
@@ -92,7 +92,6 @@ def test_models_that_are_no_reward_models(tmp_path, monkeypatch):
     bare = save_classifier(tmp_path / "bare", tokenizer=character_tokenizer(pad_token=None, eos_token=None))
     with pytest.raises(UserError, match="neither a padding token nor one that ends a text"):
         RewardModel(bare)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match=r"reward_model\.model '.*nothing': transformers cannot load it"):
         RewardModel(str(tmp_path / "nothing"))
     with pytest.raises(UserError, match=r"reward\.model is missing: add it"):
