@@ -61,8 +61,6 @@ def main(steps: int, problems: int) -> None:
         steps_per_generation=4,
         learning_rate=2e-5,
         lr_scheduler_type="constant",
-        bf16=False,  # CPUs without bfloat16 units are several times as fast in float32
-        sampler_dtype="model",
         max_steps=steps,
         logging_steps=1,
         save_strategy="no",

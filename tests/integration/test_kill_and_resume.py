@@ -181,6 +181,22 @@ def test_made_longer_without_naming_the_recipe(uninterrupted: Path, recipe: Path
     assert samples == ["before"] * 4 + ["after"] * 4
 
 
+def test_it_goes_on_in_the_precision_that_it_was_started_in(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a machine without units for bfloat16 to one that has them."""
+    exact = ("trainer.bf16_autocast=false", "rollout.dtype=model")
+    whole = train(recipe, *LONG, *exact, runs=tmp_path / "whole")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False})
+    short = train(recipe, *SETTINGS, "trainer.max_steps=6", runs=tmp_path)
+    assert "no units for bfloat16" in short.out and "no units for bfloat16" not in whole.out
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    longer = train(recipe, *LONG, runs=tmp_path, more=("--resume", str(short.run)))
+    assert (longer.code, longer.err) == (0, "")
+    assert_same_numbers(short.run, whole.run)
+    assert open_run(short.run).recipe() == open_run(whole.run).recipe()
+
+
 def test_killed_after_its_last_step_it_is_finished_without_another(
     uninterrupted: Path, copy: Path, recipe: Path
 ) -> None:

@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from r2vpo.models import load_model
+from r2vpo.precision import multiplies_bfloat16
 from r2vpo.training.metrics_log import METRICS
 from r2vpo.training.recipe import load_recipe
 from r2vpo.training.run_directory import SUMMARY_KEYS
@@ -84,7 +85,9 @@ def test_what_is_printed_is_plain_lines_with_the_result(finished: Outcome) -> No
 
 def test_the_config_is_resolved_and_loads_equal(finished: Outcome, recipe: Path) -> None:
     config = finished.run / "config.yaml"
-    assert load_recipe(config) == load_recipe(recipe, ["objective.delta=0.05"])
+    units = multiplies_bfloat16(on_cpu=True)
+    settled = [f"trainer.bf16_autocast={str(units).lower()}", f"rollout.dtype={'bfloat16' if units else 'model'}"]
+    assert load_recipe(config) == load_recipe(recipe, ["objective.delta=0.05", *settled])
     for default in ("stale_weight_cap: 2.0", "keep_checkpoints: 2", "temperature: 1.0", "delta: 0.05"):
         assert default in config.read_text()
 

@@ -126,7 +126,11 @@ def devices() -> list[str]:
     """What can be trained on, one line each."""
     import torch
 
-    lines = [f"cpu: {os.cpu_count()} cores, {_gibibytes(_memory())} of memory, {torch.get_num_threads()} threads"]
+    from r2vpo.precision import multiplies_bfloat16
+
+    units = "bfloat16 units" if multiplies_bfloat16(on_cpu=True) else "no bfloat16 units: trains in float32"
+    memory, threads = _gibibytes(_memory()), torch.get_num_threads()
+    lines = [f"cpu: {os.cpu_count()} cores, {memory} of memory, {threads} threads, {units}"]
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         bfloat16 = "bfloat16" if torch.cuda.is_bf16_supported() else "no bfloat16"

@@ -9,7 +9,7 @@ from rich.console import Console
 from r2vpo.cli.failures import Session
 from r2vpo.errors import UserError
 from r2vpo.training.progress import print_result
-from r2vpo.training.recipe import Recipe, differing_keys, load_recipe
+from r2vpo.training.recipe import Recipe, differing_keys, load_recipe, settle_precision
 from r2vpo.training.run_directory import open_run, require_checkpoint
 from r2vpo.training.shipped import RECIPES
 
@@ -35,6 +35,7 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
     path = RECIPES.find(arguments.recipe) if arguments.recipe else open_run(str(resume)).config
     recipe = load_recipe(path, arguments.overrides)
     if resume is not None:
+        recipe = as_started(recipe, resume)
         check_resume(recipe, resume)
     console = Console()
 
@@ -60,6 +61,12 @@ def quiet_bars() -> None:
 
     transformers.utils.logging.disable_progress_bar()
     enable_progress_bars()
+
+
+def as_started(recipe: Recipe, run_path: Path) -> Recipe:
+    """The recipe in the precision that the run was started with, wherever it says `auto`."""
+    started_with = open_run(run_path).recipe()
+    return settle_precision(recipe, autocast=started_with.trainer.bf16_autocast, dtype=started_with.rollout.dtype)
 
 
 def check_resume(recipe: Recipe, run_path: Path) -> None:

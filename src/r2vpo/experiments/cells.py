@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from r2vpo.errors import UserError
 from r2vpo.experiments.schema import Experiment, SettingsSpec, Value, label
-from r2vpo.training.recipe import Recipe, load_recipe
+from r2vpo.training.recipe import Recipe, load_recipe, settle_precision
 from r2vpo.training.recipe_errors import explain
 
 # What does not change a run's numbers, or only how they are kept.
@@ -163,6 +163,8 @@ class Plan:
             recipe = Recipe.model_validate(settings)
         except ValidationError as error:
             raise UserError(explain(error, Recipe, source=where, settings=settings, overridden=())) from None
+        # A cell is the same run on every machine, so that what one has finished counts on another.
+        recipe = settle_precision(recipe, autocast=True, dtype="bfloat16")
         return Cell(kind, method, value, seed, recipe, identity(recipe))
 
 

@@ -13,7 +13,8 @@ from r2vpo.planning.memory import Moment, Settings, moments, peak, replay_bytes
 from r2vpo.planning.shapes import Shapes, divides, prompt_tokens_of, shapes_of
 from r2vpo.planning.sharding import STRATEGIES, Sharding, Strategy
 from r2vpo.planning.work import Speed, Work, work_of
-from r2vpo.training.recipe import Recipe
+from r2vpo.precision import multiplies_bfloat16
+from r2vpo.training.recipe import Recipe, settle_precision
 
 USABLE = 0.9
 """Share of a device's memory that is planned with; the rest is for the driver, buffers and gaps."""
@@ -106,6 +107,8 @@ def make_plan(recipe: Recipe, options: Options) -> Plan:
     prompt = options.prompt_tokens or from_recipe
     on_cpu = recipe.trainer.device == "cpu" or (recipe.trainer.device == "auto" and not torch.cuda.is_available())
     response = options.response_tokens or float(recipe.rollout.max_new_tokens)
+    fast = multiplies_bfloat16(on_cpu=on_cpu)
+    recipe = settle_precision(recipe, autocast=fast, dtype="bfloat16" if fast else "model")
     settings = settings_of(recipe, on_cpu=on_cpu, device_memory=options.device_memory)
     if options.devices is not None and not divides(recipe, options.devices):
         raise UserError(

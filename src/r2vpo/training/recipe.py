@@ -8,7 +8,7 @@ loads again equal, which is what a run keeps as its ``config.yaml``.
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, model_validator
@@ -139,6 +139,16 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.dump(
         recipe.model_dump(mode="json"), Dumper=RecipeDumper, sort_keys=False, allow_unicode=True, width=100
     )
+
+
+def settle_precision(recipe: Recipe, *, autocast: bool, dtype: Literal["bfloat16", "model"]) -> Recipe:
+    """The recipe with these in place of `auto`, as `trainer.bf16_autocast` and `rollout.dtype`."""
+    trainer, rollout = recipe.trainer, recipe.rollout
+    if trainer.bf16_autocast == "auto":
+        trainer = trainer.model_copy(update={"bf16_autocast": autocast})
+    if rollout.dtype == "auto":
+        rollout = rollout.model_copy(update={"dtype": dtype})
+    return recipe.model_copy(update={"trainer": trainer, "rollout": rollout})
 
 
 def differing_keys(recipe: Section, other: Section) -> list[str]:

@@ -183,7 +183,9 @@ class RolloutRecipe(Section):
         "shared_prefix",
         description="who generates: ours, which computes a prompt once a group, TRL's, or vLLM",
     )
-    dtype: Literal["bfloat16", "model"] = Field("bfloat16", description="type of the weights that sample")
+    dtype: Literal["auto", "bfloat16", "model"] = Field(
+        "auto", description="type of the weights that sample; auto is bfloat16 where the device multiplies in it"
+    )
     prompts_per_round: int = Field(16, ge=1, description="prompts of one round of generation")
     samples_per_prompt: int = Field(8, ge=1, description="completions of each prompt: one group")
     max_new_tokens: int = Field(64, ge=1, description="longest completion, in tokens")
@@ -224,7 +226,10 @@ class TrainerRecipe(Section):
     )
     weight_decay: float = Field(0.0, ge=0, description="weight decay: decoupled in AdamW, added to the gradient in SGD")
     max_grad_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    bf16_autocast: bool = Field(True, description="compute in bfloat16 over float32 weights")
+    bf16_autocast: bool | Literal["auto"] = Field(
+        "auto",
+        description="compute in bfloat16 over float32 weights; auto does where the device multiplies in it",
+    )
     gradient_checkpointing: bool = Field(
         False, description="compute activations again in the backward pass, for memory; prompts are then not shared"
     )

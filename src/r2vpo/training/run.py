@@ -25,13 +25,14 @@ from r2vpo.training.evaluator import Evaluator
 from r2vpo.training.metrics_log import MetricsLog
 from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.prompt_length import longest_prompt
-from r2vpo.training.recipe import Recipe
+from r2vpo.training.recipe import Recipe, settle_precision
 from r2vpo.training.recipe_inputs import DatasetData
 from r2vpo.training.run_directory import RunDirectory, create_run, open_run
 from r2vpo.training.setup import Parts, prepare, trainer_config
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 
 _PACKAGES = ("r2vpo", "torch", "transformers", "trl", "accelerate", "peft", "datasets")
+_FLOAT32 = "this device has no units for bfloat16, in which it would take several times as long: computing in float32"
 
 
 def run_training(
@@ -59,6 +60,8 @@ def run_training(
     """
     # Before the model is loaded: FSDP and ZeRO-3 divide the weights as they are read only if they are set up by then.
     config = trainer_config(recipe, runs_dir / "checked")
+    left_to_the_device = recipe.trainer.bf16_autocast == "auto"
+    recipe = settle_precision(recipe, autocast=config.bf16, dtype=config.sampler_dtype)
     parts = prepare(recipe)
     run = _folder(recipe, resume, runs_dir)
     on_start(run.path)
@@ -85,7 +88,8 @@ def run_training(
     with display:
         if is_main:
             described = [parts.data.described()] if isinstance(recipe.data, DatasetData) else []
-            for line in (f"run {run.path}", *described, *(f"note: {note}" for note in parts.data.notes)):
+            notes = [*parts.data.notes, *([_FLOAT32] if left_to_the_device and not config.bf16 else [])]
+            for line in (f"run {run.path}", *described, *(f"note: {note}" for note in notes)):
                 console.print(line, highlight=False, markup=False, soft_wrap=True)
         before = evaluator.evaluate() if checkpoint is None else None
         if before is not None:

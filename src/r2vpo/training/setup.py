@@ -202,7 +202,7 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
             output_dir=str(checkpoints),
             seed=recipe.seed,
             use_cpu=use_cpu,
-            bf16=trainer.bf16_autocast,
+            bf16=None if trainer.bf16_autocast == "auto" else trainer.bf16_autocast,
             gradient_checkpointing=trainer.gradient_checkpointing,
             optim=OPTIMIZERS[trainer.optimizer],
             learning_rate=trainer.learning_rate,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import torch
 from trl import GRPOConfig
 
 from r2vpo.core.advantages import ADVANTAGES
 from r2vpo.core.method import MethodOptions
 from r2vpo.core.objectives import OBJECTIVES
 from r2vpo.data.curriculum import CurriculumConfig
+from r2vpo.precision import multiplies_bfloat16
 from r2vpo.replay import ReplayConfig
 
 # Options of GRPOConfig that would change the objective or the sampling distribution, and are not read here: the value
@@ -49,6 +51,9 @@ _REFUSED_UNLESS_CLIP = {
 class R2VPOConfig(GRPOConfig):
     """Options of `R2VPOTrainer`: everything of TRL's `GRPOConfig`, and the following.
 
+    Where `bf16` and `fp16` are left out, `bf16` is on where the device multiplies in bfloat16
+    (`r2vpo.precision`); TRL turns it on everywhere, which most CPUs pay for with several times the time.
+
     Args:
         objective: `"r2vpo"`, `"clip"` (GRPO and PPO's loss, with `epsilon`, `epsilon_high` and, as dual clip,
             `delta`) or any other key of `r2vpo.core.objectives.OBJECTIVES`.
@@ -84,7 +89,8 @@ class R2VPOConfig(GRPOConfig):
             recomputes the sampler's log-probs with the trainer). Not read with `use_vllm=True`.
         rollout_lag: Sample from the policy as it was this many rounds ago, to study staleness; 0 is the present one. It
             keeps a copy of the weights a round, and wants the sampler `"shared_prefix"` and `replay_versions=0`.
-        sampler_dtype: `"bfloat16"` samples from a copy of the weights in that type, `"model"` from the model itself.
+        sampler_dtype: `"bfloat16"` samples from a copy of the weights in that type, `"model"` from the model itself;
+            `"auto"` is the first where the device multiplies in bfloat16.
         sampler_rows_per_batch: Responses that the sampler `"shared_prefix"` draws at once, to bound its cache; None is
             all of a process's. The responses are the same.
         shared_prefix: Whether the training forward computes each prompt once a group.
@@ -133,7 +139,7 @@ class R2VPOConfig(GRPOConfig):
     advantage_estimator: str = field(default="grpo", metadata={"help": "grpo, dr_grpo, rloo or reinforce_pp."})
     sampler: str = field(default="shared_prefix", metadata={"help": "shared_prefix or trl."})
     rollout_lag: int = field(default=0, metadata={"help": "Rounds that the sampling policy is behind."})
-    sampler_dtype: str = field(default="bfloat16", metadata={"help": "bfloat16 or model."})
+    sampler_dtype: str = field(default="auto", metadata={"help": "auto, bfloat16 or model."})
     sampler_rows_per_batch: int | None = field(default=None, metadata={"help": "Responses drawn at once; None: all."})
     gradient_checkpointing: bool = field(
         default=False,
@@ -147,11 +153,12 @@ class R2VPOConfig(GRPOConfig):
 
     def __post_init__(self) -> None:
         """Check every option; see the class."""
+        self._check_choices()
+        self._settle_precision()
         super().__post_init__()
         if self.use_vllm:
             # Our stale weight is min(pi_k / mu, cap), which corrects for the engine's mismatch as well.
             self.vllm_importance_sampling_correction = False
-        self._check_choices()
         self._refuse(_REFUSED)
         self._complete_objective()
         if self.sampler == "shared_prefix" and not self.use_vllm:
@@ -204,11 +211,18 @@ class R2VPOConfig(GRPOConfig):
             "objective": tuple(OBJECTIVES),
             "advantage_estimator": tuple(ADVANTAGES),
             "sampler": ("shared_prefix", "trl"),
-            "sampler_dtype": ("bfloat16", "model"),
+            "sampler_dtype": ("auto", "bfloat16", "model"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(allowed)}")
+
+    def _settle_precision(self) -> None:
+        fast = multiplies_bfloat16(on_cpu=self.use_cpu or not torch.accelerator.is_available())
+        if self.bf16 is None and not self.fp16:
+            self.bf16 = fast
+        if self.sampler_dtype == "auto":
+            self.sampler_dtype = "bfloat16" if fast else "model"
 
     def _complete_objective(self) -> None:
         if self.objective != "clip":

@@ -10,8 +10,9 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import torch
 
-from r2vpo.cli.doctor import INTEGRATIONS, Integration, examine
+from r2vpo.cli.doctor import INTEGRATIONS, Integration, devices, examine
 from r2vpo.cli.main import main
 
 
@@ -23,6 +24,14 @@ def test_it_prints_versions_devices_and_integrations(capsys: pytest.CaptureFixtu
         assert f"\n  {integration.name}" in text
     (line,) = [line for line in text.splitlines() if line.startswith("  TRL")]
     assert line.split() == ["TRL", metadata.version("trl"), "ready"]
+
+
+@pytest.mark.parametrize(
+    ("units", "said"), [(True, ", bfloat16 units"), (False, ", no bfloat16 units: trains in float32")]
+)
+def test_the_precision_of_the_cpu_is_said(monkeypatch: pytest.MonkeyPatch, units: bool, said: str) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": units})
+    assert devices()[0].startswith("cpu: ") and devices()[0].endswith(said)
 
 
 def test_json_has_the_same(capsys: pytest.CaptureFixture[str]) -> None:

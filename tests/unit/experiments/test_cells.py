@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from r2vpo.errors import UserError
 from r2vpo.experiments.cells import identity, rollouts, set_dotted
@@ -116,6 +117,16 @@ def test_what_changes_a_key(key: str, value: Any, same: bool) -> None:
     settings = recipe.model_dump(mode="json")
     set_dotted(settings, key, value, "")
     assert (identity(type(recipe).model_validate(settings)) == identity(recipe)) is same
+
+
+def test_a_cell_is_the_same_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cell(autocast: bool | str) -> tuple[bool | str, str, str]:
+        (one, *_) = plan(experiment(set={"trainer.bf16_autocast": autocast})).results(TUNED)
+        return one.recipe.trainer.bf16_autocast, one.recipe.rollout.dtype, one.key
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert cell("auto") == cell(True) and cell("auto")[:2] == (True, "bfloat16")
+    assert cell(False)[:2] == (False, "bfloat16") and cell(False)[2] != cell(True)[2]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from r2vpo.cli.main import main
 from r2vpo.errors import UserError
@@ -86,6 +87,23 @@ def test_a_host_has_one_memory_and_hours_only_if_its_speed_is_said(
     assert "sharded weights" not in text
     assert main([*host, "--flops", "1e12"]) == 0
     assert "about" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("units", "autocast", "dtype"), [(True, "true", "bfloat16"), (False, "false", "model")])
+def test_a_host_is_planned_in_the_precision_that_it_would_train_in(
+    path: Path, monkeypatch: pytest.MonkeyPatch, units: bool, autocast: str, dtype: str
+) -> None:
+    def peak(*overrides: str) -> float:
+        host = ["trainer.device=cpu", "rollout.sampler=shared_prefix"]
+        return make_plan(load_recipe(path, [*host, *overrides]), Options()).chosen.peak
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": units})
+    said = [f"trainer.bf16_autocast={autocast}", f"rollout.dtype={dtype}"]
+    other = [
+        f"trainer.bf16_autocast={str(not units).lower()}",
+        "rollout.dtype=bfloat16" if not units else "rollout.dtype=model",
+    ]
+    assert peak() == peak(*said) != peak(*other)
 
 
 @pytest.mark.parametrize(

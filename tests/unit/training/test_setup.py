@@ -156,6 +156,7 @@ def test_stop_texts_are_single_tokens_beside_the_models_own(tokenizer: Any) -> N
             {"lr_scheduler_type": "cosine", "warmup_steps": 2, "max_steps": 9},
         ),
         ([], {"optim": "adamw_torch_fused"}),
+        (["trainer.bf16_autocast=true", "rollout.dtype=bfloat16"], {"bf16": True, "sampler_dtype": "bfloat16"}),
         (["trainer.optimizer=sgd"], {"optim": "sgd"}),
         (["trainer.skip_zero_advantage=true", "report_to=[]"], {"skip_zero_advantage": True, "report_to": []}),
     ],

@@ -3,9 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from r2vpo.core.objectives import OBJECTIVES, CispoConfig, own_options
-from r2vpo.trl.config import _REFUSED, _REFUSED_UNLESS_CLIP
+from r2vpo.trl.config import _REFUSED, _REFUSED_UNLESS_CLIP, R2VPOConfig
 from tests.tiny import tiny_config
 
 OTHER = {
@@ -42,6 +43,24 @@ def test_options_that_would_silently_change_the_objective_are_refused(tmp_path: 
 def test_the_ranges_of_clipping_are_for_clip_alone(tmp_path: Any, objective: str, name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}=.*objective='clip'"):
         tiny_config(tmp_path, objective=objective, dual="fixed", dual_value=1.0, **{name: OTHER[name]})
+
+
+@pytest.mark.parametrize("units", [True, False])
+def test_the_precision_is_the_devices_where_it_is_left_out(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, units: bool
+) -> None:
+    def chosen(**given: Any) -> tuple[bool, bool, str]:
+        config = tiny_config(tmp_path, **({"bf16": None, "sampler_dtype": "auto"} | given))
+        return config.bf16, config.fp16, config.sampler_dtype
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": units})
+    assert R2VPOConfig.__dataclass_fields__["sampler_dtype"].default == "auto"
+    theirs = "bfloat16" if units else "model"
+    assert chosen() == (units, False, theirs)
+    assert chosen(bf16=True) == (True, False, theirs)
+    assert chosen(bf16=False, sampler_dtype="bfloat16") == (False, False, "bfloat16")
+    assert chosen(fp16=True) == (False, True, theirs)
+    assert chosen(sampler_dtype="model") == (units, False, "model")
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
