@@ -11,7 +11,8 @@ from tests.frameworks.vllm.served import STOP, apart, kept, log_probs, make_trai
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return save(tmp_path_factory.mktemp("colocate") / "model")
+    """The output layer is the embedding, as in most small models: one weight that the engine uses in two ways."""
+    return save(tmp_path_factory.mktemp("colocate") / "model", tie_word_embeddings=True)
 
 
 @pytest.fixture(scope="module")
