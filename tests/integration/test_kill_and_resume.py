@@ -187,10 +187,10 @@ def test_it_goes_on_in_the_precision_that_it_was_started_in(
     """From a machine without units for bfloat16 to one that has them."""
     exact = ("trainer.bf16_autocast=false", "rollout.dtype=model")
     whole = train(recipe, *LONG, *exact, runs=tmp_path / "whole")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False})
+    monkeypatch.setattr("r2vpo.precision.cpu_multiplies_bfloat16", lambda: False)
     short = train(recipe, *SETTINGS, "trainer.max_steps=6", runs=tmp_path)
     assert "no units for bfloat16" in short.out and "no units for bfloat16" not in whole.out
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr("r2vpo.precision.cpu_multiplies_bfloat16", lambda: True)
     longer = train(recipe, *LONG, runs=tmp_path, more=("--resume", str(short.run)))
     assert (longer.code, longer.err) == (0, "")
     assert_same_numbers(short.run, whole.run)

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from r2vpo.cli.main import main
 from r2vpo.errors import UserError
@@ -97,7 +96,7 @@ def test_a_host_is_planned_in_the_precision_that_it_would_train_in(
         host = ["trainer.device=cpu", "rollout.sampler=shared_prefix"]
         return make_plan(load_recipe(path, [*host, *overrides]), Options()).chosen.peak
 
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": units})
+    monkeypatch.setattr("r2vpo.precision.cpu_multiplies_bfloat16", lambda: units)
     said = [f"trainer.bf16_autocast={autocast}", f"rollout.dtype={dtype}"]
     other = [
         f"trainer.bf16_autocast={str(not units).lower()}",

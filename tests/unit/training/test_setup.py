@@ -92,7 +92,8 @@ def test_stop_texts_are_single_tokens_beside_the_models_own(tokenizer: Any) -> N
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        ([], {"use_cpu": True, "bf16": True, "sampler": "shared_prefix", "report_to": ["tensorboard"]}),
+        ([], {"use_cpu": True, "sampler": "shared_prefix", "report_to": ["tensorboard"]}),
+        (["trainer.bf16_autocast=true"], {"bf16": True}),
         ([], {"per_device_train_batch_size": 4, "generation_batch_size": 16, "num_generations": 4}),
         ([], {"gradient_accumulation_steps": 1, "steps_per_round": 4, "max_completion_length": 3}),
         (["trainer.micro_batches=2"], {"per_device_train_batch_size": 2, "steps_per_round": 4}),

@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
 
 from r2vpo.core.objectives import OBJECTIVES, CispoConfig, own_options
 from r2vpo.trl.config import _REFUSED, _REFUSED_UNLESS_CLIP, R2VPOConfig
@@ -53,7 +52,7 @@ def test_the_precision_is_the_devices_where_it_is_left_out(
         config = tiny_config(tmp_path, **({"bf16": None, "sampler_dtype": "auto"} | given))
         return config.bf16, config.fp16, config.sampler_dtype
 
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": units})
+    monkeypatch.setattr("r2vpo.precision.cpu_multiplies_bfloat16", lambda: units)
     assert R2VPOConfig.__dataclass_fields__["sampler_dtype"].default == "auto"
     theirs = "bfloat16" if units else "model"
     assert chosen() == (units, False, theirs)
