@@ -26,7 +26,9 @@ def test_a_cpu_needs_units_for_it(monkeypatch: pytest.MonkeyPatch, capabilities:
     assert multiplies_bfloat16(on_cpu=True) is False
 
 
-@pytest.mark.skipif(not CPUINFO.exists() or HELD in os.environ, reason="compares with Linux' list of flags, without oneDNN held")
+@pytest.mark.skipif(
+    not CPUINFO.exists() or HELD in os.environ, reason="compares with Linux' list of flags, without oneDNN held"
+)
 def test_this_cpu_says_the_same_to_the_system() -> None:
     flags = set(re.findall(r"\w+", CPUINFO.read_text()))
     assert multiplies_bfloat16(on_cpu=True) is bool(flags & {"avx512_bf16", "amx_bf16"})
