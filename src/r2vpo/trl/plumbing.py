@@ -18,7 +18,7 @@ from torch.utils.data import IterableDataset
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
-from r2vpo.core.log_probs import TokenLogProbs, install, supports_shared_prefix
+from r2vpo.core.log_probs import OrdinaryLogProbs, TokenLogProbs, install, supports_shared_prefix
 from r2vpo.replay import snapshot
 from r2vpo.trl.checkpoint import rotate, staged, state_path
 from r2vpo.trl.prompts import RepeatedRows
@@ -58,23 +58,18 @@ class TrainingPlumbing(GRPOTrainer):
         if self.args.gradient_checkpointing:
             reason = "gradient_checkpointing=True turns off the cache that the prompts are shared through"
         self._shares_prefix = wanted and reason is None
-        if self._shares_prefix:
-            install(model)
-        elif wanted:
+        install(model)
+        if wanted and reason is not None:
             warnings.warn(f"prompts are not shared in training: {reason}", UserWarning, stacklevel=3)
 
-    def _forward(self, model: Any, micro: MicroBatch) -> TokenLogProbs:
+    def _forward(self, model: Any, micro: MicroBatch, *, aux_loss: bool = False) -> TokenLogProbs | OrdinaryLogProbs:
+        """Log-probs of a micro-batch's responses; the router's loss comes with the ordinary forward alone."""
+        if self._shares_prefix and not aux_loss:
+            options: dict[str, Any] = {"prefix_batch": micro.prefix_batch()}
+        else:
+            options = {"prefix_batch": micro.row_batch(), "shared": False, "aux_loss": aux_loss}
         with self.accelerator.autocast():
-            if self._shares_prefix:
-                return model(prefix_batch=micro.prefix_batch(), temperature=self.temperature)
-            log_probs, entropy, _ = super()._get_per_token_logps_and_entropies(
-                model,
-                torch.cat([micro.prompt_ids, micro.response_ids], dim=1),
-                torch.cat([micro.prompt_mask, micro.attention_mask], dim=1).long(),
-                micro.response_ids.size(1),
-                compute_entropy=True,
-            )
-        return TokenLogProbs(log_probs=log_probs, entropy=entropy)
+            return model(**options, temperature=self.temperature)
 
     def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(dataset, IterableDataset):

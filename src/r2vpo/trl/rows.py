@@ -56,6 +56,16 @@ class MicroBatch:
             response_mask=self.attention_mask,
         )
 
+    def row_batch(self) -> PrefixBatch:
+        """The rows, each with a prompt of its own."""
+        return PrefixBatch(
+            prompt_ids=self.prompt_ids,
+            prompt_mask=self.prompt_mask,
+            group_index=torch.arange(len(self.prompt_ids), device=self.prompt_ids.device),
+            response_ids=self.response_ids,
+            response_mask=self.attention_mask,
+        )
+
 
 def fresh_rollouts(
     batch: dict[str, Any],

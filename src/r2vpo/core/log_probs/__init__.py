@@ -2,6 +2,7 @@
 
 from r2vpo.core.log_probs.chunked import TokenLogProbs, default_chunk_size, token_log_probs
 from r2vpo.core.log_probs.model_forward import forward_log_probs, install, supports_shared_prefix
+from r2vpo.core.log_probs.ordinary import OrdinaryLogProbs, ordinary_log_probs
 from r2vpo.core.log_probs.shared_prefix import (
     PrefixBatch,
     PromptStates,
@@ -12,6 +13,7 @@ from r2vpo.core.log_probs.shared_prefix import (
 )
 
 __all__ = [
+    "OrdinaryLogProbs",
     "PrefixBatch",
     "PromptStates",
     "TokenLogProbs",
@@ -20,6 +22,7 @@ __all__ = [
     "forward_log_probs",
     "group_prompts",
     "install",
+    "ordinary_log_probs",
     "prompt_states",
     "shared_prefix_hidden_states",
     "supports_shared_prefix",

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from r2vpo.core.log_probs.chunked import TokenLogProbs, token_log_probs
+from r2vpo.core.log_probs.ordinary import ordinary_log_probs
 from r2vpo.core.log_probs.shared_prefix import PrefixBatch, shared_prefix_hidden_states
 
 _LOGIT_OPTIONS = {
@@ -147,9 +148,10 @@ def _decoder(base: Any) -> Any:
 
 
 def install(model: Any) -> None:
-    """Let ``model(prefix_batch=batch, temperature=t)`` run ``forward_log_probs``; other calls stay.
+    """Let ``model(prefix_batch=batch, temperature=t)`` give log-probabilities; other calls stay.
 
-    DDP, FSDP and autocast act on a module's call, so the work has to happen within it. The instance's
+    With ``shared=True`` the call runs ``forward_log_probs``, with ``shared=False`` ``ordinary_log_probs``, which takes
+    ``aux_loss`` too. DDP, FSDP and autocast act on a module's call, so the work has to happen within it. The instance's
     ``forward`` is replaced by a method bound to the instance: a deep copy has one bound to the copy, a
     pickled model is loaded without it. The signature stays that of the class, since generation reads it.
     Installing twice changes nothing.
@@ -169,12 +171,16 @@ def install(model: Any) -> None:
         *args: Any,
         prefix_batch: PrefixBatch | None = None,
         temperature: float = 1.0,
+        shared: bool = True,
+        aux_loss: bool = False,
         **kwargs: Any,
     ) -> Any:
-        if prefix_batch is not None:
+        if prefix_batch is not None and shared:
             return forward_log_probs(self, prefix_batch, temperature=temperature)
-        former = self.__dict__.get("_forward_without_prefix")
-        return former(*args, **kwargs) if former is not None else type(self).forward(self, *args, **kwargs)
+        former = self.__dict__.get("_forward_without_prefix") or types.MethodType(type(self).forward, self)
+        if prefix_batch is not None:
+            return ordinary_log_probs(former, prefix_batch, temperature=temperature, aux_loss=aux_loss)
+        return former(*args, **kwargs)
 
     forward._r2vpo_prefix_forward = True  # type: ignore[attr-defined]
     base.forward = types.MethodType(forward, base)

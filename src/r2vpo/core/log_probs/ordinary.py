@@ -1,0 +1,218 @@
+"""Log-probabilities of responses by the model's own forward pass, each row with its prompt.
+
+Rows are laid out with their padding on the right, whatever it was before. A token's index is then its position, which
+is what a causal model assumes that is not told any positions, and nothing that is wanted can see the padding: neither
+attention without position ids, nor a window, nor a recurrent state, nor a convolution. The logits are the model's
+own, so that whatever it does to them behind the output layer is done.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from r2vpo.core.log_probs.chunked import TokenLogProbs, default_chunk_size
+from r2vpo.core.log_probs.shared_prefix import PrefixBatch
+
+
+class OrdinaryLogProbs(NamedTuple):
+    """What the ordinary forward gives.
+
+    Attributes:
+        log_probs: (B, T) nats, float32 (float64 for float64 logits), with gradient; 0 where masked.
+        entropy: (B, T) nats, same dtype, without gradient; 0 where masked.
+        aux_loss: 0-d, the load-balancing loss of a mixture of experts, with gradient, before its coefficient; None
+            if it was not asked for.
+    """
+
+    log_probs: Tensor
+    entropy: Tensor
+    aux_loss: Tensor | None = None
+
+
+class RightPadded(NamedTuple):
+    """Whole rows with their padding on the right.
+
+    Attributes:
+        ids: (B, L) long, prompt and response of each row from its first token on.
+        mask: (B, L) bool, True up to the last token of the row that is wanted.
+        first: smallest index whose logits are wanted.
+        places: (B, U) long, the index in ``ids[:, first:]`` whose logits predict response token u; any valid index
+            where the token is masked.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    first: int
+    places: Tensor
+
+
+def ordinary_log_probs(
+    forward: Callable[..., Any],
+    batch: PrefixBatch,
+    *,
+    temperature: float,
+    aux_loss: bool = False,
+    chunk_size: int | None = None,
+) -> OrdinaryLogProbs:
+    r"""Log-probabilities and entropies of the unmasked response tokens through the model's own logits.
+
+    .. math:: \log p_{b,t} = \log \mathrm{softmax}(z_{b,t} / \tau)_{y_{b,t}}
+
+    ``z`` are the logits that the model gives for prompt b and the response before token t, ``y`` the response's
+    tokens, ``tau`` is ``temperature``.
+
+    Args:
+        forward: a causal language model, or its ``forward``; called with ``input_ids`` and ``attention_mask``, and
+            with ``use_cache`` and ``logits_to_keep`` where it names them; gives an object with ``logits``.
+        batch: prompts and responses. Masked tokens before the last unmasked one are attended to.
+        temperature: divides the logits, dimensionless, above 0.
+        aux_loss: ask the model for its router logits and take its ``aux_loss`` along.
+        chunk_size: positions that are taken to float32 at once, or None for ``default_chunk_size``.
+
+    Returns:
+        ``OrdinaryLogProbs``, (B, T) as ``batch.response_ids``.
+
+    Raises:
+        ValueError: a prompt without a token, or a model without the auxiliary loss that is asked for.
+    """
+    rows = right_padded(batch)
+    options: dict[str, Any] = {"input_ids": rows.ids, "attention_mask": rows.mask.long()}
+    named = inspect.signature(getattr(forward, "forward", forward)).parameters
+    if "use_cache" in named:
+        options["use_cache"] = False
+    keeps = "logits_to_keep" in named
+    if keeps:
+        options["logits_to_keep"] = rows.ids.shape[1] - rows.first
+    if aux_loss:
+        options["output_router_logits"] = True
+    output = forward(**options)
+    if aux_loss and getattr(output, "aux_loss", None) is None:
+        raise ValueError("the model gave no aux_loss: ask for it only where output_router_logits gives one")
+    used = rows.places.shape[1]
+    values = logit_log_probs(
+        output.logits,
+        rows.places if keeps else rows.places + rows.first,
+        batch.response_ids[:, :used],
+        temperature=temperature,
+        chunk_size=chunk_size,
+    )
+    mask = batch.response_mask.bool()
+    rest = (0, mask.shape[1] - used)
+    # A masked position is selected away, not multiplied: nothing of it may reach the gradient.
+    log_probs, entropy = (
+        torch.where(mask, torch.nn.functional.pad(value, rest), torch.zeros((), dtype=value.dtype, device=value.device))
+        for value in values
+    )
+    return OrdinaryLogProbs(log_probs, entropy, output.aux_loss if aux_loss else None)
+
+
+def right_padded(batch: PrefixBatch) -> RightPadded:
+    """Lay out whole rows with their padding on the right, cut behind the last token that is wanted.
+
+    Args:
+        batch: prompts, left-padded, and responses.
+
+    Returns:
+        The rows; what stands in the padding is the first token of the row.
+
+    Raises:
+        ValueError: a prompt without a token.
+    """
+    wanted = batch.response_mask.bool()
+    prompt_ids = batch.prompt_ids.index_select(0, batch.group_index)
+    prompt = batch.prompt_mask.long().sum(1).index_select(0, batch.group_index)
+    columns = torch.arange(wanted.shape[1], device=wanted.device)
+    response = (wanted * (columns + 1)).amax(1)
+    # The one wait for the device.
+    shortest, longest, used = torch.stack([prompt.min(), (prompt + response).max(), response.max()]).tolist()
+    if shortest == 0:
+        raise ValueError(f"row {int(prompt.argmin())} has a prompt without a token: give every prompt at least one")
+    used = max(used, 1)
+    # A row of which nothing is wanted still has a prompt, and one more position that its index can point to.
+    longest = max(longest, shortest + 1)
+    index = torch.arange(longest, device=wanted.device).expand(len(prompt), -1)
+    start = batch.prompt_ids.shape[1] - prompt
+    source = start[:, None] + index
+    mask = index < (prompt + response)[:, None]
+    ids = torch.cat([prompt_ids, batch.response_ids], dim=1).gather(1, torch.where(mask, source, start[:, None]))
+    first = int(shortest) - 1
+    places = (prompt[:, None] + columns[:used] - 1).clamp(max=longest - 1) - first
+    return RightPadded(ids, mask, first, places)
+
+
+def logit_log_probs(
+    logits: Tensor, index: Tensor, targets: Tensor, *, temperature: float, chunk_size: int | None = None
+) -> TokenLogProbs:
+    """Log-probabilities of tokens and entropies from logits, without a second copy of the logits.
+
+    Args:
+        logits: (B, N, V); gradient flows, in their own dtype.
+        index: (B, U) long, the place in N that predicts each target.
+        targets: (B, U) long, token ids in [0, V).
+        temperature: divides the logits, dimensionless, above 0.
+        chunk_size: positions that are taken to float32 at once, or None for ``default_chunk_size``.
+
+    Returns:
+        ``TokenLogProbs``, (B, U) each.
+    """
+    rows = torch.arange(len(index), device=index.device)[:, None] * logits.shape[1]
+    log_probs, entropy = _LogitLogProbs.apply(  # type: ignore[no-untyped-call]
+        logits.reshape(-1, logits.shape[-1]),
+        (rows + index).reshape(-1),
+        targets.reshape(-1),
+        float(temperature),
+        chunk_size or default_chunk_size(logits.device, logits.shape[-1]),
+    )
+    return TokenLogProbs(log_probs.view(index.shape), entropy.view(index.shape))
+
+
+class _LogitLogProbs(torch.autograd.Function):
+    """Log-softmax at chosen positions, a chunk at a time in the forward and in the backward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, index: Tensor, targets: Tensor, temperature: float, chunk_size: int
+    ) -> tuple[Tensor, Tensor]:
+        ctx.dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
+        ctx.temperature, ctx.chunk_size = temperature, chunk_size
+        log_probs = torch.empty(targets.shape, dtype=ctx.dtype, device=logits.device)
+        entropy, normalizer = torch.empty_like(log_probs), torch.empty_like(log_probs)
+        for start in range(0, len(targets), chunk_size):
+            rows = slice(start, start + chunk_size)
+            scaled = logits.index_select(0, index[rows]).to(ctx.dtype).div_(temperature)
+            peak = scaled.amax(-1, keepdim=True)
+            scaled -= peak
+            chosen = scaled.gather(-1, targets[rows, None]).squeeze(-1)
+            weights = scaled.exp()
+            total = weights.sum(-1)
+            log_total = total.log()
+            log_probs[rows] = chosen - log_total
+            # A logit of minus infinity has no weight, and 0 * inf would be NaN.
+            entropy[rows] = log_total - weights.mul_(scaled.clamp_(min=torch.finfo(ctx.dtype).min)).sum(-1) / total
+            normalizer[rows] = peak.squeeze(-1) + log_total
+        ctx.save_for_backward(logits, index, targets, normalizer)
+        ctx.mark_non_differentiable(entropy)
+        return log_probs, entropy
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        logits, index, targets, normalizer = ctx.saved_tensors
+        grad_logits = torch.zeros_like(logits)
+        scale = -grad.to(ctx.dtype) / ctx.temperature
+        for start in range(0, len(targets), ctx.chunk_size):
+            rows = slice(start, start + ctx.chunk_size)
+            scaled = logits.index_select(0, index[rows]).to(ctx.dtype).div_(ctx.temperature)
+            # Overwritten in place: probabilities, then (p - onehot) * -grad / tau.
+            probabilities = scaled.sub_(normalizer[rows, None]).exp_()
+            column = targets[rows, None]
+            probabilities.scatter_add_(-1, column, probabilities.new_full((), -1.0).expand(column.shape))
+            # Added, since the places of masked tokens, whose gradient is 0, may be those of others.
+            grad_logits.index_add_(0, index[rows], probabilities.mul_(scale[rows, None]).to(logits.dtype))
+        return grad_logits, None, None, None, None
