@@ -54,24 +54,11 @@ def staged(run: Path, name: str, *, is_main: bool, barrier: Callable[[], None]) 
     barrier()
 
 
-def rotate(run: Path, keep: int | None) -> None:
-    """Remove all but the newest `keep` checkpoints (by step); None keeps all."""
-    if keep is None or keep < 1:
-        return
-    found = sorted(
-        (path for path in run.glob("checkpoint-*") if path.name.split("-")[-1].isdigit()),
-        key=lambda path: int(path.name.split("-")[-1]),
-    )
-    for path in found[:-keep]:
-        shutil.rmtree(path, ignore_errors=True)
-
-
 def _flush(folder: Path) -> None:
-    """Force a folder's files and its own entries to the disk, so that the rename cannot overtake them."""
-    for path in [*folder.glob("*"), folder]:
-        if path.is_file() or path == folder:
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    """Force a folder, with all that is in it, to the disk, so that the rename cannot overtake them."""
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

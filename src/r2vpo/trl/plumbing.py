@@ -1,6 +1,6 @@
 """What `R2VPOTrainer` replaces of TRL's trainer that has nothing to do with the objective.
 
-Order of the prompts, the forward pass with shared prompts, gradients that are not finite, clocks and checkpoints.
+Order of the prompts, the forward pass with shared prompts, gradients that are not finite, and clocks.
 """
 
 from __future__ import annotations
@@ -8,22 +8,18 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import is_peft_model
 from torch import Tensor
 from torch.utils.data import IterableDataset
-from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from r2vpo.core.log_probs import OrdinaryLogProbs, TokenLogProbs, install, supports_shared_prefix
-from r2vpo.replay import snapshot
-from r2vpo.trl.checkpoint import rotate, staged, state_path
+from r2vpo.trl.checkpointing import CheckpointingTrainer
 from r2vpo.trl.prompts import RepeatedRows
 from r2vpo.trl.rows import MicroBatch
-from r2vpo.trl.state import restore_trainer, trainer_state
 
 
 class EpochRepeatSampler(RepeatSampler):
@@ -35,7 +31,7 @@ class EpochRepeatSampler(RepeatSampler):
             self.generator.manual_seed((self.seed or 0) + epoch)
 
 
-class TrainingPlumbing(GRPOTrainer):
+class TrainingPlumbing(CheckpointingTrainer):
     """A `GRPOTrainer` that can be stopped anywhere and go on alike, and computes each prompt once a group.
 
     A subclass has the counters and seconds that are counted here, and calls `_use_shared_prefix` before it trains.
@@ -44,7 +40,6 @@ class TrainingPlumbing(GRPOTrainer):
     counters: dict[str, int]
     seconds: dict[str, float]
     _shares_prefix: bool
-    _staging: Path | None = None
 
     @property
     def pad_token_id(self) -> int:
@@ -101,24 +96,3 @@ class TrainingPlumbing(GRPOTrainer):
     def _total(self, value: Tensor | float) -> Tensor:
         tensor = value if isinstance(value, Tensor) else torch.tensor(float(value), device=self.accelerator.device)
         return self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum")
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self._staging) if self._staging is not None else super()._get_output_dir(trial)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        run, name = Path(super()._get_output_dir(trial)), f"checkpoint-{self.state.global_step}"
-        is_main = self.accelerator.is_main_process
-        with staged(run, name, is_main=is_main, barrier=self.accelerator.wait_for_everyone) as staging:
-            self._staging = staging
-            try:
-                super()._save_checkpoint(model, trial)
-                snapshot.save(state_path(staging / name, self.accelerator.process_index), trainer_state(self))
-            finally:
-                self._staging = None
-        if is_main:
-            rotate(run, self.args.save_total_limit)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            restore_trainer(self, snapshot.load(state_path(checkpoint, self.accelerator.process_index)))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from r2vpo.replay import snapshot
-from r2vpo.trl.checkpoint import STAGING, rotate, staged, state_path
+from r2vpo.trl.checkpoint import STAGING, staged, state_path
 from tests.tiny import parameters, tiny_trainer
 
 
@@ -37,19 +37,6 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-1"]
     assert (tmp_path / "checkpoint-1" / "weights").read_text() == "a"
-
-
-def test_rotation_goes_by_step_and_keeps_other_folders(tmp_path: Path) -> None:
-    for name in ("checkpoint-5", "checkpoint-10", "checkpoint-100", "checkpoint-best"):
-        (tmp_path / name).mkdir()
-    rotate(tmp_path, 2)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "checkpoint-10",
-        "checkpoint-100",
-        "checkpoint-best",
-    ]
-    rotate(tmp_path, None)
-    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_full_disk_at_the_trainers_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,74 @@
+"""How the trainer writes and reads checkpoints: whole or not there, the best one kept, our own state in each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers.trainer_callback import TrainerState
+from transformers.trainer_utils import rotate_checkpoints
+from trl import GRPOTrainer
+
+from r2vpo.errors import UserError
+from r2vpo.replay import snapshot
+from r2vpo.trl.checkpoint import staged, state_path
+from r2vpo.trl.state import restore_trainer, trainer_state
+
+TRAINER_STATE = "trainer_state.json"
+
+
+class CheckpointingTrainer(GRPOTrainer):
+    """A `GRPOTrainer` whose checkpoints are complete, and hold what R²VPO adds to a run's state.
+
+    transformers writes into a staging folder, which is then renamed. Whatever names a checkpoint (the best one's path,
+    rotation, a push to the hub) waits for the rename, so that nothing refers to the staging folder.
+    """
+
+    state: TrainerState
+    _staging: Path | None = None
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._staging) if self._staging is not None else super()._get_output_dir(trial)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        run, name = Path(super()._get_output_dir(trial)), f"checkpoint-{self.state.global_step}"
+        is_main = self.accelerator.is_main_process
+        with staged(run, name, is_main=is_main, barrier=self.accelerator.wait_for_everyone) as staging:
+            self._staging, best = staging, self.state.best_model_checkpoint
+            try:
+                super()._save_checkpoint(model, trial)
+                if not self.args.save_only_model:
+                    snapshot.save(state_path(staging / name, self.accelerator.process_index), trainer_state(self))
+            finally:
+                self._staging, self.state.best_model_checkpoint = None, best
+            self._name_best(run, name)
+            if self.args.should_save:
+                self.state.save_to_json(str(staging / name / TRAINER_STATE))
+        if self.args.push_to_hub:
+            super()._push_from_checkpoint(str(run / name))
+        if self.args.should_save:
+            rotate_checkpoints(str(run), self.args.save_total_limit, self.state.best_model_checkpoint)
+
+    def _name_best(self, run: Path, name: str) -> None:
+        """Put the best checkpoint's own path into the state, as transformers does where it saves in place."""
+        if not self.state.best_global_step:
+            return
+        best = run / f"checkpoint-{self.state.best_global_step}"
+        if best.name == name or best.is_dir():
+            self.state.best_model_checkpoint = str(best)
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        # The upload goes on in another thread, and the staging folder will be renamed: `_save_checkpoint` pushes.
+        if self._staging is None:
+            super()._push_from_checkpoint(checkpoint_folder)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        if not any(Path(checkpoint).glob(state_path(checkpoint, 0).name.replace("0", "*"))):
+            raise UserError(
+                f"{checkpoint} holds no state of r2vpo, so that a run cannot go on from it: it was written with "
+                "save_only_model=True or by another trainer; take its weights as the model of a new run"
+            )
+        restore_trainer(self, snapshot.load(state_path(checkpoint, self.accelerator.process_index)))
