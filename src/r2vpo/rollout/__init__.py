@@ -3,6 +3,16 @@
 from r2vpo.rollout.generate import GenerateSampler
 from r2vpo.rollout.past_weights import PastWeights
 from r2vpo.rollout.sampler import Sample, SharedPrefixSampler
+from r2vpo.rollout.self_check import PathCheck, SelfCheck, check_model
 from r2vpo.rollout.shadow import ShadowModel
 
-__all__ = ["GenerateSampler", "PastWeights", "Sample", "ShadowModel", "SharedPrefixSampler"]
+__all__ = [
+    "GenerateSampler",
+    "PastWeights",
+    "PathCheck",
+    "Sample",
+    "SelfCheck",
+    "ShadowModel",
+    "SharedPrefixSampler",
+    "check_model",
+]

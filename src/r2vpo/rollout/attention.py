@@ -59,11 +59,15 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 def grouped_decoding(decoder: Any) -> Iterator[None]:
     """Let a decoder that uses "sdpa" on a CPU use `grouped_attention` meanwhile; others stay as they are.
 
+    Only where the class declares that it takes any registered attention: others look at the name and do something else
+    under one that they do not know.
+
     Args:
         decoder: The backbone that tokens are run through.
     """
     config = decoder.config
-    if config._attn_implementation != "sdpa" or next(decoder.parameters()).device.type != "cpu":
+    takes_any = getattr(decoder, "_supports_attention_backend", False)
+    if config._attn_implementation != "sdpa" or not takes_any or next(decoder.parameters()).device.type != "cpu":
         yield
         return
     config._attn_implementation = NAME

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from r2vpo.rollout.draws import check_prompts, choose_tokens, uniform_numbers
 from r2vpo.rollout.sampler import Sample, evaluating
@@ -24,9 +25,11 @@ class GenerateSampler:
         pad_token_id: id that fills up shorter prompts.
         temperature: divides the logits, dimensionless, above 0.
         max_new_tokens: limit of a response, in tokens.
-        rows_per_batch: responses generated at once.
+        rows_per_batch: responses generated at once, to bound memory; None for all.
         entropy: record the entropy at every token.
         in_step: go on as long as any process does, because each of them is needed to gather sharded weights.
+        by_length: generate rows together only if their prompts are of one length, for models that are wrong under
+            padding.
     """
 
     def __init__(
@@ -37,29 +40,34 @@ class GenerateSampler:
         pad_token_id: int,
         temperature: float = 1.0,
         max_new_tokens: int,
-        rows_per_batch: int = 64,
+        rows_per_batch: int | None = 64,
         entropy: bool = False,
         in_step: bool = False,
+        by_length: bool = False,
     ) -> None:
         self._model, self._eos, self._pad = model, list(eos_token_ids), pad_token_id
         self._max_new_tokens, self._rows = max_new_tokens, rows_per_batch
         self._temperature, self._entropy, self._in_step = temperature, entropy, in_step
+        self._by_length = by_length
 
-    def sample(self, prompts: list[list[int]], samples_per_prompt: int, *, seed: Sequence[int]) -> list[Sample]:
+    def sample(
+        self, prompts: list[list[int]], samples_per_prompt: int, *, seed: int | Sequence[int], first_row: int = 0
+    ) -> list[Sample]:
         """Draw responses; those of the first prompt first.
 
         Args:
             prompts: token ids of each prompt, without padding.
             samples_per_prompt: responses to draw for each.
-            seed: one for each prompt, whose samples do not depend on the other prompts.
+            seed: of all rows; or one for each prompt, whose samples then do not depend on the other prompts.
+            first_row: place of the first response among those of all processes; not with a list of seeds.
 
         Raises:
             ValueError: no prompt, a prompt without a token, or logits that are not finite.
         """
         check_prompts(prompts)
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
-        seeds = [(one, samples_per_prompt) for one in seed]
-        return self._run(rows, uniform_numbers(seeds, len(rows), self._max_new_tokens))
+        seeds = seed if isinstance(seed, int) else [(one, samples_per_prompt) for one in seed]
+        return self._run(rows, uniform_numbers(seeds, len(rows), self._max_new_tokens, first_row=first_row))
 
     def greedy(self, prompts: list[list[int]]) -> list[Sample]:
         """Take the likeliest token at every step; one response a prompt, in order."""
@@ -67,12 +75,21 @@ class GenerateSampler:
         return self._run(prompts, None)
 
     def _run(self, rows: list[list[int]], uniform: Tensor | None) -> list[Sample]:
-        samples: list[Sample] = []
-        with torch.no_grad(), evaluating(self._model):
-            for start in range(0, len(rows), self._rows):
-                part = slice(start, start + self._rows)
-                samples.extend(self._generate(rows[part], None if uniform is None else uniform[part]))
-        return samples
+        samples: dict[int, Sample] = {}
+        with torch.no_grad(), evaluating(self._model), _without_own_rules(self._model):
+            for part in self._batches(rows):
+                numbers = None if uniform is None else uniform[part]
+                samples.update(zip(part, self._generate([rows[row] for row in part], numbers), strict=True))
+        return [samples[row] for row in range(len(rows))]
+
+    def _batches(self, rows: list[list[int]]) -> Iterator[list[int]]:
+        """Numbers of the rows that are generated together."""
+        groups: dict[int, list[int]] = {}
+        for number, row in enumerate(rows):
+            groups.setdefault(len(row) if self._by_length else 0, []).append(number)
+        for group in groups.values():
+            size = self._rows or len(group)
+            yield from (group[start : start + size] for start in range(0, len(group), size))
 
     def _generate(self, rows: list[list[int]], uniform: Tensor | None) -> list[Sample]:
         width, device = max(map(len, rows)), self._model.device
@@ -85,7 +102,6 @@ class GenerateSampler:
             input_ids=ids,
             attention_mask=mask,
             do_sample=False,
-            repetition_penalty=1.0,
             max_new_tokens=self._max_new_tokens,
             eos_token_id=self._eos,
             pad_token_id=self._pad,
@@ -99,6 +115,17 @@ class GenerateSampler:
         length = next((place + 1 for place, token in enumerate(tokens) if token in self._eos), len(tokens))
         finished = bool(length and tokens[length - 1] in self._eos)
         return Sample(tokens[:length], log_probs[:length], finished, entropies[:length])
+
+
+@contextmanager
+def _without_own_rules(model: Any) -> Iterator[None]:
+    """Leave out what the model's own settings would do to its logits: penalties, forced or forbidden tokens."""
+    own = model.generation_config
+    model.generation_config = GenerationConfig(bos_token_id=own.bos_token_id)
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 class _Chooser(LogitsProcessor):

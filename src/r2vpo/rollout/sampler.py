@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from r2vpo.core.log_probs import extend, group_prompts, prompt_states, supports_shared_prefix
+from r2vpo.core.log_probs import extend, group_prompts, length_limits, prompt_states, supports_shared_prefix
 from r2vpo.rollout.attention import grouped_decoding
 from r2vpo.rollout.cache import grow_from
 from r2vpo.rollout.draws import check_prompts, choose_tokens, uniform_numbers
@@ -84,7 +84,8 @@ class SharedPrefixSampler:
             raise ValueError(f"rows_per_batch is {rows_per_batch}: pass at least 1, or None")
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         with evaluating(base):
-            reason = supports_shared_prefix(model)
+            # How long the prompts are is known once there are some.
+            reason = supports_shared_prefix(model, longest=max_new_tokens)
         if reason is not None:
             raise ValueError(f"the shared-prefix sampler cannot sample from this model: it {reason}")
         self._model, self._decoder, self._head = base, base.get_decoder(), base.get_output_embeddings()
@@ -134,6 +135,13 @@ class SharedPrefixSampler:
         return self._run(prompts, None)
 
     def _run(self, rows: list[list[int]], uniform: Tensor | None) -> list[Sample]:
+        longest = max(map(len, rows)) + self._max_new_tokens
+        for limit in length_limits(self._model.config):
+            if longest > limit.tokens:
+                raise ValueError(
+                    f"the shared-prefix sampler cannot sample {longest} tokens, prompt and response, from this model: "
+                    f"it {limit.reason}; use GenerateSampler"
+                )
         size = self._rows_per_batch or len(rows)
         samples: list[Sample] = []
         with torch.no_grad(), evaluating(self._model):

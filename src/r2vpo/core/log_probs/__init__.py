@@ -1,7 +1,7 @@
 """Log-probabilities of responses: chunked over positions, with the prompts computed once a group."""
 
 from r2vpo.core.log_probs.chunked import TokenLogProbs, default_chunk_size, token_log_probs
-from r2vpo.core.log_probs.model_forward import forward_log_probs, install, supports_shared_prefix
+from r2vpo.core.log_probs.model_forward import forward_log_probs, install
 from r2vpo.core.log_probs.ordinary import OrdinaryLogProbs, ordinary_log_probs
 from r2vpo.core.log_probs.shared_prefix import (
     PrefixBatch,
@@ -11,8 +11,10 @@ from r2vpo.core.log_probs.shared_prefix import (
     prompt_states,
     shared_prefix_hidden_states,
 )
+from r2vpo.core.log_probs.support import LengthLimit, length_limits, supports_shared_prefix
 
 __all__ = [
+    "LengthLimit",
     "OrdinaryLogProbs",
     "PrefixBatch",
     "PromptStates",
@@ -22,6 +24,7 @@ __all__ = [
     "forward_log_probs",
     "group_prompts",
     "install",
+    "length_limits",
     "ordinary_log_probs",
     "prompt_states",
     "shared_prefix_hidden_states",

@@ -1,0 +1,188 @@
+"""What a model's configuration and modules say about sharing its prompts.
+
+These are the rules that can be read off a model, and those for what depends on the length of a row. Whether the numbers
+are right is measured by ``r2vpo.rollout.self_check``, which needs short rows only.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+_LOGIT_OPTIONS = {
+    "final_logit_softcapping": None,
+    "logit_scale": 1.0,
+    "logits_scaling": 1.0,
+    "lm_head_multiplier": 1.0,
+    "output_multiplier": 1.0,
+}
+"""Options that change the logits behind the output layer, and the value that leaves them alone."""
+
+_RECURRENT = ("layers_block_type", "block_types", "mamba_d_state", "ssm_cfg", "linear_num_key_heads", "rwkv")
+
+_WINDOWED = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
+"""Kinds of layers that are full attention up to the length of their window, and the option that has it."""
+
+
+@dataclass(frozen=True)
+class LengthLimit:
+    """A length of prompt and response together behind which a model computes differently.
+
+    Attributes:
+        tokens: the greatest length up to which it makes no difference.
+        reason: what differs behind it, as half a sentence that follows "it".
+        any_forward: whether log-probabilities then depend on the other rows of a batch, or on how far a response has
+            come, so that no forward pass agrees with a sampler; otherwise sharing prompts alone is wrong.
+    """
+
+    tokens: int
+    reason: str
+    any_forward: bool = False
+
+
+def base_model(model: Any) -> Any:
+    """The model inside a PEFT wrapper, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def decoder_of(base: Any) -> Any:
+    """The transformer of a causal language model, without its output layer.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for name in ("get_decoder", "model", "base_model"):
+        found = getattr(base, name, None)
+        if found is not None:
+            return found() if name == "get_decoder" else found
+    raise ValueError(f"{type(base).__name__} has no get_decoder(), model or base_model: pass a causal language model")
+
+
+def learns_prompts(model: Any) -> bool:
+    """Whether PEFT puts learned prompts before the tokens, outside the model that is called here."""
+    return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
+
+
+def supports_shared_prefix(model: Any, longest: int | None = None) -> str | None:
+    """Tell whether prompts can be computed once a group with this model, by what can be read off it.
+
+    Args:
+        model: a causal language model, wrapped by PEFT or not.
+        longest: most tokens of a prompt and its response together; None if it is not known, and then every limit of
+            length counts as exceeded.
+
+    Returns:
+        None if so, otherwise the reason why not, as half a sentence that follows the model's name.
+    """
+    if learns_prompts(model):
+        return "has a PEFT method that learns prompts, which are inserted outside the model that is called here"
+    base = base_model(model)
+    config = getattr(base, "config", None)
+    if config is None:
+        return "has no configuration to tell its architecture from"
+    if getattr(config, "is_encoder_decoder", False):
+        return "is an encoder-decoder, its responses are not a continuation of its prompts"
+    text = _text_config(config)
+    return _layer_reason(text) or _length_reason(text, longest) or _logit_reason(text) or _module_reason(base)
+
+
+def length_limits(config: Any) -> list[LengthLimit]:
+    """Lengths behind which the model computes differently, by its configuration.
+
+    Args:
+        config: of a causal language model.
+    """
+    return list(_limits(_text_config(config)))
+
+
+def _text_config(config: Any) -> Any:
+    return config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
+
+
+def _limits(config: Any) -> Iterator[LengthLimit]:
+    layer_types = set(getattr(config, "layer_types", None) or ())
+    for layer_type, name in _WINDOWED.items():
+        window = getattr(config, name, None)
+        here = layer_type in layer_types or (name == "sliding_window" and not layer_types)
+        if here and window is not None and getattr(config, "use_sliding_window", True):
+            yield LengthLimit(int(window), f"has a {name} of {window} tokens, whose cache drops the start of a prompt")
+    if "local" in (getattr(config, "attention_layers", None) or ()):
+        window = int(config.window_size)
+        yield LengthLimit(window, f"has layers of local attention over {window} tokens")
+    for rope in _rope_parameters(config):
+        kind = rope.get("rope_type", rope.get("type"))
+        if kind == "longrope":
+            original = _first_length(rope, config, "original_max_position_embeddings", "max_position_embeddings")
+            text = f"has longrope positions, of which all change when a row passes {original} tokens"
+            yield LengthLimit(original, text, any_forward=True)
+        elif kind == "dynamic":
+            original = _first_length(rope, config, "max_position_embeddings", "original_max_position_embeddings")
+            text = f"has dynamic rope, whose positions change with the longest row behind {original} tokens"
+            yield LengthLimit(original, text, any_forward=True)
+
+
+def _first_length(rope: dict[str, Any], config: Any, *names: str) -> int:
+    """The first of these options that is set, the rope's own before the model's; 0 if none is."""
+    for name in names:
+        for value in (rope.get(name), getattr(config, name, None)):
+            if value:
+                return int(value)
+    return 0
+
+
+def _rope_parameters(config: Any) -> list[dict[str, Any]]:
+    """Those of the model, or of each kind of its layers."""
+    found = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    nested = [value for value in found.values() if isinstance(value, dict)]
+    return nested or [found]
+
+
+def _layer_reason(config: Any) -> str | None:
+    layer_types = set(getattr(config, "layer_types", None) or ())
+    windows = {layer_type for layer_type, name in _WINDOWED.items() if getattr(config, name, None) is not None}
+    other = ", ".join(sorted(layer_types - {"full_attention"} - windows))
+    if other:
+        return f"has layers of type {other}, whose cache cannot be expanded"
+    for name in _RECURRENT:
+        if getattr(config, name, None):
+            return f"has recurrent layers ({name} is set), whose state cannot be expanded as keys and values can"
+    return None
+
+
+def _length_reason(config: Any, longest: int | None) -> str | None:
+    for limit in _limits(config):
+        if longest is None:
+            return f"{limit.reason}, and the length of prompt and response is not known"
+        if longest > limit.tokens:
+            return f"{limit.reason}, and prompt and response have up to {longest}"
+    return None
+
+
+def _logit_reason(config: Any) -> str | None:
+    for name, neutral in _LOGIT_OPTIONS.items():
+        value = getattr(config, name, None)
+        if value is not None and value != neutral:
+            return f"changes its logits behind the output layer ({name}={value})"
+    return None
+
+
+def _module_reason(base: Any) -> str | None:
+    if base.training and any(getattr(module, "gradient_checkpointing", False) for module in base.modules()):
+        return "has gradient checkpointing on, which turns the cache off in training: turn it off"
+    named = inspect.signature(type(decoder_of(base)).forward).parameters
+    for name, meaning in (
+        ("position_ids", "so the place of a token after a padded prompt cannot be told to it"),
+        ("past_key_values", "so it has no cache to share a prompt through"),
+    ):
+        if name not in named:
+            return f"takes no {name}, {meaning}"
+    head = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
+    if not isinstance(head, nn.Linear) or not head.weight.is_floating_point():
+        return f"has an output layer of type {type(head).__name__}, not a plain linear layer"
+    if not any(child is head for child in base.children()):
+        return "has its output layer inside another module, which may transform what comes before it"
+    return None

@@ -1,0 +1,214 @@
+"""The short rows that a model is checked with, and their log-probabilities by the model alone."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+
+from r2vpo.core.log_probs import PrefixBatch
+from r2vpo.core.log_probs.shared_prefix import MIN_COMMON_TOKENS
+
+LONGEST_WINDOW = 160
+"""Prompts are made longer than a window up to this size, so that what happens behind it is computed."""
+
+LARGE_ON_CPU = 12e9
+"""Parameters above which a check on a CPU would take minutes."""
+
+_FLOORS = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 0.01, torch.bfloat16: 0.05}
+"""Root mean square difference of a row, nats, that is rounding in any model of these weights; tokens are drawn
+in float32 whatever the weights are."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Two prompts with a common start, the second shorter, and two responses to each.
+
+    Attributes:
+        prompts: token ids of each.
+        responses: token ids of each response, those of the first prompt first.
+        samples: responses to a prompt.
+        tokens: tokens of the longest response.
+        pad_token_id: what prompts are padded with.
+        temperature: of all log-probabilities; not 1, so that it is seen.
+        tolerance: nats, by the model's precision.
+        device: of the model.
+    """
+
+    prompts: list[list[int]]
+    responses: list[list[int]]
+    samples: int
+    tokens: int
+    pad_token_id: int
+    temperature: float
+    tolerance: float
+    device: torch.device
+
+    @classmethod
+    def of(cls, base: Any, pad_token_id: int | None, longest: int | None) -> Probe:
+        """Draw the rows for a model; the same ones every time.
+
+        Args:
+            base: the model.
+            pad_token_id: that of the tokenizer; None for the model's own.
+            longest: most tokens of a row that will ever be; None if it is not known.
+        """
+        config = base.config.get_text_config(decoder=True) if hasattr(base.config, "get_text_config") else base.config
+        samples, tokens = 2, 5
+        start = max([MIN_COMMON_TOKENS + 1, *(window + 2 for window in _windows(config, longest))])
+        usable = _usable_tokens(base, config)
+        generator = torch.Generator().manual_seed(0)
+
+        def draw(count: int) -> list[int]:
+            return [usable[place] for place in torch.randint(len(usable), (count,), generator=generator).tolist()]
+
+        common = draw(start)
+        if pad_token_id is None:
+            pad_token_id = getattr(config, "pad_token_id", None) or 0
+        return cls(
+            prompts=[common + draw(6), common + draw(2)],
+            # One is shorter, so that there is padding behind it.
+            responses=[draw(tokens - 2 * (row == 1)) for row in range(2 * samples)],
+            samples=samples,
+            tokens=tokens,
+            pad_token_id=pad_token_id,
+            temperature=0.7,
+            tolerance=_floor(base),
+            device=next(base.parameters()).device,
+        )
+
+    def batch(self) -> PrefixBatch:
+        """All rows as the trainer has them: prompts padded on the left, one response shorter than the others."""
+        longest = max(map(len, self.prompts))
+        ids = [[self.pad_token_id] * (longest - len(prompt)) + prompt for prompt in self.prompts]
+        lengths = torch.tensor([len(prompt) for prompt in self.prompts])
+        wanted = torch.arange(self.tokens) < torch.tensor([len(response) for response in self.responses])[:, None]
+        responses = [row + [self.pad_token_id] * (self.tokens - len(row)) for row in self.responses]
+        return PrefixBatch(
+            prompt_ids=torch.tensor(ids, device=self.device),
+            prompt_mask=(torch.arange(longest) >= longest - lengths[:, None]).to(self.device),
+            group_index=torch.arange(len(self.prompts), device=self.device).repeat_interleave(self.samples),
+            response_ids=torch.tensor(responses, device=self.device),
+            response_mask=wanted.to(self.device),
+        )
+
+
+def reference(base: Any, probe: Probe, responses: Sequence[list[int]]) -> list[Tensor]:
+    """Log-probabilities of responses by the model alone: a row by itself, no padding, mask, positions or cache.
+
+    Args:
+        base: the model, in evaluation mode.
+        probe: prompts and temperature.
+        responses: those of the first prompt first.
+
+    Returns:
+        (T,) nats, float64, on the CPU, for each response.
+    """
+    options = {"use_cache": False} if "use_cache" in inspect.signature(base.forward).parameters else {}
+    found = []
+    for row, response in enumerate(responses):
+        prompt = probe.prompts[row // probe.samples]
+        ids = torch.tensor([prompt + response], device=probe.device)
+        logits = base(input_ids=ids, **options).logits[0, len(prompt) - 1 : -1].double().cpu()
+        everything = (logits / probe.temperature).log_softmax(-1)
+        found.append(everything.gather(-1, torch.tensor(response)[:, None]).squeeze(-1))
+    return found
+
+
+def noise(base: Any, probe: Probe) -> float:
+    """How far the reference itself moves with the rounding of the model's precision, nats.
+
+    The embeddings are moved by half a unit in their last place, after which every later operation rounds differently.
+
+    Returns:
+        The largest root mean square difference of a row, of three trials; 0 for a model without embeddings to move.
+    """
+    embeddings = base.get_input_embeddings() if hasattr(base, "get_input_embeddings") else None
+    if embeddings is None:
+        return 0.0
+    unit = torch.finfo(_dtype(base)).eps / 2
+    generator = torch.Generator().manual_seed(1)
+
+    def moved(module: Any, args: Any, output: Tensor) -> Tensor:
+        signs = torch.randint(-1, 2, output.shape, generator=generator).to(output.device)
+        return (output.double() * (1 + 2 * unit * signs)).to(output.dtype)
+
+    before = reference(base, probe, probe.responses)
+    largest = 0.0
+    for _ in range(3):
+        hook = embeddings.register_forward_hook(moved)
+        try:
+            after = reference(base, probe, probe.responses)
+        finally:
+            hook.remove()
+        rows = [float((a - b).square().mean().sqrt()) for a, b in zip(after, before, strict=True)]
+        largest = max(largest, *rows)
+    return largest
+
+
+def weights_away(base: Any) -> str | None:
+    """Why the model cannot be called here and now, as the reason for skipping the check; None if it can."""
+    parameters = list(base.parameters())
+    if any(parameter.is_meta for parameter in parameters):
+        return "its weights are not in memory"
+    if any(hasattr(p, "ds_id") or type(p).__name__ == "DTensor" or p.numel() == 0 for p in parameters):
+        return "its weights are sharded over processes"
+    size = sum(parameter.numel() for parameter in parameters)
+    if size > LARGE_ON_CPU and parameters[0].device.type == "cpu":
+        return f"{size / 1e9:.0f} billion parameters on a CPU would take minutes to check"
+    return None
+
+
+@contextmanager
+def numbers_restored() -> Iterator[None]:
+    """Leave the random states of torch, numpy and Python as they are found: some models draw in evaluation mode."""
+    python, arrays = random.getstate(), numpy.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python)
+        numpy.random.set_state(arrays)
+
+
+def _windows(config: Any, longest: int | None) -> list[int]:
+    """Sizes of the windows that rows will pass, as far as a probe can."""
+    found = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size", "window_size")]
+    largest = LONGEST_WINDOW if longest is None else min(LONGEST_WINDOW, longest - 1)
+    return [window for window in found if isinstance(window, int) and 0 < window <= largest]
+
+
+def _usable_tokens(base: Any, config: Any) -> list[int]:
+    """Ids that are ordinary text: special ones may be embedded, placed or masked differently."""
+    sizes = [getattr(config, "vocab_size", None)]
+    embeddings = base.get_input_embeddings() if hasattr(base, "get_input_embeddings") else None
+    weight = getattr(embeddings, "weight", None)
+    sizes += [weight.shape[0]] if weight is not None and weight.dim() == 2 else []
+    size = min(value for value in sizes if value)
+    special: set[int] = set()
+    for owner in (base.config, config, getattr(base, "generation_config", None)):
+        for name, value in vars(owner).items() if owner is not None else ():
+            if name.endswith("token_id"):
+                special.update(value if isinstance(value, list | tuple) else [value])
+    return [token for token in range(size) if token not in special] or list(range(size))
+
+
+def _floor(base: Any) -> float:
+    floor = _FLOORS.get(_dtype(base), 0.05)
+    lowered = torch.get_float32_matmul_precision() != "highest" or torch.backends.cuda.matmul.allow_tf32
+    on_accelerator = next(base.parameters()).device.type != "cpu"
+    return max(floor, 0.01) if lowered and on_accelerator else floor
+
+
+def _dtype(base: Any) -> torch.dtype:
+    """The coarsest type that the model computes in."""
+    found = {parameter.dtype for parameter in base.parameters() if parameter.is_floating_point()}
+    found |= {torch.bfloat16} if any(not p.is_floating_point() for p in base.parameters()) else set()
+    return max(found, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float32)

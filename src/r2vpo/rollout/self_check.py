@@ -1,0 +1,252 @@
+"""One check that decides what a model may use: which forward pass in training, which sampler.
+
+A few short prompts of unequal length with a common start go through every path that computes log-probabilities, in
+evaluation mode, and through the model alone: a row by itself, without padding, mask, positions or cache. A path whose
+log-probabilities differ is not used. What depends on the length of a row is not seen by short ones; those rules are
+read off the configuration (`r2vpo.core.log_probs.length_limits`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from r2vpo.core.log_probs import forward_log_probs, length_limits, ordinary_log_probs, supports_shared_prefix
+from r2vpo.core.log_probs.support import base_model, learns_prompts
+from r2vpo.rollout.generate import GenerateSampler
+from r2vpo.rollout.probe import Probe, noise, numbers_restored, reference, weights_away
+from r2vpo.rollout.sampler import SharedPrefixSampler, evaluating
+
+ORDINARY, SHARED = "ordinary forward", "shared-prefix forward"
+SHARED_SAMPLER, GENERATE, BY_LENGTH = "shared-prefix sampler", "generate sampler", "generate sampler by length"
+
+SAMPLERS = (SHARED_SAMPLER, GENERATE, BY_LENGTH)
+"""Those of this package, the fastest first."""
+
+NOISE_FACTOR = 3.0
+"""How many times the rounding of the model itself a difference may be."""
+
+
+@dataclass(frozen=True)
+class PathCheck:
+    """What one way to compute log-probabilities came to.
+
+    Attributes:
+        name: of the path.
+        difference: largest absolute difference from the reference over all tokens, nats; None if it did not run.
+        right: whether it may be used.
+        reason: why not, one line; empty if it may.
+    """
+
+    name: str
+    difference: float | None
+    right: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SelfCheck:
+    """What a model may use.
+
+    Attributes:
+        paths: what was compared, in order; a path that was not needed is absent.
+        tolerance: a row's root mean square difference up to which a path is right, nats.
+        shares_prompts: whether the training forward may compute each prompt once.
+        sampler: name of the sampler to use; None if it was not asked for, or if none is right.
+        refusal: why the model cannot be trained at all, as a sentence about "the model"; None if it can.
+        skipped: why nothing was computed, so that the configuration alone decided; None if it was.
+    """
+
+    paths: tuple[PathCheck, ...]
+    tolerance: float
+    shares_prompts: bool
+    sampler: str | None
+    refusal: str | None = None
+    skipped: str | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not used that would be faster, a sentence each."""
+        found = {path.name: path for path in self.paths}
+        instead = {SHARED: "the ordinary forward is used"}
+        if self.sampler in (GENERATE, BY_LENGTH):
+            instead[SHARED_SAMPLER] = "it is sampled from by its own generate, which is slower"
+        return tuple(
+            f"the {name} is not used, since the model {found[name].reason}: {remedy}"
+            for name, remedy in instead.items()
+            if name in found and not found[name].right
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, with the notes."""
+        return asdict(self) | {"notes": list(self.notes)}
+
+
+def check_model(
+    model: Any,
+    *,
+    pad_token_id: int | None = None,
+    longest: int | None = None,
+    samplers: Sequence[str] = SAMPLERS,
+    everything: bool = False,
+) -> SelfCheck:
+    """Compare the log-probabilities of every path with those of the model alone.
+
+    The model and all random states are left as they were.
+
+    Args:
+        model: a causal language model, wrapped by PEFT or not, not by a distributed wrapper.
+        pad_token_id: that of the tokenizer, with which prompts are padded; None for the model's own.
+        longest: most tokens of a prompt and its response together; None if it is not known.
+        samplers: names of those to choose from, the best first; none if it is sampled from elsewhere.
+        everything: run every path, not only until one is right.
+    """
+    refusal = _refusal(model, longest)
+    if refusal is not None:
+        return SelfCheck((), 0.0, False, None, refusal=refusal)
+    base = base_model(model)
+    away = weights_away(base)
+    if away is not None:
+        shares = supports_shared_prefix(base, longest) is None
+        return SelfCheck((), 0.0, shares, SHARED_SAMPLER if shares else GENERATE, skipped=away)
+    with numbers_restored(), evaluating(base), torch.no_grad():
+        return _Check(base, Probe.of(base, pad_token_id, longest), longest).run(
+            samplers=samplers, everything=everything
+        )
+
+
+class _Cannot(Exception):
+    """A path that is known not to fit."""
+
+
+class _Check:
+    def __init__(self, base: Any, probe: Probe, longest: int | None) -> None:
+        self._base, self._probe, self._longest = base, probe, longest
+        self._noise: float | None = None
+        self._paths: list[PathCheck] = []
+        self._tolerance = probe.tolerance
+
+    def run(self, *, samplers: Sequence[str], everything: bool) -> SelfCheck:
+        try:
+            expected = reference(self._base, self._probe, self._probe.responses)
+            cut = reference(self._base, self._probe, [self._probe.responses[0][:-1]])[0]
+        except (torch.OutOfMemoryError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            return self._refused(f"cannot be called with token ids alone ({_line(error)})")
+        if not all(row.isfinite().all() for row in expected):
+            return self._refused("gives log-probabilities that are not finite: its weights are damaged")
+        looked_ahead = float((cut - expected[0][:-1]).square().mean().sqrt())
+        if not self._small(looked_ahead):
+            return self._refused(
+                f"is not causal: what follows a token changes its log-probability, by {looked_ahead:.2g} nats"
+            )
+        ordinary = self._forward(ORDINARY, expected, self._ordinary)
+        shared = self._forward(SHARED, expected, self._shared)
+        chosen = None
+        for name in samplers:
+            if chosen is None or everything:
+                chosen = name if self._sampler(name) and chosen is None else chosen
+        refusal = None
+        if not ordinary:
+            refusal = f"{self._paths[0].reason}: its log-probabilities cannot be computed in batches"
+        elif samplers and chosen is None:
+            reasons = "; ".join(f"{path.name}: {path.reason}" for path in self._paths[2:])
+            refusal = f"cannot be sampled from with the log-probabilities that it is trained with ({reasons})"
+        result = SelfCheck(tuple(self._paths), self._tolerance, shared and ordinary, chosen)
+        return result if refusal is None else self._refused(refusal)
+
+    def _refused(self, reason: str) -> SelfCheck:
+        return SelfCheck(tuple(self._paths), self._tolerance, False, None, refusal=f"the model {reason}")
+
+    def _ordinary(self) -> Tensor:
+        return ordinary_log_probs(self._base, self._probe.batch(), temperature=self._probe.temperature).log_probs
+
+    def _shared(self) -> Tensor:
+        reason = supports_shared_prefix(self._base, self._longest)
+        if reason is not None:
+            raise _Cannot(reason)
+        return forward_log_probs(self._base, self._probe.batch(), temperature=self._probe.temperature).log_probs
+
+    def _forward(self, name: str, expected: list[Tensor], compute: Callable[[], Tensor]) -> bool:
+        def compare() -> list[Tensor]:
+            found = compute().double().cpu()
+            return [found[row, : len(one)] - one for row, one in enumerate(expected)]
+
+        return self._record(name, compare)
+
+    def _sampler(self, name: str) -> bool:
+        def compare() -> list[Tensor]:
+            probe = self._probe
+            options: dict[str, Any] = dict(
+                eos_token_ids=[],
+                pad_token_id=probe.pad_token_id,
+                temperature=probe.temperature,
+                max_new_tokens=probe.tokens,
+            )
+            if name == SHARED_SAMPLER:
+                reason = supports_shared_prefix(self._base, self._longest)
+                if reason is not None:
+                    raise _Cannot(reason)
+                sampler: Any = SharedPrefixSampler(self._base, **options)
+            else:
+                sampler = GenerateSampler(self._base, by_length=name == BY_LENGTH, **options)
+            samples = sampler.sample(probe.prompts, probe.samples, seed=0)
+            expected = reference(self._base, probe, [sample.response_ids for sample in samples])
+            return [
+                torch.tensor(sample.log_probs, dtype=torch.float64) - one
+                for sample, one in zip(samples, expected, strict=True)
+            ]
+
+        return self._record(name, compare)
+
+    def _record(self, name: str, compare: Callable[[], list[Tensor]]) -> bool:
+        try:
+            differences = compare()
+        except (torch.OutOfMemoryError, KeyboardInterrupt):
+            raise
+        except _Cannot as error:
+            self._paths.append(PathCheck(name, None, False, str(error)))
+            return False
+        except Exception as error:
+            self._paths.append(PathCheck(name, None, False, f"cannot run it ({_line(error)})"))
+            return False
+        largest = max(float(row.abs().max()) for row in differences)
+        right = self._small(max(float(row.square().mean().sqrt()) for row in differences))
+        reason = "" if right else f"gives other log-probabilities through it, by up to {largest:.2g} nats"
+        self._paths.append(PathCheck(name, largest, right, reason))
+        return right
+
+    def _small(self, difference: float) -> bool:
+        """Whether a row's difference is rounding; how large that may be is measured only where it matters."""
+        if not difference > self._tolerance and difference == difference:
+            return True
+        if self._noise is None:
+            self._noise = noise(self._base, self._probe)
+            self._tolerance = max(self._tolerance, NOISE_FACTOR * self._noise)
+        return difference <= self._tolerance
+
+
+def _refusal(model: Any, longest: int | None) -> str | None:
+    if learns_prompts(model):
+        return (
+            "the model has a PEFT method that learns prompts (prompt tuning, prefix tuning, p-tuning), which are put "
+            "before the tokens outside the model: train it with LoRA or all its weights"
+        )
+    for limit in length_limits(model.config) if longest is not None else ():
+        if limit.any_forward and longest > limit.tokens:
+            return (
+                f"the model {limit.reason}, and prompt and response have up to {longest}, so that a token's "
+                "probability is not the same in sampling and in training: keep both together within that length"
+            )
+    return None
+
+
+def _line(error: Exception) -> str:
+    first = (str(error).strip().splitlines() or [""])[0].strip()
+    text = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."
