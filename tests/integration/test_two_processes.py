@@ -14,15 +14,17 @@ import torch
 ROOT = Path(__file__).parents[2]
 
 
-def launch(folder: Path, processes: int) -> dict:
+def launch(folder: Path, processes: int, *, rows: int = 16, save_steps: int = 0, resume: Path | None = None) -> dict:
     folder.mkdir()
     # `--cpu` alone starts one process unless there is MPI; torch's launcher starts both, and the variable keeps them on
     # the CPU, where accelerate takes gloo.
     kind = ["--cpu"] if processes == 1 else ["--multi_gpu", "--main_process_port", "0"]
     command = [sys.executable, "-m", "accelerate.commands.launch", *kind, "--num_processes", str(processes)]
     command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += ["-m", "tests.integration.two_processes", str(folder), str(16 // processes)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
+    command += ["-m", "tests.integration.two_processes", str(folder), str(rows // processes)]
+    command += [str(save_steps), str(resume or "")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads((folder / "result.json").read_text())
@@ -32,10 +34,31 @@ def test_two_processes_are_one_run(tmp_path: Path) -> None:
     one, two = launch(tmp_path / "one", 1), launch(tmp_path / "two", 2)
     assert (one["processes"], two["processes"]) == (1, 2)
     assert two["rollouts"] == one["rollouts"] == 32
+    assert two["groups"] == one["groups"] == [group for group in (4, 5, 6, 7) for _ in range(4)]
     assert two["dual"] == pytest.approx(one["dual"], rel=1e-5)
     assert two["scale"] == pytest.approx(one["scale"], rel=1e-4)
     assert two["ratio_variance"] == pytest.approx(one["ratio_variance"], rel=1e-3, abs=1e-9)
     assert max(one["ratio_variance"]) > 1e-4, "nothing moved, so that nothing was compared"
-    left, right = (torch.load(tmp_path / name / "parameters.pt") for name in ("one", "two"))
-    for name, value in left.items():
-        torch.testing.assert_close(right[name], value, rtol=0, atol=1e-5)
+    assert_same_parameters(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_another_number_of_processes_goes_on_with_a_checkpoint(tmp_path: Path, before: int, after: int) -> None:
+    """A round has three steps: step 2 is within one, step 3 at its end. Nothing is drawn, so that both are one run."""
+    whole = launch(tmp_path / "whole", before, save_steps=1)
+    for step in (2, 3):
+        checkpoint = tmp_path / "whole" / "out" / f"checkpoint-{step}"
+        resumed = launch(tmp_path / f"from{step}", after, resume=checkpoint)
+        assert (whole["processes"], resumed["processes"]) == (before, after)
+        assert resumed["rollouts"] == whole["rollouts"] == 32
+        assert resumed["dual"] == pytest.approx(whole["dual"], rel=1e-5)
+        assert resumed["scale"] == pytest.approx(whole["scale"], rel=1e-4)
+        assert resumed["ratio_variance"] == pytest.approx(whole["ratio_variance"], rel=1e-3, abs=1e-9)
+        assert_same_parameters(tmp_path / "whole", tmp_path / f"from{step}")
+
+
+def assert_same_parameters(left: Path, right: Path) -> None:
+    values = torch.load(right / "parameters.pt")
+    for name, value in torch.load(left / "parameters.pt").items():
+        torch.testing.assert_close(values[name], value, rtol=0, atol=1e-5)

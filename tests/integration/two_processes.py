@@ -1,4 +1,4 @@
-"""Run by `accelerate launch`: five steps of a tiny model; the main process writes what came out."""
+"""Run by `accelerate launch`: six steps of a tiny model; the main process writes what came out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import torch
+from accelerate.utils import gather_object
 
+from r2vpo.errors import UserError
 from tests.tiny import parameters, same_rollouts, tiny_trainer
 
 
-def main(folder: Path, rows_per_process: int) -> None:
+def main(folder: Path, rows_per_process: int, save_steps: int, resume: str | None) -> None:
     torch.set_num_threads(1)
     trainer = tiny_trainer(
         folder / "out",
@@ -23,8 +25,16 @@ def main(folder: Path, rows_per_process: int) -> None:
         max_steps=6,
         adam_epsilon=1e-5,
         step_first_scale=0.5,
+        save_strategy="steps" if save_steps else "no",
+        save_steps=save_steps or 500,
     )
-    trainer.train()
+    try:
+        trainer.train(resume_from_checkpoint=resume)
+    except UserError as error:
+        if trainer.accelerator.is_main_process:
+            (folder / "result.json").write_text(json.dumps({"refused": str(error)}))
+        return
+    groups = gather_object([row.group for micro in trainer._buffered_inputs for row in micro.rollouts])
     if trainer.accelerator.is_main_process:
         model = trainer.accelerator.unwrap_model(trainer.model)
         torch.save(parameters(model), folder / "parameters.pt")
@@ -33,6 +43,7 @@ def main(folder: Path, rows_per_process: int) -> None:
             "dual": trainer.controls.dual.value,
             "scale": trainer.controls.step_size.scale,
             "ratio_variance": [e["ratio_variance"] for e in trainer.state.log_history if "loss" in e],
+            "groups": sorted(groups),
             "rollouts": trainer.counters["rollouts_generated"],
         }
         (folder / "result.json").write_text(json.dumps(result))
@@ -42,4 +53,4 @@ def main(folder: Path, rows_per_process: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] or None)

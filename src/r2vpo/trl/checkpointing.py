@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from transformers.trainer_callback import TrainerState
-from transformers.trainer_utils import rotate_checkpoints
+from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 from trl import GRPOTrainer
 
-from r2vpo.errors import UserError
-from r2vpo.replay import snapshot
+from r2vpo.replay import ReplayBuffer, snapshot
 from r2vpo.trl.checkpoint import staged, state_path
+from r2vpo.trl.layout import Layout, laid_out, states_for
 from r2vpo.trl.state import restore_trainer, trainer_state
 
 TRAINER_STATE = "trainer_state.json"
@@ -25,7 +25,9 @@ class CheckpointingTrainer(GRPOTrainer):
     """
 
     state: TrainerState
+    replay: ReplayBuffer
     _staging: Path | None = None
+    _resumed: list[dict[str, Any]] | None = None
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._staging) if self._staging is not None else super()._get_output_dir(trial)
@@ -62,13 +64,19 @@ class CheckpointingTrainer(GRPOTrainer):
         if self._staging is None:
             super()._push_from_checkpoint(checkpoint_folder)
 
+    def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Train as transformers does; a checkpoint that this run cannot go on from is refused first."""
+        checkpoint = resume_from_checkpoint
+        if checkpoint is True:
+            checkpoint = get_last_checkpoint(self.args.output_dir)
+        self._resumed = None
+        if checkpoint:
+            self._resumed = states_for(self, str(checkpoint), divides_optimizer=not self.is_deepspeed_enabled)
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
     def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None:
-            return
-        if not any(Path(checkpoint).glob(state_path(checkpoint, 0).name.replace("0", "*"))):
-            raise UserError(
-                f"{checkpoint} holds no state of r2vpo, so that a run cannot go on from it: it was written with "
-                "save_only_model=True or by another trainer; take its weights as the model of a new run"
-            )
-        restore_trainer(self, snapshot.load(state_path(checkpoint, self.accelerator.process_index)))
+        if self._resumed is not None:
+            part, replay = self.accelerator.process_index, self.replay.state_dict()
+            restore_trainer(self, laid_out(self._resumed, present=Layout.of(self), part=part, replay=replay))
+            self._resumed = None

@@ -209,7 +209,9 @@ class R2VPOTrainer(TrainingPlumbing):
             advantages=advantages[mine],
             group_size=group_size,
             versions=[row["policy_version"] if self._rows_have_versions else version for row in rows_of_prompts],
-            first_group=self.round_index * (rows // group_size),
+            # By the place in the global batch: no two processes have a group of the same number.
+            first_group=(self.round_index * self.accelerator.num_processes + self.accelerator.process_index)
+            * (rows // group_size),
         )
         if self.model.training:
             self.seconds["generating"] += time.perf_counter() - started

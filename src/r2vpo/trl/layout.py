@@ -1,0 +1,157 @@
+"""How a round is laid out over processes and micro-batches, and a saved state laid out anew for other processes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from r2vpo.errors import UserError
+from r2vpo.replay import snapshot
+from r2vpo.replay.division import redivide
+from r2vpo.replay.packing import pack, unpack
+from r2vpo.trl.checkpoint import state_path
+from r2vpo.trl.rows import idle_rollout
+
+if TYPE_CHECKING:
+    from r2vpo.trl.trainer import R2VPOTrainer
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shape of a round.
+
+    Attributes:
+        processes: That train together.
+        rows: Fresh rows of a round, over all processes.
+        group_size: Rows of a prompt.
+        steps: Optimizer steps of a round.
+        micro_batches: Of an optimizer step, on each process.
+    """
+
+    processes: int
+    rows: int
+    group_size: int
+    steps: int
+    micro_batches: int
+
+    @classmethod
+    def of(cls, trainer: R2VPOTrainer) -> Layout:
+        """The layout of a trainer."""
+        args = trainer.args
+        return cls(
+            processes=trainer.accelerator.num_processes,
+            rows=args.generation_batch_size,
+            group_size=args.num_generations,
+            steps=args.steps_per_round,
+            micro_batches=args.gradient_accumulation_steps,
+        )
+
+    def state_dict(self) -> dict[str, int]:
+        """Plain numbers."""
+        return asdict(self)
+
+    def owner(self, group: int) -> int:
+        """The process that a group was sampled on, or would have been with this layout."""
+        groups = self.rows // self.group_size
+        return group % groups * self.processes // groups
+
+
+def states_for(trainer: R2VPOTrainer, checkpoint: str, *, divides_optimizer: bool) -> list[dict[str, Any]]:
+    """Read what a trainer needs of a checkpoint: its own state, or those of all processes if their number changed.
+
+    Args:
+        trainer: The one that is to go on.
+        checkpoint: Its folder.
+        divides_optimizer: Whether the optimizer's state can be loaded by another number of processes.
+
+    Raises:
+        UserError: The checkpoint holds no state of ours, or one that this trainer cannot go on from; the message has
+            both numbers.
+    """
+    files = sorted(Path(checkpoint).glob(state_path(checkpoint, 0).name.replace("0", "*")))
+    if not files:
+        raise UserError(
+            f"{checkpoint} holds no state of r2vpo, so that a run cannot go on from it: it was written with "
+            "save_only_model=True or by another trainer; take its weights as the model of a new run"
+        )
+    own = state_path(checkpoint, trainer.accelerator.process_index)
+    state = snapshot.load(own if own in files else files[0])
+    if "layout" not in state:
+        raise UserError(f"{checkpoint} was written by an earlier version of r2vpo: start a new run with its weights")
+    saved, present = Layout(**state["layout"]), Layout.of(trainer)
+    _check(checkpoint, saved, present, divides_optimizer=divides_optimizer)
+    if saved == present:
+        return [state if own in files else snapshot.load(own)]
+    missing = [str(i) for i in range(saved.processes) if state_path(checkpoint, i) not in files]
+    if missing:
+        raise UserError(
+            f"{checkpoint} was written by {saved.processes} processes, this run has {present.processes}, and the "
+            f"states of processes {', '.join(missing)} are not in it: copy them there from the other machines, or "
+            f"resume with {saved.processes} processes"
+        )
+    return [snapshot.load(state_path(checkpoint, index)) for index in range(saved.processes)]
+
+
+def _check(checkpoint: str, saved: Layout, present: Layout, *, divides_optimizer: bool) -> None:
+    same = {
+        "rows": ("rows in a round", "generation_batch_size"),
+        "group_size": ("rows a prompt", "num_generations"),
+        "steps": ("optimizer steps in a round", "steps_per_generation / gradient_accumulation_steps x num_iterations"),
+    }
+    for name, (what, setting) in same.items():
+        before, now = getattr(saved, name), getattr(present, name)
+        if before != now:
+            raise UserError(
+                f"{checkpoint} was written by {saved.processes} processes with {before} {what}; this run, of "
+                f"{present.processes}, has {now}: keep {setting} at {before} (with other processes change "
+                "per_device_train_batch_size or gradient_accumulation_steps)"
+            )
+    if saved.processes != present.processes and not divides_optimizer:
+        raise UserError(
+            f"{checkpoint} was written by {saved.processes} processes and this run has {present.processes}: "
+            f"DeepSpeed's optimizer state is in {saved.processes} parts; resume with {saved.processes} processes"
+        )
+
+
+def laid_out(states: Sequence[dict[str, Any]], *, present: Layout, part: int, replay: dict[str, Any]) -> dict[str, Any]:
+    """The state that one process goes on from, out of those of all that wrote the checkpoint.
+
+    What all processes hold alike (controllers, curriculum, counters, clocks) is the first one's. A group is where it
+    would have been sampled with the present layout. The rows of each optimizer step of a round in progress are divided
+    evenly; its normalizer, which is over all processes, stays.
+
+    Args:
+        states: What `states_for` gave, not yet unpacked.
+        present: The layout of the run that goes on.
+        part: The process.
+        replay: The state of its replay as it is now.
+    """
+    saved = Layout(**states[0]["layout"])
+    if saved == present:
+        return states[0]
+    rounds = [state["round"] for state in states]
+    return states[0] | {
+        "layout": present.state_dict(),
+        "step": states[0]["step"] // saved.micro_batches * present.micro_batches,
+        "replay": redivide([state["replay"] for state in states], present=replay, owner=present.owner, part=part),
+        "cut_generator": states[part if part < len(states) else 0]["cut_generator"],
+        "round": None if rounds[0] is None else _redivide_round(rounds, saved, present, part),
+    }
+
+
+def _redivide_round(
+    rounds: Sequence[Sequence[dict[str, Any]]], saved: Layout, present: Layout, part: int
+) -> list[dict[str, Any]]:
+    pieces = present.processes * present.micro_batches
+    mine = []
+    for first in range(0, len(rounds[0]), saved.micro_batches):
+        window = [micro for parts in rounds for micro in parts[first : first + saved.micro_batches]]
+        rows = [row for micro in window for group in unpack(micro["rows"]) for row in group]
+        bounds = [round(piece * len(rows) / pieces) for piece in range(pieces + 1)]
+        cuts = [rows[start:end] or [idle_rollout(rows)] for start, end in itertools.pairwise(bounds)]
+        for piece in cuts[part * present.micro_batches : (part + 1) * present.micro_batches]:
+            mine.append({"rows": pack([[row] for row in piece]), "normalizer": window[0]["normalizer"]})
+    return mine

@@ -1,0 +1,151 @@
+"""A saved state for other processes: whole groups where they would have been sampled, every row once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from r2vpo.errors import UserError
+from r2vpo.replay import ReplayBuffer, ReplayConfig, Rollout, snapshot
+from r2vpo.replay.packing import unpack
+from r2vpo.trl.checkpoint import state_path
+from r2vpo.trl.layout import Layout, laid_out
+from r2vpo.trl.state import pack_round, trainer_state, unpack_round
+from tests.tiny import tiny_trainer
+
+OPTIONS: dict[str, Any] = dict(replay_versions=3, generation_batch_size=32, per_device_train_batch_size=8)
+
+
+def layout(processes: int, micro_batches: int = 1) -> Layout:
+    return Layout(processes=processes, rows=32, group_size=4, steps=4, micro_batches=micro_batches)
+
+
+def replay_state(seed: int = 0) -> dict[str, Any]:
+    return ReplayBuffer(ReplayConfig(versions=3, seed=seed)).state_dict()
+
+
+def rows_of(packed: dict[str, Any]) -> list[Rollout]:
+    return [row for group in unpack(packed) for row in group]
+
+
+def described(row: Rollout) -> tuple[Any, ...]:
+    numbers = (row.group, row.policy_version, row.uses, row.old_version, row.advantage, row.reward)
+    tensors = (row.prompt_ids, row.response_ids, row.response_mask, row.rollout_log_probs, row.old_log_probs)
+    return (*numbers, *(None if tensor is None else tuple(tensor.tolist()) for tensor in tensors))
+
+
+def divided(states: list[dict[str, Any]], present: Layout) -> list[dict[str, Any]]:
+    return [
+        laid_out(states, present=present, part=part, replay=replay_state(seed=part))
+        for part in range(present.processes)
+    ]
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Of one process after six steps, of which a round has four."""
+    trainer = tiny_trainer(tmp_path_factory.mktemp("run"), max_steps=6, **OPTIONS)
+    trainer.train()
+    saved = trainer_state(trainer)
+    assert saved["layout"] == layout(1).state_dict() and saved["step"] == 6
+    assert len(saved["round"]) == 4 and len(rows_of(saved["replay"]["groups"])) > 40
+    return saved
+
+
+def test_groups_go_where_they_would_have_been_sampled(state: dict[str, Any]) -> None:
+    """Eight groups a round: numbers 0 to 3 and 8 to 11 belong to the first of two processes."""
+    first, second = divided([state], layout(2))
+    numbers = [sorted({row.group for row in rows_of(part["replay"]["groups"])}) for part in (first, second)]
+    assert set(numbers[0]) <= {0, 1, 2, 3, 8, 9, 10, 11} and set(numbers[1]) <= {4, 5, 6, 7, 12, 13, 14, 15}
+    assert len(numbers[0]) >= 6 and len(numbers[1]) >= 6
+    assert [part["replay"]["totals"]["drawn"] for part in (first, second)] == [state["replay"]["totals"]["drawn"], 0]
+
+
+def test_every_row_is_there_once_and_comes_back_as_it_was(state: dict[str, Any]) -> None:
+    back = laid_out(divided([state], layout(4)), present=layout(1), part=0, replay=replay_state())
+    assert {described(row) for row in rows_of(back["replay"]["groups"])} == {
+        described(row) for row in rows_of(state["replay"]["groups"])
+    }
+    assert back["replay"]["totals"] == state["replay"]["totals"]
+    assert torch.equal(back["replay"]["generator"], state["replay"]["generator"])
+    ReplayBuffer(ReplayConfig(versions=3)).load_state_dict(back["replay"])
+
+
+def test_a_new_process_draws_with_a_stream_of_its_own(state: dict[str, Any]) -> None:
+    first, second = divided([state], layout(2))
+    assert torch.equal(first["replay"]["generator"], state["replay"]["generator"])
+    assert torch.equal(second["replay"]["generator"], replay_state(seed=1)["generator"])
+
+
+@pytest.mark.parametrize(("processes", "micro_batches"), [(2, 1), (2, 2), (4, 1), (8, 2)])
+def test_the_rows_of_each_step_are_divided_evenly(state: dict[str, Any], processes: int, micro_batches: int) -> None:
+    parts = divided([state], layout(processes, micro_batches))
+    for step in range(4):
+        before = rows_of(state["round"][step]["rows"])
+        window = slice(step * micro_batches, (step + 1) * micro_batches)
+        micros = [micro for part in parts for micro in part["round"][window]]
+        sizes = [len(rows_of(micro["rows"])) for micro in micros]
+        assert len(micros) == processes * micro_batches and max(sizes) - min(sizes) <= 1
+        after = [row for micro in micros for row in rows_of(micro["rows"]) if row.response_mask.any()]
+        assert [described(row) for row in after] == [described(row) for row in before if row.response_mask.any()]
+        assert {micro["normalizer"] for micro in micros} == {state["round"][step]["normalizer"]}
+        tokens = sum(int(row.response_mask.sum()) for row in after)
+        assert micros[0]["normalizer"] == tokens
+    assert {part["step"] for part in parts} == {6 * micro_batches}
+
+
+def test_more_parts_than_rows_leave_rows_that_are_not_trained_on(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, max_steps=1, generation_batch_size=8, per_device_train_batch_size=4)
+    trainer.train()
+    one = trainer_state(trainer) | {"layout": layout(1).state_dict(), "round": pack_round(trainer._buffered_inputs)}
+    parts = divided([one], layout(8))
+    for part in parts:
+        device = torch.device("cpu")
+        micros = unpack_round(part["round"], version=0, pad_token_id=0, device=device)
+        assert len(micros) == 2 and all(micro.prompt_ids.size(0) == 1 for micro in micros)
+    trained = sum(int(row.response_mask.any()) for part in parts for row in rows_of(part["round"][0]["rows"]))
+    assert trained == len(rows_of(one["round"][0]["rows"])) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(generation_batch_size=16), "with 32 rows in a round; this run, of 1, has 16: keep generation_batch_size"),
+        (dict(num_generations=8), "with 4 rows a prompt; this run, of 1, has 8: keep num_generations at 4"),
+        (dict(per_device_train_batch_size=16), "with 4 optimizer steps in a round; this run, of 1, has 2: keep steps_"),
+    ],
+)
+def test_rounds_of_another_shape_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    tiny_trainer(tmp_path / "a", max_steps=1, save_strategy="steps", save_steps=1, **OPTIONS).train()
+    resumed = tiny_trainer(tmp_path / "b", **(OPTIONS | changes))
+    with pytest.raises(UserError, match=message):
+        resumed.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-1"))
+
+
+def test_other_micro_batches_go_on_with_the_same_steps(tmp_path: Path) -> None:
+    """Twice the micro-batches of half the rows are the same optimizer steps, from within a round on."""
+    options = OPTIONS | dict(replay_versions=0, max_steps=8, save_strategy="steps", save_steps=3, adam_epsilon=1e-5)
+    whole = tiny_trainer(tmp_path / "a", **options)
+    whole.train()
+    halves = options | dict(per_device_train_batch_size=4, gradient_accumulation_steps=2)
+    resumed = tiny_trainer(tmp_path / "b", **halves)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-3"))
+    losses = [
+        {entry["step"]: entry["ratio_variance"] for entry in trainer.state.log_history if "loss" in entry}
+        for trainer in (whole, resumed)
+    ]
+    assert losses[1][4] == pytest.approx(losses[0][4], rel=1e-4) and losses[0][4] > 0
+    assert resumed.counters["rollouts_generated"] == whole.counters["rollouts_generated"] == 64
+
+
+def test_missing_states_of_other_processes_are_named(tmp_path: Path) -> None:
+    tiny_trainer(tmp_path / "a", max_steps=4, save_strategy="steps", save_steps=4, **OPTIONS).train()
+    checkpoint = tmp_path / "a" / "checkpoint-4"
+    saved = snapshot.load(state_path(checkpoint, 0))
+    snapshot.save(state_path(checkpoint, 0), saved | {"layout": layout(3).state_dict()})
+    resumed = tiny_trainer(tmp_path / "b", **OPTIONS)
+    with pytest.raises(UserError, match=r"written by 3 processes, this run has 1, .* processes 1, 2 are not in it"):
+        resumed.train(resume_from_checkpoint=str(checkpoint))
