@@ -56,7 +56,7 @@ def build(method: str, shape: dict[str, int], folder: str, recorded: list[list[i
 
     from r2vpo.models import load_model, load_tokenizer
     from r2vpo.trl import R2VPOConfig, R2VPOTrainer
-    from r2vpo.trl.sampling import SharedPrefixRollout
+    from r2vpo.trl.sampling import OwnRollout
 
     name = "embedded/smollm2-135m"
     model, tokenizer = load_model(name), load_tokenizer(name)
@@ -82,7 +82,7 @@ def build(method: str, shape: dict[str, int], folder: str, recorded: list[list[i
         responses.extend(drawn)
         return drawn if recorded is None else recorded[start : start + len(drawn)]
 
-    class TimedRollout(SharedPrefixRollout):
+    class TimedRollout(OwnRollout):
         def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
             started = time.perf_counter()
             output = super().__call__(prompts, trainer)

@@ -3,7 +3,7 @@
 from r2vpo.rollout.generate import GenerateSampler
 from r2vpo.rollout.past_weights import PastWeights
 from r2vpo.rollout.sampler import Sample, SharedPrefixSampler
-from r2vpo.rollout.self_check import PathCheck, SelfCheck, check_model
+from r2vpo.rollout.self_check import PathCheck, SelfCheck, check_model, make_sampler
 from r2vpo.rollout.shadow import ShadowModel
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "ShadowModel",
     "SharedPrefixSampler",
     "check_model",
+    "make_sampler",
 ]

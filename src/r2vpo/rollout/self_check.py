@@ -70,15 +70,19 @@ class SelfCheck:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is not used that would be faster, a sentence each."""
-        found = {path.name: path for path in self.paths}
+        """What is not used that would be faster, and why, a sentence for each reason."""
+        found = {path.name: path for path in self.paths if not path.right}
         instead = {SHARED: "the ordinary forward is used"}
         if self.sampler in (GENERATE, BY_LENGTH):
-            instead[SHARED_SAMPLER] = "it is sampled from by its own generate, which is slower"
+            instead[SHARED_SAMPLER] = "responses come from the model's own generate, which is slower"
+        reasons: dict[str, list[str]] = {}
+        for name in instead:
+            if name in found:
+                reasons.setdefault(found[name].reason, []).append(name)
         return tuple(
-            f"the {name} is not used, since the model {found[name].reason}: {remedy}"
-            for name, remedy in instead.items()
-            if name in found and not found[name].right
+            f"the {' and the '.join(names)} cannot be used, since the model {reason}: "
+            + ", and ".join(instead[name] for name in names)
+            for reason, names in reasons.items()
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -91,6 +95,7 @@ def check_model(
     *,
     pad_token_id: int | None = None,
     longest: int | None = None,
+    shared: bool = True,
     samplers: Sequence[str] = SAMPLERS,
     everything: bool = False,
 ) -> SelfCheck:
@@ -102,6 +107,7 @@ def check_model(
         model: a causal language model, wrapped by PEFT or not, not by a distributed wrapper.
         pad_token_id: that of the tokenizer, with which prompts are padded; None for the model's own.
         longest: most tokens of a prompt and its response together; None if it is not known.
+        shared: whether prompts are to be shared in training, if they can.
         samplers: names of those to choose from, the best first; none if it is sampled from elsewhere.
         everything: run every path, not only until one is right.
     """
@@ -111,12 +117,19 @@ def check_model(
     base = base_model(model)
     away = weights_away(base)
     if away is not None:
-        shares = supports_shared_prefix(base, longest) is None
-        return SelfCheck((), 0.0, shares, SHARED_SAMPLER if shares else GENERATE, skipped=away)
+        can = supports_shared_prefix(base, longest) is None
+        chosen = [name for name in samplers if can or name != SHARED_SAMPLER]
+        return SelfCheck((), 0.0, can and shared, chosen[0] if chosen else None, skipped=away)
     with numbers_restored(), evaluating(base), torch.no_grad():
-        return _Check(base, Probe.of(base, pad_token_id, longest), longest).run(
-            samplers=samplers, everything=everything
-        )
+        check = _Check(base, Probe.of(base, pad_token_id, longest), longest)
+        return check.run(shared=shared, samplers=samplers, everything=everything)
+
+
+def make_sampler(name: str, model: Any, **options: Any) -> SharedPrefixSampler | GenerateSampler:
+    """Build the sampler of this name; the options are those that all of them take."""
+    if name == SHARED_SAMPLER:
+        return SharedPrefixSampler(model, **options)
+    return GenerateSampler(model, by_length=name == BY_LENGTH, **options)
 
 
 class _Cannot(Exception):
@@ -130,7 +143,7 @@ class _Check:
         self._paths: list[PathCheck] = []
         self._tolerance = probe.tolerance
 
-    def run(self, *, samplers: Sequence[str], everything: bool) -> SelfCheck:
+    def run(self, *, shared: bool, samplers: Sequence[str], everything: bool) -> SelfCheck:
         try:
             expected = reference(self._base, self._probe, self._probe.responses)
             cut = reference(self._base, self._probe, [self._probe.responses[0][:-1]])[0]
@@ -146,7 +159,7 @@ class _Check:
                 f"is not causal: what follows a token changes its log-probability, by {looked_ahead:.2g} nats"
             )
         ordinary = self._forward(ORDINARY, expected, self._ordinary)
-        shared = self._forward(SHARED, expected, self._shared)
+        shares = shared and self._forward(SHARED, expected, self._shared)
         chosen = None
         for name in samplers:
             if chosen is None or everything:
@@ -155,9 +168,9 @@ class _Check:
         if not ordinary:
             refusal = f"{self._paths[0].reason}: its log-probabilities cannot be computed in batches"
         elif samplers and chosen is None:
-            reasons = "; ".join(f"{path.name}: {path.reason}" for path in self._paths[2:])
+            reasons = "; ".join(f"{path.name}: it {path.reason}" for path in self._paths if path.name in samplers)
             refusal = f"cannot be sampled from with the log-probabilities that it is trained with ({reasons})"
-        result = SelfCheck(tuple(self._paths), self._tolerance, shared and ordinary, chosen)
+        result = SelfCheck(tuple(self._paths), self._tolerance, shares and ordinary, chosen)
         return result if refusal is None else self._refused(refusal)
 
     def _refused(self, reason: str) -> SelfCheck:
@@ -167,10 +180,13 @@ class _Check:
         return ordinary_log_probs(self._base, self._probe.batch(), temperature=self._probe.temperature).log_probs
 
     def _shared(self) -> Tensor:
+        self._check_support()
+        return forward_log_probs(self._base, self._probe.batch(), temperature=self._probe.temperature).log_probs
+
+    def _check_support(self) -> None:
         reason = supports_shared_prefix(self._base, self._longest)
         if reason is not None:
             raise _Cannot(reason)
-        return forward_log_probs(self._base, self._probe.batch(), temperature=self._probe.temperature).log_probs
 
     def _forward(self, name: str, expected: list[Tensor], compute: Callable[[], Tensor]) -> bool:
         def compare() -> list[Tensor]:
@@ -189,12 +205,8 @@ class _Check:
                 max_new_tokens=probe.tokens,
             )
             if name == SHARED_SAMPLER:
-                reason = supports_shared_prefix(self._base, self._longest)
-                if reason is not None:
-                    raise _Cannot(reason)
-                sampler: Any = SharedPrefixSampler(self._base, **options)
-            else:
-                sampler = GenerateSampler(self._base, by_length=name == BY_LENGTH, **options)
+                self._check_support()
+            sampler = make_sampler(name, self._base, **options)
             samples = sampler.sample(probe.prompts, probe.samples, seed=0)
             expected = reference(self._base, probe, [sample.response_ids for sample in samples])
             return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -12,10 +13,10 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from r2vpo.core.log_probs import supports_shared_prefix
 from r2vpo.data import PromptRow
-from r2vpo.evaluation import Answered, answer_problems, lengths, measure, measure_by_difficulty
-from r2vpo.rollout import GenerateSampler, SharedPrefixSampler
+from r2vpo.errors import UserError
+from r2vpo.evaluation import Answered, answer_problems, encode_prompt, lengths, measure, measure_by_difficulty
+from r2vpo.rollout import check_model, make_sampler
 from r2vpo.suites.folder import EvaluationFolder, existing_folder, make_folder
 from r2vpo.suites.problems import load_grader, load_problems, prompts_for
 from r2vpo.suites.progress import SuiteProgress
@@ -79,7 +80,7 @@ def evaluate_subject(
     reward, find_answer = load_grader(suite, rows)
     model, tokenizer, ends = load_subject(subject, device=config.device, dtype=config.dtype, stop=suite.sampling.stop)
     rows = prompts_for(rows, suite, tokenizer, model)
-    sampler = _sampler(model, tokenizer, ends, suite)
+    sampler = _sampler(model, tokenizer, ends, suite, rows, name=subject.name)
     folder = folder or make_folder(config, out, subject.label)
     on_start(folder.path)
     console.print(f"evaluation {folder.path}", highlight=False, markup=False, soft_wrap=True)
@@ -140,9 +141,18 @@ def summarise(config: EvaluationConfig, problems: Sequence[Answered], *, votes: 
     }
 
 
-def _sampler(model: Any, tokenizer: Any, ends: Sequence[int], suite: Suite) -> Any:
-    kind = SharedPrefixSampler if supports_shared_prefix(model) is None else GenerateSampler
-    return kind(
+def _sampler(
+    model: Any, tokenizer: Any, ends: Sequence[int], suite: Suite, rows: Sequence[PromptRow], *, name: str
+) -> Any:
+    """The fastest sampler that is right for the model and its prompts."""
+    longest = max(len(encode_prompt(tokenizer, row.prompt)) for row in rows) + suite.sampling.max_new_tokens
+    check = check_model(model, pad_token_id=tokenizer.pad_token_id, longest=longest, shared=False)
+    if check.sampler is None:
+        raise UserError(f"{name}: {check.refusal}")
+    for note in check.notes:
+        warnings.warn(note, UserWarning, stacklevel=2)
+    return make_sampler(
+        check.sampler,
         model,
         eos_token_ids=ends,
         pad_token_id=tokenizer.pad_token_id,

@@ -9,9 +9,10 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from r2vpo.core.log_probs import supports_shared_prefix
+from r2vpo.core.log_probs import length_limits
+from r2vpo.errors import UserError
 from r2vpo.evaluation import Evaluation, encode_prompt, evaluate
-from r2vpo.rollout import GenerateSampler, SharedPrefixSampler
+from r2vpo.rollout import GenerateSampler, check_model, make_sampler
 from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.recipe import Recipe
 from r2vpo.training.run_directory import RunDirectory
@@ -46,6 +47,7 @@ class Evaluator(TrainerCallback):
         self.recipe, self.parts, self.trainer, self.run, self.display = recipe, parts, trainer, run, display
         # As the trainer does: a reward that fails here, on the first real completions, is the user's to mend.
         self.reward = guard_reward(parts.reward)
+        self._chosen: str | None = None
         self.last: tuple[int, Evaluation | None] | None = None
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -94,5 +96,18 @@ class Evaluator(TrainerCallback):
         if self.trainer.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
             # Sharded weights are gathered by the whole model's call, in which all processes have to take part.
             return GenerateSampler(model, in_step=True, **options)
-        kind = SharedPrefixSampler if supports_shared_prefix(model) is None else GenerateSampler
-        return kind(model, **options)
+        return make_sampler(self._sampler_name(model, tokens), model, **options)
+
+    def _sampler_name(self, model: Any, tokens: int) -> str:
+        """The sampler that is right for the held-out prompts, which need not be those of the trainer."""
+        if self._chosen is None:
+            self._chosen = self.trainer.self_check.sampler
+        if self._chosen is None or length_limits(model.config):
+            prompts = [encode_prompt(self.parts.tokenizer, row.prompt) for row in self.parts.data.held_out]
+            check = check_model(
+                model, pad_token_id=self.trainer.pad_token_id, longest=max(map(len, prompts)) + tokens, shared=False
+            )
+            if check.sampler is None:
+                raise UserError(f"held-out problems: {check.refusal}")
+            self._chosen = check.sampler
+        return self._chosen

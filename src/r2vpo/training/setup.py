@@ -12,7 +12,6 @@ import torch
 from transformers.integrations import get_available_reporting_integrations
 from trl.import_utils import is_vllm_available
 
-from r2vpo.core.log_probs import supports_shared_prefix
 from r2vpo.core.objectives import ClipConfig
 from r2vpo.data import PromptData, load_data
 from r2vpo.errors import UserError
@@ -23,6 +22,7 @@ from r2vpo.training.data_options import data_options
 from r2vpo.training.prompt_length import without_long_prompts
 from r2vpo.training.recipe import Recipe
 from r2vpo.training.recipe_inputs import DatasetData
+from r2vpo.training.recipe_model import check_recipe_model
 from r2vpo.trl import R2VPOConfig
 
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "sgd": "sgd"}
@@ -69,7 +69,7 @@ def prepare(recipe: Recipe) -> Parts:
         _check_enough(recipe, data)
     model = load_model(recipe.model.name, seed=model_seed, trust_remote_code=trusted)
     model.generation_config.eos_token_id = stop_ids(tokenizer, recipe.rollout.stop, model)
-    _check_model(recipe, model)
+    check_recipe_model(recipe, model, tokenizer, data)
     return Parts(data, reward, tokenizer, model, peft_config(recipe), more_rewards)
 
 
@@ -133,25 +133,6 @@ def _check_installed(recipe: Recipe) -> None:
             "rollout.sampler = vllm, but vLLM is not installed: pip install 'trl[vllm]', or set "
             "rollout.sampler=shared_prefix"
         )
-
-
-def _check_model(recipe: Recipe, model: Any) -> None:
-    """Refuse a model that the sampler or the adapters do not fit."""
-    reason = supports_shared_prefix(model)
-    if recipe.rollout.sampler == "shared_prefix" and reason is not None:
-        raise UserError(
-            f"rollout.sampler = shared_prefix cannot sample from {recipe.model.name}: it {reason}: set "
-            "rollout.sampler=trl"
-        )
-    targets = recipe.model.lora.target_modules if recipe.model.lora is not None else ["all-linear"]
-    layers = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
-    known = sorted({name.rpartition(".")[2] for name in layers})
-    for target in targets if targets != ["all-linear"] else ():
-        if not any(name == target or name.endswith(f".{target}") for name, _ in model.named_modules()):
-            raise UserError(
-                f"model.lora.target_modules: {recipe.model.name} has no layer {target!r}; its linear layers are "
-                f"{', '.join(known)}: name some of them, or all-linear"
-            )
 
 
 def peft_config(recipe: Recipe) -> Any:

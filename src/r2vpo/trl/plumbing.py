@@ -11,13 +11,14 @@ import warnings
 from typing import Any
 
 import torch
-from accelerate.utils import is_peft_model
 from torch import Tensor
 from torch.utils.data import IterableDataset
 from trl.trainer.utils import RepeatSampler
 
-from r2vpo.core.log_probs import OrdinaryLogProbs, TokenLogProbs, install, supports_shared_prefix
+from r2vpo.core.log_probs import OrdinaryLogProbs, TokenLogProbs
+from r2vpo.rollout import SelfCheck
 from r2vpo.trl.checkpointing import CheckpointingTrainer
+from r2vpo.trl.model_paths import check_trainer, prepare_model
 from r2vpo.trl.prompts import RepeatedRows
 from r2vpo.trl.rows import MicroBatch
 
@@ -34,11 +35,12 @@ class EpochRepeatSampler(RepeatSampler):
 class TrainingPlumbing(CheckpointingTrainer):
     """A `GRPOTrainer` that can be stopped anywhere and go on alike, and computes each prompt once a group.
 
-    A subclass has the counters and seconds that are counted here, and calls `_use_shared_prefix` before it trains.
+    A subclass has the counters and seconds that are counted here, and calls `_settle_paths` before it trains.
     """
 
     counters: dict[str, int]
     seconds: dict[str, float]
+    self_check: SelfCheck
     _shares_prefix: bool
 
     @property
@@ -46,16 +48,18 @@ class TrainingPlumbing(CheckpointingTrainer):
         """The tokenizer's padding token."""
         return self._tokenizer.pad_token_id
 
-    def _use_shared_prefix(self, wanted: bool) -> None:
-        """Install the shared-prefix forward, or say why the ordinary one is used."""
-        model = self.model.get_base_model() if is_peft_model(self.model) else self.model
-        reason = supports_shared_prefix(model)
-        if self.args.gradient_checkpointing:
+    def _settle_paths(self, *, wanted: bool, own_sampler: bool, float32_head: bool) -> None:
+        """Find out how log-probs and responses may be computed with this model, and say what is not as asked for."""
+        prepare_model(self, float32_head=float32_head)
+        notes = []
+        if wanted and self.args.gradient_checkpointing:
+            wanted = False
             reason = "gradient_checkpointing=True turns off the cache that the prompts are shared through"
-        self._shares_prefix = wanted and reason is None
-        install(model)
-        if wanted and reason is not None:
-            warnings.warn(f"prompts are not shared in training: {reason}", UserWarning, stacklevel=3)
+            notes.append(f"prompts are not shared in training: {reason}")
+        self.self_check = check_trainer(self, shared=wanted, own_sampler=own_sampler)
+        self._shares_prefix = self.self_check.shares_prompts
+        for note in [*notes, *self.self_check.notes]:
+            warnings.warn(note, UserWarning, stacklevel=3)
 
     def _forward(self, model: Any, micro: MicroBatch, *, aux_loss: bool = False) -> TokenLogProbs | OrdinaryLogProbs:
         """Log-probs of a micro-batch's responses; the router's loss comes with the ordinary forward alone."""

@@ -1,4 +1,4 @@
-"""The shared-prefix sampler as TRL's `rollout_func`."""
+"""This package's samplers as TRL's `rollout_func`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from r2vpo.rollout import PastWeights, ShadowModel, SharedPrefixSampler
+from r2vpo.rollout import PastWeights, ShadowModel, make_sampler
 
 if TYPE_CHECKING:
     from r2vpo.trl.trainer import R2VPOTrainer
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 _SEED_STRIDE = 1_000_003
 
 
-class SharedPrefixRollout:
+class OwnRollout:
     """Samples with the trainer's present weights; called by TRL as `rollout_func(prompts, trainer)`.
+
+    The sampler is the one that the trainer's self-check has chosen.
 
     Every row has a random stream of its own, made from the run's seed, the round and the row's place in the global
     batch: a round can be sampled again from a checkpoint, and by any number of processes.
@@ -29,7 +31,7 @@ class SharedPrefixRollout:
         self.past = PastWeights(lag) if lag else None
         self._shadow: ShadowModel | None = None
         self._synced_step: int | None = None
-        self._sampler: SharedPrefixSampler | None = None
+        self._sampler: Any = None
 
     def model(self, trainer: R2VPOTrainer) -> Any:
         """The model to sample from, its weights brought up to the trainer's."""
@@ -43,11 +45,12 @@ class SharedPrefixRollout:
         self._synced_step = trainer.state.global_step
         return self._shadow.model
 
-    def sampler(self, trainer: R2VPOTrainer) -> SharedPrefixSampler:
+    def sampler(self, trainer: R2VPOTrainer) -> Any:
         """The sampler of the training rounds, over the present weights."""
         model = self.model(trainer)
         if self._sampler is None:
-            self._sampler = SharedPrefixSampler(
+            self._sampler = make_sampler(
+                trainer.self_check.sampler,
                 model,
                 eos_token_ids=trainer.eos_token_ids,
                 pad_token_id=trainer.pad_token_id,

@@ -23,7 +23,7 @@ from r2vpo.trl.rounds import (
     weigh_rewards,
 )
 from r2vpo.trl.rows import MicroBatch, collate, cut, fresh_rollouts
-from r2vpo.trl.sampling import SharedPrefixRollout
+from r2vpo.trl.sampling import OwnRollout
 from r2vpo.trl.vllm import prepare_vllm
 
 
@@ -55,7 +55,7 @@ class R2VPOTrainer(TrainingPlumbing):
         args = args if args is not None else R2VPOConfig("r2vpo")
         functions = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
         own_sampler = args.sampler == "shared_prefix" and not args.use_vllm and kwargs.get("rollout_func") is None
-        self._own_rollout = SharedPrefixRollout(args.rollout_lag) if own_sampler else None
+        self._own_rollout = OwnRollout(args.rollout_lag) if own_sampler else None
         if own_sampler:
             kwargs["rollout_func"] = self._own_rollout
         # Only a sampler that can be behind says which version each row is of.
@@ -63,6 +63,8 @@ class R2VPOTrainer(TrainingPlumbing):
         self._rows_have_versions, self._generating, self._attached = lag is not None, False, False
         self._rewards: Tensor | None = None
         self._round_stats: dict[str, float] = {}
+        # TRL's own cast names the layers of Llama, and autocast lowers it: the layer is cast below.
+        float32_head, args.cast_lm_head_to_fp32 = args.cast_lm_head_to_fp32, False
         super().__init__(model, [guard_reward(function) for function in functions], args, **kwargs)
         refuse_unsupported(
             aux_loss=self.aux_loss_enabled,
@@ -73,7 +75,8 @@ class R2VPOTrainer(TrainingPlumbing):
         if self.use_vllm:
             prepare_vllm(self)
         self.data_collator = PromptBatch
-        self._use_shared_prefix(args.shared_prefix)
+        args.cast_lm_head_to_fp32 = float32_head
+        self._settle_paths(wanted=args.shared_prefix, own_sampler=own_sampler, float32_head=float32_head)
         method = args.method()
         reason = no_brake_reason(
             constrained=method.objective_config().constraint_target is not None,

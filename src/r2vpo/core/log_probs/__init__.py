@@ -1,6 +1,7 @@
 """Log-probabilities of responses: chunked over positions, with the prompts computed once a group."""
 
 from r2vpo.core.log_probs.chunked import TokenLogProbs, default_chunk_size, token_log_probs
+from r2vpo.core.log_probs.float32_head import compute_head_in_float32
 from r2vpo.core.log_probs.model_forward import forward_log_probs, install
 from r2vpo.core.log_probs.ordinary import OrdinaryLogProbs, ordinary_log_probs
 from r2vpo.core.log_probs.shared_prefix import (
@@ -19,6 +20,7 @@ __all__ = [
     "PrefixBatch",
     "PromptStates",
     "TokenLogProbs",
+    "compute_head_in_float32",
     "default_chunk_size",
     "extend",
     "forward_log_probs",

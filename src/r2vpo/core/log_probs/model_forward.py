@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from r2vpo.core.log_probs.chunked import TokenLogProbs, token_log_probs
+from r2vpo.core.log_probs.float32_head import computes_in_float32
 from r2vpo.core.log_probs.ordinary import ordinary_log_probs
 from r2vpo.core.log_probs.shared_prefix import PrefixBatch, shared_prefix_hidden_states
 from r2vpo.core.log_probs.support import base_model, decoder_of
@@ -44,13 +45,14 @@ def forward_log_probs(model: Any, batch: PrefixBatch, *, temperature: float) -> 
     )
     hidden = shared_prefix_hidden_states(decoder_of(base), trimmed)
     rows, columns = trimmed.response_mask.nonzero(as_tuple=True)
-    values = token_log_probs(
-        hidden[rows, columns],
-        head.weight,
-        trimmed.response_ids[rows, columns],
-        bias=head.bias,
-        temperature=temperature,
-    )
+    chosen = hidden[rows, columns]
+    lowered = torch.is_autocast_enabled(chosen.device.type)
+    if computes_in_float32(head):
+        chosen, lowered = chosen.float(), False
+    with torch.autocast(chosen.device.type, enabled=lowered):
+        values = token_log_probs(
+            chosen, head.weight, trimmed.response_ids[rows, columns], bias=head.bias, temperature=temperature
+        )
     empty = values.log_probs.new_zeros(mask.shape)
     return TokenLogProbs(
         empty.index_put((rows, columns), values.log_probs), empty.index_put((rows, columns), values.entropy)

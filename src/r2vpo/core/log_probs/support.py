@@ -27,6 +27,8 @@ _RECURRENT = ("layers_block_type", "block_types", "mamba_d_state", "ssm_cfg", "l
 _WINDOWED = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
 """Kinds of layers that are full attention up to the length of their window, and the option that has it."""
 
+_TEXTS = {"sliding_window": "sliding window", "attention_chunk_size": "chunk of attention"}
+
 
 @dataclass(frozen=True)
 class LengthLimit:
@@ -109,7 +111,7 @@ def _limits(config: Any) -> Iterator[LengthLimit]:
         window = getattr(config, name, None)
         here = layer_type in layer_types or (name == "sliding_window" and not layer_types)
         if here and window is not None and getattr(config, "use_sliding_window", True):
-            yield LengthLimit(int(window), f"has a {name} of {window} tokens, whose cache drops the start of a prompt")
+            yield LengthLimit(int(window), f"has a {_TEXTS[name]} of {window} tokens, whose cache drops the start of a prompt")
     if "local" in (getattr(config, "attention_layers", None) or ()):
         window = int(config.window_size)
         yield LengthLimit(window, f"has layers of local attention over {window} tokens")

@@ -71,7 +71,7 @@ def test_what_is_called_supported_agrees_with_the_ordinary_forward(config):
     ("config", "reason"),
     [
         (MistralConfig(**SIZES, num_key_value_heads=2, sliding_window=16), "sliding"),
-        (Gemma2Config(**SIZES, num_key_value_heads=2), "sliding_window of 4096"),
+        (Gemma2Config(**SIZES, num_key_value_heads=2), "sliding window of 4096"),
         (
             Gemma2Config(**SIZES, num_key_value_heads=2, layer_types=["full_attention"] * 2),
             "final_logit_softcapping=30",

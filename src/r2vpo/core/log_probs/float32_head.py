@@ -1,0 +1,58 @@
+"""An output layer that computes in float32 whatever the rest of the model computes in."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def compute_head_in_float32(base: Any) -> None:
+    """Give a model's output layer float32 weights, and let it multiply in float32 under autocast as well.
+
+    Everything that calls the layer then gets the same logits; a deep copy has it too. Embeddings that are tied to the
+    layer go on giving the type of the other weights. Doing it twice changes nothing.
+
+    Args:
+        base: a causal language model, without wrappers.
+
+    Raises:
+        ValueError: its output layer is not a plain linear layer.
+
+    Source:
+        TRL's ``cast_lm_head_to_fp32``, which names the layers of Llama and whose layer autocast still lowers.
+    """
+    head = base.get_output_embeddings()
+    if not isinstance(head, nn.Linear) or type(head).forward is not nn.Linear.forward:
+        raise ValueError(
+            f"the output layer is a {type(head).__name__}, not a plain linear layer: take it out of the adapter's "
+            "target_modules and modules_to_save, or leave cast_lm_head_to_fp32 at False"
+        )
+    if computes_in_float32(head):
+        return
+    embeddings = base.get_input_embeddings()
+    tied = embeddings is not None and getattr(embeddings, "weight", None) is head.weight
+    if tied and head.weight.dtype != torch.float32:
+        embeddings.register_forward_hook(types.MethodType(_as_the_others, base))
+    head.float()
+    _forward._r2vpo_float32 = True  # type: ignore[attr-defined]
+    head.forward = types.MethodType(_forward, head)  # type: ignore[method-assign]
+
+
+def computes_in_float32(head: Any) -> bool:
+    """Whether ``compute_head_in_float32`` was called for an output layer."""
+    return getattr(getattr(head.__dict__.get("forward"), "__func__", None), "_r2vpo_float32", False)
+
+
+def _forward(self: Any, hidden: Tensor) -> Tensor:
+    bias = None if self.bias is None else self.bias.float()
+    with torch.autocast(hidden.device.type, enabled=False):
+        return nn.functional.linear(hidden.float(), self.weight.float(), bias)
+
+
+def _as_the_others(self: Any, embeddings: Any, args: Any, output: Tensor) -> Tensor:
+    """A hook of the embeddings that is bound to the model, so that a deep copy asks its own weights."""
+    others = (p.dtype for p in self.parameters() if p is not embeddings.weight and p.is_floating_point())
+    return output.to(next(others, output.dtype))

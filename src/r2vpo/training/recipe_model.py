@@ -1,0 +1,57 @@
+"""Whether a recipe's model can be trained as the recipe says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from r2vpo.core.log_probs import length_limits
+from r2vpo.data import PromptData
+from r2vpo.errors import UserError
+from r2vpo.rollout import check_model
+from r2vpo.rollout.self_check import GENERATE, SAMPLERS
+from r2vpo.training.prompt_length import longest_prompt
+from r2vpo.training.recipe import Recipe
+
+_LARGE = 1e9
+"""Parameters from which a check on a CPU takes seconds."""
+
+
+def check_recipe_model(recipe: Recipe, model: Any, tokenizer: Any, data: PromptData) -> None:
+    """Refuse a model that cannot be trained as the recipe says.
+
+    Args:
+        recipe: the recipe.
+        model: the model that it names.
+        tokenizer: the model's.
+        data: the problems.
+
+    Raises:
+        UserError: its log-probs cannot be computed, or the adapters do not fit it.
+    """
+    _check_log_probs(recipe, model, tokenizer, data)
+    targets = recipe.model.lora.target_modules if recipe.model.lora is not None else ["all-linear"]
+    layers = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    known = sorted({name.rpartition(".")[2] for name in layers})
+    for target in targets if targets != ["all-linear"] else ():
+        if not any(name == target or name.endswith(f".{target}") for name, _ in model.named_modules()):
+            raise UserError(
+                f"model.lora.target_modules: {recipe.model.name} has no layer {target!r}; its linear layers are "
+                f"{', '.join(known)}: name some of them, or all-linear"
+            )
+
+
+def _check_log_probs(recipe: Recipe, model: Any, tokenizer: Any, data: PromptData) -> None:
+    """Refuse a model whose log-probs cannot be computed, before there is a run folder; the trainer says the rest."""
+    large = sum(parameter.numel() for parameter in model.parameters()) > _LARGE
+    if large and recipe.trainer.device != "cpu" and torch.cuda.is_available():
+        # The trainer checks it where it is quick, on the device.
+        return
+    longest = None
+    if length_limits(model.config):
+        longest = longest_prompt(data, tokenizer) + recipe.rollout.max_new_tokens
+    samplers = {"shared_prefix": SAMPLERS, "trl": (GENERATE,), "vllm": ()}[recipe.rollout.sampler]
+    check = check_model(model, pad_token_id=tokenizer.pad_token_id, longest=longest, shared=False, samplers=samplers)
+    if check.refusal is not None:
+        raise UserError(f"model.name {recipe.model.name!r}: {check.refusal}")

@@ -1,0 +1,108 @@
+"""What the trainer's model may use, found out when the trainer is built."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from accelerate.utils import broadcast_object_list
+from torch.utils.data import IterableDataset
+
+from r2vpo.core.log_probs import compute_head_in_float32, install, length_limits
+from r2vpo.core.log_probs.support import base_model
+from r2vpo.errors import UserError
+from r2vpo.rollout import SelfCheck, check_model
+from r2vpo.rollout.self_check import GENERATE, SAMPLERS
+
+CHUNK = 1000
+"""Prompts that are tokenised at once."""
+
+
+def prepare_model(trainer: Any, *, float32_head: bool) -> None:
+    """Let the model's call give log-probs, and its output layer compute in float32 where that is asked for.
+
+    Args:
+        trainer: whose model it is.
+        float32_head: what TRL's `cast_lm_head_to_fp32` asks for.
+
+    Raises:
+        UserError: the output layer cannot be cast.
+    """
+    base = base_model(trainer.model)
+    _take_out_fused_head(base)
+    install(base)
+    if not float32_head:
+        return
+    try:
+        compute_head_in_float32(base)
+    except ValueError as error:
+        raise UserError(f"cast_lm_head_to_fp32: {error}") from error
+
+
+def _take_out_fused_head(base: Any) -> None:
+    """Give the model back the forward that it had before TRL put its own around it.
+
+    TRL's holds on to the original, so that a copy of the model would compute with the weights of the original.
+    """
+    function = getattr(base.__dict__.get("forward"), "__func__", None)
+    if function is None or "original_forward" not in function.__code__.co_freevars:
+        return
+    former = inspect.getclosurevars(function).nonlocals["original_forward"]
+    del base.forward
+    if former != base.forward:
+        base.forward = former
+
+
+def check_trainer(trainer: Any, *, shared: bool, own_sampler: bool) -> SelfCheck:
+    """Run the self-check in the main process, for all of them.
+
+    Args:
+        trainer: whose model it is.
+        shared: whether prompts are to be shared in training.
+        own_sampler: whether this package samples.
+
+    Raises:
+        UserError: the model cannot be trained as it is.
+    """
+    samplers: Sequence[str] = ()
+    if own_sampler:
+        samplers = SAMPLERS
+    elif trainer.args.sampler == "trl" and not trainer.args.use_vllm and trainer.rollout_func is None:
+        # TRL calls the model's generate with padding on the left.
+        samplers = (GENERATE,)
+    found: list[SelfCheck | None] = [None]
+    if trainer.accelerator.is_main_process:
+        found[0] = check_model(
+            trainer.model,
+            pad_token_id=trainer.pad_token_id,
+            longest=longest_row(trainer) if length_limits(trainer.model.config) else None,
+            shared=shared,
+            samplers=samplers,
+        )
+    check: SelfCheck = broadcast_object_list(found)[0]
+    if check.refusal is not None:
+        name = type(base_model(trainer.model)).__name__
+        remedy = "; set sampler='shared_prefix', which finds one that is right" if samplers == (GENERATE,) else ""
+        raise UserError(f"{name}: {check.refusal}{remedy}")
+    return check
+
+
+def longest_row(trainer: Any) -> int | None:
+    """Most tokens of a prompt and its response, over all data of a trainer; None if that cannot be known before.
+
+    Args:
+        trainer: its data, tokenizer and longest completion.
+    """
+    evaluated = trainer.eval_dataset
+    sets = [trainer.train_dataset, *(evaluated.values() if isinstance(evaluated, dict) else [evaluated])]
+    longest = 0
+    for data in sets:
+        if data is None:
+            continue
+        if isinstance(data, IterableDataset) or not hasattr(data, "column_names") or trainer.environment_factories:
+            return None
+        for start in range(0, len(data), CHUNK):
+            prompts = data[start : start + CHUNK]["prompt"]
+            longest = max(longest, *(len(ids) for ids in trainer._tokenize_prompts(prompts)[0]))
+    return longest + trainer.args.max_completion_length
