@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import MistralConfig, MistralForCausalLM
+from transformers import BertConfig, BertLMHeadModel, MistralConfig, MistralForCausalLM
 
 from r2vpo.models import load_model, load_tokenizer
 from r2vpo.replay import snapshot
@@ -135,17 +135,30 @@ def test_a_file_of_problems(recipe: Path, tmp_path: Path) -> None:
     refused(recipe, columns, f"data.held_out_path={empty}", said=rf"{empty} is empty")
 
 
-def test_a_model_that_the_sampler_cannot_sample_from(recipe: Path, tmp_path: Path) -> None:
+def test_a_model_whose_prompts_cannot_be_shared_trains_on_other_paths(recipe: Path, tmp_path: Path) -> None:
     tokenizer = load_tokenizer("tiny/random-llama")
     sizes = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
     config = MistralConfig(vocab_size=len(tokenizer), num_key_value_heads=2, sliding_window=8, **sizes)
     MistralForCausalLM(config).save_pretrained(tmp_path / "mistral")
     tokenizer.save_pretrained(tmp_path / "mistral")
     name = f"model.name={tmp_path / 'mistral'}"
-    refused(recipe, name, said=r"a sliding window of 8 tokens.*: set rollout\.sampler=trl")
+    done = train(recipe, name, *SHORT, runs=tmp_path / "default")
+    assert done.code == 0, done.err
+    (note,) = [line for line in done.err.splitlines() if "a sliding window of 8 tokens" in line]
+    assert "the ordinary forward is used, and responses come from the model's own generate" in note
     done = train(recipe, name, "rollout.sampler=trl", *SHORT, runs=tmp_path / "trl")
     assert done.code == 0, done.err
-    assert "prompts are not shared in training: has a sliding window" in done.err
+    assert "the ordinary forward is used" in done.err
+
+
+def test_a_model_that_is_not_causal(recipe: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer("tiny/random-llama")
+    sizes = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    BertLMHeadModel(BertConfig(vocab_size=len(tokenizer), initializer_range=0.5, **sizes)).save_pretrained(
+        tmp_path / "bert"
+    )
+    tokenizer.save_pretrained(tmp_path / "bert")
+    refused(recipe, f"model.name={tmp_path / 'bert'}", said=r"model\.name '.*bert': the model is not causal")
 
 
 def test_a_name_that_is_not_on_the_hub_in_a_process_of_its_own(recipe: Path, tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_every_model_trains_with_the_default_options_on_what_it_sampled(
 
 
 def test_learned_prompts_are_refused_before_training(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="learns prompts.*train it with LoRA"):
+    with pytest.raises(UserError, match=r"learns prompts.*train it with LoRA"):
         tiny_trainer(tmp_path, peft_config=PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
 
 
@@ -188,7 +188,7 @@ def test_a_float32_output_layer_is_one_on_every_path(tmp_path: Path, tied: bool,
 def test_a_float32_output_layer_is_used_by_the_shared_forward_under_autocast(tmp_path: Path) -> None:
     """With the layer lowered to bfloat16 the log-probs differ by some hundredths of a nat."""
     model = sharp_model(LlamaConfig(**GATED))
-    trainer = tiny_trainer(tmp_path, model=model, cast_lm_head_to_fp32=True)
+    tiny_trainer(tmp_path, model=model, cast_lm_head_to_fp32=True)
     batch = micro_batch().prefix_batch()
     seen = []
     model.model.register_forward_hook(lambda module, args, output: seen.append(output.last_hidden_state))

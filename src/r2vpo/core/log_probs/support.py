@@ -111,7 +111,8 @@ def _limits(config: Any) -> Iterator[LengthLimit]:
         window = getattr(config, name, None)
         here = layer_type in layer_types or (name == "sliding_window" and not layer_types)
         if here and window is not None and getattr(config, "use_sliding_window", True):
-            yield LengthLimit(int(window), f"has a {_TEXTS[name]} of {window} tokens, whose cache drops the start of a prompt")
+            text = f"has a {_TEXTS[name]} of {window} tokens, whose cache drops the start of a prompt"
+            yield LengthLimit(int(window), text)
     if "local" in (getattr(config, "attention_layers", None) or ()):
         window = int(config.window_size)
         yield LengthLimit(window, f"has layers of local attention over {window} tokens")
