@@ -23,7 +23,7 @@ from r2vpo.training.data_options import data_options
 from r2vpo.training.recipe import Recipe, load_recipe
 from r2vpo.training.recipe_errors import known_keys
 from r2vpo.training.shipped import RECIPES, SUITES
-from r2vpo.trl.config import _REFUSED, _REFUSED_UNLESS_CLIP
+from r2vpo.trl.refusals import REFUSED, REFUSED_UNLESS_CLIP
 
 ROOT = Path(__file__).parents[2]
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")}
@@ -133,7 +133,7 @@ def test_the_refused_options_are_all_listed() -> None:
     sentence = re.search(r"with the option to set instead:(.*?)\(They may stay", README, re.DOTALL)
     assert sentence is not None
     listed = [span for span in re.findall(r"`([^`]+)`", sentence[1]) if "=" not in span]
-    assert sorted(listed) == sorted({**_REFUSED, **_REFUSED_UNLESS_CLIP})
+    assert sorted(listed) == sorted({**REFUSED, **REFUSED_UNLESS_CLIP})
 
 
 def tree_paths() -> list[str]:

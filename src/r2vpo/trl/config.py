@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 import torch
 from trl import GRPOConfig
@@ -14,37 +13,7 @@ from r2vpo.core.objectives import OBJECTIVES
 from r2vpo.data.curriculum import CurriculumConfig
 from r2vpo.precision import multiplies_bfloat16
 from r2vpo.replay import ReplayConfig
-
-# Options of GRPOConfig that would change the objective or the sampling distribution, and are not read here: the value
-# that leaves them off, and what to set instead.
-_REFUSED: dict[str, tuple[Any, str]] = {
-    "beta": (
-        0.0,
-        "the trust region is variance_delta; a KL penalty against a reference model is not supported",
-    ),
-    "loss_type": ("dapo", "choose the loss with objective and aggregation"),
-    "importance_sampling_level": ("token", "use level"),
-    "scale_rewards": ("group", "use advantage_estimator"),
-    "multi_objective_aggregation": ("sum_then_normalize", "only sums of rewards are supported"),
-    "top_entropy_quantile": (1.0, "every response token is trained on"),
-    "entropy_coef": (0.0, "an entropy bonus is not supported"),
-    "use_adaptive_entropy": (False, "an entropy bonus is not supported"),
-    "off_policy_mask_threshold": (None, "stale rows are weighted by stale_weight_cap, not masked"),
-    "top_p": (1.0, "log-probs after top-p belong to another distribution"),
-    "top_k": (0, "log-probs after top-k belong to another distribution"),
-    "min_p": (None, "log-probs after min-p belong to another distribution"),
-    "repetition_penalty": (1.0, "log-probs after a repetition penalty belong to another distribution"),
-    "use_transformers_continuous_batching": (
-        False,
-        "use sampler='shared_prefix', sampler='trl' or use_vllm=True",
-    ),
-}
-# Those of clipping, which objective="clip" alone reads.
-_REFUSED_UNLESS_CLIP = {
-    "epsilon": (0.2, "only objective='clip' reads it; R²VPO takes variance_delta, the others objective_options"),
-    "epsilon_high": (None, "only objective='clip' reads it; R²VPO takes variance_delta, the others objective_options"),
-    "delta": (None, "it is TRL's bound of two-sided clipping, for objective='clip'; R²VPO's is variance_delta"),
-}
+from r2vpo.trl.refusals import REFUSED, REFUSED_OWN_SAMPLER, REFUSED_UNLESS_CLIP, refuse, refuse_generation_kwargs
 
 
 @dataclass
@@ -159,15 +128,11 @@ class R2VPOConfig(GRPOConfig):
         if self.use_vllm:
             # Our stale weight is min(pi_k / mu, cap), which corrects for the engine's mismatch as well.
             self.vllm_importance_sampling_correction = False
-        self._refuse(_REFUSED)
+        refuse(self, REFUSED)
         self._complete_objective()
         if self.sampler == "shared_prefix" and not self.use_vllm:
-            self._refuse(
-                {
-                    "generation_kwargs": (None, "set sampler='trl'"),
-                    "cache_implementation": (None, "set sampler='trl'"),
-                }
-            )
+            refuse(self, REFUSED_OWN_SAMPLER)
+        refuse_generation_kwargs(self)
         if self.sampler_rows_per_batch is not None and self.sampler_rows_per_batch < 1:
             raise ValueError(f"sampler_rows_per_batch={self.sampler_rows_per_batch} must be at least 1, or None")
         self._check_batches()
@@ -226,7 +191,7 @@ class R2VPOConfig(GRPOConfig):
 
     def _complete_objective(self) -> None:
         if self.objective != "clip":
-            self._refuse(_REFUSED_UNLESS_CLIP)
+            refuse(self, REFUSED_UNLESS_CLIP)
         elif self.objective_options:
             raise ValueError(
                 f"objective_options={self.objective_options!r} is not read with objective='clip'; set epsilon, "
@@ -235,13 +200,6 @@ class R2VPOConfig(GRPOConfig):
         own = OBJECTIVES[self.objective].config_class()
         self.level = own.level if self.level is None else self.level
         self.aggregation = own.aggregation if self.aggregation is None else self.aggregation
-
-    def _refuse(self, refused: dict[str, tuple[Any, str]]) -> None:
-        for name, (off, remedy) in refused.items():
-            if getattr(self, name) != off:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is not read by R2VPOTrainer; leave it at {off!r}: {remedy}"
-                )
 
     def _check_lag(self) -> None:
         if self.rollout_lag < 0:

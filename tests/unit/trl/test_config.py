@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from r2vpo.core.objectives import OBJECTIVES, CispoConfig, own_options
-from r2vpo.trl.config import _REFUSED, _REFUSED_UNLESS_CLIP, R2VPOConfig
+from r2vpo.trl.config import R2VPOConfig
+from r2vpo.trl.refusals import REFUSED, REFUSED_UNLESS_CLIP
 from tests.tiny import tiny_config
 
 OTHER = {
@@ -18,6 +19,13 @@ OTHER = {
     "entropy_coef": 0.1,
     "use_adaptive_entropy": True,
     "off_policy_mask_threshold": 0.5,
+    "sapo_temperature_pos": 0.5,
+    "sapo_temperature_neg": 0.5,
+    "vespo_k_pos": 0.5,
+    "vespo_lambda_pos": 0.5,
+    "vespo_k_neg": 0.5,
+    "vespo_lambda_neg": 0.5,
+    "vllm_structured_outputs_regex": "a+",
     "top_p": 0.9,
     "top_k": 50,
     "min_p": 0.1,
@@ -29,7 +37,7 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("name", [*_REFUSED, *_REFUSED_UNLESS_CLIP])
+@pytest.mark.parametrize("name", [*REFUSED, *REFUSED_UNLESS_CLIP])
 def test_options_that_would_silently_change_the_objective_are_refused(tmp_path: Any, name: str) -> None:
     with pytest.raises(ValueError, match=name) as caught:
         tiny_config(tmp_path, **{name: OTHER[name]})
@@ -37,10 +45,95 @@ def test_options_that_would_silently_change_the_objective_are_refused(tmp_path: 
     assert "\n" not in str(caught.value)
 
 
+# What GRPOConfig calls it, and the options with which it is had here.
+INSTEAD = [
+    ("loss_type", "grpo", {"aggregation": "sequence_mean"}),
+    ("loss_type", "bnpo", {"aggregation": "token_mean"}),
+    ("loss_type", "dr_grpo", {"aggregation": "constant", "advantage_estimator": "dr_grpo"}),
+    ("loss_type", "cispo", {"objective": "cispo"}),
+    ("loss_type", "sapo", {"objective": "sapo"}),
+    ("loss_type", "vespo", {"objective": "vespo"}),
+    ("loss_type", "luspo", {"objective": "gspo", "aggregation": "token_mean"}),
+    ("importance_sampling_level", "sequence", {"level": "response"}),
+    ("scale_rewards", "none", {"advantage_estimator": "dr_grpo"}),
+    ("scale_rewards", False, {"advantage_estimator": "dr_grpo"}),
+    ("scale_rewards", "batch", {"advantage_estimator": "reinforce_pp"}),
+    ("sapo_temperature_pos", 0.5, {"objective": "sapo", "objective_options": {"tau_positive": 0.5}}),
+    ("sapo_temperature_neg", 0.5, {"objective": "sapo", "objective_options": {"tau_negative": 0.5}}),
+    ("vespo_k_pos", 0.5, {"objective": "vespo", "objective_options": {"k_positive": 0.5}}),
+    ("vespo_k_neg", 0.5, {"objective": "vespo", "objective_options": {"k_negative": 0.5}}),
+    ("vespo_lambda_pos", 0.5, {"objective": "vespo", "objective_options": {"lambda_positive": 0.5}}),
+    ("vespo_lambda_neg", 0.5, {"objective": "vespo", "objective_options": {"lambda_negative": 0.5}}),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "instead"), INSTEAD, ids=lambda item: str(item))
+def test_a_refusal_names_what_to_set_and_that_is_accepted(
+    tmp_path: Any, name: str, value: Any, instead: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError) as caught:
+        tiny_config(tmp_path, **{name: value})
+    for option, wanted in instead.items():
+        words = f'{option}={{"{next(iter(wanted))}"' if isinstance(wanted, dict) else f'{option}="{wanted}"'
+        assert words in str(caught.value)
+    tiny_config(tmp_path, **instead)
+
+
+@pytest.mark.parametrize("vllm", [False, True])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("top_k", 5),
+        ("top_p", 0.9),
+        ("min_p", 0.1),
+        ("temperature", 0.3),
+        ("repetition_penalty", 1.1),
+        ("min_new_tokens", 4),
+        ("min_tokens", 4),
+        ("no_repeat_ngram_size", 2),
+        ("bad_words_ids", [[3]]),
+        ("suppress_tokens", [3]),
+        ("logit_bias", {3: 2.0}),
+        ("presence_penalty", 0.5),
+        ("allowed_token_ids", [3]),
+        ("ignore_eos", True),
+        ("structured_outputs", {"regex": "a+"}),
+        ("do_sample", False),
+        ("num_beams", 4),
+        ("typical_p", 0.9),
+        ("guidance_scale", 2.0),
+        ("max_new_tokens", 3),
+        ("max_tokens", 3),
+        ("stop_strings", ["x"]),
+        ("seed", 1),
+        ("n", 2),
+        ("invented", 1),
+    ],
+)
+def test_generation_kwargs_that_sample_otherwise_are_refused(tmp_path: Any, key: str, value: Any, vllm: bool) -> None:
+    """At temperature 0.3 or after top-k, the trainer's log-probs would be those of another distribution."""
+    with pytest.raises(ValueError, match=key) as caught:
+        tiny_config(tmp_path, sampler="trl", use_vllm=vllm, generation_kwargs={"top_p": 1.0, key: value})
+    assert "\n" not in str(caught.value)
+
+
+def test_generation_kwargs_that_change_nothing_pass(tmp_path: Any) -> None:
+    neutral = {"top_k": 0, "top_p": 1.0, "min_p": None, "repetition_penalty": 1.0, "temperature": 0.7}
+    config = tiny_config(
+        tmp_path,
+        sampler="trl",
+        temperature=0.7,
+        generation_kwargs=neutral | {"max_new_tokens": 6, "do_sample": True, "cache_implementation": "dynamic"},
+    )
+    assert config.generation_kwargs["cache_implementation"] == "dynamic"
+    stop = {"stop": ["###"], "include_stop_str_in_output": True, "top_k": -1}
+    tiny_config(tmp_path, use_vllm=True, temperature=0.7, generation_kwargs=neutral | {"max_tokens": 6} | stop)
+
+
 @pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name != "clip"])
-@pytest.mark.parametrize("name", _REFUSED_UNLESS_CLIP)
+@pytest.mark.parametrize("name", REFUSED_UNLESS_CLIP)
 def test_the_ranges_of_clipping_are_for_clip_alone(tmp_path: Any, objective: str, name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name}=.*objective='clip'"):
+    with pytest.raises(ValueError, match=f'{name}=.*objective="clip"'):
         tiny_config(tmp_path, objective=objective, dual="fixed", dual_value=1.0, **{name: OTHER[name]})
 
 

@@ -1,0 +1,170 @@
+"""Options of TRL's `GRPOConfig` that `R2VPOTrainer` does not read, and what to set instead.
+
+They would change the objective or the distribution that is sampled from without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_OTHER_DISTRIBUTION = "the log-probs of the trainer are those of the whole distribution at temperature"
+
+_LOSS = "the loss is chosen by objective and aggregation"
+_LOSS_TYPES = {
+    "grpo": 'set aggregation="sequence_mean" (with objective="clip" it is that loss)',
+    "bnpo": 'set aggregation="token_mean" (with objective="clip" it is that loss)',
+    "dr_grpo": 'set aggregation="constant" and advantage_estimator="dr_grpo" (with objective="clip" it is that loss)',
+    "cispo": 'set objective="cispo"',
+    "sapo": 'set objective="sapo"',
+    "vespo": 'set objective="vespo"',
+    "luspo": 'set objective="gspo", aggregation="token_mean"',
+}
+_SCALING = {
+    "none": 'set advantage_estimator="dr_grpo"',
+    "batch": 'set advantage_estimator="reinforce_pp"',
+}
+
+Refused = dict[str, tuple[Any, str | Mapping[str, str]]]
+"""By option: the value that leaves it off, and the remedy or one for each value."""
+
+REFUSED: Refused = {
+    "beta": (
+        0.0,
+        "the trust region is variance_delta, a KL penalty against a reference model is not supported; for one against "
+        'the round\'s first policy set objective="kl_penalty"',
+    ),
+    "loss_type": ("dapo", _LOSS_TYPES),
+    "importance_sampling_level": ("token", 'set level="response"'),
+    "scale_rewards": ("group", _SCALING),
+    "multi_objective_aggregation": (
+        "sum_then_normalize",
+        "only weighted sums of rewards are supported; weigh them with reward_weights",
+    ),
+    "top_entropy_quantile": (1.0, "every response token is trained on"),
+    "entropy_coef": (0.0, "an entropy bonus is not supported; variance_delta is what holds a policy back"),
+    "use_adaptive_entropy": (False, "an entropy bonus is not supported; variance_delta is what holds a policy back"),
+    "off_policy_mask_threshold": (
+        None,
+        'stale rows are weighted by at most stale_weight_cap, not masked; to mask tokens set objective="m2po"',
+    ),
+    "sapo_temperature_pos": (1.0, 'set objective="sapo" and objective_options={"tau_positive": ...}'),
+    "sapo_temperature_neg": (1.05, 'set objective="sapo" and objective_options={"tau_negative": ...}'),
+    "vespo_k_pos": (2.0, 'set objective="vespo" and objective_options={"k_positive": ...}'),
+    "vespo_lambda_pos": (3.0, 'set objective="vespo" and objective_options={"lambda_positive": ...}'),
+    "vespo_k_neg": (3.0, 'set objective="vespo" and objective_options={"k_negative": ...}'),
+    "vespo_lambda_neg": (2.0, 'set objective="vespo" and objective_options={"lambda_negative": ...}'),
+    "top_p": (1.0, f"{_OTHER_DISTRIBUTION}, which alone can be set"),
+    "top_k": (0, f"{_OTHER_DISTRIBUTION}, which alone can be set"),
+    "min_p": (None, f"{_OTHER_DISTRIBUTION}, which alone can be set"),
+    "repetition_penalty": (1.0, f"{_OTHER_DISTRIBUTION}, which alone can be set"),
+    "vllm_structured_outputs_regex": (None, f"{_OTHER_DISTRIBUTION}, not of what a pattern leaves of it"),
+    "use_transformers_continuous_batching": (
+        False,
+        'set sampler="shared_prefix" (the default), sampler="trl" or use_vllm=True',
+    ),
+}
+
+_RANGES = 'only objective="clip" reads it; R²VPO takes variance_delta, the others objective_options'
+REFUSED_UNLESS_CLIP: Refused = {
+    "epsilon": (0.2, _RANGES),
+    "epsilon_high": (None, _RANGES),
+    "delta": (None, "it is TRL's bound of two-sided clipping, for objective=\"clip\"; R²VPO's is variance_delta"),
+}
+
+REFUSED_OWN_SAMPLER: Refused = {
+    "generation_kwargs": (None, 'sampler="shared_prefix" takes none; set sampler="trl"'),
+    "cache_implementation": (None, 'sampler="shared_prefix" has a cache of its own; set sampler="trl"'),
+}
+
+# Keys of generation_kwargs that leave the sampled distribution as it is: any value, or this one alone.
+_ANY = object()
+_GENERATE: dict[str, Any] = {
+    "cache_implementation": _ANY,
+    "cache_config": _ANY,
+    "use_cache": _ANY,
+    "low_memory": _ANY,
+    "prefill_chunk_size": _ANY,
+    "do_sample": True,
+    "num_beams": 1,
+    "num_return_sequences": 1,
+    "top_h": None,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "no_repeat_ngram_size": 0,
+    "min_length": 0,
+    "min_new_tokens": 0,
+}
+_VLLM: dict[str, Any] = {
+    "stop": _ANY,
+    "stop_token_ids": _ANY,
+    "include_stop_str_in_output": _ANY,
+    "detokenize": _ANY,
+    "skip_special_tokens": _ANY,
+    "spaces_between_special_tokens": _ANY,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "min_tokens": 0,
+    "ignore_eos": False,
+}
+_NEUTRAL: dict[str, Any] = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+# What has an option of its own, from which everything else is derived.
+_OWN = {
+    "temperature": "temperature",
+    "max_new_tokens": "max_completion_length",
+    "max_tokens": "max_completion_length",
+    "max_length": "max_completion_length",
+}
+
+
+def refuse(config: Any, refused: Refused) -> None:
+    """Refuse every option that is not at the value that leaves it off.
+
+    Args:
+        config: Has the options as attributes.
+        refused: A table of this module.
+
+    Raises:
+        ValueError: With option, value and remedy.
+    """
+    for name, (off, remedy) in refused.items():
+        value = getattr(config, name)
+        if value == off:
+            continue
+        if not isinstance(remedy, str):
+            remedy = remedy.get(value, f"{_LOSS}" if name == "loss_type" else "; ".join(remedy.values()))
+        raise ValueError(f"{name}={value!r} is not read by R2VPOTrainer; leave it at {off!r}: {remedy}")
+
+
+def refuse_generation_kwargs(config: Any) -> None:
+    """Refuse what would sample from another distribution than the one whose log-probs are computed.
+
+    TRL hands `generation_kwargs` to `generate`, or to vLLM, over everything that the config has said. What only
+    chooses how it is computed passes, and so does a value that changes nothing.
+
+    Args:
+        config: An `R2VPOConfig`.
+
+    Raises:
+        ValueError: With key, value and remedy.
+    """
+    harmless = _NEUTRAL | (_VLLM if config.use_vllm else _GENERATE)
+    for key, value in (config.generation_kwargs or {}).items():
+        if key in _OWN:
+            own = getattr(config, _OWN[key])
+            if value == own:
+                continue
+            raise ValueError(
+                f"generation_kwargs={{{key!r}: {value!r}}} is not what {_OWN[key]}={own!r} says, which the trainer "
+                f"reckons with; set {_OWN[key]}"
+            )
+        if key in harmless and (harmless[key] is _ANY or value is None or value == harmless[key]):
+            continue
+        if key == "top_k" and value in (0, -1):
+            continue
+        passes = ", ".join(sorted(name for name, only in harmless.items() if only is _ANY))
+        raise ValueError(
+            f"generation_kwargs={{{key!r}: {value!r}}} may change which tokens are sampled, and the log-probs are "
+            f"those of the whole distribution at temperature; leave it out (what passes: {passes})"
+        )
