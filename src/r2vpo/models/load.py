@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from r2vpo.errors import UserError
 from r2vpo.models.catalog import missing_model, resolve_model
+from r2vpo.models.weights import UNREADABLE, first_line, read_weights
 
 
 def load_model(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, **options: Any) -> Any:
@@ -24,11 +28,16 @@ def load_model(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, 
         The model.
 
     Raises:
-        UserError: when there is no such model or it cannot be read.
+        UserError: when there is no such model, it cannot be read, or its files lack some of its weights.
     """
     from transformers import AutoModelForCausalLM
 
-    return _load(AutoModelForCausalLM, name, seed, dtype=dtype, **options)
+    def read(source: str) -> Any:
+        return read_weights(
+            AutoModelForCausalLM.from_pretrained, source, what=f"model.name {name!r}", dtype=dtype, **options
+        )
+
+    return _load(read, name, seed)
 
 
 def load_tokenizer(name: str, *, seed: int = 0, trust_remote_code: bool = False) -> Any:
@@ -47,7 +56,10 @@ def load_tokenizer(name: str, *, seed: int = 0, trust_remote_code: bool = False)
     """
     from transformers import AutoTokenizer
 
-    tokenizer = _load(AutoTokenizer, name, seed, padding_side="left", trust_remote_code=trust_remote_code)
+    def read(source: str) -> Any:
+        return AutoTokenizer.from_pretrained(source, padding_side="left", trust_remote_code=trust_remote_code)
+
+    tokenizer = _load(read, name, seed)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -66,19 +78,34 @@ def code_not_trusted(name: str, source: str) -> UserError:
     )
 
 
-def _load(kind: Any, name: str, seed: int, **options: Any) -> Any:
+def _load(read: Callable[[str], Any], name: str, seed: int) -> Any:
     source = resolve_model(name, seed=seed)
     try:
-        return kind.from_pretrained(source, **options)
+        return read(source)
     except OSError as error:
-        first_line = str(error).strip().splitlines()[0]
-        looked_for = f"cannot load it ({first_line})"
-        raise missing_model(name, looked_for) from error
-    except (ValueError, KeyError, SafetensorError) as error:
+        raise _unreadable(name, source, error) from error
+    except UserError:
+        raise
+    except UNREADABLE as error:
         if "trust_remote_code" in str(error):
             raise code_not_trusted(name, source) from error
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"model.name {name!r}: what lies in {source} is no causal language model that transformers can "
-            f"read ({first_line}): save it with save_pretrained"
+            f"read ({first_line(error)}): save it with save_pretrained"
         ) from error
+
+
+def _unreadable(name: str, source: str, error: OSError) -> UserError:
+    """A part of a folder that is missing is named; a folder or name that is not there gets the nearest one."""
+    gone = re.search(r"(\S+\.(?:safetensors|bin))\b", str(error))
+    if Path(source).is_dir() and gone and "No such file" in str(error):
+        return UserError(
+            f"model.name {name!r}: the file {gone[1]} is missing, which the index of the weights names: copy it there, "
+            "or save the model again with save_pretrained"
+        )
+    if Path(source).is_dir() and error.errno not in (None, errno.ENOENT):
+        return UserError(
+            f"model.name {name!r}: the files in {source} cannot be read ({first_line(error)}): they may be damaged, "
+            "copy them again, or save the model again with save_pretrained"
+        )
+    return missing_model(name, f"cannot load it ({first_line(error)})")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
 from r2vpo.errors import UserError
+from r2vpo.models.weights import UNREADABLE, first_line, read_weights
 from r2vpo.rewards.options import RewardOptions
 from r2vpo.rewards.text import completion_text
 
@@ -179,14 +180,11 @@ def reward_model_reward(options: RewardModelOptions) -> Any:
 def _classifier(name: str, dtype: Any) -> Any:
     from transformers import AutoModelForSequenceClassification
 
-    model, loading = _load(AutoModelForSequenceClassification, name, dtype=dtype, output_loading_info=True)
-    # What the files lack would be drawn at random, and its scores would look like any others.
-    missing = sorted(loading["missing_keys"])
-    if missing:
-        raise UserError(
-            f"reward_model.model {name!r} is no trained classifier, it has no weights {', '.join(missing[:3])}: name a "
-            "model that was trained and saved as a sequence classifier"
-        )
+    def read(source: str) -> Any:
+        what = f"reward_model.model {name!r}"
+        return read_weights(AutoModelForSequenceClassification.from_pretrained, source, what=what, dtype=dtype)
+
+    model = _load(read, name)
     if model.config.num_labels != 1:
         raise UserError(
             f"reward_model.model {name!r} has {model.config.num_labels} outputs, a reward model has one: name a model "
@@ -198,7 +196,10 @@ def _classifier(name: str, dtype: Any) -> Any:
 def _tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
-    tokenizer = _load(AutoTokenizer, name, padding_side="right", truncation_side="left")
+    def read(source: str) -> Any:
+        return AutoTokenizer.from_pretrained(source, padding_side="right", truncation_side="left")
+
+    tokenizer = _load(read, name)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.pad_token_id is None:
@@ -222,13 +223,14 @@ def _limit(name: str, config: Any, tokenizer: Any, max_tokens: int | None) -> in
     return max_tokens
 
 
-def _load(kind: Any, name: str, **options: Any) -> Any:
+def _load(read: Callable[[str], Any], name: str) -> Any:
     folder = Path(name).expanduser()
     try:
-        return kind.from_pretrained(folder if folder.is_dir() else name, **options)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return read(str(folder) if folder.is_dir() else name)
+    except UserError:
+        raise
+    except (OSError, *UNREADABLE) as error:
         raise UserError(
             f"reward_model.model {name!r}: transformers cannot load it as a classifier with its tokenizer "
-            f"({first_line}): name a folder that save_pretrained wrote, or a model on the hub"
+            f"({first_line(error)}): name a folder that save_pretrained wrote, or a model on the hub"
         ) from error

@@ -128,13 +128,14 @@ def load_subject(subject: Subject, *, device: str, dtype: str, stop: Sequence[st
 
 
 def _merged(model: Any, subject: Subject) -> Any:
-    from peft import PeftModel
-    from safetensors import SafetensorError
+    from r2vpo.models.weights import UNREADABLE, first_line, read_adapters
 
     try:
-        return PeftModel.from_pretrained(model, subject.weights).merge_and_unload()
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return read_adapters(model, subject.weights).merge_and_unload()
+    except UserError:
+        raise
+    except (OSError, *UNREADABLE) as error:
         raise UserError(
-            f"{subject.weights}: these adapters do not fit {subject.base} ({first}): name a folder whose adapters do"
+            f"{subject.weights}: these adapters do not fit {subject.base} ({first_line(error)}): name a folder whose "
+            "adapters do"
         ) from error
