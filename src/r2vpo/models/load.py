@@ -12,7 +12,7 @@ import torch
 
 from r2vpo.errors import UserError
 from r2vpo.models.catalog import missing_model, resolve_model
-from r2vpo.models.weights import UNREADABLE, first_line, read_weights
+from r2vpo.weights import UNREADABLE, first_line, read_weights
 
 
 def load_model(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, **options: Any) -> Any:

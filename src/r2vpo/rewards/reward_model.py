@@ -11,9 +11,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from r2vpo.errors import UserError
-from r2vpo.models.weights import UNREADABLE, first_line, read_weights
 from r2vpo.rewards.options import RewardOptions
 from r2vpo.rewards.text import completion_text
+from r2vpo.weights import UNREADABLE, first_line, read_weights
 
 logger = logging.getLogger(__name__)
 

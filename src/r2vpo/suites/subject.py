@@ -128,7 +128,7 @@ def load_subject(subject: Subject, *, device: str, dtype: str, stop: Sequence[st
 
 
 def _merged(model: Any, subject: Subject) -> Any:
-    from r2vpo.models.weights import UNREADABLE, first_line, read_adapters
+    from r2vpo.weights import UNREADABLE, first_line, read_adapters
 
     try:
         return read_adapters(model, subject.weights).merge_and_unload()

@@ -36,7 +36,7 @@ from transformers import (
 
 from r2vpo.errors import UserError
 from r2vpo.models import load_model
-from r2vpo.models.weights import foreign_weights, read_adapters, read_weights
+from r2vpo.weights import foreign_weights, read_adapters, read_weights
 from tests import custom_code
 from tests.custom_code import custom_model_folder
 from tests.tiny import tiny_model, tiny_tokenizer
