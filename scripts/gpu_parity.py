@@ -38,11 +38,6 @@ def make_batch() -> tuple[PrefixBatch, torch.Tensor]:
     return batch, torch.randn(rows, generator=draw)
 
 
-def moved(batch: PrefixBatch, device: str) -> PrefixBatch:
-    """The batch on a device."""
-    return PrefixBatch(**{name: value.to(device) for name, value in vars(batch).items()})
-
-
 def run(objective: str, device: str, bfloat16: bool, old: torch.Tensor | None) -> tuple[Any, Any, Any]:
     """Log-probs, loss and gradient, all on the host.
 
@@ -58,7 +53,7 @@ def run(objective: str, device: str, bfloat16: bool, old: torch.Tensor | None) -
     batch, advantages = make_batch()
     options = MethodOptions(objective=objective, dual="fixed", dual_value=1.0)
     with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
-        log_probs = forward_log_probs(model, moved(batch, device), temperature=1.0).log_probs
+        log_probs = forward_log_probs(model, batch.to(torch.device(device)), temperature=1.0).log_probs
     before = log_probs.detach() if old is None else old.to(device)
     noise = 0.1 * torch.randn(before.shape, generator=torch.Generator().manual_seed(1)).to(device)
     output = options.loss(

@@ -54,7 +54,7 @@ class Controls:
             signal: Share of the round's rows, over all processes, whose advantage is not 0.
             steps: Optimizer steps of this round; None: as the controls were built.
         """
-        totals = self._reduce(torch.cat([advantages.to_tensor(), previous_round.to_tensor()]))
+        totals = self._totals(advantages.to_tensor(), previous_round.to_tensor())
         self.dual.begin_round(MomentSums.from_tensor(totals[:2]))
         if self.step_size is not None:
             self.step_size.update(RatioVarianceSums.from_tensor(totals[2:]))
@@ -124,7 +124,7 @@ class Controls:
                 "the optimizer step has no micro-batch, and must have one: call add() before finish_step()"
             )
         constrained_sums, proximal_sums, diagnostics = self._sums
-        totals = self._reduce(torch.cat([constrained_sums, proximal_sums, diagnostics.flatten()]))
+        totals = self._totals(constrained_sums, proximal_sums, diagnostics.flatten())
         constrained = WeightedSums.from_tensor(totals[:2])
         metrics = summarize(totals[4:].view(diagnostics.shape))
         metrics["dual"] = self.dual.value
@@ -134,6 +134,10 @@ class Controls:
         metrics["step_scale"] = self.step_size.factor if self.step_size is not None else 1.0
         self._sums = None
         return metrics
+
+    def _totals(self, *sums: Tensor) -> Tensor:
+        """Sums over all processes, on the host: the one wait for the device of a round's start and of a step."""
+        return self._reduce(torch.cat(sums)).cpu()
 
     def state_dict(self) -> dict[str, Any]:
         """Both controllers' states."""

@@ -120,7 +120,7 @@ def diagnostic_sums(
 
 
 def summarize(sums: Tensor) -> dict[str, float | list[float]]:
-    """The diagnostics as numbers; the one place that waits for the device.
+    """The diagnostics as numbers, which waits for the device that the sums are on.
 
     `ratio_variance`: V = sum w (r-1)^2 / sum w. `mean_ratio`: sum w r / sum w. `chi_square`: sum w r^2 / sum
     w - 1, which is V only when the mean ratio is 1. `kl`: KL(anchor || current), k3 estimate, nats a token.

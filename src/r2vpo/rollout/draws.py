@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+SKIPPED_AT_ONCE = 2**16
+"""Numbers in memory at once of those that belong to other processes: half a megabyte."""
+
 
 def check_prompts(prompts: list[list[int]]) -> None:
     """Refuse to sample from nothing.
@@ -41,7 +44,11 @@ def uniform_numbers(seed: int | Sequence[tuple[int, int]], rows: int, steps: int
     """
     if isinstance(seed, int):
         generator = torch.Generator().manual_seed(seed)
-        return torch.rand((first_row + rows, steps), dtype=torch.float64, generator=generator)[first_row:]
+        # The generator cannot jump: what belongs to the rows before is drawn over and over into one piece of memory.
+        passed = torch.empty(min(first_row * steps, SKIPPED_AT_ONCE), dtype=torch.float64)
+        for start in range(0, first_row * steps, SKIPPED_AT_ONCE):
+            passed[: first_row * steps - start].uniform_(generator=generator)
+        return torch.rand((rows, steps), dtype=torch.float64, generator=generator)
     total = sum(count for _, count in seed)
     if total != rows or first_row:
         raise ValueError(f"seeds of {total} rows for {rows} rows from row {first_row} on: pass a seed for each prompt")
@@ -54,38 +61,48 @@ def uniform_numbers(seed: int | Sequence[tuple[int, int]], rows: int, steps: int
 
 
 def choose_tokens(
-    logits: Tensor, uniform: Tensor | None, *, temperature: float, step: int, entropy: bool = False
+    logits: Tensor, uniform: Tensor | None, *, temperature: float, entropy: bool = False
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Choose the next token of each row.
+    """Choose the next token of each row, without waiting for the device.
 
     Args:
         logits: (B, V), float32; overwritten.
         uniform: (B,) in [0, 1), the place in the cumulative distribution that is drawn; None takes the likeliest.
         temperature: divides the logits.
-        step: place in the response, for the error.
         entropy: compute the entropy too.
 
     Returns:
         Token ids (B,), their log-probabilities (B,) and the entropy (B,) or None, of the distribution at the
-        temperature, in nats.
-
-    Raises:
-        ValueError: logits that are not finite.
+        temperature, in nats. A row whose logits are not finite has a log-probability that is not, for `check_finite`.
     """
     token = logits.argmax(-1) if uniform is None else None
     logits /= temperature
     normalizer = logits.logsumexp(-1)
-    if not bool(normalizer.isfinite().all()):
-        rows = int((~normalizer.isfinite()).sum())
-        raise ValueError(
-            f"the logits of {rows} of {len(logits)} rows are not finite at response token {step}: "
-            "the weights have diverged, go back to a checkpoint or lower the learning rate"
-        )
     probabilities = (logits - normalizer[:, None]).exp_() if entropy or token is None else None
     if token is None:
         token = inverse_cdf(probabilities, uniform)
     log_prob = logits.gather(-1, token[:, None]).squeeze(-1) - normalizer
     return token, log_prob.clamp_(max=0.0), torch.special.entr(probabilities).sum(-1) if entropy else None
+
+
+def check_finite(log_probs: Tensor, *, rows: int, first_step: int) -> None:
+    """Refuse log-probabilities of logits that were not finite.
+
+    Args:
+        log_probs: (B, N) nats, of N tokens of each row as `choose_tokens` gave them.
+        rows: how many rows were drawn from, for the error.
+        first_step: place in the response of the first of the N tokens.
+
+    Raises:
+        ValueError: a log-probability that is not finite; the message names the first step at which one was.
+    """
+    bad = (~log_probs.isfinite()).sum(0).tolist()
+    for step, count in enumerate(bad, start=first_step):
+        if count:
+            raise ValueError(
+                f"the logits of {count} of {rows} rows are not finite at response token {step}: "
+                "the weights have diverged, go back to a checkpoint or lower the learning rate"
+            )
 
 
 def inverse_cdf(probabilities: Tensor, uniform: Tensor | None) -> Tensor:
@@ -97,4 +114,5 @@ def inverse_cdf(probabilities: Tensor, uniform: Tensor | None) -> Tensor:
     total = cumulative[:, -1:]
     # Strictly below the total: a token of probability 0 at the end of the vocabulary is never drawn.
     point = torch.minimum(uniform[:, None] * total, total.nextafter(total.new_zeros(())))
-    return torch.searchsorted(cumulative, point, right=True).squeeze(-1)
+    # Above all of a row that is not finite: its token has to be one of the vocabulary all the same.
+    return torch.searchsorted(cumulative, point, right=True).squeeze(-1).clamp_(max=probabilities.shape[-1] - 1)

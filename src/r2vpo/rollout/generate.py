@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from r2vpo.rollout.draws import check_prompts, choose_tokens, uniform_numbers
+from r2vpo.rollout.draws import check_finite, check_prompts, choose_tokens, uniform_numbers
 from r2vpo.rollout.sampler import Sample, evaluating
 
 
@@ -142,9 +142,9 @@ class _Chooser(LogitsProcessor):
             scores.float().clone(),
             None if self._uniform is None else self._uniform[:, step],
             temperature=self._temperature,
-            step=step,
             entropy=self._entropy,
         )
+        check_finite(log_prob[:, None], rows=len(scores), first_step=step)
         self._log_probs.append(log_prob)
         if entropy is not None:
             self._entropies.append(entropy)

@@ -15,14 +15,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from r2vpo.core.log_probs import extend, group_prompts, length_limits, prompt_states, supports_shared_prefix
+from r2vpo.core.log_probs import PromptStates, length_limits, prompt_states, supports_shared_prefix
+from r2vpo.core.log_probs.layout import PromptLayout, to_device
+from r2vpo.core.log_probs.shared_prefix import attention_mask, run
 from r2vpo.rollout.attention import grouped_decoding
 from r2vpo.rollout.cache import grow_from
-from r2vpo.rollout.draws import check_prompts, choose_tokens, uniform_numbers
+from r2vpo.rollout.draws import check_finite, check_prompts, choose_tokens, uniform_numbers
 
 COMPACT_SHARE = 0.25
 """Rows that have ended are dropped from the batch once they are this share of it: dropping copies the
 cache."""
+
+TOKENS_BETWEEN_POLLS = {"cpu": 1}
+ACCELERATOR_TOKENS_BETWEEN_POLLS = 16
+"""Tokens from one look at which rows have ended to the next, by the type of device. A look waits for an accelerator to
+have drawn the token, while up to 15 tokens too many are drawn without one; a CPU never has anything left to do."""
 
 
 @dataclass(frozen=True)
@@ -152,75 +159,100 @@ class SharedPrefixSampler:
 
     def _generate(self, rows: list[list[int]], uniform: Tensor | None) -> list[Sample]:
         device = self._head.weight.device
-        prompt_ids, prompt_mask, index = group_prompts(*self._pad(rows, device))
-        prompts = prompt_states(self._decoder, prompt_ids, prompt_mask)
-        cache, mask, hidden = prompts.cache, prompts.mask[index], prompts.last_hidden[index]
+        prompts, index, length = self._run_prompts(rows, device)
+        cache, hidden = prompts.cache, prompts.last_hidden[index]
+        mask = prompts.mask[index] if prompts.padded else None
         grow_from(cache, index, self._max_new_tokens)
-        uniform = None if uniform is None else uniform.to(device)
-        eos = torch.tensor(self._eos_token_ids, dtype=torch.long, device=device)
-        record = _Record(len(rows), self._max_new_tokens, device, entropy=self._entropy)
+        uniform = None if uniform is None else to_device(uniform, device)
+        eos = to_device(torch.tensor(self._eos_token_ids, dtype=torch.long), device)
+        record = _Record(len(rows), self._max_new_tokens, eos, entropy=self._entropy)
         active = torch.arange(len(rows), device=device)
-        ended = torch.zeros_like(active, dtype=torch.bool)
+        between = TOKENS_BETWEEN_POLLS.get(device.type, ACCELERATOR_TOKENS_BETWEEN_POLLS)
         for step in range(self._max_new_tokens):
             token, log_prob, entropy = choose_tokens(
                 # Only this position goes through the head.
                 self._head(hidden).float(),
                 None if uniform is None else uniform[active, step],
                 temperature=self._temperature,
-                step=step,
                 entropy=self._entropy,
             )
             record.write(active, step, token, log_prob, entropy)
-            ending = torch.isin(token, eos) & ~ended
-            record.end(active[ending], step)
-            ended |= ending
-            count = int(ended.sum())
-            if count == len(active) or step + 1 == self._max_new_tokens:
+            if step + 1 == self._max_new_tokens:
                 break
-            if count >= COMPACT_SHARE * len(active):
-                keep = (~ended).nonzero().squeeze(1)
-                for layer in cache.layers:
-                    layer.select(keep)
-                active, ended, token, mask = active[keep], ended[keep], token[keep], mask[keep]
-            mask = torch.cat([mask, mask.new_ones(len(active), 1)], dim=1)
+            if (step + 1) % between == 0:
+                going = record.poll(active)
+                if not going:
+                    break
+                if len(active) - len(going) >= COMPACT_SHARE * len(active):
+                    keep = to_device(torch.tensor(going), device)
+                    for layer in cache.layers:
+                        layer.select(keep)
+                    active, token, length = active[keep], token[keep], length[keep]
+                    mask = None if mask is None else mask[keep]
+            if mask is not None:
+                mask = torch.cat([mask, mask.new_ones(len(active), 1)], dim=1)
+            seen = attention_mask(self._decoder, mask, 1)
             with grouped_decoding(self._decoder):
-                hidden = extend(self._decoder, token[:, None], mask, cache)[0][:, -1]
+                hidden = run(self._decoder, token[:, None], seen, (length + step)[:, None], cache)[0][:, -1]
+        record.poll(active)
         return record.samples()
 
-    def _pad(self, rows: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-        """Left-padded (B, P) token ids and their mask."""
-        longest = max(map(len, rows))
-        ids = [[self._pad_token_id] * (longest - len(row)) + row for row in rows]
-        lengths = torch.tensor([len(row) for row in rows])
-        mask = torch.arange(longest) >= longest - lengths[:, None]
-        return torch.tensor(ids, device=device), mask.to(device)
+    def _run_prompts(self, rows: list[list[int]], device: torch.device) -> tuple[PromptStates, Tensor, Tensor]:
+        """The states of the distinct prompts; each row's prompt among them (B,), and its length (B,)."""
+        distinct = {prompt: place for place, prompt in enumerate(dict.fromkeys(map(tuple, rows)))}
+        prompts = [list(prompt) for prompt in distinct]
+        layout = PromptLayout.of(prompts)
+        ids = [[self._pad_token_id] * (layout.longest - len(prompt)) + prompt for prompt in prompts]
+        mask = torch.arange(layout.longest) >= layout.longest - torch.tensor(layout.lengths)[:, None]
+        states = prompt_states(
+            self._decoder, to_device(torch.tensor(ids), device), to_device(mask, device), layout=layout
+        )
+        index = torch.tensor([distinct[tuple(row)] for row in rows])
+        length = torch.tensor([len(row) for row in rows])
+        return states, to_device(index, device), to_device(length, device)
 
 
 class _Record:
-    """Tokens and log-probabilities of all rows of a batch, written a step at a time."""
+    """Tokens and log-probabilities of all rows of a batch, written a step at a time and read at each poll."""
 
-    def __init__(self, rows: int, steps: int, device: torch.device, *, entropy: bool = False):
-        self._entropies = torch.zeros(rows, steps if entropy else 0, device=device)
-        self._tokens = torch.zeros(rows, steps, dtype=torch.long, device=device)
-        self._log_probs = torch.zeros(rows, steps, device=device)
-        self._lengths = torch.full((rows,), steps, device=device)
-        self._finished = torch.zeros(rows, dtype=torch.bool, device=device)
+    def __init__(self, rows: int, steps: int, eos: Tensor, *, entropy: bool = False):
+        self._entropies = torch.zeros(rows, steps if entropy else 0, device=eos.device)
+        self._tokens = torch.zeros(rows, steps, dtype=torch.long, device=eos.device)
+        self._log_probs = torch.zeros(rows, steps, device=eos.device)
+        self._ended = torch.zeros(rows, dtype=torch.bool, device=eos.device)
+        self._eos, self._polled, self._written = eos, 0, 0
 
     def write(self, rows: Tensor, step: int, token: Tensor, log_prob: Tensor, entropy: Tensor | None) -> None:
-        self._tokens[rows, step], self._log_probs[rows, step] = token, log_prob
+        """Note a token; a row that ended before may go on, but what it gives then counts for nothing."""
+        ended = self._ended[rows]
+        self._tokens[rows, step], self._log_probs[rows, step] = token, log_prob.masked_fill(ended, 0.0)
         if entropy is not None:
             self._entropies[rows, step] = entropy
+        self._ended[rows] = ended | (token[:, None] == self._eos).any(1)
+        self._written = step + 1
 
-    def end(self, rows: Tensor, step: int) -> None:
-        self._lengths[rows], self._finished[rows] = step + 1, True
+    def poll(self, rows: Tensor) -> list[int]:
+        """Which of these rows go on, by their place among them; the one wait for the device.
+
+        Raises:
+            ValueError: logits that were not finite since the last poll.
+        """
+        news = self._log_probs[:, self._polled : self._written]
+        *ended, finite = torch.cat([self._ended[rows], news.isfinite().all().view(1)]).tolist()
+        if not finite:
+            check_finite(news, rows=len(rows), first_step=self._polled)
+        self._polled = self._written
+        return [place for place, over in enumerate(ended) if not over]
 
     def samples(self) -> list[Sample]:
-        columns = (self._tokens, self._log_probs, self._lengths, self._finished, self._entropies)
+        ends = (self._tokens[..., None] == self._eos).any(-1)
+        finished = ends.any(1)
+        # The first of equal values is the largest's place.
+        lengths = torch.where(finished, ends.long().argmax(1) + 1, ends.shape[1])
+        columns = (self._tokens, self._log_probs, lengths, finished, self._entropies)
         return [
-            Sample(tokens[:length], log_probs[:length], finished, entropies[:length])
-            for tokens, log_probs, length, finished, entropies in zip(
-                *(column.tolist() for column in columns), strict=True
-            )
+            Sample(tokens[:length], log_probs[:length], over, entropies[:length])
+            for tokens, log_probs, length, over, entropies in zip(*(column.tolist() for column in columns), strict=True)
         ]
 
 

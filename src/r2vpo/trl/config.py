@@ -62,6 +62,8 @@ class R2VPOConfig(GRPOConfig):
             `"auto"` is the first where the device multiplies in bfloat16.
         sampler_rows_per_batch: Responses that the sampler `"shared_prefix"` draws at once, to bound its cache; None is
             all of a process's. The responses are the same.
+        logging_nan_inf_filter: As in transformers, but off: the trainer keeps a loss that is not finite out of the
+            logged mean in the same way, without waiting for the device at every micro-batch.
         shared_prefix: Whether the training forward computes each prompt once a group.
         curriculum: Draw each round's prompts by the pass rate of their `difficulty`, a column of the data set, in place
             of the data's order; see `r2vpo.data.curriculum`. A row passes when the first reward function gives 1 or
@@ -113,6 +115,10 @@ class R2VPOConfig(GRPOConfig):
     gradient_checkpointing: bool = field(
         default=False,
         metadata={"help": "As in TRL, but off: it turns off the cache that prompts are shared through."},
+    )
+    logging_nan_inf_filter: bool = field(
+        default=False,
+        metadata={"help": "Off: the trainer keeps a loss that is not finite out of the log itself, without waiting."},
     )
     shared_prefix: bool = field(default=True, metadata={"help": "Compute a prompt once a group in training."})
     curriculum: bool = field(default=False, metadata={"help": "Draw prompts by the pass rate of their difficulty."})

@@ -63,12 +63,9 @@ class TrainingPlumbing(CheckpointingTrainer):
 
     def _forward(self, model: Any, micro: MicroBatch, *, aux_loss: bool = False) -> TokenLogProbs | OrdinaryLogProbs:
         """Log-probs of a micro-batch's responses; the router's loss comes with the ordinary forward alone."""
-        if self._shares_prefix and not aux_loss:
-            options: dict[str, Any] = {"prefix_batch": micro.prefix_batch()}
-        else:
-            options = {"prefix_batch": micro.row_batch(), "shared": False, "aux_loss": aux_loss}
+        options = {} if self._shares_prefix and not aux_loss else {"shared": False, "aux_loss": aux_loss}
         with self.accelerator.autocast():
-            return model(**options, temperature=self.temperature)
+            return model(prefix_batch=micro.prefix_batch(), **options, temperature=self.temperature)
 
     def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(dataset, IterableDataset):
@@ -95,7 +92,10 @@ class TrainingPlumbing(CheckpointingTrainer):
         loss = super().training_step(*args, **kwargs)
         spent = time.perf_counter() - started
         self.seconds["training"] += spent - (self.seconds["generating"] - generating)
-        return loss
+        # As transformers' logging_nan_inf_filter, which asks the device twice a micro-batch: the mean so far in place
+        # of a loss that is not finite.
+        steps = 1 + self.state.global_step - self._globalstep_last_logged
+        return torch.where(loss.isfinite(), loss, self._tr_loss / steps)
 
     def _total(self, value: Tensor | float) -> Tensor:
         tensor = value if isinstance(value, Tensor) else torch.tensor(float(value), device=self.accelerator.device)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from r2vpo.core.log_probs import PrefixBatch, group_prompts
+from r2vpo.core.log_probs import PrefixBatch
+from r2vpo.core.log_probs.layout import to_device
 from r2vpo.replay import Rollout
 
 
@@ -44,27 +45,15 @@ class MicroBatch:
     staleness: Tensor
     normalizer: Tensor | None = None
     old_log_probs: Tensor | None = None
+    _prefix_batch: PrefixBatch | None = None
 
     def prefix_batch(self) -> PrefixBatch:
         """The rows with each distinct prompt once."""
-        unique_ids, unique_mask, group_index = group_prompts(self.prompt_ids, self.prompt_mask)
-        return PrefixBatch(
-            prompt_ids=unique_ids,
-            prompt_mask=unique_mask,
-            group_index=group_index,
-            response_ids=self.response_ids,
-            response_mask=self.attention_mask,
-        )
-
-    def row_batch(self) -> PrefixBatch:
-        """The rows, each with a prompt of its own."""
-        return PrefixBatch(
-            prompt_ids=self.prompt_ids,
-            prompt_mask=self.prompt_mask,
-            group_index=torch.arange(len(self.prompt_ids), device=self.prompt_ids.device),
-            response_ids=self.response_ids,
-            response_mask=self.attention_mask,
-        )
+        if self._prefix_batch is None:
+            self._prefix_batch = PrefixBatch.from_rows(
+                self.prompt_ids, self.prompt_mask, self.response_ids, self.attention_mask
+            )
+        return self._prefix_batch
 
 
 def fresh_rollouts(
@@ -98,9 +87,10 @@ def fresh_rollouts(
     sampled = sampled.float().cpu() if sampled is not None else None
     tools = tools.cpu() if tools is not None else None
     reward_list, advantage_list = rewards.tolist(), advantages.tolist()
+    lengths = columns["completion_mask"].sum(1).tolist()
     rollouts = []
     for row in range(columns["prompt_ids"].size(0)):
-        length = max(int(columns["completion_mask"][row].sum()), 1)
+        length = max(lengths[row], 1)
         mask = columns["completion_mask"][row, :length].bool()
         if tools is not None:
             mask = mask & tools[row, :length].bool()
@@ -122,30 +112,36 @@ def fresh_rollouts(
 
 
 def collate(rollouts: Sequence[Rollout], *, version: int, pad_token_id: int, device: torch.device) -> MicroBatch:
-    """Pad rollouts to one micro-batch; prompts on the left, responses on the right."""
+    """Pad rollouts to one micro-batch; prompts on the left, responses on the right.
+
+    All of it is laid out on the CPU, where the rollouts are, and moved once; the device is not asked later.
+    """
 
     def right(tensors: list[Tensor], value: float) -> Tensor:
-        return pad_sequence(tensors, batch_first=True, padding_value=value).to(device)
+        return pad_sequence(tensors, batch_first=True, padding_value=value)
 
     def left(tensors: list[Tensor], value: float) -> Tensor:
-        return pad_sequence(tensors, batch_first=True, padding_value=value, padding_side="left").to(device)
+        return pad_sequence(tensors, batch_first=True, padding_value=value, padding_side="left")
 
-    return MicroBatch(
+    micro = MicroBatch(
         rollouts=list(rollouts),
         prompt_ids=left([r.prompt_ids for r in rollouts], pad_token_id),
         prompt_mask=left([torch.ones_like(r.prompt_ids, dtype=torch.bool) for r in rollouts], False),
         response_ids=right([r.response_ids for r in rollouts], pad_token_id),
         response_mask=right([r.response_mask for r in rollouts], False),
         attention_mask=right([torch.ones_like(r.response_mask) for r in rollouts], False),
-        advantages=torch.tensor([r.advantage for r in rollouts], dtype=torch.float32, device=device),
+        advantages=torch.tensor([r.advantage for r in rollouts], dtype=torch.float32),
         rollout_log_probs=right([r.rollout_log_probs for r in rollouts], 0.0),
-        staleness=torch.tensor([version - r.policy_version for r in rollouts], device=device),
+        staleness=torch.tensor([version - r.policy_version for r in rollouts]),
         old_log_probs=(
             right([r.old_log_probs for r in rollouts], 0.0)
             if all(r.old_log_probs is not None for r in rollouts)
             else None
         ),
     )
+    prefix = micro.prefix_batch().to(device)
+    moved = {name: to_device(value, device) for name, value in vars(micro).items() if isinstance(value, Tensor)}
+    return replace(micro, **moved, _prefix_batch=prefix)
 
 
 def idle_rollout(rollouts: Sequence[Rollout]) -> Rollout:

@@ -83,9 +83,25 @@ def token_log_probs(
         ``TokenLogProbs(log_probs, entropy)``, both of the shape of ``targets``; entropy carries no gradient.
 
     Raises:
-        ValueError: shapes that do not fit, a target outside the vocabulary, a temperature or a chunk size
-            that is not positive.
+        ValueError: shapes that do not fit, a target outside the vocabulary (to see it, an accelerator is waited for),
+            a temperature or a chunk size that is not positive.
     """
+    if targets.numel():
+        low, high = torch.stack(torch.aminmax(targets)).tolist()
+        check_targets(low, high, weight.shape[0])
+    return checked_log_probs(hidden, weight, targets, bias=bias, temperature=temperature, chunk_size=chunk_size)
+
+
+def checked_log_probs(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    *,
+    bias: Tensor | None = None,
+    temperature: float = 1.0,
+    chunk_size: int | None = None,
+) -> TokenLogProbs:
+    """As ``token_log_probs``, without waiting for the device, for targets that went through ``check_targets``."""
     if hidden.shape[:-1] != targets.shape or hidden.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"hidden {tuple(hidden.shape)}, targets {tuple(targets.shape)} and weight {tuple(weight.shape)} "
@@ -96,7 +112,6 @@ def token_log_probs(
     if chunk_size is not None and chunk_size < 1:
         raise ValueError(f"chunk_size is {chunk_size}: pass a positive number of positions, or None")
     vocabulary = weight.shape[0]
-    _check_targets(targets, vocabulary)
     log_probs, entropy = _TokenLogProbs.apply(  # type: ignore[no-untyped-call]
         hidden.reshape(-1, hidden.shape[-1]),
         weight,
@@ -108,11 +123,17 @@ def token_log_probs(
     return TokenLogProbs(log_probs.view(targets.shape), entropy.view(targets.shape))
 
 
-def _check_targets(targets: Tensor, vocabulary: int) -> None:
-    """Refuse ids outside the vocabulary: on an accelerator they would end the process without a reason."""
-    if targets.numel() == 0:
-        return
-    low, high = torch.stack(torch.aminmax(targets)).tolist()
+def check_targets(low: int, high: int, vocabulary: int) -> None:
+    """Refuse ids outside the vocabulary: on an accelerator they would end the process without a reason.
+
+    Args:
+        low: smallest id among the targets.
+        high: largest id.
+        vocabulary: number of tokens.
+
+    Raises:
+        ValueError: a target outside the vocabulary.
+    """
     if low < 0 or high >= vocabulary:
         raise ValueError(
             f"targets range from {low} to {high}, the vocabulary has {vocabulary} tokens: "

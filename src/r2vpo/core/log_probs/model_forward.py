@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import functools
 import types
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from r2vpo.core.log_probs.chunked import TokenLogProbs, token_log_probs
+from r2vpo.core.log_probs.chunked import TokenLogProbs, check_targets, checked_log_probs
 from r2vpo.core.log_probs.float32_head import computes_in_float32
 from r2vpo.core.log_probs.ordinary import ordinary_log_probs
 from r2vpo.core.log_probs.shared_prefix import PrefixBatch, shared_prefix_hidden_states
@@ -38,31 +38,25 @@ def forward_log_probs(model: Any, batch: PrefixBatch, *, temperature: float) -> 
     """
     base = base_model(model)
     head = base.get_output_embeddings()
-    mask = batch.response_mask.bool()
-    used = _used_columns(mask)
-    trimmed = PrefixBatch(
-        batch.prompt_ids, batch.prompt_mask, batch.group_index, batch.response_ids[:, :used], mask[:, :used]
-    )
+    layout, mask = batch.layout, batch.response_mask.bool()
+    if layout.targets is not None:
+        check_targets(*layout.targets, head.weight.shape[0])
+    used = layout.used
+    trimmed = replace(batch, response_ids=batch.response_ids[:, :used], response_mask=mask[:, :used])
     hidden = shared_prefix_hidden_states(decoder_of(base), trimmed)
-    rows, columns = trimmed.response_mask.nonzero(as_tuple=True)
+    rows, columns = layout.rows, layout.columns
     chosen = hidden[rows, columns]
     lowered = torch.is_autocast_enabled(chosen.device.type)
     if computes_in_float32(head):
         chosen, lowered = chosen.float(), False
     with torch.autocast(chosen.device.type, enabled=lowered):
-        values = token_log_probs(
+        values = checked_log_probs(
             chosen, head.weight, trimmed.response_ids[rows, columns], bias=head.bias, temperature=temperature
         )
     empty = values.log_probs.new_zeros(mask.shape)
     return TokenLogProbs(
         empty.index_put((rows, columns), values.log_probs), empty.index_put((rows, columns), values.entropy)
     )
-
-
-def _used_columns(mask: Tensor) -> int:
-    """Columns up to the last unmasked token of any row, at least one: the others need not be computed."""
-    columns = torch.arange(1, mask.shape[1] + 1, device=mask.device)
-    return max(1, int((mask.any(0) * columns).amax()))
 
 
 def install(model: Any) -> None:

@@ -68,8 +68,9 @@ def ordinary_log_probs(
     tokens, ``tau`` is ``temperature``.
 
     Args:
-        forward: a causal language model, or its ``forward``; called with ``input_ids`` and ``attention_mask``, and
-            with ``use_cache`` and ``logits_to_keep`` where it names them; gives an object with ``logits``.
+        forward: a causal language model, or its ``forward``; called with ``input_ids``, with ``use_cache`` and
+            ``logits_to_keep`` where it names them, with ``attention_mask`` for the auxiliary loss; gives an object with
+            ``logits``.
         batch: prompts and responses. Masked tokens before the last unmasked one are attended to.
         temperature: divides the logits, dimensionless, above 0.
         aux_loss: ask the model for its router logits and take its ``aux_loss`` along.
@@ -82,7 +83,7 @@ def ordinary_log_probs(
         ValueError: a prompt without a token, or a model without the auxiliary loss that is asked for.
     """
     rows = right_padded(batch)
-    options: dict[str, Any] = {"input_ids": rows.ids, "attention_mask": rows.mask.long()}
+    options: dict[str, Any] = {"input_ids": rows.ids}
     named = inspect.signature(getattr(forward, "forward", forward)).parameters
     if "use_cache" in named:
         options["use_cache"] = False
@@ -90,7 +91,9 @@ def ordinary_log_probs(
     if keeps:
         options["logits_to_keep"] = rows.ids.shape[1] - rows.first
     if aux_loss:
-        options["output_router_logits"] = True
+        # Nothing that is wanted sees the padding on the right, and transformers waits for the device to look into a
+        # mask; but the router's loss is a mean over the tokens that are no padding.
+        options |= {"output_router_logits": True, "attention_mask": rows.mask.long()}
     output = forward(**options)
     if aux_loss and getattr(output, "aux_loss", None) is None:
         raise ValueError("the model gave no aux_loss: ask for it only where output_router_logits gives one")
@@ -125,23 +128,21 @@ def right_padded(batch: PrefixBatch) -> RightPadded:
         ValueError: a prompt without a token.
     """
     wanted = batch.response_mask.bool()
+    layout = batch.layout
     prompt_ids = batch.prompt_ids.index_select(0, batch.group_index)
     prompt = batch.prompt_mask.long().sum(1).index_select(0, batch.group_index)
     columns = torch.arange(wanted.shape[1], device=wanted.device)
     response = (wanted * (columns + 1)).amax(1)
-    # The one wait for the device.
-    shortest, longest, used = torch.stack([prompt.min(), (prompt + response).max(), response.max()]).tolist()
-    if shortest == 0:
-        raise ValueError(f"row {int(prompt.argmin())} has a prompt without a token: give every prompt at least one")
-    used = max(used, 1)
+    lengths = [sum(pair) for pair in zip(layout.prompt_lengths, layout.reach, strict=True)]
+    shortest, used = min(layout.prompt_lengths), layout.used
     # A row of which nothing is wanted still has a prompt, and one more position that its index can point to.
-    longest = max(longest, shortest + 1)
+    longest = max(*lengths, shortest + 1)
     index = torch.arange(longest, device=wanted.device).expand(len(prompt), -1)
     start = batch.prompt_ids.shape[1] - prompt
     source = start[:, None] + index
     mask = index < (prompt + response)[:, None]
     ids = torch.cat([prompt_ids, batch.response_ids], dim=1).gather(1, torch.where(mask, source, start[:, None]))
-    first = int(shortest) - 1
+    first = shortest - 1
     places = (prompt[:, None] + columns[:used] - 1).clamp(max=longest - 1) - first
     return RightPadded(ids, mask, first, places)
 

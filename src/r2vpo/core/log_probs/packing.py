@@ -7,10 +7,14 @@ prompt's keys and values where they are, and a mask keeps them from seeing each 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
+
+from r2vpo.core.log_probs.layout import to_device
 
 MIN_PACKED_TOKENS = 64
 """Tokens that a row may hold even if its prompt is shorter."""
@@ -40,34 +44,43 @@ class Packing:
         place: (B,) long, the place of each response among all M * slots.
         group: (M,) long, the prompt of each row.
         slots: places of a row.
+        row_each: every prompt has one row, in order.
     """
 
     place: Tensor
     group: Tensor
     slots: int
+    row_each: bool
 
     @classmethod
-    def of(cls, group_index: Tensor, groups: int, limit: int) -> Packing:
+    def of(cls, group_index: Tensor, groups: int, limit: int) -> Self:
         """Put the responses of each prompt into rows of at most ``limit``.
 
         Args:
-            group_index: (B,) long, the prompt of each response, in any order.
+            group_index: (B,) long, the prompt of each response, in any order; on the host, or it is waited for.
             groups: number of prompts.
             limit: most responses a row.
 
         Returns:
-            The packing; rows are ordered by prompt.
+            The packing, on the host; rows are ordered by prompt.
         """
-        counts = torch.bincount(group_index, minlength=groups)
-        slots = min(limit, int(counts.max()))
-        order = group_index.argsort(stable=True)
-        ordered = group_index[order]
-        rank = torch.arange(len(ordered), device=order.device) - (counts.cumsum(0) - counts)[ordered]
-        rows = (counts + slots - 1) // slots
-        row = (rows.cumsum(0) - rows)[ordered] + rank // slots
-        place = torch.empty_like(order)
-        place[order] = row * slots + rank % slots
-        return cls(place, torch.arange(groups, device=order.device).repeat_interleave(rows), slots)
+        index = group_index.tolist()
+        counts, ranks = [0] * groups, []
+        for group in index:
+            ranks.append(counts[group])
+            counts[group] += 1
+        slots = min(limit, max(counts))
+        rows = [-(-count // slots) for count in counts]
+        first = list(itertools.accumulate(rows, initial=0))
+        place = [
+            (first[group] + rank // slots) * slots + rank % slots for group, rank in zip(index, ranks, strict=True)
+        ]
+        group_of_row = [group for group, count in enumerate(rows) for _ in range(count)]
+        return cls(torch.tensor(place), torch.tensor(group_of_row), slots, group_of_row == list(range(groups)))
+
+    def to(self, device: torch.device) -> Self:
+        """The same packing for tensors on another device."""
+        return replace(self, place=to_device(self.place, device), group=to_device(self.group, device))
 
     def pack(self, values: Tensor) -> Tensor:
         """Lay out (B, N) values as (M, slots * N); empty places hold zeros."""

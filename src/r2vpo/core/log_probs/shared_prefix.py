@@ -13,11 +13,12 @@ Positions come from the mask at every level: under left padding an index is not 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from r2vpo.core.log_probs.layout import BatchLayout, PromptLayout, on_host, to_device
 from r2vpo.core.log_probs.packing import Packing, responses_per_row
 
 MIN_COMMON_TOKENS = 8
@@ -35,6 +36,10 @@ class PrefixBatch:
         response_ids: (B, T) long, right-padded token ids.
         response_mask: (B, T) bool, True where a log-probability is wanted. Masked tokens within a response
             (the output of a tool) are still attended to by what follows them.
+        known_layout: what ``layout`` gives, if it is known already.
+
+    Raises:
+        ValueError: shapes that do not fit, or a batch without a prompt or a response.
     """
 
     prompt_ids: Tensor
@@ -42,6 +47,7 @@ class PrefixBatch:
     group_index: Tensor
     response_ids: Tensor
     response_mask: Tensor
+    known_layout: BatchLayout | None = None
 
     def __post_init__(self) -> None:
         fits = (
@@ -52,11 +58,39 @@ class PrefixBatch:
             and self.group_index.shape == self.response_ids.shape[:1]
         )
         if not fits:
-            shapes = {name: tuple(value.shape) for name, value in vars(self).items()}
+            shapes = {name: tuple(value.shape) for name, value in self._tensors().items()}
             raise ValueError(f"shapes {shapes} do not fit: prompts are (G, P), responses (B, T), group_index (B,)")
 
         if 0 in self.prompt_ids.shape or 0 in self.response_ids.shape:
             raise ValueError("a batch needs at least one prompt and one response of at least one token")
+
+    @property
+    def layout(self) -> BatchLayout:
+        """What is to be known of the batch as plain numbers.
+
+        It is read off the tensors once. That costs nothing where they are on the CPU, and elsewhere a wait for the
+        device: build a batch on the CPU and move it with ``to``.
+
+        Raises:
+            ValueError: a prompt without a token.
+        """
+        layout = self.known_layout
+        if layout is None:
+            layout = BatchLayout.of(**self._tensors())
+            object.__setattr__(self, "known_layout", layout)
+        return layout
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on another device, which is not waited for.
+
+        Raises:
+            ValueError: a prompt without a token.
+        """
+        tensors = {name: to_device(value, device) for name, value in self._tensors().items()}
+        return type(self)(**tensors, known_layout=self.layout.to(device))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
     @classmethod
     def from_rows(
@@ -73,8 +107,8 @@ class PrefixBatch:
         Returns:
             The batch with each distinct prompt once.
         """
-        prompts, mask, group_index = group_prompts(prompt_ids, prompt_mask)
-        return cls(prompts, mask, group_index, response_ids, response_mask.bool())
+        *prompts, ids, mask = on_host(prompt_ids, prompt_mask, response_ids, response_mask)
+        return cls(*group_prompts(*prompts), ids, mask.bool()).to(response_ids.device)
 
 
 @dataclass(frozen=True)
@@ -85,33 +119,39 @@ class PromptStates:
         last_hidden: (G, H) hidden state of each prompt's last token: it predicts the first response token.
         cache: keys and values of the G prompts, as the backbone returned them.
         mask: (G, L) bool, True on the cached positions that hold a token.
+        padded: whether the mask is False anywhere.
     """
 
     last_hidden: Tensor
     cache: Any
     mask: Tensor
+    padded: bool
 
 
 def group_prompts(prompt_ids: Tensor, prompt_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Find the distinct prompts of a batch, in the order of their first row.
 
     Args:
-        prompt_ids: (B, P) long, left-padded; what stands in the padding does not matter.
+        prompt_ids: (B, P) long, left-padded; what stands in the padding does not matter. On the host: elsewhere it is
+            waited for.
         prompt_mask: (B, P) bool or 0/1.
 
     Returns:
         ``unique_ids`` (G, P), ``unique_mask`` (G, P) bool, and ``group_index`` (B,) long with
         ``unique_ids[group_index]`` equal to ``prompt_ids`` on every token.
     """
-    mask = prompt_mask.bool()
-    key = prompt_ids.masked_fill(~mask, -1)
-    _, inverse = torch.unique(key, dim=0, return_inverse=True)
-    rows = torch.arange(len(inverse), device=inverse.device)
-    first = torch.full_like(rows, len(rows)).scatter_reduce(0, inverse, rows, "amin")
-    first_row = first[inverse]
-    keep = first_row == rows
-    group_index = (keep.cumsum(0) - 1)[first_row]
-    return prompt_ids[keep], mask[keep], group_index
+    ids, mask = on_host(prompt_ids, prompt_mask.bool())
+    # Padding is not compared: no token is -1.
+    keys = map(tuple, ids.masked_fill(~mask.bool(), -1).tolist())
+    first: dict[tuple[int, ...], int] = {}
+    rows, index = [], []
+    for row, key in enumerate(keys):
+        if key not in first:
+            first[key] = len(first)
+            rows.append(row)
+        index.append(first[key])
+    keep, group_index = (to_device(torch.tensor(places), prompt_ids.device) for places in (rows, index))
+    return prompt_ids[keep], prompt_mask.bool()[keep], group_index
 
 
 def shared_prefix_hidden_states(backbone: Any, batch: PrefixBatch, *, share_common: bool = True) -> Tensor:
@@ -131,7 +171,8 @@ def shared_prefix_hidden_states(backbone: Any, batch: PrefixBatch, *, share_comm
     Raises:
         ValueError: a prompt without a token.
     """
-    prompts = prompt_states(backbone, batch.prompt_ids, batch.prompt_mask, share_common=share_common)
+    layout = batch.layout.prompts
+    prompts = prompt_states(backbone, batch.prompt_ids, batch.prompt_mask, share_common=share_common, layout=layout)
     first = prompts.last_hidden.index_select(0, batch.group_index).unsqueeze(1)
     inputs = batch.response_ids[:, :-1]
     if inputs.shape[1] == 0:
@@ -140,24 +181,26 @@ def shared_prefix_hidden_states(backbone: Any, batch: PrefixBatch, *, share_comm
     if limit == 1:
         following = _row_each(backbone, inputs, batch.group_index, prompts)
     else:
-        following = _side_by_side(backbone, inputs, batch.group_index, prompts, limit)
+        packing = Packing.of(batch.layout.group_index, len(prompts.mask), limit).to(inputs.device)
+        following = _side_by_side(backbone, inputs, packing, prompts)
     return torch.cat([first, following], dim=1)
 
 
 def _row_each(backbone: Any, inputs: Tensor, group_index: Tensor, prompts: PromptStates) -> Tensor:
     """Hidden states of (B, N) response tokens, each response in a row with a copy of its prompt's cache."""
     select_rows(prompts.cache, group_index)
-    # Padding stands behind the response, where no token of it looks: that part of the mask can be all True.
-    seen = prompts.mask.index_select(0, group_index)
-    mask = torch.cat([seen, torch.ones_like(inputs, dtype=torch.bool)], dim=1)
+    mask = None
+    if prompts.padded:
+        # Padding stands behind the response, where no token of it looks: that part of the mask can be all True.
+        seen = prompts.mask.index_select(0, group_index)
+        mask = torch.cat([seen, torch.ones_like(inputs, dtype=torch.bool)], dim=1)
     return extend(backbone, inputs, mask, prompts.cache)[0]
 
 
-def _side_by_side(backbone: Any, inputs: Tensor, group_index: Tensor, prompts: PromptStates, limit: int) -> Tensor:
-    """Hidden states of (B, N) response tokens, up to ``limit`` responses to a prompt in a row."""
+def _side_by_side(backbone: Any, inputs: Tensor, packing: Packing, prompts: PromptStates) -> Tensor:
+    """Hidden states of (B, N) response tokens, several responses to a prompt in a row."""
     tokens = inputs.shape[1]
-    packing = Packing.of(group_index, len(prompts.mask), limit)
-    if not torch.equal(packing.group, torch.arange(len(prompts.mask), device=inputs.device)):
+    if not packing.row_each:
         select_rows(prompts.cache, packing.group)
     prompt_mask = prompts.mask.index_select(0, packing.group)
     position = prompt_mask.sum(1, keepdim=True) + torch.arange(tokens, device=inputs.device).repeat(packing.slots)
@@ -171,7 +214,14 @@ def _takes_block_mask(backbone: Any) -> bool:
     return getattr(getattr(backbone, "config", None), "_attn_implementation", None) == "sdpa"
 
 
-def prompt_states(backbone: Any, prompt_ids: Tensor, prompt_mask: Tensor, *, share_common: bool = True) -> PromptStates:
+def prompt_states(
+    backbone: Any,
+    prompt_ids: Tensor,
+    prompt_mask: Tensor,
+    *,
+    share_common: bool = True,
+    layout: PromptLayout | None = None,
+) -> PromptStates:
     """Run the prompts, and the start that all of them share only once.
 
     Args:
@@ -179,6 +229,7 @@ def prompt_states(backbone: Any, prompt_ids: Tensor, prompt_mask: Tensor, *, sha
         prompt_ids: (G, P) long, left-padded.
         prompt_mask: (G, P) bool.
         share_common: compute the common start of all prompts in one row, where that saves enough.
+        layout: of these prompts; None reads it off the tensors, which waits for their device.
 
     Returns:
         The prompts' last hidden states and their cache, with the cache's mask.
@@ -186,50 +237,75 @@ def prompt_states(backbone: Any, prompt_ids: Tensor, prompt_mask: Tensor, *, sha
     Raises:
         ValueError: a prompt without a token.
     """
-    lengths = prompt_mask.sum(1)
-    shortest, longest = torch.stack(torch.aminmax(lengths)).tolist()
-    if shortest == 0:
-        raise ValueError(f"prompt {int(lengths.argmin())} has no token: give every prompt at least one")
+    layout = PromptLayout.of_padded(prompt_ids, prompt_mask) if layout is None else layout
+    longest, padded = layout.longest, layout.padded
     prompt_ids, prompt_mask = prompt_ids[:, -longest:], prompt_mask[:, -longest:].bool()
-    common = _common_length(prompt_ids, lengths, shortest) if share_common and len(prompt_ids) > 1 else 0
+    common = layout.common if share_common else 0
     if common < MIN_COMMON_TOKENS:
-        hidden, cache = extend(backbone, prompt_ids, prompt_mask, None)
-        return PromptStates(hidden[:, -1], cache, prompt_mask)
-    start = prompt_ids[:1, longest - int(lengths[0]) :][:, :common]
-    _, cache = extend(backbone, start, torch.ones_like(start, dtype=torch.bool), None)
+        hidden, cache = extend(backbone, prompt_ids, prompt_mask if padded else None, None)
+        return PromptStates(hidden[:, -1], cache, prompt_mask, padded)
+    start = prompt_ids[:1, longest - layout.lengths[0] :][:, :common]
+    _, cache = extend(backbone, start, None, None)
     select_rows(cache, prompt_ids.new_zeros(len(prompt_ids)))
     # Every prompt loses its first `common` tokens. Rows are aligned at their ends, so the tails are the last
     # `longest - common` columns, and a shorter prompt has its padding between the common start and its tail.
     position = _positions(prompt_mask)[:, common:]
     tail_mask = prompt_mask[:, common:] & (position >= common)
     mask = torch.cat([tail_mask.new_ones(len(prompt_ids), common), tail_mask], dim=1)
-    hidden, cache = extend(backbone, prompt_ids[:, common:], mask, cache)
-    return PromptStates(hidden[:, -1], cache, mask)
+    hidden, cache = extend(backbone, prompt_ids[:, common:], mask if padded else None, cache)
+    return PromptStates(hidden[:, -1], cache, mask, padded)
 
 
-def extend(backbone: Any, input_ids: Tensor, mask: Tensor, cache: Any) -> tuple[Tensor, Any]:
+def extend(backbone: Any, input_ids: Tensor, mask: Tensor | None, cache: Any) -> tuple[Tensor, Any]:
     """Run new tokens on top of a cache.
 
     Args:
         backbone: as in ``shared_prefix_hidden_states``.
         input_ids: (B, N) long, the new tokens.
-        mask: (B, L + N) bool, over the cached and the new positions.
+        mask: (B, L + N) bool, over the cached and the new positions; None where all of them hold a token.
         cache: keys and values of L positions, or None for L = 0.
 
     Returns:
         (B, N, H) hidden states of the new tokens, and the cache with them.
     """
-    new = input_ids.shape[1]
-    return run(backbone, input_ids, mask.long(), _positions(mask)[:, -new:], cache)
+    rows, new = input_ids.shape
+    if mask is None:
+        past = cache.get_seq_length() if cache is not None else 0
+        position = torch.arange(past, past + new, device=input_ids.device).expand(rows, -1)
+    else:
+        position = _positions(mask)[:, -new:]
+    return run(backbone, input_ids, attention_mask(backbone, mask, new), position, cache)
 
 
-def run(backbone: Any, input_ids: Tensor, mask: Tensor, position_ids: Tensor, cache: Any) -> tuple[Tensor, Any]:
+def attention_mask(backbone: Any, mask: Tensor | None, new: int) -> Tensor | None:
+    """The mask for a backbone's new tokens, such that it need not be looked into.
+
+    transformers asks a mask over positions whether it is True throughout, and waits for the answer. No mask and a mask
+    over pairs of positions are taken as they are; they come to the same numbers.
+
+    Args:
+        backbone: as in ``shared_prefix_hidden_states``.
+        mask: (B, L + N) bool over the positions, or None.
+        new: the last N of them are new.
+
+    Returns:
+        None as given, (B, 1, N, L + N) bool where attention takes that, else (B, L + N) long.
+    """
+    if mask is None:
+        return None
+    if not _takes_block_mask(backbone):
+        return mask.long()
+    index = torch.arange(mask.shape[1], device=mask.device)
+    return (mask[:, None, :] & (index <= index[-new:, None]))[:, None]
+
+
+def run(backbone: Any, input_ids: Tensor, mask: Tensor | None, position_ids: Tensor, cache: Any) -> tuple[Tensor, Any]:
     """Call the backbone and make sure that it kept what it computed.
 
     Args:
         backbone: as in ``shared_prefix_hidden_states``.
         input_ids: (B, N) long, the new tokens.
-        mask: (B, L + N) over the positions, or (B, 1, N, L + N) bool over pairs of them.
+        mask: (B, L + N) over the positions, (B, 1, N, L + N) bool over pairs of them, or None for all positions.
         position_ids: (B, N) long.
         cache: keys and values of L positions, or None for L = 0.
 
@@ -239,6 +315,7 @@ def run(backbone: Any, input_ids: Tensor, mask: Tensor, position_ids: Tensor, ca
     Raises:
         ValueError: the backbone did not keep the keys and values of all tokens.
     """
+    whole = input_ids.shape[1] + (cache.get_seq_length() if cache is not None else 0)
     output = backbone(
         input_ids=input_ids,
         attention_mask=mask,
@@ -247,10 +324,10 @@ def run(backbone: Any, input_ids: Tensor, mask: Tensor, position_ids: Tensor, ca
         use_cache=True,
     )
     kept = output.past_key_values.get_seq_length() if output.past_key_values is not None else 0
-    if kept != mask.shape[-1]:
+    if kept != whole:
         # Gradient checkpointing does this with a mere warning, and the responses would not see their prompt.
         raise ValueError(
-            f"the model kept {kept} of {mask.shape[-1]} positions in its cache: turn gradient checkpointing "
+            f"the model kept {kept} of {whole} positions in its cache: turn gradient checkpointing "
             "off, or use the ordinary forward for a model whose cache drops positions"
         )
     return output.last_hidden_state, output.past_key_values
@@ -270,11 +347,3 @@ def select_rows(cache: Any, index: Tensor) -> None:
 
 def _positions(mask: Tensor) -> Tensor:
     return (mask.long().cumsum(-1) - 1).clamp_(min=0)
-
-
-def _common_length(prompt_ids: Tensor, lengths: Tensor, shortest: int) -> int:
-    """Number of tokens that open every prompt, leaving each at least one of its own."""
-    offset = torch.arange(shortest - 1, device=prompt_ids.device)
-    columns = (prompt_ids.shape[1] - lengths)[:, None] + offset
-    opening = prompt_ids.gather(1, columns)
-    return int((opening == opening[:1]).all(0).long().cumprod(0).sum())

@@ -135,7 +135,7 @@ def test_rows_begin_at_index_0_and_are_cut_behind_the_last_token_wanted():
 def test_a_prompt_without_a_token_is_named():
     batch = batch_of_three()
     batch.prompt_mask[2] = False
-    with pytest.raises(ValueError, match="row 1 has a prompt without a token"):
+    with pytest.raises(ValueError, match="prompt 2 has no token"):
         ordinary_log_probs(small_model(), batch, temperature=1.0)
 
 
