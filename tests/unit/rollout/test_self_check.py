@@ -54,7 +54,15 @@ def paths(check: SelfCheck) -> dict:
 
 @pytest.mark.parametrize(
     "config",
-    [GPT2Config(**GPT), CTRLConfig(**GPT, dff=48), NemotronConfig(**GATED), FalconConfig(**SIZES), "llama", "qwen2"],
+    [
+        GPT2Config(**GPT),
+        CTRLConfig(**GPT, dff=48),
+        NemotronConfig(**GATED),
+        FalconConfig(**SIZES),
+        FalconConfig(**SIZES, alibi=True),
+        "llama",
+        "qwen2",
+    ],
     ids=lambda config: config if isinstance(config, str) else config.model_type,
 )
 def test_a_model_whose_prompts_can_be_shared_uses_the_fast_paths(config):
@@ -74,7 +82,6 @@ def test_a_model_whose_prompts_can_be_shared_uses_the_fast_paths(config):
         (BertConfig(**DECODER), False, GENERATE, "inside another module"),
         (ElectraConfig(**DECODER, embedding_size=32), False, GENERATE, "other log-probabilities"),
         (OpenAIGPTConfig(**GPT), False, GENERATE, "takes no past_key_values"),
-        (FalconConfig(**SIZES, alibi=True), False, SHARED_SAMPLER, "cannot run it"),
         (MistralConfig(**GATED, sliding_window=16), False, GENERATE, "sliding window of 16"),
         (MistralConfig(**GATED, sliding_window=64), True, SHARED_SAMPLER, ""),
         (GptOssConfig(**GATED, head_dim=8, num_local_experts=4, sliding_window=32), False, GENERATE, "sliding window"),

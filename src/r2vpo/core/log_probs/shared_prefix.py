@@ -210,8 +210,9 @@ def _side_by_side(backbone: Any, inputs: Tensor, packing: Packing, prompts: Prom
 
 
 def _takes_block_mask(backbone: Any) -> bool:
-    """Whether attention takes a boolean (B, 1, N, L + N) mask; other implementations build their own."""
-    return getattr(getattr(backbone, "config", None), "_attn_implementation", None) == "sdpa"
+    """Whether attention takes a boolean (B, 1, N, L + N) mask; other implementations, and alibi, build their own."""
+    config = getattr(backbone, "config", None)
+    return getattr(config, "_attn_implementation", None) == "sdpa" and not getattr(config, "alibi", False)
 
 
 def prompt_states(
