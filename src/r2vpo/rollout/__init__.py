@@ -1,10 +1,11 @@
 """Who generates the responses: the policy itself, each prompt computed once, on a copy of its weights."""
 
 from r2vpo.rollout.generate import GenerateSampler
+from r2vpo.rollout.grouping import tokenized_groups
 from r2vpo.rollout.past_weights import PastWeights
 from r2vpo.rollout.sampler import Sample, SharedPrefixSampler
 from r2vpo.rollout.self_check import PathCheck, SelfCheck, check_model, make_sampler
-from r2vpo.rollout.shadow import ShadowModel
+from r2vpo.rollout.shadow import ShadowModel, quantised_weight
 
 __all__ = [
     "GenerateSampler",
@@ -16,4 +17,6 @@ __all__ = [
     "SharedPrefixSampler",
     "check_model",
     "make_sampler",
+    "quantised_weight",
+    "tokenized_groups",
 ]

@@ -18,6 +18,7 @@ from accelerate.utils import broadcast_object_list
 
 from r2vpo.errors import UserError
 from r2vpo.retrying import Retry, RetryingClient
+from r2vpo.rollout.grouping import tokenized_groups
 from r2vpo.rollout.sampler import Sample
 
 NAME = "LightLLM"
@@ -98,8 +99,9 @@ class LightLLMRollout:
                 has other weights than it was started with.
         """
         training = trainer.model.training
-        group_size = trainer.num_generations if training else trainer.num_generations_eval
-        distinct, _, _ = trainer._tokenize_prompts(prompts[::group_size])
+        if trainer.tools:
+            raise UserError(f"{NAME}: tools are called between turns, and it samples one: set sampler='trl'")
+        distinct, group_size = tokenized_groups(prompts, trainer)
         behind = None if self._version is None else trainer.round_index - self._version
         # An evaluation is of the present policy.
         if behind is None or not 0 <= behind < (self._every if training else 1):

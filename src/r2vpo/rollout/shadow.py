@@ -35,7 +35,9 @@ class ShadowModel:
         if not self._is_copy:
             self.model = self._source
             return
-        _refuse_quantised(self._source)
+        quantised = quantised_weight(self._source)
+        if quantised is not None:
+            raise ValueError(f'{quantised} is quantised and cannot be copied: sample with dtype "model"')
         self.model = _copy(self._source, dtype)
         self.sync()
 
@@ -70,6 +72,8 @@ def _copy(source: Any, dtype: Any) -> Any:
             # Its merged weight is no longer that of a layer it was tied to.
             for name, parameter in list(plain.named_parameters(recurse=False)):
                 setattr(plain, name, nn.Parameter(torch.empty_like(parameter), requires_grad=False))
+            if _adds_bias(module):
+                plain.bias = nn.Parameter(plain.weight.new_empty(plain.out_features), requires_grad=False)
         parent, _, name = path.rpartition(".")
         setattr(shadow.get_submodule(parent), name, plain)
     return shadow.eval()
@@ -88,7 +92,9 @@ def _weights(shadow: Any, source: Any) -> Iterator[tuple[str, torch.Tensor, torc
             continue
         values = _merged(_find(source, path))
         for name, parameter in parameters:
-            yield f"{path}.{name}", parameter, getattr(values, name)
+            value = getattr(values, name)
+            # A bias that the adapter adds is none while the adapter is off.
+            yield f"{path}.{name}", parameter, torch.zeros_like(parameter) if value is None else value
 
 
 def _find(source: Any, path: str) -> Any:
@@ -101,6 +107,11 @@ def _find(source: Any, path: str) -> Any:
 
 def _is_adapter(module: Any) -> bool:
     return hasattr(module, "base_layer") and hasattr(module, "merge")
+
+
+def _adds_bias(adapter: Any) -> bool:
+    """Whether a layer without a bias gets one from its adapter (PEFT's `lora_bias`)."""
+    return adapter.base_layer.bias is None and any(getattr(adapter, "lora_bias", {}).values())
 
 
 def _plain(module: Any) -> Any:
@@ -122,11 +133,25 @@ def _merged(module: Any) -> Any:
         return module.base_layer
     # A copy of one layer at a time: merging in place and back would leave rounding in the policy's weights.
     merged = copy.deepcopy(module)
+    if _adds_bias(merged):
+        # PEFT merges a bias into one that is there.
+        layer = merged.base_layer
+        layer.bias = nn.Parameter(layer.weight.new_zeros(layer.out_features), requires_grad=False)
     merged.merge()
     return merged.base_layer
 
 
-def _refuse_quantised(source: Any) -> None:
+def quantised_weight(source: Any) -> str | None:
+    """The name of a weight that is quantised, or None: a copy of it in another type is not to be had.
+
+    Args:
+        source: a model, not wrapped by PEFT.
+    """
+    if getattr(source, "is_quantized", False):
+        # Some methods keep their weights in buffers, or under tensors that look like floating-point ones.
+        method = getattr(source.config, "quantization_config", None)
+        return f"the model ({getattr(method, 'quant_method', 'quantised')})"
     for name, parameter in source.named_parameters():
         if not parameter.is_floating_point() or hasattr(parameter, "quant_state"):
-            raise ValueError(f'{name} is quantised ({parameter.dtype}) and cannot be copied: sample with dtype "model"')
+            return name
+    return None

@@ -1,28 +1,29 @@
-"""Checks around what users and upstream hand to the trainer: reward functions, the model, the shape of a round."""
+"""Checks around what users hand to the trainer: reward functions, the shape of a round."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Real
 from typing import Any
 
 import torch
+from trl.trainer.utils import get_callable_name, is_async_callable
 
 from r2vpo.errors import UserError
 
 
-def guard_reward(function: Any) -> Any:
+def guard_reward(function: Any, name: str | None = None) -> Any:
     """Wrap a reward function so that an exception or a NaN names the function and the row.
 
     Args:
-        function: A reward function of TRL's signature, sync or async; models and names are returned as they are. None
-            is allowed as a score (the function does not apply to that row).
+        function: A reward function of TRL's signature, sync or async, or an object that is called like one; models and
+            their names are returned as they are. Scores may be a list, a tensor, an array or anything else that can
+            be gone through; None is allowed as a score (the function does not apply to that row).
+        name: What errors call it; None for its own name.
 
     Returns:
-        The guarded function, under the same name.
+        The guarded function, whose scores are a list of floats and None.
 
     Raises:
         UserError: When called: the function raised, returned the wrong number of scores, or a score that is no finite
@@ -30,14 +31,13 @@ def guard_reward(function: Any) -> Any:
     """
     if not callable(function) or isinstance(function, torch.nn.Module):
         return function
-    named = function.func if isinstance(function, functools.partial) else function
-    name = getattr(named, "__name__", type(named).__name__)
+    name = get_callable_name(function) if name is None else name
 
-    if inspect.iscoroutinefunction(function):
+    if is_async_callable(function):
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
-                scores = await function(*args, **kwargs)
+                scores = _listed(await function(*args, **kwargs))
             except Exception as error:
                 raise _raised(name, error) from error
             return _checked(name, scores, kwargs.get("completions", ()))
@@ -45,7 +45,7 @@ def guard_reward(function: Any) -> Any:
 
         def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
-                scores = function(*args, **kwargs)
+                scores = _listed(function(*args, **kwargs))
             except Exception as error:
                 raise _raised(name, error) from error
             return _checked(name, scores, kwargs.get("completions", ()))
@@ -54,14 +54,34 @@ def guard_reward(function: Any) -> Any:
     return guarded
 
 
+def _listed(scores: Any) -> Any:
+    """Scores as a list of plain numbers where they are something like one, else as they are."""
+    if isinstance(scores, str | bytes | Mapping | Set) or not isinstance(scores, Iterable) or _without_rows(scores):
+        return scores
+    return [_plain(score) for score in scores]
+
+
+def _without_rows(scores: Any) -> bool:
+    return getattr(scores, "ndim", 1) == 0
+
+
+def _plain(score: Any) -> Any:
+    if isinstance(score, Real):
+        return float(score)
+    # A tensor or an array of one number, whatever the library.
+    if hasattr(score, "item") and getattr(score, "ndim", None) == 0:
+        return score.item()
+    return score
+
+
 def _raised(name: str, error: Exception) -> UserError:
     return UserError(
         f"reward function {name!r} raised {type(error).__name__}: {error}; mend it or catch the case there"
     )
 
 
-def _checked(name: str, scores: Sequence[float | None], completions: Sequence[Any]) -> Sequence[float | None]:
-    if not isinstance(scores, Sequence) or not all(isinstance(score, Real | None) for score in scores):
+def _checked(name: str, scores: Any, completions: Sequence[Any]) -> list[float | None]:
+    if not isinstance(scores, list) or not all(isinstance(score, Real | None) for score in scores):
         raise UserError(
             f"reward function {name!r} returned {str(scores)[:80]}; return a list with a number for each row"
         )
@@ -99,19 +119,3 @@ def no_brake_reason(*, constrained: bool, anchor: str, steps_per_round: int, rep
             "raise steps_per_generation or num_iterations, or set anchor='behavior'"
         )
     return None
-
-
-def refuse_unsupported(*, aux_loss: bool, tools: bool, vision: bool, own_sampler: bool) -> None:
-    """Refuse what the trainer would silently train wrongly.
-
-    Raises:
-        UserError: A mixture-of-experts auxiliary loss, images, or tools with a sampler that cannot call them.
-    """
-    if aux_loss:
-        raise UserError(
-            "the model's router auxiliary loss would be left out; set router_aux_loss_coef=0.0 to accept that"
-        )
-    if vision:
-        raise UserError("vision-language models are not supported by R2VPOTrainer; use a text-only model")
-    if tools and own_sampler:
-        raise UserError("sampler='shared_prefix' cannot call tools; set sampler='trl' or use_vllm=True")

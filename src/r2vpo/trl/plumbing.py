@@ -56,6 +56,12 @@ class TrainingPlumbing(CheckpointingTrainer):
             wanted = False
             reason = "gradient_checkpointing=True turns off the cache that the prompts are shared through"
             notes.append(f"prompts are not shared in training: {reason}")
+        if wanted and self.aux_loss_enabled:
+            wanted = False
+            notes.append(
+                "prompts are not shared in training: the router's load-balancing loss is that of whole rows; "
+                "router_aux_loss_coef=0.0 leaves it out"
+            )
         self.self_check = check_trainer(self, shared=wanted, own_sampler=own_sampler)
         self._shares_prefix = self.self_check.shares_prompts
         for note in [*notes, *self.self_check.notes]:
@@ -66,6 +72,15 @@ class TrainingPlumbing(CheckpointingTrainer):
         options = {} if self._shares_prefix and not aux_loss else {"shared": False, "aux_loss": aux_loss}
         with self.accelerator.autocast():
             return model(prefix_batch=micro.prefix_batch(), **options, temperature=self.temperature)
+
+    def _router_loss(self, current: Any) -> Tensor | float:
+        """The load-balancing loss of a mixture of experts with its coefficient: a mean over micro-batches, as TRL's."""
+        if not self.aux_loss_enabled:
+            return 0.0
+        mode, pieces = ("train", self.current_gradient_accumulation_steps) if self.model.training else ("eval", 1)
+        mean = self.accelerator.gather_for_metrics(current.aux_loss.detach()).mean()
+        self._metrics[mode]["aux_loss"].append(float(mean))
+        return self.router_aux_loss_coef * current.aux_loss / pieces
 
     def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(dataset, IterableDataset):

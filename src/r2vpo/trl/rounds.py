@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import torch
@@ -11,6 +12,7 @@ from r2vpo.core.advantages import ADVANTAGES
 from r2vpo.core.dual import advantage_moments
 from r2vpo.core.ratios import stale_weight
 from r2vpo.core.types import MomentSums
+from r2vpo.errors import UserError
 from r2vpo.replay import Rollout
 from r2vpo.trl.rows import MicroBatch
 
@@ -47,22 +49,53 @@ def part_means(scores: Tensor, names: Sequence[str]) -> dict[str, float]:
     return {f"rewards/{name}/mean": mean for name, mean in zip(names, means, strict=True)}
 
 
-def remember_policy(micro: MicroBatch, log_probs: Tensor, *, version: int, sampler_is_trainer: bool) -> None:
+def log_advantages(log: deque[float], advantages: Tensor) -> None:
+    """Put the advantages that are trained on where TRL has just put its own, for `log_completions`.
+
+    Args:
+        log: TRL's, of the newest rows.
+        advantages: (B,) of all processes, in the order in which TRL logged them.
+    """
+    for _ in range(min(len(log), advantages.numel())):
+        log.pop()
+    log.extend(advantages.tolist())
+
+
+def check_sampled(rollouts: Sequence[Rollout], version: int) -> None:
+    """Refuse rows of an older policy whose log-probs nobody knows.
+
+    Args:
+        rollouts: As they were sampled; log-probs that were not given are NaN.
+        version: The round.
+
+    Raises:
+        UserError: There are some.
+    """
+    for rollout in rollouts:
+        behind = rollout.staleness(version)
+        if behind and bool(rollout.rollout_log_probs.isnan().all()):
+            raise UserError(
+                f"rollout_func gave no logprobs for rows that were sampled {behind} versions ago: the policy has moved "
+                "since, so they cannot be computed anew; return the sampler's own"
+            )
+
+
+def remember_policy(micro: MicroBatch, log_probs: Tensor, *, version: int) -> None:
     """Write the policy's log-probs at the start of a round into a micro-batch and into its rows.
+
+    They stand for the sampler's on fresh rows whose sampler gave none: it was the same policy.
 
     Args:
         micro: B rows.
         log_probs: (B, T) nats, no gradient.
         version: The round.
-        sampler_is_trainer: The sampler gave no log-probs of its own, so that the trainer's stand for them on fresh
-            rows.
     """
     micro.old_log_probs = log_probs
     on_cpu = log_probs.float().cpu()
     for row, rollout in enumerate(micro.rollouts):
         mine = on_cpu[row, : rollout.response_ids.numel()]
         rollout.remember_old_log_probs(mine, version)
-        if sampler_is_trainer and rollout.staleness(version) == 0:
+        if rollout.staleness(version) == 0 and bool(rollout.rollout_log_probs.isnan().all()):
             rollout.rollout_log_probs = mine.clone()
             micro.rollout_log_probs[row, : mine.numel()] = log_probs[row, : mine.numel()]
 
@@ -100,12 +133,12 @@ def _size(micro: MicroBatch, by_tokens: bool) -> Tensor:
     return micro.response_mask.sum() if by_tokens else micro.response_mask.any(dim=1).sum()
 
 
-def round_moments(micros: Sequence[MicroBatch], *, anchor: str, cap: float) -> MomentSums:
+def round_moments(micros: Sequence[MicroBatch], *, anchor: str, cap: float, level: str) -> MomentSums:
     """Sums behind E[A^2] over a round's rows, weighted as its objective weights them."""
     moments = MomentSums.zero(micros[0].advantages.device)
     for micro in micros:
         weight = None
         if anchor == "proximal":
-            weight = stale_weight(micro.old_log_probs, micro.rollout_log_probs, micro.response_mask, cap, "token")
+            weight = stale_weight(micro.old_log_probs, micro.rollout_log_probs, micro.response_mask, cap, level)
         moments = moments + advantage_moments(micro.advantages, micro.response_mask, weight)
     return moments

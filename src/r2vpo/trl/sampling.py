@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from r2vpo.rollout import PastWeights, ShadowModel, make_sampler
+from r2vpo.rollout import PastWeights, ShadowModel, make_sampler, tokenized_groups
 
 if TYPE_CHECKING:
     from r2vpo.trl.trainer import R2VPOTrainer
@@ -71,8 +71,7 @@ class OwnRollout:
             `prompt_ids`, `completion_ids` and `logprobs`, a list a row.
         """
         training = trainer.model.training
-        group_size = trainer.num_generations if training else trainer.num_generations_eval
-        distinct, _, _ = trainer._tokenize_prompts(prompts[::group_size])
+        distinct, group_size = tokenized_groups(prompts, trainer)
         offset = trainer.accelerator.process_index * len(prompts)
         sampler = self.sampler(trainer)
         if self.past is not None and training:

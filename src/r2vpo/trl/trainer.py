@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from r2vpo.replay import ReplayBuffer, Rollout, last_round_variance
+from r2vpo.trl.arguments import SIGNATURE, check_built, own_rollout, read_arguments, settle_sampler_dtype
 from r2vpo.trl.config import R2VPOConfig
 from r2vpo.trl.curriculum import ChosenPrompts
-from r2vpo.trl.guards import guard_reward, no_brake_reason, refuse_unsupported
+from r2vpo.trl.guards import guard_reward, no_brake_reason
 from r2vpo.trl.plumbing import TrainingPlumbing
 from r2vpo.trl.prompts import PromptBatch
 from r2vpo.trl.rounds import (
+    check_sampled,
+    log_advantages,
     part_means,
     remember_policy,
     round_moments,
@@ -23,7 +26,6 @@ from r2vpo.trl.rounds import (
     weigh_rewards,
 )
 from r2vpo.trl.rows import MicroBatch, collate, cut, fresh_rollouts
-from r2vpo.trl.sampling import OwnRollout
 from r2vpo.trl.vllm import prepare_vllm
 
 
@@ -35,11 +37,10 @@ class R2VPOTrainer(TrainingPlumbing):
     training forward computes each prompt once.
 
     Args:
-        model: As for `GRPOTrainer`.
-        reward_funcs: As for `GRPOTrainer`; an exception or a NaN ends the run with a line that names function and row.
-        args: An `R2VPOConfig`.
-        **kwargs: Everything else of `GRPOTrainer`: datasets, `processing_class`, `peft_config`, callbacks,
-        `rollout_func`.
+        *given: The arguments of `GRPOTrainer`, in its order; `args` is an `R2VPOConfig`. An exception or a NaN of a
+            reward function ends the run with a line that names function and row.
+        **named: The same by name: `model`, `reward_funcs`, `args`, datasets, `processing_class`, `peft_config`,
+            callbacks, `tools`, `environment_factory`, `rollout_func`.
 
     Raises:
         UserError: The model or the options ask for something that would be trained wrongly.
@@ -50,33 +51,33 @@ class R2VPOTrainer(TrainingPlumbing):
     """
 
     _tag_names = ("r2vpo", "trl", "grpo")
+    __signature__ = SIGNATURE
 
-    def __init__(self, model: Any, reward_funcs: Any = None, args: R2VPOConfig | None = None, **kwargs: Any) -> None:
-        args = args if args is not None else R2VPOConfig("r2vpo")
-        functions = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
-        own_sampler = args.sampler == "shared_prefix" and not args.use_vllm and kwargs.get("rollout_func") is None
-        self._own_rollout = OwnRollout(args.rollout_lag) if own_sampler else None
-        if own_sampler:
-            kwargs["rollout_func"] = self._own_rollout
+    def __init__(self, *given: Any, **named: Any) -> None:
+        arguments = read_arguments(given, named)
+        args: R2VPOConfig = arguments["args"]
+        self._own_rollout = own_rollout(arguments)
         # Only a sampler that can be behind says which version each row is of.
-        lag: int | None = getattr(kwargs.get("rollout_func"), "max_lag", None)
+        lag: int | None = getattr(arguments.get("rollout_func"), "max_lag", None)
         self._rows_have_versions, self._generating, self._attached = lag is not None, False, False
         self._rewards: Tensor | None = None
         self._round_stats: dict[str, float] = {}
         # TRL's own cast names the layers of Llama, and autocast lowers it: the layer is cast below.
         float32_head, args.cast_lm_head_to_fp32 = args.cast_lm_head_to_fp32, False
-        super().__init__(model, [guard_reward(function) for function in functions], args, **kwargs)
-        refuse_unsupported(
-            aux_loss=self.aux_loss_enabled,
-            tools=bool(self.tools),
-            vision=self._is_vlm,
-            own_sampler=own_sampler,
-        )
+        super().__init__(**arguments)
+        check_built(self)
+        self.reward_funcs = [
+            guard_reward(function, name)
+            for function, name in zip(self.reward_funcs, self.reward_func_names, strict=True)
+        ]
+        if self._own_rollout is not None:
+            settle_sampler_dtype(self)
         if self.use_vllm:
             prepare_vllm(self)
         self.data_collator = PromptBatch
         args.cast_lm_head_to_fp32 = float32_head
-        self._settle_paths(wanted=args.shared_prefix, own_sampler=own_sampler, float32_head=float32_head)
+        own = self._own_rollout is not None
+        self._settle_paths(wanted=args.shared_prefix, own_sampler=own, float32_head=float32_head)
         method = args.method()
         reason = no_brake_reason(
             constrained=method.objective_config().constraint_target is not None,
@@ -151,7 +152,7 @@ class R2VPOTrainer(TrainingPlumbing):
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
     def _compute_loss(self, model: Any, inputs: MicroBatch) -> Tensor:
-        current = self._forward(model, inputs)
+        current = self._forward(model, inputs, aux_loss=self.aux_loss_enabled)
         old = inputs.old_log_probs if inputs.old_log_probs is not None else current.log_probs.detach()
         output = self._loss(
             log_probs=current.log_probs,
@@ -163,8 +164,9 @@ class R2VPOTrainer(TrainingPlumbing):
             config=self._objective_config,
             normalizer=inputs.normalizer,
         )
+        router = self._router_loss(current)
         if not self.model.training:
-            return output.loss
+            return output.loss + router
         self.controls.measure(
             output,
             log_probs=current.log_probs,
@@ -180,7 +182,7 @@ class R2VPOTrainer(TrainingPlumbing):
         if self.accelerator.sync_gradients:
             self._finish_step()
         # Gradients are averaged over processes, while the normalizer is already the global one.
-        return output.loss * self.accelerator.num_processes
+        return output.loss * self.accelerator.num_processes + router
 
     # ------------------------------------------------------------------ a round
 
@@ -203,6 +205,7 @@ class R2VPOTrainer(TrainingPlumbing):
         rewards, advantages = weigh_rewards(
             self._rewards, self.reward_weights, group_size=group_size, estimator=self.args.advantage_estimator
         )
+        log_advantages(self._logs["advantages"], advantages)
         rows = batch["prompt_ids"].size(0)
         mine = slice(self.accelerator.process_index * rows, (self.accelerator.process_index + 1) * rows)
         version = max(self.round_index - self.args.rollout_lag, 0) if self.model.training else self.round_index
@@ -216,6 +219,7 @@ class R2VPOTrainer(TrainingPlumbing):
             first_group=(self.round_index * self.accelerator.num_processes + self.accelerator.process_index)
             * (rows // group_size),
         )
+        check_sampled(rollouts, self.round_index)
         if self.model.training:
             self.seconds["generating"] += time.perf_counter() - started
             self.counters["rollouts_generated"] += rows * self.accelerator.num_processes
@@ -255,7 +259,7 @@ class R2VPOTrainer(TrainingPlumbing):
         )
         config = self._objective_config
         self.controls.begin_round(
-            round_moments(micros, anchor=config.anchor, cap=config.stale_weight_cap),
+            round_moments(micros, anchor=config.anchor, cap=config.stale_weight_cap, level=config.level),
             last_round_variance(stale, before, cap=config.stale_weight_cap, device=self.accelerator.device),
             signal=self._signal(fresh + stale, len(fresh) + wanted),
         )
@@ -274,10 +278,9 @@ class R2VPOTrainer(TrainingPlumbing):
     @torch.no_grad()
     def _evaluate_policy(self, micros: list[MicroBatch]) -> None:
         """Log-probs of the policy at the round's start, into the micro-batches and their rows."""
-        own = self.args.sampler == "trl" and not self.args.use_vllm and self._own_rollout is None
         for micro in micros:
             log_probs = self._forward(self.model, micro).log_probs
-            remember_policy(micro, log_probs, version=self.round_index, sampler_is_trainer=own)
+            remember_policy(micro, log_probs, version=self.round_index)
 
     def _finish_step(self) -> None:
         metrics = self.controls.finish_step()

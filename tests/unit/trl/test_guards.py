@@ -3,10 +3,12 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+import numpy as np
 import pytest
+import torch
 
 from r2vpo.errors import UserError
-from r2vpo.trl.guards import guard_reward, no_brake_reason, refuse_unsupported
+from r2vpo.trl.guards import guard_reward, no_brake_reason
 
 
 def scores(values: list[float | None], prompts: list[str], completions: list[str], **_: object) -> list[float | None]:
@@ -38,6 +40,52 @@ def test_a_wrong_count_is_told() -> None:
 def test_what_is_no_list_of_numbers_is_told(values: object) -> None:
     with pytest.raises(UserError, match=r"'scores' returned .*; return a list with a number"):
         call(guard_reward(partial(scores, values)))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        torch.tensor([1.0, 0.5]),
+        torch.tensor([1.0, 0.5], dtype=torch.bfloat16),
+        np.array([1.0, 0.5], dtype=np.float32),
+        [torch.tensor(1.0), np.float64(0.5)],
+        (value for value in (1.0, 0.5)),
+        (1, 0.5),
+        map(float, ("1", "0.5")),
+    ],
+    ids=lambda values: type(values).__name__,
+)
+def test_scores_may_be_anything_that_holds_numbers(values: object) -> None:
+    found = call(guard_reward(partial(scores, values)))
+    assert found == [1.0, 0.5]
+    assert [type(score) for score in found] == [float, float]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (torch.tensor([1.0, float("nan")]), "returned nan for completion 1"),
+        (torch.tensor([1.0]), "returned 1 scores for 2"),
+        (torch.tensor(1.0), "return a list with a number"),
+        (torch.tensor([[1.0], [2.0]]), "return a list with a number"),
+        ({"a": 1.0, "b": 2.0}, "return a list with a number"),
+        ("ab", "return a list with a number"),
+        ((1 / 0 for _ in range(2)), "raised ZeroDivisionError"),
+    ],
+)
+def test_what_such_scores_lack_is_told(values: object, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        call(guard_reward(partial(scores, values)))
+
+
+def test_an_object_with_an_asynchronous_call_is_awaited() -> None:
+    class Judge:
+        async def __call__(self, prompts: list[str], completions: list[str], **_: object) -> torch.Tensor:
+            await asyncio.sleep(0)
+            return torch.tensor([1.0, 2.0])
+
+    guarded = guard_reward(Judge())
+    assert asyncio.run(guarded(prompts=["p", "q"], completions=["a", "b"])) == [1.0, 2.0]
 
 
 def test_objects_that_can_be_called_are_guarded() -> None:
@@ -87,13 +135,3 @@ def test_when_the_penalty_cannot_act(
     assert (reason is None) == (setting is None)
     if setting is not None:
         assert setting in reason
-
-
-@pytest.mark.parametrize("what", ["aux_loss", "vision", "tools"])
-def test_what_would_be_trained_wrongly_is_refused(what: str) -> None:
-    flags = dict(aux_loss=False, vision=False, tools=False, own_sampler=True)
-    refuse_unsupported(**flags)
-    with pytest.raises(UserError):
-        refuse_unsupported(**(flags | {what: True}))
-    if what == "tools":
-        refuse_unsupported(**(flags | {"tools": True, "own_sampler": False}))

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from collections import deque
+
+import pytest
 import torch
 
+from r2vpo.errors import UserError
 from r2vpo.replay import Rollout, last_round_variance
 from r2vpo.trl.rounds import (
+    check_sampled,
+    log_advantages,
     part_means,
     remember_policy,
     round_moments,
@@ -80,7 +86,7 @@ def test_a_sampler_without_log_probs_takes_the_trainers() -> None:
     assert all(torch.isnan(r.rollout_log_probs).all() for r in rows)
     micro = collate(rows, version=3, pad_token_id=0, device=CPU)
     log_probs = torch.full((4, 3), -0.25)
-    remember_policy(micro, log_probs, version=3, sampler_is_trainer=True)
+    remember_policy(micro, log_probs, version=3)
     assert all((r.rollout_log_probs == -0.25).all() for r in rows)
     assert (micro.rollout_log_probs[micro.attention_mask] == -0.25).all()
     assert rows[1].old_log_probs is not None and rows[1].old_version == 3
@@ -141,10 +147,35 @@ def test_moments_weigh_rows_as_the_objective_does() -> None:
     row.rollout_log_probs = torch.tensor([-1.0, -1.0])
     micro = collate([row], version=2, pad_token_id=0, device=CPU)
     micro.old_log_probs = torch.tensor([[-1.0, -1.0 + torch.log(torch.tensor(1.5))]])
-    weighted = round_moments([micro], anchor="proximal", cap=2.0)
+    weighted = round_moments([micro], anchor="proximal", cap=2.0, level="token")
     torch.testing.assert_close(weighted.to_tensor(), torch.tensor([9.0 * 2.5, 2.5]))
-    plain = round_moments([micro], anchor="behavior", cap=2.0)
+    plain = round_moments([micro], anchor="behavior", cap=2.0, level="token")
     torch.testing.assert_close(plain.to_tensor(), torch.tensor([18.0, 2.0]))
+
+
+def test_moments_at_the_level_of_responses_weigh_by_the_response() -> None:
+    """The weight of a response is the geometric mean of its tokens': sqrt(1 x 1.44) = 1.2 on both of them."""
+    rows = [rollout(0, 2, advantage=3.0), rollout(1, 2, advantage=1.0)]
+    for row in rows:
+        row.rollout_log_probs = torch.tensor([-1.0, -1.0])
+    micro = collate(rows, version=2, pad_token_id=0, device=CPU)
+    micro.old_log_probs = torch.tensor([[-1.0, -1.0 + torch.log(torch.tensor(1.44))], [-1.0, -1.0]])
+    weighted = round_moments([micro], anchor="proximal", cap=2.0, level="response")
+    torch.testing.assert_close(weighted.to_tensor(), torch.tensor([9.0 * 2.4 + 2.0, 4.4]))
+
+
+def test_logged_advantages_are_those_trained_on() -> None:
+    log = deque([9.0, 1.0, 2.0], maxlen=4)
+    log_advantages(log, torch.tensor([-0.5, 0.5]))
+    assert list(log) == [9.0, -0.5, 0.5]
+
+
+def test_an_old_row_without_log_probs_is_refused() -> None:
+    row = rollout(0, 2, version=1)
+    row.rollout_log_probs = torch.full((2,), torch.nan)
+    check_sampled([row], 1)
+    with pytest.raises(UserError, match="no logprobs for rows that were sampled 2 versions ago"):
+        check_sampled([row], 3)
 
 
 def test_rows_without_a_score_have_no_advantage_and_no_weight_in_the_baseline() -> None:
@@ -172,7 +203,7 @@ def test_a_round_in_progress_survives_packing() -> None:
     parts = micros([[1, 2], [3]])
     set_normalizers(parts, [], per_step=1, by_tokens=True, total=lambda t: t)
     for part in parts:
-        remember_policy(part, -torch.rand(part.response_ids.shape), version=2, sampler_is_trainer=False)
+        remember_policy(part, -torch.rand(part.response_ids.shape), version=2)
     again = unpack_round(pack_round(parts), version=2, pad_token_id=0, device=CPU)
     for part, copy in zip(parts, again, strict=True):
         assert float(part.normalizer) == float(copy.normalizer)

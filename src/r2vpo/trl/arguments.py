@@ -1,0 +1,137 @@
+"""What `R2VPOTrainer` is handed, read before and after TRL has seen it; whatever cannot be trained on is refused."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+from trl import GRPOTrainer
+
+from r2vpo.core.log_probs.support import base_model
+from r2vpo.errors import UserError
+from r2vpo.rollout import quantised_weight
+from r2vpo.trl.config import R2VPOConfig
+from r2vpo.trl.sampling import OwnRollout
+
+SIGNATURE = inspect.signature(GRPOTrainer)
+"""The arguments of `R2VPOTrainer`, by name and place."""
+
+
+def read_arguments(given: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
+    """Every argument by its name, with a config and a list of reward functions that TRL may write to.
+
+    Args:
+        given: By place.
+        named: By name.
+
+    Raises:
+        UserError: The config is another class's, or a reward function is nothing that scores.
+    """
+    arguments = dict(SIGNATURE.bind(*given, **named).arguments)
+    config = arguments.get("args")
+    if config is not None and not isinstance(config, R2VPOConfig):
+        raise UserError(
+            f"args is a {type(config).__name__}: R2VPOTrainer takes an R2VPOConfig, which has every option of TRL's "
+            "GRPOConfig; build one with the same options"
+        )
+    arguments["args"] = R2VPOConfig("r2vpo") if config is None else config
+    functions = arguments.get("reward_funcs")
+    if functions is None:
+        functions = []
+    elif not isinstance(functions, list):
+        functions = [functions]
+    for place, function in enumerate(functions):
+        if not (callable(function) or isinstance(function, str | nn.Module)):
+            raise UserError(
+                f"reward_funcs[{place}] is a {type(function).__name__}: pass a function, a model, the name of a model, "
+                "or a list of those"
+            )
+    arguments["reward_funcs"] = list(functions)
+    return arguments
+
+
+def own_rollout(arguments: dict[str, Any]) -> OwnRollout | None:
+    """This package's sampler as `rollout_func`, or None where another one samples.
+
+    Tools and environments answer between two turns of a response, which TRL's samplers ask them for; the config's
+    sampler is then set to TRL's.
+
+    Args:
+        arguments: Of `read_arguments`; the sampler is added to them.
+
+    Raises:
+        UserError: Older weights are to be sampled from with tools or environments.
+    """
+    config: R2VPOConfig = arguments["args"]
+    if config.sampler != "shared_prefix" or config.use_vllm or arguments.get("rollout_func") is not None:
+        return None
+    turns = [name for name in ("tools", "environment_factory") if arguments.get(name)]
+    if not turns:
+        rollout = arguments["rollout_func"] = OwnRollout(config.rollout_lag)
+        return rollout
+    if config.rollout_lag:
+        raise UserError(
+            f"rollout_lag={config.rollout_lag} needs sampler='shared_prefix', which takes no {' or '.join(turns)}: "
+            "set rollout_lag=0"
+        )
+    warnings.warn(
+        f"{' and '.join(turns)}: responses of several turns are sampled by TRL, with sampler='trl'",
+        UserWarning,
+        stacklevel=3,
+    )
+    config.sampler = "trl"
+    return None
+
+
+def check_built(trainer: Any) -> None:
+    """Refuse what TRL would build and this trainer would train wrongly or not at all.
+
+    Raises:
+        UserError: Images, or fewer prompts than a round has.
+    """
+    rows = trainer.train_dataset
+    with_images = {"image", "images"} & set(getattr(rows, "column_names", None) or [])
+    if trainer._is_vlm:
+        raise UserError(
+            "images are not supported by R2VPOTrainer; to train this model on text alone pass its tokenizer, "
+            "processing_class=AutoTokenizer.from_pretrained(...)"
+        )
+    if with_images:
+        raise UserError(
+            f"images are not supported by R2VPOTrainer; remove the column {', '.join(sorted(with_images))} to train on "
+            "the text alone"
+        )
+    args = trainer.args
+    wanted = args.generation_batch_size // args.num_generations
+    if hasattr(rows, "__len__") and len(rows) < wanted:
+        raise UserError(
+            f"train_dataset has {len(rows)} prompts and a round takes {wanted} (generation_batch_size="
+            f"{args.generation_batch_size} / num_generations={args.num_generations}), so that no step would be made: "
+            f"add prompts, or set generation_batch_size to {len(rows) * args.num_generations} or less"
+        )
+
+
+def settle_sampler_dtype(trainer: Any) -> None:
+    """Sample from the model itself where its weights cannot be copied, since they are quantised.
+
+    Raises:
+        UserError: They would have to be copied to sample from older ones.
+    """
+    args, name = trainer.args, quantised_weight(base_model(trainer.model))
+    if name is None:
+        return
+    if args.rollout_lag:
+        raise UserError(
+            f"rollout_lag={args.rollout_lag} keeps copies of the weights, and {name} is quantised: set rollout_lag=0"
+        )
+    if args.sampler_dtype != "model":
+        warnings.warn(
+            f"{name} is quantised and cannot be copied: responses are sampled from the model itself, with "
+            "sampler_dtype='model'",
+            UserWarning,
+            stacklevel=3,
+        )
+        args.sampler_dtype = "model"
