@@ -111,7 +111,8 @@ def _is_adapter(module: Any) -> bool:
 
 def _adds_bias(adapter: Any) -> bool:
     """Whether a layer without a bias gets one from its adapter (PEFT's `lora_bias`)."""
-    return adapter.base_layer.bias is None and any(getattr(adapter, "lora_bias", {}).values())
+    added = any(getattr(adapter, "lora_bias", {}).values())
+    return added and isinstance(adapter.base_layer, nn.Linear) and adapter.base_layer.bias is None
 
 
 def _plain(module: Any) -> Any:

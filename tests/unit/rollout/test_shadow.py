@@ -66,6 +66,7 @@ def test_no_copy_at_all():
     [
         {},
         {"use_dora": True},
+        {"lora_bias": True},  # on layers without a bias
         {"modules_to_save": ["lm_head"]},
         {"target_modules": ["q_proj"], "modules_to_save": ["mlp"]},  # a saved module with layers inside
     ],
@@ -90,8 +91,9 @@ def test_adapters_are_merged_into_the_copy_and_the_original_is_untouched(options
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
-def test_a_disabled_adapter_is_left_out():
-    model = adapted()
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_disabled_adapter_is_left_out(bias):
+    model = adapted(lora_bias=bias)
     with model.disable_adapter():
         shadow = ShadowModel(model, torch.float32)
         torch.testing.assert_close(logits(shadow.model), logits(model), rtol=1e-5, atol=1e-5)
