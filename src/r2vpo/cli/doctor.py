@@ -1,4 +1,4 @@
-"""``r2vpo doctor``: what is installed, what of it was tested, and what to do about the rest.
+"""``r2vpo doctor``: what is installed, what of it was tested, and what to do about the rest; or how a model is trained.
 
 Needs nothing but Python and torch, since it is what one runs where something is missing.
 """
@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -80,7 +79,15 @@ INTEGRATIONS = (
 
 
 def doctor(arguments: argparse.Namespace, session: Session) -> None:
-    """Print versions, devices and integrations."""
+    """Print versions, devices and integrations; or, for a model, what it may use."""
+    if arguments.model is not None:
+        from r2vpo.cli.doctor_model import examine_model
+        from r2vpo.cli.train import quiet_bars
+
+        if not arguments.debug:
+            quiet_bars()
+        examine_model(arguments.model, longest=arguments.longest, as_json=arguments.json)
+        return
     found = {
         "r2vpo": r2vpo.__version__,
         "python": platform.python_version(),
@@ -142,10 +149,24 @@ def devices() -> list[str]:
 
 
 def sandbox() -> str:
-    """How programs of the reward `code` would be kept apart."""
-    if shutil.which("bwrap"):
+    """How programs of the reward `code` would be kept apart, found out as the reward does."""
+    try:
+        from r2vpo.rewards.code_answer import CodeOptions
+        from r2vpo.rewards.sandbox import ISOLATIONS, first_working
+    except ImportError as error:
+        return f"not tried, since {error.name} is not installed: pip install 'r2vpo[trl]'"
+    found = first_working(ISOLATIONS, memory_bytes=CodeOptions(name="code").memory_megabytes << 20)
+    because = "; ".join(found.failed)
+    if found.isolation is None:
+        return f"no sandbox works here ({because}): install bubblewrap (Debian and Ubuntu: apt-get install bubblewrap)"
+    if found.isolation == "bubblewrap":
         return "bubblewrap"
-    return "child process with limits only; install bubblewrap (Debian and Ubuntu: apt-get install bubblewrap)"
+    if found.private:
+        return f"child process under seccomp and Landlock ({because})"
+    return (
+        f"child process under seccomp, which can read every file that you can, since this kernel has no Landlock "
+        f"({because}): install bubblewrap (Debian and Ubuntu: apt-get install bubblewrap)"
+    )
 
 
 def _text(found: dict) -> str:

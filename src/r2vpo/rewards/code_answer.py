@@ -14,7 +14,7 @@ from r2vpo.rewards.code_tests import read_tests
 from r2vpo.rewards.code_text import programs
 from r2vpo.rewards.options import PoolOptions
 from r2vpo.rewards.pool import ScoringPool
-from r2vpo.rewards.sandbox import Choice, Isolation, Settings, Unusable, probe
+from r2vpo.rewards.sandbox import ISOLATIONS, Choice, Isolation, Settings, first_working
 from r2vpo.rewards.text import completion_text
 
 logger = logging.getLogger(__name__)
@@ -90,28 +90,23 @@ def choose(options: CodeOptions) -> Isolation:
     Raises:
         UserError: none works.
     """
-    wanted: tuple[Isolation, ...] = ("bubblewrap", "process") if options.isolation == "auto" else (options.isolation,)
-    failed = []
-    for isolation in wanted:
-        try:
-            private = probe(_settings(options, isolation))
-        except Unusable as error:
-            failed.append(f"{isolation}: {error}")
-            continue
-        because = f" ({failed[0]})" if failed else ""
-        if private:
-            logger.info("code: programs run under the isolation %r%s", isolation, because)
+    wanted = ISOLATIONS if options.isolation == "auto" else (options.isolation,)
+    found = first_working(wanted, memory_bytes=_settings(options, wanted[0]).memory_bytes, modules=options.modules)
+    if found.isolation is not None:
+        because = f" ({found.failed[0]})" if found.failed else ""
+        if found.private:
+            logger.info("code: programs run under the isolation %r%s", found.isolation, because)
         else:
             logger.warning(
                 "code: programs run under the isolation %r%s, and can read every file that you can, since this "
                 "kernel has no Landlock: install bubblewrap",
-                isolation,
+                found.isolation,
                 because,
             )
-        return isolation
+        return found.isolation
     raise UserError(
         f"reward.isolation = {options.isolation!r}: no sandbox works on this machine ({sys.platform}; "
-        f"{'; '.join(failed)}): install bubblewrap on Linux, x86-64 or arm64, or use another reward"
+        f"{'; '.join(found.failed)}): install bubblewrap on Linux, x86-64 or arm64, or use another reward"
     )
 
 

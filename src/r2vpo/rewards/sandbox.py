@@ -17,6 +17,8 @@ from typing import Literal, NamedTuple
 
 Isolation = Literal["bubblewrap", "process"]
 Choice = Literal["auto", "bubblewrap", "process"]
+ISOLATIONS: tuple[Isolation, ...] = ("bubblewrap", "process")
+"""Those of `auto`, the stronger first."""
 
 PATIENCE = 10
 START_SECONDS = 120.0
@@ -72,6 +74,20 @@ class Report(NamedTuple):
     seconds: float
     status: int
     used: bool
+
+
+class Working(NamedTuple):
+    """The isolation that works here.
+
+    Attributes:
+        isolation: its kind; None if none works.
+        private: whether programs are kept from reading what they need not.
+        failed: the kinds that were tried before, each with the reason.
+    """
+
+    isolation: Isolation | None
+    private: bool
+    failed: tuple[str, ...]
 
 
 class Unusable(Exception):
@@ -196,6 +212,25 @@ def probe(settings: Settings) -> bool:
         what = ", ".join(said[:-1]) if said and said[-1] == "end" else f"nothing, it ends with status {report.status}"
         raise Unusable(f"it allows a program {what}")
     return settings.isolation == "bubblewrap" or sandbox.landlock
+
+
+def first_working(wanted: Sequence[Isolation], *, memory_bytes: int, modules: Sequence[str] = ()) -> Working:
+    """Try kinds of isolation until one works.
+
+    Args:
+        wanted: in the order of preference.
+        memory_bytes: limit for the address space of each process.
+        modules: installed modules that programs may import.
+    """
+    failed = []
+    for isolation in wanted:
+        try:
+            private = probe(Settings(isolation, memory_bytes, tuple(modules)))
+        except Unusable as error:
+            failed.append(f"{isolation}: {error}")
+        else:
+            return Working(isolation, private, tuple(failed))
+    return Working(None, False, tuple(failed))
 
 
 # The order of a set must not decide a score, and a thread for each core has no use here.

@@ -29,7 +29,7 @@ in float32 whatever the weights are."""
 
 @dataclass(frozen=True)
 class Probe:
-    """Two prompts with a common start, the second shorter, and two responses to each.
+    """Two prompts with a common start, the second shorter, and two responses to each; the first two begin alike.
 
     Attributes:
         prompts: token ids of each.
@@ -61,7 +61,7 @@ class Probe:
             longest: most tokens of a row that will ever be; None if it is not known.
         """
         config = base.config.get_text_config(decoder=True) if hasattr(base.config, "get_text_config") else base.config
-        samples, tokens = 2, 5
+        samples, tokens = 2, 4
         start = max([MIN_COMMON_TOKENS + 1, *(window + 2 for window in _windows(config, longest))])
         usable = _usable_tokens(base, config)
         generator = torch.Generator().manual_seed(0)
@@ -69,13 +69,13 @@ class Probe:
         def draw(count: int) -> list[int]:
             return [usable[place] for place in torch.randint(len(usable), (count,), generator=generator).tolist()]
 
-        common = draw(start)
+        common, opening = draw(start), draw(1)
         if pad_token_id is None:
             pad_token_id = getattr(config, "pad_token_id", None) or 0
         return cls(
-            prompts=[common + draw(6), common + draw(2)],
-            # One is shorter, so that there is padding behind it.
-            responses=[draw(tokens - 2 * (row == 1)) for row in range(2 * samples)],
+            prompts=[common + draw(4), common + draw(1)],
+            # The first two begin alike; the second of them is shorter, so that there is padding behind it.
+            responses=[opening + draw(3), opening + draw(1), draw(tokens), draw(tokens)],
             samples=samples,
             tokens=tokens,
             pad_token_id=pad_token_id,
@@ -101,7 +101,7 @@ class Probe:
 
 
 def reference(base: Any, probe: Probe, responses: Sequence[list[int]]) -> list[Tensor]:
-    """Log-probabilities of responses by the model alone: a row by itself, no padding, mask, positions or cache.
+    """Log-probabilities of responses by the model alone: no padding, mask, positions or cache.
 
     Args:
         base: the model, in evaluation mode.
@@ -112,13 +112,17 @@ def reference(base: Any, probe: Probe, responses: Sequence[list[int]]) -> list[T
         (T,) nats, float64, on the CPU, for each response.
     """
     options = {"use_cache": False} if "use_cache" in inspect.signature(base.forward).parameters else {}
-    found = []
-    for row, response in enumerate(responses):
-        prompt = probe.prompts[row // probe.samples]
-        ids = torch.tensor([prompt + response], device=probe.device)
-        logits = base(input_ids=ids, **options).logits[0, len(prompt) - 1 : -1].double().cpu()
-        everything = (logits / probe.temperature).log_softmax(-1)
-        found.append(everything.gather(-1, torch.tensor(response)[:, None]).squeeze(-1))
+    rows = [(probe.prompts[row // probe.samples], response) for row, response in enumerate(responses)]
+    found: list[Tensor] = [torch.empty(0)] * len(rows)
+    # Rows of one length need no padding, and are computed together.
+    for length in {len(prompt) + len(response) for prompt, response in rows}:
+        alike = [row for row, parts in enumerate(rows) if sum(map(len, parts)) == length]
+        ids = torch.tensor([rows[row][0] + rows[row][1] for row in alike], device=probe.device)
+        logits = base(input_ids=ids, **options).logits.double().cpu()
+        for place, row in enumerate(alike):
+            prompt, response = rows[row]
+            everything = (logits[place, len(prompt) - 1 : -1] / probe.temperature).log_softmax(-1)
+            found[row] = everything.gather(-1, torch.tensor(response)[:, None]).squeeze(-1)
     return found
 
 

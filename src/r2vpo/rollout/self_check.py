@@ -1,7 +1,7 @@
 """One check that decides what a model may use: which forward pass in training, which sampler.
 
 A few short prompts of unequal length with a common start go through every path that computes log-probabilities, in
-evaluation mode, and through the model alone: a row by itself, without padding, mask, positions or cache. A path whose
+evaluation mode, and through the model alone: without padding, mask, positions or cache. A path whose
 log-probabilities differ is not used. What depends on the length of a row is not seen by short ones; those rules are
 read off the configuration (`r2vpo.core.log_probs.length_limits`).
 """
@@ -146,14 +146,14 @@ class _Check:
     def run(self, *, shared: bool, samplers: Sequence[str], everything: bool) -> SelfCheck:
         try:
             expected = reference(self._base, self._probe, self._probe.responses)
-            cut = reference(self._base, self._probe, [self._probe.responses[0][:-1]])[0]
         except (torch.OutOfMemoryError, KeyboardInterrupt):
             raise
         except Exception as error:
             return self._refused(f"cannot be called with token ids alone ({_line(error)})")
         if not all(row.isfinite().all() for row in expected):
             return self._refused("gives log-probabilities that are not finite: its weights are damaged")
-        looked_ahead = float((cut - expected[0][:-1]).square().mean().sqrt())
+        # Two responses to one prompt with the same first token, whose log-probability is the same unless more is seen.
+        looked_ahead = abs(float(expected[0][0] - expected[1][0]))
         if not self._small(looked_ahead):
             return self._refused(
                 f"is not causal: what follows a token changes its log-probability, by {looked_ahead:.2g} nats"

@@ -10,9 +10,12 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from transformers import BertConfig, BertLMHeadModel, MistralConfig, MistralForCausalLM
 
-from r2vpo.cli.doctor import INTEGRATIONS, Integration, devices, examine
+from r2vpo.cli.doctor import INTEGRATIONS, Integration, devices, examine, sandbox
 from r2vpo.cli.main import main
+from r2vpo.models import load_tokenizer
+from r2vpo.rewards.sandbox import ISOLATIONS, first_working
 
 
 def test_it_prints_versions_devices_and_integrations(capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,3 +93,76 @@ def test_it_needs_nothing_but_torch(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert refused.stderr.startswith("r2vpo: error: ") and "pip install 'r2vpo[trl]'" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
+
+
+def test_the_sandbox_is_the_one_that_the_reward_would_use() -> None:
+    found = first_working(ISOLATIONS, memory_bytes=1 << 30)
+    text = sandbox()
+    if found.isolation == "bubblewrap":
+        assert text == "bubblewrap"
+    else:
+        assert found.isolation == "process"
+        assert "child process under seccomp" in text
+        assert ("and Landlock" in text) == found.private
+        assert found.failed[0] in text
+
+
+def test_a_bubblewrap_that_does_not_work_is_not_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho no permission here >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    text = sandbox()
+    assert text.startswith("child process under seccomp")
+    assert "bubblewrap: no permission here" in text
+
+
+def test_a_model_is_checked_and_what_will_be_used_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "tiny/random-llama"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("tiny/random-llama: LlamaForCausalLM, 3.2 million parameters, float32 on ")
+    assert [line.split("  ")[1] for line in text.splitlines() if line.endswith(" right")] == [
+        "ordinary forward",
+        "shared-prefix forward",
+        "shared-prefix sampler",
+        "generate sampler",
+        "generate sampler by length",
+    ]
+    assert "\ntraining  the shared-prefix forward\nsampling  the shared-prefix sampler\n" in text
+
+
+def test_the_length_decides_about_a_window(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tokenizer = load_tokenizer("tiny/random-llama")
+    sizes = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    MistralForCausalLM(
+        MistralConfig(vocab_size=len(tokenizer), num_key_value_heads=2, sliding_window=64, **sizes)
+    ).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    used = []
+    for longest in ("64", "65"):
+        assert main(["doctor", str(tmp_path), "--longest", longest, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["longest"] == int(longest)
+        assert found["class"] == "MistralForCausalLM"
+        used.append((found["shares_prompts"], found["sampler"], len(found["notes"])))
+    assert used == [(True, "shared-prefix sampler", 0), (False, "generate sampler", 1)]
+
+
+def test_a_model_that_cannot_be_trained_or_loaded_ends_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = load_tokenizer("tiny/random-llama")
+    sizes = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    model = BertLMHeadModel(BertConfig(vocab_size=len(tokenizer), initializer_range=0.5, **sizes))
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert main(["doctor", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "BertLMHeadModel" in said.out
+    assert "sampling" not in said.out
+    (line,) = [line for line in said.err.splitlines() if line.startswith("r2vpo: error: ")]
+    assert "the model is not causal" in line
+    assert main(["doctor", "nobody/no-such-model"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "'nobody/no-such-model'" in said.err.strip().splitlines()[-1]
