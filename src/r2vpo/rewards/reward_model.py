@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from r2vpo.errors import UserError
+from r2vpo.positions import position_limit
 from r2vpo.rewards.options import RewardOptions
 from r2vpo.rewards.text import completion_text
 from r2vpo.weights import UNREADABLE, first_line, read_weights
@@ -82,7 +83,7 @@ class RewardModel:
         # Where a causal classifier has no padding token it reads the last place of a row, padding or not.
         self._model.config.get_text_config().pad_token_id = self._tokenizer.pad_token_id
         self._model.config.pad_token_id = self._tokenizer.pad_token_id
-        self.max_tokens = _limit(name, self._model.config, self._tokenizer, max_tokens)
+        self.max_tokens = _limit(name, self._model, self._tokenizer, max_tokens)
 
     def score(self, prompts: Sequence[Any], completions: Sequence[Any]) -> list[float]:
         """Score conversations.
@@ -210,9 +211,9 @@ def _tokenizer(name: str) -> Any:
     return tokenizer
 
 
-def _limit(name: str, config: Any, tokenizer: Any, max_tokens: int | None) -> int | None:
+def _limit(name: str, model: Any, tokenizer: Any, max_tokens: int | None) -> int | None:
     # A tokenizer without a limit says 10**30.
-    limits = [getattr(config.get_text_config(), "max_position_embeddings", None), int(tokenizer.model_max_length)]
+    limits = [position_limit(model), int(tokenizer.model_max_length)]
     most = min((limit for limit in limits if limit is not None and 0 < limit < 10**9), default=None)
     if max_tokens is None or most is None:
         return max_tokens or most

@@ -8,13 +8,14 @@ from typing import Any
 
 from r2vpo.data import PromptData, PromptRow, load_held_out
 from r2vpo.errors import UserError
-from r2vpo.evaluation import encode_prompt
 from r2vpo.evaluation.attempts import AnswerFinder
+from r2vpo.models.fit import Room
+from r2vpo.positions import position_limit
 from r2vpo.rewards import check_reward, load_answer_finder, load_reward
 from r2vpo.rewards.check import ROWS
 from r2vpo.suites.schema import Suite
 from r2vpo.training.data_options import data_options
-from r2vpo.training.prompt_length import without_long_prompts
+from r2vpo.training.prompt_length import prompt_lengths, without_long_prompts
 from r2vpo.training.recipe_inputs import DatasetData
 
 
@@ -83,10 +84,10 @@ def prompts_for(rows: Sequence[PromptRow], suite: Suite, tokenizer: Any, model: 
 
 
 def _check_room(rows: Sequence[PromptRow], suite: Suite, tokenizer: Any, model: Any) -> None:
-    most = getattr(model.config, "max_position_embeddings", None)
-    longest = max(len(encode_prompt(tokenizer, row.prompt)) for row in rows)
-    if most is not None and longest + suite.sampling.max_new_tokens > most:
-        raise UserError(
-            f"sampling.max_new_tokens = {suite.sampling.max_new_tokens} behind a prompt of {longest} tokens is more "
-            f"than this model's {most}: lower it to {max(most - longest, 1)}, or show fewer examples (data.few_shot)"
-        )
+    remedy = "show fewer examples (data.few_shot)"
+    if isinstance(suite.data, DatasetData):
+        remedy = "set data.max_prompt_tokens to at most {most}, which leaves longer prompts out"
+    room = Room(position_limit(model), suite.sampling.max_new_tokens, "sampling.max_new_tokens", remedy)
+    if room.limit is not None:
+        prompts = [row.prompt for row in rows]
+        room.check(prompt_lengths(prompts, tokenizer), prompts, "problem")

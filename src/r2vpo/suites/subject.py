@@ -106,11 +106,13 @@ def load_subject(subject: Subject, *, device: str, dtype: str, stop: Sequence[st
         without those of the training alone.
 
     Raises:
-        UserError: there is no such model, or it cannot be read, or a stop text is more than one token.
+        UserError: there is no such model, or it cannot be read, its tokenizer is of another model, a stop text is
+            more than one token, or nothing ends an answer.
     """
     import torch
 
     from r2vpo.models import load_model, load_tokenizer
+    from r2vpo.models.fit import check_tokenizer
     from r2vpo.training.setup import stop_ids
 
     options = {"seed": subject.seed, "dtype": getattr(torch, dtype), "trust_remote_code": subject.trust_remote_code}
@@ -124,7 +126,9 @@ def load_subject(subject: Subject, *, device: str, dtype: str, stop: Sequence[st
     model.generation_config.eos_token_id = [
         token for token in stop_ids(tokenizer, (), model) if token not in trained or token == tokenizer.eos_token_id
     ]
-    return model.to(device).eval(), tokenizer, stop_ids(tokenizer, stop, model, key="sampling.stop")
+    ends = stop_ids(tokenizer, stop, model, key="sampling.stop")
+    check_tokenizer(model, tokenizer, ends, what=subject.name, stop="name a text that ends an answer in sampling.stop")
+    return model.to(device).eval(), tokenizer, ends
 
 
 def _merged(model: Any, subject: Subject) -> Any:

@@ -3,12 +3,40 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from r2vpo.data import PromptData, PromptRow
+from r2vpo.data.rows import Prompt
 from r2vpo.errors import UserError
-from r2vpo.evaluation import encode_prompt
+
+CHUNK = 1000
+"""Prompts that are tokenised at once."""
+
+
+def prompt_lengths(prompts: Sequence[Prompt], tokenizer: Any) -> list[int]:
+    """Count each prompt's tokens, as `encode_prompt` makes them.
+
+    Args:
+        prompts: texts, or lists of chat messages.
+        tokenizer: the model's; a chat is counted with its template.
+    """
+    lengths: dict[int, int] = {}
+    for is_chat in (False, True):
+        rows = [row for row, prompt in enumerate(prompts) if isinstance(prompt, list) == is_chat]
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
+            texts = [prompts[row] for row in part]
+            if is_chat:
+                found = tokenizer.apply_chat_template(
+                    texts, add_generation_prompt=True, tokenize=True, return_dict=True
+                )
+            else:
+                # A text beyond model_max_length is for the callers to refuse.
+                found = tokenizer(texts, verbose=False)
+            lengths |= {row: len(ids) for row, ids in zip(part, found["input_ids"], strict=True)}
+    return [lengths[row] for row in range(len(prompts))]
 
 
 def without_long_prompts(data: PromptData, tokenizer: Any, most: int) -> PromptData:
@@ -28,7 +56,7 @@ def without_long_prompts(data: PromptData, tokenizer: Any, most: int) -> PromptD
     left_out = Counter(data.left_out)
 
     def short(rows: list[PromptRow], word: str) -> list[PromptRow]:
-        lengths = [len(encode_prompt(tokenizer, row.prompt)) for row in rows]
+        lengths = prompt_lengths([row.prompt for row in rows], tokenizer)
         kept = [row for row, length in zip(rows, lengths, strict=True) if length <= most]
         if rows and not kept:
             raise UserError(
@@ -50,4 +78,4 @@ def longest_prompt(data: PromptData, tokenizer: Any) -> int:
         data: the problems.
         tokenizer: the model's; a chat is counted with its template.
     """
-    return max(len(encode_prompt(tokenizer, row.prompt)) for row in data.train)
+    return max(prompt_lengths([row.prompt for row in data.train], tokenizer))

@@ -9,10 +9,13 @@ import torch
 from r2vpo.core.log_probs import length_limits
 from r2vpo.data import PromptData
 from r2vpo.errors import UserError
+from r2vpo.models.fit import Room, check_tokenizer
+from r2vpo.positions import position_limit
 from r2vpo.rollout import check_model
 from r2vpo.rollout.self_check import GENERATE, SAMPLERS
-from r2vpo.training.prompt_length import longest_prompt
+from r2vpo.training.prompt_length import longest_prompt, prompt_lengths
 from r2vpo.training.recipe import Recipe
+from r2vpo.training.recipe_inputs import DatasetData
 
 _LARGE = 1e9
 """Parameters from which a check on a CPU takes seconds."""
@@ -28,8 +31,9 @@ def check_recipe_model(recipe: Recipe, model: Any, tokenizer: Any, data: PromptD
         data: the problems.
 
     Raises:
-        UserError: its log-probs cannot be computed, or the adapters do not fit it.
+        UserError: tokenizer or prompts do not fit it, its log-probs cannot be computed, or the adapters do not fit it.
     """
+    _check_fit(recipe, model, tokenizer, data)
     _check_log_probs(recipe, model, tokenizer, data)
     targets = recipe.model.lora.target_modules if recipe.model.lora is not None else ["all-linear"]
     layers = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
@@ -40,6 +44,27 @@ def check_recipe_model(recipe: Recipe, model: Any, tokenizer: Any, data: PromptD
                 f"model.lora.target_modules: {recipe.model.name} has no layer {target!r}; its linear layers are "
                 f"{', '.join(known)}: name some of them, or all-linear"
             )
+
+
+def _check_fit(recipe: Recipe, model: Any, tokenizer: Any, data: PromptData) -> None:
+    """Refuse a tokenizer of other tokens, answers that nothing ends, and prompts that are too long for the model."""
+    ends = model.generation_config.eos_token_id
+    what = f"model.name {recipe.model.name!r}"
+    check_tokenizer(model, tokenizer, ends, what=what, stop="name a text that ends an answer in rollout.stop")
+    limit, trained = position_limit(model), recipe.rollout.max_new_tokens
+    if limit is None:
+        return
+    remedy = "show fewer examples (data.few_shot), or write shorter prompts"
+    if isinstance(recipe.data, DatasetData):
+        remedy = "set data.max_prompt_tokens to at most {most}, which leaves longer prompts out"
+    evaluated = recipe.evaluation.max_new_tokens
+    setting = "rollout.max_new_tokens" if evaluated is None else "evaluation.max_new_tokens"
+    for room, rows, where in (
+        (Room(limit, trained, "rollout.max_new_tokens", remedy), data.train, "training prompt"),
+        (Room(limit, evaluated or trained, setting, remedy), data.held_out, "held-out prompt"),
+    ):
+        prompts = [row.prompt for row in rows]
+        room.check(prompt_lengths(prompts, tokenizer), prompts, where)
 
 
 def _check_log_probs(recipe: Recipe, model: Any, tokenizer: Any, data: PromptData) -> None:

@@ -7,17 +7,17 @@ from typing import Any
 
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
-from trl import GRPOTrainer
 
 from r2vpo.replay import ReplayBuffer, snapshot
 from r2vpo.trl.checkpoint import staged, state_path
+from r2vpo.trl.fitting import FittingTrainer
 from r2vpo.trl.layout import Layout, laid_out, states_for
 from r2vpo.trl.state import restore_trainer, trainer_state
 
 TRAINER_STATE = "trainer_state.json"
 
 
-class CheckpointingTrainer(GRPOTrainer):
+class CheckpointingTrainer(FittingTrainer):
     """A `GRPOTrainer` whose checkpoints are complete, and hold what R²VPO adds to a run's state.
 
     transformers writes into a staging folder, which is then renamed. Whatever names a checkpoint (the best one's path,

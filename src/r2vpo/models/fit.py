@@ -1,0 +1,145 @@
+"""Whether a model, its tokenizer and the prompts fit together: found before anything is trained or answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from r2vpo.errors import UserError
+
+_SHOWN = 40
+
+
+def check_tokenizer(model: Any, tokenizer: Any, ends: Iterable[int], *, what: str, stop: str) -> None:
+    """Refuse a tokenizer whose tokens the model does not have, and answers that nothing could end.
+
+    Args:
+        model: the model; its parameters may lie on the meta device.
+        tokenizer: what prompts are made into tokens with.
+        ends: ids that end a completion.
+        what: how an error begins: the setting that names the model.
+        stop: what to set so that completions end, in words.
+
+    Raises:
+        UserError: an id is beyond the embeddings or the output layer, no token ends a completion, or none pads.
+    """
+    if tokenizer.pad_token_id is None:
+        raise UserError(
+            f"{what}: its tokenizer has no padding token, and no end-of-sequence token to stand in for it: set "
+            "pad_token in its tokenizer_config.json, or tokenizer.pad_token, to a token that no text contains"
+        )
+    vocabulary = _vocabulary(tokenizer)
+    embeddings, outputs = _rows(model, "get_input_embeddings"), _rows(model, "get_output_embeddings")
+    special = set(tokenizer.all_special_ids)
+    for rows, known, layer in (
+        (embeddings, vocabulary, "embeddings"),
+        # An image's place is read and never written; the token that ends a text is looked at below.
+        (outputs, {i: text for i, text in vocabulary.items() if i not in special}, "outputs"),
+    ):
+        beyond = [number for number in known if rows is not None and number >= rows]
+        if beyond:
+            last = max(beyond)
+            raise UserError(
+                f"{what}: its tokenizer has {len(beyond)} tokens beyond the model's {rows} {layer}, up to id {last} "
+                f"({vocabulary[last]!r}): use the tokenizer that the model was trained with, or enlarge the model with "
+                f"resize_token_embeddings({max(vocabulary) + 1}) and save it again"
+            )
+    ends = [number for number in ends if number is not None]
+    if not any(outputs is None or 0 <= number < outputs for number in ends):
+        why = (
+            f"the ids that would, {', '.join(map(str, ends))}, are beyond its {outputs} outputs"
+            if ends
+            else ("its tokenizer has no end-of-sequence token and its generation_config.json no eos_token_id")
+        )
+        raise UserError(f"{what}: nothing ends an answer, {why}: set eos_token in its tokenizer_config.json, or {stop}")
+
+
+@dataclass(frozen=True)
+class Room:
+    """How long a prompt may be.
+
+    Attributes:
+        limit: tokens that the model can be given; None is any number.
+        new_tokens: the longest answer.
+        setting: its setting: `rollout.max_new_tokens`.
+        remedy: what to do in place of lowering it; `{most}` stands for the longest prompt that has room.
+    """
+
+    limit: int | None
+    new_tokens: int
+    setting: str
+    remedy: str
+
+    def check(
+        self, lengths: Sequence[int], texts: Sequence[Any], where: str, *, rows: Sequence[int] | None = None
+    ) -> None:
+        """Refuse prompts that have no room for an answer behind them.
+
+        Args:
+            lengths: tokens of each prompt.
+            texts: the prompts.
+            where: what they are, in words: `training prompt`.
+            rows: the number of each; None counts from 0.
+
+        Raises:
+            UserError: prompt and answer are more tokens than the model can be given.
+        """
+        if self.limit is None or not lengths or max(lengths) + self.new_tokens <= self.limit:
+            return
+        row = max(range(len(lengths)), key=lambda row: lengths[row])
+        long = sum(length + self.new_tokens > self.limit for length in lengths)
+        many = f" ({long} of {len(lengths)} are too long)" if len(lengths) > 1 else ""
+        most = self.limit - self.new_tokens
+        left = self.limit - lengths[row]
+        lower = f"lower it to at most {left}, or " if left > 0 else ""
+        leave_out = self.remedy.format(most=most) if most > 0 else "use a model that reads longer texts"
+        number = row if rows is None else rows[row]
+        raise UserError(
+            f"{self.setting} = {self.new_tokens} behind {where} {number} of {lengths[row]} tokens, "
+            f"{_start(texts[row])!r}, is more than the {self.limit} positions of this model{many}: {lower}{leave_out}"
+        )
+
+    def check_rows(self, lengths: Sequence[int]) -> None:
+        """Refuse rows that are longer than the model can be given, whatever made them.
+
+        Args:
+            lengths: tokens of each prompt and its answer together.
+
+        Raises:
+            UserError: one is longer.
+        """
+        if self.limit is not None and lengths and max(lengths) > self.limit:
+            raise UserError(
+                f"row {max(range(len(lengths)), key=lambda row: lengths[row])} of a round has {max(lengths)} tokens, "
+                f"prompt and answer together, more than the {self.limit} positions of this model: make what samples "
+                "it give shorter ones"
+            )
+
+
+def _start(text: Any) -> str:
+    if isinstance(text, list):
+        text = next((message.get("content", "") for message in text if isinstance(message, dict)), "")
+    return str(text)[:_SHOWN]
+
+
+def _vocabulary(tokenizer: Any) -> dict[int, str]:
+    known = {number: text for text, number in tokenizer.get_vocab().items()}
+    return known | dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+
+
+def _module(model: Any, name: str) -> Any:
+    try:
+        return getattr(model, name)()
+    except (AttributeError, NotImplementedError):
+        return None
+
+
+def _rows(model: Any, name: str) -> int | None:
+    """Tokens that a layer has a row for; weights may be packed or divided, the layer's own number is not."""
+    module = _module(model, name)
+    for attribute in ("num_embeddings", "out_features"):
+        if isinstance(rows := getattr(module, attribute, None), int):
+            return rows
+    weight = getattr(module, "weight", None)
+    return None if weight is None or weight.ndim < 2 else int(getattr(weight, "ds_shape", weight.shape)[0])
