@@ -71,18 +71,25 @@ def check_trainer(trainer: Any, *, shared: bool, own_sampler: bool) -> SelfCheck
     elif trainer.args.sampler == "trl" and not trainer.args.use_vllm and trainer.rollout_func is None:
         # TRL calls the model's generate with padding on the left.
         samplers = (GENERATE,)
+    name, limits = type(base_model(trainer.model)).__name__, length_limits(trainer.model.config)
+    longest = longest_row(trainer) if limits else None
+    for limit in limits if longest is None else ():
+        if limit.any_forward:
+            raise UserError(
+                f"{name}: the model {limit.reason}, and how long rows become is not known before training: "
+                "train on a dataset that has a length, without environments"
+            )
     found: list[SelfCheck | None] = [None]
     if trainer.accelerator.is_main_process:
         found[0] = check_model(
             trainer.model,
             pad_token_id=trainer.pad_token_id,
-            longest=longest_row(trainer) if length_limits(trainer.model.config) else None,
+            longest=longest,
             shared=shared,
             samplers=samplers,
         )
     check: SelfCheck = broadcast_object_list(found)[0]
     if check.refusal is not None:
-        name = type(base_model(trainer.model)).__name__
         remedy = "; set sampler='shared_prefix', which finds one that is right" if samplers == (GENERATE,) else ""
         raise UserError(f"{name}: {check.refusal}{remedy}")
     return check

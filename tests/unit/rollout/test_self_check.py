@@ -13,6 +13,7 @@ from transformers import (
     BertConfig,
     Cohere2Config,
     CTRLConfig,
+    DogeConfig,
     ElectraConfig,
     FalconConfig,
     Gemma2Config,
@@ -239,6 +240,14 @@ def test_weights_that_are_not_here_are_not_computed_with():
     assert check.skipped == "its weights are not in memory"
     assert check.shares_prompts
     assert check.sampler == SHARED_SAMPLER
+
+
+def test_keys_chosen_from_a_row_are_right_up_to_their_number_and_refused_behind():
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(DogeConfig(**GATED, keep_window_size=32))
+    within, behind = (check_model(model, longest=longest) for longest in (32, 33))
+    assert within.refusal is None
+    assert behind.refusal.startswith("the model keeps the 32 strongest keys of a row")
 
 
 @pytest.mark.parametrize(

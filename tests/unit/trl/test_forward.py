@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,17 @@ from transformers import (
 
 from r2vpo.errors import UserError
 from r2vpo.replay import Rollout
+from r2vpo.trl import R2VPOTrainer
 from r2vpo.trl.rows import MicroBatch, collate
-from tests.tiny import VOCABULARY, tiny_model, tiny_trainer
+from tests.tiny import (
+    VOCABULARY,
+    even_digits,
+    tiny_config,
+    tiny_dataset,
+    tiny_model,
+    tiny_tokenizer,
+    tiny_trainer,
+)
 
 TEMPERATURE = 0.8
 
@@ -125,6 +135,20 @@ def test_every_model_trains_with_the_default_options_on_what_it_sampled(
         torch.testing.assert_close(sampled, trained, rtol=1e-5, atol=1e-4)
     assert len({tuple(ids.tolist()) for ids, _, _ in fresh}) > 8
     assert any(not torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_lengths_that_are_not_known_before_are_refused_where_every_token_depends_on_them(tmp_path: Path) -> None:
+    rope = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0}
+    build = functools.partial(
+        R2VPOTrainer,
+        reward_funcs=even_digits,
+        args=tiny_config(tmp_path),
+        train_dataset=tiny_dataset().to_iterable_dataset(),
+        processing_class=tiny_tokenizer(),
+    )
+    with pytest.raises(UserError, match=r"dynamic rope.*train on a dataset that has a length"):
+        build(tiny_model(rope_parameters=rope))
+    build(tiny_model())
 
 
 def test_learned_prompts_are_refused_before_training(tmp_path: Path) -> None:

@@ -116,6 +116,11 @@ def _limits(config: Any) -> Iterator[LengthLimit]:
     if "local" in (getattr(config, "attention_layers", None) or ()):
         window = int(config.window_size)
         yield LengthLimit(window, f"has layers of local attention over {window} tokens")
+    kept = getattr(config, "keep_window_size", None)
+    if kept:
+        # Equal tokens have equal strengths in the first layer, and a choice among equals depends on how many there are.
+        text = f"keeps the {kept} strongest keys of a row, and which of equal ones depends on the row's length"
+        yield LengthLimit(int(kept), text, any_forward=True)
     for rope in _rope_parameters(config):
         kind = rope.get("rope_type", rope.get("type"))
         if kind == "longrope":
