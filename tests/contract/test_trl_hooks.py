@@ -30,6 +30,7 @@ def test_the_tested_minor_version_is_installed() -> None:
         ("_calculate_rewards", ["self", "inputs", "prompts", "completions", "completion_ids_list"]),
         ("_save_checkpoint", ["self", "model", "trial"]),
         ("_load_optimizer_and_scheduler", ["self", "checkpoint"]),
+        ("_prepare_for_training", ["self", "max_steps", "train_dataloader", "resume_from_checkpoint"]),
         ("_get_output_dir", ["self", "trial"]),
         ("_get_grad_norm", ["self", "model", "grad_norm"]),
         ("_get_train_sampler", ["self", "dataset"]),

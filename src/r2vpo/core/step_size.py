@@ -1,8 +1,12 @@
 """The step size follows the ratio variance: set delta, not the learning rate."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -72,9 +76,10 @@ class StepSizeController:
     Under Adam a penalty turns the direction of the update and not its length, so the brake has to reach the step
     size.
 
-    The factor is applied inside `optimizer.step()` only, by hooks; between steps every group's `lr` is the
-    schedule's own, so any scheduler and any logger sees what it wrote. A schedule shapes the rate that is found: D
-    counts a step in proportion to its `lr / initial_lr`. Weight decay that multiplies lr (AdamW) is scaled with it.
+    The factor is applied inside `optimizer.step()` only, by hooks (`attach`), or around an engine's step (`scaled`);
+    between steps every group's `lr` is the schedule's own, so any scheduler and any logger sees what it wrote. A
+    schedule shapes the rate that is found: D counts a step in proportion to its `lr / initial_lr`. Weight decay that
+    multiplies lr (AdamW) is scaled with it.
 
     Attributes:
         config: The options.
@@ -90,8 +95,8 @@ class StepSizeController:
         self._distance, self._steps, self._signal = 0.0, 1, 1.0
         self._measured: tuple[float, float] = (0.0, 0.0)
         self._brake = 1.0
-        # Per optimizer: (group, lr of the schedule, scaled lr) while its step runs.
-        self._scaled: dict[int, list[tuple[dict[str, Any], Any, Any]]] = {}
+        # Per optimizer, while its step runs.
+        self._scaled: dict[int, list[_ScaledGroup]] = {}
 
     @property
     def factor(self) -> float:
@@ -112,8 +117,26 @@ class StepSizeController:
         if id(optimizer) in self._scaled:
             raise ValueError("optimizer is attached already, and must be once: call attach once for each optimizer")
         self._scaled[id(optimizer)] = []
-        optimizer.register_step_pre_hook(self._scale)
-        optimizer.register_step_post_hook(self._restore)
+        optimizer.register_step_pre_hook(self._before)
+        optimizer.register_step_post_hook(self._after)
+
+    @contextmanager
+    def scaled(self, groups: list[dict[str, Any]], applied: Callable[[], bool]) -> Iterator[None]:
+        """Scale one step of an engine that has an optimizer within: for those whose hooks would count several.
+
+        DeepSpeed, for one, steps its inner optimizer once for each parameter group.
+
+        Args:
+            groups: The engine's parameter groups, whose `lr` is scaled until the block ends.
+            applied: Called when the step is over: whether it moved the weights. If not, it has no distance.
+        """
+        length, scaled = self._length(groups), self._scale(groups)
+        try:
+            yield
+        finally:
+            _restore(scaled)
+        if applied():
+            self._distance += length
 
     def begin_round(self, steps: int, signal: float = 1.0) -> None:
         """Start to measure the distance from here: the policy that V is measured against is the present one.
@@ -206,19 +229,40 @@ class StepSizeController:
             return self._curvature, 0.0
         return (self._weight * self._curvature + weight * curvature) / total, total
 
-    def _scale(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    def _before(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         # A step that raised never reached the post hook: its groups still hold the scaled rate.
-        self._restore(optimizer, args, kwargs)
-        first = optimizer.param_groups[0]
-        self._distance += self.factor * float(first["lr"]) / (float(first.get("initial_lr", first["lr"])) or 1.0)
-        for group in optimizer.param_groups:
+        _restore(self._scaled[id(optimizer)])
+        self._scaled[id(optimizer)] = self._scale(optimizer.param_groups)
+
+    def _after(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        _restore(self._scaled[id(optimizer)])
+        self._scaled[id(optimizer)] = []
+        # A step without a gradient (one that was not finite was dropped) moved nothing.
+        if any(parameter.grad is not None for group in optimizer.param_groups for parameter in group["params"]):
+            self._distance += self._length(optimizer.param_groups)
+
+    def _length(self, groups: list[dict[str, Any]]) -> float:
+        """What one step adds to the distance."""
+        first = groups[0]
+        return self.factor * float(first["lr"]) / (float(first.get("initial_lr", first["lr"])) or 1.0)
+
+    def _scale(self, groups: list[dict[str, Any]]) -> list[_ScaledGroup]:
+        scaled = []
+        for group in groups:
             scheduled = group["lr"]
             group["lr"] = scheduled * self.factor
-            self._scaled[id(optimizer)].append((group, scheduled, group["lr"]))
+            scaled.append(_ScaledGroup(group, scheduled, group["lr"]))
+        return scaled
 
-    def _restore(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        for group, scheduled, scaled in self._scaled[id(optimizer)]:
-            # Not if someone else wrote a rate meanwhile: theirs is newer.
-            if group["lr"] is scaled:
-                group["lr"] = scheduled
-        self._scaled[id(optimizer)].clear()
+
+class _ScaledGroup(NamedTuple):
+    group: dict[str, Any]
+    scheduled: Any
+    scaled: Any
+
+
+def _restore(groups: list[_ScaledGroup]) -> None:
+    for group, scheduled, scaled in groups:
+        # Not if someone else wrote a rate meanwhile: theirs is newer.
+        if group["lr"] is scaled:
+            group["lr"] = scheduled

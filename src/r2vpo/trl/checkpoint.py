@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from accelerate.utils import broadcast_object_list, gather_object
+
+from r2vpo.errors import UserError
 
 STAGING = ".staging"
 
@@ -14,6 +20,35 @@ STAGING = ".staging"
 def state_path(checkpoint: str | os.PathLike[str], process_index: int) -> Path:
     """Where a process keeps lambda, the step size, the replay and the round in progress."""
     return Path(checkpoint) / f"r2vpo_state_{process_index}.pt"
+
+
+def check_common_disk(accelerator: Any, run: Path) -> None:
+    """Refuse machines that do not write to one disk: a checkpoint would lack the state of the others' processes.
+
+    Args:
+        accelerator: Of the run; all processes call.
+        run: The folder that will hold the checkpoints.
+
+    Raises:
+        UserError: Some process does not see a file of the first one.
+    """
+    if sum(gather_object([accelerator.is_local_main_process])) == 1:
+        return
+    mark = run / broadcast_object_list([f".seen-{uuid.uuid4().hex}"])[0]
+    if accelerator.is_main_process:
+        run.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    accelerator.wait_for_everyone()
+    seen = gather_object([mark.exists()])
+    if accelerator.is_main_process:
+        mark.unlink()
+    if not all(seen):
+        away = ", ".join(str(index) for index, sees in enumerate(seen) if not sees)
+        raise UserError(
+            f"processes {away} of {len(seen)} do not see {run} of the first machine, so that no checkpoint would hold "
+            "their state: put output_dir on a disk that all machines share (save_on_each_node does not replace it), or "
+            "set save_strategy='no'"
+        )
 
 
 @contextmanager

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from transformers.trainer_callback import TrainerState
-from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
+from transformers.trainer_utils import SaveStrategy, get_last_checkpoint, rotate_checkpoints
 
 from r2vpo.replay import ReplayBuffer, snapshot
-from r2vpo.trl.checkpoint import staged, state_path
+from r2vpo.trl.checkpoint import check_common_disk, staged, state_path
 from r2vpo.trl.fitting import FittingTrainer
 from r2vpo.trl.layout import Layout, laid_out, states_for
 from r2vpo.trl.state import restore_trainer, trainer_state
@@ -69,6 +69,8 @@ class CheckpointingTrainer(FittingTrainer):
         checkpoint = resume_from_checkpoint
         if checkpoint is True:
             checkpoint = get_last_checkpoint(self.args.output_dir)
+        if self.args.save_strategy != SaveStrategy.NO:
+            check_common_disk(self.accelerator, Path(self.args.output_dir))
         self._resumed = None
         if checkpoint:
             self._resumed = states_for(self, str(checkpoint), divides_optimizer=not self.is_deepspeed_enabled)

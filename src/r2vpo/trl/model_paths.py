@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from accelerate.utils import broadcast_object_list
@@ -54,6 +55,14 @@ def _take_out_fused_head(base: Any) -> None:
         base.forward = former
 
 
+def weights_divided_by(trainer: Any) -> str | None:
+    """What divides the weights over the processes of a trainer, so that only the whole model's call gathers them."""
+    plugin = getattr(trainer.accelerator.state, "deepspeed_plugin", None)
+    if plugin is not None and plugin.zero_stage == 3:
+        return "DeepSpeed's ZeRO-3"
+    return "FSDP" if trainer.is_fsdp_enabled else None
+
+
 def check_trainer(trainer: Any, *, shared: bool, own_sampler: bool) -> SelfCheck:
     """Run the self-check in the main process, for all of them.
 
@@ -67,7 +76,7 @@ def check_trainer(trainer: Any, *, shared: bool, own_sampler: bool) -> SelfCheck
     """
     samplers: Sequence[str] = ()
     if own_sampler:
-        samplers = SAMPLERS
+        samplers = SAMPLERS if weights_divided_by(trainer) is None else (GENERATE,)
     elif trainer.args.sampler == "trl" and not trainer.args.use_vllm and trainer.rollout_func is None:
         # TRL calls the model's generate with padding on the left.
         samplers = (GENERATE,)
@@ -90,8 +99,12 @@ def check_trainer(trainer: Any, *, shared: bool, own_sampler: bool) -> SelfCheck
         )
     check: SelfCheck = broadcast_object_list(found)[0]
     if check.refusal is not None:
-        remedy = "; set sampler='shared_prefix', which finds one that is right" if samplers == (GENERATE,) else ""
+        remedy = ""
+        if samplers == (GENERATE,) and not own_sampler:
+            remedy = "; set sampler='shared_prefix', which finds one that is right"
         raise UserError(f"{name}: {check.refusal}{remedy}")
+    if check.skipped is not None and samplers == (GENERATE,):
+        check = replace(check, sampler=GENERATE)
     return check
 
 

@@ -16,9 +16,11 @@ from torch.utils.data import IterableDataset
 from trl.trainer.utils import RepeatSampler
 
 from r2vpo.core.log_probs import OrdinaryLogProbs, TokenLogProbs
+from r2vpo.errors import UserError
 from r2vpo.rollout import SelfCheck
 from r2vpo.trl.checkpointing import CheckpointingTrainer
-from r2vpo.trl.model_paths import check_trainer, prepare_model
+from r2vpo.trl.engine import EngineTrainer
+from r2vpo.trl.model_paths import check_trainer, prepare_model, weights_divided_by
 from r2vpo.trl.prompts import RepeatedRows
 from r2vpo.trl.rows import MicroBatch
 
@@ -32,7 +34,7 @@ class EpochRepeatSampler(RepeatSampler):
             self.generator.manual_seed((self.seed or 0) + epoch)
 
 
-class TrainingPlumbing(CheckpointingTrainer):
+class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
     """A `GRPOTrainer` that can be stopped anywhere and go on alike, and computes each prompt once a group.
 
     A subclass has the counters and seconds that are counted here, and calls `_settle_paths` before it trains.
@@ -62,6 +64,16 @@ class TrainingPlumbing(CheckpointingTrainer):
                 "prompts are not shared in training: the router's load-balancing loss is that of whole rows; "
                 "router_aux_loss_coef=0.0 leaves it out"
             )
+        divider = weights_divided_by(self)
+        if divider is not None:
+            reason = f"{divider} divides the weights over processes and gathers them for the whole model's call alone"
+            if wanted:
+                notes.append(f"prompts are not shared in training: {reason}")
+            if own_sampler:
+                notes.append(f"responses are sampled by the model's own generate: {reason}; use_vllm=True is faster")
+            if self.args.rollout_lag:
+                raise UserError(f"rollout_lag={self.args.rollout_lag} keeps whole weights, and {reason}; set it to 0")
+            wanted = False
         self.self_check = check_trainer(self, shared=wanted, own_sampler=own_sampler)
         self._shares_prefix = self.self_check.shares_prompts
         for note in [*notes, *self.self_check.notes]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.utils import is_peft_model
 
-from r2vpo.rollout import PastWeights, ShadowModel, make_sampler, tokenized_groups
+from r2vpo.rollout import GenerateSampler, PastWeights, ShadowModel, make_sampler, tokenized_groups
+from r2vpo.trl.model_paths import weights_divided_by
 
 if TYPE_CHECKING:
     from r2vpo.trl.trainer import R2VPOTrainer
@@ -37,20 +40,33 @@ class OwnRollout:
         """The model to sample from, its weights brought up to the trainer's."""
         if self._shadow is None:
             policy = trainer.accelerator.unwrap_model(trainer.model)
-            dtype = torch.bfloat16 if trainer.args.sampler_dtype == "bfloat16" else "model"
-            # Older weights go into a copy, whatever its type: the policy itself is not to be written to.
-            self._shadow = ShadowModel(policy, policy.dtype if self.past and dtype == "model" else dtype)
+            self._shadow = ShadowModel(policy, self._dtype(trainer, policy))
         elif self._synced_step != trainer.state.global_step:
             self._shadow.sync()
         self._synced_step = trainer.state.global_step
         return self._shadow.model
 
+    def _dtype(self, trainer: R2VPOTrainer, policy: Any) -> Any:
+        """That of the copy of the policy to sample from, or `"model"` for none."""
+        wanted = torch.bfloat16 if trainer.args.sampler_dtype == "bfloat16" else None
+        if self.past:
+            # Older weights go into a copy, whatever its type: the policy itself is not to be written to.
+            return wanted or policy.dtype
+        if wanted is None or weights_divided_by(trainer) is not None:
+            return "model"
+        # Merged adapters make a copy quicker; a plain one of the same type would only take memory.
+        same = all(parameter.dtype == wanted for parameter in policy.parameters())
+        return "model" if same and not is_peft_model(policy) else wanted
+
     def sampler(self, trainer: R2VPOTrainer) -> Any:
         """The sampler of the training rounds, over the present weights."""
         model = self.model(trainer)
         if self._sampler is None:
-            self._sampler = make_sampler(
-                trainer.self_check.sampler,
+            divided = weights_divided_by(trainer) is not None
+            kind = (
+                partial(GenerateSampler, in_step=True) if divided else partial(make_sampler, trainer.self_check.sampler)
+            )
+            self._sampler = kind(
                 model,
                 eos_token_ids=trainer.eos_token_ids,
                 pad_token_id=trainer.pad_token_id,

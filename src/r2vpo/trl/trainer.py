@@ -120,7 +120,8 @@ class R2VPOTrainer(TrainingPlumbing):
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         """Create the optimizer and let the step-size controller scale its learning rate."""
         optimizer = super().create_optimizer(*args, **kwargs)
-        if self.controls.step_size is not None and not self._attached:
+        # DeepSpeed's inner optimizer steps once a parameter group: there the engine's step is scaled (`EngineTrainer`).
+        if self.controls.step_size is not None and not self._attached and not self.is_deepspeed_enabled:
             self.controls.step_size.attach(optimizer)
             self._attached = True
         return optimizer

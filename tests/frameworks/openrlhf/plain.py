@@ -40,6 +40,9 @@ class TinyActor(torch.nn.Module):
     def is_gradient_accumulation_boundary(self) -> bool:
         return self.micro_steps % self.accumulate == 0
 
+    def was_step_applied(self) -> bool:
+        return True
+
     def forward(self, sequences: torch.Tensor, action_mask: torch.Tensor, **options: Any) -> Any:
         logits = self.llama(sequences, attention_mask=options["attention_mask"]).logits[:, :-1]
         chosen = logits.log_softmax(-1).gather(2, sequences[:, 1:, None])[..., 0]
@@ -122,6 +125,7 @@ def make_trainer(folder: Path, *, accumulate: int = 2, resume: bool = False, rat
 
     actor = TinyActor(accumulate)
     optimizer = torch.optim.SGD(actor.llama.parameters(), lr=rate)
+    actor.optimizer = optimizer
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     strategy = PlainStrategy(arguments(folder, resume=resume), accumulate)
     return ppo_actor.ActorPPOTrainer(

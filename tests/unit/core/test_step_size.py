@@ -31,7 +31,9 @@ class Round:
 
     def __init__(self, scale=1.0, steps=1, **options):
         self.controller = StepSizeController(StepSizeConfig(**{"delta": 0.04, "first_scale": scale} | options))
-        self.optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        parameter = torch.nn.Parameter(torch.zeros(1))
+        parameter.grad = torch.ones(1)
+        self.optimizer = torch.optim.SGD([parameter], lr=1.0)
         self.controller.attach(self.optimizer)
         self.controller.begin_round(steps)
 
@@ -144,6 +146,41 @@ def test_a_wrapped_optimizer_and_one_attached_twice():
     assert parameter.item() == -0.5
     with pytest.raises(ValueError, match="attached already"):
         controller.attach(inner)
+
+
+def test_a_step_without_a_gradient_has_no_distance():
+    """As after a gradient that was not finite, which the trainer drops before the step."""
+    rounds = Round(scale=0.5, steps=2).step()
+    (parameter,) = rounds.optimizer.param_groups[0]["params"]
+    parameter.grad = None
+    assert rounds.step().controller.state_dict()["distance"] == 0.5
+
+
+@pytest.mark.parametrize(("applied", "distance"), [(True, 0.5), (False, 0.0)])
+def test_a_step_of_an_engine_is_counted_once_and_only_if_it_was_applied(applied, distance):
+    """The inner optimizer steps once a parameter group, as DeepSpeed's does."""
+    parameters = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    optimizer = torch.optim.SGD([{"params": [parameter]} for parameter in parameters], lr=1.0)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    groups = optimizer.param_groups
+    controller = StepSizeController(StepSizeConfig(delta=0.04, first_scale=0.5))
+    controller.begin_round(2)
+    with controller.scaled(groups, lambda: applied):
+        for parameter, group in zip(parameters, groups, strict=True):
+            parameter.grad = torch.ones(1)
+            optimizer.param_groups = [group]
+            optimizer.step()
+    assert [parameter.item() for parameter in parameters] == [-0.5, -0.5]
+    assert [group["lr"] for group in groups] == [1.0, 1.0]
+    assert controller.state_dict()["distance"] == distance
+
+
+def test_an_engine_that_raised_leaves_no_scale_behind():
+    rounds = Round(scale=0.5)
+    groups = rounds.optimizer.param_groups
+    with pytest.raises(RuntimeError), rounds.controller.scaled(groups, lambda: True):
+        raise RuntimeError("out of memory")
+    assert groups[0]["lr"] == 1.0 and rounds.controller.state_dict()["distance"] == 0.0
 
 
 def test_the_scale_brings_a_whole_round_to_delta():

@@ -184,6 +184,35 @@ def test_a_step_with_a_gradient_that_is_not_finite_is_left_out(tmp_path: Path) -
         assert torch.equal(value, before[name]), name
 
 
+@pytest.mark.parametrize(
+    ("policy", "wanted", "lag", "copied"),
+    [
+        (torch.bfloat16, "bfloat16", 0, False),
+        (torch.float32, "bfloat16", 0, True),
+        (torch.float32, "model", 0, False),
+        (torch.bfloat16, "bfloat16", 1, True),
+    ],
+)
+def test_a_policy_is_copied_to_sample_from_only_where_the_copy_differs(
+    tmp_path: Path, policy: torch.dtype, wanted: str, lag: int, copied: bool
+) -> None:
+    model = tiny_model().to(policy)
+    trainer = tiny_trainer(tmp_path, model=model, sampler_dtype=wanted, rollout_lag=lag, replay_versions=0)
+    assert (trainer.sampling_model() is not model) == copied
+    assert next(trainer.sampling_model().parameters()).dtype == (policy if wanted == "model" else torch.bfloat16)
+
+
+def test_a_step_that_was_left_out_has_no_distance(tmp_path: Path) -> None:
+    """Of a round's two steps, the second is not finite: V is measured over the first alone."""
+    trainer = tiny_trainer(tmp_path, max_steps=2)
+    trainer.model.lm_head.weight.register_hook(
+        lambda grad: grad * (float("inf") if trainer.state.global_step == 1 else 1.0)
+    )
+    trainer.train()
+    assert trainer.counters["non_finite_steps"] == 1
+    assert trainer.controls.state_dict()["step_size"]["distance"] == pytest.approx(0.05)
+
+
 def test_step_control_scales_the_step_and_not_the_schedule(tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path, max_steps=6, learning_rate=1e-3, lr_scheduler_type="constant")
     trainer.train()

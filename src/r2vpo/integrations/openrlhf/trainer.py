@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import Tensor
 from r2vpo.core.dual import advantage_moments
 from r2vpo.core.ratios import stale_weight
 from r2vpo.core.types import MomentSums, RatioVarianceSums
+from r2vpo.engine_step import engine_step
 from r2vpo.errors import UserError
 from r2vpo.integrations.openrlhf.loss import R2VPOPolicyLoss
 from r2vpo.integrations.openrlhf.options import from_environment
@@ -43,9 +43,6 @@ class R2VPOActorTrainer(ActorPPOTrainer):
             self.replay_buffer = AgedReplayBuffer(self.replay_buffer, self.replay)
         self.measured: dict[str, float] = {}
         self.reused: dict[str, float] = {}
-        self._step = EngineStep(self.actor_optim.param_groups)
-        if self.controls.step_size is not None:
-            self.controls.step_size.attach(self._step)
         self._engine_step, self._save = strategy.optimizer_step, strategy.save_ckpt
         strategy.optimizer_step, strategy.save_ckpt = self._optimizer_step, self._save_ckpt
         if self.args.ckpt.load_enable:
@@ -122,12 +119,13 @@ class R2VPOActorTrainer(ActorPPOTrainer):
         def step() -> Any:
             return self._engine_step(optimizer, model, scheduler, name=name, **options)
 
-        if name != "actor" or not getattr(model, "model", model).is_gradient_accumulation_boundary():
+        engine = getattr(model, "model", model)
+        if name != "actor" or not engine.is_gradient_accumulation_boundary():
             return step()
         numbers = self.controls.finish_step()
         # The loss is not given the entropy.
         self.measured = {key: value for key, value in numbers.items() if isinstance(value, float) and key != "entropy"}
-        return self._step.run(step)
+        engine_step(engine, step, self.controls.step_size)
 
     def _save_ckpt(self, model: Any, save_dir: str, tag: str | None = None, *args: Any, **kwargs: Any) -> Any:
         saved = self._save(model, save_dir, tag, *args, **kwargs)
@@ -155,30 +153,6 @@ class R2VPOActorTrainer(ActorPPOTrainer):
             dist.broadcast_object_list(text, src=0)
         if text[0] is not None:
             self.controls.load_state_dict(json.loads(text[0]))
-
-
-class EngineStep(torch.optim.Optimizer):
-    """One optimizer step of an engine, as a torch optimizer that hooks can be put on.
-
-    DeepSpeed steps its inner optimizer once for each parameter group, so a hook on that one would count several.
-
-    Args:
-        param_groups: the engine's own, whose `lr` is scaled while `run` lasts.
-    """
-
-    def __init__(self, param_groups: list[dict[str, Any]]) -> None:
-        super().__init__([torch.zeros(1)], {})
-        self.param_groups = param_groups
-        self._run: Callable[[], Any] | None = None
-
-    def run(self, engine_step: Callable[[], Any]) -> Any:
-        """Run the engine's step between the hooks."""
-        self._run = engine_step
-        return self.step()
-
-    def step(self, closure: Any = None) -> Any:
-        """Called by `run`, through torch's hooks."""
-        return self._run()
 
 
 def _sum(tensor: Tensor) -> Tensor:
