@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from r2vpo.models import load_tokenizer
-from tests.integration.cli import train, write_recipe
+from tests.integration.cli import records, train, write_recipe
 from tests.integration.test_bad_input import refused
 
 SHAPE = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2)
@@ -91,3 +91,22 @@ def test_a_stop_text_is_end_enough(tmp_path: Path) -> None:
     name = f"model.name={tmp_path / 'model'}"
     done = train(write_recipe(tmp_path), name, "rollout.stop=['=']", *SHORT, runs=tmp_path / "runs")
     assert done.code == 0, done.err
+
+
+def nothing(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+    """A reward that never differs."""
+    return [0.0] * len(completions)
+
+
+def test_a_run_without_signal_says_so(tmp_path: Path) -> None:
+    reward = "reward.name=tests.integration.test_unfit_models:nothing"
+    steps = ("trainer.max_steps=16", "evaluation.every_rounds=0", "report_to=[]", "trainer.save_steps=16")
+    done = train(write_recipe(tmp_path), reward, *steps, runs=tmp_path / "runs")
+    assert done.code == 0, done.err
+    assert done.out.count("warning: no signal for 3 rounds: no reward differed within a group") == 1
+    assert "rewards: nothing 0. " in done.out
+    assert "no signal        4 rounds, in which no reward differed within a group" in done.out
+    assert json.loads((done.run / "summary.json").read_text())["rounds_without_signal"] == 4
+    assert [record["signal"] for record in records(done.run / "metrics.jsonl")] == [0.0] * 16
+    report = (done.run / "report.html").read_text()
+    assert "rounds without signal" in report and "no reward differed within a group" in report

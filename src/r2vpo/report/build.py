@@ -157,6 +157,8 @@ def _facts(data: RunData, steps: int) -> list[dict[str, str]]:
         ("optimizer steps", count(data.summary.get("optimizer_steps", steps)), ""),
         ("time", duration(take("wall_seconds", "seconds")), _unbroken(parts)),
     ]
+    if silent := data.summary.get("rounds_without_signal"):
+        facts.append(("rounds without signal", count(silent), "no reward differed within a group"))
     if data.summary.get("peak_memory_bytes"):
         facts.append(("peak memory", megabytes(data.summary["peak_memory_bytes"]), ""))
     return [{"name": name, "value": value, "more": more} for name, value, more in facts]

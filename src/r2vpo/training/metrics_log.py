@@ -20,6 +20,7 @@ METRICS = (
     "step_scale",
     "reward",
     "reward_std",
+    "signal",
     "reward_parts",
     "pass_rate_by_difficulty",
     "share_by_difficulty",

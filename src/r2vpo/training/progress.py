@@ -84,6 +84,10 @@ class TrainingProgress:
             self.console.print(text, highlight=False, markup=False)
         self._status = text
 
+    def say(self, text: str) -> None:
+        """Show a line that stays, above the live display where there is one."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
     def update(self, record: Mapping[str, Any]) -> None:
         """Show the record of one optimizer step (the keys of ``metrics.jsonl``)."""
         self.step = int(record.get("step") or self.step)
@@ -208,6 +212,9 @@ def print_result(console: Console, summary: Mapping[str, Any], report: Path) -> 
         ),
         ("report", str(report)),
     ]
+    silent = summary.get("rounds_without_signal")
+    if silent:
+        rows.insert(-1, ("no signal", f"{count(silent)} rounds, in which no reward differed within a group"))
     if not console.is_terminal:
         for name, value in rows:
             console.print(f"{name:<16} {value}", highlight=False, markup=False, soft_wrap=True)

@@ -29,6 +29,7 @@ from r2vpo.training.recipe import Recipe, settle_precision
 from r2vpo.training.recipe_inputs import DatasetData
 from r2vpo.training.run_directory import RunDirectory, create_run, open_run
 from r2vpo.training.setup import Parts, prepare, trainer_config
+from r2vpo.training.signal import SignalWatch
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 
 _PACKAGES = ("r2vpo", "torch", "transformers", "trl", "accelerate", "peft", "datasets")
@@ -82,6 +83,7 @@ def run_training(
     is_main = PartialState().is_main_process
     if is_main:
         trainer.add_callback(MetricsLog(run, display, lists=lambda: trainer.step_lists))
+        trainer.add_callback(SignalWatch(trainer, display.say, longest=recipe.rollout.max_new_tokens))
     trainer.add_callback(evaluator)
     trainer.add_callback(_StopBeforeMore())
     started = time.monotonic()
@@ -194,6 +196,7 @@ def _finish(
             "rollouts_reused": trainer.counters["rollouts_reused"],
             "tokens_generated": trainer.counters["tokens_generated"],
             "optimizer_steps": trainer.state.global_step,
+            "rounds_without_signal": len({row["round"] for row in run.read_metrics() if row.get("signal") == 0}),
             "non_finite_steps": trainer.counters["non_finite_steps"],
             "wall_seconds": wall,
             "seconds_generating": trainer.seconds["generating"],

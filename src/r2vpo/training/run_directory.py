@@ -41,6 +41,7 @@ SUMMARY_KEYS = (
     "rollouts_generated",
     "rollouts_reused",
     "optimizer_steps",
+    "rounds_without_signal",
     "wall_seconds",
     "seconds_generating",
     "seconds_training",

@@ -229,6 +229,7 @@ class R2VPOTrainer(TrainingPlumbing):
             self._round_stats = {
                 "reward": float(rewards.mean()),
                 "reward_std": float(rewards.std()),
+                "signal": float((advantages != 0).float().mean()),
                 "tokens_per_second": tokens / max(time.perf_counter() - started, 1e-9),
                 "completion_length": tokens / rows / self.accelerator.num_processes,
                 **part_means(self._rewards, self.reward_func_names),

@@ -1,0 +1,71 @@
+"""Rounds without signal are said on the screen, once they are several in a row, with a completion and the cause."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from r2vpo.training.signal import SignalWatch
+from tests.tiny import tiny_trainer
+
+
+def lines(folder: Path, reward: Any, *, rounds: int = 4, longest: int = 1000, **changes: Any) -> list[str]:
+    """What is said during a real run of so many rounds of two steps."""
+    said: list[str] = []
+    trainer = tiny_trainer(folder, reward=reward, max_steps=2 * rounds, **changes)
+    trainer.add_callback(SignalWatch(trainer, said.append, longest=longest))
+    trainer.train()
+    assert all("\n" not in line for line in said)
+    return said
+
+
+def constant(value: float | None) -> Any:
+    def reward(completions: list[str], **_: Any) -> list[float | None]:
+        return [value] * len(completions)
+
+    return reward
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_reward_that_is_always_the_same(tmp_path: Path, skip: bool) -> None:
+    (line,) = lines(tmp_path, constant(0.0), skip_zero_advantage=skip)
+    assert line.startswith("warning: no signal for 3 rounds: no reward differed within a group")
+    assert "One completion: '" in line and "rewards: reward 0." in line
+    assert "Every reward is 0: look whether the reward finds the answer" in line and "chat template" in line
+
+
+def test_a_reward_of_a_tenth_has_no_signal_either(tmp_path: Path) -> None:
+    # Its mean over a group is rounded.
+    assert len(lines(tmp_path, constant(0.1), rounds=3)) == 1
+
+
+def test_a_reward_that_is_always_none(tmp_path: Path) -> None:
+    (line,) = lines(tmp_path, constant(None))
+    assert "rewards: reward None." in line and "The reward gives None for every completion" in line
+
+
+def test_answers_that_are_cut(tmp_path: Path) -> None:
+    (line,) = lines(tmp_path, constant(0.0), longest=6, max_completion_length=6)
+    assert "Answers are cut at rollout.max_new_tokens = 6" in line
+
+
+def test_problems_of_which_none_is_in_between(tmp_path: Path) -> None:
+    def by_problem(prompts: list[str], **_: Any) -> list[float]:
+        return [float(int(prompt.split("+")[0]) % 2) for prompt in prompts]
+
+    (line,) = lines(tmp_path, by_problem)
+    assert "Some problems are always solved and the others never" in line
+
+
+def test_it_is_said_again_when_the_number_has_doubled_and_not_while_there_is_signal(tmp_path: Path) -> None:
+    said = lines(tmp_path, constant(0.0), rounds=7)
+    assert [line.split()[4] for line in said] == ["3", "6"]
+    calls = iter(range(1000))
+
+    def every_third(completions: list[str], **_: Any) -> list[float]:
+        signal = next(calls) % 3 == 2
+        return [float(place % 2) if signal else 0.0 for place in range(len(completions))]
+
+    assert lines(tmp_path, every_third, rounds=7) == []
