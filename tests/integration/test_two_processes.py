@@ -15,19 +15,35 @@ ROOT = Path(__file__).parents[2]
 
 
 def launch(folder: Path, processes: int, *, rows: int = 16, save_steps: int = 0, resume: Path | None = None) -> dict:
+    given = [str(rows // processes), str(save_steps), str(resume or "")]
+    return launched("tests.integration.two_processes", folder, processes, given)
+
+
+def launched(module: str, folder: Path, processes: int, given: list[str]) -> dict:
     folder.mkdir()
     # `--cpu` alone starts one process unless there is MPI; torch's launcher starts both, and the variable keeps them on
     # the CPU, where accelerate takes gloo.
     kind = ["--cpu"] if processes == 1 else ["--multi_gpu", "--main_process_port", "0"]
     command = [sys.executable, "-m", "accelerate.commands.launch", *kind, "--num_processes", str(processes)]
     command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += ["-m", "tests.integration.two_processes", str(folder), str(rows // processes)]
-    command += [str(save_steps), str(resume or "")]
+    command += ["-m", module, str(folder), *given]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads((folder / "result.json").read_text())
+
+
+def test_a_group_of_an_evaluation_may_lie_in_two_processes(tmp_path: Path) -> None:
+    """Each process has one row of a prompt's two."""
+    one, two = (
+        launched("tests.integration.split_evaluation", tmp_path / str(count), count, [str(2 // count)])
+        for count in (1, 2)
+    )
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert len(one["texts"]) == 12 and len(set(one["texts"])) > 2
+    assert two["texts"] == one["texts"]
+    assert two["reward"] == pytest.approx(one["reward"], rel=1e-6)
 
 
 def test_two_processes_are_one_run(tmp_path: Path) -> None:

@@ -113,6 +113,18 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
             self.counters["non_finite_steps"] += 1
         return norm
 
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train as transformers does; a stream without the prompts of a single round is told."""
+        result = super().train(*args, **kwargs)
+        if not self.state.global_step and not hasattr(self.train_dataset, "__len__"):
+            wanted = self.args.generation_batch_size // self.num_generations
+            raise UserError(
+                f"no step was made: train_dataset has fewer than the {wanted} prompts of a round "
+                f"(generation_batch_size={self.args.generation_batch_size} / num_generations={self.num_generations}); "
+                "add prompts, or set generation_batch_size lower"
+            )
+        return result
+
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """One micro-batch; its time counts as training except for what was spent on generating."""
         started, generating = time.perf_counter(), self.seconds["generating"]
