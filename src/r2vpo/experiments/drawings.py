@@ -9,9 +9,9 @@ from r2vpo.experiments.analysis import Results
 from r2vpo.experiments.figures import Drawing
 from r2vpo.experiments.runs import Run
 from r2vpo.experiments.schema import Value, label
-from r2vpo.experiments.statistics import Array, Estimate
+from r2vpo.experiments.statistics import FEWEST_SEEDS, Array, Estimate
 
-_BAND = "Interquartile mean over seeds; the band holds the middle half of the seeds."
+_BAND = "Median over seeds; the band holds the middle half of the seeds."
 _COURSES = (
     ("entropy", "Entropy", "Mean entropy of the next token, in nats. " + _BAND, figures.plain_axes),
     (
@@ -50,7 +50,7 @@ def _curves(results: Results) -> Iterator[Drawing]:
     if results.experiment.target is not None:
         yield _survival(results, None, results.experiment.target)
     if results.difficulties:
-        caption = "Interquartile mean over seeds with its 95 % bootstrap interval."
+        caption = _medians(results)
         drawing = figures.by_difficulty(results, None)
         yield Drawing("difficulty", "Final accuracy by difficulty", caption, drawing, False)
     for name, title, caption, finish in _COURSES:
@@ -66,17 +66,17 @@ def _axis(results: Results) -> Iterator[Drawing]:
     settings = results.experiment.settings
     if settings is None or not settings.numeric or len(results.settings) < 2:
         return
-    note = "Interquartile mean over seeds with its 95 % bootstrap interval."
+    note = _medians(results)
 
     def final(runs: list[Run]) -> Estimate:
-        return statistics.iqm(np.array([run.final for run in runs]))
+        return statistics.median(np.array([run.final for run in runs]))
 
     def area(runs: list[Run]) -> Estimate:
-        return statistics.iqm(np.array([run.area() for run in runs]))
+        return statistics.median(np.array([run.area() for run in runs]))
 
     def collapsed(runs: list[Run]) -> Estimate:
         share = sum(run.collapsed for run in runs) / len(runs)
-        return Estimate(share, share, share, len(runs))
+        return Estimate(share, None, None, len(runs))
 
     for key, title, caption, measure in (
         ("axis-final", "Final accuracy", note, final),
@@ -119,6 +119,11 @@ def _survival(results: Results, value: Value | None, target: float) -> Drawing:
     key, title = _named(results, "rollouts-to-target", f"Runs that are not at {100 * target:g} % yet", value)
     caption = "Share of the seeds, by the first evaluation that reaches it (Kaplan and Meier); lower is better."
     return Drawing(key, title, caption + lines.note, lines, lines.wide)
+
+
+def _medians(results: Results) -> str:
+    enough = any(len(group) >= FEWEST_SEEDS for group in results.groups.values())
+    return "Median over seeds" + (" with its 95 % interval." if enough else "; too few seeds for an interval.")
 
 
 def _named(results: Results, key: str, title: str, value: Value | None) -> tuple[str, str]:

@@ -118,7 +118,7 @@ class Lines:
 def over_rollouts(
     results: Results, setting: Value | None, column: Callable[[Run], tuple[Array, Array]], **options: object
 ) -> Lines:
-    """Curves over rollouts or seconds: interquartile mean over seeds, and the band that holds their middle half.
+    """Curves over rollouts or seconds: median over seeds, and the band that holds their middle half.
 
     Args:
         results: the finished cells.
@@ -137,9 +137,8 @@ def over_rollouts(
         shared = all(np.array_equal(x, pairs[0][0]) for x, _ in pairs)
         grid = pairs[0][0] if shared else np.linspace(0, float(np.median([x[-1] for x, _ in pairs])), 60)
         table = np.stack([np.interp(grid, x, y) for x, y in pairs])
-        low, high = np.percentile(table, [25, 75], axis=0)
+        low, middle, high = np.percentile(table, [25, 50, 75], axis=0)
         axes.fill_between(grid, low, high, color=color, alpha=0.15, linewidth=0)
-        middle = statistics.interquartile_mean(table, axis=0)
         axes.plot(grid, middle, color=color, linestyle=dashes, label=name or None)
 
     return Lines(results, curve, **options)  # type: ignore[arg-type]
@@ -161,13 +160,14 @@ def survival(results: Results, setting: Value | None, target: float) -> Lines:
 
 
 def over_axis(results: Results, measure: Callable[[list[Run]], statistics.Estimate]) -> Lines:
-    """A measure over the values of the settings' axis, with its interval."""
+    """A measure over the values of the settings' axis, with its interval where it has one."""
 
     def curve(axes: Axes, method: str, color: str, dashes: object, name: str) -> None:
         places = [i for i, value in enumerate(results.settings) if results.group(method, value)]
         found = [measure(results.group(method, results.settings[i])) for i in places]
         middle = [estimate.value for estimate in found]
-        axes.fill_between(places, [e.low for e in found], [e.high for e in found], color=color, alpha=0.15, linewidth=0)
+        low, high = (np.array(ends, dtype=np.float64) for ends in zip(*((e.low, e.high) for e in found), strict=True))
+        axes.fill_between(places, low, high, color=color, alpha=0.15, linewidth=0)
         axes.plot(places, middle, color=color, linestyle=dashes, marker="o", markersize=3.5, label=name or None)
 
     def finish(axes: Axes) -> None:
@@ -192,8 +192,9 @@ def by_difficulty(results: Results, setting: Value | None) -> Draw:
                 runs = results.group(method, setting)
                 if not runs:
                     continue
-                estimate = statistics.iqm(np.array([final_on(difficulty)(run) for run in runs]))
-                axes.plot([estimate.low, estimate.high], [row + offset] * 2, color=color, linewidth=1.6)
+                estimate = statistics.median(np.array([final_on(difficulty)(run) for run in runs]))
+                ends = np.array([estimate.low, estimate.high], dtype=np.float64)
+                axes.plot(ends, [row + offset] * 2, color=color, linewidth=1.6)
                 name = difficulty if not row else None
                 marker = _MARKERS[number % len(_MARKERS)]
                 axes.plot(estimate.value, row + offset, marker, color=color, markersize=5, label=name)

@@ -1,7 +1,7 @@
 """The tables of a comparison, as texts that both the page and the Markdown show."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from r2vpo.experiments import statistics
 from r2vpo.experiments.analysis import Results, final_on
 from r2vpo.experiments.runs import Run
 from r2vpo.experiments.schema import Value, label
-from r2vpo.experiments.statistics import Estimate
+from r2vpo.experiments.statistics import FEWEST_SEEDS, Estimate
 from r2vpo.training.numbers import NOTHING, count, duration
 
 
@@ -61,21 +61,21 @@ def result_table(results: Results) -> Table:
     for (method, setting), runs in _groups(results):
         row = [results.experiment.title(method), *_axis_cell(results, setting), str(len(runs))]
         row += [chosen.get(method, NOTHING)] if results.tuning else []
-        row.append(percent(statistics.iqm(_scores(runs, None))))
-        row += [percent(statistics.iqm(_scores(runs, hardest)))] if hardest else []
-        row.append(percent(statistics.iqm(np.array([run.area() for run in runs]))))
+        row.append(percent(statistics.median(_scores(runs, None))))
+        row += [percent(statistics.median(_scores(runs, hardest)))] if hardest else []
+        row.append(percent(statistics.median(np.array([run.area() for run in runs]))))
         if target:
             times = np.array([run.time_to(target) for run in runs])
-            row += [rollouts(statistics.median_time(times), runs), f"{int(np.isfinite(times).sum())} of {len(runs)}"]
+            row += [rollouts(statistics.median(times), runs), f"{int(np.isfinite(times).sum())} of {len(runs)}"]
         row.append(f"{sum(run.collapsed for run in runs)} of {len(runs)}")
         row.append(duration(float(np.median([run.wall_seconds for run in runs]))))
         rows.append(row)
     note = (
-        "Interquartile mean over seeds with its 95 % bootstrap interval. Area: mean accuracy over all the rollouts of "
-        "a run. Collapsed: ended at less than half of the best accuracy it had, or with weights that are no numbers."
+        f"Medians over seeds. {intervals_of(results)} Area: mean accuracy over all the rollouts of a run. Collapsed: "
+        "ended at less than half of the best accuracy it had, or with weights that are no numbers."
     )
     if target:
-        note += " Rollouts to the target: median; a run that never reached it counts as above the budget."
+        note += " A run that never reached the target counts as above the budget."
     return Table("Result", note, columns, rows)
 
 
@@ -98,17 +98,20 @@ def baseline_table(results: Results, baseline: str) -> Table:
         row.append(points(statistics.paired_difference(*areas)))
         if target:
             times = results.paired(ours, theirs, lambda run: run.time_to(target))
-            row.append(ratio(statistics.ratio_of_medians(*times)))
-        row.append(_numbers(statistics.probability_of_improvement(*areas), 1, 2))
+            row.append(ratio(statistics.paired_ratio(*times)))
+        row.append(f"{statistics.probability_of_improvement(*areas):.2f}")
         wins = statistics.share_of_wins(*areas) * len(areas[0])
         row.append(f"{wins:g} of {len(areas[0])}")
         rows.append(row)
     note = (
-        "Differences are interquartile means of the differences seed by seed, with 95 % intervals of a bootstrap that "
-        "draws the same seeds for both. P(better area): a run of the method against one of the baseline."
+        f"Medians of the differences seed by seed. {intervals_of(results)} P(better area): a run of the method against "
+        "one of the baseline."
     )
     if target:
-        note += " Ratio of rollouts: median rollouts to the target over the baseline's, below 1 is better."
+        note += (
+            " Ratio of rollouts: median of the ratios of rollouts to the target, seed by seed; below 1 is better, ? "
+            "where it depends on seeds at which neither arrived."
+        )
     return Table(f"Against {results.experiment.title(baseline)}", note, columns, rows)
 
 
@@ -132,7 +135,7 @@ def axis_table(results: Results) -> Table:
                 points(statistics.paired_difference(*areas)),
             ]
         )
-    note = "Each method against itself, seed by seed; intervals as above."
+    note = f"Each method against itself: medians of the differences seed by seed. {intervals_of(results)}"
     return Table(f"Against {name} {label(first)}", note, columns, rows)
 
 
@@ -171,24 +174,33 @@ def points(estimate: Estimate) -> str:
 def rollouts(estimate: Estimate, runs: list[Run]) -> str:
     """A number of rollouts as ``3,072 (2,560 to above 12,288)``."""
     budget = max(float(run.rollouts[-1]) for run in runs)
-    value, low, high = (count(x) if math.isfinite(x) else f"above {count(budget)}" for x in _ends(estimate))
-    return value if len(runs) == 1 else f"{value} ({low} to {high})"
+    return _with_interval(estimate, lambda x: count(x) if math.isfinite(x) else f"above {count(budget)}")
 
 
 def ratio(estimate: Estimate) -> str:
-    """A ratio of times as ``0.46 (0.38 to 0.60)``; ``?`` where neither method gets there."""
-    value, low, high = ("?" if math.isnan(x) else "∞" if math.isinf(x) else f"{x:.2f}" for x in _ends(estimate))
-    return value if estimate.n == 1 else f"{value} ({low} to {high})"
+    """A ratio of times as ``0.46 (0.38 to 0.60)``; ``?`` where it depends on seeds at which neither gets there."""
+    return _with_interval(estimate, lambda x: "?" if math.isnan(x) else "∞" if math.isinf(x) else f"{x:.2f}")
+
+
+def intervals_of(results: Results) -> str:
+    """What a note or a caption says of the intervals: there are none from fewer seeds than can carry one."""
+    groups = [len(group) for group in results.groups.values()]
+    text = f"fewer than {FEWEST_SEEDS} seeds carry no interval."
+    if max(groups) < FEWEST_SEEDS:
+        return f"Without intervals: {text}"
+    with_some = "In brackets: 95 % intervals."
+    return with_some if min(groups) >= FEWEST_SEEDS else f"{with_some[:-1]}; {text}"
 
 
 def _numbers(estimate: Estimate, factor: float, digits: int, *, sign: str = "") -> str:
-    value, low, high = (f"{factor * x:{sign}.{digits}f}" for x in _ends(estimate))
-    # one seed has no spread: an interval would pretend to know
-    return value if estimate.n == 1 else f"{value} ({low} to {high})"
+    return _with_interval(estimate, lambda x: f"{factor * x:{sign}.{digits}f}")
 
 
-def _ends(estimate: Estimate) -> tuple[float, float, float]:
-    return estimate.value, estimate.low, estimate.high
+def _with_interval(estimate: Estimate, write: Callable[[float], str]) -> str:
+    value = write(estimate.value)
+    if estimate.low is None or estimate.high is None:
+        return value
+    return f"{value} ({write(estimate.low)} to {write(estimate.high)})"
 
 
 def _scores(runs: list[Run], difficulty: str | None) -> statistics.Array:

@@ -10,7 +10,7 @@ from r2vpo.cli.main import build_parser
 from r2vpo.experiments.catalog import load_experiment
 from r2vpo.experiments.cells import Plan, base_recipe
 from r2vpo.experiments.schema import Experiment, MethodSpec, SettingsSpec, TuneSpec, TuningSpec
-from r2vpo.experiments.statistics import DRAWS
+from r2vpo.experiments.statistics import FEWEST_SEEDS
 from r2vpo.training.shipped import EXPERIMENTS, RECIPES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "comparing.md").read_text(encoding="utf-8")
@@ -43,5 +43,5 @@ def test_it_names_what_comes_with_the_package() -> None:
     assert set(re.findall(r"`(\w+)`", table)) == set(EXPERIMENTS.listed())
 
 
-def test_its_number_of_draws_is_the_code_s() -> None:
-    assert f"{DRAWS:,} draws" in PAGE
+def test_it_says_from_how_many_seeds_there_are_intervals() -> None:
+    assert FEWEST_SEEDS == 5 and "fewer than five seeds" in PAGE
