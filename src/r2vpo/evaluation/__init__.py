@@ -2,7 +2,7 @@
 
 from r2vpo.evaluation.attempts import Answered, Attempt, answer_problems
 from r2vpo.evaluation.evaluate import Evaluation, GradedCompletion, encode_prompt, evaluate
-from r2vpo.evaluation.intervals import Interval, bootstrap_mean, difference_interval, wilson
+from r2vpo.evaluation.intervals import Interval, difference_interval, mean_interval, wilson
 from r2vpo.evaluation.measures import Lengths, Measures, lengths, measure, measure_by_difficulty
 from r2vpo.evaluation.passes import majority, pass_at_k
 from r2vpo.evaluation.preference import Preference, outcomes_by_score, preference, sign_test
@@ -17,12 +17,12 @@ __all__ = [
     "Measures",
     "Preference",
     "answer_problems",
-    "bootstrap_mean",
     "difference_interval",
     "encode_prompt",
     "evaluate",
     "lengths",
     "majority",
+    "mean_interval",
     "measure",
     "measure_by_difficulty",
     "outcomes_by_score",

@@ -1,4 +1,4 @@
-"""Intervals for a proportion, for the difference of two on the same problems, and for any mean over problems."""
+"""Intervals for a proportion, for a mean of shares, and for the difference of two proportions on the same problems."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
 # The two-sided 95 % quantile of the standard normal distribution.
 Z95 = 1.959963984540054
-DRAWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -19,14 +16,14 @@ class Interval:
 
     Attributes:
         value: the estimate.
-        low: lower end.
-        high: upper end.
+        low: lower end; None where no interval is known.
+        high: upper end; None where no interval is known.
         n: number of problems behind it.
     """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int
 
     def to_json(self) -> dict[str, float | int]:
@@ -34,7 +31,8 @@ class Interval:
         return asdict(self)
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] (n={self.n})"
+        ends = "" if self.low is None or self.high is None else f" [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.value:.3f}{ends} (n={self.n})"
 
 
 def wilson(successes: int, n: int, z: float = Z95) -> Interval:
@@ -59,45 +57,51 @@ def wilson(successes: int, n: int, z: float = Z95) -> Interval:
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n} trials: pass 0 to n successes of at least 1 trial")
-    p = successes / n
-    centre = p + z * z / (2 * n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
+    low, high = _score_ends(successes / n, n, z)
     # At 0 and n the ends are exactly 0 and 1; rounding must not move them.
-    low = 0.0 if successes == 0 else (centre - half) / scale
-    high = 1.0 if successes == n else (centre + half) / scale
-    return Interval(value=p, low=low, high=high, n=n)
+    return Interval(successes / n, 0.0 if successes == 0 else low, 1.0 if successes == n else high, n)
 
 
-def bootstrap_mean(values: Sequence[float], *, draws: int = DRAWS, seed: int = 0) -> Interval:
-    """Return a mean over problems with its percentile bootstrap 95 % interval: problems are drawn with replacement.
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Return a mean over problems with its 95 % interval, where all values lie in [0, 1].
 
-    The samples of a problem stay together, since they are not independent of each other.
+    It is Wilson's interval for ``n / f`` problems in place of n, with f the variance of the values in terms of that of 0
+    and 1 with the same mean m, drawn towards 1 by one more observation:
+    ``f = min(1, (sum (x - m)^2 + m (1 - m)) / (n m (1 - m)))``. For values of 0 and 1, and where all are 0 or all are 1,
+    it is Wilson's interval itself. The samples of a problem stay together, since they are not independent of each other.
 
     Args:
         values: one a problem, such as its share of right samples; at least one.
-        draws: number of resamples.
-        seed: of the resampling; the same values give the same interval.
 
     Returns:
-        The interval. Where all values are equal it has no width.
+        The interval. Without ends where a value lies outside [0, 1]: the bounds of such scores are not known, and
+        without them no interval covers when problems are few.
 
     Raises:
         ValueError: there is no value.
+
+    Source:
+        The effective sample size is Kish's (1965, Survey Sampling); the added observation is ours, since f from few
+        problems is too small too often.
     """
-    if not values:
+    n = len(values)
+    if not n:
         raise ValueError("no value to take the mean of: pass at least one problem's")
-    table = np.asarray(values, dtype=np.float64)
-    random = np.random.default_rng(seed)
-    # A thousand draws at once bound the memory, whatever the number of problems.
-    means = np.concatenate(
-        [
-            table[random.integers(0, len(table), size=(min(1000, draws - start), len(table)))].mean(axis=1)
-            for start in range(0, draws, 1000)
-        ]
-    )
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(value=float(table.mean()), low=float(low), high=float(high), n=len(table))
+    mean = math.fsum(values) / n
+    if min(values) < 0 or max(values) > 1:
+        return Interval(mean, None, None, n)
+    most = mean * (1 - mean)
+    spread = math.fsum((value - mean) ** 2 for value in values)
+    share = min(1.0, (spread + most) / (n * most)) if most > 0 else 1.0
+    low, high = _score_ends(mean, n / share, Z95)
+    return Interval(mean, 0.0 if mean == 0 else low, 1.0 if mean == 1 else high, n)
+
+
+def _score_ends(p: float, n: float, z: float) -> tuple[float, float]:
+    centre = p + z * z / (2 * n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return (centre - half) / scale, (centre + half) / scale
 
 
 def difference_interval(before: Sequence[bool], after: Sequence[bool]) -> Interval:
@@ -130,16 +134,23 @@ def difference_interval(before: Sequence[bool], after: Sequence[bool]) -> Interv
     gained = sum(1 for b, a in zip(before, after, strict=True) if a and not b)
     lost = sum(1 for b, a in zip(before, after, strict=True) if b and not a)
     neither = n - both - gained - lost
-    later, earlier = wilson(both + gained, n), wilson(both + lost, n)
+    after_ends, before_ends = (_wilson_reach(right, n) for right in (both + gained, both + lost))
     phi = _corrected_phi(both, gained, lost, neither)
     difference = (gained - lost) / n
 
     def reach(one: float, other: float) -> float:
         return math.sqrt(max(one * one - 2 * phi * one * other + other * other, 0.0))
 
-    low = difference - reach(later.value - later.low, earlier.high - earlier.value)
-    high = difference + reach(later.high - later.value, earlier.value - earlier.low)
+    low = difference - reach(after_ends[0], before_ends[1])
+    high = difference + reach(after_ends[1], before_ends[0])
     return Interval(value=difference, low=max(low, -1.0), high=min(high, 1.0), n=n)
+
+
+def _wilson_reach(successes: int, n: int) -> tuple[float, float]:
+    """How far Wilson's interval goes down and up from the proportion."""
+    p = successes / n
+    low, high = _score_ends(p, n, Z95)
+    return p - low, high - p
 
 
 def _corrected_phi(both: int, gained: int, lost: int, neither: int) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from r2vpo.evaluation.attempts import Answered, Attempt
-from r2vpo.evaluation.intervals import Interval, bootstrap_mean, wilson
+from r2vpo.evaluation.intervals import Interval, mean_interval, wilson
 from r2vpo.evaluation.passes import majority, pass_at_k, pass_sizes
 
 
@@ -19,7 +19,7 @@ class Measures:
 
     Attributes:
         accuracy: share that is solved greedily, with its Wilson interval.
-        score: mean reward of the greedy answers; it and all below with bootstrap intervals over problems.
+        score: mean reward of the greedy answers; it and all below with the intervals of `mean_interval`.
         mean_at_k: mean share of right samples; None without samples.
         pass_at: pass@j by j.
         majority_at_k: share whose most frequent answer is right; None without samples, or without answers to count.
@@ -72,7 +72,7 @@ def measure(problems: Sequence[Answered], *, votes: bool) -> Measures:
     """
     values = values_by_measure(problems, votes=votes)
     k = len(problems[0].samples)
-    means = {name: bootstrap_mean(column) for name, column in values.items() if name != "acc"}
+    means = {name: mean_interval(column) for name, column in values.items() if name != "acc"}
     return Measures(
         accuracy=wilson(sum(problem.greedy.correct for problem in problems), len(problems)),
         score=means["score"],

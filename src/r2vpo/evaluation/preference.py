@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import comb
 from typing import Any, Literal
 
-from r2vpo.evaluation.intervals import Interval, bootstrap_mean
+from r2vpo.evaluation.intervals import Interval, mean_interval
 
 Outcome = Literal["win", "tie", "loss"]
 POINTS: dict[Outcome, float] = {"win": 1.0, "tie": 0.5, "loss": 0.0}
@@ -18,7 +18,7 @@ class Preference:
     """How one model does against another, prompt by prompt.
 
     Attributes:
-        win_rate: (wins + ties / 2) / prompts, with a bootstrap interval over prompts.
+        win_rate: (wins + ties / 2) / prompts, with its 95 % interval over prompts.
         wins: prompts on which it does better.
         ties: prompts without a difference.
         losses: prompts on which it does worse.
@@ -48,7 +48,7 @@ def preference(outcomes: Sequence[Outcome]) -> Preference:
     """
     wins, losses = outcomes.count("win"), outcomes.count("loss")
     return Preference(
-        win_rate=bootstrap_mean([POINTS[outcome] for outcome in outcomes]),
+        win_rate=mean_interval([POINTS[outcome] for outcome in outcomes]),
         wins=wins,
         ties=len(outcomes) - wins - losses,
         losses=losses,

@@ -3,10 +3,11 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from r2vpo.evaluation import Interval, bootstrap_mean, difference_interval, wilson
+from r2vpo.evaluation import Interval, difference_interval, mean_interval, pass_at_k, preference, wilson
 from tests.tolerances import FLOAT64
 
 
@@ -113,23 +114,102 @@ def test_json():
     assert str(Interval(0.5, 0.25, 0.75, 8)) == "0.500 [0.250, 0.750] (n=8)"
 
 
-def test_bootstrap_mean_is_that_of_all_resamples():
-    # three problems have 27 equally likely resamples, so the exact percentiles can be written down
-    values = [0.0, 0.25, 1.0]
-    means = sorted(sum(draw) / 3 for draw in itertools.product(values, repeat=3))
-    interval = bootstrap_mean(values)
-    assert interval.value == pytest.approx(1.25 / 3) and interval.n == 3
-    assert means[0] == interval.low  # probability 1/27 is above 2.5 %
-    assert means[-1] == interval.high
-    assert bootstrap_mean(values) == interval
-    assert bootstrap_mean([0.5] * 7) == Interval(0.5, 0.5, 0.5, 7)
+def test_mean_interval_by_hand():
+    # Mean 0.5, squares 0.125 + 0.25 of one more observation, of at most 4 * 0.25: f = 0.375, n / f = 10.667
+    interval = mean_interval([0.25, 0.25, 0.75, 0.75])
+    n, z2 = 4 / ((4 * 0.0625 + 0.25) / (4 * 0.25)), 1.959963984540054**2
+    half = math.sqrt(z2) * math.sqrt(0.25 / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    assert (interval.value, interval.low, interval.high) == pytest.approx((0.5, 0.5 - half, 0.5 + half))
     with pytest.raises(ValueError, match="at least one"):
-        bootstrap_mean([])
+        mean_interval([])
 
 
-def test_bootstrap_mean_has_the_width_of_the_normal_interval():
-    values = [float(i % 5 == 0) for i in range(400)]
-    interval = bootstrap_mean(values)
-    half = 1.96 * math.sqrt(0.2 * 0.8 / 400)
-    assert interval.low == pytest.approx(0.2 - half, abs=0.004)
-    assert interval.high == pytest.approx(0.2 + half, abs=0.004)
+@pytest.mark.parametrize(("right", "n"), [(0, 30), (30, 30), (3, 30), (1, 5), (1, 1)])
+def test_mean_interval_of_zeros_and_ones_is_wilson_s(right, n):
+    mean, share = mean_interval([1.0] * right + [0.0] * (n - right)), wilson(right, n)
+    assert (mean.value, mean.low, mean.high) == pytest.approx((share.value, share.low, share.high))
+    assert mean.low < mean.high, "0 of 30 is not known to be 0"
+
+
+def test_scores_outside_of_shares_have_no_interval():
+    assert mean_interval([0.5, 1.5, 0.0]) == Interval(2 / 3, None, None, 3)
+    assert str(mean_interval([-1.0, 2.0])) == "0.500 (n=2)"
+
+
+def coverage(intervals, truth):
+    return float(np.mean([one.low - 1e-12 <= truth <= one.high + 1e-12 for one in intervals]))
+
+
+SIZES = (5, 10, 30)
+SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_wilson_covers(n):
+    """Exact: counts are few, so the coverage goes up and down with the share; on average it is what it says."""
+    chance = lambda k, p: math.comb(n, k) * p**k * (1 - p) ** (n - k)  # noqa: E731
+    intervals = [wilson(k, n) for k in range(n + 1)]
+    covered = [sum(chance(k, p) for k, one in enumerate(intervals) if one.low <= p <= one.high) for p in SHARES]
+    assert 0.92 <= np.mean(covered) <= 0.98
+    assert min(covered) >= 0.91 and max(covered) <= 0.98
+
+
+# How often problems are solved: a generator and a shape in, pass rates out.
+RATES = {
+    "hard": lambda g, shape: g.beta(0.2, 1.8, shape),
+    "easy": lambda g, shape: g.beta(2, 0.5, shape),
+    "either": lambda g, shape: g.beta(0.5, 0.5, shape),
+    "even": lambda g, shape: g.beta(1, 1, shape),
+    "alike": lambda g, shape: g.beta(2, 2, shape),
+}
+REPEATS = 1000
+
+
+def shares(law, n, k, size):
+    """Values of pass@size of k samples, (REPEATS, n), and their mean over all problems."""
+    generator = np.random.default_rng(4)
+    values = np.array([pass_at_k(right, k, size) for right in range(k + 1)])
+    many = values[generator.binomial(k, RATES[law](generator, (400_000,)))]
+    return values[generator.binomial(k, RATES[law](generator, (REPEATS, n)))], float(many.mean())
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize(("k", "size", "least"), [(4, 1, 0.91), (8, 1, 0.91), (4, 2, 0.90), (4, 4, 0.83), (8, 4, 0.80)])
+def test_means_and_pass_at_k_cover(k, size, least, n):
+    """On average over five kinds of problems, and for each of them within bounds; of 0 and 1 at 5 problems, and of pass@4 of 8, the worst."""
+    covered = []
+    for law in RATES:
+        values, truth = shares(law, n, k, size)
+        covered.append(coverage([mean_interval(row) for row in values.tolist()], truth))
+    assert 0.92 <= np.mean(covered) <= 0.98
+    assert min(covered) >= least and max(covered) <= 0.995
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_win_rates_cover(n):
+    generator, covered = np.random.default_rng(5), []
+    for win, tie in ((0.5, 0.2), (0.3, 0.3), (0.3, 0.6), (0.7, 0.1), (0.45, 0.05)):
+        drawn = generator.random((REPEATS, n))
+        outcomes = np.where(drawn < win, "win", np.where(drawn < win + tie, "tie", "loss")).tolist()
+        covered.append(coverage([preference(row).win_rate for row in outcomes], win + tie / 2))
+    assert 0.92 <= np.mean(covered) <= 0.98
+    assert min(covered) >= 0.90
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_differences_on_the_same_problems_cover(n):
+    generator, covered = np.random.default_rng(6), []
+    for gained, lost, both in (
+        (0.1, 0.1, 0.4),
+        (0.3, 0.05, 0.3),
+        (0.2, 0.0, 0.2),
+        (0.25, 0.25, 0.25),
+        (0.05, 0.05, 0.8),
+    ):
+        drawn = generator.random((REPEATS, n))
+        before = (drawn < both) | ((drawn >= both + gained) & (drawn < both + gained + lost))
+        after = drawn < both + gained
+        found = [difference_interval(b, a) for b, a in zip(before.tolist(), after.tolist(), strict=True)]
+        covered.append(coverage(found, gained - lost))
+    assert 0.92 <= np.mean(covered) <= 0.99
+    assert min(covered) >= 0.90
