@@ -3,20 +3,40 @@
     .venv/bin/python benchmarks/publish_comparison.py comparisons/habit accuracy-rollouts
 
 writes benchmarks/results/habit.json (every evaluation of every run, V and step scale by round), docs/results/habit.md
-(the report's tables) and docs/results/habit-accuracy-rollouts.png.
+(the tables) and docs/results/habit-accuracy-rollouts.png. Tables and figures are made from the numbers in that file:
+
+    .venv/bin/python benchmarks/publish_comparison.py --again
+
+makes them again for every file there, after the statistics have changed. A test holds the tables to the files.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
+from r2vpo.experiments.analysis import Results
+from r2vpo.experiments.catalog import load_experiment
+from r2vpo.experiments.collect import COURSE
+from r2vpo.experiments.drawings import drawings
+from r2vpo.experiments.report import markdown
+from r2vpo.experiments.runs import Run, budget
+from r2vpo.experiments.tables import tables
+from r2vpo.experiments.tuning import Choice, Try
+from r2vpo.report.palette import LIGHT
+from r2vpo.report.svg import style
+
 ROOT = Path(__file__).parents[1]
+NUMBERS, PAGES = ROOT / "benchmarks" / "results", ROOT / "docs" / "results"
 COLOURS = 128
 
 
@@ -26,6 +46,8 @@ def compact(record: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in head.items() if value is not None}
     kept["learning_rate"] = record["recipe"]["trainer"]["learning_rate"]
     kept["delta"] = record["recipe"]["objective"]["delta"]
+    kept["wall_seconds"] = round(record["wall_seconds"], 1)
+    kept["budget"] = budget(record)
     evaluations = record.get("evaluations", [])
     kept["rollouts"] = [e["rollouts"] for e in evaluations]
     kept["accuracy"] = [round(e["accuracy"], 4) for e in evaluations]
@@ -45,37 +67,123 @@ def records(path: Path) -> list[dict[str, Any]]:
     return [record for record in map(json.loads, lines) if "recipe" in record]
 
 
+def results_of(content: dict[str, Any]) -> Results:
+    """What a file of `benchmarks/results` holds, as tables and figures take it."""
+    experiment = load_experiment(ROOT / "experiments" / f"{content.get('of', content['experiment'])}.yaml")
+    runs = [run_of(kept) for kept in content["results"]]
+    order = [(method, value) for value in experiment.values for method in experiment.methods]
+    groups = {key: {run.seed: run for run in runs if (run.method, run.setting) == key} for key in order}
+    return Results(
+        experiment=experiment,
+        groups={key: found for key, found in groups.items() if found},
+        tuning=tuple(choices_of(content)),
+        failures=(),
+        finished=len(runs),
+        total=len(runs),
+    )
+
+
+def run_of(kept: dict[str, Any]) -> Run:
+    """One run of a file; one that diverged answers nothing from its last evaluation on."""
+    lists = {"": kept["accuracy"], **kept["by_difficulty"]}
+    rollouts = list(kept["rollouts"])
+    if kept.get("diverged"):
+        lists = {name: [*values[:-1], values[-1], 0.0, 0.0] for name, values in lists.items()}
+        rollouts += [rollouts[-1], max(kept["budget"], rollouts[-1] + 1)]
+    columns = {name: np.array(values, dtype=np.float64) for name, values in lists.items()}
+    return Run(
+        method=kept["method"],
+        setting=kept.get("setting"),
+        seed=kept["seed"],
+        rollouts=np.array(rollouts, dtype=np.float64),
+        seconds=np.array([]),
+        accuracy=columns.pop(""),
+        by_difficulty=columns,
+        course=dict.fromkeys(("rollouts", *COURSE), np.array([np.nan])),
+        wall_seconds=kept["wall_seconds"],
+        diverged=bool(kept.get("diverged")),
+        record=kept,
+    )
+
+
+def choices_of(content: dict[str, Any]) -> list[Choice]:
+    """The tries of every method, as the file lists them."""
+    return [
+        Choice(method, tuple(Try(value, tuple(areas)) for value, areas in tries))
+        for method, tries in content.get("tries", {}).items()
+    ]
+
+
+def page(content: dict[str, Any]) -> str:
+    """A page of docs/results: facts, tables, and the figures that are shown."""
+    results = results_of(content)
+    shown = [drawing for drawing in drawings(results) if drawing.key in content["figures"]]
+    facts = [tuple(fact) for fact in content["facts"]]
+    return markdown(content["experiment"], facts, tables(results), shown, f"{content['experiment']}-")
+
+
+def write_figures(content: dict[str, Any]) -> None:
+    """The figures that the page shows."""
+    for drawing in drawings(results_of(content)):
+        if drawing.key in content["figures"]:
+            held = io.BytesIO()
+            with matplotlib.rc_context(style(LIGHT) | {"figure.facecolor": "white"}):
+                figure = Figure(layout="constrained", dpi=160)
+                drawing.draw(figure, LIGHT)
+                figure.savefig(held, format="png", metadata={"Software": None})
+            image = Image.open(held).convert("RGB").quantize(COLOURS)
+            image.save(PAGES / f"{content['experiment']}-{drawing.key}.png", optimize=True)
+
+
+def make_again(content: dict[str, Any]) -> None:
+    """Write page and figures of a file."""
+    (PAGES / f"{content['experiment']}.md").write_text(page(content))
+    write_figures(content)
+
+
+def published() -> list[dict[str, Any]]:
+    """Every comparison of `benchmarks/results`."""
+    found = [json.loads(path.read_text()) for path in sorted(NUMBERS.glob("*.json"))]
+    return [content for content in found if "experiment" in content]
+
+
+def read(folder: Path, figures: list[str]) -> dict[str, Any]:
+    """The content of a file for a folder that `r2vpo compare` wrote."""
+    results, tuning = records(folder / "results.jsonl"), records(folder / "tuning.jsonl")
+    facts = re.findall(r"^- (\w[\w ]*): (.*)$", (folder / "report.md").read_text().partition("\n## ")[0], re.MULTILINE)
+    tries: dict[str, dict[float, list[float]]] = {}
+    for record in sorted(tuning, key=lambda record: record["seed"]):
+        run = run_of(compact(record))
+        tries.setdefault(run.method, {}).setdefault(float(record["setting"]), []).append(run.area())
+    return {
+        "experiment": folder.resolve().name,
+        "machine": results[0].get("machine"),
+        "versions": results[0].get("versions"),
+        "facts": facts,
+        "figures": figures,
+        "tries": {method: list(found.items()) for method, found in tries.items()},
+        "results": [compact(record) for record in results],
+        "tuning": [compact(record) for record in tuning],
+    }
+
+
 def main() -> None:
     """Write the three."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="what `r2vpo compare` wrote")
+    parser.add_argument("folder", type=Path, nargs="?", help="what `r2vpo compare` wrote")
     parser.add_argument("figures", nargs="*", help="names of its figures, without .png")
+    parser.add_argument("--again", action="store_true", help="make every page again from its file of numbers")
     arguments = parser.parse_args()
-    name = arguments.folder.resolve().name
-    results = records(arguments.folder / "results.jsonl")
-    content = {
-        "experiment": name,
-        "machine": results[0].get("machine"),
-        "versions": results[0].get("versions"),
-        "results": [compact(record) for record in results],
-        "tuning": [compact(record) for record in records(arguments.folder / "tuning.jsonl")],
-    }
+    if arguments.again == bool(arguments.folder):
+        parser.error("give the folder of a comparison, or --again")
+    if arguments.again:
+        for content in published():
+            make_again(content)
+        return
+    content = read(arguments.folder, arguments.figures)
     text = json.dumps(content).replace('{"method"', '\n{"method"')
-    (ROOT / "benchmarks" / "results" / f"{name}.json").write_text(text + "\n")
-
-    pages = ROOT / "docs" / "results"
-    pages.mkdir(exist_ok=True)
-    sections = re.split(r"^(?=## )", (arguments.folder / "report.md").read_text(), flags=re.MULTILINE)
-    kept = []
-    for section in sections:
-        shown = re.search(r"\(figures/([\w-]+)\.png\)", section)
-        if shown is None:
-            kept.append(section)
-        elif shown[1] in arguments.figures:
-            image = Image.open(arguments.folder / "figures" / f"{shown[1]}.png").convert("RGB").quantize(COLOURS)
-            image.save(pages / f"{name}-{shown[1]}.png", optimize=True)
-            kept.append(section.replace(f"figures/{shown[1]}.png", f"{name}-{shown[1]}.png"))
-    (pages / f"{name}.md").write_text("".join(kept).rstrip() + "\n")
+    (NUMBERS / f"{content['experiment']}.json").write_text(text + "\n")
+    make_again(content)
 
 
 if __name__ == "__main__":

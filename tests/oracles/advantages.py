@@ -28,19 +28,3 @@ def rloo(rewards, ids):
         others = len(by[name]) - 1
         out.append(reward - (math.fsum(by[name]) - reward) / others if others else 0.0)
     return out
-
-
-def gae(rewards, values, mask, gamma, lam):
-    """By the definition: for every token a forward sum of discounted errors over the tokens of the mask."""
-    advantages = [[0.0] * len(row) for row in mask]
-    returns = [[0.0] * len(row) for row in mask]
-    for b, row in enumerate(mask):
-        steps = [t for t, kept in enumerate(row) if kept]
-        errors = []
-        for k, t in enumerate(steps):
-            following = values[b][steps[k + 1]] if k + 1 < len(steps) else 0.0
-            errors.append(rewards[b][t] + gamma * following - values[b][t])
-        for k, t in enumerate(steps):
-            advantages[b][t] = math.fsum((gamma * lam) ** j * e for j, e in enumerate(errors[k:]))
-            returns[b][t] = advantages[b][t] + values[b][t]
-    return advantages, returns

@@ -1,4 +1,4 @@
-"""Advantages from rewards: relative to a group, to the batch, or to a critic.
+"""Advantages from rewards: relative to a group or to the batch.
 
 Every group-relative estimator gives a group of equal rewards exactly 0: nothing is learned from it.
 """
@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-
-from r2vpo.core.validation import check_number
 
 EPSILON = 1e-4
 """Added to a standard deviation before dividing, as TRL does."""
@@ -109,51 +107,6 @@ ADVANTAGES: dict[str, Callable[..., Tensor]] = {
     "reinforce_pp": reinforce_pp,
 }
 """Estimators from one reward a response, by name: `(rewards, group_size=None, *, group_ids=None) -> (B,)`."""
-
-
-def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, lam: float = 0.95) -> tuple[Tensor, Tensor]:
-    """Generalised advantage estimation: `A_t = d_t + gamma lam A_{t+1}`, `d_t = r_t + gamma V_{t+1} - V_t`.
-
-    `t + 1` is the next token *of the mask*: tokens between that the policy did not write (a tool's answer)
-    are passed over. After the last one, value and advantage are 0.
-
-    Args:
-        rewards: (B, T), in the reward's unit.
-        values: (B, T), the critic's, in the reward's unit; detached.
-        mask: (B, T) bool; elsewhere rewards and values may hold anything.
-        gamma: Discount, in [0, 1].
-        lam: lambda of GAE, in [0, 1]: 0 trusts the critic, 1 the observed return.
-
-    Returns:
-        Advantages and returns (advantages + values), both (B, T) and 0 outside the mask.
-
-    Raises:
-        ValueError: Shapes that differ, a mask that is not bool, gamma or lam out of [0, 1].
-
-    Source: GAE (1506.02438) eq. 16.
-    """
-    if rewards.dim() != 2 or values.shape != rewards.shape or mask.shape != rewards.shape:
-        raise ValueError(
-            f"rewards, values and mask have shapes {tuple(rewards.shape)}, {tuple(values.shape)} and "
-            f"{tuple(mask.shape)}, but must all be (B, T): give each one number a token"
-        )
-    if mask.dtype != torch.bool:
-        raise ValueError(f"mask is {mask.dtype}, but must be torch.bool: call .bool() on it")
-    for name, factor in (("gamma", gamma), ("lam", lam)):
-        check_number(name, factor, at_least=0, at_most=1, remedy="take a value between 0 and 1")
-    kept_values = torch.where(mask, values.detach(), 0.0)
-    kept_rewards = torch.where(mask, rewards, 0.0)
-    next_value = next_advantage = torch.zeros_like(kept_values[:, 0])
-    columns = []
-    for step in reversed(range(rewards.shape[1])):
-        value = kept_values[:, step]
-        error = kept_rewards[:, step] + gamma * next_value - value
-        advantage = error + gamma * lam * next_advantage
-        next_advantage = torch.where(mask[:, step], advantage, next_advantage)
-        next_value = torch.where(mask[:, step], value, next_value)
-        columns.append(advantage)
-    advantages = torch.where(mask, torch.stack(columns[::-1], dim=1), 0.0)
-    return advantages, advantages + kept_values
 
 
 def _groups(

@@ -65,10 +65,10 @@ def wilson(successes: int, n: int, z: float = Z95) -> Interval:
 def mean_interval(values: Sequence[float]) -> Interval:
     """Return a mean over problems with its 95 % interval, where all values lie in [0, 1].
 
-    It is Wilson's interval for ``n / f`` problems in place of n, with f the variance of the values in terms of that of 0
-    and 1 with the same mean m, drawn towards 1 by one more observation:
-    ``f = min(1, (sum (x - m)^2 + m (1 - m)) / (n m (1 - m)))``. For values of 0 and 1, and where all are 0 or all are 1,
-    it is Wilson's interval itself. The samples of a problem stay together, since they are not independent of each other.
+    It is Wilson's interval for ``n / f`` problems in place of n, with f the variance of the values in terms of that of
+    0 and 1 with the same mean m, drawn towards 1 by one more observation:
+    ``f = min(1, (sum (x - m)^2 + m (1 - m)) / (n m (1 - m)))``. For values of 0 and 1, and where all are 0 or all are
+    1, it is Wilson's interval itself. The samples of a problem stay together: they are not independent of each other.
 
     Args:
         values: one a problem, such as its share of right samples; at least one.

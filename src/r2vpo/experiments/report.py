@@ -58,7 +58,7 @@ def build_comparison_report(plan: Plan, out: Path) -> list[Path]:
     )
     write_atomically(page, html)
     _write_pictures(shown, store.folder / "figures")
-    write_atomically(text, _markdown(plan.experiment.name, facts, made, shown))
+    write_atomically(text, markdown(plan.experiment.name, facts, made, shown, "figures/"))
     return [page, text]
 
 
@@ -123,7 +123,18 @@ def _write_pictures(shown: Iterable[Drawing], folder: Path) -> None:
             figure.savefig(folder / f"{drawing.key}.png", format="png", metadata={"Software": None})
 
 
-def _markdown(name: str, facts: list[tuple[str, str]], made: Iterable[Table], shown: Iterable[Drawing]) -> str:
+def markdown(
+    name: str, facts: Iterable[tuple[str, str]], made: Iterable[Table], shown: Iterable[Drawing], pictures: str
+) -> str:
+    """A comparison as Markdown.
+
+    Args:
+        name: the heading.
+        facts: how the cells were run, by name.
+        made: the tables.
+        shown: the figures.
+        pictures: what stands before a figure's key in the name of its file.
+    """
     parts = [f"# {name}", "\n".join(f"- {key}: {value}" for key, value in facts)]
     for table in made:
         head = "| " + " | ".join(map(_cell, table.columns)) + " |"
@@ -131,7 +142,7 @@ def _markdown(name: str, facts: list[tuple[str, str]], made: Iterable[Table], sh
         rule = "|" + "---|" * len(table.columns)
         parts += [f"## {table.title}", table.note, "\n".join([head, rule, *rows])]
     for drawing in shown:
-        parts += [f"## {drawing.title}", f"![{drawing.title}](figures/{drawing.key}.png)", f"*{drawing.caption}*"]
+        parts += [f"## {drawing.title}", f"![{drawing.title}]({pictures}{drawing.key}.png)", f"*{drawing.caption}*"]
     return "\n\n".join(parts) + "\n"
 
 

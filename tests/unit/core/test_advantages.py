@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from r2vpo.core.advantages import ADVANTAGES, dr_grpo, gae, grpo, reinforce_pp, rloo
+from r2vpo.core.advantages import ADVANTAGES, dr_grpo, grpo, reinforce_pp, rloo
 from tests.tolerances import FLOAT32
 
 GROUP_RELATIVE = [grpo, dr_grpo, rloo]
@@ -95,41 +95,3 @@ def test_bad_input_is_refused(name, rewards, arguments, message):
 def test_one_response_has_nothing_to_be_compared_with(estimate):
     with pytest.raises(ValueError, match="group_size is 1"):
         estimate(torch.ones(4), group_size=1)
-
-
-def test_gae_by_hand():
-    # gamma 0.5, lambda 0.5. Errors: d3 = 8 - 2 = 6; d2 = 0 + 0.5 * 2 - 4 = -3; d1 = 1 + 0.5 * 4 - 1 = 2.
-    # A3 = 6; A2 = -3 + 0.25 * 6 = -1.5; A1 = 2 + 0.25 * -1.5 = 1.625.
-    rewards, values = torch.tensor([[1.0, 0.0, 8.0]]), torch.tensor([[1.0, 4.0, 2.0]])
-    advantages, returns = gae(rewards, values, torch.ones(1, 3, dtype=torch.bool), gamma=0.5, lam=0.5)
-    close(advantages, [[1.625, -1.5, 6.0]])
-    close(returns, [[2.625, 2.5, 8.0]])
-
-
-def test_gae_passes_over_what_the_policy_did_not_write():
-    nan = float("nan")
-    rewards = torch.tensor([[nan, 1.0, nan, 0.0, 8.0, nan]])
-    values = torch.tensor([[nan, 1.0, 1e30, 4.0, 2.0, nan]])
-    mask = torch.tensor([[False, True, False, True, True, False]])
-    advantages, returns = gae(rewards, values, mask, gamma=0.5, lam=0.5)
-    close(advantages, [[0.0, 1.625, 0.0, -1.5, 6.0, 0.0]])
-    close(returns, [[0.0, 2.625, 0.0, 2.5, 8.0, 0.0]])
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"gamma": 1.1}, "gamma is 1.1.*at most 1"),
-        ({"lam": -0.1}, "lam is -0.1.*at least 0"),
-        ({"mask": torch.ones(1, 3)}, "must be torch.bool"),
-        ({"values": torch.ones(1, 4)}, r"must all be \(B, T\)"),
-    ],
-)
-def test_gae_refuses_bad_input(change, message):
-    good = {
-        "rewards": torch.ones(1, 3),
-        "values": torch.ones(1, 3),
-        "mask": torch.ones(1, 3, dtype=torch.bool),
-    }
-    with pytest.raises(ValueError, match=message):
-        gae(**{**good, **change})

@@ -210,7 +210,7 @@ def test_clip_reads_the_ranges_that_r2vpo_refuses(tmp_path: Any) -> None:
     ("changes", "words"),
     [
         ({"objective": "ppo"}, "objective='ppo'"),
-        ({"advantage_estimator": "gae"}, "advantage_estimator='gae'"),
+        ({"advantage_estimator": "critic"}, "advantage_estimator='critic'"),
         ({"sampler": "lightllm"}, "sampler='lightllm'"),
         ({"variance_delta": -0.04}, "delta is -0.04"),
         ({"replay_versions": -1}, "replay.versions is -1"),
