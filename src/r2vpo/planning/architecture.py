@@ -12,6 +12,7 @@ from r2vpo.errors import UserError
 from r2vpo.models.catalog import missing_model, resolve_model
 from r2vpo.models.load import code_not_trusted
 from r2vpo.planning.known import KNOWN
+from r2vpo.positions import position_limit
 from r2vpo.training.recipe import Recipe
 from r2vpo.training.setup import peft_config
 
@@ -105,7 +106,7 @@ def read_architecture(recipe: Recipe) -> Architecture:
         key_value_heads=getattr(text, "num_key_value_heads", None) or heads,
         head_width=getattr(text, "head_dim", None) or text.hidden_size // heads,
         vocabulary=head.weight.shape[0],
-        positions=text.max_position_embeddings,
+        positions=position_limit(model) or text.max_position_embeddings,
         parameters=parameters,
         trainable=parameters if trainable is None else trainable,
         matrices=matrices,

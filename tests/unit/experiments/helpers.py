@@ -72,6 +72,7 @@ def record(cell: Cell, accuracy: list[float], *, seconds: float = 40.0, diverged
             "reward": [0.3, 0.4, 0.5, 0.6],
         },
         "optimizer_steps": cell.recipe.trainer.max_steps,
+        "rounds_without_signal": 0,
         "rollouts_generated": budget,
         "rollouts_reused": 0,
         "non_finite_steps": 0,

@@ -130,6 +130,7 @@ def summary_of(run: RunDirectory, recipe: Recipe) -> dict[str, Any]:
         "rollouts_generated": last["rollouts_generated"],
         "rollouts_reused": last["rollouts_reused"],
         "optimizer_steps": last["step"],
+        "rounds_without_signal": 0,
         "wall_seconds": last["seconds"] + 20,
         "seconds_generating": last["seconds_generating"],
         "seconds_training": last["seconds_training"],
