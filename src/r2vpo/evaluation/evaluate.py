@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -76,16 +76,19 @@ class Evaluation:
         return [completion.correct for completion in self.completions]
 
 
-def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
+def encode_prompt(tokenizer: Any, prompt: Prompt, chat_template_kwargs: Mapping[str, Any] | None = None) -> list[int]:
     """Return a prompt's tokens, the way TRL's trainer makes them.
 
     Args:
         tokenizer: a transformers tokenizer.
         prompt: a text, or chat messages (the chat template is applied).
+        chat_template_kwargs: what the chat template is told besides, as `R2VPOConfig.chat_template_kwargs`.
     """
     if isinstance(prompt, str):
         return list(tokenizer(prompt)["input_ids"])
-    encoded = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=True, return_dict=True)
+    encoded = tokenizer.apply_chat_template(
+        prompt, add_generation_prompt=True, tokenize=True, return_dict=True, **(chat_template_kwargs or {})
+    )
     return list(encoded["input_ids"])
 
 
@@ -96,6 +99,7 @@ def evaluate(
     reward: Callable[..., Any],
     *,
     correct_at: float = 1.0,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Answer each problem greedily and grade the answers.
 
@@ -105,6 +109,7 @@ def evaluate(
         rows: the problems.
         reward: the reward function that grades them.
         correct_at: a problem counts as solved when its reward is at least this (within 1e-6).
+        chat_template_kwargs: those that the policy is trained with.
 
     Returns:
         The accuracy, and each completion in the order of the rows.
@@ -114,7 +119,7 @@ def evaluate(
     """
     if not rows:
         raise UserError("evaluation: there is no held-out problem: set data.held_out_size to 1 or more")
-    samples = sampler.greedy([encode_prompt(tokenizer, row.prompt) for row in rows])
+    samples = sampler.greedy([encode_prompt(tokenizer, row.prompt, chat_template_kwargs) for row in rows])
     ids = [list(sample.response_ids) for sample in samples]
     texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in ids]
     scores = grade(reward, rows, texts, ids)

@@ -9,6 +9,7 @@ from r2vpo.data import PromptRow
 from r2vpo.errors import UserError
 from r2vpo.evaluation import encode_prompt, evaluate
 from r2vpo.rewards import load_reward
+from tests.calling import chat_tokenizer
 
 
 class Letters:
@@ -83,6 +84,21 @@ def test_chat_prompts_take_the_template():
     chat = [{"role": "user", "content": "hi"}]
     assert Letters().decode(encode_prompt(Letters(), chat), skip_special_tokens=True) == "<user>hi<assistant>"
     assert encode_prompt(Letters(), "ab") == [97, 98]
+
+
+def test_the_template_is_told_what_the_trainer_tells_it():
+    tokenizer, chat = chat_tokenizer(), [{"role": "user", "content": "hi"}]
+    quiet = {"enable_thinking": False}
+    plain, told = encode_prompt(tokenizer, chat), encode_prompt(tokenizer, chat, quiet)
+    assert tokenizer.decode(told[len(plain) :]) == "<think>\n\n</think>\n\n" and told[: len(plain)] == plain
+
+    class Asked(Adder):
+        def greedy(self, prompts):
+            assert prompts == [told]
+            return super().greedy([[ord(letter) for letter in "1 + 2 ="]])
+
+    rows = [PromptRow(prompt=chat, answer="3", difficulty=None)]
+    evaluate(Asked(), tokenizer, rows, load_reward("exact"), chat_template_kwargs=quiet)
 
 
 def test_what_cannot_be_graded():
