@@ -1,6 +1,6 @@
 """Who generates the responses: the policy itself, each prompt computed once, on a copy of its weights."""
 
-from r2vpo.rollout.generate import GenerateSampler
+from r2vpo.rollout.generate import GenerateSampler, without_own_rules
 from r2vpo.rollout.grouping import tokenized_groups
 from r2vpo.rollout.past_weights import PastWeights
 from r2vpo.rollout.sampler import Sample, SharedPrefixSampler
@@ -19,4 +19,5 @@ __all__ = [
     "make_sampler",
     "quantised_weight",
     "tokenized_groups",
+    "without_own_rules",
 ]

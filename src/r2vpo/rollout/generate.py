@@ -76,7 +76,7 @@ class GenerateSampler:
 
     def _run(self, rows: list[list[int]], uniform: Tensor | None) -> list[Sample]:
         samples: dict[int, Sample] = {}
-        with torch.no_grad(), evaluating(self._model), _without_own_rules(self._model):
+        with torch.no_grad(), evaluating(self._model), without_own_rules(self._model):
             for part in self._batches(rows):
                 numbers = None if uniform is None else uniform[part]
                 samples.update(zip(part, self._generate([rows[row] for row in part], numbers), strict=True))
@@ -118,7 +118,7 @@ class GenerateSampler:
 
 
 @contextmanager
-def _without_own_rules(model: Any) -> Iterator[None]:
+def without_own_rules(model: Any) -> Iterator[None]:
     """Leave out what the model's own settings would do to its logits: penalties, forced or forbidden tokens."""
     own = model.generation_config
     model.generation_config = GenerationConfig(bos_token_id=own.bos_token_id)

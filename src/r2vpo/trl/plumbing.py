@@ -16,8 +16,9 @@ from torch.utils.data import IterableDataset
 from trl.trainer.utils import RepeatSampler
 
 from r2vpo.core.log_probs import OrdinaryLogProbs, TokenLogProbs
+from r2vpo.core.log_probs.support import base_model
 from r2vpo.errors import UserError
-from r2vpo.rollout import SelfCheck
+from r2vpo.rollout import SelfCheck, without_own_rules
 from r2vpo.trl.checkpointing import CheckpointingTrainer
 from r2vpo.trl.engine import EngineTrainer
 from r2vpo.trl.model_paths import check_trainer, prepare_model, weights_divided_by
@@ -93,6 +94,11 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
         mean = self.accelerator.gather_for_metrics(current.aux_loss.detach()).mean()
         self._metrics[mode]["aux_loss"].append(float(mean))
         return self.router_aux_loss_coef * current.aux_loss / pieces
+
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        # generate fills up what the config leaves open from the model's own: penalties, forced and forbidden tokens.
+        with without_own_rules(base_model(self.accelerator.unwrap_model(self.model))):
+            return super()._generate_single_turn(*args, **kwargs)
 
     def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(dataset, IterableDataset):

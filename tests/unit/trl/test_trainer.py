@@ -241,3 +241,18 @@ def test_every_advantage_estimator_trains(tmp_path: Path, name: str) -> None:
 
 def test_the_vocabulary_of_the_fixture_is_the_models() -> None:
     assert tiny_model().config.vocab_size == len(VOCABULARY)
+
+
+@pytest.mark.parametrize("peft", [False, True])
+def test_trls_sampler_leaves_out_the_models_own_rules(tmp_path: Path, peft: bool) -> None:
+    """A model's file may forbid tokens or repetition; the log-probs are those of the whole distribution."""
+    model, digits = tiny_model(), list(range(2, 9))
+    model.generation_config.suppress_tokens = digits
+    model.generation_config.no_repeat_ngram_size = 1
+    options = {"peft_config": LoraConfig(task_type="CAUSAL_LM", r=2)} if peft else {}
+    trainer = tiny_trainer(tmp_path, model=model, sampler="trl", max_steps=1, **options)
+    trainer.train()
+    sampled = [row.response_ids.tolist() for micro in trainer._buffered_inputs for row in micro.rollouts]
+    assert set(digits) <= {token for row in sampled for token in row}
+    assert any(len(set(row)) < len(row) for row in sampled)
+    assert model.generation_config.suppress_tokens == digits
