@@ -76,8 +76,8 @@ def paired_ratio(ours: Array, theirs: Array) -> Estimate:
     """Return the median of the ratios ``ours / theirs`` of times to a target seed by seed, with its interval.
 
     The ratio is 0 where only ours reached the target and infinite where only theirs did. Where neither did it is not
-    known: it counts as 0 for the lower end and as infinite for the upper end, and the median is NaN where it depends on
-    such seeds.
+    known: it counts as 0 for the lower end and as infinite for the upper end. The median is that of the known ratios,
+    and NaN where they are not more than half.
 
     Args:
         ours: (n,), infinite where a run never reached the target.
@@ -90,7 +90,9 @@ def paired_ratio(ours: Array, theirs: Array) -> Estimate:
     with np.errstate(invalid="ignore"):
         ratios = ours / theirs
     unknown = np.isnan(ratios)
-    return _median(np.where(unknown, 0.0, ratios), np.where(unknown, np.inf, ratios))
+    ends = _median(np.where(unknown, 0.0, ratios), np.where(unknown, np.inf, ratios))
+    value = median(ratios[~unknown]).value if 2 * unknown.sum() < len(ratios) else float("nan")
+    return Estimate(value, ends.low, ends.high, ends.n)
 
 
 def probability_of_improvement(ours: Array, theirs: Array) -> float:
@@ -129,8 +131,7 @@ def _median(lowest: Array, highest: Array) -> Estimate:
     n = len(lowest)
     if not n:
         raise ValueError("no score to take the median of: pass that of at least one seed")
-    low, high = (float((x[(n - 1) // 2] + x[n // 2]) / 2) for x in (lowest, highest))
-    value = low if low == high else float("nan")
+    value = float((lowest[(n - 1) // 2] + lowest[n // 2]) / 2)
     if n < FEWEST_SEEDS:
         return Estimate(value, None, None, n)
     k, share = _places(n)

@@ -110,7 +110,7 @@ def baseline_table(results: Results, baseline: str) -> Table:
     if target:
         note += (
             " Ratio of rollouts: median of the ratios of rollouts to the target, seed by seed; below 1 is better, ? "
-            "where it depends on seeds at which neither arrived."
+            "where neither arrived at half of the seeds."
         )
     return Table(f"Against {results.experiment.title(baseline)}", note, columns, rows)
 
@@ -178,7 +178,7 @@ def rollouts(estimate: Estimate, runs: list[Run]) -> str:
 
 
 def ratio(estimate: Estimate) -> str:
-    """A ratio of times as ``0.46 (0.38 to 0.60)``; ``?`` where it depends on seeds at which neither gets there."""
+    """A ratio of times as ``0.46 (0.38 to 0.60)``; ``?`` where neither gets there at half of the seeds."""
     return _with_interval(estimate, lambda x: "?" if math.isnan(x) else "∞" if math.isinf(x) else f"{x:.2f}")
 
 
