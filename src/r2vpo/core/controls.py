@@ -24,6 +24,10 @@ class Controls:
         step_size: The step-size controller's options, or None to leave the learning rate alone.
         steps_per_round: Optimizer steps from one generation to the next.
         reduce: Sums a tensor over all processes.
+
+    Attributes:
+        step_variance: V of the token ratios to the policy at the round's start over the last finished optimizer step,
+            whatever the objective's anchor; 0 at a round's first step, but for noise. 0 before any step.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class Controls:
         self._steps_per_round = steps_per_round
         self._reduce = reduce
         self._sums: tuple[Tensor, ...] | None = None
+        self.step_variance = 0.0
 
     def begin_round(
         self, advantages: MomentSums, previous_round: RatioVarianceSums, signal: float, *, steps: int | None = None
@@ -129,8 +134,10 @@ class Controls:
         metrics = summarize(totals[4:].view(diagnostics.shape))
         metrics["dual"] = self.dual.value
         self.dual.update(constrained)
+        proximal = RatioVarianceSums.from_tensor(totals[2:4])
+        self.step_variance = float(proximal.value())
         if self.step_size is not None:
-            self.step_size.update(RatioVarianceSums.from_tensor(totals[2:4]))
+            self.step_size.update(proximal)
         metrics["step_scale"] = self.step_size.factor if self.step_size is not None else 1.0
         self._sums = None
         return metrics

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 from trl.trainer.utils import RepeatSampler
 
-from r2vpo.core.log_probs import OrdinaryLogProbs, TokenLogProbs
+from r2vpo.core.log_probs import OrdinaryLogProbs, TokenLogProbs, disable_noise
 from r2vpo.core.log_probs.support import base_model
 from r2vpo.errors import UserError
 from r2vpo.rollout import SelfCheck, without_own_rules
@@ -23,7 +23,8 @@ from r2vpo.trl.checkpointing import CheckpointingTrainer
 from r2vpo.trl.engine import EngineTrainer
 from r2vpo.trl.model_paths import check_trainer, prepare_model, weights_divided_by
 from r2vpo.trl.prompts import RepeatedRows
-from r2vpo.trl.rows import MicroBatch
+from r2vpo.trl.rows import MicroBatch, in_parts
+from r2vpo.trl.watch import RunWatch
 
 
 class EpochRepeatSampler(RepeatSampler):
@@ -44,6 +45,7 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
     counters: dict[str, int]
     seconds: dict[str, float]
     self_check: SelfCheck
+    watch: RunWatch
     _shares_prefix: bool
 
     @property
@@ -80,6 +82,27 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
         for note in [*notes, *self.self_check.notes]:
             warnings.warn(note, UserWarning, stacklevel=3)
 
+    def _policy(self, model: Any, micro: MicroBatch, *, aux_loss: bool = False) -> TokenLogProbs | OrdinaryLogProbs:
+        """Log-probs of a micro-batch's responses, with a gradient where a row's advantage asks for one.
+
+        Called in training by `_compute_loss`, and without gradient at the round's start, by the same passes over the
+        same rows: the two agree to the last bit where the weights do.
+        """
+        disable_noise(self.model)
+        if not (self.args.skip_zero_advantage and self.model.training):
+            return self._forward(model, micro, aux_loss=aux_loss)
+        if micro.parts is None:
+            processes = self.accelerator.num_processes
+            micro.parts = in_parts(micro, pad_token_id=self.pad_token_id, processes=processes)
+        whole = torch.zeros_like(micro.rollout_log_probs)
+        log_probs, entropy = whole, whole
+        for part in micro.parts:
+            with torch.set_grad_enabled(part.trained and torch.is_grad_enabled()):
+                values = self._forward(model, part.micro)
+            log_probs = _placed(log_probs, part.places, values.log_probs)
+            entropy = _placed(entropy, part.places, values.entropy)
+        return TokenLogProbs(log_probs=log_probs, entropy=entropy)
+
     def _forward(self, model: Any, micro: MicroBatch, *, aux_loss: bool = False) -> TokenLogProbs | OrdinaryLogProbs:
         """Log-probs of a micro-batch's responses; the router's loss comes with the ordinary forward alone."""
         options = {} if self._shares_prefix and not aux_loss else {"shared": False, "aux_loss": aux_loss}
@@ -112,16 +135,24 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        if norm is not None and not math.isfinite(float(norm)):
+        finite = norm is None or math.isfinite(float(norm))
+        if not finite:
             # Every process sees the same reduced gradient, so all of them leave the step out together.
             for parameter in model.parameters():
                 parameter.grad = None
             self.counters["non_finite_steps"] += 1
+        self.watch.step(finite=finite)
         return norm
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train as transformers does; a stream without the prompts of a single round is told."""
+        """As TRL's.
+
+        Raises:
+            UserError: What `RunWatch` ends a run for (noisy log-probs, no step with a finite gradient), or a stream
+                without the prompts of a single round.
+        """
         result = super().train(*args, **kwargs)
+        self.watch.end()
         if not self.state.global_step and not hasattr(self.train_dataset, "__len__"):
             wanted = self.args.generation_batch_size // self.num_generations
             raise UserError(
@@ -145,3 +176,11 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
     def _total(self, value: Tensor | float) -> Tensor:
         tensor = value if isinstance(value, Tensor) else torch.tensor(float(value), device=self.accelerator.device)
         return self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum")
+
+
+def _placed(whole: Tensor, places: Tensor, part: Tensor) -> Tensor:
+    """Write the rows of a part, shorter or as long, into (B, T); an idle row adds its graph and no number."""
+    if len(places) == 0:
+        return whole + 0.0 * part.sum()
+    padded = torch.nn.functional.pad(part, (0, whole.shape[1] - part.shape[1]))
+    return whole.index_copy(0, places, padded.to(whole.dtype))

@@ -28,13 +28,16 @@ def weigh_rewards(scores: Tensor, weights: Tensor, *, group_size: int, estimator
 
     Returns:
         (B,) rewards and (B,) advantages. A row that no function scored takes its group's mean as reward and has no
-        advantage: it weighs neither on itself nor on the others' baseline.
+        advantage: it weighs neither on itself nor on the others' baseline. Nor has a row that is alone in its group,
+        as in an evaluation of one completion per prompt.
     """
     unscored = torch.isnan(scores).all(dim=1)
     rewards = (scores * weights.to(scores.device)).nansum(dim=1)
     groups = rewards.masked_fill(unscored, torch.nan).view(-1, group_size)
     mean = groups.nanmean(dim=1, keepdim=True).nan_to_num().expand_as(groups).flatten()
     rewards = torch.where(unscored, mean, rewards)
+    if group_size == 1:
+        return rewards, torch.zeros_like(rewards)
     return rewards, ADVANTAGES[estimator](rewards, group_size).masked_fill(unscored, 0.0)
 
 
@@ -102,7 +105,6 @@ def remember_policy(micro: MicroBatch, log_probs: Tensor, *, version: int) -> No
 
 def set_normalizers(
     micros: Sequence[MicroBatch],
-    left_out: Sequence[Rollout],
     *,
     per_step: int,
     by_tokens: bool,
@@ -110,21 +112,15 @@ def set_normalizers(
 ) -> None:
     """Count the tokens (or responses) of each optimizer step over all processes.
 
-    Rows left out for their zero advantage stay in the denominator, spread evenly over the steps: leaving them out then
-    changes the penalty only, never the size of the policy gradient.
-
     Args:
         micros: The round's micro-batches in order.
-        left_out: Rows that are not trained on.
         per_step: Micro-batches an optimizer step; divides `len(micros)`.
         by_tokens: Count tokens, else responses.
         total: Sums a tensor over all processes.
     """
-    steps = len(micros) // per_step
-    absent = sum(int(row.response_mask.sum()) if by_tokens else 1 for row in left_out) / steps
     counts = [_size(micro, by_tokens) for micro in micros]
     windows = torch.stack([torch.stack(counts[i : i + per_step]).sum() for i in range(0, len(micros), per_step)])
-    totals = total(windows.float() + absent).clamp(min=1.0)
+    totals = total(windows.float()).clamp(min=1.0)
     for index, micro in enumerate(micros):
         micro.normalizer = totals[index // per_step]
 

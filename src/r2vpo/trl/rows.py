@@ -32,6 +32,7 @@ class MicroBatch:
         staleness: (B,) long, versions behind.
         normalizer: The global number of tokens (or responses) of this micro-batch's optimizer step.
         old_log_probs: (B, T) nats, the policy's at the start of the round; None where that is the present policy.
+        parts: The rows apart by whether they need a gradient; None until `in_parts` is asked.
     """
 
     rollouts: list[Rollout]
@@ -45,6 +46,7 @@ class MicroBatch:
     staleness: Tensor
     normalizer: Tensor | None = None
     old_log_probs: Tensor | None = None
+    parts: list[MicroBatchPart] | None = None
     _prefix_batch: PrefixBatch | None = None
 
     def prefix_batch(self) -> PrefixBatch:
@@ -54,6 +56,41 @@ class MicroBatch:
                 self.prompt_ids, self.prompt_mask, self.response_ids, self.attention_mask
             )
         return self._prefix_batch
+
+
+@dataclass(frozen=True)
+class MicroBatchPart:
+    """Some rows of a micro-batch, computed by a forward pass of their own.
+
+    Attributes:
+        micro: The rows, padded anew; only what a forward pass reads is of use.
+        places: (b,) long, their rows in the whole; empty for an idle row that only keeps processes in step.
+        trained: Whether the pass keeps a graph for the backward pass.
+    """
+
+    micro: MicroBatch
+    places: Tensor
+    trained: bool
+
+
+def in_parts(micro: MicroBatch, *, pad_token_id: int, processes: int) -> list[MicroBatchPart]:
+    """Take apart the rows with an advantage, which need a gradient, and those without, which need none.
+
+    Every micro-batch has a part with a gradient, and with several processes both parts: where there is no such row, an
+    idle one stands in, so that all processes run the same number of forward passes.
+    """
+    rows: dict[bool, list[int]] = {True: [], False: []}
+    for place, rollout in enumerate(micro.rollouts):
+        rows[rollout.advantage != 0].append(place)
+    parts = []
+    for trained, places in rows.items():
+        if not places and not trained and processes == 1:
+            continue
+        chosen = [micro.rollouts[place] for place in places] or [idle_rollout(micro.rollouts)]
+        device = micro.advantages.device
+        part = collate(chosen, version=chosen[0].policy_version, pad_token_id=pad_token_id, device=device)
+        parts.append(MicroBatchPart(part, torch.tensor(places, dtype=torch.long, device=device), trained))
+    return parts
 
 
 def fresh_rollouts(

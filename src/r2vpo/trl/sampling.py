@@ -24,7 +24,8 @@ class OwnRollout:
     The sampler is the one that the trainer's self-check has chosen.
 
     Every row has a random stream of its own, made from the run's seed, the round and the row's place in the global
-    batch: a round can be sampled again from a checkpoint, and by any number of processes.
+    batch: a round can be sampled again from a checkpoint, and by any number of processes. In an evaluation the batch
+    takes the place of the round: no two batches draw alike, and two evaluations of the same weights are equal.
 
     Args:
         lag: Rounds that the policy that samples is behind the one that is trained; 0 is the present policy.
@@ -35,6 +36,7 @@ class OwnRollout:
         self._shadow: ShadowModel | None = None
         self._synced_step: int | None = None
         self._sampler: Any = None
+        self._evaluated_batches = 0
 
     def model(self, trainer: R2VPOTrainer) -> Any:
         """The model to sample from, its weights brought up to the trainer's."""
@@ -80,6 +82,11 @@ class OwnRollout:
         """Bring the weights up again at the next call, whatever step it is (after loading a checkpoint)."""
         self._synced_step = None
 
+    def begin_evaluation(self) -> None:
+        """Start the random numbers of an evaluation over, and bring the weights up: they may be other ones."""
+        self._evaluated_batches = 0
+        self.forget()
+
     def __call__(self, prompts: list[Any], trainer: R2VPOTrainer) -> dict[str, Any]:
         """Sample one response for each of TRL's duplicated prompts.
 
@@ -90,13 +97,16 @@ class OwnRollout:
         distinct, group_size = tokenized_groups(prompts, trainer)
         offset = trainer.accelerator.process_index * len(prompts)
         sampler = self.sampler(trainer)
+        # Rounds have the first half of the seeds, the batches of an evaluation the other.
+        place = trainer.round_index if training else _SEED_STRIDE // 2 + self._evaluated_batches
+        self._evaluated_batches += not training
         if self.past is not None and training:
             self.past.exchange(self._shadow.model)
             self.forget()
         samples = sampler.sample(
             distinct,
             group_size,
-            seed=trainer.args.seed * _SEED_STRIDE + trainer.round_index + (0 if training else _SEED_STRIDE // 2),
+            seed=trainer.args.seed * _SEED_STRIDE + place,
             first_row=offset,
         )
         return {

@@ -27,6 +27,7 @@ from r2vpo.trl.rounds import (
 )
 from r2vpo.trl.rows import MicroBatch, collate, cut, fresh_rollouts
 from r2vpo.trl.vllm import prepare_vllm
+from r2vpo.trl.watch import RunWatch
 
 
 class R2VPOTrainer(TrainingPlumbing):
@@ -103,6 +104,7 @@ class R2VPOTrainer(TrainingPlumbing):
         self.max_staleness = max(args.replay_versions, args.rollout_lag, lag or 0)
         self.staleness_rows = [0] * (self.max_staleness + 1)
         self.step_lists: dict[str, Any] = {}
+        self.watch = RunWatch()
 
     # ------------------------------------------------------------------ what TRL calls
 
@@ -125,6 +127,12 @@ class R2VPOTrainer(TrainingPlumbing):
             self.controls.step_size.attach(optimizer)
             self._attached = True
         return optimizer
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """As transformers'; each evaluation draws the same random numbers, and samples from the present weights."""
+        if self._own_rollout is not None:
+            self._own_rollout.begin_evaluation()
+        return super().evaluation_loop(*args, **kwargs)
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         # TRL would evaluate the fresh rows alone and share no prompts; the round evaluates all its rows at once.
@@ -153,7 +161,7 @@ class R2VPOTrainer(TrainingPlumbing):
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
     def _compute_loss(self, model: Any, inputs: MicroBatch) -> Tensor:
-        current = self._forward(model, inputs, aux_loss=self.aux_loss_enabled)
+        current = self._policy(model, inputs, aux_loss=self.aux_loss_enabled)
         old = inputs.old_log_probs if inputs.old_log_probs is not None else current.log_probs.detach()
         output = self._loss(
             log_probs=current.log_probs,
@@ -243,9 +251,7 @@ class R2VPOTrainer(TrainingPlumbing):
         fresh = self._generate_rollouts(generation_batch)
         wanted = self.replay.config.stale_rows(len(fresh)) if version else 0
         stale = self.replay.sample(wanted, version)
-        left_out = [r for r in fresh if self.args.skip_zero_advantage and r.advantage == 0]
-        kept = [r for r in fresh if not (self.args.skip_zero_advantage and r.advantage == 0)]
-        pieces = cut(kept + stale, self.args.steps_per_generation, generator=self._cut_generator, spare=fresh)
+        pieces = cut(fresh + stale, self.args.steps_per_generation, generator=self._cut_generator, spare=fresh)
         micros = [
             collate(piece, version=version, pad_token_id=self.pad_token_id, device=self.accelerator.device)
             for piece in pieces
@@ -254,7 +260,6 @@ class R2VPOTrainer(TrainingPlumbing):
         self._evaluate_policy(micros)
         set_normalizers(
             micros,
-            left_out,
             per_step=self.args.gradient_accumulation_steps,
             by_tokens=self.args.aggregation == "token_mean",
             total=self._total,
@@ -265,9 +270,10 @@ class R2VPOTrainer(TrainingPlumbing):
             last_round_variance(stale, before, cap=config.stale_weight_cap, device=self.accelerator.device),
             signal=self._signal(fresh + stale, len(fresh) + wanted),
         )
+        self.watch.round(self._signal(fresh, len(fresh)), lambda: self._described(fresh[0]))
         self.replay.add(fresh)
         self.counters["rollouts_reused"] += int(self._total(len(stale)))
-        ages = torch.tensor([row.staleness(version) for row in kept + stale], dtype=torch.long)
+        ages = torch.tensor([row.staleness(version) for row in fresh + stale], dtype=torch.long)
         counts = self._total(torch.bincount(ages, minlength=len(self.staleness_rows)).float()).tolist()
         self.staleness_rows = [before + int(now) for before, now in zip(self.staleness_rows, counts, strict=True)]
         return micros
@@ -277,15 +283,22 @@ class R2VPOTrainer(TrainingPlumbing):
         counts = self._total(torch.tensor([float(sum(row.advantage != 0 for row in rows)), float(wanted)]))
         return float(counts[0] / counts[1])
 
+    def _described(self, row: Rollout) -> str:
+        prompt, response = (self._tokenizer.decode(ids) for ids in (row.prompt_ids, row.response_ids))
+        return f"For example, {response[:200]!r} after the prompt {prompt[-80:]!r} has the reward {row.reward:g}."
+
     @torch.no_grad()
     def _evaluate_policy(self, micros: list[MicroBatch]) -> None:
         """Log-probs of the policy at the round's start, into the micro-batches and their rows."""
         for micro in micros:
-            log_probs = self._forward(self.model, micro).log_probs
+            log_probs = self._policy(self.model, micro).log_probs
             remember_policy(micro, log_probs, version=self.round_index)
 
     def _finish_step(self) -> None:
         metrics = self.controls.finish_step()
+        every = self.args.steps_per_generation * self.num_iterations
+        if self._step % every < self.args.gradient_accumulation_steps:
+            self.watch.first_step(self.controls.step_variance)
         self.step_lists = {name: value for name, value in metrics.items() if isinstance(value, list)}
         self.step_lists["staleness_rows"] = list(self.staleness_rows)
         if self.chosen is not None:

@@ -3,6 +3,7 @@
 from r2vpo.core.log_probs.chunked import TokenLogProbs, default_chunk_size, token_log_probs
 from r2vpo.core.log_probs.float32_head import compute_head_in_float32
 from r2vpo.core.log_probs.model_forward import forward_log_probs, install
+from r2vpo.core.log_probs.noise import disable_noise
 from r2vpo.core.log_probs.ordinary import OrdinaryLogProbs, ordinary_log_probs
 from r2vpo.core.log_probs.shared_prefix import (
     PrefixBatch,
@@ -22,6 +23,7 @@ __all__ = [
     "TokenLogProbs",
     "compute_head_in_float32",
     "default_chunk_size",
+    "disable_noise",
     "extend",
     "forward_log_probs",
     "group_prompts",

@@ -1,0 +1,102 @@
+"""What ends a run, or is said aloud, when the numbers that it trains on mean nothing."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+
+from r2vpo.errors import UserError
+
+NOISE_BOUND = 1e-3
+"""Largest ratio variance at a round's first optimizer step, where policy and anchor are the same weights: 0 up to
+rounding. Dropout of 0.05 in adapters alone gives 0.004; the default target is 0.1."""
+
+NON_FINITE_IN_A_ROW = 20
+"""Steps left out one after another before a run ends. Under float16 the loss scale is halved from 65,536 at each, so a
+dozen are ordinary."""
+
+SILENT_ROUNDS = 3
+"""Rounds in a row in which no completion has an advantage before that is said."""
+
+
+class RunWatch:
+    """Counts what should not happen, and raises or warns when it has happened too often.
+
+    Attributes:
+        rounds_without_signal: Rounds up to the present one, without a gap, in which no row had an advantage.
+    """
+
+    def __init__(self) -> None:
+        self.rounds_without_signal = 0
+        self._steps = self._non_finite = self._in_a_row = 0
+
+    def first_step(self, variance: float) -> None:
+        """Check V at a round's first optimizer step.
+
+        Args:
+            variance: V of the token ratios to the policy at the round's start, dimensionless. No weight has changed
+                since it was evaluated. A V that is not finite is left to `step`.
+
+        Raises:
+            UserError: It is above `NOISE_BOUND`: the log-probabilities are noisy, and step control would read the
+                noise as movement.
+        """
+        if math.isfinite(variance) and variance > NOISE_BOUND:
+            raise UserError(
+                f"the ratio variance is {variance:.2g} at a round's first optimizer step, before any weight has "
+                f"changed, and should be below {NOISE_BOUND:g}: the log-probs of one policy differ from one forward "
+                "pass to the next. Likely causes: dropout or router noise that the model turns on by itself, "
+                "nondeterministic kernels (torch.use_deterministic_algorithms(True) finds them), weights on "
+                "bfloat16's grid or a bfloat16 forward that rounds differently with and without gradient "
+                "(load the model in float32; bf16=False, in a recipe trainer.bf16_autocast=false)"
+            )
+
+    def step(self, *, finite: bool) -> None:
+        """Count an optimizer step.
+
+        Args:
+            finite: Whether its gradient was; a step without a finite gradient is left out.
+
+        Raises:
+            UserError: `NON_FINITE_IN_A_ROW` steps were left out one after another.
+        """
+        self._steps += 1
+        self._in_a_row = 0 if finite else self._in_a_row + 1
+        self._non_finite += not finite
+        if self._in_a_row >= NON_FINITE_IN_A_ROW:
+            raise self._nothing_learned(f"the last {self._in_a_row} optimizer steps")
+
+    def end(self) -> None:
+        """Check the run as a whole.
+
+        Raises:
+            UserError: Every optimizer step was left out.
+        """
+        if self._steps and self._non_finite == self._steps:
+            raise self._nothing_learned(f"all {self._steps} optimizer steps")
+
+    def round(self, signal: float, sample: Callable[[], str]) -> None:
+        """Count a round, and warn once when `SILENT_ROUNDS` in a row had no signal.
+
+        Args:
+            signal: Share of the round's rows that have an advantage.
+            sample: Describes one completion with its reward; called only for the warning.
+        """
+        self.rounds_without_signal = 0 if signal > 0 else self.rounds_without_signal + 1
+        if self.rounds_without_signal == SILENT_ROUNDS:
+            warnings.warn(
+                f"no completion had an advantage in {SILENT_ROUNDS} rounds in a row: all rewards of each prompt were "
+                f"equal, or None, so nothing is learned. {sample()} Look at the reward, at whether completions are "
+                "cut off at their length limit, and at problems that are too hard or too easy",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    @staticmethod
+    def _nothing_learned(what: str) -> UserError:
+        return UserError(
+            f"{what} had a gradient that is not finite and were left out, so nothing was learned: the weights have "
+            "diverged or the loss is not a number. Resume from an earlier checkpoint with a lower learning rate, or "
+            "try bf16=False (in a recipe trainer.learning_rate, trainer.bf16_autocast=false)"
+        )
