@@ -85,38 +85,66 @@ def test_micro_batches_of_one_step_are_one_batch(tmp_path: Any) -> None:
 def constant_for_some(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
     """Half of the prompts give every completion the same score, so that their groups have no advantage."""
     return [
-        0.0 if len(prompt) % 2 else float(sum(c in "02468" for c in text))
+        0.0 if int(prompt.split("+")[0]) % 2 else float(sum(c in "02468" for c in text))
         for prompt, text in zip(prompts, completions, strict=True)
     ]
 
 
-def test_rows_of_zero_advantage_carry_only_a_two_sided_penalty(tmp_path: Any) -> None:
-    """Without a penalty, or with one that brakes outward, leaving them out is the same run; two-sided it is not."""
+SKIPPED = {
+    "outward": {},
+    "response": {"level": "response"},
+    "ordinary forward": {"shared_prefix": False},
+    "clip": {"objective": "clip"},
+    "ascent": {"dual": "ascent"},
+    "micro-batches": {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2},
+    "two_sided": {"objective_options": {"brake": "two_sided"}},
+    "kl_penalty": {"objective": "kl_penalty", "dual": "fixed", "dual_value": 1.0},
+}
 
-    def run(name: str, skip: bool, dual: float, brake: str) -> Any:
-        trainer = tiny_trainer(
-            tmp_path / name,
-            reward=constant_for_some,
-            skip_zero_advantage=skip,
-            dual="fixed",
-            dual_value=dual,
-            objective_options={"brake": brake},
-            step_control=False,
-            replay_versions=0,
-            num_iterations=2,
-            per_device_train_batch_size=16,
-            max_steps=4,
-        )
+
+@pytest.mark.parametrize("kind", SKIPPED)
+def test_skipping_rows_of_zero_advantage_changes_nothing_but_time(tmp_path: Any, kind: str) -> None:
+    """Lambda, V, step scale and weights are equal, with step control and replay on."""
+    options = {"reward": constant_for_some, "max_steps": 8, "num_iterations": 2, "replay_versions": 2, **SKIPPED[kind]}
+    whole = tiny_trainer(tmp_path / "a", **options)
+    skipping = tiny_trainer(tmp_path / "b", **options, skip_zero_advantage=True)
+    graded: list[int] = []
+    rows_of(skipping, graded)
+    for trainer in (whole, skipping):
         trainer.train()
-        return trainer
+    assert largest_gap(whole, skipping) < 1e-6
+    for name in ("dual", "ratio_variance", "step_scale", "entropy", "kl"):
+        first, second = ([entry[name] for entry in t.state.log_history if name in entry] for t in (whole, skipping))
+        assert len(first) == 8
+        assert second == pytest.approx(first, rel=1e-4 if name in ("ratio_variance", "kl") else 1e-6, abs=1e-6), name
+    assert whole.staleness_rows == skipping.staleness_rows
+    if kind in ("two_sided", "kl_penalty"):
+        assert not graded, "rows of zero advantage have a gradient there: none is skipped"
+    else:
+        assert 0 < sum(graded) <= 0.75 * 2 * sum(whole.staleness_rows), "some rows were computed without a graph"
 
-    without = run("a", True, 0.0, "two_sided")
-    assert largest_gap(without, run("b", False, 0.0, "two_sided")) < 1e-5
-    assert largest_gap(run("c", True, 2.5, "two_sided"), run("d", False, 2.5, "two_sided")) > 1e-5
-    outward = run("e", True, 2.5, "outward")
-    assert largest_gap(outward, run("f", False, 2.5, "outward")) < 1e-5
-    assert largest_gap(outward, without) > 1e-5
-    assert sum(without.staleness_rows) < 2 * 16
+
+def rows_of(trainer: Any, graded: list[int]) -> None:
+    """Note how many rows of each part of a micro-batch are computed with a graph."""
+    forward = trainer._forward
+
+    def noting(model: Any, micro: Any, **options: Any) -> Any:
+        values = forward(model, micro, **options)
+        if trainer._skips and values.log_probs.requires_grad:
+            graded.append(len(micro.rollouts))
+        return values
+
+    trainer._forward = noting
+
+
+def test_a_micro_batch_without_any_advantage_still_has_a_backward_pass(tmp_path: Any) -> None:
+    def constant(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+        return [1.0] * len(completions)
+
+    trainer = tiny_trainer(tmp_path, reward=constant, skip_zero_advantage=True, max_steps=2)
+    before = {name: value.clone() for name, value in trainer.model.named_parameters()}
+    trainer.train()
+    assert all(torch.equal(before[name], value) for name, value in trainer.model.named_parameters())
 
 
 def test_a_seed_gives_one_run(tmp_path: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from r2vpo.core.controls import Controls
@@ -100,6 +101,26 @@ class MethodOptions:
         if self.ratio_variance_delta is not None:
             shared["ratio_variance_delta"] = self.ratio_variance_delta
         return build_config(self.objective, self.objective_options or {}, **shared)
+
+    def moves_without_advantage(self) -> bool:
+        """Whether the loss has a gradient at a row of advantage 0, as a penalty that draws tokens back has.
+
+        Found by asking the loss, at ratios on both sides of 1.
+        """
+        config = self.objective_config()
+        log_probs = torch.tensor([[-1.0, -1.2, -0.8]], requires_grad=True)
+        base = torch.full((1, 3), -1.0)
+        output = self.loss(
+            log_probs=log_probs,
+            old_log_probs=base,
+            rollout_log_probs=base,
+            advantages=torch.zeros(1),
+            response_mask=torch.ones(1, 3, dtype=torch.bool),
+            dual=1.0,
+            config=config,
+        )
+        (gradient,) = torch.autograd.grad(output.loss, log_probs, allow_unused=True)
+        return gradient is not None and bool(gradient.abs().max() > 0)
 
     def dual_config(self) -> DualConfig:
         """The multiplier's options; an objective without a multiplier has the fixed one of 0."""

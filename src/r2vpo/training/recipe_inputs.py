@@ -27,7 +27,17 @@ class LoraRecipe(Section):
         min_length=1,
         description="names of the layers that get one; all-linear is every linear layer",
     )
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the adapters")
+    dropout: float = Field(0.0, description="dropout before the adapters; 0 is the only value that trains rightly")
+
+    @field_validator("dropout")
+    @classmethod
+    def _no_dropout(cls, value: float) -> float:
+        if value != 0:
+            raise ValueError(
+                "must be 0: with dropout each forward pass draws another mask, so the ratio of an unchanged policy is "
+                "not 1, and step control reads that noise as movement; leave it out"
+            )
+        return value
 
 
 class ModelRecipe(Section):

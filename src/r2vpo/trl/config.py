@@ -70,8 +70,11 @@ class R2VPOConfig(GRPOConfig):
             more.
         curriculum_memory: Weight that a round's pass rates keep from one round to the next.
         curriculum_floor: Least weight of a difficulty, above 0.
-        skip_zero_advantage: Leave rows of zero advantage out of the update: they carry no policy gradient, only the
-            penalty's.
+        skip_zero_advantage: Compute rows of zero advantage without a backward pass. They have no policy gradient, so
+            this changes nothing but time; where the objective gives them one (a two-sided penalty, a KL penalty, a
+            router loss), none is skipped.
+        disable_dropout: As in TRL, but on, and it cannot be turned off: each forward pass would draw another mask, and
+            the ratio of an unchanged policy would not be 1.
 
     Raises:
         ValueError: An option of TRL that would silently change the objective, or a value out of its bounds; the
@@ -124,7 +127,8 @@ class R2VPOConfig(GRPOConfig):
     curriculum: bool = field(default=False, metadata={"help": "Draw prompts by the pass rate of their difficulty."})
     curriculum_memory: float = field(default=0.8, metadata={"help": "Weight that pass rates keep a round later."})
     curriculum_floor: float = field(default=0.1, metadata={"help": "Least weight of a difficulty."})
-    skip_zero_advantage: bool = field(default=False, metadata={"help": "Leave rows of zero advantage out."})
+    skip_zero_advantage: bool = field(default=False, metadata={"help": "No backward pass for rows of zero advantage."})
+    disable_dropout: bool = field(default=True, metadata={"help": "As in TRL, but on; it cannot be turned off."})
 
     def __post_init__(self) -> None:
         """Check every option; see the class."""
@@ -135,6 +139,11 @@ class R2VPOConfig(GRPOConfig):
             # Our stale weight is min(pi_k / mu, cap), which corrects for the engine's mismatch as well.
             self.vllm_importance_sampling_correction = False
         refuse(self, REFUSED)
+        if not self.disable_dropout:
+            raise ValueError(
+                "disable_dropout=False is not supported; leave it at True: with dropout each forward pass draws its "
+                "own mask, so the ratio of an unchanged policy is not 1, and step control reads that noise as movement"
+            )
         self._complete_objective()
         if self.sampler == "shared_prefix" and not self.use_vllm:
             refuse(self, REFUSED_OWN_SAMPLER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Real
 from typing import Any
@@ -119,3 +120,19 @@ def no_brake_reason(*, constrained: bool, anchor: str, steps_per_round: int, rep
             "raise steps_per_generation or num_iterations, or set anchor='behavior'"
         )
     return None
+
+
+def note_dropout(peft_config: Any) -> None:
+    """Say that the dropout of adapters, which somebody asked for, is off.
+
+    Args:
+        peft_config: PEFT's options of the adapters, or None.
+    """
+    dropout = getattr(peft_config, "lora_dropout", 0.0)
+    if dropout:
+        warnings.warn(
+            f"lora_dropout={dropout:g} is off: with dropout each forward pass draws another mask, so the ratio of an "
+            "unchanged policy is not 1; set lora_dropout=0",
+            UserWarning,
+            stacklevel=3,
+        )

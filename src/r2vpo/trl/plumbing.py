@@ -46,6 +46,7 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
     seconds: dict[str, float]
     self_check: SelfCheck
     watch: RunWatch
+    _skips: bool
     _shares_prefix: bool
 
     @property
@@ -89,7 +90,7 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
         same rows: the two agree to the last bit where the weights do.
         """
         disable_noise(self.model)
-        if not (self.args.skip_zero_advantage and self.model.training):
+        if not (self._skips and self.model.training):
             return self._forward(model, micro, aux_loss=aux_loss)
         if micro.parts is None:
             processes = self.accelerator.num_processes

@@ -13,7 +13,7 @@ from r2vpo.replay import ReplayBuffer, Rollout, last_round_variance
 from r2vpo.trl.arguments import SIGNATURE, check_built, own_rollout, read_arguments, settle_sampler_dtype
 from r2vpo.trl.config import R2VPOConfig
 from r2vpo.trl.curriculum import ChosenPrompts
-from r2vpo.trl.guards import guard_reward, no_brake_reason
+from r2vpo.trl.guards import guard_reward, no_brake_reason, note_dropout
 from r2vpo.trl.plumbing import TrainingPlumbing
 from r2vpo.trl.prompts import PromptBatch
 from r2vpo.trl.rounds import (
@@ -27,7 +27,7 @@ from r2vpo.trl.rounds import (
 )
 from r2vpo.trl.rows import MicroBatch, collate, cut, fresh_rollouts
 from r2vpo.trl.vllm import prepare_vllm
-from r2vpo.trl.watch import RunWatch
+from r2vpo.trl.watch import RunWatch, describe_row
 
 
 class R2VPOTrainer(TrainingPlumbing):
@@ -57,6 +57,7 @@ class R2VPOTrainer(TrainingPlumbing):
     def __init__(self, *given: Any, **named: Any) -> None:
         arguments = read_arguments(given, named)
         args: R2VPOConfig = arguments["args"]
+        note_dropout(arguments.get("peft_config"))
         self._own_rollout = own_rollout(arguments)
         # Only a sampler that can be behind says which version each row is of.
         lag: int | None = getattr(arguments.get("rollout_func"), "max_lag", None)
@@ -88,6 +89,8 @@ class R2VPOTrainer(TrainingPlumbing):
         )
         if reason is not None:
             warnings.warn(reason, UserWarning, stacklevel=2)
+        # The router's loss, too, has a gradient at every row.
+        self._skips = args.skip_zero_advantage and not (method.moves_without_advantage() or self.aux_loss_enabled)
         self._loss, self._objective_config = method.loss, method.objective_config()
         self.controls = method.controls(
             steps_per_round=args.steps_per_round,
@@ -133,6 +136,11 @@ class R2VPOTrainer(TrainingPlumbing):
         if self._own_rollout is not None:
             self._own_rollout.begin_evaluation()
         return super().evaluation_loop(*args, **kwargs)
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        if self._own_rollout is not None:
+            self._own_rollout.forget()
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         # TRL would evaluate the fresh rows alone and share no prompts; the round evaluates all its rows at once.
@@ -270,7 +278,7 @@ class R2VPOTrainer(TrainingPlumbing):
             last_round_variance(stale, before, cap=config.stale_weight_cap, device=self.accelerator.device),
             signal=self._signal(fresh + stale, len(fresh) + wanted),
         )
-        self.watch.round(self._signal(fresh, len(fresh)), lambda: self._described(fresh[0]))
+        self.watch.round(self._signal(fresh, len(fresh)), lambda: describe_row(fresh[0], self._tokenizer))
         self.replay.add(fresh)
         self.counters["rollouts_reused"] += int(self._total(len(stale)))
         ages = torch.tensor([row.staleness(version) for row in fresh + stale], dtype=torch.long)
@@ -282,10 +290,6 @@ class R2VPOTrainer(TrainingPlumbing):
         """The share of the rows wanted for a round, over all processes, that are there and carry a gradient."""
         counts = self._total(torch.tensor([float(sum(row.advantage != 0 for row in rows)), float(wanted)]))
         return float(counts[0] / counts[1])
-
-    def _described(self, row: Rollout) -> str:
-        prompt, response = (self._tokenizer.decode(ids) for ids in (row.prompt_ids, row.response_ids))
-        return f"For example, {response[:200]!r} after the prompt {prompt[-80:]!r} has the reward {row.reward:g}."
 
     @torch.no_grad()
     def _evaluate_policy(self, micros: list[MicroBatch]) -> None:

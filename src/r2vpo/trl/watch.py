@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 from r2vpo.errors import UserError
+from r2vpo.replay import Rollout
 
 NOISE_BOUND = 1e-3
 """Largest ratio variance at a round's first optimizer step, where policy and anchor are the same weights: 0 up to
@@ -18,6 +20,17 @@ dozen are ordinary."""
 
 SILENT_ROUNDS = 3
 """Rounds in a row in which no completion has an advantage before that is said."""
+
+
+def describe_row(row: Rollout, tokenizer: Any) -> str:
+    """Show one completion with its reward, in one sentence.
+
+    Args:
+        row: A rollout.
+        tokenizer: That of the model.
+    """
+    prompt, response = (tokenizer.decode(ids) for ids in (row.prompt_ids, row.response_ids))
+    return f"For example, {response[:200]!r} after the prompt {prompt[-80:]!r} has the reward {row.reward:g}."
 
 
 class RunWatch:
