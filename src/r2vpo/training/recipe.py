@@ -40,7 +40,7 @@ class Recipe(Section):
         max_length=100,
         description="name of the run, and of its folder",
     )
-    seed: int = Field(0, ge=0, description="seed of data, sampling, replay and dropout")
+    seed: int = Field(0, ge=0, description="seed of data, sampling and replay")
     model: ModelRecipe = Field(ModelRecipe(), description="the policy that is trained")
     data: Annotated[AnyData, Field(discriminator="source")] = Field(description="the problems")
     reward: RewardRecipe = Field(RewardRecipe(), description="how a completion is scored")

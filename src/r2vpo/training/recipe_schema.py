@@ -234,7 +234,7 @@ class TrainerRecipe(Section):
         False, description="compute activations again in the backward pass, for memory; prompts are then not shared"
     )
     skip_zero_advantage: bool = Field(
-        False, description="leave rows without a policy gradient out of the backward pass"
+        False, description="no backward pass for rows of advantage 0; this changes nothing but time"
     )
     save_steps: int = Field(50, ge=1, description="optimizer steps between checkpoints; the last step saves too")
     keep_checkpoints: int = Field(2, ge=1, description="checkpoints kept; older ones are removed")

@@ -24,6 +24,7 @@ from r2vpo.trl.engine import EngineTrainer
 from r2vpo.trl.model_paths import check_trainer, prepare_model, weights_divided_by
 from r2vpo.trl.prompts import RepeatedRows
 from r2vpo.trl.rows import MicroBatch, in_parts
+from r2vpo.trl.sampling import OwnRollout
 from r2vpo.trl.watch import RunWatch
 
 
@@ -47,6 +48,7 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
     self_check: SelfCheck
     watch: RunWatch
     _skips: bool
+    _own_rollout: OwnRollout | None
     _shares_prefix: bool
 
     @property
@@ -123,6 +125,17 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
         # generate fills up what the config leaves open from the model's own: penalties, forced and forbidden tokens.
         with without_own_rules(base_model(self.accelerator.unwrap_model(self.model))):
             return super()._generate_single_turn(*args, **kwargs)
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """As transformers'; each evaluation draws the same random numbers, and samples from the present weights."""
+        if self._own_rollout is not None:
+            self._own_rollout.begin_evaluation()
+        return super().evaluation_loop(*args, **kwargs)
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        if self._own_rollout is not None:
+            self._own_rollout.forget()
 
     def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(dataset, IterableDataset):

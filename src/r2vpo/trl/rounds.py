@@ -13,6 +13,7 @@ from r2vpo.core.dual import advantage_moments
 from r2vpo.core.ratios import stale_weight
 from r2vpo.core.types import MomentSums
 from r2vpo.errors import UserError
+from r2vpo.replay import Rollout
 from r2vpo.trl.rows import MicroBatch
 
 

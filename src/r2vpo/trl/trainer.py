@@ -131,17 +131,6 @@ class R2VPOTrainer(TrainingPlumbing):
             self._attached = True
         return optimizer
 
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """As transformers'; each evaluation draws the same random numbers, and samples from the present weights."""
-        if self._own_rollout is not None:
-            self._own_rollout.begin_evaluation()
-        return super().evaluation_loop(*args, **kwargs)
-
-    def _load_best_model(self) -> None:
-        super()._load_best_model()
-        if self._own_rollout is not None:
-            self._own_rollout.forget()
-
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         # TRL would evaluate the fresh rows alone and share no prompts; the round evaluates all its rows at once.
         if self._generating:
