@@ -197,14 +197,11 @@ def idle_rollout(rollouts: Sequence[Rollout]) -> Rollout:
     )
 
 
-def cut(
-    rollouts: Sequence[Rollout], parts: int, *, generator: torch.Generator, spare: Sequence[Rollout]
-) -> list[list[Rollout]]:
+def cut(rollouts: Sequence[Rollout], parts: int, *, generator: torch.Generator) -> list[list[Rollout]]:
     """Shuffle whole groups and cut the rows into `parts` runs of equal length (within one).
 
     Fresh and stale groups are spread evenly, so that every part has the same mixture of ages. Groups stay together as
-    far as the cut allows, so that their prompt is computed once. Fewer rows than parts leave some parts with one idle
-    row, made from the shortest of `spare`.
+    far as the cut allows, so that their prompt is computed once. There are at least as many rows as parts.
     """
     newest = max((r.policy_version for r in rollouts), default=0)
     groups: dict[tuple[int, int], list[Rollout]] = {}
@@ -218,5 +215,4 @@ def cut(
         placed.extend(((place + offset) / len(kind), kind[index]) for place, index in enumerate(order))
     rows = [rollout for _, group in sorted(placed, key=lambda item: item[0]) for rollout in group]
     bounds = [round(part * len(rows) / parts) for part in range(parts + 1)]
-    pieces = [rows[start:end] for start, end in itertools.pairwise(bounds)]
-    return [piece or [idle_rollout(spare)] for piece in pieces]
+    return [rows[start:end] for start, end in itertools.pairwise(bounds)]

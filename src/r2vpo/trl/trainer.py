@@ -248,7 +248,7 @@ class R2VPOTrainer(TrainingPlumbing):
         fresh = self._generate_rollouts(generation_batch)
         wanted = self.replay.config.stale_rows(len(fresh)) if version else 0
         stale = self.replay.sample(wanted, version)
-        pieces = cut(fresh + stale, self.args.steps_per_generation, generator=self._cut_generator, spare=fresh)
+        pieces = cut(fresh + stale, self.args.steps_per_generation, generator=self._cut_generator)
         micros = [
             collate(piece, version=version, pad_token_id=self.pad_token_id, device=self.accelerator.device)
             for piece in pieces

@@ -16,7 +16,7 @@ from r2vpo.trl.rounds import (
     set_normalizers,
     weigh_rewards,
 )
-from r2vpo.trl.rows import collate, cut, fresh_rollouts
+from r2vpo.trl.rows import collate, cut, fresh_rollouts, in_parts
 from r2vpo.trl.state import pack_round, unpack_round
 
 CPU = torch.device("cpu")
@@ -94,35 +94,51 @@ def test_a_sampler_without_log_probs_takes_the_trainers() -> None:
 
 def test_groups_stay_together_and_every_row_comes_once() -> None:
     rows = [rollout(group, 2) for group in range(6) for _ in range(4)]
-    parts = cut(rows, 3, generator=torch.Generator().manual_seed(0), spare=rows)
+    parts = cut(rows, 3, generator=torch.Generator().manual_seed(0))
     assert [len(part) for part in parts] == [8, 8, 8]
     assert sorted(id(r) for part in parts for r in part) == sorted(id(r) for r in rows)
     assert all(len({r.group for r in part}) == 2 for part in parts)
-    other = cut(rows, 3, generator=torch.Generator().manual_seed(1), spare=rows)
+    other = cut(rows, 3, generator=torch.Generator().manual_seed(1))
     assert [r.group for part in parts for r in part] != [r.group for part in other for r in part]
 
 
 def test_every_part_has_the_same_mixture_of_ages() -> None:
     rows = [rollout(group, 2, version=3 if group < 8 else 1) for group in range(16) for _ in range(2)]
     for seed in range(5):
-        parts = cut(rows, 4, generator=torch.Generator().manual_seed(seed), spare=rows)
+        parts = cut(rows, 4, generator=torch.Generator().manual_seed(seed))
         stale = [sum(r.policy_version == 1 for r in part) for part in parts]
         assert max(stale) - min(stale) <= 2, stale
 
 
 def test_stale_and_fresh_groups_of_one_number_are_told_apart() -> None:
     rows = [rollout(1, 2, version=2), rollout(1, 3, version=1), rollout(1, 2, version=2)]
-    (part,) = cut(rows, 1, generator=torch.Generator().manual_seed(0), spare=rows)
+    (part,) = cut(rows, 1, generator=torch.Generator().manual_seed(0))
     versions = [r.policy_version for r in part]
     assert versions in ([2, 2, 1], [1, 2, 2])
 
 
-def test_fewer_rows_than_parts_leave_idle_rows_that_train_nothing() -> None:
-    rows = [rollout(0, 4), rollout(1, 2)]
-    parts = cut([], 3, generator=torch.Generator().manual_seed(0), spare=rows)
-    assert [len(part) for part in parts] == [1, 1, 1]
-    assert not any(r.response_mask.any() for part in parts for r in part)
-    assert parts[0][0].response_ids.numel() == 2, "the shortest row is the cheapest"
+def test_a_micro_batch_comes_apart_by_advantage() -> None:
+    rows = [rollout(0, 4), rollout(1, 2, advantage=0.0), rollout(0, 3), rollout(1, 5, advantage=0.0)]
+    trained, watched = in_parts(collate(rows, version=2, pad_token_id=0, device=CPU), pad_token_id=0, processes=1)
+    assert (trained.trained, trained.places.tolist()) == (True, [0, 2])
+    assert (watched.trained, watched.places.tolist()) == (False, [1, 3])
+    assert watched.micro.response_ids.shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("advantage", "processes", "kinds"),
+    [(0.0, 1, [True, False]), (0.0, 2, [True, False]), (1.0, 1, [True]), (1.0, 2, [True, False])],
+)
+def test_processes_stay_in_step_by_idle_rows(advantage: float, processes: int, kinds: list[bool]) -> None:
+    rows = [rollout(0, 4, advantage=advantage), rollout(0, 2, advantage=advantage)]
+    micro = collate(rows, version=2, pad_token_id=0, device=CPU)
+    parts = in_parts(micro, pad_token_id=0, processes=processes)
+    assert [part.trained for part in parts] == kinds, "every micro-batch has a backward pass"
+    for part in parts:
+        if part.trained != (advantage != 0):
+            assert part.places.numel() == 0
+            assert not part.micro.response_mask.any()
+            assert part.micro.response_ids.shape == (1, 2), "the shortest row is the cheapest"
 
 
 def micros(sizes: list[list[int]]) -> list:
@@ -134,12 +150,10 @@ def micros(sizes: list[list[int]]) -> list:
 
 def test_normalizers_are_those_of_the_optimizer_step() -> None:
     parts = micros([[1, 2], [3], [4], [5, 1]])
-    set_normalizers(parts, [], per_step=2, by_tokens=True, total=lambda t: t)
+    set_normalizers(parts, per_step=2, by_tokens=True, total=lambda t: t)
     assert [float(p.normalizer) for p in parts] == [6, 6, 10, 10]
-    set_normalizers(parts, [], per_step=2, by_tokens=False, total=lambda t: 3 * t)
+    set_normalizers(parts, per_step=2, by_tokens=False, total=lambda t: 3 * t)
     assert [float(p.normalizer) for p in parts] == [9, 9, 9, 9]
-    set_normalizers(parts, [rollout(9, 4), rollout(9, 2)], per_step=2, by_tokens=True, total=lambda t: t)
-    assert [float(p.normalizer) for p in parts] == [9, 9, 13, 13]
 
 
 def test_moments_weigh_rows_as_the_objective_does() -> None:
@@ -201,7 +215,7 @@ def test_the_last_rounds_variance_comes_from_rows_seen_twice() -> None:
 
 def test_a_round_in_progress_survives_packing() -> None:
     parts = micros([[1, 2], [3]])
-    set_normalizers(parts, [], per_step=1, by_tokens=True, total=lambda t: t)
+    set_normalizers(parts, per_step=1, by_tokens=True, total=lambda t: t)
     for part in parts:
         remember_policy(part, -torch.rand(part.response_ids.shape), version=2)
     again = unpack_round(pack_round(parts), version=2, pad_token_id=0, device=CPU)
