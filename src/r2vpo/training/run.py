@@ -29,7 +29,6 @@ from r2vpo.training.recipe import Recipe, settle_precision
 from r2vpo.training.recipe_inputs import DatasetData
 from r2vpo.training.run_directory import RunDirectory, create_run, open_run
 from r2vpo.training.setup import Parts, prepare, trainer_config
-from r2vpo.training.signal import SignalWatch
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 
 _PACKAGES = ("r2vpo", "torch", "transformers", "trl", "accelerate", "peft", "datasets")
@@ -83,7 +82,7 @@ def run_training(
     is_main = PartialState().is_main_process
     if is_main:
         trainer.add_callback(MetricsLog(run, display, lists=lambda: trainer.step_lists))
-        trainer.add_callback(SignalWatch(trainer, display.say, longest=recipe.rollout.max_new_tokens))
+        trainer.signal_watch.say = lambda line: display.say(f"warning: {line}")
     trainer.add_callback(evaluator)
     trainer.add_callback(_StopBeforeMore())
     started = time.monotonic()

@@ -26,8 +26,9 @@ from r2vpo.trl.rounds import (
     weigh_rewards,
 )
 from r2vpo.trl.rows import MicroBatch, collate, cut, fresh_rollouts
+from r2vpo.trl.signal import SignalWatch, describe_round, warn
 from r2vpo.trl.vllm import prepare_vllm
-from r2vpo.trl.watch import RunWatch, describe_row
+from r2vpo.trl.watch import RunWatch
 
 
 class R2VPOTrainer(TrainingPlumbing):
@@ -108,6 +109,7 @@ class R2VPOTrainer(TrainingPlumbing):
         self.staleness_rows = [0] * (self.max_staleness + 1)
         self.step_lists: dict[str, Any] = {}
         self.watch = RunWatch()
+        self.signal_watch = SignalWatch(warn if self.accelerator.is_main_process else lambda line: None)
 
     # ------------------------------------------------------------------ what TRL calls
 
@@ -267,7 +269,10 @@ class R2VPOTrainer(TrainingPlumbing):
             last_round_variance(stale, before, cap=config.stale_weight_cap, device=self.accelerator.device),
             signal=self._signal(fresh + stale, len(fresh) + wanted),
         )
-        self.watch.round(self._signal(fresh, len(fresh)), lambda: describe_row(fresh[0], self._tokenizer))
+        longest = self.args.max_completion_length
+        self.signal_watch.round(
+            self._round_stats["signal"], lambda: describe_round(self._logs, self._round_stats, longest=longest)
+        )
         self.replay.add(fresh)
         self.counters["rollouts_reused"] += int(self._total(len(stale)))
         ages = torch.tensor([row.staleness(version) for row in fresh + stale], dtype=torch.long)

@@ -1,14 +1,10 @@
-"""What ends a run, or is said aloud, when the numbers that it trains on mean nothing."""
+"""What ends a run when the numbers that it trains on mean nothing."""
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable
-from typing import Any
 
 from r2vpo.errors import UserError
-from r2vpo.replay import Rollout
 
 NOISE_BOUND = 1e-3
 """Largest ratio variance at a round's first optimizer step, where policy and anchor are the same weights: 0 up to
@@ -18,30 +14,11 @@ NON_FINITE_IN_A_ROW = 20
 """Steps left out one after another before a run ends. Under float16 the loss scale is halved from 65,536 at each, so a
 dozen are ordinary."""
 
-SILENT_ROUNDS = 3
-"""Rounds in a row in which no completion has an advantage before that is said."""
-
-
-def describe_row(row: Rollout, tokenizer: Any) -> str:
-    """Show one completion with its reward, in one sentence.
-
-    Args:
-        row: A rollout.
-        tokenizer: That of the model.
-    """
-    prompt, response = (tokenizer.decode(ids) for ids in (row.prompt_ids, row.response_ids))
-    return f"For example, {response[:200]!r} after the prompt {prompt[-80:]!r} has the reward {row.reward:g}."
-
 
 class RunWatch:
-    """Counts what should not happen, and raises or warns when it has happened too often.
-
-    Attributes:
-        rounds_without_signal: Rounds up to the present one, without a gap, in which no row had an advantage.
-    """
+    """Counts what should not happen, and raises when it has happened too often."""
 
     def __init__(self) -> None:
-        self.rounds_without_signal = 0
         self._steps = self._non_finite = self._in_a_row = 0
 
     def first_step(self, variance: float) -> None:
@@ -88,23 +65,6 @@ class RunWatch:
         """
         if self._steps and self._non_finite == self._steps:
             raise self._nothing_learned(f"all {self._steps} optimizer steps")
-
-    def round(self, signal: float, sample: Callable[[], str]) -> None:
-        """Count a round, and warn once when `SILENT_ROUNDS` in a row had no signal.
-
-        Args:
-            signal: Share of the round's rows that have an advantage.
-            sample: Describes one completion with its reward; called only for the warning.
-        """
-        self.rounds_without_signal = 0 if signal > 0 else self.rounds_without_signal + 1
-        if self.rounds_without_signal == SILENT_ROUNDS:
-            warnings.warn(
-                f"no completion had an advantage in {SILENT_ROUNDS} rounds in a row: all rewards of each prompt were "
-                f"equal, or None, so nothing is learned. {sample()} Look at the reward, at whether completions are "
-                "cut off at their length limit, and at problems that are too hard or too easy",
-                UserWarning,
-                stacklevel=2,
-            )
 
     @staticmethod
     def _nothing_learned(what: str) -> UserError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,26 +112,6 @@ def test_steps_left_out_in_a_row_end_a_run_before_its_end() -> None:
         watch.step(finite=False)
     with pytest.raises(UserError, match=f"the last {NON_FINITE_IN_A_ROW} optimizer steps.*lower learning rate"):
         watch.step(finite=False)
-
-
-@pytest.mark.parametrize("score", [0.25, None])
-def test_rounds_without_signal_are_said_with_a_completion(tmp_path: Path, score: float | None) -> None:
-    def constant(prompts: list[str], completions: list[str], **_: Any) -> list[float | None]:
-        return [score] * len(completions)
-
-    trainer = tiny_trainer(tmp_path, reward=constant, max_steps=8)
-    with pytest.warns(UserWarning, match=r"no completion had an advantage in 3 rounds in a row.*has the reward"):
-        trainer.train()
-    assert trainer.watch.rounds_without_signal == 4
-
-
-def test_a_round_with_signal_starts_the_count_over() -> None:
-    watch = RunWatch()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for signal in (0.0, 0.0, 0.5, 0.0, 0.0):
-            watch.round(signal, lambda: "")
-    assert watch.rounds_without_signal == 2
 
 
 def test_a_diverged_rate_does_not_end_in_silence(tmp_path: Path) -> None:

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from r2vpo.training.signal import SignalWatch
 from tests.tiny import tiny_trainer
 
 
-def lines(folder: Path, reward: Any, *, rounds: int = 4, longest: int = 1000, **changes: Any) -> list[str]:
+def lines(folder: Path, reward: Any, *, rounds: int = 4, **changes: Any) -> list[str]:
     """What is said during a real run of so many rounds of two steps."""
     said: list[str] = []
-    trainer = tiny_trainer(folder, reward=reward, max_steps=2 * rounds, **changes)
-    trainer.add_callback(SignalWatch(trainer, said.append, longest=longest))
+    options = {"max_completion_length": 60} | changes
+    trainer = tiny_trainer(folder, reward=reward, max_steps=2 * rounds, **options)
+    trainer.signal_watch.say = said.append
     trainer.train()
     assert all("\n" not in line for line in said)
     return said
@@ -31,7 +31,7 @@ def constant(value: float | None) -> Any:
 @pytest.mark.parametrize("skip", [False, True])
 def test_a_reward_that_is_always_the_same(tmp_path: Path, skip: bool) -> None:
     (line,) = lines(tmp_path, constant(0.0), skip_zero_advantage=skip)
-    assert line.startswith("warning: no signal for 3 rounds: no reward differed within a group")
+    assert line.startswith("no signal for 3 rounds: no reward differed within a group")
     assert "One completion: '" in line and "rewards: reward 0." in line
     assert "Every reward is 0: look whether the reward finds the answer" in line and "chat template" in line
 
@@ -46,9 +46,16 @@ def test_a_reward_that_is_always_none(tmp_path: Path) -> None:
     assert "rewards: reward None." in line and "The reward gives None for every completion" in line
 
 
+def test_python_warns(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, reward=constant(0.0), max_steps=8)
+    with pytest.warns(UserWarning, match="no signal for 3 rounds"):
+        trainer.train()
+    assert trainer.signal_watch.in_a_row == 4
+
+
 def test_answers_that_are_cut(tmp_path: Path) -> None:
-    (line,) = lines(tmp_path, constant(0.0), longest=6, max_completion_length=6)
-    assert "Answers are cut at rollout.max_new_tokens = 6" in line
+    (line,) = lines(tmp_path, constant(0.0), max_completion_length=6)
+    assert "Answers are cut at max_completion_length = 6" in line
 
 
 def test_problems_of_which_none_is_in_between(tmp_path: Path) -> None:
@@ -61,7 +68,7 @@ def test_problems_of_which_none_is_in_between(tmp_path: Path) -> None:
 
 def test_it_is_said_again_when_the_number_has_doubled_and_not_while_there_is_signal(tmp_path: Path) -> None:
     said = lines(tmp_path, constant(0.0), rounds=7)
-    assert [line.split()[4] for line in said] == ["3", "6"]
+    assert [line.split()[3] for line in said] == ["3", "6"]
     calls = iter(range(1000))
 
     def every_third(completions: list[str], **_: Any) -> list[float]:

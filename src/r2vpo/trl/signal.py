@@ -1,0 +1,92 @@
+"""Rounds that teach nothing, said while they happen: then no reward differed within a group."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+ROUNDS = 3
+"""Rounds in a row without signal after which it is said; it is said again whenever their number has doubled."""
+_SHOWN = 200
+_CUT = 0.9
+
+
+def warn(line: str) -> None:
+    """Show a line as a warning of Python's."""
+    warnings.warn(line, UserWarning, stacklevel=2)
+
+
+class SignalWatch:
+    """Counts rounds without signal, in which no row has an advantage, and says so after several in a row.
+
+    Args:
+        say: shows a line.
+
+    Attributes:
+        say: shows a line; the command line puts its display here.
+        in_a_row: rounds without signal up to the present one.
+    """
+
+    def __init__(self, say: Callable[[str], None] = warn) -> None:
+        self.say, self.in_a_row = say, 0
+        self._next = ROUNDS
+
+    def round(self, signal: float, describe: Callable[[], str]) -> None:
+        """Count a round.
+
+        Args:
+            signal: share of its fresh rows that have an advantage.
+            describe: shows a completion with its rewards and names a cause; called only where something is said.
+        """
+        if signal > 0:
+            self.in_a_row, self._next = 0, ROUNDS
+            return
+        self.in_a_row += 1
+        if self.in_a_row == self._next:
+            self._next *= 2
+            self.say(
+                f"no signal for {self.in_a_row} rounds: no reward differed within a group, so that nothing was "
+                f"learned.{describe()}"
+            )
+
+
+def describe_round(logged: Mapping[str, Any], statistics: Mapping[str, float], *, longest: int) -> str:
+    """Show a completion with its rewards, and what to look at.
+
+    Args:
+        logged: TRL's `completion` and `rewards` of the last rounds.
+        statistics: `reward`, `reward_std` and `completion_length` of the round.
+        longest: the most tokens of a completion.
+    """
+    completion = list(logged["completion"])[-1:]
+    rewards = {name: list(values)[-1] for name, values in logged["rewards"].items() if values}
+    shown = ""
+    if completion and rewards:
+        values = ", ".join(f"{name} {'None' if value != value else f'{value:g}'}" for name, value in rewards.items())
+        shown = f" One completion: {_text(completion[0])[:_SHOWN]!r}, rewards: {values}."
+    unscored = bool(rewards) and all(value != value for value in rewards.values())
+    return f"{shown} {_cause(unscored, statistics, longest)}"
+
+
+def _cause(unscored: bool, statistics: Mapping[str, float], longest: int) -> str:
+    if unscored:
+        return "The reward gives None for every completion: look at what it needs from the data's columns."
+    if statistics["completion_length"] >= _CUT * longest:
+        return (
+            f"Answers are cut at max_completion_length = {longest}: raise it (in a recipe rollout.max_new_tokens), or "
+            "name what ends an answer in rollout.stop."
+        )
+    if statistics["reward_std"] > 0:
+        return "Some problems are always solved and the others never: add problems of a difficulty in between."
+    return (
+        f"Every reward is {statistics['reward']:g}: look whether the reward finds the answer in such a text, "
+        "whether the problems are too hard or too easy for this model, and whether a chat model is given its chat "
+        "template (prompts that are messages, in a recipe data.system_prompt)."
+    )
+
+
+def _text(completion: Any) -> str:
+    if isinstance(completion, list):
+        return "\n".join(str(message.get("content", "")) for message in completion)
+    return str(completion)
