@@ -150,8 +150,8 @@ def quantised_weight(source: Any) -> str | None:
     """
     if getattr(source, "is_quantized", False):
         # Some methods keep their weights in buffers, or under tensors that look like floating-point ones.
-        method = getattr(source.config, "quantization_config", None)
-        return f"the model ({getattr(method, 'quant_method', 'quantised')})"
+        method = getattr(getattr(source.config, "quantization_config", None), "quant_method", "by its own account")
+        return f"the model ({getattr(method, 'value', method)})"
     for name, parameter in source.named_parameters():
         if not parameter.is_floating_point() or hasattr(parameter, "quant_state"):
             return name
