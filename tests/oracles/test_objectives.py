@@ -226,6 +226,8 @@ def test_r2vpo_is_the_policy_gradient_with_the_penalty(anchor, level):
         torch.testing.assert_close(mine, theirs, **FLOAT64)
     assert ours[2].to_tensor().tolist() == composed[2].to_tensor().tolist()
     assert not torch.allclose(ours[1], plain[1])
+    outward = package("r2vpo", b, options("r2vpo", anchor, level, delta=delta))
+    assert not torch.allclose(ours[1], outward[1]), "the default brake is another loss"
     single = {k: v.float() if v.is_floating_point() else v for k, v in b.items()}
     config = config_of(
         OBJECTIVES["policy_gradient"].config_class, options("policy_gradient", ratio_variance_delta=delta)
