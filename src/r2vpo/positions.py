@@ -8,6 +8,8 @@ from torch import nn
 
 _LIMITS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length", "n_ctx")
 """Names of the longest sequence in configurations; `max_position_embeddings` stands for most others by itself."""
+_TOWERS = ("vision", "visual", "image", "audio")
+"""Parts of a model of several kinds of input that have positions of their own."""
 _EXTENDING = ("linear", "dynamic", "yarn")
 """Types of rope whose factor makes a model longer than its configuration's number says; the others are counted in."""
 
@@ -30,6 +32,8 @@ def position_limit(model: Any) -> int | None:
         return None
     embeddings, tables, computed = model.get_input_embeddings(), [], False
     for name, module in model.named_modules():
+        if any(tower in name for tower in _TOWERS):
+            continue
         last, kind = name.rpartition(".")[2].lower(), type(module).__name__.lower()
         placed = last in ("wpe", "pos") or "position" in last or "pos_" in last
         if isinstance(module, nn.Embedding) and placed and module is not embeddings:

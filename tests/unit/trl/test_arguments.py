@@ -8,10 +8,19 @@ import pytest
 import torch
 from datasets import Dataset, IterableDataset
 from peft import PromptTuningConfig
+from transformers import (
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+)
 from trl import GRPOConfig, GRPOTrainer
 
 from r2vpo.errors import UserError
 from r2vpo.trl import R2VPOTrainer
+from tests.calling import chat_tokenizer
 from tests.tiny import even_digits, same_rollouts, tiny_config, tiny_dataset, tiny_model, tiny_tokenizer, tiny_trainer
 
 
@@ -76,6 +85,31 @@ def test_data_with_images_is_refused(tmp_path: Path) -> None:
     rows = Dataset.from_dict({"prompt": ["1+2="] * 8, "image": [None] * 8})
     with pytest.raises(UserError, match=r"images are not supported .* remove the column image"):
         built(tmp_path, rows=rows)
+
+
+def test_a_vision_language_model_trains_on_text_with_its_tokenizer(tmp_path: Path) -> None:
+    tokenizer = chat_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    sizes = dict(num_hidden_layers=1, intermediate_size=32)
+    text = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        **sizes,
+    )
+    vision = CLIPVisionConfig(hidden_size=16, num_attention_heads=2, image_size=8, patch_size=4, **sizes)
+    image = tokenizer.convert_tokens_to_ids("<image>")
+    model = LlavaForConditionalGeneration(LlavaConfig(text_config=text, vision_config=vision, image_token_id=image))
+    processor = LlavaProcessor(CLIPImageProcessor(size={"shortest_edge": 8}, crop_size=8), tokenizer, patch_size=4)
+    given = (model, even_digits, tiny_config(tmp_path, max_steps=2), tiny_dataset(), None)
+    with pytest.raises(UserError, match=r"images are not supported .* processing_class=AutoTokenizer"):
+        R2VPOTrainer(*given, processor)
+    trainer = R2VPOTrainer(*given, tokenizer)
+    trainer.train()
+    assert trainer.state.global_step == 2
+    assert trainer.state.log_history[0]["ratio_variance"] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_learned_prompts_are_refused_when_it_is_built(tmp_path: Path) -> None:
