@@ -15,13 +15,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from r2vpo.core.log_probs import forward_log_probs, length_limits, ordinary_log_probs, supports_shared_prefix
+from r2vpo.core.log_probs import (
+    chunked_log_probs,
+    forward_log_probs,
+    length_limits,
+    ordinary_log_probs,
+    reads_output_layer,
+    supports_shared_prefix,
+)
 from r2vpo.core.log_probs.support import base_model, learns_prompts
 from r2vpo.rollout.generate import GenerateSampler
 from r2vpo.rollout.probe import Probe, noise, numbers_restored, reference, weights_away
 from r2vpo.rollout.sampler import SharedPrefixSampler, evaluating
 
-ORDINARY, SHARED = "ordinary forward", "shared-prefix forward"
+ORDINARY, SHARED, CHUNKED = "ordinary forward", "shared-prefix forward", "ordinary forward in chunks"
 SHARED_SAMPLER, GENERATE, BY_LENGTH = "shared-prefix sampler", "generate sampler", "generate sampler by length"
 
 SAMPLERS = (SHARED_SAMPLER, GENERATE, BY_LENGTH)
@@ -58,6 +65,7 @@ class SelfCheck:
         shares_prompts: whether the training forward may compute each prompt once.
         sampler: name of the sampler to use; None if it was not asked for, or if none is right.
         refusal: why the model cannot be trained at all, as a sentence about "the model"; None if it can.
+        chunks: whether the ordinary forward may read the output layer a chunk at a time, in place of all logits.
         skipped: why nothing was computed, so that the configuration alone decided; None if it was.
     """
 
@@ -67,6 +75,7 @@ class SelfCheck:
     sampler: str | None
     refusal: str | None = None
     skipped: str | None = None
+    chunks: bool = False
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -160,6 +169,7 @@ class _Check:
             )
         ordinary = self._forward(ORDINARY, expected, self._ordinary)
         shares = shared and self._forward(SHARED, expected, self._shared)
+        chunks = (everything or not shares) and self._forward(CHUNKED, expected, self._chunked)
         chosen = None
         for name in samplers:
             if chosen is None or everything:
@@ -170,7 +180,7 @@ class _Check:
         elif samplers and chosen is None:
             reasons = "; ".join(f"{path.name}: it {path.reason}" for path in self._paths if path.name in samplers)
             refusal = f"cannot be sampled from with the log-probabilities that it is trained with ({reasons})"
-        result = SelfCheck(tuple(self._paths), self._tolerance, shares and ordinary, chosen)
+        result = SelfCheck(tuple(self._paths), self._tolerance, shares and ordinary, chosen, chunks=chunks)
         return result if refusal is None else self._refused(refusal)
 
     def _refused(self, reason: str) -> SelfCheck:
@@ -182,6 +192,12 @@ class _Check:
     def _shared(self) -> Tensor:
         self._check_support()
         return forward_log_probs(self._base, self._probe.batch(), temperature=self._probe.temperature).log_probs
+
+    def _chunked(self) -> Tensor:
+        reason = reads_output_layer(self._base)
+        if reason is not None:
+            raise _Cannot(reason)
+        return chunked_log_probs(self._base, self._probe.batch(), temperature=self._probe.temperature).log_probs
 
     def _check_support(self) -> None:
         reason = supports_shared_prefix(self._base, self._longest)

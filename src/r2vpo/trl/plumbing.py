@@ -108,7 +108,9 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
 
     def _forward(self, model: Any, micro: MicroBatch, *, aux_loss: bool = False) -> TokenLogProbs | OrdinaryLogProbs:
         """Log-probs of a micro-batch's responses; the router's loss comes with the ordinary forward alone."""
-        options = {} if self._shares_prefix and not aux_loss else {"shared": False, "aux_loss": aux_loss}
+        options: dict[str, Any] = {}
+        if aux_loss or not self._shares_prefix:
+            options = {"shared": False, "aux_loss": aux_loss, "chunked": self.self_check.chunks and not aux_loss}
         with self.accelerator.autocast():
             return model(prefix_batch=micro.prefix_batch(), **options, temperature=self.temperature)
 

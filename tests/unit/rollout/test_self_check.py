@@ -30,7 +30,7 @@ from transformers import (
 )
 
 from r2vpo.rollout import SelfCheck, SharedPrefixSampler, check_model
-from r2vpo.rollout.self_check import BY_LENGTH, GENERATE, ORDINARY, SHARED, SHARED_SAMPLER
+from r2vpo.rollout.self_check import BY_LENGTH, CHUNKED, GENERATE, ORDINARY, SHARED, SHARED_SAMPLER
 from tests.unit.core.log_probs.small_models import VOCABULARY, small_model
 
 SIZES = dict(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4)
@@ -73,8 +73,9 @@ def test_a_model_whose_prompts_can_be_shared_uses_the_fast_paths(config):
     assert check.sampler == SHARED_SAMPLER
     assert check.refusal is None
     assert check.notes == ()
-    assert list(paths(check)) == [ORDINARY, SHARED, SHARED_SAMPLER, GENERATE, BY_LENGTH]
+    assert list(paths(check)) == [ORDINARY, SHARED, CHUNKED, SHARED_SAMPLER, GENERATE, BY_LENGTH]
     assert all(path.right and path.difference < 1e-5 for path in check.paths), check.paths
+    assert check.chunks
 
 
 @pytest.mark.parametrize(
@@ -134,6 +135,8 @@ def test_what_a_class_does_behind_its_output_layer_is_found_without_a_rule():
     assert check.refusal is None
     assert paths(check)[ORDINARY].difference < 1e-5
     assert paths(check)[SHARED].difference > 1e-3
+    assert paths(check)[CHUNKED].difference > 1e-3
+    assert not check.chunks
     assert "other log-probabilities" in paths(check)[SHARED_SAMPLER].reason
 
 

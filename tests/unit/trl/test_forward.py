@@ -180,7 +180,7 @@ def test_a_forward_of_the_models_own_stays(tmp_path: Path) -> None:
     model.forward = lambda *args, **kwargs: calls.append(1) or former(*args, **kwargs)
     trainer = tiny_trainer(tmp_path, model=model, shared_prefix=False)
     calls.clear()
-    trainer._forward(trainer.model, micro_batch())
+    trainer.model(prefix_batch=micro_batch().prefix_batch(), shared=False)
     assert calls == [1]
 
 
@@ -235,3 +235,22 @@ def test_a_float32_output_layer_works_for_a_model_that_calls_it_something_else(t
     trainer.train()
     assert model.transformer.wte(torch.tensor([3])).dtype == torch.bfloat16
     assert model(input_ids=torch.tensor([[3, 5]])).logits.dtype == torch.float32
+
+
+def test_the_ordinary_forward_reads_the_output_layer_in_chunks_in_place_of_a_whole_batch(
+    tmp_path: Path,
+) -> None:
+    trainer = tiny_trainer(tmp_path, model=gpt2(), shared_prefix=False, temperature=TEMPERATURE)
+    micro, model = micro_batch(), trainer.model.eval()
+    expected, called = alone(model, micro), []
+    model.lm_head.register_forward_hook(lambda *args: called.append(1))
+    found = trainer._forward(model, micro)
+    assert called == []
+    torch.testing.assert_close(found.log_probs.detach(), expected, rtol=1e-5, atol=1e-5)
+    gradient = torch.autograd.grad(found.log_probs.sum(), model.lm_head.weight)[0]
+    whole = model(prefix_batch=micro.prefix_batch(), shared=False, temperature=TEMPERATURE)
+    assert called == [1]
+    torch.testing.assert_close(found.entropy, whole.entropy, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        gradient, torch.autograd.grad(whole.log_probs.sum(), model.lm_head.weight)[0], rtol=1e-4, atol=1e-4
+    )

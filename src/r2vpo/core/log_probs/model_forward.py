@@ -6,15 +6,17 @@ The model is used by its methods and configuration alone, so that this part need
 from __future__ import annotations
 
 import functools
+import inspect
 import types
 from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from r2vpo.core.log_probs.chunked import TokenLogProbs, check_targets, checked_log_probs
 from r2vpo.core.log_probs.float32_head import computes_in_float32
-from r2vpo.core.log_probs.ordinary import ordinary_log_probs
+from r2vpo.core.log_probs.ordinary import ordinary_log_probs, right_padded
 from r2vpo.core.log_probs.shared_prefix import PrefixBatch, shared_prefix_hidden_states
 from r2vpo.core.log_probs.support import base_model, decoder_of
 
@@ -36,24 +38,49 @@ def forward_log_probs(model: Any, batch: PrefixBatch, *, temperature: float) -> 
     Raises:
         ValueError: a prompt without a token, or an unmasked response id outside the vocabulary.
     """
+    base, used = base_model(model), batch.layout.used
+    mask = batch.response_mask.bool()[:, :used]
+    trimmed = replace(batch, response_ids=batch.response_ids[:, :used], response_mask=mask)
+    hidden = shared_prefix_hidden_states(decoder_of(base), trimmed)
+    return _through_head(base, hidden[batch.layout.rows, batch.layout.columns], batch, temperature)
+
+
+def chunked_log_probs(model: Any, batch: PrefixBatch, *, temperature: float) -> TokenLogProbs:
+    """As ``ordinary_log_probs``, without the logits of a whole batch: the output layer is read, a chunk at a time.
+
+    Args:
+        model: a causal language model whose logits are its output layer's, see ``reads_output_layer``.
+        batch: prompts and responses, on the model's device.
+        temperature: divides the logits, dimensionless, above 0.
+
+    Returns:
+        (B, T) log-probabilities in nats with gradient and entropies without, float32, 0 at masked positions.
+
+    Raises:
+        ValueError: a prompt without a token, or an unmasked response id outside the vocabulary.
+    """
     base = base_model(model)
-    head = base.get_output_embeddings()
-    layout, mask = batch.layout, batch.response_mask.bool()
+    decoder, rows = decoder_of(base), right_padded(batch)
+    options = {"use_cache": False} if "use_cache" in inspect.signature(type(decoder).forward).parameters else {}
+    hidden = decoder(input_ids=rows.ids, **options).last_hidden_state
+    row, column = batch.layout.rows, batch.layout.columns
+    return _through_head(base, hidden[row, rows.places[row, column] + rows.first], batch, temperature)
+
+
+def _through_head(base: Any, hidden: Tensor, batch: PrefixBatch, temperature: float) -> TokenLogProbs:
+    """(B, T) values from the (N, H) hidden states of the unmasked positions."""
+    head, layout = base.get_output_embeddings(), batch.layout
     if layout.targets is not None:
         check_targets(*layout.targets, head.weight.shape[0])
-    used = layout.used
-    trimmed = replace(batch, response_ids=batch.response_ids[:, :used], response_mask=mask[:, :used])
-    hidden = shared_prefix_hidden_states(decoder_of(base), trimmed)
     rows, columns = layout.rows, layout.columns
-    chosen = hidden[rows, columns]
-    lowered = torch.is_autocast_enabled(chosen.device.type)
+    lowered = torch.is_autocast_enabled(hidden.device.type)
     if computes_in_float32(head):
-        chosen, lowered = chosen.float(), False
-    with torch.autocast(chosen.device.type, enabled=lowered):
+        hidden, lowered = hidden.float(), False
+    with torch.autocast(hidden.device.type, enabled=lowered):
         values = checked_log_probs(
-            chosen, head.weight, trimmed.response_ids[rows, columns], bias=head.bias, temperature=temperature
+            hidden, head.weight, batch.response_ids[rows, columns], bias=head.bias, temperature=temperature
         )
-    empty = values.log_probs.new_zeros(mask.shape)
+    empty = values.log_probs.new_zeros(batch.response_mask.shape)
     return TokenLogProbs(
         empty.index_put((rows, columns), values.log_probs), empty.index_put((rows, columns), values.entropy)
     )
@@ -63,10 +90,10 @@ def install(model: Any) -> None:
     """Let ``model(prefix_batch=batch, temperature=t)`` give log-probabilities; other calls stay.
 
     With ``shared=True`` the call runs ``forward_log_probs``, with ``shared=False`` ``ordinary_log_probs``, which takes
-    ``aux_loss`` too. DDP, FSDP and autocast act on a module's call, so the work has to happen within it. The instance's
-    ``forward`` is replaced by a method bound to the instance: a deep copy has one bound to the copy, a
-    pickled model is loaded without it. The signature stays that of the class, since generation reads it.
-    Installing twice changes nothing.
+    ``aux_loss`` too, or with ``chunked=True`` ``chunked_log_probs``. DDP, FSDP and autocast act on a module's call, so
+    the work has to happen within it. The instance's ``forward`` is replaced by a method bound to the instance: a deep
+    copy has one bound to the copy, a pickled model is loaded without it. The signature stays that of the class, since
+    generation reads it. Installing twice changes nothing.
 
     Args:
         model: a causal language model, or a PEFT wrapper of one, which passes keyword arguments on to it.
@@ -85,10 +112,13 @@ def install(model: Any) -> None:
         temperature: float = 1.0,
         shared: bool = True,
         aux_loss: bool = False,
+        chunked: bool = False,
         **kwargs: Any,
     ) -> Any:
         if prefix_batch is not None and shared:
             return forward_log_probs(self, prefix_batch, temperature=temperature)
+        if prefix_batch is not None and chunked:
+            return chunked_log_probs(self, prefix_batch, temperature=temperature)
         former = self.__dict__.get("_forward_without_prefix") or types.MethodType(type(self).forward, self)
         if prefix_batch is not None:
             return ordinary_log_probs(former, prefix_batch, temperature=temperature, aux_loss=aux_loss)

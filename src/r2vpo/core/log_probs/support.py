@@ -92,6 +92,19 @@ def supports_shared_prefix(model: Any, longest: int | None = None) -> str | None
     return _layer_reason(text) or _length_reason(text, longest) or _logit_reason(text) or _module_reason(base)
 
 
+def reads_output_layer(model: Any) -> str | None:
+    """Tell whether the logits are those of the output layer's weights, by what can be read off the model.
+
+    Args:
+        model: a causal language model, wrapped by PEFT or not.
+
+    Returns:
+        None if so, otherwise the reason why not, as half a sentence that follows the model's name.
+    """
+    base = base_model(model)
+    return _logit_reason(_text_config(base.config)) or _head_reason(base)
+
+
 def length_limits(config: Any) -> list[LengthLimit]:
     """Lengths behind which the model computes differently, by its configuration.
 
@@ -188,6 +201,10 @@ def _module_reason(base: Any) -> str | None:
     ):
         if name not in named:
             return f"takes no {name}, {meaning}"
+    return _head_reason(base)
+
+
+def _head_reason(base: Any) -> str | None:
     head = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
     if not isinstance(head, nn.Linear) or not head.weight.is_floating_point():
         return f"has an output layer of type {type(head).__name__}, not a plain linear layer"
