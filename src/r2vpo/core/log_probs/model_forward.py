@@ -39,6 +39,7 @@ def forward_log_probs(model: Any, batch: PrefixBatch, *, temperature: float) -> 
         ValueError: a prompt without a token, or an unmasked response id outside the vocabulary.
     """
     base, used = base_model(model), batch.layout.used
+    _check(base, batch)
     mask = batch.response_mask.bool()[:, :used]
     trimmed = replace(batch, response_ids=batch.response_ids[:, :used], response_mask=mask)
     hidden = shared_prefix_hidden_states(decoder_of(base), trimmed)
@@ -60,6 +61,7 @@ def chunked_log_probs(model: Any, batch: PrefixBatch, *, temperature: float) -> 
         ValueError: a prompt without a token, or an unmasked response id outside the vocabulary.
     """
     base = base_model(model)
+    _check(base, batch)
     decoder, rows = decoder_of(base), right_padded(batch)
     options = {"use_cache": False} if "use_cache" in inspect.signature(type(decoder).forward).parameters else {}
     hidden = decoder(input_ids=rows.ids, **options).last_hidden_state
@@ -67,12 +69,15 @@ def chunked_log_probs(model: Any, batch: PrefixBatch, *, temperature: float) -> 
     return _through_head(base, hidden[row, rows.places[row, column] + rows.first], batch, temperature)
 
 
+def _check(base: Any, batch: PrefixBatch) -> None:
+    """Refuse ids outside the vocabulary before the device sees them."""
+    if batch.layout.targets is not None:
+        check_targets(*batch.layout.targets, base.get_output_embeddings().weight.shape[0])
+
+
 def _through_head(base: Any, hidden: Tensor, batch: PrefixBatch, temperature: float) -> TokenLogProbs:
     """(B, T) values from the (N, H) hidden states of the unmasked positions."""
-    head, layout = base.get_output_embeddings(), batch.layout
-    if layout.targets is not None:
-        check_targets(*layout.targets, head.weight.shape[0])
-    rows, columns = layout.rows, layout.columns
+    head, rows, columns = base.get_output_embeddings(), batch.layout.rows, batch.layout.columns
     lowered = torch.is_autocast_enabled(hidden.device.type)
     if computes_in_float32(head):
         hidden, lowered = hidden.float(), False
