@@ -23,7 +23,7 @@ from r2vpo.core.log_probs import (
     reads_output_layer,
     supports_shared_prefix,
 )
-from r2vpo.core.log_probs.support import base_model, learns_prompts
+from r2vpo.core.log_probs.support import base_model, learns_prompts, shifts_under_padding
 from r2vpo.rollout.generate import GenerateSampler
 from r2vpo.rollout.probe import Probe, noise, numbers_restored, reference, weights_away
 from r2vpo.rollout.sampler import SharedPrefixSampler, evaluating
@@ -222,6 +222,9 @@ class _Check:
             )
             if name == SHARED_SAMPLER:
                 self._check_support()
+            blocks = shifts_under_padding(self._base.config) if name == GENERATE else None
+            if blocks is not None:
+                raise _Cannot(blocks)
             sampler = make_sampler(name, self._base, **options)
             samples = sampler.sample(probe.prompts, probe.samples, seed=0)
             expected = reference(self._base, probe, [sample.response_ids for sample in samples])

@@ -23,6 +23,7 @@ from transformers import (
     GptOssConfig,
     LlamaForCausalLM,
     MambaConfig,
+    MiniMaxM3VLTextConfig,
     MistralConfig,
     NemotronConfig,
     OpenAIGPTConfig,
@@ -243,6 +244,16 @@ def test_weights_that_are_not_here_are_not_computed_with():
     assert check.skipped == "its weights are not in memory"
     assert check.shares_prompts
     assert check.sampler == SHARED_SAMPLER
+
+
+def test_blocks_that_padding_shifts_are_sampled_by_length():
+    """Blocks longer than the rows of the check: nothing is wrong with those, and 4.7 nats with longer ones."""
+    torch.manual_seed(0)
+    layers = dict(layer_types=["full_attention", "minimax_m3_sparse"], mlp_layer_types=["dense", "dense"])
+    config = MiniMaxM3VLTextConfig(**GATED, head_dim=8, rotary_dim=8, dense_intermediate_size=48, **layers)
+    check = check_model(AutoModelForCausalLM.from_config(config))
+    assert check.sampler == BY_LENGTH
+    assert {path.name: path.reason for path in check.paths}[GENERATE].endswith("blocks that padding shifts")
 
 
 def test_keys_chosen_from_a_row_are_right_up_to_their_number_and_refused_behind():

@@ -27,6 +27,12 @@ _RECURRENT = ("layers_block_type", "block_types", "mamba_d_state", "ssm_cfg", "l
 _WINDOWED = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
 """Kinds of layers that are full attention up to the length of their window, and the option that has it."""
 
+_PLACED_BY_MASK = frozenset(
+    "full_attention sliding_attention chunked_attention indexed_attention linear_attention conv mlp moe hybrid "
+    "hybrid_sliding".split()
+)
+"""Kinds of layers whose tokens are placed by the mask, so that padding before them moves nothing."""
+
 _TEXTS = {"sliding_window": "sliding window", "attention_chunk_size": "chunk of attention"}
 
 
@@ -112,6 +118,19 @@ def length_limits(config: Any) -> list[LengthLimit]:
         config: of a causal language model.
     """
     return list(_limits(_text_config(config)))
+
+
+def shifts_under_padding(config: Any) -> str | None:
+    """Why padding on the left of a long row may change what the model computes, though it does not on a short one.
+
+    Args:
+        config: of a causal language model.
+
+    Returns:
+        Half a sentence that follows "it", or None.
+    """
+    other = ", ".join(sorted(set(getattr(_text_config(config), "layer_types", None) or ()) - _PLACED_BY_MASK))
+    return f"has layers of type {other}, which divide a row into blocks that padding shifts" if other else None
 
 
 def _text_config(config: Any) -> Any:
