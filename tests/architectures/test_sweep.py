@@ -13,6 +13,7 @@ from r2vpo.rollout.self_check import GENERATE
 from tests.architectures.overrides import UNBUILDABLE
 from tests.architectures.sizes import VOCABULARY
 from tests.architectures.sweep import CLOSE, TEMPERATURE, WIDE, Rows, limited, outcome, sampled
+from tests.architectures.table import FILE, text
 from tests.architectures.zoo import Entry, build, entries
 
 pytestmark = pytest.mark.slow
@@ -71,3 +72,7 @@ def test_the_reference_sees_what_is_wrong():
     whisper = build(Entry("whisper"))
     with evaluating(whisper):
         assert sampled(GENERATE, whisper, rows) > 1.0
+
+
+def test_the_table_says_what_was_found():
+    assert FILE.read_text() == text(), "write it again with: .venv/bin/python -m tests.architectures.table"

@@ -7,6 +7,7 @@ anew, norms and biases too, and the logits are spread: where they are nearly uni
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,7 +55,8 @@ def config_of(entry: Entry, window: int = ATTENTION_WINDOW) -> Any:
         window: reach of its attention layers that have one, in tokens.
     """
     config_class = CONFIG_MAPPING[entry.model_type]
-    changes = OVERRIDES.get(entry.model_type, {}) | entry.changes
+    # A configuration writes into the dictionaries that it is given.
+    changes = copy.deepcopy(OVERRIDES.get(entry.model_type, {}) | entry.changes)
     return config_class(**_fields(config_class, changes, window))
 
 
@@ -69,7 +71,7 @@ def _fields(config_class: Any, changes: dict[str, Any], window: int) -> dict[str
             part_class = type(getattr(config_class(), name, None))
             if not hasattr(part_class, "model_type"):
                 continue
-        own = OVERRIDES.get(part_class.model_type, {}) | changes.get(name, {})
+        own = copy.deepcopy(OVERRIDES.get(part_class.model_type, {}) | changes.get(name, {}))
         parts[name] = part_class(**_fields(part_class, own, window))
     return sizes | _layers(config_class, names) | changes | parts
 
