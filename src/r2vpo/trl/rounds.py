@@ -41,6 +41,24 @@ def weigh_rewards(scores: Tensor, weights: Tensor, *, group_size: int, estimator
     return rewards, ADVANTAGES[estimator](rewards, group_size).masked_fill(unscored, 0.0)
 
 
+def round_statistics(rewards: Tensor, advantages: Tensor, *, tokens: int, seconds: float) -> dict[str, float]:
+    """What a round is logged by, under the names of docs/metrics.md.
+
+    Args:
+        rewards: (B,) of all processes.
+        advantages: (B,) of all processes.
+        tokens: Completion tokens of all processes.
+        seconds: That sampling and scoring took.
+    """
+    return {
+        "reward": float(rewards.mean()),
+        "reward_std": float(rewards.std()),
+        "signal": float((advantages != 0).float().mean()),
+        "tokens_per_second": tokens / max(seconds, 1e-9),
+        "completion_length": tokens / len(rewards),
+    }
+
+
 def part_means(scores: Tensor, names: Sequence[str]) -> dict[str, float]:
     """Mean score of each reward function over the rows that it scored, under the names that TRL logs them by.
 

@@ -22,6 +22,7 @@ from r2vpo.trl.rounds import (
     part_means,
     remember_policy,
     round_moments,
+    round_statistics,
     set_normalizers,
     weigh_rewards,
 )
@@ -29,6 +30,8 @@ from r2vpo.trl.rows import MicroBatch, collate, cut, fresh_rollouts
 from r2vpo.trl.signal import SignalWatch, describe_round, warn
 from r2vpo.trl.vllm import prepare_vllm
 from r2vpo.trl.watch import RunWatch
+
+COUNTERS = ("rollouts_generated", "rollouts_reused", "tokens_generated", "non_finite_steps")
 
 
 class R2VPOTrainer(TrainingPlumbing):
@@ -101,9 +104,7 @@ class R2VPOTrainer(TrainingPlumbing):
         curriculum = args.curriculum_config()
         self.chosen = None if curriculum is None else ChosenPrompts(self.train_dataset, curriculum, seed=args.seed)
         self._cut_generator = torch.Generator().manual_seed(args.seed)
-        self.counters = dict.fromkeys(
-            ("rollouts_generated", "rollouts_reused", "tokens_generated", "non_finite_steps"), 0
-        )
+        self.counters = dict.fromkeys(COUNTERS, 0)
         self.seconds = {"generating": 0.0, "training": 0.0}
         self.max_staleness = max(args.replay_versions, args.rollout_lag, lag or 0)
         self.staleness_rows = [0] * (self.max_staleness + 1)
@@ -233,14 +234,9 @@ class R2VPOTrainer(TrainingPlumbing):
             self.counters["rollouts_generated"] += rows * self.accelerator.num_processes
             tokens = sum(r.response_ids.numel() for r in rollouts) * self.accelerator.num_processes
             self.counters["tokens_generated"] += tokens
-            self._round_stats = {
-                "reward": float(rewards.mean()),
-                "reward_std": float(rewards.std()),
-                "signal": float((advantages != 0).float().mean()),
-                "tokens_per_second": tokens / max(time.perf_counter() - started, 1e-9),
-                "completion_length": tokens / rows / self.accelerator.num_processes,
-                **part_means(self._rewards, self.reward_func_names),
-            }
+            self._round_stats = round_statistics(
+                rewards, advantages, tokens=tokens, seconds=time.perf_counter() - started
+            ) | part_means(self._rewards, self.reward_func_names)
         return rollouts
 
     def _begin_round(self, generation_batch: PromptBatch) -> list[MicroBatch]:
