@@ -135,7 +135,8 @@ class Controls:
         metrics["dual"] = self.dual.value
         self.dual.update(constrained)
         proximal = RatioVarianceSums.from_tensor(totals[2:4])
-        self.step_variance = float(proximal.value())
+        numerator, denominator = totals[2:4].tolist()
+        self.step_variance = numerator / denominator if denominator else 0.0
         if self.step_size is not None:
             self.step_size.update(proximal)
         metrics["step_scale"] = self.step_size.factor if self.step_size is not None else 1.0
