@@ -40,7 +40,7 @@ def test_what_is_allowed_is_right_and_the_rest_is_refused(entry):
         found = outcome(entry, **window)
         refusal = found.check.refusal
         if refusal is not None:
-            assert re.fullmatch(r"the model \S.{20,400}", refusal), refusal
+            assert re.fullmatch(r"the model \S.{20,700}", refusal), refusal
             assert not found.check.shares_prompts and found.check.sampler is None
             continue
         assert found.differences and found.check.sampler is not None
