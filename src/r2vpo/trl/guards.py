@@ -41,7 +41,7 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
                 scores = _listed(await function(*args, **kwargs))
             except Exception as error:
                 raise _raised(name, error) from error
-            return _checked(name, scores, kwargs.get("completions", ()))
+            return _checked(name, scores, kwargs.get("completions"))
     else:
 
         def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -49,7 +49,7 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
                 scores = _listed(function(*args, **kwargs))
             except Exception as error:
                 raise _raised(name, error) from error
-            return _checked(name, scores, kwargs.get("completions", ()))
+            return _checked(name, scores, kwargs.get("completions"))
 
     guarded.__name__ = name
     return guarded
@@ -81,11 +81,13 @@ def _raised(name: str, error: Exception) -> UserError:
     )
 
 
-def _checked(name: str, scores: Any, completions: Sequence[Any]) -> list[float | None]:
+def _checked(name: str, scores: Any, completions: Sequence[Any] | None) -> list[float | None]:
     if not isinstance(scores, list) or not all(isinstance(score, Real | None) for score in scores):
         raise UserError(
             f"reward function {name!r} returned {str(scores)[:80]}; return a list with a number for each row"
         )
+    # An environment's own reward can be asked for by its environments alone.
+    completions = [""] * len(scores) if completions is None else completions
     if len(scores) != len(completions):
         raise UserError(
             f"reward function {name!r} returned {len(scores)} scores for {len(completions)} completions; "

@@ -163,6 +163,7 @@ def test_an_environment_may_own_its_reward(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path, reward=None, environment_factory=Scored)
     finished(trainer)
     assert 0 < logged(trainer, "rewards/Scored/mean")[0] < 12
+    assert trainer.reward_funcs[-1](environments=[trainer.environments[0], Counter()])[1] is None
 
 
 def test_an_environment_without_tools_may_own_data_and_reward(tmp_path: Path) -> None:
