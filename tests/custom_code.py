@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.tiny import tiny_model
+
+
+def separate_modules(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let transformers keep models' own code in this folder, and forget what it has imported from another one."""
+    patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(folder))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "transformers_modules"]:
+        patch.delitem(sys.modules, name)
+
 
 CONFIGURATION = """\
 from transformers import LlamaConfig

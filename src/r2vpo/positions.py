@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
-
 _LIMITS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length", "n_ctx")
 """Names of the longest sequence in configurations; `max_position_embeddings` stands for most others by itself."""
 _TOWERS = ("vision", "visual", "image", "audio")
@@ -26,6 +24,8 @@ def position_limit(model: Any) -> int | None:
     Returns:
         The number of tokens; None for a model without positions (recurrent layers, ALiBi), or that declares none.
     """
+    from torch import nn  # the lists of rewards are read without torch
+
     config = model.config.get_text_config(decoder=True)
     declared = next((n for name in _LIMITS if isinstance(n := getattr(config, name, None), int) and n > 0), None)
     if getattr(config, "alibi", False) is True:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 
 from r2vpo.errors import UserError
@@ -189,6 +188,7 @@ def _make_buffers(model: Any, missing: set[str]) -> set[str]:
 
     transformers does so for its own classes; those of code that comes with a model it leaves as memory happens to be.
     """
+    import torch
     from accelerate import init_empty_weights
     from transformers.initialization import no_init_weights
 

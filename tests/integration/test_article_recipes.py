@@ -31,7 +31,7 @@ from r2vpo.planning.shapes import divides
 from r2vpo.training.recipe import Recipe, differing_keys, load_recipe
 from r2vpo.training.shipped import RECIPES
 from r2vpo.trl.vllm import SERVE
-from tests.custom_code import custom_model_folder
+from tests.custom_code import custom_model_folder, separate_modules
 from tests.integration.cli import ROOT, Outcome, records, train, weights
 
 FOLDER = ROOT / "recipes"
@@ -143,7 +143,7 @@ def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     if recipe.rollout.sampler == "vllm":
         overrides += ["rollout.sampler=shared_prefix", "rollout.vllm=null"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(folder / "modules"))
+        separate_modules(patch, folder / "modules")
         outcome = train(path, *SIZES, *overrides, runs=folder / "runs")
         assert outcome.code == 0, outcome.err
         yield recipe, outcome

@@ -38,7 +38,7 @@ from r2vpo.errors import UserError
 from r2vpo.models import load_model
 from r2vpo.weights import foreign_weights, read_adapters, read_weights
 from tests import custom_code
-from tests.custom_code import custom_model_folder
+from tests.custom_code import custom_model_folder, separate_modules
 from tests.tiny import tiny_model, tiny_tokenizer
 
 WIDTH = dict(vocab_size=32, hidden_size=16, num_hidden_layers=2, num_attention_heads=2)
@@ -233,7 +233,7 @@ class BiasedForCausalLM(LlamaForCausalLM):
 
 
 def test_buffers_of_a_models_own_code_are_what_the_code_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    separate_modules(monkeypatch, tmp_path / "modules")
     monkeypatch.setattr(custom_code, "MODELLING", BUFFERS)
     folder = custom_model_folder(tmp_path / "model", tiny_tokenizer())
     state = torch.get_rng_state()

@@ -9,13 +9,13 @@ import torch
 
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
-from tests.custom_code import custom_model_folder
+from tests.custom_code import custom_model_folder, separate_modules
 from tests.tiny import tiny_model, tiny_tokenizer
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    separate_modules(monkeypatch, tmp_path / "modules")
     return custom_model_folder(tmp_path / "model", tiny_tokenizer())
 
 

@@ -12,7 +12,7 @@ from r2vpo.errors import UserError
 from r2vpo.planning.architecture import read_architecture
 from r2vpo.planning.known import KNOWN
 from r2vpo.training.recipe import load_recipe
-from tests.custom_code import custom_model_folder
+from tests.custom_code import custom_model_folder, separate_modules
 from tests.tiny import tiny_model, tiny_tokenizer
 
 
@@ -49,7 +49,7 @@ def test_adapters_are_counted_as_peft_makes_them(path: Path, tmp_path: Path) -> 
 def test_code_of_the_model_runs_only_if_it_is_trusted(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    separate_modules(monkeypatch, tmp_path / "modules")
     folder = custom_model_folder(tmp_path / "model", tiny_tokenizer())
     with pytest.raises(UserError, match=r"set model\.trust_remote_code=true"):
         read_architecture(load_recipe(path, [f"model.name={folder}"]))
