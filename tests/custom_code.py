@@ -15,6 +15,7 @@ from tests.tiny import tiny_model
 def separate_modules(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """Let transformers keep models' own code in this folder, and forget what it has imported from another one."""
     patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(folder))
+    patch.setattr(sys, "path", list(sys.path))  # to which transformers adds the folder
     for name in [name for name in sys.modules if name.partition(".")[0] == "transformers_modules"]:
         patch.delitem(sys.modules, name)
 
