@@ -59,6 +59,19 @@ def round_statistics(rewards: Tensor, advantages: Tensor, *, tokens: int, second
     }
 
 
+def share_with_signal(rows: Sequence[Rollout], wanted: int, total: Callable[[Tensor], Tensor]) -> float:
+    """The share of the rows wanted for a round, over all processes, that are there and carry a gradient.
+
+    Args:
+        rows: Of this process, fresh and stale.
+        wanted: How many this process wanted.
+        total: Adds up over the processes.
+    """
+    carrying = float(sum(row.advantage != 0 for row in rows))
+    counts = total(torch.tensor([carrying, float(wanted)]))
+    return float(counts[0] / counts[1])
+
+
 def part_means(scores: Tensor, names: Sequence[str]) -> dict[str, float]:
     """Mean score of each reward function over the rows that it scored, under the names that TRL logs them by.
 

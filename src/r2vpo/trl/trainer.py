@@ -10,22 +10,13 @@ import torch
 from torch import Tensor
 
 from r2vpo.replay import ReplayBuffer, Rollout, last_round_variance
+from r2vpo.trl import rounds
 from r2vpo.trl.arguments import SIGNATURE, check_built, own_rollout, read_arguments, settle_sampler_dtype
 from r2vpo.trl.config import R2VPOConfig
 from r2vpo.trl.curriculum import ChosenPrompts
 from r2vpo.trl.guards import guard_reward, no_brake_reason, note_dropout
 from r2vpo.trl.plumbing import TrainingPlumbing
 from r2vpo.trl.prompts import PromptBatch
-from r2vpo.trl.rounds import (
-    check_sampled,
-    log_advantages,
-    part_means,
-    remember_policy,
-    round_moments,
-    round_statistics,
-    set_normalizers,
-    weigh_rewards,
-)
 from r2vpo.trl.rows import MicroBatch, collate, cut, fresh_rollouts
 from r2vpo.trl.signal import SignalWatch, describe_round, warn
 from r2vpo.trl.vllm import prepare_vllm
@@ -211,10 +202,10 @@ class R2VPOTrainer(TrainingPlumbing):
         if chosen is not None:
             chosen.record(self._rewards[:, 0])
         group_size = self.num_generations if self.model.training else self.num_generations_eval
-        rewards, advantages = weigh_rewards(
+        rewards, advantages = rounds.weigh_rewards(
             self._rewards, self.reward_weights, group_size=group_size, estimator=self.args.advantage_estimator
         )
-        log_advantages(self._logs["advantages"], advantages)
+        rounds.log_advantages(self._logs["advantages"], advantages)
         rows = batch["prompt_ids"].size(0)
         mine = slice(self.accelerator.process_index * rows, (self.accelerator.process_index + 1) * rows)
         version = max(self.round_index - self.args.rollout_lag, 0) if self.model.training else self.round_index
@@ -228,15 +219,15 @@ class R2VPOTrainer(TrainingPlumbing):
             first_group=(self.round_index * self.accelerator.num_processes + self.accelerator.process_index)
             * (rows // group_size),
         )
-        check_sampled(rollouts, self.round_index)
+        rounds.check_sampled(rollouts, self.round_index)
         if self.model.training:
             self.seconds["generating"] += time.perf_counter() - started
             self.counters["rollouts_generated"] += rows * self.accelerator.num_processes
             tokens = sum(r.response_ids.numel() for r in rollouts) * self.accelerator.num_processes
             self.counters["tokens_generated"] += tokens
-            self._round_stats = round_statistics(
+            self._round_stats = rounds.round_statistics(
                 rewards, advantages, tokens=tokens, seconds=time.perf_counter() - started
-            ) | part_means(self._rewards, self.reward_func_names)
+            ) | rounds.part_means(self._rewards, self.reward_func_names)
         return rollouts
 
     def _begin_round(self, generation_batch: PromptBatch) -> list[MicroBatch]:
@@ -253,7 +244,7 @@ class R2VPOTrainer(TrainingPlumbing):
         ]
         before = {id(row): row.old_log_probs for row in stale if row.old_version == version - 1}
         self._evaluate_policy(micros)
-        set_normalizers(
+        rounds.set_normalizers(
             micros,
             per_step=self.args.gradient_accumulation_steps,
             by_tokens=self.args.aggregation == "token_mean",
@@ -261,9 +252,9 @@ class R2VPOTrainer(TrainingPlumbing):
         )
         config = self._objective_config
         self.controls.begin_round(
-            round_moments(micros, anchor=config.anchor, cap=config.stale_weight_cap, level=config.level),
+            rounds.round_moments(micros, anchor=config.anchor, cap=config.stale_weight_cap, level=config.level),
             last_round_variance(stale, before, cap=config.stale_weight_cap, device=self.accelerator.device),
-            signal=self._signal(fresh + stale, len(fresh) + wanted),
+            signal=rounds.share_with_signal(fresh + stale, len(fresh) + wanted, self._total),
         )
         longest = self.args.max_completion_length
         self.signal_watch.round(
@@ -276,17 +267,12 @@ class R2VPOTrainer(TrainingPlumbing):
         self.staleness_rows = [before + int(now) for before, now in zip(self.staleness_rows, counts, strict=True)]
         return micros
 
-    def _signal(self, rows: list[Rollout], wanted: int) -> float:
-        """The share of the rows wanted for a round, over all processes, that are there and carry a gradient."""
-        counts = self._total(torch.tensor([float(sum(row.advantage != 0 for row in rows)), float(wanted)]))
-        return float(counts[0] / counts[1])
-
     @torch.no_grad()
     def _evaluate_policy(self, micros: list[MicroBatch]) -> None:
         """Log-probs of the policy at the round's start, into the micro-batches and their rows."""
         for micro in micros:
             log_probs = self._policy(self.model, micro).log_probs
-            remember_policy(micro, log_probs, version=self.round_index)
+            rounds.remember_policy(micro, log_probs, version=self.round_index)
 
     def _finish_step(self) -> None:
         metrics = self.controls.finish_step()

@@ -1,15 +1,14 @@
 """Log-probabilities of responses: chunked over positions, with the prompts computed once a group."""
 
+from r2vpo.core.log_probs.batch import PrefixBatch, group_prompts
 from r2vpo.core.log_probs.chunked import TokenLogProbs, default_chunk_size, token_log_probs
 from r2vpo.core.log_probs.float32_head import compute_head_in_float32
 from r2vpo.core.log_probs.model_forward import chunked_log_probs, forward_log_probs, install
 from r2vpo.core.log_probs.noise import disable_noise
 from r2vpo.core.log_probs.ordinary import OrdinaryLogProbs, ordinary_log_probs
 from r2vpo.core.log_probs.shared_prefix import (
-    PrefixBatch,
     PromptStates,
     extend,
-    group_prompts,
     prompt_states,
     shared_prefix_hidden_states,
 )

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from r2vpo.core.log_probs.batch import PrefixBatch
 from r2vpo.core.log_probs.chunked import TokenLogProbs, default_chunk_size
-from r2vpo.core.log_probs.shared_prefix import PrefixBatch
 
 
 class OrdinaryLogProbs(NamedTuple):

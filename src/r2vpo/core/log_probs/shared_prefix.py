@@ -13,102 +13,17 @@ Positions come from the mask at every level: under left padding an index is not 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from r2vpo.core.log_probs.layout import BatchLayout, PromptLayout, on_host, to_device
+from r2vpo.core.log_probs.batch import PrefixBatch
+from r2vpo.core.log_probs.layout import PromptLayout
 from r2vpo.core.log_probs.packing import Packing, responses_per_row
 
 MIN_COMMON_TOKENS = 8
 """A shared start shorter than this costs more as a pass of its own than it saves."""
-
-
-@dataclass(frozen=True)
-class PrefixBatch:
-    """Responses and the prompts that they answer, each prompt once.
-
-    Attributes:
-        prompt_ids: (G, P) long, left-padded token ids of the distinct prompts.
-        prompt_mask: (G, P) bool, True on the tokens of a prompt; no row is all False.
-        group_index: (B,) long, the row of ``prompt_ids`` that each response answers.
-        response_ids: (B, T) long, right-padded token ids.
-        response_mask: (B, T) bool, True where a log-probability is wanted. Masked tokens within a response
-            (the output of a tool) are still attended to by what follows them.
-        known_layout: what ``layout`` gives, if it is known already.
-
-    Raises:
-        ValueError: shapes that do not fit, or a batch without a prompt or a response.
-    """
-
-    prompt_ids: Tensor
-    prompt_mask: Tensor
-    group_index: Tensor
-    response_ids: Tensor
-    response_mask: Tensor
-    known_layout: BatchLayout | None = None
-
-    def __post_init__(self) -> None:
-        fits = (
-            self.prompt_ids.dim() == 2
-            and self.prompt_ids.shape == self.prompt_mask.shape
-            and self.response_ids.dim() == 2
-            and self.response_ids.shape == self.response_mask.shape
-            and self.group_index.shape == self.response_ids.shape[:1]
-        )
-        if not fits:
-            shapes = {name: tuple(value.shape) for name, value in self._tensors().items()}
-            raise ValueError(f"shapes {shapes} do not fit: prompts are (G, P), responses (B, T), group_index (B,)")
-
-        if 0 in self.prompt_ids.shape or 0 in self.response_ids.shape:
-            raise ValueError("a batch needs at least one prompt and one response of at least one token")
-
-    @property
-    def layout(self) -> BatchLayout:
-        """What is to be known of the batch as plain numbers.
-
-        It is read off the tensors once. That costs nothing where they are on the CPU, and elsewhere a wait for the
-        device: build a batch on the CPU and move it with ``to``.
-
-        Raises:
-            ValueError: a prompt without a token.
-        """
-        layout = self.known_layout
-        if layout is None:
-            layout = BatchLayout.of(**self._tensors())
-            object.__setattr__(self, "known_layout", layout)
-        return layout
-
-    def to(self, device: torch.device) -> Self:
-        """The same batch on another device, which is not waited for.
-
-        Raises:
-            ValueError: a prompt without a token.
-        """
-        tensors = {name: to_device(value, device) for name, value in self._tensors().items()}
-        return type(self)(**tensors, known_layout=self.layout.to(device))
-
-    def _tensors(self) -> dict[str, Tensor]:
-        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-
-    @classmethod
-    def from_rows(
-        cls, prompt_ids: Tensor, prompt_mask: Tensor, response_ids: Tensor, response_mask: Tensor
-    ) -> PrefixBatch:
-        """Build a batch from rows that repeat their prompt.
-
-        Args:
-            prompt_ids: (B, P) long, left-padded.
-            prompt_mask: (B, P) bool or 0/1.
-            response_ids: (B, T) long, right-padded.
-            response_mask: (B, T) bool or 0/1.
-
-        Returns:
-            The batch with each distinct prompt once.
-        """
-        *prompts, ids, mask = on_host(prompt_ids, prompt_mask, response_ids, response_mask)
-        return cls(*group_prompts(*prompts), ids, mask.bool()).to(response_ids.device)
 
 
 @dataclass(frozen=True)
@@ -126,32 +41,6 @@ class PromptStates:
     cache: Any
     mask: Tensor
     padded: bool
-
-
-def group_prompts(prompt_ids: Tensor, prompt_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Find the distinct prompts of a batch, in the order of their first row.
-
-    Args:
-        prompt_ids: (B, P) long, left-padded; what stands in the padding does not matter. On the host: elsewhere it is
-            waited for.
-        prompt_mask: (B, P) bool or 0/1.
-
-    Returns:
-        ``unique_ids`` (G, P), ``unique_mask`` (G, P) bool, and ``group_index`` (B,) long with
-        ``unique_ids[group_index]`` equal to ``prompt_ids`` on every token.
-    """
-    ids, mask = on_host(prompt_ids, prompt_mask.bool())
-    # Padding is not compared: no token is -1.
-    keys = map(tuple, ids.masked_fill(~mask.bool(), -1).tolist())
-    first: dict[tuple[int, ...], int] = {}
-    rows, index = [], []
-    for row, key in enumerate(keys):
-        if key not in first:
-            first[key] = len(first)
-            rows.append(row)
-        index.append(first[key])
-    keep, group_index = (to_device(torch.tensor(places), prompt_ids.device) for places in (rows, index))
-    return prompt_ids[keep], prompt_mask.bool()[keep], group_index
 
 
 def shared_prefix_hidden_states(backbone: Any, batch: PrefixBatch, *, share_common: bool = True) -> Tensor:
