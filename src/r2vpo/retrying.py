@@ -42,7 +42,7 @@ class RetryingClient:
         attempts: how often a request is sent before it counts as failed.
         first_wait_seconds: before the second attempt; then twice as long each time, at most 30, less up to half of it
             at random.
-        mending: what to do about a status, by status; ``None`` is for all others.
+        remedies: what to do about a status, by status; ``None`` is for all others.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class RetryingClient:
         timeout_seconds: float,
         attempts: int,
         first_wait_seconds: float,
-        mending: Mapping[int | None, str],
+        remedies: Mapping[int | None, str],
     ) -> None:
-        self._name, self._secret, self._mending = name, secret, mending
+        self._name, self._secret, self._remedies = name, secret, remedies
         self._client = httpx2.Client(
             headers=headers, timeout=timeout_seconds, limits=httpx2.Limits(max_connections=None)
         )
@@ -121,8 +121,8 @@ class RetryingClient:
         if status != 200:
             said = " ".join(content.decode(errors="replace").split())[:200]
             said = said.replace(self._secret, "***") if self._secret else said
-            mending = self._mending.get(status, self._mending[None])
-            raise UserError(f"{self._name}: {url} answers with status {status} ({said}): {mending}")
+            remedy = self._remedies.get(status, self._remedies[None])
+            raise UserError(f"{self._name}: {url} answers with status {status} ({said}): {remedy}")
         return read(content)
 
     def _exchange(self, method: str, url: str, body: Mapping[str, Any] | None) -> tuple[int, httpx2.Headers, bytes]:

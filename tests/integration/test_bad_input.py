@@ -1,4 +1,4 @@
-"""Bad input ends with one line that says what, where and how to mend it, and exit code 2; nothing saved is lost."""
+"""Bad input ends with one line that says what, where and how to fix it, and exit code 2; nothing saved is lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def recipe(tmp_path: Path) -> Path:
 
 
 def one_line(outcome: Outcome) -> str:
-    """The line of a failure that the user can mend."""
+    """The line of a failure that the user can fix."""
     assert outcome.code == 2, outcome.err
     assert outcome.err.startswith("r2vpo: error: ") and outcome.err.count("\n") == 1, outcome.err
     return outcome.err.removeprefix("r2vpo: error: ").strip()
@@ -194,8 +194,8 @@ def test_a_reward_that_fails_in_the_middle(recipe: Path, tmp_path: Path, fault: 
     assert checkpoint is not None and checkpoint.name == "checkpoint-3"
     assert load_model(str(checkpoint)).config.vocab_size > 0
     assert [record["step"] for record in records(failed.run / "metrics.jsonl")] == [1, 2, 3, 4]
-    mended = train(recipe, *settings, runs=tmp_path / "runs", more=("--resume", str(failed.run)))
-    assert (mended.code, mended.err) == (0, "")
+    fixed = train(recipe, *settings, runs=tmp_path / "runs", more=("--resume", str(failed.run)))
+    assert (fixed.code, fixed.err) == (0, "")
     assert [record["step"] for record in records(failed.run / "metrics.jsonl")] == list(range(1, 9))
 
 

@@ -169,8 +169,8 @@ def test_a_failed_cell_is_reported_and_tried_again(tmp_path: Path) -> None:
     )
     assert results(file)[0]["status"] == "failed"
     assert "the scorer is gone" in (tmp_path / "comparisons" / "small" / "report.md").read_text()
-    mended = compare(file, "--jobs", "1")
-    assert (mended.code, mended.err) == (0, "")
+    fixed = compare(file, "--jobs", "1")
+    assert (fixed.code, fixed.err) == (0, "")
     assert [record["status"] for record in results(file)] == ["failed", "finished"]
     assert "Failed cells" not in (tmp_path / "comparisons" / "small" / "report.md").read_text()
 

@@ -70,7 +70,7 @@ def send(
 ) -> Any:
     server.answers = list(answers)
     settings = {"timeout_seconds": 5.0, "attempts": 3, "first_wait_seconds": 0.01} | options
-    client = RetryingClient("test", mending={None: "mend it", 403: "set the key"}, **settings)
+    client = RetryingClient("test", remedies={None: "fix it", 403: "set the key"}, **settings)
     url = f"http://127.0.0.1:{server.server_address[1]}/"
     return client.send("POST" if body else "GET", url, read, body=body, stopped=stopped or threading.Event())
 
@@ -98,7 +98,7 @@ def test_a_reply_that_the_reader_refuses_is_tried_again(server: Server) -> None:
 def test_another_status_is_not_and_keeps_the_secret(server: Server) -> None:
     with pytest.raises(UserError, match=r"status 403 \(no \*\*\* here\): set the key"):
         send(server, (403, {}, b"no  word\nhere"), secret="word")
-    with pytest.raises(UserError, match=r"status 404 \(\): mend it"):
+    with pytest.raises(UserError, match=r"status 404 \(\): fix it"):
         send(server, (404, {}, b""))
     assert len(server.asked) == 2
 
@@ -129,7 +129,7 @@ def test_it_does_not_wait_for_hours(server: Server) -> None:
 
 
 def test_waits_grow_to_a_bound() -> None:
-    client = RetryingClient("test", timeout_seconds=1, attempts=1, first_wait_seconds=1.0, mending={None: ""})
+    client = RetryingClient("test", timeout_seconds=1, attempts=1, first_wait_seconds=1.0, remedies={None: ""})
     for attempt, longest in ((1, 1), (2, 2), (5, 16), (6, LONGEST_BACKOFF), (60, LONGEST_BACKOFF)):
         waits = [client._backoff(attempt) for _ in range(50)]
         assert longest / 2 <= min(waits) < max(waits) <= longest
@@ -151,6 +151,6 @@ def test_once_stopped_nothing_is_sent_and_nobody_waits(server: Server) -> None:
 
 @pytest.mark.parametrize("url", ["localhost:8000/", "ftp://localhost/", "http://a:b/"])
 def test_an_address_that_is_none_is_said_at_once(url: str) -> None:
-    client = RetryingClient("test", timeout_seconds=1, attempts=3, first_wait_seconds=60, mending={None: ""})
+    client = RetryingClient("test", timeout_seconds=1, attempts=3, first_wait_seconds=60, remedies={None: ""})
     with pytest.raises(UserError, match="cannot be asked"):
         client.send("GET", url, bytes.decode, stopped=threading.Event())

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None takes the process's.
 
     Returns:
-        Exit code: 0; 2 for what the user can mend; 130 after Ctrl-C; 1 for everything else.
+        Exit code: 0; 2 for what the user can fix; 130 after Ctrl-C; 1 for everything else.
     """
     session = Session()
     try:

@@ -117,7 +117,7 @@ def _groups(
         raise ValueError(f"rewards has shape {tuple(rewards.shape)}, but must be (B,): one for each response")
     rewards = rewards.to(torch.promote_types(rewards.dtype, torch.float32))
     if not bool(torch.isfinite(rewards).all()):
-        raise ValueError("rewards holds NaN or infinity, but must be finite: mend the reward function")
+        raise ValueError("rewards holds NaN or infinity, but must be finite: fix the reward function")
     if (group_size is None) == (group_ids is None):
         raise ValueError("group_size and group_ids are both given or both None, but exactly one is needed: pass one")
     if group_ids is not None:

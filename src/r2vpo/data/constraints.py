@@ -90,7 +90,7 @@ def clean_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def problem_with(names: Sequence[Any], arguments: Sequence[Mapping[str, Any]]) -> str | None:
-    """What is wrong with a list of constraints, in words with how to mend it, or None.
+    """What is wrong with a list of constraints, in words with how to fix it, or None.
 
     Args:
         names: `instruction_id_list`.

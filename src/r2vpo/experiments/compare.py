@@ -42,7 +42,7 @@ def run_comparison(plan: Plan, out: Path, *, jobs: int, console: Console, tuning
         cell, reason = display.failures[0]
         failed = len(display.failures)
         raise UserError(
-            f"{folder}: {failed} {'cell' if failed == 1 else 'cells'} failed, {cell} with: {reason}; mend it and give "
+            f"{folder}: {failed} {'cell' if failed == 1 else 'cells'} failed, {cell} with: {reason}; fix it and give "
             "the same command again, what is finished is kept"
         )
 

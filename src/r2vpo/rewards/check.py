@@ -23,7 +23,7 @@ def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Non
 
     Raises:
         UserError: when the function raises, returns the wrong number of rewards, None alone, or a number that
-            is not finite; it names the reward and the row, and how to mend it.
+            is not finite; it names the reward and the row, and how to fix it.
     """
     tried = list(rows[:ROWS])
     if not tried:

@@ -26,7 +26,7 @@ BEST_OF = 8
 """Responses that LightLLM samples for one request at most."""
 STOP_SEQUENCES = 10
 _POLL_SECONDS = 2.0
-_MENDING = {
+_REMEDIES = {
     417: "it refuses the parameters or the prompt is too long: see its log, and its --max_req_total_len",
     None: "see that this is a LightLLM server and read its log",
 }
@@ -77,7 +77,7 @@ class LightLLMRollout:
                 raise UserError(f"{NAME}: {name} is {value}, must be at least 1")
         self._url, self._command, self._every = url.rstrip("/"), renew_command, renew_every
         self._concurrency, self._start_seconds = concurrency, start_seconds
-        options = {"timeout_seconds": timeout_seconds, "first_wait_seconds": first_wait_seconds, "mending": _MENDING}
+        options = {"timeout_seconds": timeout_seconds, "first_wait_seconds": first_wait_seconds, "remedies": _REMEDIES}
         self._client = RetryingClient(NAME, attempts=attempts, **options)
         self._poll = RetryingClient(NAME, attempts=1, **options)
         self._version: int | None = None

@@ -45,7 +45,7 @@ class Evaluator(TrainerCallback):
         display: TrainingProgress,
     ) -> None:
         self.recipe, self.parts, self.trainer, self.run, self.display = recipe, parts, trainer, run, display
-        # As the trainer does: a reward that fails here, on the first real completions, is the user's to mend.
+        # As the trainer does: a reward that fails here, on the first real completions, is the user's to fix.
         self.reward = guard_reward(parts.reward)
         self._chosen: str | None = None
         self.last: tuple[int, Evaluation | None] | None = None

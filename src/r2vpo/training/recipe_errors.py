@@ -1,4 +1,4 @@
-"""One line for what is wrong with a recipe: where, what, and how to mend it."""
+"""One line for what is wrong with a recipe: where, what, and how to fix it."""
 
 import difflib
 import types

@@ -216,8 +216,8 @@ def _refuse_unknown(key: str, name: str, section: type[RewardChoice]) -> None:
     if key in known:
         return
     close = difflib.get_close_matches(key, [*known, *section.model_fields], n=1, cutoff=0.7)
-    mend = f"; did you mean {close[0]}?" if close else ": remove it"
-    raise ValueError(f"{key} is not an option of {name}{mend}")
+    remedy = f"; did you mean {close[0]}?" if close else ": remove it"
+    raise ValueError(f"{key} is not an option of {name}{remedy}")
 
 
 class RewardPart(RewardChoice):

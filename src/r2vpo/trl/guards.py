@@ -76,9 +76,7 @@ def _plain(score: Any) -> Any:
 
 
 def _raised(name: str, error: Exception) -> UserError:
-    return UserError(
-        f"reward function {name!r} raised {type(error).__name__}: {error}; mend it or catch the case there"
-    )
+    return UserError(f"reward function {name!r} raised {type(error).__name__}: {error}; fix it or catch the case there")
 
 
 def _checked(name: str, scores: Any, completions: Sequence[Any] | None) -> list[float | None]:

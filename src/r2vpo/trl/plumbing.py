@@ -50,6 +50,7 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
     _skips: bool
     _own_rollout: OwnRollout | None
     _shares_prefix: bool
+    _router_losses: list[Tensor]
 
     @property
     def pad_token_id(self) -> int:
@@ -118,9 +119,13 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
         """The load-balancing loss of a mixture of experts with its coefficient: a mean over micro-batches, as TRL's."""
         if not self.aux_loss_enabled:
             return 0.0
-        mode, pieces = ("train", self.current_gradient_accumulation_steps) if self.model.training else ("eval", 1)
-        mean = self.accelerator.gather_for_metrics(current.aux_loss.detach()).mean()
-        self._metrics[mode]["aux_loss"].append(float(mean))
+        pieces = self.current_gradient_accumulation_steps if self.model.training else 1
+        self._router_losses.append(current.aux_loss.detach())
+        if not self.model.training or self.accelerator.sync_gradients:
+            # Once an optimizer step: to read a number off the device is to wait for it.
+            mean = self.accelerator.gather_for_metrics(torch.stack(self._router_losses)).mean()
+            self._metrics["train" if self.model.training else "eval"]["aux_loss"].append(float(mean))
+            self._router_losses.clear()
         return self.router_aux_loss_coef * current.aux_loss / pieces
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:

@@ -58,6 +58,7 @@ class R2VPOTrainer(TrainingPlumbing):
         lag: int | None = getattr(arguments.get("rollout_func"), "max_lag", None)
         self._rows_have_versions, self._generating, self._attached = lag is not None, False, False
         self._rewards: Tensor | None = None
+        self._router_losses = []
         self._round_stats: dict[str, float] = {}
         # TRL's own cast names the layers of Llama, and autocast lowers it: the layer is cast below.
         float32_head, args.cast_lm_head_to_fp32 = args.cast_lm_head_to_fp32, False

@@ -77,7 +77,7 @@ def test_integer_rewards():
 @pytest.mark.parametrize(
     ("rewards", "arguments", "message"),
     [
-        (torch.tensor([1.0, float("nan")]), {"group_size": 2}, "finite: mend the reward function"),
+        (torch.tensor([1.0, float("nan")]), {"group_size": 2}, "finite: fix the reward function"),
         (torch.ones(2, 2), {"group_size": 2}, r"must be \(B,\)"),
         (torch.ones(5), {"group_size": 2}, "group_size is 2 for 5 rewards.*divide them"),
         (torch.ones(4), {}, "exactly one is needed"),

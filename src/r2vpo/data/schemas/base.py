@@ -13,7 +13,7 @@ Record = Mapping[str, Any]
 
 
 class BadRow(Exception):
-    """A row that cannot be read; says which column, what is wrong and how to mend it, but not where the row is."""
+    """A row that cannot be read; says which column, what is wrong and how to fix it, but not where the row is."""
 
 
 @dataclass(frozen=True)
