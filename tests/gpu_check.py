@@ -29,7 +29,8 @@ def pretend(
     lines = "\n".join(["echo 'A GPU, 80 GB, 1'"] * gpus)
     programs = {
         "nvidia-smi": lines,
-        "python3": f"printf '%s\\037' \"$@\" >> {calls}; echo >> {calls}\n"
+        # A line in one write: calls run side by side.
+        "python3": f"call=$(printf '%s\\037' \"$@\"); printf '%s\\n' \"$call\" >> {calls}\n"
         f'case "$*" in *resolve_model*) echo /models/small;; esac\n{python}',
     }
     for name, text in programs.items():

@@ -149,6 +149,7 @@ def test_a_changed_method_is_new_and_the_others_are_kept(file: Path, finished: O
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_whose_weights_diverge_is_a_result(tmp_path: Path) -> None:
     wild = {"set": {"objective.name": "clip", "step_control.enabled": False, "trainer.learning_rate": 3e38}}
     file = write_experiment(tmp_path, **ONE_CELL | {"methods": {"ours": wild}})
@@ -159,6 +160,7 @@ def test_a_run_whose_weights_diverge_is_a_result(tmp_path: Path) -> None:
     assert "| 1 of 1 |" in (tmp_path / "comparisons" / "small" / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_failed_cell_is_reported_and_tried_again(tmp_path: Path) -> None:
     file = write_experiment(tmp_path, **ONE_CELL)
     failed = compare(file, "--jobs", "1", **{BEHAVIOUR: "raise:2"})

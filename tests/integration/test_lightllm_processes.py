@@ -9,8 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.unit.rollout.lightllm_server import lightllm
 from tests.unit.rollout.test_lightllm import RENEW
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.integration.cli import RECIPE
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -43,7 +45,6 @@ def records(run: Path) -> list[dict]:
     return [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.slow
 def test_two_processes_evaluate_as_one_does(tmp_path: Path) -> None:
     one, two = train(tmp_path / "one", 1), train(tmp_path / "two", 2)
     for name in ("correct", "accuracy", "by_difficulty"):

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -58,7 +60,6 @@ def test_two_processes_are_one_run(tmp_path: Path) -> None:
     assert_same_parameters(tmp_path / "one", tmp_path / "two")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 def test_another_number_of_processes_goes_on_with_a_checkpoint(tmp_path: Path, before: int, after: int) -> None:
     """A round has three steps: step 2 is within one, step 3 at its end. Nothing is drawn, so that both are one run."""
