@@ -35,7 +35,7 @@ def test_the_engine_samples_with_the_weights_of_now(trained, folder):
     trained.vllm_generation.sync_weights()
     policy = trained.accelerator.unwrap_model(trained.model).eval()
     now, before = apart(trained, policy), apart(trained, LlamaForCausalLM.from_pretrained(folder))
-    assert 0 < now < 0.05 and before > 5 * now
+    assert 0 < now < before / 10
 
 
 def test_stop_tokens_reach_the_engine(trained):
