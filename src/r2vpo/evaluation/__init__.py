@@ -2,12 +2,13 @@
 
 from r2vpo.evaluation.attempts import Answered, Attempt, answer_problems
 from r2vpo.evaluation.evaluate import Evaluation, GradedCompletion, encode_prompt, evaluate
-from r2vpo.evaluation.intervals import Interval, difference_interval, mean_interval, wilson
+from r2vpo.evaluation.intervals import FEWEST_PROBLEMS, Interval, difference_interval, mean_interval
 from r2vpo.evaluation.measures import Lengths, Measures, lengths, measure, measure_by_difficulty
 from r2vpo.evaluation.passes import majority, pass_at_k
 from r2vpo.evaluation.preference import Preference, outcomes_by_score, preference, sign_test
 
 __all__ = [
+    "FEWEST_PROBLEMS",
     "Answered",
     "Attempt",
     "Evaluation",
@@ -29,5 +30,4 @@ __all__ = [
     "pass_at_k",
     "preference",
     "sign_test",
-    "wilson",
 ]

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from r2vpo.data.rows import Prompt, PromptRow
 from r2vpo.errors import UserError
-from r2vpo.evaluation.intervals import Interval, wilson
+from r2vpo.evaluation.intervals import Interval, mean_interval
 from r2vpo.rewards.check import call_reward
 
 
@@ -58,7 +58,7 @@ class GradedCompletion:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy over all problems and by difficulty, with Wilson 95 % intervals, and what was written."""
+    """Accuracy over all problems and by difficulty, with 95 % intervals, and what was written."""
 
     accuracy: Interval
     by_difficulty: dict[str, Interval]
@@ -168,7 +168,7 @@ def solved(score: float, correct_at: float = 1.0) -> bool:
 
 
 def _share(completions: Sequence[GradedCompletion]) -> Interval:
-    return wilson(sum(completion.correct for completion in completions), len(completions))
+    return mean_interval([float(completion.correct) for completion in completions])
 
 
 def _by_difficulty(completions: Sequence[GradedCompletion]) -> dict[str, Interval]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from r2vpo.evaluation.attempts import Answered, Attempt
-from r2vpo.evaluation.intervals import Interval, mean_interval, wilson
+from r2vpo.evaluation.intervals import Interval, mean_interval
 from r2vpo.evaluation.passes import majority, pass_at_k, pass_sizes
 
 
@@ -18,8 +18,8 @@ class Measures:
     """What a set of problems came to.
 
     Attributes:
-        accuracy: share that is solved greedily, with its Wilson interval.
-        score: mean reward of the greedy answers; it and all below with the intervals of `mean_interval`.
+        accuracy: share that is solved greedily; all have the intervals of `mean_interval`.
+        score: mean reward of the greedy answers.
         mean_at_k: mean share of right samples; None without samples.
         pass_at: pass@j by j.
         majority_at_k: share whose most frequent answer is right; None without samples, or without answers to count.
@@ -72,9 +72,9 @@ def measure(problems: Sequence[Answered], *, votes: bool) -> Measures:
     """
     values = values_by_measure(problems, votes=votes)
     k = len(problems[0].samples)
-    means = {name: mean_interval(column) for name, column in values.items() if name != "acc"}
+    means = {name: mean_interval(column) for name, column in values.items()}
     return Measures(
-        accuracy=wilson(sum(problem.greedy.correct for problem in problems), len(problems)),
+        accuracy=means["acc"],
         score=means["score"],
         mean_at_k=means.get(f"mean@{k}"),
         pass_at={size: means[f"pass@{size}"] for size in pass_sizes(k)},

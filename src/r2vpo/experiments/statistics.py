@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 LEVEL = 0.95
+LEAST = 0.92
+"""What an interval has to cover whatever the law: 95 % itself cannot be had from few order statistics."""
 FEWEST_SEEDS = 5
 """With fewer seeds not even the range of all scores covers the median in 92 of 100 cases: no interval is given."""
 
@@ -40,7 +42,9 @@ def median(scores: Array) -> Estimate:
 
     The interval from the k-th lowest to the k-th highest of n scores covers the median with the probability
     ``c_k = 1 - 2 P(B < k)``, B binomial with n and 1/2, whatever the law of the scores. Between the largest k with
-    ``c_k >= 0.95`` and the next, the ends are interpolated. Of five scores it is the range, which covers 93.75 %.
+    ``c_k >= 0.95`` and the next, the ends are interpolated, but only where ``(c_k + c_(k+1)) / 2 >= 0.92``: scores that
+    fall apart into two levels, with a gap on one side of their median, are covered no less often than that. Of five
+    scores it is the range, which covers 93.75 %; of six too, 96.9 %.
 
     Args:
         scores: (n,), infinite where a run never reached what is measured.
@@ -142,7 +146,7 @@ def _places(n: int) -> tuple[int, float]:
     """Which score from outside an interval ends at, and which share of the way to the next one it goes further."""
     covered = [1 - 2 * sum(math.comb(n, i) for i in range(k)) / 2**n for k in range(1, n // 2 + 1)]
     k = sum(cover >= LEVEL for cover in covered)
-    if k in (0, len(covered)):
+    if k in (0, len(covered)) or (covered[k - 1] + covered[k]) / 2 < LEAST:
         return max(k, 1), 0.0
     part = (covered[k - 1] - LEVEL) / (covered[k - 1] - covered[k])
     return k, (n - k) * part / (k + (n - 2 * k) * part)

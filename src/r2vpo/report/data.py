@@ -86,6 +86,12 @@ class RunData:
         """Labels of the difficulties, in the order in which they first appear."""
         return list(dict.fromkeys(label for record in self.evaluations for label in record.get("by_difficulty") or {}))
 
+    def sizes(self) -> list[int]:
+        """Numbers of problems in the last evaluation, of all and of each difficulty, as far as they are known."""
+        last = self.accuracy_at(-1)
+        entries = [last.get("accuracy"), *(last.get("by_difficulty") or {}).values()]
+        return [entry["n"] for entry in entries if entry and entry.get("n")]
+
     def accuracy_at(self, position: int) -> dict[str, Any]:
         """The first (0) or last (-1) evaluation, or an empty one."""
         return self.evaluations[position] if self.evaluations else {}

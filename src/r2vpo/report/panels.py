@@ -21,7 +21,7 @@ from r2vpo.report.curves import (
 )
 from r2vpo.report.data import RunData
 from r2vpo.report.palette import Palette
-from r2vpo.training.numbers import count, duration, interval, percent, significant
+from r2vpo.training.numbers import about_intervals, count, duration, interval, percent, significant
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _say_by_age(data: RunData) -> str:
 
 
 def _say_accuracy(data: RunData) -> str:
-    text = "Greedy accuracy on held-out problems; bands are 95 % intervals."
+    text = f"Greedy accuracy on held-out problems. Bands: {about_intervals(data.sizes())}."
     if len(data.difficulties()) > MOST_DIFFICULTIES:
         text += f" The first {MOST_DIFFICULTIES} difficulties are drawn, all of them are in the table."
     return f"{text} It began at {interval(data.before)}; now it is {interval(data.after)}."

@@ -16,7 +16,7 @@ _BINS = 24
 
 
 def draw_by_difficulty(axes: Axes, summary: Mapping[str, Any], palette: Palette) -> None:
-    """Bars of accuracy, and of the mean of k where there is one, by difficulty, with intervals."""
+    """Bars of accuracy, and of the mean of k where there is one, by difficulty, with intervals where there are any."""
     groups = summary["by_difficulty"]
     kinds = [("greedy", "accuracy", palette.series[0])]
     if summary["mean_at_k"] is not None:
@@ -26,10 +26,12 @@ def draw_by_difficulty(axes: Axes, summary: Mapping[str, Any], palette: Palette)
         places = np.arange(len(groups)) + (turn - (len(kinds) - 1) / 2) * height
         found = [group[key] for group in groups.values()]
         values = [100 * one["value"] for one in found]
-        reach = [[100 * max(one["value"] - one["low"], 0) for one in found]]
-        reach.append([100 * max(one["high"] - one["value"], 0) for one in found])
         axes.barh(places, values, height * 0.86, color=color, label=label)
-        axes.errorbar(values, places, xerr=reach, fmt="none", ecolor=palette.ink, elinewidth=1, capsize=2)
+        for place, one in zip(places, found, strict=True):
+            if one["low"] is not None:
+                value = one["value"]
+                reach = [[100 * max(value - one["low"], 0)], [100 * max(one["high"] - value, 0)]]
+                axes.errorbar(100 * value, place, xerr=reach, fmt="none", ecolor=palette.ink, elinewidth=1, capsize=2)
     axes.set_yticks(range(len(groups)), [_short(label) for label in groups])
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
@@ -39,13 +41,13 @@ def draw_by_difficulty(axes: Axes, summary: Mapping[str, Any], palette: Palette)
 
 
 def draw_passes(axes: Axes, summary: Mapping[str, Any], palette: Palette) -> None:
-    """The pass@k curve with its interval."""
+    """The pass@k curve with its interval where it has one."""
     sizes = [int(size) for size in summary["pass_at"]]
     found = list(summary["pass_at"].values())
     color = palette.series[0]
-    axes.fill_between(
-        sizes, [100 * one["low"] for one in found], [100 * one["high"] for one in found], color=color, alpha=0.18, lw=0
-    )
+    if found[0]["low"] is not None:
+        low, high = ([100 * one[end] for one in found] for end in ("low", "high"))
+        axes.fill_between(sizes, low, high, color=color, alpha=0.18, lw=0)
     axes.plot(sizes, [100 * one["value"] for one in found], color=color, marker="o", markersize=4, label="pass@k")
     greedy = 100 * summary["accuracy"]["value"]
     axes.axhline(greedy, color=palette.muted, linewidth=1, linestyle=(0, (4, 3)), label="greedy")

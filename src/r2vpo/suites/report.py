@@ -19,7 +19,7 @@ from r2vpo.suites.figures import draw_by_difficulty, draw_lengths, draw_passes
 from r2vpo.suites.folder import EvaluationFolder
 from r2vpo.suites.result import columns_shown, measures_shown, value_at
 from r2vpo.suites.schema import EvaluationConfig
-from r2vpo.training.numbers import count, percent, significant
+from r2vpo.training.numbers import about_intervals, count, percent, significant
 from r2vpo.training.records import write_atomically
 
 _FOLDER = Path(__file__).parent
@@ -58,6 +58,7 @@ def page_values(
     """Everything that the template shows."""
     columns = columns_shown(summary)
     baseline = summary.get("baseline")
+    sizes = [measures["accuracy"]["n"] for measures in columns.values()]
     versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
     return {
         "title": title,
@@ -69,7 +70,8 @@ def page_values(
             f"{summary['k']} samples each at temperature {summary['temperature']:g}" if summary["k"] else "greedy only",
             f"seed {summary['seed']}",
         ],
-        "columns": {label: measures["accuracy"]["n"] for label, measures in columns.items()},
+        "columns": dict(zip(columns, sizes, strict=True)),
+        "intervals": about_intervals(sizes),
         "rows": [
             (name, [value_at(measures, key) for measures in columns.values()]) for name, key in measures_shown(summary)
         ],
@@ -101,12 +103,14 @@ def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 def _figures(summary: Mapping[str, Any], problems: Sequence[Answered]) -> list[dict[str, Any]]:
     figures: list[tuple[str, str, str, Callable[..., None]]] = []
     if len(summary["by_difficulty"]) > 1:
-        caption = "Share of problems solved, with 95 % intervals."
+        sizes = [measures["accuracy"]["n"] for measures in summary["by_difficulty"].values()]
+        caption = f"Share of problems solved; {about_intervals(sizes)}."
         figures.append(
             ("difficulty", "By difficulty", caption, lambda axes, palette: draw_by_difficulty(axes, summary, palette))
         )
     if len(summary["pass_at"]) > 1:
-        caption = "The chance that one of k samples is right: unbiased estimate, 95 % interval over problems."
+        about = about_intervals([summary["accuracy"]["n"]])
+        caption = f"The chance that one of k samples is right: unbiased estimate, over problems; {about}."
         figures.append(("passes", "pass@k", caption, lambda axes, palette: draw_passes(axes, summary, palette)))
     kinds = "greedy and sampled" if summary["k"] else "greedy"
     caption = f"{count(len(problems) * (1 + summary['k']))} completions, {kinds}."

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from r2vpo.training.numbers import count, interval, percent, significant
+from r2vpo.training.numbers import about_intervals, count, interval, percent, significant
 
 
 def measures_shown(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
@@ -39,7 +39,7 @@ def value_at(measures: Mapping[str, Any], key: tuple[str, ...]) -> Any:
 
 
 def print_summary(console: Console, summary: Mapping[str, Any], report: Path) -> None:
-    """Print what an evaluation came to, with 95 % intervals.
+    """Print what an evaluation came to, with 95 % intervals where there are problems enough.
 
     Args:
         console: where to.
@@ -53,6 +53,8 @@ def print_summary(console: Console, summary: Mapping[str, Any], report: Path) ->
     shown = measures_shown(summary)
     for name, key in shown:
         say(f"{name:<12} {interval(value_at(summary, key))}")
+    problems = summary["accuracy"]["n"]
+    say(f"{'problems':<12} {count(problems)}; {about_intervals([problems])}")
     if len(summary["by_difficulty"]) > 1:
         width = max(map(len, summary["by_difficulty"]))
         say(" ".join(f"{name:>12}" for name in (" " * width, *(name for name, _ in shown), "problems")))

@@ -1,7 +1,9 @@
 """Numbers as people read them, for the terminal and the report."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from r2vpo.evaluation import FEWEST_PROBLEMS
 
 NOTHING = "–"
 
@@ -49,6 +51,15 @@ def interval(accuracy: Mapping[str, Any] | None) -> str:
     if low is None or high is None:
         return percent(value)
     return f"{percent(value)} ({100 * low:.1f} to {100 * high:.1f} %)"
+
+
+def about_intervals(sizes: Iterable[int]) -> str:
+    """What is said beside means over these numbers of problems: ``intervals are 95 %``, or why there are none."""
+    sizes = list(sizes)
+    few = f"fewer than {FEWEST_PROBLEMS} problems carry no interval"
+    if max(sizes, default=FEWEST_PROBLEMS) < FEWEST_PROBLEMS:
+        return few
+    return "intervals are 95 %" + (f"; {few}" if min(sizes, default=FEWEST_PROBLEMS) < FEWEST_PROBLEMS else "")
 
 
 def points(

@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from r2vpo.training.numbers import NOTHING, count, duration, interval, points, significant
+from r2vpo.training.numbers import NOTHING, about_intervals, count, duration, interval, points, significant
 
 _REMEMBERED = (
     "reward",
@@ -201,7 +201,7 @@ def print_result(console: Console, summary: Mapping[str, Any], report: Path) -> 
         (
             "difference",
             f"{points(before, after, summary.get('accuracy_gain'))} on {count(n)} held-out problems, "
-            "intervals are 95 %",
+            f"{about_intervals([] if n is None else [n])}",
         ),
         ("rollouts", f"{count(generated)} generated, {count(reused)} reused"),
         (

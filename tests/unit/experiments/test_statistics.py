@@ -18,6 +18,7 @@ LAWS = {
     "one in ten collapses": lambda g, shape: _mixture(g, shape, 0.1),
     "two in five collapse": lambda g, shape: _mixture(g, shape, 0.4),
     "two levels": lambda g, shape: np.where(g.random(shape) < 0.45, 0.5, 0.9) + 0.03 * g.normal(size=shape),
+    "two levels of nearly one half": lambda g, s: np.where(g.random(s) < 0.49, 0.5, 0.9) + 0.03 * g.normal(size=s),
 }
 REPEATS = 2000
 
@@ -32,7 +33,7 @@ def coverage(found: list[st.Estimate], truth: float) -> float:
     return float(np.mean([e.low is not None and e.high is not None and e.low <= truth <= e.high for e in found]))
 
 
-@pytest.mark.parametrize("n", [5, 10])
+@pytest.mark.parametrize("n", [5, 6, 7, 9, 10])
 @pytest.mark.parametrize("law", LAWS)
 def test_the_median_s_interval_covers(law: str, n: int) -> None:
     generator = np.random.default_rng(1)
@@ -93,9 +94,23 @@ def test_the_median_and_the_ends_by_hand() -> None:
     part = (1 - 22 / 1024 - 0.95) / (90 / 1024)
     share = 8 * part / (2 + 6 * part)
     assert (ten.value, ten.low, ten.high) == pytest.approx((5.5, 2 + share, 9 - share))
+    # Of six, the range covers 1 - 2 / 64, the next 1 - 14 / 64: halfway between is less than 92 %, so the range stays.
+    six = st.median(np.arange(1.0, 7.0))
+    assert (six.value, six.low, six.high) == (3.5, 1.0, 6.0)
     # Hettmansperger and Sheather's interpolation is the same from either side, and moves with the scores.
     turned = st.median(-np.arange(1.0, 11.0))
     assert (turned.low, turned.high) == pytest.approx((-9 + share, -2 - share))
+
+
+def test_two_levels_are_covered_whatever_their_shares() -> None:
+    """Exactly, where it is hardest: half of the scores on each level, and the median just below the upper one."""
+    for n in range(st.FEWEST_SEEDS, 41):
+        covered = 0.0
+        for below in range(n + 1):
+            found = st.median(np.where(np.arange(n) < below, 0.0, 1.0))
+            assert found.low is not None and found.high is not None
+            covered += math.comb(n, below) / 2**n * (found.low < 1.0 <= found.high)
+        assert 0.92 <= covered <= 0.98, n
 
 
 def test_seeds_are_paired() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from r2vpo.evaluation import Answered, Attempt
+from r2vpo.evaluation import Answered, Attempt, difference_interval, preference
 from r2vpo.suites.catalog import load_suite
 from r2vpo.suites.folder import make_folder
 from r2vpo.suites.report import build_evaluation_report, shared_beginning
@@ -32,6 +32,28 @@ def test_a_completion_cannot_end_the_script_or_be_markup(tmp_path: Path) -> None
     data = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
     held = json.loads(data[1])
     assert held["problems"][1]["q"] == f"1 {HOSTILE}" and held["problems"][1]["a"][0][0] == HOSTILE
+
+
+@pytest.mark.parametrize(("count", "ends"), [(4, False), (40, True)])
+def test_a_report_with_a_baseline_has_intervals_from_ten_problems_on(tmp_path: Path, count: int, ends: bool) -> None:
+    suite = load_suite(write_suite(tmp_path), ["sampling.k=2"])
+    config = EvaluationConfig(model="m", weights="w", suite=suite)
+    right, wrong = (Attempt("t", None, score, score == 1, 3, True, 0.5) for score in (1.0, 0.0))
+    problems = [Answered(n, f"{n}", "q", "a", f"made {n % 2}", right, [right, wrong]) for n in range(count)]
+    folder = make_folder(config, tmp_path / "out", "label")
+    folder.append(problems)
+    summary = summarise(config, problems, votes=False)
+    found = preference(["win"] * count).to_json() | {
+        "model": "b",
+        "win_by": "score",
+        "accuracy": 0.0,
+        "outcomes": ["win"] * count,
+    }
+    gain = difference_interval([False] * count, [True] * count).to_json()
+    folder.write_summary(summary | {"baseline": found | {"accuracy_gain": gain}})
+    page = build_evaluation_report(folder).read_text()
+    assert "gain +100.0 points" in page and ("fewer than 10 problems carry no interval" in page) is not ends
+    assert ("intervals are 95 %" in page) is ends and ("+100.0 points (" in page) is ends
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from r2vpo.training.numbers import count, duration, interval, megabytes, percent, points, significant
+from r2vpo.training.numbers import (
+    about_intervals,
+    count,
+    duration,
+    interval,
+    megabytes,
+    percent,
+    points,
+    significant,
+)
 from r2vpo.training.progress import TrainingProgress, print_result
 
 ACCURACY = {"value": 0.48, "low": 0.42, "high": 0.54, "n": 256}
@@ -136,3 +145,13 @@ def test_numbers_for_people() -> None:
     gain = {"value": 0.1, "low": -0.02, "high": 0.2}
     assert points({"value": 0.4}, {"value": 0.5}, gain) == "+10.0 points (-2.0 to +20.0)"
     assert points(None, {"value": 0.4}) == "–"
+
+
+def test_intervals_that_are_not_there_are_explained() -> None:
+    assert about_intervals([10, 200]) == "intervals are 95 %"
+    assert about_intervals([9]) == "fewer than 10 problems carry no interval"
+    assert about_intervals([9, 10]) == "intervals are 95 %; fewer than 10 problems carry no interval"
+    to, stream = console(terminal=False)
+    few = {"value": 0.5, "low": None, "high": None, "n": 8}
+    print_result(to, {"accuracy_before": few, "accuracy_after": few}, Path("report.html"))
+    assert "50.0 %\n" in stream.getvalue() and "+0.0 points on 8 held-out problems, fewer than 10" in stream.getvalue()

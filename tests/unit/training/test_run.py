@@ -14,7 +14,7 @@ from transformers import TrainerControl
 
 from r2vpo.evaluation import Evaluation
 from r2vpo.evaluation.evaluate import GradedCompletion
-from r2vpo.evaluation.intervals import wilson
+from r2vpo.evaluation.intervals import Interval
 from r2vpo.training import run, setup
 from r2vpo.training.recipe import load_recipe
 from r2vpo.training.run import _keep_samples, _NothingLeft, _StopBeforeMore, peak_memory_bytes
@@ -44,7 +44,7 @@ def test_samples_take_turns_between_difficulties(tmp_path: Path, shown: int, exp
     recipe = synthetic_recipe(evaluation={"samples_shown": shown})
     run = create_run(recipe, tmp_path)
     order = [*(completion("a", n) for n in range(2)), *(completion("b", n) for n in range(2))]
-    _keep_samples(run, recipe, Evaluation(wilson(4, 4), {}, order), "before")
+    _keep_samples(run, recipe, Evaluation(Interval(1.0, None, None, 4), {}, order), "before")
     kept = run.read_samples()
     assert [record["prompt"] for record in kept] == expected
     assert all(record["when"] == "before" and record["correct"] for record in kept)
