@@ -197,9 +197,8 @@ def test_differences_on_the_same_problems_are_covered(n):
     covered = {}
     for gain, loss in itertools.product(np.arange(0, 1, 0.05), repeat=2):
         if 2 / n <= gain + loss < 1:
-            chances = [
-                c * gain**g * loss**l * (1 - gain - loss) ** s for c, (g, l, s) in zip(count, cells, strict=True)
-            ]
+            odds = (gain, loss, 1 - gain - loss)
+            chances = [c * math.prod(map(pow, odds, cell)) for c, cell in zip(count, cells, strict=True)]
             inside = [one.low - 1e-12 <= gain - loss <= one.high + 1e-12 for one in found]
             covered[round(gain, 2), round(loss, 2)] = float(np.dot(chances, inside))
     assert min(covered.values()) >= LEAST
