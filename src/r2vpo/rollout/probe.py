@@ -15,6 +15,7 @@ from torch import Tensor
 
 from r2vpo.core.log_probs import PrefixBatch
 from r2vpo.core.log_probs.shared_prefix import MIN_COMMON_TOKENS
+from r2vpo.core.log_probs.support import keeps_states
 
 LONGEST_WINDOW = 160
 """Prompts are made longer than a window up to this size, so that what happens behind it is computed."""
@@ -22,9 +23,24 @@ LONGEST_WINDOW = 160
 LARGE_ON_CPU = 12e9
 """Parameters above which a check on a CPU would take minutes."""
 
-_FLOORS = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 0.01, torch.bfloat16: 0.05}
+TOKENS = 4
+"""Tokens of a response."""
+
+STATE_TOKENS = 16
+"""The same for layers that keep a state: what differs between computing a row at once and a token at a time adds up."""
+
+_FLOORS = {torch.float64: 1e-5, torch.float32: 2e-5, torch.float16: 0.01, torch.bfloat16: 0.05}
 """Root mean square difference of a row, nats, that is rounding in any model of these weights; tokens are drawn
 in float32 whatever the weights are."""
+
+
+NOISE_FACTOR = 3.0
+"""How many times the rounding of the model itself a difference may be."""
+
+TRIALS = (3, 8)
+"""How often that is measured before a difference is believed: whether rounding changes an expert is chance."""
+
+_Rows = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -61,7 +77,7 @@ class Probe:
             longest: most tokens of a row that will ever be; None if it is not known.
         """
         config = base.config.get_text_config(decoder=True) if hasattr(base.config, "get_text_config") else base.config
-        samples, tokens = 2, 4
+        samples, tokens = 2, STATE_TOKENS if keeps_states(config) else TOKENS
         start = max([MIN_COMMON_TOKENS + 1, *(window + 2 for window in _windows(config, longest))])
         usable = _usable_tokens(base, config)
         generator = torch.Generator().manual_seed(0)
@@ -75,7 +91,7 @@ class Probe:
         return cls(
             prompts=[common + draw(4), common + draw(1)],
             # The first two begin alike; the second of them is shorter, so that there is padding behind it.
-            responses=[opening + draw(3), opening + draw(1), draw(tokens), draw(tokens)],
+            responses=[opening + draw(tokens - 1), opening + draw(1), draw(tokens), draw(tokens)],
             samples=samples,
             tokens=tokens,
             pad_token_id=pad_token_id,
@@ -98,6 +114,52 @@ class Probe:
             response_ids=torch.tensor(responses, device=self.device),
             response_mask=wanted.to(self.device),
         )
+
+
+class Alone:
+    """What the model alone gives for the rows of a probe, and how far rounding moves that.
+
+    Args:
+        base: the model, in evaluation mode.
+        probe: prompts, temperature and precision.
+
+    Attributes:
+        tolerance: the largest root mean square difference of a row that was rounding, or that is in any model, nats.
+    """
+
+    def __init__(self, base: Any, probe: Probe) -> None:
+        self._base, self._probe, self.tolerance = base, probe, probe.tolerance
+        # Samplers draw with the same numbers, so that most of them give the same rows.
+        self._known: dict[_Rows, list[Tensor]] = {}
+        self._noise: dict[tuple[_Rows, int], list[float]] = {}
+
+    def log_probs(self, responses: Sequence[list[int]]) -> list[Tensor]:
+        """The reference of these responses, see `reference`."""
+        key = tuple(map(tuple, responses))
+        if key not in self._known:
+            self._known[key] = reference(self._base, self._probe, responses)
+        return self._known[key]
+
+    def is_rounding(self, differences: Sequence[float], responses: Sequence[list[int]]) -> bool:
+        """Whether each row's root mean square difference is rounding; how large that may be is measured if it matters.
+
+        Args:
+            differences: of the first rows, or of all, nats.
+            responses: all rows.
+        """
+        floor = self._probe.tolerance
+        if all(difference <= floor for difference in differences):
+            return True
+        for trials in TRIALS:
+            key = (tuple(map(tuple, responses)), trials)
+            if key not in self._noise:
+                self._noise[key] = noise(self._base, self._probe, responses, self.log_probs(responses), trials)
+            limits = [max(floor, NOISE_FACTOR * rounding) for rounding in self._noise[key]]
+            # A difference that is not a number is not small.
+            if all(difference <= limit for difference, limit in zip(differences, limits, strict=False)):
+                self.tolerance = max(self.tolerance, *limits)
+                return True
+        return False
 
 
 def reference(base: Any, probe: Probe, responses: Sequence[list[int]]) -> list[Tensor]:
@@ -126,17 +188,28 @@ def reference(base: Any, probe: Probe, responses: Sequence[list[int]]) -> list[T
     return found
 
 
-def noise(base: Any, probe: Probe) -> float:
+def noise(
+    base: Any, probe: Probe, responses: Sequence[list[int]], before: Sequence[Tensor], trials: int
+) -> list[float]:
     """How far the reference itself moves with the rounding of the model's precision, nats.
 
     The embeddings are moved by half a unit in their last place, after which every later operation rounds differently.
 
+    Args:
+        base: the model, in evaluation mode.
+        probe: prompts and temperature.
+        responses: those of the first prompt first.
+        before: their reference.
+        trials: how often it is moved.
+
     Returns:
-        The largest root mean square difference of a row, of three trials; 0 for a model without embeddings to move.
+        The root mean square difference of each row, the largest of all trials; 0 for a model without embeddings to
+        move. Rows differ by orders of magnitude where rounding decides which expert a token goes to.
     """
+    largest = [0.0 for _ in responses]
     embeddings = base.get_input_embeddings() if hasattr(base, "get_input_embeddings") else None
     if embeddings is None:
-        return 0.0
+        return largest
     unit = torch.finfo(_dtype(base)).eps / 2
     generator = torch.Generator().manual_seed(1)
 
@@ -144,16 +217,14 @@ def noise(base: Any, probe: Probe) -> float:
         signs = torch.randint(-1, 2, output.shape, generator=generator).to(output.device)
         return (output.double() * (1 + 2 * unit * signs)).to(output.dtype)
 
-    before = reference(base, probe, probe.responses)
-    largest = 0.0
-    for _ in range(3):
+    for _ in range(trials):
         hook = embeddings.register_forward_hook(moved)
         try:
-            after = reference(base, probe, probe.responses)
+            after = reference(base, probe, responses)
         finally:
             hook.remove()
         rows = [float((a - b).square().mean().sqrt()) for a, b in zip(after, before, strict=True)]
-        largest = max(largest, *rows)
+        largest = [max(pair) for pair in zip(largest, rows, strict=True)]
     return largest
 
 

@@ -1,9 +1,8 @@
 """One check that decides what a model may use: which forward pass in training, which sampler.
 
 A few short prompts of unequal length with a common start go through every path that computes log-probabilities, in
-evaluation mode, and through the model alone: without padding, mask, positions or cache. A path whose
-log-probabilities differ is not used. What depends on the length of a row is not seen by short ones; those rules are
-read off the configuration (`r2vpo.core.log_probs.length_limits`).
+evaluation mode, and through the model alone: without padding, mask, positions or cache. A path whose numbers differ is
+not used. What depends on the length of a row is read off the configuration (`r2vpo.core.log_probs.length_limits`).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from r2vpo.core.log_probs import (
 )
 from r2vpo.core.log_probs.support import base_model, learns_prompts, shifts_under_padding
 from r2vpo.rollout.generate import GenerateSampler
-from r2vpo.rollout.probe import Probe, noise, numbers_restored, reference, weights_away
+from r2vpo.rollout.probe import Alone, Probe, numbers_restored, weights_away
 from r2vpo.rollout.sampler import SharedPrefixSampler, evaluating
 
 ORDINARY, SHARED, CHUNKED = "ordinary forward", "shared-prefix forward", "ordinary forward in chunks"
@@ -33,9 +32,6 @@ SHARED_SAMPLER, GENERATE, BY_LENGTH = "shared-prefix sampler", "generate sampler
 
 SAMPLERS = (SHARED_SAMPLER, GENERATE, BY_LENGTH)
 """Those of this package, the fastest first."""
-
-NOISE_FACTOR = 3.0
-"""How many times the rounding of the model itself a difference may be."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,8 @@ class SelfCheck:
 
     Attributes:
         paths: what was compared, in order; a path that was not needed is absent.
-        tolerance: a row's root mean square difference up to which a path is right, nats.
+        tolerance: a row's root mean square difference up to which a path is right, nats; where rounding does more to
+            a row it is that, and this is the largest of all rows.
         shares_prompts: whether the training forward may compute each prompt once.
         sampler: name of the sampler to use; None if it was not asked for, or if none is right.
         refusal: why the model cannot be trained at all, as a sentence about "the model"; None if it can.
@@ -148,13 +145,12 @@ class _Cannot(Exception):
 class _Check:
     def __init__(self, base: Any, probe: Probe, longest: int | None) -> None:
         self._base, self._probe, self._longest = base, probe, longest
-        self._noise: float | None = None
+        self._alone = Alone(base, probe)
         self._paths: list[PathCheck] = []
-        self._tolerance = probe.tolerance
 
     def run(self, *, shared: bool, samplers: Sequence[str], everything: bool) -> SelfCheck:
         try:
-            expected = reference(self._base, self._probe, self._probe.responses)
+            expected = self._alone.log_probs(self._probe.responses)
         except (torch.OutOfMemoryError, KeyboardInterrupt):
             raise
         except Exception as error:
@@ -163,7 +159,7 @@ class _Check:
             return self._refused("gives log-probabilities that are not finite: its weights are damaged")
         # Two responses to one prompt with the same first token, whose log-probability is the same unless more is seen.
         looked_ahead = abs(float(expected[0][0] - expected[1][0]))
-        if not self._small(looked_ahead):
+        if not self._alone.is_rounding([looked_ahead], self._probe.responses):
             return self._refused(
                 f"is not causal: what follows a token changes its log-probability, by {looked_ahead:.2g} nats"
             )
@@ -180,11 +176,11 @@ class _Check:
         elif samplers and chosen is None:
             reasons = "; ".join(f"{path.name}: it {path.reason}" for path in self._paths if path.name in samplers)
             refusal = f"cannot be sampled from with the log-probabilities that it is trained with ({reasons})"
-        result = SelfCheck(tuple(self._paths), self._tolerance, shares and ordinary, chosen, chunks=chunks)
+        result = SelfCheck(tuple(self._paths), self._alone.tolerance, shares and ordinary, chosen, chunks=chunks)
         return result if refusal is None else self._refused(refusal)
 
     def _refused(self, reason: str) -> SelfCheck:
-        return SelfCheck(tuple(self._paths), self._tolerance, False, None, refusal=f"the model {reason}")
+        return SelfCheck(tuple(self._paths), self._alone.tolerance, False, None, refusal=f"the model {reason}")
 
     def _ordinary(self) -> Tensor:
         return ordinary_log_probs(self._base, self._probe.batch(), temperature=self._probe.temperature).log_probs
@@ -205,14 +201,14 @@ class _Check:
             raise _Cannot(reason)
 
     def _forward(self, name: str, expected: list[Tensor], compute: Callable[[], Tensor]) -> bool:
-        def compare() -> list[Tensor]:
+        def compare() -> tuple[list[Tensor], list[list[int]]]:
             found = compute().double().cpu()
-            return [found[row, : len(one)] - one for row, one in enumerate(expected)]
+            return [found[row, : len(one)] - one for row, one in enumerate(expected)], self._probe.responses
 
         return self._record(name, compare)
 
     def _sampler(self, name: str) -> bool:
-        def compare() -> list[Tensor]:
+        def compare() -> tuple[list[Tensor], list[list[int]]]:
             probe = self._probe
             options: dict[str, Any] = dict(
                 eos_token_ids=[],
@@ -222,22 +218,20 @@ class _Check:
             )
             if name == SHARED_SAMPLER:
                 self._check_support()
-            blocks = shifts_under_padding(self._base.config) if name == GENERATE else None
+            blocks = shifts_under_padding(self._base.config, self._longest) if name == GENERATE else None
             if blocks is not None:
                 raise _Cannot(blocks)
             sampler = make_sampler(name, self._base, **options)
             samples = sampler.sample(probe.prompts, probe.samples, seed=0)
-            expected = reference(self._base, probe, [sample.response_ids for sample in samples])
-            return [
-                torch.tensor(sample.log_probs, dtype=torch.float64) - one
-                for sample, one in zip(samples, expected, strict=True)
-            ]
+            drawn = [sample.response_ids for sample in samples]
+            rows = zip(samples, self._alone.log_probs(drawn), strict=True)
+            return [torch.tensor(sample.log_probs, dtype=torch.float64) - one for sample, one in rows], drawn
 
         return self._record(name, compare)
 
-    def _record(self, name: str, compare: Callable[[], list[Tensor]]) -> bool:
+    def _record(self, name: str, compare: Callable[[], tuple[list[Tensor], list[list[int]]]]) -> bool:
         try:
-            differences = compare()
+            differences, responses = compare()
         except (torch.OutOfMemoryError, KeyboardInterrupt):
             raise
         except _Cannot as error:
@@ -247,19 +241,10 @@ class _Check:
             self._paths.append(PathCheck(name, None, False, f"cannot run it ({_line(error)})"))
             return False
         largest = max(float(row.abs().max()) for row in differences)
-        right = self._small(max(float(row.square().mean().sqrt()) for row in differences))
+        right = self._alone.is_rounding([float(row.square().mean().sqrt()) for row in differences], responses)
         reason = "" if right else f"gives other log-probabilities through it, by up to {largest:.2g} nats"
         self._paths.append(PathCheck(name, largest, right, reason))
         return right
-
-    def _small(self, difference: float) -> bool:
-        """Whether a row's difference is rounding; how large that may be is measured only where it matters."""
-        if not difference > self._tolerance and difference == difference:
-            return True
-        if self._noise is None:
-            self._noise = noise(self._base, self._probe)
-            self._tolerance = max(self._tolerance, NOISE_FACTOR * self._noise)
-        return difference <= self._tolerance
 
 
 def _refusal(model: Any, longest: int | None) -> str | None:

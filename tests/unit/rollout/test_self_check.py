@@ -21,8 +21,11 @@ from transformers import (
     GPT2LMHeadModel,
     GPTNeoConfig,
     GptOssConfig,
+    InklingTextConfig,
+    Llama4TextConfig,
     LlamaForCausalLM,
     MambaConfig,
+    MambaForCausalLM,
     MiniMaxM3VLTextConfig,
     MistralConfig,
     NemotronConfig,
@@ -30,7 +33,10 @@ from transformers import (
     RobertaConfig,
 )
 
+from r2vpo.core.log_probs import length_limits
+from r2vpo.core.log_probs.support import shifts_under_padding
 from r2vpo.rollout import SelfCheck, SharedPrefixSampler, check_model
+from r2vpo.rollout.probe import Alone, Probe
 from r2vpo.rollout.self_check import BY_LENGTH, CHUNKED, GENERATE, ORDINARY, SHARED, SHARED_SAMPLER
 from tests.unit.core.log_probs.small_models import VOCABULARY, small_model
 
@@ -254,6 +260,76 @@ def test_blocks_that_padding_shifts_are_sampled_by_length():
     check = check_model(AutoModelForCausalLM.from_config(config))
     assert check.sampler == BY_LENGTH
     assert {path.name: path.reason for path in check.paths}[GENERATE].endswith("blocks that padding shifts")
+
+
+def inkling(start):
+    sizes = SIZES | {"num_hidden_layers": 1, "num_key_value_heads": 4}
+    layers = dict(layer_types=["hybrid"], mlp_layer_types=["dense"], log_scaling_n_floor=start, rel_extent=16, d_rel=4)
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(InklingTextConfig(**sizes, **layers, intermediate_size=48, head_dim=8))
+
+
+def test_attention_that_is_scaled_by_the_index_behind_a_length_is_sampled_by_length_there():
+    """Rows of the check are shorter than that, so that padding changes nothing in them."""
+    within, behind, unknown = (check_model(inkling(100), longest=longest) for longest in (99, 100, None))
+    assert within.sampler == GENERATE and within.refusal is None
+    for check in (behind, unknown):
+        assert check.sampler == BY_LENGTH
+        assert "padding included, from 100 tokens on" in paths(check)[GENERATE].reason
+
+
+def test_llama_4_scales_by_the_index_too():
+    config = Llama4TextConfig(**GATED, head_dim=8, floor_scale=64, attention_chunk_size=500, num_local_experts=2)
+    assert [limit.tokens for limit in length_limits(config) if limit.padding] == [63]
+    assert shifts_under_padding(config, 63) is None and "from 64 tokens on" in shifts_under_padding(config, 64)
+    config.attn_temperature_tuning = False
+    assert not any(limit.padding for limit in length_limits(config))
+
+
+class Forgetting(MambaForCausalLM):
+    """What a token at a time loses of the state at once is small, and adds up: 5e-5 of the logits a token."""
+
+    def forward(self, *args, **kwargs):
+        output = super().forward(*args, **kwargs)
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        if ids.shape[1] == 1:
+            self.steps = getattr(self, "steps", 0) + 1
+            output.logits = output.logits * (1 + 5e-6 * self.steps)
+        return output
+
+
+def test_a_state_that_drifts_is_found_by_longer_responses():
+    torch.manual_seed(0)
+    config = MambaConfig(
+        vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=4, initializer_range=1.0
+    )
+    check = check_model(Forgetting(config), longest=60)
+    assert "cannot be sampled from" in (check.refusal or "")
+    assert check_model(MambaForCausalLM(config), longest=60).refusal is None
+
+
+def test_a_row_that_rounding_changes_does_not_excuse_the_others():
+    """Where an expert's choice hangs on the last bit, a row moves by whole nats; a fault in another row stays one."""
+
+    class Twins(LlamaForCausalLM):
+        """A token of the first response whose logits rounding turns round."""
+
+        def forward(self, input_ids=None, **kwargs):
+            output = super().forward(input_ids=input_ids, **kwargs)
+            embedded = self.get_input_embeddings()(input_ids)
+            stored = self.get_input_embeddings().weight[input_ids]
+            touched = (embedded != stored).any(-1) & (input_ids == self.twin)
+            output.logits = torch.where(touched[..., None], -output.logits, output.logits)
+            return output
+
+    model = Twins(small_model(initializer_range=0.3).config)
+    alone = Alone(model.eval(), Probe.of(model, 0, 60))
+    model.twin = alone._probe.responses[0][-2]
+    rows = alone._probe.responses
+    with torch.no_grad():
+        assert alone.is_rounding([1.0, 0.0, 0.0, 0.0], rows), "the first row moves by as much itself"
+        assert not alone.is_rounding([0.0, 0.0, 0.01, 0.0], rows)
+        assert not alone.is_rounding([0.0, 0.0, float("nan"), 0.0], rows)
 
 
 def test_keys_chosen_from_a_row_are_right_up_to_their_number_and_refused_behind():

@@ -33,6 +33,12 @@ _PLACED_BY_MASK = frozenset(
 )
 """Kinds of layers whose tokens are placed by the mask, so that padding before them moves nothing."""
 
+_SCALED_BY_INDEX = {
+    "inkling_text": ("log_scaling_n_floor", "log_scaling_alpha"),
+    "llama4_text": ("floor_scale", "attn_temperature_tuning"),
+}
+"""Types that scale attention by a token's index from some length on: the options with the length and the strength."""
+
 _TEXTS = {"sliding_window": "sliding window", "attention_chunk_size": "chunk of attention"}
 
 
@@ -45,11 +51,14 @@ class LengthLimit:
         reason: what differs behind it, as half a sentence that follows "it".
         any_forward: whether log-probabilities then depend on the other rows of a batch, or on how far a response has
             come, so that no forward pass agrees with a sampler; otherwise sharing prompts alone is wrong.
+        padding: whether padding before a row counts into its length, so that rows of one length alone may be
+            generated together.
     """
 
     tokens: int
     reason: str
     any_forward: bool = False
+    padding: bool = False
 
 
 def base_model(model: Any) -> Any:
@@ -120,17 +129,32 @@ def length_limits(config: Any) -> list[LengthLimit]:
     return list(_limits(_text_config(config)))
 
 
-def shifts_under_padding(config: Any) -> str | None:
+def keeps_states(config: Any) -> bool:
+    """Whether layers keep something else of a row than the keys and values of its tokens, such as a recurrent state.
+
+    Args:
+        config: of a causal language model.
+    """
+    return _layer_reason(_text_config(config)) is not None
+
+
+def shifts_under_padding(config: Any, longest: int | None = None) -> str | None:
     """Why padding on the left of a long row may change what the model computes, though it does not on a short one.
 
     Args:
         config: of a causal language model.
+        longest: most tokens of a prompt and its response together; None if it is not known.
 
     Returns:
         Half a sentence that follows "it", or None.
     """
     other = ", ".join(sorted(set(getattr(_text_config(config), "layer_types", None) or ()) - _PLACED_BY_MASK))
-    return f"has layers of type {other}, which divide a row into blocks that padding shifts" if other else None
+    if other:
+        return f"has layers of type {other}, which divide a row into blocks that padding shifts"
+    for limit in length_limits(config):
+        if limit.padding and (longest is None or longest > limit.tokens):
+            return limit.reason
+    return None
 
 
 def _text_config(config: Any) -> Any:
@@ -153,6 +177,12 @@ def _limits(config: Any) -> Iterator[LengthLimit]:
         # Equal tokens have equal strengths in the first layer, and a choice among equals depends on how many there are.
         text = f"keeps the {kept} strongest keys of a row, and which of equal ones depends on the row's length"
         yield LengthLimit(int(kept), text, any_forward=True)
+    scaled = _SCALED_BY_INDEX.get(getattr(config, "model_type", ""))
+    if scaled is not None:
+        start, strength = (getattr(config, name, None) for name in scaled)
+        if start and strength:
+            text = f"scales attention by a token's place in its row, padding included, from {start} tokens on"
+            yield LengthLimit(int(start) - 1, text, padding=True)
     for rope in _rope_parameters(config):
         kind = rope.get("rope_type", rope.get("type"))
         if kind == "longrope":
