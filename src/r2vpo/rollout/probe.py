@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from r2vpo.core.log_probs import PrefixBatch
+from r2vpo.core.log_probs.float32_head import computes_in_float32
 from r2vpo.core.log_probs.shared_prefix import MIN_COMMON_TOKENS
 from r2vpo.core.log_probs.support import keeps_states
 
@@ -239,6 +240,14 @@ def weights_away(base: Any) -> str | None:
     if size > LARGE_ON_CPU and parameters[0].device.type == "cpu":
         return f"{size / 1e9:.0f} billion parameters on a CPU would take minutes to check"
     return None
+
+
+def fingerprint(base: Any) -> tuple[Any, ...]:
+    """What is different if a model's weights, their place or what computes with them have changed since."""
+    weights = [(name, id(p), p.data_ptr(), p._version, p.dtype) for name, p in base.named_parameters()]
+    settings = str(base.config) + str(getattr(base, "generation_config", None))
+    head = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
+    return tuple(weights), settings, head is not None and computes_in_float32(head)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ from r2vpo.core.log_probs import (
 )
 from r2vpo.core.log_probs.support import base_model, learns_prompts, shifts_under_padding
 from r2vpo.rollout.generate import GenerateSampler
-from r2vpo.rollout.probe import Alone, Probe, numbers_restored, weights_away
+from r2vpo.rollout.probe import Alone, Probe, fingerprint, numbers_restored, weights_away
 from r2vpo.rollout.sampler import SharedPrefixSampler, evaluating
 
 ORDINARY, SHARED, CHUNKED = "ordinary forward", "shared-prefix forward", "ordinary forward in chunks"
@@ -104,10 +105,12 @@ def check_model(
     shared: bool = True,
     samplers: Sequence[str] = SAMPLERS,
     everything: bool = False,
+    keep: bool = False,
 ) -> SelfCheck:
     """Compare the log-probabilities of every path with those of the model alone.
 
-    The model and all random states are left as they were.
+    The model and all random states are left as they were. A recipe's model is checked before there is a run folder and
+    again by its trainer: where nothing has changed in between, the trainer is given what was found.
 
     Args:
         model: a causal language model, wrapped by PEFT or not, not by a distributed wrapper.
@@ -116,6 +119,7 @@ def check_model(
         shared: whether prompts are to be shared in training, if they can.
         samplers: names of those to choose from, the best first; none if it is sampled from elsewhere.
         everything: run every path, not only until one is right.
+        keep: keep the result for the next check of the same model with the same arguments.
     """
     refusal = _refusal(model, longest)
     if refusal is not None:
@@ -126,9 +130,16 @@ def check_model(
         can = supports_shared_prefix(base, longest) is None
         chosen = [name for name in samplers if can or name != SHARED_SAMPLER]
         return SelfCheck((), 0.0, can and shared, chosen[0] if chosen else None, skipped=away)
+    asked = (pad_token_id, longest, shared, tuple(samplers), everything, fingerprint(base))
+    kept = _KEPT.pop(base, None)
+    if kept is not None and kept[0] == asked:
+        return kept[1]
     with numbers_restored(), evaluating(base), torch.no_grad():
         check = _Check(base, Probe.of(base, pad_token_id, longest), longest)
-        return check.run(shared=shared, samplers=samplers, everything=everything)
+        found = check.run(shared=shared, samplers=samplers, everything=everything)
+    if keep:
+        _KEPT[base] = (asked, found)
+    return found
 
 
 def make_sampler(name: str, model: Any, **options: Any) -> SharedPrefixSampler | GenerateSampler:
@@ -136,6 +147,9 @@ def make_sampler(name: str, model: Any, **options: Any) -> SharedPrefixSampler |
     if name == SHARED_SAMPLER:
         return SharedPrefixSampler(model, **options)
     return GenerateSampler(model, by_length=name == BY_LENGTH, **options)
+
+
+_KEPT: WeakKeyDictionary[Any, tuple[Any, SelfCheck]] = WeakKeyDictionary()
 
 
 class _Cannot(Exception):

@@ -77,6 +77,14 @@ def _check_log_probs(recipe: Recipe, model: Any, tokenizer: Any, data: PromptDat
     if length_limits(model.config):
         longest = longest_prompt(data, tokenizer) + recipe.rollout.max_new_tokens
     samplers = {"shared_prefix": SAMPLERS, "trl": (GENERATE,), "vllm": ()}[recipe.rollout.sampler]
-    check = check_model(model, pad_token_id=tokenizer.pad_token_id, longest=longest, shared=False, samplers=samplers)
+    # What the trainer will ask, which is then not computed again unless the trainer changes the model.
+    check = check_model(
+        model,
+        pad_token_id=tokenizer.pad_token_id,
+        longest=longest,
+        shared=not recipe.trainer.gradient_checkpointing,
+        samplers=samplers,
+        keep=True,
+    )
     if check.refusal is not None:
         raise UserError(f"model.name {recipe.model.name!r}: {check.refusal}")

@@ -286,26 +286,56 @@ def test_llama_4_scales_by_the_index_too():
     assert not any(limit.padding for limit in length_limits(config))
 
 
-class Forgetting(MambaForCausalLM):
-    """What a token at a time loses of the state at once is small, and adds up: 5e-5 of the logits a token."""
-
-    def forward(self, *args, **kwargs):
-        output = super().forward(*args, **kwargs)
-        ids = kwargs.get("input_ids", args[0] if args else None)
-        if ids.shape[1] == 1:
-            self.steps = getattr(self, "steps", 0) + 1
-            output.logits = output.logits * (1 + 5e-6 * self.steps)
-        return output
-
-
 def test_a_state_that_drifts_is_found_by_longer_responses():
+    """What a token at a time loses of a state is next to nothing at first, and adds up."""
     torch.manual_seed(0)
-    config = MambaConfig(
-        vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=4, initializer_range=1.0
-    )
-    check = check_model(Forgetting(config), longest=60)
-    assert "cannot be sampled from" in (check.refusal or "")
-    assert check_model(MambaForCausalLM(config), longest=60).refusal is None
+    sizes = dict(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=4)
+    model = MambaForCausalLM(MambaConfig(**sizes, initializer_range=0.3))
+    assert check_model(model, longest=60).sampler == GENERATE
+    steps = [0]
+
+    def drift(module, args, kwargs, output):
+        steps[0] = steps[0] + 1 if kwargs["input_ids"].shape[1] == 1 else 0
+        output.logits = output.logits * (1 + 3e-7 * steps[0] ** 3)
+
+    model.register_forward_hook(drift, with_kwargs=True)
+    check = check_model(model, longest=60)
+    assert "other log-probabilities through it" in check.refusal and "cannot be sampled from" in check.refusal
+
+
+def counted(model):
+    """A list that grows by one with every call of the model alone."""
+    calls = []
+    model.register_forward_hook(lambda *_: calls.append(1))
+    return calls
+
+
+def test_a_kept_result_is_given_once_to_the_same_question():
+    model = small_model()
+    calls = counted(model)
+    first = check_model(model, longest=60, keep=True)
+    ran = len(calls)
+    assert check_model(model, longest=60) is first and len(calls) == ran
+    assert check_model(model, longest=60) == first and len(calls) == 2 * ran, "it is kept for one check"
+
+
+@pytest.mark.parametrize("changed", ["weights", "question", "precision", "adapters"])
+def test_a_kept_result_is_not_that_of_another_model_or_question(changed):
+    model = small_model()
+    check_model(model, longest=60, keep=True)
+    question = {"longest": 60}
+    if changed == "weights":
+        with torch.no_grad():
+            model.lm_head.weight.fill_(torch.nan)
+    elif changed == "question":
+        question["longest"] = 61
+    elif changed == "precision":
+        model = model.to(torch.bfloat16)
+    else:
+        model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj"]))
+    calls = counted(model.get_base_model() if changed == "adapters" else model)
+    check = check_model(model, **question)
+    assert calls and ("not finite" in (check.refusal or "")) is (changed == "weights")
 
 
 def test_a_row_that_rounding_changes_does_not_excuse_the_others():
