@@ -35,11 +35,9 @@ _FLOORS = {torch.float64: 1e-5, torch.float32: 2e-5, torch.float16: 0.01, torch.
 in float32 whatever the weights are."""
 
 
-NOISE_FACTOR = 3.0
-"""How many times the rounding of the model itself a difference may be."""
-
-TRIALS = (3, 8)
-"""How often that is measured before a difference is believed: whether rounding changes an expert is chance."""
+NOISE_FACTOR, TRIALS = 3.0, (3, 8)
+"""How many times the rounding of the model itself a difference may be, and how often that is measured before a
+difference is believed: whether rounding changes an expert is chance."""
 
 _Rows = tuple[tuple[int, ...], ...]
 
@@ -52,7 +50,7 @@ class Probe:
         prompts: token ids of each.
         responses: token ids of each response, those of the first prompt first.
         samples: responses to a prompt.
-        tokens: tokens of the longest response.
+        tokens: of the longest response.
         pad_token_id: what prompts are padded with.
         temperature: of all log-probabilities; not 1, so that it is seen.
         tolerance: nats, by the model's precision.
@@ -91,8 +89,9 @@ class Probe:
             pad_token_id = getattr(config, "pad_token_id", None) or 0
         return cls(
             prompts=[common + draw(4), common + draw(1)],
-            # The first two begin alike; the second of them is shorter, so that there is padding behind it.
-            responses=[opening + draw(tokens - 1), opening + draw(1), draw(tokens), draw(tokens)],
+            # The first two begin alike; the second is shorter, with padding behind it, and its row as long as those of
+            # the second prompt, which makes them one call of the model.
+            responses=[opening + draw(tokens - 1), opening + draw(tokens - 4), draw(tokens), draw(tokens)],
             samples=samples,
             tokens=tokens,
             pad_token_id=pad_token_id,
@@ -245,7 +244,8 @@ def weights_away(base: Any) -> str | None:
 def fingerprint(base: Any) -> tuple[Any, ...]:
     """What is different if a model's weights, their place or what computes with them have changed since."""
     weights = [(name, id(p), p.data_ptr(), p._version, p.dtype) for name, p in base.named_parameters()]
-    settings = str(base.config) + str(getattr(base, "generation_config", None))
+    # Trainers turn `use_cache` off in the configuration; every path says itself whether it wants one.
+    settings = str(base.config.to_dict() | {"use_cache": None}) + str(getattr(base, "generation_config", None))
     head = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
     return tuple(weights), settings, head is not None and computes_in_float32(head)
 

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+from r2vpo.data import to_dataset
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
 from r2vpo.training import setup
 from r2vpo.training.recipe import Recipe, load_recipe
 from r2vpo.training.setup import prepare, stop_ids, trainer_config
+from r2vpo.trl import R2VPOTrainer
 from tests.integration.cli import RECIPE
 
 
@@ -212,3 +214,20 @@ def test_adapters_for_layers_that_are_not_there(path: Path) -> None:
 
 def test_the_tiny_model_is_the_one_that_is_named() -> None:
     assert load_model("tiny/random-llama").num_parameters() == 3_219_776
+
+
+def test_the_trainer_takes_over_what_the_check_of_the_recipe_found(path: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(path, ["trainer.threads=null", "trainer.device=cpu"])
+    config = trainer_config(recipe, tmp_path / "out")
+    parts = prepare(recipe)
+    calls: list[int] = []
+    hook = parts.model.register_forward_hook(lambda *_: calls.append(1))
+    trainer = R2VPOTrainer(
+        model=parts.model,
+        reward_funcs=[parts.reward],
+        args=config,
+        train_dataset=to_dataset(parts.data.train),
+        processing_class=parts.tokenizer,
+    )
+    assert not calls and trainer.self_check.shares_prompts and trainer.self_check.sampler is not None
+    hook.remove()
