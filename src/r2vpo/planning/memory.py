@@ -18,11 +18,12 @@ from r2vpo.replay.rollout import FLOAT_BYTES
 from r2vpo.rollout.cache import BLOCK
 
 FLOAT, HALF, LONG = 4, 2, 8
-TRL_TILE = (4096, 32768)
-"""Positions and tokens of the vocabulary that TRL's ordinary forward projects at once."""
 
 HOST_ALLOCATOR = 0.1
 """Of what is held, what the host's allocator has besides and does not give back: six measured runs had 0 to 0.2."""
+
+HOST_LAYERS = 3
+"""Layers that a host holds while one is computed again: the blocks of those before it are free, and not given back."""
 
 HOST_GRADIENTS = 0.5
 """Share of the gradients that a host has beside all activations: they come while activations go, and of what is freed
@@ -152,7 +153,8 @@ def activations(model: Architecture, shapes: Shapes, settings: Settings) -> floa
     # The final norm, and the hidden states that go into the output layer.
     last = tokens * 2 * FLOAT * model.hidden + shapes.rows * shapes.response_tokens * FLOAT * model.hidden
     if settings.checkpointing:
-        return model.layers * tokens * FLOAT * model.hidden + layer + last
+        again = HOST_LAYERS if settings.on_cpu else 1
+        return model.layers * tokens * FLOAT * model.hidden + again * layer + last
     return model.layers * layer + last
 
 
@@ -196,18 +198,13 @@ def head_bytes(model: Architecture, shapes: Shapes, settings: Settings) -> float
     """What the output layer works with in its backward pass: its weight's copy and gradient, and a chunk of logits."""
     size, weight = settings.compute, model.vocabulary * model.hidden
     positions = shapes.rows * shapes.response_tokens
-    if not settings.shares_prompts:
-        chunk = min(positions, TRL_TILE[0]) * min(model.vocabulary, TRL_TILE[1])
-    elif settings.on_cpu:
+    if settings.on_cpu:
         chunk = min(positions, CPU_CHUNK_SIZE) * model.vocabulary
     else:
         chunk = min(positions * model.vocabulary, ACCELERATOR_CHUNK_BYTES // FLOAT)
-    copies = 1
-    if settings.on_cpu and not settings.shares_prompts:
-        copies = 5  # where there is no Triton, TRL's tile goes through torch operations; so many copies were measured
     copy = size * weight if size == HALF else 0
     gradient = (FLOAT + (size if size == HALF else 0)) * weight if model.full_finetuning else 0
-    return copy + gradient + chunk * (2 * FLOAT * copies + size)
+    return copy + gradient + chunk * (2 * FLOAT + size)
 
 
 def _copies(model: Architecture, settings: Settings, sharding: Sharding) -> float:
