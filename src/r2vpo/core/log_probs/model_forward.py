@@ -132,3 +132,7 @@ def install(model: Any) -> None:
 
     forward._r2vpo_prefix_forward = True  # type: ignore[attr-defined]
     base.forward = types.MethodType(forward, base)
+    for module in model.modules():
+        # PEFT's adaption prompt keeps the model's forward in a wrapper of it.
+        if module is not base and getattr(module.__dict__.get("forward"), "__self__", None) is base:
+            module.forward = base.forward

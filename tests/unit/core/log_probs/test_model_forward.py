@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 import torch
-from peft import LoraConfig, PrefixTuningConfig, get_peft_model
+from peft import AdaptionPromptConfig, LoraConfig, PrefixTuningConfig, get_peft_model
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
@@ -183,6 +183,21 @@ def test_peft_models_pass_the_batch_down_with_their_adapters():
     result.log_probs.sum().backward()
     trained = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert trained == {name for name, _ in model.named_parameters() if "lora" in name}
+
+
+def test_a_wrapper_that_kept_the_model_s_forward_passes_the_batch_down_too():
+    model = get_peft_model(small_model(), AdaptionPromptConfig(task_type="CAUSAL_LM", adapter_len=4, adapter_layers=2))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "adaption_gate" in name:
+                parameter.fill_(1.0)
+    batch = batch_of_two()
+    expected, _ = ordinary_log_probs(model, batch, temperature=0.8)
+    install(model)
+    for shared in (True, False):
+        got = model(prefix_batch=batch, temperature=0.8, shared=shared).log_probs
+        torch.testing.assert_close(got, expected, **CLOSE)
+    assert model(input_ids=batch.prompt_ids).logits.shape[-1] == 97
 
 
 def test_autocast_reaches_the_batch_and_results_stay_float32():
