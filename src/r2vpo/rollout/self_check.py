@@ -169,8 +169,10 @@ class _Check:
             raise
         except Exception as error:
             return self._refused(f"cannot be called with token ids alone ({_line(error)})")
-        if not all(row.isfinite().all() for row in expected):
-            return self._refused("gives log-probabilities that are not finite: its weights are damaged")
+        if any(row.isnan().any() for row in expected):
+            return self._refused("gives log-probabilities that are not numbers: its weights are damaged")
+        if any(row.isinf().any() for row in expected):
+            return self._refused("gives ordinary tokens of its vocabulary no probability at all (a logit of -inf)")
         # Two responses to one prompt with the same first token, whose log-probability is the same unless more is seen.
         looked_ahead = abs(float(expected[0][0] - expected[1][0]))
         if not self._alone.is_rounding([looked_ahead], self._probe.responses):

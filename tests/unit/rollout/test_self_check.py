@@ -182,7 +182,15 @@ def test_damaged_weights_are_refused():
     model = small_model()
     with torch.no_grad():
         model.lm_head.weight.fill_(torch.nan)
-    assert "not finite" in check_model(model).refusal
+    assert "not numbers: its weights are damaged" in check_model(model).refusal
+
+
+def test_tokens_without_a_probability_are_not_called_damaged_weights():
+    model = small_model()
+    model.lm_head.register_forward_hook(
+        lambda module, args, logits: logits.index_fill(-1, torch.arange(50), -torch.inf)
+    )
+    assert check_model(model).refusal.endswith("no probability at all (a logit of -inf)")
 
 
 @pytest.mark.parametrize(
@@ -335,7 +343,7 @@ def test_a_kept_result_is_not_that_of_another_model_or_question(changed):
         model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj"]))
     calls = counted(model.get_base_model() if changed == "adapters" else model)
     check = check_model(model, **question)
-    assert calls and ("not finite" in (check.refusal or "")) is (changed == "weights")
+    assert calls and ("not numbers" in (check.refusal or "")) is (changed == "weights")
 
 
 def test_a_row_that_rounding_changes_does_not_excuse_the_others():

@@ -135,4 +135,4 @@ def install(model: Any) -> None:
     for module in model.modules():
         # PEFT's adaption prompt keeps the model's forward in a wrapper of it.
         if module is not base and getattr(module.__dict__.get("forward"), "__self__", None) is base:
-            module.forward = base.forward
+            module.forward = base.forward  # type: ignore[union-attr]
