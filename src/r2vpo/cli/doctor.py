@@ -16,6 +16,7 @@ from importlib import metadata
 
 import r2vpo
 from r2vpo.cli.failures import Session
+from r2vpo.errors import UserError
 
 SECONDS = 180
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "datasets", "deepspeed", "ray", "numpy")
@@ -86,8 +87,16 @@ def doctor(arguments: argparse.Namespace, session: Session) -> None:
 
         if not arguments.debug:
             quiet_bars()
-        examine_model(arguments.model, longest=arguments.longest, as_json=arguments.json)
+        examine_model(
+            arguments.model,
+            longest=arguments.longest,
+            trust_remote_code=arguments.trust_remote_code,
+            as_json=arguments.json,
+        )
         return
+    if arguments.longest is not None or arguments.trust_remote_code:
+        option = "--trust-remote-code" if arguments.longest is None else "--longest"
+        raise UserError(f"{option} is about a model: name it, as in `r2vpo doctor MODEL {option}`, or leave it out")
     found = {
         "r2vpo": r2vpo.__version__,
         "python": platform.python_version(),

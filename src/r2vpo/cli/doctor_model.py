@@ -10,24 +10,31 @@ import torch
 
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
+from r2vpo.models.fit import check_tokenizer
+from r2vpo.positions import position_limit
 from r2vpo.rollout import SelfCheck, check_model
+from r2vpo.training.setup import stop_ids
 
 
-def examine_model(name: str, *, longest: int | None, as_json: bool) -> None:
-    """Load a model, compare all its paths, and print the table.
+def examine_model(name: str, *, longest: int | None, trust_remote_code: bool, as_json: bool) -> None:
+    """Load a model, compare all its paths, print the table, and see whether its tokenizer and positions fit.
 
     Args:
         name: any name that `model.name` takes.
         longest: most tokens of a prompt and its response together; None if it is not known.
+        trust_remote_code: run Python code that comes with it.
         as_json: print JSON.
 
     Raises:
-        UserError: it cannot be loaded, or, after the table, it cannot be trained.
+        UserError: it cannot be loaded, or, after the table, it cannot be trained as it is.
     """
-    tokenizer = load_tokenizer(name)
-    model = load_model(name).to("cuda" if torch.cuda.is_available() else "cpu")
+    tokenizer = load_tokenizer(name, trust_remote_code=trust_remote_code)
+    model = load_model(name, trust_remote_code=trust_remote_code)
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     started = time.perf_counter()
-    check = check_model(model, pad_token_id=tokenizer.pad_token_id, longest=longest, everything=True)
+    # Without a token that pads any does: the check's own rows say where they end.
+    pad = 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    check = check_model(model, pad_token_id=pad, longest=longest, everything=True)
     seconds = time.perf_counter() - started
     about = {
         "model": name,
@@ -38,9 +45,30 @@ def examine_model(name: str, *, longest: int | None, as_json: bool) -> None:
         "longest": longest,
         "seconds": seconds,
     }
+    unfit = _unfit(name, model, tokenizer, longest)
+    about["unfit"] = None if unfit is None else str(unfit)
     print(json.dumps(about | check.to_json(), indent=2) if as_json else _text(about, check))
     if check.refusal is not None:
         raise UserError(f"model.name {name!r}: {check.refusal}")
+    if unfit is not None:
+        raise unfit
+
+
+def _unfit(name: str, model: Any, tokenizer: Any, longest: int | None) -> UserError | None:
+    """Why a recipe would refuse the model whatever its forward pass: its tokenizer, or its positions."""
+    what = f"model.name {name!r}"
+    try:
+        ends = stop_ids(tokenizer, (), model)
+        check_tokenizer(model, tokenizer, ends, what=what, stop="name a text that ends an answer in rollout.stop")
+    except UserError as error:
+        return error
+    limit = position_limit(model)
+    if longest is not None and limit is not None and longest > limit:
+        return UserError(
+            f"{what}: --longest {longest} is more than the {limit} positions of this model: use shorter prompts or "
+            "answers, or a model that reads longer texts"
+        )
+    return None
 
 
 def _text(about: dict[str, Any], check: SelfCheck) -> str:

@@ -85,6 +85,7 @@ def build_parser() -> Parser:
     doctor = commands.add_parser("doctor", parents=[shared], help="versions, devices, imports; or a model's check")
     doctor.add_argument("model", metavar="MODEL", nargs="?", help="check this one: a folder, a listed or a hub name")
     doctor.add_argument("--longest", metavar="N", type=_positive, help="most tokens of a prompt and its response")
+    doctor.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
     doctor.add_argument("--json", action="store_true", help="print it as JSON")
     doctor.set_defaults(command=_doctor)
     openrlhf = commands.add_parser("openrlhf", parents=[shared], help="OpenRLHF's trainer, with R²VPO in its workers")

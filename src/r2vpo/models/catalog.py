@@ -179,7 +179,7 @@ def resolve_model(name: str, *, seed: int = 0) -> str:
         raise missing_model(name, "there is no embedded model of that name")
     # Hub names have at most one slash and do not start like a path.
     if name.count("/") > 1 or name.startswith((".", "/", "~")) or folder.exists():
-        raise missing_model(name, f"no folder {folder}")
+        raise missing_model(name, f"{folder} is a file, not a folder" if folder.exists() else f"no folder {folder}")
     return name
 
 
@@ -189,4 +189,7 @@ def _path(recipe: _Recipe, seed: int = 0) -> Path:
 
 def _models_inside(folder: Path) -> str:
     inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
-    return f" (but there is one in its {', '.join(inside[:3])})" if inside else ""
+    if inside:
+        return f" (but there is one in its {', '.join(inside[:3])})"
+    packed = sorted(path.name for path in folder.glob("*.gguf"))
+    return f" ({packed[0]} is for inference engines, and cannot be trained)" if packed else ""

@@ -138,6 +138,8 @@ def _module(model: Any, name: str) -> Any:
 def _rows(model: Any, name: str) -> int | None:
     """Tokens that a layer has a row for; weights may be packed or divided, the layer's own number is not."""
     module = _module(model, name)
+    # Adapters wrap a layer, and what they wrap has the rows.
+    module = module.get_base_layer() if hasattr(module, "get_base_layer") else module
     for attribute in ("num_embeddings", "out_features"):
         if isinstance(rows := getattr(module, attribute, None), int):
             return rows

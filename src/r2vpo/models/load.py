@@ -5,23 +5,28 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from r2vpo.errors import UserError
 from r2vpo.models.catalog import missing_model, resolve_model
 from r2vpo.weights import UNREADABLE, first_line, read_weights
 
 
-def load_model(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, **options: Any) -> Any:
+def load_model(
+    name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, trust_remote_code: bool = False, **options: Any
+) -> Any:
     """Load a causal language model.
 
     Args:
         name: any name that `resolve_model` takes.
         seed: of a model that is made from a seed, such as `habit/llama`; the others ignore it.
         dtype: type of the weights.
+        trust_remote_code: run Python code that comes with it; nobody is asked.
         options: passed on to `AutoModelForCausalLM.from_pretrained`.
 
     Returns:
@@ -34,10 +39,15 @@ def load_model(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, 
 
     def read(source: str) -> Any:
         return read_weights(
-            AutoModelForCausalLM.from_pretrained, source, what=f"model.name {name!r}", dtype=dtype, **options
+            AutoModelForCausalLM.from_pretrained,
+            source,
+            what=f"model.name {name!r}",
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            **options,
         )
 
-    return _load(read, name, seed)
+    return _load(read, name, seed, part="model")
 
 
 def load_tokenizer(name: str, *, seed: int = 0, trust_remote_code: bool = False) -> Any:
@@ -59,7 +69,7 @@ def load_tokenizer(name: str, *, seed: int = 0, trust_remote_code: bool = False)
     def read(source: str) -> Any:
         return AutoTokenizer.from_pretrained(source, padding_side="left", trust_remote_code=trust_remote_code)
 
-    tokenizer = _load(read, name, seed)
+    tokenizer = _load(read, name, seed, part="tokenizer")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -78,7 +88,7 @@ def code_not_trusted(name: str, source: str) -> UserError:
     )
 
 
-def _load(read: Callable[[str], Any], name: str, seed: int) -> Any:
+def _load(read: Callable[[str], Any], name: str, seed: int, *, part: str) -> Any:
     source = resolve_model(name, seed=seed)
     try:
         return read(source)
@@ -89,10 +99,37 @@ def _load(read: Callable[[str], Any], name: str, seed: int) -> Any:
     except UNREADABLE as error:
         if "trust_remote_code" in str(error):
             raise code_not_trusted(name, source) from error
-        raise UserError(
-            f"model.name {name!r}: what lies in {source} is no causal language model that transformers can "
-            f"read ({first_line(error)}): save it with save_pretrained"
-        ) from error
+        raise UserError(f"model.name {name!r}: {_reason(source, error, part)}") from error
+
+
+def _reason(source: str, error: Exception, part: str) -> str:
+    """Why a folder is no model or no tokenizer, and what to do; transformers tells these apart by words alone."""
+    said = first_line(error)
+    if isinstance(error, SafetensorError) or "SafetensorError" in type(error).__name__:
+        return f"a file of weights in {source} is damaged or cut off ({said}): copy it again"
+    if "does not recognize this architecture" in str(error):
+        kind = re.search(r"model type `([^`]+)`", str(error))
+        return (
+            f"this transformers {version('transformers')} does not know the model type {kind[1] if kind else said!r} "
+            f"of {source}: use one that it knows, or one that brings its own code and model.trust_remote_code=true"
+        )
+    if isinstance(error, ImportError):
+        return f"the code that comes with {source} cannot be imported ({said}): install what it wants"
+    if part == "tokenizer":
+        has = Path(source).is_dir() and any(Path(source).glob("tokenizer*"))
+        why = f"its tokenizer cannot be read ({said})" if has else "there is no tokenizer in it"
+        return f"{source}: {why}: save the tokenizer there with tokenizer.save_pretrained"
+    kind = re.search(r"configuration class <class '[\w.]*\.(\w+)'>", str(error))
+    if kind:
+        return (
+            f"{source} is described by a {kind[1]}, of which transformers makes no causal language model: name one "
+            "that predicts the next token of a text; of a model with a vision tower, save its language model alone, "
+            "or train it from Python"
+        )
+    return (
+        f"what lies in {source} is no causal language model that transformers can read ({said}): save it with "
+        "save_pretrained"
+    )
 
 
 def _unreadable(name: str, source: str, error: OSError) -> UserError:

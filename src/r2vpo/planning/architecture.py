@@ -13,8 +13,8 @@ from r2vpo.models.catalog import missing_model, resolve_model
 from r2vpo.models.load import code_not_trusted
 from r2vpo.planning.known import KNOWN
 from r2vpo.positions import position_limit
+from r2vpo.training.adapters import peft_config
 from r2vpo.training.recipe import Recipe
-from r2vpo.training.setup import peft_config
 
 
 @dataclass(frozen=True)

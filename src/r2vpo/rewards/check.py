@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from r2vpo.data.rows import PromptRow
 from r2vpo.errors import UserError
+from r2vpo.rewards.scores import is_number, listed
 
 ROWS = 4
 
@@ -30,15 +30,15 @@ def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Non
         return
     name = getattr(function, "__name__", type(function).__name__)
     try:
-        rewards = _call(function, tried)
+        rewards = listed(_call(function, tried))
     except Exception as error:  # the user's function may raise anything
         number = _first_failing(function, tried)
         raise UserError(
             f"reward {name!r} raises {type(error).__name__}: {_one_line(error)} on {_where(tried, number)} "
-            "with an empty completion: make it return a number for any completion"
+            f"with an empty completion: {_remedy(error)}"
         ) from error
-    if not isinstance(rewards, (list, tuple)) or len(rewards) != len(tried):
-        got = f"{len(rewards)} rewards" if isinstance(rewards, (list, tuple)) else type(rewards).__name__
+    if not isinstance(rewards, list) or len(rewards) != len(tried):
+        got = f"{len(rewards)} rewards" if isinstance(rewards, list) else type(rewards).__name__
         raise UserError(
             f"reward {name!r} returns {got} for {len(tried)} completions, from {_where(tried, 0)} on: make "
             "it return a list with one number a completion"
@@ -49,10 +49,10 @@ def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Non
             "number where it applies"
         )
     for number, reward in enumerate(rewards):
-        if reward is not None and not _is_finite(reward):
+        if reward is not None and not is_number(reward):
             raise UserError(
                 f"reward {name!r} returns {reward!r} on {_where(tried, number)} with an empty completion: "
-                "make it return a finite number (0.0 when nothing can be scored)"
+                "make it return a finite number of float32's range (0.0 when nothing can be scored)"
             )
 
 
@@ -97,11 +97,10 @@ def _first_failing(function: Callable[..., Any], rows: Sequence[PromptRow]) -> i
     return 0
 
 
-def _is_finite(value: Any) -> bool:
-    try:
-        return math.isfinite(float(value))
-    except (TypeError, ValueError):
-        return False
+def _remedy(error: Exception) -> str:
+    if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
+        return "end its parameters with **columns, which takes the columns that it does not use"
+    return "make it return a number for any completion"
 
 
 def _where(rows: Sequence[PromptRow], number: int) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from r2vpo.errors import UserError
+
 SKIPPED_AT_ONCE = 2**16
 """Numbers in memory at once of those that belong to other processes: half a megabyte."""
 
@@ -94,12 +96,12 @@ def check_finite(log_probs: Tensor, *, rows: int, first_step: int) -> None:
         first_step: place in the response of the first of the N tokens.
 
     Raises:
-        ValueError: a log-probability that is not finite; the message names the first step at which one was.
+        UserError: a log-probability that is not finite; the message names the first step at which one was.
     """
     bad = (~log_probs.isfinite()).sum(0).tolist()
     for step, count in enumerate(bad, start=first_step):
         if count:
-            raise ValueError(
+            raise UserError(
                 f"the logits of {count} of {rows} rows are not finite at response token {step}: "
                 "the weights have diverged, go back to a checkpoint or lower the learning rate"
             )

@@ -34,8 +34,8 @@ class LoraRecipe(Section):
     def _no_dropout(cls, value: float) -> float:
         if value != 0:
             raise ValueError(
-                "must be 0: with dropout each forward pass draws another mask, so the ratio of an unchanged policy is "
-                "not 1, and step control reads that noise as movement; leave it out"
+                f"is {value:g}, and must be 0: with dropout each forward pass draws another mask, so the ratio of an "
+                "unchanged policy is not 1, and step control reads that noise as movement; leave it out"
             )
         return value
 

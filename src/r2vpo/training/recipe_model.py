@@ -31,19 +31,20 @@ def check_recipe_model(recipe: Recipe, model: Any, tokenizer: Any, data: PromptD
         data: the problems.
 
     Raises:
-        UserError: tokenizer or prompts do not fit it, its log-probs cannot be computed, or the adapters do not fit it.
+        UserError: tokenizer or prompts do not fit it, or its log-probs cannot be computed.
     """
     _check_fit(recipe, model, tokenizer, data)
+    _check_router(recipe, model)
     _check_log_probs(recipe, model, tokenizer, data)
-    targets = recipe.model.lora.target_modules if recipe.model.lora is not None else ["all-linear"]
-    layers = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
-    known = sorted({name.rpartition(".")[2] for name in layers})
-    for target in targets if targets != ["all-linear"] else ():
-        if not any(name == target or name.endswith(f".{target}") for name, _ in model.named_modules()):
-            raise UserError(
-                f"model.lora.target_modules: {recipe.model.name} has no layer {target!r}; its linear layers are "
-                f"{', '.join(known)}: name some of them, or all-linear"
-            )
+
+
+def _check_router(recipe: Recipe, model: Any) -> None:
+    coefficient = recipe.trainer.router_aux_loss_coef
+    if coefficient and not hasattr(model.config.get_text_config(), "output_router_logits"):
+        raise UserError(
+            f"trainer.router_aux_loss_coef = {coefficient:g}, but {type(model).__name__} is no mixture of experts that "
+            "gives the logits of its router: leave it out"
+        )
 
 
 def _check_fit(recipe: Recipe, model: Any, tokenizer: Any, data: PromptData) -> None:

@@ -236,6 +236,11 @@ class TrainerRecipe(Section):
     skip_zero_advantage: bool = Field(
         False, description="no backward pass for rows of advantage 0; this changes nothing but time"
     )
+    router_aux_loss_coef: float | None = Field(
+        None,
+        ge=0,
+        description="weight of a router's loss, with which prompts are not shared; null is the model's own",
+    )
     save_steps: int = Field(50, ge=1, description="optimizer steps between checkpoints; the last step saves too")
     keep_checkpoints: int = Field(2, ge=1, description="checkpoints kept; older ones are removed")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train; auto takes a GPU if any")

@@ -18,6 +18,7 @@ from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
 from r2vpo.rewards import REWARDS, check_reward, load_reward
 from r2vpo.rewards.check import ROWS
+from r2vpo.training.adapters import check_adapters, peft_config
 from r2vpo.training.data_options import data_options
 from r2vpo.training.prompt_length import without_long_prompts
 from r2vpo.training.recipe import Recipe
@@ -70,6 +71,7 @@ def prepare(recipe: Recipe) -> Parts:
     model = load_model(recipe.model.name, seed=model_seed, trust_remote_code=trusted)
     model.generation_config.eos_token_id = stop_ids(tokenizer, recipe.rollout.stop, model)
     check_recipe_model(recipe, model, tokenizer, data)
+    check_adapters(recipe, model)
     return Parts(data, reward, tokenizer, model, peft_config(recipe), more_rewards)
 
 
@@ -135,23 +137,6 @@ def _check_installed(recipe: Recipe) -> None:
         )
 
 
-def peft_config(recipe: Recipe) -> Any:
-    """What PEFT makes the adapters from, or None where all the weights are trained."""
-    lora = recipe.model.lora
-    if lora is None:
-        return None
-    from peft import LoraConfig
-
-    modules = lora.target_modules
-    return LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=modules[0] if modules == ["all-linear"] else list(modules),
-        task_type="CAUSAL_LM",
-    )
-
-
 def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
     """The recipe in TRL's terms.
 
@@ -206,6 +191,7 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
             sampler_dtype=rollout.dtype,
             sampler_rows_per_batch=rollout.rows_per_batch,
             skip_zero_advantage=trainer.skip_zero_advantage,
+            router_aux_loss_coef=trainer.router_aux_loss_coef,
             save_strategy="steps",
             save_steps=trainer.save_steps,
             save_total_limit=trainer.keep_checkpoints,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from trl.trainer.utils import get_callable_name, is_async_callable
 
 from r2vpo.errors import UserError
+from r2vpo.rewards.scores import is_number, listed
 
 
 def guard_reward(function: Any, name: str | None = None) -> Any:
@@ -38,7 +38,7 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
-                scores = _listed(await function(*args, **kwargs))
+                scores = listed(await function(*args, **kwargs))
             except Exception as error:
                 raise _raised(name, error) from error
             return _checked(name, scores, kwargs.get("completions"))
@@ -46,33 +46,13 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
 
         def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
-                scores = _listed(function(*args, **kwargs))
+                scores = listed(function(*args, **kwargs))
             except Exception as error:
                 raise _raised(name, error) from error
             return _checked(name, scores, kwargs.get("completions"))
 
     guarded.__name__ = name
     return guarded
-
-
-def _listed(scores: Any) -> Any:
-    """Scores as a list of plain numbers where they are something like one, else as they are."""
-    if isinstance(scores, str | bytes | Mapping | Set) or not isinstance(scores, Iterable) or _without_rows(scores):
-        return scores
-    return [_plain(score) for score in scores]
-
-
-def _without_rows(scores: Any) -> bool:
-    return getattr(scores, "ndim", 1) == 0
-
-
-def _plain(score: Any) -> Any:
-    if isinstance(score, Real):
-        return float(score)
-    # A tensor or an array of one number, whatever the library.
-    if hasattr(score, "item") and getattr(score, "ndim", None) == 0:
-        return score.item()
-    return score
 
 
 def _raised(name: str, error: Exception) -> UserError:
@@ -92,7 +72,7 @@ def _checked(name: str, scores: Any, completions: Sequence[Any] | None) -> list[
             "return one each"
         )
     for row, score in enumerate(scores):
-        if score is not None and not math.isfinite(score):
+        if score is not None and not is_number(score):
             raise UserError(
                 f"reward function {name!r} returned {score} for completion {row}: {str(completions[row])[:80]!r}; "
                 "return a finite number, or None where the function does not apply"

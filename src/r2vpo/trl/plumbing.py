@@ -69,7 +69,7 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
             wanted = False
             notes.append(
                 "prompts are not shared in training: the router's load-balancing loss is that of whole rows; "
-                "router_aux_loss_coef=0.0 leaves it out"
+                "router_aux_loss_coef=0.0 (in a recipe trainer.router_aux_loss_coef) leaves it out"
             )
         divider = weights_divided_by(self)
         if divider is not None:

@@ -16,6 +16,8 @@ from r2vpo.cli.doctor import INTEGRATIONS, Integration, devices, examine, sandbo
 from r2vpo.cli.main import main
 from r2vpo.models import load_tokenizer
 from r2vpo.rewards.sandbox import ISOLATIONS, first_working
+from tests.custom_code import custom_model_folder, separate_modules
+from tests.tiny import tiny_model, tiny_tokenizer
 
 
 def test_it_prints_versions_devices_and_integrations(capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,3 +169,46 @@ def test_a_model_that_cannot_be_trained_or_loaded_ends_with_one_line(
     said = capsys.readouterr()
     assert said.out == ""
     assert "'nobody/no-such-model'" in said.err.strip().splitlines()[-1]
+
+
+def test_what_a_recipe_would_refuse_is_said_behind_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(name: str, tokenizer: object, *options: str, **settings: int) -> str:
+        folder = tmp_path / name
+        tiny_model(**settings).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)  # type: ignore[attr-defined]
+        assert main(["doctor", str(folder), *options]) == 2
+        said = capsys.readouterr()
+        assert "\ntraining  the shared-prefix forward\n" in said.out
+        return said.err.splitlines()[-1]
+
+    tokenizer = tiny_tokenizer()
+    assert "more than the 32 positions of this model" in told(
+        "short", tokenizer, "--longest", "33", max_position_embeddings=32
+    )
+    tokenizer.add_tokens(["<more>"])
+    assert "1 tokens beyond the model's" in told("wide", tokenizer)
+    assert main(["doctor", str(tmp_path / "wide"), "--json"]) == 2
+    assert "1 tokens beyond" in json.loads(capsys.readouterr().out)["unfit"]
+    bare = tiny_tokenizer()
+    bare.pad_token = bare.eos_token = None
+    assert "has no padding token" in told("bare", bare)
+    assert main(["doctor", str(tmp_path / "short"), "--longest", "32"]) == 0
+
+
+def test_options_of_a_model_want_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--longest", "30"]) == 2
+    assert "--longest is about a model: name it" in capsys.readouterr().err
+
+
+def test_code_of_a_model_runs_when_it_is_allowed_and_nobody_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    separate_modules(monkeypatch, tmp_path / "modules")
+    folder = custom_model_folder(tmp_path / "model", tiny_tokenizer())
+    assert main(["doctor", str(folder)]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "set model.trust_remote_code=true" in said.err
+    assert main(["doctor", str(folder), "--trust-remote-code"]) == 0
+    assert ": BiasedForCausalLM, " in capsys.readouterr().out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 
 from r2vpo.errors import UserError
 from r2vpo.models.fit import Room, check_tokenizer
@@ -24,6 +25,15 @@ def test_what_fits() -> None:
         check_tokenizer(model, tiny_tokenizer(), [1], what="x", stop="y")
     with torch.device("meta"):
         check_tokenizer(tiny_model(), tiny_tokenizer(), [1], what="x", stop="y")
+
+
+def test_adapters_leave_the_rows_of_a_layer_as_they_are() -> None:
+    for target in ({"target_modules": ["embed_tokens"]}, {"modules_to_save": ["embed_tokens", "lm_head"]}):
+        adapted = get_peft_model(tiny_model(), LoraConfig(r=2, task_type="CAUSAL_LM", **target)).get_base_model()
+        check_tokenizer(adapted, tiny_tokenizer(), [1], what="x", stop="y")
+        added = tiny_tokenizer()
+        added.add_tokens(["<more>"])
+        assert f"beyond the model's {SIZE} embeddings" in said(adapted, added, [1])
 
 
 def test_tokens_beyond_the_model() -> None:

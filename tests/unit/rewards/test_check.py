@@ -1,6 +1,7 @@
 """The trial call before training."""
 
 import pytest
+import torch
 
 from r2vpo.data import MixtureComponent, PromptRow, ReasoningGymOptions, load_data
 from r2vpo.errors import UserError
@@ -15,6 +16,8 @@ def test_good_rewards_pass():
     mixture = (MixtureComponent(family="chain_sum"),)
     check_reward(load_reward("reasoning_gym"), load_data(ReasoningGymOptions(mixture=mixture, train=5)).train)
     check_reward(lambda completions, **_: [None, 1, 2.0, 0], ROWS)
+    for rewards in (torch.zeros(4), torch.zeros(4).numpy(), (0.0,) * 4, iter([0, 1, True, None])):
+        check_reward(lambda rewards=rewards, **_: rewards, ROWS)
     check_reward(load_reward("exact"), [])
 
 
@@ -44,6 +47,11 @@ def test_a_reward_that_raises_names_the_row():
     def picky(completions, answer, **_):
         return [1.0 / (int(value) - 3) for value in answer]
 
+    def strict(completions, answer):
+        return [0.0] * len(answer)
+
+    with pytest.raises(UserError, match=r"'strict' raises TypeError.*: end its parameters with \*\*columns"):
+        check_reward(strict, ROWS)
     with pytest.raises(UserError, match=r"'picky' raises ZeroDivisionError.*row 3 \(prompt ends in '2 \+ 1 ='"):
         check_reward(picky, ROWS)
 
@@ -57,6 +65,10 @@ def test_a_reward_that_raises_names_the_row():
         ([0.0, 0.0, float("nan"), 0.0], r"returns nan on row 3 .*finite number"),
         ([0.0, float("inf"), 0.0, 0.0], "returns inf on row 2"),
         ([0.0, "1.0x", 0.0, 0.0], "returns '1.0x' on row 2"),
+        (["1.0"] * 4, "returns '1.0' on row 1"),
+        ([0.0, 1e300, 0.0, 0.0], r"returns 1e\+300 on row 2 .*float32's range"),
+        (torch.zeros(3), "returns 3 rewards for 4 completions"),
+        (torch.zeros(4, 1), "returns tensor"),
     ],
 )
 def test_wrong_rewards_are_named(rewards, message):

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from r2vpo.errors import UserError
 from r2vpo.rollout import draws
 from r2vpo.rollout.draws import check_finite, choose_tokens, uniform_numbers
 
@@ -43,6 +44,6 @@ def test_a_row_that_is_not_finite_gets_a_token_and_is_named(bad, greedy):
     assert all(0 <= one < 7 for one in token.tolist())
     assert log_prob.isfinite().tolist() == [True, False, True]
     steps = torch.stack([torch.zeros(3), log_prob], dim=1)
-    with pytest.raises(ValueError, match="logits of 1 of 5 rows are not finite at response token 9"):
+    with pytest.raises(UserError, match="logits of 1 of 5 rows are not finite at response token 9"):
         check_finite(steps, rows=5, first_step=8)
     check_finite(steps[:, :1], rows=5, first_step=8)

@@ -161,6 +161,7 @@ def test_stop_texts_are_single_tokens_beside_the_models_own(tokenizer: Any) -> N
         ([], {"optim": "adamw_torch_fused"}),
         (["trainer.bf16_autocast=true", "rollout.dtype=bfloat16"], {"bf16": True, "sampler_dtype": "bfloat16"}),
         (["trainer.optimizer=sgd"], {"optim": "sgd"}),
+        (["trainer.router_aux_loss_coef=0.0"], {"router_aux_loss_coef": 0.0}),
         (["trainer.skip_zero_advantage=true", "report_to=[]"], {"skip_zero_advantage": True, "report_to": []}),
     ],
 )
@@ -205,9 +206,20 @@ def test_packages_and_devices_that_are_missing(path: Path, tmp_path: Path, monke
         trainer_config(load_recipe(path, ["trainer.device=cuda"]), tmp_path)
 
 
+def test_a_router_loss_of_a_model_without_router(path: Path) -> None:
+    line = refused(path, "trainer.router_aux_loss_coef=0.01")
+    assert line.startswith("trainer.router_aux_loss_coef = 0.01, but LlamaForCausalLM is no mixture of experts")
+    assert prepare(load_recipe(path, ["trainer.router_aux_loss_coef=0"])).model is not None
+
+
 def test_adapters_for_layers_that_are_not_there(path: Path) -> None:
     line = refused(path, "model.lora.target_modules=[q_proj, query]")
     assert "no layer 'query'" in line and "k_proj" in line
+    line = refused(path, "model.lora.target_modules=[mlp]")
+    assert "PEFT puts no adapter on a LlamaMLP; its linear layers are" in line and line.endswith("or all-linear")
+    line = refused(path, "model.lora.target_modules=[q_proj, lm_head]")
+    assert "an adapter on it would not be trained; its linear layers are down_proj" in line
+    assert prepare(load_recipe(path, ["model.lora.target_modules=[embed_tokens]"])).peft_config is not None
     parts = prepare(load_recipe(path, ["model.lora.target_modules=[q_proj, v_proj]"]))
     assert parts.peft_config.target_modules == {"q_proj", "v_proj"}
 

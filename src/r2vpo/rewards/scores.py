@@ -1,0 +1,47 @@
+"""What a reward function may return: the same in the trial call, in evaluation and in training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Set
+from numbers import Real
+from typing import Any
+
+LARGEST = 3.4e38
+"""Of float32, in which rewards are added up."""
+
+
+def listed(scores: Any) -> Any:
+    """Scores as a list of plain numbers where they are something like one, else as they are.
+
+    Args:
+        scores: what a function returned: a list, a tensor, an array, or anything else that can be gone through.
+
+    Returns:
+        A list of floats and None, or of what is no number; what has no rows is returned as it is.
+    """
+    if isinstance(scores, str | bytes | Mapping | Set) or not isinstance(scores, Iterable) or _without_rows(scores):
+        return scores
+    return [_plain(score) for score in scores]
+
+
+def is_number(score: Any) -> bool:
+    """Whether a score is a finite number that float32 can hold.
+
+    Args:
+        score: one of those that `listed` gave.
+    """
+    return isinstance(score, Real) and math.isfinite(score) and abs(score) <= LARGEST
+
+
+def _without_rows(scores: Any) -> bool:
+    return getattr(scores, "ndim", 1) == 0
+
+
+def _plain(score: Any) -> Any:
+    if isinstance(score, Real):
+        return float(score)
+    # A tensor or an array of one number, whatever the library.
+    if hasattr(score, "item") and getattr(score, "ndim", None) == 0:
+        return score.item()
+    return score
