@@ -131,7 +131,15 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         # generate fills up what the config leaves open from the model's own: penalties, forced and forbidden tokens.
         with without_own_rules(base_model(self.accelerator.unwrap_model(self.model))):
-            return super()._generate_single_turn(*args, **kwargs)
+            try:
+                return super()._generate_single_turn(*args, **kwargs)
+            except RuntimeError as error:
+                if "probability tensor contains" not in str(error):
+                    raise
+                raise UserError(
+                    "the logits of a response are not finite: the weights have diverged, go back to a checkpoint or "
+                    "lower the learning rate"
+                ) from error
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """As transformers'; each evaluation draws the same random numbers, and samples from the present weights."""

@@ -120,3 +120,12 @@ def test_a_diverged_rate_does_not_end_in_silence(tmp_path: Path) -> None:
         tiny_trainer(
             tmp_path, model=tiny_model(), max_steps=40, learning_rate=1e30, step_control=False, replay_versions=0
         ).train()
+
+
+@pytest.mark.parametrize("sampler", ["trl", "shared_prefix"])
+def test_weights_that_have_diverged_are_said_by_each_sampler(tmp_path: Path, sampler: str) -> None:
+    trainer = tiny_trainer(tmp_path, sampler=sampler)
+    with torch.no_grad():
+        trainer.model.lm_head.weight.fill_(float("nan"))
+    with pytest.raises(UserError, match=r"not finite.*the weights have diverged, go back to a checkpoint"):
+        trainer.train()
