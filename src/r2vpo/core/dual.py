@@ -198,7 +198,9 @@ class DualController:
             raise ValueError(f"state of the multiplier lacks {', '.join(missing)}: load what state_dict() gave")
         if self.config.kind == "fixed":
             return
-        self._ceiling = float(state["ceiling"]) if self.config.upper is None else self.config.upper
+        # Doubling has no ceiling of a batch, and would keep that of another kind for good.
+        if self.config.upper is None and self.config.kind != "doubling":
+            self._ceiling = float(state["ceiling"])
         self._started = bool(state["started"])
         self._measured = state["measured"]
         self.value = self._bounded(float(state["value"]))

@@ -92,7 +92,9 @@ class StepSizeController:
         # Of the rounds before: the average curvature, and the sum of its weights.
         self._curvature, self._weight = 0.0, 0.0
         # Of this round.
-        self._distance, self._steps, self._signal = 0.0, 1, 1.0
+        # 0 steps until a round begins: a controller that starts within one (it was off in the run that is resumed) does
+        # not know the distance that V has come from.
+        self._distance, self._steps, self._signal = 0.0, 0, 1.0
         self._measured: tuple[float, float] = (0.0, 0.0)
         self._brake = 1.0
         # Per optimizer, while its step runs.
@@ -161,17 +163,20 @@ class StepSizeController:
         Args:
             sums: V against the policy at the round's start, added up over micro-batches and processes. With a
                 denominator of 0 nothing was measured, and before a round's first step V is 0 by construction: nothing
-                changes. A V that is not finite counts as an outlier and stops the round's remaining steps.
+                changes. A V that is not finite counts as an outlier and stops the round's remaining steps. Before the
+                first `begin_round` V brakes and says nothing of the curvature: its distance is not known.
 
         Returns:
             The new scale.
         """
         numerator, denominator = sums.to_tensor().tolist()
-        if denominator == 0 or self._distance == 0:
+        if denominator == 0 or (self._distance == 0 and self._steps > 0):
             return self.scale
         variance = numerator / denominator if math.isfinite(numerator / denominator) else math.inf
         delta = self.config.delta
         self._brake = 1.0 if variance <= delta else delta / variance
+        if self._steps == 0:
+            return self.scale
         share = min(self._distance / (self._steps * self.scale), 1.0)
         curvature = min(variance, FAR * delta) / self._distance**2
         # Weights that do not follow small steps (all on bfloat16's grid) give rounds of V = 0, which bound nothing.

@@ -59,6 +59,23 @@ class Layout:
         return group % groups * self.processes // groups
 
 
+def settings(trainer: R2VPOTrainer) -> dict[str, Any]:
+    """The options that a checkpoint's rows, normalizers and older weights were made with, by name."""
+    args = trainer.args
+    return {
+        "rollout_lag": args.rollout_lag,
+        "max_lag of rollout_func": trainer.sampler_lag,
+        "temperature": args.temperature,
+        "num_iterations": args.num_iterations,
+        "aggregation": args.aggregation,
+    }
+
+
+# What only matters to rows that the checkpoint holds; the rest of `settings` always does.
+_ROUND_ONLY = ("num_iterations", "aggregation")
+_ROWS_ONLY = ("temperature",)
+
+
 def states_for(trainer: R2VPOTrainer, checkpoint: str, *, divides_optimizer: bool) -> list[dict[str, Any]]:
     """Read what a trainer needs of a checkpoint: its own state, or those of all processes if their number changed.
 
@@ -79,10 +96,11 @@ def states_for(trainer: R2VPOTrainer, checkpoint: str, *, divides_optimizer: boo
         )
     own = state_path(checkpoint, trainer.accelerator.process_index)
     state = snapshot.load(own if own in files else files[0])
-    if "layout" not in state:
+    if "layout" not in state or "settings" not in state:
         raise UserError(f"{checkpoint} was written by an earlier version of r2vpo: start a new run with its weights")
     saved, present = Layout(**state["layout"]), Layout.of(trainer)
     _check(checkpoint, saved, present, divides_optimizer=divides_optimizer)
+    _check_settings(checkpoint, state, settings(trainer))
     if saved == present:
         return [state if own in files else snapshot.load(own)]
     missing = [str(i) for i in range(saved.processes) if state_path(checkpoint, i) not in files]
@@ -113,6 +131,23 @@ def _check(checkpoint: str, saved: Layout, present: Layout, *, divides_optimizer
         raise UserError(
             f"{checkpoint} was written by {saved.processes} processes and this run has {present.processes}: "
             f"DeepSpeed's optimizer state is in {saved.processes} parts; resume with {saved.processes} processes"
+        )
+
+
+def _check_settings(checkpoint: str, state: dict[str, Any], present: dict[str, Any]) -> None:
+    """Refuse options that what the checkpoint holds does not fit; at a round's start it holds less."""
+    within = state["round"] is not None
+    rows = within or len(state["replay"]["groups"]["group_sizes"]) > 0
+    for name, before in state["settings"].items():
+        if before == present[name] or (name in _ROUND_ONLY and not within) or (name in _ROWS_ONLY and not rows):
+            continue
+        remedy = "or start a new run with its weights"
+        if name in _ROUND_ONLY:
+            every = state["layout"]["steps"]
+            remedy = f"or resume from a checkpoint between two rounds, at a multiple of {every} steps"
+        raise UserError(
+            f"{checkpoint} was written {'within a round ' if within and name in _ROUND_ONLY else ''}with "
+            f"{name}={before!r} and this run has {present[name]!r}: set it to {before!r}, {remedy}"
         )
 
 

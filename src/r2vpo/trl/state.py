@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from r2vpo.replay.packing import pack, unpack
-from r2vpo.trl.layout import Layout
+from r2vpo.trl.layout import Layout, settings
 from r2vpo.trl.rows import MicroBatch, collate
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def trainer_state(trainer: R2VPOTrainer) -> dict[str, Any]:
     between_rounds = trainer._step % every == 0
     return {
         "layout": Layout.of(trainer).state_dict(),
+        "settings": settings(trainer),
         "step": trainer._step,
         "controls": trainer.controls.state_dict(),
         "replay": trainer.replay.state_dict(),

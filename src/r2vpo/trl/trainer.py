@@ -98,7 +98,8 @@ class R2VPOTrainer(TrainingPlumbing):
         self._cut_generator = torch.Generator().manual_seed(args.seed)
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.seconds = {"generating": 0.0, "training": 0.0}
-        self.max_staleness = max(args.replay_versions, args.rollout_lag, lag or 0)
+        self.sampler_lag = lag or 0
+        self.max_staleness = max(args.replay_versions, args.rollout_lag, self.sampler_lag)
         self.staleness_rows = [0] * (self.max_staleness + 1)
         self.step_lists: dict[str, Any] = {}
         self.watch = RunWatch()

@@ -242,6 +242,16 @@ def test_doubling_goes_on_within_a_round():
     assert second.begin_round(moments(1.0)) == first.begin_round(moments(1.0)) == 4.0
 
 
+def test_doubling_takes_over_no_ceiling_of_a_batch():
+    first = DualController(DualConfig(kind="closed_form", delta=0.01))
+    first.begin_round(moments(1.0))
+    second = doubling()
+    second.load_state_dict(first.state_dict())
+    assert second.value == pytest.approx(5.0)
+    second.update(KLSums(torch.tensor(1.0), torch.tensor(1.0)))
+    assert second.begin_round(moments(1.0)) == pytest.approx(10.0)
+
+
 def test_advantage_moments_by_hand():
     mask = torch.tensor([[True, True], [True, False]])
     sums = advantage_moments(torch.tensor([1.0, -2.0]), mask)

@@ -29,13 +29,14 @@ def variance(value, weight=10.0):
 class Round:
     """A controller on a real optimizer, in a round of `steps` optimizer steps."""
 
-    def __init__(self, scale=1.0, steps=1, **options):
+    def __init__(self, scale=1.0, steps=1, begins=True, **options):
         self.controller = StepSizeController(StepSizeConfig(**{"delta": 0.04, "first_scale": scale} | options))
         parameter = torch.nn.Parameter(torch.zeros(1))
         parameter.grad = torch.ones(1)
         self.optimizer = torch.optim.SGD([parameter], lr=1.0)
         self.controller.attach(self.optimizer)
-        self.controller.begin_round(steps)
+        if begins:
+            self.controller.begin_round(steps)
 
     def step(self, count=1):
         for _ in range(count):
@@ -296,6 +297,20 @@ def test_before_a_rounds_first_step_nothing_is_known():
     assert rounds.measure(5.0) == 1.0
     with pytest.raises(ValueError, match="steps is 0"):
         rounds.controller.begin_round(0)
+
+
+def test_a_controller_that_starts_within_a_round_brakes_and_measures_from_the_next_on():
+    """V there has come from steps that it has not seen: V / D^2 would be far too large."""
+    rounds = Round(scale=0.5, begins=False).step()
+    assert rounds.measure(0.02) == 0.5 and rounds.controller.factor == 0.5
+    assert rounds.measure(0.08) == 0.5 and rounds.controller.factor == pytest.approx(0.25)
+    resumed = Round(scale=0.1, begins=False)
+    resumed.controller.load_state_dict(rounds.controller.state_dict())
+    for controller in (rounds.controller, resumed.controller):
+        controller.update(variance(0.08))
+        controller.begin_round(2)
+        assert controller.factor == 0.5 and controller.state_dict()["weight"] == 0.0
+    assert rounds.step().measure(0.01) == pytest.approx(0.5)  # sqrt(0.04 / (0.01 / 0.5^2)) / 2
 
 
 def test_the_scale_keeps_its_bounds():

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tiny import parameters, tiny_config, tiny_trainer
+from r2vpo.errors import UserError
+from tests.tiny import parameters, same_rollouts, tiny_config, tiny_trainer
 
 OPTIONS: dict[str, Any] = dict(replay_versions=0, rollout_lag=2, learning_rate=1e-2, step_control=False)
 
@@ -61,6 +62,29 @@ def test_a_lagged_run_resumes_to_the_same_parameters(tmp_path: Path) -> None:
     resumed.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-6"))
     for name, value in parameters(whole.model).items():
         assert torch.equal(parameters(resumed.model)[name], value), name
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 0), (0, 2), (2, 1)])
+@pytest.mark.parametrize("step", [2, 3])
+def test_another_lag_cannot_go_on(tmp_path: Path, before: int, after: int, step: int) -> None:
+    options = OPTIONS | dict(save_strategy="steps", save_steps=step, max_steps=step)
+    tiny_trainer(tmp_path / "a", **(options | dict(rollout_lag=before))).train()
+    resumed = tiny_trainer(tmp_path / "b", **(OPTIONS | dict(rollout_lag=after)))
+    with pytest.raises(UserError, match=f"written with rollout_lag={before} and this run has {after}: set it to"):
+        resumed.train(resume_from_checkpoint=str(tmp_path / "a" / f"checkpoint-{step}"))
+
+
+def test_a_sampler_of_another_lag_cannot_go_on(tmp_path: Path) -> None:
+    def versioned(prompts: list[str], trainer: Any) -> dict[str, Any]:
+        return same_rollouts(prompts, trainer)
+
+    versioned.max_lag = 3  # type: ignore[attr-defined]
+    options = OPTIONS | dict(rollout_lag=0)
+    saving = dict(save_strategy="steps", save_steps=2, max_steps=2)
+    tiny_trainer(tmp_path / "a", **(options | saving)).train()
+    resumed = tiny_trainer(tmp_path / "b", rollout_func=versioned, **options)
+    with pytest.raises(UserError, match="with max_lag of rollout_func=0 and this run has 3"):
+        resumed.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-2"))
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,67 @@ def test_rounds_of_another_shape_are_refused(tmp_path: Path, changes: dict[str, 
         resumed.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-1"))
 
 
+# Rounds of four steps; a checkpoint at step 3 lies within one, at step 4 between two.
+ROUND: dict[str, Any] = dict(replay_versions=0, generation_batch_size=16, per_device_train_batch_size=4)
+TWICE: dict[str, Any] = dict(per_device_train_batch_size=8, num_iterations=2)
+
+
+def written(folder: Path, *, step: int, **changes: Any) -> str:
+    options = ROUND | dict(max_steps=step, save_strategy="steps", save_steps=step) | changes
+    tiny_trainer(folder, **options).train()
+    return str(folder / f"checkpoint-{step}")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ({}, TWICE, "within a round with num_iterations=1 and this run has 2: set it to 1, or .* at a multiple of 4"),
+        (TWICE, {}, "within a round with num_iterations=2 and this run has 1: set it to 2, or .* between two rounds"),
+        (TWICE | dict(per_device_train_batch_size=4, gradient_accumulation_steps=2), {}, "with num_iterations=2"),
+        ({}, dict(aggregation="sequence_mean"), "with aggregation='token_mean' and this run has 'sequence_mean'"),
+        ({}, dict(objective="gspo"), "with aggregation='token_mean' and this run has 'sequence_mean'"),
+        ({}, dict(temperature=0.7), "written with temperature=1.0 and this run has 0.7: set it to 1.0, or start a new"),
+    ],
+)
+def test_a_round_in_progress_has_to_fit(
+    tmp_path: Path, before: dict[str, Any], after: dict[str, Any], message: str
+) -> None:
+    checkpoint = written(tmp_path / "a", step=3, **before)
+    resumed = tiny_trainer(tmp_path / "b", **(ROUND | after))
+    with pytest.raises(UserError, match=message):
+        resumed.train(resume_from_checkpoint=checkpoint)
+    assert resumed.state.global_step == 0
+
+
+@pytest.mark.parametrize("after", [TWICE, dict(aggregation="sequence_mean"), dict(temperature=0.7)])
+def test_between_two_rounds_no_round_has_to_fit(tmp_path: Path, after: dict[str, Any]) -> None:
+    checkpoint = written(tmp_path / "a", step=4)
+    resumed = tiny_trainer(tmp_path / "b", **(ROUND | dict(max_steps=8) | after))
+    resumed.train(resume_from_checkpoint=checkpoint)
+    variances = {entry["step"]: entry["ratio_variance"] for entry in resumed.state.log_history if "loss" in entry}
+    assert variances[5] == 0.0 < min(variances[step] for step in (6, 7, 8))
+    assert resumed.counters["rollouts_generated"] == 32 and resumed.round_index == 2
+
+
+def test_rows_of_the_replay_keep_their_temperature(tmp_path: Path) -> None:
+    checkpoint = written(tmp_path / "a", step=4, replay_versions=3)
+    resumed = tiny_trainer(tmp_path / "b", **(ROUND | dict(replay_versions=3, temperature=0.7)))
+    with pytest.raises(UserError, match=r"with temperature=1\.0 and this run has 0\.7"):
+        resumed.train(resume_from_checkpoint=checkpoint)
+
+
+def test_step_control_that_begins_within_a_round_waits_for_the_next(tmp_path: Path) -> None:
+    """V at steps 4 comes from steps whose length nobody counted: the trial length stays until a round is measured."""
+    options = ROUND | dict(step_first_scale=0.05)
+    checkpoint = written(tmp_path / "a", step=2, step_control=False, **options)
+    resumed = tiny_trainer(tmp_path / "b", **(options | dict(max_steps=6)))
+    resumed.train(resume_from_checkpoint=checkpoint)
+    entries = {entry["step"]: entry for entry in resumed.state.log_history if "loss" in entry}
+    assert entries[4]["ratio_variance"] > 0
+    assert [entries[step]["step_scale"] for step in (3, 4, 5)] == [0.05, 0.05, 0.05]
+    assert entries[6]["step_scale"] == 0.1, "then it grows by step_grow"
+
+
 def test_other_micro_batches_go_on_with_the_same_steps(tmp_path: Path) -> None:
     """Twice the micro-batches of half the rows are the same optimizer steps, from within a round on."""
     options = OPTIONS | dict(replay_versions=0, max_steps=8, save_strategy="steps", save_steps=3, adam_epsilon=1e-5)
