@@ -21,8 +21,9 @@ HEAD = """\
 Which forward pass computes a model's log-probabilities in training, and which sampler draws its responses, is decided
 by a self-check when the trainer is built: short prompts of unequal length go through every way, and through the model
 alone, a row by itself without padding, mask, positions or cache. A way whose log-probabilities differ is not used.
-`r2vpo doctor MODEL` prints what the check finds for a model of yours, and ends with an error where a recipe would refuse it: for its
-tokenizer, or with `--longest N` for its positions. `--trust-remote-code` lets it run a model's own code.
+`r2vpo doctor MODEL` prints what the check finds for a model of yours, and ends with an error where a recipe would
+refuse it: for its tokenizer, or with `--longest N` for its positions. `--trust-remote-code` lets it run a model's own
+code.
 
 - **shared prefix**: each prompt is computed once for all its responses, the fastest way.
 - **ordinary**: every row with its prompt, padded on the right, through the model's own logits; right for any causal
