@@ -17,6 +17,8 @@ from r2vpo.training.recipe_errors import explain
 
 # What does not change a run's numbers, or only how they are kept.
 _NOT_IDENTITY = ("name", "report_to", "trainer.threads", "trainer.save_steps", "trainer.keep_checkpoints")
+# Options younger than cells that are finished: at null they are left out, so that those cells keep their keys.
+_ADDED = ("trainer.router_aux_loss_coef",)
 _FIXED = {"report_to": [], "evaluation.samples_shown": 0, "trainer.threads": None}
 
 
@@ -198,12 +200,13 @@ def rollouts(recipe: Recipe) -> int:
 def identity(recipe: Recipe) -> str:
     """A short hash of what a recipe resolves to, without what does not change the run's numbers."""
     settings = recipe.model_dump(mode="json")
-    for key in _NOT_IDENTITY:
+    for key in _NOT_IDENTITY + _ADDED:
         *parents, last = key.split(".")
         node = settings
         for part in parents:
             node = node[part]
-        node.pop(last, None)
+        if key in _NOT_IDENTITY or node.get(last) is None:
+            node.pop(last, None)
     text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -8,6 +8,8 @@ import pytest
 
 from r2vpo.errors import UserError
 from r2vpo.experiments.cells import identity, rollouts, set_dotted
+from r2vpo.training.recipe import load_recipe
+from r2vpo.training.shipped import RECIPES
 from tests.unit.experiments.helpers import RECIPE, experiment, plan
 
 TUNED = {"clip": 1e-3, "ours": 1e-4}
@@ -109,6 +111,7 @@ def test_equal_runs_have_one_key_and_others_another() -> None:
         ("objective.delta", 0.05, False),
         ("evaluation.every_rounds", 3, False),
         ("seed", 11, False),
+        ("trainer.router_aux_loss_coef", 0.01, False),
     ],
 )
 def test_what_changes_a_key(key: str, value: Any, same: bool) -> None:
@@ -116,6 +119,12 @@ def test_what_changes_a_key(key: str, value: Any, same: bool) -> None:
     settings = recipe.model_dump(mode="json")
     set_dotted(settings, key, value, "")
     assert (identity(type(recipe).model_validate(settings)) == identity(recipe)) is same
+
+
+def test_finished_cells_keep_their_keys() -> None:
+    """Options added since, at their defaults, make no new cell of one that a release has run."""
+    recipe = load_recipe(RECIPES.find("habit"), ["seed=1", "objective.delta=0.16"])
+    assert identity(recipe) == "0b1da86fb2d4d64a"
 
 
 def test_a_cell_is_the_same_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:
