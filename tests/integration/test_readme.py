@@ -48,6 +48,7 @@ def command_lines() -> list[str]:
 R2VPO_COMMANDS = [line for line in command_lines() if line.startswith("r2vpo ")]
 
 
+@pytest.mark.slow
 def test_the_python_example_runs(tmp_path: Path) -> None:
     """As it stands, in a folder of its own and with no way to a hub."""
     report = "import json; print(json.dumps([trainer.state.global_step, trainer.counters['rollouts_generated']]))"

@@ -97,6 +97,7 @@ SKIPPED = {
     "clip": {"objective": "clip"},
     "ascent": {"dual": "ascent"},
     "micro-batches": {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2},
+    "truncated rows left out": {"mask_truncated_completions": True, "max_completion_length": 5},
     "two_sided": {"objective_options": {"brake": "two_sided"}},
     "kl_penalty": {"objective": "kl_penalty", "dual": "fixed", "dual_value": 1.0},
 }

@@ -275,5 +275,5 @@ def test_a_damaged_file(tmp_path: Path) -> None:
         torch.save(tiny_model().state_dict(), folder / name)
         (folder / name).write_bytes((folder / name).read_bytes()[:5000])
         line = refused(folder)
-        assert str(folder) in line and "read (" in line and "save" in line
-        assert "no causal language model" in line or "may be damaged, copy them again" in line
+        assert str(folder) in line
+        assert "is damaged or cut off" in line or "may be damaged, copy them again" in line

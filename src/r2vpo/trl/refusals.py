@@ -54,6 +54,7 @@ REFUSED: Refused = {
     "vespo_lambda_pos": (3.0, 'set objective="vespo" and objective_options={"lambda_positive": ...}'),
     "vespo_k_neg": (3.0, 'set objective="vespo" and objective_options={"k_negative": ...}'),
     "vespo_lambda_neg": (2.0, 'set objective="vespo" and objective_options={"lambda_negative": ...}'),
+    "neftune_noise_alpha": (None, "noise in the embeddings would give one policy other log-probs in each pass"),
     "top_p": (1.0, f"{_OTHER_DISTRIBUTION}, which alone can be set"),
     "top_k": (0, f"{_OTHER_DISTRIBUTION}, which alone can be set"),
     "min_p": (None, f"{_OTHER_DISTRIBUTION}, which alone can be set"),

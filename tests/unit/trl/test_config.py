@@ -25,6 +25,7 @@ OTHER = {
     "vespo_lambda_pos": 0.5,
     "vespo_k_neg": 0.5,
     "vespo_lambda_neg": 0.5,
+    "neftune_noise_alpha": 5.0,
     "vllm_structured_outputs_regex": "a+",
     "top_p": 0.9,
     "top_k": 50,

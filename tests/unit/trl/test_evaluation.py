@@ -42,10 +42,14 @@ def test_batches_draw_apart_and_evaluations_alike(tmp_path: Path) -> None:
 def test_the_random_numbers_of_training_are_not_an_evaluations(tmp_path: Path) -> None:
     plain, trained = evaluating(tmp_path / "a", max_steps=4)
     plain.train()
-    evaluated, batches = evaluating(tmp_path / "b", max_steps=4, eval_strategy="steps", eval_steps=1)
+    evaluated, batches = evaluating(
+        tmp_path / "b", max_steps=4, eval_on_start=True, eval_strategy="steps", eval_steps=1
+    )
     evaluated.train()
     rounds = [batch for batch in batches if len(batch) == 16]
     assert rounds == trained
+    pairs = zip(plain.model.parameters(), evaluated.model.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
 
 
 def test_one_completion_per_prompt(tmp_path: Path) -> None:
