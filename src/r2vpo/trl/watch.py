@@ -36,7 +36,8 @@ class RunWatch:
             raise UserError(
                 f"the ratio variance is {variance:.2g} at a round's first optimizer step, before any weight has "
                 f"changed, and should be below {NOISE_BOUND:g}: the log-probs of one policy differ from one forward "
-                "pass to the next. Likely causes: dropout or router noise that the model turns on by itself, "
+                "pass to the next. Likely causes: dropout or router noise that the model turns on by itself (with "
+                "gradient checkpointing its layers stay in training mode: try gradient_checkpointing=False), "
                 "nondeterministic kernels (torch.use_deterministic_algorithms(True) finds them), weights on "
                 "bfloat16's grid or a bfloat16 forward that rounds differently with and without gradient "
                 "(load the model in float32; bf16=False, in a recipe trainer.bf16_autocast=false)"
