@@ -16,7 +16,7 @@ from r2vpo.training import setup
 from r2vpo.training.recipe import Recipe, load_recipe
 from r2vpo.training.setup import prepare, stop_ids, trainer_config
 from r2vpo.trl import R2VPOTrainer
-from tests.integration.cli import RECIPE
+from tests.integration.cli import HELD_OUT, RECIPE
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_the_parts_fit_together(path: Path) -> None:
     threads = torch.get_num_threads()
     parts = prepare(load_recipe(path, ["rollout.stop=['=']", "model.lora.r=2"]))
     torch.set_num_threads(threads)
-    assert len(parts.data.train) == 24 and len(parts.data.held_out) == 8
+    assert len(parts.data.train) == 24 and len(parts.data.held_out) == HELD_OUT
     assert not {row.key() for row in parts.data.train} & {row.key() for row in parts.data.held_out}
     assert parts.reward(prompts=[""], completions=["24"]) == [2.2]
     stop = parts.tokenizer.encode("=", add_special_tokens=False)[0]
