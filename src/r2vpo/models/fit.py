@@ -132,6 +132,7 @@ def _module(model: Any, name: str) -> Any:
     try:
         return getattr(model, name)()
     except (AttributeError, NotImplementedError):
+        # transformers raises these for a model that has no such layer.
         return None
 
 

@@ -18,7 +18,7 @@ def listed(scores: Any) -> Any:
         scores: what a function returned: a list, a tensor, an array, or anything else that can be gone through.
 
     Returns:
-        A list of floats and None, or of what is no number; what has no rows is returned as it is.
+        A list in which every number is a float and everything else is unchanged; `scores` itself where it has no rows.
     """
     if isinstance(scores, str | bytes | Mapping | Set) or not isinstance(scores, Iterable) or _without_rows(scores):
         return scores

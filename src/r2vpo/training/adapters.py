@@ -52,6 +52,7 @@ def check_adapters(recipe: Recipe, model: Any) -> None:
     try:
         adapted = get_peft_model(_without_weights(model), config)
     except (ValueError, NotImplementedError) as error:
+        # PEFT raises these for a layer of a kind that it has no adapter for, or cannot copy.
         kind = re.match(r"Target module (\w+)\(", str(error))
         why = f"on a {kind[1]}" if kind else f"there ({first_line(error)})"
         raise _refused(recipe, model, f"PEFT puts no adapter {why}") from error

@@ -9,11 +9,9 @@ import pytest
 import torch
 from peft import LoraConfig, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model
 from transformers import (
-    AutoModelForCausalLM,
     BertConfig,
     Cohere2Config,
     CTRLConfig,
-    DogeConfig,
     ElectraConfig,
     FalconConfig,
     Gemma2Config,
@@ -21,43 +19,20 @@ from transformers import (
     GPT2LMHeadModel,
     GPTNeoConfig,
     GptOssConfig,
-    InklingTextConfig,
-    Llama4TextConfig,
     LlamaForCausalLM,
     MambaConfig,
     MambaForCausalLM,
-    MiniMaxM3VLTextConfig,
     MistralConfig,
     NemotronConfig,
     OpenAIGPTConfig,
     RobertaConfig,
 )
 
-from r2vpo.core.log_probs import length_limits
-from r2vpo.core.log_probs.support import shifts_under_padding
-from r2vpo.rollout import SelfCheck, SharedPrefixSampler, check_model
+from r2vpo.rollout import check_model
 from r2vpo.rollout.probe import Alone, Probe
 from r2vpo.rollout.self_check import BY_LENGTH, CHUNKED, GENERATE, ORDINARY, SHARED, SHARED_SAMPLER
 from tests.unit.core.log_probs.small_models import VOCABULARY, small_model
-
-SIZES = dict(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4)
-GATED = dict(**SIZES, intermediate_size=48, num_key_value_heads=2)
-GPT = dict(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4)
-DECODER = dict(**SIZES, intermediate_size=48, is_decoder=True)
-
-
-def sharpened(config, *, dtype=torch.float32):
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.mul_(6.0)
-    return model.to(dtype)
-
-
-def paths(check: SelfCheck) -> dict:
-    return {path.name: path for path in check.paths}
+from tests.unit.rollout.checked import DECODER, GATED, GPT, SIZES, paths, sharpened
 
 
 @pytest.mark.parametrize(
@@ -260,40 +235,6 @@ def test_weights_that_are_not_here_are_not_computed_with():
     assert check.sampler == SHARED_SAMPLER
 
 
-def test_blocks_that_padding_shifts_are_sampled_by_length():
-    """Blocks longer than the rows of the check: nothing is wrong with those, and 4.7 nats with longer ones."""
-    torch.manual_seed(0)
-    layers = dict(layer_types=["full_attention", "minimax_m3_sparse"], mlp_layer_types=["dense", "dense"])
-    config = MiniMaxM3VLTextConfig(**GATED, head_dim=8, rotary_dim=8, dense_intermediate_size=48, **layers)
-    check = check_model(AutoModelForCausalLM.from_config(config))
-    assert check.sampler == BY_LENGTH
-    assert {path.name: path.reason for path in check.paths}[GENERATE].endswith("blocks that padding shifts")
-
-
-def inkling(start):
-    sizes = SIZES | {"num_hidden_layers": 1, "num_key_value_heads": 4}
-    layers = dict(layer_types=["hybrid"], mlp_layer_types=["dense"], log_scaling_n_floor=start, rel_extent=16, d_rel=4)
-    torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config(InklingTextConfig(**sizes, **layers, intermediate_size=48, head_dim=8))
-
-
-def test_attention_that_is_scaled_by_the_index_behind_a_length_is_sampled_by_length_there():
-    """Rows of the check are shorter than that, so that padding changes nothing in them."""
-    within, behind, unknown = (check_model(inkling(100), longest=longest) for longest in (99, 100, None))
-    assert within.sampler == GENERATE and within.refusal is None
-    for check in (behind, unknown):
-        assert check.sampler == BY_LENGTH
-        assert "padding included, from 100 tokens on" in paths(check)[GENERATE].reason
-
-
-def test_llama_4_scales_by_the_index_too():
-    config = Llama4TextConfig(**GATED, head_dim=8, floor_scale=64, attention_chunk_size=500, num_local_experts=2)
-    assert [limit.tokens for limit in length_limits(config) if limit.padding] == [63]
-    assert shifts_under_padding(config, 63) is None and "from 64 tokens on" in shifts_under_padding(config, 64)
-    config.attn_temperature_tuning = False
-    assert not any(limit.padding for limit in length_limits(config))
-
-
 def test_a_state_that_drifts_is_found_by_longer_responses():
     """What a token at a time loses of a state is next to nothing at first, and adds up."""
     torch.manual_seed(0)
@@ -309,41 +250,6 @@ def test_a_state_that_drifts_is_found_by_longer_responses():
     model.register_forward_hook(drift, with_kwargs=True)
     check = check_model(model, longest=60)
     assert "other log-probabilities through it" in check.refusal and "cannot be sampled from" in check.refusal
-
-
-def counted(model):
-    """A list that grows by one with every call of the model alone."""
-    calls = []
-    model.register_forward_hook(lambda *_: calls.append(1))
-    return calls
-
-
-def test_a_kept_result_is_given_once_to_the_same_question():
-    model = small_model()
-    calls = counted(model)
-    first = check_model(model, longest=60, keep=True)
-    ran = len(calls)
-    assert check_model(model, longest=60) is first and len(calls) == ran
-    assert check_model(model, longest=60) == first and len(calls) == 2 * ran, "it is kept for one check"
-
-
-@pytest.mark.parametrize("changed", ["weights", "question", "precision", "adapters"])
-def test_a_kept_result_is_not_that_of_another_model_or_question(changed):
-    model = small_model()
-    check_model(model, longest=60, keep=True)
-    question = {"longest": 60}
-    if changed == "weights":
-        with torch.no_grad():
-            model.lm_head.weight.fill_(torch.nan)
-    elif changed == "question":
-        question["longest"] = 61
-    elif changed == "precision":
-        model = model.to(torch.bfloat16)
-    else:
-        model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj"]))
-    calls = counted(model.get_base_model() if changed == "adapters" else model)
-    check = check_model(model, **question)
-    assert calls and ("not numbers" in (check.refusal or "")) is (changed == "weights")
 
 
 def test_a_row_that_rounding_changes_does_not_excuse_the_others():
@@ -368,38 +274,3 @@ def test_a_row_that_rounding_changes_does_not_excuse_the_others():
         assert alone.is_rounding([1.0, 0.0, 0.0, 0.0], rows), "the first row moves by as much itself"
         assert not alone.is_rounding([0.0, 0.0, 0.01, 0.0], rows)
         assert not alone.is_rounding([0.0, 0.0, float("nan"), 0.0], rows)
-
-
-def test_keys_chosen_from_a_row_are_right_up_to_their_number_and_refused_behind():
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(DogeConfig(**GATED, keep_window_size=32))
-    within, behind = (check_model(model, longest=longest) for longest in (32, 33))
-    assert within.refusal is None
-    assert behind.refusal.startswith("the model keeps the 32 strongest keys of a row")
-
-
-@pytest.mark.parametrize(
-    ("rope", "options"),
-    [
-        ("dynamic", {"factor": 4.0}),
-        ("longrope", {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4, "original_max_position_embeddings": 64}),
-    ],
-)
-def test_positions_that_change_with_the_length_are_right_below_it_and_refused_behind(rope, options):
-    model = small_model(
-        max_position_embeddings=64, rope_parameters={"rope_type": rope, "rope_theta": 10_000.0, **options}
-    )
-    below, unknown, behind = (check_model(model, longest=longest) for longest in (64, None, 65))
-    assert below.shares_prompts
-    assert below.sampler == SHARED_SAMPLER
-    assert not unknown.shares_prompts
-    assert unknown.sampler == GENERATE
-    assert "behind 64" in behind.refusal or "passes 64" in behind.refusal
-
-
-def test_the_sampler_knows_how_long_its_rows_will_be():
-    model = sharpened(MistralConfig(**GATED, sliding_window=16))
-    sampler = SharedPrefixSampler(model, eos_token_ids=[], pad_token_id=0, max_new_tokens=6)
-    assert len(sampler.sample([list(range(10))], 2, seed=0)) == 2
-    with pytest.raises(ValueError, match=r"cannot sample 17 tokens.*sliding window of 16"):
-        sampler.sample([list(range(11))], 2, seed=0)
