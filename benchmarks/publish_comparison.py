@@ -55,7 +55,7 @@ def compact(record: dict[str, Any]) -> dict[str, Any]:
         name: [round(e["by_difficulty"][name], 4) for e in evaluations]
         for name in (evaluations[0]["by_difficulty"] if evaluations else ())
     }
-    for name in ("ratio_variance", "step_scale"):
+    for name in ("decision_variance", "ratio_variance", "step_scale"):
         values = record.get("course", {}).get(name, [])
         kept[name] = [None if value is None else float(f"{value:.3g}") for value in values]
     return kept

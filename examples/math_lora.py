@@ -30,7 +30,6 @@ def main(steps: int) -> None:
     )
     args = R2VPOConfig(
         OUTPUT,
-        variance_delta=0.1,
         num_generations=8,
         max_completion_length=16,
         per_device_train_batch_size=16,

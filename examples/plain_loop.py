@@ -17,7 +17,7 @@ from r2vpo.core.dual import advantage_moments
 from r2vpo.core.method import MethodOptions
 from r2vpo.core.ratios import stale_weight
 from r2vpo.models import load_model, load_tokenizer
-from r2vpo.replay import ReplayBuffer, ReplayConfig, Rollout, last_round_variance
+from r2vpo.replay import ReplayBuffer, ReplayConfig, Rollout, last_round_movement
 
 MODEL, PROMPTS, SAMPLES, STEPS = "embedded/smollm2-135m", 4, 8, 2
 
@@ -60,7 +60,7 @@ def main(rounds):
     random.seed(0), torch.manual_seed(0)
     model, tokenizer = load_model(MODEL), load_tokenizer(MODEL)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5, weight_decay=0.0)
-    method = MethodOptions(variance_delta=0.1)
+    method = MethodOptions()
     config = method.objective_config()
     controls = method.controls(steps_per_round=STEPS, reduce=lambda tensor: tensor)  # or a sum over processes
     controls.step_size.attach(optimizer)
@@ -80,9 +80,9 @@ def main(rounds):
             "advantages": torch.tensor([row.advantage for row in rows]),
         }
         weight = stale_weight(batch["old_log_probs"], batch["rollout_log_probs"], batch["response_mask"])
-        moments = advantage_moments(batch["advantages"], batch["response_mask"], weight)
-        whole_round = last_round_variance(stale, before, cap=config.stale_weight_cap, device="cpu")
-        controls.begin_round(moments, whole_round, float((batch["advantages"] != 0).float().mean()))
+        moments = advantage_moments(batch["advantages"], batch["response_mask"], batch["old_log_probs"], weight)
+        whole_round = last_round_movement(stale, before, cap=config.stale_weight_cap, device="cpu")
+        controls.begin_round(moments, whole_round, float(sum(row.advantage != 0 for row in fresh)))
         for part in torch.randperm(len(rows)).chunk(STEPS):
             mine = {name: tensor[part] for name, tensor in batch.items()}
             mine |= {"log_probs": log_probs_of(model, [rows[i] for i in part]), "config": config}
@@ -90,11 +90,12 @@ def main(rounds):
             controls.measure(output, **mine)
             optimizer.zero_grad()
             output.loss.backward()
-            measured = controls.finish_step()  # before the step, so that a V that is too large brakes it
+            measured = controls.finish_step()  # before the step, so that a V_d that is too large brakes it
             optimizer.step()
         replay.add(fresh)
         right = sum(row.reward for row in fresh) / len(fresh)
-        print(f"round {version}: right {right:.2f}, stale rows {len(stale)}, V {measured['ratio_variance']:.3f}, "
+        print(f"round {version}: right {right:.2f}, stale rows {len(stale)}, "
+              f"V_d {measured['decision_variance']:.2f} of {measured['decision_variance_target']:.2f}, "
               f"lambda {measured['dual']:.2f}, step scale {measured['step_scale']:.2f}", flush=True)  # fmt: skip
 
 

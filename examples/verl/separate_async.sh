@@ -17,7 +17,6 @@ python3 -m verl.trainer.main_ppo \
   actor_rollout_ref.model.path="$model" \
   actor_rollout_ref.actor.policy_loss.loss_mode=r2vpo \
   actor_rollout_ref.actor.policy_loss._target_=r2vpo.integrations.verl.options.PolicyLossOptions \
-  +actor_rollout_ref.actor.policy_loss.variance_delta=0.1 \
   +actor_rollout_ref.actor.policy_loss.step_control=false \
   actor_rollout_ref.actor.optim.lr=1e-6 \
   actor_rollout_ref.actor.ppo_mini_batch_size=64 \

@@ -76,7 +76,7 @@ def test_what_is_printed_is_plain_lines_with_the_result(finished: Outcome) -> No
     assert "\x1b" not in finished.out and "\r" not in finished.out
     lines = finished.out.splitlines()
     assert lines[0] == f"run {finished.run}"
-    assert any(re.match(r"step 8/8  reward +\d\.\d+ .* V +\d\.\d+ of 0\.05 +lambda +\d", line) for line in lines)
+    assert any(re.match(r"step 8/8  reward +\d\.\d+ .* V_d +\d\.\d+ of +\d\.\d+ +lambda +\d", line) for line in lines)
     result = [line.split("  ")[0] for line in lines[-6:]]
     assert result == ["accuracy before", "accuracy after", "difference", "rollouts", "time", "report"]
     assert "32 generated, 16 reused" in lines[-3]
@@ -107,7 +107,8 @@ def test_metrics_have_every_key_at_every_step(finished: Outcome) -> None:
     assert [record["rollouts_reused"] for record in metrics] == [0] * 4 + [ROWS] * 4
     assert [record["staleness_rows"] for record in metrics[3:5]] == [[ROWS, 0, 0], [2 * ROWS, ROWS, 0]]
     assert metrics[0]["ratio_variance"] == 0.0 and min(r["ratio_variance"] for r in metrics[1:4]) > 0.0
-    assert {record["delta"] for record in metrics} == {0.05}
+    # delta for each informative rollout, at least one and at most all
+    assert all(0.05 <= record["decision_variance_target"] <= 0.05 * ROWS for record in metrics)
     duals = [record["dual"] for record in metrics]
     assert [len(set(duals[:4])), len(set(duals[4:])), len(set(duals))] == [1, 1, 2], (
         "lambda is each round's closed form"

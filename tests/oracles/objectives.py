@@ -51,6 +51,12 @@ def _penalty(name, t, bug):
     return torch.abs(r - 1) if bug == "penalty_linear" else (r - 1) ** 2
 
 
+def _decision(log_prob, length, o):
+    """How much of a decision a token was: 1 - p under the anchor, and a thousandth; at the level of responses 1 / n."""
+    p = min(math.exp(log_prob), 1.0) if math.isfinite(log_prob) else 1.0
+    return (1.0 - p + 0.001) / (length if o["level"] == "response" else 1)
+
+
 def _outward(t, o, bug):
     """R²VPO's brake on the way from 1 to r*: the largest value that `r A - dual (r - 1)^2` has on it."""
     r, a, dual = t["r"], t["a"], o["dual"]
@@ -64,16 +70,14 @@ def _outward(t, o, bug):
 def _objective(name, t, o, bug):
     """A token's part of what is maximised."""
     if o.get("brake") == "outward":
-        value = t["w"] * _outward(t, o, bug)
-        return value if bug == "no_delta" else value + o["dual"] * o["target"]
+        return t["w"] * _outward(t, o, bug)
     value = t["w"] * SURROGATES[name](t, o, bug)
     if o["target"] is None or bug == "no_penalty":
         return value
     penalty = (1.0 if bug == "penalty_unweighted" else t["w"]) * _penalty(name, t, bug)
     if bug == "penalty_halved":
         penalty = penalty / 2
-    value = value + (o["dual"] if bug == "penalty_sign" else -o["dual"]) * penalty
-    return value if bug == "no_delta" else value + o["dual"] * o["target"]
+    return value + (o["dual"] if bug == "penalty_sign" else -o["dual"]) * penalty
 
 
 def oracle(name, log_probs, old, advantages, mask, rollout, o, normalizer=None, bug=None):
@@ -96,7 +100,7 @@ def oracle(name, log_probs, old, advantages, mask, rollout, o, normalizer=None, 
         scale = {"token_mean": 1.0, "sequence_mean": 1.0 / lengths[t["row"]], "constant": 1.0 / (o["constant"] or 1)}
         total = total + scale[o["aggregation"]] * _objective(name, t, o, bug)
         numerator += float((t["w"] * _penalty(name, t, None)).detach())
-        denominator += float(t["w"])
+        denominator += float(t["w"]) * (1.0 if name == "kl_penalty" else _decision(t["q"], lengths[t["row"]], o))
     own = len(tokens) if o["aggregation"] == "token_mean" else len(lengths)
     if bug == "denominator_is_width":
         own = mask.numel()

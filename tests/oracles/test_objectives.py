@@ -152,10 +152,10 @@ def test_huge_log_ratios_are_clamped_alike(name, level):
 
 
 SHARED = ["advantage_sign", "no_stale_weight", "no_cap", "weight_of_current", "denominator_is_width"]
-PENALTY = ["penalty_unweighted", "penalty_linear", "no_penalty", "penalty_sign", "no_delta", "penalty_halved"]
+PENALTY = ["penalty_unweighted", "penalty_linear", "no_penalty", "penalty_sign", "penalty_halved"]
 CLIPPING = ["bounds_swapped", "no_clip", "max_for_min", "no_dual_clip", "dual_clip_positive"]
 BUGS = {
-    "r2vpo": ["drawn_back_from_beyond", "drawn_back_to_one", "reach_doubled", "no_delta"],
+    "r2vpo": ["drawn_back_from_beyond", "drawn_back_to_one", "reach_doubled"],
     "clip": CLIPPING,
     "spo": ["no_absolute", "epsilon_halved"],
     "cispo": ["no_upper", "no_lower", "weight_has_gradient"],
@@ -165,7 +165,7 @@ BUGS = {
     "dppo_tv": ["no_mask", "ratio_for_probability", "thresholds_swapped", "no_ratio_cap", "weight_has_gradient"],
     "vespo": ["mean_for_whole", "signs_swapped", "no_normalisation", "weight_has_gradient"],
     "topr": ["token_ratio", "no_truncation", "positives_weighted", "weight_has_gradient"],
-    "kl_penalty": ["variance_for_kl", "reverse_kl", "no_penalty", "penalty_sign", "no_delta"],
+    "kl_penalty": ["variance_for_kl", "reverse_kl", "no_penalty", "penalty_sign"],
     "policy_gradient": [],
 }
 

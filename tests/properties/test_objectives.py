@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from r2vpo.core.diagnostics import diagnostic_sums, summarize
 from r2vpo.core.objectives import OBJECTIVES, RatioVarianceConfig, m2po_loss, r2vpo_loss
-from r2vpo.core.types import RatioVarianceSums
+from r2vpo.core.types import DecisionVarianceSums
 from tests.oracles.batches import batch
 from tests.oracles.cases import LEVELS, config_of, options
 from tests.tolerances import FLOAT64
@@ -128,7 +128,7 @@ def test_variance_is_a_ratio_of_sums_and_not_a_mean_of_means():
         for piece in (slice(None, 2), slice(2, None))
     ]
     together = parts[0] + parts[1]
-    assert isinstance(together, RatioVarianceSums)
+    assert isinstance(together, DecisionVarianceSums)
     assert float(together.value()) == pytest.approx(float(whole.value()), rel=1e-12)
     mean_of_means = float(parts[0].value() + parts[1].value()) / 2
     assert mean_of_means != pytest.approx(float(whole.value()), rel=1e-3)

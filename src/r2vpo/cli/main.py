@@ -64,7 +64,7 @@ def build_parser() -> Parser:
 
     train = commands.add_parser("train", parents=[shared], help="train a model as a recipe says")
     train.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file, or a name `r2vpo recipes` lists")
-    _add_overrides(train, "objective.delta=0.02 trainer.max_steps=50 seed=1")
+    _add_overrides(train, "replay.versions=2 trainer.max_steps=50 seed=1")
     train.add_argument("--resume", metavar="RUN", help="go on with this run from its last checkpoint")
     train.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
     train.set_defaults(command=_train)
@@ -89,7 +89,7 @@ def build_parser() -> Parser:
     doctor.add_argument("--json", action="store_true", help="print it as JSON")
     doctor.set_defaults(command=_doctor)
     openrlhf = commands.add_parser("openrlhf", parents=[shared], help="OpenRLHF's trainer, with R²VPO in its workers")
-    _add_overrides(openrlhf, "variance_delta=0.02 dual=ascent")
+    _add_overrides(openrlhf, "dual=ascent dual_upper=10.0")
     openrlhf.add_argument("arguments", metavar="-- ARGUMENTS", nargs="*", help="OpenRLHF's own, after --")
     openrlhf.set_defaults(command=_openrlhf)
     return parser
@@ -112,7 +112,7 @@ def _add_plan(commands: Any, shared: argparse.ArgumentParser) -> None:
 
     plan = commands.add_parser("plan", parents=[shared], help="memory, devices and hours of a run, without the weights")
     plan.add_argument("recipe", metavar="RECIPE", help="a YAML file, or a name `r2vpo recipes` lists")
-    _add_overrides(plan, "objective.delta=0.02 trainer.max_steps=50 seed=1")
+    _add_overrides(plan, "replay.versions=2 trainer.max_steps=50 seed=1")
     plan.add_argument("--device-memory", metavar="SIZE", type=memory, default=memory("80GiB"), help="default: 80GiB")
     plan.add_argument("--devices", metavar="N", type=_positive, help="default: the fewest that hold the run")
     plan.add_argument("--prompt-tokens", metavar="N", type=_positive, help="longest prompt (default: the recipe's)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +12,10 @@ from torch import Tensor
 from r2vpo.core.diagnostics import diagnostic_sums, summarize
 from r2vpo.core.dual import DualConfig, DualController
 from r2vpo.core.objectives.options import ObjectiveConfig
-from r2vpo.core.ratios import proximal_variance, stale_weight
+from r2vpo.core.radius import DELTA, informative
+from r2vpo.core.ratios import LOG_RATIO_BOUND, logit_movement, stale_weight
 from r2vpo.core.step_size import StepSizeConfig, StepSizeController
-from r2vpo.core.types import LossOutput, MomentSums, RatioVarianceSums, WeightedSums
+from r2vpo.core.types import LossOutput, MomentSums, MovementSums, WeightedSums
 
 
 class Controls:
@@ -24,10 +26,14 @@ class Controls:
         step_size: The step-size controller's options, or None to leave the learning rate alone.
         steps_per_round: Optimizer steps from one generation to the next.
         reduce: Sums a tensor over all processes.
+        dual_scales: Whether what the multiplier constrains is the ratio variance, whose target is delta for each
+            informative rollout; a divergence has one target.
+        delta: V_d of a round for each informative rollout.
 
     Attributes:
-        step_variance: V of the token ratios to the policy at the round's start over the last finished optimizer step,
+        movement: The mean squared movement of a logit since the round's start, over the last finished optimizer step,
             whatever the objective's anchor; 0 at a round's first step, but for noise. 0 before any step.
+        informative: The running count of informative rollouts, by which delta is multiplied; None before any round.
     """
 
     def __init__(
@@ -37,35 +43,52 @@ class Controls:
         step_size: StepSizeConfig | None,
         steps_per_round: int,
         reduce: Callable[[Tensor], Tensor],
+        dual_scales: bool = True,
+        delta: float = DELTA,
     ) -> None:
         self.dual = DualController(dual)
         self.step_size = StepSizeController(step_size) if step_size is not None else None
         self._steps_per_round = steps_per_round
         self._reduce = reduce
         self._sums: tuple[Tensor, ...] | None = None
-        self.step_variance = 0.0
+        self._scales_target, self._delta = dual_scales, delta
+        self.movement = 0.0
+        self.informative: float | None = None
+
+    @property
+    def target(self) -> float:
+        """The V_d that this round may come to: delta for each informative rollout; 0 before the first round."""
+        return self._delta * (self.informative or 0.0)
 
     def begin_round(
-        self, advantages: MomentSums, previous_round: RatioVarianceSums, signal: float, *, steps: int | None = None
+        self,
+        advantages: MomentSums,
+        previous_round: MovementSums,
+        rollouts: float,
+        *,
+        steps: int | None = None,
     ) -> None:
-        """Start a round: lambda's closed form from its advantages, and the variance that the last round really made.
+        """Start a round: its trust radius, lambda's closed form, and how far the last round really moved.
 
-        The last optimizer step of a round is never measured within it. Rows of that round that are trained on again
-        are: their log-probs under the policies at both ends give V of the whole round at no cost.
+        The last optimizer step of a round is never measured within it. Rows of that round that are evaluated again
+        are: their log-probs under the policies at both ends give the movement of the whole round.
 
         Args:
             advantages: Sums of this process over the round's rows.
-            previous_round: Sums of this process over rows seen in the round before; empty without replay.
-            signal: Share of the round's rows, over all processes, whose advantage is not 0.
+            previous_round: Sums of this process over rows seen in the round before; empty where there are none.
+            rollouts: Fresh rollouts of this process whose advantage is not 0.
             steps: Optimizer steps of this round; None: as the controls were built.
         """
-        totals = self._totals(advantages.to_tensor(), previous_round.to_tensor())
-        self.dual.begin_round(MomentSums.from_tensor(totals[:2]))
+        count = advantages.numerator.new_full((1,), rollouts)
+        totals = self._totals(advantages.to_tensor(), previous_round.to_tensor(), count)
+        self.informative = informative(self.informative, float(totals[4]))
+        scaled = self.informative if self._scales_target else 1.0
+        self.dual.begin_round(MomentSums.from_tensor(totals[:2]), scaled)
         if self.step_size is not None:
-            self.step_size.update(RatioVarianceSums.from_tensor(totals[2:]))
-            self.step_size.begin_round(self._steps_per_round if steps is None else steps, signal)
+            self.step_size.update(MovementSums.from_tensor(totals[2:4]))
+            self.step_size.begin_round(self._steps_per_round if steps is None else steps, self.informative)
 
-    def add(self, *, constrained: WeightedSums, proximal: RatioVarianceSums, diagnostics: Tensor) -> None:
+    def add(self, *, constrained: WeightedSums, proximal: MovementSums, diagnostics: Tensor) -> None:
         """Add one micro-batch."""
         pieces = (constrained.to_tensor(), proximal.to_tensor(), diagnostics)
         before = self._sums
@@ -82,7 +105,7 @@ class Controls:
         config: ObjectiveConfig,
         **described: Any,
     ) -> Tensor:
-        """Add one micro-batch from its loss: what it constrains, V of its token ratios, and its diagnostics.
+        """Add one micro-batch from its loss: what it constrains, its movement, and its diagnostics.
 
         Args:
             output: What the objective returned for this micro-batch.
@@ -110,7 +133,7 @@ class Controls:
         )
         self.add(
             constrained=output.constraint,
-            proximal=proximal_variance(now, old_log_probs, response_mask, weight),
+            proximal=logit_movement(now, old_log_probs, response_mask, weight),
             diagnostics=diagnostics,
         )
         return diagnostics
@@ -134,11 +157,13 @@ class Controls:
         metrics = summarize(totals[4:].view(diagnostics.shape))
         metrics["dual"] = self.dual.value
         self.dual.update(constrained)
-        proximal = RatioVarianceSums.from_tensor(totals[2:4])
+        proximal = MovementSums.from_tensor(totals[2:4])
         numerator, denominator = totals[2:4].tolist()
-        self.step_variance = numerator / denominator if denominator else 0.0
+        self.movement = numerator / denominator if denominator else 0.0
         if self.step_size is not None:
             self.step_size.update(proximal)
+        metrics["decision_variance"] = math.expm1(min(self.movement, 2 * LOG_RATIO_BOUND))
+        metrics["decision_variance_target"] = self.target
         metrics["step_scale"] = self.step_size.factor if self.step_size is not None else 1.0
         self._sums = None
         return metrics
@@ -148,14 +173,16 @@ class Controls:
         return self._reduce(torch.cat(sums)).cpu()
 
     def state_dict(self) -> dict[str, Any]:
-        """Both controllers' states."""
+        """Both controllers' states, and the count of informative rollouts."""
         return {
+            "informative": self.informative,
             "dual": self.dual.state_dict(),
             "step_size": self.step_size.state_dict() if self.step_size is not None else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore both controllers."""
+        """Restore both controllers and the count."""
+        self.informative = state["informative"]
         self.dual.load_state_dict(state["dual"])
         if self.step_size is not None and state["step_size"] is not None:
             self.step_size.load_state_dict(state["step_size"])

@@ -7,6 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from r2vpo.core.masking import masked_sum, token_advantages
+from r2vpo.core.radius import DELTA
+from r2vpo.core.ratios import decisions
 from r2vpo.core.types import MomentSums, WeightedSums
 from r2vpo.core.validation import check_choice, check_number
 
@@ -26,9 +28,9 @@ class DualConfig:
     Attributes:
         kind: "closed_form" (`lambda*` of each round's batch), "ascent" (follow V once an optimizer step), "doubling"
             (PPO's rule, once a round) or "fixed".
-        delta: Target of what is constrained, the same as the objective's `constraint_target`: of the ratio variance,
-            dimensionless, or of a KL divergence, nats. "ascent" and "closed_form" are for the ratio variance alone,
-            since `lambda*` is its.
+        delta: Target of what is constrained, the same as the objective's `constraint_target`: of the ratio variance
+            per decision for each informative rollout of a round, dimensionless, or of a KL divergence, nats. "ascent"
+            and "closed_form" are for the ratio variance alone, since `lambda*` is its.
         eta: Speed of the ascent: the largest change of `log lambda` in one step.
         lower: Smallest multiplier; a brake has to be left for the first stale batch.
         upper: Largest multiplier; None for the batch's own `lambda*`, beyond which the penalty winds up, and for
@@ -41,7 +43,7 @@ class DualConfig:
     """
 
     kind: str = "closed_form"
-    delta: float = 0.1
+    delta: float = DELTA
     eta: float = 0.1
     lower: float = 0.02
     upper: float | None = None
@@ -49,7 +51,7 @@ class DualConfig:
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, KINDS)
-        check_number("delta", self.delta, above=0, remedy="take the target, for example 0.1")
+        check_number("delta", self.delta, above=0, remedy=f"take the target, for example {DELTA}")
         check_number("eta", self.eta, above=0, at_most=1, remedy="take the speed of the ascent, for example 0.1")
         check_number("lower", self.lower, above=0, remedy="take the smallest multiplier, for example 0.02")
         if self.upper is not None:
@@ -60,51 +62,64 @@ class DualConfig:
             raise ValueError("value is None, but kind 'fixed' needs a number, at least 0: set it, for example to 2.5")
 
 
-def closed_form_dual(second_moment: float, delta: float) -> float:
-    """The multiplier at which the ratios that maximise the Lagrangian have variance `delta`.
+def closed_form_dual(second_moment: float, target: float) -> float:
+    """The multiplier at which the ratios that maximise the Lagrangian have a variance per decision of `target`.
 
-    `lambda* = sqrt(E[A^2] / delta) / 2`, the minimum of the dual function `E[A] + E[A^2] / (4 lambda) +
-    lambda delta`.
+    `lambda* = sqrt(M / target) / 2` with `M = sum(w A^2) / sum(w (1 - p))`, the minimum of the dual function
+    `E[A] + E[A^2] / (4 lambda) + lambda target E[1 - p]`.
 
     Args:
-        second_moment: `E[A^2]`, weighted as V is.
-        delta: Target of the ratio variance, above 0.
+        second_moment: M, weighted as V_d is.
+        target: Target of the ratio variance per decision, above 0.
 
     Returns:
         `lambda*`, dimensionless.
     """
-    return math.sqrt(second_moment / delta) / 2.0
+    return math.sqrt(second_moment / target) / 2.0
 
 
-def advantage_moments(advantages: Tensor, response_mask: Tensor, stale_weight: Tensor | None = None) -> MomentSums:
-    """The sums of `E[A^2]` that `DualController.begin_round` takes.
+def advantage_moments(
+    advantages: Tensor,
+    response_mask: Tensor,
+    anchor_log_probs: Tensor,
+    stale_weight: Tensor | None = None,
+    level: str = "token",
+) -> MomentSums:
+    """The sums of the second moment per decision that `DualController.begin_round` takes.
 
     Args:
         advantages: (B,) or (B, T), dimensionless.
         response_mask: (B, T) bool.
+        anchor_log_probs: (B, T) nats, of the policy that the ratio is to.
         stale_weight: (B, T), 0 outside the mask; None for 1 everywhere.
+        level: "token" or "response", of the ratio.
 
     Returns:
         Detached sums.
     """
     squared = token_advantages(advantages, response_mask).square()
     weight = response_mask.to(squared.dtype) if stale_weight is None else stale_weight
-    return MomentSums(masked_sum(weight * squared, response_mask), weight.sum())
+    undecided = decisions(anchor_log_probs, response_mask, level)
+    return MomentSums(masked_sum(weight * squared, response_mask), (weight * undecided).sum())
 
 
 class DualController:
     """Holds the multiplier and moves it, once an optimizer step or once a round.
 
-    Ascent: `lambda <- clip(lambda exp(eta clip(V / delta - 1, -1, 1)), lower, upper)`. The step is
+    The target is `delta n`, n the informative rollouts of the round; for a divergence, delta alone (n = 1).
+
+    Ascent: `lambda <- clip(lambda exp(eta clip(V_d / target - 1, -1, 1)), lower, upper)`. The step is
     multiplicative: lambda stays positive, and its speed depends on the scale of neither reward nor delta. Its
     first value is `lambda*` of the first batch.
 
-    Doubling: at the start of a round, `lambda <- 2 lambda` where V at the last optimizer step of the round before was
-    above `1.5 delta`, `lambda / 2` where it was below `delta / 1.5`. V is whatever the objective constrains. That
-    step's own movement is not in it yet; with one step a round and no stale rows V is 0 and lambda falls to `lower`.
+    Doubling: at the start of a round, `lambda <- 2 lambda` where V_d at the last optimizer step of the round before was
+    above 1.5 times that round's target, `lambda / 2` where it was below the target divided by 1.5. For V_d stands
+    whatever the objective constrains. That step's own movement is not in it yet; with one step a round and no stale
+    rows it is 0 and lambda falls to `lower`.
 
     Attributes:
         config: The options.
+        target: What is aimed at in this round; delta before the first.
         value: The multiplier now. Before the first round it is `lambda*` for advantages of variance 1, or 1 with
             "doubling".
 
@@ -118,29 +133,32 @@ class DualController:
         self._ceiling = unbounded if self.config.upper is None else self.config.upper
         self._started = self.config.value is not None
         self._measured: float | None = None
+        self.target: float = self.config.delta
         first = self.config.value
         if first is None:
             first = DOUBLING_FIRST if doubling else closed_form_dual(1.0, self.config.delta)
         self.value: float = first if self.config.kind == "fixed" else self._bounded(first)
 
-    def begin_round(self, advantage_sums: MomentSums) -> float:
+    def begin_round(self, advantage_sums: MomentSums, rollouts: float = 1.0) -> float:
         """Take a round's batch: its `lambda*` is the first value, the ceiling, or (closed form) the value.
 
         A batch without signal (all advantages 0, or no token) has no `lambda*` and changes nothing. With "doubling"
         the batch is not looked at, and what the last round measured moves the value.
 
         Args:
-            advantage_sums: `sum(m w A^2)` and `sum(m w)`, over all processes.
+            advantage_sums: What `advantage_moments` gave, over all processes.
+            rollouts: n, by which delta is multiplied.
 
         Returns:
             The multiplier for the round's first optimizer step.
         """
+        before, self.target = self.target, self.config.delta * rollouts
         if self.config.kind == "doubling":
-            return self._double_or_halve()
+            return self._double_or_halve(before)
         moment = float(advantage_sums.value())
         if self.config.kind == "fixed" or not math.isfinite(moment) or moment <= 0:
             return self.value
-        optimum = closed_form_dual(moment, self.config.delta)
+        optimum = closed_form_dual(moment, self.target)
         if self.config.upper is None:
             self._ceiling = optimum
         if self.config.kind == "closed_form" or not self._started:
@@ -154,8 +172,8 @@ class DualController:
 
         Args:
             sums: `LossOutput.constraint` of one optimizer step, added up over its micro-batches and processes. With
-                a denominator of 0 nothing was measured and nothing changes; a V that is not finite counts as far
-                too large.
+                a denominator of 0 nothing was measured and nothing changes; a value that is not finite counts
+                as far too large.
 
         Returns:
             The multiplier for the next optimizer step.
@@ -167,7 +185,7 @@ class DualController:
         self._measured = variance
         if self.config.kind != "ascent":
             return self.value
-        excess = variance / self.config.delta - 1.0
+        excess = variance / self.target - 1.0
         self.value = self._bounded(self.value * math.exp(self.config.eta * min(1.0, max(-1.0, excess))))
         return self.value
 
@@ -182,6 +200,7 @@ class DualController:
             "ceiling": self._ceiling,
             "started": self._started,
             "measured": self._measured,
+            "target": self.target,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -202,14 +221,14 @@ class DualController:
         if self.config.upper is None and self.config.kind != "doubling":
             self._ceiling = float(state["ceiling"])
         self._started = bool(state["started"])
-        self._measured = state["measured"]
+        self._measured, self.target = state["measured"], float(state["target"])
         self.value = self._bounded(float(state["value"]))
 
-    def _double_or_halve(self) -> float:
+    def _double_or_halve(self, target: float) -> float:
         if self._measured is not None:
-            if self._measured > 1.5 * self.config.delta:
+            if self._measured > 1.5 * target:
                 self.value = self._bounded(2.0 * self.value)
-            elif self._measured < self.config.delta / 1.5:
+            elif self._measured < target / 1.5:
                 self.value = self._bounded(self.value / 2.0)
         self._measured = None
         return self.value

@@ -12,6 +12,7 @@ from torch import Tensor
 from r2vpo.core.controls import Controls
 from r2vpo.core.dual import DualConfig
 from r2vpo.core.objectives import Loss, ObjectiveConfig, build_config, find_objective
+from r2vpo.core.radius import DELTA
 from r2vpo.core.step_size import StepSizeConfig
 
 
@@ -22,9 +23,10 @@ class MethodOptions:
     Attributes:
         objective: A key of `r2vpo.core.objectives.OBJECTIVES`.
         objective_options: The objective's own options by name; None is its defaults.
-        ratio_variance_delta: Adds the ratio-variance penalty with this target to another objective than "r2vpo".
-        variance_delta: Target of the ratio's variance V in one round, dimensionless; step control aims at it with
-            every objective.
+        ratio_variance_delta: Adds the ratio-variance penalty to another objective than "r2vpo"; its multiplier aims
+            at this number, which means what `variance_delta` means.
+        variance_delta: How far a round may move the policy: the ratio variance per decision, V_d, for each rollout of
+            the round that has an advantage, dimensionless. Step control aims at it with every objective.
         anchor: "proximal" or "behavior".
         level: "token" or "response"; None is the objective's own.
         aggregation: "token_mean", "sequence_mean" or "constant"; None is the objective's own.
@@ -35,7 +37,7 @@ class MethodOptions:
         dual_lower: Smallest multiplier.
         dual_upper: Largest multiplier; None is the batch's own closed form, or a million with "doubling".
         dual_value: The multiplier of "fixed", or the first of "ascent" and "doubling".
-        step_control: Whether the learning rate follows V.
+        step_control: Whether the learning rate follows V_d.
         step_first_scale: Factor on the learning rate at the first optimizer step.
         step_grow: Largest factor from one step to the next.
         step_memory: Weight that a round's measured curvature keeps a round later.
@@ -50,7 +52,7 @@ class MethodOptions:
     objective: str = "r2vpo"
     objective_options: Mapping[str, Any] | None = None
     ratio_variance_delta: float | None = None
-    variance_delta: float = 0.1
+    variance_delta: float = DELTA
     anchor: str = "proximal"
     level: str | None = None
     aggregation: str | None = None
@@ -167,4 +169,6 @@ class MethodOptions:
             step_size=self.step_size_config(),
             steps_per_round=steps_per_round,
             reduce=reduce,
+            dual_scales="closed_form" in self.objective_config().dual_kinds,
+            delta=self.variance_delta,
         )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from r2vpo.core.masking import masked_sum
-from r2vpo.core.types import RatioVarianceSums
+from r2vpo.core.types import DecisionVarianceSums, MovementSums, RatioVarianceSums
 from r2vpo.core.validation import check_choice, check_number
 
 Anchor = Literal["proximal", "behavior"]
@@ -22,6 +22,12 @@ LEVELS: tuple[str, ...] = get_args(Level)
 
 LOG_RATIO_BOUND = 20.0
 """Log-ratios are clamped to +-20 nats before exp: exp(89) is infinite in float32, its square far earlier."""
+
+
+CERTAIN = 1e-3
+"""What a token counts beside `1 - p`: one that the policy was certain of is still a thousandth of a decision.
+
+Without it V_d of tokens that are all but certain would be rounding divided by rounding."""
 
 
 class RatioOptions(Protocol):
@@ -107,6 +113,32 @@ def stale_weight(
     return torch.where(response_mask, ratio, 0.0)
 
 
+def decisions(anchor_log_probs: Tensor, response_mask: Tensor, level: str = "token") -> Tensor:
+    """`1 - p + 0.001`: how much of a decision the policy made at each sampled token.
+
+    A movement of the logits by independent amounts of variance `s^2` gives the ratio of the sampled token, to second
+    order, a variance whose mean is `s^2 (1 - sum_v p_v^2)`, and `1 - p` of the sampled token is an unbiased estimate
+    of that Gini impurity. So the ratio variance divided by the mean of this, V_d, estimates `s^2`, whatever the share
+    of tokens that the policy is certain of, the length of responses and the size of the vocabulary
+    (docs/objective.md, section 2).
+
+    Args:
+        anchor_log_probs: (B, T) nats, of the policy that the ratio is to. Where it is not finite, the token's
+            log-ratio counts as 0 and the token as no decision.
+        response_mask: (B, T) bool.
+        level: "token", or "response": the ratio is then the geometric mean over the response's n tokens, whose
+            variance is n times smaller, so each token counts a share 1 / n.
+
+    Returns:
+        (B, T), detached, dimensionless, 0 outside the mask; not weighted by the stale weight yet.
+    """
+    logs = _at_least_float32(anchor_log_probs.detach())
+    undecided = torch.where(torch.isfinite(logs), -torch.expm1(logs.clamp(max=0.0)), 0.0) + CERTAIN
+    if level == "response":
+        undecided = undecided / response_mask.sum(dim=1, keepdim=True).clamp(min=1)
+    return torch.where(response_mask, undecided, 0.0)
+
+
 @dataclass(frozen=True)
 class Ratios:
     """The ratio that an objective constrains, with the weight of each token.
@@ -118,12 +150,14 @@ class Ratios:
         stale_weight: `w`, (B, T), detached, 0 on padding; None when it is 1 everywhere.
         log_ratio: `log r`, clamped, in nats; of the same shape and with the same gradient.
         non_finite: Response tokens whose `rollout_log_probs` was not finite; 0-d.
+        decisions: `1 - p + 0.001` under the anchor, (B, T), detached, 0 on padding, not weighted; see `decisions`.
     """
 
     deviation: Tensor
     stale_weight: Tensor | None
     log_ratio: Tensor
     non_finite: Tensor
+    decisions: Tensor
 
     def variance_sums(self, response_mask: Tensor) -> RatioVarianceSums:
         """The sums of `V` over this batch.
@@ -134,7 +168,24 @@ class Ratios:
         Returns:
             Detached sums.
         """
-        return _variance_sums(self.deviation, self.stale_weight, response_mask)
+        squared = self.deviation.detach().square()
+        if self.stale_weight is None:
+            return RatioVarianceSums(masked_sum(squared, response_mask), response_mask.sum().to(squared.dtype))
+        return RatioVarianceSums((self.stale_weight * squared).sum(), self.stale_weight.sum())
+
+    def decision_sums(self, response_mask: Tensor) -> DecisionVarianceSums:
+        """The sums of `V_d` over this batch.
+
+        Args:
+            response_mask: (B, T) bool.
+
+        Returns:
+            Detached sums.
+        """
+        squared, undecided = self.deviation.detach().square(), self.decisions
+        if self.stale_weight is None:
+            return DecisionVarianceSums(masked_sum(squared, response_mask), undecided.sum().to(squared.dtype))
+        return DecisionVarianceSums((self.stale_weight * squared).sum(), (self.stale_weight * undecided).sum())
 
 
 def anchored_ratios(
@@ -174,21 +225,29 @@ def anchored_ratios(
             )
         keep = response_mask & torch.isfinite(rollout_log_probs)
         logs = log_ratio(current, rollout_log_probs.detach(), keep, response_mask, options.level)
-        return Ratios(logs.expm1(), None, logs, response_mask.sum() - keep.sum())
+        undecided = decisions(rollout_log_probs, response_mask, options.level)
+        return Ratios(logs.expm1(), None, logs, response_mask.sum() - keep.sum(), undecided)
     logs = log_ratio(current, old_log_probs.detach(), response_mask, response_mask, options.level)
+    undecided = decisions(old_log_probs, response_mask, options.level)
     if rollout_log_probs is None:
-        return Ratios(logs.expm1(), None, logs, torch.zeros((), dtype=torch.long, device=log_probs.device))
+        return Ratios(logs.expm1(), None, logs, torch.zeros((), dtype=torch.long, device=log_probs.device), undecided)
     weight = stale_weight(old_log_probs, rollout_log_probs, response_mask, options.stale_weight_cap, options.level).to(
         current.dtype
     )
     non_finite = (response_mask & ~torch.isfinite(rollout_log_probs)).sum()
-    return Ratios(logs.expm1(), weight, logs, non_finite)
+    return Ratios(logs.expm1(), weight, logs, non_finite, undecided)
 
 
-def proximal_variance(
+def logit_movement(
     log_probs: Tensor, old_log_probs: Tensor, response_mask: Tensor, stale_weight: Tensor | None = None
-) -> RatioVarianceSums:
-    """`V` of the token ratios to the proximal policy, for `StepSizeController`, under any objective.
+) -> MovementSums:
+    """The mean squared movement of a logit since the round's start, for `StepSizeController`, under any objective.
+
+    `2 sum(w (r - 1 - log r)) / sum(w (1 - p + 0.001))`: twice the KL divergence of the current policy from the proximal
+    one, per decision. Where logits move by independent normal amounts of variance `s^2`, KL is `s^2 (1 - sum p^2) / 2`
+    to second order and, where no token has much of the probability, `s^2 / 2` however large the movement is; V_d is
+    `exp(s^2) - 1` there. So this is `log(1 + V_d)` without the tails of V_d, which one unlikely token that has become
+    likely makes as large as it likes.
 
     Args:
         log_probs: (B, T) nats.
@@ -198,18 +257,19 @@ def proximal_variance(
 
     Returns:
         Detached sums.
+
+    Source: the estimator r - 1 - log r is J. Schulman's, Approximating KL Divergence (2020); dividing by decisions is
+    ours.
     """
     with torch.no_grad():
-        current = _at_least_float32(log_probs)
-        deviation = log_ratio(current, old_log_probs, response_mask, response_mask, "token").expm1()
-        return _variance_sums(deviation, stale_weight, response_mask)
-
-
-def _variance_sums(deviation: Tensor, weight: Tensor | None, response_mask: Tensor) -> RatioVarianceSums:
-    squared = deviation.detach().square()
-    if weight is None:
-        return RatioVarianceSums(masked_sum(squared, response_mask), response_mask.sum().to(squared.dtype))
-    return RatioVarianceSums((weight * squared).sum(), weight.sum())
+        logs = log_ratio(_at_least_float32(log_probs), old_log_probs, response_mask, response_mask, "token")
+        # Of a small log-ratio x, expm1(x) - x is rounding; its series is x^2 (1 + x / 3 + x^2 / 12) / 2.
+        series = logs.square() * (1.0 + logs / 3.0 + logs.square() / 12.0)
+        moved = torch.where(logs.abs() < 0.01, series, 2.0 * (logs.expm1() - logs))
+        undecided = decisions(old_log_probs, response_mask)
+        if stale_weight is None:
+            return MovementSums(masked_sum(moved, response_mask), undecided.sum().to(moved.dtype))
+        return MovementSums((stale_weight * moved).sum(), (stale_weight * undecided).sum())
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

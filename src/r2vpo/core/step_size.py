@@ -1,4 +1,4 @@
-"""The step size follows the ratio variance: set delta, not the learning rate."""
+"""The step size follows the ratio variance per decision: no learning rate to set."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import Any, NamedTuple
 
 import torch
 
-from r2vpo.core.types import RatioVarianceSums
+from r2vpo.core.radius import DELTA
+from r2vpo.core.ratios import LOG_RATIO_BOUND
+from r2vpo.core.types import MovementSums
 from r2vpo.core.validation import check_number
 
 OUTLIER = 10.0
 """A measured curvature counts for at most this many times the average of the rounds before it."""
-FAR = 1e4
-"""A V counts for at most `FAR delta`: infinity has no average."""
+SLACK = 4.0
+"""Within a round a step is braked where the movement is above this many times the round's target: a step's own V_d is
+measured on a few decisions."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class StepSizeConfig:
     """Options of `StepSizeController`.
 
     Attributes:
-        delta: Target of the ratio variance, dimensionless.
+        delta: Target of the ratio variance per decision for each informative rollout, dimensionless.
         grow: Largest factor from one step to the next.
         memory: Weight that a round keeps in the average from one round to the next, in [0, 1); about
             `1 / (1 - memory)` rounds are averaged over.
@@ -36,7 +39,7 @@ class StepSizeConfig:
         ValueError: When built with a value out of its bounds.
     """
 
-    delta: float = 0.1
+    delta: float = DELTA
     grow: float = 2.0
     memory: float = 0.95
     first_scale: float = 0.05
@@ -44,7 +47,7 @@ class StepSizeConfig:
     max_scale: float = 100.0
 
     def __post_init__(self) -> None:
-        check_number("delta", self.delta, above=0, remedy="take the target ratio variance, for example 0.1")
+        check_number("delta", self.delta, above=0, remedy=f"leave it at {DELTA}, which fits every task that was tried")
         check_number("grow", self.grow, above=1, remedy="take the largest factor, for example 2")
         check_number("memory", self.memory, at_least=0, below=1, remedy="take a weight a round, for example 0.95")
         check_number("min_scale", self.min_scale, above=0, remedy="take a smallest scale, for example 1e-4")
@@ -55,23 +58,24 @@ class StepSizeConfig:
 
 
 class StepSizeController:
-    """Scales the learning rate of a torch optimizer so that the ratio variance of a round comes to delta.
+    """Scales the learning rate of a torch optimizer so that V_d of a round comes to its target, `T = delta n`.
 
-    V grows with the square of the distance D from the round's start, D being the sum of the factors on the learning
-    rate that its steps had. So there is one number to know, the curvature `V / D^2`, and one scale at which the n
-    steps of a round come to delta:
+    n is the number of informative rollouts of the round (`r2vpo.core.radius`). What is measured is the movement m, the
+    mean squared movement of a logit (`r2vpo.core.ratios.logit_movement`), at which `V_d = exp(m) - 1`. It grows with
+    the square of the distance D from the round's start, the sum of the factors on the learning rate that its steps had.
+    So there is one number to know, the curvature `m / D^2`, and one scale at which the k steps of a round come to the
+    target:
 
-        scale = sqrt(delta / C) / n,    C = average of V / D^2 over the rounds so far
+        scale = sqrt(log(1 + T) / C) / k,    C = average of m / D^2 over the rounds so far
 
-    The average weighs a round with `s^2 signal memory^age`. s, at most 1, is the share of the round's distance that
-    its last measurement has seen; signal is the share of its rows that carry a gradient. It is a long average because V
-    on a policy's own samples falls as they become certain, while what the policy does elsewhere moves as much as
-    before: the latest V alone would let the step grow until the policy is lost. V has heavy tails, so one round counts
-    for at most `OUTLIER` times the average before it. While nothing else is known the first V of the first round
+    The average weighs a round with `q^2 d memory^age`. q, at most 1, is the share of the round's distance that
+    its last measurement has seen; d is the number of decisions that it was measured on, `sum(w (1 - p))`. It is a long
+    average, since a round has few decisions where much is certain, and one round counts for at most `OUTLIER` times
+    the average before it. While nothing else is known the first measurement of the first round
     counts alone, and the scale grows by at most `grow` a step from `first_scale`.
 
-    Within a round a step is braked at once: while V is above delta its factor is `scale delta / V`. The
-    next round starts with the scale.
+    Within a round a step is braked at once: while m is above `SLACK log(1 + T)` its factor is the scale times their
+    ratio. The next round starts with the scale.
 
     Under Adam a penalty turns the direction of the update and not its length, so the brake has to reach the step
     size.
@@ -84,6 +88,7 @@ class StepSizeController:
     Attributes:
         config: The options.
         scale: The factor of the learning rate now, brake apart.
+        target: T, the V_d that this round aims at; delta before the first round.
     """
 
     def __init__(self, config: StepSizeConfig | None = None) -> None:
@@ -94,9 +99,12 @@ class StepSizeController:
         # Of this round.
         # 0 steps until a round begins: a controller that starts within one (it was off in the run that is resumed) does
         # not know the distance that V has come from.
-        self._distance, self._steps, self._signal = 0.0, 0, 1.0
+        self._distance, self._steps = 0.0, 0
+        self.target: float = self.config.delta
         self._measured: tuple[float, float] = (0.0, 0.0)
         self._brake = 1.0
+        # The scale of the last step, from which the next one's may differ by `grow`.
+        self._stepped = self.scale
         # Per optimizer, while its step runs.
         self._scaled: dict[int, list[_ScaledGroup]] = {}
 
@@ -140,31 +148,33 @@ class StepSizeController:
         if applied():
             self._distance += length
 
-    def begin_round(self, steps: int, signal: float = 1.0) -> None:
-        """Start to measure the distance from here: the policy that V is measured against is the present one.
+    def begin_round(self, steps: int, rollouts: float = 1.0) -> None:
+        """Start to measure the distance from here: the policy that is measured against is the present one.
 
         Args:
             steps: Optimizer steps that the round will have.
-            signal: Share of the round's rows whose advantage is not 0, in [0, 1].
+            rollouts: n, the informative rollouts of the round, by which delta is multiplied.
 
         Raises:
-            ValueError: Fewer than 1 step, or a share out of its bounds.
+            ValueError: Fewer than 1 step, or no rollout.
         """
         check_number("steps", steps, at_least=1, remedy="pass the optimizer steps from one generation to the next")
-        check_number("signal", signal, at_least=0, at_most=1, remedy="pass rows with an advantage / all rows")
+        check_number("rollouts", rollouts, above=0, remedy="pass rollouts with an advantage, at least 1")
         self._curvature, weight = self._average()
         self._weight = self.config.memory * weight
-        self._distance, self._steps, self._signal = 0.0, steps, signal
+        self._distance, self._steps = 0.0, steps
+        self.target = self.config.delta * rollouts
         self._measured, self._brake = (0.0, 0.0), 1.0
+        self._rescale()
 
-    def update(self, sums: RatioVarianceSums) -> float:
-        """Follow one measured V.
+    def update(self, sums: MovementSums) -> float:
+        """Follow one measured movement.
 
         Args:
-            sums: V against the policy at the round's start, added up over micro-batches and processes. With a
-                denominator of 0 nothing was measured, and before a round's first step V is 0 by construction: nothing
-                changes. A V that is not finite counts as an outlier and stops the round's remaining steps. Before the
-                first `begin_round` V brakes and says nothing of the curvature: its distance is not known.
+            sums: The movement since the round's start, added up over micro-batches and processes. With a
+                denominator of 0 nothing was measured, and before a round's first step it is 0 by construction: nothing
+                changes. One that is not finite counts as an outlier and stops the round's remaining steps. Before the
+                first `begin_round` it brakes and says nothing of the curvature: its distance is not known.
 
         Returns:
             The new scale.
@@ -172,22 +182,20 @@ class StepSizeController:
         numerator, denominator = sums.to_tensor().tolist()
         if denominator == 0 or (self._distance == 0 and self._steps > 0):
             return self.scale
-        variance = numerator / denominator if math.isfinite(numerator / denominator) else math.inf
-        delta = self.config.delta
-        self._brake = 1.0 if variance <= delta else delta / variance
+        movement = numerator / denominator if math.isfinite(numerator / denominator) else math.inf
+        allowed = SLACK * math.log1p(self.target)
+        self._brake = 1.0 if movement <= allowed else allowed / movement
         if self._steps == 0:
             return self.scale
         share = min(self._distance / (self._steps * self.scale), 1.0)
-        curvature = min(variance, FAR * delta) / self._distance**2
+        # Infinity has no average.
+        curvature = min(movement, 2 * LOG_RATIO_BOUND) / self._distance**2
         # Weights that do not follow small steps (all on bfloat16's grid) give rounds of V = 0, which bound nothing.
         if self._weight > 0 and self._curvature > 0:
             curvature = min(curvature, OUTLIER * self._curvature)
-        self._measured = curvature, share**2 * self._signal
-        curvature, weight = self._average()
-        if weight > 0:
-            wanted = math.sqrt(delta / curvature) / self._steps if curvature > 0 else math.inf
-            wanted = min(wanted, self.config.grow * self.scale)
-            self.scale = min(max(wanted, self.config.min_scale), self.config.max_scale)
+        decided = denominator if math.isfinite(denominator) else 1.0
+        self._measured = curvature, share**2 * decided
+        self._rescale()
         return self.scale
 
     def state_dict(self) -> dict[str, Any]:
@@ -202,9 +210,10 @@ class StepSizeController:
             "weight": self._weight,
             "distance": self._distance,
             "steps": self._steps,
-            "signal": self._signal,
+            "target": self.target,
             "measured": list(self._measured),
             "brake": self._brake,
+            "stepped": self._stepped,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -222,9 +231,18 @@ class StepSizeController:
         self.scale = min(max(float(state["scale"]), self.config.min_scale), self.config.max_scale)
         self._curvature, self._weight = float(state["curvature"]), float(state["weight"])
         self._distance, self._steps = float(state["distance"]), int(state["steps"])
-        self._signal, self._brake = float(state["signal"]), float(state["brake"])
+        self.target, self._brake = float(state["target"]), float(state["brake"])
+        self._stepped = float(state["stepped"])
         curvature, weight = state["measured"]
         self._measured = float(curvature), float(weight)
+
+    def _rescale(self) -> None:
+        """Set the scale at which the round's steps come to its target, once a curvature is known."""
+        curvature, weight = self._average()
+        if weight > 0:
+            wanted = math.sqrt(math.log1p(self.target) / curvature) / self._steps if curvature > 0 else math.inf
+            wanted = min(wanted, self.config.grow * self._stepped)
+            self.scale = min(max(wanted, self.config.min_scale), self.config.max_scale)
 
     def _average(self) -> tuple[float, float]:
         """The curvature over this round and those before it, and its weight."""
@@ -248,6 +266,7 @@ class StepSizeController:
 
     def _length(self, groups: list[dict[str, Any]]) -> float:
         """What one step adds to the distance."""
+        self._stepped = self.scale
         first = groups[0]
         return self.factor * float(first["lr"]) / (float(first.get("initial_lr", first["lr"])) or 1.0)
 

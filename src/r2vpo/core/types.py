@@ -81,6 +81,24 @@ class RatioVarianceSums(WeightedSums):
 
 
 @dataclass(frozen=True)
+class DecisionVarianceSums(WeightedSums):
+    """The ratio variance per decision, `V_d = sum(m w (r - 1)^2) / sum(m w (1 - p + 0.001))`, not divided yet.
+
+    `p` is the probability of the sampled token under the policy that the ratio is to; the other symbols are those of
+    `RatioVarianceSums`. V_d estimates the mean squared movement of a logit; see `r2vpo.core.ratios.decisions`.
+    Dimensionless.
+    """
+
+
+@dataclass(frozen=True)
+class MovementSums(WeightedSums):
+    """The mean squared movement of a logit, `2 sum(m w (r - 1 - log r)) / sum(m w (1 - p + 0.001))`, not divided yet.
+
+    Symbols as in `DecisionVarianceSums`; see `r2vpo.core.ratios.logit_movement`. Dimensionless.
+    """
+
+
+@dataclass(frozen=True)
 class KLSums(WeightedSums):
     """`sum(m w (r - 1 - log r)) / sum(m w)`, not divided yet: an estimate of KL(anchor || current).
 
@@ -90,9 +108,10 @@ class KLSums(WeightedSums):
 
 @dataclass(frozen=True)
 class MomentSums(WeightedSums):
-    """The second moment of the advantages, `E[A^2] = sum(m w A^2) / sum(m w)`, not divided yet.
+    """The second moment of the advantages per decision, `sum(m w A^2) / sum(m w (1 - p + 0.001))`, not divided yet.
 
-    It fixes the closed-form multiplier, `lambda* = sqrt(E[A^2] / delta) / 2`.
+    It fixes the closed-form multiplier, `lambda* = sqrt(moment / target) / 2`, at which V_d comes to its target.
+    Symbols as in `DecisionVarianceSums`.
     """
 
 

@@ -15,7 +15,7 @@ from r2vpo.training.records import Record
 from r2vpo.training.run_directory import RunDirectory
 
 _PACKAGES = ("r2vpo", "torch", "transformers", "trl", "numpy")
-COURSE = ("ratio_variance", "dual", "entropy", "step_scale", "reward")
+COURSE = ("decision_variance", "ratio_variance", "dual", "entropy", "step_scale", "reward")
 
 
 def collect(run: RunDirectory, *, seconds: float, threads: int, diverged: str | None = None) -> Record:
@@ -51,7 +51,7 @@ def collect(run: RunDirectory, *, seconds: float, threads: int, diverged: str | 
 
 
 def course(metrics: Iterable[Record]) -> dict[str, list[Any]]:
-    """The metrics by round: V, lambda and the scale as the round's last step has them, the others' means.
+    """The metrics by round: V_d, V, lambda and the scale as the round's last step has them, the others' means.
 
     Args:
         metrics: the records of the optimizer steps, in order.
@@ -68,7 +68,7 @@ def course(metrics: Iterable[Record]) -> dict[str, list[Any]]:
     for steps in rounds.values():
         last = steps[-1]
         columns["rollouts"].append(last.get("rollouts_generated"))
-        for name in ("ratio_variance", "dual", "step_scale"):
+        for name in ("decision_variance", "ratio_variance", "dual", "step_scale"):
             columns[name].append(_short(last.get(name)))
         for name in ("entropy", "reward"):
             known = [record[name] for record in steps if record.get(name) is not None]

@@ -15,8 +15,8 @@ _BAND = "Median over seeds; the band holds the middle half of the seeds."
 _COURSES = (
     ("entropy", "Entropy", "Mean entropy of the next token, in nats. " + _BAND, figures.plain_axes),
     (
-        "ratio_variance",
-        "Ratio variance V",
+        "decision_variance",
+        "Ratio variance per decision, V_d",
         "At each round's last step. " + _BAND,
         figures.log_values,
     ),
@@ -135,10 +135,12 @@ def _named(results: Results, key: str, title: str, value: Value | None) -> tuple
 
 
 def _course(run: Run, name: str) -> tuple[Array, Array]:
-    y = run.course[name]
-    # V is 0 and lambda is not there where a method has none: neither has a place on a logarithmic axis
+    rounds = run.course["rollouts"]
+    # a record that was made before a metric was known does not have it
+    y = run.course.get(name, np.full(len(rounds), np.nan))
+    # V_d is 0 and lambda is not there where a method has none: neither has a place on a logarithmic axis
     shown = np.where(y > 0, y, np.nan) if name != "entropy" else y
-    return run.course["rollouts"], shown
+    return rounds, shown
 
 
 def _drawable(run: Run, name: str) -> bool:

@@ -22,7 +22,8 @@ class Run:
         seconds: (evaluations,), seconds spent generating and training before each.
         accuracy: (evaluations,), share of the held-out problems that is solved.
         by_difficulty: the same, for each difficulty.
-        course: columns by round: V, lambda, entropy, step scale, reward, staleness.
+        course: columns by round: V_d, V, lambda, entropy, step scale, reward, staleness; without those that were not
+            measured yet when the record was written.
         wall_seconds: wall time of the cell.
         diverged: whether the weights ended as no numbers.
         record: all that was written of it.

@@ -2,7 +2,7 @@
 
 from r2vpo.replay.buffer import ReplayBuffer
 from r2vpo.replay.config import Admission, ReplayConfig, ReplayStatistics
-from r2vpo.replay.last_round import last_round_variance
+from r2vpo.replay.last_round import last_round_movement
 from r2vpo.replay.rollout import Rollout
 
-__all__ = ["Admission", "ReplayBuffer", "ReplayConfig", "ReplayStatistics", "Rollout", "last_round_variance"]
+__all__ = ["Admission", "ReplayBuffer", "ReplayConfig", "ReplayStatistics", "Rollout", "last_round_movement"]

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from r2vpo.core.ratios import proximal_variance, stale_weight
-from r2vpo.core.types import RatioVarianceSums
+from r2vpo.core.ratios import logit_movement, stale_weight
+from r2vpo.core.types import MovementSums
 from r2vpo.replay.rollout import Rollout
 
 
-def last_round_variance(
+def last_round_movement(
     stale: Sequence[Rollout], before: dict[int, Tensor], *, cap: float, device: torch.device
-) -> RatioVarianceSums:
-    """V between the policies at the start of the last round and of this one, on rows evaluated under both.
+) -> MovementSums:
+    """The movement from the start of the last round to that of this one, on rows evaluated under both.
 
-    Weighted as V is: what the policy had all but given up when the last round began says little about its step.
+    Weighted as the objective is: what the policy had all but given up when the last round began says little.
 
     Args:
         stale: Rows whose `old_log_probs` are already this round's.
@@ -29,10 +29,10 @@ def last_round_variance(
     found = [(row, row.old_log_probs, before[id(row)]) for row in stale if id(row) in before]
     seen = [(row, now, then) for row, now, then in found if now is not None]
     if not seen:
-        return RatioVarianceSums.zero(device)
+        return MovementSums.zero(device)
     now = pad_sequence([now for _, now, _ in seen], batch_first=True)
     then = pad_sequence([then for _, _, then in seen], batch_first=True)
     sampled = pad_sequence([row.rollout_log_probs for row, _, _ in seen], batch_first=True)
     mask = pad_sequence([row.response_mask for row, _, _ in seen], batch_first=True)
     weight = stale_weight(then, sampled, mask, cap, "token")
-    return RatioVarianceSums.from_tensor(proximal_variance(now, then, mask, weight).to_tensor().to(device))
+    return MovementSums.from_tensor(logit_movement(now, then, mask, weight).to_tensor().to(device))

@@ -50,7 +50,7 @@ def build_report(run: Path | str) -> Path:
 
 
 def build_picture(run: Path | str, path: Path) -> Path:
-    """Write four panels as one PNG: accuracy, V against delta, lambda and the rate's scale, rollouts.
+    """Write four panels as one PNG: accuracy, V_d against its target, lambda and the rate's scale, rollouts.
 
     Args:
         run: the run's folder.

@@ -81,12 +81,15 @@ def metric_curve(name: str, number: int, *, low: float | None = None, high: floa
 
 
 def draw_variance(axes: Axes, data: RunData, palette: Palette) -> None:
-    """V over steps on a log scale, with its target."""
-    # a round's first step has V = 0 when all of its rows are fresh: it has no place on a log scale
-    series = data.series("ratio_variance", minimum=0.0)
-    _noisy(axes, series, palette.series[0], log=True, label="V")
-    axes.axhline(data.delta, color=palette.limit, linewidth=1.3, linestyle=(0, (5, 2)), label=f"δ = {data.delta:g}")
-    log_axis(axes, [*series.y, data.delta])
+    """V_d over steps on a log scale, with its target."""
+    # a round's first step has V_d = 0: it has no place on a log scale
+    series = data.series("decision_variance", minimum=0.0)
+    target = _thinned(data.series("decision_variance_target", minimum=0.0))
+    _noisy(axes, series, palette.series[0], log=True, label="V_d")
+    if target:
+        dashes, marker = (0, (5, 2)), "o" if len(target.x) == 1 else None
+        axes.plot(target.x, target.y, color=palette.limit, lw=1.3, linestyle=dashes, marker=marker, label="target")
+    log_axis(axes, [*series.y, *target.y])
     _finish(axes, legend=True)
 
 

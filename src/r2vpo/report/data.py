@@ -41,11 +41,6 @@ class RunData:
     samples: list[dict[str, Any]]
     summary: dict[str, Any]
 
-    @property
-    def delta(self) -> float:
-        """The target for V."""
-        return self.recipe.objective.delta
-
     def series(self, name: str, *, minimum: float | None = None) -> Series:
         """A metric over optimizer steps; steps without a value, or not above ``minimum``, are left out."""
         pairs = [

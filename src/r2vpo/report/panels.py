@@ -60,12 +60,14 @@ def _say_accuracy(data: RunData) -> str:
 
 
 def _say_variance(data: RunData) -> str:
-    values = data.series("ratio_variance").y
-    above = sum(value > 2 * data.delta for value in values) / max(len(values), 1)
+    values, targets = data.series("decision_variance"), data.series("decision_variance_target")
+    target = dict(zip(targets.x, targets.y, strict=True))
+    known = [(y, target[x]) for x, y in zip(values.x, values.y, strict=True) if x in target]
+    above = sum(value > 2 * limit for value, limit in known) / max(len(known), 1)
     return (
-        "How far updates moved the policy: the variance of its ratio about 1, "
-        f"against the target δ = {data.delta:g}. "
-        f"Median {significant(statistics.median(values))}; above 2 δ in {percent(above)} of steps."
+        "How far updates moved the policy: the variance of its ratio about 1 for each decision, which is the mean "
+        "squared movement of a logit, against the target: δ for each fresh rollout that has an advantage. "
+        f"Median {significant(statistics.median(values.y))}; above twice the target in {percent(above)} of steps."
     )
 
 
@@ -80,7 +82,7 @@ def _say_last(name: str, meaning: str) -> Callable[[RunData], str]:
 def _say_scale(data: RunData) -> str:
     values, base = data.series("step_scale").y, data.recipe.trainer.learning_rate
     return (
-        "What the learning rate is multiplied by so that V stays near δ. "
+        "What the learning rate is multiplied by so that V_d comes to its target. "
         f"Last {significant(values[-1])} × {base:g} = {significant(values[-1] * base)}."
     )
 
@@ -137,10 +139,10 @@ PANELS = (
     Panel(
         "variance",
         "Trust region",
-        "Ratio variance V against δ",
+        "Ratio variance per decision against its target",
         draw_variance,
         _say_variance,
-        lambda data: bool(data.series("ratio_variance", minimum=0.0)),
+        lambda data: bool(data.series("decision_variance", minimum=0.0)),
     ),
     Panel(
         "dual",

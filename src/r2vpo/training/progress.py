@@ -22,7 +22,8 @@ _REMEMBERED = (
     "reward",
     "completion_length",
     "tokens_per_second",
-    "ratio_variance",
+    "decision_variance",
+    "decision_variance_target",
     "dual",
     "entropy",
     "step_scale",
@@ -34,7 +35,6 @@ class TrainingProgress:
 
     Args:
         total_steps: optimizer steps of the whole run.
-        delta: the target that V is shown against.
         console: where to show it; a live display if it is a terminal, else plain lines.
         every: steps between two plain lines.
         first_step: steps that were already done when a run is resumed.
@@ -43,14 +43,12 @@ class TrainingProgress:
     def __init__(
         self,
         total_steps: int,
-        delta: float,
         *,
         console: Console | None = None,
         every: int = 10,
         first_step: int = 0,
     ) -> None:
         self.total_steps = total_steps
-        self.delta = delta
         self.console = console or Console()
         self.every = max(every, 1)
         self.step = first_step
@@ -118,7 +116,7 @@ class TrainingProgress:
                 f"step {self._of_total()}",
                 f"reward {_fixed(known('reward'), 3)}",
                 f"accuracy {_fixed(accuracy, 3)}",
-                f"V {_fixed(known('ratio_variance'), 4)} of {self.delta:g}",
+                f"V_d {_fixed(known('decision_variance'), 3)} of {_fixed(known('decision_variance_target'), 3)}",
                 f"lambda {_fixed(known('dual'), 3)}",
                 f"entropy {_fixed(known('entropy'), 3)}",
                 f"staleness {_fixed(self._staleness, 1)}",
@@ -148,14 +146,14 @@ class TrainingProgress:
 
     def _cells(self) -> list[tuple[str, str, str]]:
         known = self._known.get
-        variance = known("ratio_variance")
-        style = "" if variance is None else "green" if variance <= self.delta else "yellow"
-        if variance is not None and variance > 2 * self.delta:
-            style = "red"
+        variance, target = known("decision_variance"), known("decision_variance_target")
+        style = ""
+        if variance is not None and target is not None:
+            style = "green" if variance <= target else "yellow" if variance <= 4 * target else "red"
         return [
             ("reward", _fixed(known("reward"), 3).strip(), ""),
             ("accuracy", _fixed((self.accuracy or {}).get("value"), 3).strip(), "bold"),
-            (f"V (δ {self.delta:g})", significant(variance), style),
+            (f"V_d of {significant(target)}", significant(variance), style),
             ("λ", significant(known("dual")), ""),
             ("rate ×", significant(known("step_scale")), ""),
             ("entropy", significant(known("entropy")), ""),

@@ -188,7 +188,7 @@ def override(settings: dict[str, Any], text: str) -> str:
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key:
-        raise UserError(f"--set {text}: an override is key=value, for example --set objective.delta=0.02")
+        raise UserError(f"--set {text}: an override is key=value, for example --set trainer.max_steps=50")
     try:
         parsed = yaml.load(value, Loader=RecipeLoader)
     except yaml.YAMLError as error:

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from r2vpo.core.radius import DELTA
+
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "clearml", "swanlab", "neptune", "dvclive"]
 
 
@@ -26,7 +28,7 @@ ObjectiveName = Literal[
 class RatioVarianceRecipe(Section):
     """The ratio-variance penalty, added to another objective."""
 
-    delta: float = Field(0.1, gt=0, description="target for the ratio variance V that the multiplier steers for")
+    delta: float = Field(DELTA, gt=0, description="as objective.delta, for the penalty's multiplier")
 
 
 class ObjectiveRecipe(Section):
@@ -35,7 +37,12 @@ class ObjectiveRecipe(Section):
     name: ObjectiveName = Field(
         "r2vpo", description="soft constraint on the ratio's variance, PPO's clip (clip), or another of the table"
     )
-    delta: float = Field(0.1, gt=0, description="target for the ratio variance V; step control aims at it too")
+    delta: float = Field(
+        DELTA,
+        gt=0,
+        description="how far a round may move the policy: V_d, the ratio variance per decision, for each informative "
+        "rollout; one number for every task",
+    )
     anchor: Literal["proximal", "behavior"] = Field(
         "proximal", description="ratio to the policy at the round's start, or to the one that sampled the row"
     )
@@ -49,7 +56,7 @@ class ObjectiveRecipe(Section):
     stale_weight_cap: float = Field(2.0, ge=1, description="upper bound of the importance weight of a stale token")
     options: dict[str, Any] = Field({}, description="the objective's own options, such as clip_high; see its table")
     ratio_variance: RatioVarianceRecipe | None = Field(
-        None, description="adds the ratio-variance penalty to the objective, as {delta: 0.1}; null adds nothing"
+        None, description="adds the ratio-variance penalty to the objective, as {}; null adds nothing"
     )
 
     @model_validator(mode="after")
@@ -114,9 +121,9 @@ class DualRecipe(Section):
 
 
 class StepControlRecipe(Section):
-    """The learning rate follows V: the scale at which a round comes to delta, by the curvature V / D^2."""
+    """The learning rate follows V_d, so that a round comes to delta for each of its informative rollouts."""
 
-    enabled: bool = Field(True, description="let the learning rate follow V")
+    enabled: bool = Field(True, description="let the learning rate follow V_d")
     first_scale: float = Field(0.05, gt=0, description="scale at the first step: a small trial")
     grow: float = Field(2.0, gt=1, description="highest factor that one step changes the scale by")
     memory: float = Field(0.95, ge=0, lt=1, description="weight that a round's measurement keeps from round to round")

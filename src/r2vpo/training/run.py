@@ -77,7 +77,7 @@ def run_training(
         config.vllm_max_model_length = longest_prompt(parts.data, parts.tokenizer) + recipe.rollout.max_new_tokens
     trainer = _trainer(config, parts)
     steps_done = int(checkpoint.name.rpartition("-")[2]) if checkpoint is not None else 0
-    display = TrainingProgress(recipe.trainer.max_steps, recipe.objective.delta, console=console, first_step=steps_done)
+    display = TrainingProgress(recipe.trainer.max_steps, console=console, first_step=steps_done)
     evaluator = Evaluator(recipe=recipe, parts=parts, trainer=trainer, run=run, display=display)
     is_main = PartialState().is_main_process
     if is_main:

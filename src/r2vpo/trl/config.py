@@ -10,6 +10,7 @@ from trl import GRPOConfig
 from r2vpo.core.advantages import ADVANTAGES
 from r2vpo.core.method import MethodOptions
 from r2vpo.core.objectives import OBJECTIVES
+from r2vpo.core.radius import DELTA
 from r2vpo.data.curriculum import CurriculumConfig
 from r2vpo.precision import multiplies_bfloat16
 from r2vpo.replay import ReplayConfig
@@ -28,10 +29,11 @@ class R2VPOConfig(GRPOConfig):
             `delta`) or any other key of `r2vpo.core.objectives.OBJECTIVES`.
         objective_options: The objective's own options by name, as its config class in `r2vpo.core.objectives` has
             them; None is its defaults. Not for `"clip"`.
-        ratio_variance_delta: Adds the ratio-variance penalty with this target to another objective than `"r2vpo"`;
-            None adds nothing.
-        variance_delta: Target of the ratio's variance V in one round of updates, dimensionless; step control aims at it
-            with every objective.
+        ratio_variance_delta: Adds the ratio-variance penalty to another objective than `"r2vpo"`; its multiplier aims
+            at this number, which means what `variance_delta` means. None adds nothing.
+        variance_delta: How far a round may move the policy: the ratio variance per decision, V_d, for each rollout of
+            the round that has an advantage, dimensionless. Step control aims at it with every objective. One number
+            fits every task, so it need not be set.
         anchor: `"proximal"` (the ratio against the policy at the round's start, stale rows weighted) or `"behavior"`
             (the ratio against the sampler).
         level: `"token"` or `"response"` (geometric mean of the token ratios); None is the objective's own.
@@ -44,8 +46,8 @@ class R2VPOConfig(GRPOConfig):
         dual_lower: Lower bound of lambda.
         dual_upper: Upper bound of lambda; None is the batch's own closed form, or with doubling a million.
         dual_value: Lambda of `dual="fixed"`, or the first value of ascent and doubling.
-        step_control: Whether the learning rate follows V (any objective).
-        step_first_scale: Factor on the learning rate at a run's first optimizer step, before V was ever measured.
+        step_control: Whether the learning rate follows V_d (any objective).
+        step_first_scale: Factor on the learning rate at a run's first optimizer step, before anything was measured.
         step_grow: Largest factor from one optimizer step to the next.
         step_memory: Weight that a round's measured curvature keeps from one round to the next.
         step_min_scale: Lower bound of the factor on the learning rate.
@@ -86,7 +88,9 @@ class R2VPOConfig(GRPOConfig):
     ratio_variance_delta: float | None = field(
         default=None, metadata={"help": "Target of a ratio-variance penalty added to another objective."}
     )
-    variance_delta: float = field(default=0.1, metadata={"help": "Target of the ratio's variance."})
+    variance_delta: float = field(
+        default=DELTA, metadata={"help": "Ratio variance per decision and informative rollout that a round may reach."}
+    )
     anchor: str = field(default="proximal", metadata={"help": "proximal or behavior."})
     level: str | None = field(default=None, metadata={"help": "token or response; None: the objective's own."})
     aggregation: str | None = field(
@@ -101,7 +105,7 @@ class R2VPOConfig(GRPOConfig):
     dual_lower: float = field(default=0.02, metadata={"help": "Lower bound of lambda."})
     dual_upper: float | None = field(default=None, metadata={"help": "Upper bound of lambda; None: closed form."})
     dual_value: float | None = field(default=None, metadata={"help": "Lambda when dual is fixed."})
-    step_control: bool = field(default=True, metadata={"help": "Whether the learning rate follows V."})
+    step_control: bool = field(default=True, metadata={"help": "Whether the learning rate follows V_d."})
     step_first_scale: float = field(default=0.05, metadata={"help": "Factor on the first learning rate."})
     step_grow: float = field(default=2.0, metadata={"help": "Largest growth of the step."})
     step_memory: float = field(default=0.95, metadata={"help": "Weight that a measured round keeps a round later."})

@@ -172,9 +172,17 @@ def laid_out(states: Sequence[dict[str, Any]], *, present: Layout, part: int, re
         "layout": present.state_dict(),
         "step": states[0]["step"] // saved.micro_batches * present.micro_batches,
         "replay": redivide([state["replay"] for state in states], present=replay, owner=present.owner, part=part),
+        "measured_again": _redivide_rows([state["measured_again"] for state in states], present, part),
         "cut_generator": states[part if part < len(states) else 0]["cut_generator"],
         "round": None if rounds[0] is None else _redivide_round(rounds, saved, present, part),
     }
+
+
+def _redivide_rows(packed: Sequence[Any], present: Layout, part: int) -> Any:
+    """Each process as many rows as any other: all take the same number of forward passes."""
+    rows = [row for rows in packed for group in unpack(rows) for row in group]
+    each = len(rows) // present.processes
+    return pack([[row] for row in rows[part * each : (part + 1) * each]])
 
 
 def _redivide_round(

@@ -59,19 +59,6 @@ def round_statistics(rewards: Tensor, advantages: Tensor, *, tokens: int, second
     }
 
 
-def share_with_signal(rows: Sequence[Rollout], wanted: int, total: Callable[[Tensor], Tensor]) -> float:
-    """The share of the rows wanted for a round, over all processes, that are there and carry a gradient.
-
-    Args:
-        rows: Of this process, fresh and stale.
-        wanted: How many this process wanted.
-        total: Adds up over the processes.
-    """
-    carrying = float(sum(row.advantage != 0 for row in rows))
-    counts = total(torch.tensor([carrying, float(wanted)]))
-    return float(counts[0] / counts[1])
-
-
 def part_means(scores: Tensor, names: Sequence[str]) -> dict[str, float]:
     """Mean score of each reward function over the rows that it scored, under the names that TRL logs them by.
 
@@ -161,11 +148,12 @@ def _size(micro: MicroBatch, by_tokens: bool) -> Tensor:
 
 
 def round_moments(micros: Sequence[MicroBatch], *, anchor: str, cap: float, level: str) -> MomentSums:
-    """Sums behind E[A^2] over a round's rows, weighted as its objective weights them."""
+    """Sums of the advantages' second moment per decision over a round, weighted as its objective weights them."""
     moments = MomentSums.zero(micros[0].advantages.device)
     for micro in micros:
-        weight = None
+        mask, sampled = micro.response_mask, micro.rollout_log_probs
+        weight, anchored = None, sampled
         if anchor == "proximal":
-            weight = stale_weight(micro.old_log_probs, micro.rollout_log_probs, micro.response_mask, cap, level)
-        moments = moments + advantage_moments(micro.advantages, micro.response_mask, weight)
+            weight, anchored = stale_weight(micro.old_log_probs, sampled, mask, cap, level), micro.old_log_probs
+        moments = moments + advantage_moments(micro.advantages, mask, anchored, weight, level)
     return moments

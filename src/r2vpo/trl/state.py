@@ -52,6 +52,7 @@ def trainer_state(trainer: R2VPOTrainer) -> dict[str, Any]:
         "staleness_rows": list(trainer.staleness_rows),
         "round_stats": dict(trainer._round_stats),
         "past_weights": _past(trainer).state_dict() if _past(trainer) is not None else None,
+        "measured_again": pack([[row] for row in trainer.measured_again]),
         "round": None if between_rounds else pack_round(trainer._buffered_inputs),
     }
 
@@ -66,6 +67,7 @@ def restore_trainer(trainer: R2VPOTrainer, state: dict[str, Any]) -> None:
     trainer._cut_generator.set_state(state["cut_generator"])
     trainer.counters, trainer.seconds = state["counters"], state["seconds"]
     trainer.staleness_rows, trainer._round_stats = state["staleness_rows"], state["round_stats"]
+    trainer.measured_again = [row for group in unpack(state["measured_again"]) for row in group]
     if state["round"] is not None:
         trainer._buffered_inputs = unpack_round(
             state["round"],

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from r2vpo.replay import ReplayBuffer, Rollout, last_round_variance
+from r2vpo.replay import ReplayBuffer, Rollout, last_round_movement
 from r2vpo.trl import rounds
 from r2vpo.trl.arguments import SIGNATURE, check_built, own_rollout, read_arguments, settle_sampler_dtype
 from r2vpo.trl.config import R2VPOConfig
@@ -23,6 +23,11 @@ from r2vpo.trl.vllm import prepare_vllm
 from r2vpo.trl.watch import RunWatch
 
 COUNTERS = ("rollouts_generated", "rollouts_reused", "tokens_generated", "non_finite_steps")
+
+
+MEASURED_AGAIN = 4
+"""Without replay one row in so many is evaluated again at the start of the next round: what a round as a whole did to
+the policy is not known otherwise."""
 
 
 class R2VPOTrainer(TrainingPlumbing):
@@ -101,6 +106,7 @@ class R2VPOTrainer(TrainingPlumbing):
         self.sampler_lag = lag or 0
         self.max_staleness = max(args.replay_versions, args.rollout_lag, self.sampler_lag)
         self.staleness_rows = [0] * (self.max_staleness + 1)
+        self.measured_again: list[Rollout] = []
         self.step_lists: dict[str, Any] = {}
         self.watch = RunWatch()
         self.signal_watch = SignalWatch(warn if self.accelerator.is_main_process else lambda line: None)
@@ -246,6 +252,7 @@ class R2VPOTrainer(TrainingPlumbing):
         ]
         before = {id(row): row.old_log_probs for row in stale if row.old_version == version - 1}
         self._evaluate_policy(micros)
+        again = stale if self.replay.config.versions else self._evaluate_again(version, before)
         rounds.set_normalizers(
             micros,
             per_step=self.args.gradient_accumulation_steps,
@@ -255,9 +262,11 @@ class R2VPOTrainer(TrainingPlumbing):
         config = self._objective_config
         self.controls.begin_round(
             rounds.round_moments(micros, anchor=config.anchor, cap=config.stale_weight_cap, level=config.level),
-            last_round_variance(stale, before, cap=config.stale_weight_cap, device=self.accelerator.device),
-            signal=rounds.share_with_signal(fresh + stale, len(fresh) + wanted, self._total),
+            last_round_movement(again, before, cap=config.stale_weight_cap, device=self.accelerator.device),
+            rollouts=float(sum(row.advantage != 0 for row in fresh)),
         )
+        if not self.replay.config.versions and self.controls.step_size is not None:
+            self.measured_again = fresh[: -(-len(fresh) // MEASURED_AGAIN)]
         longest = self.args.max_completion_length
         self.signal_watch.round(
             self._round_stats["signal"], lambda: describe_round(self._logs, self._round_stats, longest=longest)
@@ -268,6 +277,24 @@ class R2VPOTrainer(TrainingPlumbing):
         counts = self._total(torch.bincount(ages, minlength=len(self.staleness_rows)).float()).tolist()
         self.staleness_rows = [before + int(now) for before, now in zip(self.staleness_rows, counts, strict=True)]
         return micros
+
+    def _evaluate_again(self, version: int, before: dict[int, Tensor | None]) -> list[Rollout]:
+        """Evaluate some of the last round's rows, which are not trained on again, to measure that round as a whole.
+
+        Args:
+            version: The round that begins.
+            before: Where their log-probs at the last round's start are put, by `id(row)`.
+
+        Returns:
+            The rows.
+        """
+        rows = self.measured_again
+        before |= {id(row): row.old_log_probs for row in rows}
+        for start in range(0, len(rows), self.args.per_device_train_batch_size):
+            piece = rows[start : start + self.args.per_device_train_batch_size]
+            device = self.accelerator.device
+            self._evaluate_policy([collate(piece, version=version, pad_token_id=self.pad_token_id, device=device)])
+        return rows
 
     @torch.no_grad()
     def _evaluate_policy(self, micros: list[MicroBatch]) -> None:
@@ -280,14 +307,14 @@ class R2VPOTrainer(TrainingPlumbing):
         metrics = self.controls.finish_step()
         every = self.args.steps_per_generation * self.num_iterations
         if self._step % every < self.args.gradient_accumulation_steps:
-            self.watch.first_step(self.controls.step_variance)
+            self.watch.first_step(self.controls.movement)
         self.step_lists = {name: value for name, value in metrics.items() if isinstance(value, list)}
         self.step_lists["staleness_rows"] = list(self.staleness_rows)
         if self.chosen is not None:
             self.step_lists |= self.chosen.described()
         numbers = {name: value for name, value in metrics.items() if not isinstance(value, list)}
         statistics = self.replay.statistics()
-        numbers |= {"delta": self.args.variance_delta, "round": float(self.round_index)}
+        numbers |= {"round": float(self.round_index)}
         numbers |= {"replay_rows": float(statistics.rows), "replay_bytes": float(statistics.bytes)}
         numbers |= {name: float(value) for name, value in self.counters.items()}
         numbers |= {f"seconds_{name}": value for name, value in self.seconds.items()}

@@ -7,8 +7,8 @@ import math
 from r2vpo.errors import UserError
 
 NOISE_BOUND = 1e-3
-"""Largest ratio variance at a round's first optimizer step, where policy and anchor are the same weights: 0 up to
-rounding. Dropout of 0.05 in adapters alone gives 0.004; the default target is 0.1."""
+"""Largest mean squared movement of a logit at a round's first optimizer step, where policy and anchor are the same
+weights: 0 up to rounding. Dropout of 0.05 in adapters alone is above it."""
 
 NON_FINITE_IN_A_ROW = 20
 """Steps left out one after another before a run ends. Under float16 the loss scale is halved from 65,536 at each, so a
@@ -21,23 +21,24 @@ class RunWatch:
     def __init__(self) -> None:
         self._steps = self._non_finite = self._in_a_row = 0
 
-    def first_step(self, variance: float) -> None:
-        """Check V at a round's first optimizer step.
+    def first_step(self, movement: float) -> None:
+        """Check the movement at a round's first optimizer step.
 
         Args:
-            variance: V of the token ratios to the policy at the round's start, dimensionless. No weight has changed
-                since it was evaluated. A V that is not finite is left to `step`.
+            movement: The mean squared movement of a logit since the round's start, dimensionless. No weight has
+                changed since. One that is not finite is left to `step`.
 
         Raises:
             UserError: It is above `NOISE_BOUND`: the log-probabilities are noisy, and step control would read the
                 noise as movement.
         """
-        if math.isfinite(variance) and variance > NOISE_BOUND:
+        if math.isfinite(movement) and movement > NOISE_BOUND:
             raise UserError(
-                f"the ratio variance is {variance:.2g} at a round's first optimizer step, before any weight has "
-                f"changed, and should be below {NOISE_BOUND:g}: the log-probs of one policy differ from one forward "
-                "pass to the next. Likely causes: dropout or router noise that the model turns on by itself (with "
-                "gradient checkpointing its layers stay in training mode: try gradient_checkpointing=False), "
+                f"the ratio variance is {movement:.2g} per decision at a round's first optimizer step, before any "
+                f"weight has changed, and should be below {NOISE_BOUND:g}: the log-probs of one policy differ from "
+                "one forward pass to the next. Likely causes: dropout or router noise that the model turns on by "
+                "itself (with gradient checkpointing its layers stay in training mode: try "
+                "gradient_checkpointing=False), "
                 "nondeterministic kernels (torch.use_deterministic_algorithms(True) finds them), weights on "
                 "bfloat16's grid or a bfloat16 forward that rounds differently with and without gradient "
                 "(load the model in float32; bf16=False, in a recipe trainer.bf16_autocast=false)"

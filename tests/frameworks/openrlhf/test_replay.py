@@ -106,7 +106,7 @@ def test_stale_rows_are_evaluated_by_the_present_policy(make):
     trainer.replay_buffer.append(experience(trainer.actor, seed=1))
     sampled = [row.item.rollout_log_probs.clone() for row in trainer.replay_buffer._kept.values()]
     before = [row.item.action_log_probs.clone() for row in trainer.replay_buffer._kept.values()]
-    variance = trainer._draw(4)
+    movement = trainer._draw(4)
     drawn = trainer.replay_buffer._drawn
     assert len(drawn) == 8
     for row in drawn:
@@ -119,16 +119,14 @@ def test_stale_rows_are_evaluated_by_the_present_policy(make):
     kept = list(trainer.replay_buffer._kept.values())
     assert all(torch.equal(row.item.rollout_log_probs, old) for row, old in zip(kept, sampled, strict=True))
     assert not any(torch.equal(row.item.action_log_probs, old) for row, old in zip(kept, before, strict=True))
-    # V of the last round: sum of (ratio - 1)^2, by hand.
-    total = sum(
-        float(
-            (torch.exp(old - mu).clamp(max=2.0) * (torch.exp(row.item.action_log_probs - old) - 1) ** 2)[
-                row.item.action_mask.bool()
-            ].sum()
-        )
-        for row, old, mu in zip(kept, before, sampled, strict=True)
-    )
-    assert float(variance.to_tensor()[0]) == pytest.approx(total, rel=1e-4)
+    # The movement of the last round by hand: twice the sum of ratio - 1 - log ratio, over the sum of 1 - p.
+    total, decided = 0.0, 0.0
+    for row, old, mu in zip(kept, before, sampled, strict=True):
+        mask = row.item.action_mask.bool()
+        logs, weight = (row.item.action_log_probs - old).double()[mask], torch.exp(old - mu).clamp(max=2.0)[mask]
+        total += float((weight * 2 * (logs.exp() - 1 - logs)).sum())
+        decided += float((weight * (1.001 - old[mask].exp())).sum())
+    assert movement.to_tensor().tolist() == pytest.approx([total, decided], rel=1e-3)
 
 
 def test_rounds_train_on_fresh_and_stale_rows(make):

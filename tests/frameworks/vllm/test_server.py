@@ -61,7 +61,7 @@ def test_it_trains(folder, url, by_folder, tmp_path):
     trainer.vllm_generation.sync_weights()
     policy = trainer.accelerator.unwrap_model(trainer.model).eval()
     now, before = apart(trainer, policy), apart(trainer, LlamaForCausalLM.from_pretrained(folder))
-    assert 0 < now < 0.05 and before > 5 * now
+    assert 0 < now < before / 10
 
 
 def test_without_a_gpu_trl_says_so(folder, url, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 import r2vpo.cli.train
 from r2vpo.cli.main import main
+from r2vpo.core.radius import DELTA
 from r2vpo.errors import UserError
 from r2vpo.training.recipe import load_recipe
 from r2vpo.training.run_directory import RunDirectory
@@ -140,7 +141,7 @@ def test_a_picture_that_cannot_be_written(tmp_path: Path, capsys: pytest.Capture
 def test_another_recipe_is_not_resumed(run: RunDirectory, recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = failure(capsys, 2, "train", str(recipe), "--set", "objective.delta=0.2", "seed=4", "--resume", str(run.path))
     assert "started with another recipe, seed, objective.delta differ" in line
-    assert run.recipe().objective.delta == 0.1
+    assert run.recipe().objective.delta == DELTA
 
 
 def test_a_run_without_a_checkpoint_is_not_resumed(

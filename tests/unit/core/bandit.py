@@ -36,9 +36,9 @@ class Bandit:
             "advantages": self.advantages[self.rows], "response_mask": mask,
         }  # fmt: skip
 
-    def solve(self, dual, delta, iterations=300, brake="two_sided"):
-        """Maximise over theta; gives the sums of V at the optimum."""
-        config = RatioVarianceConfig(delta=delta, brake=brake, stale_weight_cap=float("inf"))
+    def solve(self, dual, iterations=300, brake="two_sided"):
+        """Maximise over theta; gives the sums of V_d at the optimum."""
+        config = RatioVarianceConfig(brake=brake, stale_weight_cap=float("inf"))
         optimizer = torch.optim.LBFGS(
             [self.theta], max_iter=iterations, tolerance_grad=1e-12, tolerance_change=1e-15,
             line_search_fn="strong_wolfe",

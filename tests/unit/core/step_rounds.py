@@ -1,20 +1,26 @@
 """Rounds of a step-size controller on a real optimizer."""
 
+import math
+
 import torch
 
 from r2vpo.core.step_size import StepSizeConfig, StepSizeController
-from r2vpo.core.types import RatioVarianceSums
+from r2vpo.core.types import MovementSums
+
+DELTA = math.expm1(0.04)
+"""A target at which a round moves logits by a mean square of 0.04."""
 
 
-def variance(value, weight=10.0):
-    return RatioVarianceSums(torch.tensor(value * weight), torch.tensor(weight))
+def moved(movement, decisions=10.0):
+    """A movement of this mean square, measured on so many decisions."""
+    return MovementSums(torch.tensor(movement * decisions), torch.tensor(decisions))
 
 
 class Round:
     """A controller on a real optimizer, in a round of `steps` optimizer steps."""
 
     def __init__(self, scale=1.0, steps=1, begins=True, **options):
-        self.controller = StepSizeController(StepSizeConfig(**{"delta": 0.04, "first_scale": scale} | options))
+        self.controller = StepSizeController(StepSizeConfig(**{"delta": DELTA, "first_scale": scale} | options))
         parameter = torch.nn.Parameter(torch.zeros(1))
         parameter.grad = torch.ones(1)
         self.optimizer = torch.optim.SGD([parameter], lr=1.0)
@@ -27,10 +33,10 @@ class Round:
             self.optimizer.step()
         return self
 
-    def measure(self, value):
-        return self.controller.update(variance(value))
+    def measure(self, movement, decisions=10.0):
+        return self.controller.update(moved(movement, decisions))
 
-    def whole(self, value, signal=1.0):
-        """A round of one step, and its V."""
-        self.controller.begin_round(1, signal)
-        return self.step().measure(value)
+    def whole(self, movement, decisions=10.0, rollouts=1.0):
+        """A round of one step, and the movement that it makes."""
+        self.controller.begin_round(1, rollouts)
+        return self.step().measure(movement, decisions)

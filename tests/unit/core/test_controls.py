@@ -1,12 +1,15 @@
 """The sums of an optimizer step and the two controllers that read them."""
 
+import math
+
 import pytest
 import torch
 
 from r2vpo.core.diagnostics import diagnostic_sums
 from r2vpo.core.method import MethodOptions
-from r2vpo.core.ratios import proximal_variance
-from r2vpo.core.types import MomentSums, RatioVarianceSums, WeightedSums
+from r2vpo.core.radius import DELTA
+from r2vpo.core.ratios import logit_movement
+from r2vpo.core.types import MomentSums, MovementSums, WeightedSums
 
 
 def sums(kind, numerator, denominator):
@@ -22,7 +25,7 @@ def piece(method, rows, scale):
     output = method.loss(**batch, dual=1.0, config=config)
     return {
         "constrained": output.constraint,
-        "proximal": proximal_variance(old + scale, old, mask),
+        "proximal": logit_movement(old + scale, old, mask),
         "diagnostics": diagnostic_sums(
             **batch,
             rollout_log_probs=old,
@@ -35,9 +38,9 @@ def piece(method, rows, scale):
     }
 
 
-def started(method, reduce=lambda tensor: tensor):
+def started(method, reduce=lambda tensor: tensor, rollouts=8.0):
     controls = method.controls(steps_per_round=2, reduce=reduce)
-    controls.begin_round(sums(MomentSums, 4.0, 4.0), RatioVarianceSums.zero(), 1.0)
+    controls.begin_round(sums(MomentSums, 4.0, 4.0), MovementSums.zero(), rollouts)
     return controls
 
 
@@ -53,18 +56,42 @@ def test_sums_over_micro_batches_are_divided_once():
     # V of the four rows, not the mean of two Vs.
     variance = (1 * (torch.tensor(0.1).expm1() ** 2) + 3 * (torch.tensor(0.4).expm1() ** 2)) / 4
     reference = started(method)
-    reference.dual.update(WeightedSums(variance, torch.tensor(1.0)))
+    decision = torch.tensor(1.001 - math.exp(-1.0))
+    reference.dual.update(WeightedSums(variance, decision))
     assert apart.dual.value == pytest.approx(reference.dual.value, rel=1e-5)
 
 
 def test_lambda_moves_with_the_sums_of_all_processes():
     method = MethodOptions(dual="ascent", dual_upper=100.0)
-    doubled, plain = started(method, reduce=lambda tensor: tensor * 2), started(method)
+    doubled, plain = started(method, reduce=lambda tensor: tensor * 2, rollouts=4.0), started(method)
     for controls in (doubled, plain):
         controls.add(**piece(method, 2, 0.3))
         controls.finish_step()
     assert doubled.dual.value == plain.dual.value  # a ratio of sums
     assert plain.dual.value != started(method).dual.value
+
+
+def test_the_radius_grows_with_the_informative_rollouts_of_all_processes():
+    method = MethodOptions(variance_delta=0.01)
+    controls = method.controls(steps_per_round=2, reduce=lambda tensor: tensor * 2)
+    assert controls.target == 0.0
+    begin = (sums(MomentSums, 4.0, 4.0), MovementSums.zero())
+    controls.begin_round(*begin, 8.0)
+    assert controls.target == pytest.approx(0.16)
+    assert controls.dual.target == controls.step_size.target == controls.target
+    controls.begin_round(*begin, 3.0)
+    assert controls.target == pytest.approx(0.01 * (0.7 * 16 + 0.3 * 6))  # a running count
+    for _ in range(40):
+        controls.begin_round(*begin, 0.0)
+    assert controls.target == pytest.approx(0.01)  # at least one
+
+
+def test_a_divergence_has_one_target_whatever_the_rollouts():
+    method = MethodOptions(objective="kl_penalty", dual="doubling")
+    controls = method.controls(steps_per_round=2, reduce=lambda tensor: tensor)
+    controls.begin_round(sums(MomentSums, 4.0, 4.0), MovementSums.zero(), 8.0)
+    assert controls.dual.target == pytest.approx(0.01)
+    assert controls.step_size.target == pytest.approx(8 * DELTA)
 
 
 def test_without_step_control_the_scale_is_1_and_nothing_is_kept():

@@ -7,12 +7,12 @@ import torch
 
 from r2vpo.core.dual import DOUBLING_LIMIT, DualConfig, DualController, advantage_moments, closed_form_dual
 from r2vpo.core.ratios import stale_weight
-from r2vpo.core.types import KLSums, MomentSums, RatioVarianceSums
+from r2vpo.core.types import DecisionVarianceSums, KLSums, MomentSums
 from tests.unit.core.bandit import Bandit
 
 
 def variance(value, weight=10.0):
-    return RatioVarianceSums(torch.tensor(value * weight), torch.tensor(weight))
+    return DecisionVarianceSums(torch.tensor(value * weight), torch.tensor(weight))
 
 
 def moments(value):
@@ -26,7 +26,7 @@ def ascent(**options):
 def moments_of(bandit):
     b = bandit.arguments()
     weight = stale_weight(b["old_log_probs"], b["rollout_log_probs"], b["response_mask"], cap=float("inf"))
-    return advantage_moments(b["advantages"], b["response_mask"], weight)
+    return advantage_moments(b["advantages"], b["response_mask"], b["old_log_probs"], weight)
 
 
 @pytest.mark.parametrize("delta", [0.01, 0.04])
@@ -34,7 +34,7 @@ def moments_of(bandit):
 def test_at_the_closed_form_the_solved_bandit_has_variance_delta(delta, stale):
     bandit = Bandit(stale=stale)
     optimum = DualController(DualConfig(kind="closed_form", delta=delta)).begin_round(moments_of(bandit))
-    reached = float(bandit.solve(optimum, delta).value())
+    reached = float(bandit.solve(optimum).value())
     assert reached == pytest.approx(delta, rel=0.01)
     ratios = torch.softmax(bandit.theta.detach(), 0) / bandit.old.exp()
     torch.testing.assert_close(ratios, 1 + bandit.advantages / (2 * optimum), rtol=1e-3, atol=1e-4)
@@ -44,7 +44,7 @@ def test_at_the_closed_form_the_solved_bandit_has_variance_delta(delta, stale):
 def test_outward_every_ratio_comes_to_its_optimum_and_may_go_beyond(stale):
     bandit = Bandit(stale=stale)
     optimum = closed_form_dual(float(moments_of(bandit).value()), 0.04)
-    reached = float(bandit.solve(optimum, 0.04, brake="outward").value())
+    reached = float(bandit.solve(optimum, brake="outward").value())
     assert reached > 0.99 * 0.04  # the target is a floor here: nothing draws back
     way = bandit.advantages.sign() * (torch.softmax(bandit.theta.detach(), 0) / bandit.old.exp() - 1)
     assert (way >= bandit.advantages.abs() / (2 * optimum) - 1e-3).all()
@@ -54,7 +54,7 @@ def test_outward_every_ratio_comes_to_its_optimum_and_may_go_beyond(stale):
 def test_another_multiplier_misses_delta(wrong):
     bandit = Bandit()
     optimum = closed_form_dual(float(moments_of(bandit).value()), 0.01)
-    reached = float(bandit.solve(wrong * optimum, 0.01).value())
+    reached = float(bandit.solve(wrong * optimum).value())
     assert reached == pytest.approx(0.01 / wrong**2, rel=0.01)  # V falls with the square of lambda
     assert reached != pytest.approx(0.01, rel=0.5)
 
@@ -75,7 +75,7 @@ def test_ascent_reaches_the_root_of_the_dual(first, stale):
     controller = DualController(DualConfig(kind="ascent", delta=delta, upper=50.0, value=first))
     root = root_of_the_dual(float(moments_of(bandit).value()), delta)
     for _ in range(50):
-        controller.update(bandit.solve(controller.value, delta, iterations=15))
+        controller.update(bandit.solve(controller.value, iterations=15))
     assert controller.value == pytest.approx(root, rel=0.05)
     assert first != pytest.approx(root, rel=0.5)
 
@@ -149,7 +149,7 @@ def test_a_batch_without_signal_changes_nothing():
 
 def test_nothing_measured_changes_nothing_and_a_variance_that_is_not_finite_brakes():
     controller = ascent(upper=50.0)
-    assert controller.update(RatioVarianceSums.zero()) == 2.5
+    assert controller.update(DecisionVarianceSums.zero()) == 2.5
     assert controller.update(variance(float("nan"))) == pytest.approx(2.5 * math.exp(0.1))
     assert controller.update(variance(float("inf"))) == pytest.approx(2.5 * math.exp(0.2))
 
@@ -179,7 +179,7 @@ def test_state_goes_round():
     for sums in (variance(0.09), variance(9.0), variance(9.0), variance(0.02)):
         assert second.update(sums) == first.update(sums)
     assert second.begin_round(moments(9.0)) == first.begin_round(moments(9.0))  # not a first round again
-    with pytest.raises(ValueError, match="lacks ceiling, measured, started"):
+    with pytest.raises(ValueError, match="lacks ceiling, measured, started, target"):
         second.load_state_dict({"value": 1.0})
 
 
@@ -228,7 +228,7 @@ def test_doubling_comes_within_a_factor_of_two_of_the_root(first):
     root = closed_form_dual(float(moments_of(bandit).value()), delta)
     controller = DualController(DualConfig(kind="doubling", delta=delta, value=first))
     for _ in range(10):
-        controller.update(bandit.solve(controller.value, delta, iterations=60))
+        controller.update(bandit.solve(controller.value, iterations=60))
         controller.begin_round(moments_of(bandit))
     assert root / 2 <= controller.value <= 2 * root
     assert not root / 2 <= first <= 2 * root
@@ -254,18 +254,39 @@ def test_doubling_takes_over_no_ceiling_of_a_batch():
 
 def test_advantage_moments_by_hand():
     mask = torch.tensor([[True, True], [True, False]])
-    sums = advantage_moments(torch.tensor([1.0, -2.0]), mask)
-    assert sums.to_tensor().tolist() == [6.0, 3.0]  # 1 + 1 + 4 over three tokens
+    old = torch.tensor([[0.2, 0.7], [0.999, 0.5]]).log()
+    sums = advantage_moments(torch.tensor([1.0, -2.0]), mask, old)
+    assert sums.to_tensor().tolist() == pytest.approx([6.0, 0.801 + 0.301 + 0.002])  # 1 + 1 + 4 over three tokens
     weight = torch.tensor([[1.0, 2.0], [0.5, 0.0]])
-    sums = advantage_moments(torch.tensor([[1.0, 3.0], [-2.0, float("nan")]]), mask, weight)
-    assert sums.to_tensor().tolist() == [21.0, 3.5]  # 1 + 2 * 9 + 0.5 * 4
+    sums = advantage_moments(torch.tensor([[1.0, 3.0], [-2.0, float("nan")]]), mask, old, weight)
+    # 1 + 2 * 9 + 0.5 * 4
+    assert sums.to_tensor().tolist() == pytest.approx([21.0, 0.801 + 2 * 0.301 + 0.5 * 0.002])
+    sums = advantage_moments(torch.tensor([1.0, -2.0]), mask, old, level="response")
+    assert sums.to_tensor().tolist() == pytest.approx([6.0, (0.801 + 0.301) / 2 + 0.002])
+
+
+def test_the_target_grows_with_the_informative_rollouts():
+    controller = DualController(DualConfig(delta=0.01))
+    assert controller.begin_round(moments(1.0), rollouts=4.0) == pytest.approx(2.5)  # sqrt(1 / 0.04) / 2
+    assert controller.target == pytest.approx(0.04)
+    assert controller.begin_round(moments(1.0), rollouts=100.0) == pytest.approx(0.5)
+    climbing = ascent(delta=0.01, upper=50.0)
+    climbing.begin_round(moments(1.0), rollouts=4.0)
+    assert climbing.update(variance(0.06)) == pytest.approx(2.5 * math.exp(0.1 * 0.5), rel=1e-6)
+
+
+def test_doubling_compares_with_the_target_of_the_round_that_was_measured():
+    controller = doubling()
+    controller.begin_round(moments(1.0), rollouts=4.0)
+    controller.update(variance(0.05))  # below 1.5 times 0.04
+    assert controller.begin_round(moments(1.0), rollouts=1.0) == 1.0
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"kind": "newton"}, "kind is 'newton'.*'closed_form'.*choose"),
-        ({"delta": -1.0}, "delta is -1.0.*greater than 0.*0.1"),
+        ({"delta": -1.0}, "delta is -1.0.*greater than 0.*for example"),
         ({"eta": 0.0}, "eta is 0.0.*greater than 0"),
         ({"eta": 2.0}, "eta is 2.0.*at most 1"),
         ({"lower": 0.0}, "lower is 0.0.*greater than 0"),

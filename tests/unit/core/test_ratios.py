@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from r2vpo.core.objectives import OBJECTIVES, RatioVarianceConfig, r2vpo_loss
-from r2vpo.core.ratios import anchored_ratios, proximal_variance, stale_weight
+from r2vpo.core.ratios import anchored_ratios, logit_movement, stale_weight
 from tests.tolerances import FLOAT32, FLOAT64
 
 LOSSES = [(objective.loss, objective.config_class) for objective in OBJECTIVES.values()]
@@ -104,8 +104,18 @@ def test_huge_log_ratios_stay_finite(loss, kind, dtype, level, anchor, size):
 def test_a_small_deviation_is_not_lost_in_float32():
     # exp(1e-6) - 1 in float32 is off by 5 %: the first steps of a slow start would measure rounding.
     log_probs = torch.full((1, 4), 1e-6)
-    sums = proximal_variance(log_probs, torch.zeros(1, 4), torch.ones(1, 4, dtype=torch.bool))
-    assert float(sums.value()) == pytest.approx(1e-12, rel=1e-4)
+    sums = logit_movement(log_probs, torch.zeros(1, 4), torch.ones(1, 4, dtype=torch.bool))
+    assert float(sums.numerator) == pytest.approx(4e-12, rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e-4, 0.0099, 0.0101, 0.3, -1e-6, -0.0099, -0.0101, -3.0])
+def test_the_movement_is_exact_at_every_size(size):
+    exact = torch.tensor(size, dtype=torch.float64)
+    sums = logit_movement(torch.full((1, 1), size) - 1.0, torch.tensor([[-1.0]]), torch.ones(1, 1, dtype=torch.bool))
+    wide = logit_movement(exact.view(1, 1), torch.zeros(1, 1).double(), torch.ones(1, 1, dtype=torch.bool))
+    assert float(wide.numerator) == pytest.approx(2 * float(exact.expm1() - exact), rel=1e-3)
+    if abs(size) > 0.001:  # -1 + size is rounded in float32
+        assert float(sums.numerator) == pytest.approx(2 * float(exact.expm1() - exact), rel=1e-3)
 
 
 @pytest.mark.parametrize(("loss", "kind"), LOSSES)
@@ -120,29 +130,32 @@ def test_nor_in_an_objective(loss, kind, anchor, sampled):
     assert float(out.metrics["ratio_variance"]) == pytest.approx(1e-12, rel=1e-4)
 
 
-def test_proximal_variance_by_hand():
+def test_logit_movement_by_hand():
     log_probs = OLD + logs([1.1, 0.8, 7.0], [1.0, 1.2, 1.0])
-    sums = proximal_variance(log_probs, OLD, MASK)
-    close(sums.to_tensor(), [0.01 + 0.04 + 0.04, 5.0])
+    sums = logit_movement(log_probs, OLD, MASK)
+    up, down, more = (2 * (r - 1 - math.log(r)) for r in (1.1, 0.8, 1.2))
+    # Probabilities 0.5, 0.2 and 0.1, 0.4, 0.4 of the sampled tokens.
+    close(sums.to_tensor(), [up + down + more, 0.501 + 0.801 + 0.901 + 0.601 + 0.601])
     weight = torch.tensor([[2.0, 0.5, 0.0], [0.5, 1.0, 3.0]], dtype=torch.float64)
-    sums = proximal_variance(log_probs.requires_grad_(), OLD, MASK, weight)
-    close(sums.to_tensor(), [2 * 0.01 + 0.5 * 0.04 + 0.04, 7.0])
+    sums = logit_movement(log_probs.requires_grad_(), OLD, MASK, weight)
+    decided = 2 * 0.501 + 0.5 * 0.801 + 0.5 * 0.901 + 0.601 + 3 * 0.601
+    close(sums.to_tensor(), [2 * up + 0.5 * down + more, decided])
     assert not sums.numerator.requires_grad
 
 
-def test_proximal_variance_agrees_with_the_objective():
-    log_probs = OLD + 0.3
+def test_a_small_movement_is_the_objectives_variance_per_decision():
+    log_probs = OLD + 1e-5
     out = r2vpo_loss(
         log_probs=log_probs, old_log_probs=OLD, advantages=torch.ones(2), response_mask=MASK, dual=1.0,
         rollout_log_probs=ROLLOUT,
     )  # fmt: skip
-    sums = proximal_variance(log_probs, OLD, MASK, stale_weight(OLD, ROLLOUT, MASK))
-    torch.testing.assert_close(sums.to_tensor(), out.constraint.to_tensor(), **FLOAT64)
+    sums = logit_movement(log_probs, OLD, MASK, stale_weight(OLD, ROLLOUT, MASK))
+    torch.testing.assert_close(sums.to_tensor(), out.constraint.to_tensor(), rtol=1e-4, atol=0.0)
 
 
 def test_bf16_log_probs_are_subtracted_in_float32():
     exact = torch.tensor([[-5.03125, -4.96875]])
     old = torch.tensor([[-5.0, -5.0]])
     mask = torch.ones(1, 2, dtype=torch.bool)
-    sums = proximal_variance(exact.bfloat16(), old.bfloat16(), mask)
-    torch.testing.assert_close(sums.to_tensor(), proximal_variance(exact, old, mask).to_tensor(), **FLOAT32)
+    sums = logit_movement(exact.bfloat16(), old.bfloat16(), mask)
+    torch.testing.assert_close(sums.to_tensor(), logit_movement(exact, old, mask).to_tensor(), **FLOAT32)

@@ -65,6 +65,7 @@ def record(cell: Cell, accuracy: list[float], *, seconds: float = 40.0, diverged
             "round": rounds,
             "rollouts": [budget * (i + 1) / 4 for i in rounds],
             "staleness": [0.0, None, 1.0, 1.5],
+            "decision_variance": [0.0, 0.3, 0.6, 0.5],
             "ratio_variance": [0.0, 0.02, 0.04, 0.04],
             "dual": [2.5, 1.0, 0.5, 0.4],
             "entropy": [1.0, 0.8, 0.7, 0.65],

@@ -174,7 +174,7 @@ def test_the_page_needs_nothing_else_and_escapes_what_records_say(tmp_path: Path
     keys = [drawing.key for drawing in drawings(load_results(made, Store(tmp_path / "small")))]
     assert html.count("<svg") == len(keys)
     assert keys == [
-        "accuracy-rollouts", "accuracy-seconds", "rollouts-to-target", "difficulty", "entropy", "ratio-variance",
+        "accuracy-rollouts", "accuracy-seconds", "rollouts-to-target", "difficulty", "entropy", "decision-variance",
         "dual", "step-scale", "collapse",
     ]  # fmt: skip
     markdown = text.read_text()
@@ -183,6 +183,21 @@ def test_the_page_needs_nothing_else_and_escapes_what_records_say(tmp_path: Path
         picture = page.parent / "figures" / f"{key}.png"
         assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and f"figures/{key}.png" in markdown
     assert "commit: abcdef" in markdown and "cells: 6 of 6 finished" in markdown
+
+
+def test_records_made_before_a_metric_was_known_are_drawn_without_it(tmp_path: Path) -> None:
+    made = plan(experiment(tuning=None))
+    store = Store(tmp_path / "small")
+    first, *others = made.results({})
+    for cell in others:
+        old = record(cell, curve(cell))
+        del old["course"]["decision_variance"]
+        store.add(cell, old)
+    assert "decision-variance" not in [drawing.key for drawing in drawings(load_results(made, store))]
+    build_comparison_report(made, tmp_path)
+    store.add(first, record(first, curve(first)))
+    assert "decision-variance" in [drawing.key for drawing in drawings(load_results(made, store))]
+    build_comparison_report(made, tmp_path)
 
 
 def test_two_machines_are_both_named(tmp_path: Path) -> None:

@@ -22,16 +22,20 @@ def step(number: int, round_: int, **values: object) -> dict[str, object]:
 
 def test_the_course_has_a_row_for_each_round() -> None:
     steps = [
-        step(1, 0, ratio_variance=0.0, dual=2.5, entropy=1.0, reward=0.25, step_scale=0.1, staleness_rows=[8, 0]),
-        step(2, 0, ratio_variance=0.03, dual=2.0, entropy=0.5, reward=None, step_scale=0.2, staleness_rows=[16, 0]),
-        step(3, 1, ratio_variance=0.01, dual=1.5, entropy=0.4, reward=0.5, step_scale=0.3, staleness_rows=[20, 4]),
-        step(4, 1, ratio_variance=0.02, dual=1.0, entropy=0.2, reward=0.5, step_scale=0.4, staleness_rows=[24, 24]),
-        step(5, 2, ratio_variance=None, dual=1.0, entropy=None, reward=None, step_scale=0.4, staleness_rows=[24, 24]),
+        step(1, 0, dual=2.5, entropy=1.0, reward=0.25, step_scale=0.1, staleness_rows=[8, 0]),
+        step(2, 0, dual=2.0, entropy=0.5, reward=None, step_scale=0.2, staleness_rows=[16, 0]),
+        step(3, 1, dual=1.5, entropy=0.4, reward=0.5, step_scale=0.3, staleness_rows=[20, 4]),
+        step(4, 1, dual=1.0, entropy=0.2, reward=0.5, step_scale=0.4, staleness_rows=[24, 24]),
+        step(5, 2, dual=1.0, entropy=None, reward=None, step_scale=0.4, staleness_rows=[24, 24]),
     ]
+    moved = [(0.0, 0.0), (0.3, 0.03), (0.0, 0.01), (0.2, 0.02), (None, None)]
+    for record_, (per_decision, variance) in zip(steps, moved, strict=True):
+        record_ |= {"decision_variance": per_decision, "ratio_variance": variance}
     assert course(steps) == {
         "round": [0, 1, 2],
         "rollouts": [16, 32, 48],
         "staleness": [0.0, 24 / 32, None],
+        "decision_variance": [0.3, 0.2, None],
         "ratio_variance": [0.03, 0.02, None],
         "dual": [2.0, 1.0, 1.0],
         "step_scale": [0.2, 0.4, 0.4],

@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+from r2vpo.core.radius import DELTA
 from r2vpo.training.recipe import Recipe
 from r2vpo.training.run_directory import RunDirectory, create_run
 
@@ -38,12 +39,14 @@ def accuracy(value: float, n: int = 256) -> dict[str, Any]:
 
 
 def metrics_record(step: int, generator: random.Random, recipe: Recipe) -> dict[str, Any]:
-    """One step's record; reward only where the step generated, V is 0 at the first step of all."""
+    """One step's record; reward only where the step generated, V_d and V are 0 at a round's first step."""
     progress = step / recipe.trainer.max_steps
     rounds = (step - 1) // STEPS_PER_ROUND + 1
     fresh = rounds * FRESH_ROWS
     reused = max(0, rounds - 1) * FRESH_ROWS
     first = step % STEPS_PER_ROUND == 1
+    target = DELTA * FRESH_ROWS * (0.8 - 0.5 * progress)
+    moved = 0.0 if first else min(1, step / 6) * math.exp(generator.gauss(0, 0.5))
     scale = 0.05 * min(2.0**step, 24) * math.exp(0.1 * generator.gauss(0, 1))
     return {
         "step": step,
@@ -54,8 +57,9 @@ def metrics_record(step: int, generator: random.Random, recipe: Recipe) -> dict[
         "learning_rate": 2e-5 * scale,
         "step_scale": scale,
         "reward": 0.35 + 0.5 * (1 - math.exp(-4 * progress)) + generator.gauss(0, 0.04) if first else None,
-        "ratio_variance": 0.0 if first and step < 4 else 0.035 * min(1, step / 6) * math.exp(generator.gauss(0, 0.5)),
-        "delta": 0.04,
+        "decision_variance": target * moved,
+        "decision_variance_target": target,
+        "ratio_variance": 0.035 * moved,
         "dual": 2.5 * math.exp(-2.2 * progress) + 0.3 + generator.gauss(0, 0.03),
         "effective_sample_size": 0.97 - 0.06 * generator.random(),
         "entropy": 0.9 * math.exp(-1.6 * progress) + 0.08 + generator.gauss(0, 0.015),

@@ -1,5 +1,6 @@
 """The report: one well-formed, self-contained page, of a finished run, an unfinished one, an empty one."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -183,8 +184,8 @@ def test_the_problems_are_named_whatever_their_source(data: dict[str, str], show
 
 def test_records_with_gaps(tmp_path: Path) -> None:
     run = make_run(tmp_path, steps=0, finished=False)
-    run.append_metrics({"step": 1, "ratio_variance": 0.0, "reward": None, "staleness_rows": [0, 0], "dual": 1.0})
-    run.append_metrics({"step": 2, "ratio_variance": 0.5, "step_scale": 1.0, "rollouts_generated": 0})
+    run.append_metrics({"step": 1, "decision_variance": 0.0, "reward": None, "staleness_rows": [0, 0], "dual": 1.0})
+    run.append_metrics({"step": 2, "decision_variance": 0.5, "step_scale": 1.0, "rollouts_generated": 0})
     run.append_evaluation({"step": 2, "accuracy": {"value": 0.5}, "by_difficulty": {"a": {"value": None}}})
     run.append_samples([{"when": "before", "prompt": [{"role": "user", "content": "hello"}], "completion": None}])
     page = read(build_report(run.path))
@@ -205,9 +206,28 @@ def test_many_difficulties_with_long_names(tmp_path: Path) -> None:
     assert all(label in page.text for label in labels)
 
 
-def test_a_long_run_stays_small(tmp_path: Path) -> None:
+def test_each_step_is_held_against_its_own_target(tmp_path: Path) -> None:
     run = make_run(tmp_path, steps=0, finished=False)
-    lines = [f'{{"step": {n}, "ratio_variance": {0.01 + n % 7 / 100}, "dual": 1.0}}\n' for n in range(1, 30_001)]
+    for step, (moved, target) in enumerate([(0.3, None), (0.0, 0.1), (0.3, 0.1), (0.3, 0.2)], start=1):
+        run.append_metrics({"step": step, "decision_variance": moved, "decision_variance_target": target})
+    assert "Median 0.3; above twice the target in 33.3 % of steps." in read(build_report(run.path)).text
+
+
+def test_a_run_made_before_a_metric_was_known(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    known = [{k: v for k, v in r.items() if not k.startswith("decision_variance")} for r in run.read_metrics()]
+    run.metrics.write_text("".join(json.dumps(record | {"delta": 0.04}) + "\n" for record in known))
+    page = read(build_report(run.path))
+    assert len(page.labels) == len(PANELS) - 1
+    assert page.text.count("Nothing was recorded yet.") == 1
+    assert build_picture(run.path, tmp_path / "old.png").stat().st_size > 1000
+
+
+def test_a_long_run_stays_small(tmp_path: Path) -> None:
+    run, lines = make_run(tmp_path, steps=0, finished=False), []
+    for n in range(1, 30_001):
+        moved = {"decision_variance": 0.1 + n % 7 / 10, "decision_variance_target": 0.2 + n % 11 / 10}
+        lines.append(json.dumps({"step": n, "dual": 1.0} | moved) + "\n")
     run.metrics.write_text("".join(lines))
     assert build_report(run.path).stat().st_size < 2_000_000
 

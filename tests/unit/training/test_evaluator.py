@@ -37,7 +37,7 @@ def evaluator(folder: Path, *, reward: Any = all_but_the_first, model: Any = Non
         parts=Parts(PromptData(train=ROWS, held_out=ROWS), reward, tiny_tokenizer(), None, None),
         trainer=tiny_trainer(folder / "trainer", model=model, **options),
         run=create_run(recipe, folder / "runs"),
-        display=TrainingProgress(8, 0.04, console=Console(file=io.StringIO())),
+        display=TrainingProgress(8, console=Console(file=io.StringIO())),
     )
 
 

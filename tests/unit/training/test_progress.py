@@ -29,7 +29,8 @@ def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
 def record(step: int, **values: object) -> dict[str, object]:
     return {
         "step": step,
-        "ratio_variance": 0.031,
+        "decision_variance": 0.31,
+        "decision_variance_target": 0.4,
         "dual": 1.5,
         "entropy": 0.4,
         "tokens_per_second": 312.0,
@@ -38,7 +39,7 @@ def record(step: int, **values: object) -> dict[str, object]:
 
 def test_plain_lines_come_every_few_steps_and_align() -> None:
     to, stream = console(terminal=False)
-    with TrainingProgress(120, 0.04, console=to, every=10) as progress:
+    with TrainingProgress(120, console=to, every=10) as progress:
         progress.evaluation({"accuracy": ACCURACY})
         for step in range(1, 121):
             progress.update(record(step, reward=0.5 if step == 1 else None))
@@ -53,7 +54,7 @@ def test_plain_lines_come_every_few_steps_and_align() -> None:
         "step  10/120",
         "reward  0.500",
         "accuracy  0.480",
-        "V  0.0310 of 0.04",
+        "V_d  0.310 of  0.400",
         "lambda  1.500",
         " left",
     ):
@@ -63,7 +64,7 @@ def test_plain_lines_come_every_few_steps_and_align() -> None:
 
 def test_staleness_is_that_of_the_last_step() -> None:
     to, stream = console(terminal=False)
-    with TrainingProgress(2, 0.04, console=to, every=1) as progress:
+    with TrainingProgress(2, console=to, every=1) as progress:
         progress.update(record(1, staleness_rows=[10, 0, 0]))
         progress.update(record(2, staleness_rows=[15, 0, 5]))
     first, second = stream.getvalue().splitlines()
@@ -71,22 +72,27 @@ def test_staleness_is_that_of_the_last_step() -> None:
     assert "staleness  1.0" in second
 
 
-def test_a_terminal_gets_a_live_display() -> None:
+@pytest.mark.parametrize(
+    ("variance", "color"),
+    [(0.39, 32), (1.59, 33), (1.61, 31)],
+    ids=["green up to the target", "yellow up to four times it", "red above"],
+)
+def test_a_terminal_gets_a_live_display(variance: float, color: int) -> None:
     to, stream = console(terminal=True)
-    with TrainingProgress(4, 0.04, console=to) as progress:
+    with TrainingProgress(4, console=to) as progress:
         progress.status("evaluating")
         progress.evaluation({"accuracy": ACCURACY})
-        progress.update(record(2, ratio_variance=0.1))
+        progress.update(record(2, decision_variance=variance))
     shown = stream.getvalue()
-    for part in ("done 2/4", "accuracy", "0.480", "0.1", "312", "left"):
+    for part in ("done 2/4", "accuracy", "0.480", "V_d of 0.4", str(variance), "312", "left"):
         assert part in shown
-    assert "\x1b[31m" in shown  # V above 2 delta is red
+    assert {n for n in (31, 32, 33) if f"\x1b[{n}m" in shown} == {color}
 
 
 def test_the_terminal_is_given_back_after_an_interrupt() -> None:
     to, stream = console(terminal=True)
     with pytest.raises(KeyboardInterrupt):
-        with TrainingProgress(4, 0.04, console=to):
+        with TrainingProgress(4, console=to):
             raise KeyboardInterrupt
     assert stream.getvalue().endswith("\x1b[?25h")
     assert "stopped" in stream.getvalue()

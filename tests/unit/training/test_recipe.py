@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from r2vpo.core.radius import DELTA
 from r2vpo.errors import UserError
 from r2vpo.training import recipe_inputs, recipe_schema
 from r2vpo.training.recipe import Recipe, differing_keys, dump_recipe, load_recipe
@@ -42,7 +43,7 @@ def refusal(path: Path, *overrides: str) -> str:
 def test_defaults_are_the_documented_ones(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.model.name == "embedded/smollm2-135m"
-    assert (recipe.objective.delta, recipe.replay.versions, recipe.replay.ratio) == (0.1, 5, 1.0)
+    assert (recipe.objective.delta, recipe.replay.versions, recipe.replay.ratio) == (DELTA, 5, 1.0)
     assert (recipe.dual.kind, recipe.dual.eta, recipe.dual.lower) == ("closed_form", 0.1, 0.02)
     assert recipe.data.mixture[0].params == {"max_digits": 1}
     assert recipe.report_to == ["tensorboard"]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from r2vpo.core.objectives import OBJECTIVES, CispoConfig, own_options
+from r2vpo.core.radius import DELTA
 from r2vpo.trl.config import R2VPOConfig
 from r2vpo.trl.refusals import REFUSED, REFUSED_UNLESS_CLIP
 from tests.tiny import tiny_config
@@ -194,7 +195,7 @@ def test_the_penalty_can_be_added_to_another_objective(tmp_path: Any) -> None:
 def test_the_divergence_has_its_own_target(tmp_path: Any) -> None:
     config = tiny_config(tmp_path, objective="kl_penalty", dual="doubling", objective_options={"kl_target": 0.03})
     assert (config.method().dual_config().kind, config.method().dual_config().delta) == ("doubling", 0.03)
-    assert config.method().step_size_config().delta == 0.1
+    assert config.method().step_size_config().delta == DELTA
     assert (
         tiny_config(tmp_path, objective="kl_penalty", dual="fixed", dual_value=0.0).method().dual_config().value == 0.0
     )

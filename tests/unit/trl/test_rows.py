@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import pytest
 import torch
 
 from r2vpo.errors import UserError
-from r2vpo.replay import Rollout, last_round_variance
+from r2vpo.replay import Rollout, last_round_movement
 from r2vpo.trl.rounds import (
     check_sampled,
     log_advantages,
@@ -162,9 +163,11 @@ def test_moments_weigh_rows_as_the_objective_does() -> None:
     micro = collate([row], version=2, pad_token_id=0, device=CPU)
     micro.old_log_probs = torch.tensor([[-1.0, -1.0 + torch.log(torch.tensor(1.5))]])
     weighted = round_moments([micro], anchor="proximal", cap=2.0, level="token")
-    torch.testing.assert_close(weighted.to_tensor(), torch.tensor([9.0 * 2.5, 2.5]))
+    p = math.exp(-1.0)
+    decided = (1 - p + 0.001) + 1.5 * (1 - 1.5 * p + 0.001)
+    torch.testing.assert_close(weighted.to_tensor(), torch.tensor([9.0 * 2.5, decided]))
     plain = round_moments([micro], anchor="behavior", cap=2.0, level="token")
-    torch.testing.assert_close(plain.to_tensor(), torch.tensor([18.0, 2.0]))
+    torch.testing.assert_close(plain.to_tensor(), torch.tensor([18.0, 2 * (1 - p + 0.001)]))
 
 
 def test_moments_at_the_level_of_responses_weigh_by_the_response() -> None:
@@ -175,7 +178,9 @@ def test_moments_at_the_level_of_responses_weigh_by_the_response() -> None:
     micro = collate(rows, version=2, pad_token_id=0, device=CPU)
     micro.old_log_probs = torch.tensor([[-1.0, -1.0 + torch.log(torch.tensor(1.44))], [-1.0, -1.0]])
     weighted = round_moments([micro], anchor="proximal", cap=2.0, level="response")
-    torch.testing.assert_close(weighted.to_tensor(), torch.tensor([9.0 * 2.4 + 2.0, 4.4]))
+    p = math.exp(-1.0)
+    decided = 1.2 * (2 - 2.44 * p + 0.002) / 2 + (1 - p + 0.001)
+    torch.testing.assert_close(weighted.to_tensor(), torch.tensor([9.0 * 2.4 + 2.0, decided]))
 
 
 def test_logged_advantages_are_those_trained_on() -> None:
@@ -201,16 +206,18 @@ def test_rows_without_a_score_have_no_advantage_and_no_weight_in_the_baseline() 
     torch.testing.assert_close(advantages, torch.tensor([2.0 - mean, 3.0 - mean, 0.0, 2.0 - mean]))
 
 
-def test_the_last_rounds_variance_comes_from_rows_seen_twice() -> None:
+def test_the_last_rounds_movement_comes_from_rows_seen_twice() -> None:
     seen, unseen = rollout(0, 2), rollout(1, 2)
     before = torch.tensor([-1.0, -2.0])
     seen.remember_old_log_probs(before + torch.log(torch.tensor([1.2, 0.9])), 3)
     unseen.remember_old_log_probs(before, 3)
     # The policy had half the sampler's probability for the first token, and three times it for the second.
     seen.rollout_log_probs = before - torch.log(torch.tensor([0.5, 3.0]))
-    sums = last_round_variance([seen, unseen], {id(seen): before}, cap=2.0, device=CPU)
-    torch.testing.assert_close(sums.to_tensor(), torch.tensor([0.5 * 0.2**2 + 2.0 * 0.1**2, 2.5]))
-    assert last_round_variance([unseen], {}, cap=2.0, device=CPU).to_tensor().tolist() == [0.0, 0.0]
+    sums = last_round_movement([seen, unseen], {id(seen): before}, cap=2.0, device=CPU)
+    decided = 0.5 * (1 - math.exp(-1.0) + 0.001) + 2.0 * (1 - math.exp(-2.0) + 0.001)
+    up, down = (2 * (ratio - 1 - math.log(ratio)) for ratio in (1.2, 0.9))
+    torch.testing.assert_close(sums.to_tensor(), torch.tensor([0.5 * up + 2.0 * down, decided]))
+    assert last_round_movement([unseen], {}, cap=2.0, device=CPU).to_tensor().tolist() == [0.0, 0.0]
 
 
 def test_a_round_in_progress_survives_packing() -> None:

@@ -91,7 +91,7 @@ def test_evaluation_leaves_replay_controllers_and_counters_alone(tmp_path: Path)
 
 
 @pytest.mark.parametrize("skip", [False, True])
-def test_step_control_hears_how_many_rows_carry_a_gradient(tmp_path: Path, skip: bool) -> None:
+def test_step_control_hears_how_many_fresh_rows_carry_a_gradient(tmp_path: Path, skip: bool) -> None:
     def solved_but_for_one_group(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
         return [float(place % 2) if place < 4 else 1.0 for place in range(len(completions))]
 
@@ -99,10 +99,9 @@ def test_step_control_hears_how_many_rows_carry_a_gradient(tmp_path: Path, skip:
     trainer = tiny_trainer(tmp_path, reward=solved_but_for_one_group, **options)
     heard: list[float] = []
     begin = trainer.controls.step_size.begin_round
-    trainer.controls.step_size.begin_round = lambda steps, signal: (heard.append(signal), begin(steps, signal))
+    trainer.controls.step_size.begin_round = lambda steps, rollouts: (heard.append(rollouts), begin(steps, rollouts))
     trainer.train()
-    # 4 of 16 fresh rows; then the 4 of the round before as well, where 8 stale ones were wanted.
-    assert heard == pytest.approx([4 / 16, 8 / 24])
+    assert heard == pytest.approx([4.0, 4.0])  # of 16 fresh rows; the stale ones beside them do not count again
 
 
 def test_one_step_a_generation_without_replay_warns_and_names_the_setting(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class KLPenaltyConfig(ObjectiveConfig):
 
 
 def kl_penalty_surrogate(terms: Terms, config: KLPenaltyConfig) -> Tensor:
-    """`s = r A`, of which the loss takes `dual (w (r - 1 - log r) - kl_target)`.
+    """`s = r A`, of which the loss takes `dual (r - 1 - log r)`, both weighted by w.
 
     r: ratio to the anchor; A: advantage; w: stale weight. The gradient of a token in log pi is
     `w (r A - dual (r - 1))`.

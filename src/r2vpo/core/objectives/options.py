@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from r2vpo.core.aggregation import check_aggregation
 from r2vpo.core.dual import KINDS
+from r2vpo.core.radius import DELTA
 from r2vpo.core.ratios import LEVELS, check_ratio_options
 from r2vpo.core.validation import check_choice, check_number
 
@@ -51,8 +52,9 @@ class SurrogateConfig(ObjectiveConfig):
     """`ObjectiveConfig`, with the ratio-variance penalty as an addition.
 
     Attributes:
-        ratio_variance_delta: Target of the ratio variance, above 0: each token's objective is lowered by
-            `dual (w (r - 1)^2 - delta)`, r the objective's own ratio. None: no penalty, `dual` is not read.
+        ratio_variance_delta: Adds the ratio-variance penalty: each token's objective is lowered by
+            `dual w (r - 1)^2`, r the objective's own ratio. The number is the target that `DualController` steers
+            for, as `RatioVarianceConfig.delta`, above 0. None: no penalty, `dual` is not read.
     """
 
     ratio_variance_delta: float | None = None
@@ -60,7 +62,7 @@ class SurrogateConfig(ObjectiveConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.ratio_variance_delta is not None:
-            remedy = "take the target ratio variance, for example 0.1, or None for no penalty"
+            remedy = f"take {DELTA}, or None for no penalty"
             check_number("ratio_variance_delta", self.ratio_variance_delta, above=0, remedy=remedy)
 
     @property

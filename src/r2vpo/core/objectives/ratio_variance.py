@@ -9,6 +9,7 @@ from r2vpo.core.aggregation import aggregate
 from r2vpo.core.masking import token_advantages
 from r2vpo.core.objectives.options import ObjectiveConfig
 from r2vpo.core.objectives.surrogate import multiplier
+from r2vpo.core.radius import DELTA
 from r2vpo.core.ratios import anchored_ratios
 from r2vpo.core.types import LossOutput
 from r2vpo.core.validation import check_choice, check_loss_inputs, check_number
@@ -21,7 +22,9 @@ class RatioVarianceConfig(ObjectiveConfig):
     """Options of `r2vpo_loss`, beside those of `ObjectiveConfig`.
 
     Attributes:
-        delta: Target of the ratio variance, dimensionless; about twice the KL divergence allowed, in nats.
+        delta: Target of the ratio variance per decision, for each rollout of a round that has an advantage,
+            dimensionless; see `TrustRadius`. It does not enter the loss, of which it would change no gradient: it is
+            what `DualController` steers for.
         brake: "outward" (a token is braked on its way from 1 to `r* = 1 + A / (2 dual)` and left alone elsewhere) or
             "two_sided" (the Lagrangian as it stands: whatever has moved a token is also drawn back).
 
@@ -29,13 +32,13 @@ class RatioVarianceConfig(ObjectiveConfig):
         ValueError: When built with a value out of its bounds.
     """
 
-    delta: float = 0.1
+    delta: float = DELTA
     brake: str = "outward"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("brake", self.brake, BRAKES)
-        check_number("delta", self.delta, above=0, remedy="take the target ratio variance, for example 0.1")
+        check_number("delta", self.delta, above=0, remedy=f"leave it at {DELTA}, which fits every task that was tried")
 
     @property
     def constraint_target(self) -> float | None:
@@ -60,9 +63,9 @@ def r2vpo_loss(
     """Ratio-variance regularised policy loss.
 
     The Lagrangian of a token, `A r - dual (r - 1)^2`, has its maximum at `r* = 1 + A / (2 dual)`. With brake
-    "two_sided" it is what is maximised, `loss = -aggregate(w (A r - dual (r - 1)^2) + dual delta)`, whose gradient
-    in the token's log-probability is `-w r (A - 2 dual (r - 1)) / N`: braked on the way to `r*`, drawn back from beyond
-    it, and drawn back to 1 where it has moved against its own advantage.
+    "two_sided" it is what is maximised, `loss = -aggregate(w (A r - dual (r - 1)^2))`, whose gradient in the token's
+    log-probability is `-w r (A - 2 dual (r - 1)) / N`: braked on the way to `r*`, drawn back from beyond it, and
+    drawn back to 1 where it has moved against its own advantage.
 
     With brake "outward" (the default) each token's objective is the largest that it has had on its way: for A > 0
 
@@ -87,7 +90,7 @@ def r2vpo_loss(
         normalizer: Global denominator (see `aggregate`); None for this batch's own.
 
     Returns:
-        The loss; metrics `ratio_variance`, `dual`, `non_finite_log_probs`; the sums of V. Means of metrics
+        The loss; metrics `ratio_variance`, `dual`, `non_finite_log_probs`; the sums of V_d. Means of metrics
         over micro-batches of different sizes are not the whole's: add the sums up instead.
 
     Raises:
@@ -114,18 +117,19 @@ def r2vpo_loss(
     else:
         # r A - dual (r - 1)^2 is A + d (A - dual d) with d = r - 1: two fused passes instead of five.
         objective = torch.addcmul(gain, deviation, gain - dual * deviation)
-    allowance = dual * config.delta
-    objective = objective + allowance if weight is None else torch.addcmul(allowance, weight, objective)
     loss = -aggregate(
-        objective,
+        objective if weight is None else weight * objective,
         response_mask,
         aggregation=config.aggregation,
         normalizer=normalizer,
         constant=config.constant,
     )
-    sums = ratios.variance_sums(response_mask)
-    metrics = {"ratio_variance": sums.value(), "dual": dual, "non_finite_log_probs": ratios.non_finite}
-    return LossOutput(loss=loss, metrics=metrics, constraint=sums)
+    metrics = {
+        "ratio_variance": ratios.variance_sums(response_mask).value(),
+        "dual": dual,
+        "non_finite_log_probs": ratios.non_finite,
+    }
+    return LossOutput(loss=loss, metrics=metrics, constraint=ratios.decision_sums(response_mask))
 
 
 def _outward(deviation: Tensor, gain: Tensor, dual: Tensor) -> Tensor:

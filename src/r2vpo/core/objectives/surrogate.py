@@ -15,7 +15,7 @@ from r2vpo.core.aggregation import aggregate
 from r2vpo.core.masking import masked_sum, token_advantages
 from r2vpo.core.objectives.options import ObjectiveConfig
 from r2vpo.core.ratios import LOG_RATIO_BOUND, Ratios, anchored_ratios
-from r2vpo.core.types import KLSums, LossOutput, RatioVarianceSums, WeightedSums
+from r2vpo.core.types import KLSums, LossOutput, WeightedSums
 from r2vpo.core.validation import check_loss_inputs, check_number
 
 
@@ -66,7 +66,7 @@ class SurrogateLoss(Protocol):
         config: Any = ...,
         normalizer: float | Tensor | None = None,
     ) -> LossOutput:
-        """`loss = -aggregate(w s - dual (w p - target))`, s the surrogate, p the penalty, w the stale weight.
+        """`loss = -aggregate(w (s - dual p))`, s the surrogate, p the penalty, w the stale weight.
 
         Args:
             log_probs: (B, T) nats, current policy; the only input that gradient flows to.
@@ -82,7 +82,7 @@ class SurrogateLoss(Protocol):
 
         Returns:
             The loss; metrics `ratio_variance`, `non_finite_log_probs` and, with a constraint, `dual`; the sums
-            of what is constrained, or of V without a constraint. Means of metrics over micro-batches of
+            of what is constrained, or of V_d without a constraint. Means of metrics over micro-batches of
             different sizes are not the whole's: add the sums up instead.
 
         Raises:
@@ -114,16 +114,14 @@ class Penalty(NamedTuple):
     Attributes:
         metric: Name of its weighted mean among the metrics.
         per_token: From the ratios to one number a token; gradient flows.
-        sums: The class of its sums.
     """
 
     metric: str
     per_token: Callable[[Ratios], Tensor]
-    sums: type[WeightedSums]
 
 
-RATIO_VARIANCE = Penalty("ratio_variance", lambda ratios: ratios.deviation.square(), RatioVarianceSums)
-KL = Penalty("kl", kl_estimate, KLSums)
+RATIO_VARIANCE = Penalty("ratio_variance", lambda ratios: ratios.deviation.square())
+KL = Penalty("kl", kl_estimate)
 
 
 def loss_of(
@@ -188,7 +186,7 @@ def finish(
     normalizer: float | Tensor | None,
     penalty: Penalty,
 ) -> LossOutput:
-    """`-aggregate(w objective - dual (w penalty - target))`, metrics and sums.
+    """`-aggregate(w (objective - dual penalty))`, metrics and sums.
 
     Args:
         objective: One number a token, (B, T) or (B, 1), not weighted yet.
@@ -202,21 +200,22 @@ def finish(
     Returns:
         The loss, as at `SurrogateLoss`.
     """
-    weight, target = ratios.stale_weight, config.constraint_target
-    sums: WeightedSums = ratios.variance_sums(response_mask)
-    metrics = {"ratio_variance": sums.value(), "non_finite_log_probs": ratios.non_finite}
-    if target is not None:
+    weight = ratios.stale_weight
+    sums: WeightedSums = ratios.decision_sums(response_mask)
+    metrics = {
+        "ratio_variance": ratios.variance_sums(response_mask).value(),
+        "non_finite_log_probs": ratios.non_finite,
+    }
+    if config.constraint_target is not None:
         lagrange = multiplier(dual, objective)
         distance = penalty.per_token(ratios)
         objective = objective - lagrange * distance
-        if penalty is not RATIO_VARIANCE:
-            sums = _weighted(penalty, distance.detach(), weight, response_mask)
-        metrics |= {"dual": lagrange, penalty.metric: sums.value()}
+        metrics["dual"] = lagrange
+        if penalty is KL:
+            sums = _kl_sums(distance.detach(), weight, response_mask)
+            metrics[penalty.metric] = sums.value()
     if weight is not None:
         objective = weight * objective
-    if target is not None:
-        # The allowance is not weighted: it has no gradient, and the sum is the Lagrangian.
-        objective = objective + lagrange * target
     loss = -aggregate(
         objective,
         response_mask,
@@ -265,7 +264,7 @@ def multiplier(dual: float | Tensor | None, like: Tensor) -> Tensor:
     return like.new_full((), dual)
 
 
-def _weighted(penalty: Penalty, distance: Tensor, weight: Tensor | None, response_mask: Tensor) -> WeightedSums:
+def _kl_sums(distance: Tensor, weight: Tensor | None, response_mask: Tensor) -> KLSums:
     if weight is None:
-        return penalty.sums(masked_sum(distance, response_mask), response_mask.sum().to(distance.dtype))
-    return penalty.sums((weight * distance).sum(), weight.sum())
+        return KLSums(masked_sum(distance, response_mask), response_mask.sum().to(distance.dtype))
+    return KLSums((weight * distance).sum(), weight.sum())

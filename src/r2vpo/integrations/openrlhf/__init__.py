@@ -1,1 +1,1 @@
-"""R²VPO in OpenRLHF: `r2vpo openrlhf --set variance_delta=0.1 -- <OpenRLHF's own arguments>`."""
+"""R²VPO in OpenRLHF: `r2vpo openrlhf -- <OpenRLHF's own arguments>`."""

@@ -14,8 +14,8 @@ from openrlhf.trainer.ppo_utils.experience import Experience, make_experience_ba
 from openrlhf.trainer.ppo_utils.replay_buffer import NaiveReplayBuffer
 from openrlhf.utils.seqlen_balancing import get_minimum_num_micro_batch_size, get_seqlen_balanced_partitions
 
-from r2vpo.core.ratios import proximal_variance, stale_weight
-from r2vpo.core.types import RatioVarianceSums
+from r2vpo.core.ratios import logit_movement, stale_weight
+from r2vpo.core.types import MovementSums
 from r2vpo.errors import UserError
 from r2vpo.replay import ReplayBuffer, ReplayConfig, Rollout
 
@@ -59,6 +59,10 @@ class AgedReplayBuffer(NaiveReplayBuffer):
     def kept(self) -> int:
         """Rows of earlier rounds at hand."""
         return len(self._store)
+
+    def is_fresh(self, item: Experience) -> bool:
+        """Whether a row was sampled in this round."""
+        return bool(item.info["policy_version"] == self.version)
 
     def append(self, experience: Experience) -> None:
         """Take in fresh rows, and note the version of the policy.
@@ -155,7 +159,7 @@ def forward_passes(
 
 def evaluate(
     batches: Sequence[Sequence[StaleRow]], actor: Any, *, version: int, cap: float, packing: bool, ring: Any
-) -> RatioVarianceSums:
+) -> MovementSums:
     """Give stale rows the log-probs of the present policy, `pi_k`, in place of an earlier one's.
 
     Args:
@@ -167,10 +171,10 @@ def evaluate(
         ring: Its group of ring attention, or None.
 
     Returns:
-        Sums of the ratio's variance between the last round's first policy and this round's, over the rows that were
+        Sums of the movement between the last round's first policy and this round's, over the rows that were
         trained on in the last round; empty where there are none.
     """
-    total = RatioVarianceSums.zero()
+    total = MovementSums.zero()
     actor.eval()
     for chunk in batches:
         batch = make_experience_batch([row.item for row in chunk], packing).to_device(torch.cuda.current_device())
@@ -182,7 +186,7 @@ def evaluate(
             if row.evaluated == version - 1:
                 then = item.action_log_probs[None].float()
                 weight = stale_weight(then, item.rollout_log_probs[None], mask, cap, "token")
-                total = total + proximal_variance(now, then, mask, weight)
+                total = total + logit_movement(now, then, mask, weight)
             item.action_log_probs, row.evaluated = now[0], version
     actor.train()
     return total

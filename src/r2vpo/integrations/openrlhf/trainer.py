@@ -15,7 +15,7 @@ from torch import Tensor
 
 from r2vpo.core.dual import advantage_moments
 from r2vpo.core.ratios import stale_weight
-from r2vpo.core.types import MomentSums, RatioVarianceSums
+from r2vpo.core.types import MomentSums, MovementSums
 from r2vpo.engine_step import engine_step
 from r2vpo.errors import UserError
 from r2vpo.integrations.openrlhf.loss import R2VPOPolicyLoss
@@ -55,7 +55,7 @@ class R2VPOActorTrainer(ActorPPOTrainer):
             OpenRLHF's means, over fresh and stale rows, with the round's last diagnostics as `r2vpo/<name>`.
         """
         rows_a_step = self._rows_a_step()
-        last_round = self._draw(rows_a_step) if self.replay.versions else RatioVarianceSums.zero()
+        last_round = self._draw(rows_a_step) if self.replay.versions else MovementSums.zero()
         self._begin_round(last_round, rows_a_step)
         status = super().ppo_train(kl_ctl)
         return status | {f"r2vpo/{name}": value for name, value in (self.measured | self.reused).items()}
@@ -75,7 +75,7 @@ class R2VPOActorTrainer(ActorPPOTrainer):
             return int(self.args.train.batch_size // dist.get_world_size(group=group))
         return int(self.micro_train_batch_size * max(int(self.strategy.accumulated_gradient), 1))
 
-    def _draw(self, rows_a_step: int) -> RatioVarianceSums:
+    def _draw(self, rows_a_step: int) -> MovementSums:
         buffer = self.replay_buffer
         drawn = buffer.draw(rows_a_step, _least)
         ages = [buffer.version - row.item.info["policy_version"] for row in drawn]
@@ -93,10 +93,10 @@ class R2VPOActorTrainer(ActorPPOTrainer):
             ring=self.strategy.ring_attn_group,
         )
 
-    def _begin_round(self, last_round: RatioVarianceSums, rows_a_step: int) -> None:
+    def _begin_round(self, last_round: MovementSums, rows_a_step: int) -> None:
         items = self.replay_buffer.items
         cap = self.actor_loss_fn.objective.stale_weight_cap
-        moments, carrying = MomentSums.zero(), 0
+        moments, informative = MomentSums.zero(), 0
         for item in items:
             old, advantages, mask = (
                 row if row.dim() == 2 else row[None]
@@ -105,13 +105,14 @@ class R2VPOActorTrainer(ActorPPOTrainer):
             sampled = item.rollout_log_probs
             if sampled is not None:
                 sampled = sampled if sampled.dim() == 2 else sampled[None]
-            moments = moments + advantage_moments(advantages, mask, stale_weight(old, sampled, mask, cap, "token"))
-            carrying += int((advantages[mask] != 0).any())
-        share = _sum(torch.tensor([float(carrying), float(max(len(items), 1))]))
+            weight = stale_weight(old, sampled, mask, cap, "token")
+            moments = moments + advantage_moments(advantages, mask, old, weight)
+            fresh = not self.replay.versions or self.replay_buffer.is_fresh(item)
+            informative += int(fresh and bool((advantages[mask] != 0).any()))
         self.controls.begin_round(
             moments,
             last_round,
-            float(share[0] / share[1]),
+            float(informative),
             steps=_least(max(len(items) // rows_a_step, 1)) * self.max_epochs,
         )
 

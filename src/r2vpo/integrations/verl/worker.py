@@ -15,7 +15,7 @@ from verl.utils import tensordict_utils as tu
 from verl.workers.engine_workers import TrainingWorker
 
 from r2vpo.core.dual import advantage_moments
-from r2vpo.core.types import MomentSums, RatioVarianceSums
+from r2vpo.core.types import MomentSums, MovementSums
 from r2vpo.integrations.verl import state
 from r2vpo.integrations.verl.options import LOSS_MODE
 
@@ -115,13 +115,11 @@ class R2VPOTrainingWorker(TrainingWorker):
         processes = self.engine.get_data_parallel_size()
         epochs = tu.get(data, "epochs", default=1)
         per_process = data.shape[0] // tu.get(data, "num_mini_batch") if mini is None else mini // processes
-        moments, signal = _round(data)
-        device = moments.numerator.device
-        share = self._sum(signal)
+        moments, informative = _round(data)
         self._state.controls.begin_round(
             moments,
-            RatioVarianceSums.zero(device),
-            float(share[0] / share[1]),
+            MovementSums.zero(moments.numerator.device),
+            informative,
             steps=data.shape[0] // per_process * epochs,
         )
 
@@ -141,14 +139,16 @@ class R2VPOTrainingWorker(TrainingWorker):
         return total.to(tensor.device)
 
 
-def _round(data: TensorDict) -> tuple[MomentSums, Tensor]:
-    """Sums of E[A^2] over a batch, weighted as V is, and (rows with an advantage, rows)."""
-    fields = [name for name in ("advantages", "response_mask", "rollout_is_weights") if name in data.keys()]
-    padded = data.select(*fields).to_padded_tensor()
+def _round(data: TensorDict) -> tuple[MomentSums, float]:
+    """Sums of the advantages' second moment over a batch, weighted as V_d is, and its rows with an advantage."""
+    names = ("advantages", "response_mask", "old_log_probs", "rollout_is_weights")
+    padded = data.select(*(name for name in names if name in data.keys())).to_padded_tensor()
     mask = padded["response_mask"].bool()
     weights = padded.get("rollout_is_weights", None)
     moments = advantage_moments(
-        padded["advantages"], mask, None if weights is None else torch.where(mask, weights, 0.0)
+        padded["advantages"],
+        mask,
+        padded["old_log_probs"],
+        None if weights is None else torch.where(mask, weights, 0.0),
     )
-    carries = ((padded["advantages"] != 0) & mask).any(dim=1).sum()
-    return moments, torch.stack((carries.float(), torch.tensor(float(len(mask)), device=carries.device)))
+    return moments, float(((padded["advantages"] != 0) & mask).any(dim=1).sum())

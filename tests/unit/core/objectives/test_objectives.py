@@ -38,7 +38,8 @@ from r2vpo.core.objectives import (
     vespo_loss,
 )
 from r2vpo.core.objectives.m2po import second_moment_mask
-from r2vpo.core.types import KLSums, RatioVarianceSums
+from r2vpo.core.radius import DELTA
+from r2vpo.core.types import DecisionVarianceSums, KLSums
 
 LOSSES = [objective.loss for objective in OBJECTIVES.values()]
 
@@ -53,17 +54,19 @@ def inputs(**change):
 
 
 def test_worked_by_hand():
-    # Dual 2, delta 0.05. r = 1.2, A = 1: 1.2 - 2 (0.04 - 0.05) = 1.22, short of r* = 1.25.
-    # r = 0.5, A = -1: -0.5 - 2 (0.25 - 0.05) = -0.9; outward it stays at r* = 0.75: -0.75 - 2 (0.0625 - 0.05) = -0.775.
+    # Dual 2. r = 1.2, A = 1: 1.2 - 2 * 0.04 = 1.12, short of r* = 1.25.
+    # r = 0.5, A = -1: -0.5 - 2 * 0.25 = -1.0; outward it stays at r* = 0.75: -0.75 - 2 * 0.0625 = -0.875.
     arguments = {
-        "log_probs": torch.tensor([[1.2], [0.5]]).log(), "old_log_probs": torch.zeros(2, 1),
+        "log_probs": torch.tensor([[0.6], [0.25]]).log(), "old_log_probs": torch.full((2, 1), 0.5).log(),
         "advantages": torch.tensor([1.0, -1.0]), "response_mask": torch.ones(2, 1, dtype=torch.bool),
     }  # fmt: skip
     out = r2vpo_loss(**arguments, dual=2.0, config=RatioVarianceConfig(delta=0.05, brake="two_sided"))
-    assert out.loss.item() == pytest.approx(-(1.22 - 0.9) / 2, rel=1e-5)
+    assert out.loss.item() == pytest.approx(-(1.12 - 1.0) / 2, rel=1e-5)
     outward = r2vpo_loss(**arguments, dual=2.0, config=RatioVarianceConfig(delta=0.05))
-    assert outward.loss.item() == pytest.approx(-(1.22 - 0.775) / 2, rel=1e-5)
+    assert outward.loss.item() == pytest.approx(-(1.12 - 0.875) / 2, rel=1e-5)
     assert out.metrics["ratio_variance"].item() == pytest.approx((0.04 + 0.25) / 2, rel=1e-5)
+    # Two tokens of probability 0.5 are 2 (0.5 + 0.001) decisions.
+    assert out.constraint.to_tensor().tolist() == pytest.approx([0.04 + 0.25, 1.002], rel=1e-5)
     # Clipping at 0.1: min(1.2, 1.1) = 1.1 and min(-0.5, -0.9) = -0.9.
     clipped = clip_loss(**arguments, config=ClipConfig(clip_low=0.1, clip_high=0.1))
     assert clipped.loss.item() == pytest.approx(-(1.1 - 0.9) / 2, rel=1e-5)
@@ -161,7 +164,7 @@ SHARED = [
     ("kind", "options", "message"),
     [
         *((objective.config_class, *case) for objective in OBJECTIVES.values() for case in SHARED),
-        (RatioVarianceConfig, {"delta": 0.0}, "delta is 0.0.*greater than 0.*0.1"),
+        (RatioVarianceConfig, {"delta": 0.0}, "delta is 0.0.*greater than 0.*leave it at"),
         (RatioVarianceConfig, {"delta": True}, "delta is True.*must be a number"),
         (ClipConfig, {"clip_low": 0.0}, "clip_low is 0.0.*greater than 0"),
         (ClipConfig, {"clip_low": 1.2}, "clip_low is 1.2.*at most 1"),
@@ -277,7 +280,7 @@ def test_the_divergence_by_hand():
     assert isinstance(out.constraint, KLSums)
     assert float(out.constraint.value()) == float(out.metrics["kl"]) == pytest.approx(kl, rel=1e-4)
     assert float(out.metrics["ratio_variance"]) == pytest.approx((0.04 + 0.25) / 2, rel=1e-4)
-    assert float(out.loss) == pytest.approx(-(1.7 / 2 - 3 * (kl - 0.02)), rel=1e-4)
+    assert float(out.loss) == pytest.approx(-(1.7 / 2 - 3 * kl), rel=1e-4)
 
 
 def test_which_tokens_m2po_keeps():
@@ -298,11 +301,11 @@ def test_which_tokens_m2po_keeps():
 
 def test_what_is_constrained():
     targets = {name: objective.config_class().constraint_target for name, objective in OBJECTIVES.items()}
-    assert {name: target for name, target in targets.items() if target} == {"r2vpo": 0.1, "kl_penalty": 0.01}
+    assert {name: target for name, target in targets.items() if target} == {"r2vpo": DELTA, "kl_penalty": 0.01}
     assert CispoConfig(ratio_variance_delta=0.1).constraint_target == 0.1
     for name, objective in OBJECTIVES.items():
         out = objective.loss(**inputs())
-        assert isinstance(out.constraint, KLSums if name == "kl_penalty" else RatioVarianceSums)
+        assert isinstance(out.constraint, KLSums if name == "kl_penalty" else DecisionVarianceSums)
         assert ("dual" in out.metrics) == (name in ("r2vpo", "kl_penalty"))
 
 
