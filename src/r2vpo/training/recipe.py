@@ -122,7 +122,7 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
             value YAML. Later ones win.
 
     Returns:
-        The recipe, with every default filled in.
+        The recipe, with every default filled in; its name is that of the file where it has none.
 
     Raises:
         UserError: the file is missing, is no YAML or no mapping, a key is unknown, a value has the wrong type
@@ -131,6 +131,7 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     path = Path(path)
     settings = _read(path)
     overridden = [override(settings, text) for text in overrides]
+    settings.setdefault("name", path.stem)
     return validated(Recipe, settings, source=str(path), overridden=overridden)
 
 

@@ -49,6 +49,15 @@ def test_defaults_are_the_documented_ones(path: Path) -> None:
     assert recipe.report_to == ["tensorboard"]
 
 
+def test_model_data_and_reward_alone_are_a_recipe(tmp_path):
+    """Nothing has to be set for step control: no learning rate and no delta."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(MINIMAL.replace("name: small\n", "model: {name: mine/folder}\nreward: {name: exact}\n"))
+    recipe = load_recipe(path)
+    assert (recipe.name, recipe.model.name, recipe.reward.name) == ("mine", "mine/folder", "exact")
+    assert recipe.step_control.enabled and recipe.objective.delta == DELTA and recipe.objective.name == "r2vpo"
+
+
 @pytest.mark.parametrize("text", ["1e-5", "1E-5", "0.00001", "1.0e-05", "+1e-5"])
 def test_scientific_notation_is_a_number(path: Path, text: str) -> None:
     assert load_recipe(path, [f"trainer.learning_rate={text}"]).trainer.learning_rate == 1e-5

@@ -18,6 +18,7 @@ from transformers import (
 )
 from trl import GRPOConfig, GRPOTrainer
 
+from r2vpo.core.radius import DELTA
 from r2vpo.errors import UserError
 from r2vpo.trl import R2VPOTrainer
 from tests.calling import chat_tokenizer
@@ -42,6 +43,18 @@ def test_the_arguments_are_those_of_grpo_trainer_by_name_and_place(tmp_path: Pat
     assert (trainer.train_dataset, trainer.eval_dataset) == (data, held_out)
     trainer.train()
     assert trainer.state.global_step == 4
+
+
+def test_without_a_config_nothing_has_to_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    trainer = R2VPOTrainer(
+        tiny_model(max_position_embeddings=1024),
+        even_digits,
+        train_dataset=tiny_dataset(),
+        processing_class=tiny_tokenizer(),
+    )
+    assert trainer.args.variance_delta == DELTA and trainer.controls.step_size is not None
+    assert trainer.args.objective == "r2vpo" and trainer.replay.config.versions == 5
 
 
 def test_a_config_of_another_class_is_told_in_a_line(tmp_path: Path) -> None:
