@@ -181,7 +181,20 @@ class Controls:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore both controllers and the count."""
+        """Restore both controllers and the count.
+
+        Args:
+            state: What `state_dict` gave.
+
+        Raises:
+            ValueError: A key is missing, as in what an earlier version wrote.
+        """
+        missing = sorted(self.state_dict().keys() - state.keys())
+        if missing:
+            raise ValueError(
+                f"state of the controls lacks {', '.join(missing)}: it is of an earlier version of r2vpo, so start a "
+                "new run with its weights"
+            )
         self.informative = state["informative"]
         self.dual.load_state_dict(state["dual"])
         if self.step_size is not None and state["step_size"] is not None:

@@ -200,15 +200,26 @@ def rollouts(recipe: Recipe) -> int:
 def identity(recipe: Recipe) -> str:
     """A short hash of what a recipe resolves to, without what does not change the run's numbers."""
     settings = recipe.model_dump(mode="json")
-    for key in _NOT_IDENTITY + _ADDED:
+    without = {*_NOT_IDENTITY, *_unread(recipe)}
+    for key in (*without, *_ADDED):
         *parents, last = key.split(".")
         node = settings
         for part in parents:
             node = node[part]
-        if key in _NOT_IDENTITY or node.get(last) is None:
+        if key in without or node.get(last) is None:
             node.pop(last, None)
     text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _unread(recipe: Recipe) -> list[str]:
+    """Settings that a run of this recipe never reads, so that another default makes no other run of it."""
+    if recipe.step_control.enabled:
+        return []
+    unread = [f"step_control.{name}" for name in type(recipe.step_control).model_fields if name != "enabled"]
+    if recipe.objective.name != "r2vpo" and recipe.objective.ratio_variance is None:
+        unread.append("objective.delta")
+    return unread
 
 
 def set_dotted(settings: dict[str, Any], key: str, value: Any, where: str) -> None:

@@ -96,7 +96,7 @@ def states_for(trainer: R2VPOTrainer, checkpoint: str, *, divides_optimizer: boo
         )
     own = state_path(checkpoint, trainer.accelerator.process_index)
     state = snapshot.load(own if own in files else files[0])
-    if "layout" not in state or "settings" not in state:
+    if not {"layout", "settings", "measured_again"} <= state.keys():
         raise UserError(f"{checkpoint} was written by an earlier version of r2vpo: start a new run with its weights")
     saved, present = Layout(**state["layout"]), Layout.of(trainer)
     _check(checkpoint, saved, present, divides_optimizer=divides_optimizer)

@@ -113,6 +113,13 @@ def test_a_restored_pair_goes_on_alike():
     assert one.state_dict() == other.state_dict()
 
 
+def test_a_state_of_an_earlier_version_is_refused():
+    state = started(MethodOptions()).state_dict()
+    state.pop("informative")
+    with pytest.raises(ValueError, match="controls lacks informative: it is of an earlier version"):
+        started(MethodOptions()).load_state_dict(state)
+
+
 def test_a_step_of_nothing_is_refused():
     with pytest.raises(ValueError, match="has no micro-batch"):
         started(MethodOptions()).finish_step()

@@ -121,6 +121,27 @@ def test_what_changes_a_key(key: str, value: Any, same: bool) -> None:
     assert (identity(type(recipe).model_validate(settings)) == identity(recipe)) is same
 
 
+@pytest.mark.parametrize(
+    ("method", "key", "value", "same"),
+    [
+        ("clip", "objective.delta", 0.05, True),
+        ("clip", "step_control.memory", 0.5, True),
+        ("clip", "trainer.learning_rate", 3e-5, False),
+        ("clip", "objective.ratio_variance", {"delta": 0.05}, False),
+        ("r2vpo", "objective.delta", 0.05, False),  # the multiplier's
+        ("r2vpo", "step_control.memory", 0.5, True),
+    ],
+)
+def test_without_step_control_its_settings_make_no_other_cell(method: str, key: str, value: Any, same: bool) -> None:
+    recipe = plan().results(TUNED)[1].recipe
+    settings = recipe.model_dump(mode="json")
+    set_dotted(settings, "objective.name", method, "")
+    set_dotted(settings, "step_control.enabled", False, "")
+    before = identity(type(recipe).model_validate(settings))
+    set_dotted(settings, key, value, "")
+    assert (identity(type(recipe).model_validate(settings)) == before) is same
+
+
 def test_finished_cells_keep_their_keys() -> None:
     """Options added since, at their defaults, make no new cell of one that a release has run."""
     recipe = load_recipe(RECIPES.find("habit"), ["seed=1", "objective.delta=0.16"])
