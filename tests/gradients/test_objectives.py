@@ -87,7 +87,7 @@ def test_gradcheck_of_the_dual_clip():
     assert cut.any() and (gradient[cut] == 0).all()
 
 
-def coefficient(name, r, a, q, whole, kept):
+def coefficient(name, r, a, q, whole, kept, size):
     """What a token's grad log pi is multiplied by, before the stale weight, in plain floats."""
     o = OWN[name]
     if name == "cispo":
@@ -101,6 +101,8 @@ def coefficient(name, r, a, q, whole, kept):
     if name == "vespo":
         side = "positive" if a >= 0 else "negative"
         return math.exp(o[f"lambda_{side}"] * (1 - whole)) * whole ** o[f"k_{side}"] * a
+    if name == "p3o":
+        return min(r, size) * a - (1 - size) * r * math.log(r)
     return a if a >= 0 else min(whole, 1.0) * a
 
 
@@ -114,6 +116,8 @@ def test_a_held_weight_gives_the_coefficient_by_hand(name):
     outward = sorted(float(v) ** 2 for v in (x * (b["advantages"][:, None] * x > 0))[mask] if v != 0)
     while outward and sum(outward) / len(outward) > OWN["m2po"]["second_moment"]:
         outward.pop()
+    ratios = x[mask].exp()
+    size = float(ratios.sum() ** 2 / (len(ratios) * ratios.square().sum()))
     zeros = 0
     for i, t in itertools.product(range(mask.shape[0]), range(mask.shape[1])):
         if not mask[i, t]:
@@ -122,7 +126,7 @@ def test_a_held_weight_gives_the_coefficient_by_hand(name):
         a, r = float(b["advantages"][i]), math.exp(x[i, t])
         kept = a * float(x[i, t]) <= 0 or float(x[i, t]) ** 2 <= outward[-1] + 1e-15
         whole = math.exp(float(x[i][mask[i]].sum()))
-        expected = coefficient(name, r, a, math.exp(b["old_log_probs"][i, t]), whole, kept)
+        expected = coefficient(name, r, a, math.exp(b["old_log_probs"][i, t]), whole, kept, size)
         zeros += expected == 0
         assert float(log_probs.grad[i, t]) == pytest.approx(-expected, rel=1e-9, abs=1e-12)
     assert (zeros > 0) == (name in ("m2po", "dppo_tv"))  # the masks do cut something

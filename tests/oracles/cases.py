@@ -15,14 +15,16 @@ OWN = {
     "dppo_tv": {"tv_low": 0.03, "tv_high": 0.08, "ratio_cap": 1.4},
     "vespo": {"k_positive": 2.1, "lambda_positive": 3.3, "k_negative": 2.9, "lambda_negative": 1.7},
     "topr": {},
+    "p3o": {},
     "kl_penalty": {"kl_target": 0.02},
     "policy_gradient": {},
 }
 LEVELS = {name: ("token", "response") for name in OWN} | {
     "gspo": ("response",), "m2po": ("token",), "dppo_tv": ("token",), "vespo": ("token",), "topr": ("token",),
+    "p3o": ("token",),
 }  # fmt: skip
 # Those whose weight or mask has no gradient: their gradient is not that of their value.
-HELD = ("cispo", "m2po", "dppo_tv", "vespo", "topr")
+HELD = ("cispo", "m2po", "dppo_tv", "vespo", "topr", "p3o")
 
 
 def options(name, anchor="proximal", level=None, aggregation="token_mean", constant=None, **more):

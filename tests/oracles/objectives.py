@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from tests.oracles.surrogates import SURROGATES, keep_by_second_moment
+from tests.oracles.surrogates import SURROGATES, keep_by_second_moment, size_of_the_batch
 
 
 def _log_ratio(a, b, row, mask, level, t, counts_as_zero):
@@ -94,6 +94,8 @@ def oracle(name, log_probs, old, advantages, mask, rollout, o, normalizer=None, 
         t["whole"] = torch.clamp(torch.stack(row).sum(), -20.0, 20.0)
     if name == "m2po":
         keep_by_second_moment(tokens, o["second_moment"], bug)
+    if name == "p3o":
+        size_of_the_batch(tokens, bug)
     total = torch.zeros((), dtype=torch.float64)
     numerator = denominator = 0.0
     for t in tokens:

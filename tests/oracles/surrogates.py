@@ -95,11 +95,31 @@ def topr(t, o, bug):
     return _held(weight, bug) * t["a"] * t["x"]
 
 
+def p3o(t, o, bug):
+    size = 1.0 if bug == "no_size" else t["size"]
+    weight = t["r"] if bug == "no_cap_of_size" else torch.clamp(t["r"], max=size)
+    if bug == "cap_below":
+        weight = torch.clamp(t["r"], min=size)
+    divergence = t["r"] - 1 - t["x"] if bug == "reverse_kl" else t["r"] * t["x"] - t["r"] + 1
+    share = size if bug == "share_of_size" else 1 - size
+    return _held(weight, bug) * t["a"] * t["x"] - share * divergence
+
+
 SURROGATES = {
     "r2vpo": policy_gradient, "clip": clip, "spo": spo, "cispo": cispo, "gspo": clip, "sapo": sapo, "m2po": m2po,
-    "dppo_tv": dppo_tv, "vespo": vespo, "topr": topr, "kl_penalty": policy_gradient,
+    "dppo_tv": dppo_tv, "vespo": vespo, "topr": topr, "p3o": p3o, "kl_penalty": policy_gradient,
     "policy_gradient": policy_gradient,
 }  # fmt: skip
+
+
+def size_of_the_batch(tokens, bug=None):
+    """P3O's normalised effective sample size of all tokens, put into each of them."""
+    w = [1.0 if bug == "size_unweighted" else float(t["w"]) for t in tokens]
+    r = [float(t["r"].detach()) for t in tokens]
+    once = math.fsum(a * b for a, b in zip(w, r, strict=True))
+    twice = math.fsum(a * b * b for a, b in zip(w, r, strict=True))
+    for t in tokens:
+        t["size"] = once**2 / (math.fsum(w) * twice)
 
 
 def keep_by_second_moment(tokens, bound, bug=None):

@@ -165,6 +165,15 @@ BUGS = {
     "dppo_tv": ["no_mask", "ratio_for_probability", "thresholds_swapped", "no_ratio_cap", "weight_has_gradient"],
     "vespo": ["mean_for_whole", "signs_swapped", "no_normalisation", "weight_has_gradient"],
     "topr": ["token_ratio", "no_truncation", "positives_weighted", "weight_has_gradient"],
+    "p3o": [
+        "no_size",
+        "no_cap_of_size",
+        "cap_below",
+        "reverse_kl",
+        "share_of_size",
+        "size_unweighted",
+        "weight_has_gradient",
+    ],
     "kl_penalty": ["variance_for_kl", "reverse_kl", "no_penalty", "penalty_sign"],
     "policy_gradient": [],
 }

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r2vpo.core.diagnostics import diagnostic_sums, summarize
-from r2vpo.core.objectives import OBJECTIVES, RatioVarianceConfig, m2po_loss, r2vpo_loss
+from r2vpo.core.objectives import OBJECTIVES, RatioVarianceConfig, r2vpo_loss
 from r2vpo.core.types import DecisionVarianceSums
 from tests.oracles.batches import batch
 from tests.oracles.cases import LEVELS, config_of, options
@@ -83,9 +83,9 @@ def test_the_order_of_rows_changes_nothing(case, random):
     assert_same(evaluate(permuted, loss, config), (value, gradient[order], sums))
 
 
-# M2PO's mask looks at all the rows of a call.
+# M2PO's mask and P3O's effective sample size look at all the rows of a call.
 @settings(max_examples=200, deadline=None)
-@given(cases(tuple(name for name in OBJECTIVES if name != "m2po")), st.integers(1, 5))
+@given(cases(tuple(name for name in OBJECTIVES if name not in ("m2po", "p3o"))), st.integers(1, 5))
 def test_micro_batches_add_up(case, cut):
     b, loss, config = case
     cut = min(cut, len(b["log_probs"]) - 1)
@@ -134,12 +134,13 @@ def test_variance_is_a_ratio_of_sums_and_not_a_mean_of_means():
     assert mean_of_means != pytest.approx(float(whole.value()), rel=1e-3)
 
 
-def test_the_mask_of_m2po_is_one_of_the_whole_call():
+@pytest.mark.parametrize("name", ["m2po", "p3o"])
+def test_what_m2po_and_p3o_read_off_is_of_the_whole_call(name):
     b = batch(seed=3, rows=6)
-    config = config_of(OBJECTIVES["m2po"].config_class, options("m2po"))
-    whole = evaluate(b, m2po_loss, config, normalizer=30.0)[0]
+    loss, config = OBJECTIVES[name].loss, config_of(OBJECTIVES[name].config_class, options(name))
+    whole = evaluate(b, loss, config, normalizer=30.0)[0]
     halves = [
-        evaluate({name: tensor[piece] for name, tensor in b.items()}, m2po_loss, config, normalizer=30.0)[0]
+        evaluate({key: tensor[piece] for key, tensor in b.items()}, loss, config, normalizer=30.0)[0]
         for piece in (slice(None, 2), slice(2, None))
     ]
     assert not torch.allclose(halves[0] + halves[1], whole, rtol=1e-6)

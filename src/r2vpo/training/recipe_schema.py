@@ -21,7 +21,8 @@ class Section(BaseModel):
 
 
 ObjectiveName = Literal[
-    "r2vpo", "clip", "spo", "cispo", "gspo", "sapo", "m2po", "dppo_tv", "vespo", "topr", "kl_penalty", "policy_gradient"
+    "r2vpo", "clip", "spo", "cispo", "gspo", "sapo", "m2po", "dppo_tv", "vespo", "topr", "p3o", "kl_penalty",
+    "policy_gradient",
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from r2vpo.core.objectives.gspo import GspoConfig, gspo_loss
 from r2vpo.core.objectives.kl_penalty import KLPenaltyConfig, kl_penalty_loss
 from r2vpo.core.objectives.m2po import M2poConfig, m2po_loss
 from r2vpo.core.objectives.options import ObjectiveConfig, SurrogateConfig
+from r2vpo.core.objectives.p3o import P3oConfig, p3o_loss
 from r2vpo.core.objectives.policy_gradient import PolicyGradientConfig, policy_gradient_loss
 from r2vpo.core.objectives.ratio_variance import RatioVarianceConfig, r2vpo_loss
 from r2vpo.core.objectives.registry import OBJECTIVES, Loss, Objective, build_config, find_objective, own_options
@@ -29,6 +30,7 @@ __all__ = [
     "M2poConfig",
     "Objective",
     "ObjectiveConfig",
+    "P3oConfig",
     "PolicyGradientConfig",
     "RatioVarianceConfig",
     "SapoConfig",
@@ -47,6 +49,7 @@ __all__ = [
     "loss_of",
     "m2po_loss",
     "own_options",
+    "p3o_loss",
     "policy_gradient_loss",
     "r2vpo_loss",
     "sapo_loss",

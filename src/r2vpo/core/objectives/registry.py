@@ -14,6 +14,7 @@ from r2vpo.core.objectives.gspo import GspoConfig, gspo_loss
 from r2vpo.core.objectives.kl_penalty import KLPenaltyConfig, kl_penalty_loss
 from r2vpo.core.objectives.m2po import M2poConfig, m2po_loss
 from r2vpo.core.objectives.options import ObjectiveConfig, SurrogateConfig
+from r2vpo.core.objectives.p3o import P3oConfig, p3o_loss
 from r2vpo.core.objectives.policy_gradient import PolicyGradientConfig, policy_gradient_loss
 from r2vpo.core.objectives.ratio_variance import RatioVarianceConfig, r2vpo_loss
 from r2vpo.core.objectives.sapo import SapoConfig, sapo_loss
@@ -65,6 +66,7 @@ OBJECTIVES: dict[str, Objective] = {
     "dppo_tv": Objective(DppoTvConfig, dppo_tv_loss),
     "vespo": Objective(VespoConfig, vespo_loss),
     "topr": Objective(ToprConfig, topr_loss),
+    "p3o": Objective(P3oConfig, p3o_loss),
     "kl_penalty": Objective(KLPenaltyConfig, kl_penalty_loss),
     "policy_gradient": Objective(PolicyGradientConfig, policy_gradient_loss),
 }

@@ -30,6 +30,7 @@ from r2vpo.core.objectives import (
     kl_penalty_loss,
     m2po_loss,
     own_options,
+    p3o_loss,
     policy_gradient_loss,
     r2vpo_loss,
     sapo_loss,
@@ -256,6 +257,9 @@ def coefficients(loss, ratios, advantage, **options):
         (topr_loss, [0.5, 0.5], 2.0, [2.0, 2.0]),
         (topr_loss, [0.5, 0.5], -2.0, [-0.5, -0.5]),
         (topr_loss, [4.0, 1.0], -2.0, [-2.0, -2.0]),
+        # e = 2.5^2 / (2 (4 + 0.25)) = 0.7353: min(2, e) - (1 - e) 2 log 2, and 0.5 - (1 - e) 0.5 log 0.5.
+        (p3o_loss, [2.0, 0.5], 1.0, [0.368333, 0.591741]),
+        (p3o_loss, [1.0, 1.0], 2.0, [2.0, 2.0]),
         (policy_gradient_loss, [1.5, 0.5], -2.0, [-3.0, -1.0]),
     ],
 )
