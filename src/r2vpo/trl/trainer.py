@@ -27,7 +27,7 @@ COUNTERS = ("rollouts_generated", "rollouts_reused", "tokens_generated", "non_fi
 
 MEASURED_AGAIN = 4
 """Without replay one row in so many is evaluated again at the start of the next round: what a round as a whole did to
-the policy is not known otherwise."""
+the policy is not known otherwise. They are spread over all groups, and the same whatever the number of processes."""
 
 
 class R2VPOTrainer(TrainingPlumbing):
@@ -266,7 +266,7 @@ class R2VPOTrainer(TrainingPlumbing):
             rollouts=float(sum(row.advantage != 0 for row in fresh)),
         )
         if not self.replay.config.versions and self.controls.step_size is not None:
-            self.measured_again = fresh[: -(-len(fresh) // MEASURED_AGAIN)]
+            self.measured_again = fresh[::MEASURED_AGAIN]
         longest = self.args.max_completion_length
         self.signal_watch.round(
             self._round_stats["signal"], lambda: describe_round(self._logs, self._round_stats, longest=longest)
