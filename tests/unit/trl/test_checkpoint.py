@@ -55,10 +55,16 @@ def test_a_full_disk_at_the_trainers_checkpoint(tmp_path: Path, monkeypatch: pyt
     snapshot.load(state_path(tmp_path / "checkpoint-2", 0))
 
 
+@pytest.mark.parametrize("versions", [3, 0])
 @pytest.mark.parametrize("stop", [3, 4])
-def test_a_resumed_run_ends_with_the_same_parameters(tmp_path: Path, stop: int) -> None:
-    """Bit for bit; step 3 is inside a round, step 4 at its end. Seven rounds go over the data more than once."""
-    options = dict(max_steps=14, replay_versions=3, save_strategy="steps", save_steps=stop, generation_batch_size=16)
+def test_a_resumed_run_ends_with_the_same_parameters(tmp_path: Path, stop: int, versions: int) -> None:
+    """Bit for bit; step 3 is inside a round, step 4 at its end. Seven rounds go over the data more than once.
+
+    Without replay some rows are kept all the same, to be measured again.
+    """
+    options = dict(
+        max_steps=14, replay_versions=versions, save_strategy="steps", save_steps=stop, generation_batch_size=16
+    )
     whole = tiny_trainer(tmp_path / "a", **options)
     whole.train()
     resumed = tiny_trainer(tmp_path / "b", **options)

@@ -23,8 +23,8 @@ class RatioVarianceConfig(ObjectiveConfig):
 
     Attributes:
         delta: Target of the ratio variance per decision, for each rollout of a round that has an advantage,
-            dimensionless; see `TrustRadius`. It does not enter the loss, of which it would change no gradient: it is
-            what `DualController` steers for.
+            dimensionless; see `r2vpo.core.radius`. It does not enter the loss, of which it would change no gradient:
+            it is what `DualController` steers for.
         brake: "outward" (a token is braked on its way from 1 to `r* = 1 + A / (2 dual)` and left alone elsewhere) or
             "two_sided" (the Lagrangian as it stands: whatever has moved a token is also drawn back).
 
