@@ -8,7 +8,7 @@ from pathlib import Path
 from transformers import __version__
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from r2vpo.rollout.self_check import BY_LENGTH, GENERATE, SHARED, SHARED_SAMPLER, SelfCheck
+from r2vpo.rollout.self_check import BY_LENGTH, GENERATE, SHARED, SHARED_SAMPLER, SHARED_SHORT, SelfCheck
 from tests.architectures.overrides import UNBUILDABLE
 from tests.architectures.sweep import WIDE, limited, outcome
 from tests.architectures.zoo import Entry, entries
@@ -94,9 +94,9 @@ def cells(check: SelfCheck) -> tuple[str, str, str]:
     """Training, sampling, and the reason."""
     if check.refusal is not None:
         return "refused", "refused", plain(check.refusal.removeprefix("the model "))
-    found = {path.name: path for path in check.paths}
     training = "shared prefix" if check.shares_prompts else "ordinary"
-    reason = "" if check.shares_prompts else plain(found[SHARED].reason)
+    wrong = [path.reason for path in check.paths if path.name in (SHARED, SHARED_SHORT) and not path.right]
+    reason = plain(wrong[0]) if wrong else ""
     return training, SAMPLERS[check.sampler], reason
 
 

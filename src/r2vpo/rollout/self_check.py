@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -29,6 +30,8 @@ from r2vpo.rollout.probe import Alone, Probe, fingerprint, numbers_restored, wei
 from r2vpo.rollout.sampler import SharedPrefixSampler, evaluating
 
 ORDINARY, SHARED, CHUNKED = "ordinary forward", "shared-prefix forward", "ordinary forward in chunks"
+SHARED_SHORT = "shared-prefix forward, short rows"
+"""With nothing that all prompts share: a short prompt and its responses are then one row, computed in one pass."""
 SHARED_SAMPLER, GENERATE, BY_LENGTH = "shared-prefix sampler", "generate sampler", "generate sampler by length"
 
 SAMPLERS = (SHARED_SAMPLER, GENERATE, BY_LENGTH)
@@ -79,7 +82,7 @@ class SelfCheck:
     def notes(self) -> tuple[str, ...]:
         """What is not used that would be faster, and why, a sentence for each reason."""
         found = {path.name: path for path in self.paths if not path.right}
-        instead = {SHARED: "the ordinary forward is used"}
+        instead = dict.fromkeys((SHARED, SHARED_SHORT), "the ordinary forward is used")
         if self.sampler in (GENERATE, BY_LENGTH):
             instead[SHARED_SAMPLER] = "responses come from the model's own generate, which is slower"
         reasons: dict[str, list[str]] = {}
@@ -180,7 +183,10 @@ class _Check:
                 f"is not causal: what follows a token changes its log-probability, by {looked_ahead:.2g} nats"
             )
         ordinary = self._forward(ORDINARY, expected, self._ordinary)
-        shares = shared and self._forward(SHARED, expected, self._shared)
+        shares = shared and all(
+            self._forward(name, expected, partial(self._shared, share_common=common))
+            for name, common in ((SHARED, True), (SHARED_SHORT, False))
+        )
         chunks = (everything or not shares) and self._forward(CHUNKED, expected, self._chunked)
         chosen = None
         for name in samplers:
@@ -201,9 +207,10 @@ class _Check:
     def _ordinary(self) -> Tensor:
         return ordinary_log_probs(self._base, self._probe.batch(), temperature=self._probe.temperature).log_probs
 
-    def _shared(self) -> Tensor:
+    def _shared(self, *, share_common: bool) -> Tensor:
         self._check_support()
-        return forward_log_probs(self._base, self._probe.batch(), temperature=self._probe.temperature).log_probs
+        batch, temperature = self._probe.batch(), self._probe.temperature
+        return forward_log_probs(self._base, batch, temperature=temperature, share_common=share_common).log_probs
 
     def _chunked(self) -> Tensor:
         reason = reads_output_layer(self._base)

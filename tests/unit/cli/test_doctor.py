@@ -126,6 +126,7 @@ def test_a_model_is_checked_and_what_will_be_used_is_printed(capsys: pytest.Capt
     assert [line.split("  ")[1] for line in text.splitlines() if line.endswith(" right")] == [
         "ordinary forward",
         "shared-prefix forward",
+        "shared-prefix forward, short rows",
         "ordinary forward in chunks",
         "shared-prefix sampler",
         "generate sampler",

@@ -30,7 +30,7 @@ from transformers import (
 
 from r2vpo.rollout import check_model
 from r2vpo.rollout.probe import Alone, Probe
-from r2vpo.rollout.self_check import BY_LENGTH, CHUNKED, GENERATE, ORDINARY, SHARED, SHARED_SAMPLER
+from r2vpo.rollout.self_check import BY_LENGTH, CHUNKED, GENERATE, ORDINARY, SHARED, SHARED_SAMPLER, SHARED_SHORT
 from tests.unit.core.log_probs.small_models import VOCABULARY, small_model
 from tests.unit.rollout.checked import DECODER, GATED, GPT, SIZES, paths, sharpened
 
@@ -55,7 +55,7 @@ def test_a_model_whose_prompts_can_be_shared_uses_the_fast_paths(config):
     assert check.sampler == SHARED_SAMPLER
     assert check.refusal is None
     assert check.notes == ()
-    assert list(paths(check)) == [ORDINARY, SHARED, CHUNKED, SHARED_SAMPLER, GENERATE, BY_LENGTH]
+    assert list(paths(check)) == [ORDINARY, SHARED, SHARED_SHORT, CHUNKED, SHARED_SAMPLER, GENERATE, BY_LENGTH]
     assert all(path.right and path.difference < 1e-5 for path in check.paths), check.paths
     assert check.chunks
 

@@ -22,7 +22,9 @@ from r2vpo.core.log_probs.shared_prefix import shared_prefix_hidden_states
 from r2vpo.core.log_probs.support import base_model, decoder_of
 
 
-def forward_log_probs(model: Any, batch: PrefixBatch, *, temperature: float) -> TokenLogProbs:
+def forward_log_probs(
+    model: Any, batch: PrefixBatch, *, temperature: float, share_common: bool = True
+) -> TokenLogProbs:
     """Log-probabilities and entropies of the unmasked response tokens, each prompt computed once.
 
     Only unmasked positions go through the output layer. Call it inside the module call of a wrapped model,
@@ -32,6 +34,7 @@ def forward_log_probs(model: Any, batch: PrefixBatch, *, temperature: float) -> 
         model: a causal language model that ``supports_shared_prefix``.
         batch: prompts and responses, on the model's device.
         temperature: divides the logits, dimensionless, above 0.
+        share_common: also compute the tokens that open every prompt only once, where that saves enough.
 
     Returns:
         (B, T) log-probabilities in nats with gradient and entropies without, float32, 0 at masked positions.
@@ -43,7 +46,7 @@ def forward_log_probs(model: Any, batch: PrefixBatch, *, temperature: float) -> 
     _check(base, batch)
     mask = batch.response_mask.bool()[:, :used]
     trimmed = replace(batch, response_ids=batch.response_ids[:, :used], response_mask=mask)
-    hidden = shared_prefix_hidden_states(decoder_of(base), trimmed)
+    hidden = shared_prefix_hidden_states(decoder_of(base), trimmed, share_common=share_common)
     return _through_head(base, hidden[batch.layout.rows, batch.layout.columns], batch, temperature)
 
 

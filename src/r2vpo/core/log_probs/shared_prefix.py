@@ -24,6 +24,9 @@ from r2vpo.core.log_probs.packing import Packing, responses_per_row
 
 MIN_COMMON_TOKENS = 8
 """A shared start shorter than this costs more as a pass of its own than it saves."""
+ONE_PASS_TOKENS = 64
+"""A prompt and all of its responses in a row of up to this many tokens take one pass over the model: starting a
+second one costs more than attention to what is masked."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +63,46 @@ def shared_prefix_hidden_states(backbone: Any, batch: PrefixBatch, *, share_comm
     Raises:
         ValueError: a prompt without a token.
     """
-    layout = batch.layout.prompts
+    layout, inputs = batch.layout.prompts, batch.response_ids[:, :-1]
+    tokens, packing = inputs.shape[1], None
+    if tokens and _takes_block_mask(backbone):
+        limit = responses_per_row(tokens, layout.longest)
+        if limit > 1:
+            packing = Packing.of(batch.layout.group_index, len(layout.lengths), limit).to(inputs.device)
+    common = layout.common if share_common and layout.common >= MIN_COMMON_TOKENS else 0
+    if packing is not None and not common and _short(packing, layout.longest, tokens):
+        return _one_pass(backbone, batch, inputs, packing)
     prompts = prompt_states(backbone, batch.prompt_ids, batch.prompt_mask, share_common=share_common, layout=layout)
     first = prompts.last_hidden.index_select(0, batch.group_index).unsqueeze(1)
-    inputs = batch.response_ids[:, :-1]
-    if inputs.shape[1] == 0:
+    if not tokens:
         return first
-    limit = responses_per_row(inputs.shape[1], prompts.mask.shape[1]) if _takes_block_mask(backbone) else 1
-    if limit == 1:
+    if packing is None:
         following = _row_each(backbone, inputs, batch.group_index, prompts)
     else:
-        packing = Packing.of(batch.layout.group_index, len(prompts.mask), limit).to(inputs.device)
         following = _side_by_side(backbone, inputs, packing, prompts)
     return torch.cat([first, following], dim=1)
+
+
+def _short(packing: Packing, prompt: int, tokens: int) -> bool:
+    """Whether a prompt and all of its responses are one row, so short that one pass is cheaper than two."""
+    return packing.row_each and prompt + packing.slots * tokens <= ONE_PASS_TOKENS
+
+
+def _one_pass(backbone: Any, batch: PrefixBatch, inputs: Tensor, packing: Packing) -> Tensor:
+    """Hidden states as `shared_prefix_hidden_states` gives them; a row holds a prompt and all of its responses."""
+    tokens, longest = inputs.shape[1], batch.layout.prompts.longest
+    prompt_mask = batch.prompt_mask[:, -longest:].bool()
+    ids = torch.cat([batch.prompt_ids[:, -longest:], packing.pack(inputs)], dim=1)
+    following = prompt_mask.sum(1, keepdim=True) + torch.arange(tokens, device=ids.device).repeat(packing.slots)
+    above = torch.nn.functional.pad(_pairs(prompt_mask, longest), (0, packing.slots * tokens))
+    hidden = backbone(
+        input_ids=ids,
+        attention_mask=torch.cat([above, packing.attention_mask(prompt_mask, tokens)], dim=2),
+        position_ids=torch.cat([_positions(prompt_mask), following], dim=1),
+        use_cache=False,
+    ).last_hidden_state
+    first = hidden[:, longest - 1].index_select(0, batch.group_index).unsqueeze(1)
+    return torch.cat([first, packing.unpack(hidden[:, longest:])], dim=1)
 
 
 def _row_each(backbone: Any, inputs: Tensor, group_index: Tensor, prompts: PromptStates) -> Tensor:
@@ -185,8 +215,7 @@ def attention_mask(backbone: Any, mask: Tensor | None, new: int) -> Tensor | Non
         return None
     if not _takes_block_mask(backbone):
         return mask.long()
-    index = torch.arange(mask.shape[1], device=mask.device)
-    return (mask[:, None, :] & (index <= index[-new:, None]))[:, None]
+    return _pairs(mask, new)
 
 
 def run(backbone: Any, input_ids: Tensor, mask: Tensor | None, position_ids: Tensor, cache: Any) -> tuple[Tensor, Any]:
@@ -233,6 +262,12 @@ def select_rows(cache: Any, index: Tensor) -> None:
     for layer in cache.layers:
         layer.keys = layer.keys.index_select(0, index)
         layer.values = layer.values.index_select(0, index)
+
+
+def _pairs(mask: Tensor, new: int) -> Tensor:
+    """(B, 1, N, L + N) bool: what each of the last N positions may look at, itself and those before it."""
+    index = torch.arange(mask.shape[1], device=mask.device)
+    return (mask[:, None, :] & (index <= index[-new:, None]))[:, None]
 
 
 def _positions(mask: Tensor) -> Tensor:

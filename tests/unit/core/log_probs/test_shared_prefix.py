@@ -26,6 +26,8 @@ SHAPES = {
     "groups of unequal size, in no order": dict(common=13, tails=[2, 7, 4], rows=[2, 0, 2, 1, 2], tokens=3),
     "a prompt without a response": dict(common=9, tails=[2, 7, 4], rows=[2, 0, 2], tokens=3),
     "one group": dict(common=0, tails=[17], rows=[0, 0, 0], tokens=3),
+    "a common start, behind which the rows are long": dict(common=40, tails=[4, 9], rows=[0] * 5 + [1] * 3, tokens=6),
+    "rows of one pass, of unequal length": dict(common=3, tails=[2, 9, 5], rows=[0] * 4 + [1] * 2 + [2], tokens=8),
     "one row": dict(common=0, tails=[5], rows=[0], tokens=2),
     "one response token": dict(common=10, tails=[2, 3], rows=[0, 1, 1], tokens=1),
     "prompts of one token": dict(common=0, tails=[1, 1], rows=[0, 0, 1], tokens=3),
@@ -79,7 +81,18 @@ def test_the_tree_is_computed_once(monkeypatch):
     # Less in common than a pass of its own is worth.
     batch = random_batch(common=module.MIN_COMMON_TOKENS - 1, tails=[3, 5], rows=[0, 1], tokens=6, ragged=False)
     shared_prefix_hidden_states(model.model, batch)
-    assert shapes == [(2, module.MIN_COMMON_TOKENS - 1 + 5), (2, 5)]
+    # A prompt and its responses are a row of one pass.
+    assert shapes == [(2, module.MIN_COMMON_TOKENS - 1 + 5 + 5)]
+    shapes.clear()
+    rows = module.ONE_PASS_TOKENS // 5 - 1
+    batch = random_batch(common=0, tails=[5, 3], rows=[0] * rows + [1], tokens=6, ragged=False)
+    shared_prefix_hidden_states(model.model, batch)
+    assert shapes == [(2, 5 + rows * 5)]
+    shapes.clear()
+    # One token more and it is two.
+    batch = random_batch(common=0, tails=[10, 3], rows=[0] * rows + [1], tokens=6, ragged=False)
+    shared_prefix_hidden_states(model.model, batch)
+    assert shapes == [(2, 10), (2, rows * 5)]
 
 
 def test_equal_prompts_keep_one_token_of_their_own():
@@ -154,4 +167,8 @@ def test_a_model_that_keeps_no_cache_is_noticed():
     model.gradient_checkpointing_enable()
     model.train()
     with pytest.raises(ValueError, match="gradient checkpointing"):
-        shared_prefix_hidden_states(model.model, random_batch(**SHAPES["plain"]))
+        shared_prefix_hidden_states(model.model, random_batch(**SHAPES["common start"]))
+    # A single pass needs no cache.
+    short, expected = random_batch(**SHAPES["plain"]), small_model()
+    hidden = shared_prefix_hidden_states(model.model, short)
+    torch.testing.assert_close(hidden, shared_prefix_hidden_states(expected.model, short), **CLOSE)
