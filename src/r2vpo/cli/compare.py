@@ -1,16 +1,20 @@
 """``r2vpo compare``: list experiments, run one, or draw its report."""
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from r2vpo.cli.failures import Session
 from r2vpo.errors import UserError
+from r2vpo.experiments.across_tasks import TasksPlan, describe_tasks, run_tasks
 from r2vpo.experiments.catalog import load_experiment
 from r2vpo.experiments.cells import Plan, base_recipe
 from r2vpo.experiments.compare import describe, run_comparison
 from r2vpo.experiments.pool import check_jobs, cores
+from r2vpo.experiments.schema import Experiment
+from r2vpo.experiments.tasks import TasksExperiment
 from r2vpo.training.shipped import EXPERIMENTS, RECIPES
 
 
@@ -21,36 +25,96 @@ def compare(arguments: argparse.Namespace, session: Session) -> None:
         return
     path = EXPERIMENTS.find(arguments.experiment)
     experiment = load_experiment(path)
-    plan = Plan(
-        experiment,
-        base_recipe(experiment, str(path), RECIPES.find),
-        source=str(path),
-        seeds=arguments.seeds,
-        methods=[name.strip() for name in arguments.methods.split(",")] if arguments.methods else None,
-    )
     jobs = arguments.jobs or experiment.jobs or cores()
     check_jobs(jobs)
-    out, console = Path(arguments.out), Console()
+    chosen = _Chosen(str(path), Path(arguments.out), arguments.seeds, _names(arguments.methods))
+    tasks = _names(arguments.tasks)
+    if isinstance(experiment, TasksExperiment):
+        work: _OneExperiment | _OverTasks = _OverTasks.of(experiment, chosen, tasks)
+    elif tasks is not None:
+        raise UserError(f"--tasks: {path} has no tasks: leave it out")
+    else:
+        work = _OneExperiment.of(experiment, chosen)
+    console = Console()
     if arguments.dry_run:
-        describe(plan, out, jobs=jobs, console=console)
+        work.describe(jobs, console)
         return
     try:
         if not arguments.report:
-            run_comparison(plan, out, jobs=jobs, console=console, tuning_only=arguments.tuning_only)
+            work.run(jobs, console, arguments.tuning_only)
     except KeyboardInterrupt:
         text = "what is finished is kept; the same command goes on, with --report it draws what there is"
         console.print(text, highlight=False, markup=False, soft_wrap=True)
         raise
     except UserError:
-        _report(plan, out, console)
+        _show(work.report(), console)
         raise
-    _report(plan, out, console)
+    _show(work.report(), console)
 
 
-def _report(plan: Plan, out: Path, console: Console) -> None:
-    from r2vpo.experiments.report import build_comparison_report
+@dataclass(frozen=True)
+class _Chosen:
+    """What the command line says of the cells."""
 
-    for path in build_comparison_report(plan, out):
+    source: str
+    out: Path
+    seeds: int | None
+    methods: list[str] | None
+
+
+@dataclass(frozen=True)
+class _OneExperiment:
+    plan: Plan
+    out: Path
+
+    @classmethod
+    def of(cls, experiment: Experiment, chosen: _Chosen) -> "_OneExperiment":
+        base = base_recipe(experiment.recipe, chosen.source, RECIPES.find)
+        plan = Plan(experiment, base, source=chosen.source, seeds=chosen.seeds, methods=chosen.methods)
+        return cls(plan, chosen.out)
+
+    def describe(self, jobs: int, console: Console) -> None:
+        describe(self.plan, self.out, jobs=jobs, console=console)
+
+    def run(self, jobs: int, console: Console, tuning_only: bool) -> None:
+        run_comparison(self.plan, self.out, jobs=jobs, console=console, tuning_only=tuning_only)
+
+    def report(self) -> list[Path]:
+        from r2vpo.experiments.report import build_comparison_report
+
+        return build_comparison_report(self.plan, self.out)
+
+
+@dataclass(frozen=True)
+class _OverTasks:
+    tasks: TasksPlan
+
+    @classmethod
+    def of(cls, experiment: TasksExperiment, chosen: _Chosen, tasks: list[str] | None) -> "_OverTasks":
+        options = dict(tasks=tasks, methods=chosen.methods, seeds=chosen.seeds)
+        return cls(TasksPlan.of(experiment, chosen.source, RECIPES.find, chosen.out, **options))
+
+    def describe(self, jobs: int, console: Console) -> None:
+        describe_tasks(self.tasks, jobs=jobs, console=console)
+
+    def run(self, jobs: int, console: Console, tuning_only: bool) -> None:
+        run_tasks(self.tasks, jobs=jobs, console=console, tuning_only=tuning_only)
+
+    def report(self) -> list[Path]:
+        from r2vpo.experiments.regret_report import build_regret_report
+        from r2vpo.experiments.report import build_comparison_report
+
+        for task in self.tasks.tasks:
+            build_comparison_report(self.tasks.plan(task), self.tasks.out)
+        return build_regret_report(self.tasks)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return [name.strip() for name in text.split(",")] if text else None
+
+
+def _show(paths: list[Path], console: Console) -> None:
+    for path in paths:
         console.print(str(path), highlight=False, markup=False, soft_wrap=True)
 
 

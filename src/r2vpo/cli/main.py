@@ -154,6 +154,7 @@ def _add_compare(commands: Any, shared: argparse.ArgumentParser) -> None:
     compare.add_argument("--list", action="store_true", help="list the experiments that can be run by name")
     compare.add_argument("--seeds", metavar="N", type=_positive, help="seeds of the result (default: the experiment's)")
     compare.add_argument("--methods", metavar="A,B", help="only these methods")
+    compare.add_argument("--tasks", metavar="A,B", help="only these tasks, of an experiment that has tasks")
     compare.add_argument("--jobs", metavar="J", type=_positive, help="runs at once (default: one for each core)")
     compare.add_argument("--out", metavar="DIR", default="comparisons", help="where results go (default: comparisons)")
     what = compare.add_mutually_exclusive_group()

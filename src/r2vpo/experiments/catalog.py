@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from r2vpo.experiments.schema import Experiment
+from r2vpo.experiments.tasks import TasksExperiment
 from r2vpo.training.recipe_errors import validated
 from r2vpo.training.shipped import read_mapping
 
 
-def load_experiment(path: Path) -> Experiment:
-    """Read an experiment's file.
+def load_experiment(path: Path) -> Experiment | TasksExperiment:
+    """Read an experiment's file; one that has ``tasks`` is an experiment over tasks.
 
     Args:
         path: a YAML file.
@@ -19,4 +20,5 @@ def load_experiment(path: Path) -> Experiment:
     Raises:
         UserError: it cannot be read, or it is no experiment. One line.
     """
-    return validated(Experiment, read_mapping(path, "experiment"), source=str(path))
+    content = read_mapping(path, "experiment")
+    return validated(TasksExperiment if "tasks" in content else Experiment, content, source=str(path))

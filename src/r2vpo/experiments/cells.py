@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ class Plan:
         self.methods = [name for name in experiment.methods if methods is None or name in methods]
         self.seeds = [experiment.seeds.first + i for i in range(seeds or experiment.seeds.count)]
         self._base = base.model_dump(mode="json")
-        self._tunes = {name: experiment.tune(name) for name in self.methods} if experiment.tuning else {}
+        self.tunes = {name: tune for name in self.methods if (tune := experiment.tune(name)) is not None}
         self._check()
 
     def tuning(self) -> list[Cell]:
@@ -90,7 +90,7 @@ class Plan:
             self._cell("tuning", method, value, seed, {tune.key: value} | spec.set, rounds=spec.rounds)
             for seed in spec.seeds
             for place in range(len(spec.values))
-            for method, tune in self._tunes.items()
+            for method, tune in self.tunes.items()
             for value in [tune.values[place]]
         ]
 
@@ -98,17 +98,16 @@ class Plan:
         """The cells of the result, seed by seed.
 
         Args:
-            tuned: the chosen value of each method; with tuning, methods that are not in it are left out.
+            tuned: the chosen value of each method that is tuned; those that wait for theirs are left out.
         """
-        spec = self.experiment.tuning
-        methods = [name for name in self.methods if spec is None or name in tuned]
+        methods = [name for name in self.methods if name not in self.tunes or name in tuned]
         return [
             self._cell(
                 "result",
                 method,
                 value,
                 seed,
-                {self._tunes[method].key: tuned[method]} if spec else {},
+                {self.tunes[method].key: tuned[method]} if method in self.tunes else {},
                 setting=value,
             )
             for seed in self.seeds
@@ -118,8 +117,8 @@ class Plan:
 
     def _check(self) -> None:
         """Build one cell of each method and setting: what is refused is refused before anything runs."""
-        tuned = {method: tune.values[0] for method, tune in self._tunes.items()}
-        for name, tune in self._tunes.items():
+        tuned = {method: tune.values[0] for method, tune in self.tunes.items()}
+        for name, tune in self.tunes.items():
             if tune.key in self.experiment.methods[name].set:
                 raise UserError(
                     f"{self.source}: methods.{name}.set has {tune.key}, which tuning chooses: take it out of either"
@@ -170,23 +169,23 @@ class Plan:
         return Cell(kind, method, value, seed, recipe, identity(recipe))
 
 
-def base_recipe(experiment: Experiment, source: str, find: Any) -> Recipe:
+def base_recipe(recipe: str | dict[str, Any], source: str, find: Callable[[str], Path]) -> Recipe:
     """The recipe that an experiment names, or holds.
 
     Args:
-        experiment: the experiment.
-        source: its file, for the line of an error.
+        recipe: its name, its file, or its content.
+        source: the experiment's file, for the line of an error.
         find: gives a recipe's file for its name or path.
 
     Raises:
         UserError: there is none, or it is refused.
     """
-    if isinstance(experiment.recipe, str):
-        return load_recipe(find(experiment.recipe))
+    if isinstance(recipe, str):
+        return load_recipe(find(recipe))
     try:
-        return Recipe.model_validate(experiment.recipe)
+        return Recipe.model_validate(recipe)
     except ValidationError as error:
-        line = explain(error, Recipe, source=f"{source}: recipe", settings=experiment.recipe, overridden=())
+        line = explain(error, Recipe, source=f"{source}: recipe", settings=recipe, overridden=())
         raise UserError(line) from None
 
 

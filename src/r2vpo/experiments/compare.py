@@ -76,9 +76,7 @@ def _run(cells: Sequence[Cell], name: str, store: Store, executor: Executor, dis
 
 
 def _not_tuned(plan: Plan, found: dict[str, float]) -> int:
-    if plan.experiment.tuning is None:
-        return 0
-    missing = sum(name not in found for name in plan.methods)
+    missing = sum(name not in found for name in plan.tunes)
     return missing * len(plan.seeds) * len(plan.experiment.values)
 
 

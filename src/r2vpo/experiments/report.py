@@ -15,6 +15,7 @@ from r2vpo.experiments.analysis import Results, load_results
 from r2vpo.experiments.cells import Plan
 from r2vpo.experiments.drawings import drawings
 from r2vpo.experiments.figures import Drawing
+from r2vpo.experiments.runs import Run
 from r2vpo.experiments.store import Store
 from r2vpo.experiments.tables import Table, tables
 from r2vpo.report.palette import LIGHT, PLACEHOLDERS, Palette
@@ -37,11 +38,27 @@ def build_comparison_report(plan: Plan, out: Path) -> list[Path]:
         The two files.
     """
     store = Store(out / plan.experiment.name)
-    store.folder.mkdir(parents=True, exist_ok=True)
     results = load_results(plan, store)
-    shown, made = drawings(results), tables(results)
-    facts = _facts(results, plan)
-    page, text = store.folder / "report.html", store.folder / "report.md"
+    return write_report(store.folder, plan.experiment.name, _facts(results, plan), tables(results), drawings(results))
+
+
+def write_report(
+    folder: Path, name: str, facts: list[tuple[str, str]], made: list[Table], shown: list[Drawing]
+) -> list[Path]:
+    """Write ``report.html``, ``report.md`` and the PNGs of a comparison.
+
+    Args:
+        folder: where to; made if it is not there.
+        name: the heading.
+        facts: how the cells were run, by name.
+        made: the tables.
+        shown: the figures.
+
+    Returns:
+        The two files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    page, text = folder / "report.html", folder / "report.md"
     environment = jinja2.Environment(
         autoescape=True,
         trim_blocks=True,
@@ -50,35 +67,39 @@ def build_comparison_report(plan: Plan, out: Path) -> list[Path]:
         loader=jinja2.FileSystemLoader(_FOLDER),
     )
     html = environment.get_template("report.html.j2").render(
-        title=plan.experiment.name,
+        title=name,
         style=Markup(_STYLE.read_text(encoding="utf-8")),
         facts=facts,
         tables=made,
         figures=[_figure(drawing) for drawing in shown],
     )
     write_atomically(page, html)
-    _write_pictures(shown, store.folder / "figures")
-    write_atomically(text, markdown(plan.experiment.name, facts, made, shown, "figures/"))
+    _write_pictures(shown, folder / "figures")
+    write_atomically(text, markdown(name, facts, made, shown, "figures/"))
     return [page, text]
 
 
 def _facts(results: Results, plan: Plan) -> list[tuple[str, str]]:
     """What has to be known of how the cells were run."""
-    records = [run.record for run in results.runs]
     facts = [
         ("cells", f"{results.finished} of {results.total} finished"),
         ("seeds", f"{plan.seeds[0]} to {plan.seeds[-1]}"),
     ]
-    if records:
+    if results.runs:
         budget = max(int(run.rollouts[-1]) for run in results.runs)
-        facts += [
-            ("rollouts a run", f"{budget:,}"),
-            ("time", f"{duration(sum(run.wall_seconds for run in results.runs))} for all runs one after the other"),
-            ("machine", _distinct(_machine(record) for record in records)),
-            ("versions", _distinct(_versions(record) for record in records)),
-            ("commit", _distinct(record.get("commit") or "not known" for record in records)),
-        ]
+        facts += [("rollouts a run", f"{budget:,}"), *facts_of_runs(results.runs)]
     return facts
+
+
+def facts_of_runs(runs: list[Run]) -> list[tuple[str, str]]:
+    """Time, machine, versions and commit of at least one finished run."""
+    records = [run.record for run in runs]
+    return [
+        ("time", f"{duration(sum(run.wall_seconds for run in runs))} for all runs one after the other"),
+        ("machine", _distinct(_machine(record) for record in records)),
+        ("versions", _distinct(_versions(record) for record in records)),
+        ("commit", _distinct(record.get("commit") or "not known" for record in records)),
+    ]
 
 
 def _machine(record: dict[str, Any]) -> str:

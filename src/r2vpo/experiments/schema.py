@@ -1,6 +1,6 @@
 """The shape of an experiment: methods x settings x seeds over one recipe, and how each method's rate is tuned."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -35,7 +35,9 @@ class MethodSpec(Section):
 
     title: str | None = Field(None, min_length=1, description="its name in the report; null takes its key")
     set: Overrides = Field({}, description="dotted keys of the recipe and their values")
-    tune: TuneSpec | None = Field(None, description="another key to tune, for a method that tuning.key hardly moves")
+    tune: TuneSpec | Literal["nothing"] | None = Field(
+        None, description="another key to tune, or `nothing`, for a method that runs as it is; null tunes tuning.key"
+    )
 
 
 class SeedsSpec(Section):
@@ -124,16 +126,18 @@ class Experiment(Section):
             return
         if self.tuning is None:
             raise ValueError(f"methods.{name}.tune does nothing without tuning: add tuning, or take it out")
-        if len(method.tune.values) != len(self.tuning.values):
+        if isinstance(method.tune, TuneSpec) and len(method.tune.values) != len(self.tuning.values):
             raise ValueError(
                 f"methods.{name}.tune has {len(method.tune.values)} values and tuning {len(self.tuning.values)}: every "
                 "method gets the same number of tries, so give as many"
             )
 
-    def tune(self, method: str) -> TuneSpec:
-        """What is tuned of a method; wants an experiment with tuning."""
-        assert self.tuning is not None
-        return self.methods[method].tune or TuneSpec(key=self.tuning.key, values=list(self.tuning.values))
+    def tune(self, method: str) -> TuneSpec | None:
+        """What is tuned of a method; None for one that runs as it is."""
+        spec = self.methods[method].tune
+        if self.tuning is None or spec == "nothing":
+            return None
+        return spec or TuneSpec(key=self.tuning.key, values=list(self.tuning.values))
 
     def title(self, method: str) -> str:
         """A method's name in the report."""

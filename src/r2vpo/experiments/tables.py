@@ -150,13 +150,14 @@ def tuning_table(results: Results) -> Table:
             f"{item.value:g}: {NOTHING if item.score is None else f'{100 * item.score:.1f}'}" for item in choice.tries
         ]
         chosen = NOTHING if choice.value is None else f"{choice.value:g}"
-        key = results.experiment.tune(choice.method).key
+        tune = results.experiment.tune(choice.method)
+        assert tune is not None, "a method that runs as it is has no tries"
         edge = "at the grid's edge" if choice.at_edge else ""
-        rows.append([results.experiment.title(choice.method), key, *cells, chosen, edge])
+        rows.append([results.experiment.title(choice.method), tune.key, *cells, chosen, edge])
     seeds = ", ".join(map(str, spec.seeds))
     note = (
         f"Mean area under the accuracy curve, %, over {'seed' if len(spec.seeds) == 1 else 'seeds'} {seeds}, which the "
-        f"result does not use; every method has {len(spec.values)} tries."
+        f"result does not use; every method that is tuned has {len(spec.values)} tries."
     )
     return Table("Tuning", note, columns, rows)
 

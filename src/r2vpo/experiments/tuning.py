@@ -53,16 +53,16 @@ class Choice:
 
 
 def choices(plan: Plan, store: Store) -> list[Choice]:
-    """What is known of each method's tuning; an empty list if the experiment tunes nothing."""
+    """What is known of the tuning of each method that is tuned."""
     spec = plan.experiment.tuning
     if spec is None:
         return []
     cells = plan.tuning()
     runs = {(run.method, run.setting, run.seed): run for run in _runs(cells, store)}
     found = []
-    for method in plan.methods:
+    for method, tune in plan.tunes.items():
         tries = []
-        for value in plan.experiment.tune(method).values:
+        for value in tune.values:
             known = [runs.get((method, value, seed)) for seed in spec.seeds]
             tries.append(Try(float(value), tuple(run.area() if run else None for run in known)))
         found.append(Choice(method, tuple(tries)))

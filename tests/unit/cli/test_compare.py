@@ -14,6 +14,7 @@ from r2vpo.cli.main import main
 from r2vpo.experiments.pool import cores
 from tests.unit.cli.helpers import failure
 from tests.unit.experiments.helpers import EXPERIMENT, experiment, full_store, plan
+from tests.unit.experiments.test_tasks import TASKS, fill, tasks_plan
 
 
 @pytest.fixture
@@ -38,6 +39,7 @@ def test_experiments_are_listed(arguments: list[str], capsys: pytest.CaptureFixt
         (["nowhere"], "nowhere: no such experiment"),
         (["small.yaml", "--seeds", "0"], "'0' is no whole number above 0"),
         (["small.yaml", "--methods", "clip,his"], "--methods: small.yaml has no method his: it has clip, ours"),
+        (["small.yaml", "--tasks", "one"], "--tasks: small.yaml has no tasks: leave it out"),
         (["small.yaml", "--jobs", "4096"], f"--jobs 4096: this machine lends {cores()} cores"),
         (["small.yaml", "--report", "--dry-run"], "not allowed with argument"),
     ],
@@ -69,6 +71,21 @@ def test_a_report_is_drawn_without_running_anything(file: Path, capsys: pytest.C
     page, text = (Path(line) for line in capsys.readouterr().out.splitlines())
     assert page.is_file() and "cells: 6 of 10 finished" in text.read_text()
     assert not list(page.parent.glob("worker-*"))
+
+
+def test_an_experiment_over_tasks_draws_a_page_for_each_and_one_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for task in TASKS["tasks"]:
+        fill(tasks_plan(tmp_path), task)
+    assert main(["compare", "many.yaml", "--report", "--out", "out", "--tasks", "large,steep"]) == 0
+    page, text = (Path(line) for line in capsys.readouterr().out.splitlines())
+    assert page == Path("out/many/report.html") and "| method | large rounds | steep | mean |" in text.read_text()
+    assert {path.parent.name for path in Path("out").glob("*/report.html")} == {"many", "many.large", "many.steep"}
+    assert main(["compare", "many.yaml", "--dry-run", "--out", "out", "--tasks", "small"]) == 0
+    assert "23 of 23 cells are finished" in capsys.readouterr().out
+    assert "has no task tiny" in failure(capsys, 2, "compare", "many.yaml", "--tasks", "tiny")
 
 
 def test_a_folder_that_cannot_be_made(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,34 +7,53 @@ import shlex
 from pathlib import Path
 
 from r2vpo.cli.main import build_parser
+from r2vpo.experiments.across_tasks import TasksPlan
 from r2vpo.experiments.catalog import load_experiment
 from r2vpo.experiments.cells import Plan, base_recipe
 from r2vpo.experiments.schema import Experiment, MethodSpec, SettingsSpec, TuneSpec, TuningSpec
 from r2vpo.experiments.statistics import FEWEST_SEEDS
+from r2vpo.experiments.tasks import TasksExperiment, TaskSpec
 from r2vpo.training.shipped import EXPERIMENTS, RECIPES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "comparing.md").read_text(encoding="utf-8")
 
 
-def block(language: str) -> str:
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    return found
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def named(text: str) -> set[str]:
+    """Every key of an example, and what is set in code type beside it."""
+    return set(re.findall(r"[\w.]+(?=:)", text)) | set(re.findall(r"`(\w+)", text))
 
 
 def test_the_example_is_an_experiment_with_every_key(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text(block("yaml"))
+    example, _ = blocks("yaml")
+    file.write_text(example)
     made = load_experiment(file)
-    plan = Plan(made, base_recipe(made, str(file), RECIPES.find), source=str(file))
+    assert isinstance(made, Experiment)
+    plan = Plan(made, base_recipe(made.recipe, str(file), RECIPES.find), source=str(file))
     assert len(plan.tuning()) == 2 * 3 * 2
     assert len(plan.results({"grpo": 1e-4, "ours": 0.04})) == 2 * 4 * 10
-    shown = set(re.findall(r"[\w.]+(?=:)", block("yaml"))) | set(re.findall(r"`(\w+)", block("yaml")))
     for model in (Experiment, MethodSpec, TuneSpec, TuningSpec, SettingsSpec):
-        assert set(model.model_fields) <= shown, f"{set(model.model_fields) - shown} of {model.__name__}"
+        assert set(model.model_fields) <= named(example), f"{set(model.model_fields) - named(example)} of {model}"
+
+
+def test_the_example_over_tasks_has_every_key_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "many.yaml"
+    _, example = blocks("yaml")
+    file.write_text(example)
+    made = load_experiment(file)
+    assert isinstance(made, TasksExperiment)
+    plans = TasksPlan.of(made, str(file), RECIPES.find, tmp_path)
+    assert [len(plans.plan(task).methods) for task in made.tasks] == [3, 2]
+    own = set(TasksExperiment.model_fields) - set(Experiment.model_fields) | set(TaskSpec.model_fields)
+    assert own <= named(example), own - named(example)
 
 
 def test_its_commands_parse() -> None:
-    for line in block("sh").splitlines():
+    for line in "".join(blocks("sh")).splitlines():
         build_parser().parse_args(shlex.split(line, comments=True)[1:])
 
 

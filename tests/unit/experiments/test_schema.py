@@ -10,9 +10,11 @@ import yaml
 from pydantic import ValidationError
 
 from r2vpo.errors import UserError
+from r2vpo.experiments.across_tasks import TasksPlan
 from r2vpo.experiments.catalog import load_experiment
 from r2vpo.experiments.cells import Plan, base_recipe
-from r2vpo.experiments.schema import Experiment, label
+from r2vpo.experiments.schema import Experiment, MethodSpec, label
+from r2vpo.experiments.tasks import TasksExperiment
 from r2vpo.training.recipe import load_recipe
 from r2vpo.training.shipped import EXPERIMENTS, RECIPES, description
 from tests.unit.experiments.helpers import EXPERIMENT, experiment
@@ -92,10 +94,20 @@ def test_every_shipped_experiment_builds_every_cell(name: str) -> None:
     path = EXPERIMENTS.listed()[name]
     made = load_experiment(path)
     assert made.name == name and len(description(path)) > 20
-    plan = Plan(made, base_recipe(made, str(path), RECIPES.find), source=str(path))
+    if isinstance(made, TasksExperiment):
+        plans = TasksPlan.of(made, str(path), RECIPES.find, Path("out"))
+        built = [plans.plan(task) for task in made.tasks]
+    else:
+        built = [Plan(made, base_recipe(made.recipe, str(path), RECIPES.find), source=str(path))]
+    for plan in built:
+        _builds_every_cell(plan)
+
+
+def _builds_every_cell(plan: Plan) -> None:
+    made = plan.experiment
     spec = made.tuning
-    assert len(plan.tuning()) == (len(made.methods) * len(spec.values) * len(spec.seeds) if spec else 0)
-    cells = plan.results({method: spec.values[0] for method in made.methods} if spec else {})
+    assert len(plan.tuning()) == (len(plan.tunes) * len(spec.values) * len(spec.seeds) if spec else 0)
+    cells = plan.results({method: tune.values[0] for method, tune in plan.tunes.items()})
     assert len(cells) == len(made.methods) * len(made.values) * made.seeds.count
     distinct = {cell.key for cell in cells}
     assert len(distinct) == len(cells), "two methods or settings of it are one and the same run"
@@ -125,7 +137,14 @@ def test_a_method_may_tune_another_key_with_as_many_tries(tmp_path: Path) -> Non
     ]
     (plain, ours) = [cell for cell in plan.results({"plain": 1e-3, "ours": 0.01}) if cell.seed == plan.seeds[0]]
     assert (plain.recipe.trainer.learning_rate, ours.recipe.objective.delta) == (1e-3, 0.01)
+    methods = {"plain": {"set": {"step_control.enabled": False}}, "ours": {"tune": "nothing"}}
+    untuned = made.model_copy(update={"methods": {name: MethodSpec.model_validate(m) for name, m in methods.items()}})
+    plan = Plan(untuned, base, source="two.yaml")
+    assert [cell.method for cell in plan.tuning()] == ["plain", "plain"]
+    (cell,) = [cell for cell in plan.results({}) if cell.seed == plan.seeds[0]]
+    assert (cell.method, cell.recipe.trainer.learning_rate) == ("ours", rate), "it waits for no tuning"
     for broken, said in (
+        ({"tuning": None, "methods": {"ours": {"tune": "nothing"}}}, "does nothing without tuning"),
         ({"tuning": tuning, "methods": {"ours": {"tune": delta | {"values": [0.04]}}}}, "same number of tries"),
         ({"tuning": None, "methods": {"ours": {"tune": delta}}}, "does nothing without tuning"),
     ):

@@ -1,0 +1,124 @@
+"""A comparison over tasks from its file to its report: each task an experiment of its own, then the regrets of all."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from r2vpo.errors import UserError
+from r2vpo.experiments.analysis import Results, load_results
+from r2vpo.experiments.cells import Plan, base_recipe
+from r2vpo.experiments.compare import describe, run_comparison
+from r2vpo.experiments.store import Store
+from r2vpo.experiments.tasks import TasksExperiment
+from r2vpo.experiments.tuning import choices, tuned
+
+
+@dataclass(frozen=True)
+class TasksPlan:
+    """The cells of all tasks, as far as they are known.
+
+    Attributes:
+        experiment: the experiment.
+        source: its file, for the lines of errors.
+        find: gives a recipe's file for its name or path.
+        out: the folder of comparisons; each task has its own in it, ``<name>.<task>``.
+        tasks: keys of the tasks to run.
+        methods: keys of the methods to run; empty for all.
+        seeds: how many seeds; None takes each task's.
+    """
+
+    experiment: TasksExperiment
+    source: str
+    find: Callable[[str], Path]
+    out: Path
+    tasks: Sequence[str]
+    methods: Sequence[str] = ()
+    seeds: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        experiment: TasksExperiment,
+        source: str,
+        find: Callable[[str], Path],
+        out: Path,
+        *,
+        tasks: Sequence[str] | None = None,
+        methods: Sequence[str] | None = None,
+        seeds: int | None = None,
+    ) -> "TasksPlan":
+        """Take what was asked for, and build a cell of every method on every task: what is refused is refused now.
+
+        Raises:
+            UserError: a task or a method is unknown, or a cell's recipe is refused.
+        """
+        for asked, known, what in ((tasks, experiment.tasks, "task"), (methods, experiment.methods, "method")):
+            unknown = [name for name in asked or () if name not in known]
+            if unknown:
+                raise UserError(f"--{what}s: {source} has no {what} {unknown[0]}: it has {', '.join(known)}")
+        plan = cls(experiment, source, find, out, list(tasks or experiment.tasks), list(methods or ()), seeds)
+        for task in plan.tasks:
+            plan.plan(task)
+        return plan
+
+    def plan(self, task: str) -> Plan:
+        """The cells of one task; what is carried over to it is among them as soon as it is chosen.
+
+        Raises:
+            UserError: a cell's recipe is refused.
+        """
+        carried = {} if task == self.experiment.carried_from else self._carried()
+        return self._plan(task, carried)
+
+    def results(self) -> dict[str, Results]:
+        """What is finished of each task."""
+        plans = {task: self.plan(task) for task in self.tasks}
+        return {task: load_results(plan, Store(self.out / plan.experiment.name)) for task, plan in plans.items()}
+
+    def _carried(self) -> dict[str, float]:
+        """The values that are chosen already on the task that they are carried over from."""
+        source = self.experiment.carried_from
+        if source is None:
+            return {}
+        plan = self._plan(source, {})
+        return tuned(choices(plan, Store(self.out / plan.experiment.name)))
+
+    def _plan(self, task: str, carried: Mapping[str, float]) -> Plan:
+        spec = self.experiment
+        source = f"{self.source}: tasks.{task}"
+        base = base_recipe(spec.recipe_of(task), source, self.find)
+        steps = base.trainer.optimizer_steps_per_round
+        experiment = spec.experiment(task, steps=steps, carried=carried, only=self.methods)
+        return Plan(experiment, base, source=source, seeds=self.seeds)
+
+
+def run_tasks(tasks: TasksPlan, *, jobs: int, console: Console, tuning_only: bool = False) -> None:
+    """Run what is not finished of every task, one task after the other.
+
+    Args:
+        tasks: the cells.
+        jobs: cells at once.
+        console: where progress is shown.
+        tuning_only: leave the results for another call.
+
+    Raises:
+        UserError: cells failed, after every task had its turn; or another process runs the same.
+    """
+    failed: list[UserError] = []
+    for task in tasks.tasks:
+        console.print(f"{tasks.experiment.task_title(task)}:", highlight=False, markup=False)
+        try:
+            run_comparison(tasks.plan(task), tasks.out, jobs=jobs, console=console, tuning_only=tuning_only)
+        except UserError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
+
+
+def describe_tasks(tasks: TasksPlan, *, jobs: int, console: Console) -> None:
+    """Print every cell of every task with its state; runs nothing."""
+    for task in tasks.tasks:
+        console.print(f"{tasks.experiment.task_title(task)}:", highlight=False, markup=False)
+        describe(tasks.plan(task), tasks.out, jobs=jobs, console=console)

@@ -1,0 +1,94 @@
+"""Regret over tasks: how far a method's area is below that of the best tuned method of a task, in points.
+
+The best tuned method of a task is the one with the largest mean area over the seeds of the result itself. So it is
+chosen with hindsight, which is in its favour: with many tuned methods a method as good as all of them has some regret.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from r2vpo.experiments.analysis import Results
+from r2vpo.experiments.runs import Run
+from r2vpo.experiments.statistics import Array, Estimate, median
+
+
+@dataclass(frozen=True)
+class Regret:
+    """One method on one task.
+
+    Attributes:
+        points: (n,), area of the best tuned method less the method's own, in points, seed by seed.
+        collapsed: runs of the method that collapsed.
+        runs: runs of the method.
+    """
+
+    points: Array
+    collapsed: int
+    runs: int
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds."""
+        return float(self.points.mean())
+
+    @property
+    def median(self) -> Estimate:
+        """Median over seeds with its 95 % interval."""
+        return median(self.points)
+
+
+@dataclass(frozen=True)
+class TaskRegrets:
+    """All methods on one task.
+
+    Attributes:
+        best: key of the best tuned method; None while no tuned method is finished.
+        best_area: its mean area.
+        by_method: regrets of the methods that have seeds in common with it.
+    """
+
+    best: str | None
+    best_area: float
+    by_method: Mapping[str, Regret]
+
+
+def task_regrets(results: Results) -> TaskRegrets:
+    """The regrets on one task, from what is finished.
+
+    Only methods with all the seeds of the method that has most take part as the best one.
+
+    Args:
+        results: of the task.
+    """
+    groups = {method: results.groups[method, None] for method in results.methods}
+    areas = {method: {seed: run.area() for seed, run in runs.items()} for method, runs in groups.items()}
+    most = max((len(runs) for runs in groups.values()), default=0)
+    tuned = [name for name in areas if results.experiment.tune(name) is not None and len(areas[name]) == most]
+    if not tuned:
+        return TaskRegrets(None, float("nan"), {})
+    best = max(tuned, key=lambda name: _mean(areas[name]))
+    found = {}
+    for method, own in areas.items():
+        seeds = sorted(set(own) & set(areas[best]))
+        if seeds:
+            difference = np.array([100 * (areas[best][seed] - own[seed]) for seed in seeds])
+            found[method] = Regret(difference, sum(run.collapsed for run in _runs(groups[method])), len(own))
+    return TaskRegrets(best, _mean(areas[best]), found)
+
+
+def over_tasks(tasks: Mapping[str, TaskRegrets], method: str) -> float | None:
+    """The mean over tasks of a method's mean regret; None unless it ran on every task that has a best method."""
+    found = [regrets.by_method.get(method) for regrets in tasks.values() if regrets.best is not None]
+    if not found or any(regret is None for regret in found):
+        return None
+    return float(np.mean([regret.mean for regret in found if regret is not None]))
+
+
+def _mean(areas: Mapping[int, float]) -> float:
+    return float(np.mean(list(areas.values())))
+
+
+def _runs(group: Mapping[int, Run]) -> list[Run]:
+    return list(group.values())

@@ -1,0 +1,142 @@
+"""Tables and figure of the regrets over tasks."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from r2vpo.experiments.across_tasks import TasksPlan
+from r2vpo.experiments.analysis import Results
+from r2vpo.experiments.figures import WIDE, Drawing
+from r2vpo.experiments.regret import Regret, TaskRegrets, over_tasks, task_regrets
+from r2vpo.experiments.report import facts_of_runs, write_report
+from r2vpo.experiments.statistics import FEWEST_SEEDS
+from r2vpo.experiments.tables import Table
+from r2vpo.experiments.tasks import TasksExperiment
+from r2vpo.report.palette import Palette
+from r2vpo.training.numbers import NOTHING
+
+SHOWN_TO = 30.0
+"""Points at which a bar of the figure ends; what is beyond is written at its end."""
+
+
+def build_regret_report(tasks: TasksPlan) -> list[Path]:
+    """Draw ``report.html``, ``report.md`` and the PNG of all tasks together, in the folder of the experiment's name."""
+    results = tasks.results()
+    regrets = {task: task_regrets(found) for task, found in results.items()}
+    runs = [run for found in results.values() for run in found.runs]
+    facts = [
+        ("cells", f"{sum(r.finished for r in results.values())} of {sum(r.total for r in results.values())} finished")
+    ]
+    facts += facts_of_runs(runs) if runs else []
+    spec = tasks.experiment
+    made, shown = [], []
+    if any(found.best is not None for found in regrets.values()):
+        titles = titles_of(spec, results)
+        made = [regret_table(spec, regrets, titles), best_table(spec, regrets, results)]
+        shown = [regret_drawing(spec, regrets, titles)]
+    return write_report(tasks.out / spec.name, spec.name, facts, made, shown)
+
+
+def titles_of(spec: TasksExperiment, results: Mapping[str, Results]) -> dict[str, str]:
+    """Names of all methods with a result: the default first, then the others that run as they are, then the tuned."""
+    titles: dict[str, str] = {}
+    untuned: dict[str, bool] = {}
+    for found in results.values():
+        for method in found.methods:
+            titles.setdefault(method, found.experiment.title(method))
+            untuned.setdefault(method, found.experiment.tune(method) is None)
+    order = sorted(titles, key=lambda name: (name != spec.default, not untuned[name]))
+    return {name: titles[name] for name in order}
+
+
+def regret_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], titles: Mapping[str, str]) -> Table:
+    """Mean regret of every method on every task, with the interval of the median."""
+    known = {task: found for task, found in regrets.items() if found.best is not None}
+    rows = []
+    for method, title in titles.items():
+        mean = over_tasks(known, method)
+        cells = [_cell(found.by_method.get(method)) for found in known.values()]
+        lost = sum(r.collapsed for found in known.values() if (r := found.by_method.get(method)) is not None)
+        rows.append([title, *cells, NOTHING if mean is None else f"{mean:.1f}", str(lost)])
+    note = (
+        "Points of area by which a method is below the best tuned method of a task, seed by seed: the mean, and in "
+        f"brackets the 95 % interval of the median, from {FEWEST_SEEDS} seeds on. The best tuned method is that with "
+        "the largest mean area over the same seeds, chosen with hindsight. Mean: over the tasks, of methods that ran "
+        "on all of them."
+    )
+    columns = ["method", *(spec.task_title(task) for task in known), "mean", "collapsed"]
+    return Table("Regret", note, columns, rows)
+
+
+def best_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], results: Mapping[str, Results]) -> Table:
+    """The best tuned method of every task, and the area of the default beside it."""
+    rows = []
+    for task, found in regrets.items():
+        if found.best is None:
+            continue
+        experiment = results[task].experiment
+        chosen = {choice.method: choice.value for choice in results[task].tuning}
+        own = found.by_method.get(spec.default)
+        area = NOTHING if own is None else f"{100 * found.best_area - own.mean:.1f}"
+        rows.append(
+            [
+                spec.task_title(task),
+                experiment.title(found.best),
+                f"{chosen[found.best]:g}",
+                f"{100 * found.best_area:.1f}",
+                area,
+                NOTHING if own is None else str(own.runs),
+            ]
+        )
+    columns = [
+        "task",
+        "best tuned method",
+        "tuned to",
+        "its area, %",
+        f"{spec.methods[spec.default].title or spec.default}, %",
+        "seeds",
+    ]
+    return Table("Best tuned methods", "Mean area under the accuracy curve over the seeds.", columns, rows)
+
+
+def regret_drawing(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], titles: Mapping[str, str]) -> Drawing:
+    """One bar for each task and each method that is to be shown, as far as it ran on all of them."""
+    known = {task: found for task, found in regrets.items() if found.best is not None}
+    methods = [name for name in titles if name in (spec.default, *spec.shown) and over_tasks(known, name) is not None]
+
+    def draw(figure: Figure, palette: Palette) -> None:
+        rows = len(known) + 1
+        figure.set_size_inches(WIDE, 0.6 + 0.13 * rows * (len(methods) + 1.5))
+        axes = figure.add_subplot()
+        height = 1 / (len(methods) + 1.5)
+        for number, method in enumerate(methods):
+            values = [found.by_method[method].mean for found in known.values()]
+            values.append(over_tasks(known, method) or 0.0)
+            places = np.arange(rows) + (number - (len(methods) - 1) / 2) * height
+            color = palette.series[number % len(palette.series)]
+            axes.barh(places, np.clip(values, -SHOWN_TO, SHOWN_TO), height * 0.9, color=color, label=titles[method])
+            for place, value in zip(places, values, strict=True):
+                if value > SHOWN_TO:
+                    axes.text(SHOWN_TO, place, f" {value:.0f}", va="center", fontsize=7, color=palette.muted)
+        axes.axvline(0, color=palette.ink, linewidth=0.8)
+        axes.set_yticks(range(rows), [*(spec.task_title(task) for task in known), "mean"])
+        axes.invert_yaxis()
+        axes.set_xlabel("points of area below the best tuned method of the task")
+        axes.grid(axis="x")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=3, alignment="left", fontsize=8)
+
+    caption = (
+        "Regret of methods that nobody tunes on the task, mean over seeds: shorter is better, and left of 0 is better "
+        f"than the best tuned method. Bars end at {SHOWN_TO:g} points."
+    )
+    return Drawing("regret", "Regret without tuning", caption, draw, True)
+
+
+def _cell(regret: Regret | None) -> str:
+    if regret is None:
+        return NOTHING
+    found = regret.median
+    interval = "" if found.low is None or found.high is None else f" ({found.low:.1f} to {found.high:.1f})"
+    return f"{regret.mean:.1f}{interval}"

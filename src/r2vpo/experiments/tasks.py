@@ -1,0 +1,131 @@
+"""An experiment over several tasks: on each of them the same methods, tuned anew or run as they are."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from r2vpo.errors import UserError
+from r2vpo.experiments.schema import Experiment, MethodSpec, Overrides, SeedsSpec, Tries, TuneSpec, TuningSpec
+from r2vpo.training.recipe_schema import Section
+
+CARRIED = "_carried"
+"""What is added to a method's key where it runs with the value that was chosen on another task."""
+_STEPS = "trainer.optimizer_steps_per_round"
+
+
+class TaskSpec(Section):
+    """One task: what it changes of the recipe, and which methods it has."""
+
+    title: str | None = Field(None, min_length=1, description="its name in the report; null takes its key")
+    recipe: str | dict[str, Any] | None = Field(None, description="its recipe; null takes the experiment's")
+    set: Overrides = Field({}, description="dotted keys of the recipe and their values, for every method")
+    steps: float = Field(
+        1.0, gt=0, description="factor of every method's optimizer steps per round, for rounds of another size"
+    )
+    methods: dict[str, Overrides] | None = Field(
+        None, description="the methods that run on it, each with what it sets here; null takes all as they are"
+    )
+    values: Tries | None = Field(None, description="what is tried of tuning.key on it; null takes tuning.values")
+    rounds: int | None = Field(
+        None, ge=1, description="rounds of generation of every cell; null takes the experiment's"
+    )
+    seeds: int | None = Field(None, ge=1, description="how many seeds; null takes seeds.count")
+
+
+class TasksExperiment(Section):
+    """A comparison over tasks by its regret: how far a method's area is below the best tuned method's."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=60, description="name, and its folder's")
+    recipe: str | dict[str, Any] = Field(description="a recipe's name, its file, or its content")
+    set: Overrides = Field({}, description="dotted keys of the recipe for every cell")
+    rounds: int | None = Field(None, ge=1, description="rounds of generation of every cell; null: trainer.max_steps")
+    seeds: SeedsSpec = Field(SeedsSpec(), description="the seeds of the result")
+    tuning: TuningSpec = Field(description="how each method's rate is chosen, on each task")
+    target: float | None = Field(None, gt=0, le=1, description="accuracy, for the rollouts it takes to get there")
+    default: str = Field(description="the method whose regret is asked for; it runs as it is")
+    carried_from: str | None = Field(
+        None, description="a task whose chosen values every tuned method also runs with on all the others"
+    )
+    shown: list[str] = Field([], description="methods that the figure has beside the default")
+    tasks: dict[str, TaskSpec] = Field(min_length=1, description="the tasks")
+    methods: dict[str, MethodSpec] = Field(min_length=1, description="what is compared")
+    jobs: int | None = Field(None, ge=1, description="cells at once; null is one for each core")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TasksExperiment":
+        if self.default not in self.methods:
+            raise ValueError(f"default = {self.default} is no method: choose one of {', '.join(self.methods)}")
+        if self.methods[self.default].tune != "nothing":
+            raise ValueError(f"default = {self.default} is tuned: set methods.{self.default}.tune to nothing")
+        if self.carried_from is not None and self.carried_from not in self.tasks:
+            raise ValueError(f"carried_from = {self.carried_from} is no task: choose one of {', '.join(self.tasks)}")
+        for name, task in self.tasks.items():
+            unknown = [method for method in task.methods or () if method not in self.methods]
+            if unknown:
+                raise ValueError(f"tasks.{name}.methods has {unknown[0]}: choose from {', '.join(self.methods)}")
+            if task.methods is not None and self.default not in task.methods:
+                raise ValueError(f"tasks.{name}.methods lacks {self.default}, whose regret is asked for: add it")
+        return self
+
+    def task_title(self, task: str) -> str:
+        """A task's name in the report."""
+        return self.tasks[task].title or task
+
+    def recipe_of(self, task: str) -> str | dict[str, Any]:
+        """A task's recipe."""
+        return self.tasks[task].recipe or self.recipe
+
+    def experiment(
+        self, task: str, *, steps: int, carried: Mapping[str, float], only: Sequence[str] = ()
+    ) -> Experiment:
+        """A task as an experiment of its own, which is called ``<name>.<task>``.
+
+        Args:
+            task: its key.
+            steps: optimizer steps per round of its recipe.
+            carried: the values chosen on `carried_from`, by method; those that are missing there are left out.
+            only: keys of the methods to keep; empty for all.
+
+        Raises:
+            UserError: rounds of another size would have a fraction of an optimizer step.
+        """
+        spec, tuning = self.tasks[task], self.tuning
+        values = tuning.values if spec.values is None else spec.values
+        methods: dict[str, MethodSpec] = {}
+        for name, method in self.methods.items():
+            if spec.methods is not None and name not in spec.methods:
+                continue
+            settings = method.set | self._steps(task, name, steps) | ((spec.methods or {}).get(name) or {})
+            methods[name] = method.model_copy(update={"set": settings})
+            if name in carried and task != self.carried_from and method.tune != "nothing":
+                tune = method.tune or TuneSpec(key=tuning.key, values=list(values))
+                title = f"{method.title or name}, as tuned on {self.task_title(self.carried_from or '')}"
+                methods[name + CARRIED] = MethodSpec(
+                    title=title, set=settings | {tune.key: carried[name]}, tune="nothing"
+                )
+        kept = {name: method for name, method in methods.items() if not only or name in only}
+        return Experiment(
+            name=f"{self.name}.{task}",
+            recipe=self.recipe_of(task),
+            set=self.set | spec.set,
+            rounds=spec.rounds or self.rounds,
+            seeds=self.seeds.model_copy(update={"count": spec.seeds or self.seeds.count}),
+            tuning=tuning.model_copy(update={"values": list(values)}),
+            target=self.target,
+            baseline=[self.default if self.default in kept else next(iter(kept))],
+            methods=kept,
+        )
+
+    def _steps(self, task: str, method: str, steps: int) -> Overrides:
+        """The optimizer steps per round of a method on a task, where the task scales them."""
+        factor = self.tasks[task].steps
+        if factor == 1:
+            return {}
+        scaled = factor * self.methods[method].set.get(_STEPS, self.set.get(_STEPS, steps))
+        if scaled < 1 or scaled != round(scaled):
+            raise UserError(
+                f"tasks.{task}.steps = {factor:g} makes {scaled:g} optimizer steps a round of {method}: set {_STEPS} "
+                f"in tasks.{task}.methods.{method}"
+            )
+        return {_STEPS: round(scaled)}
