@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from r2vpo.core.step_size import StepSizeController
+from r2vpo.core.rate_hooks import ScaledSteps
 from r2vpo.errors import UserError
 
 
-def engine_step(engine: Any, run: Callable[[], Any], step_size: StepSizeController | None) -> bool:
+def engine_step(engine: Any, run: Callable[[], Any], step_size: ScaledSteps | None) -> bool:
     """Step an engine once: scaled by the step size, counted once, and not at all with a gradient that is not finite.
 
     In most stages and precisions DeepSpeed looks for such gradients too late or never. Here it is told before its step,

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from r2vpo.core.diagnostics import diagnostic_sums, summarize
 from r2vpo.core.dual import DualConfig, DualController
+from r2vpo.core.kl_adaptive import KLAdaptiveConfig, KLAdaptiveController
 from r2vpo.core.objectives.options import ObjectiveConfig
 from r2vpo.core.radius import DELTA, informative
 from r2vpo.core.ratios import LOG_RATIO_BOUND, logit_movement, stale_weight
 from r2vpo.core.step_size import StepSizeConfig, StepSizeController
-from r2vpo.core.types import LossOutput, MomentSums, MovementSums, WeightedSums
+from r2vpo.core.types import KLSums, LossOutput, MomentSums, MovementSums, WeightedSums
 
 
 class Controls:
@@ -23,7 +24,7 @@ class Controls:
 
     Args:
         dual: The multiplier's options.
-        step_size: The step-size controller's options, or None to leave the learning rate alone.
+        step_size: The options of step control, or None to leave the learning rate alone.
         steps_per_round: Optimizer steps from one generation to the next.
         reduce: Sums a tensor over all processes.
         dual_scales: Whether what the multiplier constrains is the ratio variance, whose target is delta for each
@@ -40,14 +41,14 @@ class Controls:
         self,
         *,
         dual: DualConfig,
-        step_size: StepSizeConfig | None,
+        step_size: StepSizeConfig | KLAdaptiveConfig | None,
         steps_per_round: int,
         reduce: Callable[[Tensor], Tensor],
         dual_scales: bool = True,
         delta: float = DELTA,
     ) -> None:
         self.dual = DualController(dual)
-        self.step_size = StepSizeController(step_size) if step_size is not None else None
+        self.step_size = _step_control(step_size)
         self._steps_per_round = steps_per_round
         self._reduce = reduce
         self._sums: tuple[Tensor, ...] | None = None
@@ -59,6 +60,11 @@ class Controls:
     def target(self) -> float:
         """The V_d that this round may come to: delta for each informative rollout; 0 before the first round."""
         return self._delta * (self.informative or 0.0)
+
+    @property
+    def reads_rounds(self) -> bool:
+        """Whether step control reads how far a round as a whole has moved; the KL rule reads single steps."""
+        return isinstance(self.step_size, StepSizeController)
 
     def begin_round(
         self,
@@ -84,13 +90,23 @@ class Controls:
         self.informative = informative(self.informative, float(totals[4]))
         scaled = self.informative if self._scales_target else 1.0
         self.dual.begin_round(MomentSums.from_tensor(totals[:2]), scaled)
-        if self.step_size is not None:
+        if isinstance(self.step_size, StepSizeController):
             self.step_size.update(MovementSums.from_tensor(totals[2:4]))
+        if self.step_size is not None:
             self.step_size.begin_round(self._steps_per_round if steps is None else steps, self.informative)
 
-    def add(self, *, constrained: WeightedSums, proximal: MovementSums, diagnostics: Tensor) -> None:
-        """Add one micro-batch."""
-        pieces = (constrained.to_tensor(), proximal.to_tensor(), diagnostics)
+    def add(
+        self, *, constrained: WeightedSums, proximal: MovementSums, diagnostics: Tensor, kl: KLSums | None = None
+    ) -> None:
+        """Add one micro-batch.
+
+        Args:
+            constrained: What the objective constrains.
+            proximal: The movement since the round's start.
+            diagnostics: Their sums, see `diagnostic_sums`.
+            kl: The KL divergence since the round's start, for step control that follows it, else None.
+        """
+        pieces = (constrained.to_tensor(), proximal.to_tensor(), diagnostics, *([] if kl is None else [kl.to_tensor()]))
         before = self._sums
         self._sums = pieces if before is None else tuple(old + new for old, new in zip(before, pieces, strict=True))
 
@@ -131,10 +147,14 @@ class Controls:
             config=config,
             **described,
         )
+        proximal = logit_movement(now, old_log_probs, response_mask, weight)
+        # The movement is twice the KL divergence, over decisions; the KL rule has it over tokens.
+        by_tokens = isinstance(self.step_size, KLAdaptiveController)
         self.add(
             constrained=output.constraint,
-            proximal=logit_movement(now, old_log_probs, response_mask, weight),
+            proximal=proximal,
             diagnostics=diagnostics,
+            kl=KLSums(proximal.numerator / 2, weight.sum()) if by_tokens else None,
         )
         return diagnostics
 
@@ -151,17 +171,19 @@ class Controls:
             raise ValueError(
                 "the optimizer step has no micro-batch, and must have one: call add() before finish_step()"
             )
-        constrained_sums, proximal_sums, diagnostics = self._sums
-        totals = self._totals(constrained_sums, proximal_sums, diagnostics.flatten())
+        constrained_sums, proximal_sums, diagnostics, *kl_sums = self._sums
+        totals = self._totals(constrained_sums, proximal_sums, diagnostics.flatten(), *kl_sums)
         constrained = WeightedSums.from_tensor(totals[:2])
-        metrics = summarize(totals[4:].view(diagnostics.shape))
+        metrics = summarize(totals[4 : 4 + diagnostics.numel()].view(diagnostics.shape))
         metrics["dual"] = self.dual.value
         self.dual.update(constrained)
         proximal = MovementSums.from_tensor(totals[2:4])
         numerator, denominator = totals[2:4].tolist()
         self.movement = numerator / denominator if denominator else 0.0
-        if self.step_size is not None:
+        if isinstance(self.step_size, StepSizeController):
             self.step_size.update(proximal)
+        elif self.step_size is not None:
+            self.step_size.update(KLSums.from_tensor(totals[-2:]))
         metrics["decision_variance"] = math.expm1(min(self.movement, 2 * LOG_RATIO_BOUND))
         metrics["decision_variance_target"] = self.target
         metrics["step_scale"] = self.step_size.factor if self.step_size is not None else 1.0
@@ -199,3 +221,9 @@ class Controls:
         self.dual.load_state_dict(state["dual"])
         if self.step_size is not None and state["step_size"] is not None:
             self.step_size.load_state_dict(state["step_size"])
+
+
+def _step_control(config: StepSizeConfig | KLAdaptiveConfig | None) -> StepSizeController | KLAdaptiveController | None:
+    if isinstance(config, KLAdaptiveConfig):
+        return KLAdaptiveController(config)
+    return StepSizeController(config) if config is not None else None

@@ -11,9 +11,15 @@ from torch import Tensor
 
 from r2vpo.core.controls import Controls
 from r2vpo.core.dual import DualConfig
+from r2vpo.core.kl_adaptive import TARGET_KL, KLAdaptiveConfig
 from r2vpo.core.objectives import Loss, ObjectiveConfig, build_config, find_objective
 from r2vpo.core.radius import DELTA
 from r2vpo.core.step_size import StepSizeConfig
+from r2vpo.core.validation import check_choice
+
+STEP_KINDS = ("decision_variance", "kl")
+# What the KL rule does not read.
+_NOT_OF_KL = ("step_first_scale", "step_grow", "step_memory")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +43,10 @@ class MethodOptions:
         dual_lower: Smallest multiplier.
         dual_upper: Largest multiplier; None is the batch's own closed form, or a million with "doubling".
         dual_value: The multiplier of "fixed", or the first of "ascent" and "doubling".
-        step_control: Whether the learning rate follows V_d.
+        step_control: Whether the learning rate follows V_d, or the KL divergence.
+        step_kind: What it follows: "decision_variance", or "kl", a rival for comparison (`KLAdaptiveController`), which
+            reads `step_target_kl`, `step_min_scale` and `step_max_scale` alone.
+        step_target_kl: What "kl" aims at, nats a token; None is 0.01.
         step_first_scale: Factor on the learning rate at the first optimizer step.
         step_grow: Largest factor from one step to the next.
         step_memory: Weight that a round's measured curvature keeps a round later.
@@ -64,6 +73,8 @@ class MethodOptions:
     dual_upper: float | None = None
     dual_value: float | None = None
     step_control: bool = True
+    step_kind: str = STEP_KINDS[0]
+    step_target_kl: float | None = None
     step_first_scale: float = 0.05
     step_grow: float = 2.0
     step_memory: float = 0.95
@@ -145,9 +156,19 @@ class MethodOptions:
             )
         return config
 
-    def step_size_config(self) -> StepSizeConfig | None:
-        """The step-size controller's options, or None where the learning rate is left alone."""
-        config = StepSizeConfig(
+    def step_size_config(self) -> StepSizeConfig | KLAdaptiveConfig | None:
+        """The options of step control, or None where the learning rate is left alone."""
+        check_choice("step_kind", self.step_kind, STEP_KINDS)
+        config = self._kl_config() if self.step_kind == "kl" else self._decision_config()
+        return config if self.step_control else None
+
+    def _decision_config(self) -> StepSizeConfig:
+        if self.step_target_kl is not None:
+            raise ValueError(
+                f"step_target_kl={self.step_target_kl!r} is not read with step_kind={self.step_kind!r}; leave it out, "
+                "or set step_kind='kl'"
+            )
+        return StepSizeConfig(
             delta=self.variance_delta,
             grow=self.step_grow,
             memory=self.step_memory,
@@ -155,7 +176,18 @@ class MethodOptions:
             min_scale=self.step_min_scale,
             max_scale=self.step_max_scale,
         )
-        return config if self.step_control else None
+
+    def _kl_config(self) -> KLAdaptiveConfig:
+        for field in fields(MethodOptions):
+            if field.name in _NOT_OF_KL and getattr(self, field.name) != field.default:
+                raise ValueError(
+                    f"{field.name}={getattr(self, field.name)!r} is not read with step_kind='kl'; leave it out"
+                )
+        return KLAdaptiveConfig(
+            target=TARGET_KL if self.step_target_kl is None else self.step_target_kl,
+            min_scale=self.step_min_scale,
+            max_scale=self.step_max_scale,
+        )
 
     def controls(self, *, steps_per_round: int, reduce: Callable[[Tensor], Tensor]) -> Controls:
         """Multiplier and step size, ready to be driven.

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-import torch
+from typing import Any
 
 from r2vpo.core.radius import DELTA
+from r2vpo.core.rate_hooks import ScaledSteps
 from r2vpo.core.ratios import LOG_RATIO_BOUND
 from r2vpo.core.types import MovementSums
 from r2vpo.core.validation import check_number
@@ -57,7 +54,7 @@ class StepSizeConfig:
         check_number("first_scale", self.first_scale, at_least=self.min_scale, at_most=self.max_scale, remedy=remedy)
 
 
-class StepSizeController:
+class StepSizeController(ScaledSteps):
     """Scales the learning rate of a torch optimizer so that V_d of a round comes to its target, `T = delta n`.
 
     n is the number of informative rollouts of the round (`r2vpo.core.radius`). What is measured is the movement m, the
@@ -80,10 +77,8 @@ class StepSizeController:
     Under Adam a penalty turns the direction of the update and not its length, so the brake has to reach the step
     size.
 
-    The factor is applied inside `optimizer.step()` only, by hooks (`attach`), or around an engine's step (`scaled`);
-    between steps every group's `lr` is the schedule's own, so any scheduler and any logger sees what it wrote. A
-    schedule shapes the rate that is found: D counts a step in proportion to its `lr / initial_lr`. Weight decay that
-    multiplies lr (AdamW) is scaled with it.
+    The factor is applied inside `optimizer.step()` only (`ScaledSteps`). A schedule shapes the rate that is found: D
+    counts a step in proportion to its `lr / initial_lr`.
 
     Attributes:
         config: The options.
@@ -92,6 +87,7 @@ class StepSizeController:
     """
 
     def __init__(self, config: StepSizeConfig | None = None) -> None:
+        super().__init__()
         self.config = StepSizeConfig() if config is None else config
         self.scale: float = self.config.first_scale
         # Of the rounds before: the average curvature, and the sum of its weights.
@@ -99,54 +95,17 @@ class StepSizeController:
         # Of this round.
         # 0 steps until a round begins: a controller that starts within one (it was off in the run that is resumed) does
         # not know the distance that V has come from.
-        self._distance, self._steps = 0.0, 0
+        self._steps = 0
         self.target: float = self.config.delta
         self._measured: tuple[float, float] = (0.0, 0.0)
         self._brake = 1.0
         # The scale of the last step, from which the next one's may differ by `grow`.
         self._stepped = self.scale
-        # Per optimizer, while its step runs.
-        self._scaled: dict[int, list[_ScaledGroup]] = {}
 
     @property
     def factor(self) -> float:
         """What the next step's learning rate is multiplied by."""
         return self.scale * self._brake
-
-    def attach(self, optimizer: torch.optim.Optimizer) -> None:
-        """Scale this optimizer's steps from now on.
-
-        Args:
-            optimizer: Any torch optimizer, or a wrapper that holds one as `.optimizer` (accelerate's).
-
-        Raises:
-            ValueError: It is attached already: its steps would be scaled twice.
-        """
-        while isinstance(getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
-            optimizer = optimizer.optimizer  # type: ignore[attr-defined]
-        if id(optimizer) in self._scaled:
-            raise ValueError("optimizer is attached already, and must be once: call attach once for each optimizer")
-        self._scaled[id(optimizer)] = []
-        optimizer.register_step_pre_hook(self._before)
-        optimizer.register_step_post_hook(self._after)
-
-    @contextmanager
-    def scaled(self, groups: list[dict[str, Any]], applied: Callable[[], bool]) -> Iterator[None]:
-        """Scale one step of an engine that has an optimizer within: for those whose hooks would count several.
-
-        DeepSpeed, for one, steps its inner optimizer once for each parameter group.
-
-        Args:
-            groups: The engine's parameter groups, whose `lr` is scaled until the block ends.
-            applied: Called when the step is over: whether it moved the weights. If not, it has no distance.
-        """
-        length, scaled = self._length(groups), self._scale(groups)
-        try:
-            yield
-        finally:
-            _restore(scaled)
-        if applied():
-            self._distance += length
 
     def begin_round(self, steps: int, rollouts: float = 1.0) -> None:
         """Start to measure the distance from here: the policy that is measured against is the present one.
@@ -252,41 +211,6 @@ class StepSizeController:
             return self._curvature, 0.0
         return (self._weight * self._curvature + weight * curvature) / total, total
 
-    def _before(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        # A step that raised never reached the post hook: its groups still hold the scaled rate.
-        _restore(self._scaled[id(optimizer)])
-        self._scaled[id(optimizer)] = self._scale(optimizer.param_groups)
-
-    def _after(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        _restore(self._scaled[id(optimizer)])
-        self._scaled[id(optimizer)] = []
-        # A step without a gradient (one that was not finite was dropped) moved nothing.
-        if any(parameter.grad is not None for group in optimizer.param_groups for parameter in group["params"]):
-            self._distance += self._length(optimizer.param_groups)
-
     def _length(self, groups: list[dict[str, Any]]) -> float:
-        """What one step adds to the distance."""
         self._stepped = self.scale
-        first = groups[0]
-        return self.factor * float(first["lr"]) / (float(first.get("initial_lr", first["lr"])) or 1.0)
-
-    def _scale(self, groups: list[dict[str, Any]]) -> list[_ScaledGroup]:
-        scaled = []
-        for group in groups:
-            scheduled = group["lr"]
-            group["lr"] = scheduled * self.factor
-            scaled.append(_ScaledGroup(group, scheduled, group["lr"]))
-        return scaled
-
-
-class _ScaledGroup(NamedTuple):
-    group: dict[str, Any]
-    scheduled: Any
-    scaled: Any
-
-
-def _restore(groups: list[_ScaledGroup]) -> None:
-    for group, scheduled, scaled in groups:
-        # Not if someone else wrote a rate meanwhile: theirs is newer.
-        if group["lr"] is scaled:
-            group["lr"] = scheduled
+        return super()._length(groups)

@@ -17,8 +17,13 @@ from r2vpo.training.recipe_errors import explain
 
 # What does not change a run's numbers, or only how they are kept.
 _NOT_IDENTITY = ("name", "report_to", "trainer.threads", "trainer.save_steps", "trainer.keep_checkpoints")
-# Options younger than cells that are finished: at null they are left out, so that those cells keep their keys.
-_ADDED = ("trainer.router_aux_loss_coef",)
+# Options younger than cells that are finished: at these values, their defaults, they are left out, so that those cells
+# keep their keys.
+_ADDED = {
+    "trainer.router_aux_loss_coef": None,
+    "step_control.kind": "decision_variance",
+    "step_control.target_kl": None,
+}
 _FIXED = {"report_to": [], "evaluation.samples_shown": 0, "trainer.threads": None}
 
 
@@ -205,7 +210,7 @@ def identity(recipe: Recipe) -> str:
         node = settings
         for part in parents:
             node = node[part]
-        if key in without or node.get(last) is None:
+        if key in without or node.get(last) == _ADDED[key]:
             node.pop(last, None)
     text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -213,9 +218,11 @@ def identity(recipe: Recipe) -> str:
 
 def _unread(recipe: Recipe) -> list[str]:
     """Settings that a run of this recipe never reads, so that another default makes no other run of it."""
-    if recipe.step_control.enabled:
+    step = recipe.step_control
+    if step.enabled and step.kind == "decision_variance":
         return []
-    unread = [f"step_control.{name}" for name in type(recipe.step_control).model_fields if name != "enabled"]
+    read = ("enabled", "kind", "target_kl", "min_scale", "max_scale") if step.enabled else ("enabled",)
+    unread = [f"step_control.{name}" for name in type(step).model_fields if name not in read]
     if recipe.objective.name != "r2vpo" and recipe.objective.ratio_variance is None:
         unread.append("objective.delta")
     return unread

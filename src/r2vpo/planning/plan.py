@@ -158,7 +158,7 @@ def settings_of(recipe: Recipe, *, on_cpu: bool, device_memory: float) -> Settin
         compute=2 if trainer.bf16_autocast else 4,
         sampler=2 if half and rollout.sampler == "shared_prefix" else 0,
         cache=2 if half and rollout.sampler == "shared_prefix" else 4,
-        optimizer={"adamw": 8, "sgd": 0}[trainer.optimizer],
+        optimizer={"adamw": 8, "sgd": 0, "prodigy": 16}[trainer.optimizer],
         accumulates=trainer.micro_batches > 1,
         shares_prompts=not trainer.gradient_checkpointing,
         checkpointing=trainer.gradient_checkpointing,

@@ -81,8 +81,11 @@ def _say_last(name: str, meaning: str) -> Callable[[RunData], str]:
 
 def _say_scale(data: RunData) -> str:
     values, base = data.series("step_scale").y, data.recipe.trainer.learning_rate
+    aim = " under the KL-adaptive rule" if data.recipe.step_control.kind == "kl" else " so that V_d comes to its target"
+    if data.recipe.trainer.optimizer == "prodigy":
+        aim = ", as Prodigy finds it"
     return (
-        "What the learning rate is multiplied by so that V_d comes to its target. "
+        f"What the learning rate is multiplied by{aim}. "
         f"Last {significant(values[-1])} × {base:g} = {significant(values[-1] * base)}."
     )
 

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from r2vpo.errors import UserError
 from r2vpo.training.recipe_errors import nearest_file, parse_error, validated
 from r2vpo.training.recipe_inputs import AnyData, InstructionsData, ModelRecipe, ReasoningGymData, RewardRecipe
+from r2vpo.training.recipe_optimisation import StepControlRecipe, TrainerRecipe
 from r2vpo.training.recipe_schema import (
     AdvantageRecipe,
     CurriculumRecipe,
@@ -25,9 +26,7 @@ from r2vpo.training.recipe_schema import (
     ReplayRecipe,
     RolloutRecipe,
     Section,
-    StepControlRecipe,
     Tracker,
-    TrainerRecipe,
 )
 from r2vpo.training.recipe_yaml import RecipeDumper, RecipeLoader, read_yaml
 
@@ -58,7 +57,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
         found = (self._batch_problem(), self._group_problem(), self._source_problem(), self._multiplier_problem())
-        for problem in found:
+        for problem in (*found, self._rate_problem()):
             if problem:
                 raise ValueError(problem)
         return self
@@ -95,6 +94,20 @@ class Recipe(Section):
     def _multiplier_problem(self) -> str | None:
         if self.objective.name == "kl_penalty" and self.dual.kind not in ("doubling", "fixed"):
             return f"dual.kind = {self.dual.kind} does not fit objective.name = kl_penalty: set dual.kind=doubling"
+        return None
+
+    def _rate_problem(self) -> str | None:
+        step, trainer = self.step_control, self.trainer
+        if step.enabled and trainer.optimizer == "prodigy":
+            return (
+                "trainer.optimizer = prodigy finds its rate itself, and step_control would be a second controller of "
+                "it: set step_control.enabled=false"
+            )
+        if step.enabled and step.kind == "kl" and trainer.optimizer_steps_per_round * trainer.passes == 1:
+            return (
+                "step_control.kind = kl measures what a round's earlier steps did, and "
+                "trainer.optimizer_steps_per_round = 1 leaves it none: set it to 2 or more"
+            )
         return None
 
     def _source_problem(self) -> str | None:

@@ -2,7 +2,7 @@
 
 One frozen model for each section of the YAML file. Settings that contradict each other are refused when the
 recipe is built, not hours later when the loss first runs. ``recipe.py`` reads files into these models;
-model, data and reward are in ``recipe_inputs.py``.
+model, data and reward are in ``recipe_inputs.py``, trainer and step control in ``recipe_optimisation.py``.
 """
 
 from typing import Annotated, Any, Literal
@@ -121,26 +121,6 @@ class DualRecipe(Section):
         return self
 
 
-class StepControlRecipe(Section):
-    """The learning rate follows V_d, so that a round comes to delta for each of its informative rollouts."""
-
-    enabled: bool = Field(True, description="let the learning rate follow V_d")
-    first_scale: float = Field(0.05, gt=0, description="scale at the first step: a small trial")
-    grow: float = Field(2.0, gt=1, description="highest factor that one step changes the scale by")
-    memory: float = Field(0.95, ge=0, lt=1, description="weight that a round's measurement keeps from round to round")
-    min_scale: float = Field(1e-4, gt=0, description="lowest scale")
-    max_scale: float = Field(100.0, gt=0, description="highest scale")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "StepControlRecipe":
-        if not self.min_scale <= self.first_scale <= self.max_scale:
-            raise ValueError(
-                f"first_scale = {self.first_scale:g} is outside min_scale {self.min_scale:g} .. max_scale "
-                f"{self.max_scale:g}: choose one between them"
-            )
-        return self
-
-
 class ReplayRecipe(Section):
     """Rollouts of earlier policy versions that are trained on again."""
 
@@ -215,51 +195,6 @@ class RolloutRecipe(Section):
             raise ValueError(
                 f"rows_per_batch = {self.rows_per_batch} is for sampler shared_prefix, this is {self.sampler}: "
                 "remove it"
-            )
-        return self
-
-
-class TrainerRecipe(Section):
-    """Optimisation."""
-
-    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or gradient descent without momentum")
-    learning_rate: float = Field(2e-5, gt=0, description="base rate; step control multiplies it by its scale")
-    max_steps: int = Field(100, ge=1, description="optimizer steps of the whole run")
-    optimizer_steps_per_round: int = Field(4, ge=1, description="optimizer steps of one pass over a round's rollouts")
-    passes: int = Field(1, ge=1, description="times that the rollouts of a round are gone through")
-    micro_batches: int = Field(1, ge=1, description="forward and backward passes of one optimizer step")
-    warmup_steps: int = Field(0, ge=0, description="optimizer steps over which the rate rises from 0")
-    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = Field(
-        "constant", description="course of the base rate"
-    )
-    weight_decay: float = Field(0.0, ge=0, description="weight decay: decoupled in AdamW, added to the gradient in SGD")
-    max_grad_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    bf16_autocast: bool | Literal["auto"] = Field(
-        "auto",
-        description="compute in bfloat16 over float32 weights; auto does where the device multiplies in it",
-    )
-    gradient_checkpointing: bool = Field(
-        False, description="compute activations again in the backward pass, for memory; prompts are then not shared"
-    )
-    skip_zero_advantage: bool = Field(
-        False, description="no backward pass for rows of advantage 0; this changes nothing but time"
-    )
-    router_aux_loss_coef: float | None = Field(
-        None,
-        ge=0,
-        description="weight of a router's loss, with which prompts are not shared; null is the model's own",
-    )
-    save_steps: int = Field(50, ge=1, description="optimizer steps between checkpoints; the last step saves too")
-    keep_checkpoints: int = Field(2, ge=1, description="checkpoints kept; older ones are removed")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train; auto takes a GPU if any")
-    threads: int | None = Field(None, ge=1, description="CPU threads; null leaves the choice to torch")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "TrainerRecipe":
-        if self.warmup_steps and self.lr_scheduler == "constant":
-            raise ValueError(
-                f"warmup_steps = {self.warmup_steps} does nothing with lr_scheduler constant: "
-                "set trainer.lr_scheduler=constant_with_warmup, or trainer.warmup_steps=0"
             )
         return self
 

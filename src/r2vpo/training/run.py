@@ -23,6 +23,7 @@ from r2vpo.data import PromptData, to_dataset
 from r2vpo.evaluation import Evaluation, difference_interval
 from r2vpo.training.evaluator import Evaluator
 from r2vpo.training.metrics_log import MetricsLog
+from r2vpo.training.optimizers import own_optimizer
 from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.prompt_length import longest_prompt
 from r2vpo.training.recipe import Recipe, settle_precision
@@ -76,6 +77,7 @@ def run_training(
         # Else its engine on the training devices has to have room for the longest text that the model can read.
         config.vllm_max_model_length = longest_prompt(parts.data, parts.tokenizer) + recipe.rollout.max_new_tokens
     trainer = _trainer(config, parts)
+    trainer.optimizer_cls_and_kwargs = own_optimizer(recipe)
     steps_done = int(checkpoint.name.rpartition("-")[2]) if checkpoint is not None else 0
     display = TrainingProgress(recipe.trainer.max_steps, console=console, first_step=steps_done)
     evaluator = Evaluator(recipe=recipe, parts=parts, trainer=trainer, run=run, display=display)

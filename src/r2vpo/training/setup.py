@@ -20,14 +20,12 @@ from r2vpo.rewards import REWARDS, check_reward, load_reward
 from r2vpo.rewards.check import ROWS
 from r2vpo.training.adapters import check_adapters, peft_config
 from r2vpo.training.data_options import data_options
+from r2vpo.training.optimizers import OPTIMIZERS, check_optimizer
 from r2vpo.training.prompt_length import without_long_prompts
 from r2vpo.training.recipe import Recipe
 from r2vpo.training.recipe_inputs import DatasetData
 from r2vpo.training.recipe_model import check_recipe_model
 from r2vpo.trl import R2VPOConfig
-
-OPTIMIZERS = {"adamw": "adamw_torch_fused", "sgd": "sgd"}
-"""Names of transformers' `TrainingArguments.optim`."""
 
 
 @dataclass
@@ -57,6 +55,7 @@ def prepare(recipe: Recipe) -> Parts:
     if recipe.trainer.threads is not None:
         torch.set_num_threads(recipe.trainer.threads)
     _check_installed(recipe)
+    check_optimizer(recipe)
     data = load_data(data_options(recipe.data, seed=recipe.seed))
     _check_enough(recipe, data)
     reward, *more_rewards = _rewards(recipe)
@@ -244,6 +243,8 @@ def _method(recipe: Recipe) -> dict[str, Any]:
         dual_upper=dual.upper,
         dual_value=dual.value,
         step_control=step.enabled,
+        step_kind=step.kind,
+        step_target_kl=step.target_kl,
         step_first_scale=step.first_scale,
         step_grow=step.grow,
         step_memory=step.memory,

@@ -46,7 +46,10 @@ class R2VPOConfig(GRPOConfig):
         dual_lower: Lower bound of lambda.
         dual_upper: Upper bound of lambda; None is the batch's own closed form, or with doubling a million.
         dual_value: Lambda of `dual="fixed"`, or the first value of ascent and doubling.
-        step_control: Whether the learning rate follows V_d (any objective).
+        step_control: Whether the learning rate follows V_d (any objective), or the KL divergence.
+        step_kind: What it follows: `"decision_variance"`, or `"kl"`, a rival for comparison: the KL-adaptive rate of
+            rsl_rl and skrl, which reads `step_target_kl`, `step_min_scale` and `step_max_scale` alone.
+        step_target_kl: What `"kl"` aims at, nats a token; None is 0.01.
         step_first_scale: Factor on the learning rate at a run's first optimizer step, before anything was measured.
         step_grow: Largest factor from one optimizer step to the next.
         step_memory: Weight that a round's measured curvature keeps from one round to the next.
@@ -106,6 +109,8 @@ class R2VPOConfig(GRPOConfig):
     dual_upper: float | None = field(default=None, metadata={"help": "Upper bound of lambda; None: closed form."})
     dual_value: float | None = field(default=None, metadata={"help": "Lambda when dual is fixed."})
     step_control: bool = field(default=True, metadata={"help": "Whether the learning rate follows V_d."})
+    step_kind: str = field(default="decision_variance", metadata={"help": "decision_variance or kl."})
+    step_target_kl: float | None = field(default=None, metadata={"help": "Target of step_kind kl; None: 0.01."})
     step_first_scale: float = field(default=0.05, metadata={"help": "Factor on the first learning rate."})
     step_grow: float = field(default=2.0, metadata={"help": "Largest growth of the step."})
     step_memory: float = field(default=0.95, metadata={"help": "Weight that a measured round keeps a round later."})
@@ -156,6 +161,7 @@ class R2VPOConfig(GRPOConfig):
             raise ValueError(f"sampler_rows_per_batch={self.sampler_rows_per_batch} must be at least 1, or None")
         self._check_batches()
         self._check_lag()
+        self._check_step_kind()
         self.method()
         self.replay_config()
         self.curriculum_config()
@@ -219,6 +225,14 @@ class R2VPOConfig(GRPOConfig):
         own = OBJECTIVES[self.objective].config_class()
         self.level = own.level if self.level is None else self.level
         self.aggregation = own.aggregation if self.aggregation is None else self.aggregation
+
+    def _check_step_kind(self) -> None:
+        if self.step_control and self.step_kind == "kl" and self.steps_per_round == 1:
+            raise ValueError(
+                "step_kind='kl' measures how far a round's earlier steps have moved the policy, and rounds of one "
+                "optimizer step have none; make steps_per_generation x num_iterations / gradient_accumulation_steps 2 "
+                "or more"
+            )
 
     def _check_lag(self) -> None:
         if self.rollout_lag < 0:

@@ -60,7 +60,7 @@ class Layout:
 
 
 def settings(trainer: R2VPOTrainer) -> dict[str, Any]:
-    """The options that a checkpoint's rows, normalizers and older weights were made with, by name."""
+    """The options that a checkpoint's rows, normalizers, older weights and controllers were made with, by name."""
     args = trainer.args
     return {
         "rollout_lag": args.rollout_lag,
@@ -68,6 +68,7 @@ def settings(trainer: R2VPOTrainer) -> dict[str, Any]:
         "temperature": args.temperature,
         "num_iterations": args.num_iterations,
         "aggregation": args.aggregation,
+        "step_kind": args.step_kind,
     }
 
 

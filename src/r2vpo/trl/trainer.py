@@ -265,7 +265,7 @@ class R2VPOTrainer(TrainingPlumbing):
             last_round_movement(again, before, cap=config.stale_weight_cap, device=self.accelerator.device),
             rollouts=float(sum(row.advantage != 0 for row in fresh)),
         )
-        if not self.replay.config.versions and self.controls.step_size is not None:
+        if not self.replay.config.versions and self.controls.reads_rounds:
             self.measured_again = fresh[::MEASURED_AGAIN]
         longest = self.args.max_completion_length
         self.signal_watch.round(
@@ -313,6 +313,9 @@ class R2VPOTrainer(TrainingPlumbing):
         if self.chosen is not None:
             self.step_lists |= self.chosen.described()
         numbers = {name: value for name, value in metrics.items() if not isinstance(value, list)}
+        if self.controls.step_size is None:
+            # Prodigy keeps the factor on its rate itself.
+            numbers["step_scale"] = float(self.optimizer.param_groups[0].get("d", 1.0))
         statistics = self.replay.statistics()
         numbers |= {"round": float(self.round_index)}
         numbers |= {"replay_rows": float(statistics.rows), "replay_bytes": float(statistics.bytes)}

@@ -101,6 +101,54 @@ def test_without_step_control_the_scale_is_1_and_nothing_is_kept():
     assert controls.state_dict()["step_size"] is None
 
 
+def measured(controls, method, *, micro_batches=1):
+    """Two rows of two tokens: one moved by 0.3 with a stale weight of 2, one not, with a weight of 1."""
+    config, mask = method.objective_config(), torch.ones(1, 2, dtype=torch.bool)
+    rows = [(0.3, -2.0), (0.0, -1.0)]
+    for piece in [rows] if micro_batches == 1 else [[row] for row in rows]:
+        old = torch.full((len(piece), 2), -1.0)
+        moved = torch.tensor([[by] * 2 for by, _ in piece])
+        batch = {
+            "log_probs": old + moved,
+            "old_log_probs": old,
+            "rollout_log_probs": torch.tensor([[log] * 2 for _, log in piece]),
+            "advantages": torch.ones(len(piece)),
+            "response_mask": mask.expand(len(piece), 2),
+            "config": config,
+        }
+        controls.measure(method.loss(**batch, dual=0.0), **batch)
+    return controls.finish_step()
+
+
+@pytest.mark.parametrize(("target", "scale"), [(0.0666, 1.5), (0.0664, 1.0), (0.01663, 1.0), (0.01661, 1 / 1.5)])
+@pytest.mark.parametrize("objective", ["clip", "gspo"])
+@pytest.mark.parametrize(("micro_batches", "processes"), [(1, 1), (2, 3)])
+def test_the_kl_rule_is_fed_the_divergence_per_weighted_token(target, scale, objective, micro_batches, processes):
+    """2 (e^0.3 - 1.3) / (2 + 1) = 0.03324, whatever the ratio that the objective has."""
+    method = MethodOptions(objective=objective, step_kind="kl", step_target_kl=target)
+    controls = started(method, reduce=lambda tensor: tensor * processes)
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.ones(1)
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    controls.step_size.attach(optimizer)
+    assert measured(controls, method)["step_scale"] == 1.0  # the round has made no step
+    optimizer.step()
+    metrics = measured(controls, method, micro_batches=micro_batches)
+    assert metrics["step_scale"] == pytest.approx(scale)
+    # What is logged is what it is without the rule.
+    plain = started(MethodOptions(objective=objective), reduce=lambda tensor: tensor * processes)
+    expected = measured(plain, method, micro_batches=micro_batches)
+    assert metrics == expected | {"step_scale": metrics["step_scale"]}
+
+
+def test_the_kl_rule_does_not_read_whole_rounds():
+    controls = started(MethodOptions(step_kind="kl"))
+    controls.step_size._distance = 1.0
+    controls.begin_round(sums(MomentSums, 4.0, 4.0), sums(MovementSums, 40.0, 1.0), 8.0)
+    assert controls.step_size.scale == 1.0 and not controls.reads_rounds
+    assert started(MethodOptions()).reads_rounds and not started(MethodOptions(step_control=False)).reads_rounds
+
+
 def test_a_restored_pair_goes_on_alike():
     method = MethodOptions(dual="ascent")
     one, other = started(method), method.controls(steps_per_round=2, reduce=lambda tensor: tensor)
@@ -132,3 +180,10 @@ def test_options_that_do_not_fit_are_refused_when_built():
         MethodOptions(step_first_scale=0.0, step_control=False)
     with pytest.raises(ValueError, match="did you mean clip_high"):
         MethodOptions(objective="cispo", objective_options={"clip_hihg": 1.0})
+    with pytest.raises(ValueError, match="step_kind is 'kl_adaptive', but must be one of 'decision_variance', 'kl'"):
+        MethodOptions(step_kind="kl_adaptive")
+    with pytest.raises(ValueError, match=r"step_target_kl=0\.01 is not read with step_kind='decision_variance'"):
+        MethodOptions(step_target_kl=0.01)
+    for name in ("step_first_scale", "step_grow", "step_memory"):
+        with pytest.raises(ValueError, match=rf"{name}=0\.5 is not read with step_kind='kl'; leave it out"):
+            MethodOptions(step_kind="kl", **{name: 0.5})

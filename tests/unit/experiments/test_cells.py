@@ -112,6 +112,8 @@ def test_equal_runs_have_one_key_and_others_another() -> None:
         ("evaluation.every_rounds", 3, False),
         ("seed", 11, False),
         ("trainer.router_aux_loss_coef", 0.01, False),
+        ("step_control.kind", "kl", False),
+        ("trainer.optimizer", "sgd", False),
     ],
 )
 def test_what_changes_a_key(key: str, value: Any, same: bool) -> None:
@@ -130,6 +132,7 @@ def test_what_changes_a_key(key: str, value: Any, same: bool) -> None:
         ("clip", "objective.ratio_variance", {"delta": 0.05}, False),
         ("r2vpo", "objective.delta", 0.05, False),  # the multiplier's
         ("r2vpo", "step_control.memory", 0.5, True),
+        ("clip", "step_control.kind", "kl", True),
     ],
 )
 def test_without_step_control_its_settings_make_no_other_cell(method: str, key: str, value: Any, same: bool) -> None:
@@ -146,6 +149,27 @@ def test_finished_cells_keep_their_keys() -> None:
     """Options added since, at their defaults, make no new cell of one that a release has run."""
     recipe = load_recipe(RECIPES.find("habit"), ["seed=1", "objective.delta=0.16"])
     assert identity(recipe) == "0b1da86fb2d4d64a"
+    off = "step_control.enabled=false"
+    kept = {
+        ("habit",): "a056ccf655c4e876",
+        ("habit", off): "0efc1a7d4658d6b8",
+        ("habit", off, "objective.name=clip", "replay.versions=0"): "dccc35c2156ebbc5",
+        ("quickstart",): "cf68f0aa4405d8b4",
+        ("quickstart", off): "ec581ae3671eb360",
+        ("quickstart", "trainer.optimizer=sgd"): "232a642c24b4cffd",
+    }
+    assert {key: identity(load_recipe(RECIPES.find(key[0]), key[1:])) for key in kept} == kept
+
+
+def test_under_the_kl_rule_what_it_does_not_read_makes_no_other_cell() -> None:
+    def key(name: str, *overrides: str) -> str:
+        overrides = (f"objective.name={name}", "step_control.kind=kl", *overrides)
+        return identity(load_recipe(RECIPES.find("habit"), overrides))
+
+    assert key("clip", "objective.delta=0.5") == key("clip")
+    assert key("r2vpo", "objective.delta=0.5") != key("r2vpo")
+    for changed in ("step_control.target_kl=0.02", "step_control.max_scale=9.0", "step_control.min_scale=0.1"):
+        assert key("clip", changed) != key("clip")
 
 
 def test_a_cell_is_the_same_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:

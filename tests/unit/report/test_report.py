@@ -182,6 +182,22 @@ def test_the_problems_are_named_whatever_their_source(data: dict[str, str], show
     assert re.search(rf"(?<!/){re.escape(shown)}", text), "the file alone, without its folder"
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, " so that V_d comes to its target."),
+        ({"step_control": {"kind": "kl"}}, " under the KL-adaptive rule."),
+        (
+            {"step_control": {"enabled": False}, "trainer": {"max_steps": 160, "optimizer": "prodigy"}},
+            ", as Prodigy finds it. Last",
+        ),
+    ],
+)
+def test_it_says_who_scales_the_rate(changes: dict[str, dict[str, object]], said: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=4, finished=False, recipe=synthetic_recipe(**changes))
+    assert f"What the learning rate is multiplied by{said}" in read(build_report(run.path)).text
+
+
 def test_records_with_gaps(tmp_path: Path) -> None:
     run = make_run(tmp_path, steps=0, finished=False)
     run.append_metrics({"step": 1, "decision_variance": 0.0, "reward": None, "staleness_rows": [0, 0], "dual": 1.0})

@@ -129,6 +129,11 @@ def test_stop_texts_are_single_tokens_beside_the_models_own(tokenizer: Any) -> N
         (["dual.kind=fixed", "dual.value=2.5"], {"dual": "fixed", "dual_value": 2.5}),
         (["dual.eta=0.3", "dual.lower=0.1", "dual.upper=9.0"], {"dual_eta": 0.3, "dual_lower": 0.1, "dual_upper": 9}),
         (["step_control.enabled=false"], {"step_control": False}),
+        ([], {"step_kind": "decision_variance", "step_target_kl": None}),
+        (
+            ["step_control.kind=kl", "step_control.target_kl=0.02", "step_control.max_scale=5.0"],
+            {"step_control": True, "step_kind": "kl", "step_target_kl": 0.02, "step_max_scale": 5.0},
+        ),
         (["step_control.grow=1.2", "step_control.memory=0.5"], {"step_grow": 1.2, "step_memory": 0.5}),
         (
             ["step_control.first_scale=0.5", "step_control.max_scale=3.0"],

@@ -230,6 +230,9 @@ def test_clip_reads_the_ranges_that_r2vpo_refuses(tmp_path: Any) -> None:
         ({"dual_lower": -1.0}, "lower is -1.0"),
         ({"stale_weight_cap": 0.5}, "stale_weight_cap is 0.5"),
         ({"step_memory": 1.5}, "memory is 1.5"),
+        ({"step_kind": "kl", "gradient_accumulation_steps": 2}, "rounds of one optimizer step have none"),
+        ({"step_kind": "kl", "gradient_accumulation_steps": 2, "num_iterations": 2}, None),
+        ({"step_kind": "kl", "step_target_kl": -1.0}, "target_kl is -1.0"),
         ({"generation_batch_size": 24, "per_device_train_batch_size": 6, "num_generations": 8}, None),
         (
             {"per_device_train_batch_size": 6, "generation_batch_size": 18, "num_generations": 4},

@@ -144,6 +144,11 @@ def written(folder: Path, *, step: int, **changes: Any) -> str:
         (TWICE | dict(per_device_train_batch_size=4, gradient_accumulation_steps=2), {}, "with num_iterations=2"),
         ({}, dict(aggregation="sequence_mean"), "with aggregation='token_mean' and this run has 'sequence_mean'"),
         ({}, dict(objective="gspo"), "with aggregation='token_mean' and this run has 'sequence_mean'"),
+        (
+            dict(step_kind="kl"),
+            {},
+            "with step_kind='kl' and this run has 'decision_variance': set it to 'kl', or",
+        ),
         ({}, dict(temperature=0.7), "written with temperature=1.0 and this run has 0.7: set it to 1.0, or start a new"),
     ],
 )

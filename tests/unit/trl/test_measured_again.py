@@ -58,8 +58,11 @@ def test_with_replay_the_stale_rows_serve(tmp_path: Path) -> None:
     assert trainer.measured_again == [] and sums[1][1] > 0
 
 
-def test_without_step_control_nothing_is_evaluated_again(tmp_path: Path) -> None:
-    trainer = tiny_trainer(tmp_path, max_steps=4, replay_versions=0, step_control=False)
+@pytest.mark.parametrize("options", [{"step_control": False}, {"step_kind": "kl"}])
+def test_without_step_control_or_by_the_kl_rule_nothing_is_evaluated_again(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    trainer = tiny_trainer(tmp_path, max_steps=4, replay_versions=0, **options)
     trainer.train()
     assert trainer.measured_again == []
 

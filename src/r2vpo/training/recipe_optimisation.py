@@ -1,0 +1,118 @@
+"""The shape of a recipe's optimisation: the trainer's settings, and what its learning rate follows."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from r2vpo.training.recipe_schema import Section
+
+
+class StepControlRecipe(Section):
+    """The learning rate follows V_d, so that a round comes to delta for each of its informative rollouts."""
+
+    enabled: bool = Field(True, description="let the learning rate follow V_d")
+    kind: Literal["decision_variance", "kl"] = Field(
+        "decision_variance",
+        description="what it follows: V_d, or the KL divergence by the KL-adaptive rule, a rival for comparison that "
+        "reads target_kl, min_scale and max_scale alone",
+    )
+    target_kl: float | None = Field(None, gt=0, description="kl: what it aims at, nats a token; null is 0.01")
+    first_scale: float = Field(0.05, gt=0, description="scale at the first step: a small trial")
+    grow: float = Field(2.0, gt=1, description="highest factor that one step changes the scale by")
+    memory: float = Field(0.95, ge=0, lt=1, description="weight that a round's measurement keeps from round to round")
+    min_scale: float = Field(1e-4, gt=0, description="lowest scale")
+    max_scale: float = Field(100.0, gt=0, description="highest scale")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "StepControlRecipe":
+        if self.kind == "kl":
+            return self._consistent_kl()
+        if self.target_kl is not None:
+            raise ValueError(
+                f"target_kl = {self.target_kl:g} is not used with kind {self.kind}: remove it, or set "
+                "step_control.kind=kl"
+            )
+        if not self.min_scale <= self.first_scale <= self.max_scale:
+            raise ValueError(
+                f"first_scale = {self.first_scale:g} is outside min_scale {self.min_scale:g} .. max_scale "
+                f"{self.max_scale:g}: choose one between them"
+            )
+        return self
+
+    def _consistent_kl(self) -> "StepControlRecipe":
+        for name in ("first_scale", "grow", "memory"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} = {getattr(self, name):g} is not used with kind kl: remove it")
+        if not self.min_scale <= 1 <= self.max_scale:
+            raise ValueError(
+                f"min_scale = {self.min_scale:g} and max_scale = {self.max_scale:g} leave out 1, where kind kl starts: "
+                "set them around it"
+            )
+        return self
+
+
+class TrainerRecipe(Section):
+    """Optimisation."""
+
+    optimizer: Literal["adamw", "sgd", "prodigy"] = Field(
+        "adamw",
+        description="AdamW, gradient descent without momentum, or Prodigy, which finds its rate itself: a rival for "
+        "comparison",
+    )
+    learning_rate: float = Field(
+        2e-5,
+        gt=0,
+        description="base rate; step control multiplies it by its scale. With prodigy the factor on the rate that it "
+        "finds, 1 where it is left out",
+    )
+    max_steps: int = Field(100, ge=1, description="optimizer steps of the whole run")
+    optimizer_steps_per_round: int = Field(4, ge=1, description="optimizer steps of one pass over a round's rollouts")
+    passes: int = Field(1, ge=1, description="times that the rollouts of a round are gone through")
+    micro_batches: int = Field(1, ge=1, description="forward and backward passes of one optimizer step")
+    warmup_steps: int = Field(0, ge=0, description="optimizer steps over which the rate rises from 0")
+    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = Field(
+        "constant", description="course of the base rate"
+    )
+    weight_decay: float = Field(
+        0.0, ge=0, description="weight decay: decoupled in AdamW and Prodigy, added to the gradient in SGD"
+    )
+    max_grad_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    bf16_autocast: bool | Literal["auto"] = Field(
+        "auto",
+        description="compute in bfloat16 over float32 weights; auto does where the device multiplies in it",
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute activations again in the backward pass, for memory; prompts are then not shared"
+    )
+    skip_zero_advantage: bool = Field(
+        False, description="no backward pass for rows of advantage 0; this changes nothing but time"
+    )
+    router_aux_loss_coef: float | None = Field(
+        None,
+        ge=0,
+        description="weight of a router's loss, with which prompts are not shared; null is the model's own",
+    )
+    save_steps: int = Field(50, ge=1, description="optimizer steps between checkpoints; the last step saves too")
+    keep_checkpoints: int = Field(2, ge=1, description="checkpoints kept; older ones are removed")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train; auto takes a GPU if any")
+    threads: int | None = Field(None, ge=1, description="CPU threads; null leaves the choice to torch")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _factor_of_prodigy(cls, data: Any) -> Any:
+        return {"learning_rate": 1.0} | data if isinstance(data, dict) and data.get("optimizer") == "prodigy" else data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TrainerRecipe":
+        if self.warmup_steps and self.lr_scheduler == "constant":
+            raise ValueError(
+                f"warmup_steps = {self.warmup_steps} does nothing with lr_scheduler constant: "
+                "set trainer.lr_scheduler=constant_with_warmup, or trainer.warmup_steps=0"
+            )
+        # A rate of another optimizer, left where it was.
+        if self.optimizer == "prodigy" and self.learning_rate < 0.1:
+            raise ValueError(
+                f"learning_rate = {self.learning_rate:g} is no factor on the rate that optimizer prodigy finds: set "
+                "trainer.learning_rate=1"
+            )
+        return self
