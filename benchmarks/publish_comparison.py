@@ -8,6 +8,7 @@ writes benchmarks/results/habit.json (every evaluation of every run, V and step 
     .venv/bin/python benchmarks/publish_comparison.py --again
 
 makes them again for every file there, after the statistics have changed. A test holds the tables to the files.
+The folder of an experiment over tasks (comparisons/no_knobs) gives one file with all of its tasks, and one page.
 """
 
 from __future__ import annotations
@@ -26,14 +27,20 @@ from PIL import Image
 
 from r2vpo.experiments.analysis import Results
 from r2vpo.experiments.catalog import load_experiment
+from r2vpo.experiments.cells import base_recipe
 from r2vpo.experiments.collect import COURSE
 from r2vpo.experiments.drawings import drawings
+from r2vpo.experiments.figures import Drawing
+from r2vpo.experiments.regret_report import regret_parts
 from r2vpo.experiments.report import markdown
 from r2vpo.experiments.runs import Run, budget
-from r2vpo.experiments.tables import tables
+from r2vpo.experiments.schema import Experiment
+from r2vpo.experiments.tables import Table, tables
+from r2vpo.experiments.tasks import TasksExperiment
 from r2vpo.experiments.tuning import Choice, Try
 from r2vpo.report.palette import LIGHT
 from r2vpo.report.svg import style
+from r2vpo.training.shipped import RECIPES
 
 ROOT = Path(__file__).parents[1]
 NUMBERS, PAGES = ROOT / "benchmarks" / "results", ROOT / "docs" / "results"
@@ -67,9 +74,25 @@ def records(path: Path) -> list[dict[str, Any]]:
     return [record for record in map(json.loads, lines) if "recipe" in record]
 
 
-def results_of(content: dict[str, Any]) -> Results:
-    """What a file of `benchmarks/results` holds, as tables and figures take it."""
-    experiment = load_experiment(ROOT / "experiments" / f"{content.get('of', content['experiment'])}.yaml")
+def experiment_of(content: dict[str, Any]) -> Experiment | TasksExperiment:
+    """The experiment that a file of `benchmarks/results` is of."""
+    return load_experiment(ROOT / "experiments" / f"{content.get('of', content['experiment'])}.yaml")
+
+
+def tasks_of(spec: TasksExperiment, content: dict[str, Any]) -> dict[str, Results]:
+    """What a file of an experiment over tasks holds of each."""
+    source = content["tasks"].get(spec.carried_from, {})
+    carried = {choice.method: choice.value for choice in choices_of(source) if choice.value is not None}
+    found = {}
+    for task, part in content["tasks"].items():
+        base = base_recipe(spec.recipe_of(task), spec.name, RECIPES.find)
+        steps = base.trainer.optimizer_steps_per_round
+        found[task] = results_of(spec.experiment(task, steps=steps, carried=carried), part)
+    return found
+
+
+def results_of(experiment: Experiment, content: dict[str, Any]) -> Results:
+    """What a file of `benchmarks/results`, or a task of one, holds, as tables and figures take it."""
     runs = [run_of(kept) for kept in content["results"]]
     order = [(method, value) for value in experiment.values for method in experiment.methods]
     groups = {key: {run.seed: run for run in runs if (run.method, run.setting) == key} for key in order}
@@ -114,25 +137,33 @@ def choices_of(content: dict[str, Any]) -> list[Choice]:
     ]
 
 
+def parts(content: dict[str, Any]) -> tuple[list[Table], list[Drawing]]:
+    """The tables of a page, and the figures that it shows."""
+    spec = experiment_of(content)
+    if isinstance(spec, TasksExperiment):
+        made, drawn = regret_parts(spec, tasks_of(spec, content))
+    else:
+        results = results_of(spec, content)
+        made, drawn = tables(results), drawings(results)
+    return made, [drawing for drawing in drawn if drawing.key in content["figures"]]
+
+
 def page(content: dict[str, Any]) -> str:
     """A page of docs/results: facts, tables, and the figures that are shown."""
-    results = results_of(content)
-    shown = [drawing for drawing in drawings(results) if drawing.key in content["figures"]]
     facts = [tuple(fact) for fact in content["facts"]]
-    return markdown(content["experiment"], facts, tables(results), shown, f"{content['experiment']}-")
+    return markdown(content["experiment"], facts, *parts(content), f"{content['experiment']}-")
 
 
 def write_figures(content: dict[str, Any]) -> None:
     """The figures that the page shows."""
-    for drawing in drawings(results_of(content)):
-        if drawing.key in content["figures"]:
-            held = io.BytesIO()
-            with matplotlib.rc_context(style(LIGHT) | {"figure.facecolor": "white"}):
-                figure = Figure(layout="constrained", dpi=160)
-                drawing.draw(figure, LIGHT)
-                figure.savefig(held, format="png", metadata={"Software": None})
-            image = Image.open(held).convert("RGB").quantize(COLOURS)
-            image.save(PAGES / f"{content['experiment']}-{drawing.key}.png", optimize=True)
+    for drawing in parts(content)[1]:
+        held = io.BytesIO()
+        with matplotlib.rc_context(style(LIGHT) | {"figure.facecolor": "white"}):
+            figure = Figure(layout="constrained", dpi=160)
+            drawing.draw(figure, LIGHT)
+            figure.savefig(held, format="png", metadata={"Software": None})
+        image = Image.open(held).convert("RGB").quantize(COLOURS)
+        image.save(PAGES / f"{content['experiment']}-{drawing.key}.png", optimize=True)
 
 
 def make_again(content: dict[str, Any]) -> None:
@@ -149,18 +180,27 @@ def published() -> list[dict[str, Any]]:
 
 def read(folder: Path, figures: list[str]) -> dict[str, Any]:
     """The content of a file for a folder that `r2vpo compare` wrote."""
-    results, tuning = records(folder / "results.jsonl"), records(folder / "tuning.jsonl")
+    name = folder.resolve().name
     facts = re.findall(r"^- (\w[\w ]*): (.*)$", (folder / "report.md").read_text().partition("\n## ")[0], re.MULTILINE)
+    head = {"experiment": name, "facts": facts, "figures": figures}
+    spec = experiment_of(head)
+    if not isinstance(spec, TasksExperiment):
+        return head | read_cells(folder)
+    folders = {task: folder.parent / f"{name}.{task}" for task in spec.tasks}
+    return head | {"tasks": {task: read_cells(path) for task, path in folders.items() if path.exists()}}
+
+
+def read_cells(folder: Path) -> dict[str, Any]:
+    """The numbers of the finished cells of a folder."""
+    results, tuning = records(folder / "results.jsonl"), records(folder / "tuning.jsonl")
     tries: dict[str, dict[float, list[float]]] = {}
     for record in sorted(tuning, key=lambda record: record["seed"]):
         run = run_of(compact(record))
         tries.setdefault(run.method, {}).setdefault(float(record["setting"]), []).append(run.area())
+    any_record = (results or tuning)[0]
     return {
-        "experiment": folder.resolve().name,
-        "machine": results[0].get("machine"),
-        "versions": results[0].get("versions"),
-        "facts": facts,
-        "figures": figures,
+        "machine": any_record.get("machine"),
+        "versions": any_record.get("versions"),
         "tries": {method: list(found.items()) for method, found in tries.items()},
         "results": [compact(record) for record in results],
         "tuning": [compact(record) for record in tuning],

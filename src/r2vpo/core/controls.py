@@ -11,9 +11,10 @@ from torch import Tensor
 
 from r2vpo.core.diagnostics import diagnostic_sums, summarize
 from r2vpo.core.dual import DualConfig, DualController
+from r2vpo.core.held_out import HeldOutGain, HeldOutSums, held_out_sums
 from r2vpo.core.kl_adaptive import KLAdaptiveConfig, KLAdaptiveController
 from r2vpo.core.objectives.options import ObjectiveConfig
-from r2vpo.core.radius import DELTA, informative
+from r2vpo.core.radius import DELTA, informative, radius
 from r2vpo.core.ratios import LOG_RATIO_BOUND, logit_movement, stale_weight
 from r2vpo.core.step_size import StepSizeConfig, StepSizeController
 from r2vpo.core.types import KLSums, LossOutput, MomentSums, MovementSums, WeightedSums
@@ -35,6 +36,10 @@ class Controls:
         movement: The mean squared movement of a logit since the round's start, over the last finished optimizer step,
             whatever the objective's anchor; 0 at a round's first step, but for noise. 0 before any step.
         informative: The running count of informative rollouts, by which delta is multiplied; None before any round.
+        held_out: The gain on rows that no step had trained on yet.
+        alignment: How well the policy's movement agrees with the advantages of those rows, gamma of `HeldOutGain`; 0
+            where it is not known, as without `StepSizeController`.
+        target: The V_d that this round may come to, see `r2vpo.core.radius`; 0 before the first round.
     """
 
     def __init__(
@@ -55,11 +60,8 @@ class Controls:
         self._scales_target, self._delta = dual_scales, delta
         self.movement = 0.0
         self.informative: float | None = None
-
-    @property
-    def target(self) -> float:
-        """The V_d that this round may come to: delta for each informative rollout; 0 before the first round."""
-        return self._delta * (self.informative or 0.0)
+        self.held_out = HeldOutGain()
+        self.alignment, self.target = 0.0, 0.0
 
     @property
     def reads_rounds(self) -> bool:
@@ -88,15 +90,31 @@ class Controls:
         count = advantages.numerator.new_full((1,), rollouts)
         totals = self._totals(advantages.to_tensor(), previous_round.to_tensor(), count)
         self.informative = informative(self.informative, float(totals[4]))
-        scaled = self.informative if self._scales_target else 1.0
-        self.dual.begin_round(MomentSums.from_tensor(totals[:2]), scaled)
         if isinstance(self.step_size, StepSizeController):
             self.step_size.update(MovementSums.from_tensor(totals[2:4]))
+        self.held_out.begin_round()
         if self.step_size is not None:
             self.step_size.begin_round(self._steps_per_round if steps is None else steps, self.informative)
+        self._aim()
+        self.dual.begin_round(MomentSums.from_tensor(totals[:2]), self.target if self._scales_target else None)
+
+    def _aim(self) -> None:
+        """Set the round's trust radius to what is known now."""
+        assert self.informative is not None, "no round has begun"
+        if isinstance(self.step_size, StepSizeController):
+            self.alignment = self.held_out.alignment(self.step_size.curvature)
+        self.target = radius(self._delta, self.informative, self.alignment)
+        if isinstance(self.step_size, StepSizeController):
+            self.step_size.aim(self.target)
 
     def add(
-        self, *, constrained: WeightedSums, proximal: MovementSums, diagnostics: Tensor, kl: KLSums | None = None
+        self,
+        *,
+        constrained: WeightedSums,
+        proximal: MovementSums,
+        diagnostics: Tensor,
+        held_out: HeldOutSums | None = None,
+        kl: KLSums | None = None,
     ) -> None:
         """Add one micro-batch.
 
@@ -104,9 +122,12 @@ class Controls:
             constrained: What the objective constrains.
             proximal: The movement since the round's start.
             diagnostics: Their sums, see `diagnostic_sums`.
+            held_out: The gain on rows that no step has trained on yet; None where they are not known.
             kl: The KL divergence since the round's start, for step control that follows it, else None.
         """
-        pieces = (constrained.to_tensor(), proximal.to_tensor(), diagnostics, *([] if kl is None else [kl.to_tensor()]))
+        held = diagnostics.new_zeros(3) if held_out is None else held_out.to_tensor()
+        per_token = [] if kl is None else [kl.to_tensor()]
+        pieces = (constrained.to_tensor(), proximal.to_tensor(), diagnostics, held, *per_token)
         before = self._sums
         self._sums = pieces if before is None else tuple(old + new for old, new in zip(before, pieces, strict=True))
 
@@ -119,6 +140,7 @@ class Controls:
         response_mask: Tensor,
         rollout_log_probs: Tensor | None,
         config: ObjectiveConfig,
+        held_out: Tensor | None = None,
         **described: Any,
     ) -> Tensor:
         """Add one micro-batch from its loss: what it constrains, its movement, and its diagnostics.
@@ -130,6 +152,7 @@ class Controls:
             response_mask: (B, T) bool.
             rollout_log_probs: (B, T) nats, or None.
             config: The objective's options.
+            held_out: (B,) bool, rows that no optimizer step has trained on yet; None where that is not known.
             **described: The other arguments of `diagnostic_sums`: `advantages`, and where they are known `entropy`,
                 `staleness`, `max_staleness`.
 
@@ -154,6 +177,7 @@ class Controls:
             constrained=output.constraint,
             proximal=proximal,
             diagnostics=diagnostics,
+            held_out=held_out_sums(now, old_log_probs, described["advantages"], response_mask, weight, held_out),
             kl=KLSums(proximal.numerator / 2, weight.sum()) if by_tokens else None,
         )
         return diagnostics
@@ -171,21 +195,26 @@ class Controls:
             raise ValueError(
                 "the optimizer step has no micro-batch, and must have one: call add() before finish_step()"
             )
-        constrained_sums, proximal_sums, diagnostics, *kl_sums = self._sums
-        totals = self._totals(constrained_sums, proximal_sums, diagnostics.flatten(), *kl_sums)
+        constrained_sums, proximal_sums, diagnostics, *others = self._sums
+        totals = self._totals(constrained_sums, proximal_sums, diagnostics.flatten(), *others)
         constrained = WeightedSums.from_tensor(totals[:2])
-        metrics = summarize(totals[4 : 4 + diagnostics.numel()].view(diagnostics.shape))
+        end = 4 + diagnostics.numel()
+        metrics = summarize(totals[4:end].view(diagnostics.shape))
         metrics["dual"] = self.dual.value
         self.dual.update(constrained)
         proximal = MovementSums.from_tensor(totals[2:4])
         numerator, denominator = totals[2:4].tolist()
         self.movement = numerator / denominator if denominator else 0.0
         if isinstance(self.step_size, StepSizeController):
+            self.held_out.add(totals[end : end + 3], self.step_size.distance)
+            if self.informative is not None:
+                self._aim()
             self.step_size.update(proximal)
         elif self.step_size is not None:
             self.step_size.update(KLSums.from_tensor(totals[-2:]))
         metrics["decision_variance"] = math.expm1(min(self.movement, 2 * LOG_RATIO_BOUND))
         metrics["decision_variance_target"] = self.target
+        metrics["held_out_alignment"] = self.alignment
         metrics["step_scale"] = self.step_size.factor if self.step_size is not None else 1.0
         self._sums = None
         return metrics
@@ -195,15 +224,17 @@ class Controls:
         return self._reduce(torch.cat(sums)).cpu()
 
     def state_dict(self) -> dict[str, Any]:
-        """Both controllers' states, and the count of informative rollouts."""
+        """Both controllers' states, and what the trust radius is made of."""
         return {
             "informative": self.informative,
+            "held_out": self.held_out.state_dict(),
+            "target": self.target,
             "dual": self.dual.state_dict(),
             "step_size": self.step_size.state_dict() if self.step_size is not None else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore both controllers and the count.
+        """Restore both controllers and the trust radius.
 
         Args:
             state: What `state_dict` gave.
@@ -217,7 +248,8 @@ class Controls:
                 f"state of the controls lacks {', '.join(missing)}: it is of an earlier version of r2vpo, so start a "
                 "new run with its weights"
             )
-        self.informative = state["informative"]
+        self.informative, self.target = state["informative"], float(state["target"])
+        self.held_out.load_state_dict(state["held_out"])
         self.dual.load_state_dict(state["dual"])
         if self.step_size is not None and state["step_size"] is not None:
             self.step_size.load_state_dict(state["step_size"])

@@ -106,7 +106,8 @@ def advantage_moments(
 class DualController:
     """Holds the multiplier and moves it, once an optimizer step or once a round.
 
-    The target is `delta n`, n the informative rollouts of the round; for a divergence, delta alone (n = 1).
+    The target of the ratio variance per decision is the round's trust radius (`r2vpo.core.radius`); a divergence has
+    delta itself.
 
     Ascent: `lambda <- clip(lambda exp(eta clip(V_d / target - 1, -1, 1)), lower, upper)`. The step is
     multiplicative: lambda stays positive, and its speed depends on the scale of neither reward nor delta. Its
@@ -139,7 +140,7 @@ class DualController:
             first = DOUBLING_FIRST if doubling else closed_form_dual(1.0, self.config.delta)
         self.value: float = first if self.config.kind == "fixed" else self._bounded(first)
 
-    def begin_round(self, advantage_sums: MomentSums, rollouts: float = 1.0) -> float:
+    def begin_round(self, advantage_sums: MomentSums, target: float | None = None) -> float:
         """Take a round's batch: its `lambda*` is the first value, the ceiling, or (closed form) the value.
 
         A batch without signal (all advantages 0, or no token) has no `lambda*` and changes nothing. With "doubling"
@@ -147,12 +148,12 @@ class DualController:
 
         Args:
             advantage_sums: What `advantage_moments` gave, over all processes.
-            rollouts: n, by which delta is multiplied.
+            target: What is aimed at in this round, above 0; None for delta itself.
 
         Returns:
             The multiplier for the round's first optimizer step.
         """
-        before, self.target = self.target, self.config.delta * rollouts
+        before, self.target = self.target, self.config.delta if target is None else target
         if self.config.kind == "doubling":
             return self._double_or_halve(before)
         moment = float(advantage_sums.value())

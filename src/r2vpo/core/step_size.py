@@ -55,13 +55,13 @@ class StepSizeConfig:
 
 
 class StepSizeController(ScaledSteps):
-    """Scales the learning rate of a torch optimizer so that V_d of a round comes to its target, `T = delta n`.
+    """Scales the learning rate of a torch optimizer so that V_d of a round comes to its target T.
 
-    n is the number of informative rollouts of the round (`r2vpo.core.radius`). What is measured is the movement m, the
-    mean squared movement of a logit (`r2vpo.core.ratios.logit_movement`), at which `V_d = exp(m) - 1`. It grows with
-    the square of the distance D from the round's start, the sum of the factors on the learning rate that its steps had.
-    So there is one number to know, the curvature `m / D^2`, and one scale at which the k steps of a round come to the
-    target:
+    T is `delta n`, n being the number of informative rollouts of the round, or what `aim` is told
+    (`r2vpo.core.radius`). What is measured is the movement m, the mean squared movement of a logit
+    (`r2vpo.core.ratios.logit_movement`), at which `V_d = exp(m) - 1`. It grows with the square of the distance D from
+    the round's start, the sum of the factors on the learning rate that its steps had. So there is one number to know,
+    the curvature `m / D^2`, and one scale at which the k steps of a round come to the target:
 
         scale = sqrt(log(1 + T) / C) / k,    C = average of m / D^2 over the rounds so far
 
@@ -107,6 +107,16 @@ class StepSizeController(ScaledSteps):
         """What the next step's learning rate is multiplied by."""
         return self.scale * self._brake
 
+    @property
+    def curvature(self) -> float:
+        """C, the average of `m / D^2`; 0 while nothing is known."""
+        return self._average()[0]
+
+    @property
+    def distance(self) -> float:
+        """D, the sum of the factors of the steps since the round's start."""
+        return self._distance
+
     def begin_round(self, steps: int, rollouts: float = 1.0) -> None:
         """Start to measure the distance from here: the policy that is measured against is the present one.
 
@@ -124,6 +134,16 @@ class StepSizeController(ScaledSteps):
         self._distance, self._steps = 0.0, steps
         self.target = self.config.delta * rollouts
         self._measured, self._brake = (0.0, 0.0), 1.0
+        self._rescale()
+
+    def aim(self, target: float) -> None:
+        """Take another target for what is left of the round.
+
+        Args:
+            target: T, a ratio variance per decision, above 0.
+        """
+        check_number("target", target, above=0, remedy="pass the ratio variance per decision that a round may reach")
+        self.target = target
         self._rescale()
 
     def update(self, sums: MovementSums) -> float:
@@ -198,7 +218,7 @@ class StepSizeController(ScaledSteps):
     def _rescale(self) -> None:
         """Set the scale at which the round's steps come to its target, once a curvature is known."""
         curvature, weight = self._average()
-        if weight > 0:
+        if weight > 0 and self._steps > 0:
             wanted = math.sqrt(math.log1p(self.target) / curvature) / self._steps if curvature > 0 else math.inf
             wanted = min(wanted, self.config.grow * self._stepped)
             self.scale = min(max(wanted, self.config.min_scale), self.config.max_scale)

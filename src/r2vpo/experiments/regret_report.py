@@ -23,20 +23,27 @@ SHOWN_TO = 30.0
 
 def build_regret_report(tasks: TasksPlan) -> list[Path]:
     """Draw ``report.html``, ``report.md`` and the PNG of all tasks together, in the folder of the experiment's name."""
-    results = tasks.results()
-    regrets = {task: task_regrets(found) for task, found in results.items()}
+    results, spec = tasks.results(), tasks.experiment
     runs = [run for found in results.values() for run in found.runs]
-    facts = [
-        ("cells", f"{sum(r.finished for r in results.values())} of {sum(r.total for r in results.values())} finished")
-    ]
-    facts += facts_of_runs(runs) if runs else []
-    spec = tasks.experiment
-    made, shown = [], []
-    if any(found.best is not None for found in regrets.values()):
-        titles = titles_of(spec, results)
-        made = [regret_table(spec, regrets, titles), best_table(spec, regrets, results)]
-        shown = [regret_drawing(spec, regrets, titles)]
-    return write_report(tasks.out / spec.name, spec.name, facts, made, shown)
+    finished, total = (sum(getattr(found, name) for found in results.values()) for name in ("finished", "total"))
+    facts = [("cells", f"{finished} of {total} finished"), *(facts_of_runs(runs) if runs else [])]
+    return write_report(tasks.out / spec.name, spec.name, facts, *regret_parts(spec, results))
+
+
+def regret_parts(spec: TasksExperiment, results: Mapping[str, Results]) -> tuple[list[Table], list[Drawing]]:
+    """Tables and figures of the tasks on which a tuned method is finished; none while there is no such task.
+
+    Args:
+        spec: the experiment.
+        results: of each task.
+    """
+    regrets = {task: task_regrets(found) for task, found in results.items()}
+    known = {task: found for task, found in regrets.items() if found.best is not None}
+    if not known:
+        return [], []
+    titles = titles_of(spec, results)
+    made = [regret_table(spec, known, titles), best_table(spec, known, results)]
+    return made, [regret_drawing(spec, known, titles)]
 
 
 def titles_of(spec: TasksExperiment, results: Mapping[str, Results]) -> dict[str, str]:
@@ -53,12 +60,11 @@ def titles_of(spec: TasksExperiment, results: Mapping[str, Results]) -> dict[str
 
 def regret_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], titles: Mapping[str, str]) -> Table:
     """Mean regret of every method on every task, with the interval of the median."""
-    known = {task: found for task, found in regrets.items() if found.best is not None}
     rows = []
     for method, title in titles.items():
-        mean = over_tasks(known, method)
-        cells = [_cell(found.by_method.get(method)) for found in known.values()]
-        lost = sum(r.collapsed for found in known.values() if (r := found.by_method.get(method)) is not None)
+        mean = over_tasks(regrets, method)
+        cells = [_cell(found.by_method.get(method)) for found in regrets.values()]
+        lost = sum(r.collapsed for found in regrets.values() if (r := found.by_method.get(method)) is not None)
         rows.append([title, *cells, NOTHING if mean is None else f"{mean:.1f}", str(lost)])
     note = (
         "Points of area by which a method is below the best tuned method of a task, seed by seed: the mean, and in "
@@ -66,7 +72,7 @@ def regret_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], titl
         "the largest mean area over the same seeds, chosen with hindsight. Mean: over the tasks, of methods that ran "
         "on all of them."
     )
-    columns = ["method", *(spec.task_title(task) for task in known), "mean", "collapsed"]
+    columns = ["method", *(spec.task_title(task) for task in regrets), "mean", "collapsed"]
     return Table("Regret", note, columns, rows)
 
 
@@ -74,8 +80,7 @@ def best_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], result
     """The best tuned method of every task, and the area of the default beside it."""
     rows = []
     for task, found in regrets.items():
-        if found.best is None:
-            continue
+        assert found.best is not None, "a task without a best method"
         experiment = results[task].experiment
         chosen = {choice.method: choice.value for choice in results[task].tuning}
         own = found.by_method.get(spec.default)
@@ -103,17 +108,16 @@ def best_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], result
 
 def regret_drawing(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], titles: Mapping[str, str]) -> Drawing:
     """One bar for each task and each method that is to be shown, as far as it ran on all of them."""
-    known = {task: found for task, found in regrets.items() if found.best is not None}
-    methods = [name for name in titles if name in (spec.default, *spec.shown) and over_tasks(known, name) is not None]
+    methods = [name for name in titles if name in (spec.default, *spec.shown) and over_tasks(regrets, name) is not None]
 
     def draw(figure: Figure, palette: Palette) -> None:
-        rows = len(known) + 1
+        rows = len(regrets) + 1
         figure.set_size_inches(WIDE, 0.6 + 0.13 * rows * (len(methods) + 1.5))
         axes = figure.add_subplot()
         height = 1 / (len(methods) + 1.5)
         for number, method in enumerate(methods):
-            values = [found.by_method[method].mean for found in known.values()]
-            values.append(over_tasks(known, method) or 0.0)
+            values = [found.by_method[method].mean for found in regrets.values()]
+            values.append(over_tasks(regrets, method) or 0.0)
             places = np.arange(rows) + (number - (len(methods) - 1) / 2) * height
             color = palette.series[number % len(palette.series)]
             axes.barh(places, np.clip(values, -SHOWN_TO, SHOWN_TO), height * 0.9, color=color, label=titles[method])
@@ -121,7 +125,7 @@ def regret_drawing(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], ti
                 if value > SHOWN_TO:
                     axes.text(SHOWN_TO, place, f" {value:.0f}", va="center", fontsize=7, color=palette.muted)
         axes.axvline(0, color=palette.ink, linewidth=0.8)
-        axes.set_yticks(range(rows), [*(spec.task_title(task) for task in known), "mean"])
+        axes.set_yticks(range(rows), [*(spec.task_title(task) for task in regrets), "mean"])
         axes.invert_yaxis()
         axes.set_xlabel("points of area below the best tuned method of the task")
         axes.grid(axis="x")

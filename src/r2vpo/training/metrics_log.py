@@ -26,6 +26,7 @@ METRICS = (
     "share_by_difficulty",
     "decision_variance",
     "decision_variance_target",
+    "held_out_alignment",
     "ratio_variance",
     "dual",
     "mean_ratio",

@@ -30,6 +30,7 @@ class MicroBatch:
         advantages: (B,) float.
         rollout_log_probs: (B, T) nats, or None.
         staleness: (B,) long, versions behind.
+        first_use: (B,) bool, rows that no round before this one has trained on.
         normalizer: The global number of tokens (or responses) of this micro-batch's optimizer step.
         old_log_probs: (B, T) nats, the policy's at the start of the round; None where that is the present policy.
         parts: The rows apart by whether they need a gradient; None until `in_parts` is asked.
@@ -44,6 +45,7 @@ class MicroBatch:
     advantages: Tensor
     rollout_log_probs: Tensor
     staleness: Tensor
+    first_use: Tensor
     normalizer: Tensor | None = None
     old_log_probs: Tensor | None = None
     parts: list[MicroBatchPart] | None = None
@@ -170,6 +172,7 @@ def collate(rollouts: Sequence[Rollout], *, version: int, pad_token_id: int, dev
         advantages=torch.tensor([r.advantage for r in rollouts], dtype=torch.float32),
         rollout_log_probs=right([r.rollout_log_probs for r in rollouts], 0.0),
         staleness=torch.tensor([version - r.policy_version for r in rollouts]),
+        first_use=torch.tensor([r.uses == 0 for r in rollouts]),
         old_log_probs=(
             right([r.old_log_probs for r in rollouts], 0.0)
             if all(r.old_log_probs is not None for r in rollouts)

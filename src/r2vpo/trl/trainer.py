@@ -175,6 +175,7 @@ class R2VPOTrainer(TrainingPlumbing):
         router = self._router_loss(current)
         if not self.model.training:
             return output.loss + router
+        every = self.args.steps_per_generation * self.num_iterations
         self.controls.measure(
             output,
             log_probs=current.log_probs,
@@ -184,6 +185,7 @@ class R2VPOTrainer(TrainingPlumbing):
             response_mask=inputs.response_mask,
             entropy=current.entropy,
             staleness=inputs.staleness,
+            held_out=inputs.first_use if self._step % every < self.args.steps_per_generation else None,
             max_staleness=self.max_staleness,
             config=self._objective_config,
         )

@@ -86,6 +86,45 @@ def test_the_radius_grows_with_the_informative_rollouts_of_all_processes():
     assert controls.target == pytest.approx(0.01)  # at least one
 
 
+def test_a_gain_on_held_out_rows_widens_the_radius():
+    controls = MethodOptions(variance_delta=1e-4).controls(steps_per_round=2, reduce=lambda tensor: tensor)
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.ones(1)
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    controls.step_size.attach(optimizer)
+    method = MethodOptions()
+    old, mask = torch.full((4, 2), -1.0), torch.ones(4, 2, dtype=torch.bool)
+    worth = torch.tensor([1.0, 1.0, -1.0, -1.0])
+
+    def step(moved, held_out):
+        batch = {"log_probs": old + moved, "old_log_probs": old, "advantages": worth, "response_mask": mask}
+        config = method.objective_config()
+        output = method.loss(**batch, dual=1.0, config=config)
+        controls.measure(
+            output, **batch, rollout_log_probs=old, config=config, held_out=torch.tensor(held_out), entropy=None
+        )
+        metrics = controls.finish_step()
+        optimizer.step()
+        return metrics
+
+    controls.begin_round(sums(MomentSums, 4.0, 4.0), MovementSums.zero(), 4.0)
+    assert step(0.0, [True] * 4)["decision_variance_target"] == pytest.approx(4e-4)
+    # Every token moved the way of its advantage, so that the correlation is that of a certain agreement.
+    agreed = (0.1 * worth)[:, None].expand(4, 2)
+    step(agreed, [True] * 4)
+    told = step(agreed, [True] * 4)
+    assert told["held_out_alignment"] > 1.0
+    assert told["decision_variance_target"] == pytest.approx(
+        math.expm1(min((told["held_out_alignment"] / 0.6) ** 2, 3))
+    )
+    assert controls.dual.target == pytest.approx(4e-4), "lambda is that of the round's start"
+    controls.begin_round(sums(MomentSums, 4.0, 4.0), MovementSums.zero(), 4.0)
+    assert controls.dual.target == controls.step_size.target == controls.target > 0.01
+    before = controls.held_out.state_dict()
+    step(agreed, [False] * 4)
+    assert controls.held_out.state_dict() == before, "rows that were trained on say nothing"
+
+
 def test_a_divergence_has_one_target_whatever_the_rollouts():
     method = MethodOptions(objective="kl_penalty", dual="doubling")
     controls = method.controls(steps_per_round=2, reduce=lambda tensor: tensor)

@@ -265,21 +265,21 @@ def test_advantage_moments_by_hand():
     assert sums.to_tensor().tolist() == pytest.approx([6.0, (0.801 + 0.301) / 2 + 0.002])
 
 
-def test_the_target_grows_with_the_informative_rollouts():
+def test_the_target_is_that_of_the_round():
     controller = DualController(DualConfig(delta=0.01))
-    assert controller.begin_round(moments(1.0), rollouts=4.0) == pytest.approx(2.5)  # sqrt(1 / 0.04) / 2
+    assert controller.begin_round(moments(1.0), target=0.04) == pytest.approx(2.5)  # sqrt(1 / 0.04) / 2
     assert controller.target == pytest.approx(0.04)
-    assert controller.begin_round(moments(1.0), rollouts=100.0) == pytest.approx(0.5)
+    assert controller.begin_round(moments(1.0), target=1.0) == pytest.approx(0.5)
     climbing = ascent(delta=0.01, upper=50.0)
-    climbing.begin_round(moments(1.0), rollouts=4.0)
+    climbing.begin_round(moments(1.0), target=0.04)
     assert climbing.update(variance(0.06)) == pytest.approx(2.5 * math.exp(0.1 * 0.5), rel=1e-6)
 
 
 def test_doubling_compares_with_the_target_of_the_round_that_was_measured():
     controller = doubling()
-    controller.begin_round(moments(1.0), rollouts=4.0)
+    controller.begin_round(moments(1.0), target=0.04)
     controller.update(variance(0.05))  # below 1.5 times 0.04
-    assert controller.begin_round(moments(1.0), rollouts=1.0) == 1.0
+    assert controller.begin_round(moments(1.0), target=0.01) == 1.0
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def r2vpo_loss(
     and mirrored for A < 0. The gradient is `-w r A clip(1 - 2 dual (r - 1) / A, 0, 1) / N`: braked as before on the
     way to `r*`, zero beyond it, the plain policy gradient on the other side of 1. A token of advantage 0 has
     none. Neighbours share weights, so much of a ratio's movement is what other tokens have taught the policy; the
-    two-sided penalty undoes that too, and costs more than it holds (docs/results.md).
+    two-sided penalty undoes that too, and costs more than it holds (docs/history.md).
 
     r: ratio to the anchor; w: stale weight, a constant; A: advantage; N: the aggregation's denominator.
 

@@ -1,0 +1,119 @@
+"""The gain on held-out rows: its sums by hand, how they are pooled, and that it finds a known agreement."""
+
+import math
+
+import pytest
+import torch
+
+from r2vpo.core.held_out import MEMORY, HeldOutGain, held_out_sums
+
+
+def batch(ratio, advantages, *, tokens=2):
+    rows = len(advantages)
+    old_log_probs = torch.full((rows, tokens), math.log(0.5), dtype=torch.float64)
+    return dict(
+        log_probs=old_log_probs + math.log(ratio),
+        old_log_probs=old_log_probs,
+        advantages=torch.tensor(advantages, dtype=torch.float64),
+        response_mask=torch.ones(rows, tokens, dtype=torch.bool),
+        stale_weight=torch.ones(rows, tokens, dtype=torch.float64),
+    )
+
+
+def test_sums_by_hand():
+    sums = held_out_sums(**batch(1.5, [2.0, -1.0, 0.0]), held_out=torch.tensor([True, True, True]))
+    bounded = 2 * (1.5 - 1) / (1.5 + 1)
+    # Two tokens a row; the row without an advantage counts in none of them.
+    assert float(sums.gain) == pytest.approx(2 * (2.0 - 1.0) * bounded)
+    assert float(sums.decisions) == pytest.approx(2 * 2 * 0.501)
+    assert float(sums.moment) == pytest.approx(2 * 0.501 * (4.0 + 1.0))
+
+
+def test_only_held_out_rows_count():
+    whole = batch(1.5, [2.0, -1.0])
+    sums = held_out_sums(**whole, held_out=torch.tensor([False, True]))
+    assert float(sums.gain) == pytest.approx(-2 * 0.4)
+    nothing = held_out_sums(**whole, held_out=None)
+    assert nothing.to_tensor().tolist() == [0.0, 0.0, 0.0]
+
+
+def test_weight_and_mask_are_followed():
+    whole = batch(1.5, [1.0])
+    whole["stale_weight"] = torch.tensor([[0.5, 0.0]], dtype=torch.float64)
+    whole["response_mask"] = torch.tensor([[True, False]])
+    whole["log_probs"] = torch.tensor([[whole["log_probs"][0, 0].item(), math.nan]], dtype=torch.float64)
+    sums = held_out_sums(**whole, held_out=torch.tensor([True]))
+    assert float(sums.gain) == pytest.approx(0.5 * 0.4) and float(sums.decisions) == pytest.approx(0.5 * 0.501)
+
+
+def test_a_token_that_becomes_likely_adds_at_most_two():
+    sums = held_out_sums(**batch(1e8, [1.0], tokens=1), held_out=torch.tensor([True]))
+    assert float(sums.gain) == pytest.approx(2.0, rel=1e-6)
+
+
+def test_micro_batches_add_up():
+    one, other = batch(1.5, [2.0]), batch(0.7, [-1.0])
+    held = torch.tensor([True])
+    together = {name: torch.cat([one[name], other[name]]) for name in one}
+    added = held_out_sums(**one, held_out=held) + held_out_sums(**other, held_out=held)
+    whole = held_out_sums(**together, held_out=torch.tensor([True, True]))
+    torch.testing.assert_close(added.to_tensor(), whole.to_tensor())
+
+
+def test_rounds_are_pooled_with_a_memory():
+    gain = HeldOutGain()
+    assert gain.alignment(1.0) == 0.0
+    gain.add(torch.tensor([0.3, 2.0, 5.0]), 1.0)
+    assert gain.alignment(1.0) == pytest.approx(0.3 / math.sqrt(2.0 * 5.0))
+    gain.add(torch.tensor([0.4, 2.0, 5.0]), 2.0)
+    gain.begin_round()
+    assert gain.alignment(0.25) == pytest.approx(0.7 / math.sqrt(0.25 * 6.0 * 15.0))
+    gain.add(torch.tensor([-0.1, 1.0, 1.0]), 3.0)
+    gain.begin_round()
+    pooled = (0.7 * MEMORY - 0.1, 6.0 * MEMORY + 3.0, 15.0 * MEMORY + 3.0)
+    assert gain.alignment(0.25) == pytest.approx(pooled[0] / math.sqrt(0.25 * pooled[1] * pooled[2]))
+    again = HeldOutGain()
+    again.load_state_dict(gain.state_dict())
+    assert again == gain
+
+
+def test_a_rounds_first_step_and_what_is_not_finite_say_nothing():
+    gain = HeldOutGain()
+    gain.add(torch.tensor([1.0, 1.0, 1.0]), 0.0)
+    gain.add(torch.tensor([math.nan, 1.0, 1.0]), 1.0)
+    gain.add(torch.tensor([1.0, 1.0, math.inf]), 1.0)
+    gain.begin_round()
+    assert gain.rounds == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.3, 0.8])
+@pytest.mark.parametrize("vocabulary", [2, 40])
+def test_a_known_correlation_of_advantage_and_movement_is_found(correlation, vocabulary):
+    """Logits move by normal amounts, the sampled token's advantage agrees with its own movement as it is told to."""
+    generator = torch.Generator().manual_seed(vocabulary)
+    rows, size, distance = 40_000, 0.1, 3.0
+    logits = torch.randn(rows, vocabulary, generator=generator, dtype=torch.float64)
+    moved = logits + size * torch.randn(rows, vocabulary, generator=generator, dtype=torch.float64)
+    token = torch.multinomial(logits.softmax(-1), 1, generator=generator)
+    old, new = (x.log_softmax(-1).gather(-1, token) for x in (logits, moved))
+    change = (new - old).squeeze(1)
+    # Per decision: the change of a token has the variance s^2 (1 - p), and so is its advantage given its part.
+    undecided = 1 - old.exp().squeeze(1)
+    noise = torch.randn(rows, generator=generator, dtype=torch.float64)
+    worth = correlation * change / size + math.sqrt(1 - correlation**2) * noise * undecided.sqrt()
+    sums = held_out_sums(
+        log_probs=new,
+        old_log_probs=old,
+        advantages=worth,
+        response_mask=torch.ones(rows, 1, dtype=torch.bool),
+        stale_weight=torch.ones(rows, 1, dtype=torch.float64),
+        held_out=torch.ones(rows, dtype=torch.bool),
+    )
+    gain = HeldOutGain()
+    gain.add(sums.to_tensor(), distance)
+    gain.begin_round()
+    curvature = (size / distance) ** 2
+    expected = (
+        correlation * change.square().sum() / size / math.sqrt(undecided.sum() * (undecided * worth**2).sum()) / size
+    )
+    assert gain.alignment(curvature) == pytest.approx(float(expected), abs=3 / math.sqrt(rows) + 0.02)

@@ -1,0 +1,87 @@
+"""Which rows count as held out: those of a round's first pass that no round before has trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from r2vpo.core.radius import radius
+from tests.tiny import tiny_trainer
+
+
+def told(trainer: Any) -> list[tuple[list[int], list[bool] | None]]:
+    """Ages of the rows and what was said of them, a micro-batch each, gathered while the trainer trains."""
+    said: list[tuple[list[int], list[bool] | None]] = []
+    measure = trainer.controls.measure
+
+    def spy(*args: Any, held_out: torch.Tensor | None, **named: Any) -> Any:
+        said.append((named["staleness"].tolist(), None if held_out is None else held_out.tolist()))
+        return measure(*args, held_out=held_out, **named)
+
+    trainer.controls.measure = spy
+    return said
+
+
+def test_rows_of_the_replay_and_of_later_passes_are_not_held_out(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, max_steps=8, replay_versions=2, num_iterations=2)
+    said, each = told(trainer), trainer.args.steps_per_generation
+    trainer.train()
+    assert len(said) % (2 * each) == 0
+    for place, (ages, held_out) in enumerate(said):
+        if place % (2 * each) < each:
+            assert held_out == [age == 0 for age in ages]
+        else:
+            assert held_out is None
+    assert any(age > 0 for ages, _ in said for age in ages)
+
+
+def test_rows_of_a_sampler_that_lags_are_held_out_all_the_same(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, max_steps=6, replay_versions=0, rollout_lag=1)
+    said = told(trainer)
+    trainer.train()
+    assert {age for ages, _ in said for age in ages} == {0, 1}
+    assert all(all(held_out) for _, held_out in said if held_out is not None)
+
+
+def test_the_radius_follows_what_was_gained(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, max_steps=12, replay_versions=0, learning_rate=1e-3, variance_delta=1e-4)
+    seen: list[tuple[float, float]] = []
+    finish, controls = trainer.controls.finish_step, trainer.controls
+
+    def spy() -> Any:
+        metrics = finish()
+        gamma, target = metrics["held_out_alignment"], metrics["decision_variance_target"]
+        assert target == pytest.approx(radius(1e-4, controls.informative, gamma))
+        assert controls.step_size.target == target
+        seen.append((gamma, target))
+        return metrics
+
+    trainer.controls.finish_step = spy
+    trainer.train()
+    assert seen[0][0] == 0.0, "nothing has moved before the first step"
+    assert any(gamma > 0 and target > 1e-4 * 16 for gamma, target in seen), seen
+
+
+def test_a_resumed_round_knows_which_rows_are_new(tmp_path: Path) -> None:
+    from r2vpo.trl.state import pack_round, unpack_round
+
+    trainer = tiny_trainer(tmp_path, max_steps=6, replay_versions=2)
+    trainer.train()
+    micros = trainer._buffered_inputs
+    again = unpack_round(
+        pack_round(micros), version=trainer.round_index, pad_token_id=trainer.pad_token_id, device=torch.device("cpu")
+    )
+    known = [micro.first_use.tolist() for micro in micros]
+    assert [micro.first_use.tolist() for micro in again] == known
+    assert {flag for row in known for flag in row} == {True, False}
+
+
+@pytest.mark.parametrize("options", [{"step_control": False}, {"step_kind": "kl"}])
+def test_without_our_step_control_it_is_not_known(tmp_path: Path, options: dict[str, Any]) -> None:
+    trainer = tiny_trainer(tmp_path, max_steps=4, replay_versions=0, **options)
+    trainer.train()
+    assert trainer.controls.alignment == 0.0
+    assert trainer.controls.target == pytest.approx(trainer.controls._delta * trainer.controls.informative)
