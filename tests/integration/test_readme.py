@@ -15,7 +15,7 @@ import pytest
 from r2vpo.cli.main import build_parser
 from r2vpo.core.dual import DualConfig
 from r2vpo.core.objectives import OBJECTIVES, RatioVarianceConfig, own_options
-from r2vpo.core.radius import DELTA
+from r2vpo.core.radius import DELTA, PRICE
 from r2vpo.data import load_data
 from r2vpo.replay import ReplayConfig
 from r2vpo.rewards import check_reward, load_reward
@@ -124,7 +124,8 @@ def test_every_setting_named_in_the_text_is_known() -> None:
 
 def test_the_numbers_in_the_formulas_are_the_defaults() -> None:
     dual, objective, replay = DualConfig(), RatioVarianceConfig(), ReplayConfig()
-    assert f"lambda exp({dual.eta:g} clip(V_d / (delta n) - 1, -1, 1)), {dual.lower:g}, lambda*)" in README
+    assert f"lambda exp({dual.eta:g} clip(V_d / T - 1, -1, 1)), {dual.lower:g}, lambda*)" in README
+    assert f"T = max(delta n, exp((gamma / {PRICE:g})^2) - 1)" in README
     assert f"min(pi_k / mu, {objective.stale_weight_cap:g})" in README
     assert objective.delta == DELTA == 1 / 64 and "one delta, 1/64, serves every task" in " ".join(README.split())
     assert f"`replay.versions` rounds ({replay.versions};" in README
