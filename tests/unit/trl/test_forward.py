@@ -218,7 +218,8 @@ def test_a_float32_output_layer_is_used_by_the_shared_forward_under_autocast(tmp
     model.model.register_forward_hook(lambda module, args, output: seen.append(output.last_hidden_state))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         found = model(prefix_batch=batch, temperature=1.0).log_probs[0, 0]
-    logits = torch.nn.functional.linear(seen[0][0, -1].float(), model.lm_head.weight)
+    last = batch.layout.prompts.longest - 1
+    logits = torch.nn.functional.linear(seen[0][0, last].float(), model.lm_head.weight)
     expected = logits.log_softmax(-1)[batch.response_ids[0, 0]]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
