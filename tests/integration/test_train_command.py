@@ -14,6 +14,7 @@ from peft import PeftModel
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from r2vpo.core.radius import FURTHEST, PRICE
 from r2vpo.models import load_model
 from r2vpo.precision import multiplies_bfloat16
 from r2vpo.training.metrics_log import METRICS
@@ -109,7 +110,7 @@ def test_metrics_have_every_key_at_every_step(finished: Outcome) -> None:
     assert metrics[0]["ratio_variance"] == 0.0 and min(r["ratio_variance"] for r in metrics[1:4]) > 0.0
     # delta for each informative rollout, at least one and at most all; or what the gain on held-out rows asks for
     for record in metrics:
-        asked = math.expm1(min((max(record["held_out_alignment"], 0.0) / 0.6) ** 2, 3.0))
+        asked = math.expm1(min((max(record["held_out_alignment"], 0.0) / PRICE) ** 2, FURTHEST))
         assert 0.05 <= record["decision_variance_target"] <= max(0.05 * ROWS, asked * 1.0001)
     duals = [record["dual"] for record in metrics]
     assert [len(set(duals[:4])), len(set(duals[4:])), len(set(duals))] == [1, 1, 2], (

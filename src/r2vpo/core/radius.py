@@ -18,7 +18,7 @@ DELTA = 1 / 64
 """V_d of a round for each informative rollout: 64 of them are worth a mean squared movement of the logits of 1. The one
 number, for every task, round size and model."""
 
-PRICE = 0.6
+PRICE = 0.4
 """kappa: the gain, in standard deviations of the advantage, that a round has to bring for its movement."""
 
 FURTHEST = 3.0

@@ -7,7 +7,7 @@ import torch
 
 from r2vpo.core.diagnostics import diagnostic_sums
 from r2vpo.core.method import MethodOptions
-from r2vpo.core.radius import DELTA
+from r2vpo.core.radius import DELTA, FURTHEST, PRICE
 from r2vpo.core.ratios import logit_movement
 from r2vpo.core.types import MomentSums, MovementSums, WeightedSums
 
@@ -115,7 +115,7 @@ def test_a_gain_on_held_out_rows_widens_the_radius():
     told = step(agreed, [True] * 4)
     assert told["held_out_alignment"] > 1.0
     assert told["decision_variance_target"] == pytest.approx(
-        math.expm1(min((told["held_out_alignment"] / 0.6) ** 2, 3))
+        math.expm1(min((told["held_out_alignment"] / PRICE) ** 2, FURTHEST))
     )
     assert controls.dual.target == pytest.approx(4e-4), "lambda is that of the round's start"
     controls.begin_round(sums(MomentSums, 4.0, 4.0), MovementSums.zero(), 4.0)
