@@ -21,7 +21,7 @@ def test_a_gain_on_held_out_rows_widens_it_and_a_loss_does_not_narrow_it():
 
 
 def test_the_movement_is_the_one_with_the_largest_gain_less_its_price():
-    gamma = 0.7
+    gamma = 0.5
     asked = math.log1p(radius(DELTA, 1.0, gamma))
     worth = {s / 1000: gamma * math.sqrt(s / 1000) - PRICE * s / 1000 / 2 for s in range(1, 4000)}
     assert asked == pytest.approx(max(worth, key=worth.__getitem__), abs=0.002)
