@@ -79,7 +79,7 @@ class MethodOptions:
     step_grow: float = 2.0
     step_memory: float = 0.95
     step_min_scale: float = 1e-4
-    step_max_scale: float = 100.0
+    step_max_scale: float = 1e4
 
     def __post_init__(self) -> None:
         self.dual_config()

@@ -41,14 +41,14 @@ class StepSizeConfig:
     memory: float = 0.95
     first_scale: float = 0.05
     min_scale: float = 1e-4
-    max_scale: float = 100.0
+    max_scale: float = 1e4
 
     def __post_init__(self) -> None:
         check_number("delta", self.delta, above=0, remedy=f"leave it at {DELTA}, which fits every task that was tried")
         check_number("grow", self.grow, above=1, remedy="take the largest factor, for example 2")
         check_number("memory", self.memory, at_least=0, below=1, remedy="take a weight a round, for example 0.95")
         check_number("min_scale", self.min_scale, above=0, remedy="take a smallest scale, for example 1e-4")
-        remedy = "take a largest scale no smaller than min_scale, for example 100"
+        remedy = "take a largest scale no smaller than min_scale, for example 1e4"
         check_number("max_scale", self.max_scale, at_least=self.min_scale, remedy=remedy)
         remedy = "take a scale between min_scale and max_scale"
         check_number("first_scale", self.first_scale, at_least=self.min_scale, at_most=self.max_scale, remedy=remedy)

@@ -21,7 +21,7 @@ class StepControlRecipe(Section):
     grow: float = Field(2.0, gt=1, description="highest factor that one step changes the scale by")
     memory: float = Field(0.95, ge=0, lt=1, description="weight that a round's measurement keeps from round to round")
     min_scale: float = Field(1e-4, gt=0, description="lowest scale")
-    max_scale: float = Field(100.0, gt=0, description="highest scale")
+    max_scale: float = Field(1e4, gt=0, description="highest scale")
 
     @model_validator(mode="after")
     def _consistent(self) -> "StepControlRecipe":

@@ -115,7 +115,7 @@ class R2VPOConfig(GRPOConfig):
     step_grow: float = field(default=2.0, metadata={"help": "Largest growth of the step."})
     step_memory: float = field(default=0.95, metadata={"help": "Weight that a measured round keeps a round later."})
     step_min_scale: float = field(default=1e-4, metadata={"help": "Smallest factor on the learning rate."})
-    step_max_scale: float = field(default=100.0, metadata={"help": "Largest factor on the learning rate."})
+    step_max_scale: float = field(default=1e4, metadata={"help": "Largest factor on the learning rate."})
     replay_versions: int = field(default=5, metadata={"help": "Rounds that a rollout is kept for; 0: on-policy."})
     replay_ratio: float = field(default=1.0, metadata={"help": "Stale rows for each fresh one."})
     replay_max_bytes: int | None = field(default=None, metadata={"help": "Memory bound of the replay."})

@@ -252,7 +252,7 @@ def test_certain_samples_do_not_let_the_step_grow_without_end():
         ({"memory": -0.1}, "memory is -0.1.*at least 0"),
         ({"min_scale": 0.0}, "min_scale is 0.0.*greater than 0"),
         ({"max_scale": 1e-5}, "max_scale is 1e-05.*at least 0.0001"),
-        ({"first_scale": 1000.0}, "first_scale is 1000.0.*at most 100"),
+        ({"first_scale": 1e5}, "first_scale is 100000.0.*at most 10000"),
         ({"delta": float("inf")}, "delta is inf.*finite"),
         ({"delta": "0.04"}, "delta is '0.04'.*must be a number"),
     ],

@@ -147,16 +147,17 @@ def test_without_step_control_its_settings_make_no_other_cell(method: str, key: 
 
 def test_finished_cells_keep_their_keys() -> None:
     """Options added since, at their defaults, make no new cell of one that a release has run."""
-    recipe = load_recipe(RECIPES.find("habit"), ["seed=1", "objective.delta=0.16"])
+    largest = "step_control.max_scale=100"  # the default that they had
+    recipe = load_recipe(RECIPES.find("habit"), ["seed=1", "objective.delta=0.16", largest])
     assert identity(recipe) == "0b1da86fb2d4d64a"
     off = "step_control.enabled=false"
     kept = {
-        ("habit",): "a056ccf655c4e876",
+        ("habit", largest): "a056ccf655c4e876",
         ("habit", off): "0efc1a7d4658d6b8",
         ("habit", off, "objective.name=clip", "replay.versions=0"): "dccc35c2156ebbc5",
-        ("quickstart",): "cf68f0aa4405d8b4",
+        ("quickstart", largest): "cf68f0aa4405d8b4",
         ("quickstart", off): "ec581ae3671eb360",
-        ("quickstart", "trainer.optimizer=sgd"): "232a642c24b4cffd",
+        ("quickstart", "trainer.optimizer=sgd", largest): "232a642c24b4cffd",
     }
     assert {key: identity(load_recipe(RECIPES.find(key[0]), key[1:])) for key in kept} == kept
 

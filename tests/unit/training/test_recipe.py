@@ -170,7 +170,7 @@ def test_bad_overrides(path: Path, override: str, said: str) -> None:
         ),
         (["objective.aggregation=constant"], ["needs objective.constant"]),
         (["objective.constant=8"], ["only used with aggregation constant"]),
-        (["step_control.first_scale=1000"], ["first_scale = 1000 is outside"]),
+        (["step_control.first_scale=1e5"], ["first_scale = 100000 is outside"]),
         (["step_control.memory=1"], ["step_control.memory is 1"]),
         (["step_control.target_kl=0.02"], ["step_control.target_kl = 0.02 is not used with kind decision_variance"]),
         (["step_control.kind=kl", "step_control.memory=0.5"], ["step_control.memory = 0.5 is not used with kind kl"]),
