@@ -87,7 +87,7 @@ def main(rounds):
             mine = {name: tensor[part] for name, tensor in batch.items()}
             mine |= {"log_probs": log_probs_of(model, [rows[i] for i in part]), "config": config}
             output = method.loss(dual=controls.dual.value, **mine)
-            controls.measure(output, **mine)
+            controls.measure(output, held_out=part < len(fresh), **mine)  # rows that nothing has trained on yet
             optimizer.zero_grad()
             output.loss.backward()
             measured = controls.finish_step()  # before the step, so that a V_d that is too large brakes it
