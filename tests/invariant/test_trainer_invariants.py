@@ -117,7 +117,9 @@ def test_skipping_rows_of_zero_advantage_changes_nothing_but_time(tmp_path: Any,
     for name in ("dual", "ratio_variance", "step_scale", "entropy", "kl"):
         first, second = ([entry[name] for entry in t.state.log_history if name in entry] for t in (whole, skipping))
         assert len(first) == 8
-        assert second == pytest.approx(first, rel=1e-4 if name in ("ratio_variance", "kl") else 1e-6, abs=1e-6), name
+        # Squares of small differences of log-probs, and what follows from them: rounding weighs more there.
+        rel = 1e-4 if name in ("ratio_variance", "kl", "step_scale") else 1e-6
+        assert second == pytest.approx(first, rel=rel, abs=1e-6), name
     assert whole.staleness_rows == skipping.staleness_rows
     if kind in ("two_sided", "kl_penalty"):
         assert not graded, "rows of zero advantage have a gradient there: none is skipped"
