@@ -187,7 +187,8 @@ def read(folder: Path, figures: list[str]) -> dict[str, Any]:
     if not isinstance(spec, TasksExperiment):
         return head | read_cells(folder)
     folders = {task: folder.parent / f"{name}.{task}" for task in spec.tasks}
-    return head | {"tasks": {task: read_cells(path) for task, path in folders.items() if path.exists()}}
+    known = {task: path for task, path in folders.items() if records(path / "results.jsonl")}
+    return head | {"tasks": {task: read_cells(path) for task, path in known.items()}}
 
 
 def read_cells(folder: Path) -> dict[str, Any]:

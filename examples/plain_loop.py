@@ -83,11 +83,14 @@ def main(rounds):
         moments = advantage_moments(batch["advantages"], batch["response_mask"], batch["old_log_probs"], weight)
         whole_round = last_round_movement(stale, before, cap=config.stale_weight_cap, device="cpu")
         controls.begin_round(moments, whole_round, float(sum(row.advantage != 0 for row in fresh)))
+        trained = set()  # groups that a step of this round has trained on
         for part in torch.randperm(len(rows)).chunk(STEPS):
             mine = {name: tensor[part] for name, tensor in batch.items()}
             mine |= {"log_probs": log_probs_of(model, [rows[i] for i in part]), "config": config}
             output = method.loss(dual=controls.dual.value, **mine)
-            controls.measure(output, held_out=part < len(fresh), **mine)  # rows that nothing has trained on yet
+            held_out = torch.tensor([i < len(fresh) and rows[i].group not in trained for i in part])
+            trained |= {rows[i].group for i in part}
+            controls.measure(output, held_out=held_out, **mine)
             optimizer.zero_grad()
             output.loss.backward()
             measured = controls.finish_step()  # before the step, so that a V_d that is too large brakes it

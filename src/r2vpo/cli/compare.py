@@ -104,9 +104,12 @@ class _OverTasks:
         from r2vpo.experiments.regret_report import build_regret_report
         from r2vpo.experiments.report import build_comparison_report
 
-        for task in self.tasks.tasks:
-            build_comparison_report(self.tasks.plan(task), self.tasks.out)
-        return build_regret_report(self.tasks)
+        # Of all that is finished, whatever was asked for this time.
+        tasks = self.tasks
+        whole = TasksPlan.of(tasks.experiment, tasks.source, tasks.find, tasks.out)
+        for task in tasks.tasks:
+            build_comparison_report(whole.plan(task), tasks.out)
+        return build_regret_report(whole)
 
 
 def _names(text: str | None) -> list[str] | None:

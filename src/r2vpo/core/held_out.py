@@ -72,7 +72,8 @@ def held_out_sums(
         weight = torch.where(held_out[:, None] & (worth != 0), stale_weight, 0.0)
         logs = log_ratio(log_probs, old_log_probs, response_mask, response_mask, "token")
         undecided = weight * decisions(old_log_probs, response_mask)
-        gain = (weight * worth * 2.0 * torch.tanh(logs / 2.0)).sum()
+        # Not a product with 0: what stands in a row that does not count may be no number.
+        gain = torch.where(weight > 0, weight * worth * 2.0 * torch.tanh(logs / 2.0), 0.0).sum()
         return HeldOutSums(gain, undecided.sum(), (undecided * worth.square()).sum())
 
 

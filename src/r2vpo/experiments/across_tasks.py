@@ -58,7 +58,12 @@ class TasksPlan:
             unknown = [name for name in asked or () if name not in known]
             if unknown:
                 raise UserError(f"--{what}s: {source} has no {what} {unknown[0]}: it has {', '.join(known)}")
-        plan = cls(experiment, source, find, out, list(tasks or experiment.tasks), list(methods or ()), seeds)
+        chosen = [
+            task for task in tasks or experiment.tasks if not methods or set(methods) & set(experiment.methods_of(task))
+        ]
+        if not chosen:
+            raise UserError(f"--methods: none of {', '.join(methods or ())} runs on these tasks: name others")
+        plan = cls(experiment, source, find, out, chosen, list(methods or ()), seeds)
         for task in plan.tasks:
             plan.plan(task)
         return plan
@@ -112,6 +117,7 @@ def run_tasks(tasks: TasksPlan, *, jobs: int, console: Console, tuning_only: boo
         try:
             run_comparison(tasks.plan(task), tasks.out, jobs=jobs, console=console, tuning_only=tuning_only)
         except UserError as error:
+            console.print(str(error), highlight=False, markup=False, soft_wrap=True)
             failed.append(error)
     if failed:
         raise failed[0]

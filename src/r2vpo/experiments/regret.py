@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from r2vpo.experiments.analysis import Results
-from r2vpo.experiments.runs import Run
 from r2vpo.experiments.statistics import Array, Estimate, median
 
 
@@ -20,11 +19,13 @@ class Regret:
 
     Attributes:
         points: (n,), area of the best tuned method less the method's own, in points, seed by seed.
+        area: mean of the method's own area over those seeds.
         collapsed: runs of the method that collapsed.
-        runs: runs of the method.
+        runs: seeds that both have.
     """
 
     points: Array
+    area: float
     collapsed: int
     runs: int
 
@@ -74,7 +75,9 @@ def task_regrets(results: Results) -> TaskRegrets:
         seeds = sorted(set(own) & set(areas[best]))
         if seeds:
             difference = np.array([100 * (areas[best][seed] - own[seed]) for seed in seeds])
-            found[method] = Regret(difference, sum(run.collapsed for run in _runs(groups[method])), len(own))
+            area = float(np.mean([own[seed] for seed in seeds]))
+            lost = sum(run.collapsed for run in groups[method].values())
+            found[method] = Regret(difference, area, lost, len(seeds))
     return TaskRegrets(best, _mean(areas[best]), found)
 
 
@@ -88,7 +91,3 @@ def over_tasks(tasks: Mapping[str, TaskRegrets], method: str) -> float | None:
 
 def _mean(areas: Mapping[int, float]) -> float:
     return float(np.mean(list(areas.values())))
-
-
-def _runs(group: Mapping[int, Run]) -> list[Run]:
-    return list(group.values())

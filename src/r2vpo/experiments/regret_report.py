@@ -1,6 +1,7 @@
 """Tables and figure of the regrets over tasks."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from r2vpo.experiments.regret import Regret, TaskRegrets, over_tasks, task_regre
 from r2vpo.experiments.report import facts_of_runs, write_report
 from r2vpo.experiments.statistics import FEWEST_SEEDS
 from r2vpo.experiments.tables import Table
-from r2vpo.experiments.tasks import TasksExperiment
+from r2vpo.experiments.tasks import CARRIED, TasksExperiment
 from r2vpo.report.palette import Palette
 from r2vpo.training.numbers import NOTHING
 
@@ -38,6 +39,12 @@ def regret_parts(spec: TasksExperiment, results: Mapping[str, Results]) -> tuple
         results: of each task.
     """
     regrets = {task: task_regrets(found) for task, found in results.items()}
+    source = regrets.get(spec.carried_from or "")
+    if source is not None:
+        # What is carried over is what was chosen there: the tuned methods' own runs.
+        tuned = [name for name in source.by_method if name in spec.methods and spec.methods[name].tune != "nothing"]
+        stand_in = {name + CARRIED: source.by_method[name] for name in tuned}
+        regrets[str(spec.carried_from)] = replace(source, by_method={**source.by_method, **stand_in})
     known = {task: found for task, found in regrets.items() if found.best is not None}
     if not known:
         return [], []
@@ -84,7 +91,7 @@ def best_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], result
         experiment = results[task].experiment
         chosen = {choice.method: choice.value for choice in results[task].tuning}
         own = found.by_method.get(spec.default)
-        area = NOTHING if own is None else f"{100 * found.best_area - own.mean:.1f}"
+        area = NOTHING if own is None else f"{100 * own.area:.1f}"
         rows.append(
             [
                 spec.task_title(task),

@@ -72,6 +72,11 @@ class TasksExperiment(Section):
         """A task's name in the report."""
         return self.tasks[task].title or task
 
+    def methods_of(self, task: str) -> list[str]:
+        """Keys of the methods that run on a task."""
+        chosen = self.tasks[task].methods
+        return [name for name in self.methods if chosen is None or name in chosen]
+
     def recipe_of(self, task: str) -> str | dict[str, Any]:
         """A task's recipe."""
         return self.tasks[task].recipe or self.recipe
@@ -93,9 +98,8 @@ class TasksExperiment(Section):
         spec, tuning = self.tasks[task], self.tuning
         values = tuning.values if spec.values is None else spec.values
         methods: dict[str, MethodSpec] = {}
-        for name, method in self.methods.items():
-            if spec.methods is not None and name not in spec.methods:
-                continue
+        for name in self.methods_of(task):
+            method = self.methods[name]
             settings = method.set | self._steps(task, name, steps) | ((spec.methods or {}).get(name) or {})
             methods[name] = method.model_copy(update={"set": settings})
             if name in carried and task != self.carried_from and method.tune != "nothing":
@@ -122,7 +126,8 @@ class TasksExperiment(Section):
         factor = self.tasks[task].steps
         if factor == 1:
             return {}
-        scaled = factor * self.methods[method].set.get(_STEPS, self.set.get(_STEPS, steps))
+        layers = (self.methods[method].set, self.tasks[task].set, self.set, {_STEPS: steps})
+        scaled = factor * next(layer[_STEPS] for layer in layers if _STEPS in layer)
         if scaled < 1 or scaled != round(scaled):
             raise UserError(
                 f"tasks.{task}.steps = {factor:g} makes {scaled:g} optimizer steps a round of {method}: set {_STEPS} "

@@ -30,7 +30,8 @@ class MicroBatch:
         advantages: (B,) float.
         rollout_log_probs: (B, T) nats, or None.
         staleness: (B,) long, versions behind.
-        first_use: (B,) bool, rows that no round before this one has trained on.
+        held_out: (B,) bool, rows that no optimizer step before this one's has trained on, nor on others of their group;
+            see `hold_out`.
         normalizer: The global number of tokens (or responses) of this micro-batch's optimizer step.
         old_log_probs: (B, T) nats, the policy's at the start of the round; None where that is the present policy.
         parts: The rows apart by whether they need a gradient; None until `in_parts` is asked.
@@ -45,7 +46,7 @@ class MicroBatch:
     advantages: Tensor
     rollout_log_probs: Tensor
     staleness: Tensor
-    first_use: Tensor
+    held_out: Tensor
     normalizer: Tensor | None = None
     old_log_probs: Tensor | None = None
     parts: list[MicroBatchPart] | None = None
@@ -172,7 +173,7 @@ def collate(rollouts: Sequence[Rollout], *, version: int, pad_token_id: int, dev
         advantages=torch.tensor([r.advantage for r in rollouts], dtype=torch.float32),
         rollout_log_probs=right([r.rollout_log_probs for r in rollouts], 0.0),
         staleness=torch.tensor([version - r.policy_version for r in rollouts]),
-        first_use=torch.tensor([r.uses == 0 for r in rollouts]),
+        held_out=torch.tensor([r.uses == 0 for r in rollouts]),
         old_log_probs=(
             right([r.old_log_probs for r in rollouts], 0.0)
             if all(r.old_log_probs is not None for r in rollouts)
@@ -182,6 +183,25 @@ def collate(rollouts: Sequence[Rollout], *, version: int, pad_token_id: int, dev
     prefix = micro.prefix_batch().to(device)
     moved = {name: to_device(value, device) for name, value in vars(micro).items() if isinstance(value, Tensor)}
     return replace(micro, **moved, _prefix_batch=prefix)
+
+
+def hold_out(micros: Sequence[MicroBatch], *, per_step: int) -> None:
+    """Take out of `held_out` the rows of groups that an earlier step of the round trains on.
+
+    The responses to one prompt have a baseline in common, and often their tokens: what one teaches holds for the
+    others, whatever else is learned.
+
+    Args:
+        micros: The micro-batches of one pass, in order.
+        per_step: Micro-batches of an optimizer step.
+    """
+    seen: set[tuple[int, int]] = set()
+    for start in range(0, len(micros), per_step):
+        step = micros[start : start + per_step]
+        for micro in step:
+            new = [(row.policy_version, row.group) not in seen for row in micro.rollouts]
+            micro.held_out = micro.held_out & to_device(torch.tensor(new, dtype=torch.bool), micro.held_out.device)
+        seen |= {(row.policy_version, row.group) for micro in step for row in micro.rollouts}
 
 
 def idle_rollout(rollouts: Sequence[Rollout]) -> Rollout:

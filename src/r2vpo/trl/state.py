@@ -9,7 +9,7 @@ import torch
 
 from r2vpo.replay.packing import pack, unpack
 from r2vpo.trl.layout import Layout, settings
-from r2vpo.trl.rows import MicroBatch, collate
+from r2vpo.trl.rows import MicroBatch, collate, hold_out
 
 if TYPE_CHECKING:
     from r2vpo.trl.trainer import R2VPOTrainer
@@ -23,15 +23,16 @@ def pack_round(micros: Sequence[MicroBatch]) -> list[dict[str, Any]]:
 
 
 def unpack_round(
-    packed: Sequence[dict[str, Any]], *, version: int, pad_token_id: int, device: torch.device
+    packed: Sequence[dict[str, Any]], *, version: int, per_step: int, pad_token_id: int, device: torch.device
 ) -> list[MicroBatch]:
-    """Rebuild the micro-batches; the inverse of `pack_round`."""
+    """Rebuild the micro-batches, of which `per_step` make an optimizer step; the inverse of `pack_round`."""
     micros = []
     for part in packed:
         rows = [row for group in unpack(part["rows"]) for row in group]
         micro = collate(rows, version=version, pad_token_id=pad_token_id, device=device)
         micro.normalizer = torch.tensor(part["normalizer"], device=device)
         micros.append(micro)
+    hold_out(micros, per_step=per_step)
     return micros
 
 
@@ -72,6 +73,7 @@ def restore_trainer(trainer: R2VPOTrainer, state: dict[str, Any]) -> None:
         trainer._buffered_inputs = unpack_round(
             state["round"],
             version=trainer.round_index,
+            per_step=trainer.args.gradient_accumulation_steps,
             pad_token_id=trainer.pad_token_id,
             device=trainer.accelerator.device,
         )

@@ -17,7 +17,7 @@ from r2vpo.trl.curriculum import ChosenPrompts
 from r2vpo.trl.guards import guard_reward, no_brake_reason, note_dropout
 from r2vpo.trl.plumbing import TrainingPlumbing
 from r2vpo.trl.prompts import PromptBatch
-from r2vpo.trl.rows import MicroBatch, collate, cut, fresh_rollouts
+from r2vpo.trl.rows import MicroBatch, collate, cut, fresh_rollouts, hold_out
 from r2vpo.trl.signal import SignalWatch, describe_round, warn
 from r2vpo.trl.vllm import prepare_vllm
 from r2vpo.trl.watch import RunWatch
@@ -185,7 +185,7 @@ class R2VPOTrainer(TrainingPlumbing):
             response_mask=inputs.response_mask,
             entropy=current.entropy,
             staleness=inputs.staleness,
-            held_out=inputs.first_use if self._step % every < self.args.steps_per_generation else None,
+            held_out=inputs.held_out if self._step % every < self.args.steps_per_generation else None,
             max_staleness=self.max_staleness,
             config=self._objective_config,
         )
@@ -252,6 +252,7 @@ class R2VPOTrainer(TrainingPlumbing):
             collate(piece, version=version, pad_token_id=self.pad_token_id, device=self.accelerator.device)
             for piece in pieces
         ]
+        hold_out(micros, per_step=self.args.gradient_accumulation_steps)
         before = {id(row): row.old_log_probs for row in stale if row.old_version == version - 1}
         self._evaluate_policy(micros)
         again = stale if self.replay.config.versions else self._evaluate_again(version, before)

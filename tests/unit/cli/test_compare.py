@@ -81,7 +81,9 @@ def test_an_experiment_over_tasks_draws_a_page_for_each_and_one_for_all(
         fill(tasks_plan(tmp_path), task)
     assert main(["compare", "many.yaml", "--report", "--out", "out", "--tasks", "large,steep"]) == 0
     page, text = (Path(line) for line in capsys.readouterr().out.splitlines())
-    assert page == Path("out/many/report.html") and "| method | large rounds | steep | mean |" in text.read_text()
+    assert (
+        page == Path("out/many/report.html") and "| method | large rounds | small | steep | mean |" in text.read_text()
+    )
     assert {path.parent.name for path in Path("out").glob("*/report.html")} == {"many", "many.large", "many.steep"}
     assert main(["compare", "many.yaml", "--dry-run", "--out", "out", "--tasks", "small"]) == 0
     assert "23 of 23 cells are finished" in capsys.readouterr().out

@@ -10,6 +10,7 @@ import pytest
 from r2vpo.experiments.regret import over_tasks, task_regrets
 from r2vpo.experiments.regret_report import build_regret_report
 from r2vpo.experiments.store import Store
+from r2vpo.training.numbers import NOTHING
 from tests.unit.experiments.helpers import record
 from tests.unit.experiments.test_tasks import TASKS, fill, tasks_plan
 
@@ -77,7 +78,9 @@ def test_the_page_has_a_column_a_task_and_a_bar_a_method(tmp_path: Path) -> None
     # Ours runs at a rate below the best one and ends 0.2 above clipping all the same, of which half is area.
     assert rows["ours"].split(" | ")[1] == "-10.0"
     assert rows["Clipping"].split(" | ")[1:4] == ["0.0", "0.0", "0.0"]
-    assert "as tuned on large rounds" in shown
+    carried = rows["Clipping, as tuned on large rounds"].split(" | ")
+    assert carried[1] == rows["Clipping"].split(" | ")[1], "on large rounds it is the tuned method itself"
+    assert carried[4] != NOTHING and "Clipping, as tuned" in page.read_text()
     assert list(rows).index("ours") < list(rows).index("Clipping")
     assert (page.parent / "figures" / "regret.png").stat().st_size > 1000
     assert page.read_text().count("<svg") == 1

@@ -108,6 +108,19 @@ def test_what_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> 
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_task_without_the_methods_that_are_asked_for_is_left_out(tmp_path: Path) -> None:
+    assert tasks_plan(tmp_path, methods=["cispo"]).tasks == ["large", "small"]
+    with pytest.raises(UserError, match="--methods: none of cispo runs on these tasks"):
+        tasks_plan(tmp_path, methods=["cispo"], tasks=["steep"])
+
+
+def test_steps_are_scaled_from_what_the_task_itself_sets(tmp_path: Path) -> None:
+    task = {"set": {"trainer.optimizer_steps_per_round": 4}, "steps": 0.5}
+    made = tasks_plan(tmp_path, TASKS | {"tasks": {"large": {}, "own": task}})
+    (cell,) = [cell for cell in made.plan("own").results({}) if cell.seed == 10]
+    assert cell.recipe.trainer.optimizer_steps_per_round == 2
+
+
 def test_unknown_tasks_and_methods_are_named(tmp_path: Path) -> None:
     for options, said in (
         ({"tasks": ["tiny"]}, "has no task tiny: it has large, small, steep"),

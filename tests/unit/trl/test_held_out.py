@@ -38,6 +38,29 @@ def test_rows_of_the_replay_and_of_later_passes_are_not_held_out(tmp_path: Path)
     assert any(age > 0 for ages, _ in said for age in ages)
 
 
+def test_a_group_that_a_step_has_trained_on_is_not_held_out_from_a_later_one(tmp_path: Path) -> None:
+    """Four groups of four in eight steps of two rows: the second half of a group follows the first half's step."""
+    trainer = tiny_trainer(tmp_path, max_steps=8, replay_versions=0, per_device_train_batch_size=2)
+    groups: list[list[tuple[int, bool]]] = []
+    begin = trainer._begin_round
+
+    def spy(batch: Any) -> Any:
+        micros = begin(batch)
+        for micro in micros:
+            held = micro.held_out.tolist()
+            groups.append([(row.group, flag) for row, flag in zip(micro.rollouts, held, strict=True)])
+        return micros
+
+    trainer._begin_round = spy
+    trainer.train()
+    seen: set[int] = set()
+    for part in groups[:8]:
+        assert all(flag == (group not in seen) for group, flag in part)
+        seen |= {group for group, _ in part}
+    flags = [flag for part in groups[:8] for _, flag in part]
+    assert True in flags and False in flags
+
+
 def test_rows_of_a_sampler_that_lags_are_held_out_all_the_same(tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path, max_steps=6, replay_versions=0, rollout_lag=1)
     said = told(trainer)
@@ -72,10 +95,14 @@ def test_a_resumed_round_knows_which_rows_are_new(tmp_path: Path) -> None:
     trainer.train()
     micros = trainer._buffered_inputs
     again = unpack_round(
-        pack_round(micros), version=trainer.round_index, pad_token_id=trainer.pad_token_id, device=torch.device("cpu")
+        pack_round(micros),
+        version=trainer.round_index,
+        per_step=1,
+        pad_token_id=trainer.pad_token_id,
+        device=torch.device("cpu"),
     )
-    known = [micro.first_use.tolist() for micro in micros]
-    assert [micro.first_use.tolist() for micro in again] == known
+    known = [micro.held_out.tolist() for micro in micros]
+    assert [micro.held_out.tolist() for micro in again] == known
     assert {flag for row in known for flag in row} == {True, False}
 
 

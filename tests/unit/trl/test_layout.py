@@ -104,7 +104,7 @@ def test_more_parts_than_rows_leave_rows_that_are_not_trained_on(tmp_path: Path)
     parts = divided([one], layout(8))
     for part in parts:
         device = torch.device("cpu")
-        micros = unpack_round(part["round"], version=0, pad_token_id=0, device=device)
+        micros = unpack_round(part["round"], version=0, per_step=1, pad_token_id=0, device=device)
         assert len(micros) == 2 and all(micro.prompt_ids.size(0) == 1 for micro in micros)
     trained = sum(int(row.response_mask.any()) for part in parts for row in rows_of(part["round"][0]["rows"]))
     assert trained == len(rows_of(one["round"][0]["rows"])) == 4

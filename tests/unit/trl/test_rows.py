@@ -225,7 +225,7 @@ def test_a_round_in_progress_survives_packing() -> None:
     set_normalizers(parts, per_step=1, by_tokens=True, total=lambda t: t)
     for part in parts:
         remember_policy(part, -torch.rand(part.response_ids.shape), version=2)
-    again = unpack_round(pack_round(parts), version=2, pad_token_id=0, device=CPU)
+    again = unpack_round(pack_round(parts), version=2, per_step=1, pad_token_id=0, device=CPU)
     for part, copy in zip(parts, again, strict=True):
         assert float(part.normalizer) == float(copy.normalizer)
         for name in (
