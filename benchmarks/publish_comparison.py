@@ -25,6 +25,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from r2vpo.experiments.across_tasks import TasksPlan
 from r2vpo.experiments.analysis import Results
 from r2vpo.experiments.catalog import load_experiment
 from r2vpo.experiments.cells import base_recipe
@@ -35,9 +36,10 @@ from r2vpo.experiments.regret_report import regret_parts
 from r2vpo.experiments.report import markdown
 from r2vpo.experiments.runs import Run, budget
 from r2vpo.experiments.schema import Experiment
+from r2vpo.experiments.store import Store
 from r2vpo.experiments.tables import Table, tables
 from r2vpo.experiments.tasks import TasksExperiment
-from r2vpo.experiments.tuning import Choice, Try
+from r2vpo.experiments.tuning import Choice, Try, choices, tuned
 from r2vpo.report.palette import LIGHT
 from r2vpo.report.svg import style
 from r2vpo.training.shipped import RECIPES
@@ -186,22 +188,32 @@ def read(folder: Path, figures: list[str]) -> dict[str, Any]:
     spec = experiment_of(head)
     if not isinstance(spec, TasksExperiment):
         return head | read_cells(folder)
-    folders = {task: folder.parent / f"{name}.{task}" for task in spec.tasks}
-    known = {task: path for task, path in folders.items() if records(path / "results.jsonl")}
-    return head | {"tasks": {task: read_cells(path) for task, path in known.items()}}
+    plans = TasksPlan.of(spec, name, RECIPES.find, folder.parent)
+    parts = {task: read_cells(folder.parent / f"{name}.{task}", keys_of(plans, task)) for task in spec.tasks}
+    return head | {"tasks": {task: part for task, part in parts.items() if part["results"]}}
 
 
-def read_cells(folder: Path) -> dict[str, Any]:
-    """The numbers of the finished cells of a folder."""
-    results, tuning = records(folder / "results.jsonl"), records(folder / "tuning.jsonl")
+def keys_of(plans: TasksPlan, task: str) -> set[str]:
+    """The cells that a task has now: a folder may hold others, of a recipe or a carried rate that has changed."""
+    plan = plans.plan(task)
+    found = choices(plan, Store(plans.out / plan.experiment.name))
+    return {cell.key for cell in [*plan.tuning(), *plan.results(tuned(found))]}
+
+
+def read_cells(folder: Path, keys: set[str] | None = None) -> dict[str, Any]:
+    """The numbers of the finished cells of a folder, all or those of these keys."""
+    results, tuning = (
+        [record for record in records(folder / name) if keys is None or record["cell"] in keys]
+        for name in ("results.jsonl", "tuning.jsonl")
+    )
     tries: dict[str, dict[float, list[float]]] = {}
     for record in sorted(tuning, key=lambda record: record["seed"]):
         run = run_of(compact(record))
         tries.setdefault(run.method, {}).setdefault(float(record["setting"]), []).append(run.area())
-    any_record = (results or tuning)[0]
+    first = next(iter(results or tuning), {})
     return {
-        "machine": any_record.get("machine"),
-        "versions": any_record.get("versions"),
+        "machine": first.get("machine"),
+        "versions": first.get("versions"),
         "tries": {method: list(found.items()) for method, found in tries.items()},
         "results": [compact(record) for record in results],
         "tuning": [compact(record) for record in tuning],

@@ -104,9 +104,9 @@ class _OverTasks:
         from r2vpo.experiments.regret_report import build_regret_report
         from r2vpo.experiments.report import build_comparison_report
 
-        # Of all that is finished, whatever was asked for this time.
+        # Of all tasks and methods, whichever were asked for this time.
         tasks = self.tasks
-        whole = TasksPlan.of(tasks.experiment, tasks.source, tasks.find, tasks.out)
+        whole = TasksPlan.of(tasks.experiment, tasks.source, tasks.find, tasks.out, seeds=tasks.seeds)
         for task in tasks.tasks:
             build_comparison_report(whole.plan(task), tasks.out)
         return build_regret_report(whole)

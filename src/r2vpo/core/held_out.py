@@ -1,8 +1,8 @@
 """What a round teaches beyond its own rows: the gain on rollouts that no step has trained on yet.
 
-Rows of a round's first pass are held out until their own step comes. So how much the steps before it have raised the
-log-probabilities of what was rewarded, on those rows, is an unbiased measure of the direction that the round takes; on
-rows that were trained on it is mostly what they were trained to. Every step has such rows, at no cost.
+Rows of a round's first pass are held out until a step trains on their group. So how much the steps before have raised
+the log-probabilities of what was rewarded, on those rows, is an unbiased measure of the direction that the round takes;
+on rows that were trained on it is mostly what they were trained to. Such rows cost nothing.
 """
 
 from __future__ import annotations

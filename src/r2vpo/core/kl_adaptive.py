@@ -108,7 +108,7 @@ class KLAdaptiveController(ScaledSteps):
         return self.scale
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to go on with the same steps.
+        """The state with which a resumed run continues with the same steps.
 
         Returns:
             Plain numbers.

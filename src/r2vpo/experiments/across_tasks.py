@@ -1,4 +1,4 @@
-"""A comparison over tasks from its file to its report: each task an experiment of its own, then the regrets of all."""
+"""A comparison over tasks, from its file to its report: each task is run as an experiment, then regrets are taken."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,6 +61,8 @@ class TasksPlan:
         chosen = [
             task for task in tasks or experiment.tasks if not methods or set(methods) & set(experiment.methods_of(task))
         ]
+        # First the task whose chosen values the others need.
+        chosen.sort(key=lambda task: task != experiment.carried_from)
         if not chosen:
             raise UserError(f"--methods: none of {', '.join(methods or ())} runs on these tasks: name others")
         plan = cls(experiment, source, find, out, chosen, list(methods or ()), seeds)
@@ -85,7 +87,9 @@ class TasksPlan:
     def _carried(self) -> dict[str, float]:
         """The values that are chosen already on the task that they are carried over from."""
         source = self.experiment.carried_from
-        if source is None:
+        if source is None or not (
+            set(self.methods or self.experiment.methods) & set(self.experiment.methods_of(source))
+        ):
             return {}
         plan = self._plan(source, {})
         return tuned(choices(plan, Store(self.out / plan.experiment.name)))

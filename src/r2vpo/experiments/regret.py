@@ -47,29 +47,33 @@ class TaskRegrets:
     Attributes:
         best: key of the best tuned method; None while no tuned method is finished.
         best_area: its mean area.
+        compared: number of tuned methods that it is the best of: those with most seeds.
+        tuned: number of tuned methods that the task has.
         by_method: regrets of the methods that have seeds in common with it.
     """
 
     best: str | None
     best_area: float
+    compared: int
+    tuned: int
     by_method: Mapping[str, Regret]
 
 
 def task_regrets(results: Results) -> TaskRegrets:
     """The regrets on one task, from what is finished.
 
-    Only methods with all the seeds of the method that has most take part as the best one.
-
     Args:
         results: of the task.
     """
     groups = {method: results.groups[method, None] for method in results.methods}
     areas = {method: {seed: run.area() for seed, run in runs.items()} for method, runs in groups.items()}
-    most = max((len(runs) for runs in groups.values()), default=0)
-    tuned = [name for name in areas if results.experiment.tune(name) is not None and len(areas[name]) == most]
-    if not tuned:
-        return TaskRegrets(None, float("nan"), {})
-    best = max(tuned, key=lambda name: _mean(areas[name]))
+    every = [name for name in results.experiment.methods if results.experiment.tune(name) is not None]
+    # A mean over fewer seeds is no match for one over more.
+    most = max((len(areas[name]) for name in every if name in areas), default=0)
+    compared = [name for name in every if name in areas and len(areas[name]) == most]
+    if not compared:
+        return TaskRegrets(None, float("nan"), 0, len(every), {})
+    best = max(compared, key=lambda name: _mean(areas[name]))
     found = {}
     for method, own in areas.items():
         seeds = sorted(set(own) & set(areas[best]))
@@ -78,7 +82,7 @@ def task_regrets(results: Results) -> TaskRegrets:
             area = float(np.mean([own[seed] for seed in seeds]))
             lost = sum(run.collapsed for run in groups[method].values())
             found[method] = Regret(difference, area, lost, len(seeds))
-    return TaskRegrets(best, _mean(areas[best]), found)
+    return TaskRegrets(best, _mean(areas[best]), len(compared), len(every), found)
 
 
 def over_tasks(tasks: Mapping[str, TaskRegrets], method: str) -> float | None:

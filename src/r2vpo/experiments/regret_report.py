@@ -91,13 +91,14 @@ def best_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], result
         experiment = results[task].experiment
         chosen = {choice.method: choice.value for choice in results[task].tuning}
         own = found.by_method.get(spec.default)
-        area = NOTHING if own is None else f"{100 * own.area:.1f}"
+        area, best = (NOTHING, found.best_area) if own is None else (f"{100 * own.area:.1f}", own.area + own.mean / 100)
         rows.append(
             [
                 spec.task_title(task),
                 experiment.title(found.best),
+                f"{found.compared} of {found.tuned}",
                 f"{chosen[found.best]:g}",
-                f"{100 * found.best_area:.1f}",
+                f"{100 * best:.1f}",
                 area,
                 NOTHING if own is None else str(own.runs),
             ]
@@ -105,12 +106,15 @@ def best_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], result
     columns = [
         "task",
         "best tuned method",
+        "of the tuned methods",
         "tuned to",
         "its area, %",
         f"{spec.methods[spec.default].title or spec.default}, %",
         "seeds",
     ]
-    return Table("Best tuned methods", "Mean area under the accuracy curve over the seeds.", columns, rows)
+    return Table(
+        "Best tuned methods", "Mean areas under the accuracy curve, over the seeds that both have.", columns, rows
+    )
 
 
 def regret_drawing(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], titles: Mapping[str, str]) -> Drawing:

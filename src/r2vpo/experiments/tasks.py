@@ -84,7 +84,7 @@ class TasksExperiment(Section):
     def experiment(
         self, task: str, *, steps: int, carried: Mapping[str, float], only: Sequence[str] = ()
     ) -> Experiment:
-        """A task as an experiment of its own, which is called ``<name>.<task>``.
+        """A task as a separate experiment, which is called ``<name>.<task>``.
 
         Args:
             task: its key.

@@ -18,7 +18,7 @@ _SHARDED = {"ACCELERATE_USE_DEEPSPEED": "DeepSpeed", "ACCELERATE_USE_FSDP": "FSD
 
 
 def check_optimizer(recipe: Recipe) -> None:
-    """Refuse Prodigy where it is not installed, or where each process would find a rate of its own.
+    """Refuse Prodigy where it is not installed, or where each process would find a different rate.
 
     Its rate rests on sums over all weights. With replicated weights and reduced gradients every process has the same
     ones; an optimizer that holds a part of the weights has the sums of that part.

@@ -8,7 +8,7 @@ from r2vpo.training.recipe_schema import Section
 
 
 class StepControlRecipe(Section):
-    """The learning rate follows V_d, so that a round comes to delta for each of its informative rollouts."""
+    """The learning rate follows V_d, so that a round comes to its trust radius."""
 
     enabled: bool = Field(True, description="let the learning rate follow V_d")
     kind: Literal["decision_variance", "kl"] = Field(

@@ -27,11 +27,15 @@ def named(text: str) -> set[str]:
     return set(re.findall(r"[\w.]+(?=:)", text)) | set(re.findall(r"`(\w+)", text))
 
 
-def test_the_example_is_an_experiment_with_every_key(tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    example, _ = blocks("yaml")
+def read(folder: Path, example: str) -> tuple[Path, Experiment | TasksExperiment]:
+    file = folder / "mine.yaml"
     file.write_text(example)
-    made = load_experiment(file)
+    return file, load_experiment(file)
+
+
+def test_the_example_is_an_experiment_with_every_key(tmp_path: Path) -> None:
+    example, _ = blocks("yaml")
+    file, made = read(tmp_path, example)
     assert isinstance(made, Experiment)
     plan = Plan(made, base_recipe(made.recipe, str(file), RECIPES.find), source=str(file))
     assert len(plan.tuning()) == 2 * 3 * 2
@@ -41,10 +45,8 @@ def test_the_example_is_an_experiment_with_every_key(tmp_path: Path) -> None:
 
 
 def test_the_example_over_tasks_has_every_key_of_its_own(tmp_path: Path) -> None:
-    file = tmp_path / "many.yaml"
     _, example = blocks("yaml")
-    file.write_text(example)
-    made = load_experiment(file)
+    file, made = read(tmp_path, example)
     assert isinstance(made, TasksExperiment)
     plans = TasksPlan.of(made, str(file), RECIPES.find, tmp_path)
     assert [len(plans.plan(task).methods) for task in made.tasks] == [3, 2]

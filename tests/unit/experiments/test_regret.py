@@ -45,8 +45,20 @@ def test_a_method_with_fewer_seeds_is_not_the_best(tmp_path: Path) -> None:
         if cell.kind == "tuning" or cell.method != "cispo" or cell.seed == 10:
             store.add(cell, record(cell, [0.0, 1.0 if cell.method == "cispo" else 0.5]))
     found = task_regrets(made.results()["large"])
-    assert found.best == "clip"
+    assert found.best == "clip" and (found.compared, found.tuned) == (1, 2)
     np.testing.assert_allclose(found.by_method["cispo"].points, [-25])
+
+
+def test_the_default_may_have_more_seeds_than_the_tuned_methods(tmp_path: Path) -> None:
+    made = tasks_plan(tmp_path)
+    plan = made.plan("large")
+    store = Store(made.out / plan.experiment.name)
+    for cell in [*plan.tuning(), *plan.results(dict.fromkeys(plan.tunes, 1e-4))]:
+        if cell.kind == "tuning" or cell.method == "ours" or cell.seed == 10:
+            store.add(cell, record(cell, [0.0, ENDS[cell.method][cell.seed % 10 % 3]]))
+    found = task_regrets(made.results()["large"])
+    assert found.best == "cispo" and found.by_method["ours"].runs == 1
+    np.testing.assert_allclose(found.by_method["ours"].points, [15])
 
 
 def test_nothing_is_known_without_a_tuned_method(tmp_path: Path) -> None:

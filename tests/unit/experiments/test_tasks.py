@@ -114,6 +114,10 @@ def test_a_task_without_the_methods_that_are_asked_for_is_left_out(tmp_path: Pat
         tasks_plan(tmp_path, methods=["cispo"], tasks=["steep"])
 
 
+def test_the_task_that_values_are_carried_from_comes_first(tmp_path: Path) -> None:
+    assert tasks_plan(tmp_path, tasks=["small", "large"]).tasks == ["large", "small"]
+
+
 def test_steps_are_scaled_from_what_the_task_itself_sets(tmp_path: Path) -> None:
     task = {"set": {"trainer.optimizer_steps_per_round": 4}, "steps": 0.5}
     made = tasks_plan(tmp_path, TASKS | {"tasks": {"large": {}, "own": task}})

@@ -9,35 +9,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from r2vpo.core.radius import DELTA
-from r2vpo.errors import UserError
 from r2vpo.training import recipe_inputs, recipe_optimisation, recipe_schema
 from r2vpo.training.recipe import Recipe, differing_keys, dump_recipe, load_recipe
 from r2vpo.training.recipe_errors import known_keys
 from r2vpo.training.recipe_schema import ObjectiveName
-
-MINIMAL = """\
-# a recipe for tests
-name: small
-data:
-  source: reasoning_gym
-  mixture:
-    - {family: chain_sum, difficulty: one digit, weight: 2, params: {max_digits: 1}}
-"""
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    file = tmp_path / "small.yaml"
-    file.write_text(MINIMAL)
-    return file
-
-
-def refusal(path: Path, *overrides: str) -> str:
-    with pytest.raises(UserError) as caught:
-        load_recipe(path, overrides)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
+from tests.unit.training.recipes import MINIMAL, refusal
 
 
 def test_defaults_are_the_documented_ones(path: Path) -> None:
@@ -170,44 +146,12 @@ def test_bad_overrides(path: Path, override: str, said: str) -> None:
         ),
         (["objective.aggregation=constant"], ["needs objective.constant"]),
         (["objective.constant=8"], ["only used with aggregation constant"]),
-        (["step_control.first_scale=1e5"], ["first_scale = 100000 is outside"]),
-        (["step_control.memory=1"], ["step_control.memory is 1"]),
-        (["step_control.target_kl=0.02"], ["step_control.target_kl = 0.02 is not used with kind decision_variance"]),
-        (["step_control.kind=kl", "step_control.memory=0.5"], ["step_control.memory = 0.5 is not used with kind kl"]),
-        (["step_control.kind=kl", "step_control.grow=3"], ["step_control.grow = 3 is not used with kind kl: remove"]),
-        (["step_control.kind=kl", "step_control.first_scale=1"], ["step_control.first_scale = 1 is not used"]),
-        (
-            ["step_control.kind=kl", "step_control.max_scale=0.5"],
-            ["step_control.min_scale = 0.0001 and", "leave out 1"],
-        ),
-        (["step_control.kind=kl", "trainer.optimizer_steps_per_round=1"], ["leaves it none: set it to 2 or more"]),
-        (["trainer.optimizer=prodigy"], ["finds its rate itself", "set step_control.enabled=false"]),
-        (
-            ["trainer.optimizer=prodigy", "trainer.learning_rate=2e-5", "step_control.enabled=false"],
-            ["trainer.learning_rate = 2e-05 is no factor on the rate that optimizer prodigy finds", "learning_rate=1"],
-        ),
-        (["trainer.warmup_steps=5"], ["constant_with_warmup"]),
     ],
 )
 def test_settings_that_contradict_each_other(path: Path, overrides: list[str], said: list[str]) -> None:
     message = refusal(path, *overrides)
     for part in said:
         assert part in message
-
-
-def test_prodigy_has_the_factor_1_unless_another_is_given(path: Path) -> None:
-    prodigy = ["trainer.optimizer=prodigy", "step_control.enabled=false"]
-    recipe = load_recipe(path, prodigy)
-    assert recipe.trainer.learning_rate == 1.0
-    path.write_text(dump_recipe(recipe))
-    assert load_recipe(path) == recipe
-    assert load_recipe(path, [*prodigy, "trainer.learning_rate=0.5"]).trainer.learning_rate == 0.5
-
-
-def test_the_kl_rule_wants_more_than_a_step_a_round_and_passes_are_steps(path: Path) -> None:
-    one = ["step_control.kind=kl", "trainer.optimizer_steps_per_round=1"]
-    assert load_recipe(path, [*one, "trainer.passes=2"]).step_control.kind == "kl"
-    assert load_recipe(path, [*one, "step_control.enabled=false"]).step_control.target_kl is None
 
 
 def test_replay_can_be_switched_off_alone(path: Path) -> None:
