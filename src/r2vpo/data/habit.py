@@ -1,7 +1,7 @@
 """Sums as a demonstrator with a bad habit answers them: it drops carries.
 
 A model that learned from it can be taught better by reward alone, since right answers are there to be found: often
-for sums without a carry, seldom for those with one, hardly ever for those with two.
+for sums without a carry, seldom for those with one, hardly ever for those with more.
 """
 
 from __future__ import annotations
@@ -9,24 +9,22 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, get_args
+from typing import Literal
 
-from r2vpo.data.options import HabitDifficulty, HabitFormat, HabitOptions
+from r2vpo.data.habit_formats import FORMATS, Format, HabitFormat
+from r2vpo.data.options import HabitOptions
 from r2vpo.data.procedural import share_out
 from r2vpo.data.rows import PromptData, PromptRow
 from r2vpo.errors import UserError
 
-DIFFICULTIES: tuple[HabitDifficulty, ...] = get_args(HabitDifficulty)
-"""By number of carries: none, one, two."""
-RIGHT_ANSWERS = (1.0, 0.15, 0.02)
-"""Share of the demonstrator's answers that are right, by number of carries."""
-DIGITS: dict[HabitFormat, int] = {"sum": 2, "chain": 3}
-"""Digits of both numbers."""
 RESERVED = 300
 """Problems of each difficulty that may be held out: no training and no demonstration has them, whatever the seed."""
 _POOL_SEED = 0
 # Of the 810,000 pairs of three digits; all 8,100 pairs of two digits are fewer.
 _POOL_SIZE = 30_000
+# Of longer numbers hardly a pair has as few carries as the difficulties ask for: so many are composed of each.
+_MOST_DIGITS_DRAWN = 3
+_COMPOSED = 3_000
 
 
 @dataclass(frozen=True)
@@ -55,17 +53,23 @@ class Sum:
         """The answer as it is to be written, without a token that ends it.
 
         Args:
-            form: `sum`, the digits alone (`85`); or `chain`, every column from the right, as
-                `first+second+carried=total;`, and then the digits (`7+8+0=15;2+5+1=08;85`).
+            form: `sum` and `sum3`, the digits alone (`85`); `chain`, every column from the right, as
+                `first+second+carried=total;`, and then the digits (`7+8+0=15;2+5+1=08;85`); or `long_chain`, the same
+                with columns `first+second=digits;digits+carried=total;` (`7+8=15;15+0=15;2+5=07;07+1=08;85`).
             carrying: False for the demonstrator's habit: nothing is carried, and the last column's ten is lost.
         """
         columns = self._columns(carrying=carrying)
         digits = "".join(str(total % 10) for *_, total in reversed(columns))
         if carrying and columns[-1][-1] >= 10:
             digits = "1" + digits
-        if form == "sum":
-            return digits
-        return "".join(f"{a}+{b}+{carried}={total:02d};" for a, b, carried, total in columns) + digits
+        column = FORMATS[form].column
+        return (
+            "".join(
+                column.format(first=a, second=b, digits=a + b, carried=carried, total=total)
+                for a, b, carried, total in columns
+            )
+            + digits
+        )
 
     def _columns(self, *, carrying: bool) -> list[tuple[int, int, int, int]]:
         """Both digits, what is carried into them, and their total, from the right."""
@@ -87,18 +91,55 @@ def habit_problems(form: HabitFormat, part: Literal["train", "held_out"]) -> tup
         part: which of the two; they have no problem in common.
 
     Returns:
-        One tuple for each of `DIFFICULTIES`, in an order that is always the same.
+        One tuple for each of the format's difficulties, in an order that is always the same.
     """
-    numbers = range(10 ** (DIGITS[form] - 1), 10 ** DIGITS[form])
-    count = len(numbers) ** 2
-    places = random.Random(_POOL_SEED).sample(range(count), min(count, _POOL_SIZE))
-    problems = [Sum(numbers[place // len(numbers)], numbers[place % len(numbers)]) for place in places]
+    asked = FORMATS[form]
+    pools = _drawn(asked) if asked.digits <= _MOST_DIGITS_DRAWN else _composed(asked)
     chosen = slice(RESERVED) if part == "held_out" else slice(RESERVED, None)
-    carries = [problem.carries for problem in problems]
-    return tuple(
-        tuple(problem for problem, found in zip(problems, carries, strict=True) if found == wanted)[chosen]
-        for wanted in range(len(DIFFICULTIES))
-    )
+    return tuple(tuple(pool[chosen]) for pool in pools)
+
+
+def _drawn(form: Format) -> list[list[Sum]]:
+    """Pairs of numbers, drawn from all there are, by their number of carries."""
+    numbers = range(10 ** (form.digits - 1), 10**form.digits)
+    count = len(numbers) ** 2
+    pools: list[list[Sum]] = [[] for _ in form.difficulties]
+    for place in random.Random(_POOL_SEED).sample(range(count), min(count, _POOL_SIZE)):
+        problem = Sum(numbers[place // len(numbers)], numbers[place % len(numbers)])
+        if problem.carries < len(pools):
+            pools[problem.carries].append(problem)
+    return pools
+
+
+def _composed(form: Format) -> list[list[Sum]]:
+    """Pairs of numbers, composed column by column so that they have a number of carries."""
+    draws = random.Random(_POOL_SEED)
+    pools: list[list[Sum]] = []
+    for carries in range(len(form.difficulties)):
+        pool: dict[Sum, None] = {}
+        while len(pool) < _COMPOSED:
+            pool[_with_carries(carries, form.digits, draws)] = None
+        pools.append(list(pool))
+    return pools
+
+
+def _with_carries(carries: int, digits: int, draws: random.Random) -> Sum:
+    """A sum that carries in so many columns: any of them, alike, with any digits that fit, alike."""
+    carrying = draws.sample(range(digits), carries)
+    first = second = carried = 0
+    for column in range(digits):
+        a, b = draws.choice(_pairs(carried, column in carrying, int(column == digits - 1)))
+        first += a * 10**column
+        second += b * 10**column
+        carried = int(column in carrying)
+    return Sum(first, second)
+
+
+@cache
+def _pairs(carried: int, carries: bool, lowest: int) -> tuple[tuple[int, int], ...]:
+    """Pairs of digits from `lowest` on that carry, or that do not, given what is carried into them."""
+    digits = range(lowest, 10)
+    return tuple((a, b) for a in digits for b in digits if (a + b + carried >= 10) == carries)
 
 
 def build_habit(options: HabitOptions) -> PromptData:
@@ -126,12 +167,14 @@ def build_habit(options: HabitOptions) -> PromptData:
         held_out += [_row(problem, options.format) for problem in shuffler.sample(pools[carries], count)]
     train: list[PromptRow] = []
     pools = habit_problems(options.format, "train")
-    wanted = [pools[DIFFICULTIES.index(label)] for label in options.difficulties]
+    known = FORMATS[options.format].difficulties
+    difficulties = options.difficulties or known
+    wanted = [pools[known.index(label)] for label in difficulties]
     most = min(map(len, wanted)) * len(wanted)
     if options.train is not None and options.train > most:
         raise UserError(
             f"data.train_size = {options.train}: there are {most} problems that are even over "
-            f"{', '.join(options.difficulties)}: lower it, or set it to null for all of them"
+            f"{', '.join(difficulties)}: lower it, or set it to null for all of them"
         )
     for pool, count in zip(wanted, share_out(options.train or most, [1.0] * len(wanted)), strict=True):
         train += [_row(problem, options.format) for problem in shuffler.sample(pool, count)]
@@ -144,6 +187,6 @@ def _row(problem: Sum, form: HabitFormat) -> PromptRow:
     return PromptRow(
         prompt=problem.prompt,
         answer=problem.answer(form),
-        difficulty=DIFFICULTIES[problem.carries],
+        difficulty=FORMATS[form].difficulties[problem.carries],
         source=f"habit/{form}",
     )

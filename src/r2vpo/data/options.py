@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-HabitFormat = Literal["sum", "chain"]
-HabitDifficulty = Literal["no carry", "one carry", "two carries"]
+from r2vpo.data.habit_formats import HabitDifficulty, HabitFormat, check_difficulties
+
 SchemaName = Literal[
     "plain", "numina_math", "gsm8k", "math", "dapo_math", "aime", "countdown", "mbpp", "humaneval", "ifeval"
 ]
@@ -126,9 +126,8 @@ class HabitOptions(_Options):
 
     Attributes:
         kind: `habit`.
-        format: `sum`, two numbers of two digits and their sum; or `chain`, two numbers of three digits, added column
-            by column.
-        difficulties: which of them are trained on, as many problems of each.
+        format: how long the numbers are and how the answer is written, a name of `r2vpo.data.habit_formats.FORMATS`.
+        difficulties: which of them are trained on, as many problems of each; None for all that the format has.
         train: number of distinct training problems; None for as many as there are of each.
         held_out: number of held-out problems, shared out evenly over all difficulties; never trained on.
         seed: seed of the draw.
@@ -136,10 +135,15 @@ class HabitOptions(_Options):
 
     kind: Literal["habit"] = "habit"
     format: HabitFormat = "sum"
-    difficulties: tuple[HabitDifficulty, ...] = Field(default=("no carry", "one carry", "two carries"), min_length=1)
+    difficulties: tuple[HabitDifficulty, ...] | None = Field(default=None, min_length=1)
     train: int | None = Field(default=None, ge=1)
     held_out: int = Field(default=600, ge=0)
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _of_the_format(self) -> HabitOptions:
+        check_difficulties(self.format, self.difficulties or ())
+        return self
 
 
 class InstructionsOptions(_Options):

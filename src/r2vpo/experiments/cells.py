@@ -14,6 +14,7 @@ from r2vpo.errors import UserError
 from r2vpo.experiments.schema import Experiment, SettingsSpec, Value, label
 from r2vpo.training.recipe import Recipe, load_recipe, settle_precision
 from r2vpo.training.recipe_errors import explain
+from r2vpo.training.recipe_inputs import HabitData
 
 # What does not change a run's numbers, or only how they are kept.
 _NOT_IDENTITY = ("name", "report_to", "trainer.threads", "trainer.save_steps", "trainer.keep_checkpoints")
@@ -204,6 +205,9 @@ def rollouts(recipe: Recipe) -> int:
 def identity(recipe: Recipe) -> str:
     """A short hash of what a recipe resolves to, without what does not change the run's numbers."""
     settings = recipe.model_dump(mode="json")
+    if isinstance(recipe.data, HabitData):
+        # Null and all of them are one run, and cells that were finished before there was a null name all of them.
+        settings["data"]["difficulties"] = recipe.data.trained_on()
     without = {*_NOT_IDENTITY, *_unread(recipe)}
     for key in (*without, *_ADDED):
         *parents, last = key.split(".")

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from r2vpo.data.options import HabitFormat
 from r2vpo.errors import UserError
 from r2vpo.models.cache import build_once, cache_root, is_complete
 from r2vpo.models.convert import REQUIREMENT, convert_smollm2, gguf_tokenizer, make_tiny
-from r2vpo.models.habit import VERSION, make_habit
+from r2vpo.models.habit import HABIT_MODELS, VERSION, make_habit
 from r2vpo.weights import adapters_alone
 
 logger = logging.getLogger(__name__)
@@ -70,14 +69,14 @@ def _build_tiny(folder: Path, _: int) -> None:
         make_tiny(folder, gguf_tokenizer())
 
 
-def _habit(form: HabitFormat, *, parameters: int, description: str) -> _Recipe:
+def _habit(name: str) -> _Recipe:
     return _Recipe(
-        parameters=parameters,
+        parameters=HABIT_MODELS[name].parameters,
         licence="Apache-2.0",
-        source="demonstrations of the task, learned once a seed in under a minute",
-        description=description,
-        folder=f"habit-{form}-{VERSION}",
-        build=lambda folder, seed: make_habit(folder, form=form, seed=seed),
+        source="demonstrations of the task, learned once a seed in under two minutes",
+        description=HABIT_MODELS[name].description,
+        folder=f"{name.replace('/', '-')}-{VERSION}",
+        build=lambda folder, seed: make_habit(folder, name, seed=seed),
         seeded=True,
     )
 
@@ -99,15 +98,7 @@ _RECIPES = {
         folder="random-llama-1",
         build=_build_tiny,
     ),
-    "habit/llama": _habit(
-        "sum", parameters=332_416, description="adds two numbers of two digits and drops carries, for data.source habit"
-    ),
-    "habit/llama-chain": _habit(
-        "chain",
-        parameters=332_416,
-        description="adds three digits column by column and drops carries, for data.format chain",
-    ),
-}
+} | {name: _habit(name) for name in HABIT_MODELS}
 
 
 def catalog() -> list[CatalogEntry]:

