@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,7 +20,9 @@ from r2vpo.report.palette import Palette
 from r2vpo.training.numbers import NOTHING
 
 SHOWN_TO = 30.0
-"""Points at which a bar of the figure ends; what is beyond is written at its end."""
+"""Points at which a bar of the figure ends; every bar has its value at its end."""
+
+_TITLE = 19  # characters to a line of a panel's title
 
 
 def build_regret_report(tasks: TasksPlan) -> list[Path]:
@@ -118,32 +121,33 @@ def best_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], result
 
 
 def regret_drawing(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], titles: Mapping[str, str]) -> Drawing:
-    """One bar for each task and each method that is to be shown, as far as it ran on all of them."""
+    """A panel for each method that is to be shown and ran on all tasks, a bar for each task and one for the mean."""
     methods = [name for name in titles if name in (spec.default, *spec.shown) and over_tasks(regrets, name) is not None]
+    tasks = [spec.task_title(task) for task in regrets]
 
     def draw(figure: Figure, palette: Palette) -> None:
-        rows = len(regrets) + 1
-        figure.set_size_inches(WIDE, 0.6 + 0.13 * rows * (len(methods) + 1.5))
-        axes = figure.add_subplot()
-        height = 1 / (len(methods) + 1.5)
-        for number, method in enumerate(methods):
-            values = [found.by_method[method].mean for found in regrets.values()]
-            values.append(over_tasks(regrets, method) or 0.0)
-            places = np.arange(rows) + (number - (len(methods) - 1) / 2) * height
-            color = palette.series[number % len(palette.series)]
-            axes.barh(places, np.clip(values, -SHOWN_TO, SHOWN_TO), height * 0.9, color=color, label=titles[method])
+        figure.set_size_inches(WIDE, 1.1 + 0.24 * (len(tasks) + 1.5))
+        panels = figure.subplots(1, len(methods), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, method in zip(panels, methods, strict=True):
+            values = [*(found.by_method[method].mean for found in regrets.values()), over_tasks(regrets, method) or 0.0]
+            places = [*range(len(tasks)), len(tasks) + 0.5]  # the mean stands apart
+            color = palette.series[0] if method == spec.default else palette.muted
+            axes.barh(places, np.clip(values, -SHOWN_TO, SHOWN_TO), 0.7, color=color)
             for place, value in zip(places, values, strict=True):
-                if value > SHOWN_TO:
-                    axes.text(SHOWN_TO, place, f" {value:.0f}", va="center", fontsize=7, color=palette.muted)
-        axes.axvline(0, color=palette.ink, linewidth=0.8)
-        axes.set_yticks(range(rows), [*(spec.task_title(task) for task in regrets), "mean"])
-        axes.invert_yaxis()
-        axes.set_xlabel("points of area below the best tuned method of the task")
-        axes.grid(axis="x")
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=3, alignment="left", fontsize=8)
+                shown = f" {round(value, 1) + 0.0:.1f}"  # never "-0.0"
+                axes.text(np.clip(value, 0, SHOWN_TO), place, shown, va="center", fontsize=7, color=palette.ink)
+            axes.axvline(0, color=palette.ink, linewidth=0.8)
+            axes.set_title(fill(titles[method], _TITLE), fontsize=9, va="bottom")
+            axes.grid(axis="x")
+            axes.tick_params(axis="y", length=0)
+        low, high = panels[0].get_xlim()
+        panels[0].set_xlim(low, high + 0.3 * (high - low))  # room for the value at the end of the longest bar
+        panels[0].set_yticks(places, [*tasks, "mean"])
+        panels[0].invert_yaxis()
+        figure.supxlabel("points of area below the best tuned method of the task", fontsize=9)
 
     caption = (
-        "Regret of methods that nobody tunes on the task, mean over seeds: shorter is better, and left of 0 is better "
+        "Regret of methods that nobody tunes on the task, mean over seeds: shorter is better, and below 0 is better "
         f"than the best tuned method. Bars end at {SHOWN_TO:g} points."
     )
     return Drawing("regret", "Regret without tuning", caption, draw, True)
