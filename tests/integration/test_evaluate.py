@@ -152,6 +152,8 @@ def test_a_killed_evaluation_ends_as_one_that_was_not(done: Path, suite: Path, m
     arguments = [str(model), "--suite", str(write_suite(tmp_path, waiting)), "--seed", "5", "--device", "cpu"]
     process = start("eval", *arguments, "--out", str(out), folder=tmp_path, R2VPO_TEST_HOLD=str(held))
     wait_for(held, process)
+    second = start("eval", *arguments, "--out", str(out), folder=tmp_path)
+    assert f"{out}: process {process.pid} on " in second.communicate()[1] and second.returncode == 2
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert len(records(out / "completions.jsonl")) == 8 and not (out / "summary.json").exists()
@@ -165,6 +167,12 @@ def test_a_killed_evaluation_ends_as_one_that_was_not(done: Path, suite: Path, m
     assert (out / "completions.jsonl").read_bytes() == (done / "completions.jsonl").read_bytes()
     mine, theirs = summary(out), summary(done)
     assert mine == theirs | {"suite": mine["suite"]}
+    # A result whose completions were lost in part is no result: they are made again.
+    whole = (out / "completions.jsonl").read_bytes()
+    (out / "completions.jsonl").write_bytes(b"".join(whole.splitlines(keepends=True)[:6]))
+    again = start("eval", "--resume", str(out), folder=tmp_path)
+    again.communicate()
+    assert again.returncode == 0 and (out / "completions.jsonl").read_bytes() == whole and summary(out) == mine
 
 
 def test_ctrl_c_says_how_to_go_on(suite: Path, model: Path, tmp_path: Path) -> None:

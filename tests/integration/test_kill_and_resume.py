@@ -139,6 +139,9 @@ def test_the_run_that_is_compared_with_moved_and_reused(uninterrupted: Path) -> 
 
 def test_killed_between_checkpoints_and_resumed(uninterrupted: Path, recipe: Path, tmp_path: Path) -> None:
     process, run = started_and_held(tmp_path, recipe, tmp_path / "held")
+    second = train(recipe, *LONG, runs=tmp_path / "none", more=("--resume", str(run)))
+    assert second.code == 2 and second.err.count("\n") == 1
+    assert f"{run}: process {process.pid} on " in second.err and " works here: wait for it" in second.err
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
     assert process.returncode == -signal.SIGKILL

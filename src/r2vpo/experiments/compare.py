@@ -1,10 +1,8 @@
 """A comparison from its experiment to its report: tuning, the result, tables and figures."""
 
 from collections.abc import Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from r2vpo.errors import UserError
@@ -13,6 +11,7 @@ from r2vpo.experiments.execute import Executor
 from r2vpo.experiments.progress import CompareProgress, Estimator
 from r2vpo.experiments.store import Store
 from r2vpo.experiments.tuning import choices, tuned
+from r2vpo.training.folder_lock import working_in
 from r2vpo.training.numbers import duration
 
 
@@ -30,7 +29,11 @@ def run_comparison(plan: Plan, out: Path, *, jobs: int, console: Console, tuning
         UserError: cells failed, or another process runs the same experiment.
     """
     folder = out / plan.experiment.name
-    with _alone(folder):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except PermissionError as error:
+        raise UserError(f"{folder}: {error.strerror}: choose a folder that can be written with --out") from None
+    with working_in(folder, instead="choose another --out"):
         store = Store(folder)
         display = CompareProgress(console, Estimator(store.own_finished()))
         with display, Executor(store, jobs=jobs, display=display) as executor:
@@ -78,17 +81,3 @@ def _run(cells: Sequence[Cell], name: str, store: Store, executor: Executor, dis
 def _not_tuned(plan: Plan, found: dict[str, float]) -> int:
     missing = sum(name not in found for name in plan.tunes)
     return missing * len(plan.seeds) * len(plan.experiment.values)
-
-
-@contextmanager
-def _alone(folder: Path):  # type: ignore[no-untyped-def]
-    """One process at a time works on an experiment."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0)
-        with lock:
-            yield
-    except Timeout:
-        raise UserError(f"{folder}: another r2vpo compare works here: wait for it, or choose another --out") from None
-    except PermissionError as error:
-        raise UserError(f"{folder}: {error.strerror}: choose a folder that can be written with --out") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,13 @@ def question(prompt: Prompt) -> str:
 
 
 def answers_of(
-    baseline: Baseline, config: EvaluationConfig, out: Path, rows: Sequence[PromptRow], *, console: Console
+    baseline: Baseline,
+    config: EvaluationConfig,
+    out: Path,
+    rows: Sequence[PromptRow],
+    *,
+    held: ExitStack,
+    console: Console,
 ) -> list[Answered]:
     """The baseline's answers; a model is evaluated into `out / "baseline"` as far as it is not yet.
 
@@ -80,6 +87,7 @@ def answers_of(
         config: that of the evaluation it is compared with.
         out: the folder of that evaluation.
         rows: the suite's problems.
+        held: gets the lock of the folder.
         console: where progress is shown.
     """
     if baseline.folder is not None:
@@ -87,7 +95,7 @@ def answers_of(
     assert baseline.subject is not None
     changes: dict[str, Any] = {"model": baseline.name, "weights": baseline.subject.weights, "baseline": None}
     own = config.model_copy(update=changes)
-    return evaluate_subject(own, baseline.subject, rows, out=out / "baseline", console=console)[1]
+    return evaluate_subject(own, baseline.subject, rows, out=out / "baseline", held=held, console=console)[1]
 
 
 def compare(

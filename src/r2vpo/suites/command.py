@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,17 +48,18 @@ def run_evaluation(
     rows = check_evaluation(config)
     baseline = None if config.baseline is None else find_baseline(config.baseline, rows)
     decider = load_decider(config.win_by if baseline is not None else {"name": "score"})
-    folder, ours = evaluate_subject(config, subject, rows, out=out, console=console, on_start=on_start)
-    if baseline is not None:
-        theirs = answers_of(baseline, config, folder.path, rows, console=console)
-        found = compare(ours, theirs, decider, name=baseline.name, win_by=config.win_by)
-        folder.write_summary({**folder.read_summary(), "baseline": found})
-    votes = load_answer_finder(config.suite.reward.all_parts()[0].options()) is not None
-    write_lm_eval(folder, ours, votes=votes, seconds=time.monotonic() - started)
     from r2vpo.suites.report import build_evaluation_report
 
-    report = build_evaluation_report(folder)
-    print_summary(console, folder.read_summary(), report)
+    with ExitStack() as held:
+        folder, ours = evaluate_subject(config, subject, rows, out=out, held=held, console=console, on_start=on_start)
+        if baseline is not None:
+            theirs = answers_of(baseline, config, folder.path, rows, held=held, console=console)
+            found = compare(ours, theirs, decider, name=baseline.name, win_by=config.win_by)
+            folder.write_summary({**folder.read_summary(), "baseline": found})
+        votes = load_answer_finder(config.suite.reward.all_parts()[0].options()) is not None
+        write_lm_eval(folder, ours, votes=votes, seconds=time.monotonic() - started)
+        report = build_evaluation_report(folder)
+        print_summary(console, folder.read_summary(), report)
     return folder
 
 

@@ -17,7 +17,8 @@ import errno
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from r2vpo.errors import UserError
 from r2vpo.evaluation import Answered
 from r2vpo.suites.schema import EvaluationConfig
 from r2vpo.suites.subject import RECORDS
+from r2vpo.training.folder_lock import is_empty, new_folder
 from r2vpo.training.recipe import differing_keys
 from r2vpo.training.recipe_errors import validated
 from r2vpo.training.recipe_yaml import RecipeDumper
@@ -65,6 +67,10 @@ class EvaluationFolder:
             raise UserError(
                 f"{self.completions}: not the completions of an evaluation ({error}): evaluate again into a new folder"
             ) from None
+
+    def is_complete(self) -> bool:
+        """Whether there is a result, and the completions that it was computed from."""
+        return self.summary.is_file() and self.read_summary().get("problems") == len(self.read())
 
     def whole_batches(self, prompts: Sequence[Any], size: int) -> list[Answered]:
         """The problems of whole batches, after forgetting those of a batch that was cut off.
@@ -140,7 +146,7 @@ def existing_folder(config: EvaluationConfig, out: Path | None) -> EvaluationFol
     Raises:
         UserError: `out` holds something else, or an evaluation of other settings.
     """
-    if out is None or not out.is_dir() or not any(out.iterdir()):
+    if out is None or not out.is_dir() or is_empty(out):
         return None
     folder = open_folder(out)
     if not folder.completions.stat().st_size:
@@ -149,36 +155,53 @@ def existing_folder(config: EvaluationConfig, out: Path | None) -> EvaluationFol
     return folder
 
 
-def make_folder(config: EvaluationConfig, out: Path | None, label: str) -> EvaluationFolder:
-    """Make the folder of a new evaluation.
+def new_place(config: EvaluationConfig, out: Path | None, label: str) -> Path:
+    """Make an empty folder for a new evaluation.
 
     Args:
         config: what is asked for.
-        out: the folder; None makes one under `evaluations`.
+        out: the folder; None makes one under `evaluations`, which nobody else has.
         label: the model's short name, for its name.
 
     Raises:
         UserError: it cannot be made.
     """
     stem = f"{config.suite.name}-{label}-{time.strftime('%Y%m%d-%H%M%S')}"
-    path = out or next(
-        place
-        for attempt in range(1, 1000)
-        if not (place := Path("evaluations") / (stem if attempt == 1 else f"{stem}-{attempt}")).exists()
-    )
+    with _writable(out or Path("evaluations")):
+        if out is None:
+            return new_folder(Path("evaluations"), stem)
+        out.mkdir(parents=True, exist_ok=True)
+        return out
+
+
+def make_folder(config: EvaluationConfig, path: Path) -> EvaluationFolder:
+    """Begin a new evaluation in a folder.
+
+    Args:
+        config: what is asked for.
+        path: an existing folder.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     folder = EvaluationFolder(path)
     text = yaml.dump(
         config.model_dump(mode="json"), Dumper=RecipeDumper, sort_keys=False, allow_unicode=True, width=100
     )
-    try:
-        path.mkdir(parents=True, exist_ok=True)
+    with _writable(path):
         folder.completions.touch()
         write_atomically(folder.config_file, text)
+    return folder
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise
         raise UserError(f"{path}: {error.strerror}: choose a folder that can be written with --out") from None
-    return folder
 
 
 def _check_same(folder: EvaluationFolder, config: EvaluationConfig) -> None:

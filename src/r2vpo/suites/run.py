@@ -6,6 +6,7 @@ import os
 import platform
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,19 @@ from r2vpo.data import PromptRow
 from r2vpo.errors import UserError
 from r2vpo.evaluation import Answered, answer_problems, encode_prompt, lengths, measure, measure_by_difficulty
 from r2vpo.rollout import check_model, make_sampler
-from r2vpo.suites.folder import EvaluationFolder, existing_folder, make_folder
+from r2vpo.suites.folder import EvaluationFolder, existing_folder, make_folder, new_place
 from r2vpo.suites.problems import load_grader, load_problems, prompts_for
 from r2vpo.suites.progress import SuiteProgress
 from r2vpo.suites.schema import EvaluationConfig, Suite
 from r2vpo.suites.subject import Subject, load_subject
+from r2vpo.training.folder_lock import is_empty, working_in
 from r2vpo.trl.guards import guard_reward
 
 _PACKAGES = ("r2vpo", "torch", "transformers", "peft", "datasets", "reasoning-gym", "math-verify")
+
+_INSTEAD = "name another --out"
+
+_INSTEAD = "name another --out"
 
 
 def check_evaluation(config: EvaluationConfig) -> list[PromptRow]:
@@ -50,6 +56,7 @@ def evaluate_subject(
     rows: Sequence[PromptRow],
     *,
     out: Path | None,
+    held: ExitStack,
     console: Console,
     on_start: Callable[[Path], None] = lambda path: None,
 ) -> tuple[EvaluationFolder, list[Answered]]:
@@ -63,6 +70,7 @@ def evaluate_subject(
         subject: the model.
         rows: the suite's problems.
         out: the folder; an evaluation that lies there is gone on with, None makes a new one.
+        held: gets the folder's lock, and frees it when the caller is done with the folder.
         console: where progress is shown.
         on_start: called with the folder as soon as there is one.
 
@@ -71,17 +79,26 @@ def evaluate_subject(
 
     Raises:
         UserError: the model cannot be loaded or cannot be given the prompts, before a folder is made; or the reward
-            failed.
+            failed; or another process works in the folder.
     """
+    is_held = out is not None and out.is_dir()
+    if out is not None and is_held:
+        held.enter_context(working_in(out, instead=_INSTEAD))
     folder = existing_folder(config, out)
-    if folder is not None and folder.summary.is_file():
+    if folder is not None and folder.is_complete():
         return folder, folder.read()
     suite = config.suite
     reward, find_answer = load_grader(suite, rows)
     model, tokenizer, ends = load_subject(subject, device=config.device, dtype=config.dtype, stop=suite.sampling.stop)
     rows = prompts_for(rows, suite, tokenizer, model)
     sampler = _sampler(model, tokenizer, ends, suite, rows, name=subject.name)
-    folder = folder or make_folder(config, out, subject.label)
+    if folder is None:
+        place = new_place(config, out, subject.label)
+        if not is_held:
+            held.enter_context(working_in(place, instead=_INSTEAD))
+            if not is_empty(place):
+                raise UserError(f"{place}: another evaluation began here meanwhile: give the same command again")
+        folder = make_folder(config, place)
     on_start(folder.path)
     console.print(f"evaluation {folder.path}", highlight=False, markup=False, soft_wrap=True)
     done = folder.whole_batches([row.prompt for row in rows], suite.problems_per_batch())

@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from r2vpo.data import PromptData, to_dataset
 from r2vpo.evaluation import Evaluation, difference_interval
 from r2vpo.training.evaluator import Evaluator
+from r2vpo.training.folder_lock import working_in
 from r2vpo.training.metrics_log import MetricsLog
 from r2vpo.training.optimizers import own_optimizer
 from r2vpo.training.progress import TrainingProgress
@@ -62,17 +63,37 @@ def run_training(
     # Before the model is loaded: FSDP and ZeRO-3 divide the weights as they are read only if they are set up by then.
     config = trainer_config(recipe, runs_dir / "checked")
     left_to_the_device = recipe.trainer.bf16_autocast == "auto"
-    recipe = settle_precision(recipe, autocast=config.bf16, dtype=config.sampler_dtype)
-    parts = prepare(recipe)
-    run = _folder(recipe, resume, runs_dir)
-    on_start(run.path)
-    checkpoint = run.latest_checkpoint() if resume is not None else None
+    with ExitStack() as held:
+        if resume is not None:
+            held.enter_context(_alone(resume))
+        recipe = settle_precision(recipe, autocast=config.bf16, dtype=config.sampler_dtype)
+        parts = prepare(recipe)
+        run = _folder(recipe, resume, runs_dir)
+        if resume is None:
+            held.enter_context(_alone(run.path))
+        on_start(run.path)
+        config.output_dir = str(run.checkpoints)
+        notes = [*parts.data.notes, *([_FLOAT32] if left_to_the_device and not config.bf16 else [])]
+        _train(recipe, config, parts, run, notes=notes, is_resumed=resume is not None, console=console)
+    return run.path
+
+
+def _train(
+    recipe: Recipe,
+    config: R2VPOConfig,
+    parts: Parts,
+    run: RunDirectory,
+    *,
+    notes: list[str],
+    is_resumed: bool,
+    console: Console,
+) -> None:
+    checkpoint = run.latest_checkpoint() if is_resumed else None
     if checkpoint is not None and PartialState().is_main_process:
         run.rewind(int(checkpoint.name.rpartition("-")[2]))
         run.write_config(recipe)
     if "tensorboard" in recipe.report_to:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
-    config.output_dir = str(run.checkpoints)
     if config.use_vllm:
         # Else its engine on the training devices has to have room for the longest text that the model can read.
         config.vllm_max_model_length = longest_prompt(parts.data, parts.tokenizer) + recipe.rollout.max_new_tokens
@@ -91,7 +112,6 @@ def run_training(
     with display:
         if is_main:
             described = [parts.data.described()] if isinstance(recipe.data, DatasetData) else []
-            notes = [*parts.data.notes, *([_FLOAT32] if left_to_the_device and not config.bf16 else [])]
             for line in (f"run {run.path}", *described, *(f"note: {note}" for note in notes)):
                 console.print(line, highlight=False, markup=False, soft_wrap=True)
         before = evaluator.evaluate() if checkpoint is None else None
@@ -103,7 +123,6 @@ def run_training(
         if after is not None:
             _finish(run, recipe, parts.data, trainer, after, time.monotonic() - started)
     PartialState().wait_for_everyone()
-    return run.path
 
 
 class _NothingLeft(Exception):
@@ -119,6 +138,13 @@ class _StopBeforeMore(TrainerCallback):
         """Called when the checkpoint is loaded, before the first step."""
         if state.global_step >= args.max_steps:
             raise _NothingLeft
+
+
+def _alone(run: Path) -> AbstractContextManager[None]:
+    """Holds the run's folder, in the main process."""
+    if not PartialState().is_main_process:
+        return nullcontext()
+    return working_in(run, instead="start a new run without --resume")
 
 
 def _folder(recipe: Recipe, resume: Path | None, runs_dir: Path) -> RunDirectory:

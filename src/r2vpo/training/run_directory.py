@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from r2vpo.errors import UserError
+from r2vpo.training.folder_lock import new_folder
 from r2vpo.training.recipe import Recipe, dump_recipe, load_recipe
 from r2vpo.training.records import (
     Record,
@@ -149,17 +150,7 @@ def create_run(recipe: Recipe, runs_dir: Path | str = "runs") -> RunDirectory:
     runs_dir = Path(runs_dir)
     stem = f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
-        runs_dir.mkdir(parents=True, exist_ok=True)
-        for attempt in range(1, 1000):
-            path = runs_dir / (stem if attempt == 1 else f"{stem}-{attempt}")
-            try:
-                path.mkdir()
-                break
-            except FileExistsError:
-                continue
-        else:
-            raise UserError(f"{runs_dir / stem}: 1000 runs began in this second: choose another --runs-dir")
-        run = RunDirectory(path)
+        run = RunDirectory(new_folder(runs_dir, stem))
         run.checkpoints.mkdir()
     except OSError as error:
         if error.errno == errno.ENOSPC:

@@ -24,7 +24,7 @@ def test_a_completion_cannot_end_the_script_or_be_markup(tmp_path: Path) -> None
     config = EvaluationConfig(model=HOSTILE, weights="w", suite=suite)
     attempt = Attempt(HOSTILE, None, 1.0, True, 3, False, 0.5)
     problems = [Answered(n, f"{n} {HOSTILE}", HOSTILE, HOSTILE, "made", attempt, [attempt]) for n in range(3)]
-    folder = make_folder(config, tmp_path / "out", "label")
+    folder = make_folder(config, tmp_path)
     folder.append(problems)
     folder.write_summary(summarise(config, problems, votes=False))
     page = build_evaluation_report(folder).read_text()
@@ -40,7 +40,7 @@ def test_a_report_with_a_baseline_has_intervals_from_ten_problems_on(tmp_path: P
     config = EvaluationConfig(model="m", weights="w", suite=suite)
     right, wrong = (Attempt("t", None, score, score == 1, 3, True, 0.5) for score in (1.0, 0.0))
     problems = [Answered(n, f"{n}", "q", "a", f"made {n % 2}", right, [right, wrong]) for n in range(count)]
-    folder = make_folder(config, tmp_path / "out", "label")
+    folder = make_folder(config, tmp_path)
     folder.append(problems)
     summary = summarise(config, problems, votes=False)
     found = preference(["win"] * count).to_json() | {
