@@ -21,7 +21,7 @@ from transformers import BertConfig, BertLMHeadModel, MistralConfig, MistralForC
 from r2vpo.models import load_model, load_tokenizer
 from r2vpo.replay import snapshot
 from r2vpo.training import setup
-from r2vpo.training.run_directory import latest_checkpoint
+from r2vpo.training.run_directory import open_run
 from tests.integration.cli import BEHAVIOUR, Outcome, command, records, start, train, write_recipe
 
 SCRIPTED = "reward.name=tests.integration.cli:scripted"
@@ -190,7 +190,7 @@ def test_a_reward_that_fails_in_the_middle(recipe: Path, tmp_path: Path, fault: 
     failed = train(recipe, *settings, runs=tmp_path / "runs", **{BEHAVIOUR: fault})
     assert said in one_line(failed)
     assert not (failed.run / "summary.json").exists()
-    checkpoint = latest_checkpoint(failed.run)
+    checkpoint = open_run(failed.run).latest_checkpoint()
     assert checkpoint is not None and checkpoint.name == "checkpoint-3"
     assert load_model(str(checkpoint)).config.vocab_size > 0
     assert [record["step"] for record in records(failed.run / "metrics.jsonl")] == [1, 2, 3, 4]
@@ -259,7 +259,7 @@ def test_a_full_disk_at_a_checkpoint(recipe: Path, disk: Disk) -> None:
     assert "the disk is full" in line and "nothing that was saved is lost: make room and go on with: " in line
     assert str(failed.run) in line
     kept = failed.run / "checkpoints" / "checkpoint-4"
-    assert latest_checkpoint(failed.run) == kept
+    assert open_run(failed.run).latest_checkpoint() == kept
     assert [entry.name for entry in kept.parent.iterdir() if entry.is_dir()] == ["checkpoint-4"]
     assert load_model(str(kept)).config.vocab_size > 0
     disk.make_room()
@@ -267,5 +267,5 @@ def test_a_full_disk_at_a_checkpoint(recipe: Path, disk: Disk) -> None:
     assert printed[0] == "r2vpo"
     resumed = command(*printed[1:])
     assert (resumed.code, resumed.err) == (0, "")
-    assert latest_checkpoint(failed.run) == kept.with_name("checkpoint-8")
+    assert open_run(failed.run).latest_checkpoint() == kept.with_name("checkpoint-8")
     assert (failed.run / "summary.json").exists()

@@ -16,7 +16,7 @@ import torch
 
 from r2vpo.models import load_model
 from r2vpo.replay import snapshot
-from r2vpo.training.run_directory import latest_checkpoint, open_run
+from r2vpo.training.run_directory import open_run
 from tests.integration.cli import (
     BEHAVIOUR,
     TIMES,
@@ -124,7 +124,7 @@ def started_and_held(folder: Path, recipe: Path, hold: Path) -> tuple[Any, Path]
     wait_for(hold, process)
     (run,) = (folder / "runs").iterdir()
     assert records(run / "metrics.jsonl")[-1]["step"] == 8
-    assert latest_checkpoint(run) == run / "checkpoints" / "checkpoint-5"
+    assert open_run(run).latest_checkpoint() == run / "checkpoints" / "checkpoint-5"
     return process, run
 
 
@@ -208,7 +208,7 @@ def test_killed_after_its_last_step_it_is_finished_without_another(
     assert (done.code, done.err) == (0, "")
     assert_same_numbers(copy, uninterrupted)
     assert_same_result(copy, uninterrupted)
-    assert latest_checkpoint(copy) == copy / "checkpoints" / f"checkpoint-{STEPS}"
+    assert open_run(copy).latest_checkpoint() == copy / "checkpoints" / f"checkpoint-{STEPS}"
 
 
 def refusal(outcome: Outcome) -> str:

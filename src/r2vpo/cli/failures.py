@@ -41,9 +41,9 @@ class Session:
         """The command that goes on, or None as long as a run has no checkpoint to go on from."""
         if self.evaluation is not None:
             return shlex.join(["r2vpo", "eval", "--resume", str(self.evaluation)])
-        from r2vpo.training.run_directory import latest_checkpoint
+        from r2vpo.training.run_directory import RunDirectory
 
-        if self.run is None or latest_checkpoint(self.run) is None:
+        if self.run is None or RunDirectory(self.run).latest_checkpoint() is None:
             return None
         return shlex.join(["r2vpo", "train", *self.arguments, "--resume", str(self.run)])
 
@@ -96,7 +96,8 @@ def disk_full(error: BaseException) -> str | None:
     for cause in _chain(error):
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
             return str(cause.filename or "")
-        text = str(cause)
+        # A message of ours may quote anything that a user wrote.
+        text = "" if isinstance(cause, UserError) else str(cause)
         if "No space left on device" in text or "os error 28" in text:
             return ""
     return None

@@ -1,6 +1,7 @@
-"""The ``r2vpo`` command: train, plan, eval, compare, report, models, recipes, doctor, openrlhf."""
+"""The ``r2vpo`` command: train, plan, eval, compare, runs, report, models, recipes, doctor, openrlhf."""
 
 import argparse
+import io
 import os
 import sys
 import threading
@@ -66,12 +67,19 @@ def build_parser() -> Parser:
     train.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file, or a name `r2vpo recipes` lists")
     _add_overrides(train, "replay.versions=2 trainer.max_steps=50 seed=1")
     train.add_argument("--resume", metavar="RUN", help="go on with this run from its last checkpoint")
+    train.add_argument("--checkpoint", metavar="N", type=_positive, help="go on from that of step N in its place")
     train.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
     train.set_defaults(command=_train)
 
     _add_plan(commands, shared)
     _add_evaluate(commands, shared)
     _add_compare(commands, shared)
+
+    runs = commands.add_parser("runs", parents=[shared], help="list the runs of a folder, or check one of them")
+    runs.add_argument("what", metavar="check RUN", nargs="*", help="read all of this run, say what is damaged")
+    runs.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
+    runs.add_argument("--json", action="store_true", help="print it as JSON")
+    runs.set_defaults(command=_runs)
 
     report = commands.add_parser("report", parents=[shared], help="draw a run's report.html again")
     report.add_argument("run", metavar="RUN", help="the folder of a run")
@@ -165,20 +173,23 @@ def _add_compare(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    if not text.isdecimal() or len(text) > 12 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from 1 to 999999999999")
     return int(text)
 
 
 def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
+    if not text.isdecimal() or len(text) > 10 or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {2**32 - 1}")
     return int(text)
 
 
 def prepare_environment(*, debug: bool) -> None:
     """Settings of the libraries that have to be there before they are imported: no telemetry, no noise."""
     os.environ.update(ENVIRONMENT)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever a model or a data set has written
     warnings.showwarning = _show_warning
     if debug:
         return
@@ -235,6 +246,12 @@ def _report(arguments: argparse.Namespace, session: Session) -> None:
     print(build_report(run.path))
     if arguments.png:
         print(build_picture(run.path, Path(arguments.png)))
+
+
+def _runs(arguments: argparse.Namespace, session: Session) -> None:
+    from r2vpo.cli.runs import runs
+
+    runs(arguments, session)
 
 
 def _models(arguments: argparse.Namespace, session: Session) -> None:

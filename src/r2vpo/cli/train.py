@@ -36,7 +36,9 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
     recipe = load_recipe(path, arguments.overrides)
     if resume is not None:
         recipe = as_started(recipe, resume)
-        check_resume(recipe, resume)
+        check_resume(recipe, resume, arguments.checkpoint)
+    elif arguments.checkpoint is not None:
+        raise UserError("train: --checkpoint says where --resume goes on from: add --resume RUN")
     console = Console()
 
     from r2vpo.training.run import run_training
@@ -46,6 +48,7 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
     run = run_training(
         recipe,
         resume=resume,
+        checkpoint=arguments.checkpoint,
         console=console,
         runs_dir=Path(arguments.runs_dir),
         on_start=session.started,
@@ -69,11 +72,16 @@ def as_started(recipe: Recipe, run_path: Path) -> Recipe:
     return settle_precision(recipe, autocast=started_with.trainer.bf16_autocast, dtype=started_with.rollout.dtype)
 
 
-def check_resume(recipe: Recipe, run_path: Path) -> None:
-    """Refuse to go on with another recipe than the run's, or with a run that is complete.
+def check_resume(recipe: Recipe, run_path: Path, checkpoint: int | None) -> None:
+    """Refuse to go on with another recipe than the run's, from a damaged checkpoint, or with a run that is complete.
+
+    Args:
+        recipe: what is asked for.
+        run_path: the run.
+        checkpoint: step of the checkpoint to go on from; None for the last one.
 
     Raises:
-        UserError: the recipes differ, the run has no checkpoint, or it has done all its steps.
+        UserError: the recipes differ, the run has no such checkpoint, it is damaged, or it has done all its steps.
     """
     run = open_run(run_path)
     started_with = run.recipe()
@@ -84,7 +92,7 @@ def check_resume(recipe: Recipe, run_path: Path) -> None:
             f"{run.path}: this run was started with another recipe, {shown} differ: "
             f"give the same recipe and --set, or start a new run without --resume"
         )
-    step = int(require_checkpoint(run.path).name.removeprefix("checkpoint-"))
+    step = int(require_checkpoint(run.path, checkpoint).name.removeprefix("checkpoint-"))
     if step >= recipe.trainer.max_steps and run.read_summary() is not None:
         raise UserError(
             f"{run.path}: this run has done {step} of trainer.max_steps = {recipe.trainer.max_steps}: "

@@ -34,6 +34,8 @@ def read_file(path: Path) -> Iterator[Row]:
     reader = READERS.get(kind_of(path))
     if reader is None:
         raise UserError(f"the data file {path} is of no known kind: use {', '.join(READERS)}")
+    if path.exists() and not path.is_file():
+        raise UserError(f"the data file {path} is no regular file: write the rows to one")
     empty = True
     try:
         for row in reader(path):
@@ -81,10 +83,27 @@ def _json(path: Path) -> Iterator[Row]:
 
 def _parsed(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
+        return _whole_characters(json.loads(text)) if "\\u" in text else json.loads(text)
+    except (RecursionError, ValueError) as error:
+        if not isinstance(error, json.JSONDecodeError):  # thousands of brackets deep, or a number of as many digits
+            raise UserError(f"{where} is no JSON that can be read ({_limit(error)}): correct that line") from None
         line = f"line {error.lineno}, " if "\n" in text.strip() else ""
         raise UserError(f"{where} is no JSON ({error.msg}, {line}column {error.colno}): correct that line") from None
+
+
+def _whole_characters(value: Any) -> Any:
+    """The value with U+FFFD for every half of a surrogate pair, which no tokenizer and no file in UTF-8 takes."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_whole_characters(item) for item in value]
+    if isinstance(value, dict):
+        return {_whole_characters(key): _whole_characters(item) for key, item in value.items()}
+    return value
+
+
+def _limit(error: Exception) -> str:
+    return "it is nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
 
 
 def _object(value: Any, where: str) -> dict[str, Any]:

@@ -14,11 +14,13 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from r2vpo.checkpoint_files import DamagedCheckpoint, check_files
 from r2vpo.errors import UserError
 from r2vpo.experiments.collect import collect
 from r2vpo.training.recipe import Recipe
@@ -88,10 +90,14 @@ def run_cell(recipe: Recipe, folder: Path, tell: Any) -> Record:
 
 
 def _left_over(folder: Path) -> RunDirectory | None:
-    """What an earlier call left that can be used: a finished run or one with a checkpoint. Other remains go."""
+    """What an earlier call left that can be used: a finished run or one with a whole checkpoint. Other remains go."""
     run = _newest(folder)
-    if run is not None and (run.read_summary() is not None or run.latest_checkpoint() is not None):
+    if run is not None and run.read_summary() is not None:
         return run
+    if run is not None and (checkpoint := run.latest_checkpoint()) is not None:
+        with suppress(DamagedCheckpoint):
+            check_files(checkpoint)
+            return run
     shutil.rmtree(folder, ignore_errors=True)
     return None
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from r2vpo.training.recipe_inputs import AnyData, RewardRecipe
-from r2vpo.training.recipe_schema import Section
+from r2vpo.training.recipe_schema import LAST_SEED, Section
 
 
 class Sampling(Section):
@@ -25,7 +25,7 @@ class Suite(Section):
     """Problems, how answers are scored, and how completions are made."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="name of the suite")
-    seed: int = Field(0, ge=0, description="seed of the problems")
+    seed: int = Field(0, ge=0, le=LAST_SEED, description="seed of the problems")
     data: Annotated[AnyData, Field(discriminator="source")] = Field(
         description="as in a recipe; the held-out problems are the suite's"
     )
@@ -42,7 +42,7 @@ class EvaluationConfig(Section):
 
     model: str = Field(min_length=1, description="what was evaluated, as it was named")
     weights: str = Field(min_length=1, description="where its weights are read from: of a run, a checkpoint")
-    seed: int = Field(0, ge=0, description="seed of the samples")
+    seed: int = Field(0, ge=0, le=LAST_SEED, description="seed of the samples")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where the model runs")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="type of the weights")
     baseline: str | None = Field(None, description="model, run or evaluation it is compared with")

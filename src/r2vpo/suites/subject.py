@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from r2vpo.errors import UserError
-from r2vpo.training.run_directory import latest_checkpoint, open_run
+from r2vpo.training.run_directory import open_run, require_checkpoint
 
 RECORDS = "completions.jsonl"
 """The file that tells the folder of an evaluation from that of a run."""
@@ -50,7 +50,8 @@ def find_subject(name: str) -> Subject:
             the hub.
 
     Raises:
-        UserError: a run without a checkpoint, an evaluation in place of a model, or a damaged folder of adapters.
+        UserError: a run without a checkpoint or with a damaged one, an evaluation in place of a model, or a damaged
+            folder of adapters.
     """
     folder = Path(name).expanduser()
     if (folder / RECORDS).is_file():
@@ -63,11 +64,13 @@ def find_subject(name: str) -> Subject:
 
 
 def _run(name: str, folder: Path) -> Subject:
-    recipe, checkpoint = open_run(folder).recipe(), latest_checkpoint(folder)
-    if checkpoint is None:
+    run = open_run(folder)
+    recipe = run.recipe()
+    if run.latest_checkpoint() is None:
         raise UserError(
             f"{name}: this run has no checkpoint yet: let it train on, or name the model {recipe.model.name}"
         )
+    checkpoint = require_checkpoint(folder)
     adapters = (checkpoint / "adapter_config.json").is_file()
     return Subject(
         name,

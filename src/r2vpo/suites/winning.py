@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import yaml
-
 from r2vpo.errors import UserError
 from r2vpo.evaluation import Answered, outcomes_by_score
 from r2vpo.evaluation.preference import Outcome
 from r2vpo.rewards.judge import Judge, JudgeOptions
 from r2vpo.rewards.registry import reward_options
 from r2vpo.rewards.reward_model import RewardModel
-from r2vpo.training.recipe_yaml import RecipeLoader
+from r2vpo.training.recipe_yaml import parse_yaml
 
 Decider = Callable[[Sequence[Answered], Sequence[Answered]], tuple[list[Outcome], dict[str, Any]]]
 """From the answers of two models to the same problems to what the first has of each, and what else is worth knowing."""
@@ -44,8 +42,8 @@ def parse_win_by(words: Sequence[str]) -> dict[str, Any]:
         if not equals or name == "score" or key in _UNUSED[name]:
             raise UserError(f"--win-by {name}: {word!r} is no option of it: {_OPTIONS[name]}")
         try:
-            options[key] = yaml.load(value, Loader=RecipeLoader)
-        except yaml.YAMLError:
+            options[key] = parse_yaml(value)
+        except ValueError:
             raise UserError(
                 f"--win-by {name}: {word!r} is not valid YAML behind =: put the value into quotes"
             ) from None

@@ -81,6 +81,21 @@ def is_empty(folder: Path) -> bool:
     return all(entry.name in (LOCK, HOLDER) for entry in folder.iterdir())
 
 
+def holder(folder: Path) -> str | None:
+    """Which process works in a folder, None if none does."""
+    if not (folder / LOCK).is_file():
+        return None
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return _holder(folder)
+    except OSError:  # a folder that only its owner can write
+        return None
+    lock.release()
+    return None
+
+
 def _holder(folder: Path) -> str:
     try:
         known = json.loads((folder / HOLDER).read_text(encoding="utf-8"))

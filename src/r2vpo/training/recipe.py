@@ -14,10 +14,11 @@ import yaml
 from pydantic import Field, model_validator
 
 from r2vpo.errors import UserError
-from r2vpo.training.recipe_errors import nearest_file, parse_error, validated
+from r2vpo.training.recipe_errors import nearest_file, validated
 from r2vpo.training.recipe_inputs import AnyData, InstructionsData, ModelRecipe, ReasoningGymData, RewardRecipe
 from r2vpo.training.recipe_optimisation import StepControlRecipe, TrainerRecipe
 from r2vpo.training.recipe_schema import (
+    LAST_SEED,
     AdvantageRecipe,
     CurriculumRecipe,
     DualRecipe,
@@ -28,7 +29,7 @@ from r2vpo.training.recipe_schema import (
     Section,
     Tracker,
 )
-from r2vpo.training.recipe_yaml import RecipeDumper, RecipeLoader, read_yaml
+from r2vpo.training.recipe_yaml import RecipeDumper, parse_yaml, read_yaml
 
 
 class Recipe(Section):
@@ -39,7 +40,7 @@ class Recipe(Section):
         max_length=100,
         description="name of the run, and of its folder",
     )
-    seed: int = Field(0, ge=0, description="seed of data, sampling and replay")
+    seed: int = Field(0, ge=0, le=LAST_SEED, description="seed of data, sampling and replay")
     model: ModelRecipe = Field(ModelRecipe(), description="the policy that is trained")
     data: Annotated[AnyData, Field(discriminator="source")] = Field(description="the problems")
     reward: RewardRecipe = Field(RewardRecipe(), description="how a completion is scored")
@@ -204,9 +205,9 @@ def override(settings: dict[str, Any], text: str) -> str:
     if not equals or not key:
         raise UserError(f"--set {text}: an override is key=value, for example --set trainer.max_steps=50")
     try:
-        parsed = yaml.load(value, Loader=RecipeLoader)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {text}: the value is {parse_error(error)}") from None
+        parsed = parse_yaml(value)
+    except ValueError as error:
+        raise UserError(f"--set {text[:200]}: the value is {error}") from None
     node: Any = settings
     *parents, last = key.split(".")
     for part in parents:

@@ -1,6 +1,7 @@
 """One line for what is wrong with a recipe: where, what, and how to fix it."""
 
 import difflib
+import reprlib
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -52,6 +53,10 @@ _OTHER_NAMES = {
     "lambda": "dual.value",
     "loss_type": "objective.aggregation",
 }
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 
 
 def parse_error(error: yaml.YAMLError) -> str:
@@ -153,7 +158,7 @@ def _what(problem: dict[str, Any], key: str, recipe: type[BaseModel], settings: 
         return _choice(key, value, _literals(str(context["expected"])))
     if kind in _BOUNDS:
         name, words = _BOUNDS[kind]
-        return f"{key} is {value!r}; it must be {words} {context[name]:g}"
+        return f"{key} is {_shown(value)}; it must be {words} {context[name]:g}"
     if kind in ("string_too_short", "too_short"):
         return f"{key} is empty: give {'one item or more' if kind == 'too_short' else 'a text'}"
     if kind == "string_pattern_mismatch":
@@ -174,7 +179,8 @@ def _shown(value: Any) -> str:
         return "empty"
     if isinstance(value, bool):
         return str(value).lower()
-    text = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
+    # repr of a value whose parts name each other by anchors may have no end.
+    text = _SHORT.repr(value)
     return f"the text {text}" if isinstance(value, str) else text
 
 

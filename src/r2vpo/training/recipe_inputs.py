@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_
 from r2vpo.data.habit_formats import FORMATS, HabitDifficulty, HabitFormat, check_difficulties
 from r2vpo.data.options import Contamination, SchemaName
 from r2vpo.rewards.registry import REWARDS, first_problem, options_class
-from r2vpo.training.recipe_schema import Section
+from r2vpo.training.recipe_schema import LAST_SEED, Section
 
 # One path may be written without a list.
 Paths = Annotated[
@@ -48,6 +48,7 @@ class ModelRecipe(Section):
     seed: int | None = Field(
         None,
         ge=0,
+        le=LAST_SEED,
         description="seed of weights that are made here, such as those of habit/llama; null is the run's seed",
     )
     dtype: Literal["float32"] = Field("float32", description="type of the master weights")

@@ -95,7 +95,7 @@ class TrainerRecipe(Section):
     save_steps: int = Field(50, ge=1, description="optimizer steps between checkpoints; the last step saves too")
     keep_checkpoints: int = Field(2, ge=1, description="checkpoints kept; older ones are removed")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train; auto takes a GPU if any")
-    threads: int | None = Field(None, ge=1, description="CPU threads; null leaves the choice to torch")
+    threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; null leaves the choice to torch")
 
     @model_validator(mode="before")
     @classmethod

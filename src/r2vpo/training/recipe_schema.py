@@ -7,17 +7,32 @@ model, data and reward are in ``recipe_inputs.py``, trainer and step control in 
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from r2vpo.core.radius import DELTA
 
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "clearml", "swanlab", "neptune", "dvclive"]
 
 
+LARGEST = 1e12
+"""No number of a recipe is larger; fields whose memory grows with the number have bounds of their own."""
+LAST_SEED = 2**32 - 1
+"""The last one that numpy's generators take."""
+
+
 class Section(BaseModel):
     """A part of a recipe: unknown keys are refused, values keep their type, and nothing changes later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, serialize_by_alias=True)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _sensible(cls, value: Any) -> Any:
+        """No number is beyond what any field has a use for, also where the field names no bound of its own."""
+        if isinstance(value, int | float) and abs(value) > LARGEST:
+            shown = f"{value:g}" if abs(value) < 1e300 else f"a number of {len(str(value))} digits"
+            raise ValueError(f"is {shown}; it must be at most {LARGEST:g}")
+        return value
 
 
 ObjectiveName = Literal[
@@ -124,7 +139,9 @@ class DualRecipe(Section):
 class ReplayRecipe(Section):
     """Rollouts of earlier policy versions that are trained on again."""
 
-    versions: int = Field(5, ge=0, description="updates that a rollout is kept for; 0 trains on fresh rollouts only")
+    versions: int = Field(
+        5, ge=0, le=10_000, description="updates that a rollout is kept for; 0 trains on fresh rollouts only"
+    )
     ratio: float = Field(1.0, ge=0, description="stale rows for each fresh one")
     max_megabytes: float | None = Field(None, gt=0, description="memory for kept rollouts; null is no limit")
 
@@ -174,11 +191,11 @@ class RolloutRecipe(Section):
     dtype: Literal["auto", "bfloat16", "model"] = Field(
         "auto", description="type of the weights that sample; auto is bfloat16 where the device multiplies in it"
     )
-    prompts_per_round: int = Field(16, ge=1, description="prompts of one round of generation")
-    samples_per_prompt: int = Field(8, ge=1, description="completions of each prompt: one group")
-    max_new_tokens: int = Field(64, ge=1, description="longest completion, in tokens")
+    prompts_per_round: int = Field(16, ge=1, le=1_000_000, description="prompts of one round of generation")
+    samples_per_prompt: int = Field(8, ge=1, le=65_536, description="completions of each prompt: one group")
+    max_new_tokens: int = Field(64, ge=1, le=10_000_000, description="longest completion, in tokens")
     temperature: float = Field(1.0, gt=0, description="sampling temperature")
-    lag: int = Field(0, ge=0, description="rounds that the sampling policy is behind, to study staleness")
+    lag: int = Field(0, ge=0, le=10_000, description="rounds that the sampling policy is behind, to study staleness")
     stop: list[Annotated[str, Field(min_length=1)]] = Field([], description="texts that end a completion")
     rows_per_batch: int | None = Field(
         None, ge=1, description="completions that shared_prefix samples at once, to bound its cache; null is all"
@@ -204,5 +221,5 @@ class EvaluationRecipe(Section):
 
     every_rounds: int = Field(8, ge=0, description="rounds between evaluations; 0 evaluates before and after only")
     max_new_tokens: int | None = Field(None, ge=1, description="longest answer; null takes rollout.max_new_tokens")
-    rows_per_batch: int = Field(128, ge=1, description="problems answered at once by a process")
+    rows_per_batch: int = Field(128, ge=1, le=1_000_000, description="problems answered at once by a process")
     samples_shown: int = Field(6, ge=0, description="completions kept for the report, before and after")

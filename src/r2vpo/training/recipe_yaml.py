@@ -1,6 +1,8 @@
 """YAML as recipes use it: scientific notation is a number, a key is given once."""
 
+import math
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,10 @@ def _with_number_rules(base: type) -> dict[str, Any]:
         for first in firsts:
             rules.setdefault(first, []).append((tag, pattern))
     return rules
+
+
+LONGEST = 10_000_000
+MOST_VALUES = 100_000
 
 
 class RecipeLoader(yaml.SafeLoader):
@@ -74,10 +80,56 @@ def read_yaml(path: Path, kind: str) -> Any:
         UserError: it cannot be read. One line.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=RecipeLoader)
+        found = path.stat()
+        text = path.read_text(encoding="utf-8") if stat.S_ISREG(found.st_mode) and found.st_size <= LONGEST else None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a text file in UTF-8 (byte {error.start}): give a YAML {kind}") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}: give a YAML {kind} that can be read") from None
+    if text is None:
+        what = "a directory" if path.is_dir() else "no regular file"
+        what = f"a file of {found.st_size} bytes" if path.is_file() else what
+        raise UserError(f"{path}: this is {what}: give a YAML {kind} of at most {LONGEST} bytes")
+    try:
+        return parse_yaml(text)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def parse_yaml(text: str) -> Any:
+    """Read YAML.
+
+    Args:
+        text: one document.
+
+    Raises:
+        ValueError: it cannot be read, is nested too deeply, or grows beyond all bounds through its aliases.
+    """
+    try:
+        loader = RecipeLoader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            if _size(node, {}) > MOST_VALUES:
+                raise ValueError(f"its aliases (*name) stand for more than {MOST_VALUES} values: write them out")
+            try:
+                return loader.construct_document(node)
+            except ValueError as error:  # a date such as 2024-13-45, a number of thousands of digits
+                raise ValueError(f"not valid YAML: a value cannot be read: {error}") from None
+        finally:
+            loader.dispose()
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: {parse_error(error)}") from None
+        raise ValueError(parse_error(error)) from None
+    except RecursionError:
+        raise ValueError("not valid YAML: it is nested too deeply") from None
+
+
+def _size(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many values a node stands for with every alias written out; infinite for one that holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # as long as its parts are counted
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        inner = [part for item in parts for part in (item if isinstance(item, tuple) else (item,))]
+        known[id(node)] = 1 + sum(_size(part, known) for part in inner)
+    return known[id(node)]

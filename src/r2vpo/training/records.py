@@ -10,13 +10,15 @@ from typing import Any
 from r2vpo.errors import UserError
 
 Record = dict[str, Any]
+# Half of a surrogate pair, which UTF-8 cannot hold, is written as \ud83d, which JSON reads again.
+_ESCAPED = "backslashreplace"
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
+        with open(temporary, "w", encoding="utf-8", errors=_ESCAPED) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -28,7 +30,8 @@ def write_atomically(path: Path, text: str) -> None:
 
 def append_record(path: Path, record: Mapping[str, Any]) -> None:
     """Append one JSON object as one line; after a failure, such as a full disk, the file is as it was."""
-    line = json.dumps(finite(record), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    text = json.dumps(finite(record), ensure_ascii=False, allow_nan=False)
+    line = text.encode("utf-8", _ESCAPED) + b"\n"
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:

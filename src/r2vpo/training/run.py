@@ -29,7 +29,7 @@ from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.prompt_length import longest_prompt
 from r2vpo.training.recipe import Recipe, settle_precision
 from r2vpo.training.recipe_inputs import DatasetData
-from r2vpo.training.run_directory import RunDirectory, create_run, open_run
+from r2vpo.training.run_directory import RunDirectory, create_run, open_run, require_checkpoint
 from r2vpo.training.setup import Parts, prepare, trainer_config
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 
@@ -41,6 +41,7 @@ def run_training(
     recipe: Recipe,
     *,
     resume: Path | None,
+    checkpoint: int | None = None,
     console: Console,
     runs_dir: Path = Path("runs"),
     on_start: Callable[[Path], None] = lambda path: None,
@@ -49,7 +50,8 @@ def run_training(
 
     Args:
         recipe: the recipe.
-        resume: a run to go on with from its latest checkpoint, or None for a new one.
+        resume: a run to go on with, or None for a new one.
+        checkpoint: step of the checkpoint to go on from; None takes the last one.
         console: where progress is shown.
         runs_dir: where a new run's folder is made.
         on_start: called with the run's folder as soon as there is one.
@@ -66,6 +68,8 @@ def run_training(
     with ExitStack() as held:
         if resume is not None:
             held.enter_context(_alone(resume))
+            if PartialState().is_main_process:
+                require_checkpoint(resume, checkpoint)
         recipe = settle_precision(recipe, autocast=config.bf16, dtype=config.sampler_dtype)
         parts = prepare(recipe)
         run = _folder(recipe, resume, runs_dir)
@@ -74,7 +78,8 @@ def run_training(
         on_start(run.path)
         config.output_dir = str(run.checkpoints)
         notes = [*parts.data.notes, *([_FLOAT32] if left_to_the_device and not config.bf16 else [])]
-        _train(recipe, config, parts, run, notes=notes, is_resumed=resume is not None, console=console)
+        start = None if resume is None else run.checkpoint(checkpoint)
+        _train(recipe, config, parts, run, checkpoint=start, notes=notes, console=console)
     return run.path
 
 
@@ -84,11 +89,10 @@ def _train(
     parts: Parts,
     run: RunDirectory,
     *,
+    checkpoint: Path | None,
     notes: list[str],
-    is_resumed: bool,
     console: Console,
 ) -> None:
-    checkpoint = run.latest_checkpoint() if is_resumed else None
     if checkpoint is not None and PartialState().is_main_process:
         run.rewind(int(checkpoint.name.rpartition("-")[2]))
         run.write_config(recipe)

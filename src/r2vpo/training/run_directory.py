@@ -9,6 +9,7 @@
       samples.jsonl      completions before and after training
       summary.json       the result
       checkpoints/       checkpoint-<step>/, complete as soon as it has that name
+      set_aside/         checkpoints after the one that a run was taken up again from
       tensorboard/       event files
       report.html
 """
@@ -16,12 +17,16 @@
 import difflib
 import errno
 import json
+import os
 import re
+import shlex
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from r2vpo.checkpoint_files import DamagedCheckpoint, check_files
 from r2vpo.errors import UserError
 from r2vpo.training.folder_lock import new_folder
 from r2vpo.training.recipe import Recipe, dump_recipe, load_recipe
@@ -68,6 +73,7 @@ class RunDirectory:
         self.samples = path / "samples.jsonl"
         self.summary = path / "summary.json"
         self.checkpoints = path / "checkpoints"
+        self.set_aside = path / "set_aside"
         self.tensorboard = path / "tensorboard"
         self.report = path / "report.html"
 
@@ -130,15 +136,36 @@ class RunDirectory:
 
         Args:
             step: optimizer step of the checkpoint; later records, the completions after training and the result go.
+                Later checkpoints are set aside: the run will write others of their names.
         """
+        for number, checkpoint in self.all_checkpoints().items():
+            if number > step:
+                os.replace(checkpoint, new_folder(self.set_aside, checkpoint.name))
         self.summary.unlink(missing_ok=True)
         keep_records(self.metrics, lambda record: record.get("step", 0) <= step)
         keep_records(self.evaluations, lambda record: record.get("step", 0) <= step)
         keep_records(self.samples, lambda record: record.get("when") != "after")
 
+    def all_checkpoints(self) -> dict[int, Path]:
+        """The checkpoints by their steps, in order.
+
+        A checkpoint gets its name by one rename when all of it is written.
+        """
+        found = {
+            int(match[1]): entry
+            for entry in _entries(self.checkpoints)
+            if (match := _CHECKPOINT.fullmatch(entry.name)) and entry.is_dir()
+        }
+        return dict(sorted(found.items()))
+
     def latest_checkpoint(self) -> Path | None:
-        """The complete checkpoint of the highest step, or None."""
-        return latest_checkpoint(self.path)
+        """The checkpoint of the highest step, or None."""
+        return self.checkpoint(None)
+
+    def checkpoint(self, step: int | None) -> Path | None:
+        """The checkpoint of a step, None for the highest there is; None if there is none."""
+        found = self.all_checkpoints()
+        return found.get(max(found, default=0) if step is None else step)
 
 
 def create_run(recipe: Recipe, runs_dir: Path | str = "runs") -> RunDirectory:
@@ -176,32 +203,42 @@ def open_run(path: Path | str) -> RunDirectory:
     return RunDirectory(path)
 
 
-def latest_checkpoint(path: Path | str) -> Path | None:
-    """The complete checkpoint of the highest step of a run, or None.
+def require_checkpoint(path: Path | str, step: int | None = None) -> Path:
+    """A checkpoint of a run that is as it was written.
 
-    A checkpoint gets its name by one rename when all of it is written: ``checkpoint-N`` is whole.
-    """
-    found = [
-        (int(match[1]), entry)
-        for entry in _entries(Path(path) / "checkpoints")
-        if (match := _CHECKPOINT.fullmatch(entry.name)) and entry.is_dir()
-    ]
-    return max(found)[1] if found else None
-
-
-def require_checkpoint(path: Path | str) -> Path:
-    """As ``latest_checkpoint``, but a run without one is an error.
+    Args:
+        path: the run's folder.
+        step: that of the checkpoint; None takes the last one.
 
     Raises:
-        UserError: the folder is not a run's, or it has no checkpoint yet.
+        UserError: the folder is not a run's, it has no such checkpoint, or the checkpoint is damaged; the line says
+            from which one the run can go on.
     """
     run = open_run(path)
-    checkpoint = run.latest_checkpoint()
-    if checkpoint is None:
+    found = run.all_checkpoints()
+    if not found:
         raise UserError(
             f"{run.path}: no checkpoint was written yet, nothing can be resumed: start anew without --resume"
         )
-    return checkpoint
+    step = max(found) if step is None else step
+    if step not in found:
+        there = ", ".join(map(str, found))
+        raise UserError(f"{run.path}: there is no checkpoint of step {step}: choose one of {there}")
+    try:
+        check_files(found[step])
+    except DamagedCheckpoint as error:
+        raise UserError(f"{error}: {_way_on(run, [number for number in found if number < step])}") from None
+    return found[step]
+
+
+def _way_on(run: RunDirectory, earlier: list[int]) -> str:
+    """The command that goes on from the newest earlier checkpoint that is whole."""
+    for step in reversed(earlier):
+        with suppress(DamagedCheckpoint):
+            check_files(run.all_checkpoints()[step])
+            command = shlex.join(["r2vpo", "train", "--resume", str(run.path), "--checkpoint", str(step)])
+            return f"go on from the one before it with: {command}"
+    return "no earlier checkpoint is whole: start a new run"
 
 
 def _latest(records: list[Record], *keys: str) -> list[Record]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from accelerate.utils import broadcast_object_list, gather_object
 
+from r2vpo.checkpoint_files import write_list
 from r2vpo.errors import UserError
 
 STAGING = ".staging"
@@ -56,7 +57,8 @@ def staged(run: Path, name: str, *, is_main: bool, barrier: Callable[[], None]) 
     """Give a folder to write the checkpoint `name` into, and put it into `run` in one rename when all is written.
 
     Whatever goes wrong inside (a full disk, an exception), earlier checkpoints stay as they are and the half-written
-    one is removed. A checkpoint folder in `run` is therefore always complete, even after SIGKILL.
+    one is removed. A checkpoint folder in `run` is therefore always complete, even after SIGKILL. Last of all its files
+    are listed with their sizes and digests (`r2vpo.checkpoint_files`).
 
     Args:
         run: The folder that holds the checkpoints.
@@ -80,6 +82,7 @@ def staged(run: Path, name: str, *, is_main: bool, barrier: Callable[[], None]) 
         raise
     barrier()
     if is_main:
+        write_list(staging / name, name=name)
         _flush(staging / name)
         if (run / name).exists():
             shutil.rmtree(run / name)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import broadcast_object_list
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import SaveStrategy, get_last_checkpoint, rotate_checkpoints
 
+from r2vpo.checkpoint_files import DamagedCheckpoint, check_files
+from r2vpo.errors import UserError
 from r2vpo.replay import ReplayBuffer, snapshot
 from r2vpo.trl.checkpoint import check_common_disk, staged, state_path
 from r2vpo.trl.fitting import FittingTrainer
@@ -73,8 +76,27 @@ class CheckpointingTrainer(FittingTrainer):
             check_common_disk(self.accelerator, Path(self.args.output_dir))
         self._resumed = None
         if checkpoint:
+            self._check_files(Path(checkpoint), "resume from an earlier checkpoint")
             self._resumed = states_for(self, str(checkpoint), divides_optimizer=not self.is_deepspeed_enabled)
         return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def _check_files(self, checkpoint: Path, remedy: str) -> None:
+        """Refuse a damaged checkpoint; one process reads it for all."""
+        problem = None
+        if self.accelerator.is_main_process:
+            try:
+                check_files(checkpoint)
+            except DamagedCheckpoint as error:
+                problem = str(error)
+        (problem,) = broadcast_object_list([problem]) if self.accelerator.num_processes > 1 else [problem]
+        if problem is not None:
+            raise UserError(f"{problem}: {remedy}")
+
+    def _load_best_model(self) -> None:
+        best = Path(self.state.best_model_checkpoint or "")
+        if best.is_dir():
+            self._check_files(best, "its weights are not loaded; the last ones are in the newest checkpoint")
+        super()._load_best_model()
 
     def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from r2vpo.checkpoint_files import LIST, write_list
 from r2vpo.errors import UserError
 from r2vpo.training import records
 from r2vpo.training.records import append_record, read_records, write_atomically
 from r2vpo.training.run_directory import (
     SUMMARY_KEYS,
+    RunDirectory,
     create_run,
-    latest_checkpoint,
     open_run,
     require_checkpoint,
 )
@@ -136,16 +137,62 @@ def test_the_summary_is_complete(tmp_path: Path) -> None:
     assert set(run.read_summary() or {}) == set(SUMMARY_KEYS)
 
 
+def write_checkpoint(run: RunDirectory, step: int, text: str = "weights") -> Path:
+    folder = run.checkpoints / f"checkpoint-{step}"
+    folder.mkdir()
+    (folder / "model.safetensors").write_text(text)
+    write_list(folder, name=folder.name)
+    return folder
+
+
 def test_the_latest_checkpoint_is_the_highest_number(tmp_path: Path) -> None:
     run = create_run(synthetic_recipe(), tmp_path)
     assert run.latest_checkpoint() is None
     with pytest.raises(UserError, match="no checkpoint was written yet"):
         require_checkpoint(run.path)
-    for name in ("checkpoint-9", "checkpoint-100", ".checkpoint-200.tmp", "checkpoint-300.partial"):
+    for step in (9, 100):
+        write_checkpoint(run, step)
+    for name in (".checkpoint-200.tmp", "checkpoint-300.partial"):
         (run.checkpoints / name).mkdir()
     (run.checkpoints / "checkpoint-400").write_text("a file")
-    assert latest_checkpoint(run.path) == run.checkpoints / "checkpoint-100"
+    assert run.latest_checkpoint() == run.checkpoints / "checkpoint-100"
     assert require_checkpoint(run.path).name == "checkpoint-100"
+    assert require_checkpoint(run.path, 9).name == "checkpoint-9"
+    with pytest.raises(UserError, match="no checkpoint of step 10: choose one of 9, 100"):
+        require_checkpoint(run.path, 10)
+
+
+def test_a_damaged_checkpoint_names_the_command_that_goes_on_from_the_last_whole_one(tmp_path: Path) -> None:
+    run = create_run(synthetic_recipe(), tmp_path)
+    for step in (4, 8, 12, 16):
+        write_checkpoint(run, step)
+    (run.checkpoints / "checkpoint-12" / LIST).unlink()
+    weights = run.checkpoints / "checkpoint-16" / "model.safetensors"
+    weights.write_text("WEIGHTS")
+    with pytest.raises(UserError) as refused:
+        require_checkpoint(run.path)
+    assert str(refused.value) == (
+        f"{weights} is damaged: its content is not what was written (SHA-256): go on from the one before it with: "
+        f"r2vpo train --resume {run.path} --checkpoint 8"
+    )
+    with pytest.raises(UserError, match=r"checkpoint-12 is not complete, .* --checkpoint 8$"):
+        require_checkpoint(run.path, 12)
+    (run.checkpoints / "checkpoint-4" / LIST).unlink()
+    with pytest.raises(UserError, match="no earlier checkpoint is whole: start a new run"):
+        require_checkpoint(run.path, 4)
+
+
+def test_going_on_from_an_earlier_checkpoint_sets_the_later_ones_aside(tmp_path: Path) -> None:
+    run = create_run(synthetic_recipe(), tmp_path)
+    for step in (4, 8, 12):
+        write_checkpoint(run, step, f"first {step}")
+        run.append_metrics({"step": step})
+    run.rewind(4)
+    assert list(run.all_checkpoints()) == [4] and run.read_metrics() == [{"step": 4}]
+    write_checkpoint(run, 8, "second 8")
+    run.rewind(4)
+    kept = {path.parent.name: path.read_text() for path in run.set_aside.glob("*/model.safetensors")}
+    assert kept == {"checkpoint-8": "first 8", "checkpoint-12": "first 12", "checkpoint-8-2": "second 8"}
 
 
 def test_opening_what_is_no_run(tmp_path: Path) -> None:

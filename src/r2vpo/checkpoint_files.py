@@ -1,0 +1,75 @@
+"""The list of a checkpoint's files, written last: what is missing, cut short or altered is found before loading."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+
+from r2vpo.errors import UserError
+
+LIST = "r2vpo_files.json"
+
+
+class DamagedCheckpoint(UserError):
+    """A checkpoint that is not as it was written. The message has no remedy: that is up to who wanted to load it."""
+
+
+def write_list(folder: Path, *, name: str) -> None:
+    """Name every file of a checkpoint, with its size in bytes and its SHA-256.
+
+    Args:
+        folder: where the checkpoint lies for now, with all its files.
+        name: the name that its folder will have, with the number of its step.
+    """
+    files = {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _digest(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != LIST
+    }
+    (folder / LIST).write_text(json.dumps({"checkpoint": name, "files": files}, indent=1) + "\n", encoding="utf-8")
+
+
+def check_files(folder: Path, *, contents: bool = True) -> None:
+    """Compare a checkpoint with its list.
+
+    Args:
+        folder: the checkpoint.
+        contents: read every file, at the speed of the disk; False looks at names and sizes only.
+
+    Raises:
+        DamagedCheckpoint: the list is not there or cannot be read, a file is missing or not as it was written, or the
+            folder has another checkpoint's name. Further files do no harm.
+    """
+    if not (folder / LIST).is_file():
+        raise DamagedCheckpoint(
+            f"{folder} is not complete, it has no {LIST} (which is written last; r2vpo before 0.1.0 wrote none)"
+        )
+    try:
+        listed = json.loads((folder / LIST).read_text(encoding="utf-8"))
+        name = listed["checkpoint"]
+        files = {key: (int(file["bytes"]), file["sha256"]) for key, file in listed["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise DamagedCheckpoint(f"{folder / LIST} is damaged") from None
+    if folder.name.startswith("checkpoint-") and folder.name != name:
+        raise DamagedCheckpoint(f"{folder} holds {name}, not what its name says")
+    for key, (size, digest) in files.items():
+        path = folder / key
+        if not path.is_file():
+            raise DamagedCheckpoint(f"{path} is missing")
+        if path.stat().st_size != size:
+            raise DamagedCheckpoint(f"{path} is damaged: it has {path.stat().st_size} bytes of {size}")
+        if contents and _digest(path) != digest:
+            raise DamagedCheckpoint(f"{path} is damaged: its content is not what was written (SHA-256)")
+
+
+def _digest(path: Path) -> str:
+    found = path.stat()
+    return _digest_of(path, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@cache  # a command and the trainer that it starts read a large checkpoint once
+def _digest_of(path: Path, *version: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,104 @@
+"""What has become of a run: running, finished, stopped or damaged, told from its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from r2vpo.checkpoint_files import check_files
+from r2vpo.errors import UserError
+from r2vpo.training.folder_lock import holder
+from r2vpo.training.run_directory import SUMMARY_KEYS, RunDirectory
+
+
+@dataclass(frozen=True)
+class RunState:
+    """One run at a glance.
+
+    Attributes:
+        name: of its folder.
+        state: `running`, `finished`, `stopped` or `damaged`.
+        because: who works there, or what is damaged; empty otherwise.
+        step: optimizer steps that its records tell of.
+        checkpoint: step of its last checkpoint; None without one.
+        accuracy: held-out accuracy of the last evaluation, 0 to 1; None before the first.
+        bytes: size of the folder.
+    """
+
+    name: str
+    state: str
+    because: str
+    step: int
+    checkpoint: int | None
+    accuracy: float | None
+    bytes: int
+
+
+def state_of(run: RunDirectory) -> RunState:
+    """Look at a run: its records are read, of checkpoints names and sizes alone.
+
+    Args:
+        run: its folder.
+    """
+    working = holder(run.path)
+    found = [] if working else problems(run, contents=False)
+    finished = not found and run.summary.is_file()
+    state = "running" if working else "damaged" if found else "finished" if finished else "stopped"
+    metrics, evaluations = _read(run.read_metrics), _read(run.read_evaluations)
+    accuracy = evaluations[-1].get("accuracy") if evaluations else None
+    return RunState(
+        name=run.path.name,
+        state=state,
+        because=working or (found[0] if found else ""),
+        step=metrics[-1].get("step", 0) if metrics else 0,
+        checkpoint=max(run.all_checkpoints(), default=None),
+        accuracy=accuracy.get("value") if isinstance(accuracy, dict) else None,
+        bytes=sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file()),
+    )
+
+
+def problems(run: RunDirectory, *, contents: bool) -> list[str]:
+    """What is damaged in a run's folder, one line each.
+
+    Args:
+        run: its folder.
+        contents: read every byte of the checkpoints, to compare with the digests that were written with them.
+    """
+    checks: list[Callable[[], Any]] = [run.recipe, run.read_metrics, run.read_evaluations, run.read_samples]
+    checks += [lambda: _check_summary(run)]
+    checks += [lambda path=path: check_files(path, contents=contents) for path in run.all_checkpoints().values()]
+    found = []
+    for check in checks:
+        try:
+            check()
+        except (UserError, OSError) as error:
+            found.append(" ".join(str(error).split()))
+    return found
+
+
+def _check_summary(run: RunDirectory) -> None:
+    summary = run.read_summary()
+    missing = [key for key in SUMMARY_KEYS if summary is not None and key not in summary]
+    if missing:
+        raise UserError(f"{run.summary}: {missing[0]} is missing: move it away and finish the run again with --resume")
+
+
+def _read(read: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    try:
+        return read()
+    except (UserError, OSError):
+        return []
+
+
+def runs_in(folder: Path) -> list[RunDirectory]:
+    """The runs of a folder, the oldest first.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder: name the one that holds the runs with --runs-dir")
+    found = [path.parent for path in folder.glob("*/config.yaml")]
+    return [RunDirectory(path) for path in sorted(found, key=lambda path: (path / "config.yaml").stat().st_mtime)]

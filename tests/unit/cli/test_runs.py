@@ -1,0 +1,71 @@
+"""`r2vpo runs`: the state of every run, and a check that names what is damaged."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from r2vpo.checkpoint_files import write_list
+from r2vpo.cli.main import main
+from r2vpo.training.folder_lock import working_in
+from r2vpo.training.run_directory import SUMMARY_KEYS, RunDirectory, create_run
+from tests.unit.cli.helpers import failure
+from tests.unit.report.synthetic_run import synthetic_recipe
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A finished run, one that was stopped, and one whose newest weights were cut short."""
+    for name in ("finished", "stopped", "cut"):
+        monkeypatch.setattr("time.strftime", lambda *_, name=name: name)
+        run = create_run(synthetic_recipe(), tmp_path)
+        for step in (1, 2, 3):
+            run.append_metrics({"step": step})
+        run.append_evaluation({"step": 2, "split": "held_out", "accuracy": {"value": 0.25}})
+        checkpoint = run.checkpoints / "checkpoint-2"
+        checkpoint.mkdir()
+        (checkpoint / "model.safetensors").write_text("weights")
+        write_list(checkpoint, name="checkpoint-2")
+    RunDirectory(tmp_path / "synthetic-finished").write_summary(dict.fromkeys(SUMMARY_KEYS, 1))
+    (tmp_path / "synthetic-cut" / "checkpoints" / "checkpoint-2" / "model.safetensors").write_text("weigh")
+    return tmp_path
+
+
+def test_the_list_has_every_run_with_its_state(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stopped = folder / "synthetic-stopped"
+    assert main(["runs", "--runs-dir", str(folder)]) == 0
+    shown = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
+    assert shown["synthetic-finished"][:5] == ["finished", "3", "2", "25.0", "%"]
+    assert shown["synthetic-stopped"][0] == "stopped" and shown["synthetic-cut"][0] == "damaged"
+    assert "5 bytes of 7" in " ".join(shown["synthetic-cut:"])
+    with working_in(stopped, instead="x"):
+        assert main(["runs", "--runs-dir", str(folder), "--json"]) == 0
+    states = {run["name"]: run for run in json.loads(capsys.readouterr().out)}
+    assert states["synthetic-stopped"]["state"] == "running"
+    assert states["synthetic-stopped"]["because"].startswith("process ")
+    size = sum(path.stat().st_size for path in stopped.rglob("*") if path.is_file())
+    assert abs(states["synthetic-stopped"]["bytes"] - size) < 400, "less who held it"
+
+
+def test_a_check_reads_everything(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDirectory(folder / "synthetic-finished")
+    assert main(["runs", "check", str(run.path)]) == 0
+    assert capsys.readouterr().out == f"{run.path}: as it was written; checkpoints: 2\n"
+    (run.checkpoints / "checkpoint-2" / "model.safetensors").write_text("WEIGHTS")
+    run.metrics.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+    assert main(["runs", "check", str(run.path)]) == 2
+    shown = capsys.readouterr()
+    assert shown.out.splitlines() == [
+        f"{run.metrics}: line 2 is not a JSON object: remove that line",
+        f"{run.checkpoints}/checkpoint-2/model.safetensors is damaged: its content is not what was written (SHA-256)",
+    ]
+    assert shown.err == f"r2vpo: error: {run.path}: damaged in 2 places, see above\n"
+
+
+def test_what_it_cannot_look_at_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no such folder" in failure(capsys, 2, "runs", "--runs-dir", str(folder / "none"))
+    assert "did you mean" in failure(capsys, 2, "runs", "check", str(folder / "synthetic-finishd"))
+    assert "or `check RUN`" in failure(capsys, 2, "runs", "list")
+    (folder / "empty").mkdir()
+    assert main(["runs", "--runs-dir", str(folder / "empty")]) == 0 and "no runs" in capsys.readouterr().out
+    assert "add --resume RUN" in failure(capsys, 2, "train", "habit", "--checkpoint", "3")
