@@ -102,7 +102,8 @@ def test_a_run_without_signal_says_so(tmp_path: Path) -> None:
     reward = "reward.name=tests.integration.test_unfit_models:nothing"
     steps = ("trainer.max_steps=16", "evaluation.every_rounds=0", "report_to=[]", "trainer.save_steps=16")
     done = train(write_recipe(tmp_path), reward, *steps, runs=tmp_path / "runs")
-    assert done.code == 0, done.err
+    assert done.code == 2 and done.err.count("\n") == 1, "what learned nothing is no success"
+    assert "none of its 4 rounds had a signal, so the weights are those it began with" in done.err
     assert done.out.count("warning: no signal for 3 rounds: no reward differed within a group") == 1
     assert "rewards: nothing 0. " in done.out
     assert "no signal        4 rounds, in which no reward differed within a group" in done.out

@@ -83,8 +83,17 @@ def report_failure(error: BaseException, session: Session) -> int:
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("r2vpo"):
         _say(f"error: {error.name} is not installed: `pip install 'r2vpo[trl]'` brings all that this command needs")
         return USER_ERROR
-    hint = "" if session.debug else " (run it again with --debug for the traceback)"
-    _say(f"error: unexpected {type(error).__name__}: {error}{hint}")
+    if any(isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError" for cause in _chain(error)):
+        _say(
+            f"error: out of memory ({error or type(error).__name__}): raise trainer.micro_batches, lower "
+            "rollout.rows_per_batch or rollout.max_new_tokens, or take a smaller model (see `r2vpo plan`)"
+        )
+        return USER_ERROR
+    how = "the traceback above" if session.debug else "the traceback that --debug prints"
+    _say(
+        f"error: unexpected {type(error).__name__}: {error}: this is a defect of r2vpo, please report it with the "
+        f"command, {how} and what `r2vpo doctor` prints"
+    )
     return UNEXPECTED
 
 
@@ -96,8 +105,8 @@ def disk_full(error: BaseException) -> str | None:
     for cause in _chain(error):
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
             return str(cause.filename or "")
-        # A message of ours may quote anything that a user wrote.
-        text = "" if isinstance(cause, UserError) else str(cause)
+        # A message of ours, or of pydantic, may quote anything that a user wrote.
+        text = "" if isinstance(cause, ValueError) else str(cause)
         if "No space left on device" in text or "os error 28" in text:
             return ""
     return None

@@ -101,8 +101,20 @@ def check_resume(recipe: Recipe, run_path: Path, checkpoint: int | None) -> None
 
 
 def show_result(run_path: Path, console: Console) -> None:
-    """Build the report and print the result."""
+    """Build the report and print the result.
+
+    Raises:
+        UserError: the run is complete and has learned nothing, because no round had a signal.
+    """
     from r2vpo.report.build import build_report
 
-    report = build_report(run_path)
-    print_result(console, open_run(run_path).read_summary() or {}, report)
+    report, run = build_report(run_path), open_run(run_path)
+    summary = run.read_summary() or {}
+    print_result(console, summary, report)
+    rounds = len({record.get("round") for record in run.read_metrics()})
+    if rounds and summary.get("rounds_without_signal") == rounds:
+        raise UserError(
+            f"{run.path}: none of its {rounds} rounds had a signal, so the weights are those it began with: in every "
+            "group all rewards were equal. Look at the completions in the report, and check the reward, the length of "
+            "completions and how hard the problems are"
+        )

@@ -39,7 +39,7 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
                 scores = listed(await function(*args, **kwargs))
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # sys.exit would end the run as if it had succeeded
                 raise _raised(name, error) from error
             return _checked(name, scores, kwargs.get("completions"))
     else:
@@ -47,7 +47,7 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
         def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
                 scores = listed(function(*args, **kwargs))
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # sys.exit would end the run as if it had succeeded
                 raise _raised(name, error) from error
             return _checked(name, scores, kwargs.get("completions"))
 
@@ -55,7 +55,7 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
     return guarded
 
 
-def _raised(name: str, error: Exception) -> UserError:
+def _raised(name: str, error: Exception | SystemExit) -> UserError:
     return UserError(f"reward function {name!r} raised {type(error).__name__}: {error}; fix it or catch the case there")
 
 

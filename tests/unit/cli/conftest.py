@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from r2vpo.checkpoint_files import write_list
 from r2vpo.training.recipe import load_recipe
 from r2vpo.training.run_directory import RunDirectory, create_run
 
@@ -25,5 +26,7 @@ def recipe(tmp_path: Path) -> Path:
 def run(tmp_path: Path, recipe: Path) -> RunDirectory:
     """A run of the recipe with a checkpoint at step 50."""
     started = create_run(load_recipe(recipe), tmp_path / "runs")
-    (started.checkpoints / "checkpoint-50").mkdir()
+    checkpoint = started.checkpoints / "checkpoint-50"
+    checkpoint.mkdir()
+    write_list(checkpoint, name=checkpoint.name)
     return started

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_an_interrupt_says_how_to_go_on(
     monkeypatch.setattr(r2vpo.cli.train, "check_resume", interrupt)
     line = failure(capsys, 130, "train", str(recipe), "--set", "seed=0", "--resume", str(run.path))
     assert line.endswith(f"with: r2vpo train {recipe} --set seed=0 --resume {run.path}")
-    (run.checkpoints / "checkpoint-50").rmdir()
+    shutil.rmtree(run.checkpoints / "checkpoint-50")
     line = failure(capsys, 130, "train", str(recipe), "--resume", str(run.path))
     assert line == "r2vpo: interrupted; no checkpoint was written yet"
 
@@ -93,6 +94,21 @@ def test_what_nobody_expected(
     monkeypatch.setattr(r2vpo.cli.train, "load_recipe", fail)
     line = failure(capsys, 1, "train", str(recipe))
     assert "unexpected KeyError" in line and "--debug" in line
+
+
+def test_too_little_memory_says_what_takes_it(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the step failed") from MemoryError()
+
+    monkeypatch.setattr(r2vpo.cli.train, "load_recipe", fail)
+    assert "out of memory (the step failed): raise trainer.micro_batches" in failure(capsys, 2, "train", str(recipe))
+
+
+def test_a_message_of_ours_that_quotes_a_full_disk_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    line = failure(capsys, 2, "train", "quickstart", "--set", "name=os error 28")
+    assert "disk is full" not in line and "use letters" in line
 
 
 def test_debug_prints_the_traceback(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it prints, its exit codes, and that errors are one line."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import r2vpo.cli.train
+from r2vpo.checkpoint_files import write_list
 from r2vpo.cli.main import main
 from r2vpo.core.radius import DELTA
 from r2vpo.errors import UserError
@@ -147,21 +149,22 @@ def test_another_recipe_is_not_resumed(run: RunDirectory, recipe: Path, capsys: 
 def test_a_run_without_a_checkpoint_is_not_resumed(
     run: RunDirectory, recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (run.checkpoints / "checkpoint-50").rmdir()
+    shutil.rmtree(run.checkpoints / "checkpoint-50")
     assert "no checkpoint was written yet" in failure(capsys, 2, "train", str(recipe), "--resume", str(run.path))
 
 
 def test_only_the_length_of_a_run_may_change(run: RunDirectory, recipe: Path) -> None:
     longer = load_recipe(recipe, ["trainer.max_steps=200"])
-    r2vpo.cli.train.check_resume(longer, run.path)
+    r2vpo.cli.train.check_resume(longer, run.path, None)
     with pytest.raises(UserError, match="another recipe"):
-        r2vpo.cli.train.check_resume(load_recipe(recipe, ["trainer.save_steps=2"]), run.path)
+        r2vpo.cli.train.check_resume(load_recipe(recipe, ["trainer.save_steps=2"]), run.path, None)
 
 
 def test_a_complete_run_is_not_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = make_run(tmp_path)
     (made.checkpoints / "checkpoint-160").mkdir()
+    write_list(made.checkpoints / "checkpoint-160", name="checkpoint-160")
     line = failure(capsys, 2, "train", "--resume", str(made.path))
     assert "has done 160 of trainer.max_steps = 160" in line
     made.summary.unlink()
-    r2vpo.cli.train.check_resume(made.recipe(), made.path)
+    r2vpo.cli.train.check_resume(made.recipe(), made.path, None)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
+from r2vpo.checkpoint_files import write_list
 from r2vpo.errors import UserError
 from r2vpo.suites.subject import find_subject, load_subject
 from r2vpo.training.recipe import load_recipe
@@ -48,12 +49,16 @@ def test_a_runs_last_checkpoint(run: Path) -> None:
     model = tiny_model(10)
     model.generation_config.eos_token_id = [1, 14]  # as training leaves it: "=" ends a completion
     model.save_pretrained(checkpoint)
+    write_list(checkpoint, name=checkpoint.name)
     found, _, ends = load(run)
     torch.testing.assert_close(logits(found), logits(tiny_model(10)))
     assert ends == [1], "what ended a completion in training is not what ends one here"
     assert load(run, stop=["+"])[2] == [1, 12]
     assert find_subject(str(run)).weights == str(checkpoint)
     assert find_subject(str(run)).label == run.name
+    (checkpoint / "model.safetensors").write_bytes(b"cut short")
+    with pytest.raises(UserError, match=r"model\.safetensors is damaged: it has 9 bytes of \d+: no earlier checkpoint"):
+        find_subject(str(run))
 
 
 def test_adapters_of_a_run_and_of_a_folder(run: Path, tmp_path: Path) -> None:
@@ -66,6 +71,7 @@ def test_adapters_of_a_run_and_of_a_folder(run: Path, tmp_path: Path) -> None:
     checkpoint = run / "checkpoints" / "checkpoint-4"
     adapted.peft_config["default"].base_model_name_or_path = str(tmp_path / "tiny")
     adapted.save_pretrained(checkpoint)
+    write_list(checkpoint, name=checkpoint.name)
     for name in (run, checkpoint):
         found, tokenizer, _ = load(name)
         torch.testing.assert_close(logits(found), expected, rtol=1e-4, atol=1e-5)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from functools import partial
 
 import numpy as np
@@ -103,6 +104,19 @@ def test_an_exception_becomes_one_line() -> None:
 
     with pytest.raises(UserError, match="'breaks' raised KeyError: 'gold'"):
         call(guard_reward(breaks))
+
+
+def test_a_reward_function_that_exits_does_not_end_the_run_as_a_success() -> None:
+    def leaves(prompts: list[str], completions: list[str], **_: object) -> list[float]:
+        sys.exit(0)
+
+    async def leaves_later(prompts: list[str], completions: list[str], **_: object) -> list[float]:
+        sys.exit(0)
+
+    with pytest.raises(UserError, match="'leaves' raised SystemExit: 0"):
+        call(guard_reward(leaves))
+    with pytest.raises(UserError, match="'leaves_later' raised SystemExit: 0"):
+        asyncio.run(guard_reward(leaves_later)(prompts=["p"], completions=["a"]))
 
 
 def test_async_functions_are_guarded_too() -> None:

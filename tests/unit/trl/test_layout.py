@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from r2vpo.checkpoint_files import write_list
 from r2vpo.errors import UserError
 from r2vpo.replay import ReplayBuffer, ReplayConfig, Rollout, snapshot
 from r2vpo.replay.packing import unpack
@@ -212,6 +213,7 @@ def test_missing_states_of_other_processes_are_named(tmp_path: Path) -> None:
     checkpoint = tmp_path / "a" / "checkpoint-4"
     saved = snapshot.load(state_path(checkpoint, 0))
     snapshot.save(state_path(checkpoint, 0), saved | {"layout": layout(3).state_dict()})
+    write_list(checkpoint, name=checkpoint.name)
     resumed = tiny_trainer(tmp_path / "b", **OPTIONS)
     with pytest.raises(UserError, match=r"written by 3 processes, this run has 1, .* processes 1, 2 are not in it"):
         resumed.train(resume_from_checkpoint=str(checkpoint))
