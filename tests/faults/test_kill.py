@@ -1,0 +1,124 @@
+"""SIGKILL at every file event of a checkpoint and at twenty moments: a run goes on to the same numbers."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from r2vpo.cli.main import main
+from r2vpo.training.run_directory import RunDirectory
+from tests.faults.children import KILLED, command, ended, forked, killed_at
+from tests.integration.cli import TIMES, records, weights, write_recipe
+
+pytestmark = pytest.mark.slow
+
+STEPS = 8
+SETTINGS = ("--set", "trainer.save_steps=4", "data.train_size=6", "evaluation.every_rounds=0", "report_to=[]")
+ALL = "R2VPO_FAULTS" in os.environ
+"""Every event and moment, about ten minutes; without it every fifth."""
+MOMENTS = 20 if ALL else 4
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kill")
+    write_recipe(folder)
+    return folder
+
+
+def arguments(folder: Path, *more: str, steps: int = STEPS) -> tuple[str, ...]:
+    return ("train", str(folder / "small.yaml"), *SETTINGS, f"trainer.max_steps={steps}", *more)
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> Path:
+    """A run that nothing happened to."""
+    done = command(*arguments(folder, "--runs-dir", str(folder / "whole")), folder=folder / "log")
+    assert done.code == 0, done.err
+    return next((folder / "whole").iterdir())
+
+
+def same(run: Path, other: Path) -> bool:
+    """Whether two runs have the same numbers and weights."""
+    metrics = [
+        [{k: v for k, v in row.items() if k not in TIMES} for row in records(r / "metrics.jsonl")] for r in (run, other)
+    ]
+    ours, theirs = weights(run, STEPS), weights(other, STEPS)
+    return metrics[0] == metrics[1] and all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_at_every_file_event_of_a_checkpoint(folder: Path, whole: Path, tmp_path: Path) -> None:
+    """The run is at its first checkpoint; it is killed while it writes the second."""
+    begun = tmp_path / "begun"
+    stopped = killed_at(10**9, begun, *arguments(folder, "--runs-dir", str(begun), steps=4), folder=tmp_path / "log")
+    assert stopped.code == 0, stopped.err
+    (first,) = begun.iterdir()
+
+    def going_on(event: int, place: Path) -> int:
+        run = Path(shutil.copytree(first, place / first.name))
+        resume = arguments(folder, "--resume", str(run))
+        return killed_at(event, run / "checkpoints", *resume, folder=place / "log").code
+
+    assert going_on(10**9, tmp_path / "counted") == 0
+    events = (tmp_path / "counted" / "log" / "events").read_text().splitlines()
+    writing = [n for n, event in enumerate(events) if ".staging" in event or f"checkpoint-{STEPS}" in event]
+    assert len(writing) > 20
+    if not ALL:
+        writing = [*writing[random.Random(3).randrange(5) : -4 : 5], *writing[-4:]]
+    outcomes: Counter[str] = Counter()
+    for event in writing:
+        place = tmp_path / str(event)
+        assert going_on(event, place) == KILLED, events[event]
+        (run,) = (path for path in place.iterdir() if path.name != "log")
+        step = max(RunDirectory(run).all_checkpoints())
+        again = command(*arguments(folder, "--resume", str(run)), folder=place / "log")
+        assert again.code == 0, again.err
+        assert same(run, whole), events[event]
+        outcomes[f"from step {step}"] += 1
+        shutil.rmtree(place)
+    print(
+        f"killed at {len(writing)} file events of a checkpoint, same numbers {outcomes.total()} times: {dict(outcomes)}"
+    )
+    assert set(outcomes) == {"from step 4", f"from step {STEPS}"}, "the rename is among them"
+
+
+def test_at_twenty_moments(folder: Path, whole: Path, tmp_path: Path) -> None:
+    started = time.monotonic()
+    assert command(*arguments(folder, "--runs-dir", str(tmp_path / "timed")), folder=tmp_path / "log").code == 0
+    length = time.monotonic() - started
+    draws, outcomes = random.Random(5), Counter[str]()
+    for moment in range(MOMENTS):
+        place = tmp_path / str(moment)
+        runs = place / "runs"
+        child = forked(lambda runs=runs: main(arguments(folder, "--runs-dir", str(runs))), place / "log")
+        time.sleep(draws.uniform(0.0, length))
+        os.kill(child, signal.SIGKILL)
+        code = ended(child, place / "log").code
+        assert code in (KILLED, 0)
+        made = sorted(runs.iterdir()) if runs.is_dir() else []
+        if not made:
+            outcomes["before there was a run"] += 1
+            continue
+        (run,) = made
+        if code == 0 or RunDirectory(run).read_summary() is not None:
+            outcomes["after the end"] += 1
+        elif not RunDirectory(run).all_checkpoints():
+            refused = command(*arguments(folder, "--resume", str(run)), folder=place / "log")
+            assert refused.code == 2 and refused.err.count("\n") == 1 and "no checkpoint was written yet" in refused.err
+            outcomes["before the first checkpoint"] += 1
+            continue
+        else:
+            again = command(*arguments(folder, "--resume", str(run)), folder=place / "log")
+            assert again.code == 0, again.err
+            outcomes["went on"] += 1
+        assert same(run, whole)
+    print(f"killed at {MOMENTS} moments: {dict(outcomes)}")
+    assert outcomes["went on"] >= 1
