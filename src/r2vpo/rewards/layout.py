@@ -45,8 +45,9 @@ def format_reward(options: FormatOptions) -> Any:
     """Score 1 where a completion has the form, else 0.
 
     `think_answer`: the completion, without the space around it, is `<think>`, a text, `</think>`, space or nothing,
-    `<answer>`, a text, `</answer>`; each of the four tags stands there once and neither text is empty. The first tag may
-    be missing: the chat templates of many reasoning models write it at the end of the prompt, which a reward is not shown.
+    `<answer>`, a text, `</answer>`; each of the four tags stands there once and neither text is empty. The first tag
+    may be missing: the chat templates of many reasoning models write it at the end of the prompt, which a reward is
+    not shown.
 
     A pattern is matched in a child process, since some patterns take for ever on some texts. A completion of over
     100,000 characters, and one that takes too long, scores 0.
