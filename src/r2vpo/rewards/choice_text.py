@@ -20,8 +20,10 @@ _CLOSE = r"[\s*_`\"'\u2019\u201d$)\]}>~\\]"
 # The text of an option may follow the letter: after a mark, in a bracket, or as the reason.
 _WORDS = "because|since|as|is|for|due|given|which|with|from|by|so|but|not|would|must|should|seems|and|or"
 _ANSWER = (
-    "answers?|ans|\u7b54\u6848|\u6b63\u786e\u7b54\u6848|\u9009\u9879|\u9009\u62e9|\u9009|respuesta|r\u00e9ponse|antwort|risposta|resposta|"
-    "\u043e\u0442\u0432\u0435\u0442|\u7b54\u3048|\uc815\ub2f5|\ub2f5"
+    "answers?|ans|\u7b54\u6848|\u6b63\u786e\u7b54\u6848|\u9009\u9879|\u9009\u62e9|\u6545\u9009|\u5e94\u9009|\u9009|"
+    "respuesta|r\u00e9ponse|antwort|antwoord|risposta|resposta|\u043e\u0442\u0432\u0435\u0442|odpowied\u017a|svar|cevap|"
+    "jawaban|\u0111\u00e1p \u00e1n|\u7b54\u3048|\uc815\ub2f5|\ub2f5|"
+    "\u0627\u0644\u0625\u062c\u0627\u0628\u0629|\u0909\u0924\u094d\u0924\u0930"
 )
 _LINK = (
     r"(?:\s+(?:choice|option|letter))?"
@@ -37,6 +39,7 @@ class _Patterns(NamedTuple):
     alone: re.Pattern[str]
     answer: re.Pattern[str]
     other: re.Pattern[str]
+    concludes: re.Pattern[str]
     begins: re.Pattern[str]
 
 
@@ -60,7 +63,7 @@ def chosen_letter(text: str, letters: str) -> str | None:
     """
     patterns = _patterns(letters)
     end = _plain(text[-READ_CHARACTERS:])
-    for pattern in (patterns.answer, patterns.other):
+    for pattern in (patterns.answer, patterns.other, patterns.concludes):
         if found := list(pattern.finditer(end)):
             return _letter(found[-1])
     start = _plain(text[:READ_CHARACTERS]).strip()
@@ -92,9 +95,12 @@ def _patterns(letters: str) -> _Patterns:
     lower = rf"(?:(?<=[(\[{{\"'`*$])[{small}](?=[)\]}}\"'`*$])|(?<![A-Za-z0-9])[{small}](?=\)|[.\]]?\s*(?:\n|$)))"
     marks = rf"{_CLOSE}{{0,4}}"
     joined = r"(?:\s*(?:,|/|&|\+)\s*(?:and\s+|or\s+)?|\s+(?:and|or)\s+)(?:both\s+)?"
-    more = rf"(?P<more>{marks}{joined}{_OPEN}{{0,4}}[{letters}](?![A-Za-z0-9_'\u2019]))?"
+    of_its_own = r"(?!\s+(?:is|was|isn|would|can|does|has)\b)"
+    more = rf"(?P<more>{marks}{joined}{_OPEN}{{0,4}}[{letters}](?![A-Za-z0-9_'\u2019]){of_its_own})?"
     letter = rf"(?P<letter>{capital}|{lower}){more}"
     lead = rf"(?:\b|(?<=[^\x00-\x7f]))(?i:{_ANSWER}){_CLOSE}{{0,3}}(?i:{_LINK}){_OPEN}{{0,8}}(?i:{_NOUN}){_OPEN}{{0,6}}"
+    # "A:" before a letter alone is the answer of a question, "Q:"; a box may have no braces.
+    lead = rf"(?:{lead}|(?:\A|\n)\s*A:\s*{_OPEN}{{0,4}}(?=[{letters}]\W*(?:\n|\Z))|\\(?:boxed|fbox)\s*)"
     not_asked = r"(?!\s*\)?\s*\?)"
     right = r"(?:correct|right|best|true|the\s+answer|the\s+(?:only\s+)?(?:correct|right|best)\b)"
     other = "|".join(
@@ -104,16 +110,22 @@ def _patterns(letters: str) -> _Patterns:
             rf"(?<![A-Za-z0-9'])(?={_OPEN}{{0,4}}[{letters}]{_CLOSE}{{0,4}}(?i:is|must\s+be|seems)\s+(?i:{right})(?!\s*\?)){_OPEN}{{0,4}}",
         )
     )
+    ends = rf"(?=[{letters}]{_CLOSE}{{0,4}}[.!]?\s*(?:\n|\Z))"
+    it_is = (
+        r"(?:it(?:'s|\s+is|\s+must\s+be)|(?:must|should)\s+be|(?:which|that|this)\s+(?:is|matches|corresponds\s+to))"
+    )
+    concludes = rf"\b(?i:{it_is}|thus|hence|therefore|so),?\s+{_OPEN}{{0,4}}(?i:{_NOUN}){_OPEN}{{0,4}}{ends}"
     start = rf"{_OPEN}{{0,6}}(?i:{_NOUN}){_OPEN}{{0,6}}"
-    after = r"(?:$|[.,;:)\]}\-\u2013\u2014~\\*$\"'`]|\s)"
+    after = r"(?:$|[.,;:)\]}\-\u2013\u2014\u3001\u3002~\\*$\"'`]|\s)"
     denied = rf"{marks}\s+is\s+(?:not|wrong|incorrect|false)\b"
-    text_after = rf"(?!{denied})(?:{marks}$|{marks}[.):\-\u2013\u2014]|{_CLOSE}+(?:{_WORDS})\b|[)\]}}])"
+    text_after = rf"(?!{denied})(?:{marks}$|{marks}[.):\-\u2013\u2014\u3001\u3002]|{_CLOSE}+(?:{_WORDS})\b|[)\]}}])"
     word_after = r"(?<![AaIi])(?=\s+[A-Z0-9\\$])(?<=[A-Z])"
     return _Patterns(
         whole=re.compile(rf"{start}{letter}(?={after})"),
         alone=re.compile(rf"{start}{letter}(?:{_CLOSE}|[.:]){{0,6}}"),
         answer=re.compile(lead + letter + not_asked),
         other=re.compile(rf"(?:{other}){letter}{not_asked}"),
+        concludes=re.compile(concludes + letter),
         begins=re.compile(
             rf"{start}(?P<letter>(?:{capital})|[{small}](?={marks}\Z|\))){more}(?:{text_after}|{word_after})"
         ),

@@ -9,32 +9,39 @@ import unicodedata
 READ_CHARACTERS = 2000
 
 _SIGN = r"[-+]"
-_WHOLE = r"(?>\d{1,3}(?P<mark>[, '\u2019_])\d{3}(?:(?P=mark)\d{3})*(?!\d)|\d+)"
+_WHOLE = r"(?>\d{1,3}(?P<mark>[, '\u2019_])\d{3}(?:(?P=mark)\d{3})*(?!\d)|\d{1,2}(?:,\d\d)+,\d{3}(?!\d)|\d+)"
+_TEN = rf"10\s*(?:\^|\*\*)\s*\{{{{?\s*(?P<{{name}}>{_SIGN}?\d{{{{1,4}}}})\s*\}}}}?"
 _NUMBER = re.compile(
     rf"""
     (?<![A-Za-z_\d.,])(?<!\d[:/])              # not the end of a name, a version or another number
     (?:(?P<sign>{_SIGN})(?P<apart>\s*)(?:[$€£¥]\s?)?)?
     (?:
         (?P<units>\d+)\s+(?P<over>\d+)\s*/\s*(?P<under>\d+)   # 1 1/2
+      | {_TEN.format(name="ten")}
       | (?P<decimal>{_WHOLE}(?:\.\d*)?|\.\d+)
         (?:[eE](?P<exponent>{_SIGN}?\d{{1,4}})
-          |\s*(?:[x*\u00d7\u00b7]|\\times|\\cdot)\s*10\s*(?:\^|\*\*)\s*\{{?\s*(?P<power>{_SIGN}?\d{{1,4}})\s*\}}?)?
+          |\s*(?:[x*\u00d7\u00b7]|\\times|\\cdot)\s*{_TEN.format(name="power")})?
         (?:\s*/\s*(?P<divisor>\d+(?:\.\d+)?))?
     )
     (?![\d]|[.,/:]\d|[xXbBoO][\da-fA-F]|[eE][-+]?\d)      # 3.14.15, 12,34, 1/2/3, 12:30 and 0x10 are no numbers
     """,
     re.VERBOSE,
 )
-# What makes a product, a power or a term of a number.
+# What makes a product, a power, a term or one of two of a number.
 _GOES_ON = re.compile(
-    r"\s*(?:\*\*|[-+*/^\u00d7\u00b7])\s*[\d({\\]|[\u00b2\u00b3\u00b9\u2070-\u2079\u03c0^]|[A-Za-z]\s*[=^*+/]|\s*\\(?:pi|sqrt)"
+    r"\s*(?:\*\*|[-+*/^\u00d7\u00b7\u00b1])\s*[\d({\\]|[\u03c0^]|[A-Za-z]\s*[=^*+/]|\s*\\(?:pi|sqrt|pm)|\s+or\s+[-$]?\d"
 )
 _ARITHMETIC = re.compile(r"[\d.,\s()+\-*/^\u00d7\u00b7$%{}]*[=\u2248]\s*")
-_ROOT = re.compile(r"(?:\u221a|\\sqrt\s*\{?)\s*$")
+# What makes a root or a bound of it; an arrow and a tag make none.
+_GOES_BEFORE = re.compile(
+    r"(?:\u221a|\\sqrt\s*\{?|[\u2260\u2264\u2265]|\\(?:leq?|geq?|neq?|lt|gt)|(?:^|\s|(?<![<\w])\w)[<>]=?)\s*$"
+)
 _FRACTION = re.compile(r"\\[dtc]?frac\s*(?:\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}|(\d)\s*(\d)(?!\d))")
 _DASHES = str.maketrans(
     dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212\ufe63\uff0d", "-") | {"\u00f7": "/", "\u2044": "/"}
 )
+_VULGAR = re.compile(r"[\u00bc-\u00be\u2150-\u215e]")
+_RAISED = re.compile(r"[\u207a\u207b]?[\u00b2\u00b3\u00b9\u2070\u2074-\u2079]+")
 _SPACES = re.compile(r"[\u00a0\u2007\u2009\u200a\u202f~]|\\[,;:! ]")
 
 
@@ -62,35 +69,39 @@ def first_number(text: str) -> float | None:
 
 def _plain(text: str) -> str:
     """A text with the digits, signs and spaces of ASCII, and fractions written with a slash."""
-    text = text.translate(_DASHES).replace("{,}", ",").replace(r"\$", "$").replace(r"\%", "%")
-    text = "".join(map(_ascii, text)) if not text.isascii() else text
+    if not text.isascii():
+        text = _VULGAR.sub(lambda found: _apart(found, unicodedata.normalize("NFKC", found.group())), text)
+        text = _RAISED.sub(lambda found: "^" + unicodedata.normalize("NFKC", found.group()), text)
+        text = "".join(map(_ascii, text)).translate(_DASHES)
+    text = text.replace("{,}", ",").replace(r"\$", "$").replace(r"\%", "%")
     text = _SPACES.sub(" ", text)
-    return _FRACTION.sub(lambda part: f" {part[1] or part[3]}/{part[2] or part[4]}", text)
+    return _FRACTION.sub(lambda found: _apart(found, f"{found[1] or found[3]}/{found[2] or found[4]}"), text)
 
 
 def _ascii(character: str) -> str:
-    if "\uff01" <= character <= "\uff5e" or character.isdecimal():
-        return (
-            unicodedata.normalize("NFKC", character)
-            if character >= "\uff01"
-            else str(unicodedata.decimal(character, character))
-        )
-    if unicodedata.category(character) == "No" and "\u2044" in (parts := unicodedata.normalize("NFKC", character)):
-        return " " + parts.replace("\u2044", "/")  # one half and its like
-    return character
+    if "\uff01" <= character <= "\uff5e":
+        return unicodedata.normalize("NFKC", character)
+    return str(unicodedata.decimal(character)) if character.isdecimal() else character
+
+
+def _apart(found: re.Match[str], fraction: str) -> str:
+    """A fraction, apart from a whole number before it: 1 and a half is `1 1/2`."""
+    return f" {fraction}" if found.string[: found.start()][-1:].isdigit() else fraction
 
 
 def _is_part(text: str, found: re.Match[str]) -> bool:
     """Whether a number is a part of something larger, which it does not state by itself."""
-    return bool(_GOES_ON.match(text, found.end()) or _ROOT.search(text[max(0, found.start() - 8) : found.start()]))
+    return bool(
+        _GOES_ON.match(text, found.end()) or _GOES_BEFORE.search(text[max(0, found.start() - 8) : found.start()])
+    )
 
 
 def _value(text: str, found: re.Match[str]) -> float | None:
     if found["units"]:
         value = float(found["units"]) + _quotient(float(found["over"]), float(found["under"]))
     else:
-        value = float(re.sub(r"[, '\u2019_]", "", found["decimal"]))
-        power = int(found["exponent"] or found["power"] or 0)
+        value = float(re.sub(r"[, '\u2019_]", "", found["decimal"] or "1"))
+        power = int(found["exponent"] or found["power"] or found["ten"] or 0)
         value = float(f"{value!r}e{power}") if power and "e" not in repr(value) else value * 10.0 ** min(power, 308)
         if found["divisor"]:
             value = _quotient(value, float(found["divisor"]))

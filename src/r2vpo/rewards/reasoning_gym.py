@@ -12,7 +12,7 @@ from r2vpo.data.rows import PromptRow
 from r2vpo.rewards.options import PoolOptions
 from r2vpo.rewards.pool import ScoringPool, log_zero
 from r2vpo.rewards.reasoning_gym_own import OWN, SYMBOLIC
-from r2vpo.rewards.text import answer_block, bare, first_answer, last_box
+from r2vpo.rewards.text import answer_block, bare, first_line, last_box
 
 READ_CHARACTERS = 20_000
 
@@ -99,7 +99,8 @@ def reasoning_gym_reward(options: ReasoningGymOptions) -> Any:
 
 def _given(completion: Any, right: str) -> str:
     if "\n" not in right.strip():
-        return first_answer(completion)
+        line = first_line(completion)
+        return line if line == right.strip() else bare(line)
     block = answer_block(completion)
     box = last_box(block)
     block = block if box is None else box.strip()

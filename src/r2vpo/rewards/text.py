@@ -13,10 +13,14 @@ _THOUGHT = re.compile(r"<(/?)(?i:think|thinking|thought|reasoning)>|\[(/?)THINK\
 _ANSWER = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.IGNORECASE | re.DOTALL)
 _BRACES = re.compile(r"(?P<box>\\(?:boxed|fbox)\s{0,3}\{)|\\.|[{}]", re.DOTALL)
 _LEAD = re.compile(
-    r"(?:(?:so|thus|hence|therefore)\b,?\s+)?(?:the\s+)?(?:(?:final|correct)\s+)?answer\b(?:\s+is\b)?\s*[:=]?\s*|(?:a:|=)\s*",
+    r"[*_#>\s]*(?:(?:so|thus|hence|therefore)\b,?\s+)?(?:(?:the|my|our)\s+)?(?:(?:final|correct)\s+)?(?:answer|ans\b\.?)\b"
+    r"[*_]*(?:\s+is\b)?\s*[:=]?(?:[*_]+\s+|\s*)|#{4}\s*|(?:a:|=)\s*",
     re.IGNORECASE,
 )
-_WRAPPED = re.compile(r"(\*\*|__|`|\$)(?P<inner>[^*_`$]+)\1")
+_WRAPPED = re.compile(
+    r"(?P<mark>\*\*|__|`|\$|\"|')(?P<inner>[^*_`$\"']+)(?P=mark)|\\(?:text|textbf|mathrm|mathbf)\{(?P<text>[^{}]*)\}"
+)
+_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-"))
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
@@ -129,10 +133,10 @@ def bare(line: str) -> str:
 
 def normalise(answer: str) -> str:
     """Return an answer as it is compared; case, spaces and thousands' commas do not count."""
-    text = " ".join(answer.replace("\u2212", "-").casefold().split())
+    text = " ".join(answer.translate(_DASHES).casefold().split())
     return _THOUSANDS.sub("", text).removesuffix(".")
 
 
 def _unwrapped(text: str) -> str:
     wrapped = _WRAPPED.fullmatch(text)
-    return wrapped["inner"].strip() if wrapped else text
+    return (wrapped["inner"] or wrapped["text"] or "").strip() if wrapped else text

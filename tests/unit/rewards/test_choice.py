@@ -84,6 +84,18 @@ CHOSEN = [
     ("ANSWER: I don't know", None),
     ("ANSWER: Don't know", None),
     ("The answer choices are A, B, C and D.", None),
+    # Endings and other forms.
+    ("We get 12, which is option C.", "C"),
+    ("Hence, (C).", "C"),
+    ("It's C", "C"),
+    ("Hence a car", None),
+    ("The answer is C, D is wrong", "C"),
+    ("A: C", "C"),
+    (r"\boxed C", "C"),
+    ("**Final Answer:** C", "C"),
+    ("<answer>The answer is C</answer>", "C"),
+    ("<answer>A cat</answer>", None),
+    ("\u6545\u9009\uff1aC\u3002", "C"),
     # The beginning and the last line.
     ("C", "C"),
     (" (c) ", "C"),

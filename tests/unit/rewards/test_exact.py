@@ -37,6 +37,12 @@ from r2vpo.rewards import load_reward
         ("the answer is blue", "The answer is blue", 1.0),
         ("Blue.", "The answer is blue", 1.0),
         ("The answer is", "Answer:", 0.0),
+        ("**Answer:** blue", "blue", 1.0),
+        ("#### 72", "72", 1.0),
+        ("My answer is 'blue'.", "blue", 1.0),
+        (r"\boxed{\text{Blue}}", "blue", 1.0),
+        ("\u20135", "-5", 1.0),
+        ("'a' or 'b'", "a' or 'b", 0.0),
         # Thoughts and tags.
         ("<think>5</think>\n4", "4", 1.0),
         ("5\n</think>\n\n4", "4", 1.0),
