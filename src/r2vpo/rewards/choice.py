@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from pydantic import Field
@@ -42,17 +43,22 @@ def choice_reward(options: ChoiceOptions) -> Any:
     letters, letter = options.letters, letter_finder(options)
 
     def choice(prompts: list[Any], completions: list[Any], answer: list[str], **_: Any) -> list[float | None]:
-        golds = [stated_letter(right, letters) for right in answer]
+        golds = [_gold(right, letters) for right in answer]
         pairs = zip(completions, golds, strict=True)
         return [None if gold is None else float(letter(text) == gold) for text, gold in pairs]
 
     def unreadable(rows: Sequence[PromptRow]) -> list[str | None]:
         said = f"the answer {{!r}} is none of the letters {letters}: correct one of them"
-        golds = [stated_letter(row.answer, letters) for row in rows]
+        golds = [_gold(row.answer, letters) for row in rows]
         return [said.format(row.answer) if gold is None else None for row, gold in zip(rows, golds, strict=True)]
 
     choice.unreadable = unreadable  # type: ignore[attr-defined]
     return choice
+
+
+@lru_cache(maxsize=4096)
+def _gold(answer: str, letters: str) -> str | None:
+    return stated_letter(answer, letters)
 
 
 def letter_finder(options: ChoiceOptions) -> Callable[[Any], str | None]:

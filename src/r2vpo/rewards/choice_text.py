@@ -1,46 +1,15 @@
-r"""Where a text states the letter of a choice.
-
-A statement is a lead ("answer", "option", "I choose"), a link ("is", ":", "would be"), marks around the letter
-(brackets, quotes, emphasis, `\text{}`), and the letter with nothing after it that makes a word or a second choice of
-it.
-"""
+r"""Where a text states the letter of a choice."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cache
-from typing import NamedTuple
+
+from r2vpo.rewards.choice_patterns import LEADS, patterns_of
 
 READ_CHARACTERS = 1000
 
-_WRAPPER = r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathsf|mathit|boldsymbol|bm|bf|rm|mathbb|operatorname)\s*\{?"
-_OPEN = rf"(?:{_WRAPPER}|[\s*_`\"'\u2018\u201c$(\[{{#<>:=-]|\\[(\[])"
-_CLOSE = r"[\s*_`\"'\u2019\u201d$)\]}>~\\]"
-# The text of an option may follow the letter: after a mark, in a bracket, or as the reason.
-_WORDS = "because|since|as|is|for|due|given|which|with|from|by|so|but|not|would|must|should|seems|and|or"
-_ANSWER = (
-    "answers?|ans|\u7b54\u6848|\u6b63\u786e\u7b54\u6848|\u9009\u9879|\u9009\u62e9|\u6545\u9009|\u5e94\u9009|\u9009|"
-    "respuesta|r\u00e9ponse|antwort|antwoord|risposta|resposta|\u043e\u0442\u0432\u0435\u0442|odpowied\u017a|svar|cevap|"
-    "jawaban|\u0111\u00e1p \u00e1n|\u7b54\u3048|\uc815\ub2f5|\ub2f5|"
-    "\u0627\u0644\u0625\u062c\u0627\u0628\u0629|\u0909\u0924\u094d\u0924\u0930"
-)
-_LINK = (
-    r"(?:\s+(?:choice|option|letter))?"
-    r"(?:\s+(?:to|for|of)\s+(?:the\s+|this\s+)?(?:question|problem)(?:\s+\d+)?)?"
-    r"(?:\s*(?:\bis\b|\bare\b|\bwas\b|\b(?:would|should|must|will|could|has\s+to|(?:would\s+)?have\s+to|can\s+only)\s+be\b"
-    r"|\b(?:seems?|appears?)(?:\s+to\s+be)?\b|\bes\b|\best\b|\bist\b|\u00e8\b|\u00e9\b|\u662f|\u4e3a|\u306f|\uc740))?"
-)
-_NOUN = r"(?:(?:the\s+)?(?:option|choice|letter|answer)\b|\u9009\u9879)?"
-
-
-class _Patterns(NamedTuple):
-    whole: re.Pattern[str]
-    alone: re.Pattern[str]
-    answer: re.Pattern[str]
-    other: re.Pattern[str]
-    concludes: re.Pattern[str]
-    begins: re.Pattern[str]
+_SHORT_LEAD = re.compile(r"\AA:\s*(?=[A-Z]\W*(?:\n|\Z))")
 
 
 def stated_letter(text: str, letters: str) -> str | None:
@@ -50,7 +19,7 @@ def stated_letter(text: str, letters: str) -> str | None:
         text: what stands in a box, in a tag, or as the right answer.
         letters: the letters there are, in capitals.
     """
-    found = _patterns(letters).whole.match(_plain(text).strip())
+    found = patterns_of(letters).whole.match(_plain(text).strip())
     return _letter(found) if found else None
 
 
@@ -61,16 +30,26 @@ def chosen_letter(text: str, letters: str) -> str | None:
         text: what a model wrote, without its thoughts.
         letters: the letters there are, in capitals.
     """
-    patterns = _patterns(letters)
+    patterns = patterns_of(letters)
     end = _plain(text[-READ_CHARACTERS:])
-    for pattern in (patterns.answer, patterns.other, patterns.concludes):
-        if found := list(pattern.finditer(end)):
-            return _letter(found[-1])
-    start = _plain(text[:READ_CHARACTERS]).strip()
+    if found := _last_answer(patterns.answer, end):
+        return _letter(found)
+    for pattern in (patterns.other, patterns.concludes):
+        if all_found := list(pattern.finditer(end)):
+            return _letter(all_found[-1])
+    # "A:" before a letter alone stands for the word, as in questions and answers.
+    start = _SHORT_LEAD.sub("", _plain(text[:READ_CHARACTERS]).strip(), count=1)
     if (first := patterns.begins.match(start)) and not start.partition("\n")[0].rstrip().endswith("?"):
         return _letter(first)
     alone = patterns.alone.fullmatch(end.strip().rpartition("\n")[2].strip())
     return _letter(alone) if alone and alone["letter"].isupper() else None
+
+
+def _last_answer(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    """The last match of a pattern that begins with a lead: it is tried where a lead stands, since that is fast."""
+    folded = text.lower() if len(text.lower()) == len(text) else text
+    places = [found.start() for lead in LEADS if lead in folded for found in re.finditer(re.escape(lead), folded)]
+    return next((found for place in sorted(places, reverse=True) if (found := pattern.match(text, place))), None)
 
 
 def _plain(text: str) -> str:
@@ -80,53 +59,3 @@ def _plain(text: str) -> str:
 
 def _letter(found: re.Match[str]) -> str | None:
     return None if found["more"] else found["letter"].upper()
-
-
-@cache
-def _patterns(letters: str) -> _Patterns:
-    small = letters.lower()
-    # A capital counts where no letter, digit or apostrophe follows; A and I not before a word, which makes them words
-    # too.
-    capital = (
-        rf"(?:[{letters}](?![A-Za-z0-9_]|['\u2019][A-Za-z]))"
-        rf"(?<!\b[AI](?=\s+(?!(?:{_WORDS})\b)[a-z]))"
-    )
-    # A small letter counts in brackets or quotes, and at the end of a line.
-    lower = rf"(?:(?<=[(\[{{\"'`*$])[{small}](?=[)\]}}\"'`*$])|(?<![A-Za-z0-9])[{small}](?=\)|[.\]]?\s*(?:\n|$)))"
-    marks = rf"{_CLOSE}{{0,4}}"
-    joined = r"(?:\s*(?:,|/|&|\+)\s*(?:and\s+|or\s+)?|\s+(?:and|or)\s+)(?:both\s+)?"
-    of_its_own = r"(?!\s+(?:is|was|isn|would|can|does|has)\b)"
-    more = rf"(?P<more>{marks}{joined}{_OPEN}{{0,4}}[{letters}](?![A-Za-z0-9_'\u2019]){of_its_own})?"
-    letter = rf"(?P<letter>{capital}|{lower}){more}"
-    lead = rf"(?:\b|(?<=[^\x00-\x7f]))(?i:{_ANSWER}){_CLOSE}{{0,3}}(?i:{_LINK}){_OPEN}{{0,8}}(?i:{_NOUN}){_OPEN}{{0,6}}"
-    # "A:" before a letter alone is the answer of a question, "Q:"; a box may have no braces.
-    lead = rf"(?:{lead}|(?:\A|\n)\s*A:\s*{_OPEN}{{0,4}}(?=[{letters}]\W*(?:\n|\Z))|\\(?:boxed|fbox)\s*)"
-    not_asked = r"(?!\s*\)?\s*\?)"
-    right = r"(?:correct|right|best|true|the\s+answer|the\s+(?:only\s+)?(?:correct|right|best)\b)"
-    other = "|".join(
-        (
-            rf"(?i:\b(?:correct|right|best)\s+(?:option|choice|one|letter|statement)){_CLOSE}{{0,3}}(?i:{_LINK}){_OPEN}{{0,8}}",
-            rf"(?i:\b(?:choose|select|pick|go\s+with|going\s+with|opt\s+for|choosing)\s+){_OPEN}{{0,4}}(?i:{_NOUN}){_OPEN}{{0,4}}",
-            rf"(?<![A-Za-z0-9'])(?={_OPEN}{{0,4}}[{letters}]{_CLOSE}{{0,4}}(?i:is|must\s+be|seems)\s+(?i:{right})(?!\s*\?)){_OPEN}{{0,4}}",
-        )
-    )
-    ends = rf"(?=[{letters}]{_CLOSE}{{0,4}}[.!]?\s*(?:\n|\Z))"
-    it_is = (
-        r"(?:it(?:'s|\s+is|\s+must\s+be)|(?:must|should)\s+be|(?:which|that|this)\s+(?:is|matches|corresponds\s+to))"
-    )
-    concludes = rf"\b(?i:{it_is}|thus|hence|therefore|so),?\s+{_OPEN}{{0,4}}(?i:{_NOUN}){_OPEN}{{0,4}}{ends}"
-    start = rf"{_OPEN}{{0,6}}(?i:{_NOUN}){_OPEN}{{0,6}}"
-    after = r"(?:$|[.,;:)\]}\-\u2013\u2014\u3001\u3002~\\*$\"'`]|\s)"
-    denied = rf"{marks}\s+is\s+(?:not|wrong|incorrect|false)\b"
-    text_after = rf"(?!{denied})(?:{marks}$|{marks}[.):\-\u2013\u2014\u3001\u3002]|{_CLOSE}+(?:{_WORDS})\b|[)\]}}])"
-    word_after = r"(?<![AaIi])(?=\s+[A-Z0-9\\$])(?<=[A-Z])"
-    return _Patterns(
-        whole=re.compile(rf"{start}{letter}(?={after})"),
-        alone=re.compile(rf"{start}{letter}(?:{_CLOSE}|[.:]){{0,6}}"),
-        answer=re.compile(lead + letter + not_asked),
-        other=re.compile(rf"(?:{other}){letter}{not_asked}"),
-        concludes=re.compile(concludes + letter),
-        begins=re.compile(
-            rf"{start}(?P<letter>(?:{capital})|[{small}](?={marks}\Z|\))){more}(?:{text_after}|{word_after})"
-        ),
-    )

@@ -27,6 +27,7 @@ _NUMBER = re.compile(
     """,
     re.VERBOSE,
 )
+_CANDIDATE = re.compile(r"[-+]|\.?\d")
 # What makes a product, a power, a term or one of two of a number.
 _GOES_ON = re.compile(
     r"\s*(?:\*\*|[-+*/^\u00d7\u00b7\u00b1])\s*[\d({\\]|[\u03c0^]|[A-Za-z]\s*[=^*+/]|\s*\\(?:pi|sqrt|pm)|\s+or\s+[-$]?\d"
@@ -59,7 +60,9 @@ def first_number(text: str) -> float | None:
     """
     text = _plain(text[:READ_CHARACTERS])
     start = 0
-    while found := _NUMBER.search(text, start):
+    for candidate in _CANDIDATE.finditer(text):
+        if candidate.start() < start or not (found := _NUMBER.match(text, candidate.start())):
+            continue
         result = _ARITHMETIC.match(text, found.start())
         if result is None:
             return None if _is_part(text, found) else _value(text, found)

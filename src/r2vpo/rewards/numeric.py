@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from pydantic import Field
@@ -56,6 +57,7 @@ def numeric_reward(options: NumericOptions) -> Any:
     return numeric
 
 
+@lru_cache(maxsize=4096)
 def _gold(answer: str) -> float | None:
     number = first_number(answer)
     return number if number is not None and math.isfinite(number) else None

@@ -45,6 +45,8 @@ def without_thoughts(text: str) -> str:
     Args:
         text: what a model wrote.
     """
+    if "<" not in text and "THINK]" not in text:
+        return text
     kept: list[str] = []
     inside, start = False, 0
     for tag in _THOUGHT.finditer(text):
@@ -64,7 +66,7 @@ def tagged_answer(text: str) -> str | None:
     Args:
         text: a text without thoughts.
     """
-    found = _ANSWER.findall(text)
+    found = _ANSWER.findall(text) if "<" in text else None
     return found[-1].strip() if found else None
 
 
@@ -75,6 +77,8 @@ def last_box(text: str) -> str | None:
         text: any text; its last 20,000 characters are read.
     """
     text = text[-READ_CHARACTERS:]
+    if "box" not in text:
+        return None
     opened: list[int | None] = []
     found = None
     for match in _BRACES.finditer(text):
@@ -104,8 +108,7 @@ def first_line(completion: Any) -> str:
     Args:
         completion: what TRL passes.
     """
-    lines = answer_block(completion).splitlines()
-    line = lines[0].strip() if lines else ""
+    line = answer_block(completion).partition("\n")[0].strip()
     box = last_box(line)
     return line if box is None else box.strip()
 
