@@ -42,7 +42,9 @@ def check(arguments: argparse.Namespace, session: Session) -> int:
     seconds = time.perf_counter() - start
     if arguments.json:
         summary = {"reward": part.name, "rows": len(rows), "seconds": round(seconds, 3), **_counts(found)}
-        Path(arguments.json).write_text(json.dumps({**summary, **found.to_json()}, indent=1, ensure_ascii=False) + "\n")
+        written = json.dumps({**summary, **found.to_json()}, indent=1, ensure_ascii=False)
+        # Half a surrogate pair has no UTF-8, but an escape in JSON.
+        Path(arguments.json).write_text(written + "\n", encoding="utf-8", errors="backslashreplace")
     _print(found, part.name, rows, seconds, arguments.show)
     return MISSED if found.unreadable or found.missed else 0
 

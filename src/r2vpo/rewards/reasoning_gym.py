@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+from pydantic import Field
+
 from r2vpo.data.rows import PromptRow
 from r2vpo.rewards.options import PoolOptions
 from r2vpo.rewards.pool import ScoringPool, log_zero
@@ -42,7 +44,7 @@ class ReasoningGymOptions(PoolOptions):
         seconds_per_item: limit for one completion, in seconds of a worker's CPU; loading a family counts.
     """
 
-    seconds_per_item: float = 5.0
+    seconds_per_item: float = Field(default=5.0, gt=0)
 
 
 def reasoning_gym_reward(options: ReasoningGymOptions) -> Any:
@@ -110,9 +112,19 @@ def _given(completion: Any, right: str) -> str:
 
 
 def _problem(known: dict[str, Any]) -> str | None:
-    if "family" in known and "entry" in known and "question" in known:
-        return None
-    return "the metadata names no reasoning-gym family: use 'exact' or 'numeric' for such data"
+    """Why a row cannot be scored, or None."""
+    if not all(name in known for name in ("family", "entry", "question")):
+        return "the metadata names no reasoning-gym family: use 'exact' or 'numeric' for such data"
+    if known["family"] not in _families():
+        return f"reasoning-gym has no family {known['family']!r}: correct the name in the metadata"
+    return None
+
+
+@cache
+def _families() -> frozenset[str]:
+    from reasoning_gym.factory import DATASETS
+
+    return frozenset(DATASETS)
 
 
 def _entry(known: dict[str, Any], right: str) -> tuple[str, dict[str, Any]]:

@@ -26,7 +26,7 @@ from r2vpo.rewards.options import RewardOptions
 from r2vpo.rewards.reasoning_gym import ReasoningGymOptions, reasoning_gym_reward
 from r2vpo.rewards.reward_model import RewardModelOptions, reward_model_reward
 
-RewardFunction = Callable[..., list[float]]
+RewardFunction = Callable[..., list[float | None]]
 
 
 class Reward(NamedTuple):
@@ -69,7 +69,9 @@ def load_reward(spec: str | Mapping[str, Any] | RewardOptions) -> RewardFunction
             a name.
 
     Returns:
-        A function `(prompts, completions, answer, **columns) -> list[float]`, one number a completion.
+        A function `(prompts, completions, answer, **columns)` that returns one number for each completion, or None
+        where a row has no score. Its attribute `unreadable`, if it has one, tells from rows why their answers cannot
+        be used.
 
     Raises:
         UserError: when there is no such reward, or it does not import.

@@ -54,7 +54,7 @@ def test_given_completions_are_judged_and_wrong_ones_come_first(
         {"row": 1, "completion": "The answer is C", "score": 1},
         {"prompt": "Second?", "completion": "<think>D</think>The answer is A", "score": 1},
         {"prompt": [{"role": "user", "content": "Second?"}], "completion": [{"role": "assistant", "content": "D"}]},
-        {"row": 1, "completion": "None of them", "score": 0.0},
+        {"row": 1, "completion": "None of them \ud83d", "score": 0.0},
     )
     wanted = tmp_path / "all.json"
     out = check(capsys, 1, data, "--reward", "choice", "--answers", answers, "--json", wanted, "--show", 3)

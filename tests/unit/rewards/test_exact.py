@@ -43,6 +43,8 @@ from r2vpo.rewards import load_reward
         (r"\boxed{\text{Blue}}", "blue", 1.0),
         ("\u20135", "-5", 1.0),
         ("'a' or 'b'", "a' or 'b", 0.0),
+        ("<think>c</think>a\n\nb", "a\nb", 1.0),
+        ("a\nc", "a\nb", 0.0),
         # Thoughts and tags.
         ("<think>5</think>\n4", "4", 1.0),
         ("5\n</think>\n\n4", "4", 1.0),

@@ -149,6 +149,10 @@ def test_rows_without_a_family_have_no_score_and_are_named(reward):
     assert scores(
         reward, ["+04.0", " 4\n9"], "4", json.dumps({"family": "chain_sum", "question": "q", "entry": {}})
     ) == [1.0, 1.0]
+    typo = {"family": "chain_sun", "question": "q", "entry": {}}
+    assert scores(reward, ["4"], "4", json.dumps(typo)) == [None]
+    (reason,) = reward.unreadable([PromptRow("p", "4", metadata=typo)])
+    assert reason == "reasoning-gym has no family 'chain_sun': correct the name in the metadata"
     said = reward.unreadable(
         [PromptRow("p", "4"), PromptRow("p", "4", metadata=dict(family="ab", question="q", entry={}))]
     )
