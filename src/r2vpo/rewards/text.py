@@ -97,20 +97,29 @@ def answer_block(completion: Any) -> str:
     Args:
         completion: what TRL passes.
     """
-    text = without_thoughts(completion_text(completion))
-    tagged = tagged_answer(text)
-    return text.strip() if tagged is None else tagged
+    return _block(completion_text(completion))
 
 
 def first_line(completion: Any) -> str:
-    """Return the first line of the answer's block that is not empty; of a line with a box, what the box holds.
+    """Return the first line of the answer's block that is not empty; where there is a box, what the last one holds.
+
+    A box counts in that line alone, unless there were thoughts or a tag: a model that only continues a text goes on
+    with other problems, which have boxes too.
 
     Args:
         completion: what TRL passes.
     """
-    line = answer_block(completion).partition("\n")[0].strip()
-    box = last_box(line)
+    text = completion_text(completion)
+    block = _block(text)
+    line = block.partition("\n")[0].strip()
+    box = last_box(line if block == text.strip() else block)
     return line if box is None else box.strip()
+
+
+def _block(text: str) -> str:
+    said = without_thoughts(text)
+    tagged = tagged_answer(said)
+    return said.strip() if tagged is None else tagged
 
 
 def first_answer(completion: Any) -> str:

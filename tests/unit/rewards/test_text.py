@@ -38,6 +38,8 @@ def test_tags_boxes_and_first_lines():
     assert first_answer("<think>5</think>\n\nThe final answer is: **4**.\n6") == "4"
     assert first_answer("<think>5</think><answer>\n4\n</answer>") == "4"
     assert first_answer(r"So it is \boxed{4}.") == "4"
+    assert first_answer("<think>5</think>We add them.\n\nSo \\boxed{4}.") == "4"
+    assert first_answer("4\nQ: 2 + 3?\nA: \\boxed{5}") == "4"
     assert first_answer("answerable") == "answerable"
     assert first_answer("Answers vary.") == "Answers vary"
     assert first_answer("") == ""
