@@ -82,7 +82,7 @@ def reasoning_gym_reward(options: ReasoningGymOptions) -> Any:
                 continue
             family, entry = _entry(known, right)
             given = _given(completion, right)
-            if len(given) > READ_CHARACTERS or (_NO_NUMBER.search(given) and not _NO_NUMBER.search(right)):
+            if len(given) > READ_CHARACTERS or (_has_no_number(given) and not _has_no_number(right)):
                 scores[row] = 0.0
             elif (here := _in_process(family)) is not None:
                 scores[row] = _score(here, given, entry, row)
@@ -109,6 +109,11 @@ def _given(completion: Any, right: str) -> str:
     gaps = any(not line.strip() for line in right.strip().splitlines())
     part = block if gaps else re.split(r"\n[ \t]*\n", block)[0]
     return part if "\n" in part.strip() else bare(part)
+
+
+def _has_no_number(text: str) -> bool:
+    # Most answers are digits and signs alone, in which there is nothing to look for.
+    return any(letter in text for letter in "nNeE") and _NO_NUMBER.search(text) is not None
 
 
 def _problem(known: dict[str, Any]) -> str | None:
