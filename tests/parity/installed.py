@@ -44,19 +44,29 @@ def definitions(package: str, version: str, path: str, names: list[str], **given
         package: As in `located`.
         version: As in `located`.
         path: As in `located`.
-        names: Functions and classes to take, without their decorators.
+        names: Functions, classes and assigned names to take, functions and classes without their decorators.
         **given: What they use of the file's imports.
 
     Returns:
         A namespace with the definitions.
     """
     tree = ast.parse(located(package, version, path).read_text(encoding="utf-8"))
-    wanted = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in names]
-    assert sorted(node.name for node in wanted) == sorted(names), f"{path} of {package} lacks one of {names}"
+    wanted = [node for node in tree.body if _name(node) in names]
+    assert sorted(map(_name, wanted)) == sorted(names), f"{path} of {package} lacks one of {names}"
     for node in wanted:
-        node.decorator_list = []
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            node.decorator_list = []
     # Annotations name things that are not given; they are not evaluated.
     lazily = __future__.annotations.compiler_flag
     namespace = dict(given)
     exec(compile(ast.Module(wanted, type_ignores=[]), path, "exec", flags=lazily, dont_inherit=True), namespace)
     return namespace
+
+
+def _name(node: ast.stmt) -> str:
+    """What a statement of a file defines, as far as it is a function, a class or one name."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return node.name
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        return node.targets[0].id
+    return ""

@@ -1,4 +1,4 @@
-"""The ``r2vpo`` command: train, plan, eval, compare, runs, report, models, recipes, doctor, openrlhf."""
+"""The ``r2vpo`` command: train, plan, eval, compare, runs, rewards, report, models, recipes, doctor, openrlhf."""
 
 import argparse
 import io
@@ -39,20 +39,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None takes the process's.
 
     Returns:
-        Exit code: 0; 2 for what the user can fix; 130 after Ctrl-C; 1 for everything else.
+        Exit code: 0, or the command's own; 2 for what the user can fix; 130 after Ctrl-C; 1 for everything else.
     """
     session = Session()
     try:
         arguments = build_parser().parse_args(argv)
         session.debug = arguments.debug
         prepare_environment(debug=arguments.debug)
-        arguments.command(arguments, session)
+        code = arguments.command(arguments, session)
         sys.stdout.flush()
     except BrokenPipeError:
         return quiet_exit_on_closed_pipe()
     except (Exception, KeyboardInterrupt) as error:
         return report_failure(error, session)
-    return 0
+    return code or 0
 
 
 def build_parser() -> Parser:
@@ -80,6 +80,7 @@ def build_parser() -> Parser:
     runs.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
     runs.add_argument("--json", action="store_true", help="print it as JSON")
     runs.set_defaults(command=_runs)
+    _add_rewards(commands, shared)
 
     report = commands.add_parser("report", parents=[shared], help="draw a run's report.html again")
     report.add_argument("run", metavar="RUN", help="the folder of a run")
@@ -170,6 +171,19 @@ def _add_compare(commands: Any, shared: argparse.ArgumentParser) -> None:
     what.add_argument("--tuning-only", action="store_true", help="choose every method's learning rate and stop")
     what.add_argument("--report", action="store_true", help="draw the report of what is finished, run nothing")
     compare.set_defaults(command=_compare)
+
+
+def _add_rewards(commands: Any, shared: argparse.ArgumentParser) -> None:
+    rewards = commands.add_parser("rewards", parents=[shared], help="see what a reward makes of your data")
+    actions = rewards.add_subparsers(title="actions", metavar="ACTION", required=True)
+    check = actions.add_parser("check", parents=[shared], help="print verdicts on answers of a data set")
+    check.add_argument("data", metavar="DATA", help="a recipe's name or YAML file, or a data file with --reward")
+    check.add_argument("--reward", metavar="NAME", help="of a data file: a reward's name, or module:function")
+    check.add_argument("--answers", metavar="FILE", help="JSON Lines: row or prompt, completion, score if it is known")
+    check.add_argument("--show", metavar="N", type=_seed, default=20, help="verdicts to print (default: 20)")
+    check.add_argument("--json", metavar="FILE", help="write all the verdicts to this file")
+    _add_overrides(check, "data.schema=gsm8k reward.tolerance=0.01")
+    check.set_defaults(command=_check_rewards)
 
 
 def _positive(text: str) -> int:
@@ -277,6 +291,12 @@ def _doctor(arguments: argparse.Namespace, session: Session) -> None:
     from r2vpo.cli.doctor import doctor
 
     doctor(arguments, session)
+
+
+def _check_rewards(arguments: argparse.Namespace, session: Session) -> int:
+    from r2vpo.cli.rewards import check
+
+    return check(arguments, session)
 
 
 def _openrlhf(arguments: argparse.Namespace, session: Session) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from r2vpo.rewards.choice import letter_finder
+from r2vpo.rewards.countdown import find_expression
 from r2vpo.rewards.math_answer import find_answer
+from r2vpo.rewards.number_text import first_number
 from r2vpo.rewards.options import RewardOptions
 from r2vpo.rewards.registry import reward_options
-from r2vpo.rewards.text import completion_text, first_answer, first_number, normalise
+from r2vpo.rewards.text import completion_text, first_answer, first_line, normalise
 
 AnswerFinder = Callable[[Any], str | None]
 _SPACING = re.compile(r"\\(?:left|right)\b|\\[,;:!]|[\s$]")
@@ -26,10 +28,15 @@ def number_finder(_: Any) -> AnswerFinder:
     """Find the first number of that line, as the reward `numeric` reads it."""
 
     def number(completion: Any) -> str | None:
-        found = first_number(first_answer(completion))
+        found = first_number(first_line(completion))
         return None if found is None else repr(found)
 
     return number
+
+
+def expression_finder(_: Any) -> AnswerFinder:
+    """Find the expression, as the reward `countdown` reads it, without its spaces."""
+    return lambda completion: "".join((find_expression(completion) or "").split()) or None
 
 
 def math_finder(_: Any) -> AnswerFinder:
@@ -59,6 +66,7 @@ FINDERS: dict[str, Callable[[Any], AnswerFinder]] = {
     "numeric": number_finder,
     "math": math_finder,
     "choice": letter_finder,
+    "countdown": expression_finder,
 }
 """What finds the answer, by reward; completions of the other rewards hold none."""
 

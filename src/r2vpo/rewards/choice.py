@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from pydantic import Field
 
-from r2vpo.rewards.math_answer import find_answer
+from r2vpo.data.rows import PromptRow
+from r2vpo.rewards.choice_text import chosen_letter, stated_letter
 from r2vpo.rewards.options import RewardOptions
-from r2vpo.rewards.text import completion_text
-
-_WRAPPED = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\{(.*)\}", re.DOTALL)
-_SPACE = r"[\s*:$]{0,4}"
-_START_CHARACTERS = 1000
+from r2vpo.rewards.text import completion_text, last_box, tagged_answer, without_thoughts
 
 
 class ChoiceOptions(RewardOptions):
@@ -24,33 +21,44 @@ class ChoiceOptions(RewardOptions):
         letters: the letters there are, in capitals.
     """
 
-    letters: str = Field(default="ABCDEFGHIJ", min_length=2, pattern=r"^[A-Z]+$")
+    letters: str = Field(default="ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_length=2, pattern=r"^[A-Z]+$")
 
 
 def choice_reward(options: ChoiceOptions) -> Any:
-    r"""Score 1 where the letter that a completion chooses is the answer's, else 0.
+    r"""Score 1 where the letter that a completion chooses is the answer's, else 0; None for an answer without a letter.
 
-    The letter is looked for in three places, and the first place that has one decides: the last closed `\boxed{}` of
-    the last 20,000 characters, where it stands alone, in brackets or before `.`, `)` or `:`; the last "answer is X",
-    "answer: X" or "answer X" of the last 1,000 characters; the beginning of the completion, alone or before `.`, `)`
-    or `:`. A box without a letter chooses none. In the box, and where it is all there is, a small letter counts too.
+    Thoughts are left out. The letter is looked for in these places, and the first that there is decides, even if it
+    has no
+    letter: the last closed `\boxed{}` of the last 20,000 characters; the last `<answer>`; the last statement such as
+        "answer
+    is X", "option X is correct" or "I choose X" of the last 1,000 characters. Without any of them it is the letter
+    that the completion begins with, or that its last line consists of. Two letters, as in "C and D", choose none.
 
     Args:
         options: the letters.
 
     Returns:
-        The reward function. It raises ValueError for an answer that is none of the letters.
+        The reward function; its attribute `unreadable` says which rows have an answer that is no letter.
     """
     letters, letter = options.letters, letter_finder(options)
 
-    def choice(prompts: list[Any], completions: list[Any], answer: list[str], **_: Any) -> list[float]:
-        for right in answer:
-            if len(right.strip()) != 1 or right.strip().upper() not in letters:
-                raise ValueError(f"the answer {right!r} is none of the letters {letters}: correct one of them")
-        pairs = zip(completions, answer, strict=True)
-        return [float(letter(text) == right.strip().upper()) for text, right in pairs]
+    def choice(prompts: list[Any], completions: list[Any], answer: list[str], **_: Any) -> list[float | None]:
+        golds = [_gold(right, letters) for right in answer]
+        pairs = zip(completions, golds, strict=True)
+        return [None if gold is None else float(letter(text) == gold) for text, gold in pairs]
 
+    def unreadable(rows: Sequence[PromptRow]) -> list[str | None]:
+        said = f"the answer {{!r}} is none of the letters {letters}: correct one of them"
+        golds = [_gold(row.answer, letters) for row in rows]
+        return [said.format(row.answer) if gold is None else None for row, gold in zip(rows, golds, strict=True)]
+
+    choice.unreadable = unreadable  # type: ignore[attr-defined]
     return choice
+
+
+@lru_cache(maxsize=4096)
+def _gold(answer: str, letters: str) -> str | None:
+    return stated_letter(answer, letters)
 
 
 def letter_finder(options: ChoiceOptions) -> Callable[[Any], str | None]:
@@ -59,24 +67,15 @@ def letter_finder(options: ChoiceOptions) -> Callable[[Any], str | None]:
     Args:
         options: the letters.
     """
-    letters = options.letters
-    # After the letter no letter, digit or apostrophe: "answer is A's" and "answer is Both" choose nothing.
-    said = re.compile(rf"\b(?i:answer){_SPACE}(?:is\b{_SPACE})?\(?{_SPACE}([{letters}])(?![\w'])")
-    alone = re.compile(rf"\W{{0,4}}([{letters}{letters.lower()}])\W{{0,4}}")
-    begins = re.compile(rf"\W{{0,4}}([{letters}{letters.lower()}])\W{{0,2}}[.):]")
 
     def letter(completion: Any) -> str | None:
-        text, boxed = find_answer(completion_text(completion))
-        if boxed:
-            text = inner[1] if (inner := _WRAPPED.fullmatch(text.strip())) else text
-            found = alone.fullmatch(text.strip()) or begins.match(text.strip())
-            return found[1].upper() if found else None
-        if found_all := said.findall(text):
-            return str(found_all[-1])
-        start = completion_text(completion)[:_START_CHARACTERS].strip()
-        found = alone.fullmatch(start)
-        if found is None and (found := begins.match(start)) and not found[1].isupper():
-            return None
-        return found[1].upper() if found else None
+        text = without_thoughts(completion_text(completion))
+        tagged = tagged_answer(text)
+        box = last_box(text if tagged is None else tagged)
+        if box is not None:
+            return stated_letter(box, options.letters)
+        if tagged is not None:
+            return stated_letter(tagged, options.letters) or chosen_letter(tagged, options.letters)
+        return chosen_letter(text, options.letters)
 
     return letter

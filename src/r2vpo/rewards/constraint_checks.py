@@ -30,7 +30,14 @@ def _frequency(text: str, keyword: str, frequency: int, relation: str) -> bool:
 
 
 def _forbidden_words(text: str, forbidden_words: list[str]) -> bool:
-    return not any(re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) for word in forbidden_words)
+    return not any(re.search(_as_word(word), text, re.IGNORECASE) for word in forbidden_words)
+
+
+def _as_word(word: str) -> str:
+    """A pattern of a word that is no part of a longer one; beside a sign, as in `C++` or `#1`, anything may stand."""
+    start = r"(?<!\w)" if re.match(r"\w", word) else ""
+    end = r"(?!\w)" if re.search(r"\w\Z", word) else ""
+    return start + re.escape(word) + end
 
 
 def _letter_frequency(text: str, letter: str, let_frequency: int, let_relation: str) -> bool:

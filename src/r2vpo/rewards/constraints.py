@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from r2vpo.data.constraints import problem_with
+from r2vpo.data.rows import PromptRow
 from r2vpo.rewards.constraint_checks import CHECKS
 from r2vpo.rewards.options import RewardOptions
-from r2vpo.rewards.text import completion_text
+from r2vpo.rewards.text import completion_text, without_thoughts
 
 
 class ConstraintsOptions(RewardOptions):
@@ -27,27 +28,34 @@ class ConstraintsOptions(RewardOptions):
 def constraints_reward(options: ConstraintsOptions) -> Any:
     """Score whether a completion keeps the constraints that are named in the metadata of its prompt.
 
-    An empty completion keeps none.
+    Thoughts are left out, and an empty completion keeps none.
 
     Args:
         options: how completions are read, and what counts.
 
     Returns:
-        The reward function. It raises ValueError for a row without constraints, or with one that is unknown.
+        The reward function. A row without constraints, or with one that is unknown, has no score (None); the function's
+        attribute `unreadable` names such rows.
 
     Source:
         Zhou et al., arXiv 2311.07911: strict and loose accuracy, of prompts (all) and of instructions (fraction,
         which is averaged over prompts here).
     """
 
-    def constraints(prompts: list[Any], completions: list[Any], metadata: list[str], **_: Any) -> list[float]:
-        scores = []
-        for completion, known in zip(completions, metadata, strict=True):
-            names, arguments = _constraints(known)
-            kept = follows(completion_text(completion), names, arguments, mode=options.mode)
-            scores.append(float(all(kept)) if options.score == "all" else sum(kept) / len(kept))
-        return scores
+    def constraints(prompts: list[Any], completions: list[Any], metadata: list[str], **_: Any) -> list[float | None]:
+        return [score(completion, json.loads(known)) for completion, known in zip(completions, metadata, strict=True)]
 
+    def score(completion: Any, known: dict[str, Any]) -> float | None:
+        if _problem(known) is not None:
+            return None
+        text = without_thoughts(completion_text(completion))
+        kept = follows(text, known["instruction_id_list"], known["kwargs"], mode=options.mode)
+        return float(all(kept)) if options.score == "all" else sum(kept) / len(kept)
+
+    def unreadable(rows: Sequence[PromptRow]) -> list[str | None]:
+        return [_problem(row.metadata) for row in rows]
+
+    constraints.unreadable = unreadable  # type: ignore[attr-defined]
     return constraints
 
 
@@ -83,11 +91,9 @@ def loose_texts(text: str) -> Iterator[str]:
         yield joined.replace("*", "")
 
 
-def _constraints(metadata: str) -> tuple[list[str], list[dict[str, Any]]]:
-    known = json.loads(metadata)
+def _problem(known: dict[str, Any]) -> str | None:
+    """Why a row's constraints cannot be checked, or None."""
     names, arguments = known.get("instruction_id_list"), known.get("kwargs")
     if not names or not isinstance(arguments, list):
-        raise ValueError("the metadata names no constraints: use data.schema ifeval, or data.source instructions")
-    if problem := problem_with(names, arguments):
-        raise ValueError(problem)
-    return names, arguments
+        return "the metadata names no constraints: use data.schema ifeval, or data.source instructions"
+    return problem_with(names, arguments)

@@ -45,7 +45,9 @@ def format_reward(options: FormatOptions) -> Any:
     """Score 1 where a completion has the form, else 0.
 
     `think_answer`: the completion, without the space around it, is `<think>`, a text, `</think>`, space or nothing,
-    `<answer>`, a text, `</answer>`; each of the four tags stands there once and neither text is empty.
+    `<answer>`, a text, `</answer>`; each of the four tags stands there once and neither text is empty. The first tag
+    may be missing: the chat templates of many reasoning models write it at the end of the prompt, which a reward is
+    not shown.
 
     A pattern is matched in a child process, since some patterns take for ever on some texts. A completion of over
     100,000 characters, and one that takes too long, scores 0.
@@ -95,14 +97,14 @@ def has_think_answer(text: str) -> bool:
         text: the completion.
     """
     text = text.strip()
-    if any(text.count(tag) != 1 for tag in ("<think>", "</think>", "<answer>", "</answer>")):
+    if any(text.count(tag) != 1 for tag in ("</think>", "<answer>", "</answer>")):
         return False
-    thought, _, rest = text.partition("</think>")
+    thought, _, rest = text.removeprefix("<think>").partition("</think>")
     answer = rest.strip()
     return (
-        text.startswith("<think>")
+        "<think>" not in thought + rest
         and answer.startswith("<answer>")
         and answer.endswith("</answer>")
-        and bool(thought.removeprefix("<think>").strip())
+        and bool(thought.strip())
         and bool(answer.removeprefix("<answer>").removesuffix("</answer>").strip())
     )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from pydantic import Field
 
+from r2vpo.data.rows import PromptRow
+from r2vpo.rewards.number_text import first_number
 from r2vpo.rewards.options import RewardOptions
-from r2vpo.rewards.text import first_answer, first_number
+from r2vpo.rewards.text import first_line
 
 
 class NumericOptions(RewardOptions):
@@ -22,26 +26,38 @@ class NumericOptions(RewardOptions):
 
 
 def numeric_reward(options: NumericOptions) -> Any:
-    """Score 1 where |found - answer| <= tolerance max(1, |answer|), else 0.
+    """Score 1 where |found - answer| <= tolerance max(1, |answer|), else 0; None where the answer holds no number.
 
-    Both are the first number of their text, of a completion's first line that is not empty.
+    Both are the number that `first_number` reads, of a completion in the first line of its answer that is not empty.
 
     Args:
         options: the tolerance.
 
     Returns:
-        The reward function. It raises ValueError for an answer without a number.
+        The reward function; its attribute `unreadable` says which rows have an answer without a number.
     """
 
-    def close(text: Any, right: str) -> float:
-        found, wanted = first_number(first_answer(text)), first_number(right)
+    def close(text: Any, right: str) -> float | None:
+        wanted = _gold(right)
         if wanted is None:
-            raise ValueError(f"the answer {right!r} holds no number: use the reward 'exact' for such data")
+            return None
+        found = first_number(first_line(text))
         if found is None or not math.isfinite(found):
             return 0.0
         return float(abs(found - wanted) <= options.tolerance * max(1.0, abs(wanted)))
 
-    def numeric(prompts: list[Any], completions: list[Any], answer: list[str], **_: Any) -> list[float]:
+    def numeric(prompts: list[Any], completions: list[Any], answer: list[str], **_: Any) -> list[float | None]:
         return [close(text, right) for text, right in zip(completions, answer, strict=True)]
 
+    def unreadable(rows: Sequence[PromptRow]) -> list[str | None]:
+        said = "the answer {!r} holds no number: use the reward 'exact' for such data"
+        return [None if _gold(row.answer) is not None else said.format(row.answer) for row in rows]
+
+    numeric.unreadable = unreadable  # type: ignore[attr-defined]
     return numeric
+
+
+@lru_cache(maxsize=4096)
+def _gold(answer: str) -> float | None:
+    number = first_number(answer)
+    return number if number is not None and math.isfinite(number) else None

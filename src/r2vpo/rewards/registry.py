@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -17,52 +15,18 @@ from r2vpo.errors import UserError
 from r2vpo.rewards.choice import ChoiceOptions, choice_reward
 from r2vpo.rewards.code_answer import CodeOptions, code_reward
 from r2vpo.rewards.constraints import ConstraintsOptions, constraints_reward
+from r2vpo.rewards.countdown import CountdownOptions, countdown_reward
+from r2vpo.rewards.exact import exact_reward
 from r2vpo.rewards.judge import JudgeOptions, judge_reward
 from r2vpo.rewards.layout import FormatOptions, format_reward
 from r2vpo.rewards.length import LengthOptions, length_reward
 from r2vpo.rewards.math_answer import MathOptions, math_reward
 from r2vpo.rewards.numeric import NumericOptions, numeric_reward
 from r2vpo.rewards.options import RewardOptions
+from r2vpo.rewards.reasoning_gym import ReasoningGymOptions, reasoning_gym_reward
 from r2vpo.rewards.reward_model import RewardModelOptions, reward_model_reward
-from r2vpo.rewards.text import first_answer, normalise
 
-RewardFunction = Callable[..., list[float]]
-
-
-def _exact(options: RewardOptions) -> RewardFunction:
-    def exact(prompts: list[Any], completions: list[Any], answer: list[str], **_: Any) -> list[float]:
-        pairs = zip(completions, answer, strict=True)
-        return [float(normalise(first_answer(text)) == normalise(right)) for text, right in pairs]
-
-    return exact
-
-
-@cache
-def _family_score(family: str) -> Callable[..., float]:
-    from reasoning_gym.factory import get_score_answer_fn
-
-    score: Callable[..., float] = get_score_answer_fn(family)
-    return score
-
-
-def _reasoning_gym(options: RewardOptions) -> RewardFunction:
-    def score(text: Any, right: str, metadata: str) -> float:
-        known = json.loads(metadata)
-        if "family" not in known or "entry" not in known:
-            raise ValueError("the metadata names no reasoning-gym family: use 'exact' or 'numeric' for such data")
-        entry = {
-            "question": known["question"],
-            "answer": right if known.get("has_answer", True) else None,
-            "metadata": known["entry"],
-        }
-        return float(_family_score(known["family"])(answer=first_answer(text), entry=entry))
-
-    def reasoning_gym(
-        prompts: list[Any], completions: list[Any], answer: list[str], metadata: list[str], **_: Any
-    ) -> list[float]:
-        return [score(*row) for row in zip(completions, answer, metadata, strict=True)]
-
-    return reasoning_gym
+RewardFunction = Callable[..., list[float | None]]
 
 
 class Reward(NamedTuple):
@@ -73,11 +37,12 @@ class Reward(NamedTuple):
 
 
 REWARDS: dict[str, Reward] = {
-    "exact": Reward(RewardOptions, _exact),
-    "reasoning_gym": Reward(RewardOptions, _reasoning_gym),
+    "exact": Reward(RewardOptions, exact_reward),
+    "reasoning_gym": Reward(ReasoningGymOptions, reasoning_gym_reward),
     "numeric": Reward(NumericOptions, numeric_reward),
     "math": Reward(MathOptions, math_reward),
     "choice": Reward(ChoiceOptions, choice_reward),
+    "countdown": Reward(CountdownOptions, countdown_reward),
     "code": Reward(CodeOptions, code_reward),
     "format": Reward(FormatOptions, format_reward),
     "length": Reward(LengthOptions, length_reward),
@@ -104,7 +69,9 @@ def load_reward(spec: str | Mapping[str, Any] | RewardOptions) -> RewardFunction
             a name.
 
     Returns:
-        A function `(prompts, completions, answer, **columns) -> list[float]`, one number a completion.
+        A function `(prompts, completions, answer, **columns)` that returns one number for each completion, or None
+        where a row has no score. Its attribute `unreadable`, if it has one, tells from rows why their answers cannot
+        be used.
 
     Raises:
         UserError: when there is no such reward, or it does not import.

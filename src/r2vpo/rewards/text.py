@@ -1,14 +1,27 @@
-"""Finding the answer in what a model wrote."""
+r"""Finding the answer in what a model wrote: thoughts and tags, the last box, the first line."""
 
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 from typing import Any
 
-_LEAD = re.compile(r"^(?:(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*[:=]?|a:|=)\s*", re.IGNORECASE)
+READ_CHARACTERS = 20_000
+"""How much of a completion's end is searched for a box."""
+
+# Tags of thoughts: DeepSeek-R1, Qwen and others write <think>, Magistral writes [THINK].
+_THOUGHT = re.compile(r"<(/?)(?i:think|thinking|thought|reasoning)>|\[(/?)THINK\]")
+_ANSWER = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.IGNORECASE | re.DOTALL)
+_BRACES = re.compile(r"(?P<box>\\(?:boxed|fbox)\s{0,3}\{)|\\.|[{}]", re.DOTALL)
+_LEAD = re.compile(
+    r"[*_#>\s]*(?:(?:so|thus|hence|therefore)\b,?\s+)?(?:(?:the|my|our)\s+)?(?:(?:final|correct)\s+)?(?:answer|ans\b\.?)\b"
+    r"[*_]*(?:\s+is\b)?\s*[:=]?(?:[*_]+\s+|\s*)|#{4}\s*|(?:a:|=)\s*",
+    re.IGNORECASE,
+)
+_WRAPPED = re.compile(
+    r"(?P<mark>\*\*|__|`|\$|\"|')(?P<inner>[^*_`$\"']+)(?P=mark)|\\(?:text|textbf|mathrm|mathbf)\{(?P<text>[^{}]*)\}"
+)
+_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-"))
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+|\s*/\s*\d+)?")
 
 
 def completion_text(completion: Any) -> str:
@@ -22,27 +35,120 @@ def completion_text(completion: Any) -> str:
     return str(completion[-1].get("content") or "") if completion else ""
 
 
+def without_thoughts(text: str) -> str:
+    """Return what a text says outside its thoughts.
+
+    A thought begins at `<think>` and ends at the next `</think>`; `<thinking>`, `<thought>`, `<reasoning>` and
+    `[THINK]` are read alike. A thought that never ends runs to the end of the text. What comes before an end without a
+    beginning is a thought too: the chat templates of reasoning models open the tag in the prompt.
+
+    Args:
+        text: what a model wrote.
+    """
+    if "<" not in text and "THINK]" not in text:
+        return text
+    kept: list[str] = []
+    inside, start = False, 0
+    for tag in _THOUGHT.finditer(text):
+        closes = "/" in tag.group()
+        if closes and not inside:
+            kept.clear()
+        elif not inside:
+            kept.append(text[start : tag.start()])
+        inside = not closes
+        start = tag.end()
+    return "".join(kept) if inside else "".join([*kept, text[start:]])
+
+
+def tagged_answer(text: str) -> str | None:
+    """Return what stands in the last `<answer>` of a text, up to the text's end if it is not closed, or None.
+
+    Args:
+        text: a text without thoughts.
+    """
+    found = _ANSWER.findall(text) if "<" in text else None
+    return found[-1].strip() if found else None
+
+
+def last_box(text: str) -> str | None:
+    r"""Return what stands in the last closed `\boxed{}` or `\fbox{}`, or None. One pass, whatever the braces.
+
+    Args:
+        text: any text; its last 20,000 characters are read.
+    """
+    text = text[-READ_CHARACTERS:]
+    if "box" not in text:
+        return None
+    opened: list[int | None] = []
+    found = None
+    for match in _BRACES.finditer(text):
+        if match["box"]:
+            opened.append(match.end())
+        elif match.group() == "{":
+            opened.append(None)
+        elif match.group() == "}" and opened and (start := opened.pop()) is not None:
+            found = text[start : match.start()]
+    return found
+
+
+def answer_block(completion: Any) -> str:
+    """Return where the answer is looked for: outside the thoughts, and in the last `<answer>` if there is one.
+
+    Args:
+        completion: what TRL passes.
+    """
+    return _block(completion_text(completion))
+
+
+def first_line(completion: Any) -> str:
+    """Return the first line of the answer's block that is not empty; where there is a box, what the last one holds.
+
+    A box counts in that line alone, unless there were thoughts or a tag: a model that only continues a text goes on
+    with other problems, which have boxes too.
+
+    Args:
+        completion: what TRL passes.
+    """
+    text = completion_text(completion)
+    block = _block(text)
+    line = block.partition("\n")[0].strip()
+    box = last_box(line if block == text.strip() else block)
+    return line if box is None else box.strip()
+
+
+def _block(text: str) -> str:
+    said = without_thoughts(text)
+    tagged = tagged_answer(said)
+    return said.strip() if tagged is None else tagged
+
+
 def first_answer(completion: Any) -> str:
-    """Return the first line that is not empty, without "Answer:" before it or a full stop after it."""
-    lines = completion_text(completion).strip().splitlines()
-    if not lines:
-        return ""
-    return _LEAD.sub("", lines[0].strip()).strip().rstrip(".").strip()
+    """Return the first line without "Answer:" before it, a full stop after it, or marks of emphasis around it.
+
+    Args:
+        completion: what TRL passes.
+    """
+    return bare(first_line(completion))
+
+
+def bare(line: str) -> str:
+    """Return a line without "Answer:" before it, a full stop after it, or marks of emphasis around it.
+
+    Args:
+        line: one line.
+    """
+    line = _unwrapped(line.strip())
+    lead = _LEAD.match(line)
+    rest = line[lead.end() :] if lead else line
+    return _unwrapped(rest.strip().rstrip(".").strip()).rstrip(".").strip()
 
 
 def normalise(answer: str) -> str:
     """Return an answer as it is compared; case, spaces and thousands' commas do not count."""
-    text = " ".join(answer.replace("\u2212", "-").casefold().split())
+    text = " ".join(answer.translate(_DASHES).casefold().split())
     return _THOUSANDS.sub("", text).removesuffix(".")
 
 
-def first_number(text: str) -> float | None:
-    """Return the first number of a text (decimal, exponent or fraction), None when there is none."""
-    found = _NUMBER.search(_THOUSANDS.sub("", text.replace("\u2212", "-")))
-    if found is None:
-        return None
-    try:
-        number = found.group().replace(" ", "")
-        return float(Fraction(number)) if "/" in number else float(number)
-    except (ZeroDivisionError, OverflowError):
-        return None
+def _unwrapped(text: str) -> str:
+    wrapped = _WRAPPED.fullmatch(text)
+    return (wrapped["inner"] or wrapped["text"] or "").strip() if wrapped else text

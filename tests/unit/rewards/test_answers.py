@@ -20,6 +20,9 @@ from r2vpo.rewards import load_answer_finder
         ("math", "I do not know", None),
         ("choice", "The answer is (B).", "B"),
         ("choice", "who knows", None),
+        ("choice", "<think>The answer is (A).</think>B", "B"),
+        ("countdown", "<think>1 + 1</think>So it is 3 \u00d7 (4 - 2) = 6.", "3*(4-2)=6"),
+        ("countdown", "no idea", None),
     ],
 )
 def test_answers(reward, completion, answer):

@@ -8,6 +8,7 @@ import pytest
 from langdetect import PROFILES_DIRECTORY
 
 from r2vpo.data.constraints import ARGUMENTS, LANGUAGES
+from r2vpo.data.rows import PromptRow
 from r2vpo.errors import UserError
 from r2vpo.rewards import load_reward
 from r2vpo.rewards.constraint_checks import CHECKS, count_sentences
@@ -29,7 +30,13 @@ CASES = [
         ["very good", "good"],
         ["very very"],
     ),
-    ("keywords:forbidden_words", {"forbidden_words": ["cat", "c++"]}, ["A category."], ["A Cat.", "cat-like"]),
+    ("keywords:forbidden_words", {"forbidden_words": ["cat", "c++"]}, ["A category.", "c+"], ["A Cat.", "cat-like"]),
+    (
+        "keywords:forbidden_words",
+        {"forbidden_words": ["C++", "A+", "#1", ".NET", "$5"]},
+        ["C", "A", "#10", "NET", "$50", "CC+", "BA+"],
+        ["I like c++.", "C++11", "An A+ for you", "we are #1!", "ASP.NET", "it costs $5."],
+    ),
     (
         "keywords:letter_frequency",
         {"letter": "Z", "let_frequency": 2, "let_relation": "at least"},
@@ -210,6 +217,8 @@ def test_all_or_the_fraction():
     assert score("One, two. The end", NO_COMMA, ENDS, LOWER, score="fraction") == pytest.approx(1 / 3)
     assert score("One two. The end", NO_COMMA, ENDS) == 1.0
     assert score("", NO_COMMA) == score(" \n", NO_COMMA, mode="loose") == 0.0, "an empty completion keeps nothing"
+    assert score("<think>One, two</think>\nThree. The end", NO_COMMA, ENDS) == 1.0
+    assert score("<think>three. The end", NO_COMMA, ENDS) == 0.0, "the thought never ended"
     known = json.dumps({"instruction_id_list": [NO_COMMA[0]], "kwargs": [{}]})
     chat = [{"role": "assistant", "content": "a, b"}]
     assert load_reward("constraints")(prompts=["p"], completions=[chat], answer=[""], metadata=[known]) == [0.0]
@@ -242,8 +251,11 @@ def test_rows_without_constraints_or_with_wrong_ones():
         ({}, "names no constraints: use data.schema ifeval, or data.source instructions"),
         ({"instruction_id_list": ["a:b"], "kwargs": [{}]}, "has 'a:b', the nearest that is known"),
     ):
-        with pytest.raises(ValueError, match=said):
-            reward(prompts=["p"], completions=["c"], answer=[""], metadata=[json.dumps(known)])
+        assert reward(prompts=["p"], completions=["c"], answer=[""], metadata=[json.dumps(known)]) == [None]
+        (reason,) = reward.unreadable([PromptRow("p", "", metadata=known)])
+        assert said in reason
+    known = {"instruction_id_list": [NO_COMMA[0]], "kwargs": [{}]}
+    assert reward.unreadable([PromptRow("p", "", metadata=known)]) == [None]
     with pytest.raises(UserError, match=r"reward\.mode"):
         load_reward({"name": "constraints", "mode": "lose"})
 

@@ -12,6 +12,15 @@ from r2vpo.rewards.layout import has_think_answer
     [
         ("<think>2 + 2</think><answer>4</answer>", True),
         ("\n<think>\n2 + 2\n</think>\n\n<answer>4</answer>\n", True),
+        # The template of the chat has opened the first tag.
+        ("2 + 2</think><answer>4</answer>", True),
+        ("\n2 + 2\n</think>\n<answer>4</answer>", True),
+        ("</think><answer>4</answer>", False),
+        ("<answer>4</answer></think>", False),
+        ("2 <think> 2</think><answer>4</answer>", False),
+        ("2</think><answer><think>4</answer>", False),
+        ("2</think>2</think><answer>4</answer>", False),
+        ("<think><think>2</think><answer>4</answer>", False),
         ("<think>2 + 2</think> so <answer>4</answer>", False),
         ("<think>2 + 2</think><answer>4</answer> done", False),
         ("Well, <think>2 + 2</think><answer>4</answer>", False),

@@ -17,7 +17,8 @@ PROMPT = (
 def countdown(record: Record, columns: Columns) -> PromptRow | Skip:
     """Read a row of the numbers game: `nums`, `target`.
 
-    The difficulty is how many numbers there are. The answer is the target; `nums` and `target` are in the metadata.
+    The difficulty is how many numbers there are. The answer is the target, which the prompt names; `nums` and `target`
+    are in the metadata, where the reward `countdown` finds them.
 
     Args:
         record: the row.

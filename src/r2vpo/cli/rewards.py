@@ -1,0 +1,173 @@
+"""``r2vpo rewards check``: what a reward makes of a data set, before a run is paid for."""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from r2vpo.cli.failures import Session
+from r2vpo.data.files import READERS, kind_of, read_file
+from r2vpo.data.hub import read_rows
+from r2vpo.data.load import load_data
+from r2vpo.data.rows import PromptRow
+from r2vpo.data.schemas import SCHEMAS, BadRow, Columns, Skip
+from r2vpo.errors import UserError
+from r2vpo.rewards import load_answer_finder, load_reward
+from r2vpo.rewards.audit import Answer, Audit, Verdict, audit, row_of
+from r2vpo.training.data_options import data_options
+from r2vpo.training.recipe import Recipe, load_recipe, override
+from r2vpo.training.recipe_errors import validated
+from r2vpo.training.recipe_inputs import DatasetData
+from r2vpo.training.shipped import RECIPES
+
+MISSED = 1
+SHOWN_CHARACTERS = 60
+
+
+def check(arguments: argparse.Namespace, session: Session) -> int:
+    """Print the verdicts, the wrong ones first.
+
+    Returns:
+        Exit code: 1 if an answer cannot be used or a score is not the expected one, else 0.
+    """
+    recipe, rows = _data(arguments)
+    part = recipe.reward.all_parts()[0]
+    reward, finder = load_reward(part.options()), load_answer_finder(part.options())
+    answers = _answers(Path(arguments.answers), rows) if arguments.answers else None
+    start = time.perf_counter()
+    found = audit(reward, finder, rows, answers)
+    seconds = time.perf_counter() - start
+    if arguments.json:
+        summary = {"reward": part.name, "rows": len(rows), "seconds": round(seconds, 3), **_counts(found)}
+        written = json.dumps({**summary, **found.to_json()}, indent=1, ensure_ascii=False)
+        # Half a surrogate pair has no UTF-8, but an escape in JSON.
+        Path(arguments.json).write_text(written + "\n", encoding="utf-8", errors="backslashreplace")
+    _print(found, part.name, rows, seconds, arguments.show)
+    return MISSED if found.unreadable or found.missed else 0
+
+
+def _data(arguments: argparse.Namespace) -> tuple[Recipe, list[PromptRow]]:
+    """A recipe with its problems: of a recipe's own, or of a data file and the reward that is named."""
+    path = Path(arguments.data)
+    if kind_of(path) not in READERS:
+        if arguments.reward is not None:
+            raise UserError(
+                f"--reward is for a data file ({', '.join(READERS)}), and {path} is a recipe: leave it out, or use "
+                f"--set reward.name={arguments.reward}"
+            )
+        recipe = load_recipe(RECIPES.find(arguments.data), arguments.overrides)
+        data = load_data(data_options(recipe.data, seed=recipe.seed))
+        return recipe, [*data.train, *data.held_out]
+    if arguments.reward is None:
+        raise UserError(f"{path} is a data file: name the reward with --reward, such as --reward math")
+    settings: dict[str, Any] = {
+        "name": "check",
+        "data": {"source": "dataset", "path": [str(path)]},
+        "reward": {"name": arguments.reward},
+    }
+    overridden = [override(settings, text) for text in arguments.overrides]
+    recipe = validated(Recipe, settings, source=str(path), overridden=overridden)
+    assert isinstance(recipe.data, DatasetData)
+    return recipe, _file_rows(recipe.data)
+
+
+def _file_rows(data: DatasetData) -> list[PromptRow]:
+    """Every problem of the files, in their order: none is held out, drawn, or left out as a double."""
+    columns = Columns(data.prompt_column, data.answer_column, data.difficulty_column)
+    rows = []
+    for path in data.path:
+        for where, record in read_rows(path, subset=None, split=None, revision=None, key="data."):
+            try:
+                found = SCHEMAS[data.layout].read(record, columns)
+            except BadRow as error:
+                raise UserError(f"{where}: {error}") from None
+            if not isinstance(found, Skip):
+                rows.append(found)
+    if not rows:
+        raise UserError(f"{', '.join(data.path)} has no problem that schema {data.layout} can use: set data.schema")
+    return rows
+
+
+def _answers(path: Path, rows: Sequence[PromptRow]) -> list[Answer]:
+    find = row_of(rows)
+    answers = []
+    for where, record in read_file(path):
+        text, expected = record.get("completion"), record.get("score")
+        if isinstance(text, list) and text and isinstance(text[-1], dict):
+            text = text[-1].get("content")
+        if not isinstance(text, str):
+            raise UserError(f"{where} has no text in 'completion': write what the model answered")
+        if expected is not None and (type(expected) not in (int, float) or not math.isfinite(expected)):
+            raise UserError(
+                f"{where} has 'score' = {expected!r}: write the number that should come out, or leave it out"
+            )
+        answers.append(Answer(_index(record, rows, find, where), text, expected))
+    return answers
+
+
+def _index(record: dict[str, Any], rows: Sequence[PromptRow], find: Any, where: str) -> int:
+    number = record.get("row")
+    if number is not None:
+        if type(number) is not int or not 1 <= number <= len(rows):
+            raise UserError(f"{where} has 'row' = {number!r}: the data has rows 1 to {len(rows)}")
+        return number - 1
+    if "prompt" not in record:
+        raise UserError(f"{where} has neither 'row' nor 'prompt': write which problem it answers")
+    index = find(record["prompt"])
+    if index is None:
+        raise UserError(f"{where}: no row of the data has this 'prompt': give its number in 'row' instead")
+    return int(index)
+
+
+def _counts(found: Audit) -> dict[str, Any]:
+    judged = [verdict for verdict in found.verdicts if verdict.expected is not None or verdict.error is not None]
+    right = len(judged) - len(found.missed)
+    return {
+        "expected": len(judged),
+        "right": right,
+        "wrong": len(found.missed),
+        "share_right": right / len(judged) if judged else None,
+    }
+
+
+def _print(found: Audit, reward: str, rows: Sequence[PromptRow], seconds: float, show: int) -> None:
+    if found.unreadable:
+        first, reason = next(iter(found.unreadable.items()))
+        print(f"{len(found.unreadable)} of {len(rows)} answers cannot be used, the first in row {first}: {reason}")
+    else:
+        print(f"all {len(rows)} answers can be used by the reward {reward}")
+    ordered = sorted(found.verdicts, key=lambda verdict: not verdict.wrong)
+    for verdict in ordered[:show]:
+        print(_line(verdict))
+    if len(ordered) > show:
+        print(f"... {len(ordered) - show} more: raise --show, or write all of them with --json FILE")
+    print(_summary(found, seconds))
+
+
+def _line(verdict: Verdict) -> str:
+    state = "wrong" if verdict.wrong else "right" if verdict.expected is not None else "     "
+    expected = "" if verdict.expected is None else f", expected {verdict.expected:g}"
+    score = verdict.error or ("no score" if verdict.score is None else f"score {verdict.score:g}")
+    read = "nothing" if verdict.read is None else _short(verdict.read)
+    where = f"{state}  row {verdict.row}: gold {_short(verdict.gold)}, read {read}, {score}{expected}"
+    return f"{where}  {_short(verdict.completion, end=True)}"
+
+
+def _short(text: str, end: bool = False) -> str:
+    if len(text) > SHOWN_CHARACTERS:
+        text = f"...{text[-SHOWN_CHARACTERS:]}" if end else f"{text[:SHOWN_CHARACTERS]}..."
+    return repr(text)
+
+
+def _summary(found: Audit, seconds: float) -> str:
+    counts = _counts(found)
+    scores = [verdict.score for verdict in found.verdicts]
+    ones = sum(score is not None and score >= 1 for score in scores)
+    parts = [f"{len(scores)} verdicts in {seconds:.1f} s", f"{ones} of them with score 1"]
+    if counts["expected"]:
+        share = f"{100 * counts['share_right']:.1f} %"
+        parts.append(f"{counts['right']} right and {counts['wrong']} wrong of {counts['expected']} expected ({share})")
+    return ", ".join(parts)

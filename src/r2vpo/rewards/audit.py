@@ -1,0 +1,166 @@
+"""What a reward makes of a data set: whether its answers can be used, and what given completions score."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from r2vpo.data.rows import PromptRow
+from r2vpo.rewards.answers import AnswerFinder
+from r2vpo.rewards.check import call_reward
+from r2vpo.rewards.scores import listed
+
+BATCH = 512
+TOLERANCE = 1e-6
+WAYS = ("The answer is {}.", r"\boxed{{{}}}")
+"""How models usually write an answer."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a reward says of one completion.
+
+    Attributes:
+        row: the row's number, from 1.
+        gold: its answer.
+        completion: what was scored.
+        read: what the reward took for the completion's answer; None if it found none, or does not look for one.
+        score: what it gave; None where it gave none.
+        expected: what was to come out; None where nobody said.
+        error: what the reward raised.
+    """
+
+    row: int
+    gold: str
+    completion: str
+    read: str | None
+    score: float | None
+    expected: float | None = None
+    error: str | None = None
+
+    @property
+    def wrong(self) -> bool:
+        """Whether another score was expected, or the reward failed."""
+        if self.error is not None:
+            return True
+        if self.expected is None:
+            return False
+        return self.score is None or abs(self.score - self.expected) > TOLERANCE
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A completion to score.
+
+    Attributes:
+        index: of its row, from 0.
+        completion: the text.
+        expected: the score that should come out, if somebody knows.
+    """
+
+    index: int
+    completion: str
+    expected: float | None = None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What came out.
+
+    Attributes:
+        unreadable: rows whose answer cannot be used, by number, with the reason.
+        verdicts: one for each completion.
+    """
+
+    unreadable: dict[int, str]
+    verdicts: list[Verdict]
+
+    @property
+    def missed(self) -> list[Verdict]:
+        """The verdicts that are wrong."""
+        return [verdict for verdict in self.verdicts if verdict.wrong]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, as JSON's types."""
+        return {
+            "unreadable": [{"row": row, "reason": reason} for row, reason in self.unreadable.items()],
+            "verdicts": [{**asdict(verdict), "wrong": verdict.wrong} for verdict in self.verdicts],
+        }
+
+
+def usual_answers(rows: Sequence[PromptRow]) -> list[Answer]:
+    r"""Return the answer of every row as models usually write it, each of which should score 1.
+
+    Args:
+        rows: the problems. One without an answer has none; one of several lines, or with a box of its own, stands
+            plainly.
+    """
+    answers = []
+    for index, row in enumerate(rows):
+        gold = row.answer.strip()
+        ways = ("{}",) if "\n" in gold or r"\boxed" in gold else WAYS
+        answers += [Answer(index, way.format(gold), 1.0) for way in ways if gold]
+    return answers
+
+
+def audit(
+    reward: Callable[..., Any], finder: AnswerFinder | None, rows: Sequence[PromptRow], answers: Sequence[Answer] | None
+) -> Audit:
+    """Let a reward judge completions of a data set.
+
+    Args:
+        reward: the reward function.
+        finder: what finds the answer in a completion as the reward does, if there is such a thing.
+        rows: the problems.
+        answers: completions; None takes `usual_answers` where the reward looks for an answer that is the row's own.
+
+    Returns:
+        What came out. A row whose answer cannot be used has no verdict, unless somebody expected a score.
+    """
+    said = getattr(reward, "unreadable", None)
+    reasons = said(rows) if said else [None] * len(rows)
+    unreadable = {number: reason for number, reason in enumerate(reasons, start=1) if reason is not None}
+    if answers is None:
+        shows_answer = finder is not None and getattr(reward, "__name__", "") != "countdown"
+        answers = [one for one in usual_answers(rows) if one.index + 1 not in unreadable] if shows_answer else []
+    verdicts: list[Verdict] = []
+    for start in range(0, len(answers), BATCH):
+        verdicts += _judged(reward, finder, rows, answers[start : start + BATCH])
+    return Audit(unreadable, verdicts)
+
+
+def _judged(
+    reward: Callable[..., Any], finder: AnswerFinder | None, rows: Sequence[PromptRow], answers: Sequence[Answer]
+) -> list[Verdict]:
+    chosen, texts = [rows[one.index] for one in answers], [one.completion for one in answers]
+    errors: list[str | None] = [None] * len(answers)
+    try:
+        scores = listed(call_reward(reward, chosen, texts, [[]] * len(texts)))
+    except Exception as error:  # the reward may raise anything; which row it is for is found by trying each alone
+        if len(answers) > 1:
+            return [verdict for one in answers for verdict in _judged(reward, finder, rows, [one])]
+        scores, errors = [None], [f"{type(error).__name__}: {' '.join(str(error).split())}"]
+    return [
+        Verdict(one.index + 1, row.answer, one.completion, finder(one.completion) if finder else None, *rest)
+        for one, row, *rest in zip(answers, chosen, scores, (one.expected for one in answers), errors, strict=True)
+    ]
+
+
+def row_of(rows: Sequence[PromptRow]) -> Callable[[Any], int | None]:
+    """Return a function from a prompt, a text or chat messages, to the index of its row, or None.
+
+    Args:
+        rows: the problems. A text also means the chat whose last message it is.
+    """
+    by_prompt: dict[str, int] = {}
+    for index, row in enumerate(rows):
+        by_prompt.setdefault(row.key(), index)
+        if isinstance(row.prompt, list):
+            by_prompt.setdefault(row.prompt[-1]["content"], index)
+
+    def find(prompt: Any) -> int | None:
+        return by_prompt.get(prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True))
+
+    return find

@@ -1,0 +1,41 @@
+"""The first line of an answer, compared as a text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from r2vpo.rewards.options import RewardOptions
+from r2vpo.rewards.text import answer_block, bare, first_line, normalise
+
+
+def exact_reward(options: RewardOptions) -> Any:
+    """Score 1 where the first line of a completion's answer is the row's answer, else 0.
+
+    Case, spaces, thousands' commas and a full stop at the end do not count, nor does "Answer:" before either of the
+    two. A row's answer of several lines is compared with the whole answer. Thoughts are left out, and of a line with a
+    box the content of the box is compared.
+
+    Args:
+        options: the name alone.
+
+    Returns:
+        The reward function.
+    """
+
+    def exact(prompts: list[Any], completions: list[Any], answer: list[str], **_: Any) -> list[float]:
+        pairs = zip(completions, answer, strict=True)
+        return [float(_same(_read(text, right), right)) for text, right in pairs]
+
+    return exact
+
+
+def _read(completion: Any, right: str) -> str:
+    return answer_block(completion) if "\n" in right.strip() else first_line(completion)
+
+
+def _same(line: str, right: str) -> bool:
+    """Whether two lines are the same as they stand, or without what introduces an answer."""
+    if normalise(line) == normalise(right):
+        return True
+    plain = normalise(bare(line))
+    return plain != "" and plain in (normalise(right), normalise(bare(right)))

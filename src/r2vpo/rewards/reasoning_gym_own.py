@@ -1,0 +1,101 @@
+"""Scorers in place of those of reasoning-gym that evaluate the text of an answer, or take any text for right.
+
+Each takes the answer and the entry as the library's does. The differences that are meant: an answer that is nothing of
+the family's kind scores 0, where some families give 0.01; lists are read as JSON, with either kind of quotes; the game
+of 24 wants the row's own numbers, where the library takes any four of their range, and exactly 24, where it cuts off
+decimals; a halting game of life is compared, where the library takes every text that is not empty.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from r2vpo.rewards.arithmetic import evaluate, plain_signs
+
+Entry = dict[str, Any]
+
+SYMBOLIC = frozenset(("polynomial_multiplication", "simple_integration", "intermediate_integration"))
+"""Families whose answers are formulas: `symbolic.py` reads them, in child processes."""
+
+
+def _binary_matrix(answer: str, entry: Entry) -> float:
+    return _text_or_list(answer, [entry["answer"]], lambda rows: "\n".join(_spaced(row) for row in rows), 0.1)
+
+
+def _spiral_matrix(answer: str, entry: Entry) -> float:
+    return _text_or_list(answer.strip(), [entry["answer"].strip()], _spaced, 0.1)
+
+
+def _string_insertion(answer: str, entry: Entry) -> float:
+    return _text_or_list(answer, [entry["answer"]], "".join, 0.1)
+
+
+def _n_queens(answer: str, entry: Entry) -> float:
+    valid = entry["metadata"]["valid_answers"]
+    return _text_or_list(answer, valid, lambda rows: "\n".join(_spaced(row) for row in rows), 0.5)
+
+
+def _countdown(answer: str, entry: Entry) -> float:
+    known = entry["metadata"]
+    try:
+        made = evaluate(_left_side(answer))
+    except ValueError:
+        return 0.0
+    uses = sorted(number for number, _ in made.numbers) == sorted(known["numbers"])
+    return 1.0 if uses and made.value == known["target"] else 0.05
+
+
+def _puzzle24(answer: str, entry: Entry) -> float:
+    try:
+        made = evaluate(_left_side(answer))
+    except ValueError:
+        return 0.0
+    uses = sorted(number for number, _ in made.numbers) == sorted(entry["metadata"]["numbers"])
+    return 1.0 if uses and made.value == 24 else 0.01
+
+
+def _bitwise_arithmetic(answer: str, entry: Entry) -> float:
+    try:
+        return float(int(answer, 0) == int(entry["answer"], 16))
+    except ValueError:
+        return 0.0
+
+
+def _game_of_life_halting(answer: str, entry: Entry) -> float:
+    return float(answer.strip().casefold() == str(entry["answer"]).casefold())
+
+
+OWN: dict[str, Callable[..., float]] = {
+    "binary_matrix": _binary_matrix,
+    "spiral_matrix": _spiral_matrix,
+    "string_insertion": _string_insertion,
+    "n_queens": _n_queens,
+    "countdown": _countdown,
+    "puzzle24": _puzzle24,
+    "bitwise_arithmetic": _bitwise_arithmetic,
+    "game_of_life_halting": _game_of_life_halting,
+}
+"""By the family's name."""
+
+
+def _text_or_list(answer: str, right: list[str], written: Callable[[Any], str], share: float) -> float:
+    """1 for the text of a right answer, a share for a list that is written as one."""
+    if answer in right:
+        return 1.0
+    try:
+        return (
+            share if written(json.loads(answer.replace("'", '"').replace("(", "[").replace(")", "]"))) in right else 0.0
+        )
+    except (ValueError, TypeError, RecursionError):
+        return 0.0
+
+
+def _spaced(row: Any) -> str:
+    return " ".join(str(value) for value in row)
+
+
+def _left_side(answer: str) -> str:
+    """What stands before an equals sign, in plain signs."""
+    return plain_signs(answer).partition("=")[0]

@@ -1,0 +1,127 @@
+"""The first number of an answer: which texts state one, and which number it is."""
+
+import time
+
+import pytest
+
+from r2vpo.data.rows import PromptRow
+from r2vpo.rewards import load_reward
+from r2vpo.rewards.number_text import first_number
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("29", 29.0),
+        ("about 1,000 m", 1000.0),
+        ("$1,000.", 1000.0),
+        ("1,000,000.50", 1000000.5),
+        ("1 000", 1000.0),
+        ("1\u202f234\u202f567", 1234567.0),
+        ("9\\,500", 9500.0),
+        ("9{,}500", 9500.0),
+        ("1'234", 1234.0),
+        ("10%", 10.0),
+        (".5", 0.5),
+        ("1/2", 0.5),
+        ("1.5/2", 0.75),
+        ("\u00bd", 0.5),
+        ("1\u00bd", 1.5),
+        ("1 1/2", 1.5),
+        ("-1 1/2", -1.5),
+        (r"\frac{3}{4}", 0.75),
+        (r"-\dfrac34", -0.75),
+        ("1.5e9", 1.5e9),
+        ("1E-3", 0.001),
+        ("1.5 \u00d7 10^9", 1.5e9),
+        (r"1.5 \times 10^{-3}", 0.0015),
+        ("-5", -5.0),
+        ("\u22125", -5.0),
+        ("\u2013 5", -5.0),
+        ("$-5", -5.0),
+        ("-$5", -5.0),
+        ("x = -5", -5.0),
+        ("Alaska \u2013 5 states", 5.0),
+        ("\uff15", 5.0),
+        ("\u0663", 3.0),
+        ("\u7b54\u6848\u662f5", 5.0),
+        ("x = 5", 5.0),
+        ("2 + 3 = 5", 5.0),
+        ("(2 + 3) * 4 = 20", 20.0),
+        ("5 apples and 3 pears", 5.0),
+        ("5cm", 5.0),
+        ("3, 4", 3.0),
+        ("Area51 has 7", 7.0),
+        ("10\u00b3", 1000.0),
+        ("1.2 \u00d7 10\u207b\u00b3", 0.0012),
+        (r"x is -\frac{1}{2}", -0.5),
+        ("x is -\u00bd", -0.5),
+        ("1,00,000", 100000.0),
+        ("-> 5", 5.0),
+        ("<b>5</b>", 5.0),
+        ("5 or 6", None),
+        ("x > 5", None),
+        (r"x \ge 5", None),
+        ("none", None),
+        ("nan", None),
+        ("1/0", None),
+        ("2 + 3", None),
+        ("2^10", None),
+        ("5\u00b2", None),
+        ("\u221a2", None),
+        (r"\sqrt{2}", None),
+        ("2\u03c0", None),
+        ("2x = 10", None),
+        ("12,34", None),
+        ("1,0000", None),
+        ("3.14.15", None),
+        ("1/2/3", None),
+        ("2024-01-02", None),
+        ("5:30", None),
+        ("0x10", None),
+        ("(1,2)", None),
+        ("1\u202f234\u202f567,89", None),
+    ],
+)
+def test_first_number(text, number):
+    assert first_number(text) == number
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer", "tolerance", "value"),
+    [
+        ("3.1416", "3.14159265", 1e-4, 1.0),
+        ("3.15", "3.14159265", 1e-4, 0.0),
+        ("1/4", "0.25", 0.0, 1.0),
+        ("1/0", "0.25", 0.0, 0.0),
+        ("1e400", "1000", 1.0, 0.0),
+        ("1" + "0" * 400, "1000", 0.0, 0.0),
+        ("none", "0", 1.0, 0.0),
+        ("1001", "1000", 1e-3, 1.0),
+        ("1002", "1000", 1e-3, 0.0),
+        ("1.5", "1 1/2", 0.0, 1.0),
+        ("4\n5", "5", 0.0, 0.0),
+        ("<think>4</think>\n5", "5", 0.0, 1.0),
+        ("<think>5</think>\n4", "5", 0.0, 0.0),
+        ("<think>5", "5", 0.0, 0.0),
+        ("<think>4</think><answer>5</answer>", "5", 0.0, 1.0),
+        ("4 four", "four", 1.0, None),
+        ("1e400", "1e400", 1.0, None),
+    ],
+)
+def test_numeric(completion, answer, tolerance, value):
+    reward = load_reward({"name": "numeric", "tolerance": tolerance})
+    assert reward(prompts=["p"], completions=[completion], answer=[answer]) == [value]
+
+
+def test_answers_without_a_number_are_named():
+    said = load_reward("numeric").unreadable([PromptRow("p", "4"), PromptRow("p", "none"), PromptRow("p", "1 1/2")])
+    assert [one is None for one in said] == [True, False, True]
+    assert said[1] == "the answer 'none' holds no number: use the reward 'exact' for such data"
+
+
+@pytest.mark.parametrize("text", ["1,", "1 ", "1 1", "(", "1+", "1=", "9", "-", "1/", "1 000 ", "\\frac{1"])
+def test_hostile_texts_take_no_time(text):
+    start = time.perf_counter()
+    first_number(text * 50_000)
+    assert time.perf_counter() - start < 1.0
