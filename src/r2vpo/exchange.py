@@ -139,6 +139,10 @@ async def _whole_reply(
         reason = f"ReadTimeout (no whole reply in {seconds:g} s)"
     except _Unusable as error:
         reason = str(error)
+    except aiohttp.ClientHttpProxyError as error:
+        reason = f"status {error.status} of the proxy"
+    except aiohttp.ClientResponseError as error:
+        reason = f"a reply that is no HTTP ({error.message})"
     except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError, ValueError) as error:
         kind = "ConnectError" if isinstance(error, aiohttp.ClientConnectorError) else type(error).__name__
         reason = f"{kind} ({error})" if str(error) else kind
