@@ -146,7 +146,8 @@ class RetryingClient:
         line = " ".join(text.split())
         if self._secret:
             line = line.replace(self._secret, "***")
-            if any(self._secret[at : at + _PIECE] in line for at in range(len(self._secret) - _PIECE + 1)):
+            secret, folded = self._secret.casefold(), line.casefold()
+            if any(secret[at : at + _PIECE] in folded for at in range(len(secret) - _PIECE + 1)):
                 return "a text that is left out, since it repeats a part of the key"
         return "".join(letter if letter.isprintable() else "?" for letter in line[:_SHOWN])
 
@@ -184,9 +185,10 @@ class RetryingClient:
             except (ValueError, TypeError, OverflowError):
                 return None
         if wait_seconds > LONGEST_RETRY_AFTER:
+            shown = min(wait_seconds, 1e9)
             raise UserError(
-                f"{self._name}: the endpoint asks to wait {wait_seconds:.0f} s: go on from the last checkpoint later, "
-                "or lower concurrency"
+                f"{self._name}: the endpoint asks to wait {shown:.0f} s: go on from the last checkpoint later, or "
+                "lower concurrency"
             )
         return wait_seconds if wait_seconds >= 0 else None
 
@@ -219,15 +221,25 @@ def side_by_side(call: Callable[[J, threading.Event], T], jobs: Sequence[J], *, 
         Exception: the first that a call raised; what runs is then stopped, as it is on Ctrl-C.
     """
     stopped = threading.Event()
-    with ThreadPoolExecutor(concurrency) as threads:
-        running = [threads.submit(call, job, stopped) for job in jobs]
+
+    def called(job: J) -> T:
+        if stopped.is_set():
+            raise Stopped("stopped, since another call failed")
         try:
-            done, _ = wait(running, return_when=FIRST_EXCEPTION)
-            failures = [error for future in done if (error := future.exception()) is not None]
-            # The first that failed by itself, not one that was stopped by it.
-            for failure in sorted(failures, key=lambda error: isinstance(error, Stopped)):
-                raise failure
-            return [future.result() for future in running]
+            return call(job, stopped)
+        except BaseException:
+            stopped.set()
+            raise
+
+    with ThreadPoolExecutor(concurrency) as threads:
+        running = [threads.submit(called, job) for job in jobs]
+        try:
+            wait(running, return_when=FIRST_EXCEPTION)
         finally:
             stopped.set()
             threads.shutdown(wait=False, cancel_futures=True)
+    failures = [error for one in running if not one.cancelled() and (error := one.exception()) is not None]
+    # The first that failed by itself, not one that was stopped by it.
+    for failure in sorted(failures, key=lambda error: isinstance(error, Stopped)):
+        raise failure
+    return [one.result() for one in running]

@@ -112,11 +112,12 @@ class ChatClient:
         reply = read_json(content)
         try:
             text = reply["choices"][0]["message"]["content"]
-            total = (reply.get("usage") or {}).get("total_tokens")
+            usage = reply.get("usage")
         except (KeyError, IndexError, TypeError, AttributeError):
-            text = total = None
+            text = usage = None
         if not isinstance(text, str):
             raise Retry(f"a reply that is no chat completion, beginning with {content[:60]!r}")
+        total = usage.get("total_tokens") if isinstance(usage, dict) else usage
         if type(total) is int and 0 <= total <= _MOST_TOKENS:
             with self._lock:
                 self.tokens += total

@@ -194,7 +194,7 @@ class Judge:
             )
         if failures.last is not None:
             logger.warning(
-                "judge: %d of %d requests have no answer, the last: %s", failures.count, len(new), failures.last
+                "judge: %d of %d requests had no reply, the last: %s", failures.count, len(new), failures.last
             )
         return verdicts
 
