@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from r2vpo.exchange import url_problem
 from r2vpo.rewards.options import RewardOptions
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class JudgeOptions(RewardOptions):
@@ -29,7 +32,7 @@ class JudgeOptions(RewardOptions):
         max_tokens: limit for all tokens together that the endpoint reports; None is no limit.
     """
 
-    # What is wrong with the first and the third is said for the whole: a field's own message repeats its value.
+    # Messages of a field repeat its value, which may hold a secret: what is wrong with these is said for the whole.
     model_config = ConfigDict(hide_input_in_errors=True)
 
     url: str
@@ -45,18 +48,23 @@ class JudgeOptions(RewardOptions):
     max_requests: int | None = Field(default=None, ge=1)
     max_tokens: int | None = Field(default=None, ge=1)
 
-    @model_validator(mode="after")
-    def _without_secrets(self) -> JudgeOptions:
-        problem = url_problem(self.url)
-        if problem is not None:
-            raise ValueError(
-                f"url: {problem}: write http://host:port/v1, and name the variable of a key in api_key_env"
-            )
-        if self.api_key_env is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.api_key_env):
+    @model_validator(mode="before")
+    @classmethod
+    def _without_secrets(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        url, variable = values.get("url", ""), values.get("api_key_env")
+        for name in values:
+            if name not in cls.model_fields:
+                raise ValueError(f"{name}: is no option of judge; a key goes into the variable that api_key_env names")
+        problem = url_problem(url) if isinstance(url, str) else "it is no text"
+        if "url" in values and problem is not None:
+            raise ValueError(f"url: {problem}: write http://host:port/v1; a key goes into the variable of api_key_env")
+        if variable is not None and not (isinstance(variable, str) and _VARIABLE.fullmatch(variable)):
             raise ValueError(
                 "api_key_env: is not the name of an environment variable: export the key in one, and write its name"
             )
-        return self
+        return values
 
     @field_validator("template")
     @classmethod

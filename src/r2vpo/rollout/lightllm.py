@@ -235,7 +235,7 @@ def read_samples(content: bytes, *, count: int, prompt: int, vocabulary: int) ->
     reply = _object(content)
     if _field(reply, "prompt_tokens") != prompt:
         raise UserError(
-            f"{NAME}: prompt_tokens is {reprlib.repr(reply['prompt_tokens'])} of {prompt} sent: the server cut the "
+            f"{NAME}: prompt_tokens is {_short(reply['prompt_tokens'])} of {prompt} sent: the server cut the "
             "prompt; raise its --max_req_total_len"
         )
     fields = [_field(reply, name) for name in ("tokens", "count_output_tokens", "finish_reason")]
@@ -244,7 +244,7 @@ def read_samples(content: bytes, *, count: int, prompt: int, vocabulary: int) ->
     whole = whole and all(isinstance(tokens, list) for tokens in listed)
     if not whole or lengths != [len(tokens) for tokens in listed]:
         raise UserError(
-            f"{NAME}: tokens does not hold {count} responses of count_output_tokens {reprlib.repr(lengths)}: {_SEE}"
+            f"{NAME}: tokens does not hold {count} responses of count_output_tokens {_short(lengths)}: {_SEE}"
         )
     return [_sample(tokens, vocabulary, reason == "stop") for tokens, reason in zip(listed, reasons, strict=True)]
 
@@ -258,13 +258,17 @@ def _sample(tokens: Sequence[Mapping[str, Any]], vocabulary: int, finished: bool
     wrong = [token for token in ids if type(token) is not int or not 0 <= token < vocabulary]
     if wrong:
         raise UserError(
-            f"{NAME}: token id {reprlib.repr(wrong[0])} is not below {vocabulary}, the policy's vocabulary: serve the "
+            f"{NAME}: token id {_short(wrong[0])} is not below {vocabulary}, the policy's vocabulary: serve the "
             "policy's model"
         )
     # An integer may be larger than any float, and a comparison takes it.
     if not all(type(value) in (int, float) and abs(value) <= _LARGEST_FLOAT32 for value in log_probs):
         raise UserError(f"{NAME}: tokens[].logprob holds what is no finite number: {_SEE}")
     return Sample(response_ids=ids, log_probs=[float(value) for value in log_probs], finished=finished)
+
+
+def _short(value: Any) -> str:
+    return reprlib.repr(value)[:60]
 
 
 def _object(content: bytes) -> Mapping[str, Any]:
