@@ -8,6 +8,7 @@ to the last byte of the reply.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import concurrent.futures
 import contextlib
 import functools
@@ -28,6 +29,8 @@ BEGINNING = 2000
 """Bytes that are read of a reply that is no success."""
 _BEGINNING_SECONDS = 1.0
 _POLL_SECONDS = 0.1
+# Servers close idle connections after five seconds, some of them.
+_KEPT_SECONDS = 4.0
 
 
 class Retry(Exception):
@@ -73,7 +76,7 @@ def exchange(
     largest: int,
     stopped: threading.Event,
 ) -> Reply | None:
-    """Send one request and wait for the whole reply. Redirects are not followed, and no connection is used twice.
+    """Send one request and wait for the whole reply. Redirects are not followed.
 
     The proxies of the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`) are used.
 
@@ -129,6 +132,39 @@ def _loop(process: int) -> asyncio.AbstractEventLoop:
     return loop
 
 
+@functools.cache
+def _session(loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
+    """What all exchanges of a loop share: connections that are kept for a moment, and no cookies."""
+    session = aiohttp.ClientSession(
+        connector=_Connector(limit=0, keepalive_timeout=_KEPT_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(),
+        auto_decompress=False,
+    )
+    process = os.getpid()
+
+    def close() -> None:
+        if os.getpid() == process:
+            asyncio.run_coroutine_threadsafe(session.close(), loop).result(timeout=1.0)
+
+    atexit.register(close)
+    return session
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Uses a kept connection again only if nothing came behind the last reply: it would be taken for the next one."""
+
+    async def connect(self, *arguments: Any, **named: Any) -> Any:
+        while True:
+            connection = await super().connect(*arguments, **named)
+            # The loop reads what has arrived meanwhile between the two.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if connection.protocol is not None and not connection.protocol.should_close:
+                return connection
+            connection.close()
+
+
 async def _whole_reply(
     method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, seconds: float, largest: int
 ) -> Reply:
@@ -150,17 +186,9 @@ async def _whole_reply(
 
 
 async def _reply(method: str, url: str, headers: Mapping[str, str], body: bytes | None, largest: int) -> Reply:
-    # A session, and so a connection, for each request: one that is kept may hold more than the reply before, which
-    # would then be taken for the next, or be closed by the server meanwhile.
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(force_close=True),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(),
-        auto_decompress=False,
-    )
     sent = {"Accept-Encoding": "identity", **headers}
     options: dict[str, Any] = {"data": body, "headers": sent, "allow_redirects": False, **_proxy(url)}
-    async with session, session.request(method, URL(url), **options) as response:
+    async with _session(asyncio.get_running_loop()).request(method, URL(url), **options) as response:
         retry_after = response.headers.get("Retry-After")
         encoding = ", ".join(response.headers.getall("Content-Encoding", ())).strip().lower()
         if response.status != 200:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -166,10 +168,57 @@ def test_what_is_unusual_but_whole_is_read() -> None:
         assert ask(url) == Reply(200, None, b"x" * 1000), "the bound itself"
 
 
-def test_what_comes_behind_a_reply_is_not_the_next_one() -> None:
-    stale = says(OK + b"Content-Length: 3\r\nConnection: keep-alive\r\n\r\none" + OK + b"Content-Length: 3\r\n\r\nbad")
-    with hostile(stale) as url:
-        assert [ask(url), ask(url), ask(url)] == [Reply(200, None, b"one")] * 3
+ONE = OK + b"Content-Length: 3\r\n\r\none"
+
+
+BAD_ONE = OK + b"Content-Length: 3\r\n\r\nbad"
+
+
+@pytest.mark.parametrize(
+    ("behind", "later"), [(b"", 0.0), (b"", 0.1), (BAD_ONE, 0.0), (BAD_ONE, 0.1), (b"x", 0.1), (b"\r\n", 0.1)]
+)
+def test_what_comes_behind_a_reply_is_not_the_next_one(behind: bytes, later: float) -> None:
+    """A connection is kept while nothing comes behind a reply, and used once where something does, also late."""
+    met = []
+
+    def keeps(connection: socket.socket) -> None:
+        met.append(connection)
+        while True:
+            read_request(connection)
+            connection.sendall(ONE if later else ONE + behind)
+            time.sleep(later)
+            connection.sendall(behind if later else b"")
+            if not connection.recv(1):
+                break
+
+    with hostile(keeps) as url:
+        for _ in range(3):
+            assert ask(url) == Reply(200, None, b"one")
+            time.sleep(later * 2)
+    assert len(met) == (3 if behind.strip() else 1)
+
+
+def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
+    with hostile(says(ONE)) as url:
+        for _ in range(5):
+            assert ask(url) == Reply(200, None, b"one")
+            time.sleep(0.02)
+
+
+def test_a_forked_process_asks_by_itself_and_the_end_says_nothing() -> None:
+    program = (
+        "import os, sys, threading; from r2vpo.exchange import exchange\n"
+        "def ask(): return exchange('GET', sys.argv[1], headers={}, body=None, seconds=5, largest=9,"
+        " stopped=threading.Event()).content\n"
+        "assert ask() == b'one'\n"
+        "child = os.fork()\n"
+        "if not child: sys.exit(ask() != b'one')\n"
+        "sys.exit(os.waitpid(child, 0)[1])\n"
+    )
+
+    with hostile(says(ONE)) as url:
+        done = subprocess.run([sys.executable, "-c", program, url], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("again", [b"x" * 1000, b"\xff", b""], ids=["fast", "slow", "nothing"])
