@@ -238,7 +238,12 @@ def _proxy(url: str) -> dict[str, Any]:
     address = getproxies().get(parts.scheme)
     if not address or proxy_bypass(parts.hostname or ""):
         return {}
-    proxy = URL(address if "://" in address else f"http://{address}")
+    try:
+        proxy = URL(address if "://" in address else f"http://{address}")
+    except ValueError:
+        proxy = URL()
+    if proxy.scheme not in ("http", "https") or not proxy.host:
+        raise _Unusable(f"the environment's {parts.scheme}_proxy is not http://host:port")
     auth = aiohttp.BasicAuth(proxy.user, proxy.password or "") if proxy.user else None
     return {"proxy": proxy.with_user(None), "proxy_auth": auth}
 

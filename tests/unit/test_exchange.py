@@ -281,6 +281,25 @@ def test_the_proxy_of_the_environment_is_used_and_its_password_is_not_said(monke
 
 
 @pytest.mark.parametrize(
+    "address", ["socks5://u:word@127.0.0.1:9", "http://u:word@h:port", "http://u:word@[::1", "://x"]
+)
+def test_a_proxy_that_cannot_be_used_is_said_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("http_proxy", address)
+    with pytest.raises(Retry, match="the environment's http_proxy is not http://host:port") as caught:
+        ask("http://127.0.0.2:9/")
+    assert "word" not in str(caught.value)
+
+
+def test_a_proxy_to_tls_may_refuse_or_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    for behave, said in ((says(b"HTTP/1.1 407 word\r\n\r\n"), "status 407 of the proxy"), (silent, "no whole reply")):
+        with hostile(behave) as url:
+            monkeypatch.setenv("https_proxy", url)
+            assert said in ends_in_time("https://a-name.example/")
+
+
+@pytest.mark.parametrize(
     ("url", "problem"),
     [
         ("http://localhost:8000/v1", None),

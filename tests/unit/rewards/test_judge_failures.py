@@ -161,19 +161,21 @@ def test_options_with_a_secret_are_refused_without_it(options) -> None:
         error = error.__cause__ or error.__context__
 
 
-def test_ctrl_c_does_not_wait_for_a_hung_judge() -> None:
+@pytest.mark.parametrize("hung", ["server", "resolver"])
+def test_ctrl_c_does_not_wait_for_a_judge(hung) -> None:
     program = (
-        "import sys; from r2vpo.rewards.judge import Judge, JudgeOptions\n"
+        "import socket, sys, time; from r2vpo.rewards.judge import Judge, JudgeOptions\n"
+        "if sys.argv[2] == 'resolver': socket.getaddrinfo = lambda *_, **__: time.sleep(30)\n"
         "asked = Judge(JudgeOptions(name='judge', url=sys.argv[1], model='m'))\n"
         "print('asking', flush=True)\n"
         "asked.grade(['p'] * 20, [str(row) for row in range(20)])\n"
     )
     with hostile(silent) as url:
-        running = subprocess.Popen(
-            [sys.executable, "-c", program, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        url = url if hung == "server" else "http://a-name.example/v1"
+        command = [sys.executable, "-c", program, url, hung]
+        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert running.stdout is not None and running.stdout.readline() == "asking\n"
-        time.sleep(0.2)
+        time.sleep(0.3)
         begun = time.monotonic()
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=20)
