@@ -16,6 +16,7 @@ import os
 import re
 import socket
 import threading
+import weakref
 import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -154,13 +155,19 @@ def _session(loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
 class _Connector(aiohttp.TCPConnector):
     """Uses a kept connection again only if nothing came behind the last reply: it would be taken for the next one."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._used: weakref.WeakSet[Any] = weakref.WeakSet()
+
     async def connect(self, *arguments: Any, **named: Any) -> Any:
         while True:
             connection = await super().connect(*arguments, **named)
             # The loop reads what has arrived meanwhile between the two.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-            if connection.protocol is not None and not connection.protocol.should_close:
+            protocol = connection.protocol
+            if protocol is not None and (protocol not in self._used or not protocol.should_close):
+                self._used.add(protocol)
                 return connection
             connection.close()
 

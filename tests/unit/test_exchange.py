@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gzip
 import socket
 import struct
@@ -12,7 +14,6 @@ import time
 import tracemalloc
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -198,6 +199,25 @@ def test_what_comes_behind_a_reply_is_not_the_next_one(behind: bytes, later: flo
     assert len(met) == (3 if behind.strip() else 1)
 
 
+def test_a_server_that_speaks_first_is_connected_to_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sleep, met = asyncio.sleep, []
+    # Long enough that the greeting is there before the request.
+    monkeypatch.setattr(asyncio, "sleep", lambda _: sleep(0.05))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def greet() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    met.append(listening.accept()[0])
+                    met[-1].sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
+
+        threading.Thread(target=greet, daemon=True).start()
+        with pytest.raises(Retry, match="no HTTP"):
+            ask(f"http://127.0.0.1:{listening.getsockname()[1]}/")
+        listening.shutdown(socket.SHUT_RDWR)
+    assert len(met) == 1
+
+
 def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
     with hostile(says(ONE)) as url:
         for _ in range(5):
@@ -250,7 +270,7 @@ def test_a_stop_ends_an_exchange_that_is_under_way() -> None:
     assert time.monotonic() - begun < 1.0
 
 
-@contextmanager
+@contextlib.contextmanager
 def proxy(monkeypatch: pytest.MonkeyPatch, seen: list[bytes]) -> Iterator[str]:
     """A proxy that answers by itself, named in the environment with a user and a password."""
 
