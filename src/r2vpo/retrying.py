@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 from r2vpo.errors import UserError
-from r2vpo.exchange import Retry, exchange, url_problem
+from r2vpo.http_terms import Retry, url_problem
 
 __all__ = ["Failed", "Retry", "RetryingClient", "Stopped", "read_json", "side_by_side"]
 
@@ -104,6 +104,9 @@ class RetryingClient:
             Stopped: `stopped` was set.
             UserError: another status, or a URL that cannot be asked.
         """
+        # Scoring workers import this module and never send: aiohttp would take a quarter of their time to start.
+        from r2vpo.exchange import exchange
+
         self._check(url)
         sent, headers = None, self._headers
         if body is not None:

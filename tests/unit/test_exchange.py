@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from r2vpo.exchange import BEGINNING, Reply, Retry, exchange, url_problem
+from r2vpo.exchange import exchange
+from r2vpo.http_terms import BEGINNING, Reply, Retry, url_problem
 from tests.unit.hostile_server import OK, Behaviour, body, drips, hostile, read_request, says, silent
 
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -345,3 +346,8 @@ def test_urls_that_cannot_be_asked_or_would_print_a_secret(url: str, problem: st
     found = url_problem(url)
     assert found is None if problem is None else problem in (found or "")
     assert "word" not in (found or "").replace("password", "")
+
+
+def test_scoring_workers_do_not_import_the_library() -> None:
+    program = "import sys, r2vpo.rewards.worker; sys.exit('aiohttp' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0

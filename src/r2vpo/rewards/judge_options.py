@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from r2vpo.exchange import url_problem
+from r2vpo.http_terms import url_problem
 from r2vpo.rewards.options import RewardOptions
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

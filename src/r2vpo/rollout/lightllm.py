@@ -15,7 +15,7 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 
 from r2vpo.errors import UserError
-from r2vpo.exchange import url_problem
+from r2vpo.http_terms import url_problem
 from r2vpo.retrying import Retry, RetryingClient, read_json, side_by_side
 from r2vpo.rollout.grouping import tokenized_groups
 from r2vpo.rollout.sampler import Sample
