@@ -104,7 +104,7 @@ class RetryingClient:
             Stopped: `stopped` was set.
             UserError: another status, or a URL that cannot be asked.
         """
-        # Scoring workers import this module and never send: aiohttp would take a quarter of their time to start.
+        # Scoring workers import this module and never send; with aiohttp their start would take half as long again.
         from r2vpo.exchange import exchange
 
         self._check(url)
