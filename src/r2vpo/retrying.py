@@ -1,34 +1,46 @@
-"""HTTP requests with a deadline for the whole reply, tried again where that may help."""
+"""HTTP requests that are tried again where that may help, with messages that keep a secret.
+
+The loop is this package's own: a retry library needs as many lines for Retry-After, for the budget that is asked before
+each attempt, and for waits that another thread can end.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-import httpx2
-
 from r2vpo.errors import UserError
+from r2vpo.http_terms import Retry, url_problem
+
+__all__ = ["Failed", "Retry", "RetryingClient", "Stopped", "read_json", "side_by_side"]
 
 logger = logging.getLogger(__name__)
 
 LONGEST_BACKOFF = 30.0
 LONGEST_RETRY_AFTER = 600.0
+LARGEST_REPLY = 4 * 2**20
 _RETRIED = {408, 409, 425, 429}
+_OF_ONE_REQUEST = {400, 413, 422}
+_SHOWN = 200
+# So many characters of a secret in a row are taken for a part of it.
+_PIECE = 8
 T = TypeVar("T")
+J = TypeVar("J")
 
 
-class Retry(Exception):
-    """A request that may succeed if it is sent again; `wait` is what the other side asks for, in seconds."""
+class Failed(UserError):
+    """One request has no answer, after all attempts or since it was refused; others may have one."""
 
-    def __init__(self, reason: str, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait = wait
+
+class Stopped(UserError):
+    """A request that was given up because another one failed."""
 
 
 class RetryingClient:
@@ -38,11 +50,12 @@ class RetryingClient:
         name: begins every message.
         headers: sent with every request.
         secret: text that is kept out of messages.
-        timeout_seconds: for a whole reply.
+        timeout_seconds: for a whole exchange, from looking up the server's name to the last byte of its reply.
         attempts: how often a request is sent before it counts as failed.
         first_wait_seconds: before the second attempt; then twice as long each time, at most 30, less up to half of it
             at random.
         remedies: what to do about a status, by status; ``None`` is for all others.
+        largest_reply: bytes of a reply's body, unpacked.
     """
 
     def __init__(
@@ -55,11 +68,10 @@ class RetryingClient:
         attempts: int,
         first_wait_seconds: float,
         remedies: Mapping[int | None, str],
+        largest_reply: int = LARGEST_REPLY,
     ) -> None:
         self._name, self._secret, self._remedies = name, secret, remedies
-        self._client = httpx2.Client(
-            headers=headers, timeout=timeout_seconds, limits=httpx2.Limits(max_connections=None)
-        )
+        self._headers, self._largest = dict(headers or {}), largest_reply
         self._timeout, self._attempts, self._first_wait = timeout_seconds, attempts, first_wait_seconds
         self._random = random.Random()
 
@@ -75,81 +87,162 @@ class RetryingClient:
     ) -> T:
         """Send a request and read the reply.
 
-        Time-outs, connections that break, replies that `read` refuses with `Retry`, and the statuses 408, 409, 425, 429
-        and 5xx are tried again, after the time that the header Retry-After names if there is one.
+        Time-outs, connections that break, replies that are too large or that `read` refuses with `Retry`, and the
+        statuses 408, 409, 425, 429 and 5xx are tried again, after the time that the header Retry-After names if there
+        is one.
 
         Args:
             method: ``GET`` or ``POST``.
             url: where to.
             read: makes the result of the reply's body.
-            body: sent as JSON.
+            body: sent as JSON; what UTF-8 cannot hold becomes a question mark.
             stopped: once it is set, nothing more is sent and nobody waits.
             before: called before every attempt.
 
         Raises:
-            UserError: another status, or no success in all attempts.
+            Failed: no success in all attempts, or a status that is about this request alone (400, 413, 422).
+            Stopped: `stopped` was set.
+            UserError: another status, or a URL that cannot be asked.
         """
+        # Scoring workers import this module and never send; with aiohttp their start would take half as long again.
+        from r2vpo.exchange import exchange
+
+        self._check(url)
+        sent, headers = None, self._headers
+        if body is not None:
+            sent = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+            headers = {"Content-Type": "application/json", **headers}
+        reason, wait_seconds = "", None
         for attempt in range(1, self._attempts + 1):
             if stopped.is_set():
-                raise UserError(f"{self._name}: stopped, since another request failed")
+                raise self._stopped()
             before()
             try:
-                return self._once(method, url, read, body)
+                reply = exchange(
+                    method,
+                    url,
+                    headers=headers,
+                    body=sent,
+                    seconds=self._timeout,
+                    largest=self._largest,
+                    stopped=stopped,
+                )
+                if reply is None:
+                    raise self._stopped()
+                self._judge_status(url, reply.status, reply.retry_after, reply.content)
+                return read(reply.content)
             except Retry as failure:
-                logger.warning("%s: attempt %d of %d at %s: %s", self._name, attempt, self._attempts, url, failure)
-                reason, wait = str(failure), failure.wait
+                reason, wait_seconds = self.printable(str(failure)), failure.wait
+                logger.warning("%s: attempt %d of %d at %s: %s", self._name, attempt, self._attempts, url, reason)
             if attempt < self._attempts:
-                stopped.wait(self._backoff(attempt) if wait is None else wait)
-        raise UserError(
+                stopped.wait(self._backoff(attempt) if wait_seconds is None else wait_seconds)
+        raise Failed(
             f"{self._name}: {url} failed {self._attempts} times, the last time with {reason}: see that it runs, or "
             "raise attempts or timeout_seconds"
         )
+
+    def printable(self, text: str) -> str:
+        """What a server said, as it may be printed: one short line without the secret and without control characters.
+
+        A text that holds the secret is shown with asterisks in its place, one that holds a part of it not at all.
+        """
+        line = " ".join(text.split())
+        if self._secret:
+            line = line.replace(self._secret, "***")
+            secret, folded = self._secret.casefold(), line.casefold()
+            if any(secret[at : at + _PIECE] in folded for at in range(len(secret) - _PIECE + 1)):
+                return "a text that is left out, since it repeats a part of the key"
+        return "".join(letter if letter.isprintable() else "?" for letter in line[:_SHOWN])
+
+    def _check(self, url: str) -> None:
+        problem = url_problem(url)
+        if problem is not None:
+            shown = "" if set("@?#") & set(url) else f" {url!r}"
+            raise UserError(f"{self._name}: url{shown} cannot be asked ({problem}): correct it")
+
+    def _stopped(self) -> Stopped:
+        return Stopped(f"{self._name}: stopped, since another request failed")
 
     def _backoff(self, attempt: int) -> float:
         longest = min(LONGEST_BACKOFF, self._first_wait * 2.0 ** (attempt - 1))
         return longest * self._random.uniform(0.5, 1.0)
 
-    def _once(self, method: str, url: str, read: Callable[[bytes], T], body: Mapping[str, Any] | None) -> T:
-        try:
-            status, headers, content = self._exchange(method, url, body)
-        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
-            raise UserError(f"{self._name}: url {url!r} cannot be asked ({error}): correct it") from error
-        except httpx2.HTTPError as error:
-            raise Retry(f"{type(error).__name__} ({error})" if str(error) else type(error).__name__) from error
-        if status in _RETRIED or status >= 500:
-            raise Retry(f"status {status}", self._retry_after(headers.get("retry-after")))
-        if status != 200:
-            said = " ".join(content.decode(errors="replace").split())[:200]
-            said = said.replace(self._secret, "***") if self._secret else said
-            remedy = self._remedies.get(status, self._remedies[None])
-            raise UserError(f"{self._name}: {url} answers with status {status} ({said}): {remedy}")
-        return read(content)
-
-    def _exchange(self, method: str, url: str, body: Mapping[str, Any] | None) -> tuple[int, httpx2.Headers, bytes]:
-        """One request; the client's own time-outs are for each piece of a reply, this one is for all of it."""
-        deadline = time.monotonic() + self._timeout
-        with self._client.stream(method, url, json=body) as response:
-            content = b""
-            for piece in response.iter_bytes():
-                content += piece
-                if time.monotonic() > deadline:
-                    raise httpx2.ReadTimeout(f"no whole reply in {self._timeout:g} s")
-            return response.status_code, response.headers, content
+    def _judge_status(self, url: str, status: int, retry_after: str | None, content: bytes) -> None:
+        if status == 200:
+            return
+        # 101 and 204 have no body that could be read, and say nothing of the next attempt.
+        if status in _RETRIED or status >= 500 or status < 300:
+            raise Retry(f"status {status}", self._retry_after(retry_after))
+        remedy = self._remedies.get(status, self._remedies[None])
+        said = self.printable(content.decode(errors="replace"))
+        kind = Failed if status in _OF_ONE_REQUEST else UserError
+        raise kind(f"{self._name}: {url} answers with status {status} ({said}): {remedy}")
 
     def _retry_after(self, value: str | None) -> float | None:
-        """Seconds to wait, from a header that holds seconds or a date."""
-        if value is None:
-            return None
+        """Seconds to wait, from a header that holds seconds or a date; None where it holds neither."""
         try:
-            wait = float(value)
+            wait_seconds = float(value or "")
         except ValueError:
             try:
-                wait = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-            except (ValueError, TypeError):
+                wait_seconds = (parsedate_to_datetime(value or "") - datetime.now(UTC)).total_seconds()
+            except (ValueError, TypeError, OverflowError):
                 return None
-        if wait > LONGEST_RETRY_AFTER:
+        if wait_seconds > LONGEST_RETRY_AFTER:
+            shown = min(wait_seconds, 1e9)
             raise UserError(
-                f"{self._name}: the endpoint asks to wait {wait:.0f} s: go on from the last checkpoint later, or lower "
-                "concurrency"
+                f"{self._name}: the endpoint asks to wait {shown:.0f} s: go on from the last checkpoint later, or "
+                "lower concurrency"
             )
-        return max(0.0, wait)
+        return wait_seconds if wait_seconds >= 0 else None
+
+
+def read_json(content: bytes) -> Any:
+    """Parse a reply.
+
+    Raises:
+        Retry: it is no JSON, or JSON that Python does not read: nested thousands deep, numbers of thousands of digits.
+    """
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+    raise Retry(f"a reply that is no JSON ({reason}), beginning with {content[:60]!r}")
+
+
+def side_by_side(call: Callable[[J, threading.Event], T], jobs: Sequence[J], *, concurrency: int) -> list[T]:
+    """Call a function for each job, several at a time.
+
+    Args:
+        call: takes a job and the event that is set once the others are of no use; `RetryingClient.send` heeds it.
+        jobs: what it is called with.
+        concurrency: calls at a time.
+
+    Returns:
+        The results, in the order of the jobs.
+
+    Raises:
+        Exception: the first that a call raised; what runs is then stopped, as it is on Ctrl-C.
+    """
+    stopped = threading.Event()
+
+    def called(job: J) -> T:
+        if stopped.is_set():
+            raise Stopped("stopped, since another call failed")
+        try:
+            return call(job, stopped)
+        except BaseException:
+            stopped.set()
+            raise
+
+    with ThreadPoolExecutor(concurrency) as threads:
+        running = [threads.submit(called, job) for job in jobs]
+        try:
+            wait(running, return_when=FIRST_EXCEPTION)
+        finally:
+            stopped.set()
+            threads.shutdown(wait=False, cancel_futures=True)
+    failures = [error for one in running if not one.cancelled() and (error := one.exception()) is not None]
+    # The first that failed by itself, not one that was stopped by it.
+    for failure in sorted(failures, key=lambda error: isinstance(error, Stopped)):
+        raise failure
+    return [one.result() for one in running]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +15,8 @@ from typing import Any
 import pytest
 
 from r2vpo.errors import UserError
-from r2vpo.retrying import LONGEST_BACKOFF, Retry, RetryingClient
+from r2vpo.retrying import LONGEST_BACKOFF, Failed, Retry, RetryingClient, Stopped, read_json, side_by_side
+from tests.unit.hostile_server import hostile, says, silent
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -122,6 +125,19 @@ def test_it_waits_as_long_as_it_is_asked_to(server: Server, dated: bool) -> None
     assert (0.5 if dated else 0.7) <= waited < 3
 
 
+@pytest.mark.parametrize(
+    "value", ["-5", "nan", "1e-999", "Thu, 01 Jan 1970 00:00:00 GMT", "9" * 5000 + "x", "", "soon"]
+)
+def test_a_time_that_cannot_be_waited_for_is_not(server: Server, value: str) -> None:
+    assert send(server, (429, {"Retry-After": value}, b""), GOOD, first_wait_seconds=0.01) == "good"
+
+
+@pytest.mark.parametrize("value", ["inf", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_time_without_end_ends_the_requests(server: Server, value: str) -> None:
+    with pytest.raises(UserError, match=r"the endpoint asks to wait 1000000000 s: go on"):
+        send(server, (429, {"Retry-After": value}, b""))
+
+
 def test_it_does_not_wait_for_hours(server: Server) -> None:
     with pytest.raises(UserError, match="asks to wait 7200 s: go on from the last checkpoint later"):
         send(server, (503, {"Retry-After": "7200"}, b""))
@@ -154,3 +170,126 @@ def test_an_address_that_is_none_is_said_at_once(url: str) -> None:
     client = RetryingClient("test", timeout_seconds=1, attempts=3, first_wait_seconds=60, remedies={None: ""})
     with pytest.raises(UserError, match="cannot be asked"):
         client.send("GET", url, bytes.decode, stopped=threading.Event())
+
+
+def test_what_is_about_one_request_can_be_told_apart(server: Server) -> None:
+    for status in (400, 413, 422):
+        with pytest.raises(Failed, match=f"status {status}"):
+            send(server, (status, {}, b""))
+    with pytest.raises(Failed, match="failed 1 times"):
+        send(server, (500, {}, b""), attempts=1)
+    with pytest.raises(UserError, match="status 401") as caught:
+        send(server, (401, {}, b""))
+    assert not isinstance(caught.value, Failed)
+
+
+def test_replies_without_a_body_are_tried_again(server: Server) -> None:
+    assert send(server, (204, {}, b""), GOOD) == "good"
+
+
+def test_a_body_with_half_a_letter_is_sent(server: Server) -> None:
+    send(server, GOOD, body={"a": "é\ud800\U0001f600"})
+    assert json.loads(server.asked[0][1]) == {"a": "é?\U0001f600"}
+
+
+KEY = "sk-Abc/123+xyz_0987654321=="
+ECHOES = {
+    "status": f"HTTP/1.1 401 {KEY}\r\nContent-Length: 0\r\n\r\n",
+    "body": f"HTTP/1.1 401 no\r\n\r\nBearer {KEY} is wrong",
+    "at the end of what is shown": "HTTP/1.1 401 no\r\n\r\n" + "x" * 190 + KEY,
+    "at the end of what is read": "HTTP/1.1 401 no\r\n\r\n" + KEY * 200,
+    "in parts": f"HTTP/1.1 401 no\r\n\r\n{KEY[:14]}\r\n{KEY[14:]}",
+    "escaped": f"HTTP/1.1 401 no\r\n\r\n{KEY.replace('/', '%2F').replace('+', '%2B')}",
+    "header": f"HTTP/1.1 503 no\r\nX-Echo: {KEY}\r\nRetry-After: 0\r\n\r\n",
+    "encoding": f"HTTP/1.1 200 OK\r\nContent-Encoding: {KEY.upper()}\r\n\r\nx",
+    "no HTTP": f"{KEY}\r\n\r\n",
+    "no status": f"HTTP/1.1 {KEY}\r\n\r\n",
+    "bad header": f"HTTP/1.1 200 OK\r\n{KEY} {KEY}\r\n\r\n",
+    "reply": f"HTTP/1.1 200 OK\r\n\r\n{KEY}",
+    "reply of half": f"HTTP/1.1 200 OK\r\n\r\n{'x' * 40}{KEY}",
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+def test_a_server_that_repeats_the_key_does_not_get_it_printed(echo: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    client = RetryingClient(
+        "test",
+        headers={"Authorization": f"Bearer {KEY}"},
+        secret=KEY,
+        timeout_seconds=5,
+        attempts=2,
+        first_wait_seconds=0.01,
+        remedies={None: "fix it"},
+    )
+    with hostile(says(echo.encode())) as url, pytest.raises(UserError) as caught:
+        client.send("GET", url, read_json, stopped=threading.Event())
+    error: BaseException | None = caught.value
+    texts = [caplog.text]
+    while error is not None:
+        texts += [str(error), repr(error)]
+        error = error.__cause__ or error.__context__
+    for text in texts:
+        assert not any(KEY[at : at + 8].lower() in text.lower() for at in range(len(KEY) - 7))
+    assert "\n" not in str(caught.value) and str(caught.value).endswith(("fix it", "raise attempts or timeout_seconds"))
+
+
+def test_what_a_server_says_is_one_short_line(server: Server) -> None:
+    with pytest.raises(UserError) as caught:
+        send(server, (404, {}, b"\x1b[31mred\r\n\xff\x00 " + b"long " * 1000))
+    said = str(caught.value)
+    assert said.isprintable() and "(?[31mred \ufffd? long long" in said and len(said) < 300
+
+
+@pytest.mark.parametrize("address", ["someone:word@127.0.0.1:9/", "127.0.0.1:9/?key=word", "127.0.0.1:9/#word"])
+def test_an_address_with_a_secret_is_refused_without_it(address: str) -> None:
+    client = RetryingClient("test", timeout_seconds=1, attempts=3, first_wait_seconds=60, remedies={None: ""})
+    with pytest.raises(UserError, match="test: url cannot be asked") as caught:
+        client.send("GET", f"http://{address}", bytes.decode, stopped=threading.Event())
+    assert "word" not in str(caught.value).replace("password", "")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xfe\xfd", b"[" * 200_000, b'{"a":' * 200_000, b"1" * 5000, b"{}x", "{}".encode("utf-16")[:-1]],
+    ids=["empty", "no UTF-8", "nested lists", "nested objects", "long number", "more behind", "half UTF-16"],
+)
+def test_what_is_no_json_is_tried_again(content: bytes) -> None:
+    with pytest.raises(Retry, match="a reply that is no JSON") as caught:
+        read_json(content)
+    assert caught.value.__context__ is None
+
+
+def test_calls_side_by_side_keep_their_order_and_end_with_the_first_that_fails() -> None:
+    def slower_first(job: int, _: threading.Event) -> int:
+        time.sleep(0.1 / (job + 1))
+        return job * job
+
+    assert side_by_side(slower_first, [0, 1, 2, 3], concurrency=4) == [0, 1, 4, 9]
+    assert side_by_side(slower_first, [], concurrency=4) == []
+    begun = []
+
+    def fails(job: int, stopped: threading.Event) -> None:
+        begun.append(job)
+        if job == 3:
+            raise UserError("three")
+        if stopped.wait(20):
+            raise Stopped("another one")
+
+    start = time.monotonic()
+    with pytest.raises(UserError, match="three"):
+        side_by_side(fails, range(100), concurrency=8)
+    assert time.monotonic() - start < 5 and len(begun) < 20
+
+
+def test_one_that_fails_ends_those_that_wait_for_a_server() -> None:
+    client = RetryingClient("test", timeout_seconds=60, attempts=3, first_wait_seconds=60, remedies={None: "fix it"})
+    with hostile(silent) as hung, hostile(says(b"HTTP/1.1 401 no\r\nContent-Length: 0\r\n\r\n")) as refusing:
+
+        def call(url: str, stopped: threading.Event) -> bytes:
+            return client.send("GET", url, bytes, stopped=stopped)
+
+        start = time.monotonic()
+        with pytest.raises(UserError, match="status 401"):
+            side_by_side(call, [hung, hung, refusing, hung], concurrency=4)
+    assert time.monotonic() - start < 2

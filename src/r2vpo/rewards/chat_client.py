@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from r2vpo.errors import UserError
-from r2vpo.retrying import Retry, RetryingClient
+from r2vpo.retrying import Retry, RetryingClient, read_json
 
 _REMEDIES = {
     400: "set model, or what the endpoint refuses",
@@ -18,6 +18,8 @@ _REMEDIES = {
     404: "set url to end where /chat/completions follows, such as http://localhost:8000/v1, and model",
     None: "set url and model to what the endpoint has",
 }
+# More than any reply has: what is reported above it is not counted.
+_MOST_TOKENS = 10**9
 
 
 class ChatClient:
@@ -44,21 +46,17 @@ class ChatClient:
         Args:
             url: what comes before `/chat/completions`.
             api_key_env: the environment variable that holds the key; None sends none.
-            timeout_seconds: for a whole reply.
+            timeout_seconds: for a whole exchange, from looking up the name to the last byte.
             attempts: how often a request is sent before it counts as failed.
             first_wait_seconds: before the second attempt, see `RetryingClient`.
             max_requests: limit over the life of the client, repeated requests included; None is no limit.
             max_tokens: limit for what the endpoint reports; requests that are under way may exceed it.
 
         Raises:
-            UserError: the environment variable is not set.
+            UserError: the environment variable is not set, or its value cannot be a key.
         """
         self._url = f"{url.rstrip('/')}/chat/completions"
-        key = os.environ.get(api_key_env, "").strip() if api_key_env else ""
-        if api_key_env and not key:
-            raise UserError(
-                f"judge: api_key_env names the environment variable {api_key_env}, which is not set: export it"
-            )
+        key = _key(api_key_env) if api_key_env else ""
         self._client = RetryingClient(
             "judge",
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -86,7 +84,8 @@ class ChatClient:
             The text.
 
         Raises:
-            UserError: another status, no success in all attempts, or a spent budget.
+            Failed: no success in all attempts, or a refusal of this request alone.
+            UserError: another status, or a spent budget.
         """
         body = {**options, "messages": list(messages)}
         return self._client.send("POST", self._url, self._read, body=body, stopped=stopped, before=self._spend)
@@ -105,22 +104,43 @@ class ChatClient:
                 )
             self.requests += 1
 
+    def printable(self, text: str) -> str:
+        """What the endpoint said as it may be printed, see `RetryingClient.printable`."""
+        return self._client.printable(text)
+
     def _read(self, content: bytes) -> str:
+        reply = read_json(content)
         try:
-            reply = json.loads(content)
             text = reply["choices"][0]["message"]["content"]
-            usage = reply.get("usage") or {}
-            total = usage.get("total_tokens")
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-            raise Retry(f"a reply that is no chat completion, beginning with {content[:60]!r}") from error
+            usage = reply.get("usage")
+        except (KeyError, IndexError, TypeError, AttributeError):
+            text = usage = None
         if not isinstance(text, str):
-            raise Retry(f"a reply whose content is {text!r}")
-        if isinstance(total, int):
+            raise Retry(f"a reply that is no chat completion, beginning with {content[:60]!r}")
+        total = usage.get("total_tokens") if isinstance(usage, dict) else usage
+        if type(total) is int and 0 <= total <= _MOST_TOKENS:
             with self._lock:
                 self.tokens += total
         elif self._max_tokens is not None:
+            if total is not None:
+                raise Retry("a reply whose usage.total_tokens is no number of tokens")
             raise UserError(
                 f"judge: max_tokens is set and {self._url} reports no usage.total_tokens to count: set "
                 "max_requests in its place"
             )
         return text
+
+
+def _key(variable: str) -> str:
+    """The key in an environment variable; no message repeats it."""
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        # A name in small letters may be the key itself, put where the variable's name belongs.
+        named = f" {variable}, which" if variable.isupper() else " that"
+        raise UserError(f"judge: api_key_env names the environment variable{named} is not set: export it")
+    if not re.fullmatch(r"[!-~]+", key):
+        raise UserError(
+            f"judge: the key in the environment variable {variable} holds a line break, a space or a letter that no "
+            "key has: export it again"
+        )
+    return key

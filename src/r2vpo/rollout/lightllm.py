@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import math
+import reprlib
 import shlex
 import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from accelerate.utils import broadcast_object_list
 
 from r2vpo.errors import UserError
-from r2vpo.retrying import Retry, RetryingClient
+from r2vpo.http_terms import url_problem
+from r2vpo.retrying import Retry, RetryingClient, read_json, side_by_side
 from r2vpo.rollout.grouping import tokenized_groups
 from r2vpo.rollout.sampler import Sample
 
@@ -25,6 +24,9 @@ NAME = "LightLLM"
 BEST_OF = 8
 """Responses that LightLLM samples for one request at most."""
 STOP_SEQUENCES = 10
+_LARGEST_FLOAT32 = 3.4e38
+# Eight responses of 65,536 tokens have about 150 MB.
+_LARGEST_REPLY = 256 * 2**20
 _POLL_SECONDS = 2.0
 _REMEDIES = {
     417: "it refuses the parameters or the prompt is too long: see its log, and its --max_req_total_len",
@@ -48,13 +50,13 @@ class LightLLMRollout:
             the folder of the weights and for what goes to its `--model_name`.
         renew_every: Rounds from one renewal to the next.
         concurrency: Requests under way at once.
-        timeout_seconds: For a whole reply.
+        timeout_seconds: For a whole exchange, from looking up the server's name to the last byte of its reply.
         attempts: How often a request is sent before the run ends.
         first_wait_seconds: Before the second attempt; then twice as long each time.
         start_seconds: For the server to be there after `renew_command`.
 
     Raises:
-        UserError: The command lacks a placeholder, a number is out of its bounds.
+        UserError: The command lacks a placeholder, a number is out of its bounds, the address cannot be asked.
     """
 
     def __init__(
@@ -75,9 +77,17 @@ class LightLLMRollout:
         for name, value in (("renew_every", renew_every), ("concurrency", concurrency), ("attempts", attempts)):
             if value < 1:
                 raise UserError(f"{NAME}: {name} is {value}, must be at least 1")
+        problem = url_problem(url)
+        if problem is not None:
+            raise UserError(f"{NAME}: url: {problem}: write http://host:port")
         self._url, self._command, self._every = url.rstrip("/"), renew_command, renew_every
         self._concurrency, self._start_seconds = concurrency, start_seconds
-        options = {"timeout_seconds": timeout_seconds, "first_wait_seconds": first_wait_seconds, "remedies": _REMEDIES}
+        options: dict[str, Any] = {
+            "timeout_seconds": timeout_seconds,
+            "first_wait_seconds": first_wait_seconds,
+            "remedies": _REMEDIES,
+            "largest_reply": _LARGEST_REPLY,
+        }
         self._client = RetryingClient(NAME, attempts=attempts, **options)
         self._poll = RetryingClient(NAME, attempts=1, **options)
         self._version: int | None = None
@@ -133,31 +143,20 @@ class LightLLMRollout:
             "return_details": True,
         }
         vocabulary = trainer.accelerator.unwrap_model(trainer.model).config.vocab_size
-        stopped = threading.Event()
 
-        def ask(job: tuple[list[int], int]) -> list[Sample]:
+        def ask(job: tuple[list[int], int], stopped: threading.Event) -> list[Sample]:
             prompt, count = job
-            body = {"inputs": prompt, "parameters": parameters | {"best_of": count, "n": count}}
-            try:
-                return self._client.send(
-                    "POST",
-                    f"{self._url}/generate",
-                    lambda content: read_samples(content, count=count, prompt=len(prompt), vocabulary=vocabulary),
-                    body=body,
-                    stopped=stopped,
-                )
-            except BaseException:
-                stopped.set()
-                raise
+            return self._client.send(
+                "POST",
+                f"{self._url}/generate",
+                lambda content: read_samples(content, count=count, prompt=len(prompt), vocabulary=vocabulary),
+                body={"inputs": prompt, "parameters": parameters | {"best_of": count, "n": count}},
+                stopped=stopped,
+            )
 
         jobs = [(prompt, count) for prompt in prompts for count in counts]
-        with ThreadPoolExecutor(self._concurrency) as pool:
-            found = [pool.submit(ask, job) for job in jobs]
-        # The first that failed by itself, not one that was stopped by it.
-        errors = [future.exception() for future in found if future.exception() is not None]
-        if errors:
-            raise next((error for error in errors if ": stopped, since" not in str(error)), errors[0])
-        return [sample for future in found for sample in future.result()]
+        found = side_by_side(ask, jobs, concurrency=self._concurrency)
+        return [sample for samples in found for sample in samples]
 
     def _renew(self, trainer: Any) -> None:
         """Save the policy, start the server with it, and wait for it."""
@@ -215,7 +214,7 @@ class LightLLMRollout:
 
     def _name(self, client: RetryingClient) -> str:
         def read(content: bytes) -> str:
-            return str(_field(_object(content), "model_name"))
+            return self._client.printable(str(_field(_object(content), "model_name")))
 
         return client.send("GET", f"{self._url}/get_model_name", read, stopped=threading.Event())
 
@@ -236,15 +235,17 @@ def read_samples(content: bytes, *, count: int, prompt: int, vocabulary: int) ->
     reply = _object(content)
     if _field(reply, "prompt_tokens") != prompt:
         raise UserError(
-            f"{NAME}: prompt_tokens is {reply['prompt_tokens']} of {prompt} sent: the server cut the prompt; raise its "
-            "--max_req_total_len"
+            f"{NAME}: prompt_tokens is {_short(reply['prompt_tokens'])} of {prompt} sent: the server cut the "
+            "prompt; raise its --max_req_total_len"
         )
-    listed, lengths = _field(reply, "tokens"), _field(reply, "count_output_tokens")
-    reasons = _field(reply, "finish_reason")
-    if count == 1:
-        listed, lengths, reasons = [listed], [lengths], [reasons]
-    if not isinstance(listed, list) or len(listed) != count or lengths != [len(tokens) for tokens in listed]:
-        raise UserError(f"{NAME}: tokens does not hold {count} responses of count_output_tokens {lengths}: {_SEE}")
+    fields = [_field(reply, name) for name in ("tokens", "count_output_tokens", "finish_reason")]
+    listed, lengths, reasons = ([field] for field in fields) if count == 1 else fields
+    whole = all(isinstance(field, list) and len(field) == count for field in (listed, lengths, reasons))
+    whole = whole and all(isinstance(tokens, list) for tokens in listed)
+    if not whole or lengths != [len(tokens) for tokens in listed]:
+        raise UserError(
+            f"{NAME}: tokens does not hold {count} responses of count_output_tokens {_short(lengths)}: {_SEE}"
+        )
     return [_sample(tokens, vocabulary, reason == "stop") for tokens, reason in zip(listed, reasons, strict=True)]
 
 
@@ -257,18 +258,21 @@ def _sample(tokens: Sequence[Mapping[str, Any]], vocabulary: int, finished: bool
     wrong = [token for token in ids if type(token) is not int or not 0 <= token < vocabulary]
     if wrong:
         raise UserError(
-            f"{NAME}: token id {wrong[0]} is not below {vocabulary}, the policy's vocabulary: serve the policy's model"
+            f"{NAME}: token id {_short(wrong[0])} is not below {vocabulary}, the policy's vocabulary: serve the "
+            "policy's model"
         )
-    if not all(isinstance(value, float | int) and math.isfinite(value) for value in log_probs):
+    # An integer may be larger than any float, and a comparison takes it.
+    if not all(type(value) in (int, float) and abs(value) <= _LARGEST_FLOAT32 for value in log_probs):
         raise UserError(f"{NAME}: tokens[].logprob holds what is no finite number: {_SEE}")
     return Sample(response_ids=ids, log_probs=[float(value) for value in log_probs], finished=finished)
 
 
+def _short(value: Any) -> str:
+    return reprlib.repr(value)[:60]
+
+
 def _object(content: bytes) -> Mapping[str, Any]:
-    try:
-        found = json.loads(content)
-    except ValueError as error:
-        raise Retry(f"a reply that is no JSON ({error})") from error
+    found = read_json(content)
     if not isinstance(found, dict):
         raise Retry("a reply that is no JSON object")
     return found

@@ -40,13 +40,11 @@ def parse_win_by(words: Sequence[str]) -> dict[str, Any]:
     for word in words[1:]:
         key, equals, value = word.partition("=")
         if not equals or name == "score" or key in _UNUSED[name]:
-            raise UserError(f"--win-by {name}: {word!r} is no option of it: {_OPTIONS[name]}")
+            raise UserError(f"--win-by {name}: {key!r} is no option of it: {_OPTIONS[name]}")
         try:
             options[key] = parse_yaml(value)
         except ValueError:
-            raise UserError(
-                f"--win-by {name}: {word!r} is not valid YAML behind =: put the value into quotes"
-            ) from None
+            raise UserError(f"--win-by {name}: the value of {key} is not valid YAML: put it into quotes") from None
     if name == "score":
         return {"name": name}
     try:
@@ -113,7 +111,9 @@ def _by_judge(judge: Judge) -> Decider:
                 elif (one, turned) == ("second", "first"):
                     outcomes[place] = "loss"
                 agree += (one, turned) in (("first", "second"), ("second", "first"), ("tie", "tie"))
-        return outcomes, {"judged": len(places), "orders_agree": agree, "judge_requests": judge.client.requests}
+        more = {"judged": len(places), "orders_agree": agree, "judge_requests": judge.client.requests}
+        silent = {"judge_unreadable": judge.unreadable, "judge_failed": judge.failed}
+        return outcomes, more | {name: count for name, count in silent.items() if count}
 
     return decide
 

@@ -100,7 +100,7 @@ def lightllm(state: Path) -> Iterator[Server]:
                 fault = server.faults.pop(0) if server.faults else Fault()
             time.sleep(fault.delay)
             if fault.status != 200 or fault.body is not None:
-                self.send(fault.status, fault.body or json.dumps({"message": "no"}))
+                self.send(fault.status, json.dumps({"message": "no"}) if fault.body is None else fault.body)
                 return
             with torch.no_grad():
                 body = json.dumps(server.change(server.reply(request)))

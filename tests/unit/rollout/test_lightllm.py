@@ -108,6 +108,18 @@ def test_passing_faults_are_tried_again(server, tmp_path) -> None:
             lambda r: r | {"tokens": [[{"id": 3, "logprob": float("nan")}]] * 4, "count_output_tokens": [1] * 4},
             "no finite number",
         ),
+        (lambda r: r | {"tokens": [[{"id": 3, "logprob": 10**400}]] * 4, "count_output_tokens": [1] * 4}, "no finite"),
+        (lambda r: r | {"tokens": [[{"id": 3, "logprob": True}]] * 4, "count_output_tokens": [1] * 4}, "no finite"),
+        (
+            lambda r: r | {"tokens": [[{"id": [1] * 999, "logprob": -1.0}]] * 4, "count_output_tokens": [1] * 4},
+            "id .1, 1",
+        ),
+        (lambda r: r | {"tokens": [["x"]] * 4, "count_output_tokens": [1] * 4}, r"no tokens\[\]\.id"),
+        (lambda r: r | {"tokens": [5] * 4}, "does not hold 4 responses"),
+        (lambda r: r | {"tokens": None}, "does not hold 4 responses"),
+        (lambda r: r | {"finish_reason": "stop"}, "does not hold 4 responses"),
+        (lambda r: r | {"count_output_tokens": [[[0] * 9] * 9] * 9}, "does not hold 4 responses"),
+        (lambda r: r | {"prompt_tokens": {"a": [0] * 9999}}, "the server cut the prompt"),
     ],
 )
 def test_impossible_replies_are_refused(server, tmp_path, change, message) -> None:
@@ -115,8 +127,21 @@ def test_impossible_replies_are_refused(server, tmp_path, change, message) -> No
     sampling = rollout(server)
     trainer = tiny_trainer(tmp_path / "run", rollout_func=sampling)
     trainer.model.train()
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as caught:
         sampling(["1+2="] * 4, trainer)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("body", ["[" * 200_000, '{"tokens": ' + "1" * 5000 + "}", "[]", ""])
+def test_replies_that_are_no_object_are_tried_again_and_end_in_one_line(server, tmp_path, body) -> None:
+    server.faults = [Fault(body=body)] * 2
+    sampling = rollout(server, concurrency=1, attempts=2)
+    trainer = tiny_trainer(tmp_path / "run", rollout_func=sampling)
+    trainer.model.train()
+    with pytest.raises(UserError, match="failed 2 times, the last time with a reply that is no JSON") as caught:
+        sampling(["1+2="] * 4, trainer)
+    assert "\n" not in str(caught.value) and not server.faults
+    assert len(sampling(["1+2="] * 4, trainer)["completion_ids"]) == 4
 
 
 def test_a_refusal_is_not_tried_again(server, tmp_path) -> None:
@@ -171,3 +196,6 @@ def test_options_are_checked() -> None:
         LightLLMRollout("http://localhost:1", renew_command="serve {model_dir}")
     with pytest.raises(UserError, match="renew_every is 0"):
         LightLLMRollout("http://localhost:1", renew_command="serve {model_dir} {model_name}", renew_every=0)
+    with pytest.raises(UserError, match="url: it holds a user name") as caught:
+        LightLLMRollout("http://someone:Word@localhost:1", renew_command="serve {model_dir} {model_name}")
+    assert "Word" not in str(caught.value)

@@ -13,7 +13,7 @@ from r2vpo.evaluation import Answered, Attempt
 from r2vpo.rewards.reward_model import RewardModel
 from r2vpo.suites.winning import load_decider, parse_win_by
 from tests.unit.rewards.classifiers import save_classifier
-from tests.unit.rewards.endpoint import endpoint
+from tests.unit.rewards.endpoint import Fault, endpoint
 
 TEXTS = [("good", "good"), ("longer", "short"), ("no", "better"), ("same size", "same!size")]
 
@@ -52,6 +52,14 @@ def test_a_judge_is_asked_in_both_orders_and_equal_texts_are_not_judged() -> Non
     assert orders == {pair for texts in TEXTS[1:] for pair in (texts, texts[::-1])}
 
 
+def test_what_a_judge_did_not_say_is_counted() -> None:
+    with endpoint(longer_wins, [Fault(status=422), Fault(body="[" * 200_000)]) as server:
+        words = ["judge", f"url={server.url}", "model=m", "attempts=1", "concurrency=1"]
+        outcomes, more = load_decider(parse_win_by(words))(OURS, THEIRS)
+    # Of three pairs in two orders the first two had no reply in the first order.
+    assert outcomes == ["tie", "tie", "tie", "tie"] and more["judge_failed"] == 2 and "judge_unreadable" not in more
+
+
 @pytest.mark.parametrize("letter", ["A", "B"])
 def test_a_judge_that_prefers_a_place_decides_nothing(letter: str) -> None:
     outcomes, more, _ = judged(lambda request: f"Verdict: {letter}")
@@ -78,6 +86,8 @@ def test_a_reward_model_decides_by_its_scores(tmp_path: Path) -> None:
         (["judge", "url=http://x"], "model is missing"),
         (["judge", "url=http://x", "model=m", "template=x"], "no option of it"),
         (["judge", "url=ftp://x", "model=m"], "url"),
+        (["judge", "url=http://x", "model=m", "api_key=k"], "api_key_env"),
+        (["judge", "url=http://x", "model=m", "api_key_env=[k"], "api_key_env is not valid YAML"),
         (["reward_model", "size=3"], "model is missing"),
     ],
 )
