@@ -1,38 +1,104 @@
-"""What a worker of the reward `math` runs; only workers import it, since math-verify and sympy take a while to load."""
+"""What a worker of the reward `math` runs; only workers import it, since sympy takes a while to load."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+import re
 
-from math_verify import parse, verify
-from sympy.core.random import seed
+from r2vpo.rewards.hostile import refusal_of_size
+from r2vpo.rewards.math.compare import read_answer, same_answer
+from r2vpo.rewards.math.leaves import read_single
+from r2vpo.rewards.math.place import place_of
+from r2vpo.rewards.math.shapes import Chain, Group, Leaf, Sets, Shape
+from r2vpo.rewards.math.stated import stated_answer, states_answer
+from r2vpo.rewards.math.symbolic import expression
+from r2vpo.rewards.worker import NoScore
+
+_QUOTED = re.compile(r'\[\s*"([^"\[\]]*)"\s*\]|"([^"]*)"')
 
 
-def score_answer(text: str, boxed: bool, gold: str) -> float:
-    r"""Compare one answer with the gold answer.
+def score_answer(text: str, kind: str, gold: str) -> float:
+    """Compare one answer with the gold answer.
 
     Args:
-        text: from `find_answer`.
-        boxed: from `find_answer`: whether the text is the content of a `\boxed{}`.
-        gold: the right answer, LaTeX or a plain number.
+        text: from `place_of`.
+        kind: from `place_of`.
+        gold: the right answer, LaTeX, a plain number or words.
 
     Returns:
         1 or 0.
 
     Raises:
-        ValueError: there is nothing in the gold answer to compare with.
+        NoScore: the comparison would cost too much.
     """
-    wanted = _gold(gold)
-    seed(0)  # sympy tries equations at random points
-    found = parse(rf"\boxed{{{text}}}" if boxed else text, parsing_timeout=None)
-    return float(verify(list(wanted), found, timeout_seconds=None))
+    answer, wanted = _answer(text, kind), gold_text(gold)
+    if not read_answer(wanted).text:
+        raise NoScore("gold", "there is nothing to compare with")
+    if answer is None:
+        return 0.0
+    if (reason := refusal_of_size(answer)) is not None:
+        raise NoScore(reason, answer[:100])
+    return float(same_answer(wanted, answer))
 
 
-@lru_cache(maxsize=4096)
-def _gold(gold: str) -> tuple[Any, ...]:
-    delimited = "$" in gold or r"\boxed" in gold or r"\(" in gold or r"\[" in gold
-    parsed = parse(gold if delimited else rf"\boxed{{{gold}}}", parsing_timeout=None) if gold.strip() else []
-    if not parsed:
-        raise ValueError(f"the answer {gold!r} holds no mathematics: use the reward 'exact' for such data")
-    return tuple(parsed)
+def _answer(text: str, kind: str) -> str | None:
+    """The answer: the box, what is between the tags as it is, or what a text states."""
+    if kind == "box":
+        return text
+    if kind == "tags" and not states_answer(text) and len(text) <= 1000:
+        short = re.sub(r"\\[A-Za-z]+|\$", " ", text)
+        if len(re.findall(r"[A-Za-z]{2,}", short)) <= 3:
+            return text
+    return stated_answer(text)
+
+
+def gold_text(gold: str) -> str:
+    """The answer that a gold answer holds, which may be boxed, quoted or a sentence.
+
+    Args:
+        gold: as the data give it.
+    """
+    place = place_of(gold)
+    if place.kind == "text":
+        if (quoted := _QUOTED.fullmatch(place.text.strip())) is not None:
+            return quoted[1] or quoted[2]
+        if states_answer(place.text):
+            return stated_answer(place.text) or ""
+    return place.text
+
+
+def read_gold(gold: str) -> float:
+    """Find out whether there is anything in a gold answer to compare with.
+
+    Args:
+        gold: as the data give it.
+
+    Returns:
+        1, or 0 where only the same text could be right.
+
+    Raises:
+        NoScore: reading it would cost too much.
+    """
+    answer = read_answer(gold_text(gold))
+    return float(bool(answer.text) and (answer.value is None or _readable(answer.value)))
+
+
+def _readable(shape: Shape) -> bool:
+    if isinstance(shape, Group):
+        return all(_readable(item) for item in shape.items)
+    if isinstance(shape, Chain):
+        return all(_readable(side) for side in shape.sides)
+    if isinstance(shape, Sets):
+        return _readable(shape.left) and _readable(shape.right)
+    return _readable_leaf(shape)
+
+
+def _readable_leaf(leaf: Leaf) -> bool:
+    if not leaf.text or leaf.text.count("{") != leaf.text.count("}"):
+        return False
+    try:
+        single = read_single(leaf.text)
+    except NoScore:
+        return False
+    if single.number is not None or single.words or re.fullmatch(r"[\w:.'/ -]+|\\ldots|\\?[A-Za-z]+", single.text):
+        return True
+    return expression(single.text) is not None or leaf.text in (r"\emptyset", r"\mathbb{R}")
