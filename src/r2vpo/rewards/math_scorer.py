@@ -13,6 +13,7 @@ from r2vpo.rewards.math.stated import stated_answer, states_answer
 from r2vpo.rewards.math.symbolic import expression
 from r2vpo.rewards.worker import NoScore
 
+_SENTENCE = re.compile(r"(?:[A-Za-z]{2,}\s+){2,}[^A-Za-z]*\d")
 _QUOTED = re.compile(r'\[\s*"([^"\[\]]*)"\s*\]|"([^"]*)"')
 
 
@@ -46,7 +47,7 @@ def _answer(text: str, kind: str) -> str | None:
         return text
     if kind == "tags" and not states_answer(text) and len(text) <= 1000:
         short = re.sub(r"\\[A-Za-z]+|\$", " ", text)
-        if len(re.findall(r"[A-Za-z]{2,}", short)) <= 3:
+        if len(re.findall(r"[A-Za-z]{2,}", short)) <= 3 and not _SENTENCE.match(text.strip()):
             return text
     return stated_answer(text)
 

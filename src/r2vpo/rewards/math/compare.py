@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from r2vpo.rewards.math.equations import expanded, is_equation, is_name, name_of
+from r2vpo.rewards.math.equations import expanded, is_equation, is_name, name_of, without_membership
 from r2vpo.rewards.math.leaves import same_leaf, squeezed
 from r2vpo.rewards.math.lists import filled, same_dotted
 from r2vpo.rewards.math.normal import normalise
@@ -41,8 +41,8 @@ def read_answer(text: str) -> Answer:
         text: LaTeX, or plain text.
     """
     plain = _rather_than(normalise(text))
-    if re.fullmatch(r"[A-J]", plain):
-        return Answer(plain, plain, None)
+    if alone := re.fullmatch(r"(?:\\text\{)?([A-J])\}?", plain):
+        return Answer(alone[1], alone[1], None)
     if choice := _CHOICE.fullmatch(plain):
         rest = choice["rest"].strip(" .,:;")
         return Answer(plain, choice["bracketed"] or choice["marked"], read_shape(rest) if rest else None)
@@ -88,7 +88,7 @@ def same(gold: Shape, answer: Shape) -> bool:
     """
     if gold == answer:
         return True
-    gold, answer = expanded(gold), expanded(answer)
+    gold, answer = expanded(without_membership(gold)), expanded(without_membership(answer))
     if isinstance(gold, Leaf) and isinstance(answer, Leaf):
         return same_leaf(gold.text, answer.text)
     if is_equation(gold) or is_equation(answer):

@@ -19,7 +19,12 @@ _NAME = re.compile(
 
 
 def is_name(shape: Shape) -> bool:
-    r"""Whether a side of an equation names a quantity: `x`, `a_1`, `AB`, `f(5)`, `\angle A`, words; not `2x`, `xy`, `-x`."""
+    r"""Whether a side of an equation names a quantity: `x`, `a_1`, `AB`, `f(5)`, `\angle A`, words; not `2x`, `xy`.
+
+    A point of names is one: `(x, y) = (1, 2)`.
+    """
+    if isinstance(shape, Group):
+        return shape.opens == "(" and all(isinstance(item, Leaf) and is_name(item) for item in shape.items)
     return isinstance(shape, Leaf) and _NAME.fullmatch(shape.text.strip()) is not None
 
 
@@ -33,6 +38,13 @@ def name_of(shape: Shape) -> str | None:
     if not isinstance(shape, Chain) or not is_equation(shape):
         return None
     return next((side.text.replace(" ", "") for side in shape.sides if isinstance(side, Leaf) and is_name(side)), None)
+
+
+def without_membership(shape: Shape) -> Shape:
+    r"""What is said of a name: `x \in S` says S."""
+    if isinstance(shape, Chain) and shape.relations == (r"\in",) and is_name(shape.sides[0]):
+        return shape.sides[1]
+    return shape
 
 
 def expanded(shape: Shape) -> Shape:

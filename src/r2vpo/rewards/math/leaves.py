@@ -84,6 +84,9 @@ def same_leaf(gold: str, answer: str) -> bool:
         return right.bare == found.bare != ""
     if right.unit is not None and found.unit is not None and right.unit != found.unit:
         return _same_measure(right, right.unit, found, found.unit)
+    for based, plain in ((right, found), (found, right)):
+        if based.number is not None and based.number.base is not None and plain.number is None:
+            return based.number.written == plain.text.replace(" ", "").upper()
     if right.number is not None and found.number is not None:
         return _same_number(right.number, found.number) or _same_angle(right, found)
     if squeezed(right.text) == squeezed(found.text):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from r2vpo.rewards.math.braces import CLOSING, closing, rewrite
 from r2vpo.rewards.math.characters import plain_characters
-from r2vpo.rewards.math.words import plain_words, text_command
+from r2vpo.rewards.math.words import FUNCTIONS, SPACED_LETTER, plain_words, text_command
 
 _FONTS = re.compile(
     r"\\(?:math(?:rm|bf|it|sf|tt|normal)|boldsymbol|bm|pmb|bold|rm|bf|it|tt|sf|em|underline|uline|ensuremath|boxed|fbox"
@@ -64,13 +64,20 @@ _SYNONYMS = tuple(
         (r"\\(?:pounds|textsterling)(?![A-Za-z])", r"\\text{ pounds}"),
         (r"\\(?:euro|texteuro)(?![A-Za-z])", r"\\text{ euros}"),
         (r"\\imath(?![A-Za-z])", "i"),
+        (r"\s*\\text\{\s*degrees?\s*\}", r"\\degree "),
         (r"\\(?:lor|vee)(?![A-Za-z])", r"\\text{or}"),
         (r"\\(?:land|wedge)(?![A-Za-z])", r"\\text{and}"),
     )
 )
 _MONEY = re.compile(r"(?:\\\$|\\textdollar(?![A-Za-z]))\s*(?P<sign>[-+]?)\s*(?P<number>\d[\d,]*\.?\d*|\.\d+)?")
+_BRACED_NUMBER = re.compile(r"(?<![\w}^_\]\\])\{\s*(\d[\d.]*)\s*\}")
 _REMARK = re.compile(r"(?<=[\d}])\s+\((?:[^()=]{0,40}=[^()]{0,40}|\s*\\text\{[^{}]*\}\s*)\)$")
-_PUNCTUATION = re.compile(r"(?:[\s.,;:?]|\\\\|\\text\{[\s.,;:]*\})+$")
+_PUNCTUATION = re.compile(r"(?:[\s.,;:?\\]|\\text\{[\s.,;:]*\})+$")
+_QUOTES = re.compile("[\"“”]|``")
+_ORDINAL = re.compile(
+    r"(?<=\d)\s*(?:\^\s*\{\s*)?(?:\\text\s*\{\s*(?:st|nd|rd|th)\s*\}|(?:st|nd|rd|th)(?![A-Za-z]))(?:(?<=\})\s*\})?"
+)
+_ROMAN_UNIT = re.compile(r"(?<=[\d}])(?P<space>\s*(?:(?:/|\\cdot)\s*)?)\\mathrm\s*\{\s*(?P<unit>[mgshLlNJWVKA])\s*\}")
 _ZERO = re.compile(r"(?<![\d.}])\.(?=\d)")
 
 
@@ -93,12 +100,13 @@ def _layout(text: str) -> str:
     """Fonts, sizes, colours, delimiters and spaces say nothing about the answer."""
     if "\\\\" in text and not _MATRIX.search(text):
         text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)
-    text = _COLOURED.sub("", text)
-    text = _COMMA_GROUP.sub("", text)
+    text = _COLOURED.sub("", _QUOTES.sub(" ", text))
+    text = _SPACES.sub(" ", _COMMA_GROUP.sub("", text))
     text = _DELIMITERS.sub(" ", _POWER.sub("^", text))
     text = _PERCENT.sub(r"\\%", text)
     text = _DEGREES.sub(r"\\degree ", text)
-    text = rewrite(text, _OPERATOR, 1, lambda _, name: rf"\{name.strip()} " if name.strip().isalpha() else name)
+    text = _ROMAN_UNIT.sub(r"\g<space>\\text{ \g<unit>}", text)
+    text = rewrite(text, _OPERATOR, 1, _operator)
     text = rewrite(text, _FONTS, 1, _without_font)
     text = _SWITCHES.sub(" ", text)
     text = rewrite(text, _TEXTS, 1, text_command)
@@ -108,7 +116,14 @@ def _layout(text: str) -> str:
 def _without_font(_: re.Match[str], inner: str) -> str:
     if "\\" not in inner and re.search(r"[A-Za-z]{2}", inner):
         return rf"\text{{{inner}}}" if not re.fullmatch(r"\s*[A-Z]{2,4}\s*", inner) else inner
-    return f"{{{inner}}}" if re.fullmatch(r"[^\s{}]{2,}", inner) else f" {inner.strip()} "
+    if SPACED_LETTER.fullmatch(inner):
+        return text_command(None, inner)
+    return f"{{{inner}}}" if re.fullmatch(r"\d{2,}", inner) else f" {inner.strip()} "
+
+
+def _operator(_: re.Match[str], name: str) -> str:
+    name = name.strip()
+    return rf"\{name} " if name in FUNCTIONS else rf"\text{{{name}}}"
 
 
 def _money(text: str) -> str:
@@ -124,6 +139,7 @@ def _money(text: str) -> str:
 
 
 def _synonyms(text: str) -> str:
+    text = _ORDINAL.sub("", text)
     for pattern, plain in _SYNONYMS:
         text = pattern.sub(plain, text)
     return text
@@ -164,6 +180,7 @@ def _ends(text: str) -> str:
     text = _PUNCTUATION.sub("", text)
     text = _REMARK.sub("", text)
     text = _ZERO.sub("0.", text).replace("{.}", ".")
+    text = _BRACED_NUMBER.sub(r"\1", text)
     while text.startswith("{") and closing(text, 0) == len(text) - 1:
         text = text[1:-1].strip()
     return " ".join(text.split())

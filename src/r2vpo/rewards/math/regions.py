@@ -70,7 +70,7 @@ def _region(shape: Shape) -> Any:
     if isinstance(shape, Leaf):
         return _NAMED.get(shape.text)
     if isinstance(shape, Sets):
-        left, right = _region(shape.left), _region(shape.right)
+        left, right = (_part(side) for side in (shape.left, shape.right))
         if left is None or right is None:
             return None
         operations = {r"\cup": sympy.Union, r"\cap": sympy.Intersection, r"\setminus": sympy.Complement}
@@ -90,6 +90,14 @@ def _region(shape: Shape) -> Any:
         return None
     both = sympy.Intersection(*parts)
     return both if shape.word == "and" or (shape.word == "," and both != sympy.S.EmptySet) else sympy.Union(*parts)
+
+
+def _part(shape: Shape) -> Any:
+    """A set beside another one; braces without a backslash around a number look like the number."""
+    found = _region(shape)
+    if found is None and isinstance(shape, Leaf) and (number := _number(shape)) is not None:
+        return sympy.FiniteSet(number)
+    return found
 
 
 def _number(shape: Shape) -> Any:

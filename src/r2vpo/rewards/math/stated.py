@@ -7,10 +7,12 @@ import re
 from r2vpo.rewards.math.units import UNITS
 
 _MARK = re.compile(r"####[ \t]*([^\n]*)")
+_CUES = 3
+"""How many of the last "answer is" are looked at."""
 _BOLD = re.compile(r"(?<![\w)}])\*\*|\*\*(?![\w({])")
 _CUE = re.compile(
-    r"\banswer[ \t]*(?:(?:is|are|was|equals|will be|would be|should be|must be)\b[ \t]*(?:therefore|thus|then|simply)?[ \t]*[:=]?"
-    r"|[:=])[ \t]*\n?",
+    r"\banswer(?: (?:to|of|for) [^\n.$]{0,60}?(?= is\b))?[ \t]*(?:(?:is|are|was|equals|will be|would be|should be|must be)\b[ \t]*(?:therefore|thus|then|simply)?[ \t]*[:=]?"
+    r"|[:=])(?![ \t]*\})[ \t]*\n?",
     re.IGNORECASE,
 )
 _FORMULA = re.compile(r"\$\$([^$]+)\$\$|(?<![\\$])\$([^$\n]+)(?<!\\)\$|\\\(([^\n]+?)\\\)|(?<!\\)\\\[(.+?)\\\]", re.DOTALL)
@@ -23,7 +25,7 @@ _RUN = re.compile(
     r"(?:\\[A-Za-z]+|\\[{}%,;!$ ]|[\d.,:+\-*/^_=<>()\[\]{}|!%$&°√π∞≤≥≠×÷·−–—]|(?<![A-Za-z])[A-Za-z](?![A-Za-z])"
     r"|(?<![A-Za-z])(?:pi|sqrt|log|ln|sin|cos|tan|or|and|percent|e)(?![A-Za-z])|(?<=\d)e\d|[ ])+"
 )
-_EDGES = re.compile(r"^(?:[\s,:.=*]|(?:a|I|and|or)\s)+|(?:[\s,:=*]|\s(?:a|I|and|or))+$")
+_EDGES = re.compile(r"^(?:[\s,:=*]|\.(?!\d)|(?:a|I|and|or)\s)+|(?:[\s,:=*]|\s(?:a|I|and|or))+$")
 _NOT_BUT = re.compile(r"not\b[^\n]{0,60}?\bbut\s+", re.IGNORECASE)
 _UNIT = re.compile(r"\s?(?:%|(?:percent|degrees?|" + "|".join(name for name in UNITS if len(name) > 1) + r")\b)")
 
@@ -42,7 +44,7 @@ def stated_answer(text: str) -> str | None:
         return str(marks[-1]).strip() or None
     text = _BOLD.sub("", text)
     cues = list(_CUE.finditer(text))
-    for cue in reversed(cues):
+    for cue in reversed(cues[-_CUES:]):
         rest = text[cue.end() : cue.end() + 1000]
         if (found := _first(rest)) is not None:
             return found

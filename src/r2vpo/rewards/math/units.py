@@ -41,8 +41,9 @@ def _table() -> dict[str, Unit]:
 UNITS = _table()
 """By name, singular and plural."""
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
+_POWER = r"(?:\s*\^\s*(?:\{\s*-?\d\s*\}|\d))?"
 _TRAILING = re.compile(
-    r"(?:\s*(?:\\text\{[^{}]*\}|(?<=\})\s*/\s*[a-z]{1,3}(?![a-z])|(?<=\})\s*(?:\^\s*(?:\{\s*-?\d\s*\}|\d)|/|\\cdot)))+$"
+    rf"\s*\\text\{{[^{{}}]*\}}{_POWER}(?:\s*(?:(?:/|\\cdot)\s*(?:\\text\{{[^{{}}]*\}}|[A-Za-z]{{1,3}})|\\text\{{[^{{}}]*\}}){_POWER})*$"
 )
 
 
@@ -57,7 +58,7 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
         alone stays as it is.
     """
     found = _TRAILING.search(text)
-    if found is None or not text[: found.start()].strip() or r"\text" not in found[0]:
+    if found is None or not text[: found.start()].strip():
         return text, None
     return text[: found.start()].strip(), _unit(found[0])
 

@@ -17,6 +17,10 @@ _WORD = re.compile(r"(?<![\\A-Za-z])(?<!\\text\{)[A-Za-z]{2,}(?![A-Za-z])")
 _PROTECTED = re.compile(r"\\text\{[^{}]*\}|\\(?:begin|end)\s*\{[^{}]*\}(?:\s*\{[^{}]*\})?|\\[A-Za-z]+")
 _NUMERIC = re.compile(r"[\s\d.,;:+\-*/^=()\[\]<>|!%\\$_{}]*")
 _CHOICE = re.compile(r"\s*\(?\s*[A-Z]\s*[).:]?\s*(?:[-\d.,/]*)\s*")
+SPACED_LETTER = re.compile(r"(?:\\?[\s~,;:])+[A-Za-z]\s*")
+"""A unit: a letter that stands away from the number before it."""
+_LETTERS = re.compile(r"\s*[A-Z](?:\s*(?:,|,?\s*(?:and|or)\b)\s*[A-Z])+\s*")
+_FOLLOWS = re.compile(r"\\text\{([^{}]*)\}\s+([A-Za-z]{2,})(?![A-Za-z{(])")
 _NUMBER_FIRST = re.compile(r"\s*([-+]?\\?\$?\s*\d[\d,]*(?:\.\d+)?)\s*([A-Za-z\\%].*)", re.DOTALL)
 _CONNECTIVE = re.compile(r"[\s,;]*(or|and|not)[\s,;]*", re.IGNORECASE)
 
@@ -32,10 +36,14 @@ def text_command(_: object, inner: str) -> str:
         Numbers, commands, single letters and choices without `\text`; a number before its unit; otherwise
         `\text{...}` in one spelling.
     """
+    if SPACED_LETTER.fullmatch(inner):
+        return rf"\text{{ {inner.strip()[-1]}}}"
     if _NUMERIC.fullmatch(inner) or (_CHOICE.fullmatch(inner) and len(inner) < 20):
         return f" {inner.strip()} " if inner.strip() else " "
-    if re.fullmatch(r"\s*[A-Za-z]\s*", inner):
+    if re.fullmatch(r"[A-Za-z]\s*", inner):
         return f" {inner.strip()} "
+    if _LETTERS.fullmatch(inner):
+        return plain_words(inner)
     if "\\" in inner.replace(r"\$", "").replace(r"\%", ""):
         return inner
     if number := _NUMBER_FIRST.fullmatch(inner):
@@ -64,7 +72,7 @@ def plain_words(text: str) -> str:
         parts += [_WORD.sub(_word, text[position : protected.start()]), protected[0]]
         position = protected.end()
     parts.append(_WORD.sub(_word, text[position:]))
-    return "".join(parts)
+    return _FOLLOWS.sub(r"\\text{\1 \2}", "".join(parts))
 
 
 def _word(found: re.Match[str]) -> str:
@@ -76,6 +84,8 @@ def _word(found: re.Match[str]) -> str:
         return rf"\{word} "
     if lower in _SPELLED:
         return f"{_SPELLED[lower]} "
+    if lower in ("degree", "degrees"):
+        return r"\degree "
     if lower in _SHORT_WORDS or (len(word) > 3 and not word.isupper()):
         return rf"\text{{{word}}}"
     return word
