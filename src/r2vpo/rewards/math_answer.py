@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 from r2vpo.data.rows import PromptRow
-from r2vpo.rewards.math.place import place_of
+from r2vpo.rewards.math.place import GOLD, place_of
 from r2vpo.rewards.options import PoolOptions
 from r2vpo.rewards.pool import ScoringPool
 from r2vpo.rewards.text import completion_text
 
-logger = logging.getLogger(__name__)
-
 END_CHARACTERS = 1000
-CHUNK = 1000
-"""Gold answers that are read between two looks at the progress."""
 EMPTY = "it is empty"
 UNREADABLE = "it is neither mathematics nor words that an answer could be compared with"
 
@@ -45,12 +40,12 @@ def math_reward(options: MathOptions) -> Any:
         The comparison is not math-verify's, which rounds to six places, takes the last side of any equation for its
         value, and reads several boxes near each other as one list; here the last box counts.
     """
-    limits: dict[str, Any] = dict(
+    pool = ScoringPool(
+        "r2vpo.rewards.math_scorer:score_answer",
         workers=options.workers,
         seconds_per_item=options.seconds_per_item,
         memory_bytes=options.memory_megabytes << 20,
     )
-    pool = ScoringPool("r2vpo.rewards.math_scorer:score_answer", **limits)
 
     def math(prompts: list[Any], completions: list[Any], answer: list[str], **_: Any) -> list[float | None]:
         scores: list[float | None] = [0.0] * len(completions)
@@ -68,8 +63,8 @@ def math_reward(options: MathOptions) -> Any:
 
     def unreadable(rows: Sequence[PromptRow]) -> list[str | None]:
         golds = list(dict.fromkeys(row.answer for row in rows))
-        with ScoringPool("r2vpo.rewards.math_scorer:read_gold", **limits) as readers:
-            readable = dict(zip(golds, (outcome.score for outcome in readers.score([(gold,) for gold in golds])), strict=True))
+        outcomes = pool.score([("", GOLD, gold) for gold in golds])
+        readable = {gold: outcome.score > 0 for gold, outcome in zip(golds, outcomes, strict=True)}
         return [None if readable[row.answer] else UNREADABLE if row.answer.strip() else EMPTY for row in rows]
 
     math.unreadable = unreadable  # type: ignore[attr-defined]

@@ -6,11 +6,12 @@ import re
 
 from r2vpo.rewards.hostile import refusal_of_size
 from r2vpo.rewards.math.compare import read_answer, same_answer
+from r2vpo.rewards.math.exact import is_arithmetic
 from r2vpo.rewards.math.leaves import read_single
-from r2vpo.rewards.math.place import place_of
-from r2vpo.rewards.math.shapes import Chain, Group, Leaf, Sets, Shape
+from r2vpo.rewards.math.place import GOLD, place_of
+from r2vpo.rewards.math.shapes import Chain, Group, Sets, Shape
 from r2vpo.rewards.math.stated import stated_answer, states_answer
-from r2vpo.rewards.math.symbolic import expression
+from r2vpo.rewards.math.symbolic import expression, has_unknown_command
 from r2vpo.rewards.worker import NoScore
 
 _SENTENCE = re.compile(r"(?:[A-Za-z]{2,}\s+){2,}[^A-Za-z]*\d")
@@ -22,7 +23,7 @@ def score_answer(text: str, kind: str, gold: str) -> float:
 
     Args:
         text: from `place_of`.
-        kind: from `place_of`.
+        kind: from `place_of`; `GOLD` asks whether the gold answer can be read.
         gold: the right answer, LaTeX, a plain number or words.
 
     Returns:
@@ -31,6 +32,8 @@ def score_answer(text: str, kind: str, gold: str) -> float:
     Raises:
         NoScore: the comparison would cost too much.
     """
+    if kind == GOLD:
+        return read_gold(gold)
     answer, wanted = _answer(text, kind), gold_text(gold)
     if not read_answer(wanted).text:
         raise NoScore("gold", "there is nothing to compare with")
@@ -74,32 +77,26 @@ def read_gold(gold: str) -> float:
         gold: as the data give it.
 
     Returns:
-        1, or 0 where only the same text could be right.
-
-    Raises:
-        NoScore: reading it would cost too much.
+        1; or 0 where it is empty, its brackets do not match, or it is an expression that cannot be parsed. What has
+        commands that no expression has, such as `\\parallel`, and what would cost too much, is compared as text.
     """
     answer = read_answer(gold_text(gold))
-    return float(bool(answer.text) and (answer.value is None or _readable(answer.value)))
+    return float(bool(answer.text) and (answer.value is None or _is_readable(answer.value)))
 
 
-def _readable(shape: Shape) -> bool:
+def _is_readable(shape: Shape) -> bool:
     if isinstance(shape, Group):
-        return all(_readable(item) for item in shape.items)
+        return all(map(_is_readable, shape.items))
     if isinstance(shape, Chain):
-        return all(_readable(side) for side in shape.sides)
+        return all(map(_is_readable, shape.sides))
     if isinstance(shape, Sets):
-        return _readable(shape.left) and _readable(shape.right)
-    return _readable_leaf(shape)
-
-
-def _readable_leaf(leaf: Leaf) -> bool:
-    if not leaf.text or leaf.text.count("{") != leaf.text.count("}"):
+        return _is_readable(shape.left) and _is_readable(shape.right)
+    text = shape.text
+    if text.count("{") != text.count("}") or not re.search(r"\w", text):
         return False
     try:
-        single = read_single(leaf.text)
+        single = read_single(text)
+        is_text = single.number is not None or single.words or re.fullmatch(r"[\w:.'/ -]*\w[\w:.' -]*", single.text)
+        return bool(is_text) or is_arithmetic(text) or has_unknown_command(text) or expression(single.text) is not None
     except NoScore:
-        return False
-    if single.number is not None or single.words or re.fullmatch(r"[\w:.'/ -]+|\\ldots|\\?[A-Za-z]+", single.text):
         return True
-    return expression(single.text) is not None or leaf.text in (r"\emptyset", r"\mathbb{R}")

@@ -44,7 +44,7 @@ def run_evaluation(
         UserError: what can be known to be wrong, before the folder is made; what the reward does, later.
     """
     started = time.monotonic()
-    rows = check_evaluation(config)
+    rows = check_evaluation(config, console)
     baseline = None if config.baseline is None else find_baseline(config.baseline, rows)
     decider = load_decider(config.win_by if baseline is not None else {"name": "score"})
     folder, ours = evaluate_subject(config, subject, rows, out=out, console=console, on_start=on_start)

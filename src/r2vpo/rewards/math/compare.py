@@ -147,7 +147,9 @@ def _difference(shape: Shape) -> object:
 
 def _same_relation(gold: Shape, answer: Shape) -> bool:
     """Inequalities in several letters, such as `x < y` and `y > x`."""
-    if not (isinstance(gold, Chain) and isinstance(answer, Chain) and len(gold.relations) == len(answer.relations) == 1):
+    if not (
+        isinstance(gold, Chain) and isinstance(answer, Chain) and len(gold.relations) == len(answer.relations) == 1
+    ):
         return False
     relation, other = gold.relations[0], answer.relations[0]
     one, two = _difference(gold), _difference(answer)

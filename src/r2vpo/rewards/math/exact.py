@@ -79,6 +79,22 @@ def read_number(text: str) -> Number | None:
     return Number(value, percent)
 
 
+def is_arithmetic(text: str) -> bool:
+    """Whether an expression is well formed, told without sympy: with a number for every letter and root it has a value.
+
+    Args:
+        text: what `normalise` gives. False says nothing: there are more expressions than these.
+    """
+    plain = re.sub(r"\\(?:sqrt|sin|cos|tan|ln)(?![A-Za-z])|_\{\w+\}", "", text)
+    plain = re.sub(
+        r"\\(?:pi|alpha|beta|theta|lambda|infty)(?![A-Za-z])|(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])", "(2)", plain
+    )
+    try:
+        return read_number(plain) is not None
+    except TooLarge:
+        return False
+
+
 def _in_base(found: re.Match[str]) -> Number | None:
     named = re.sub(r"\\text|base|[\s{}()]", "", found["one"] or found["group"]).lower()
     base = _BASE_WORDS.get(named) or (int(named) if re.fullmatch(r"\d{1,2}", named) else 0)
@@ -168,7 +184,9 @@ class _Reader:
         start = self.position
         plain = [token[1] for token in self.tokens[start : start + 7]]
         part, _ = self.power()
-        is_plain = self.position == start + 7 and plain[1::3] == ["{", "{"] and plain[2].isdigit() and plain[5].isdigit()
+        is_plain = (
+            self.position == start + 7 and plain[1::3] == ["{", "{"] and plain[2].isdigit() and plain[5].isdigit()
+        )
         if is_plain and whole.denominator == 1:
             if not 0 <= part < 1:
                 raise _NotRational

@@ -41,7 +41,9 @@ def same_dotted(gold: Sequence[Shape], answer: Sequence[Shape], same: Callable[[
         same: compares two items.
     """
     if len(gold) == len(answer):
-        return all(_is_dots(a) == _is_dots(b) and (_is_dots(a) or same(a, b)) for a, b in zip(gold, answer, strict=True))
+        return all(
+            _is_dots(a) == _is_dots(b) and (_is_dots(a) or same(a, b)) for a, b in zip(gold, answer, strict=True)
+        )
     places = [[place for place, item in enumerate(items) if _is_dots(item)] for items in (gold, answer)]
     if [len(found) for found in places] != [1, 1]:
         return False

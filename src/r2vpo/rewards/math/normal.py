@@ -61,6 +61,8 @@ _SYNONYMS = tuple(
         (r"\\(?:div)(?![A-Za-z])", "/"),
         (r"\\(?:times|ast|cdotp)(?![A-Za-z])", r"\\cdot "),
         (r"\\lg(?![A-Za-z])", r"\\log_{10}"),
+        (r"\\log_\s*(\d)", r"\\log_{\1}"),
+        (r"(?<!\\)\{([,.:;])\}", r"\1"),
         (r"\\(?:pounds|textsterling)(?![A-Za-z])", r"\\text{ pounds}"),
         (r"\\(?:euro|texteuro)(?![A-Za-z])", r"\\text{ euros}"),
         (r"\\imath(?![A-Za-z])", "i"),
@@ -73,7 +75,7 @@ _MONEY = re.compile(r"(?:\\\$|\\textdollar(?![A-Za-z]))\s*(?P<sign>[-+]?)\s*(?P<
 _BRACED_NUMBER = re.compile(r"(?<![\w}^_\]\\])\{\s*(\d[\d.]*)\s*\}")
 _REMARK = re.compile(r"(?<=[\d}])\s+\((?:[^()=]{0,40}=[^()]{0,40}|\s*\\text\{[^{}]*\}\s*)\)$")
 _PUNCTUATION = re.compile(r"(?:[\s.,;:?\\]|\\text\{[\s.,;:]*\})+$")
-_QUOTES = re.compile("[\"“”]|``")
+_QUOTES = re.compile('["“”]|``')
 _ORDINAL = re.compile(
     r"(?<=\d)\s*(?:\^\s*\{\s*)?(?:\\text\s*\{\s*(?:st|nd|rd|th)\s*\}|(?:st|nd|rd|th)(?![A-Za-z]))(?:(?<=\})\s*\})?"
 )

@@ -9,6 +9,8 @@ from r2vpo.boxes import last_box
 
 READ_CHARACTERS = 20_000
 """How much of a completion's end is looked at."""
+GOLD = "gold"
+"""In place of a kind: there is no completion, the gold answer itself is looked at."""
 
 _THOUGHT = re.compile(r"<(?P<close>/)?(?:think|thinking|thought|reasoning)\s{0,3}>", re.IGNORECASE)
 _TAG = re.compile(r"<(?P<close>/)?answer\s{0,3}>", re.IGNORECASE)

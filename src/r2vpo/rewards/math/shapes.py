@@ -21,7 +21,17 @@ _MATRIX = re.compile(
     r"(?:[(\[]\s*)?\\begin\s*\{(?P<kind>[pbB]?(?:small)?matrix|array)\}\s*(?:\{[^{}]*\})?(?P<inner>.*)\\end\s*\{(?P=kind)\}(?:\s*[)\]])?",
     re.DOTALL,
 )
-_RELATIONS = {"=": "=", "<": "<", ">": ">", r"\le": r"\le", r"\ge": r"\ge", r"\ne": r"\ne", r"\in": r"\in", r"\equiv": "="}
+_BUILDER = re.compile(r"[A-Za-z](?:\s*\\in\s*\\mathbb\{R\})?\s*[|:]\s*(?P<condition>[^|:]+)")
+_RELATIONS = {
+    "=": "=",
+    "<": "<",
+    ">": ">",
+    r"\le": r"\le",
+    r"\ge": r"\ge",
+    r"\ne": r"\ne",
+    r"\in": r"\in",
+    r"\equiv": "=",
+}
 _SEPARATORS = frozenset((",", ";", r"\text{or}", r"\text{and}"))
 _OPENS = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\langle": r"\rangle"}
 _SET_WORDS = (r"\cup", r"\cap", r"\setminus")
@@ -132,12 +142,22 @@ def _between(text: str, marks: list[tuple[str, int, int]]) -> list[str]:
 
 def _bracketed(text: str, marks: list[tuple[str, int, int]]) -> Shape | None:
     """A text that is one bracket from its beginning to its end."""
-    for opens, closes in ((r"\{", r"\}"), ("{", "}"), (r"\langle", r"\rangle"), ("(", ")"), ("[", "]"), ("(", "]"), ("[", ")")):
+    for opens, closes in (
+        (r"\{", r"\}"),
+        ("{", "}"),
+        (r"\langle", r"\rangle"),
+        ("(", ")"),
+        ("[", "]"),
+        ("(", "]"),
+        ("[", ")"),
+    ):
         if not (text.startswith(opens) and text.endswith(closes) and len(text) >= len(opens) + len(closes)):
             continue
         if len(marks) != 1 or marks[0][0] != opens or _closes_early(text):
             continue
         inner = text[len(opens) : len(text) - len(closes)].strip()
+        if opens == r"\{" and (builder := _BUILDER.fullmatch(inner)) is not None:
+            return read_shape(builder["condition"])
         inside = read_shape(inner)
         if isinstance(inside, Group) and not inside.opens:
             if opens in ("[", "(") and (opens + closes) in ("(]", "[)") and len(inside.items) != 2:
@@ -154,8 +174,16 @@ def _matrix(text: str) -> Group | None:
     """A matrix is a group of rows; kinds of brackets do not count, but a determinant is an expression."""
     if (found := _MATRIX.fullmatch(text)) is None or r"\begin" in found["inner"]:
         return None
-    rows = [row for row in re.split(r"\\\\(?:\s*\[[^\[\]]*\])?|\\cr\b", found["inner"].replace(r"\hline", "")) if row.strip()]
-    return Group(tuple(Group(tuple(read_shape(cell) for cell in row.split("&")), "row", "row") for row in rows), "matrix", "matrix")
+    rows = [
+        row
+        for row in re.split(r"\\\\(?:\s*\[[^\[\]]*\])?|\\cr\b", found["inner"].replace(r"\hline", ""))
+        if row.strip()
+    ]
+    return Group(
+        tuple(Group(tuple(read_shape(cell) for cell in row.split("&")), "row", "row") for row in rows),
+        "matrix",
+        "matrix",
+    )
 
 
 def _closes_early(text: str) -> bool:

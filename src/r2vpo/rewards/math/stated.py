@@ -15,7 +15,9 @@ _CUE = re.compile(
     r"|[:=])(?![ \t]*\})[ \t]*\n?",
     re.IGNORECASE,
 )
-_FORMULA = re.compile(r"\$\$([^$]+)\$\$|(?<![\\$])\$([^$\n]+)(?<!\\)\$|\\\(([^\n]+?)\\\)|(?<!\\)\\\[(.+?)\\\]", re.DOTALL)
+_FORMULA = re.compile(
+    r"\$\$([^$]+)\$\$|(?<![\\$])\$([^$\n]+)(?<!\\)\$|\\\(([^\n]+?)\\\)|(?<!\\)\\\[(.+?)\\\]", re.DOTALL
+)
 _SENTENCE_END = re.compile(
     r"\.(?=\s|$)|\n|[!?;](?=\s)|,\s+(?=(?:not|but|because|since|which|so|as|where|and so|although)\b)"
     r"|\s(?=(?:because|since|not)\b)",

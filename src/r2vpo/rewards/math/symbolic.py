@@ -24,15 +24,21 @@ _KNOWN = frozenset(
     "Pi Sigma Phi Psi Omega overline vec hat bar tilde mathbb mathcal ".split()
 )
 _COMMAND = re.compile(r"\\([A-Za-z]+|.)")
-_FOREIGN = re.compile(r"\d\s+\d|[,;:?\"@#$~&]|[-+]{3}|[-+]\s*$")
+_FOREIGN = re.compile(r"\d\s+\d|[;:?\"@#$~&]|[-+]{3}|[-+]\s*$")
 _BARS = 8
 """Bars of absolute values, at most: the parser takes twice as long with each."""
+_COMMAS = 8
 _DECIMAL = re.compile(r"(\d*)\.(\d+)")
 _DEGREES = re.compile(r"(\d+|\\frac\{\d+\}\{\d+\})\s*\\degree")
 _INDICES = frozenset("klmnjt")
 _FACTORS = re.compile(r"(?<![\\A-Za-z])([a-eik-zA-EI-OQ-Z])\s*(?=\()")
 _CONSTANT = re.compile(r"\+\s*c$")
 _CONFIG = ConversionConfig(lowercase_symbols=False, interpret_as_mixed_fractions=True)
+
+
+def has_unknown_command(text: str) -> bool:
+    """Whether a leaf has a command that the parser would pass over, or take for something else."""
+    return any(name not in _KNOWN for name in _COMMAND.findall(text))
 
 
 @lru_cache(maxsize=8192)
@@ -48,7 +54,7 @@ def expression(text: str) -> Any:
     Raises:
         NoScore: its parsing or its value would cost too much; the reason is `refusal`'s.
     """
-    if any(name not in _KNOWN for name in _COMMAND.findall(text)) or _FOREIGN.search(text) or text.count("|") > _BARS:
+    if has_unknown_command(text) or _FOREIGN.search(text) or text.count("|") > _BARS or text.count(",") > _COMMAS:
         return None
     if (reason := refusal(text)) is not None:
         raise NoScore(reason, text[:100])
@@ -178,7 +184,11 @@ def proportional(gold: Any, answer: Any, *, positive: bool = False) -> bool:
         answer: from `expression`.
         positive: whether the number has to be positive, as for the sides of an inequality.
     """
-    if not isinstance(gold, sympy.Expr) or not isinstance(answer, sympy.Expr) or gold.free_symbols != answer.free_symbols:
+    if (
+        not isinstance(gold, sympy.Expr)
+        or not isinstance(answer, sympy.Expr)
+        or gold.free_symbols != answer.free_symbols
+    ):
         return False
     symbols = sorted(gold.free_symbols, key=str)
     for point in _points(len(symbols)):

@@ -8,7 +8,14 @@ FUNCTIONS = frozenset(
     "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp sqrt pi max min gcd lcm det alpha beta gamma "
     "theta lambda sigma omega phi infty".split()
 )
-_SPELLED = {"infinity": r"\infty", "inf": r"\infty", "oo": r"\infty", "percent": r"\%", "pct": r"\%", "percentage": r"\%"}
+_SPELLED = {
+    "infinity": r"\infty",
+    "inf": r"\infty",
+    "oo": r"\infty",
+    "percent": r"\%",
+    "pct": r"\%",
+    "percentage": r"\%",
+}
 _SHORT_WORDS = frozenset(
     "cm mm km nm dm ft in yd mi kg mg lb lbs oz gm ml cl sec min hr hrs yr yrs day mph kmh kph usd eur gbp rs sq cu deg rad "
     "hz am pm yes no odd even dne none".split()
