@@ -31,7 +31,7 @@ def usable_rows(
         word: what the rows are, in the note.
 
     Returns:
-        The other rows, in their order, and a note that counts those left out and shows the first; None if there is none.
+        The other rows, in their order, and a note that counts those left out and shows the first, or None.
 
     Raises:
         UserError: no row is left.

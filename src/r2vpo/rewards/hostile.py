@@ -21,11 +21,11 @@ _SUM_POWER = re.compile(r"[)\]]\s*(?:\^|\*\*)\s*[{(]?\s*(\d+)")
 
 
 def refusal(text: str) -> str | None:
-    """Why an answer is not worth a worker's time, or None.
+    r"""Why an answer is not worth a worker's time, or None.
 
     Parsing takes twice as long with every bracket, a second at ten. Brackets that open, and those that close before a
     power or a factorial, are left out before powers are looked for, so `(2^3)^4` is judged as `2^{3^4}`; other brackets
-    that close end a number: the 25 of `\\frac{x^2}{25}` is no exponent. The upper limit of a sum counts as one.
+    that close end a number: the 25 of `\frac{x^2}{25}` is no exponent. The upper limit of a sum counts as one.
 
     Args:
         text: the answer, at any length.

@@ -71,14 +71,14 @@ def gold_text(gold: str) -> str:
 
 
 def read_gold(gold: str) -> float:
-    """Find out whether there is anything in a gold answer to compare with.
+    r"""Find out whether there is anything in a gold answer to compare with.
 
     Args:
         gold: as the data give it.
 
     Returns:
         1; or 0 where it is empty, its brackets do not match, or it is an expression that cannot be parsed. What has
-        commands that no expression has, such as `\\parallel`, and what would cost too much, is compared as text.
+        commands that no expression has, such as `\parallel`, and what would cost too much, is compared as text.
     """
     answer = read_answer(gold_text(gold))
     return float(bool(answer.text) and (answer.value is None or _is_readable(answer.value)))

@@ -72,7 +72,16 @@ HOSTILE = [
     "$" * 50_000,
     r"\boxed{(9999 \cdot 9999)!}",
 ]
-REFUSED = {0: "power", 1: "power", 2: "power", 3: "nesting", 4: "factorial", 5: "factorial", 9: "length", 11: "factorial"}
+REFUSED = {
+    0: "power",
+    1: "power",
+    2: "power",
+    3: "nesting",
+    4: "factorial",
+    5: "factorial",
+    9: "length",
+    11: "factorial",
+}
 
 
 @pytest.fixture(scope="module")

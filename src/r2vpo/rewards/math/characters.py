@@ -95,7 +95,7 @@ def plain_characters(text: str) -> str:
 
 
 def _vulgar_fraction(character: str) -> str:
-    """½ as `\\frac{1}{2}`: its compatible form is 1, a fraction slash, and 2."""
+    r"""½ as `\frac{1}{2}`: its compatible form is 1, a fraction slash, and 2."""
     if character.isascii() or "\u2044" not in (form := unicodedata.normalize("NFKC", character)):
         return character
     above, _, below = form.partition("\u2044")

@@ -6,12 +6,15 @@ import re
 
 from r2vpo.rewards.math.shapes import Chain, Group, Leaf, Shape
 
-_GREEK = r"\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|zeta|eta|theta|kappa|lambda|mu|nu|xi|rho|sigma|tau|phi|varphi|psi|omega|Delta|Omega|ell)"
+_GREEK = (
+    r"\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|zeta|eta|theta|kappa|lambda|mu|nu|xi|rho|sigma|tau|phi|varphi|psi"
+    r"|omega|Delta|Omega|ell)"
+)
 _INDEX = r"(?:\s*_\s*(?:\{[^{}]*\}|[A-Za-z0-9]))?\s*'*"
 _CALLED = r"(?:\s*\([^()]*(?:\([^()]*\)[^()]*)*\)|\s*\[[^\[\]]*\])"
-_NAME = re.compile(
-    rf"(?:(?:[A-Za-z]|{_GREEK})\s?{_INDEX}(?:\s*\^\s*\{{?\s*(?:-1|\(\d\)|\\prime)\s*\}}?)?{_CALLED}?"  # x, a_1, f(5), f^{-1}(x)
-    rf"|(?:m\s*)?\\angle\s*\{{?[A-Z0-9]{{1,3}}\}}?|\\triangle\s*[A-Z]{{3}}|[A-Z]'?(?:\s?[A-Z]'?){{1,4}}"  # angle A, AB
+_NAME = re.compile(  # x, a_1, f(5), f^{-1}(x); then angle A, AB, and so on
+    rf"(?:(?:[A-Za-z]|{_GREEK})\s?{_INDEX}(?:\s*\^\s*\{{?\s*(?:-1|\(\d\)|\\prime)\s*\}}?)?{_CALLED}?"
+    rf"|(?:m\s*)?\\angle\s*\{{?[A-Z0-9]{{1,3}}\}}?|\\triangle\s*[A-Z]{{3}}|[A-Z]'?(?:\s?[A-Z]'?){{1,4}}"
     rf"|\|?\\(?:overline|overrightarrow|vec|hat|bar|tilde|widehat|mathbf)\s*\{{[A-Za-z]{{1,3}}\}}\|?|\|[A-Z]{{2}}\|"
     rf"|[A-Z]{{1,2}}\s?(?:{_CALLED}|_\{{[^{{}}]*\}})|\\(?:gcd|lcm|max|min|det|Pr){_CALLED}"
     rf"|(?:\\text\{{[^{{}}]*\}}\s*(?:[A-Za-z](?![A-Za-z])|\\angle\s*[A-Z]{{1,3}})?\s*)+{_CALLED}?)"

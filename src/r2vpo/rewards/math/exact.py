@@ -238,7 +238,7 @@ class _Reader:
 
 def _decimal(text: str) -> Fraction:
     """As `Fraction` reads it, with a bound on the exponent."""
-    mantissa, _, exponent = text.lower().partition("e")
+    _, _, exponent = text.lower().partition("e")
     if exponent and abs(int(exponent)) > MAX_EXPONENT:
         raise TooLarge("power")
     return Fraction(text)

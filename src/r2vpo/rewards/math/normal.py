@@ -21,7 +21,9 @@ _SWITCHES = re.compile(
     r"|LARGE|huge|Huge|bf|it|rm|tt|sf|em|bfseries|itshape|mathstrut|strut|allowbreak|nobreak|centering|hfill)(?![A-Za-z])"
     r"|\\[hv]space\*?\s*\{[^{}]*\}|\\label\s*\{[^{}]*\}|\\tag\*?\s*\{[^{}]*\}"
 )
-_SPACES = re.compile(r"\\(?:[,;:> ]|(?:quad|qquad|thinspace|enspace|space|medspace|thickspace|nbsp)(?![A-Za-z]))|[~\s]")
+_SPACES = re.compile(
+    r"(?<!\\)\\(?:[,;:> ]|(?:quad|qquad|thinspace|enspace|space|medspace|thickspace|nbsp)(?![A-Za-z]))|[~\s]"
+)
 _NEGATIVE_SPACE = re.compile(r"\\!|\\negthinspace(?![A-Za-z])")
 _DELIMITERS = re.compile(r"\\[()]|(?<!\\)\\[\[\]]|\*\*|__|`")
 _POWER = re.compile(r"(?<=[\w)}])\s?\*\*\s?(?=[\w({-])")
@@ -84,13 +86,13 @@ _ZERO = re.compile(r"(?<![\d.}])\.(?=\d)")
 
 
 def normalise(text: str) -> str:
-    """Write an answer in plain LaTeX.
+    r"""Write an answer in plain LaTeX.
 
     Args:
         text: an answer, or a gold answer, without brackets more than ten deep.
 
     Returns:
-        LaTeX with `\\frac{}{}`, `\\sqrt{}`, `\\binom{}{}`, `\\text{}`, `\\%`, `\\degree`, numbers without separators, and
+        LaTeX with `\frac{}{}`, `\sqrt{}`, `\binom{}{}`, `\text{}`, `\%`, `\degree`, numbers without separators, and
         without layout, fonts, delimiters, and punctuation at its end.
     """
     for rule in RULES:
@@ -129,7 +131,7 @@ def _operator(_: re.Match[str], name: str) -> str:
 
 
 def _money(text: str) -> str:
-    """`\\$36` is 36 dollars; `$` in pairs are delimiters, and one alone is money."""
+    r"""`\$36` is 36 dollars; `$` in pairs are delimiters, and one alone is money."""
     if (text.replace(r"\$", "")).count("$") % 2:
         text = re.sub(r"(?<!\\)\$(?=\s*[-+]?[\d.])", r"\\$", text, count=1)
     text = re.sub(r"(?<!\\)\$", " ", text)

@@ -9,7 +9,7 @@ import sympy
 from sympy.solvers.inequalities import solve_univariate_inequality
 
 from r2vpo.rewards.math.exact import read_number
-from r2vpo.rewards.math.shapes import Chain, Group, Leaf, Sets, Shape
+from r2vpo.rewards.math.shapes import Chain, Leaf, Sets, Shape
 from r2vpo.rewards.math.symbolic import expression, is_constant, same_expression
 
 _NAMED = {

@@ -114,7 +114,7 @@ def read_shape(text: str) -> Shape:
 
 
 def _outer(text: str) -> Iterator[tuple[str, int, int]]:
-    """Marks outside all brackets, each with where it begins and ends; intervals may open with `]` and close with `[`."""
+    """Marks outside all brackets, each with where it begins and ends."""
     depth, bars = 0, False
     expected: list[str] = []
     for match in _MARKS.finditer(text):

@@ -11,8 +11,9 @@ _CUES = 3
 """How many of the last "answer is" are looked at."""
 _BOLD = re.compile(r"(?<![\w)}])\*\*|\*\*(?![\w({])")
 _CUE = re.compile(
-    r"\banswer(?: (?:to|of|for) [^\n.$]{0,60}?(?= is\b))?[ \t]*(?:(?:is|are|was|equals|will be|would be|should be|must be)\b[ \t]*(?:therefore|thus|then|simply)?[ \t]*[:=]?"
-    r"|[:=])(?![ \t]*\})[ \t]*\n?",
+    r"\banswer(?: (?:to|of|for) [^\n.$]{0,60}?(?= is\b))?[ \t]*"
+    r"(?:(?:is|are|was|equals|will be|would be|should be|must be)\b[ \t]*(?:therefore|thus|then|simply)?[ \t]*[:=]?|[:=])"
+    r"(?![ \t]*\})[ \t]*\n?",
     re.IGNORECASE,
 )
 _FORMULA = re.compile(

@@ -18,13 +18,14 @@ MANY_DIGITS = 4_000
 """More than the largest power that is allowed can hide: 2^-10000 is 10^-3010."""
 
 _KNOWN = frozenset(
-    "frac sqrt binom cdot pi infty sin cos tan cot sec csc arcsin arccos arctan arcsec arccsc arccot sinh cosh tanh log ln "
-    "exp sum prod int lim to lfloor rfloor lceil rceil max min gcd lcm alpha beta gamma delta epsilon varepsilon zeta eta "
-    "theta vartheta iota kappa lambda mu nu xi rho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi "
-    "Pi Sigma Phi Psi Omega overline vec hat bar tilde mathbb mathcal ".split()
+    "frac sqrt binom cdot pi infty sin cos tan cot sec csc arcsin arccos arctan arcsec arccsc arccot sinh cosh "
+    "tanh log ln exp sum prod int lim to lfloor rfloor lceil rceil max min gcd lcm alpha beta gamma delta "
+    "epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau upsilon phi varphi "
+    "chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega overline vec hat bar tilde mathbb "
+    "mathcal".split()
 )
 _COMMAND = re.compile(r"\\([A-Za-z]+|.)")
-_FOREIGN = re.compile(r"\d\s+\d|[;:?\"@#$~&]|[-+]{3}|[-+]\s*$")
+_FOREIGN = re.compile(r"\d\s+\d|\d\s*[_']|[;:?\"@#$~&]|[-+]{3}|[-+]\s*$")
 _BARS = 8
 """Bars of absolute values, at most: the parser takes twice as long with each."""
 _COMMAS = 8

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 _TABLE = """
 length 1/1000 mm millimeter millimetre | 1/100 cm centimeter centimetre | 1/10 dm decimeter decimetre | 1 m meter metre
-length 1000 km kilometer kilometre | 127/5000 in inch inches | 381/1250 ft foot feet | 1143/1250 yd yard | 201168/125 mi mile
+length 1000 km kilometer kilometre | 127/5000 in inch inches | 381/1250 ft foot feet | 1143/1250 yd yard
+length 201168/125 mi mile
 time 1 s sec second | 60 min minute | 3600 h hr hour | 86400 day | 604800 week
 weight 1/1000 mg milligram | 1 g gram | 1000 kg kilogram | 1000000 t ton tonne
 volume 1/1000 ml milliliter millilitre | 1/100 cl | 1 l L liter litre
@@ -16,6 +17,8 @@ dollars 1/100 cent ¢ | 1 dollar usd USD
 euros 1 euro eur EUR
 pounds 1 pound gbp GBP
 yen 1 yen
+morning 1 am AM
+afternoon 1 pm PM
 """
 
 
@@ -41,10 +44,9 @@ def _table() -> dict[str, Unit]:
 UNITS = _table()
 """By name, singular and plural."""
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
+_WORDS = r"\\text\{[^{}]*\}"
 _POWER = r"(?:\s*\^\s*(?:\{\s*-?\d\s*\}|\d))?"
-_TRAILING = re.compile(
-    rf"\s*\\text\{{[^{{}}]*\}}{_POWER}(?:\s*(?:(?:/|\\cdot)\s*(?:\\text\{{[^{{}}]*\}}|[A-Za-z]{{1,3}})|\\text\{{[^{{}}]*\}}){_POWER})*$"
-)
+_TRAILING = re.compile(rf"\s*{_WORDS}{_POWER}(?:\s*(?:(?:/|\\cdot)\s*(?:{_WORDS}|[A-Za-z]{{1,3}})|{_WORDS}){_POWER})*$")
 
 
 def split_unit(text: str) -> tuple[str, Unit | None]:
@@ -65,7 +67,7 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
 
 def _unit(text: str) -> Unit | None:
     power = re.search(r"\^\s*\{?\s*(-?\d)", text)
-    words = re.sub(r"\^\s*\{?\s*-?\d\s*\}?|\\text|[{}.,;]", " ", text).split()
+    words = re.sub(r"\^\s*\{?\s*-?\d\s*\}?|\\text|[{},;]", " ", text.replace(".", "")).split()
     factor = int(power[1]) if power else 1
     if len(words) == 2 and words[0].lower() in _POWERS:
         factor, words = _POWERS[words[0].lower()], words[1:]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp sqrt pi max min gcd lcm det alpha beta gamma "
-    "theta lambda sigma omega phi infty".split()
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp sqrt pi max min gcd lcm det alpha "
+    "beta gamma theta lambda sigma omega phi infty".split()
 )
 _SPELLED = {
     "infinity": r"\infty",
@@ -17,8 +17,8 @@ _SPELLED = {
     "percentage": r"\%",
 }
 _SHORT_WORDS = frozenset(
-    "cm mm km nm dm ft in yd mi kg mg lb lbs oz gm ml cl sec min hr hrs yr yrs day mph kmh kph usd eur gbp rs sq cu deg rad "
-    "hz am pm yes no odd even dne none".split()
+    "cm mm km nm dm ft in yd mi kg mg lb lbs oz gm ml cl sec min hr hrs yr yrs day mph kmh kph usd eur gbp rs "
+    "sq cu deg rad hz am pm yes no odd even dne none".split()
 )
 _WORD = re.compile(r"(?<![\\A-Za-z])(?<!\\text\{)[A-Za-z]{2,}(?![A-Za-z])")
 _PROTECTED = re.compile(r"\\text\{[^{}]*\}|\\(?:begin|end)\s*\{[^{}]*\}(?:\s*\{[^{}]*\})?|\\[A-Za-z]+")
