@@ -12,7 +12,7 @@ _CUES = 3
 _BOLD = re.compile(r"(?<![\w)}])\*\*|\*\*(?![\w({])")
 _CUE = re.compile(
     r"\banswer(?: (?:to|of|for) [^\n.$]{0,60}?(?= is\b))?[ \t]*"
-    r"(?:(?:is|are|was|equals|will be|would be|should be|must be)\b[ \t]*(?:therefore|thus|then|simply)?[ \t]*[:=]?|[:=])"
+    r"(?:(?:is|are|was|equals|(?:will|would|should|must) be)\b[ \t]*(?:therefore|thus|then|simply)?[ \t]*[:=]?|[:=])"
     r"(?![ \t]*\})[ \t]*\n?",
     re.IGNORECASE,
 )
