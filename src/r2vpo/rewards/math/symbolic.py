@@ -19,7 +19,7 @@ MANY_DIGITS = 4_000
 
 _KNOWN = frozenset(
     "frac sqrt binom cdot pi infty sin cos tan cot sec csc arcsin arccos arctan arcsec arccsc arccot sinh cosh "
-    "tanh log ln exp sum prod int lim to lfloor rfloor lceil rceil max min gcd lcm alpha beta gamma delta "
+    "tanh log ln exp sum prod to lfloor rfloor lceil rceil max min gcd lcm alpha beta gamma delta "
     "epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau upsilon phi varphi "
     "chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega overline vec hat bar tilde mathbb "
     "mathcal".split()
