@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from r2vpo.data.rows import PromptRow
-from r2vpo.rewards.math.place import GOLD, place_of
+from r2vpo.rewards.mathematics.place import GOLD, place_of
 from r2vpo.rewards.options import PoolOptions
 from r2vpo.rewards.pool import ScoringPool
 from r2vpo.rewards.text import completion_text

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 from r2vpo.rewards.hostile import refusal_of_size
-from r2vpo.rewards.math.compare import read_answer, same_answer
-from r2vpo.rewards.math.exact import is_arithmetic
-from r2vpo.rewards.math.leaves import read_single
-from r2vpo.rewards.math.place import GOLD, place_of
-from r2vpo.rewards.math.shapes import Chain, Group, Sets, Shape
-from r2vpo.rewards.math.stated import stated_answer, states_answer
-from r2vpo.rewards.math.symbolic import expression, has_unknown_command
+from r2vpo.rewards.mathematics.compare import read_answer, same_answer
+from r2vpo.rewards.mathematics.exact import is_arithmetic
+from r2vpo.rewards.mathematics.leaves import read_single
+from r2vpo.rewards.mathematics.place import GOLD, place_of
+from r2vpo.rewards.mathematics.shapes import Chain, Group, Sets, Shape
+from r2vpo.rewards.mathematics.stated import stated_answer, states_answer
+from r2vpo.rewards.mathematics.symbolic import expression, has_unknown_command
 from r2vpo.rewards.worker import NoScore
 
 _SENTENCE = re.compile(r"(?:[A-Za-z]{2,}\s+){2,}[^A-Za-z]*\d")

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from r2vpo.rewards.math.exact import TooLarge, is_arithmetic, read_number
+from r2vpo.rewards.mathematics.exact import TooLarge, is_arithmetic, read_number
 
 
 @pytest.mark.parametrize(

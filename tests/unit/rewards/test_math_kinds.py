@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from r2vpo.rewards.math.place import GOLD, place_of
 from r2vpo.rewards.math_scorer import score_answer
+from r2vpo.rewards.mathematics.place import GOLD, place_of
 from r2vpo.rewards.worker import NoScore
 from tests.unit.rewards.math_cases import BOXED, PLACED
 

@@ -94,7 +94,7 @@ def same_expression(gold: Any, answer: Any) -> bool:
         return True
     if isinstance(gold, sympy.MatrixBase) or isinstance(answer, sympy.MatrixBase):
         same_shape = getattr(gold, "shape", None) == getattr(answer, "shape", 0)
-        return same_shape and all(same_expression(*pair) for pair in zip(gold.flat(), answer.flat(), strict=True))
+        return bool(same_shape) and all(same_expression(*pair) for pair in zip(gold.flat(), answer.flat(), strict=True))
     if not isinstance(gold, sympy.Expr) or not isinstance(answer, sympy.Expr):
         return False
     letters, others = gold.free_symbols, answer.free_symbols
@@ -146,7 +146,7 @@ def _agree(gold: Any, answer: Any, digits: int) -> bool:
     if one is None or other is None:
         return False
     largest = max(abs(one), abs(other))
-    return largest == 0 or abs(one - other) <= largest * sympy.Float(10, digits) ** (8 - digits)
+    return bool(largest == 0 or abs(one - other) <= largest * sympy.Float(10, digits) ** (8 - digits))
 
 
 def _value(number: Any, digits: int) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Union
 
-from r2vpo.rewards.math.braces import CLOSING
+from r2vpo.rewards.mathematics.braces import CLOSING
 
 DOTS = r"\ldots"
 _LIMIT = 200

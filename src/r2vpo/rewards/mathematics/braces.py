@@ -65,7 +65,8 @@ def rewrite(text: str, command: re.Pattern[str], arguments: int, write: Callable
     for match in command.finditer(text):
         if match.start() < position:
             continue
-        found, end = [], match.end()
+        found: list[str] = []
+        end = match.end()
         while len(found) < arguments and (next_one := argument(text, end)) is not None:
             found.append(rewrite(next_one[0], command, arguments, write))
             end = next_one[1]

@@ -110,7 +110,8 @@ class _NotRational(ValueError):
 
 
 def _tokens(text: str) -> list[tuple[str, str]] | None:
-    found, position = [], 0
+    found: list[tuple[str, str]] = []
+    position = 0
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from r2vpo.rewards.math.exact import TooLarge, read_number
-from r2vpo.rewards.math.shapes import DOTS, Leaf, Shape, step_of
+from r2vpo.rewards.mathematics.exact import TooLarge, read_number
+from r2vpo.rewards.mathematics.shapes import DOTS, Leaf, Shape, step_of
 
 _FILLED = 1000
 

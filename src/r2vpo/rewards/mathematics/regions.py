@@ -8,9 +8,9 @@ from typing import Any
 import sympy
 from sympy.solvers.inequalities import solve_univariate_inequality
 
-from r2vpo.rewards.math.exact import read_number
-from r2vpo.rewards.math.shapes import Chain, Leaf, Sets, Shape
-from r2vpo.rewards.math.symbolic import expression, is_constant, same_expression
+from r2vpo.rewards.mathematics.exact import read_number
+from r2vpo.rewards.mathematics.shapes import Chain, Leaf, Sets, Shape
+from r2vpo.rewards.mathematics.symbolic import expression, is_constant, same_expression
 
 _NAMED = {
     r"\mathbb{R}": sympy.S.Reals,

@@ -6,13 +6,13 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from r2vpo.rewards.math.equations import expanded, is_equation, is_name, name_of, without_membership
-from r2vpo.rewards.math.leaves import same_leaf, squeezed
-from r2vpo.rewards.math.lists import filled, same_dotted
-from r2vpo.rewards.math.normal import normalise
-from r2vpo.rewards.math.regions import is_region, same_region
-from r2vpo.rewards.math.shapes import DOTS, Chain, Group, Leaf, Shape, read_shape
-from r2vpo.rewards.math.symbolic import expression, proportional
+from r2vpo.rewards.mathematics.equations import expanded, is_equation, is_name, name_of, without_membership
+from r2vpo.rewards.mathematics.leaves import same_leaf, squeezed
+from r2vpo.rewards.mathematics.lists import filled, same_dotted
+from r2vpo.rewards.mathematics.normal import normalise
+from r2vpo.rewards.mathematics.regions import is_region, same_region
+from r2vpo.rewards.mathematics.shapes import DOTS, Chain, Group, Leaf, Shape, read_shape
+from r2vpo.rewards.mathematics.symbolic import expression, proportional
 
 _CHOICE = re.compile(r"(?:\(\s*(?P<bracketed>[A-J])\s*\)[.:]?|(?P<marked>[A-J])\s*[).:])\s*(?P<rest>.*)", re.DOTALL)
 _MATCHED_ITEMS = 60

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from r2vpo.rewards.math.shapes import Chain, Group, Leaf, Shape
+from r2vpo.rewards.mathematics.shapes import Chain, Group, Leaf, Shape
 
 _GREEK = (
     r"\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|zeta|eta|theta|kappa|lambda|mu|nu|xi|rho|sigma|tau|phi|varphi|psi"

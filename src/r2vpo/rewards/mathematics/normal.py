@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from r2vpo.rewards.math.braces import CLOSING, closing, rewrite
-from r2vpo.rewards.math.characters import plain_characters
-from r2vpo.rewards.math.words import FUNCTIONS, SPACED_LETTER, plain_words, text_command
+from r2vpo.rewards.mathematics.braces import CLOSING, closing, rewrite
+from r2vpo.rewards.mathematics.characters import plain_characters
+from r2vpo.rewards.mathematics.words import FUNCTIONS, SPACED_LETTER, plain_words, text_command
 
 _FONTS = re.compile(
     r"\\(?:math(?:rm|bf|it|sf|tt|normal)|boldsymbol|bm|pmb|bold|rm|bf|it|tt|sf|em|underline|uline|ensuremath|boxed|fbox"

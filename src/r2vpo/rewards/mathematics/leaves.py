@@ -6,10 +6,10 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
-from r2vpo.rewards.math.exact import Number, TooLarge, read_number
-from r2vpo.rewards.math.lists import summed
-from r2vpo.rewards.math.symbolic import expression, is_constant, rounds_to, same_expression
-from r2vpo.rewards.math.units import Unit, split_unit
+from r2vpo.rewards.mathematics.exact import Number, TooLarge, read_number
+from r2vpo.rewards.mathematics.lists import summed
+from r2vpo.rewards.mathematics.symbolic import expression, is_constant, rounds_to, same_expression
+from r2vpo.rewards.mathematics.units import Unit, split_unit
 from r2vpo.rewards.worker import NoScore
 
 PLACES = 6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from r2vpo.rewards.math.units import UNITS
+from r2vpo.rewards.mathematics.units import UNITS
 
 _MARK = re.compile(r"####[ \t]*([^\n]*)")
 _CUES = 3
