@@ -73,7 +73,11 @@ _SYNONYMS = tuple(
         (r"\\(?:land|wedge)(?![A-Za-z])", r"\\text{and}"),
     )
 )
-_MONEY = re.compile(r"(?:\\\$|\\textdollar(?![A-Za-z]))\s*(?P<sign>[-+]?)\s*(?P<number>\d[\d,]*\.?\d*|\.\d+)?")
+_BRACED_SIGN = re.compile(r"(?<!\\)\{\s*(\\\$|[=<>])\s*\}")
+_MONEY = re.compile(
+    r"(?:(?:US|U\.S\.)\s*)?(?:\\\$|\\textdollar(?![A-Za-z]))\s*"
+    r"(?P<sign>[-+]?)\s*(?P<number>\d[\d,]*\.?\d*|\.\d+)?"
+)
 _BRACED_NUMBER = re.compile(r"(?<![\w}^_\]\\])\{\s*(\d[\d.]*)\s*\}")
 _REMARK = re.compile(r"(?<=[\d}])\s+\((?:[^()=]{0,40}=[^()]{0,40}|\s*\\text\{[^{}]*\}\s*)\)$")
 _PUNCTUATION = re.compile(r"(?:[\s.,;:?\\]|\\text\{[\s.,;:]*\})+$")
@@ -132,6 +136,7 @@ def _operator(_: re.Match[str], name: str) -> str:
 
 def _money(text: str) -> str:
     r"""`\$36` is 36 dollars; `$` in pairs are delimiters, and one alone is money."""
+    text = _BRACED_SIGN.sub(r"\1", text)
     if (text.replace(r"\$", "")).count("$") % 2:
         text = re.sub(r"(?<!\\)\$(?=\s*[-+]?[\d.])", r"\\$", text, count=1)
     text = re.sub(r"(?<!\\)\$", " ", text)

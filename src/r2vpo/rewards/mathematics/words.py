@@ -49,7 +49,7 @@ def text_command(_: object, inner: str) -> str:
         return f" {inner.strip()} " if inner.strip() else " "
     if re.fullmatch(r"[A-Za-z]\s*", inner):
         return f" {inner.strip()} "
-    if _LETTERS.fullmatch(inner):
+    if _LETTERS.fullmatch(inner) or re.fullmatch(r"\s*[A-Za-z]\s*=[^A-Za-z]*", inner):
         return plain_words(inner)
     if "\\" in inner.replace(r"\$", "").replace(r"\%", ""):
         return inner
