@@ -3,6 +3,7 @@ r"""The box that holds the answer of a worked solution: `\boxed{...}`."""
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 _BRACES = re.compile(
     r"(?P<box>\\(?:boxed|fbox)(?![A-Za-z])\s*\{)|(?P<bare>\\(?:boxed|fbox)(?![A-Za-z])\s*)|\\.|[{}]", re.DOTALL
@@ -13,6 +14,12 @@ _CONTENT = re.compile(
 )
 
 
+class _Box(NamedTuple):
+    start: int
+    end: int
+    content: str
+
+
 def last_box(text: str) -> str | None:
     r"""What the last box of a text holds.
 
@@ -21,20 +28,27 @@ def last_box(text: str) -> str | None:
             holds the next word, and `\boxed\frac{1}{2}`, which holds the command and its arguments.
 
     Returns:
-        The content of the complete box that begins last, without white space at both ends; it may be empty. None where
-        no box is complete. One pass, whatever the braces.
+        The content of the last complete box that no other complete box holds, without white space at both ends; it may
+        be empty. A box that holds nothing but a box stands for that one. None where no box is complete. One pass,
+        whatever the braces.
     """
-    opened: list[int | None] = []
-    start, end, bare = -1, -1, -1
+    opened: list[tuple[int, int] | None] = []
+    complete: list[_Box] = []
+    bare = -1
     for match in _BRACES.finditer(text):
         if match["box"]:
-            opened.append(match.end())
+            opened.append((match.start(), match.end()))
         elif match["bare"]:
             bare = match.end()
         elif match.group() == "{":
             opened.append(None)
-        elif match.group() == "}" and opened and (begin := opened.pop()) is not None and begin > start:
-            start, end = begin, match.start()
-    if bare > start and (word := _CONTENT.match(text, bare)) is not None:
+        elif match.group() == "}" and opened and (begin := opened.pop()) is not None:
+            box = _Box(begin[0], match.end(), text[begin[1] : match.start()].strip())
+            while complete and complete[-1].start > box.start:
+                inner = complete.pop()
+                if text[inner.start : inner.end] == box.content:
+                    box = box._replace(content=inner.content)
+            complete.append(box)
+    if bare > (complete[-1].end if complete else -1) and (word := _CONTENT.match(text, bare)) is not None:
         return word[0].rstrip(".,;")
-    return None if start < 0 else text[start:end].strip()
+    return complete[-1].content if complete else None

@@ -29,7 +29,9 @@ from r2vpo.boxes import last_box
         ("\\boxed\\frac{\\sqrt{2^{3}}}{5} cm", "\\frac{\\sqrt{2^{3}}}{5}"),
         ("\\boxed{1} or \\boxed 2", "2"),
         ("\\boxed 1 or \\boxed{2}", "2"),
-        ("\\boxed{x = \\boxed{5}}", "5"),
+        ("\\boxed{x = \\boxed{5}}", "x = \\boxed{5}"),
+        ("\\boxed{ \\fbox{5} }", "5"),
+        ("\\boxed{1 \\boxed{2}", "2"),
     ],
 )
 def test_boxes(text: str, answer: str | None) -> None:

@@ -113,7 +113,7 @@ BOXED = {
         ("5", ["5.", "5,", "5;", r"5\,.", r"5 \text{ cm}.", r"5\\"], ["6.", ".5"]),
         (r"\sqrt2", [r"\sqrt{2}."], [r"\sqrt{3}."]),
         ("(1,2)", ["(1,2)."], ["(1,3)."]),
-        (r"\text{Yes}", [r"\text{Yes}.", "yes"], ["no"]),
+        (r"\text{Yes}", [r"\text{Yes}.", "yes"], ["no", r"-(\text{Yes})"]),
     ],
     "percent": [
         (
@@ -242,6 +242,10 @@ BOXED = {
 """By kind."""
 
 PLACED = [
+    ("\\boxed{2\\boxed{7}}", "7", 0),
+    ("\\boxed{-(7 \\text{ cm})}", "7", 0),
+    ("\\boxed{2x = \\boxed{7}}", "7", 0),
+    ("\\boxed{x = \\boxed{7}}", "7", 1),
     ("<answer>42</answer>", "42", 1),
     ("<think>a 41</think>\n<answer>42</answer>", "41", 0),
     ("<think>a</think>\n<answer>\\boxed{42}</answer>", "42", 1),

@@ -32,7 +32,7 @@ class Single:
         degrees: whether it is an angle in degrees.
         number: its exact value where it is rational.
         words: whether it has words that cannot be left out.
-        bare: all its letters and digits, in small letters.
+        bare: all its letters, digits and signs, in small letters.
         lead: the same of the words before it.
     """
 
@@ -54,7 +54,8 @@ def squeezed(text: str) -> str:
 
 
 def _bare(text: str) -> str:
-    return re.sub(r"[^\w]", "", text.replace(r"\text", "")).casefold()
+    plain = re.sub(r"[^\w+*/^=<>-]", "", text.replace(r"\text", "")).casefold()
+    return re.sub(r"(?<=[a-z])-(?=[a-z])", "", plain)
 
 
 read_single = lru_cache(maxsize=8192)(Single)
