@@ -1,8 +1,16 @@
 """Verifiable rewards by name, with the signature that TRL calls them with."""
 
 from r2vpo.rewards.answers import load_answer_finder
-from r2vpo.rewards.check import check_reward
+from r2vpo.rewards.check import check_reward, usable_rows
 from r2vpo.rewards.options import RewardOptions
 from r2vpo.rewards.registry import REWARDS, RewardFunction, load_reward
 
-__all__ = ["REWARDS", "RewardFunction", "RewardOptions", "check_reward", "load_answer_finder", "load_reward"]
+__all__ = [
+    "REWARDS",
+    "RewardFunction",
+    "RewardOptions",
+    "check_reward",
+    "load_answer_finder",
+    "load_reward",
+    "usable_rows",
+]

@@ -1,4 +1,4 @@
-"""A trial call of a reward function, before any time is spent on training."""
+"""A trial call of a reward function, and a look at all its answers, before any time is spent on training."""
 
 from __future__ import annotations
 
@@ -7,11 +7,60 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from rich.console import Console
+from rich.progress import track
+
 from r2vpo.data.rows import PromptRow
 from r2vpo.errors import UserError
 from r2vpo.rewards.scores import is_number, listed
 
 ROWS = 4
+CHUNK = 2000
+"""Answers that are looked at between two steps of the progress bar, which larger sets have."""
+
+
+def usable_rows(
+    function: Callable[..., Any], rows: Sequence[PromptRow], word: str = "problems"
+) -> tuple[list[PromptRow], str | None]:
+    """Leave out the rows whose answer a reward cannot use.
+
+    Args:
+        function: the reward function. Its attribute `unreadable`, where there is one, takes rows and returns for each
+            why its answer cannot be used, or None.
+        rows: the data.
+        word: what the rows are, in the note.
+
+    Returns:
+        The other rows, in their order, and a note that counts those left out and shows the first, or None.
+
+    Raises:
+        UserError: no row is left.
+    """
+    unreadable = getattr(function, "unreadable", None)
+    if unreadable is None or not rows:
+        return list(rows), None
+    name = getattr(function, "__name__", type(function).__name__)
+    starts = track(
+        range(0, len(rows), CHUNK),
+        description=f"reading the answers of {len(rows)} {word}",
+        console=Console(stderr=True),
+        transient=True,
+        disable=len(rows) <= CHUNK,
+    )
+    reasons: list[str | None] = [reason for start in starts for reason in unreadable(rows[start : start + CHUNK])]
+    wrong = [number for number, reason in enumerate(reasons) if reason is not None]
+    if not wrong:
+        return list(rows), None
+    first = f"{_where(rows, wrong[0])}: {reasons[wrong[0]]}"
+    if len(wrong) == len(rows):
+        raise UserError(
+            f"reward {name!r} can use the answer of none of {len(rows)} {word}, the first is {first}; correct the "
+            "answers, or choose a reward that reads them, such as 'exact'"
+        )
+    note = (
+        f"{len(wrong)} of {len(rows)} {word} are left out, their answer is of no use to {name!r}; the first is {first}"
+    )
+    return [row for row, reason in zip(rows, reasons, strict=True) if reason is None], note
 
 
 def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> None:

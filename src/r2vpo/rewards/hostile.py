@@ -11,7 +11,9 @@ MAX_EXPONENT = 1e4
 MAX_SUM_EXPONENT = 100
 MAX_FACTORIAL_DIGITS = 4
 
-_BRACKETS = re.compile(r"\\left|\\right|\\[,!;: ]|[\s{}()\[\]]")
+_SPACES = re.compile(r"\\left|\\right|\\[,!;: ]|\s")
+_JOINTS = re.compile(r"[{(\[]|[})\]](?=[})\]]*(?:\^|\*\*|!))")
+_CLOSING = re.compile(r"[})\]]+")
 _TOWER = re.compile(r"\d[\d.]*(?:(?:\^|\*\*)[-+]?\d[\d.]*)+")
 _FACTORIAL = re.compile(rf"!!|\^\d+!|\d{{{MAX_FACTORIAL_DIGITS + 1},}}!")
 _SYMBOL_POWER = re.compile(r"[a-zA-Z](?:\^|\*\*)(\d+)")
@@ -19,10 +21,11 @@ _SUM_POWER = re.compile(r"[)\]]\s*(?:\^|\*\*)\s*[{(]?\s*(\d+)")
 
 
 def refusal(text: str) -> str | None:
-    """Why an answer is not worth a worker's time, or None.
+    r"""Why an answer is not worth a worker's time, or None.
 
-    Parsing takes twice as long with every bracket, a second at ten. Brackets are left out before powers are looked for,
-    so `(2^3)^4` is judged as `2^{3^4}`, and the upper limit of a sum as an exponent.
+    Parsing takes twice as long with every bracket, a second at ten. Brackets that open, and those that close before a
+    power or a factorial, are left out before powers are looked for, so `(2^3)^4` is judged as `2^{3^4}`; other brackets
+    that close end a number: the 25 of `\frac{x^2}{25}` is no exponent. The upper limit of a sum counts as one.
 
     Args:
         text: the answer, at any length.
@@ -32,16 +35,21 @@ def refusal(text: str) -> str | None:
         power or not; over 100 on a letter, or on a bracket where there are letters), `factorial` (of a number of five
         digits or more, of a power or of a factorial), or None.
     """
-    if len(text) > MAX_CHARACTERS:
-        return "length"
-    if _depth(text) > MAX_DEPTH:
-        return "nesting"
-    plain = _BRACKETS.sub("", text)
+    if (reason := refusal_of_size(text)) is not None:
+        return reason
+    plain = _CLOSING.sub(" ", _JOINTS.sub("", _SPACES.sub("", text)))
     if any(_is_huge(tower) for tower in _TOWER.findall(plain)) or _expands(text, plain):
         return "power"
     if _FACTORIAL.search(plain):
         return "factorial"
     return None
+
+
+def refusal_of_size(text: str) -> str | None:
+    """`length` or `nesting`, as `refusal` says, or None."""
+    if len(text) > MAX_CHARACTERS:
+        return "length"
+    return "nesting" if _depth(text) > MAX_DEPTH else None
 
 
 def _depth(text: str) -> int:

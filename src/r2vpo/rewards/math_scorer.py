@@ -1,38 +1,102 @@
-"""What a worker of the reward `math` runs; only workers import it, since math-verify and sympy take a while to load."""
+"""What a worker of the reward `math` runs; only workers import it, since sympy takes a while to load."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+import re
 
-from math_verify import parse, verify
-from sympy.core.random import seed
+from r2vpo.rewards.hostile import refusal_of_size
+from r2vpo.rewards.mathematics.compare import read_answer, same_answer
+from r2vpo.rewards.mathematics.exact import is_arithmetic
+from r2vpo.rewards.mathematics.leaves import read_single
+from r2vpo.rewards.mathematics.place import GOLD, place_of
+from r2vpo.rewards.mathematics.shapes import Chain, Group, Sets, Shape
+from r2vpo.rewards.mathematics.stated import stated_answer, states_answer
+from r2vpo.rewards.mathematics.symbolic import expression, has_unknown_command
+from r2vpo.rewards.worker import NoScore
+
+_SENTENCE = re.compile(r"(?:[A-Za-z]{2,}\s+){2,}[^A-Za-z]*\d")
+_QUOTED = re.compile(r'\[\s*"([^"\[\]]*)"\s*\]|"([^"]*)"')
 
 
-def score_answer(text: str, boxed: bool, gold: str) -> float:
-    r"""Compare one answer with the gold answer.
+def score_answer(text: str, kind: str, gold: str) -> float:
+    """Compare one answer with the gold answer.
 
     Args:
-        text: from `find_answer`.
-        boxed: from `find_answer`: whether the text is the content of a `\boxed{}`.
-        gold: the right answer, LaTeX or a plain number.
+        text: from `place_of`.
+        kind: from `place_of`; `GOLD` asks whether the gold answer can be read.
+        gold: the right answer, LaTeX, a plain number or words.
 
     Returns:
         1 or 0.
 
     Raises:
-        ValueError: there is nothing in the gold answer to compare with.
+        NoScore: the comparison would cost too much.
     """
-    wanted = _gold(gold)
-    seed(0)  # sympy tries equations at random points
-    found = parse(rf"\boxed{{{text}}}" if boxed else text, parsing_timeout=None)
-    return float(verify(list(wanted), found, timeout_seconds=None))
+    if kind == GOLD:
+        return read_gold(gold)
+    answer, wanted = _answer(text, kind), gold_text(gold)
+    if not read_answer(wanted).text:
+        raise NoScore("gold", "there is nothing to compare with")
+    if answer is None:
+        return 0.0
+    if (reason := refusal_of_size(answer)) is not None:
+        raise NoScore(reason, answer[:100])
+    return float(same_answer(wanted, answer))
 
 
-@lru_cache(maxsize=4096)
-def _gold(gold: str) -> tuple[Any, ...]:
-    delimited = "$" in gold or r"\boxed" in gold or r"\(" in gold or r"\[" in gold
-    parsed = parse(gold if delimited else rf"\boxed{{{gold}}}", parsing_timeout=None) if gold.strip() else []
-    if not parsed:
-        raise ValueError(f"the answer {gold!r} holds no mathematics: use the reward 'exact' for such data")
-    return tuple(parsed)
+def _answer(text: str, kind: str) -> str | None:
+    """The answer: the box, what is between the tags as it is, or what a text states."""
+    if kind == "box":
+        return text
+    if kind == "tags" and not states_answer(text) and len(text) <= 1000:
+        short = re.sub(r"\\[A-Za-z]+|\$", " ", text)
+        if len(re.findall(r"[A-Za-z]{2,}", short)) <= 3 and not _SENTENCE.match(text.strip()):
+            return text
+    return stated_answer(text)
+
+
+def gold_text(gold: str) -> str:
+    """The answer that a gold answer holds, which may be boxed, quoted or a sentence.
+
+    Args:
+        gold: as the data give it.
+    """
+    place = place_of(gold)
+    if place.kind == "text":
+        if (quoted := _QUOTED.fullmatch(place.text.strip())) is not None:
+            return quoted[1] or quoted[2]
+        if states_answer(place.text):
+            return stated_answer(place.text) or ""
+    return place.text
+
+
+def read_gold(gold: str) -> float:
+    r"""Find out whether there is anything in a gold answer to compare with.
+
+    Args:
+        gold: as the data give it.
+
+    Returns:
+        1; or 0 where it is empty, its brackets do not match, or it is an expression that cannot be parsed. What has
+        commands that no expression has, such as `\parallel`, and what would cost too much, is compared as text.
+    """
+    answer = read_answer(gold_text(gold))
+    return float(bool(answer.text) and (answer.value is None or _is_readable(answer.value)))
+
+
+def _is_readable(shape: Shape) -> bool:
+    if isinstance(shape, Group):
+        return all(map(_is_readable, shape.items))
+    if isinstance(shape, Chain):
+        return all(map(_is_readable, shape.sides))
+    if isinstance(shape, Sets):
+        return _is_readable(shape.left) and _is_readable(shape.right)
+    text = shape.text
+    if text.count("{") != text.count("}") or not re.search(r"\w", text):
+        return False
+    try:
+        single = read_single(text)
+        is_text = single.number is not None or single.words or re.fullmatch(r"[\w:.'/ -]*\w[\w:.' -]*", single.text)
+        return bool(is_text) or is_arithmetic(text) or has_unknown_command(text) or expression(single.text) is not None
+    except NoScore:
+        return True

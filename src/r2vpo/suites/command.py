@@ -45,7 +45,7 @@ def run_evaluation(
         UserError: what can be known to be wrong, before the folder is made; what the reward does, later.
     """
     started = time.monotonic()
-    rows = check_evaluation(config)
+    rows = check_evaluation(config, console)
     baseline = None if config.baseline is None else find_baseline(config.baseline, rows)
     decider = load_decider(config.win_by if baseline is not None else {"name": "score"})
     from r2vpo.suites.report import build_evaluation_report

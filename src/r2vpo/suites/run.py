@@ -17,6 +17,7 @@ from rich.console import Console
 from r2vpo.data import PromptRow
 from r2vpo.errors import UserError
 from r2vpo.evaluation import Answered, answer_problems, encode_prompt, lengths, measure, measure_by_difficulty
+from r2vpo.rewards import usable_rows
 from r2vpo.rollout import check_model, make_sampler
 from r2vpo.suites.folder import EvaluationFolder, existing_folder, make_folder, new_place
 from r2vpo.suites.problems import load_grader, load_problems, prompts_for
@@ -33,20 +34,24 @@ _INSTEAD = "name another --out"
 _INSTEAD = "name another --out"
 
 
-def check_evaluation(config: EvaluationConfig) -> list[PromptRow]:
+def check_evaluation(config: EvaluationConfig, console: Console) -> list[PromptRow]:
     """Find out what is wrong with a suite's problems and its reward before a folder is made.
 
     Args:
         config: what is asked for.
+        console: where it is said which problems are left out.
 
     Returns:
-        The suite's problems.
+        The suite's problems, without those whose answer the reward cannot use.
 
     Raises:
         UserError: they cannot be read, or the reward does not fit them.
     """
     rows = load_problems(config.suite)
-    load_grader(config.suite, rows)
+    reward, _ = load_grader(config.suite, rows)
+    rows, note = usable_rows(reward, rows)
+    if note is not None:
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     return rows
 
 

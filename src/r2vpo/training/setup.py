@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from r2vpo.core.objectives import ClipConfig
 from r2vpo.data import PromptData, load_data
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
-from r2vpo.rewards import REWARDS, check_reward, load_reward
+from r2vpo.rewards import REWARDS, check_reward, load_reward, usable_rows
 from r2vpo.rewards.check import ROWS
 from r2vpo.training.adapters import check_adapters, peft_config
 from r2vpo.training.data_options import data_options
@@ -60,7 +61,9 @@ def prepare(recipe: Recipe) -> Parts:
     _check_enough(recipe, data)
     reward, *more_rewards = _rewards(recipe)
     for function in (reward, *more_rewards):
+        data = _with_usable_answers(function, data)
         check_reward(function, data.train[:ROWS])
+    _check_enough(recipe, data)
     model_seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
     trusted = recipe.model.trust_remote_code
     tokenizer = load_tokenizer(recipe.model.name, seed=model_seed, trust_remote_code=trusted)
@@ -84,6 +87,18 @@ def _check_enough(recipe: Recipe, data: PromptData) -> None:
             f"data: {len(data.train)} training problems are fewer than rollout.prompts_per_round = {prompts}: add "
             f"problems, or set rollout.prompts_per_round to at most {len(data.train)}"
         )
+
+
+def _with_usable_answers(function: Callable[..., Any], data: PromptData) -> PromptData:
+    """Leave out problems whose answer a reward cannot use, so that none stops the run or trains towards 0 later."""
+    train, train_note = usable_rows(function, data.train, "training problems")
+    held_out, held_out_note = usable_rows(function, data.held_out, "held-out problems")
+    count = len(data.train) + len(data.held_out) - len(train) - len(held_out)
+    if not count:
+        return data
+    left_out = Counter(data.left_out) + Counter({"with an answer that the reward cannot use": count})
+    notes = (*data.notes, *(note for note in (train_note, held_out_note) if note is not None))
+    return replace(data, train=train, held_out=held_out, left_out=dict(left_out), notes=notes)
 
 
 def _rewards(recipe: Recipe) -> list[Callable[..., Any]]:

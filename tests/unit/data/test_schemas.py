@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from r2vpo.data import DatasetOptions, PromptRow, load_data
 from r2vpo.data.options import SchemaName
 from r2vpo.data.schemas import SCHEMAS, BadRow, Columns, Skip
-from r2vpo.data.schemas.boxed import last_boxed
 from tests.unit.data.writing import write
 
 HUMANEVAL = {
@@ -201,37 +198,3 @@ def test_rows_that_are_skipped(name: SchemaName, record: dict[str, Any], reason:
 )
 def test_rows_that_are_wrong(name: SchemaName, record: dict[str, Any], said: str) -> None:
     assert said in refused(name, record)
-
-
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [
-        ("\\boxed{1} and \\boxed{2}", "2"),
-        ("$\\boxed 5$.", "5"),
-        ("\\boxed 5, so", "5"),
-        ("\\fbox{a b}", "a b"),
-        ("\\boxed {x}", "x"),
-        ("\\boxed{\\{1, 2\\}}", "\\{1, 2\\}"),
-        ("\\boxed{1} \\boxed{2", "1"),
-        ("\\boxed{\\boxed{3}}", "3"),
-        ("\\boxedx{3}", None),
-        ("3", None),
-        ("\\boxed{1} \\boxed{ }", None),
-    ],
-)
-def test_boxes(text: str, answer: str | None) -> None:
-    assert last_boxed(text) == answer
-
-
-NESTED = st.recursive(
-    st.text("ab1 ^_", max_size=4),
-    lambda inner: st.lists(inner, max_size=3).map(lambda parts: "{" + "}{".join(parts) + "}"),
-    max_leaves=6,
-)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(before=st.text("ab {}$", max_size=9), content=NESTED, after=st.text("a }$.", max_size=9))
-def test_a_box_holds_whatever_is_nested_in_it(before: str, content: str, after: str) -> None:
-    assert last_boxed(f"{before}\\boxed{{{content}}}{after}") == (content.strip() or None)
-    assert last_boxed(f"\\boxed{{9}} {before}\\boxed{{{content}") == "9"

@@ -5,7 +5,7 @@ import torch
 
 from r2vpo.data import MixtureComponent, PromptRow, ReasoningGymOptions, load_data
 from r2vpo.errors import UserError
-from r2vpo.rewards import check_reward, load_reward
+from r2vpo.rewards import check_reward, load_reward, usable_rows
 
 ROWS = [PromptRow(prompt=f"{i} + 1 =", answer=str(i + 1), metadata={"i": i}) for i in range(10)]
 
@@ -78,3 +78,43 @@ def test_wrong_rewards_are_named(rewards, message):
     with pytest.raises(UserError, match=message) as caught:
         check_reward(broken, ROWS)
     assert "'broken'" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def without_odd_answers():
+    def reward(completions, **_):
+        return [0.0] * len(completions)
+
+    reward.unreadable = lambda rows: ["it is odd" if int(row.answer) % 2 else None for row in rows]
+    return reward
+
+
+def test_rows_whose_answer_is_of_no_use_are_left_out():
+    kept, note = usable_rows(without_odd_answers(), ROWS)
+    assert [row.answer for row in kept] == ["2", "4", "6", "8", "10"]
+    assert note.startswith("5 of 10 problems are left out, their answer is of no use to 'reward'; the first is row 1 ")
+    assert note.endswith("(prompt ends in '0 + 1 =', answer '1'): it is odd") and "\n" not in note
+
+
+def test_rows_are_looked_at_in_parts(capsys):
+    many = [PromptRow(prompt=str(i), answer=str(i)) for i in range(5001)]
+    kept, note = usable_rows(without_odd_answers(), many)
+    assert [row.answer for row in kept] == [str(i) for i in range(0, 5001, 2)] and note.startswith("2500 of 5001 ")
+
+
+def test_a_reward_that_says_nothing_about_answers_keeps_all_rows():
+    assert usable_rows(load_reward("exact"), ROWS) == (ROWS, None)
+    assert usable_rows(without_odd_answers(), ROWS[1::2]) == (ROWS[1::2], None)
+    assert usable_rows(without_odd_answers(), []) == ([], None)
+
+
+def test_no_row_of_use_is_an_error():
+    with pytest.raises(UserError, match=r"'reward' can use the answer of none of 5 problems, the first is row 1 .*odd"):
+        usable_rows(without_odd_answers(), ROWS[::2])
+
+
+def test_golds_of_math():
+    golds = [r"\$36", "", r"\frac{1", r"\textbf{(C)}\ 24", r"\text{Yes}", "1 +"]
+    rows = [PromptRow(prompt=str(i), answer=gold) for i, gold in enumerate(golds)]
+    kept, note = usable_rows(load_reward("math"), rows)
+    assert [row.answer for row in kept] == [r"\$36", r"\textbf{(C)}\ 24", r"\text{Yes}"]
+    assert "3 of 6 problems" in note and note.endswith("row 2 (prompt ends in '1', answer ''): it is empty")

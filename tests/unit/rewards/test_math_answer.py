@@ -72,7 +72,16 @@ HOSTILE = [
     "$" * 50_000,
     r"\boxed{(9999 \cdot 9999)!}",
 ]
-REFUSED = {0: "power", 1: "power", 2: "power", 3: "nesting", 4: "factorial", 5: "factorial"}
+REFUSED = {
+    0: "power",
+    1: "power",
+    2: "power",
+    3: "nesting",
+    4: "factorial",
+    5: "factorial",
+    9: "length",
+    11: "factorial",
+}
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +108,6 @@ def test_hostile_answers_change_no_other_score(reward, caplog):
     assert found[1::2] == [case[2] for case in honest]
     for number, reason in REFUSED.items():
         assert any(f"item {2 * number} scores 0, reason {reason}" in r.getMessage() for r in caplog.records)
-    assert any(
-        f"item {2 * len(HOSTILE) - 2} scores 0, reason time: " in record.getMessage() for record in caplog.records
-    )
 
 
 def test_what_a_worker_imports_is_not_torch():
@@ -117,9 +123,9 @@ def test_off_the_main_thread(reward):
     assert found == [case[2] for case in CASES[:4]]
 
 
-def test_a_gold_answer_without_mathematics_is_an_error(reward):
-    with pytest.raises(ValueError, match="the answer '' holds no mathematics"):
-        scores(reward, [(r"\boxed{4}", "")])
+def test_a_gold_answer_that_cannot_be_read_gives_no_score(reward, caplog):
+    assert scores(reward, [(r"\boxed{4}", ""), (r"\boxed{4}", "4")]) == [None, 1.0]
+    assert "item 0 scores 0, reason gold" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from r2vpo.training.recipe import Recipe, load_recipe
 from r2vpo.training.setup import prepare, stop_ids, trainer_config
 from r2vpo.trl import R2VPOTrainer
 from tests.integration.cli import HELD_OUT, RECIPE
+from tests.unit.data.writing import write
 
 
 @pytest.fixture
@@ -43,6 +44,28 @@ def test_the_parts_fit_together(path: Path) -> None:
     assert parts.model.dtype == torch.float32
     assert (parts.peft_config.r, parts.peft_config.target_modules) == (2, "all-linear")
     assert prepare(load_recipe(path)).peft_config is None
+
+
+def test_problems_whose_gold_cannot_be_read_are_left_out_before_training(tmp_path: Path) -> None:
+    golds = [r"\$36", r"\frac{1", "1 +", r"\textbf{(C)}\ 24"] * 2 + ["7", "8"]
+    train = write(tmp_path / "t.jsonl", [{"prompt": f"problem {i}", "answer": gold} for i, gold in enumerate(golds)])
+    held = write(tmp_path / "h.jsonl", [{"prompt": f"held {i}", "answer": gold} for i, gold in enumerate(["5", "1 +"])])
+    path = tmp_path / "golds.yaml"
+    path.write_text(
+        "name: golds\nmodel: {name: tiny/random-llama}\n"
+        f"data: {{source: dataset, path: {train}, held_out_path: {held}, held_out_size: null}}\n"
+        "reward: {name: math}\nrollout: {prompts_per_round: 4}\n"
+    )
+    threads = torch.get_num_threads()
+    made = prepare(load_recipe(path))
+    torch.set_num_threads(threads)
+    assert len(made.data.train) == 6 and [row.answer for row in made.data.held_out] == ["5"]
+    left = made.data.left_out["with an answer that the reward cannot use"]
+    notes = " ".join(made.data.notes)
+    assert left == 5 and "4 of 10 training problems" in notes and "1 of 2 held-out problems" in notes
+    assert made.reward(prompts=[""], completions=[r"\boxed{36}"], answer=[r"\$36"]) == [1.0]
+    with pytest.raises(UserError, match="6 training problems are fewer than"):
+        prepare(load_recipe(path, ["rollout.prompts_per_round=8"]))
 
 
 def test_a_weighted_sum_of_rewards(path: Path) -> None:

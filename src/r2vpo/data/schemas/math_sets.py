@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from r2vpo.boxes import last_box
 from r2vpo.data.rows import PromptRow
 from r2vpo.data.schemas.base import (
     BadRow,
@@ -17,7 +18,6 @@ from r2vpo.data.schemas.base import (
     text_of,
     value_of,
 )
-from r2vpo.data.schemas.boxed import last_boxed
 
 NO_BOX = Skip("without a boxed answer")
 PROOF = Skip("with a proof as the task")
@@ -43,8 +43,8 @@ def numina_math(record: Record, columns: Columns) -> PromptRow | Skip:
     problem, solution = text_of(record, "problem"), text_of(record, "solution")
     if _PROOF.search(problem):
         return PROOF
-    answer = last_boxed(solution)
-    if answer is None:
+    answer = last_box(solution)
+    if not answer:
         return NO_BOX
     source = record.get("source")
     return PromptRow(problem, answer, str(source) if source else "all", metadata={"solution": solution})
@@ -90,8 +90,8 @@ def math(record: Record, columns: Columns) -> PromptRow | Skip:
     if record.get("answer") is not None:
         answer: str | None = answer_of(record, "answer")
     else:
-        answer = last_boxed(text_of(record, "solution", "answer"))
-    if answer is None:
+        answer = last_box(text_of(record, "solution", "answer"))
+    if not answer:
         return NO_BOX
     level = str(record["level"]).lower().removeprefix("level").strip() if record.get("level") is not None else ""
     subject = rest_of({"subject": record.get("subject") or record.get("type")}, "subject")

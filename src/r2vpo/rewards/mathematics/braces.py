@@ -1,0 +1,76 @@
+"""Arguments of LaTeX's commands, with any braces inside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+CLOSING = {"{": "}", "(": ")", "[": "]"}
+
+
+def closing(text: str, start: int) -> int:
+    """Where the bracket that opens at `start` is closed, or -1; escaped braces do not count."""
+    opens, closes = text[start], CLOSING[text[start]]
+    depth, position = 0, start
+    while position < len(text):
+        character = text[position]
+        if character == "\\":
+            position += 1
+        elif character == opens:
+            depth += 1
+        elif character == closes:
+            depth -= 1
+            if depth == 0:
+                return position
+        position += 1
+    return -1
+
+
+def argument(text: str, start: int) -> tuple[str, int] | None:
+    """The argument of a command: a group without its braces, a command with its group, or one character.
+
+    Args:
+        text: LaTeX.
+        start: where the command's name ends.
+
+    Returns:
+        The argument and where it ends, or None where there is none.
+    """
+    while start < len(text) and text[start] == " ":
+        start += 1
+    if start >= len(text) or text[start] in "}])&":
+        return None
+    if text[start] == "{":
+        end = closing(text, start)
+        return None if end < 0 else (text[start + 1 : end], end + 1)
+    if command := _COMMAND.match(text, start):
+        end = command.end()
+        while end < len(text) and text[end] == "{" and (close := closing(text, end)) >= 0:
+            end = close + 1
+        return text[start:end], end
+    return text[start], start + 1
+
+
+def rewrite(text: str, command: re.Pattern[str], arguments: int, write: Callable[..., str]) -> str:
+    """Write every occurrence of a command anew, the outer ones after those inside them.
+
+    Args:
+        text: LaTeX.
+        command: matches the command without its arguments.
+        arguments: how many it has.
+        write: from the match and the arguments to what takes their place.
+    """
+    done, position = [], 0
+    for match in command.finditer(text):
+        if match.start() < position:
+            continue
+        found: list[str] = []
+        end = match.end()
+        while len(found) < arguments and (next_one := argument(text, end)) is not None:
+            found.append(rewrite(next_one[0], command, arguments, write))
+            end = next_one[1]
+        if len(found) == arguments:
+            done += [text[position : match.start()], write(match, *found)]
+            position = end
+    return "".join([*done, text[position:]])

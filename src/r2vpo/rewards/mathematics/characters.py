@@ -1,0 +1,108 @@
+"""Unicode that stands for LaTeX."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ", "0123456789+-=()ni")
+_SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₙ", "0123456789+-=()n")
+_SUPERSCRIPTS = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ]+")
+_SUBSCRIPTS = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₙ]+")
+_COMMANDS = {
+    "×": r"\times ",
+    "÷": r"\div ",
+    "·": r"\cdot ",
+    "⋅": r"\cdot ",
+    "∙": r"\cdot ",
+    "•": r"\cdot ",
+    "±": r"\pm ",
+    "∓": r"\mp ",
+    "∞": r"\infty ",
+    "√": r"\sqrt ",
+    "∛": r"\sqrt[3] ",
+    "≤": r"\le ",
+    "⩽": r"\le ",
+    "≦": r"\le ",
+    "≥": r"\ge ",
+    "⩾": r"\ge ",
+    "≧": r"\ge ",
+    "≠": r"\ne ",
+    "≈": r"\approx ",
+    "≡": r"\equiv ",
+    "∪": r"\cup ",
+    "∩": r"\cap ",
+    "∖": r"\setminus ",
+    "∈": r"\in ",
+    "∅": r"\emptyset ",
+    "Ø": r"\emptyset ",
+    "ℝ": r"\mathbb{R} ",
+    "ℤ": r"\mathbb{Z} ",
+    "ℕ": r"\mathbb{N} ",
+    "ℚ": r"\mathbb{Q} ",
+    "ℂ": r"\mathbb{C} ",
+    "°": r"^\circ ",
+    "º": r"^\circ ",
+    "˚": r"^\circ ",
+    "℃": r"^\circ C",
+    "℉": r"^\circ F",
+    "∠": r"\angle ",
+    "△": r"\triangle ",
+    "∧": r"\land ",
+    "∨": r"\lor ",
+    "…": r"\ldots ",
+    "⋯": r"\cdots ",
+    "、": ",",
+    "，": ",",
+    "。": ".",
+    "⟨": r"\langle ",
+    "⟩": r"\rangle ",
+    "′": "'",
+    "∶": ":",
+    "⌊": r"\lfloor ",
+    "⌋": r"\rfloor ",
+    "⌈": r"\lceil ",
+    "⌉": r"\rceil ",
+    "€": r"\text{ euros}",
+    "£": r"\text{ pounds}",
+    "￡": r"\text{ pounds}",
+    "¥": r"\text{ yen}",
+    "￥": r"\text{ yen}",
+    "₹": r"\text{ rupees}",
+    "✓": "",
+    "✅": "",
+} | {dash: "-" for dash in "−–—－‐‑‒―﹣⁃"}
+_GREEK = re.compile("[Α-Ωα-ω]")
+_CJK = re.compile("[\u3040-\u30ff\u4e00-\u9fff]+")
+_OTHER = re.compile("|".join(map(re.escape, _COMMANDS)))
+
+
+def plain_characters(text: str) -> str:
+    r"""Write Unicode's digits, signs, letters and scripts in LaTeX.
+
+    Args:
+        text: any text; one without such characters is returned as it is.
+    """
+    if text.isascii():
+        return text
+    text = _SUPERSCRIPTS.sub(lambda found: f"^{{{found[0].translate(_SUPERSCRIPT)}}}", text)
+    text = _SUBSCRIPTS.sub(lambda found: f"_{{{found[0].translate(_SUBSCRIPT)}}}", text)
+    text = _OTHER.sub(lambda found: _COMMANDS[found[0]], text)
+    text = unicodedata.normalize("NFKC", "".join(map(_vulgar_fraction, text)))
+    text = _OTHER.sub(lambda found: _COMMANDS[found[0]], text)
+    text = _GREEK.sub(lambda found: _greek(found[0]), text)
+    return _CJK.sub(lambda found: rf"\text{{{found[0]}}}", text)
+
+
+def _vulgar_fraction(character: str) -> str:
+    r"""½ as `\frac{1}{2}`: its compatible form is 1, a fraction slash, and 2."""
+    if character.isascii() or "\u2044" not in (form := unicodedata.normalize("NFKC", character)):
+        return character
+    above, _, below = form.partition("\u2044")
+    return rf"\frac{{{above}}}{{{below}}}" if above and below else character
+
+
+def _greek(letter: str) -> str:
+    name = unicodedata.name(letter, "").rpartition(" ")[2].lower()
+    name = {"lamda": "lambda", "final": "sigma"}.get(name, name)
+    return rf"\{name} " if letter.islower() else rf"\{name.capitalize()} "

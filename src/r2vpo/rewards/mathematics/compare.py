@@ -1,0 +1,256 @@
+"""Whether an answer is the gold answer."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from r2vpo.rewards.mathematics.equations import expanded, is_equation, is_name, name_of, without_membership
+from r2vpo.rewards.mathematics.leaves import same_leaf, squeezed
+from r2vpo.rewards.mathematics.lists import filled, same_dotted
+from r2vpo.rewards.mathematics.normal import normalise
+from r2vpo.rewards.mathematics.regions import is_region, same_region
+from r2vpo.rewards.mathematics.shapes import DOTS, Chain, Group, Leaf, Shape, read_shape
+from r2vpo.rewards.mathematics.symbolic import expression, proportional
+
+_CHOICE = re.compile(r"(?:\(\s*(?P<bracketed>[A-J])\s*\)[.:]?|(?P<marked>[A-J])\s*[).:])\s*(?P<rest>.*)", re.DOTALL)
+_MATCHED_ITEMS = 60
+"""Items of a list that is compared in any order, at most."""
+
+
+class Answer(NamedTuple):
+    """An answer, read.
+
+    Attributes:
+        text: in plain LaTeX.
+        letter: of a multiple choice, where it is one.
+        value: the outer form of what it says besides; None where it is a letter alone.
+    """
+
+    text: str
+    letter: str | None
+    value: Shape | None
+
+
+@lru_cache(maxsize=8192)
+def read_answer(text: str) -> Answer:
+    """Read an answer.
+
+    Args:
+        text: LaTeX, or plain text.
+    """
+    plain = _rather_than(normalise(text))
+    if alone := re.fullmatch(r"(?:\\text\{)?([A-J])\}?", plain):
+        return Answer(alone[1], alone[1], None)
+    if choice := _CHOICE.fullmatch(plain):
+        rest = choice["rest"].strip(" .,:;")
+        return Answer(plain, choice["bracketed"] or choice["marked"], read_shape(rest) if rest else None)
+    return Answer(plain, None, read_shape(plain))
+
+
+def same_answer(gold: str, answer: str) -> bool:
+    """Whether an answer is the gold answer.
+
+    Args:
+        gold: the gold answer.
+        answer: what was found in a completion.
+
+    Raises:
+        NoScore: the comparison would cost too much.
+    """
+    right, found = read_answer(gold), read_answer(answer)
+    if not found.text:
+        return False
+    if squeezed(right.text) == squeezed(found.text):
+        return True
+    if right.letter is not None and found.letter is not None:
+        if right.letter != found.letter:
+            return False
+        return right.value is None or found.value is None or same(right.value, found.value)
+    if right.letter is not None and right.value is None and found.value is not None:
+        return same(Leaf(right.letter), found.value)
+    return right.value is not None and found.value is not None and same(right.value, found.value)
+
+
+def _rather_than(text: str) -> str:
+    """`5 not 6` is 5."""
+    kept, denied, _ = text.partition(r"\text{not}")
+    return kept.strip() if denied and kept.strip() else text
+
+
+def same(gold: Shape, answer: Shape) -> bool:
+    """Whether two forms say the same.
+
+    Args:
+        gold: from `read_shape`.
+        answer: from `read_shape`.
+    """
+    if gold == answer:
+        return True
+    gold, answer = expanded(without_membership(gold)), expanded(without_membership(answer))
+    if isinstance(gold, Leaf) and isinstance(answer, Leaf):
+        return same_leaf(gold.text, answer.text)
+    if is_equation(gold) or is_equation(answer):
+        return _same_equation(gold, answer)
+    if (systems := _same_systems(gold, answer)) is not None:
+        return systems
+    if is_region(gold) or is_region(answer):
+        return _same_texts(gold, answer) or same_region(gold, answer) or _same_relation(gold, answer)
+    gold, answer = _alone(gold), _alone(answer)
+    if isinstance(gold, Group) and isinstance(answer, Group):
+        return _same_groups(gold, answer)
+    return isinstance(gold, Leaf) and isinstance(answer, Leaf) and same_leaf(gold.text, answer.text)
+
+
+def _alone(shape: Shape) -> Shape:
+    """{5} is 5, and the union of lists is a list."""
+    if isinstance(shape, Group) and len(shape.items) == 1 and not isinstance(shape.items[0], Group):
+        return shape.items[0]
+    return shape
+
+
+def value_of(shape: Shape) -> Shape | None:
+    """What a form says: an equation says its last value where every side is a name or that value; else None.
+
+    `x = 5`, `5 = x`, `x = 2 + 3 = 5` and `2 + 3 = 5` say 5; `2x = 5`, `x + 1 = 5` and `4 = 5` say nothing.
+    """
+    if not is_equation(shape):
+        return shape
+    assert isinstance(shape, Chain)
+    values = [side for side in shape.sides if not is_name(side)]
+    if not values:  # y = x: the last side is the value
+        return shape.sides[-1]
+    return values[-1] if all(same(values[-1], side) for side in values[:-1]) else None
+
+
+def _same_equation(gold: Shape, answer: Shape) -> bool:
+    """Two equations are the same by their values, or as conditions, up to a factor."""
+    right, found = value_of(gold), value_of(answer)
+    if right is not None and found is not None:
+        if same(right, found):
+            return True
+        if isinstance(right, Leaf) and isinstance(found, Leaf) and not (is_equation(gold) and is_equation(answer)):
+            return False
+    if not (is_equation(gold) and is_equation(answer)):
+        return False
+    one, other = _difference(gold), _difference(answer)
+    return proportional(one, other)
+
+
+def _difference(shape: Shape) -> object:
+    if not isinstance(shape, Chain) or len(shape.sides) != 2 or not all(isinstance(side, Leaf) for side in shape.sides):
+        return None
+    left, right = (expression(side.text) if isinstance(side, Leaf) else None for side in shape.sides)
+    return None if left is None or right is None else left - right
+
+
+def _same_relation(gold: Shape, answer: Shape) -> bool:
+    """Inequalities in several letters, such as `x < y` and `y > x`."""
+    if not (
+        isinstance(gold, Chain) and isinstance(answer, Chain) and len(gold.relations) == len(answer.relations) == 1
+    ):
+        return False
+    relation, other = gold.relations[0], answer.relations[0]
+    one, two = _difference(gold), _difference(answer)
+    if one is None or two is None:
+        return False
+    if relation == other:
+        return proportional(one, two, positive=relation != r"\ne")
+    flipped = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
+    return flipped.get(relation) == other and proportional(one, -1 * two, positive=True)  # type: ignore[operator]
+
+
+def _same_texts(gold: Shape, answer: Shape) -> bool:
+    """The same relations between the same sides, with the same letters or any."""
+    if not (isinstance(gold, Chain) and isinstance(answer, Chain)) or gold.relations != answer.relations:
+        return False
+    return len(gold.sides) == len(answer.sides) and all(map(same, gold.sides, answer.sides))
+
+
+def _same_systems(gold: Shape, answer: Shape) -> bool | None:
+    """Lists in which every item is an equation with a name; None where neither is one."""
+    right, found = _system(gold), _system(answer)
+    if right is None and found is None:
+        return None
+    if right is not None and found is not None:
+        if isinstance(right, dict) and isinstance(found, dict) and right.keys() == found.keys():
+            return all(same(right[name], found[name]) for name in right)
+        right, found = _listed(right), _listed(found)
+        return not isinstance(right, type(None)) and same(right, found)
+    one = gold if right is None else _listed(right)
+    other = answer if found is None else _listed(found)
+    if one.opens == "(" or other.opens == "(" if isinstance(one, Group) and isinstance(other, Group) else False:
+        return same(one, other)
+    named = right if right is not None else found
+    return not isinstance(named, dict) and same(one, other)
+
+
+def _listed(system: dict[str, Shape] | Group) -> Group:
+    """Values in the alphabetical order of their names, which is that of a point's coordinates."""
+    if isinstance(system, Group):
+        return system
+    return Group(tuple(system[name] for name in sorted(system)), "(", ")")
+
+
+def _system(shape: Shape) -> dict[str, Shape] | Group | None:
+    """Values by name where the names differ; a list of the values where all names are the same."""
+    if not isinstance(shape, Group) or len(shape.items) < 2 or not all(is_equation(item) for item in shape.items):
+        return None
+    names, values = [name_of(item) for item in shape.items], [value_of(item) for item in shape.items]
+    found = [value for value in values if value is not None]
+    if None in names or len(found) < len(names):
+        return None
+    if len(set(names)) == 1:
+        return Group(tuple(found), word=shape.word)
+    if len(set(names)) < len(names):
+        return None
+    return {str(name): value for name, value in zip(names, found, strict=True)}
+
+
+def _same_groups(gold: Group, answer: Group) -> bool:
+    if _dotted(gold) or _dotted(answer):
+        return _brackets(gold) == _brackets(answer) and same_dotted(filled(gold.items), filled(answer.items), same)
+    kinds = {_brackets(gold), _brackets(answer)}
+    if "{" in kinds and kinds - {"{", ""}:
+        return False
+    if kinds == {"{"} or kinds == {""} or kinds == {"{", ""}:
+        return _same_in_any_order(gold.items, answer.items, distinct="{" in kinds)
+    if len(kinds) == 2 and not ("" in kinds and ({"()", "[]"} & kinds)):
+        return False
+    return len(gold.items) == len(answer.items) and all(map(same, gold.items, answer.items))
+
+
+def _brackets(group: Group) -> str:
+    return "{" if group.opens == "{" else group.opens + group.closes
+
+
+def _dotted(group: Group) -> bool:
+    return any(isinstance(item, Leaf) and item.text == DOTS for item in group.items)
+
+
+def _same_in_any_order(gold: tuple[Shape, ...], answer: tuple[Shape, ...], *, distinct: bool) -> bool:
+    if max(len(gold), len(answer)) > _MATCHED_ITEMS:
+        return gold == answer
+    if distinct:
+        gold, answer = _distinct(gold), _distinct(answer)
+    if len(gold) != len(answer):
+        return False
+    left = list(answer)
+    for item in gold:
+        place = next((place for place, other in enumerate(left) if same(item, other)), None)
+        if place is None:
+            return False
+        del left[place]
+    return True
+
+
+def _distinct(items: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    kept: list[Shape] = []
+    for item in items:
+        if not any(same(item, other) for other in kept):
+            kept.append(item)
+    return tuple(kept)
+
+
+__all__ = ["Answer", "read_answer", "same", "same_answer", "value_of"]

@@ -1,0 +1,61 @@
+"""What an equation says: a value for a name, or a condition that is not solved."""
+
+from __future__ import annotations
+
+import re
+
+from r2vpo.rewards.mathematics.shapes import Chain, Group, Leaf, Shape
+
+_GREEK = (
+    r"\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|zeta|eta|theta|kappa|lambda|mu|nu|xi|rho|sigma|tau|phi|varphi|psi"
+    r"|omega|Delta|Omega|ell)"
+)
+_INDEX = r"(?:\s*_\s*(?:\{[^{}]*\}|[A-Za-z0-9]))?\s*'*"
+_CALLED = r"(?:\s*\([^()]*(?:\([^()]*\)[^()]*)*\)|\s*\[[^\[\]]*\])"
+_NAME = re.compile(  # x, a_1, f(5), f^{-1}(x); then angle A, AB, and so on
+    rf"(?:(?:[A-Za-z]|{_GREEK})\s?{_INDEX}(?:\s*\^\s*\{{?\s*(?:-1|\(\d\)|\\prime)\s*\}}?)?{_CALLED}?"
+    rf"|(?:m\s*)?\\angle\s*\{{?[A-Z0-9]{{1,3}}\}}?|\\triangle\s*[A-Z]{{3}}|[A-Z]'?(?:\s?[A-Z]'?){{1,4}}"
+    rf"|\|?\\(?:overline|overrightarrow|vec|hat|bar|tilde|widehat|mathbf)\s*\{{[A-Za-z]{{1,3}}\}}\|?|\|[A-Z]{{2}}\|"
+    rf"|[A-Z]{{1,2}}\s?(?:{_CALLED}|_\{{[^{{}}]*\}})|\\(?:gcd|lcm|max|min|det|Pr){_CALLED}"
+    rf"|(?:\\text\{{[^{{}}]*\}}\s*(?:[A-Za-z](?![A-Za-z])|\\angle\s*[A-Z]{{1,3}})?\s*)+{_CALLED}?)"
+)
+
+
+def is_name(shape: Shape) -> bool:
+    r"""Whether a side of an equation names a quantity: `x`, `a_1`, `AB`, `f(5)`, `\angle A`, words; not `2x`, `xy`.
+
+    A point of names is one: `(x, y) = (1, 2)`.
+    """
+    if isinstance(shape, Group):
+        return shape.opens == "(" and all(isinstance(item, Leaf) and is_name(item) for item in shape.items)
+    return isinstance(shape, Leaf) and _NAME.fullmatch(shape.text.strip()) is not None
+
+
+def is_equation(shape: Shape) -> bool:
+    """Whether a form is a chain of equal signs."""
+    return isinstance(shape, Chain) and set(shape.relations) == {"="}
+
+
+def name_of(shape: Shape) -> str | None:
+    """The name that an equation gives a value to: the first side that is one; None where there is none."""
+    if not isinstance(shape, Chain) or not is_equation(shape):
+        return None
+    return next((side.text.replace(" ", "") for side in shape.sides if isinstance(side, Leaf) and is_name(side)), None)
+
+
+def without_membership(shape: Shape) -> Shape:
+    r"""What is said of a name: `x \in S` says S."""
+    if isinstance(shape, Chain) and shape.relations == (r"\in",) and is_name(shape.sides[0]):
+        return shape.sides[1]
+    return shape
+
+
+def expanded(shape: Shape) -> Shape:
+    """Give the name before the first item of a list to the whole list: `n = 1, 2, 3`; also inside a chain's side."""
+    if not isinstance(shape, Group) or shape.opens or len(shape.items) < 2:
+        return shape
+    first, *others = shape.items
+    if not is_equation(first) or name_of(first) is None or any(isinstance(item, Chain) for item in others):
+        return shape
+    assert isinstance(first, Chain)
+    return Group((first.sides[-1], *others), word=shape.word)

@@ -1,0 +1,183 @@
+"""Single expressions: numbers first, exactly; then words; sympy for the rest."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+
+from r2vpo.rewards.mathematics.exact import Number, TooLarge, read_number
+from r2vpo.rewards.mathematics.lists import summed
+from r2vpo.rewards.mathematics.symbolic import expression, is_constant, rounds_to, same_expression
+from r2vpo.rewards.mathematics.units import Unit, split_unit
+from r2vpo.rewards.worker import NoScore
+
+PLACES = 6
+"""A rounded decimal needs as many digits after the point, and as many significant ones."""
+
+_LEADING = re.compile(r"(?:\\text\{[^{}]*\}\s*[:=]?\s*)+(?=[^\s])")
+_DEGREE = re.compile(r"\s*\\degree\s*[CFK]?$")
+_KEPT = re.compile(
+    r"\b(?:not|no|never|isn't|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*|[a-z]+day)\b", re.IGNORECASE
+)
+_RATIO = re.compile(r"\s*([^:]+):([^:]+)\s*")
+
+
+class Single:
+    """A single expression, read.
+
+    Attributes:
+        text: without words before and after it.
+        unit: a known unit after it, or None.
+        degrees: whether it is an angle in degrees.
+        number: its exact value where it is rational.
+        words: whether it has words that cannot be left out.
+        bare: all its letters, digits and signs, in small letters.
+        lead: the same of the words before it.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.bare, self.lead = _bare(text), ""
+        text, self.unit = split_unit(text)
+        if (leading := _LEADING.match(text)) and not _KEPT.search(leading[0]):
+            self.lead = _bare(leading[0])
+            text = text[leading.end() :].strip()
+        self.degrees = _DEGREE.search(text) is not None
+        self.text = _DEGREE.sub("", text).strip()
+        self.number: Number | None = _number(self.text)
+        self.words = self.number is None and r"\text" in self.text
+
+
+def squeezed(text: str) -> str:
+    """An expression without spaces, but for those between digits."""
+    return re.sub(r"(?<!\d) | (?!\d)", "", text)
+
+
+def _bare(text: str) -> str:
+    plain = re.sub(r"[^\w+*/^=<>-]", "", text.replace(r"\text", "")).casefold()
+    return re.sub(r"(?<=[a-z])-(?=[a-z])", "", plain)
+
+
+read_single = lru_cache(maxsize=8192)(Single)
+
+
+def _number(text: str) -> Number | None:
+    try:
+        return read_number(text)
+    except TooLarge as error:
+        raise NoScore(str(error), text[:100]) from None
+
+
+def same_leaf(gold: str, answer: str) -> bool:
+    """Whether two single expressions are equal.
+
+    Args:
+        gold: in plain LaTeX.
+        answer: in plain LaTeX.
+
+    Raises:
+        NoScore: the comparison would cost too much.
+    """
+    if squeezed(gold) == squeezed(answer):
+        return True
+    right, found = read_single(gold), read_single(answer)
+    if right.words or found.words or (right.lead and found.lead and right.lead != found.lead):
+        return right.bare == found.bare != ""
+    if right.unit is not None and found.unit is not None and right.unit != found.unit:
+        return _same_measure(right, right.unit, found, found.unit)
+    for based, plain in ((right, found), (found, right)):
+        if based.number is not None and based.number.base is not None and plain.number is None:
+            return based.number.written == plain.text.replace(" ", "").upper()
+    if right.number is not None and found.number is not None:
+        return _same_number(right.number, found.number) or _same_angle(right, found)
+    if squeezed(right.text) == squeezed(found.text):
+        return True
+    if (ratio := _same_ratio(right.text, found.text)) is not None:
+        return ratio
+    return _same_otherwise(right, found) or _same_angle(right, found)
+
+
+def _same_measure(gold: Single, one: Unit, answer: Single, other: Unit) -> bool:
+    """5 km is 5000 m, and neither 5 m nor 5 km^2."""
+    if (one.dimension, one.power) != (other.dimension, other.power) or gold.number is None or answer.number is None:
+        return False
+    return gold.number.value * one.size == answer.number.value * other.size
+
+
+def _same_number(gold: Number, answer: Number) -> bool:
+    if gold.base is not None or answer.base is not None:
+        return _same_in_bases(gold, answer)
+    for one in _readings(gold, answer):
+        for other in _readings(answer, gold):
+            if one == other:
+                return True
+    return _rounded(gold, answer) or _rounded(answer, gold)
+
+
+def _readings(number: Number, other: Number) -> tuple[Fraction, ...]:
+    """50 % is 50 and 0.5, unless the other number has a percent sign too."""
+    if not number.percent or other.percent:
+        return (number.value,)
+    return number.value, number.value / 100
+
+
+def _same_in_bases(gold: Number, answer: Number) -> bool:
+    """Equal values; a number without a base may be the digits of the other one."""
+    if gold.value == answer.value:
+        return True
+    if gold.base is not None and answer.base is not None:
+        return False
+    based, plain = (gold, answer) if gold.base is not None else (answer, gold)
+    return plain.places is None and not plain.percent and str(plain.value) == based.written
+
+
+def _rounded(decimal: Number, other: Number) -> bool:
+    """Whether a decimal number of six places or more is another one, rounded to its places."""
+    if decimal.places is None or decimal.places < PLACES or decimal.digits < PLACES or decimal.percent != other.percent:
+        return False
+    if other.places is not None and other.places <= decimal.places:
+        return False
+    return 2 * abs(other.value - decimal.value) <= Fraction(1, 10**decimal.places)
+
+
+def _same_ratio(gold: str, answer: str) -> bool | None:
+    """4:3 is 4:3 and 4/3; None where there is no ratio. Times of the day are compared as texts."""
+    one, other = _RATIO.fullmatch(gold), _RATIO.fullmatch(answer)
+    if one is None and other is None:
+        return None
+    if one is not None and other is not None:
+        return all(map(same_leaf, one.groups(), other.groups()))
+    parts, number = (one, _number(answer)) if one is not None else (other, _number(gold))
+    assert parts is not None
+    above, below = _number(parts[1]), _number(parts[2])
+    if number is None or number.places is not None or above is None or below is None or below.value == 0:
+        return False
+    return above.value / below.value == number.value
+
+
+def _same_otherwise(gold: Single, answer: Single) -> bool:
+    one, other = _expression(gold), _expression(answer)
+    if one is None or other is None:
+        return False
+    for number, value in ((gold.number, other), (answer.number, one)):
+        if number is not None and number.places is not None and not number.percent and is_constant(value):
+            enough = number.places >= PLACES and number.digits >= PLACES
+            return enough and rounds_to(value, number.value, number.places)
+    return same_expression(one, other)
+
+
+def _expression(single: Single) -> object:
+    if single.number is not None and single.number.base is not None:
+        return None
+    return expression(summed(single.text))
+
+
+def _same_angle(gold: Single, answer: Single) -> bool:
+    r"""45 degrees are \frac{\pi}{4}."""
+    if gold.degrees == answer.degrees:
+        return False
+    degrees, radians = (gold, answer) if gold.degrees else (answer, gold)
+    if r"\pi" not in radians.text:
+        return False
+    one, other = expression(rf"\frac{{\pi}}{{180}} \cdot ({degrees.text})"), expression(radians.text)
+    return same_expression(one, other)

@@ -1,0 +1,215 @@
+"""The outer form of an answer: a list, a bracketed group, a chain of relations, sets, or a single expression."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Union
+
+from r2vpo.rewards.mathematics.braces import CLOSING
+
+DOTS = r"\ldots"
+_LIMIT = 200
+"""Items of a list, at most."""
+_MARKS = re.compile(
+    r"\\(?:le|ge|ne|in|cup|cap|setminus|pm|mp|ldots|equiv|begin|end|langle|rangle)(?![A-Za-z])|\\text\{(?:or|and|not)\}"
+    r"|\\[{}]|\\[A-Za-z]+|\\.|[{}()\[\],;=<>:|]"
+)
+_MATRIX = re.compile(
+    r"(?:[(\[]\s*)?\\begin\s*\{(?P<kind>[pbB]?(?:small)?matrix|array)\}\s*(?:\{[^{}]*\})?(?P<inner>.*)\\end\s*\{(?P=kind)\}(?:\s*[)\]])?",
+    re.DOTALL,
+)
+_BUILDER = re.compile(r"[A-Za-z](?:\s*\\in\s*\\mathbb\{R\})?\s*[|:]\s*(?P<condition>[^|:]+)")
+_RELATIONS = {
+    "=": "=",
+    "<": "<",
+    ">": ">",
+    r"\le": r"\le",
+    r"\ge": r"\ge",
+    r"\ne": r"\ne",
+    r"\in": r"\in",
+    r"\equiv": "=",
+}
+_SEPARATORS = frozenset((",", ";", r"\text{or}", r"\text{and}"))
+_OPENS = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\langle": r"\rangle"}
+_SET_WORDS = (r"\cup", r"\cap", r"\setminus")
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A single expression, in plain LaTeX."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Several answers: `opens` and `closes` are `(`, `[`, `{` and their like, or empty for a bare list.
+
+    `word` is what separates them: `,`, `or`, `and`.
+    """
+
+    items: tuple[Shape, ...]
+    opens: str = ""
+    closes: str = ""
+    word: str = ","
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Sides with a relation between each two: `0 < x < 5`, `x = 5`."""
+
+    sides: tuple[Shape, ...]
+    relations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sets:
+    r"""Two sets with `\cup`, `\cap` or `\setminus` between them."""
+
+    left: Shape
+    right: Shape
+    operation: str
+
+
+Shape = Union[Leaf, Group, Chain, Sets]  # noqa: UP007  (the classes name it before it is there)
+
+
+def read_shape(text: str) -> Shape:
+    """Take an answer apart.
+
+    Args:
+        text: what `normalise` gives.
+
+    Returns:
+        Its outer form. Text that fits none of the others is a leaf.
+    """
+    text = text.strip()
+    marks = list(_outer(text))
+    separators = [mark for mark in marks if mark[0] in _SEPARATORS]
+    if separators and len(separators) < _LIMIT:
+        parts = [part for part in _between(text, separators) if part]
+        word = next((name for name in ("or", "and") if any(mark[0] == rf"\text{{{name}}}" for mark in separators)), ",")
+        if len(parts) == 1:
+            return read_shape(parts[0])
+        if parts:
+            return Group(tuple(read_shape(part) for part in parts), word=word)
+    relations = [mark for mark in marks if mark[0] in _RELATIONS]
+    if relations and len(relations) < 20:
+        sides = _between(text, relations)
+        if not sides[0] and len(sides) == 2 and relations[0][0] == "=":
+            return read_shape(sides[1])
+        names = tuple(_RELATIONS[mark[0]] for mark in relations)
+        if all(sides):
+            return Chain(tuple(read_shape(side) for side in sides), names)
+        return Leaf(text)
+    for operation in _SET_WORDS[::-1]:
+        found = [mark for mark in marks if mark[0] == operation]
+        if found:
+            before, after = text[: found[-1][1]].strip(), text[found[-1][2] :].strip()
+            return Sets(read_shape(before), read_shape(after), operation) if before and after else Leaf(text)
+    return _matrix(text) or _bracketed(text, marks) or _signs(text, marks) or Leaf(text)
+
+
+def _outer(text: str) -> Iterator[tuple[str, int, int]]:
+    """Marks outside all brackets, each with where it begins and ends."""
+    depth, bars = 0, False
+    expected: list[str] = []
+    for match in _MARKS.finditer(text):
+        mark = match[0]
+        if mark == r"\begin":
+            depth += 1
+        elif mark == r"\end":
+            depth -= 1
+        elif mark == "|":
+            bars = not bars
+        elif expected and (mark == expected[-1] or (mark in ")]" and expected[-1] in (")", "]"))):
+            expected.pop()
+        elif mark in _OPENS:
+            if not expected and depth == 0 and not bars:
+                yield mark, match.start(), match.end()
+            expected.append(_OPENS[mark])
+        elif not expected and depth <= 0 and not bars:
+            yield mark, match.start(), match.end()
+
+
+def _between(text: str, marks: list[tuple[str, int, int]]) -> list[str]:
+    edges = [0, *(edge for mark in marks for edge in mark[1:]), len(text)]
+    return [text[edges[place] : edges[place + 1]].strip() for place in range(0, len(edges), 2)]
+
+
+def _bracketed(text: str, marks: list[tuple[str, int, int]]) -> Shape | None:
+    """A text that is one bracket from its beginning to its end."""
+    for opens, closes in (
+        (r"\{", r"\}"),
+        ("{", "}"),
+        (r"\langle", r"\rangle"),
+        ("(", ")"),
+        ("[", "]"),
+        ("(", "]"),
+        ("[", ")"),
+    ):
+        if not (text.startswith(opens) and text.endswith(closes) and len(text) >= len(opens) + len(closes)):
+            continue
+        if len(marks) != 1 or marks[0][0] != opens or _closes_early(text):
+            continue
+        inner = text[len(opens) : len(text) - len(closes)].strip()
+        if opens == r"\{" and (builder := _BUILDER.fullmatch(inner)) is not None:
+            return read_shape(builder["condition"])
+        inside = read_shape(inner)
+        if isinstance(inside, Group) and not inside.opens:
+            if opens in ("[", "(") and (opens + closes) in ("(]", "[)") and len(inside.items) != 2:
+                return None
+            name = "{" if opens in (r"\{", "{") else "(" if opens == r"\langle" else opens
+            return Group(inside.items, name, CLOSING[name] if name != opens else closes.lstrip("\\"), inside.word)
+        if opens == r"\{":
+            return Group((inside,), "{", "}")
+        return inside if opens + closes not in ("(]", "[)") else None
+    return None
+
+
+def _matrix(text: str) -> Group | None:
+    """A matrix is a group of rows; kinds of brackets do not count, but a determinant is an expression."""
+    if (found := _MATRIX.fullmatch(text)) is None or r"\begin" in found["inner"]:
+        return None
+    rows = [
+        row
+        for row in re.split(r"\\\\(?:\s*\[[^\[\]]*\])?|\\cr\b", found["inner"].replace(r"\hline", ""))
+        if row.strip()
+    ]
+    return Group(
+        tuple(Group(tuple(read_shape(cell) for cell in row.split("&")), "row", "row") for row in rows),
+        "matrix",
+        "matrix",
+    )
+
+
+def _closes_early(text: str) -> bool:
+    """Whether the first bracket is closed before the end, as in (1)(2)."""
+    depth = 0
+    ends = len(text) - (2 if text.endswith("\\}") else len("\\rangle") if text.endswith("\\rangle") else 1)
+    for match in _MARKS.finditer(text):
+        if match[0] in _OPENS:
+            depth += 1
+        elif match[0] in _OPENS.values():
+            depth -= 1
+            if depth == 0 and match.start() < ends:
+                return True
+    return False
+
+
+def _signs(text: str, marks: list[tuple[str, int, int]]) -> Group | None:
+    r"""`1 \pm \sqrt{2}` is the list of two, every sign taken the same way."""
+    if not any(mark[0] in (r"\pm", r"\mp") for mark in marks):
+        return None
+    upper = re.sub(r"\\pm(?![A-Za-z])", "+", re.sub(r"\\mp(?![A-Za-z])", "-", text))
+    lower = re.sub(r"\\pm(?![A-Za-z])", "-", re.sub(r"\\mp(?![A-Za-z])", "+", text))
+    return Group((read_shape(upper.strip().removeprefix("+").strip()), read_shape(lower)), word="and")
+
+
+def step_of(values: list[int]) -> int | None:
+    """The constant difference of an arithmetic progression, or None."""
+    steps = {after - before for before, after in pairwise(values)}
+    return steps.pop() if len(steps) == 1 else None

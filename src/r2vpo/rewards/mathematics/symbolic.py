@@ -1,0 +1,201 @@
+"""Expressions with letters, roots and functions, compared by sympy without rounding."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from itertools import islice, product
+from typing import Any
+
+import sympy
+from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
+
+from r2vpo.rewards.hostile import refusal
+from r2vpo.rewards.worker import NoScore
+
+DIGITS = 40
+MANY_DIGITS = 4_000
+"""More than the largest power that is allowed can hide: 2^-10000 is 10^-3010."""
+
+_KNOWN = frozenset(
+    "frac sqrt binom cdot pi infty sin cos tan cot sec csc arcsin arccos arctan arcsec arccsc arccot sinh cosh "
+    "tanh log ln exp sum prod to lfloor rfloor lceil rceil max min gcd lcm alpha beta gamma delta "
+    "epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau upsilon phi varphi "
+    "chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega overline vec hat bar tilde mathbb "
+    "mathcal".split()
+)
+_COMMAND = re.compile(r"\\([A-Za-z]+|.)")
+_FOREIGN = re.compile(r"\d\s+\d|\d\s*[_']|[;:?\"@#$~&]|[-+]{3}|[-+]\s*$")
+_BARS = 8
+"""Bars of absolute values, at most: the parser takes twice as long with each."""
+_COMMAS = 8
+_DECIMAL = re.compile(r"(\d*)\.(\d+)")
+_DEGREES = re.compile(r"(\d+|\\frac\{\d+\}\{\d+\})\s*\\degree")
+_INDICES = frozenset("klmnjt")
+_FACTORS = re.compile(r"(?<![\\A-Za-z])([a-eik-zA-EI-OQ-Z])\s*(?=\()")
+_CONSTANT = re.compile(r"\+\s*c$")
+_CONFIG = ConversionConfig(lowercase_symbols=False, interpret_as_mixed_fractions=True)
+
+
+def has_unknown_command(text: str) -> bool:
+    """Whether a leaf has a command that the parser would pass over, or take for something else."""
+    return any(name not in _KNOWN for name in _COMMAND.findall(text))
+
+
+@lru_cache(maxsize=8192)
+def expression(text: str) -> Any:
+    """Parse an expression.
+
+    Args:
+        text: a leaf, in plain LaTeX.
+
+    Returns:
+        Sympy's expression, in which decimals are exact; None where it cannot be parsed as a whole.
+
+    Raises:
+        NoScore: its parsing or its value would cost too much; the reason is `refusal`'s.
+    """
+    if has_unknown_command(text) or _FOREIGN.search(text) or text.count("|") > _BARS or text.count(",") > _COMMAS:
+        return None
+    if (reason := refusal(text)) is not None:
+        raise NoScore(reason, text[:100])
+    plain = _DECIMAL.sub(lambda found: rf"\frac{{{found[1]}{found[2]}}}{{1{'0' * len(found[2])}}}", text)
+    plain = _DEGREES.sub(r"(\1 \\cdot \\frac{\\pi}{180})", plain)
+    plain = _CONSTANT.sub("+C", _FACTORS.sub(r"\1 \\cdot ", plain))
+    try:
+        parsed = latex2sympy(plain, is_real=True, normalization_config=None, conversion_config=_CONFIG)
+        parsed = parsed.subs({symbol: sympy.I for symbol in parsed.free_symbols if str(symbol) == "i"})
+        return parsed.doit()
+    except NoScore:
+        raise
+    except Exception:  # the parser and sympy raise anything
+        return None
+
+
+def is_constant(value: Any) -> bool:
+    """Whether an expression is one number."""
+    return isinstance(value, sympy.Expr) and value.is_number and not value.has(sympy.oo, sympy.zoo, sympy.nan)
+
+
+def same_expression(gold: Any, answer: Any) -> bool:
+    """Whether two expressions are equal wherever they are defined.
+
+    Rational values are compared as such. Others are computed to 40 digits, and, if they agree, to 4,000: they are equal
+    when they agree relatively to all of these. Expressions with letters are compared at fixed points, some of them
+    negative; `2n+1` and `2k+1`, with one letter each from j to n or t, are equal.
+
+    Args:
+        gold: from `expression`.
+        answer: from `expression`.
+    """
+    if gold is None or answer is None:
+        return False
+    if gold == answer:
+        return True
+    if isinstance(gold, sympy.MatrixBase) or isinstance(answer, sympy.MatrixBase):
+        same_shape = getattr(gold, "shape", None) == getattr(answer, "shape", 0)
+        return bool(same_shape) and all(same_expression(*pair) for pair in zip(gold.flat(), answer.flat(), strict=True))
+    if not isinstance(gold, sympy.Expr) or not isinstance(answer, sympy.Expr):
+        return False
+    letters, others = gold.free_symbols, answer.free_symbols
+    if len(letters) == len(others) == 1 and letters != others:
+        one, other = next(iter(letters)), next(iter(others))
+        if {str(one), str(other)} <= _INDICES and gold != one and answer != other:
+            answer = answer.subs(other, one)
+    symbols = sorted(gold.free_symbols | answer.free_symbols, key=str)
+    if not symbols:
+        return _same_constant(gold, answer)
+    if len(symbols) > 12:
+        return False
+    return _same_at_points(gold, answer, symbols)
+
+
+def _same_at_points(gold: Any, answer: Any, symbols: list[Any]) -> bool:
+    agreed = 0
+    for point in _points(len(symbols)):
+        values = dict(zip(symbols, point, strict=True))
+        one, other = gold.subs(values).doit(), answer.subs(values).doit()
+        if not (is_constant(one) and is_constant(other)):
+            if is_constant(one) != is_constant(other) and not one.has(sympy.zoo, sympy.nan, sympy.oo):
+                return False
+            continue
+        if not _same_constant(one, other):
+            return False
+        agreed += 1
+    return agreed >= 3
+
+
+def _points(count: int) -> list[tuple[Any, ...]]:
+    """Fixed rational points, positive, negative, and of both signs."""
+    numbers = [sympy.Rational(*pair) for pair in ((7, 5), (13, 3), (5, 11), (17, 7), (3, 8), (23, 9), (31, 13))]
+    rows = []
+    for shift, signs in enumerate(islice(product((1, -1), repeat=3), 5)):
+        rows.append(tuple(signs[i % 3] * (numbers[(i + shift) % 7] + i // 7) for i in range(count)))
+    return [*rows, tuple(-number for number in rows[1])]
+
+
+def _same_constant(gold: Any, answer: Any) -> bool:
+    if gold.is_Rational and answer.is_Rational:
+        return bool(gold == answer)
+    return all(_agree(gold, answer, digits) for digits in (DIGITS, MANY_DIGITS))
+
+
+def _agree(gold: Any, answer: Any, digits: int) -> bool:
+    """Whether two numbers agree, relatively, to all but a few of as many digits; a zero is equal to zero alone."""
+    one, other = (_value(number, digits) for number in (gold, answer))
+    if one is None or other is None:
+        return False
+    largest = max(abs(one), abs(other))
+    return bool(largest == 0 or abs(one - other) <= largest * sympy.Float(10, digits) ** (8 - digits))
+
+
+def _value(number: Any, digits: int) -> Any:
+    """A number's value, a zero where what is left of it after cancellation is no digit; None where there is none."""
+    try:
+        found = sympy.N(number, digits, maxn=2 * digits)
+    except Exception:  # sympy raises anything
+        return None
+    parts = found.as_real_imag()
+    if not all(part.is_Float or part.is_Rational for part in parts):
+        return None
+    real, imaginary = (part if getattr(part, "_prec", 99) > 9 else sympy.Integer(0) for part in parts)
+    return real + sympy.I * imaginary if imaginary != 0 else real
+
+
+def rounds_to(number: Any, decimal: Any, places: int) -> bool:
+    """Whether a decimal number is another one, rounded.
+
+    Args:
+        number: a constant from `expression`.
+        decimal: the decimal number, a fraction.
+        places: its digits after the point.
+    """
+    value = _value(number, DIGITS)
+    if value is None or not value.is_real:
+        return False
+    difference = abs(value - sympy.Rational(decimal.numerator, decimal.denominator))
+    return bool(2 * difference <= sympy.Rational(1, 10**places) * (1 + sympy.Rational(1, 10**9)))
+
+
+def proportional(gold: Any, answer: Any, *, positive: bool = False) -> bool:
+    """Whether one expression is the other times a number other than zero, as the two sides of an equation may be.
+
+    Args:
+        gold: from `expression`.
+        answer: from `expression`.
+        positive: whether the number has to be positive, as for the sides of an inequality.
+    """
+    if (
+        not isinstance(gold, sympy.Expr)
+        or not isinstance(answer, sympy.Expr)
+        or gold.free_symbols != answer.free_symbols
+    ):
+        return False
+    symbols = sorted(gold.free_symbols, key=str)
+    for point in _points(len(symbols)):
+        values = dict(zip(symbols, point, strict=True))
+        one, other = gold.subs(values), answer.subs(values)
+        if is_constant(one) and is_constant(other) and one != 0 and other != 0:
+            factor = one / other
+            return (not positive or bool(factor > 0)) and same_expression(gold, factor * answer)
+    return False

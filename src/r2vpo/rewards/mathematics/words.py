@@ -1,0 +1,98 @@
+"""Words in an answer: functions that lost their backslash, units, connectives, and answers that are words."""
+
+from __future__ import annotations
+
+import re
+
+FUNCTIONS = frozenset(
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp sqrt pi max min gcd lcm det alpha "
+    "beta gamma theta lambda sigma omega phi infty".split()
+)
+_SPELLED = {
+    "infinity": r"\infty",
+    "inf": r"\infty",
+    "oo": r"\infty",
+    "percent": r"\%",
+    "pct": r"\%",
+    "percentage": r"\%",
+}
+_SHORT_WORDS = frozenset(
+    "cm mm km nm dm ft in yd mi kg mg lb lbs oz gm ml cl sec min hr hrs yr yrs day mph kmh kph usd eur gbp rs "
+    "sq cu deg rad hz am pm yes no odd even dne none".split()
+)
+_WORD = re.compile(r"(?<![\\A-Za-z])(?<!\\text\{)[A-Za-z]{2,}(?![A-Za-z])")
+_PROTECTED = re.compile(r"\\text\{[^{}]*\}|\\(?:begin|end)\s*\{[^{}]*\}(?:\s*\{[^{}]*\})?|\\[A-Za-z]+")
+_NUMERIC = re.compile(r"[\s\d.,;:+\-*/^=()\[\]<>|!%\\$_{}]*")
+_CHOICE = re.compile(r"\s*\(?\s*[A-Z]\s*[).:]?\s*(?:[-\d.,/]*)\s*")
+SPACED_LETTER = re.compile(r"(?:\\?[\s~,;:])+[A-Za-z]\s*")
+"""A unit: a letter that stands away from the number before it."""
+_LETTERS = re.compile(r"\s*[A-Z](?:\s*(?:,|,?\s*(?:and|or)\b)\s*[A-Z])+\s*")
+_FOLLOWS = re.compile(r"\\text\{([^{}]*)\}\s+([A-Za-z]{2,})(?![A-Za-z{(])")
+_NUMBER_FIRST = re.compile(r"\s*([-+]?\\?\$?\s*\d[\d,]*(?:\.\d+)?)\s*([A-Za-z\\%].*)", re.DOTALL)
+_CONNECTIVE = re.compile(r"[\s,;]*(or|and|not)[\s,;]*", re.IGNORECASE)
+
+
+def text_command(_: object, inner: str) -> str:
+    r"""What takes the place of `\text{...}` and its kin.
+
+    Args:
+        _: not used.
+        inner: what the braces hold.
+
+    Returns:
+        Numbers, commands, single letters and choices without `\text`; a number before its unit; otherwise
+        `\text{...}` in one spelling.
+    """
+    if SPACED_LETTER.fullmatch(inner):
+        return rf"\text{{ {inner.strip()[-1]}}}"
+    if _NUMERIC.fullmatch(inner) or (_CHOICE.fullmatch(inner) and len(inner) < 20):
+        return f" {inner.strip()} " if inner.strip() else " "
+    if re.fullmatch(r"[A-Za-z]\s*", inner):
+        return f" {inner.strip()} "
+    if _LETTERS.fullmatch(inner) or re.fullmatch(r"\s*[A-Za-z]\s*=[^A-Za-z]*", inner):
+        return plain_words(inner)
+    if "\\" in inner.replace(r"\$", "").replace(r"\%", ""):
+        return inner
+    if number := _NUMBER_FIRST.fullmatch(inner):
+        rest = number[2].strip()
+        return number[1] + (rest if rest == r"\%" else rf"\text{{{rest}}}")
+    if connective := _CONNECTIVE.fullmatch(inner):
+        return rf"\text{{{connective[1].lower()}}}"
+    word = inner.strip(" .,;:").lower()
+    if word in _SPELLED:
+        return f"{_SPELLED[word]} "
+    return {"empty set": r"\emptyset ", "all real numbers": r"\mathbb{R}"}.get(word, rf"\text{{{inner.strip()}}}")
+
+
+def plain_words(text: str) -> str:
+    r"""Give words outside `\text{}` what LaTeX would give them.
+
+    Args:
+        text: LaTeX.
+
+    Returns:
+        Names of functions with a backslash, units and other words in `\text{}`. Two or three letters that are no known
+        word, and capitals, are products or segments and stay.
+    """
+    parts, position = [], 0
+    for protected in _PROTECTED.finditer(text):
+        parts += [_WORD.sub(_word, text[position : protected.start()]), protected[0]]
+        position = protected.end()
+    parts.append(_WORD.sub(_word, text[position:]))
+    return _FOLLOWS.sub(r"\\text{\1 \2}", "".join(parts))
+
+
+def _word(found: re.Match[str]) -> str:
+    word = found[0]
+    lower = word.lower()
+    if lower in ("or", "and", "not"):
+        return rf"\text{{{lower}}}"
+    if lower in FUNCTIONS and word[0].islower():
+        return rf"\{word} "
+    if lower in _SPELLED:
+        return f"{_SPELLED[lower]} "
+    if lower in ("degree", "degrees"):
+        return r"\degree "
+    if lower in _SHORT_WORDS or (len(word) > 3 and not word.isupper()):
+        return rf"\text{{{word}}}"
+    return word
