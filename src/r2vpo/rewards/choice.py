@@ -8,10 +8,11 @@ from typing import Any
 
 from pydantic import Field
 
+from r2vpo.boxes import last_box
 from r2vpo.data.rows import PromptRow
 from r2vpo.rewards.choice_text import chosen_letter, stated_letter
 from r2vpo.rewards.options import RewardOptions
-from r2vpo.rewards.text import completion_text, last_box, tagged_answer, without_thoughts
+from r2vpo.rewards.text import completion_text, tagged_answer, without_thoughts
 
 
 class ChoiceOptions(RewardOptions):

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from r2vpo.boxes import last_box
 from r2vpo.data.rows import PromptRow
 from r2vpo.rewards.arithmetic import Evaluated, evaluate, plain_signs
 from r2vpo.rewards.options import RewardOptions
-from r2vpo.rewards.text import completion_text, last_box, tagged_answer, without_thoughts
+from r2vpo.rewards.text import completion_text, tagged_answer, without_thoughts
 
 READ_CHARACTERS = 2000
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-READ_CHARACTERS = 20_000
-"""How much of a completion's end is searched for a box."""
+from r2vpo.boxes import last_box
 
 # Tags of thoughts: DeepSeek-R1, Qwen and others write <think>, Magistral writes [THINK].
-_THOUGHT = re.compile(r"<(/?)(?i:think|thinking|thought|reasoning)>|\[(/?)THINK\]")
-_ANSWER = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.IGNORECASE | re.DOTALL)
-_BRACES = re.compile(r"(?P<box>\\(?:boxed|fbox)\s{0,3}\{)|\\.|[{}]", re.DOTALL)
+_THOUGHT = re.compile(r"<(/?)(?i:think|thinking|thought|reasoning)\s{0,3}>|\[(/?)THINK\]")
+_ANSWER = re.compile(r"<(/?)answer\s{0,3}>", re.IGNORECASE)
 _LEAD = re.compile(
     r"[*_#>\s]*(?:(?:so|thus|hence|therefore)\b,?\s+)?(?:(?:the|my|our)\s+)?(?:(?:final|correct)\s+)?(?:answer|ans\b\.?)\b"
     r"[*_]*(?:\s+is\b)?\s*[:=]?(?:[*_]+\s+|\s*)|#{4}\s*|(?:a:|=)\s*",
@@ -35,8 +33,8 @@ def completion_text(completion: Any) -> str:
     return str(completion[-1].get("content") or "") if completion else ""
 
 
-def without_thoughts(text: str) -> str:
-    """Return what a text says outside its thoughts.
+def outside_thoughts(text: str) -> tuple[str, bool]:
+    """What a text says outside its thoughts, and whether a thought in it never ends.
 
     A thought begins at `<think>` and ends at the next `</think>`; `<thinking>`, `<thought>`, `<reasoning>` and
     `[THINK]` are read alike. A thought that never ends runs to the end of the text. What comes before an end without a
@@ -46,49 +44,39 @@ def without_thoughts(text: str) -> str:
         text: what a model wrote.
     """
     if "<" not in text and "THINK]" not in text:
-        return text
+        return text, False
     kept: list[str] = []
     inside, start = False, 0
     for tag in _THOUGHT.finditer(text):
-        closes = "/" in tag.group()
+        closes = bool(tag[1] or tag[2])
         if closes and not inside:
             kept.clear()
         elif not inside:
             kept.append(text[start : tag.start()])
         inside = not closes
         start = tag.end()
-    return "".join(kept) if inside else "".join([*kept, text[start:]])
+    return "".join(kept if inside else [*kept, text[start:]]), inside
+
+
+def without_thoughts(text: str) -> str:
+    """What a text says outside its thoughts, see `outside_thoughts`."""
+    return outside_thoughts(text)[0]
 
 
 def tagged_answer(text: str) -> str | None:
-    """Return what stands in the last `<answer>` of a text, up to the text's end if it is not closed, or None.
+    """What the last `<answer>` of a text holds, up to the text's end if it is not closed; None without one.
 
     Args:
         text: a text without thoughts.
     """
-    found = _ANSWER.findall(text) if "<" in text else None
-    return found[-1].strip() if found else None
-
-
-def last_box(text: str) -> str | None:
-    r"""Return what stands in the last closed `\boxed{}` or `\fbox{}`, or None. One pass, whatever the braces.
-
-    Args:
-        text: any text; its last 20,000 characters are read.
-    """
-    text = text[-READ_CHARACTERS:]
-    if "box" not in text:
-        return None
-    opened: list[int | None] = []
-    found = None
-    for match in _BRACES.finditer(text):
-        if match["box"]:
-            opened.append(match.end())
-        elif match.group() == "{":
-            opened.append(None)
-        elif match.group() == "}" and opened and (start := opened.pop()) is not None:
-            found = text[start : match.start()]
-    return found
+    start, found = None, None
+    for tag in _ANSWER.finditer(text):
+        if not tag[1]:
+            start = tag.end()
+        elif start is not None:
+            found, start = text[start : tag.start()], None
+    found = text[start:] if start is not None else found
+    return None if found is None else found.strip()
 
 
 def answer_block(completion: Any) -> str:
