@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import math
 import os
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r2vpo.rewards.worker import LENGTH, frame
+from r2vpo.rewards.worker import LENGTH, MESSAGE_BYTES, frame, read_message
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +27,7 @@ BATCH = 16
 PATIENCE = 60
 START_SECONDS = 300.0
 STARTS = 3
+END_SECONDS = 1.0
 _COMMAND = "from r2vpo.rewards.worker import main; main()"
 
 
@@ -167,18 +167,23 @@ class _Worker:
         self.process.stdin.flush()
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """What has come in. Raises EOFError when the process has ended."""
+        """What has come in. Raises EOFError when the process has ended, or has sent what is no message."""
         assert self.process.stdout is not None
         data = os.read(self.process.stdout.fileno(), 1 << 16)
         if not data:
             raise EOFError
         self._buffer += data
         while len(self._buffer) >= LENGTH.size:
-            end = LENGTH.size + LENGTH.unpack(self._buffer[: LENGTH.size])[0]
+            size = LENGTH.unpack(self._buffer[: LENGTH.size])[0]
+            if size > MESSAGE_BYTES:
+                raise EOFError
+            end = LENGTH.size + size
             if len(self._buffer) < end:
                 return
-            message = json.loads(self._buffer[LENGTH.size : end])
+            message = read_message(bytes(self._buffer[LENGTH.size : end]))
             del self._buffer[:end]
+            if message is None:
+                raise EOFError
             yield message
 
     def kill(self) -> int:
@@ -243,6 +248,8 @@ class _Job:
                 if "ready" in message:
                     worker.ready, self.pool._failed_starts = True, 0
                     continue
+                if not worker.items:  # an answer to nothing
+                    raise EOFError
                 self._settle(worker.items.popleft(), Outcome(**message))
                 worker.restart_clock()
                 if message["reason"] == "memory":  # what is left of it may be too little for the next item
@@ -255,11 +262,15 @@ class _Job:
         """End a worker; the item it was at is settled if there is a reason, the others go back to the queue."""
         self.alive.remove(worker)
         detail = "it took too long"
+        ended = False
         if reason == "ended":
-            status = worker.process.wait()
-            reason = {-signal.SIGXCPU: "time", -signal.SIGKILL: "memory"}.get(status, "crash")
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it is still there, and has sent what is no message
+                worker.process.wait(END_SECONDS)
+                ended = True
+        status = worker.kill()
+        if reason == "ended":
+            reason = {-signal.SIGXCPU: "time", -signal.SIGKILL: "memory"}.get(status, "crash") if ended else "crash"
             detail = f"the worker ended with status {status}"
-        worker.kill()
         if reason == "time":
             detail = f"more than {self.pool.seconds_per_item:g} s"
         if not worker.ready:
