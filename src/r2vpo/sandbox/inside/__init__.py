@@ -1,1 +1,1 @@
-"""What runs inside the sandbox of the reward `code`; it imports nothing of the package outside this folder."""
+"""What runs inside a sandbox; it imports nothing of the package outside this folder."""
