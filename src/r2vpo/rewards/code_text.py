@@ -116,8 +116,8 @@ def _completed(code: str, others: list[str], names: Iterable[str], prefix: str) 
     elsewhere: dict[str, str] = {}
     for other in others:
         elsewhere |= _definitions(other)
-    bound, used = _names(code)
-    if not elsewhere or not (bound or used):
+    bound, used = _names(code) if elsewhere else (set(), set())
+    if not (bound or used):
         return code
     known = bound | _names(given(prefix))[0] | set(dir(builtins))
     before: list[str] = []

@@ -33,7 +33,7 @@ def scores(reward, completions, **known):
         ("def f(a: int): return f.__annotations__['a'] is int", "assert f(1)", 1),
         ("import inspect\ndef g(a: int): pass\ndef f(): return inspect.signature(g).parameters['a'].annotation is int",
          "assert f()", 1),
-        ("import dataclasses as d\n@d.dataclass\nclass P:\n    x: int\ndef f(): return d.fields(P)[0].type is int", "assert f()", 1),
+        ("class P: pass\ndef f(a: P): return f.__annotations__['a'] is P", "assert f(1)", 1),
         ("from __future__ import annotations\ndef f(a: Foo): return f.__annotations__['a'] == 'Foo'", "assert f(1)", 1),
         ("def f(): return 1", "def g(a: Foo): pass\nassert f() == 1", 0),
     ],

@@ -1,7 +1,10 @@
 """The filter of system calls, for both machines: numbers and arguments were fixed by hand from Linux's headers."""
 
+import struct
+
 import pytest
 
+from r2vpo.sandbox.inside.seccomp import filled, filter_lines, template
 from tests.unit.sandbox.filters import PID, answer
 
 PLACE = 0x7F0012345678  # an address
@@ -98,6 +101,14 @@ def test_files_of_its_own_can_be_changed_and_locked(machine):
     assert [answer(machine, *case, writable=True) for case in cases] == ["allowed"] * 3
     assert [answer(machine, *case) for case in cases] == ["refused"] * 3
     assert answer(machine, 72 if x86 else 25, 5, 8, 1, writable=True) == "refused"
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_a_template_is_the_filter_of_any_process(machine):
+    for writable in (False, True):
+        lines = filter_lines(machine, pid=PID, writable=writable)
+        expected = b"".join(struct.pack("HBBI", *line) for line in lines)
+        assert filled(template(machine, writable=writable), PID) == expected
 
 
 def test_other_entry_points_are_refused():

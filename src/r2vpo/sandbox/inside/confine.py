@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import resource
 import struct
 
@@ -28,13 +27,13 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def confine(*, memory_bytes: int, cpu_seconds: float, writable: bool, rules: int | None) -> None:
+def confine(*, memory_bytes: int, cpu_seconds: float, calls: bytes, rules: int | None) -> None:
     """Give up, for this process and for ever, what a program does not need.
 
     Args:
         memory_bytes: limit for the address space.
         cpu_seconds: limit for the CPU time, rounded up; a finer one is the parent's work.
-        writable: whether files may be changed; for a file system that is the sandbox's own.
+        calls: from `seccomp.template`.
         rules: from `landlock.rules`.
 
     Raises:
@@ -56,10 +55,5 @@ def confine(*, memory_bytes: int, cpu_seconds: float, writable: bool, rules: int
     checked("capset", LIBC.capset(header, none))
     if rules is not None:
         landlock.restrict(rules)
-    _filter_calls(writable)
-
-
-def _filter_calls(writable: bool) -> None:
-    lines = seccomp.filter_lines(platform.machine(), pid=os.getpid(), writable=writable)
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))
-    prctl(_PR_SET_SECCOMP, 2, struct.pack("HxxxxxxP", len(lines), ctypes.addressof(code)))
+    code = ctypes.create_string_buffer(seccomp.filled(calls, os.getpid()))
+    prctl(_PR_SET_SECCOMP, 2, struct.pack("HxxxxxxP", len(calls) // 8, ctypes.addressof(code)))

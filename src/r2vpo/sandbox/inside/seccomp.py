@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import struct
+
 from . import calls
 
 Line = tuple[int, int, int, int]
 """Operation, how far to jump if true, how far if false, value."""
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_OWN = 0x7FFFFFFF
+"""In a filter that is made before there is a process: its number."""
 ALLOW, REFUSE, UNKNOWN = 0x7FFF0000, 0x00050001, 0x00050026
 """Of a filter: go on; EPERM; ENOSYS."""
 _LOAD, _EQUAL, _AND, _LEAVE = 0x20, 0x15, 0x54, 0x06
@@ -43,6 +47,29 @@ def filter_lines(machine: str, *, pid: int, writable: bool) -> list[Line]:
         block.append((_LEAVE, 0, 0, REFUSE))
         lines += [(_EQUAL, 0, len(block), number), *block]
     return [*lines, (_EQUAL, 0, 1, calls.CLONE3), (_LEAVE, 0, 0, UNKNOWN), (_LEAVE, 0, 0, REFUSE)]
+
+
+def template(machine: str, *, writable: bool) -> bytes:
+    """Return the filter for a machine as the kernel takes it, for a process that is yet to be made.
+
+    Args:
+        machine: as for `filter_lines`.
+        writable: as for `filter_lines`.
+
+    Raises:
+        OSError: there is no table for it.
+    """
+    return b"".join(struct.pack("HBBI", *line) for line in filter_lines(machine, pid=_OWN, writable=writable))
+
+
+def filled(code: bytes, pid: int) -> bytes:
+    """Return the filter of a process.
+
+    Args:
+        code: from `template`.
+        pid: the process's number.
+    """
+    return code.replace(struct.pack("I", _OWN), struct.pack("I", pid))
 
 
 def _alternative(checks: list[calls.Check]) -> list[Line]:
