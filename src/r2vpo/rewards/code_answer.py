@@ -64,10 +64,13 @@ def code_reward(options: CodeOptions) -> Any:
     )
 
     def code(prompts: list[Any], completions: list[Any], metadata: list[str], **_: Any) -> list[float]:
-        items = []
-        for completion, known in zip(completions, metadata, strict=True):
-            tests, text = read_tests(known), completion_text(completion)[-READ_CHARACTERS:]
-            items.append((text, read_task(known, tests), tests, options.partial, options.seconds_per_item, settings))
+        rows = {known: read_tests(known) for known in dict.fromkeys(metadata)}
+        tasks = {known: read_task(known, tests) for known, tests in rows.items()}
+        limits = (options.partial, options.seconds_per_item, settings)
+        items = [
+            (completion_text(completion)[-READ_CHARACTERS:], tasks[known], rows[known], *limits)
+            for completion, known in zip(completions, metadata, strict=True)
+        ]
         outcomes = pool.score(items)
         for outcome in outcomes:
             if outcome.reason == NO_SANDBOX:

@@ -78,7 +78,8 @@ ATTEMPTS = {
     "seeing": lambda: possible(lambda: os.stat(OUTSIDE + "/secret")),
 }
 
-for name, attempt in ATTEMPTS.items():
-    if attempt():
-        print(name)
-print("end")
+if __name__ == "__main__":  # which it is in a sandbox
+    for name, attempt in ATTEMPTS.items():
+        if attempt():
+            print(name)
+    print("end")
