@@ -161,7 +161,7 @@ def sandbox() -> str:
     """How programs of the reward `code` would be kept apart, found out as the reward does."""
     try:
         from r2vpo.rewards.code_answer import CodeOptions
-        from r2vpo.rewards.sandbox import ISOLATIONS, first_working
+        from r2vpo.sandbox import GAPS, ISOLATIONS, first_working
     except ImportError as error:
         return f"not tried, since {error.name} is not installed: pip install 'r2vpo[trl]'"
     found = first_working(ISOLATIONS, memory_bytes=CodeOptions(name="code").memory_megabytes << 20)
@@ -170,11 +170,13 @@ def sandbox() -> str:
         return f"no sandbox works here ({because}): install bubblewrap (Debian and Ubuntu: apt-get install bubblewrap)"
     if found.isolation == "bubblewrap":
         return "bubblewrap"
-    if found.private:
-        return f"child process under seccomp and Landlock ({because})"
+    if not found.gaps:
+        return f"child process under seccomp and Landlock, with namespaces of its own ({because})"
+    walls = "seccomp" if "reading" in found.gaps else "seccomp and Landlock"
+    can = " and ".join(GAPS[gap] for gap in found.gaps)
     return (
-        f"child process under seccomp, which can read every file that you can, since this kernel has no Landlock "
-        f"({because}): install bubblewrap (Debian and Ubuntu: apt-get install bubblewrap)"
+        f"child process under {walls}, in which programs can {can} ({because}): install bubblewrap (Debian and Ubuntu: "
+        "apt-get install bubblewrap)"
     )
 
 

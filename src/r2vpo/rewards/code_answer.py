@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from typing import Any
@@ -10,12 +9,12 @@ from typing import Any
 from pydantic import Field
 
 from r2vpo.errors import UserError
-from r2vpo.rewards.code_tests import read_tests
-from r2vpo.rewards.code_text import programs
+from r2vpo.rewards.code_scorer import NO_SANDBOX
+from r2vpo.rewards.code_tests import read_task, read_tests
 from r2vpo.rewards.options import PoolOptions
 from r2vpo.rewards.pool import ScoringPool
-from r2vpo.rewards.sandbox import ISOLATIONS, Choice, Isolation, Settings, first_working
 from r2vpo.rewards.text import completion_text
+from r2vpo.sandbox import GAPS, ISOLATIONS, Choice, Settings, first_working
 
 logger = logging.getLogger(__name__)
 
@@ -42,21 +41,20 @@ class CodeOptions(PoolOptions):
 def code_reward(options: CodeOptions) -> Any:
     """Score 1 where a completion's program passes all tests of its row, else 0; or the fraction that it passes.
 
-    The program is the last fenced block of a completion, or the whole text. It runs in one process, a test in another
-    one, and plain data go between the two, so that no program can reach what judges it. Each test has new processes,
-    and they run in a sandbox.
+    The program is found by `programs`. It runs in one process, a test in another one, and plain data go between the
+    two, so that no program can reach what judges it. Each test has new processes, and they run in a sandbox.
 
     Args:
         options: what counts, and the limits.
 
     Returns:
-        The reward function. It raises ValueError for a row without tests.
+        The reward function. It raises ValueError for a row without tests, and RuntimeError when no sandbox starts any
+        more; no program can bring that about.
 
     Raises:
         UserError: no sandbox works here, or not the one that is asked for.
     """
-    isolation = choose(options)
-    settings = _settings(options, isolation)
+    settings = choose(options)
     pool = ScoringPool(
         "r2vpo.rewards.code_scorer:score_program",
         workers=options.workers,
@@ -66,23 +64,24 @@ def code_reward(options: CodeOptions) -> Any:
     )
 
     def code(prompts: list[Any], completions: list[Any], metadata: list[str], **_: Any) -> list[float]:
-        items = []
-        for completion, known in zip(completions, metadata, strict=True):
-            tests, row = read_tests(known), json.loads(known)
-            text = completion_text(completion)[-READ_CHARACTERS:]
-            candidates = programs(text, row.get("prefix") or "", row.get("entry_point") or "")
-            items.append((candidates, tests, options.partial, options.seconds_per_item, settings))
+        rows = {known: read_tests(known) for known in dict.fromkeys(metadata)}
+        tasks = {known: read_task(known, tests) for known, tests in rows.items()}
+        limits = (options.partial, options.seconds_per_item, settings)
+        items = [
+            (completion_text(completion)[-READ_CHARACTERS:], tasks[known], rows[known], *limits)
+            for completion, known in zip(completions, metadata, strict=True)
+        ]
         outcomes = pool.score(items)
         for outcome in outcomes:
-            if outcome.reason == "error":
+            if outcome.reason == NO_SANDBOX:
                 raise RuntimeError(f"the reward 'code' cannot run programs any more: {outcome.detail}")
         return [outcome.score for outcome in outcomes]
 
     return code
 
 
-def choose(options: CodeOptions) -> Isolation:
-    """Return the isolation that is asked for and works, and log which one it is.
+def choose(options: CodeOptions) -> Settings:
+    """Return the kind of sandbox that is asked for and works, and log which one it is.
 
     Args:
         options: of the reward.
@@ -91,24 +90,20 @@ def choose(options: CodeOptions) -> Isolation:
         UserError: none works.
     """
     wanted = ISOLATIONS if options.isolation == "auto" else (options.isolation,)
-    found = first_working(wanted, memory_bytes=_settings(options, wanted[0]).memory_bytes, modules=options.modules)
-    if found.isolation is not None:
-        because = f" ({found.failed[0]})" if found.failed else ""
-        if found.private:
-            logger.info("code: programs run under the isolation %r%s", found.isolation, because)
-        else:
-            logger.warning(
-                "code: programs run under the isolation %r%s, and can read every file that you can, since this "
-                "kernel has no Landlock: install bubblewrap",
-                found.isolation,
-                because,
-            )
-        return found.isolation
-    raise UserError(
-        f"reward.isolation = {options.isolation!r}: no sandbox works on this machine ({sys.platform}; "
-        f"{'; '.join(found.failed)}): install bubblewrap on Linux, x86-64 or arm64, or use another reward"
-    )
-
-
-def _settings(options: CodeOptions, isolation: Isolation) -> Settings:
-    return Settings(isolation, options.memory_megabytes << 20, tuple(options.modules))
+    found = first_working(wanted, memory_bytes=options.memory_megabytes << 20, modules=options.modules)
+    if found.settings is None:
+        raise UserError(
+            f"reward.isolation = {options.isolation!r}: no sandbox works on this machine ({sys.platform}; "
+            f"{'; '.join(found.failed)}): install bubblewrap on Linux, x86-64 or arm64, or use another reward"
+        )
+    because = f" ({found.failed[0]})" if found.failed else ""
+    if found.gaps:
+        logger.warning(
+            "code: programs run under the isolation %r%s, and can %s: install bubblewrap",
+            found.isolation,
+            because,
+            " and ".join(GAPS[gap] for gap in found.gaps),
+        )
+    else:
+        logger.info("code: programs run under the isolation %r%s", found.isolation, because)
+    return found.settings

@@ -4,34 +4,46 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from itertools import zip_longest
 from typing import Any
 
-from r2vpo.rewards.guest.answer import OUT_OF_MEMORY
-from r2vpo.rewards.sandbox import Report, Sandbox, Settings, Unusable, memory_file
+from r2vpo.rewards.code_text import programs
 from r2vpo.rewards.worker import NoScore
+from r2vpo.sandbox import OUT_OF_MEMORY, Report, Sandbox, Settings, Unusable, memory_file
+
+NO_SANDBOX = "sandbox"
+"""The reason of an item that was never run, since no sandbox starts; no program can bring that about."""
+_STARTS, _PAUSE_SECONDS = 3, 1.0
+_VERDICT_BYTES = 1 << 16
+_SPARE_BYTES = 1 << 16
 
 _sandboxes: dict[Settings, Sandbox] = {}
 
 
-def score_program(programs: list[str], tests: list[Any], partial: bool, seconds: float, settings: list[Any]) -> float:
-    """Run a program against its tests, each in processes of its own.
+def score_program(
+    text: str, task: list[Any], tests: list[Any], partial: bool, seconds: float, settings: list[Any]
+) -> float:
+    """Run a completion's program against its tests, each in processes of its own.
 
     Args:
-        programs: the program, and what to run where it does not compile.
-        tests: from `read_tests`.
+        text: the completion.
+        task: `Task`, what the completion is to write.
+        tests: `Tests`, from `read_tests`.
         partial: whether the fraction of the tests counts; otherwise the first that fails ends it.
         seconds: limit for the CPU time of all of them together.
-        settings: of the sandbox.
+        settings: `Settings` of the sandbox.
 
     Returns:
         The fraction of the tests that the program passes, or 1 or 0.
 
     Raises:
-        NoScore: no test is passed, and time, memory or a test that is wrong itself is the reason.
+        NoScore: no test is passed, and time, memory or a test that is wrong itself is the reason; or no sandbox starts.
     """
     scripts, calls, setup = tests
-    isolation, memory_bytes, modules = settings
-    run = _Run(Settings(isolation, memory_bytes, tuple(modules)), {"setup": setup, "programs": programs}, seconds)
+    isolation, memory_bytes, modules, own_root = settings
+    job = {"setup": setup, "programs": programs(text, *task)}
+    run = _Run(Settings(isolation, memory_bytes, tuple(modules), own_root), job, seconds)
     passed, total = 0, len(scripts) + len(calls)
     for kind, test in [("script", pair) for pair in scripts] + [("test", call) for call in calls]:
         fine = run.script(*test) if kind == "script" else run.test(test)
@@ -54,52 +66,75 @@ class _Run:
 
     def script(self, source: str, wanted: str) -> bool:
         """Whether the program turns an input into an output; lines are compared word by word."""
-        report, said = self._request("script", source.encode())
+        # A half of a surrogate pair has no place in UTF-8, and may stand in a test all the same.
+        expected = wanted.encode("utf-8", "surrogatepass")
+        # What is longer is wrong, and is not read: white space alone may differ.
+        most = 2 * len(expected) + _SPARE_BYTES
+        report, said = self._request("script", source.encode("utf-8", "surrogatepass"), most + 1)
+        if report is None or report.late:
+            return False
         if report.status == OUT_OF_MEMORY:
             self.reason, self.detail = "memory", "it ran out of memory"
-        return report.status == 0 and not report.late and _words(said.decode(errors="replace")) == _words(wanted)
+        return report.status == 0 and len(said) <= most and _same_words(said, expected)
 
     def test(self, call: dict[str, str]) -> bool:
         """Whether a test runs to its end."""
-        report, said = self._request("test", json.dumps(call).encode())
-        if report.late or report.status != 0:
+        report, said = self._request("test", json.dumps(call).encode(), _VERDICT_BYTES)
+        if report is None or report.late or report.status != 0:
             return False
-        verdict = json.loads(said)
+        try:
+            verdict = json.loads(said)
+        except ValueError:
+            verdict = {"passed": False, "raised": None, "fault": "it ends its own process"}
         if verdict["raised"] == "MemoryError":
             self.reason, self.detail = "memory", "it ran out of memory"
         elif verdict["fault"]:
             self.reason, self.detail = "test", verdict["fault"]
         return bool(verdict["passed"])
 
-    def _request(self, mode: Any, content: bytes) -> tuple[Report, bytes]:
+    def _request(self, mode: Any, content: bytes, most: int) -> tuple[Report | None, bytes]:
         files = [memory_file(self._job), memory_file(content), memory_file()]
         try:
             report = _request(self.settings, mode, files, self.left)
-            said = os.pread(files[2], os.fstat(files[2]).st_size, 0)
+            said = os.pread(files[2], most, 0)
         finally:
             for number in files:
                 os.close(number)
+        if report is None:
+            self.left, self.reason, self.detail = 0.0, "crash", "its sandbox ended, and another one too"
+            return None, b""
         self.left -= report.seconds
         if report.late:
             self.left, self.reason, self.detail = 0.0, "time", f"more than {self.limit:g} s"
         return report, said
 
 
-def _request(settings: Settings, mode: Any, files: list[int], seconds: float) -> Report:
-    for last in (False, True):  # somebody may have ended the sandbox while it waited
-        sandbox = _sandboxes.get(settings) or _sandboxes.setdefault(settings, Sandbox(settings))
+def _request(settings: Settings, mode: Any, files: list[int], seconds: float) -> Report | None:
+    """The report, or None when the sandbox ended twice with the program in it."""
+    for _ in range(2):  # somebody may have ended the sandbox while it waited
+        sandbox = _sandboxes.get(settings) or _sandboxes.setdefault(settings, _started(settings))
         try:
             report = sandbox.run(mode, files, seconds)
         except Unusable:
             _sandboxes.pop(settings).close()
-            if last:
-                raise
             continue
         if report.used:  # what one program leaves behind, the next must not find
             _sandboxes.pop(settings).close()
         return report
+    return None
+
+
+def _started(settings: Settings) -> Sandbox:
+    for left in reversed(range(_STARTS)):
+        try:
+            return Sandbox(settings)
+        except Unusable as error:
+            if not left:
+                raise NoScore(NO_SANDBOX, str(error)) from None
+            time.sleep(_PAUSE_SECONDS)
     raise AssertionError
 
 
-def _words(text: str) -> list[list[str]]:
-    return [line.split() for line in text.strip().splitlines()]
+def _same_words(said: bytes, expected: bytes) -> bool:
+    lines = [data.decode("utf-8", "surrogateescape").strip().splitlines() for data in (said, expected)]
+    return all(one.split() == other.split() for one, other in zip_longest(*lines, fillvalue=""))

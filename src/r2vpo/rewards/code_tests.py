@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import json
+import sys
 from typing import Any, NamedTuple
 
-from r2vpo.rewards.code_text import given
+from r2vpo.rewards.code_text import Task, given
 
 
 class Tests(NamedTuple):
@@ -57,6 +60,51 @@ def read_tests(metadata: str) -> Tests:
     }
     scripts = [(_text(source), _text(wanted)) for source, wanted in zip(inputs, outputs, strict=True)]
     return Tests(scripts, [{**call, "test": _text(test)} for test in tests], setup)
+
+
+def read_task(metadata: str, tests: Tests) -> Task:
+    """Read what a completion is to write: `prefix` of the row, and `entry_point` or else what its tests use.
+
+    Args:
+        metadata: as for `read_tests`.
+        tests: from `read_tests`.
+    """
+    known = json.loads(metadata)
+    prefix, entry_point = known.get("prefix") or "", known.get("entry_point") or ""
+    if entry_point:
+        return Task(prefix, [entry_point])
+    own = set().union(*(_stored(text) for text in (tests.setup, given(prefix))))
+    used = set().union(*(_loaded(call["test"]) - _stored(call["test"]) for call in tests.calls))
+    asked = used - own - set(dir(builtins)) - sys.stdlib_module_names
+    return Task(prefix, sorted(asked | used & _stored(known.get("solution") or "")))
+
+
+def _nodes(text: str) -> list[ast.AST]:
+    try:
+        return list(ast.walk(ast.parse(text)))
+    except (SyntaxError, ValueError):
+        return []
+
+
+def _loaded(text: str) -> set[str]:
+    return {node.id for node in _nodes(text) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+
+
+def _stored(text: str) -> set[str]:
+    """What a program defines, imports, or takes as an argument anywhere."""
+    found = set()
+    for node in _nodes(text):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.alias):
+            found.add((node.asname or node.name).partition(".")[0])
+        elif isinstance(node, ast.arg):
+            found.add(node.arg)
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            found.add(node.id)
+    return found
 
 
 def _text(value: Any) -> str:

@@ -3,60 +3,62 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-_LABELS = ("python", "python3", "py")
-_OPENING = re.compile(r"(`{3,}) ?([\w+#.-]*)(?: .*)?")
+from r2vpo.rewards.code_blocks import Block, answer, blocks, dedented, parses
+
 _NEXT = re.compile(r"\n(?=[^\s#)\]}])")
+_READS = re.compile(r"\binput\(|\bstdin\b|\bopen\(0|\bos\.read\(|\bfileinput\b")
 
 
-def last_block(text: str) -> str | None:
-    """Return the last fenced block of Python, else the last fenced block without a label or with another one.
+class Task(NamedTuple):
+    """What a completion is to write; JSON's types alone, since it goes to another process.
 
-    Args:
-        text: a completion. A block that is not closed, as in a completion that was cut off, ends with the text.
-
-    Returns:
-        The lines between the fences, or None when there is no fence.
+    Attributes:
+        prefix: what the completion continues, or an empty text.
+        names: what it has to define: the function that is asked for, or what the tests call.
     """
-    blocks: dict[bool, str] = {}
-    fence, lines, label = "", [""], ""
-    for line in text.splitlines():
-        bare = line.strip()
-        if not fence and (opening := _OPENING.fullmatch(bare)):
-            fence, label, lines = opening[1], opening[2].lower(), []
-        elif fence and bare.startswith(fence) and not bare[len(fence) :][:1].isalnum():
-            blocks[label in _LABELS] = "\n".join(lines) + "\n"
-            fence = ""
-        elif fence:
-            lines.append(line)
-    if fence and lines:
-        blocks[label in _LABELS] = "\n".join(lines) + "\n"
-    return blocks.get(True, blocks.get(False))
+
+    prefix: str
+    names: list[str]
 
 
-def programs(text: str, prefix: str, entry_point: str) -> list[str]:
+def programs(text: str, prefix: str, names: Sequence[str]) -> list[str]:
     """Return the program of a completion, and what to run where that does not compile.
+
+    Of several blocks the one counts that defines the most of `names`, and of those the last; without names the last
+    that reads standard input, or the last. Blocks marked as Python come before others, and code in blocks before code
+    between prose. What the block uses and another one defines is put before it.
 
     Args:
         text: a completion.
-        prefix: what it continues, or an empty text. A completion that defines `entry_point` itself follows the prefix,
+        prefix: what it continues, or an empty text. A completion that defines one of `names` itself follows the prefix,
             in which the body of the function is then made empty.
-        entry_point: the function that is asked for, or an empty text.
+        names: what has to be defined.
 
     Returns:
-        One program, or two: a continuation that goes on after the function it was to write, and breaks off there, is
-        cut where the first line begins that is not indented.
+        One program, or several of which the first that compiles is meant: a continuation that continues after the
+        function it was to write, and breaks off there, is cut at the first line that is not indented, and prose before
+        it is left out.
     """
-    block = last_block(text)
-    code = text if block is None else block
-    if not prefix:
-        return [code]
-    name = re.escape(entry_point)
-    if entry_point and re.search(rf"^(?:(?:async )?def {name}\b|{name}\s*=)", code, re.MULTILINE):
-        return [f"{given(prefix)}\n{code}"]
-    start, *rest = _NEXT.split(code, maxsplit=1)
-    return [prefix + code, f"{prefix}{start}\n"] if rest else [prefix + code]
+    text = answer(text)
+    found = blocks(text)
+    if prefix:
+        # A function's body may stand before the first fence, and its usage in it.
+        continues = _is_indented(text) and parses(prefix + _cut(text))
+        whole = [block for block in found if _defines(block.text, names)]
+        if continues or not whole:
+            return _continuations(prefix, text, [] if continues else found)
+        found = whole + [block for block in found if block not in whole]
+    pieces = [Block(dedented(block.text), block.rank) for block in found]
+    if not pieces:
+        return [text]
+    chosen = _chosen(pieces, names)
+    code = _completed(chosen, [piece.text for piece in pieces if piece.text != chosen], names, prefix)
+    return [_after(given(prefix), code) if prefix else code]
 
 
 def given(prefix: str) -> str:
@@ -70,9 +72,125 @@ def given(prefix: str) -> str:
     ends = [line[: len(line) - len(line.lstrip())] for line in lines[-1:]] + [f"{head}    " for head in heads[-1:]]
     for end in ends:
         whole = f"{prefix.rstrip()}\n{end}pass\n"
-        try:
-            ast.parse(whole)
-        except SyntaxError:
-            continue
-        return whole
+        if parses(whole):
+            return whole
     return prefix
+
+
+def _defines(code: str, names: Iterable[str]) -> int:
+    """How many of some names a program defines at its outermost level."""
+    kinds = r"(?:async +)?def +{0}\b|class +{0}\b|{0} *(?::[^=\n]+)?=[^=]"
+    return sum(re.search(rf"^(?:{kinds.format(re.escape(name))})", code, re.MULTILINE) is not None for name in names)
+
+
+def _chosen(pieces: list[Block], names: Sequence[str]) -> str:
+    def worth(piece: Block) -> tuple[int, int, bool]:
+        return _defines(piece.text, names), piece.rank, not names and bool(_READS.search(piece.text))
+
+    best = max(map(worth, pieces))
+    return next(piece.text for piece in reversed(pieces) if worth(piece) == best)
+
+
+def _continuations(prefix: str, text: str, found: list[Block]) -> list[str]:
+    """A prefix with what continues it, from the likeliest on."""
+    fenced = [block.text for block in found if block.rank]
+    bodies = [code for code in fenced if _is_indented(code)]
+    own = (bodies or fenced or [text])[-1]
+    body = re.search(r"^[ \t]+\S(?s:.*)", own, re.MULTILINE)
+    tries = (own, _cut(own), _cut(body[0]) if body else own)
+    return list(dict.fromkeys(prefix + code for code in tries))
+
+
+def _is_indented(code: str) -> bool:
+    return code.lstrip("\n")[:1] in (" ", "\t")
+
+
+def _cut(code: str) -> str:
+    """What stands before the first line, after the first one, that is not indented."""
+    start, *rest = _NEXT.split(code, maxsplit=1)
+    return f"{start}\n" if rest else code
+
+
+def _completed(code: str, others: list[str], names: Iterable[str], prefix: str) -> str:
+    """A program with what it lacks and another block defines before it."""
+    elsewhere: dict[str, str] = {}
+    for other in others:
+        elsewhere |= _definitions(other)
+    bound, used = _names(code) if elsewhere else (set(), set())
+    if not (bound or used):
+        return code
+    known = bound | _names(given(prefix))[0] | set(dir(builtins))
+    before: list[str] = []
+    lacking = sorted((used | set(names)) - known)
+    while lacking:
+        name = lacking.pop()
+        if name in elsewhere and name not in known:
+            known.add(name)
+            before.insert(0, elsewhere[name])
+            lacking += sorted(_names(elsewhere[name])[1] - known)
+    return _after("\n".join(dict.fromkeys(before)), code) if before else code
+
+
+def _definitions(code: str) -> dict[str, str]:
+    """What a block defines at its outermost level, each with its text."""
+    try:
+        body = ast.parse(code).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}
+    found = {}
+    for statement in body:
+        if isinstance(statement, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) or (
+            isinstance(statement, (ast.Assign, ast.AnnAssign))
+        ):
+            first = min([statement.lineno, *(node.lineno for node in getattr(statement, "decorator_list", ()))])
+            text = "\n".join(code.split("\n")[first - 1 : statement.end_lineno])
+            found |= dict.fromkeys(_names(text)[0], text)
+    return found
+
+
+def _names(code: str) -> tuple[set[str], set[str]]:
+    """What a program binds at its outermost level, and what it uses without binding it anywhere."""
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set(), set()
+    outer: set[str] = set()
+    inner: set[str] = set()
+    used: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            (used if isinstance(node.ctx, ast.Load) else inner).add(node.id)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            inner.add(node.name)
+        elif isinstance(node, ast.arg):
+            inner.add(node.arg)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            inner |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            inner.add(node.name)
+    for statement in tree.body:
+        outer |= _bound(statement)
+    return outer, used - inner
+
+
+def _bound(statement: ast.stmt) -> set[str]:
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {statement.name}
+    if isinstance(statement, (ast.Import, ast.ImportFrom)):
+        return {(alias.asname or alias.name).partition(".")[0] for alias in statement.names}
+    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+
+
+def _after(first: str, code: str) -> str:
+    """Two programs as one; what the second imports from `__future__` has to come before all else."""
+    lines, future = code.split("\n"), []
+    try:
+        body = ast.parse(code).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        body = []
+    for node in body:
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__" and node.lineno == node.end_lineno:
+            line = lines[node.lineno - 1]
+            future.append(line[node.col_offset : node.end_col_offset])
+            lines[node.lineno - 1] = f"{line[: node.col_offset]}pass{line[node.end_col_offset :]}"
+    return "\n".join([*future, first, *lines])

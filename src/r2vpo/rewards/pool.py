@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import math
 import os
 import selectors
 import signal
 import subprocess
-import sys
 import threading
-import time
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from r2vpo.rewards.worker import LENGTH, frame
+from r2vpo.rewards.child import Child
 
 logger = logging.getLogger(__name__)
 
 BATCH = 16
-PATIENCE = 60
-START_SECONDS = 300.0
 STARTS = 3
-_COMMAND = "from r2vpo.rewards.worker import main; main()"
+END_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -83,7 +76,7 @@ class ScoringPool:
 
     def _begin(self) -> None:
         self._owner = os.getpid()
-        self._alive: list[_Worker] = []
+        self._alive: list[Child] = []
         self._failed_starts = 0
         self._finalizer = weakref.finalize(self, _end, self._alive, self._owner)
 
@@ -126,78 +119,11 @@ class ScoringPool:
         self.close()
 
 
-class _Worker:
-    """A child process with the indices of the items that it was given."""
-
-    def __init__(self, pool: ScoringPool) -> None:
-        limits = [str(pool.seconds_per_item), str(pool.memory_bytes or 0), str(os.getpid())]
-        paths = [os.path.abspath(path) for path in sys.path]
-        # A fixed hash seed: the order of a set must not decide a score.
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _COMMAND, pool.function, *limits],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=env,
-            process_group=0,
-        )
-        self.ready = False
-        self.items: deque[int] = deque()
-        self._buffer = bytearray()
-        self.restart_clock()
-
-    def restart_clock(self) -> None:
-        self.since, self._cpu_before = time.monotonic(), _cpu_seconds(self.process.pid)
-
-    def overdue(self, seconds: float) -> bool:
-        elapsed = time.monotonic() - self.since
-        if not self.ready:
-            return elapsed >= START_SECONDS
-        if not self.items or elapsed < seconds:
-            return False
-        spent = _cpu_seconds(self.process.pid) - self._cpu_before
-        return elapsed >= PATIENCE * seconds or math.isnan(spent) or spent >= seconds
-
-    def send(self, indices: Sequence[int], items: Sequence[Sequence[Any]]) -> None:
-        assert self.process.stdin is not None
-        self.items.extend(indices)
-        self.restart_clock()
-        self.process.stdin.write(frame([list(items[index]) for index in indices]))
-        self.process.stdin.flush()
-
-    def messages(self) -> Iterator[dict[str, Any]]:
-        """What has come in. Raises EOFError when the process has ended."""
-        assert self.process.stdout is not None
-        data = os.read(self.process.stdout.fileno(), 1 << 16)
-        if not data:
-            raise EOFError
-        self._buffer += data
-        while len(self._buffer) >= LENGTH.size:
-            end = LENGTH.size + LENGTH.unpack(self._buffer[: LENGTH.size])[0]
-            if len(self._buffer) < end:
-                return
-            message = json.loads(self._buffer[LENGTH.size : end])
-            del self._buffer[:end]
-            yield message
-
-    def kill(self) -> int:
-        """End the process group and return the exit status, negative for a signal."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended already
-            os.killpg(self.process.pid, signal.SIGKILL)
-        status = self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            assert stream is not None
-            with contextlib.suppress(OSError):  # what was not sent has no reader any more
-                stream.close()
-        return status
-
-
 class _Job:
     """One call: items that wait, items that are out, outcomes."""
 
     def __init__(
-        self, pool: ScoringPool, items: Sequence[Sequence[Any]], places: Sequence[int], alive: list[_Worker]
+        self, pool: ScoringPool, items: Sequence[Sequence[Any]], places: Sequence[int], alive: list[Child]
     ) -> None:
         self.pool, self.items, self.places, self.alive = pool, items, places, alive
         self.waiting = deque(range(len(items)))
@@ -222,7 +148,7 @@ class _Job:
     def _hand_out(self) -> None:
         wanted = min(self.pool.workers, len(self.items) - len(self.outcomes))
         while len(self.alive) < wanted:
-            self.alive.append(_Worker(self.pool))
+            self.alive.append(Child(self.pool.function, self.pool.seconds_per_item, self.pool.memory_bytes))
         for worker in list(self.alive):
             if not worker.items and worker.process.poll() is not None:
                 self._drop(worker, None)  # it ended while it had nothing to do
@@ -235,7 +161,7 @@ class _Job:
                 except BrokenPipeError:
                     self._drop(worker, None)
 
-    def _listen(self, worker: _Worker) -> None:
+    def _listen(self, worker: Child) -> None:
         try:
             for message in worker.messages():
                 if "failed" in message:
@@ -243,6 +169,8 @@ class _Job:
                 if "ready" in message:
                     worker.ready, self.pool._failed_starts = True, 0
                     continue
+                if not worker.items:  # an answer to nothing
+                    raise EOFError
                 self._settle(worker.items.popleft(), Outcome(**message))
                 worker.restart_clock()
                 if message["reason"] == "memory":  # what is left of it may be too little for the next item
@@ -251,15 +179,19 @@ class _Job:
         except EOFError:
             self._drop(worker, "ended")
 
-    def _drop(self, worker: _Worker, reason: str | None) -> None:
+    def _drop(self, worker: Child, reason: str | None) -> None:
         """End a worker; the item it was at is settled if there is a reason, the others go back to the queue."""
         self.alive.remove(worker)
         detail = "it took too long"
+        ended = False
         if reason == "ended":
-            status = worker.process.wait()
-            reason = {-signal.SIGXCPU: "time", -signal.SIGKILL: "memory"}.get(status, "crash")
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it is still there, and has sent what is no message
+                worker.process.wait(END_SECONDS)
+                ended = True
+        status = worker.kill()
+        if reason == "ended":
+            reason = {-signal.SIGXCPU: "time", -signal.SIGKILL: "memory"}.get(status, "crash") if ended else "crash"
             detail = f"the worker ended with status {status}"
-        worker.kill()
         if reason == "time":
             detail = f"more than {self.pool.seconds_per_item:g} s"
         if not worker.ready:
@@ -294,17 +226,8 @@ def log_zero(name: str, index: int, item: Any, reason: str) -> None:
     logger.warning("%s: item %d scores 0, reason %s: %r", name, index, reason, text)
 
 
-def _end(alive: list[_Worker], owner: int) -> None:
+def _end(alive: list[Child], owner: int) -> None:
     if os.getpid() == owner:
         for worker in alive:
             worker.kill()
         alive.clear()
-
-
-def _cpu_seconds(pid: int) -> float:
-    """CPU time of a process in seconds, NaN where the system does not show it."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return math.nan
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -17,6 +17,9 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 LENGTH = struct.Struct("!I")
+MESSAGE_BYTES = 1 << 16
+"""What an outcome takes at most; a longer one is not read."""
+_DETAIL_CHARACTERS = 500
 
 
 class NoScore(Exception):
@@ -38,6 +41,22 @@ def frame(value: Any) -> bytes:
     return LENGTH.pack(len(data)) + data
 
 
+def read_message(data: bytes) -> dict[str, Any] | None:
+    """Return what a worker has sent: that it is ready, why it failed, or an outcome; None for anything else.
+
+    Args:
+        data: a frame without its length.
+    """
+    try:
+        message = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(message, dict) or message.keys() not in ({"ready"}, {"failed"}, {"score", "reason", "detail"}):
+        return None
+    fits = isinstance(message.get("score", 0.0), float | int) and isinstance(message.get("reason"), str | None)
+    return message if fits and isinstance(message.get("detail", ""), str) else None
+
+
 def main() -> None:
     """Score what comes in until the input ends; the arguments are those that `ScoringPool` passes."""
     path, seconds, memory_bytes, parent = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
@@ -51,7 +70,7 @@ def main() -> None:
         module, _, name = path.partition(":")
         function = getattr(importlib.import_module(module), name)
     except Exception as error:  # the module may raise anything; the parent reports it
-        _send(sink, {"failed": f"{type(error).__name__}: {error}"})
+        _send(sink, {"failed": f"{type(error).__name__}: {error}"[:_DETAIL_CHARACTERS]})
         return
     _limit(resource.RLIMIT_CORE, 0)
     if memory_bytes:  # otherwise the function starts processes, and sees to their limits
@@ -72,9 +91,9 @@ def _outcome(function: Callable[..., float], item: list[Any]) -> dict[str, Any]:
     except MemoryError:
         reason = "memory"
     except NoScore as error:
-        reason, detail = error.reason, str(error)
+        reason, detail = error.reason, str(error)[:_DETAIL_CHARACTERS]
     except Exception as error:  # the function may raise anything; the caller decides what it means
-        reason, detail = "error", f"{type(error).__name__}: {error}"[:500]
+        reason, detail = "error", f"{type(error).__name__}: {error}"[:_DETAIL_CHARACTERS]
     return {"score": score, "reason": reason, "detail": detail}
 
 

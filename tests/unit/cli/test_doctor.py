@@ -15,7 +15,7 @@ from transformers import BertConfig, BertLMHeadModel, MistralConfig, MistralForC
 from r2vpo.cli.doctor import INTEGRATIONS, Integration, devices, examine, sandbox
 from r2vpo.cli.main import main
 from r2vpo.models import load_tokenizer
-from r2vpo.rewards.sandbox import ISOLATIONS, first_working
+from r2vpo.sandbox import ISOLATIONS, first_working
 from tests.custom_code import custom_model_folder, separate_modules
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -105,7 +105,8 @@ def test_the_sandbox_is_the_one_that_the_reward_would_use() -> None:
     else:
         assert found.isolation == "process"
         assert "child process under seccomp" in text
-        assert ("and Landlock" in text) == found.private
+        assert ("and Landlock" in text) == ("reading" not in found.gaps)
+        assert ("see which files there are" in text) == ("seeing" in found.gaps)
         assert found.failed[0] in text
 
 

@@ -306,16 +306,16 @@ def test_all_of_humaneval():
         assert {row.metadata["task_id"]: value for row, value in zip(rows, found, strict=True) if value != score} == {}
 
 
-def test_without_landlock_it_says_so(tmp_path):
+def test_without_landlock_and_namespaces_it_says_so(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         """
 import ctypes, logging, struct
 libc = ctypes.CDLL(None)
-lines = [(0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x00050026), (0x06, 0, 0, 0x7FFF0000)]
+lines = [(0x20, 0, 0, 0), (0x15, 1, 0, 444), (0x15, 0, 1, 272), (0x06, 0, 0, 0x00050026), (0x06, 0, 0, 0x7FFF0000)]
 code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))
 libc.prctl(38, 1, 0, 0, 0)
-assert libc.prctl(22, 2, struct.pack("HxxxxxxP", 4, ctypes.addressof(code)), 0, 0) == 0
+assert libc.prctl(22, 2, struct.pack("HxxxxxxP", 5, ctypes.addressof(code)), 0, 0) == 0
 logging.basicConfig(format="%(message)s")
 from r2vpo.rewards import load_reward
 reward = load_reward({"name": "code", "isolation": "process"})
@@ -324,4 +324,5 @@ print(reward(prompts=[""], completions=["def f(): return 1"], metadata=['{"tests
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=env, timeout=100)
-    assert done.stdout == "[1.0]\n" and "this kernel has no Landlock: install bubblewrap" in done.stderr
+    assert done.stdout == "[1.0]\n" and "and can read every file that you can" in done.stderr
+    assert "see which files there are, since you may not make namespaces here: install bubblewrap" in done.stderr

@@ -206,7 +206,7 @@ def zygotes():
     beside = set(psutil.Process(os.getppid()).children()) - {psutil.Process()}
     found = set()
     for process in psutil.process_iter(["cmdline"]):
-        if "guest.zygote" in " ".join(process.info["cmdline"] or []):
+        if "inside.zygote" in " ".join(process.info["cmdline"] or []):
             with suppress(psutil.NoSuchProcess):
                 if beside.isdisjoint(process.parents()):
                     found.add(process.pid)
@@ -308,5 +308,6 @@ def test_a_sandbox_that_is_killed_is_replaced(isolation):
     reward = load_reward({"name": "code", "isolation": isolation, "workers": 1})
     assert scores(reward, [HONEST]) == [1.0]
     for pid in zygotes() - before:
-        os.kill(pid, 9)
+        with suppress(ProcessLookupError):  # it has ended with another one of them
+            os.kill(pid, 9)
     assert scores(reward, [HONEST]) == [1.0]

@@ -41,6 +41,26 @@ def test_hostile_items_score_zero_and_the_others_as_if_alone(caplog):
     assert left and not any(psutil.pid_exists(pid) for pid in left)
 
 
+def test_what_a_worker_sends_is_bounded_and_checked():
+    reasons = {
+        "flood": "crash",
+        "deep": "crash",
+        "forge": "crash",
+        "half": "crash",
+        "long": "error",
+        "surrogate": "error",
+    }
+    items = [part for name in reasons for part in ([name], ["value", 2.0])]
+    with pool(workers=1, seconds_per_item=2.0) as scoring:
+        outcomes = scoring.score([*items, ["value\ud800", 3.0]])
+    assert [outcome.reason for outcome in outcomes] == [
+        *(part for why in reasons.values() for part in (why, None)),
+        None,
+    ]
+    assert [outcome.score for outcome in outcomes] == [0.0, 2.0] * len(reasons) + [3.0]
+    assert all(len(outcome.detail) <= 500 for outcome in outcomes)
+
+
 def test_scores_do_not_depend_on_order_or_number_of_workers():
     items = [["value", float(i)] for i in range(50)] + [["hash"], ["hash"], ["exit"], ["print", 7.0]]
     expected = None

@@ -12,7 +12,9 @@ import gc
 import importlib
 import json
 import os
+import platform
 import random
+import resource
 import select
 import signal
 import socket
@@ -21,12 +23,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import answer, confine, judge
+from . import confine, landlock, program, root, seccomp, tester
 
 COMMON = (
     "bisect collections copy dataclasses datetime enum functools heapq itertools math operator re string threading "
     "typing"
 )
+FILES = 256
 TICK_MILLISECONDS = 10
 ASLEEP_SECONDS, ASLEEP_SHARE = 1.0, 0.02
 
@@ -36,26 +39,34 @@ def main(config: dict[str, Any]) -> None:
 
     Args:
         config: `control` (the socket's number), `parent` (its process id, 0 where it cannot be seen), `memory_bytes`,
-            `writable` (the folder that programs may write to, or an empty text), `readable` (paths, for Landlock, or
-            None), `modules` (to load beforehand) and `paths` (where they lie).
+            `own_root` (whether to move to one), `writable` (the folder that programs may write to, or an empty text),
+            `readable` (paths), `modules` (to load beforehand) and `paths` (where they lie).
+
+    Raises:
+        OSError: the machine does not allow it a root of its own.
     """
-    confine.die_with_parent(config["parent"] or os.getppid())
-    # The lowest number there is: what a child must not keep is closed up to 256.
+    # What a child must not keep is closed up to this number, so nothing may have a higher one.
+    most = min(FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[0] % (1 << 63))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     control = socket.socket(fileno=os.dup(config["control"]))
     os.close(config["control"])
+    null = os.open(os.devnull, os.O_RDWR)
+    if config["own_root"]:
+        root.leave(config["readable"])
+    confine.die_with_parent(config["parent"] or os.getppid())
     sys.path += config["paths"]
     sys.argv = ["program"]
     builtins.exit = builtins.quit = sys.exit  # the module `site`, which is not loaded, would make them
     for name in (*COMMON.split(), *config["modules"]):
         importlib.import_module(name)
-    rules = None if config["readable"] is None else confine.landlock(config["readable"])
-    null = os.open(os.devnull, os.O_RDWR)
-    control.send(json.dumps({"landlock": rules is not None}).encode())
+    folder = config["writable"]
+    rules = landlock.rules(config["readable"], [folder, os.devnull] if folder else [])
+    calls = seccomp.template(platform.machine(), writable=bool(folder))
+    control.send(b"ready")
     for number in (0, 1, 2):
         os.dup2(null, number)
     gc.collect()
     gc.freeze()
-    folder = config["writable"]
     untouched = folder and os.stat(folder).st_ctime_ns
     while True:
         data, files, _, _ = socket.recv_fds(control, 1 << 16, 8)
@@ -65,7 +76,7 @@ def main(config: dict[str, Any]) -> None:
         limits = {
             "memory_bytes": config["memory_bytes"],
             "cpu_seconds": request["seconds"],
-            "writable": bool(folder),
+            "calls": calls,
             "rules": rules,
         }
         children = _start(request["mode"], files, limits)
@@ -86,31 +97,31 @@ def _start(mode: str, files: list[int], limits: dict[str, Any]) -> list[int]:
             os.dup2(source, 0)
             os.dup2(sink, 1)
             confine.confine(**limits)
-            os.closerange(3, 256)
-            return answer.run(text)
+            os.closerange(3, FILES)
+            return program.run(text)
 
         return [_fork(script)]
     job, test, verdict = files
     ours, theirs = (part.detach() for part in socket.socketpair())
 
-    def program() -> int:
+    def serve() -> int:
         text = _read(job)
         confine.confine(**limits)
         os.dup2(ours, 3)
-        os.closerange(4, 256)
-        answer.serve(3, text)
+        os.closerange(4, FILES)
+        program.serve(3, text)
         return 0
 
-    def tests() -> int:
+    def decide() -> int:
         text = _read(test)
         confine.confine(**limits)
         for number, copy in enumerate([os.dup(theirs), os.dup(verdict)], start=3):
             os.dup2(copy, number)
-        os.closerange(5, 256)
-        os.write(4, json.dumps(judge.judge(3, text)).encode())
+        os.closerange(5, FILES)
+        os.write(4, json.dumps(tester.judge(3, text)).encode())
         return 0
 
-    children = [_fork(program), _fork(tests)]
+    children = [_fork(serve), _fork(decide)]
     os.close(ours)
     os.close(theirs)
     return children

@@ -11,7 +11,7 @@ from typing import Any
 from .values import Gone
 
 _LENGTH = struct.Struct("!I")
-_BYTES = 256 << 20
+_BYTES = 64 << 20
 
 
 class Peer:

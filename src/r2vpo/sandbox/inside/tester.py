@@ -33,9 +33,12 @@ def judge(channel: int, job: dict[str, Any]) -> dict[str, Any]:
     module = sys.modules["__main__"] = types.ModuleType("__main__")
     names = vars(module)
     try:
-        exec(compile(job["setup"], "setup", "exec"), names)
-        exec(compile(job["given"], "given", "exec"), names)
-        code = compile(job["test"], "test", "exec")
+        # As written, without this module's own `annotations` from `__future__`.
+        setup, given, code = (
+            compile(job[part], part, "exec", dont_inherit=True) for part in ("setup", "given", "test")
+        )
+        exec(setup, names)
+        exec(given, names)
     except BaseException as error:  # a test may raise anything
         return {"passed": False, "fault": f"{type(error).__name__}: {error}"[:300], "raised": None}
     link = _Link(channel, names)

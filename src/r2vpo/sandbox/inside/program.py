@@ -23,8 +23,8 @@ def run(job: dict[str, Any]) -> int:
     Returns:
         The exit status: 0, what it left with, 1 after an exception, 71 when memory ran out.
     """
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
     status = _status(lambda: _execute("__main__", job))
     # Some programs work in threads, or print when they leave.
     for last in (threading._shutdown, atexit._run_exitfuncs, sys.stdout.flush):
@@ -49,18 +49,23 @@ def serve(channel: int, job: dict[str, Any]) -> None:
 
 def _execute(name: str, job: dict[str, Any]) -> dict[str, Any]:
     module = sys.modules[name] = types.ModuleType(name)
-    exec(compile(job["setup"], "setup", "exec"), vars(module))
+    exec(_compiled(job["setup"], "setup"), vars(module))
     *others, last = job["programs"]
     for program in others:
         try:
-            code = compile(program, "program", "exec")
+            code = _compiled(program, "program")
             break
         except (SyntaxError, ValueError):
             continue
     else:
-        code = compile(last, "program", "exec")
+        code = _compiled(last, "program")
     exec(code, vars(module))
     return vars(module)
+
+
+def _compiled(text: str, name: str) -> types.CodeType:
+    # As written: without `dont_inherit` it would have this module's `annotations` from `__future__`.
+    return compile(text, name, "exec", dont_inherit=True)
 
 
 def _status(function: Any) -> int:
