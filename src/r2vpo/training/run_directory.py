@@ -12,6 +12,7 @@
       set_aside/         checkpoints after the one that a run was taken up again from
       tensorboard/       event files
       report.html
+      .lock, .lock.json  which process works here, see folder_lock
 """
 
 import difflib

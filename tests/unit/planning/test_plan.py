@@ -110,7 +110,7 @@ def test_a_host_is_planned_in_the_precision_that_it_would_train_in(
     [
         (["--device-memory", "many"], "'many' is no size: write it as 80GiB"),
         (["--device-memory", "0GB"], "is no size"),
-        (["--devices", "0"], "no whole number above 0"),
+        (["--devices", "0"], "no whole number from 1 to"),
         (["--mfu", "1.5"], "is no share"),
         (["--flops", "-1"], "no number above 0"),
         (["--response-tokens", "nan"], "no number above 0"),

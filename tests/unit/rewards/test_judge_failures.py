@@ -173,7 +173,14 @@ def test_ctrl_c_does_not_wait_for_a_judge(hung) -> None:
     with hostile(silent) as url:
         url = url if hung == "server" else "http://a-name.example/v1"
         command = [sys.executable, "-c", program, url, hung]
-        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        running = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A suite started in the background ignores Ctrl-C, and its children would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         assert running.stdout is not None and running.stdout.readline() == "asking\n"
         time.sleep(0.3)
         begun = time.monotonic()

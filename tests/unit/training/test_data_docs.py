@@ -7,20 +7,21 @@ import re
 from pathlib import Path
 from typing import get_args
 
+import pytest
 import yaml
 
 from r2vpo.data import PromptRow
 from r2vpo.data.options import SchemaName
 from r2vpo.data.schemas import SCHEMAS, Columns
 from r2vpo.training.recipe import Recipe
-from r2vpo.training.recipe_inputs import DatasetData, InstructionsData
+from r2vpo.training.recipe_inputs import DatasetData, HabitData, InstructionsData
 
 PAGE = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
 
 
-def table(heading: str) -> list[list[str]]:
-    """Cells of the rows below a table's head."""
-    lines = PAGE.split(f"\n| {heading} |", 1)[1].splitlines()[2:]
+def table(heading: str, section: str = "") -> list[list[str]]:
+    """Cells of the rows below a table's head, of the first such table from a section on."""
+    lines = PAGE[PAGE.index(section) :].split(f"\n| {heading} |", 1)[1].splitlines()[2:]
     rows = lines[: next(place for place, line in enumerate([*lines, ""]) if not line.startswith("|"))]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
@@ -36,10 +37,13 @@ def test_every_option_is_there_with_its_default() -> None:
     assert found == {key: "null" if value is None else str(value) for key, value in shown.items()}
 
 
-def test_the_options_of_instructions_are_there_with_their_defaults() -> None:
-    found = {key.strip("`"): default for key, default, _ in table("key")}
-    fields = {name: field for name, field in InstructionsData.model_fields.items() if name != "source"}
-    assert found == {name: str(field.default) for name, field in fields.items()}
+@pytest.mark.parametrize(("section", "data"), [("## Habit", HabitData), ("## Instructions", InstructionsData)])
+def test_the_options_of_sources_without_files_are_there_with_their_defaults(
+    section: str, data: type[HabitData] | type[InstructionsData]
+) -> None:
+    found = {key.strip("`"): default.strip("`") for key, default, _ in table("key", section)}
+    fields = {name: field for name, field in data.model_fields.items() if name != "source"}
+    assert found == {name: "null" if field.default is None else str(field.default) for name, field in fields.items()}
 
 
 def test_every_schema_is_there_and_its_example_is_read() -> None:
