@@ -21,7 +21,7 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     [
         (BOMB, r"its aliases \(\*name\) stand for more than 100000 values"),
         ("a: &a [*a]", "stand for more than"),
-        ("[" * 20_000, "not valid YAML"),
+        ("[" * 5_000, "not valid YAML"),
         ("- " * 5_000 + "x", "nested too deeply"),
         ("a: " + "9" * 5_000, "a value cannot be read"),
         ("a: 2024-13-45", "a value cannot be read: month must be in 1..12"),
