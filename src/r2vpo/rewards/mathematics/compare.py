@@ -17,6 +17,7 @@ from r2vpo.rewards.mathematics.symbolic import expression, proportional
 _CHOICE = re.compile(r"(?:\(\s*(?P<bracketed>[A-J])\s*\)[.:]?|(?P<marked>[A-J])\s*[).:])\s*(?P<rest>.*)", re.DOTALL)
 _MATCHED_ITEMS = 60
 """Items of a list that is compared in any order, at most."""
+_SECOND = re.compile(r"(?:\\text\{\s*(?:or|and)\s*\}|or\b|and\b)?\s*(?:\\text\{)?(?:\([A-J]\)|[A-J](?![A-Za-z\d(_^{]))")
 
 
 class Answer(NamedTuple):
@@ -45,6 +46,8 @@ def read_answer(text: str) -> Answer:
         return Answer(alone[1], alone[1], None)
     if choice := _CHOICE.fullmatch(plain):
         rest = choice["rest"].strip(" .,:;")
+        if _SECOND.match(rest):  # two letters choose none
+            return Answer(plain, None, None)
         return Answer(plain, choice["bracketed"] or choice["marked"], read_shape(rest) if rest else None)
     return Answer(plain, None, read_shape(plain))
 

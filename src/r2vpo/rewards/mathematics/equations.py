@@ -12,6 +12,7 @@ _GREEK = (
 )
 _INDEX = r"(?:\s*_\s*(?:\{[^{}]*\}|[A-Za-z0-9]))?\s*'*"
 _CALLED = r"(?:\s*\([^()]*(?:\([^()]*\)[^()]*)*\)|\s*\[[^\[\]]*\])"
+_FUNCTIONS = "fghpqsuvrFGHPQENSTV"
 _NAME = re.compile(  # x, a_1, f(5), f^{-1}(x); then angle A, AB, and so on
     rf"(?:(?:[A-Za-z]|{_GREEK})\s?{_INDEX}(?:\s*\^\s*\{{?\s*(?:-1|\(\d\)|\\prime)\s*\}}?)?{_CALLED}?"
     rf"|(?:m\s*)?\\angle\s*\{{?[A-Z0-9]{{1,3}}\}}?|\\triangle\s*[A-Z]{{3}}|[A-Z]'?(?:\s?[A-Z]'?){{1,4}}"
@@ -28,7 +29,26 @@ def is_name(shape: Shape) -> bool:
     """
     if isinstance(shape, Group):
         return shape.opens == "(" and all(isinstance(item, Leaf) and is_name(item) for item in shape.items)
-    return isinstance(shape, Leaf) and _NAME.fullmatch(shape.text.strip()) is not None
+    if not isinstance(shape, Leaf) or (found := _NAME.fullmatch(shape.text.strip())) is None:
+        return False
+    return not _is_product(found[0])
+
+
+def _is_product(name: str) -> bool:
+    """Whether a letter before brackets multiplies them, `x(x+1)`, or has the power -1 without being called, `x^{-1}`.
+
+    Brackets after one of the usual letters of functions, or that hold no sum, are what it is called with.
+    """
+    if re.search(r"\\text\{[^{}]*(?:[\d+*/^=-]|\b(?:twice|half|double|not|no|square|root)\b)", name):
+        return True
+    if re.fullmatch(r".*\^\s*\{?\s*-1\s*\}?", name):
+        return True
+    called = re.fullmatch(rf"(.*?){_CALLED}", name)
+    if called is None or "text" in name or called[1].strip()[:1] in _FUNCTIONS or called[1].strip().startswith("\\"):
+        return False
+    inside = name[len(called[1]) :]
+    letter = called[1].strip()[:1]
+    return re.search(r"[A-Za-z0-9)]\s*[-+]", inside) is not None or letter in inside
 
 
 def is_equation(shape: Shape) -> bool:

@@ -10,6 +10,7 @@ from r2vpo.rewards.mathematics.exact import Number, TooLarge, read_number
 from r2vpo.rewards.mathematics.lists import summed
 from r2vpo.rewards.mathematics.symbolic import expression, is_constant, rounds_to, same_expression
 from r2vpo.rewards.mathematics.units import Unit, split_unit
+from r2vpo.rewards.mathematics.words import CHANGES_VALUE
 from r2vpo.rewards.worker import NoScore
 
 PLACES = 6
@@ -17,9 +18,7 @@ PLACES = 6
 
 _LEADING = re.compile(r"(?:\\text\{[^{}]*\}\s*[:=]?\s*)+(?=[^\s])")
 _DEGREE = re.compile(r"\s*\\degree\s*[CFK]?$")
-_KEPT = re.compile(
-    r"\b(?:not|no|never|isn't|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*|[a-z]+day)\b", re.IGNORECASE
-)
+_KEPT = re.compile(r"\b(?:(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*|[a-z]+day)\b", re.IGNORECASE)
 _RATIO = re.compile(r"\s*([^:]+):([^:]+)\s*")
 
 
@@ -39,7 +38,8 @@ class Single:
     def __init__(self, text: str) -> None:
         self.bare, self.lead = _bare(text), ""
         text, self.unit = split_unit(text)
-        if (leading := _LEADING.match(text)) and not _KEPT.search(leading[0]):
+        leading = _LEADING.match(text)
+        if leading and not _KEPT.search(leading[0]) and not CHANGES_VALUE.search(leading[0].replace(r"\text", " ")):
             self.lead = _bare(leading[0])
             text = text[leading.end() :].strip()
         self.degrees = _DEGREE.search(text) is not None
@@ -137,6 +137,8 @@ def _rounded(decimal: Number, other: Number) -> bool:
         return False
     if other.places is not None and other.places <= decimal.places:
         return False
+    if decimal.value.denominator == 1:  # 1.000000 is 1, not what is near it
+        return False
     return 2 * abs(other.value - decimal.value) <= Fraction(1, 10**decimal.places)
 
 
@@ -161,7 +163,7 @@ def _same_otherwise(gold: Single, answer: Single) -> bool:
         return False
     for number, value in ((gold.number, other), (answer.number, one)):
         if number is not None and number.places is not None and not number.percent and is_constant(value):
-            enough = number.places >= PLACES and number.digits >= PLACES
+            enough = number.places >= PLACES and number.digits >= PLACES and number.value.denominator > 1
             return enough and rounds_to(value, number.value, number.places)
     return same_expression(one, other)
 

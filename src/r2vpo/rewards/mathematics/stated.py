@@ -29,6 +29,18 @@ _RUN = re.compile(
     r"|(?<![A-Za-z])(?:pi|sqrt|log|ln|sin|cos|tan|or|and|percent|e)(?![A-Za-z])|(?<=\d)e\d|[ ])+"
 )
 _EDGES = re.compile(r"^(?:[\s,:=*]|\.(?!\d)|(?:a|I|and|or)\s)+|(?:[\s,:=*]|\s(?:a|I|and|or))+$")
+_DENIED = re.compile(
+    r"\b(?:not|cannot|never|at least|at most|(?:less|more|fewer|greater|smaller|larger|other) than|negative|minus|twice"
+    r"|half of|double|roots? of|except|but|between|from|up to)\b|n't\b",
+    re.IGNORECASE,
+)
+_GOES_ON = re.compile(
+    r"[\s;,(]*(?:(?:or|maybe|possibly|perhaps|plus|minus|times|squared|cubed|hundred|thousand|million|billion|dozen)\b"
+    r"|to\s+\$?\d|and\b(?=[^.\n]*\d))|\s*/\s*\$",
+    re.IGNORECASE,
+)
+_LINK = re.compile(r"\s*(?:,?\s*(and|or)|,)\s*(?=\$|\\\()")
+_BETWEEN = re.compile(r"\s*(?:[,;]?\s*(?:and|or)|,)\s*")
 _NOT_BUT = re.compile(r"not\b[^\n]{0,60}?\bbut\s+", re.IGNORECASE)
 _UNIT = re.compile(r"\s?(?:%|(?:percent|degrees?|" + "|".join(name for name in UNITS if len(name) > 1) + r")\b)")
 
@@ -70,23 +82,29 @@ def _first(rest: str) -> str | None:
     if formula is not None and formula.start() <= len(clause):
         before = clause[: formula.start()]
         if not re.search(r"\d", before):
-            return _joined(rest, formula)
-    runs = _runs(clause)
-    return runs[0] if runs else None
+            joined, place = _joined(rest, formula)
+            return None if _DENIED.search(before) or _GOES_ON.match(rest, place) else joined
+    for run, begin, place in _runs(clause):
+        return None if _DENIED.search(clause[:begin]) or _GOES_ON.match(rest, place) else run
+    return None
 
 
 def _last(text: str) -> str | None:
-    """The last formula or number of a text, whichever comes later."""
+    """The last formula, with those that `and`, `or` or a comma joins to it, or number of a text, whichever is later."""
     text = text[-2000:]
-    formula = None
+    formulas: list[re.Match[str]] = []
     for formula in _FORMULA.finditer(text):
         if _is_money(text, formula):
-            formula = None
-    start = 0 if formula is None else formula.end()
+            formulas.clear()
+            continue
+        if formulas and not _BETWEEN.fullmatch(text, formulas[-1].end(), formula.start()):
+            formulas.clear()
+        formulas.append(formula)
+    start = formulas[-1].end() if formulas else 0
     for line in reversed(_SENTENCE_END.split(text[start:])):
-        if line and (runs := [run for run in _runs(line) if re.search(r"\d", run)]):
+        if line and (runs := [run for run, *_ in _runs(line) if re.search(r"\d", run)]):
             return runs[-1]
-    return None if formula is None else _inside(formula)
+    return _joined(text, formulas[0])[0] if formulas else None
 
 
 def _formula_at(text: str) -> re.Match[str] | None:
@@ -100,29 +118,28 @@ def _is_money(text: str, formula: re.Match[str]) -> bool:
     return inner is not None and inner[0].isdigit() and text[formula.end() : formula.end() + 1].isdigit()
 
 
-def _joined(text: str, formula: re.Match[str]) -> str:
-    """A formula, with those that `and`, `or` or a comma joins to it, and its unit."""
+def _joined(text: str, formula: re.Match[str]) -> tuple[str, int]:
+    """A formula, with those that `and`, `or` or a comma joins to it, and its unit; and where they end."""
     parts, end = [_inside(formula)], formula.end()
-    while (link := re.compile(r"\s*(?:,?\s*(and|or)|,)\s*(?=\$|\\\()").match(text, end)) and (
-        more := _FORMULA.match(text, link.end())
-    ):
+    while (link := _LINK.match(text, end)) and (more := _FORMULA.match(text, link.end())):
         parts += [rf"\text{{ {link[1]} }}" if link[1] else ",", _inside(more)]
         end = more.end()
     percent = re.compile(r"\s*(?:\\?%|percent\b)").match(text, end)
-    return "".join(parts) + (r"\%" if percent else "")
+    return "".join(parts) + (r"\%" if percent else ""), percent.end() if percent else end
 
 
 def _inside(formula: re.Match[str]) -> str:
     return next(group for group in formula.groups() if group is not None).strip()
 
 
-def _runs(clause: str) -> list[str]:
-    """The stretches of a clause that are mathematics, each with the word that follows it, which may be a unit."""
+def _runs(clause: str) -> list[tuple[str, int, int]]:
+    """The stretches of a clause that are mathematics, each with the unit that follows it, its start and its end."""
     found = []
     for match in _RUN.finditer(clause):
         run = _EDGES.sub("", _EDGES.sub("", match[0]))
         if not re.search(r"\d|\\[A-Za-z]|[√π∞]", run) and not re.fullmatch(r"\(?[A-Z]\)?|.*[a-z].*[+\-*/^=].*", run):
             continue
         unit = _UNIT.match(clause, match.end())
-        found.append(run + (f" {unit[0].strip()}" if unit else ""))
+        place = unit.end() if unit else match.start() + match[0].rfind(run) + len(run)
+        found.append((run + (f" {unit[0].strip()}" if unit else ""), match.start(), place))
     return found

@@ -33,7 +33,7 @@ _DECIMAL = re.compile(r"(\d*)\.(\d+)")
 _DEGREES = re.compile(r"(\d+|\\frac\{\d+\}\{\d+\})\s*\\degree")
 _INDICES = frozenset("klmnjt")
 _FACTORS = re.compile(r"(?<![\\A-Za-z])([a-eik-zA-EI-OQ-Z])\s*(?=\()")
-_CONSTANT = re.compile(r"\+\s*c$")
+_LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
 _CONFIG = ConversionConfig(lowercase_symbols=False, interpret_as_mixed_fractions=True)
 
 
@@ -61,7 +61,9 @@ def expression(text: str) -> Any:
         raise NoScore(reason, text[:100])
     plain = _DECIMAL.sub(lambda found: rf"\frac{{{found[1]}{found[2]}}}{{1{'0' * len(found[2])}}}", text)
     plain = _DEGREES.sub(r"(\1 \\cdot \\frac{\\pi}{180})", plain)
-    plain = _CONSTANT.sub("+C", _FACTORS.sub(r"\1 \\cdot ", plain))
+    plain = _FACTORS.sub(r"\1 \\cdot ", plain)
+    if len(set(_LETTER.findall(plain)) - {"c", "e"}) == 1:  # a constant of integration, c or C
+        plain = _LETTER.sub(lambda letter: "C" if letter[0] == "c" else letter[0], plain)
     try:
         parsed = latex2sympy(plain, is_real=True, normalization_config=None, conversion_config=_CONFIG)
         parsed = parsed.subs({symbol: sympy.I for symbol in parsed.free_symbols if str(symbol) == "i"})

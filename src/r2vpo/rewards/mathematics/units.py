@@ -6,6 +6,8 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from r2vpo.rewards.mathematics.words import CHANGES_VALUE
+
 _TABLE = """
 length 1/1000 mm millimeter millimetre | 1/100 cm centimeter centimetre | 1/10 dm decimeter decimetre | 1 m meter metre
 length 1000 km kilometer kilometre | 127/5000 in inch inches | 381/1250 ft foot feet | 1143/1250 yd yard
@@ -60,9 +62,13 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
         alone stays as it is.
     """
     found = _TRAILING.search(text)
-    if found is None or not text[: found.start()].strip():
+    if found is None or not text[: found.start()].strip() or CHANGES_VALUE.search(_unbraced(found[0])):
         return text, None
     return text[: found.start()].strip(), _unit(found[0])
+
+
+def _unbraced(words: str) -> str:
+    return re.sub(r"\\text\{([^{}]*)\}", r" \1 ", words)
 
 
 def _unit(text: str) -> Unit | None:

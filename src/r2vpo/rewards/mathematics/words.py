@@ -20,6 +20,16 @@ _SHORT_WORDS = frozenset(
     "cm mm km nm dm ft in yd mi kg mg lb lbs oz gm ml cl sec min hr hrs yr yrs day mph kmh kph usd eur gbp rs "
     "sq cu deg rad hz am pm yes no odd even dne none".split()
 )
+CHANGES_VALUE = re.compile(
+    r"\b(?:or|and|not|no|never|isn't|wrong|incorrect|if|else|unless|at least|at most|or more|or less"
+    r"|(?:more|less|fewer|greater|smaller|larger|other) than|between|except|but|up to|negative|minus|plus|twice|thrice"
+    r"|double|triple|half|halves|thirds|quarters|fourths|fifths|sixths|sevenths|eighths|ninths|tenths|hundredths"
+    r"|thousandths|roots?|squared|cubed|factorial|hundred|thousand|million|billion|trillion|lakh|crore|dozen|pi|sqrt"
+    r"|possibly|probably|maybe|perhaps|everything)\b"
+    r"|^\W*e\W*$",
+    re.IGNORECASE,
+)
+"""Words beside a number that say another value, or several: they are never left out as a unit or a remark is."""
 _WORD = re.compile(r"(?<![\\A-Za-z])(?<!\\text\{)[A-Za-z]{2,}(?![A-Za-z])")
 _PROTECTED = re.compile(r"\\text\{[^{}]*\}|\\(?:begin|end)\s*\{[^{}]*\}(?:\s*\{[^{}]*\})?|\\[A-Za-z]+")
 _NUMERIC = re.compile(r"[\s\d.,;:+\-*/^=()\[\]<>|!%\\$_{}]*")
