@@ -14,8 +14,9 @@ from r2vpo.core.radius import DELTA
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "clearml", "swanlab", "neptune", "dvclive"]
 
 
-LARGEST = 1e12
-"""No number of a recipe is larger; fields whose memory grows with the number have bounds of their own."""
+LARGEST, LARGEST_WHOLE = 3.4e38, 10**12
+"""No number of a recipe is larger, nor a whole one; fields whose memory grows with the number have bounds of their own.
+The first is float32's."""
 LAST_SEED = 2**32 - 1
 """The last one that numpy's generators take."""
 
@@ -29,9 +30,10 @@ class Section(BaseModel):
     @classmethod
     def _sensible(cls, value: Any) -> Any:
         """No number is beyond what any field has a use for, also where the field names no bound of its own."""
-        if isinstance(value, int | float) and abs(value) > LARGEST:
+        largest = LARGEST if isinstance(value, float) else LARGEST_WHOLE
+        if isinstance(value, int | float) and abs(value) > largest:
             shown = f"{value:g}" if abs(value) < 1e300 else f"a number of {len(str(value))} digits"
-            raise ValueError(f"is {shown}; it must be at most {LARGEST:g}")
+            raise ValueError(f"is {shown}; it must be at most {largest:g}")
         return value
 
 

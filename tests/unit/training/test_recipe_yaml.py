@@ -74,7 +74,7 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
         "rollout.samples_per_prompt=1000000000",
         "rollout.max_new_tokens=1000000000",
         "trainer.max_steps=10000000000000",
-        "replay.ratio=1e13",
+        "replay.ratio=1e39",
     ],
 )
 def test_every_number_has_an_upper_bound(path: Path, override: str) -> None:
