@@ -93,7 +93,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 @functools.cache
 def _loop(process: int) -> asyncio.AbstractEventLoop:
-    """The loop of this process, in a thread of its own; a forked process has no thread of its parent."""
+    """The loop of this process, in its own thread; a forked process has no thread of its parent."""
     loop = _Loop()
     threading.Thread(target=loop.run_forever, name=f"http-{process}", daemon=True).start()
     return loop

@@ -171,7 +171,7 @@ def sandbox() -> str:
     if found.isolation == "bubblewrap":
         return "bubblewrap"
     if not found.gaps:
-        return f"child process under seccomp and Landlock, with namespaces of its own ({because})"
+        return f"child process under seccomp and Landlock, with its own namespaces ({because})"
     walls = "seccomp" if "reading" in found.gaps else "seccomp and Landlock"
     can = " and ".join(GAPS[gap] for gap in found.gaps)
     return (

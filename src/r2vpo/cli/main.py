@@ -67,7 +67,7 @@ def build_parser() -> Parser:
     train.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file, or a name `r2vpo recipes` lists")
     _add_overrides(train, "replay.versions=2 trainer.max_steps=50 seed=1")
     train.add_argument("--resume", metavar="RUN", help="go on with this run from its last checkpoint")
-    train.add_argument("--checkpoint", metavar="N", type=_positive, help="go on from that of step N in its place")
+    train.add_argument("--checkpoint", metavar="N", type=_positive, help="resume from the checkpoint of step N instead")
     train.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
     train.set_defaults(command=_train)
 

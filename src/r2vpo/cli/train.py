@@ -73,12 +73,12 @@ def as_started(recipe: Recipe, run_path: Path) -> Recipe:
 
 
 def check_resume(recipe: Recipe, run_path: Path, checkpoint: int | None) -> None:
-    """Refuse to go on with another recipe than the run's, from a damaged checkpoint, or with a run that is complete.
+    """Refuse to resume with another recipe than the run's, from a damaged checkpoint, or with a run that is complete.
 
     Args:
         recipe: what is asked for.
         run_path: the run.
-        checkpoint: step of the checkpoint to go on from; None for the last one.
+        checkpoint: step of the checkpoint to resume from; None for the last one.
 
     Raises:
         UserError: the recipes differ, the run has no such checkpoint, it is damaged, or it has done all its steps.

@@ -24,7 +24,7 @@ _sandboxes: dict[Settings, Sandbox] = {}
 def score_program(
     text: str, task: list[Any], tests: list[Any], partial: bool, seconds: float, settings: list[Any]
 ) -> float:
-    """Run a completion's program against its tests, each in processes of its own.
+    """Run a completion's program against its tests, each in its own processes.
 
     Args:
         text: the completion.

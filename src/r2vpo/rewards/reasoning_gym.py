@@ -10,11 +10,12 @@ from typing import Any
 
 from pydantic import Field
 
+from r2vpo.boxes import last_box
 from r2vpo.data.rows import PromptRow
 from r2vpo.rewards.options import PoolOptions
 from r2vpo.rewards.pool import ScoringPool, log_zero
 from r2vpo.rewards.reasoning_gym_own import OWN, SYMBOLIC
-from r2vpo.rewards.text import answer_block, bare, first_line, last_box
+from r2vpo.rewards.text import answer_block, bare, first_line
 
 READ_CHARACTERS = 20_000
 

@@ -15,7 +15,7 @@ Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "clea
 
 
 LARGEST, LARGEST_WHOLE = 3.4e38, 10**12
-"""No number of a recipe is larger, nor a whole one; fields whose memory grows with the number have bounds of their own.
+"""No number of a recipe is larger, nor a whole one; fields whose memory grows with the number have their own bounds.
 The first is float32's."""
 LAST_SEED = 2**32 - 1
 """The last one that numpy's generators take."""
@@ -29,7 +29,7 @@ class Section(BaseModel):
     @field_validator("*", mode="after")
     @classmethod
     def _sensible(cls, value: Any) -> Any:
-        """No number is beyond what any field has a use for, also where the field names no bound of its own."""
+        """No number is beyond what any field has a use for, also where the field has no bound."""
         largest = LARGEST if isinstance(value, float) else LARGEST_WHOLE
         if isinstance(value, int | float) and abs(value) > largest:
             shown = f"{value:g}" if abs(value) < 1e300 else f"a number of {len(str(value))} digits"

@@ -50,8 +50,8 @@ def run_training(
 
     Args:
         recipe: the recipe.
-        resume: a run to go on with, or None for a new one.
-        checkpoint: step of the checkpoint to go on from; None takes the last one.
+        resume: a run to resume, or None for a new one.
+        checkpoint: step of the checkpoint to resume from; None takes the last one.
         console: where progress is shown.
         runs_dir: where a new run's folder is made.
         on_start: called with the run's folder as soon as there is one.

@@ -233,7 +233,7 @@ def require_checkpoint(path: Path | str, step: int | None = None) -> Path:
 
 
 def _way_on(run: RunDirectory, earlier: list[int]) -> str:
-    """The command that goes on from the newest earlier checkpoint that is whole."""
+    """The command that resumes from the newest earlier checkpoint that is whole."""
     for step in reversed(earlier):
         with suppress(DamagedCheckpoint):
             check_files(run.all_checkpoints()[step])

@@ -24,7 +24,7 @@ _NOBODY = 65534
 
 
 def leave(readable: Sequence[str]) -> None:
-    """Move this process, which has one thread, to namespaces and a root of its own.
+    """Move this process, which has one thread, to its own namespaces and root.
 
     Args:
         readable: files and folders that are in it, under their names; those that are not there are left out.
