@@ -39,7 +39,7 @@ from r2vpo.experiments.schema import Experiment
 from r2vpo.experiments.store import Store
 from r2vpo.experiments.tables import Table, tables
 from r2vpo.experiments.tasks import TasksExperiment
-from r2vpo.experiments.tuning import Choice, Try, choices, tuned
+from r2vpo.experiments.tuning import Choice, Try, choices, finalists
 from r2vpo.report.palette import LIGHT
 from r2vpo.report.svg import style
 from r2vpo.training.shipped import RECIPES
@@ -197,7 +197,7 @@ def keys_of(plans: TasksPlan, task: str) -> set[str]:
     """The cells that a task has now: a folder may hold others, of a recipe or a carried rate that has changed."""
     plan = plans.plan(task)
     found = choices(plan, Store(plans.out / plan.experiment.name))
-    return {cell.key for cell in [*plan.tuning(), *plan.results(tuned(found))]}
+    return {cell.key for cell in [*plan.tuning(), *plan.results(finalists(plan, found))]}
 
 
 def read_cells(folder: Path, keys: set[str] | None = None) -> dict[str, Any]:

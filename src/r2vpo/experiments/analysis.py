@@ -11,7 +11,7 @@ from r2vpo.experiments.runs import Run, read_run
 from r2vpo.experiments.schema import Experiment, Value
 from r2vpo.experiments.statistics import Array
 from r2vpo.experiments.store import Store
-from r2vpo.experiments.tuning import Choice, choices, tuned
+from r2vpo.experiments.tuning import Choice, choices, finalists, waiting
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def load_results(plan: Plan, store: Store) -> Results:
         store: their records.
     """
     found = choices(plan, store)
-    cells = plan.results(tuned(found))
+    cells = plan.results(finalists(plan, found))
     groups: dict[tuple[str, Value | None], dict[int, Run]] = {
         (method, value): {} for value in plan.experiment.values for method in plan.methods
     }
@@ -103,7 +103,7 @@ def load_results(plan: Plan, store: Store) -> Results:
         tuning=tuple(found),
         failures=tuple((f"{cell.kind}: {cell}", why) for cell in every if (why := store.failure(cell)) is not None),
         finished=sum(len(runs) for runs in groups.values()),
-        total=len(plan.methods) * len(plan.experiment.values) * len(plan.seeds),
+        total=len(cells) + waiting(plan, found) * len(plan.experiment.values) * len(plan.seeds),
     )
 
 

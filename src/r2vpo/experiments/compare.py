@@ -10,7 +10,7 @@ from r2vpo.experiments.cells import Cell, Plan
 from r2vpo.experiments.execute import Executor
 from r2vpo.experiments.progress import CompareProgress, Estimator
 from r2vpo.experiments.store import Store
-from r2vpo.experiments.tuning import choices, tuned
+from r2vpo.experiments.tuning import choices, finalists, waiting
 from r2vpo.training.folder_lock import working_in
 from r2vpo.training.numbers import duration
 
@@ -40,7 +40,7 @@ def run_comparison(plan: Plan, out: Path, *, jobs: int, console: Console, tuning
             if plan.experiment.tuning is not None:
                 _run(plan.tuning(), "tuning", store, executor, display)
             if not tuning_only:
-                _run(plan.results(tuned(choices(plan, store))), "result", store, executor, display)
+                _run(plan.results(finalists(plan, choices(plan, store))), "result", store, executor, display)
     if display.failures:
         cell, reason = display.failures[0]
         failed = len(display.failures)
@@ -53,9 +53,9 @@ def run_comparison(plan: Plan, out: Path, *, jobs: int, console: Console, tuning
 def describe(plan: Plan, out: Path, *, jobs: int, console: Console) -> None:
     """Print every cell with its state, and how long what is left will take; runs nothing."""
     store = Store(out / plan.experiment.name)
-    found = tuned(choices(plan, store))
-    cells = [*plan.tuning(), *plan.results(found)]
-    later = _not_tuned(plan, found)
+    found = choices(plan, store)
+    cells = [*plan.tuning(), *plan.results(finalists(plan, found))]
+    later = waiting(plan, found) * len(plan.seeds) * len(plan.experiment.values)
     left = {cell.key: cell for cell in cells if store.finished(cell) is None}
 
     def say(line: str) -> None:
@@ -76,8 +76,3 @@ def _run(cells: Sequence[Cell], name: str, store: Store, executor: Executor, dis
     store.adopt(cells)
     display.phase(name, done=len(store.records(cells)), total=len(cells))
     executor.run(cells)
-
-
-def _not_tuned(plan: Plan, found: dict[str, float]) -> int:
-    missing = sum(name not in found for name in plan.tunes)
-    return missing * len(plan.seeds) * len(plan.experiment.values)

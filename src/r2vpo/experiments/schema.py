@@ -54,6 +54,10 @@ class TuningSpec(Section):
     key: str = Field("trainer.learning_rate", min_length=1, description="the dotted key that is chosen")
     values: Tries = Field(description="what is tried, the same for every method")
     rounds: int | None = Field(None, ge=1, description="rounds of a try; null takes those of the experiment")
+    finalists: int | None = Field(
+        None, ge=1, description="how many tuned methods run in the result, the best on these seeds; null: all"
+    )
+    always: list[str] = Field([], description="tuned methods that run in the result beside the finalists")
     set: Overrides = Field({}, description="dotted keys that only the tries have")
 
     @model_validator(mode="after")

@@ -47,6 +47,7 @@ class TasksExperiment(Section):
     carried_from: str | None = Field(
         None, description="a task whose chosen values every tuned method also runs with on all the others"
     )
+    carried: list[str] | None = Field(None, description="the tuned methods that do; null: all")
     shown: list[str] = Field([], description="methods that the figure has beside the default")
     tasks: dict[str, TaskSpec] = Field(min_length=1, description="the tasks")
     methods: dict[str, MethodSpec] = Field(min_length=1, description="what is compared")
@@ -60,6 +61,9 @@ class TasksExperiment(Section):
             raise ValueError(f"default = {self.default} is tuned: set methods.{self.default}.tune to nothing")
         if self.carried_from is not None and self.carried_from not in self.tasks:
             raise ValueError(f"carried_from = {self.carried_from} is no task: choose one of {', '.join(self.tasks)}")
+        for name in self.carried or ():
+            if name not in self.methods or self.methods[name].tune == "nothing":
+                raise ValueError(f"carried has {name}, which is no tuned method: choose from {', '.join(self.methods)}")
         for name, task in self.tasks.items():
             unknown = [method for method in task.methods or () if method not in self.methods]
             if unknown:
@@ -102,12 +106,15 @@ class TasksExperiment(Section):
             method = self.methods[name]
             settings = method.set | self._steps(task, name, steps) | ((spec.methods or {}).get(name) or {})
             methods[name] = method.model_copy(update={"set": settings})
-            if name in carried and task != self.carried_from and method.tune != "nothing":
+            carries = name in carried and (self.carried is None or name in self.carried)
+            if carries and task != self.carried_from and method.tune != "nothing":
                 tune = method.tune or TuneSpec(key=tuning.key, values=list(values))
                 title = f"{method.title or name}, as tuned on {self.task_title(self.carried_from or '')}"
                 methods[name + CARRIED] = MethodSpec(
                     title=title, set=settings | {tune.key: carried[name]}, tune="nothing"
                 )
+        # What is carried over from a task is what was chosen there, so it is in that task's result as well.
+        always = [name for name in self.carried or () if task == self.carried_from]
         kept = {name: method for name, method in methods.items() if not only or name in only}
         return Experiment(
             name=f"{self.name}.{task}",
@@ -115,7 +122,7 @@ class TasksExperiment(Section):
             set=self.set | spec.set,
             rounds=spec.rounds or self.rounds,
             seeds=self.seeds.model_copy(update={"count": spec.seeds or self.seeds.count}),
-            tuning=tuning.model_copy(update={"values": list(values)}),
+            tuning=tuning.model_copy(update={"values": list(values), "always": always}),
             target=self.target,
             baseline=[self.default if self.default in kept else next(iter(kept))],
             methods=kept,

@@ -1,6 +1,6 @@
 """Which value of the tuned key each method gets: the one with the largest mean area under the accuracy curve."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from r2vpo.experiments.cells import Cell, Plan
@@ -47,6 +47,11 @@ class Choice:
         return max(self.tries, key=lambda item: item.score or 0.0).value
 
     @property
+    def score(self) -> float:
+        """The mean area of the best value; 0 while nothing is finished."""
+        return max(item.score or 0.0 for item in self.tries)
+
+    @property
     def at_edge(self) -> bool:
         """Whether the best value is the first or the last of several: a better one may lie outside."""
         return len(self.tries) > 1 and self.value in (self.tries[0].value, self.tries[-1].value)
@@ -72,6 +77,31 @@ def choices(plan: Plan, store: Store) -> list[Choice]:
 def tuned(found: Iterable[Choice]) -> dict[str, float]:
     """The chosen value of every method whose tries are all finished."""
     return {choice.method: choice.value for choice in found if choice.value is not None}
+
+
+def finalists(plan: Plan, found: Sequence[Choice]) -> dict[str, float]:
+    """The chosen value of every tuned method that runs in the result: all, or the best on the tuning's seeds.
+
+    Args:
+        plan: the experiment's cells.
+        found: the choices of all methods. While one is open it is not known which are the best, and none runs but
+            those that always do.
+    """
+    chosen, spec = tuned(found), plan.experiment.tuning
+    if spec is None or spec.finalists is None:
+        return chosen
+    best = sorted(found, key=lambda choice: -choice.score)[: spec.finalists] if len(chosen) == len(found) else []
+    kept = {choice.method for choice in best} | {*spec.always}
+    return {method: value for method, value in chosen.items() if method in kept}
+
+
+def waiting(plan: Plan, found: Sequence[Choice]) -> int:
+    """How many methods, at most, join the result as soon as the choices that are open are made."""
+    open_choices = sum(choice.value is None for choice in found)
+    spec = plan.experiment.tuning
+    if spec is None or spec.finalists is None or not open_choices:
+        return open_choices
+    return min(spec.finalists + len(spec.always), len(found)) - len(finalists(plan, found))
 
 
 def _runs(cells: list[Cell], store: Store) -> list[Run]:

@@ -13,7 +13,7 @@ from r2vpo.experiments.across_tasks import TasksPlan
 from r2vpo.experiments.catalog import load_experiment
 from r2vpo.experiments.store import Store
 from r2vpo.experiments.tasks import TasksExperiment
-from r2vpo.experiments.tuning import choices, tuned
+from r2vpo.experiments.tuning import choices, finalists, tuned
 from tests.unit.experiments.helpers import RECIPE, curve, record
 
 TASKS: dict[str, Any] = {
@@ -88,6 +88,7 @@ def test_what_is_tuned_on_one_task_runs_on_the_others(tmp_path: Path) -> None:
     [
         ({"default": "mine"}, "default = mine is no method: choose one of ours, clip, cispo"),
         ({"default": "clip"}, "default = clip is tuned: set methods.clip.tune to nothing"),
+        ({"carried": ["ours"]}, "carried has ours, which is no tuned method"),
         ({"carried_from": "tiny"}, "carried_from = tiny is no task: choose one of large, small, steep"),
         ({"tasks": {"a": {"methods": {"ours": {}, "clpi": {}}}}, "carried_from": None}, "tasks.a.methods has clpi"),
         ({"tasks": {"a": {"methods": {"clip": {}}}}, "carried_from": None}, "tasks.a.methods lacks ours"),
@@ -132,3 +133,12 @@ def test_unknown_tasks_and_methods_are_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=said):
             tasks_plan(tmp_path, **options)
+
+
+def test_what_is_carried_over_runs_where_it_was_chosen_and_on_the_others(tmp_path: Path) -> None:
+    made = tasks_plan(tmp_path, TASKS | {"carried": ["cispo"], "tuning": TASKS["tuning"] | {"finalists": 1}})
+    fill(made, "large", results=False)
+    large = made.plan("large")
+    running = finalists(large, choices(large, Store(made.out / "many.large")))
+    assert set(running) == {"clip", "cispo"}, "the better one, and the one that is carried over"
+    assert [name for name in made.plan("small").methods if name.endswith("_carried")] == ["cispo_carried"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from r2vpo.experiments.store import Store
-from r2vpo.experiments.tuning import choices, tuned
+from r2vpo.experiments.tuning import choices, finalists, tuned, waiting
 from tests.unit.experiments.helpers import curve, experiment, plan, record, tuned_store
 
 
@@ -46,3 +46,26 @@ def test_the_first_of_equals_is_taken(tmp_path: Path) -> None:
     for cell in plan().tuning():
         store.add(cell, record(cell, [0.0, 0.0]))
     assert tuned(choices(plan(), store)) == {"clip": 1e-4, "ours": 1e-4}
+
+
+def test_finalists_are_the_best_on_the_seeds_of_the_tuning(tmp_path: Path) -> None:
+    ends = {"one": 0.4, "two": 0.9, "three": 0.7}
+    made = plan(
+        experiment(
+            tuning={"seeds": [1, 2], "values": [1e-4, 1e-3], "finalists": 1, "always": ["one"]},
+            methods={name: {"set": {"objective.delta": end}} for name, end in ends.items()}
+            | {"as_is": {"tune": "nothing"}},
+            baseline="one",
+        )
+    )
+    store = Store(tmp_path / "small")
+    *tries, last = made.tuning()
+    for cell in tries:
+        store.add(cell, record(cell, [0.2, ends[cell.method]]))
+    found = choices(made, store)
+    assert last.method == "three" and finalists(made, found) == {"one": 1e-4}, "it could still be the best"
+    assert waiting(made, found) == 1
+    store.add(last, record(last, [0.2, ends["three"]]))
+    found = choices(made, store)
+    assert finalists(made, found) == {"one": 1e-4, "two": 1e-4} and waiting(made, found) == 0
+    assert {cell.method for cell in made.results(finalists(made, found))} == {"one", "two", "as_is"}
