@@ -208,7 +208,8 @@ class R2VPOConfig(GRPOConfig):
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(allowed)}")
 
     def _settle_precision(self) -> None:
-        fast = multiplies_bfloat16(on_cpu=self.use_cpu or not torch.accelerator.is_available())
+        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()  # unless it is said, bf16 means a GPU's
+        fast = multiplies_bfloat16(on_cpu=self.use_cpu)
         if self.bf16 is None and not self.fp16:
             self.bf16 = fast
         if self.sampler_dtype == "auto":

@@ -45,8 +45,10 @@ def test_the_arguments_are_those_of_grpo_trainer_by_name_and_place(tmp_path: Pat
     assert trainer.state.global_step == 4
 
 
-def test_without_a_config_nothing_has_to_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fast", [False, True])
+def test_without_a_config_nothing_has_to_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("r2vpo.trl.config.multiplies_bfloat16", lambda *, on_cpu: fast)
     trainer = R2VPOTrainer(
         tiny_model(max_position_embeddings=1024),
         even_digits,
@@ -55,6 +57,7 @@ def test_without_a_config_nothing_has_to_be_set(tmp_path: Path, monkeypatch: pyt
     )
     assert trainer.args.variance_delta == DELTA and trainer.controls.step_size is not None
     assert trainer.args.objective == "r2vpo" and trainer.replay.config.versions == 5
+    assert trainer.args.bf16 is fast
 
 
 def test_a_config_of_another_class_is_told_in_a_line(tmp_path: Path) -> None:
