@@ -59,7 +59,9 @@ def choice_reward(options: ChoiceOptions) -> Any:
 
 @lru_cache(maxsize=4096)
 def _gold(answer: str, letters: str) -> str | None:
-    return stated_letter(answer, letters)
+    box = last_box(answer)
+    text = answer if box is None else box
+    return stated_letter(text, letters) or chosen_letter(text, letters)
 
 
 def letter_finder(options: ChoiceOptions) -> Callable[[Any], str | None]:

@@ -51,7 +51,7 @@ LEADS = (
 _LINK = (
     r"(?:\s+(?:choice|option|letter))?"
     r"(?:\s+(?:to|for|of)\s+(?:the\s+|this\s+)?(?:question|problem)(?:\s+\d+)?)?"
-    r"(?:\s*(?:\bis\b|\bare\b|\bwas\b|\b(?:would|should|must|will|could|has\s+to|(?:would\s+)?have\s+to|can\s+only)\s+be\b"
+    r"(?:\s*(?:\bis\b|\bare\b|\bwas\b|\b(?:would|should|must|will|has\s+to|(?:would\s+)?have\s+to|can\s+only)\s+be\b"
     r"|\b(?:seems?|appears?)(?:\s+to\s+be)?\b|\bes\b|\best\b|\bist\b|\u00e8\b|\u00e9\b|\u662f|\u4e3a|\u306f|\uc740))?"
 )
 _NOUN = r"(?:(?:the\s+)?(?:option|choice|letter|answer)\b|\u9009\u9879)?"
@@ -88,8 +88,9 @@ def patterns_of(letters: str) -> Patterns:
     small, marks = letters.lower(), rf"{_CLOSE}{{0,4}}"
     leads = "|".join(f"{re.escape(lead)}s?" for lead in LEADS)
     leads = rf"(?:\b|(?<=[^\x00-\x7f])|(?=\\))(?i:{leads})"
-    lead = rf"{leads}{_CLOSE}{{0,3}}(?i:{_LINK}){_OPEN}{{0,8}}(?i:{_NOUN}){_OPEN}{{0,6}}"
-    not_asked = r"(?!\s*\)?\s*\?)"
+    not_but = rf"(?:not\s+{_OPEN}{{0,4}}[{letters}]{_CLOSE}{{0,4}},?\s*but\s+(?:rather\s+)?{_OPEN}{{0,4}})?"
+    lead = rf"{leads}{_CLOSE}{{0,3}}(?i:{_LINK}){_OPEN}{{0,8}}(?i:{_NOUN}){_OPEN}{{0,6}}{not_but}"
+    not_asked = r"(?!\s*\)?\s*\?|\s+if\b)"
     right = r"(?:correct|right|best|true|the\s+answer|the\s+(?:only\s+)?(?:correct|right|best)\b)"
     is_right = rf"{_OPEN}{{0,4}}[{letters}]{_CLOSE}{{0,4}}(?i:is|must\s+be|seems)\s+(?i:{right})(?!\s*\?)"
     other = "|".join(

@@ -9,6 +9,13 @@ from r2vpo.rewards.choice_patterns import LEADS, patterns_of
 
 READ_CHARACTERS = 1000
 
+_DENIED = re.compile(
+    r"(?:\b(?:not|never|cannot|hardly)|n['\u2019]t)\s+(?:really\s+)?(?:think|believe|say|agree|see|sure|certain|clear)\s+"
+    r"(?:that\s+|if\s+|whether\s+|why\s+|how\s+)?(?:the\s+|my\s+)?(?:correct\s+|right\s+)?$"
+    r"|\b(?:doubt|unlikely)\s+(?:that\s+)?(?:the\s+)?$|\b(?:wrong|incorrect|false|bad|worst)\s+$",
+    re.IGNORECASE,
+)
+"""What before a statement takes it back."""
 _SHORT_LEAD = re.compile(r"\AA:\s*(?=[A-Z]\W*(?:\n|\Z))")
 
 
@@ -49,7 +56,10 @@ def _last_answer(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
     """The last match of a pattern that begins with a lead: it is tried where a lead stands, since that is fast."""
     folded = text.lower() if len(text.lower()) == len(text) else text
     places = [found.start() for lead in LEADS if lead in folded for found in re.finditer(re.escape(lead), folded)]
-    return next((found for place in sorted(places, reverse=True) if (found := pattern.match(text, place))), None)
+    for place in sorted(places, reverse=True):
+        if (found := pattern.match(text, place)) and not _DENIED.search(text[max(0, place - 60) : place]):
+            return found
+    return None
 
 
 def _plain(text: str) -> str:

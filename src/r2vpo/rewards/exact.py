@@ -35,6 +35,8 @@ def _read(completion: Any, right: str) -> str:
 
 def _same(line: str, right: str) -> bool:
     """Whether two lines are the same as they stand, or without what introduces an answer."""
+    if not normalise(line):  # nothing but a full stop
+        return line.strip() == right.strip()
     if normalise(line) == normalise(right):
         return True
     plain = normalise(bare(line))

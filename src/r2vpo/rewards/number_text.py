@@ -6,11 +6,14 @@ import math
 import re
 import unicodedata
 
+from r2vpo.rewards.arithmetic import evaluate, plain_signs
+
 READ_CHARACTERS = 2000
 
 _SIGN = r"[-+]"
 _WHOLE = r"(?>\d{1,3}(?P<mark>[, '\u2019_])\d{3}(?:(?P=mark)\d{3})*(?!\d)|\d{1,2}(?:,\d\d)+,\d{3}(?!\d)|\d+)"
 _TEN = rf"10\s*(?:\^|\*\*)\s*\{{{{?\s*(?P<{{name}}>{_SIGN}?\d{{{{1,4}}}})\s*\}}}}?"
+_MULTIPLES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _NUMBER = re.compile(
     rf"""
     (?<![A-Za-z_\d.,])(?<!\d[:/])              # not the end of a name, a version or another number
@@ -21,22 +24,29 @@ _NUMBER = re.compile(
       | (?P<decimal>{_WHOLE}(?:\.\d*)?|\.\d+)
         (?:[eE](?P<exponent>{_SIGN}?\d{{1,4}})
           |\s*(?:[x*\u00d7\u00b7]|\\times|\\cdot)\s*{_TEN.format(name="power")})?
-        (?:\s*/\s*(?P<divisor>\d+(?:\.\d+)?))?
+        (?:\s*/\s*(?P<divisor>\d+(?:\.\d+)?)|[\s-]*(?P<multiple>{"|".join(_MULTIPLES)})s?\b)?
     )
     (?![\d]|[.,/:]\d|[xXbBoO][\da-fA-F]|[eE][-+]?\d)      # 3.14.15, 12,34, 1/2/3, 12:30 and 0x10 are no numbers
     """,
-    re.VERBOSE,
+    re.VERBOSE | re.IGNORECASE,
 )
 _CANDIDATE = re.compile(r"[-+]|\.?\d")
 # What makes a product, a power, a term or one of two of a number.
 _GOES_ON = re.compile(
     r"\s*(?:\*\*|[-+*/^\u00d7\u00b7\u00b1])\s*[\d({\\]|[\u03c0^]|[A-Za-z]\s*[=^*+/]|\s*\\(?:pi|sqrt|pm)|\s+or\s+[-$]?\d"
+    r"|[xyznk](?![A-Za-z])|\s*(?:dozens?|squared|cubed|factorial|percent\s+of)\b|\s+(?:plus|minus|times)\s+\d"
 )
-_ARITHMETIC = re.compile(r"[\d.,\s()+\-*/^\u00d7\u00b7$%{}]*[=\u2248]\s*")
+_ARITHMETIC = re.compile(r"(?:[\d.,\s()+\-*/^\u00d7\u00b7$%{}]|(?<=[\d)\s])x(?=\s*[\d(]))*[=\u2248]\s*")
+_POWER = re.compile(r"[A-Za-z)\]}]\s*(?:\^|\*\*)\s*\{?\s*$")
 # What makes a root or a bound of it; an arrow and a tag make none.
 _GOES_BEFORE = re.compile(
-    r"(?:\u221a|\\sqrt\s*\{?|[\u2260\u2264\u2265]|\\(?:leq?|geq?|neq?|lt|gt)|(?:^|\s|(?<![<\w])\w)[<>]=?)\s*$"
+    r"(?:\u221a|\\?sqrt\s*[{(]?|[\u2260\u2264\u2265\u00b1]|\+/-?|\\(?:leq?|geq?|neq?|lt|gt|pm)|(?:^|\s|(?<![<\w])\w)[<>]=?"
+    r"|\b(?:not|never|least|most|than|between|twice|double|half\s+of|root\s+of|up\s+to)|n['\u2019]t)[\s$]*$",
+    re.IGNORECASE,
 )
+_MINUS = re.compile(r"\b(?:minus|negative)\s+\$?$", re.IGNORECASE)
+_OFF = 0.02
+"""How far, relatively, a result may be from the arithmetic before it: results are often rounded."""
 _FRACTION = re.compile(r"\\[dtc]?frac\s*(?:\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}|(\d)\s*(\d)(?!\d))")
 _DASHES = str.maketrans(
     dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212\ufe63\uff0d", "-") | {"\u00f7": "/", "\u2044": "/"}
@@ -59,15 +69,28 @@ def first_number(text: str) -> float | None:
         text: an answer; its first 2,000 characters are read.
     """
     text = _plain(text[:READ_CHARACTERS])
-    start = 0
+    start, sides = 0, []
     for candidate in _CANDIDATE.finditer(text):
         if candidate.start() < start or not (found := _NUMBER.match(text, candidate.start())):
             continue
+        if "=" not in text[: found.start()] and _POWER.search(text[max(0, found.start() - 8) : found.start()]):
+            return None
         result = _ARITHMETIC.match(text, found.start())
         if result is None:
-            return None if _is_part(text, found) else _value(text, found)
+            value = None if _is_part(text, found) else _value(text, found)
+            return value if value is not None and all(_is_near(side, value) for side in sides) else None
+        sides.append(text[found.start() : result.end()].rstrip("=\u2248 "))
         start = result.end()
     return None
+
+
+def _is_near(side: str, value: float) -> bool:
+    """Whether arithmetic comes to a number or near it; what is no arithmetic of whole numbers is not asked."""
+    try:
+        computed = float(evaluate(plain_signs(side)).value)
+    except (ValueError, OverflowError):
+        return True
+    return abs(computed - value) <= _OFF * max(1.0, abs(value))
 
 
 def _plain(text: str) -> str:
@@ -95,7 +118,7 @@ def _apart(found: re.Match[str], fraction: str) -> str:
 def _is_part(text: str, found: re.Match[str]) -> bool:
     """Whether a number is a part of something larger, which it does not state by itself."""
     return bool(
-        _GOES_ON.match(text, found.end()) or _GOES_BEFORE.search(text[max(0, found.start() - 8) : found.start()])
+        _GOES_ON.match(text, found.end()) or _GOES_BEFORE.search(text[max(0, found.start() - 12) : found.start()])
     )
 
 
@@ -105,6 +128,7 @@ def _value(text: str, found: re.Match[str]) -> float | None:
     else:
         value = float(re.sub(r"[, '\u2019_]", "", found["decimal"] or "1"))
         power = int(found["exponent"] or found["power"] or found["ten"] or 0)
+        power += _MULTIPLES.get((found["multiple"] or "").lower(), 0)
         value = float(f"{value!r}e{power}") if power and "e" not in repr(value) else value * 10.0 ** min(power, 308)
         if found["divisor"]:
             value = _quotient(value, float(found["divisor"]))
@@ -119,9 +143,9 @@ def _quotient(over: float, under: float) -> float:
 
 def _is_minus(text: str, found: re.Match[str]) -> bool:
     """Whether the sign is the number's own and not a dash or a minus between two things."""
-    if found["sign"] != "-":
-        return False
     before = text[: found.start()]
+    if found["sign"] != "-":
+        return _MINUS.search(before[-12:]) is not None and not re.search(r"\d\s*minus\s+\$?$", before[-20:])
     if found["apart"]:
         return before.strip("( $*=:") == "" or before.rstrip()[-1:] in "=:($"
     return not re.search(r"[\w)]$", before)

@@ -9,6 +9,16 @@ from r2vpo.errors import UserError
 from r2vpo.rewards import load_answer_finder, load_reward
 
 CHOSEN = [
+    # Hedges and denials.
+    ("The answer could be B, but I am not sure", None),
+    ("I don't think the answer is B", None),
+    ("I am not sure that the answer is B", None),
+    ("The answer would be B if x were 2", None),
+    ("The wrong answer is B", None),
+    ("The answer is C. The incorrect answer is B.", "C"),
+    ("The answer is not A but B", "B"),
+    ("It is not A, so the answer is B", "B"),
+    ("The answer would be B.", "B"),
     # Boxes.
     (r"so it is \boxed{C}.", "C"),
     (r"\boxed{c}", "C"),
@@ -122,8 +132,8 @@ def test_the_letter_is_found(completion, letter):
 
 
 def test_answers_are_read_as_completions_are():
-    golds = ["C", "c", "(C)", "C.", r"\text{C}", "Option C", r"\textbf{(C)}\ 24"]
-    assert load_reward("choice")(prompts=["p"] * 7, completions=["C"] * 7, answer=golds) == [1.0] * 7
+    golds = ["C", "c", "(C)", "C.", r"\text{C}", "Option C", r"\textbf{(C)}\ 24", r"\boxed{C}", "The answer is C"]
+    assert load_reward("choice")(prompts=["p"] * 9, completions=["C"] * 9, answer=golds) == [1.0] * 9
 
 
 def test_letters_and_answers_that_do_not_fit():

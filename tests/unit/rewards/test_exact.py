@@ -40,6 +40,8 @@ from r2vpo.rewards import load_reward
         ("**Answer:** blue", "blue", 1.0),
         ("#### 72", "72", 1.0),
         ("My answer is 'blue'.", "blue", 1.0),
+        ("", ".", 0.0),
+        (".", ".", 1.0),
         (r"\boxed{\text{Blue}}", "blue", 1.0),
         ("\u20135", "-5", 1.0),
         ("'a' or 'b'", "a' or 'b", 0.0),

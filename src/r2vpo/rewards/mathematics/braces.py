@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 _COMMAND = re.compile(r"\\[A-Za-z]+")
+_BRACE = re.compile(r"\\.|[{}]")
 CLOSING = {"{": "}", "(": ")", "[": "]"}
 
 
@@ -74,3 +75,27 @@ def rewrite(text: str, command: re.Pattern[str], arguments: int, write: Callable
             done += [text[position : match.start()], write(match, *found)]
             position = end
     return "".join([*done, text[position:]])
+
+
+def infix(text: str, command: re.Pattern[str], write: Callable[[str, str], str]) -> str:
+    r"""Write every command that stands between its two arguments, `{1 \over 2}`, in another way.
+
+    Args:
+        text: LaTeX.
+        command: matches the command; its arguments are what its group, or the text, has before and after it.
+        write: from the two arguments to what takes their place and that of the group's braces.
+    """
+    while (match := command.search(text)) is not None:
+        opened: list[int] = []
+        for brace in _BRACE.finditer(text, 0, match.start()):
+            if brace[0] == "{":
+                opened.append(brace.start())
+            elif brace[0] == "}" and opened:
+                opened.pop()
+        start = opened[-1] if opened else -1
+        end = closing(text, start) if opened else len(text)
+        if end < 0:
+            return text
+        written = write(text[start + 1 : match.start()].strip(), text[match.end() : end].strip())
+        text = text[: max(start, 0)] + written + text[end + 1 :]
+    return text

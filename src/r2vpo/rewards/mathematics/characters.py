@@ -64,14 +64,16 @@ _COMMANDS = {
     "⌈": r"\lceil ",
     "⌉": r"\rceil ",
     "€": r"\text{ euros}",
-    "£": r"\text{ pounds}",
-    "￡": r"\text{ pounds}",
+    "£": r"\text{ gbp}",
+    "￡": r"\text{ gbp}",
     "¥": r"\text{ yen}",
     "￥": r"\text{ yen}",
     "₹": r"\text{ rupees}",
     "✓": "",
     "✅": "",
 } | {dash: "-" for dash in "−–—－‐‑‒―﹣⁃"}
+_SLASHED = re.compile("(?:(\\d+)|([⁰¹²³⁴⁵⁶⁷⁸⁹]+))\\s?[⁄∕]\\s?(?:(\\d+)|([₀₁₂₃₄₅₆₇₈₉]+))")
+"""A fraction with the slash of Unicode, its parts raised and lowered or not."""
 _GREEK = re.compile("[Α-Ωα-ω]")
 _CJK = re.compile("[\u3040-\u30ff\u4e00-\u9fff]+")
 _OTHER = re.compile("|".join(map(re.escape, _COMMANDS)))
@@ -85,6 +87,7 @@ def plain_characters(text: str) -> str:
     """
     if text.isascii():
         return text
+    text = _SLASHED.sub(_slashed, text)
     text = _SUPERSCRIPTS.sub(lambda found: f"^{{{found[0].translate(_SUPERSCRIPT)}}}", text)
     text = _SUBSCRIPTS.sub(lambda found: f"_{{{found[0].translate(_SUBSCRIPT)}}}", text)
     text = _OTHER.sub(lambda found: _COMMANDS[found[0]], text)
@@ -100,6 +103,12 @@ def _vulgar_fraction(character: str) -> str:
         return character
     above, _, below = form.partition("\u2044")
     return rf"\frac{{{above}}}{{{below}}}" if above and below else character
+
+
+def _slashed(found: re.Match[str]) -> str:
+    above = found[1] or found[2].translate(_SUPERSCRIPT)
+    below = found[3] or found[4].translate(_SUBSCRIPT)
+    return rf"\frac{{{above}}}{{{below}}}"
 
 
 def _greek(letter: str) -> str:

@@ -6,8 +6,15 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from r2vpo.rewards.mathematics.equations import expanded, is_equation, is_name, name_of, without_membership
-from r2vpo.rewards.mathematics.leaves import same_leaf, squeezed
+from r2vpo.rewards.mathematics.equations import (
+    expanded,
+    is_equation,
+    is_function_of_other,
+    is_name,
+    name_of,
+    without_membership,
+)
+from r2vpo.rewards.mathematics.leaves import read_single, same_leaf, squeezed
 from r2vpo.rewards.mathematics.lists import filled, same_dotted
 from r2vpo.rewards.mathematics.normal import normalise
 from r2vpo.rewards.mathematics.regions import is_region, same_region
@@ -130,7 +137,7 @@ def value_of(shape: Shape) -> Shape | None:
 def _same_equation(gold: Shape, answer: Shape) -> bool:
     """Two equations are the same by their values, or as conditions, up to a factor."""
     right, found = value_of(gold), value_of(answer)
-    if right is not None and found is not None:
+    if right is not None and found is not None and not is_function_of_other(gold, answer):
         if same(right, found):
             return True
         if isinstance(right, Leaf) and isinstance(found, Leaf) and not (is_equation(gold) and is_equation(answer)):
@@ -204,8 +211,8 @@ def _system(shape: Shape) -> dict[str, Shape] | Group | None:
     found = [value for value in values if value is not None]
     if None in names or len(found) < len(names):
         return None
-    if len(set(names)) == 1:
-        return Group(tuple(found), word=shape.word)
+    if len(set(names)) == 1:  # values of one letter are alternatives, not coordinates
+        return Group(tuple(found), "{", "}", shape.word)
     if len(set(names)) < len(names):
         return None
     return {str(name): value for name, value in zip(names, found, strict=True)}
@@ -219,13 +226,41 @@ def _same_groups(gold: Group, answer: Group) -> bool:
         return False
     if kinds == {"{"} or kinds == {""} or kinds == {"{", ""}:
         return _same_in_any_order(gold.items, answer.items, distinct="{" in kinds)
-    if len(kinds) == 2 and not ("" in kinds and ({"()", "[]"} & kinds)):
+    if len(kinds) == 2 and not ("" in kinds and ({"()", "[]"} & kinds)) and not _is_vector(gold, answer):
         return False
+    if kinds == {"", "[]"} and _is_interval(gold if gold.opens else answer):
+        return False
+    gold, answer = _coordinates(gold), _coordinates(answer)
     return len(gold.items) == len(answer.items) and all(map(same, gold.items, answer.items))
 
 
 def _brackets(group: Group) -> str:
     return "{" if group.opens == "{" else group.opens + group.closes
+
+
+def _is_vector(gold: Group, answer: Group) -> bool:
+    """Whether one is a point and the other its coordinates in a row or a column."""
+    kinds = {gold.opens, answer.opens}
+    return kinds == {"(", "matrix"} and all(_coordinates(group).opens == "(" for group in (gold, answer))
+
+
+def _coordinates(group: Group) -> Group:
+    """A matrix of one row or one column, as a point; any other group as it is."""
+    rows = [item.items for item in group.items if isinstance(item, Group) and item.opens == "row"]
+    if group.opens != "matrix" or len(rows) != len(group.items):
+        return group
+    if len(rows) == 1:
+        return Group(rows[0], "(", ")")
+    return Group(tuple(row[0] for row in rows), "(", ")") if all(len(row) == 1 for row in rows) else group
+
+
+def _is_interval(group: Group) -> bool:
+    """Whether two items in square brackets are ends of an interval, the first below the second."""
+    if len(group.items) != 2:
+        return False
+    ends = [read_single(item.text).number for item in group.items if isinstance(item, Leaf)]
+    values = [end.value for end in ends if end is not None]
+    return len(values) < 2 or values[0] < values[1]
 
 
 def _dotted(group: Group) -> bool:

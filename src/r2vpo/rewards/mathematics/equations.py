@@ -21,6 +21,8 @@ _NAME = re.compile(  # x, a_1, f(5), f^{-1}(x); then angle A, AB, and so on
     rf"|(?:\\text\{{[^{{}}]*\}}\s*(?:[A-Za-z](?![A-Za-z])|\\angle\s*[A-Z]{{1,3}})?\s*)+{_CALLED}?)"
 )
 
+_LETTER = re.compile(rf"(?P<letter>(?:[A-Za-z]|{_GREEK}){_INDEX})(?P<called>\([^()]*\))?")
+
 
 def is_name(shape: Shape) -> bool:
     r"""Whether a side of an equation names a quantity: `x`, `a_1`, `AB`, `f(5)`, `\angle A`, words; not `2x`, `xy`.
@@ -44,10 +46,12 @@ def _is_product(name: str) -> bool:
     if re.fullmatch(r".*\^\s*\{?\s*-1\s*\}?", name):
         return True
     called = re.fullmatch(rf"(.*?){_CALLED}", name)
-    if called is None or "text" in name or called[1].strip()[:1] in _FUNCTIONS or called[1].strip().startswith("\\"):
+    if called is None or "text" in name or called[1].strip().startswith("\\"):
         return False
     inside = name[len(called[1]) :]
     letter = called[1].strip()[:1]
+    if letter in _FUNCTIONS:
+        return re.search(rf"{letter}(?!\s*[(_^\[])", inside) is not None
     return re.search(r"[A-Za-z0-9)]\s*[-+]", inside) is not None or letter in inside
 
 
@@ -61,6 +65,18 @@ def name_of(shape: Shape) -> str | None:
     if not isinstance(shape, Chain) or not is_equation(shape):
         return None
     return next((side.text.replace(" ", "") for side in shape.sides if isinstance(side, Leaf) and is_name(side)), None)
+
+
+def is_function_of_other(shape: Shape, other: Shape) -> bool:
+    """Whether one equation gives a value to a letter, and the other one to a function of it: `x = 2` and `p(x) = 2`.
+
+    Other letters are no reason to call two values different: `y = 5` says 5 where `x = 5` does.
+    """
+    one, two = (_LETTER.fullmatch(name) for name in (name_of(shape) or "", name_of(other) or ""))
+    if one is None or two is None or (one["called"] is None) == (two["called"] is None):
+        return False
+    plain, called = (one, two) if one["called"] is None else (two, one)
+    return plain["letter"] in called["called"]
 
 
 def without_membership(shape: Shape) -> Shape:

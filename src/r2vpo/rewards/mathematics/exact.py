@@ -13,14 +13,21 @@ MAX_BITS = 100_000
 """Of a numerator or denominator on the way; the largest power that is allowed, 10,000 digits, has 33,220."""
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<recurring>\d*\.\d*(?:\\overline\{\d+\}|\\bar\{\d+\}|\\dot\{?\d\}?(?:\d*\\dot\{?\d\}?)?))"
+    r"\s*(?:(?P<recurring>\d*\.\d*(?:\\overline\{\d+\}|\\bar\{\d+\}|\\dot\{?\d\}?(?:\d*\\dot\{?\d\}?)?|\(\d+\)(?![\d!^])))"
+    r"|(?P<dotted>\d*\.\d+)\s*\\ldots"
     r"|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,5}(?![\dA-Za-z]))?)|(?P<command>\\[A-Za-z]+)|(?P<sign>[-+*/^!(){}]))"
 )
-_BASED = re.compile(r"(?P<digits>[0-9A-Za-z]+)\s*_\s*(?:\{(?P<group>[^{}]*(?:\{[^{}]*\})?[^{}]*)\}|(?P<one>\d))")
+_BASED = re.compile(
+    r"\(?\s*(?P<digits>[0-9A-Za-z]+)\s*\)?\s*_\s*(?:\{(?P<group>[^{}]*(?:\{[^{}]*\})?[^{}]*)\}|(?P<one>\d))"
+)
 _BASE_WORDS = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
     "twelve": 12, "sixteen": 16,
 }  # fmt: skip
+
+
+_REPEATS = re.compile(r"(\d)\1\1+$|(\d{2,})\2+$")
+_NO_BRACKETS = str.maketrans("", "", "{})")
 
 
 class TooLarge(ValueError):
@@ -67,6 +74,8 @@ def read_number(text: str) -> Number | None:
         return _in_base(based)
     percent = text.endswith(r"\%")
     plain = text.removesuffix(r"\%").strip()
+    if (cut := re.fullmatch(r"([-+]?\s*\d*\.\d{6,})\s*\\ldots", plain)) is not None and not _REPEATS.search(cut[1]):
+        plain = cut[1]
     tokens = _tokens(plain)
     if tokens is None:
         return None
@@ -226,6 +235,8 @@ class _Reader:
             return _decimal(text)
         if kind == "recurring":
             return _recurring(text)
+        if kind == "dotted":
+            return _dotted(text)
         if text in ("(", "{"):
             return self.group(")" if text == "(" else "}")
         if text == r"\frac":
@@ -288,7 +299,19 @@ def _binomial(above: Fraction, below: Fraction) -> Fraction:
 def _recurring(text: str) -> Fraction:
     r"""0.1\overline{6} and 0.1\dot{6}: the digits under the line, or from dot to dot, go on for ever."""
     whole, _, rest = text.partition(".")
-    head, _, tail = re.sub(r"\\(?:overline|bar|dot)", "|", rest).replace("{", "").replace("}", "").partition("|")
+    head, _, tail = re.sub(r"\\(?:overline|bar|dot)|\(", "|", rest).translate(_NO_BRACKETS).partition("|")
     repeated = tail.replace("|", "")
+    return _repeated(whole, head, repeated)
+
+
+def _dotted(text: str) -> Fraction:
+    """0.333 and 0.1818 with dots after them: one digit that stands there three times, or several that do twice."""
+    whole, _, digits = text.partition(".")
+    if (found := _REPEATS.search(digits)) is None:
+        raise _NotRational
+    return _repeated(whole, digits[: found.start()], found[1] or found[2])
+
+
+def _repeated(whole: str, head: str, repeated: str) -> Fraction:
     start = Fraction(int((whole or "0") + head), 10 ** len(head))
     return start + Fraction(int(repeated), (10 ** len(repeated) - 1) * 10 ** len(head))

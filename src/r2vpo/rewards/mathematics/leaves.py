@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from r2vpo.rewards.mathematics.exact import Number, TooLarge, read_number
 from r2vpo.rewards.mathematics.lists import summed
-from r2vpo.rewards.mathematics.symbolic import expression, is_constant, rounds_to, same_expression
+from r2vpo.rewards.mathematics.symbolic import expression, is_constant, rational, rounds_to, same_expression
 from r2vpo.rewards.mathematics.units import Unit, split_unit
 from r2vpo.rewards.mathematics.words import CHANGES_VALUE
 from r2vpo.rewards.worker import NoScore
@@ -18,6 +18,15 @@ PLACES = 6
 
 _LEADING = re.compile(r"(?:\\text\{[^{}]*\}\s*[:=]?\s*)+(?=[^\s])")
 _DEGREE = re.compile(r"\s*\\degree\s*[CFK]?$")
+_TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
+_COUNTED = {
+    rf"\text{{{word}}}": str(number)
+    for number, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen twenty".split()
+    )
+}
+"""Numbers in words."""
 _KEPT = re.compile(r"\b(?:(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*|[a-z]+day)\b", re.IGNORECASE)
 _RATIO = re.compile(r"\s*([^:]+):([^:]+)\s*")
 
@@ -42,9 +51,9 @@ class Single:
         if leading and not _KEPT.search(leading[0]) and not CHANGES_VALUE.search(leading[0].replace(r"\text", " ")):
             self.lead = _bare(leading[0])
             text = text[leading.end() :].strip()
-        self.degrees = _DEGREE.search(text) is not None
-        self.text = _DEGREE.sub("", text).strip()
-        self.number: Number | None = _number(self.text)
+        self.degrees = _DEGREE.search(text) is not None and _TRIGONOMETRIC.search(text) is None
+        self.text = (_DEGREE.sub("", text) if self.degrees else text).strip()
+        self.number: Number | None = _number(_COUNTED.get(self.text, self.text))
         self.words = self.number is None and r"\text" in self.text
 
 
@@ -98,8 +107,8 @@ def same_leaf(gold: str, answer: str) -> bool:
 
 
 def _same_measure(gold: Single, one: Unit, answer: Single, other: Unit) -> bool:
-    """5 km is 5000 m, and neither 5 m nor 5 km^2."""
-    if (one.dimension, one.power) != (other.dimension, other.power) or gold.number is None or answer.number is None:
+    """5 km is 5000 m, and neither 5 m nor 5 km^2; 18 km/h is 5 m/s."""
+    if one.dimensions != other.dimensions or gold.number is None or answer.number is None:
         return False
     return gold.number.value * one.size == answer.number.value * other.size
 
@@ -164,13 +173,13 @@ def _same_otherwise(gold: Single, answer: Single) -> bool:
     for number, value in ((gold.number, other), (answer.number, one)):
         if number is not None and number.places is not None and not number.percent and is_constant(value):
             enough = number.places >= PLACES and number.digits >= PLACES and number.value.denominator > 1
-            return enough and rounds_to(value, number.value, number.places)
+            return (enough and rounds_to(value, number.value, number.places)) or same_expression(one, other)
     return same_expression(one, other)
 
 
 def _expression(single: Single) -> object:
-    if single.number is not None and single.number.base is not None:
-        return None
+    if single.number is not None:
+        return rational(single.number.value) if single.number.base is None and not single.number.percent else None
     return expression(summed(single.text))
 
 

@@ -5,42 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from r2vpo.rewards.mathematics.braces import CLOSING, closing, rewrite
+from r2vpo.rewards.mathematics.amounts import plain_money, plain_multiples, without_separators
+from r2vpo.rewards.mathematics.appearance import plain_appearance
+from r2vpo.rewards.mathematics.braces import closing, infix, rewrite
 from r2vpo.rewards.mathematics.characters import plain_characters
-from r2vpo.rewards.mathematics.words import FUNCTIONS, SPACED_LETTER, plain_words, text_command
+from r2vpo.rewards.mathematics.words import plain_words
 
-_FONTS = re.compile(
-    r"\\(?:math(?:rm|bf|it|sf|tt|normal)|boldsymbol|bm|pmb|bold|rm|bf|it|tt|sf|em|underline|uline|ensuremath|boxed|fbox"
-    r"|overset\s*\{\s*\}|mathop|smash)\s*(?=\{)"
-)
-_TEXTS = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal|sc|up|md)?|mbox|hbox|emph)\s*(?=\{)")
-_OPERATOR = re.compile(r"\\operatorname\*?\s*(?=\{)")
-_COLOURED = re.compile(r"\\(?:textcolor|colorbox)\s*\{[^{}]*\}|\\color\s*(?:\{[^{}]*\}|\[[^\[\]]*\]\{[^{}]*\})")
-_SWITCHES = re.compile(
-    r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|tiny|small|normalsize|large|Large"
-    r"|LARGE|huge|Huge|bf|it|rm|tt|sf|em|bfseries|itshape|mathstrut|strut|allowbreak|nobreak|centering|hfill)(?![A-Za-z])"
-    r"|\\[hv]space\*?\s*\{[^{}]*\}|\\label\s*\{[^{}]*\}|\\tag\*?\s*\{[^{}]*\}"
-)
-_SPACES = re.compile(
-    r"(?<!\\)\\(?:[,;:> ]|(?:quad|qquad|thinspace|enspace|space|medspace|thickspace|nbsp)(?![A-Za-z]))|[~\s]"
-)
-_NEGATIVE_SPACE = re.compile(r"\\!|\\negthinspace(?![A-Za-z])")
-_DELIMITERS = re.compile(r"\\[()]|(?<!\\)\\[\[\]]|\*\*|__|`")
-_POWER = re.compile(r"(?<=[\w)}])\s?\*\*\s?(?=[\w({-])")
-_MATRIX = re.compile(r"\\begin\s*\{")
-_COMMA_GROUP = re.compile(r"(?<=\d)(?:\{\s*,\s*\}|,\\!|\\text\s*\{\s*,\s*\}|,\\,)\s*(?:\\!)*(?=\d{3}(?!\d))")
-_SPACED_THOUSANDS = re.compile(r"(?<![\d.,])(?<!\d )\d{1,3}(?:[ _]\d{3})+(?! ?[\d/])(?! ?\\frac)")
-_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!,?\d)")
-_ODD_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{2})*,(?:0\d{2,}|\d{3})(?!,?\d)")
+_OVER = re.compile(r"\\over(?![A-Za-z])")
+_CHOOSES = re.compile(r"\\(?:choose|atopwithdelims\s*\(\s*\))(?![A-Za-z])")
 _FRACTION = re.compile(r"\\[dtcs]?frac(?![A-Za-z])|\\nicefrac(?![A-Za-z])")
 _BINOMIAL = re.compile(r"\\[dt]?binom(?![A-Za-z])")
 _ROOT = re.compile(r"\\sqrt(?P<index>\s*\[[^\[\]]*\])?")
 _CHOOSE = re.compile(
     r"\{\}\s*[\^_]\s*\{?(\w+)\}?\s*C\s*_\s*\{?(\w+)\}?|(?<![A-Za-z])C_\s*\{?(\w+)\}?\s*\^\s*\{?(\w+)\}?"
 )
+_EMPTY = re.compile(r"[\^_]\s*\{\s*\}|(?<![}\w\\])\{\s*\}(?!\s*[\^_])")
 _MIXED = re.compile(r"(?<![\d./^_{])(\d+) +(\d+) ?/ ?(\d+)(?![\d./])")
-_DEGREES = re.compile(r"\s*(?:\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])|\\degree(?![A-Za-z])|\\deg(?![A-Za-z]))\s*")
-_PERCENT = re.compile(r"\s*(?:\{\s*\\?%\s*\}|\\?%|\\(?:text|mathrm)\s*\{\s*\\?%\s*\})")
 _SYNONYMS = tuple(
     (re.compile(pattern), plain)
     for pattern, plain in (
@@ -68,24 +48,27 @@ _SYNONYMS = tuple(
         (r"\\(?:pounds|textsterling)(?![A-Za-z])", r"\\text{ pounds}"),
         (r"\\(?:euro|texteuro)(?![A-Za-z])", r"\\text{ euros}"),
         (r"\\imath(?![A-Za-z])", "i"),
+        (r"(?<![\\A-Za-z])sqrt(?=\s*[({\d])", r"\\sqrt"),
+        (r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r"\\cdot "),
+        (r"(?<=\d)\s*(?:\\text\{\s*to\s*\}|(?<=\s)to(?=\s))\s*(?=\d)", ":"),
         (r"\s*\\text\{\s*degrees?\s*\}", r"\\degree "),
         (r"\\(?:lor|vee)(?![A-Za-z])", r"\\text{or}"),
         (r"\\(?:land|wedge)(?![A-Za-z])", r"\\text{and}"),
     )
 )
-_BRACED_SIGN = re.compile(r"(?<!\\)\{\s*(\\\$|[=<>])\s*\}")
-_MONEY = re.compile(
-    r"(?:(?:US|U\.S\.)\s*)?(?:\\\$|\\textdollar(?![A-Za-z]))\s*"
-    r"(?P<sign>[-+]?)\s*(?P<number>\d[\d,]*\.?\d*|\.\d+)?"
-)
 _BRACED_NUMBER = re.compile(r"(?<![\w}^_\]\\])\{\s*(\d[\d.]*)\s*\}")
 _REMARK = re.compile(r"(?<=[\d}])\s+\((?:[^()=]{0,40}=[^()]{0,40}|\s*\\text\{[^{}]*\}\s*)\)$")
-_PUNCTUATION = re.compile(r"(?:[\s.,;:?\\]|\\text\{[\s.,;:]*\})+$")
-_QUOTES = re.compile('["“”]|``')
+_PUNCTUATION = re.compile(
+    r"(?:[\s.,;:?\\]|\\text\{[\s.,;:]*\}|(?<=\S)\s*\\(?:qed|qedsymbol|square|blacksquare|Box|checkmark)(?![A-Za-z]))+$"
+)
 _ORDINAL = re.compile(
     r"(?<=\d)\s*(?:\^\s*\{\s*)?(?:\\text\s*\{\s*(?:st|nd|rd|th)\s*\}|(?:st|nd|rd|th)(?![A-Za-z]))(?:(?<=\})\s*\})?"
 )
-_ROMAN_UNIT = re.compile(r"(?<=[\d}])(?P<space>\s*(?:(?:/|\\cdot)\s*)?)\\mathrm\s*\{\s*(?P<unit>[mgshLlNJWVKA])\s*\}")
+_INTERVAL = re.compile(
+    r"(?P<before>^\s*|\\(?:in|cup|cap|setminus)\s*)(?P<opens>[\[\](])(?P<inner>[^\[\](),;]+[,;][^\[\](),;]+)(?P<closes>[\[\])])"
+    r"(?=\s*(?:$|\\(?:cup|cap|setminus)))"
+)
+_TURNED = re.compile(r"^\s*\]|\\(?:in|cup|cap|setminus)\s*\]|\[\s*$|\[\s*\\(?:cup|cap|setminus)")
 _ZERO = re.compile(r"(?<![\d.}])\.(?=\d)")
 
 
@@ -104,49 +87,6 @@ def normalise(text: str) -> str:
     return text.strip()
 
 
-def _layout(text: str) -> str:
-    """Fonts, sizes, colours, delimiters and spaces say nothing about the answer."""
-    if "\\\\" in text and not _MATRIX.search(text):
-        text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)
-    text = _COLOURED.sub("", _QUOTES.sub(" ", text))
-    text = _SPACES.sub(" ", _COMMA_GROUP.sub("", text))
-    text = _DELIMITERS.sub(" ", _POWER.sub("^", text))
-    text = _PERCENT.sub(r"\\%", text)
-    text = _DEGREES.sub(r"\\degree ", text)
-    text = _ROMAN_UNIT.sub(r"\g<space>\\text{ \g<unit>}", text)
-    text = rewrite(text, _OPERATOR, 1, _operator)
-    text = rewrite(text, _FONTS, 1, _without_font)
-    text = _SWITCHES.sub(" ", text)
-    text = rewrite(text, _TEXTS, 1, text_command)
-    return " ".join(_SPACES.sub(" ", _NEGATIVE_SPACE.sub("", text)).split())
-
-
-def _without_font(_: re.Match[str], inner: str) -> str:
-    if "\\" not in inner and re.search(r"[A-Za-z]{2}", inner):
-        return rf"\text{{{inner}}}" if not re.fullmatch(r"\s*[A-Z]{2,4}\s*", inner) else inner
-    if SPACED_LETTER.fullmatch(inner):
-        return text_command(None, inner)
-    return f"{{{inner}}}" if re.fullmatch(r"\d{2,}", inner) else f" {inner.strip()} "
-
-
-def _operator(_: re.Match[str], name: str) -> str:
-    name = name.strip()
-    return rf"\{name} " if name in FUNCTIONS else rf"\text{{{name}}}"
-
-
-def _money(text: str) -> str:
-    r"""`\$36` is 36 dollars; `$` in pairs are delimiters, and one alone is money."""
-    text = _BRACED_SIGN.sub(r"\1", text)
-    if (text.replace(r"\$", "")).count("$") % 2:
-        text = re.sub(r"(?<!\\)\$(?=\s*[-+]?[\d.])", r"\\$", text, count=1)
-    text = re.sub(r"(?<!\\)\$", " ", text)
-
-    def write(found: re.Match[str]) -> str:
-        return rf"{found['sign']}{found['number']}\text{{ dollars}}" if found["number"] else " "
-
-    return _MONEY.sub(write, text)
-
-
 def _synonyms(text: str) -> str:
     text = _ORDINAL.sub("", text)
     for pattern, plain in _SYNONYMS:
@@ -154,17 +94,10 @@ def _synonyms(text: str) -> str:
     return text
 
 
-def _thousands(text: str) -> str:
-    """9,500 and 9 500 are 9500; inside brackets a comma separates, unless LaTeX says otherwise."""
-    text = _SPACED_THOUSANDS.sub(lambda found: re.sub("[ _]", "", found[0]), text)
-    if not re.search(r"[(\[]|\\\{", text):
-        for pattern in (_THOUSANDS, _ODD_THOUSANDS):
-            text = pattern.sub(lambda found: found[0].replace(",", ""), text)
-    return text
-
-
 def _commands(text: str) -> str:
-    """Commands whose arguments may have no braces, and what means a binomial coefficient."""
+    """Commands whose arguments may have no braces, or stand before them, and what means a binomial coefficient."""
+    text = infix(text, _OVER, lambda above, below: rf"\frac{{{above}}}{{{below}}}")
+    text = infix(text, _CHOOSES, lambda above, below: rf"\binom{{{above}}}{{{below}}}")
     text = rewrite(text, _FRACTION, 2, lambda _, above, below: rf"\frac{{{above}}}{{{below}}}")
     text = rewrite(text, _BINOMIAL, 2, lambda _, above, below: rf"\binom{{{above}}}{{{below}}}")
     text = re.sub(r"\\sqrt\s*\(", lambda found: r"\sqrt(", text)
@@ -173,7 +106,7 @@ def _commands(text: str) -> str:
             break
         text = rf"{text[:start]}\sqrt{{{text[start + 6 : end]}}}{text[end + 1 :]}"
     text = rewrite(text, _ROOT, 1, lambda found, inner: rf"\sqrt{(found['index'] or '').strip()}{{{inner}}}")
-    text = _CHOOSE.sub(_choose, text)
+    text = _EMPTY.sub("", _CHOOSE.sub(_choose, text))
     text = re.sub(r"\^\s*(\d{2,})", r"^{\1}", text)  # 2^10 means 1024, whatever LaTeX sets
     return _MIXED.sub(r"\1\\frac{\2}{\3}", text)
 
@@ -183,6 +116,16 @@ def _choose(found: re.Match[str]) -> str:
     if above.isdigit() and below.isdigit() and int(above[:5]) < int(below[:5]):
         return found[0]
     return rf"\binom{{{above}}}{{{below}}}"
+
+
+def _french(text: str) -> str:
+    """`]2,5[` is `(2,5)`: a bracket that turns its back to an end of an interval leaves it out."""
+
+    def write(found: re.Match[str]) -> str:
+        opens, closes = found["opens"].replace("]", "("), found["closes"].replace("[", ")")
+        return f"{found['before']}{opens}{found['inner']}{closes}"
+
+    return _INTERVAL.sub(write, text) if _TURNED.search(text) else text
 
 
 def _ends(text: str) -> str:
@@ -197,14 +140,14 @@ def _ends(text: str) -> str:
 
 RULES: tuple[Callable[[str], str], ...] = (
     plain_characters,
-    _layout,
-    _money,
+    plain_appearance,
+    plain_money,
     _synonyms,
-    _thousands,
+    without_separators,
     _commands,
     plain_words,
+    plain_multiples,
+    _french,
     _ends,
 )
 """In this order; each takes and gives an answer."""
-
-__all__ = ["CLOSING", "normalise"]

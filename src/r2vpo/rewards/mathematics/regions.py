@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 import sympy
@@ -10,7 +9,7 @@ from sympy.solvers.inequalities import solve_univariate_inequality
 
 from r2vpo.rewards.mathematics.exact import read_number
 from r2vpo.rewards.mathematics.shapes import Chain, Leaf, Sets, Shape
-from r2vpo.rewards.mathematics.symbolic import expression, is_constant, same_expression
+from r2vpo.rewards.mathematics.symbolic import expression, is_constant, rational, same_expression
 
 _NAMED = {
     r"\mathbb{R}": sympy.S.Reals,
@@ -108,12 +107,8 @@ def _number(shape: Shape) -> Any:
         return -sympy.oo if text[0] == "-" else sympy.oo
     number = read_number(shape.text)
     if number is not None and number.base is None:
-        return _rational(number.value / (100 if number.percent else 1))
+        return rational(number.value / (100 if number.percent else 1))
     return expression(shape.text)
-
-
-def _rational(value: Fraction) -> Any:
-    return sympy.Rational(value.numerator, value.denominator)
 
 
 def _solutions(chain: Chain) -> Any:

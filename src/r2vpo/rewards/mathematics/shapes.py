@@ -18,9 +18,10 @@ _MARKS = re.compile(
     r"|\\[{}]|\\[A-Za-z]+|\\.|[{}()\[\],;=<>:|]"
 )
 _MATRIX = re.compile(
-    r"(?:[(\[]\s*)?\\begin\s*\{(?P<kind>[pbB]?(?:small)?matrix|array)\}\s*(?:\{[^{}]*\})?(?P<inner>.*)\\end\s*\{(?P=kind)\}(?:\s*[)\]])?",
+    r"(?:[(\[]\s*)?\\begin\s*\{(?P<kind>[pbB]?(?:small)?matrix|array|[dr]?cases)\}\s*(?:\{[^{}]*\})?(?P<inner>.*)\\end\s*\{(?P=kind)\}(?:\s*[)\]])?",
     re.DOTALL,
 )
+_CONDITION = re.compile(r"\\text\{\s*(?:if|for|when|where|as|,)\s*\}")
 _BUILDER = re.compile(r"[A-Za-z](?:\s*\\in\s*\\mathbb\{R\})?\s*[|:]\s*(?P<condition>[^|:]+)")
 _RELATIONS = {
     "=": "=",
@@ -170,8 +171,8 @@ def _bracketed(text: str, marks: list[tuple[str, int, int]]) -> Shape | None:
     return None
 
 
-def _matrix(text: str) -> Group | None:
-    """A matrix is a group of rows; kinds of brackets do not count, but a determinant is an expression."""
+def _matrix(text: str) -> Shape | None:
+    """A matrix is a group of rows, one cell what it holds; brackets do not count; a determinant is an expression."""
     if (found := _MATRIX.fullmatch(text)) is None or r"\begin" in found["inner"]:
         return None
     rows = [
@@ -179,11 +180,18 @@ def _matrix(text: str) -> Group | None:
         for row in re.split(r"\\\\(?:\s*\[[^\[\]]*\])?|\\cr\b", found["inner"].replace(r"\hline", ""))
         if row.strip()
     ]
-    return Group(
-        tuple(Group(tuple(read_shape(cell) for cell in row.split("&")), "row", "row") for row in rows),
-        "matrix",
-        "matrix",
-    )
+    if "cases" in found["kind"]:
+        return _cases(rows)
+    read = tuple(Group(tuple(read_shape(cell) for cell in row.split("&")), "row", "row") for row in rows)
+    return Group(read, "matrix", "matrix") if len(read) != 1 or len(read[0].items) != 1 else read[0].items[0]
+
+
+def _cases(rows: list[str]) -> Group:
+    """A list of equations, or values with the condition for each."""
+    cells = [[cell.strip(" ,;.") for cell in _CONDITION.sub(" ", row).split("&")] for row in rows]
+    if all(len(row) == 1 or not row[0] or re.match(r"=", row[1]) for row in cells):
+        return Group(tuple(read_shape(" ".join(row)) for row in cells))
+    return Group(tuple(Group(tuple(map(read_shape, row)), "row", "row") for row in cells), "cases", "cases")
 
 
 def _closes_early(text: str) -> bool:

@@ -25,9 +25,16 @@ _SENTENCE_END = re.compile(
     re.IGNORECASE,
 )
 _RUN = re.compile(
-    r"(?:\\[A-Za-z]+|\\[{}%,;!$ ]|[\d.,:+\-*/^_=<>()\[\]{}|!%$&°√π∞≤≥≠×÷·−–—]|(?<![A-Za-z])[A-Za-z](?![A-Za-z])"
+    r"(?:\\[A-Za-z]+|\\[{}%,;!$ ]|[\d.,:+\-*/^_=<>()\[\]{}|!%$&°√π∞≤≥≠×÷·±∓⁄−–—]|(?<![A-Za-z])[A-Za-z](?![A-Za-z])"
     r"|(?<![A-Za-z])(?:pi|sqrt|log|ln|sin|cos|tan|or|and|percent|e)(?![A-Za-z])|(?<=\d)e\d|[ ])+"
 )
+_NO_ANSWER = re.compile(
+    r"\banswer\s+(?:can(?:not|['\u2019]t)|(?:could|should|would|must|is|was)n['\u2019]t|(?:can|could|should|would|must|may)\s+(?:not|never))"
+    r"\b(?:[^.\n!?]|\.(?=\d))*",
+    re.IGNORECASE,
+)
+"""Sentences that say what the answer is not."""
+_ASKED = re.compile(r"[\s$*)]*\?")
 _EDGES = re.compile(r"^(?:[\s,:=*]|\.(?!\d)|(?:a|I|and|or)\s)+|(?:[\s,:=*]|\s(?:a|I|and|or))+$")
 _DENIED = re.compile(
     r"\b(?:not|cannot|never|at least|at most|(?:less|more|fewer|greater|smaller|larger|other) than|negative|minus|twice"
@@ -57,7 +64,7 @@ def stated_answer(text: str) -> str | None:
     """
     if marks := _MARK.findall(text):
         return str(marks[-1]).strip() or None
-    text = _BOLD.sub("", text)
+    text = _NO_ANSWER.sub("", _BOLD.sub("", text))
     cues = list(_CUE.finditer(text))
     for cue in reversed(cues[-_CUES:]):
         rest = text[cue.end() : cue.end() + 1000]
@@ -83,10 +90,15 @@ def _first(rest: str) -> str | None:
         before = clause[: formula.start()]
         if not re.search(r"\d", before):
             joined, place = _joined(rest, formula)
-            return None if _DENIED.search(before) or _GOES_ON.match(rest, place) else joined
+            return None if _is_open(before, rest, place) else joined
     for run, begin, place in _runs(clause):
-        return None if _DENIED.search(clause[:begin]) or _GOES_ON.match(rest, place) else run
+        return None if _is_open(clause[:begin], rest, place) else run
     return None
+
+
+def _is_open(before: str, rest: str, place: int) -> bool:
+    """Whether what stands before and after a formula denies it, goes on with it, or asks."""
+    return bool(_DENIED.search(before) or _GOES_ON.match(rest, place) or _ASKED.match(rest, place))
 
 
 def _last(text: str) -> str | None:

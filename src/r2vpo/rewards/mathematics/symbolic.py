@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from functools import lru_cache
 from itertools import islice, product
 from typing import Any
@@ -30,7 +31,7 @@ _BARS = 8
 """Bars of absolute values, at most: the parser takes twice as long with each."""
 _COMMAS = 8
 _DECIMAL = re.compile(r"(\d*)\.(\d+)")
-_DEGREES = re.compile(r"(\d+|\\frac\{\d+\}\{\d+\})\s*\\degree")
+_DEGREES = re.compile(r"(\d+(?:\.\d+)?|\\frac\{\d+\}\{\d+\})\s*\\degree(?![A-Za-z])")
 _INDICES = frozenset("klmnjt")
 _FACTORS = re.compile(r"(?<![\\A-Za-z])([a-eik-zA-EI-OQ-Z])\s*(?=\()")
 _LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
@@ -55,12 +56,12 @@ def expression(text: str) -> Any:
     Raises:
         NoScore: its parsing or its value would cost too much; the reason is `refusal`'s.
     """
-    if has_unknown_command(text) or _FOREIGN.search(text) or text.count("|") > _BARS or text.count(",") > _COMMAS:
+    plain = _DEGREES.sub(r"(\1 \\cdot \\frac{\\pi}{180})", text)
+    if has_unknown_command(plain) or _FOREIGN.search(text) or text.count("|") > _BARS or text.count(",") > _COMMAS:
         return None
     if (reason := refusal(text)) is not None:
         raise NoScore(reason, text[:100])
-    plain = _DECIMAL.sub(lambda found: rf"\frac{{{found[1]}{found[2]}}}{{1{'0' * len(found[2])}}}", text)
-    plain = _DEGREES.sub(r"(\1 \\cdot \\frac{\\pi}{180})", plain)
+    plain = _DECIMAL.sub(lambda found: rf"\frac{{{found[1]}{found[2]}}}{{1{'0' * len(found[2])}}}", plain)
     plain = _FACTORS.sub(r"\1 \\cdot ", plain)
     if len(set(_LETTER.findall(plain)) - {"c", "e"}) == 1:  # a constant of integration, c or C
         plain = _LETTER.sub(lambda letter: "C" if letter[0] == "c" else letter[0], plain)
@@ -72,6 +73,11 @@ def expression(text: str) -> Any:
         raise
     except Exception:  # the parser and sympy raise anything
         return None
+
+
+def rational(value: Fraction) -> Any:
+    """A fraction, as sympy has it."""
+    return sympy.Rational(value.numerator, value.denominator)
 
 
 def is_constant(value: Any) -> bool:

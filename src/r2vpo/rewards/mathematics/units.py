@@ -14,41 +14,55 @@ length 1000 km kilometer kilometre | 127/5000 in inch inches | 381/1250 ft foot 
 length 201168/125 mi mile
 time 1 s sec second | 60 min minute | 3600 h hr hour | 86400 day | 604800 week
 weight 1/1000 mg milligram | 1 g gram | 1000 kg kilogram | 1000000 t ton tonne
+weight 45359237/100000 lb | 45359237/1600000 oz ounce
 volume 1/1000 ml milliliter millilitre | 1/100 cl | 1 l L liter litre
 dollars 1/100 cent ¢ | 1 dollar usd USD
 euros 1 euro eur EUR
-pounds 1 pound gbp GBP
+gbp 1 gbp GBP
 yen 1 yen
+rupees 1 rupee inr INR
 morning 1 am AM
 afternoon 1 pm PM
 """
 
 
 class Unit(NamedTuple):
-    """What is measured, to which power, and in how many of the smallest common unit."""
+    """What is measured, and in how many of the smallest common unit.
 
-    dimension: str
-    power: int
+    Attributes:
+        dimensions: what is measured with its power: length 1 and time -1 for a speed.
+        size: how much one of it is in the units of the table whose size is 1.
+    """
+
+    dimensions: frozenset[tuple[str, int]]
     size: Fraction
 
 
-def _table() -> dict[str, Unit]:
+def _table() -> dict[str, tuple[str, Fraction]]:
     units = {}
     for line in _TABLE.strip().splitlines():
         dimension, _, entries = line.partition(" ")
         for entry in entries.split("|"):
             size, *names = entry.split()
             for name in names:
-                units[name] = units[f"{name}s"] = Unit(dimension, 1, Fraction(size))
+                units[name] = units[f"{name}s"] = (dimension, Fraction(size))
     return units
 
 
 UNITS = _table()
-"""By name, singular and plural."""
-_POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
+"""What is measured and the size, by name, singular and plural."""
+_SHORT = {"mph": "mi / h", "kmh": "km / h", "kph": "km / h", "kmph": "km / h", "sqft": "ft ^2", "cc": "cm ^3"}
+_BEFORE = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
+_AFTER = {"squared": 2, "cubed": 3}
 _WORDS = r"\\text\{[^{}]*\}"
 _POWER = r"(?:\s*\^\s*(?:\{\s*-?\d\s*\}|\d))?"
-_TRAILING = re.compile(rf"\s*{_WORDS}{_POWER}(?:\s*(?:(?:/|\\cdot)\s*(?:{_WORDS}|[A-Za-z]{{1,3}})|{_WORDS}){_POWER})*$")
+_MEASURE = rf"{_WORDS}{_POWER}"
+_TRAILING = re.compile(
+    rf"\s*(?:\\frac\{{\s*{_MEASURE}\s*\}}\{{\s*{_MEASURE}\s*\}}"
+    rf"|{_MEASURE}(?:\s*(?:(?:/|\\cdot)\s*(?:{_WORDS}|[A-Za-z]{{1,3}})|{_WORDS}){_POWER}"
+    rf"|\s*[a-z]{{1,3}}\s*\^\s*\{{\s*-\d\s*\}})*)$"
+)
+_PART = re.compile(r"(?P<over>/|\bper\b)|(?P<word>[A-Za-z¢]+)(?:\s*\^\s*(?P<power>-?\d))?|(?P<other>\S)")
 
 
 def split_unit(text: str) -> tuple[str, Unit | None]:
@@ -62,23 +76,51 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
         alone stays as it is.
     """
     found = _TRAILING.search(text)
-    if found is None or not text[: found.start()].strip() or CHANGES_VALUE.search(_unbraced(found[0])):
+    if found is None or not (before := text[: found.start()].strip()):
         return text, None
-    return text[: found.start()].strip(), _unit(found[0])
+    words = _unbraced(found[0])
+    unit = read_unit(words)
+    if unit is None and CHANGES_VALUE.search(words):
+        return text, None
+    return before, unit
 
 
 def _unbraced(words: str) -> str:
-    return re.sub(r"\\text\{([^{}]*)\}", r" \1 ", words)
+    fraction = re.sub(r"\\frac\{\s*(\\text.*)\}\{\s*(\\text.*)\}", r"\1 / \2", words)
+    plain = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", fraction)
+    return re.sub(r"[{},;]|\\cdot", " ", re.sub(r"\.(?!\d)", "", plain))
 
 
-def _unit(text: str) -> Unit | None:
-    power = re.search(r"\^\s*\{?\s*(-?\d)", text)
-    words = re.sub(r"\^\s*\{?\s*-?\d\s*\}?|\\text|[{},;]", " ", text.replace(".", "")).split()
-    factor = int(power[1]) if power else 1
-    if len(words) == 2 and words[0].lower() in _POWERS:
-        factor, words = _POWERS[words[0].lower()], words[1:]
-    if len(words) != 1:
-        return None
-    word = words[0]
-    unit = UNITS.get(word) or UNITS.get(word.lower())
-    return None if unit is None else Unit(unit.dimension, factor, unit.size**factor)
+def read_unit(words: str) -> Unit | None:
+    """Read a unit: `km/h`, `square feet`, `m ^2`, `meters per second squared`.
+
+    Args:
+        words: without braces.
+
+    Returns:
+        The product of all of it; None where there is a word that is no unit of the table.
+    """
+    powers: dict[str, int] = {}
+    size, sign, before, last = Fraction(1), 1, 1, None
+    words = re.sub(r"[A-Za-z]+", lambda word: _SHORT.get(word[0].lower(), word[0]), words)
+    for part in _PART.finditer(words):
+        if part["over"]:
+            sign = -1
+        elif part["other"]:
+            return None
+        elif (word := part["word"].lower()) in _BEFORE:
+            before = _BEFORE[word]
+        elif word in _AFTER and last is not None:
+            (name, one), power = last
+            powers[name] += power * (_AFTER[word] - 1)
+            size *= one ** (power * (_AFTER[word] - 1))
+            last = None
+        elif (unit := UNITS.get(part["word"]) or UNITS.get(word)) is not None:
+            power = sign * before * int(part["power"] or 1)
+            powers[unit[0]] = powers.get(unit[0], 0) + power
+            size *= unit[1] ** power
+            last, sign, before = (unit, power), 1, 1
+        else:
+            return None
+    dimensions = frozenset((name, power) for name, power in powers.items() if power)
+    return Unit(dimensions, size) if dimensions else None

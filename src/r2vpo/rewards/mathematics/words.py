@@ -17,8 +17,8 @@ _SPELLED = {
     "percentage": r"\%",
 }
 _SHORT_WORDS = frozenset(
-    "cm mm km nm dm ft in yd mi kg mg lb lbs oz gm ml cl sec min hr hrs yr yrs day mph kmh kph usd eur gbp rs "
-    "sq cu deg rad hz am pm yes no odd even dne none".split()
+    "cm mm km nm dm ft in yd mi kg kgs mg lb lbs oz ozs gm gms ml cl sec secs min mins hr hrs yr yrs day mph kmh "
+    "kph usd eur gbp rs dozen base sq cu deg rad hz am pm yes no odd even dne none".split()
 )
 CHANGES_VALUE = re.compile(
     r"\b(?:or|and|not|no|never|isn't|wrong|incorrect|if|else|unless|at least|at most|or more|or less"

@@ -1,0 +1,69 @@
+"""Amounts: money, separators between thousands, multiples in words, and bases in words."""
+
+from __future__ import annotations
+
+import re
+
+_BRACED_SIGN = re.compile(r"(?<!\\)\{\s*(\\\$|[=<>])\s*\}")
+_MONEY = re.compile(
+    r"(?:(?:US|U\.S\.)\s*)?(?:\\\$|\\textdollar(?![A-Za-z]))\s*"
+    r"(?P<sign>[-+]?)\s*(?P<number>\d[\d,]*\.?\d*|\.\d+)?"
+)
+_CURRENCY = re.compile(
+    r"(?<![\d}])(?P<currency>\\text\{ ?(?:gbp|euros|yen|rupees)\})\s*(?P<sign>[-+]?)(?P<number>\d[\d,]*\.?\d*|\.\d+)"
+)
+_SPACED_THOUSANDS = re.compile(r"(?<![\d.,])(?<!\d )\d{1,3}(?:[ _]\d{3})+(?! ?[\d/])(?! ?\\frac)")
+_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!,?\d)")
+_ODD_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{2})*,(?:0\d{2,}|\d{3})(?!,?\d)")
+_MULTIPLES = {
+    "hundred": "100",
+    "thousand": "1000",
+    "million": "10^{6}",
+    "billion": "10^{9}",
+    "trillion": "10^{12}",
+    "lakh": "10^{5}",
+    "crore": "10^{7}",
+    "dozen": "12",
+}
+_MULTIPLE = re.compile(
+    rf"(?<=\d)\s*(?P<money>\\text\{{ dollars\}})?"
+    rf"\s*\\text\{{\s*(?P<word>{'|'.join(_MULTIPLES)})s?\b(?P<rest>[^{{}}]*)\}}",
+    re.IGNORECASE,
+)
+_BASED = re.compile(
+    r"(?<=[\dA-Fa-f)])\s*(?:\\text\{\s*(?:in\s+)?base[\s-]*\}\s*|\\text\{\s*(?:in\s+)?base[\s-]*(?=\w+\s*\}))(\w+)(?:\s*\})?$"
+)
+
+
+def plain_money(text: str) -> str:
+    r"""`\$36` is 36 dollars; `$` in pairs are delimiters, and one alone is money."""
+    text = _BRACED_SIGN.sub(r"\1", text)
+    if (text.replace(r"\$", "")).count("$") % 2:
+        text = re.sub(r"(?<!\\)\$(?=\s*[-+]?[\d.])", r"\\$", text, count=1)
+    text = re.sub(r"(?<!\\)\$", " ", text)
+
+    def write(found: re.Match[str]) -> str:
+        return rf"{found['sign']}{found['number']}\text{{ dollars}}" if found["number"] else " "
+
+    return _CURRENCY.sub(r"\g<sign>\g<number>\g<currency>", _MONEY.sub(write, text))
+
+
+def without_separators(text: str) -> str:
+    """9,500 and 9 500 are 9500; inside brackets a comma separates, unless LaTeX says otherwise."""
+    text = _SPACED_THOUSANDS.sub(lambda found: re.sub("[ _]", "", found[0]), text)
+    if not re.search(r"[(\[]|\\\{", text):
+        for pattern in (_THOUSANDS, _ODD_THOUSANDS):
+            text = pattern.sub(lambda found: found[0].replace(",", ""), text)
+    return text
+
+
+def plain_multiples(text: str) -> str:
+    r"""`2 \text{million people}` is `2 \cdot 10^{6} \text{people}`, and `101 \text{base 2}` is `101_{2}`."""
+
+    def write(found: re.Match[str]) -> str:
+        rest = found["rest"].strip()
+        return rf" \cdot {_MULTIPLES[found['word'].lower()]} {found['money'] or ''}" + (
+            rf"\text{{{rest}}}" if rest else ""
+        )
+
+    return _BASED.sub(r"_{\1}", _MULTIPLE.sub(write, text))

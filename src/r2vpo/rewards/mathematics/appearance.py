@@ -1,0 +1,103 @@
+"""How an answer looks: fonts, sizes, colours, alignments, delimiters and spaces say nothing about it."""
+
+from __future__ import annotations
+
+import re
+
+from r2vpo.rewards.mathematics.braces import rewrite
+from r2vpo.rewards.mathematics.units import read_unit
+from r2vpo.rewards.mathematics.words import FUNCTIONS, SPACED_LETTER, text_command
+
+_FONTS = re.compile(
+    r"\\(?:math(?:rm|bf|it|sf|tt|normal)|boldsymbol|bm|pmb|bold|rm|bf|it|tt|sf|em|underline|uline|ensuremath|boxed|fbox"
+    r"|overset\s*\{\s*\}|mathop|smash)\s*(?=\{)"
+)
+_TEXTS = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal|sc|up|md)?|mbox|hbox|emph)\s*(?=\{)")
+_OPERATOR = re.compile(r"\\operatorname\*?\s*(?=\{)")
+_SWITCHED = re.compile(r"(?<![A-Za-z\]}^_*])\{\s*\\(?:rm|bf|it|sf|tt|em)(?![A-Za-z])\s*")
+_UNIT_FRACTION = re.compile(
+    r"\\[dt]?frac\s*\{\s*\\(?:text|mathrm)\s*\{\s*([A-Za-z ]+)\}\s*(\^\s*\d)?\s*\}"
+    r"\s*\{\s*\\(?:text|mathrm)\s*\{\s*([A-Za-z ]+)\}\s*(\^\s*\d)?\s*\}"
+)
+_INVISIBLE = re.compile(r"\\[hv]?phantom\s*(?=\{)")
+_COLOURED = re.compile(r"\\(?:textcolor|colorbox)\s*\{[^{}]*\}|\\color\s*(?:\{[^{}]*\}|\[[^\[\]]*\]\{[^{}]*\})")
+_SWITCHES = re.compile(
+    r"\\(?:left|right)\s*\.|\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|tiny|small|normalsize|large|Large"
+    r"|LARGE|huge|Huge|bf|it|rm|tt|sf|em|bfseries|itshape|mathstrut|strut|allowbreak|nobreak|centering|hfill)(?![A-Za-z])"
+    r"|\\[hv]space\*?\s*\{[^{}]*\}|\\label\s*\{[^{}]*\}|\\tag\*?\s*\{[^{}]*\}"
+)
+_SPACES = re.compile(
+    r"(?<!\\)\\(?:[,;:> ]|(?:quad|qquad|thinspace|enspace|space|medspace|thickspace|nbsp)(?![A-Za-z]))|[~\s]"
+)
+_NEGATIVE_SPACE = re.compile(r"\\!|\\negthinspace(?![A-Za-z])")
+_DELIMITERS = re.compile(r"\\[()]|(?<!\\)\\[\[\]]|\*\*|__|`")
+_POWER = re.compile(r"(?<=[\w)}])\s?\*\*\s?(?=[\w({-])")
+_ENVIRONMENT = re.compile(r"\\begin\s*\{")
+_ALIGNED = re.compile(
+    r"\\begin\s*\{(?P<kind>(?:aligned|alignedat|align|alignat|gathered|gather|split|equation|eqnarray|multline|displaymath|math)\*?)\}"
+    r"(?:\s*\[[^\[\]]*\])?(?:\{\d+\})?(?P<inner>.*?)\\end\s*\{(?P=kind)\}",
+    re.DOTALL,
+)
+_PLAIN_MATRIX = re.compile(r"\\(?P<kind>p?matrix|cases)\s*(?=\{)")
+_COMMA_GROUP = re.compile(r"(?<=\d)(?:\{\s*,\s*\}|,\\!|\\text\s*\{\s*,\s*\}|,\\,)\s*(?:\\!)*(?=\d{3}(?!\d))")
+_DEGREES = re.compile(r"\s*(?:\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])|\\degree(?![A-Za-z])|\\deg(?![A-Za-z]))\s*")
+_PERCENT = re.compile(r"\s*(?:\{\s*\\?%\s*\}|\\?%|\\(?:text|mathrm)\s*\{\s*\\?%\s*\})")
+_QUOTES = re.compile('["“”]|``')
+_ROMAN_UNIT = re.compile(r"(?<=[\d}])(?P<space>\s*(?:(?:/|\\cdot)\s*)?)\\mathrm\s*\{\s*(?P<unit>[mgshLlNJWVKA])\s*\}")
+
+
+def plain_appearance(text: str) -> str:
+    r"""Take away what an answer only looks like.
+
+    Args:
+        text: LaTeX.
+
+    Returns:
+        It without fonts, sizes, colours, phantoms, delimiters and more than single spaces; the lines of an alignment as
+        a chain of equations or a list; degrees as `\degree` and percent as `\%`; a unit in one `\text{}`.
+    """
+    text = rewrite(
+        text, _PLAIN_MATRIX, 1, lambda found, inner: rf"\begin{{{found['kind']}}}{inner}\end{{{found['kind']}}}"
+    )
+    text = _ALIGNED.sub(_lines, text)
+    if "\\\\" in text and not _ENVIRONMENT.search(text):
+        text = re.sub(r"^\s*\\\\\s*(?![A-Za-z])", "", re.sub(r"\\\\(?=[A-Za-z])", r"\\", text))
+    text = _UNIT_FRACTION.sub(r"\\text{ \1\2/\3\4}", text)
+    text = rewrite(_SWITCHED.sub(r"\\mathrm{", text), _INVISIBLE, 1, lambda *_: "")
+    text = _COLOURED.sub("", _QUOTES.sub(" ", text))
+    text = _SPACES.sub(" ", _COMMA_GROUP.sub("", text))
+    text = _DELIMITERS.sub(" ", _POWER.sub("^", text))
+    text = _PERCENT.sub(r"\\%", text)
+    text = _DEGREES.sub(r"\\degree ", text)
+    text = _ROMAN_UNIT.sub(r"\g<space>\\text{ \g<unit>}", text)
+    text = rewrite(text, _OPERATOR, 1, _operator)
+    text = rewrite(text, _FONTS, 1, _without_font)
+    text = _SWITCHES.sub(" ", text)
+    text = rewrite(text, _TEXTS, 1, text_command)
+    return " ".join(_SPACES.sub(" ", _NEGATIVE_SPACE.sub("", text)).split())
+
+
+def _lines(found: re.Match[str]) -> str:
+    """The lines of an alignment: one that begins with a relation continues the line before, others make a list."""
+    lines = [line.replace("&", " ").strip(" ,;.") for line in re.split(r"\\\\(?:\s*\[[^\[\]]*\])?", found["inner"])]
+    text = ""
+    for line in filter(None, lines):
+        continues = re.match(r"=|[<>]|\\(?:le|ge|leq|geq|approx|equiv|Rightarrow|implies)(?![A-Za-z])", line)
+        text += line if not text else f" {line}" if continues else f", {line}"
+    return text
+
+
+def _without_font(_: re.Match[str], inner: str) -> str:
+    measure = re.sub(r"[{}]|\\cdot", "", inner).strip()
+    if re.search(r"[ /^]", measure) and read_unit(measure) is not None:
+        return rf"\text{{ {measure}}}"
+    if "\\" not in inner and re.search(r"[A-Za-z]{2}", inner):
+        return rf"\text{{{inner}}}" if not re.fullmatch(r"\s*[A-Z]{2,4}\s*", inner) else inner
+    if SPACED_LETTER.fullmatch(inner):
+        return text_command(None, inner)
+    return f"{{{inner}}}" if re.fullmatch(r"\d{2,}", inner) else f" {inner.strip()} "
+
+
+def _operator(_: re.Match[str], name: str) -> str:
+    name = name.strip()
+    return rf"\{name} " if name in FUNCTIONS else rf"\text{{{name}}}"
