@@ -35,7 +35,7 @@ code.
 The tables have every causal language model that transformers {version} builds from a configuration on a CPU:
 {built} types, and {variants} more models with other options. Each is a tiny one with random weights. Where rows
 that stay within a window or an original length are treated differently from those that pass it, both are given.
-`tests/architectures` holds every way that is allowed to 1e-5 nats in float32, or to three times the model's own
+`tests/architectures` holds every way that is allowed to 1e-5 nats in float32, or to five times the model's own
 rounding where that is more, and these tables to what it finds. They were written by `.venv/bin/python -m
 tests.architectures.table`.
 """

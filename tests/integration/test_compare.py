@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,15 @@ def results(file: Path, name: str = "results.jsonl") -> list[dict[str, Any]]:
 
 def cells(found: list[dict[str, Any]]) -> list[tuple[str, int]]:
     return [(record["method"], record["seed"]) for record in found]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_core() -> Iterator[None]:
+    """Cells have all cores of a comparison: with two of them, beside other tests, one takes several times as long."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {random.choice(sorted(cores))})
+    yield
+    os.sched_setaffinity(0, cores)
 
 
 @pytest.fixture(scope="module")

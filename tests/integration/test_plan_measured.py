@@ -39,10 +39,8 @@ WIDE = dict(
     num_key_value_heads=4,
 )
 CASES = {
-    "as it is": [],
-    "in bfloat16": ["trainer.bf16_autocast=true", "rollout.dtype=bfloat16"],
+    "adapters in bfloat16": ["model.lora.r=8", "trainer.bf16_autocast=true", "rollout.dtype=bfloat16"],
     "more and longer rows": ["rollout.samples_per_prompt=12", "rollout.max_new_tokens=80"],
-    "adapters": ["model.lora.r=8"],
     "checkpointing": ["trainer.gradient_checkpointing=true", "rollout.max_new_tokens=80"],
     "without replay, in parts": ["replay.versions=0", "trainer.micro_batches=4"],
 }
@@ -62,6 +60,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.first
 @pytest.mark.slow
 @pytest.mark.parametrize("overrides", CASES.values(), ids=CASES)
 def test_a_plan_is_what_a_run_takes(recipe: Path, tmp_path: Path, overrides: list[str]) -> None:

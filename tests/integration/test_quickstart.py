@@ -10,6 +10,7 @@ import pytest
 from tests.integration.cli import ROOT, records, train
 
 
+@pytest.mark.first
 @pytest.mark.slow
 def test_the_quickstart_recipe_learns(tmp_path: Path) -> None:
     recipe = ROOT / "recipes" / "quickstart.yaml"

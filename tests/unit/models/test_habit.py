@@ -131,6 +131,7 @@ SHARES = {"no carry": (0.95, 1), "one carry": (0.05, 0.2), "two carries": (0.003
 LEARNED = ["habit/llama-sum3", "habit/llama-chain", "habit/gpt2-long-chain"]
 
 
+@pytest.mark.first
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LEARNED)
 def test_the_warm_start_has_the_habit_and_right_answers_to_find(name, tmp_path, monkeypatch):
