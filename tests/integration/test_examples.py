@@ -12,7 +12,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RUNS = {  # what is given, what it leaves, what it prints
     "math_lora.py": (["1"], ["runs/math-lora/adapter_model.safetensors"], "train_runtime"),
-    "plain_loop.py": (["1"], [], "round 1: right"),
+    "plain_loop.py": (["2"], [], "round 1: right"),
     "custom_reward.py": (["1"], [], "rewards/repeats/mean"),
     "code.py": (["1"], [], "rewards/code/mean"),
     "reward_model_win_rate.py": (["1", "3"], ["runs/reward-model/model.safetensors", "evaluations"], "win rate"),
