@@ -10,7 +10,7 @@ from r2vpo.rewards.mathematics.exact import is_arithmetic
 from r2vpo.rewards.mathematics.leaves import read_single
 from r2vpo.rewards.mathematics.place import GOLD, place_of
 from r2vpo.rewards.mathematics.shapes import Chain, Group, Sets, Shape
-from r2vpo.rewards.mathematics.stated import stated_answer, states_answer
+from r2vpo.rewards.mathematics.stated import is_hedged, stated_answer, states_answer
 from r2vpo.rewards.mathematics.symbolic import expression, has_unknown_command
 from r2vpo.rewards.worker import NoScore
 
@@ -49,6 +49,8 @@ def _answer(text: str, kind: str) -> str | None:
     if kind == "box":
         return text
     if kind == "tags" and not states_answer(text) and len(text) <= 1000:
+        if is_hedged(text):
+            return None
         short = re.sub(r"\\[A-Za-z]+|\$", " ", text)
         if len(re.findall(r"[A-Za-z]{2,}", short)) <= 3 and not _SENTENCE.match(text.strip()):
             return text

@@ -9,7 +9,7 @@ from r2vpo.rewards.mathematics.units import read_unit
 from r2vpo.rewards.mathematics.words import FUNCTIONS, SPACED_LETTER, text_command
 
 _FONTS = re.compile(
-    r"\\(?:math(?:rm|bf|it|sf|tt|normal)|boldsymbol|bm|pmb|bold|rm|bf|it|tt|sf|em|underline|uline|ensuremath|boxed|fbox"
+    r"\\(?:math(?:rm|bf|it|sf|tt|normal)|boldsymbol|bm|pmb|bold|rm|bf|it|tt|sf|em|underline|uline|ensuremath|boxed|fbox|framebox"
     r"|overset\s*\{\s*\}|mathop|smash)\s*(?=\{)"
 )
 _TEXTS = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal|sc|up|md)?|mbox|hbox|emph)\s*(?=\{)")
@@ -18,6 +18,24 @@ _SWITCHED = re.compile(r"(?<![A-Za-z\]}^_*])\{\s*\\(?:rm|bf|it|sf|tt|em)(?![A-Za
 _UNIT_FRACTION = re.compile(
     r"\\[dt]?frac\s*\{\s*\\(?:text|mathrm)\s*\{\s*([A-Za-z ]+)\}\s*(\^\s*\d)?\s*\}"
     r"\s*\{\s*\\(?:text|mathrm)\s*\{\s*([A-Za-z ]+)\}\s*(\^\s*\d)?\s*\}"
+)
+_CONCLUDES = re.compile(r"^\s*(?:\\(?:therefore|because|Rightarrow|implies|Longrightarrow|iff|to)(?![A-Za-z])\s*)+")
+_REALS = re.compile(r"\\(?:Bbb|mathbf)\s*(?:\{\s*R\s*\}|R(?![A-Za-z]))")
+_SYMBOLS = {
+    r"\Omega": "ohm",
+    r"\AA": "angstrom",
+    r"\mu": "micrometer",
+    r"M_\odot": "solar masses",
+    r"M_{\odot}": "solar masses",
+    r"\textcent": "cents",
+}
+_SYMBOL_UNIT = re.compile(
+    r"(?<=[\d}])(?:\\[,;: ]|[~\s])*(?:\\(?:mathrm|text)\s*\{\s*)?"
+    r"(\\Omega|\\AA|\\textcent|M_\\odot|M_\{\\odot\}|\\mu(?=\s*(?:\\(?:text|mathrm)\s*\{\s*m\s*\}|m\b)))(?![A-Za-z])"
+    r"(?:\s*\\(?:text|mathrm)\s*\{\s*m\s*\}|\s*m\b)?\s*\}?(?=\s*$)"
+)
+_PLAIN_UNIT = re.compile(
+    r"(?<=\d)\s+([A-Za-z]{1,3}(?:\s*\^\s*\{?-?\d\}?)?\s*/\s*[a-z]{1,3}(?:\s*\^\s*\{?-?\d\}?)?)\s*$"
 )
 _INVISIBLE = re.compile(r"\\[hv]?phantom\s*(?=\{)")
 _COLOURED = re.compile(r"\\(?:textcolor|colorbox)\s*\{[^{}]*\}|\\color\s*(?:\{[^{}]*\}|\[[^\[\]]*\]\{[^{}]*\})")
@@ -43,7 +61,9 @@ _COMMA_GROUP = re.compile(r"(?<=\d)(?:\{\s*,\s*\}|,\\!|\\text\s*\{\s*,\s*\}|,\\,
 _DEGREES = re.compile(r"\s*(?:\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])|\\degree(?![A-Za-z])|\\deg(?![A-Za-z]))\s*")
 _PERCENT = re.compile(r"\s*(?:\{\s*\\?%\s*\}|\\?%|\\(?:text|mathrm)\s*\{\s*\\?%\s*\})")
 _QUOTES = re.compile('["“”]|``')
-_ROMAN_UNIT = re.compile(r"(?<=[\d}])(?P<space>\s*(?:(?:/|\\cdot)\s*)?)\\mathrm\s*\{\s*(?P<unit>[mgshLlNJWVKA])\s*\}")
+_ROMAN_UNIT = re.compile(
+    r"(?<=[\d}])(?P<space>\s*(?:(?:/|\\cdot)\s*)?)\\(?:mathrm|text)\s*\{\s*(?P<unit>[mgshLlNJWVKA])\s*\}"
+)
 
 
 def plain_appearance(text: str) -> str:
@@ -62,6 +82,8 @@ def plain_appearance(text: str) -> str:
     text = _ALIGNED.sub(_lines, text)
     if "\\\\" in text and not _ENVIRONMENT.search(text):
         text = re.sub(r"^\s*\\\\\s*(?![A-Za-z])", "", re.sub(r"\\\\(?=[A-Za-z])", r"\\", text))
+    text = _REALS.sub(r"\\mathbb{R}", _CONCLUDES.sub("", text))
+    text = _SYMBOL_UNIT.sub(lambda found: rf"\text{{ {_SYMBOLS[found[1].strip()]}}}", text)
     text = _UNIT_FRACTION.sub(r"\\text{ \1\2/\3\4}", text)
     text = rewrite(_SWITCHED.sub(r"\\mathrm{", text), _INVISIBLE, 1, lambda *_: "")
     text = _COLOURED.sub("", _QUOTES.sub(" ", text))
@@ -72,7 +94,7 @@ def plain_appearance(text: str) -> str:
     text = _ROMAN_UNIT.sub(r"\g<space>\\text{ \g<unit>}", text)
     text = rewrite(text, _OPERATOR, 1, _operator)
     text = rewrite(text, _FONTS, 1, _without_font)
-    text = _SWITCHES.sub(" ", text)
+    text = _PLAIN_UNIT.sub(_plain_unit, _SWITCHES.sub(" ", text))
     text = rewrite(text, _TEXTS, 1, text_command)
     return " ".join(_SPACES.sub(" ", _NEGATIVE_SPACE.sub("", text)).split())
 
@@ -96,6 +118,12 @@ def _without_font(_: re.Match[str], inner: str) -> str:
     if SPACED_LETTER.fullmatch(inner):
         return text_command(None, inner)
     return f"{{{inner}}}" if re.fullmatch(r"\d{2,}", inner) else f" {inner.strip()} "
+
+
+def _plain_unit(found: re.Match[str]) -> str:
+    """`5 m/s`, with a space, is a speed; `5m/s` is a quotient."""
+    measure = re.sub(r"[{}]", "", found[1])
+    return rf"\text{{ {measure}}}" if read_unit(measure) is not None else found[0]
 
 
 def _operator(_: re.Match[str], name: str) -> str:

@@ -55,6 +55,11 @@ _COMMANDS = {
     "、": ",",
     "，": ",",
     "。": ".",
+    "⁄": "/",
+    "∕": "/",
+    "¢": r"\text{ cents}",
+    "∴": "",
+    "⇒": "",
     "⟨": r"\langle ",
     "⟩": r"\rangle ",
     "′": "'",
@@ -74,6 +79,7 @@ _COMMANDS = {
 } | {dash: "-" for dash in "−–—－‐‑‒―﹣⁃"}
 _SLASHED = re.compile("(?:(\\d+)|([⁰¹²³⁴⁵⁶⁷⁸⁹]+))\\s?[⁄∕]\\s?(?:(\\d+)|([₀₁₂₃₄₅₆₇₈₉]+))")
 """A fraction with the slash of Unicode, its parts raised and lowered or not."""
+_ROOTED = re.compile(r"√\s?(\d+(?:\.\d+)?)")
 _GREEK = re.compile("[Α-Ωα-ω]")
 _CJK = re.compile("[\u3040-\u30ff\u4e00-\u9fff]+")
 _OTHER = re.compile("|".join(map(re.escape, _COMMANDS)))
@@ -88,6 +94,7 @@ def plain_characters(text: str) -> str:
     if text.isascii():
         return text
     text = _SLASHED.sub(_slashed, text)
+    text = _ROOTED.sub(r"\\sqrt{\1}", text)
     text = _SUPERSCRIPTS.sub(lambda found: f"^{{{found[0].translate(_SUPERSCRIPT)}}}", text)
     text = _SUBSCRIPTS.sub(lambda found: f"_{{{found[0].translate(_SUBSCRIPT)}}}", text)
     text = _OTHER.sub(lambda found: _COMMANDS[found[0]], text)

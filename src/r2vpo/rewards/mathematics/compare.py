@@ -12,6 +12,7 @@ from r2vpo.rewards.mathematics.equations import (
     is_function_of_other,
     is_name,
     name_of,
+    named_point,
     without_membership,
 )
 from r2vpo.rewards.mathematics.leaves import read_single, same_leaf, squeezed
@@ -22,6 +23,8 @@ from r2vpo.rewards.mathematics.shapes import DOTS, Chain, Group, Leaf, Shape, re
 from r2vpo.rewards.mathematics.symbolic import expression, proportional
 
 _CHOICE = re.compile(r"(?:\(\s*(?P<bracketed>[A-J])\s*\)[.:]?|(?P<marked>[A-J])\s*[).:])\s*(?P<rest>.*)", re.DOTALL)
+_LETTER = re.compile(r"(?:\\text\{)?\s*(?:(?i:option|choice|answer|letter)\b\s*:?\s*)?\(?([A-J])\)?\s*\}?")
+_CHOICE_AFTER = re.compile(r"(?P<value>.*\d[^()]*?)\s*\(\s*(?P<letter>[A-E])\s*\)")
 _MATCHED_ITEMS = 60
 """Items of a list that is compared in any order, at most."""
 _SECOND = re.compile(r"(?:\\text\{\s*(?:or|and)\s*\}|or\b|and\b)?\s*(?:\\text\{)?(?:\([A-J]\)|[A-J](?![A-Za-z\d(_^{]))")
@@ -49,8 +52,10 @@ def read_answer(text: str) -> Answer:
         text: LaTeX, or plain text.
     """
     plain = _rather_than(normalise(text))
-    if alone := re.fullmatch(r"(?:\\text\{)?([A-J])\}?", plain):
+    if alone := _LETTER.fullmatch(plain):
         return Answer(alone[1], alone[1], None)
+    if choice := _CHOICE_AFTER.fullmatch(plain):
+        return Answer(plain, choice["letter"], read_shape(choice["value"]))
     if choice := _CHOICE.fullmatch(plain):
         rest = choice["rest"].strip(" .,:;")
         if _SECOND.match(rest):  # two letters choose none
@@ -98,9 +103,17 @@ def same(gold: Shape, answer: Shape) -> bool:
     """
     if gold == answer:
         return True
-    gold, answer = expanded(without_membership(gold)), expanded(without_membership(answer))
+    if (_is_member_of_interval(gold) and _is_bare(answer)) or (_is_member_of_interval(answer) and _is_bare(gold)):
+        return False
+    gold, answer = _once(expanded(without_membership(gold))), _once(expanded(without_membership(answer)))
     if isinstance(gold, Leaf) and isinstance(answer, Leaf):
         return same_leaf(gold.text, answer.text)
+    if (named := named_point(gold)) is not None and (system := _system(answer)) is not None:
+        return same(named, answer) if isinstance(system, dict) else False
+    if (named := named_point(answer)) is not None and isinstance(_system(gold), dict):
+        return same(gold, named)
+    if (named := named_point(gold)) is not None and (other := named_point(answer)) is not None:
+        return same(named, other)
     if is_equation(gold) or is_equation(answer):
         return _same_equation(gold, answer)
     if (systems := _same_systems(gold, answer)) is not None:
@@ -113,10 +126,28 @@ def same(gold: Shape, answer: Shape) -> bool:
     return isinstance(gold, Leaf) and isinstance(answer, Leaf) and same_leaf(gold.text, answer.text)
 
 
+def _is_member_of_interval(shape: Shape) -> bool:
+    inner = without_membership(shape)
+    return inner is not shape and isinstance(inner, Group) and inner.opens in ("(", "[")
+
+
+def _is_bare(shape: Shape) -> bool:
+    return isinstance(shape, Group) and not shape.opens and not any(map(is_region, shape.items))
+
+
+def _once(shape: Shape) -> Shape:
+    r"""`\frac{1}{2} \text{ or } 0.5` says one thing twice."""
+    if not isinstance(shape, Group) or shape.opens or shape.word != "or":
+        return shape
+    first, *others = shape.items
+    return first if all(isinstance(item, Leaf) and same(first, item) for item in others) else shape
+
+
 def _alone(shape: Shape) -> Shape:
-    """{5} is 5, and the union of lists is a list."""
-    if isinstance(shape, Group) and len(shape.items) == 1 and not isinstance(shape.items[0], Group):
-        return shape.items[0]
+    """{5} is 5, and {(1, 2)} the point."""
+    if isinstance(shape, Group) and len(shape.items) == 1 and shape.opens == "{":
+        item = shape.items[0]
+        return item if not isinstance(item, Group) or item.opens == "(" else shape
     return shape
 
 
@@ -220,9 +251,12 @@ def _system(shape: Shape) -> dict[str, Shape] | Group | None:
 
 def _same_groups(gold: Group, answer: Group) -> bool:
     if _dotted(gold) or _dotted(answer):
-        return _brackets(gold) == _brackets(answer) and same_dotted(filled(gold.items), filled(answer.items), same)
+        alike = {_brackets(gold), _brackets(answer)}
+        return (len(alike) == 1 or alike == {"", "{"}) and same_dotted(filled(gold.items), filled(answer.items), same)
     kinds = {_brackets(gold), _brackets(answer)}
     if "{" in kinds and kinds - {"{", ""}:
+        return False
+    if kinds == {"", "()"} and "or" in (gold.word, answer.word):
         return False
     if kinds == {"{"} or kinds == {""} or kinds == {"{", ""}:
         return _same_in_any_order(gold.items, answer.items, distinct="{" in kinds)
@@ -276,11 +310,17 @@ def _same_in_any_order(gold: tuple[Shape, ...], answer: tuple[Shape, ...], *, di
         return False
     left = list(answer)
     for item in gold:
-        place = next((place for place, other in enumerate(left) if same(item, other)), None)
+        place = next((place for place, other in enumerate(left) if _same_items(item, other)), None)
         if place is None:
             return False
         del left[place]
     return True
+
+
+def _same_items(item: Shape, other: Shape) -> bool:
+    """Whether two members are equal; {1} is no 1 among them."""
+    sets = [isinstance(one, Group) and one.opens == "{" for one in (item, other)]
+    return sets[0] == sets[1] and same(item, other)
 
 
 def _distinct(items: tuple[Shape, ...]) -> tuple[Shape, ...]:

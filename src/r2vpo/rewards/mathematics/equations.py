@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 
-from r2vpo.rewards.mathematics.shapes import Chain, Group, Leaf, Shape
+from r2vpo.rewards.mathematics.shapes import Chain, Group, Leaf, Sets, Shape
 
 _GREEK = (
     r"\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|zeta|eta|theta|kappa|lambda|mu|nu|xi|rho|sigma|tau|phi|varphi|psi"
     r"|omega|Delta|Omega|ell)"
 )
-_INDEX = r"(?:\s*_\s*(?:\{[^{}]*\}|[A-Za-z0-9]))?\s*'*"
+_INDEX = r"(?:\s*_\s*(?:\{(?:[^{}]|\{[^{}]*\})*\}|[A-Za-z0-9]))?\s*'*"
 _CALLED = r"(?:\s*\([^()]*(?:\([^()]*\)[^()]*)*\)|\s*\[[^\[\]]*\])"
 _FUNCTIONS = "fghpqsuvrFGHPQENSTV"
 _NAME = re.compile(  # x, a_1, f(5), f^{-1}(x); then angle A, AB, and so on
-    rf"(?:(?:[A-Za-z]|{_GREEK})\s?{_INDEX}(?:\s*\^\s*\{{?\s*(?:-1|\(\d\)|\\prime)\s*\}}?)?{_CALLED}?"
+    rf"(?:(?:[A-Za-z]|{_GREEK})\s?{_INDEX}(?:\s*\^\s*\{{?\s*(?:-1|\(\d\)|\\prime|\*|\\cdot)\s*\}}?)?{_CALLED}?"
     rf"|(?:m\s*)?\\angle\s*\{{?[A-Z0-9]{{1,3}}\}}?|\\triangle\s*[A-Z]{{3}}|[A-Z]'?(?:\s?[A-Z]'?){{1,4}}"
+    rf"|\\(?:max|min|sup|inf)\s*(?:_\s*\{{[^{{}}]*\}}\s*)?[A-Za-z]{_CALLED}?|\\mathbb\{{[A-Z]\}}\s*{_CALLED}"
     rf"|\|?\\(?:overline|overrightarrow|vec|hat|bar|tilde|widehat|mathbf)\s*\{{[A-Za-z]{{1,3}}\}}\|?|\|[A-Z]{{2}}\|"
     rf"|[A-Z]{{1,2}}\s?(?:{_CALLED}|_\{{[^{{}}]*\}})|\\(?:gcd|lcm|max|min|det|Pr){_CALLED}"
-    rf"|(?:\\text\{{[^{{}}]*\}}\s*(?:[A-Za-z](?![A-Za-z])|\\angle\s*[A-Z]{{1,3}})?\s*)+{_CALLED}?)"
+    rf"|(?:\\text\{{[^{{}}]*\}}\s*(?:[A-Za-z](?![A-Za-z])|\\angle\s*[A-Z]{{1,3}}|[A-Z]{{2,5}}|_\s*\{{[^{{}}]*\}})?\s*)+{_CALLED}?)"
 )
 
 _LETTER = re.compile(rf"(?P<letter>(?:[A-Za-z]|{_GREEK}){_INDEX})(?P<called>\([^()]*\))?")
@@ -31,6 +32,8 @@ def is_name(shape: Shape) -> bool:
     """
     if isinstance(shape, Group):
         return shape.opens == "(" and all(isinstance(item, Leaf) and is_name(item) for item in shape.items)
+    if isinstance(shape, Sets):
+        return is_name(shape.left) and is_name(shape.right)
     if not isinstance(shape, Leaf) or (found := _NAME.fullmatch(shape.text.strip())) is None:
         return False
     return not _is_product(found[0])
@@ -77,6 +80,19 @@ def is_function_of_other(shape: Shape, other: Shape) -> bool:
         return False
     plain, called = (one, two) if one["called"] is None else (two, one)
     return plain["letter"] in called["called"]
+
+
+def named_point(shape: Shape) -> Group | None:
+    """`(x, y) = (1, 2)` as the list of `x = 1` and `y = 2`; None where it is none."""
+    if not isinstance(shape, Chain) or not is_equation(shape) or len(shape.sides) != 2:
+        return None
+    names, values = shape.sides
+    if not (isinstance(names, Group) and isinstance(values, Group) and is_name(names) and values.opens == "("):
+        return None
+    if len(names.items) != len(values.items):
+        return None
+    pairs = zip(names.items, values.items, strict=True)
+    return Group(tuple(Chain((name, value), ("=",)) for name, value in pairs))
 
 
 def without_membership(shape: Shape) -> Shape:

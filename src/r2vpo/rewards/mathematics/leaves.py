@@ -9,10 +9,11 @@ from functools import lru_cache
 from r2vpo.rewards.mathematics.exact import Number, TooLarge, read_number
 from r2vpo.rewards.mathematics.lists import summed
 from r2vpo.rewards.mathematics.symbolic import expression, is_constant, rational, rounds_to, same_expression
-from r2vpo.rewards.mathematics.units import Unit, split_unit
+from r2vpo.rewards.mathematics.units import Unit, read_unit, split_unit, summed_measure
 from r2vpo.rewards.mathematics.words import CHANGES_VALUE
 from r2vpo.rewards.worker import NoScore
 
+RADIANS = read_unit("rad")
 PLACES = 6
 """A rounded decimal needs as many digits after the point, and as many significant ones."""
 
@@ -46,7 +47,8 @@ class Single:
 
     def __init__(self, text: str) -> None:
         self.bare, self.lead = _bare(text), ""
-        text, self.unit = split_unit(text)
+        measure = summed_measure(text)
+        text, self.unit = split_unit(text) if measure is None else (str(measure[0]), measure[1])
         leading = _LEADING.match(text)
         if leading and not _KEPT.search(leading[0]) and not CHANGES_VALUE.search(leading[0].replace(r"\text", " ")):
             self.lead = _bare(leading[0])
@@ -55,6 +57,13 @@ class Single:
         self.text = (_DEGREE.sub("", text) if self.degrees else text).strip()
         self.number: Number | None = _number(_COUNTED.get(self.text, self.text))
         self.words = self.number is None and r"\text" in self.text
+
+    @property
+    def kind(self) -> str:
+        """What its mark says it is: a share, an angle in degrees, or a known measure; empty without a mark."""
+        if self.number is not None and self.number.percent:
+            return "percent"
+        return "degrees" if self.degrees else "measure" if self.unit is not None else ""
 
 
 def squeezed(text: str) -> str:
@@ -92,8 +101,12 @@ def same_leaf(gold: str, answer: str) -> bool:
     right, found = read_single(gold), read_single(answer)
     if right.words or found.words or (right.lead and found.lead and right.lead != found.lead):
         return right.bare == found.bare != ""
+    if len({right.kind, found.kind} - {""}) == 2:
+        return (right.degrees or found.degrees) and RADIANS in (right.unit, found.unit) and _same_angle(right, found)
     if right.unit is not None and found.unit is not None and right.unit != found.unit:
         return _same_measure(right, right.unit, found, found.unit)
+    if right.degrees != found.degrees and r"\pi" in (right if right.degrees else found).text:
+        return False
     for based, plain in ((right, found), (found, right)):
         if based.number is not None and based.number.base is not None and plain.number is None:
             return based.number.written == plain.text.replace(" ", "").upper()
@@ -161,9 +174,10 @@ def _same_ratio(gold: str, answer: str) -> bool | None:
     parts, number = (one, _number(answer)) if one is not None else (other, _number(gold))
     assert parts is not None
     above, below = _number(parts[1]), _number(parts[2])
-    if number is None or number.places is not None or above is None or below is None or below.value == 0:
-        return False
-    return above.value / below.value == number.value
+    if number is not None and above is not None and below is not None:
+        return below.value != 0 and above.value / below.value == number.value
+    quotient = expression(rf"\frac{{{parts[1]}}}{{{parts[2]}}}")
+    return same_expression(quotient, expression(answer if one is not None else gold))
 
 
 def _same_otherwise(gold: Single, answer: Single) -> bool:

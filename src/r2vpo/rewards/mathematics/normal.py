@@ -17,7 +17,9 @@ _FRACTION = re.compile(r"\\[dtcs]?frac(?![A-Za-z])|\\nicefrac(?![A-Za-z])")
 _BINOMIAL = re.compile(r"\\[dt]?binom(?![A-Za-z])")
 _ROOT = re.compile(r"\\sqrt(?P<index>\s*\[[^\[\]]*\])?")
 _CHOOSE = re.compile(
-    r"\{\}\s*[\^_]\s*\{?(\w+)\}?\s*C\s*_\s*\{?(\w+)\}?|(?<![A-Za-z])C_\s*\{?(\w+)\}?\s*\^\s*\{?(\w+)\}?"
+    r"(?:\{\}|(?<![\w}\])]))\s*[\^_]\s*\{?(\w+)\}?\s*C\s*_\s*\{?(\w+)\}?"
+    r"|(?<![A-Za-z])C\s?_\s*\{?(\w+)\}?\s*\^\s*\{?(\w+)\}?|(?<![A-Za-z])C\s?\^\s*\{?(?P<below>\d+)\}?\s*_\s*\{?(?P<above>\d+)\}?"
+    r"|(?<![A-Za-z])C\s?\(\s*(?P<of>\d+)\s*,\s*(?P<taken>\d+)\s*\)"
 )
 _EMPTY = re.compile(r"[\^_]\s*\{\s*\}|(?<![}\w\\])\{\s*\}(?!\s*[\^_])")
 _MIXED = re.compile(r"(?<![\d./^_{])(\d+) +(\d+) ?/ ?(\d+)(?![\d./])")
@@ -29,7 +31,8 @@ _SYNONYMS = tuple(
         (r"\\neq(?![A-Za-z])|!=|\\not\s*=", r"\\ne "),
         (r"\\lt(?![A-Za-z])|&lt;", "<"),
         (r"\\gt(?![A-Za-z])|&gt;", ">"),
-        (r"\\(?:approx|simeq|doteq|coloneqq|triangleq)(?![A-Za-z])|:=|==", "="),
+        (r"\\(?:approx|simeq|doteq)(?![A-Za-z])", r"\\approx "),
+        (r"\\(?:coloneqq|triangleq)(?![A-Za-z])|:=|==|\\text\{\s*(?:is|equals|is equal to)\s*\}", "="),
         (r"\\(?:varnothing|emptyset)(?![A-Za-z])|\\\{\s*\\\}", r"\\emptyset "),
         (r"\\(?:dots[cbmio]?|ldots|cdots|hdots)(?![A-Za-z])|\.\s?\.\s?\.", r"\\ldots "),
         (r"\\(?:backslash|smallsetminus)(?![A-Za-z])", r"\\setminus "),
@@ -48,6 +51,14 @@ _SYNONYMS = tuple(
         (r"\\(?:pounds|textsterling)(?![A-Za-z])", r"\\text{ pounds}"),
         (r"\\(?:euro|texteuro)(?![A-Za-z])", r"\\text{ euros}"),
         (r"\\imath(?![A-Za-z])", "i"),
+        (r"\\mathbb\{R\}\s*-\s*(?=\\\{)", r"\\mathbb{R} \\setminus "),
+        (r"(?<=[)\]])\s*U\s*(?=[(\[])", r" \\cup "),
+        (r"\\log_\s*(?:\{\s*e\s*\}|e(?![A-Za-z]))", r"\\ln "),
+        (r"\\(overline|bar)\s*(\d)", r"\\\1{\2}"),
+        (r"(?<=\d)\s*e\s*\{\s*([-+]?\d+)\s*\}", r"e\1"),
+        (r"\(\s*\\?(?:text\{\s*mod\s*\}|mod(?![A-Za-z])|pmod(?![A-Za-z]))\s*\{?\s*(\w+)\s*\}?\s*\)", r"\\pmod{\1}"),
+        (r"\\p?mod(?![A-Za-z])\s*(?:\{\s*(\w+)\s*\}|(\w+))", r"\\pmod{\1\2}"),
+        (r"\s*\\text\{\s*\(\s*(?:or\s+)?([-\d.,/\\%]+)\s*\)\s*\}$", r"\\text{or} \1"),
         (r"(?<![\\A-Za-z])sqrt(?=\s*[({\d])", r"\\sqrt"),
         (r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r"\\cdot "),
         (r"(?<=\d)\s*(?:\\text\{\s*to\s*\}|(?<=\s)to(?=\s))\s*(?=\d)", ":"),
@@ -62,6 +73,7 @@ _PUNCTUATION = re.compile(
     r"(?:[\s.,;:?\\]|\\text\{[\s.,;:]*\}|(?<=\S)\s*\\(?:qed|qedsymbol|square|blacksquare|Box|checkmark)(?![A-Za-z]))+$"
 )
 _ORDINAL = re.compile(
+    r"(?<=\d)\s*\^\s*\{\s*(?:\\text\s*\{\s*(?:st|nd|rd|th)\s*\}|(?:st|nd|rd|th))\s*\}|"
     r"(?<=\d)\s*(?:\^\s*\{\s*)?(?:\\text\s*\{\s*(?:st|nd|rd|th)\s*\}|(?:st|nd|rd|th)(?![A-Za-z]))(?:(?<=\})\s*\})?"
 )
 _INTERVAL = re.compile(
@@ -112,7 +124,13 @@ def _commands(text: str) -> str:
 
 
 def _choose(found: re.Match[str]) -> str:
-    above, below = (found[1], found[2]) if found[1] else (found[3], found[4])
+    pairs = (
+        (found[1], found[2]),
+        (found[3], found[4]),
+        (found["above"], found["below"]),
+        (found["of"], found["taken"]),
+    )
+    above, below = next(pair for pair in pairs if pair[0])
     if above.isdigit() and below.isdigit() and int(above[:5]) < int(below[:5]):
         return found[0]
     return rf"\binom{{{above}}}{{{below}}}"
@@ -129,7 +147,7 @@ def _french(text: str) -> str:
 
 
 def _ends(text: str) -> str:
-    text = _PUNCTUATION.sub("", text)
+    text = _PUNCTUATION.sub("", re.sub(r"^'([^']*)'$", r"\1", text))
     text = _REMARK.sub("", text)
     text = _ZERO.sub("0.", text).replace("{.}", ".")
     text = _BRACED_NUMBER.sub(r"\1", text)

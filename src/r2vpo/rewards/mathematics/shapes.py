@@ -14,7 +14,7 @@ DOTS = r"\ldots"
 _LIMIT = 200
 """Items of a list, at most."""
 _MARKS = re.compile(
-    r"\\(?:le|ge|ne|in|cup|cap|setminus|pm|mp|ldots|equiv|begin|end|langle|rangle)(?![A-Za-z])|\\text\{(?:or|and|not)\}"
+    r"\\(?:le|ge|ne|approx|in|cup|cap|setminus|pm|mp|ldots|equiv|begin|end|langle|rangle)(?![A-Za-z])|\\text\{(?:or|and|not)\}"
     r"|\\[{}]|\\[A-Za-z]+|\\.|[{}()\[\],;=<>:|]"
 )
 _MATRIX = re.compile(
@@ -32,6 +32,7 @@ _RELATIONS = {
     r"\ne": r"\ne",
     r"\in": r"\in",
     r"\equiv": "=",
+    r"\approx": "=",
 }
 _SEPARATORS = frozenset((",", ";", r"\text{or}", r"\text{and}"))
 _OPENS = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\langle": r"\rangle"}
@@ -96,8 +97,10 @@ def read_shape(text: str) -> Shape:
         if len(parts) == 1:
             return read_shape(parts[0])
         if parts:
-            return Group(tuple(read_shape(part) for part in parts), word=word)
+            return Group(tuple(item for part in parts for item in _both_signs(read_shape(part))), word=word)
     relations = [mark for mark in marks if mark[0] in _RELATIONS]
+    if relations and relations[-1][0] == r"\approx" and _is_approximated(text, relations):
+        return read_shape(text[: relations[-1][1]])
     if relations and len(relations) < 20:
         sides = _between(text, relations)
         if not sides[0] and len(sides) == 2 and relations[0][0] == "=":
@@ -112,6 +115,12 @@ def read_shape(text: str) -> Shape:
             before, after = text[: found[-1][1]].strip(), text[found[-1][2] :].strip()
             return Sets(read_shape(before), read_shape(after), operation) if before and after else Leaf(text)
     return _matrix(text) or _bracketed(text, marks) or _signs(text, marks) or Leaf(text)
+
+
+def _is_approximated(text: str, relations: list[tuple[str, int, int]]) -> bool:
+    r"""Whether a decimal after `\approx` only says roughly what stands before it: `2\sqrt{5} \approx 4.47`."""
+    before = _between(text[: relations[-1][1]], relations[:-1])[-1]
+    return re.search(r"\d", before) is not None and re.match(r"\s*-?\d*\.?\d+", text[relations[-1][2] :]) is not None
 
 
 def _outer(text: str) -> Iterator[tuple[str, int, int]]:
@@ -210,11 +219,16 @@ def _closes_early(text: str) -> bool:
 
 def _signs(text: str, marks: list[tuple[str, int, int]]) -> Group | None:
     r"""`1 \pm \sqrt{2}` is the list of two, every sign taken the same way."""
-    if not any(mark[0] in (r"\pm", r"\mp") for mark in marks):
+    if not any(mark[0] in (r"\pm", r"\mp") for mark in marks) and not re.match(r"-?\s*\\frac\{[^{}]*\\pm", text):
         return None
     upper = re.sub(r"\\pm(?![A-Za-z])", "+", re.sub(r"\\mp(?![A-Za-z])", "-", text))
     lower = re.sub(r"\\pm(?![A-Za-z])", "-", re.sub(r"\\mp(?![A-Za-z])", "+", text))
-    return Group((read_shape(upper.strip().removeprefix("+").strip()), read_shape(lower)), word="and")
+    return Group((read_shape(upper.strip().removeprefix("+").strip()), read_shape(lower)), word="\\pm")
+
+
+def _both_signs(item: Shape) -> tuple[Shape, ...]:
+    r"""`\pm 1` among others in a list is two of its items."""
+    return item.items if isinstance(item, Group) and item.word == "\\pm" else (item,)
 
 
 def step_of(values: list[int]) -> int | None:

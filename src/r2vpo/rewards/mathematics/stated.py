@@ -20,30 +20,52 @@ _FORMULA = re.compile(
     r"\$\$([^$]+)\$\$|(?<![\\$])\$([^$\n]+)(?<!\\)\$|\\\(([^\n]+?)\\\)|(?<!\\)\\\[(.+?)\\\]", re.DOTALL
 )
 _SENTENCE_END = re.compile(
-    r"\.(?=\s|$)|\n|[!?;](?=\s)|,\s+(?=(?:not|but|because|since|which|so|as|where|and so|although)\b)"
+    r"\.(?=\s|$)|\n|\s\((?=not\b)|[!?;](?=\s)|,\s+(?=(?:not|but|because|since|which|so|as|where|and so|although)\b)"
     r"|\s(?=(?:because|since|not)\b)",
     re.IGNORECASE,
 )
 _RUN = re.compile(
-    r"(?:\\[A-Za-z]+|\\[{}%,;!$ ]|[\d.,:+\-*/^_=<>()\[\]{}|!%$&°√π∞≤≥≠×÷·±∓⁄−–—]|(?<![A-Za-z])[A-Za-z](?![A-Za-z])"
+    r"(?:\\[A-Za-z]+|\\[{}%,;!$ ]|[\d.,:+\-*/^_=<>()\[\]{}|!%$&°√π∞≤≥≠×÷·±∓⁄¼-¾⅐-⅞−–—]"
+    r"|(?<![A-Za-z'\u2019])[A-Za-z](?![A-Za-z])"
     r"|(?<![A-Za-z])(?:pi|sqrt|log|ln|sin|cos|tan|or|and|percent|e)(?![A-Za-z])|(?<=\d)e\d|[ ])+"
 )
 _NO_ANSWER = re.compile(
-    r"\banswer\s+(?:can(?:not|['\u2019]t)|(?:could|should|would|must|is|was)n['\u2019]t|(?:can|could|should|would|must|may)\s+(?:not|never))"
-    r"\b(?:[^.\n!?]|\.(?=\d))*",
+    r"\banswer\s+(?:can(?:not|['\u2019]t)|(?:could|should|would|must|is|was)n['\u2019]t"
+    r"|(?:can|could|should|would|must|may|will)\s+(?:not|never))\b(?:[^.\n!?]|\.(?=\d))*",
     re.IGNORECASE,
 )
-"""Sentences that say what the answer is not."""
-_ASKED = re.compile(r"[\s$*)]*\?")
-_EDGES = re.compile(r"^(?:[\s,:=*]|\.(?!\d)|(?:a|I|and|or)\s)+|(?:[\s,:=*]|\s(?:a|I|and|or))+$")
+"""From "the answer cannot be" to the sentence's end."""
+_NOT_THE_ANSWER = re.compile(
+    r"\b(?:is|are|was)\s+(?:\w+ly\s+)?not\s+(?:the\s+|a\s+)?(?:right\s+|correct\s+)?(?:answer|result|solution)\b",
+    re.IGNORECASE,
+)
+_SENTENCES = re.compile(r"(?<=[.!?])(?=\s)|(?=\n)")
+_ASKED = re.compile(
+    r"[\s$*)]*(?:\?|(?:is|are|was|were|seems)\s+(?:\w+ly\s+)?(?:not|wrong|incorrect|false)\b|(?:isn|wasn)['\u2019]t\b"
+    r"|can(?:not|['\u2019]t)\s+be\b)",
+    re.IGNORECASE,
+)
+"""After a formula: a question, or words that deny it."""
+_TAKEN_BACK = re.compile(
+    r"(?:n['\u2019]t|\b(?:not|never|nobody|no\s+one|none|doubt|false|wrong|unlikely|whether|suppose|assume))\b"
+    r"(?:(?!\b(?:and|so|but|hence|therefore|thus|then|because|since)\b)[^.\n;:,])*$",
+    re.IGNORECASE,
+)
+"""Before "answer is", in its sentence: words that take it back."""
+_DIGIT = "[\\d¼-¾⅐-⅞]"
+_EDGES = re.compile(r"^(?:[\s,:=*]|\.(?!\d)|(?:a|I|and|or)\s)+|(?:[\s,:=*]|\s(?:a|I|and|or)|\s\()+$")
 _DENIED = re.compile(
-    r"\b(?:not|cannot|never|at least|at most|(?:less|more|fewer|greater|smaller|larger|other) than|negative|minus|twice"
-    r"|half of|double|roots? of|except|but|between|from|up to)\b|n't\b",
+    r"\b(?:not|cannot|never|neither|at least|at most|(?:less|more|fewer|greater|smaller|larger|other) than"
+    r"|negative|minus|twice|double|except|but|between|from|up to|over|under|above|below|beyond|exceeds?|nearly|almost|close to"
+    r"|(?:half|third|quarter|multiple|divisor|factor|reciprocal|logarithm|log|cube|square|root|negative|opposite|inverse"
+    r"|power|digit|prime|factorial|percent)s?\s+of)\b|n't\b",
     re.IGNORECASE,
 )
 _GOES_ON = re.compile(
-    r"[\s;,(]*(?:(?:or|maybe|possibly|perhaps|plus|minus|times|squared|cubed|hundred|thousand|million|billion|dozen)\b"
-    r"|to\s+\$?\d|and\b(?=[^.\n]*\d))|\s*/\s*\$",
+    r"[\s;,(]*(?:(?:or|maybe|possibly|perhaps|plus|minus|times|squared|cubed|hundred|thousand|million|billion|dozen"
+    r"|choose|factorial|divided\s+by|multiplied\s+by|to\s+the\s+power|(?:less|more)\s+than)\b"
+    r"|to\s+\$?\d|and\b(?=[^.\n]*\d)|(?:if|when)\b(?=[^.\n]*\b(?:otherwise|else|and)\b))|\s*/\s*\$"
+    r"|;\s*\$?-?\d|(?:st|nd|rd|th)\s+\w",
     re.IGNORECASE,
 )
 _LINK = re.compile(r"\s*(?:,?\s*(and|or)|,)\s*(?=\$|\\\()")
@@ -63,12 +85,17 @@ def stated_answer(text: str) -> str | None:
         formula or number of all. None where the text has none: without a box an answer in words is not read.
     """
     if marks := _MARK.findall(text):
-        return str(marks[-1]).strip() or None
+        mark = str(marks[-1]).strip()
+        return mark if mark and not is_hedged(mark) else None
     text = _NO_ANSWER.sub("", _BOLD.sub("", text))
+    text = "".join(part for part in _SENTENCES.split(text) if not _NOT_THE_ANSWER.search(part))
     cues = list(_CUE.finditer(text))
     for cue in reversed(cues[-_CUES:]):
         rest = text[cue.end() : cue.end() + 1000]
-        if (found := _first(rest)) is not None:
+        if (
+            not _TAKEN_BACK.search(text[max(0, cue.start() - 100) : cue.start()])
+            and (found := _first(rest)) is not None
+        ):
             return found
     return None if cues else _last(text)
 
@@ -76,6 +103,14 @@ def stated_answer(text: str) -> str | None:
 def states_answer(text: str) -> bool:
     """Whether a text says "answer is", "answer:" or `####` before its answer."""
     return _CUE.search(text) is not None or "####" in text
+
+
+def is_hedged(text: str) -> bool:
+    """Whether a short answer has a number and words beside it that deny or bound it, `at least 18`."""
+    number = re.search(r"\d", text)
+    return number is not None and bool(
+        _DENIED.search(text[: number.start()]) or re.search(r"\d" + _ASKED.pattern, text, re.I)
+    )
 
 
 def _first(rest: str) -> str | None:
@@ -113,9 +148,11 @@ def _last(text: str) -> str | None:
             formulas.clear()
         formulas.append(formula)
     start = formulas[-1].end() if formulas else 0
-    for line in reversed(_SENTENCE_END.split(text[start:])):
-        if line and (runs := [run for run, *_ in _runs(line) if re.search(r"\d", run)]):
-            return runs[-1]
+    rest = "".join(part for part in _SENTENCES.split(text[start:]) if not part.endswith("?"))
+    for line in reversed(_SENTENCE_END.split(rest)):
+        found = [run for run, _, place in _runs(line or "") if re.search(_DIGIT, run) and not _ASKED.match(line, place)]
+        if found:
+            return found[-1]
     return _joined(text, formulas[0])[0] if formulas else None
 
 
@@ -149,7 +186,9 @@ def _runs(clause: str) -> list[tuple[str, int, int]]:
     found = []
     for match in _RUN.finditer(clause):
         run = _EDGES.sub("", _EDGES.sub("", match[0]))
-        if not re.search(r"\d|\\[A-Za-z]|[√π∞]", run) and not re.fullmatch(r"\(?[A-Z]\)?|.*[a-z].*[+\-*/^=].*", run):
+        if not re.search(_DIGIT + r"|\\[A-Za-z]|[√π∞]", run) and not re.fullmatch(
+            r"\(?[A-Z]\)?|.*[a-z].*[+\-*/^=].*", run
+        ):
             continue
         unit = _UNIT.match(clause, match.end())
         place = unit.end() if unit else match.start() + match[0].rfind(run) + len(run)

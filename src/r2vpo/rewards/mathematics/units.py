@@ -11,11 +11,12 @@ from r2vpo.rewards.mathematics.words import CHANGES_VALUE
 _TABLE = """
 length 1/1000 mm millimeter millimetre | 1/100 cm centimeter centimetre | 1/10 dm decimeter decimetre | 1 m meter metre
 length 1000 km kilometer kilometre | 127/5000 in inch inches | 381/1250 ft foot feet | 1143/1250 yd yard
-length 201168/125 mi mile
+length 201168/125 mi mile | 1/1000000 um micrometer micrometre micron | 1/1000000000 nm nanometer
+length 1/10000000000 angstrom
+length^3 1/1000000 ml mL milliliter millilitre | 1/100000 cl | 1/1000 l L liter litre
 time 1 s sec second | 60 min minute | 3600 h hr hour | 86400 day | 604800 week
 weight 1/1000 mg milligram | 1 g gram | 1000 kg kilogram | 1000000 t ton tonne
 weight 45359237/100000 lb | 45359237/1600000 oz ounce
-volume 1/1000 ml milliliter millilitre | 1/100 cl | 1 l L liter litre
 dollars 1/100 cent ¢ | 1 dollar usd USD
 euros 1 euro eur EUR
 gbp 1 gbp GBP
@@ -23,6 +24,15 @@ yen 1 yen
 rupees 1 rupee inr INR
 morning 1 am AM
 afternoon 1 pm PM
+angle 1 rad radian
+gradians 1 grad gradian
+force 1 N newton
+energy 1 J joule | 1000 kJ | 1/10000000 erg
+power 1 W watt | 1000 kW
+voltage 1 V volt
+current 1 A ampere amp
+temperature 1 K kelvin
+resistance 1 ohm
 """
 
 
@@ -38,19 +48,20 @@ class Unit(NamedTuple):
     size: Fraction
 
 
-def _table() -> dict[str, tuple[str, Fraction]]:
+def _table() -> dict[str, tuple[str, int, Fraction]]:
     units = {}
     for line in _TABLE.strip().splitlines():
-        dimension, _, entries = line.partition(" ")
+        measured, _, entries = line.partition(" ")
+        dimension, _, power = measured.partition("^")
         for entry in entries.split("|"):
             size, *names = entry.split()
             for name in names:
-                units[name] = units[f"{name}s"] = (dimension, Fraction(size))
+                units[name] = units[f"{name}s"] = (dimension, int(power or 1), Fraction(size))
     return units
 
 
 UNITS = _table()
-"""What is measured and the size, by name, singular and plural."""
+"""What is measured, its power and the size, by name, singular and plural."""
 _SHORT = {"mph": "mi / h", "kmh": "km / h", "kph": "km / h", "kmph": "km / h", "sqft": "ft ^2", "cc": "cm ^3"}
 _BEFORE = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _AFTER = {"squared": 2, "cubed": 3}
@@ -111,16 +122,39 @@ def read_unit(words: str) -> Unit | None:
         elif (word := part["word"].lower()) in _BEFORE:
             before = _BEFORE[word]
         elif word in _AFTER and last is not None:
-            (name, one), power = last
-            powers[name] += power * (_AFTER[word] - 1)
+            (name, of, one), power = last
+            powers[name] += of * power * (_AFTER[word] - 1)
             size *= one ** (power * (_AFTER[word] - 1))
             last = None
         elif (unit := UNITS.get(part["word"]) or UNITS.get(word)) is not None:
             power = sign * before * int(part["power"] or 1)
-            powers[unit[0]] = powers.get(unit[0], 0) + power
-            size *= unit[1] ** power
+            powers[unit[0]] = powers.get(unit[0], 0) + unit[1] * power
+            size *= unit[2] ** power
             last, sign, before = (unit, power), 1, 1
         else:
             return None
     dimensions = frozenset((name, power) for name, power in powers.items() if power)
     return Unit(dimensions, size) if dimensions else None
+
+
+_PARTS = re.compile(rf"\s*(-?\d+(?:\.\d+)?)\s*({_WORDS})\s*")
+
+
+def summed_measure(text: str) -> tuple[Fraction, Unit] | None:
+    r"""What a measure in several units comes to: `2 \text{hours} 30 \text{minutes}` is 9000 seconds.
+
+    Args:
+        text: a leaf.
+
+    Returns:
+        The sum and its unit, the one of the table whose size is 1; None where there are not at least two parts, all of
+        one dimension.
+    """
+    total, unit, place, count = Fraction(0), None, 0, 0
+    while (part := _PARTS.match(text, place)) is not None:
+        found = read_unit(re.sub(r"\band\b", " ", _unbraced(part[2])))
+        if found is None or (unit is not None and found.dimensions != unit.dimensions):
+            return None
+        total, unit = total + Fraction(part[1]) * found.size, Unit(found.dimensions, Fraction(1))
+        place, count = part.end(), count + 1
+    return (total, unit) if unit is not None and count > 1 and place == len(text) else None

@@ -13,6 +13,7 @@ _SPELLED = {
     "inf": r"\infty",
     "oo": r"\infty",
     "percent": r"\%",
+    "per cent": r"\%",
     "pct": r"\%",
     "percentage": r"\%",
 }
@@ -25,7 +26,9 @@ CHANGES_VALUE = re.compile(
     r"|(?:more|less|fewer|greater|smaller|larger|other) than|between|except|but|up to|negative|minus|plus|twice|thrice"
     r"|double|triple|half|halves|thirds|quarters|fourths|fifths|sixths|sevenths|eighths|ninths|tenths|hundredths"
     r"|thousandths|roots?|squared|cubed|factorial|hundred|thousand|million|billion|trillion|lakh|crore|dozen|pi|sqrt"
-    r"|possibly|probably|maybe|perhaps|everything)\b"
+    r"|possibly|probably|maybe|perhaps|everything|over|under|above|below|beyond|exceeds?|nearly|almost"
+    r"|(?:multiple|factor|divisor|reciprocal|sum|product|difference|logarithm|inverse|digit|power|remainder|square|cube"
+    r"|prime|opposite|number)s?\s+of)\b"
     r"|^\W*e\W*$",
     re.IGNORECASE,
 )
@@ -37,6 +40,16 @@ _CHOICE = re.compile(r"\s*\(?\s*[A-Z]\s*[).:]?\s*(?:[-\d.,/]*)\s*")
 SPACED_LETTER = re.compile(r"(?:\\?[\s~,;:])+[A-Za-z]\s*")
 """A unit: a letter that stands away from the number before it."""
 _LETTERS = re.compile(r"\s*[A-Z](?:\s*(?:,|,?\s*(?:and|or)\b)\s*[A-Z])+\s*")
+_NAMES = re.compile(r"\s*[A-Z][a-z]+(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+)[A-Z][a-z]+)+\s*")
+_NUMBERS = re.compile(r"\s*-?\d[\d./]*(?:\s*(?:,|,?\s*(?:and|or)\b)\s*-?\d[\d./]*)+\s*")
+_PHRASES = {
+    "empty set": r"\emptyset ",
+    "all real numbers": r"\mathbb{R}",
+    "real numbers": r"\mathbb{R}",
+    "all reals": r"\mathbb{R}",
+    "negative infinity": r"-\infty ",
+    "positive infinity": r"\infty ",
+}
 _FOLLOWS = re.compile(r"\\text\{([^{}]*)\}\s+([A-Za-z]{2,})(?![A-Za-z{(])")
 _NUMBER_FIRST = re.compile(r"\s*([-+]?\\?\$?\s*\d[\d,]*(?:\.\d+)?)\s*([A-Za-z\\%].*)", re.DOTALL)
 _CONNECTIVE = re.compile(r"[\s,;]*(or|and|not)[\s,;]*", re.IGNORECASE)
@@ -59,7 +72,9 @@ def text_command(_: object, inner: str) -> str:
         return f" {inner.strip()} " if inner.strip() else " "
     if re.fullmatch(r"[A-Za-z]\s*", inner):
         return f" {inner.strip()} "
-    if _LETTERS.fullmatch(inner) or re.fullmatch(r"\s*[A-Za-z]\s*=[^A-Za-z]*", inner):
+    if _NAMES.fullmatch(inner):
+        return re.sub(r"\s*(?:,\s*and|,|and)\s+", r" \\text{and} ", re.sub(r"[A-Z][a-z]+", r"\\text{\g<0>}", inner))
+    if _LETTERS.fullmatch(inner) or _NUMBERS.fullmatch(inner) or re.fullmatch(r"\s*[A-Za-z]\s*=[^A-Za-z]*", inner):
         return plain_words(inner)
     if "\\" in inner.replace(r"\$", "").replace(r"\%", ""):
         return inner
@@ -71,7 +86,7 @@ def text_command(_: object, inner: str) -> str:
     word = inner.strip(" .,;:").lower()
     if word in _SPELLED:
         return f"{_SPELLED[word]} "
-    return {"empty set": r"\emptyset ", "all real numbers": r"\mathbb{R}"}.get(word, rf"\text{{{inner.strip()}}}")
+    return _PHRASES.get(word.removeprefix("the "), rf"\text{{{inner.strip()}}}")
 
 
 def plain_words(text: str) -> str:
