@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import signal
 import subprocess
@@ -21,6 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 from r2vpo.cli.main import main
+from r2vpo.training.records import read_records
 
 ROOT = Path(__file__).parents[2]
 PROMPTS, SAMPLES, STEPS_PER_ROUND, HELD_OUT = 4, 4, 4, 20
@@ -164,7 +164,7 @@ def wait_for(file: Path, process: subprocess.Popen[str], seconds: float = 120.0)
 
 
 def records(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return read_records(path)
 
 
 def weights(run: Path, step: int) -> dict[str, torch.Tensor]:

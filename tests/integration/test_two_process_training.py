@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from r2vpo.training.records import read_records
 from tests.integration.cli import RECIPE
 
 pytestmark = pytest.mark.slow
@@ -42,7 +43,7 @@ def train(folder: Path, processes: int, *options: str, overrides: tuple[str, ...
 
 
 def records(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
+    return read_records(run / "evaluations.jsonl")
 
 
 def test_two_processes_evaluate_as_one_does(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +31,15 @@ from r2vpo.training.folder_lock import is_empty, new_folder
 from r2vpo.training.recipe import differing_keys
 from r2vpo.training.recipe_errors import validated
 from r2vpo.training.recipe_yaml import RecipeDumper
-from r2vpo.training.records import append_record, finite, keep_records, read_records, write_atomically
+from r2vpo.training.records import (
+    append_record,
+    check_digest,
+    keep_records,
+    read_object,
+    read_records,
+    write_object,
+    write_with_digest,
+)
 from r2vpo.training.shipped import read_mapping
 
 
@@ -52,6 +59,7 @@ class EvaluationFolder:
 
     def config(self) -> EvaluationConfig:
         """What was asked for."""
+        check_digest(self.config_file)
         return validated(EvaluationConfig, read_mapping(self.config_file, "evaluation"), source=str(self.config_file))
 
     def read(self) -> list[Answered]:
@@ -106,7 +114,7 @@ class EvaluationFolder:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write `summary.json` in one step."""
-        write_atomically(self.summary, json.dumps(finite(summary), indent=2, ensure_ascii=False) + "\n")
+        write_object(self.summary, summary)
 
     def read_summary(self) -> dict[str, Any]:
         """The result.
@@ -115,7 +123,7 @@ class EvaluationFolder:
             UserError: there is none, because the evaluation is not complete.
         """
         try:
-            return dict(json.loads(self.summary.read_text(encoding="utf-8")))
+            return read_object(self.summary)
         except (OSError, ValueError):
             raise UserError(f"{self.path}: not complete: go on with `r2vpo eval --resume {self.path}`") from None
 
@@ -190,7 +198,7 @@ def make_folder(config: EvaluationConfig, path: Path) -> EvaluationFolder:
     )
     with _writable(path):
         folder.completions.touch()
-        write_atomically(folder.config_file, text)
+        write_with_digest(folder.config_file, text)
     return folder
 
 

@@ -18,7 +18,7 @@ from r2vpo.evaluation.measures import values_by_measure
 from r2vpo.suites.baseline import question
 from r2vpo.suites.folder import EvaluationFolder
 from r2vpo.suites.schema import EvaluationConfig
-from r2vpo.training.records import append_record, write_atomically
+from r2vpo.training.records import finite, write_atomically
 
 _VERSION = 1
 
@@ -46,8 +46,8 @@ def write_lm_eval(folder: EvaluationFolder, problems: Sequence[Answered], *, vot
         _sample(problem, config, {name: column[place] for name, column in values.items()})
         for place, problem in enumerate(problems)
     ]
-    for record in records:
-        append_record(samples, record)
+    lines = [json.dumps(finite(record), ensure_ascii=False) for record in records]
+    write_atomically(samples, "".join(f"{line}\n" for line in lines))
     content = _results(task, config, values, records, date=now.timestamp(), seconds=seconds)
     write_atomically(results, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     return [results, samples]

@@ -1,8 +1,15 @@
-"""Files of records, one JSON object a line, that stay readable when the process or the disk fails."""
+"""Files of records, one JSON object a line, that stay readable when the process or the disk fails.
 
+Every line ends with the CRC-32 of what stands before it, and a text with its SHA-256, so that what a disk has damaged
+is never read as a result.
+"""
+
+import hashlib
 import json
 import math
 import os
+import re
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +19,8 @@ from r2vpo.errors import UserError
 Record = dict[str, Any]
 # Half of a surrogate pair, which UTF-8 cannot hold, is written as \ud83d, which JSON reads again.
 _ESCAPED = "backslashreplace"
+_CHECKED = re.compile(rb'(.*?)(?:, )?"crc32": "([0-9a-f]{8})"\}', re.DOTALL)
+_DIGEST = re.compile(r"(.*\n)# sha256 of the lines above: ([0-9a-f]{64})\n?", re.DOTALL)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -28,10 +37,59 @@ def write_atomically(path: Path, text: str) -> None:
         raise _at(error, path) from None
 
 
+def write_with_digest(path: Path, text: str) -> None:
+    """Write YAML atomically, with its digest as a comment in the last line."""
+    digest = hashlib.sha256(text.encode("utf-8", _ESCAPED)).hexdigest()
+    write_atomically(path, f"{text}# sha256 of the lines above: {digest}\n")
+
+
+def check_digest(path: Path) -> None:
+    """Refuse a file of `write_with_digest` that is not as it was written; one without a digest is not asked.
+
+    Raises:
+        UserError: its digest is that of another text, or is cut off.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return  # whoever reads it says why
+    found = _DIGEST.fullmatch(text)
+    if found is None:
+        if "# sha256 of" not in text:
+            return
+    elif hashlib.sha256(found[1].encode("utf-8", "surrogateescape")).hexdigest() == found[2]:
+        return
+    raise UserError(
+        f"{path}: it is not as it was written, the digest in its last line differs: restore it from a copy; if it was "
+        "changed on purpose, remove its last line"
+    )
+
+
+def write_object(path: Path, value: Mapping[str, Any]) -> None:
+    """Write one JSON object atomically, with the CRC-32 of the rest as its last key."""
+    text = json.dumps(finite(value), indent=2, ensure_ascii=False)
+    write_atomically(path, f'{text[:-2]},\n  "crc32": "{_crc(text.encode("utf-8", _ESCAPED))}"\n}}\n')
+
+
+def read_object(path: Path) -> Record:
+    """The object of `write_object`, without its checksum.
+
+    Raises:
+        ValueError: it is no JSON object, or its checksum differs.
+        OSError: it cannot be read.
+    """
+    value = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    crc = value.pop("crc32", None)
+    if crc not in (None, _crc(json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", _ESCAPED))):
+        raise ValueError("its checksum differs, it is damaged")
+    return value
+
+
 def append_record(path: Path, record: Mapping[str, Any]) -> None:
     """Append one JSON object as one line; after a failure, such as a full disk, the file is as it was."""
-    text = json.dumps(finite(record), ensure_ascii=False, allow_nan=False)
-    line = text.encode("utf-8", _ESCAPED) + b"\n"
+    line = _line(finite(record))
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -49,16 +107,18 @@ def append_record(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_records(path: Path) -> list[Record]:
-    """The JSON objects of a file, one a line; a cut-off last line, and a missing file, are no error.
+    """The JSON objects of a file, one a line, without their checksums; a cut-off last line or no file is no error.
 
     Raises:
-        UserError: a line before the last is not a JSON object.
+        UserError: a line before the last is not a JSON object, or a checksum differs. A file in which no line has one
+            was written by an earlier version.
     """
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
     records: list[Record] = []
+    checked = any(map(_CHECKED.fullmatch, lines))
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -70,6 +130,11 @@ def read_records(path: Path) -> list[Record]:
             if number == len(lines):
                 break
             raise UserError(f"{path}: line {number} is not a JSON object: remove that line") from None
+        if checked:
+            found = _CHECKED.fullmatch(line)
+            if found is None or _crc(found[1] + b"}") != found[2].decode():
+                raise UserError(f"{path}: line {number} is damaged, its checksum differs: remove that line")
+            del record["crc32"]
         records.append(record)
     return records
 
@@ -77,8 +142,8 @@ def read_records(path: Path) -> list[Record]:
 def keep_records(path: Path, wanted: Callable[[Record], bool]) -> None:
     """Rewrite a file of records with those that are wanted, in one step; a missing file stays missing."""
     if path.exists():
-        kept = [json.dumps(record, ensure_ascii=False) for record in read_records(path) if wanted(record)]
-        write_atomically(path, "".join(f"{line}\n" for line in kept))
+        kept = [_line(record).decode("utf-8") for record in read_records(path) if wanted(record)]
+        write_atomically(path, "".join(kept))
 
 
 def finite(value: Any) -> Any:
@@ -94,6 +159,16 @@ def finite(value: Any) -> Any:
     if hasattr(value, "tolist"):  # a 0-d or 1-d tensor, or a numpy number
         return finite(value.tolist())
     return str(value)
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    body = json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8", _ESCAPED)
+    joint = b", " if len(record) else b""
+    return body[:-1] + joint + f'"crc32": "{_crc(body)}"}}\n'.encode()
+
+
+def _crc(text: bytes) -> str:
+    return f"{zlib.crc32(text):08x}"
 
 
 def _end_of_whole_lines(descriptor: int) -> int:

@@ -17,7 +17,6 @@
 
 import difflib
 import errno
-import json
 import os
 import re
 import shlex
@@ -34,10 +33,12 @@ from r2vpo.training.recipe import Recipe, dump_recipe, load_recipe
 from r2vpo.training.records import (
     Record,
     append_record,
-    finite,
+    check_digest,
     keep_records,
+    read_object,
     read_records,
-    write_atomically,
+    write_object,
+    write_with_digest,
 )
 
 SUMMARY_KEYS = (
@@ -79,12 +80,13 @@ class RunDirectory:
         self.report = path / "report.html"
 
     def recipe(self) -> Recipe:
-        """The recipe that the run was started with."""
+        """The recipe that the run was started with, as it was written."""
+        check_digest(self.config)
         return load_recipe(self.config)
 
     def write_config(self, recipe: Recipe) -> None:
         """Write ``config.yaml`` with every default filled in; replaces an earlier one in one step."""
-        write_atomically(self.config, dump_recipe(recipe))
+        write_with_digest(self.config, dump_recipe(recipe))
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Append the record of one optimizer step; numbers that are not finite become null."""
@@ -114,12 +116,11 @@ class RunDirectory:
     def read_summary(self) -> Record | None:
         """The result, or None while the run has none."""
         try:
-            summary = json.loads(self.summary.read_text(encoding="utf-8"))
+            return read_object(self.summary)
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise UserError(f"{self.summary}: not JSON ({error}): move it away and try again") from None
-        return summary if isinstance(summary, dict) else None
+            raise UserError(f"{self.summary}: {error}: move it away and finish the run again with --resume") from None
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json`` in one step.
@@ -130,7 +131,7 @@ class RunDirectory:
         missing = [key for key in SUMMARY_KEYS if key not in summary]
         if missing:
             raise ValueError(f"the summary lacks {', '.join(missing)}: add it")
-        write_atomically(self.summary, json.dumps(finite(summary), indent=2, ensure_ascii=False) + "\n")
+        write_object(self.summary, summary)
 
     def rewind(self, step: int) -> None:
         """Forget what came after a step, before the run goes on from its checkpoint.

@@ -55,10 +55,10 @@ def test_a_cut_off_last_line_is_ignored_and_written_over(tmp_path: Path) -> None
     assert [record["step"] for record in read_records(file)] == [1]
     append_record(file, {"step": 2})
     assert [record["step"] for record in read_records(file)] == [1, 2]
-    assert file.read_bytes().endswith(b'}\n{"step": 2}\n')
+    assert file.read_bytes().endswith(b'"}\n{"step": 2, "crc32": "11aac2fe"}\n')
     file.write_bytes(b'{"st')
     append_record(file, {"step": 5})
-    assert file.read_bytes() == b'{"step": 5}\n'
+    assert file.read_bytes() == b'{"step": 5, "crc32": "5eeb5439"}\n'
 
 
 def test_a_damaged_line_in_the_middle_is_an_error(tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""Records, summaries and configurations are told from damaged ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from r2vpo.errors import UserError
+from r2vpo.training.records import (
+    append_record,
+    check_digest,
+    keep_records,
+    read_object,
+    read_records,
+    write_object,
+    write_with_digest,
+)
+
+RECORDS: list[dict[str, Any]] = [
+    {"step": 1, "loss": 0.1, "text": "ä\ud83d\n"},
+    {},
+    {"step": 2, "loss": None, "list": [1e-300, 2**70]},
+]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    for record in RECORDS:
+        append_record(tmp_path / "metrics.jsonl", record)
+    return tmp_path / "metrics.jsonl"
+
+
+def test_records_come_back_without_their_checksums(file: Path) -> None:
+    assert read_records(file) == RECORDS
+    assert [list(json.loads(line))[-1] for line in file.read_bytes().splitlines()] == ["crc32"] * 3
+    keep_records(file, lambda record: record.get("step") != 1)
+    assert read_records(file) == RECORDS[1:]
+
+
+def test_every_flipped_bit_of_a_record_is_found(file: Path) -> None:
+    whole = file.read_bytes()
+    ends = {place for place, byte in enumerate(whole) if byte == ord("\n")}
+    for place in range(len(whole)):
+        if place == max(ends):  # the file's last line is then a cut-off one
+            continue
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        with pytest.raises(UserError, match=r"metrics.jsonl: line \d is (damaged|not a JSON object)"):
+            read_records(file)
+
+
+def test_records_of_earlier_versions_have_none(tmp_path: Path) -> None:
+    (tmp_path / "old.jsonl").write_text('{"step": 1}\n{"step": 2}\n')
+    assert read_records(tmp_path / "old.jsonl") == [{"step": 1}, {"step": 2}]
+
+
+def test_an_object_and_its_checksum(tmp_path: Path) -> None:
+    file = tmp_path / "summary.json"
+    write_object(file, {"a": 1.5, "b": {"c": [None, "ä"]}})
+    assert read_object(file) == {"a": 1.5, "b": {"c": [None, "ä"]}}
+    file.write_text(file.read_text().replace("1.5", "1.4"))
+    with pytest.raises(ValueError, match="its checksum differs"):
+        read_object(file)
+    file.write_text('{"a": 1}')
+    assert read_object(file) == {"a": 1}
+
+
+def test_a_text_and_its_digest(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    write_with_digest(file, "name: ä\nseed: 1\n")
+    check_digest(file)
+    written = file.read_text()
+    for damaged in (written.replace("seed: 1", "seed: 3"), written[:-3]):
+        file.write_text(damaged)
+        with pytest.raises(UserError, match="config.yaml: it is not as it was written"):
+            check_digest(file)
+    file.write_text("name: ä\nseed: 3\n")
+    check_digest(file)
