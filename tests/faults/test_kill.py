@@ -11,48 +11,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import torch
 
 from r2vpo.cli.main import main
 from r2vpo.training.run_directory import RunDirectory
+from tests.faults.campaign import ALL, STEPS, Campaign, same
 from tests.faults.children import KILLED, command, ended, forked, killed_at
-from tests.integration.cli import TIMES, records, weights, write_recipe
 
 pytestmark = pytest.mark.slow
 
-STEPS = 8
-SETTINGS = ("--set", "trainer.save_steps=4", "data.train_size=6", "evaluation.every_rounds=0", "report_to=[]")
-ALL = "R2VPO_FAULTS" in os.environ
-"""Every event and moment, about ten minutes; without it every twelfth."""
 MOMENTS = 20 if ALL else 3
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("kill")
-    write_recipe(folder)
-    return folder
-
-
-def arguments(folder: Path, *more: str, steps: int = STEPS) -> tuple[str, ...]:
-    return ("train", str(folder / "small.yaml"), *SETTINGS, f"trainer.max_steps={steps}", *more)
-
-
-@pytest.fixture(scope="module")
-def whole(folder: Path) -> Path:
-    """A run that nothing happened to."""
-    done = command(*arguments(folder, "--runs-dir", str(folder / "whole")), folder=folder / "log")
-    assert done.code == 0, done.err
-    return next((folder / "whole").iterdir())
-
-
-def same(run: Path, other: Path) -> bool:
-    """Whether two runs have the same numbers and weights."""
-    metrics = [
-        [{k: v for k, v in row.items() if k not in TIMES} for row in records(r / "metrics.jsonl")] for r in (run, other)
-    ]
-    ours, theirs = weights(run, STEPS), weights(other, STEPS)
-    return metrics[0] == metrics[1] and all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def wait_until_written(runs: Path, size: float) -> None:
@@ -62,16 +29,16 @@ def wait_until_written(runs: Path, size: float) -> None:
         time.sleep(0.001)
 
 
-def test_at_file_events_of_a_checkpoint(folder: Path, whole: Path, tmp_path: Path) -> None:
+def test_at_file_events_of_a_checkpoint(campaign: Campaign, tmp_path: Path) -> None:
     """The run is at its first checkpoint; it is killed while it writes the second."""
     begun = tmp_path / "begun"
-    stopped = killed_at(10**9, begun, *arguments(folder, "--runs-dir", str(begun), steps=4), folder=tmp_path / "log")
+    stopped = killed_at(10**9, begun, *campaign.arguments("--runs-dir", str(begun), steps=4), folder=tmp_path / "log")
     assert stopped.code == 0, stopped.err
     (first,) = begun.iterdir()
 
     def going_on(event: int, place: Path) -> int:
         run = Path(shutil.copytree(first, place / first.name))
-        resume = arguments(folder, "--resume", str(run))
+        resume = campaign.arguments("--resume", str(run))
         return killed_at(event, run / "checkpoints", *resume, folder=place / "log").code
 
     assert going_on(10**9, tmp_path / "counted") == 0
@@ -86,9 +53,9 @@ def test_at_file_events_of_a_checkpoint(folder: Path, whole: Path, tmp_path: Pat
         assert going_on(event, place) == KILLED, events[event]
         (run,) = (path for path in place.iterdir() if path.name != "log")
         step = max(RunDirectory(run).all_checkpoints())
-        again = command(*arguments(folder, "--resume", str(run)), folder=place / "log")
+        again = command(*campaign.arguments("--resume", str(run)), folder=place / "log")
         assert again.code == 0, again.err
-        assert same(run, whole), events[event]
+        assert same(run, campaign.whole), events[event]
         outcomes[f"from step {step}"] += 1
         shutil.rmtree(place)
     print(
@@ -97,14 +64,14 @@ def test_at_file_events_of_a_checkpoint(folder: Path, whole: Path, tmp_path: Pat
     assert set(outcomes) == {"from step 4", f"from step {STEPS}"}, "the rename is among them"
 
 
-def test_at_random_moments(folder: Path, whole: Path, tmp_path: Path) -> None:
+def test_at_random_moments(campaign: Campaign, tmp_path: Path) -> None:
     """The moments lie evenly over what a run writes down, however fast the machine is at that time."""
-    written = (whole / "metrics.jsonl").stat().st_size
+    written = (campaign.whole / "metrics.jsonl").stat().st_size
     draws, outcomes = random.Random(5), Counter[str]()
     for moment in range(MOMENTS):
         place = tmp_path / str(moment)
         runs = place / "runs"
-        child = forked(lambda runs=runs: main(arguments(folder, "--runs-dir", str(runs))), place / "log")
+        child = forked(lambda runs=runs: main(campaign.arguments("--runs-dir", str(runs))), place / "log")
         wait_until_written(runs, (moment + draws.random()) / MOMENTS * written)
         time.sleep(draws.uniform(0.0, 0.05))
         os.kill(child, signal.SIGKILL)
@@ -118,14 +85,14 @@ def test_at_random_moments(folder: Path, whole: Path, tmp_path: Path) -> None:
         if code == 0 or RunDirectory(run).read_summary() is not None:
             outcomes["after the end"] += 1
         elif not RunDirectory(run).all_checkpoints():
-            refused = command(*arguments(folder, "--resume", str(run)), folder=place / "log")
+            refused = command(*campaign.arguments("--resume", str(run)), folder=place / "log")
             assert refused.code == 2 and refused.err.count("\n") == 1 and "no checkpoint was written yet" in refused.err
             outcomes["before the first checkpoint"] += 1
             continue
         else:
-            again = command(*arguments(folder, "--resume", str(run)), folder=place / "log")
+            again = command(*campaign.arguments("--resume", str(run)), folder=place / "log")
             assert again.code == 0, again.err
             outcomes["resumed"] += 1
-        assert same(run, whole)
+        assert same(run, campaign.whole)
     print(f"killed at {MOMENTS} moments: {dict(outcomes)}")
     assert outcomes["resumed"] >= 1

@@ -139,7 +139,16 @@ class RunDirectory:
         Args:
             step: optimizer step of the checkpoint; later records, the completions after training and the result go.
                 Later checkpoints are set aside: the run will write others of their names.
+
+        Raises:
+            UserError: a record of a step up to this one is missing.
         """
+        missing = set(range(1, step + 1)) - {record.get("step") for record in self.read_metrics()}
+        if missing and self.metrics.exists():
+            raise UserError(
+                f"{self.metrics}: step {min(missing)} is missing, the file was cut off: restore it from a "
+                "copy, or delete it to resume without its records"
+            )
         for number, checkpoint in self.all_checkpoints().items():
             if number > step:
                 os.replace(checkpoint, new_folder(self.set_aside, checkpoint.name))

@@ -184,15 +184,25 @@ def test_a_damaged_checkpoint_names_the_command_that_goes_on_from_the_last_whole
 
 def test_going_on_from_an_earlier_checkpoint_sets_the_later_ones_aside(tmp_path: Path) -> None:
     run = create_run(synthetic_recipe(), tmp_path)
-    for step in (4, 8, 12):
-        write_checkpoint(run, step, f"first {step}")
+    for step in range(1, 13):
         run.append_metrics({"step": step})
+        if step % 4 == 0:
+            write_checkpoint(run, step, f"first {step}")
     run.rewind(4)
-    assert list(run.all_checkpoints()) == [4] and run.read_metrics() == [{"step": 4}]
+    assert list(run.all_checkpoints()) == [4] and [record["step"] for record in run.read_metrics()] == [1, 2, 3, 4]
     write_checkpoint(run, 8, "second 8")
     run.rewind(4)
     kept = {path.parent.name: path.read_text() for path in run.set_aside.glob("*/model.safetensors")}
     assert kept == {"checkpoint-8": "first 8", "checkpoint-12": "first 12", "checkpoint-8-2": "second 8"}
+
+
+def test_records_that_were_cut_off_are_missed(tmp_path: Path) -> None:
+    run = create_run(synthetic_recipe(), tmp_path)
+    run.append_metrics({"step": 1})
+    with pytest.raises(UserError, match="step 2 is missing, the file was cut off: restore it from a copy, or delete"):
+        run.rewind(2)
+    run.metrics.unlink()
+    run.rewind(2)
 
 
 def test_opening_what_is_no_run(tmp_path: Path) -> None:
