@@ -12,6 +12,7 @@ import atexit
 import concurrent.futures
 import contextlib
 import functools
+import logging
 import os
 import socket
 import threading
@@ -26,6 +27,8 @@ import aiohttp
 from yarl import URL
 
 from r2vpo.http_terms import BEGINNING, Reply, Retry
+
+logger = logging.getLogger(__name__)
 
 _BEGINNING_SECONDS = 1.0
 _POLL_SECONDS = 0.1
@@ -95,8 +98,14 @@ class _Loop(asyncio.SelectorEventLoop):
 def _loop(process: int) -> asyncio.AbstractEventLoop:
     """The loop of this process, in its own thread; a forked process has no thread of its parent."""
     loop = _Loop()
+    loop.set_exception_handler(_told)
     threading.Thread(target=loop.run_forever, name=f"http-{process}", daemon=True).start()
     return loop
+
+
+def _told(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """Say of an error that nobody waited for what kind it is: what it is about may hold headers, and so a password."""
+    logger.debug("an error in the loop of HTTP requests: %s", type(context.get("exception")).__name__)
 
 
 @functools.cache
@@ -128,9 +137,13 @@ class _Connector(aiohttp.TCPConnector):
     async def connect(self, *arguments: Any, **named: Any) -> Any:
         while True:
             connection = await super().connect(*arguments, **named)
-            # The loop reads what has arrived meanwhile between the two.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+            try:
+                # The loop reads what has arrived meanwhile between the two.
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            except BaseException:  # the exchange is cancelled, and nobody else has the connection
+                connection.close()
+                raise
             protocol = connection.protocol
             if protocol is not None and (protocol not in self._used or not protocol.should_close):
                 self._used.add(protocol)
@@ -159,8 +172,13 @@ async def _whole_reply(
 
 
 async def _reply(method: str, url: str, headers: Mapping[str, str], body: bytes | None, largest: int) -> Reply:
+    proxy, login = _proxy(url)
     sent = {"Accept-Encoding": "identity", **headers}
-    options: dict[str, Any] = {"data": body, "headers": sent, "allow_redirects": False, **_proxy(url)}
+    options: dict[str, Any] = {"data": body, "headers": sent, "allow_redirects": False, "proxy": proxy}
+    if url.startswith("https:"):
+        options["proxy_headers"] = login  # for the tunnel; what goes through it is the server's
+    else:
+        sent |= login
     async with _session(asyncio.get_running_loop()).request(method, URL(url), **options) as response:
         retry_after = response.headers.get("Retry-After")
         encoding = ", ".join(response.headers.getall("Content-Encoding", ())).strip().lower()
@@ -205,20 +223,23 @@ def _unpacked(content: bytes, encoding: str, largest: int) -> bytes:
     return found
 
 
-def _proxy(url: str) -> dict[str, Any]:
-    """The environment's proxy; its password apart from its address, which errors repeat."""
+def _proxy(url: str) -> tuple[URL | None, dict[str, str]]:
+    """The environment's proxy, and the header with its password.
+
+    Neither its address, which errors repeat, nor what aiohttp calls a connection by holds the password.
+    """
     parts = urlsplit(url)
     address = getproxies().get(parts.scheme)
     if not address or proxy_bypass(parts.hostname or ""):
-        return {}
+        return None, {}
     try:
         proxy = URL(address if "://" in address else f"http://{address}")
     except ValueError:
         proxy = URL()
     if proxy.scheme not in ("http", "https") or not proxy.host:
         raise _Unusable(f"the environment's {parts.scheme}_proxy is not http://host:port")
-    auth = aiohttp.BasicAuth(proxy.user, proxy.password or "") if proxy.user else None
-    return {"proxy": proxy.with_user(None), "proxy_auth": auth}
+    login = aiohttp.encode_basic_auth(proxy.user, proxy.password or "") if proxy.user else None
+    return proxy.with_user(None), {"Proxy-Authorization": login} if login else {}
 
 
 class _Unusable(Exception):

@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import logging
 import random
+import re
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
+from urllib.parse import unquote
+from urllib.request import getproxies
 
 from r2vpo.errors import UserError
 from r2vpo.http_terms import Retry, url_problem
@@ -28,9 +32,13 @@ LONGEST_RETRY_AFTER = 600.0
 LARGEST_REPLY = 4 * 2**20
 _RETRIED = {408, 409, 425, 429}
 _OF_ONE_REQUEST = {400, 413, 422}
+# What is said with these is about the key, or about the proxy's password, and adds nothing to the status.
+_ABOUT_SECRETS = {401, 403, 407}
 _SHOWN = 200
-# So many characters of a secret in a row are taken for a part of it.
-_PIECE = 8
+# So many characters of a secret in a row are taken for a part of it, and so many of its letters and digits; of one that
+# has fewer, all of them, unless those are so few that they stand in any text.
+_PIECE, _FEWEST = 8, 4
+_ESCAPED = re.compile(r"(?:%|\\x|\\u00)([0-9a-f]{2})", re.IGNORECASE)
 T = TypeVar("T")
 J = TypeVar("J")
 
@@ -49,7 +57,7 @@ class RetryingClient:
     Args:
         name: begins every message.
         headers: sent with every request.
-        secret: text that is kept out of messages.
+        secret: text that is kept out of messages, beside the password of the environment's proxies.
         timeout_seconds: for a whole exchange, from looking up the server's name to the last byte of its reply.
         attempts: how often a request is sent before it counts as failed.
         first_wait_seconds: before the second attempt; then twice as long each time, at most 30, less up to half of it
@@ -142,16 +150,22 @@ class RetryingClient:
         )
 
     def printable(self, text: str) -> str:
-        """What a server said, as it may be printed: one short line without the secret and without control characters.
+        """What a server said, as it may be printed: one short line without secrets and without control characters.
 
-        A text that holds the secret is shown with asterisks in its place, one that holds a part of it not at all.
+        Secrets are the one that the client was given and the password of the environment's proxies. A text that holds
+        one is shown with asterisks in its place. A text that holds a part of it is not shown at all, also if it writes
+        that part in capitals, with escapes, or with other signs in between.
         """
         line = " ".join(text.split())
-        if self._secret:
-            line = line.replace(self._secret, "***")
-            secret, folded = self._secret.casefold(), line.casefold()
-            if any(secret[at : at + _PIECE] in folded for at in range(len(secret) - _PIECE + 1)):
-                return "a text that is left out, since it repeats a part of the key"
+        secrets = [secret for secret in (self._secret, *_proxy_secrets()) if secret]
+        for secret in sorted(secrets, key=len, reverse=True):
+            line = line.replace(secret, "***")
+        unescaped = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), line)
+        said = {line.casefold(), _letters(line), _letters(unescaped)}
+        hidden = {form for secret in secrets for form in (secret.casefold(), _letters(secret))}
+        pieces = {piece for form in hidden for piece in _pieces(form)}
+        if any(piece in text for text in said for piece in pieces):
+            return "a text that is left out, since it repeats a part of the key"
         return "".join(letter if letter.isprintable() else "?" for letter in line[:_SHOWN])
 
     def _check(self, url: str) -> None:
@@ -174,9 +188,9 @@ class RetryingClient:
         if status in _RETRIED or status >= 500 or status < 300:
             raise Retry(f"status {status}", self._retry_after(retry_after))
         remedy = self._remedies.get(status, self._remedies[None])
-        said = self.printable(content.decode(errors="replace"))
+        said = "" if status in _ABOUT_SECRETS else f" ({self.printable(content.decode(errors='replace'))})"
         kind = Failed if status in _OF_ONE_REQUEST else UserError
-        raise kind(f"{self._name}: {url} answers with status {status} ({said}): {remedy}")
+        raise kind(f"{self._name}: {url} answers with status {status}{said}: {remedy}")
 
     def _retry_after(self, value: str | None) -> float | None:
         """Seconds to wait, from a header that holds seconds or a date; None where it holds neither."""
@@ -194,6 +208,27 @@ class RetryingClient:
                 "lower concurrency"
             )
         return wait_seconds if wait_seconds >= 0 else None
+
+
+def _proxy_secrets() -> list[str]:
+    """The passwords in the addresses of the environment's proxies, as they stand there and as they are sent."""
+    found = []
+    for address in getproxies().values():
+        login = address.rpartition("@")[0].rpartition("//")[2]
+        user, _, password = login.partition(":")
+        plain = unquote(password)
+        found += [password or user, plain, b64encode(f"{unquote(user)}:{plain}".encode()).decode() if login else ""]
+    return found
+
+
+def _letters(text: str) -> str:
+    """What is left of a text without the signs that may be written in several ways, or stand in between."""
+    return "".join(letter for letter in text.casefold() if letter.isalnum())
+
+
+def _pieces(text: str) -> list[str]:
+    size = min(_PIECE, len(text))
+    return [text[at : at + size] for at in range(len(text) - size + 1)] if size >= _FEWEST else []
 
 
 def read_json(content: bytes) -> Any:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
+import gc
 import gzip
+import logging
+import os
 import socket
 import struct
 import subprocess
@@ -18,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from r2vpo.exchange import exchange
+from r2vpo.exchange import _loop, exchange
 from r2vpo.http_terms import BEGINNING, Reply, Retry, url_problem
 from tests.unit.hostile_server import OK, Behaviour, body, drips, hostile, read_request, says, silent
 
@@ -299,6 +303,59 @@ def test_the_proxy_of_the_environment_is_used_and_its_password_is_not_said(monke
         with pytest.raises(Retry, match="ConnectError") as caught:
             ask(url)
     assert "word" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("always::ResourceWarning")
+def test_a_connection_that_is_given_up_says_no_password(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    """The exchange is cancelled in the moment in which a connection is there and nobody has it."""
+    caplog.set_level(logging.DEBUG)
+    sleep, met = asyncio.sleep, []
+
+    async def cancelled(_: float) -> None:
+        met.append(asyncio.current_task())
+        met[-1].cancel()
+        await sleep(0)
+
+    with proxy(monkeypatch, []):
+        monkeypatch.setattr(asyncio, "sleep", cancelled)
+        with pytest.raises(concurrent.futures.CancelledError):
+            ask("http://127.0.0.2:9/")
+        del met[:]
+        gc.collect()
+        time.sleep(0.1)
+    said = caplog.text + "".join(str(warning.message) for warning in recwarn)
+    assert "pass@word" not in said and "pass%40word" not in said and "Unclosed" not in said
+
+
+def test_what_goes_wrong_behind_an_exchange_is_said_without_what_it_is_about(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    loop, done = _loop(os.getpid()), threading.Event()
+    loop.call_soon_threadsafe(loop.call_exception_handler, {"message": "word", "exception": OSError("word")})
+    loop.call_soon_threadsafe(loop.call_exception_handler, {"message": "word", "client_connection": "word"})
+    loop.call_soon_threadsafe(done.set)
+    assert done.wait(5)
+    assert "OSError" in caplog.text and "word" not in caplog.text
+
+
+def test_a_tunnel_is_asked_for_with_the_password_and_what_goes_through_it_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[bytes] = []
+
+    def behave(connection: socket.socket) -> None:
+        seen.append(read_request(connection))
+        connection.sendall(OK + b"\r\n")
+        seen.append(connection.recv(1))
+
+    for name in ("HTTPS_PROXY", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with hostile(behave) as url:
+        monkeypatch.setenv("https_proxy", url.replace("//", "//someone:pass%40word@"))
+        ends_in_time("https://a-name.example/")
+    assert b"ONNECT a-name.example:443" in seen[0] and b"Basic c29tZW9uZTpwYXNzQHdvcmQ=" in seen[0]
+    assert seen[1] == b"\x16", "a handshake of TLS"
 
 
 @pytest.mark.parametrize(

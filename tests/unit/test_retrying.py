@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import threading
@@ -99,11 +100,17 @@ def test_a_reply_that_the_reader_refuses_is_tried_again(server: Server) -> None:
 
 
 def test_another_status_is_not_and_keeps_the_secret(server: Server) -> None:
-    with pytest.raises(UserError, match=r"status 403 \(no \*\*\* here\): set the key"):
-        send(server, (403, {}, b"no  word\nhere"), secret="word")
+    with pytest.raises(UserError, match=r"status 405 \(no \*\*\* here\): fix it"):
+        send(server, (405, {}, b"no  word\nhere"), secret="word")
     with pytest.raises(UserError, match=r"status 404 \(\): fix it"):
         send(server, (404, {}, b""))
     assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize(("status", "remedy"), [(401, "fix it"), (403, "set the key"), (407, "fix it")])
+def test_what_is_said_about_a_key_is_left_out(server: Server, status: int, remedy: str) -> None:
+    with pytest.raises(UserError, match=f"status {status}: {remedy}$"):
+        send(server, (status, {}, b"sk-0123 is wrong, and 3210-ks backwards"), secret="sk-0123")
 
 
 def test_the_body_is_json(server: Server) -> None:
@@ -193,13 +200,15 @@ def test_a_body_with_half_a_letter_is_sent(server: Server) -> None:
 
 
 KEY = "sk-Abc/123+xyz_0987654321=="
+NOT_FOUND = "HTTP/1.1 404 no\r\n\r\n"
 ECHOES = {
-    "status": f"HTTP/1.1 401 {KEY}\r\nContent-Length: 0\r\n\r\n",
-    "body": f"HTTP/1.1 401 no\r\n\r\nBearer {KEY} is wrong",
-    "at the end of what is shown": "HTTP/1.1 401 no\r\n\r\n" + "x" * 190 + KEY,
-    "at the end of what is read": "HTTP/1.1 401 no\r\n\r\n" + KEY * 200,
-    "in parts": f"HTTP/1.1 401 no\r\n\r\n{KEY[:14]}\r\n{KEY[14:]}",
-    "escaped": f"HTTP/1.1 401 no\r\n\r\n{KEY.replace('/', '%2F').replace('+', '%2B')}",
+    "status": f"HTTP/1.1 404 {KEY}\r\nContent-Length: 0\r\n\r\n",
+    "with status 401": f"HTTP/1.1 401 no\r\n\r\n{KEY}",
+    "body": f"{NOT_FOUND}Bearer {KEY} is wrong",
+    "at the end of what is shown": NOT_FOUND + "x" * 190 + KEY,
+    "at the end of what is read": NOT_FOUND + KEY * 200,
+    "in parts": f"{NOT_FOUND}{KEY[:14]}\r\n{KEY[14:]}",
+    "escaped": f"{NOT_FOUND}{KEY.replace('/', '%2F').replace('+', '%2B')}",
     "header": f"HTTP/1.1 503 no\r\nX-Echo: {KEY}\r\nRetry-After: 0\r\n\r\n",
     "encoding": f"HTTP/1.1 200 OK\r\nContent-Encoding: {KEY.upper()}\r\n\r\nx",
     "no HTTP": f"{KEY}\r\n\r\n",
@@ -208,6 +217,36 @@ ECHOES = {
     "reply": f"HTTP/1.1 200 OK\r\n\r\n{KEY}",
     "reply of half": f"HTTP/1.1 200 OK\r\n\r\n{'x' * 40}{KEY}",
 }
+
+
+HIDING = "ab\\cd'ef\\gh\\ij\\kl\"mn"
+
+
+@pytest.mark.parametrize("key", [KEY, HIDING, "Abc1234", "a-b-c-d", "sk_<1>&2+3/4=5"])
+def test_a_key_is_known_however_it_is_written(key: str) -> None:
+    client = RetryingClient("t", secret=key, timeout_seconds=1, attempts=1, first_wait_seconds=1, remedies={None: ""})
+    quoted = "".join(letter if letter.isalnum() else f"%{ord(letter):02x}" for letter in key)
+    html = key.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003E")
+    for text in (key, repr(key), repr(key.encode()), json.dumps(key), json.dumps(json.dumps(key)), quoted, html,
+                 key.upper(), " ".join(key), key[:3] + "\u200b" + key[3:], f"{key[:4]}...{key[4:]}"):  # fmt: skip
+        said = client.printable(f"x {text} y")
+        assert said.startswith("a text that is left out") or ("***" in said and len(said) <= 20), (text, said)
+    assert client.printable("a text of the usual kind") == "a text of the usual kind"
+
+
+@pytest.mark.parametrize("address", ["http://someone:Pass%2Fword+9@127.0.0.1:9", "someone:Pass%2Fword+9@a b:port"])
+def test_a_proxy_that_repeats_its_password_does_not_get_it_printed(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("https_proxy", address)
+    client = RetryingClient("t", timeout_seconds=1, attempts=1, first_wait_seconds=1, remedies={None: ""})
+    sent = base64.b64encode(b"someone:Pass/word+9").decode()
+    for text in ("Pass/word+9", "Pass%2Fword+9", f"Proxy-Authorization: Basic {sent}", sent[4:20], "PASS%2fWORD%2b9"):
+        said = client.printable(text)
+        assert "word" not in said.casefold() and sent[4:14] not in said, (text, said)
+    assert client.printable("someone asks") == "someone asks"
+    monkeypatch.setenv("https_proxy", "http://a-token-for-all@127.0.0.1:9")
+    assert client.printable("a-token-for-all!") == "***!"
 
 
 @pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)

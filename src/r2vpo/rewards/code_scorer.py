@@ -31,7 +31,7 @@ def score_program(
         task: `Task`, what the completion is to write.
         tests: `Tests`, from `read_tests`.
         partial: whether the fraction of the tests counts; otherwise the first that fails ends it.
-        seconds: limit for the CPU time of all of them together.
+        seconds: limit for the CPU time of all of them together, and on the clock for one that sleeps.
         settings: `Settings` of the sandbox.
 
     Returns:
@@ -48,7 +48,7 @@ def score_program(
     for kind, test in [("script", pair) for pair in scripts] + [("test", call) for call in calls]:
         fine = run.script(*test) if kind == "script" else run.test(test)
         passed += fine
-        if run.left <= 0 or not (fine or partial):
+        if run.over or not (fine or partial):
             break
     if run.reason is not None and not (partial and passed):
         raise NoScore(run.reason, run.detail)
@@ -56,10 +56,11 @@ def score_program(
 
 
 class _Run:
-    """A program with what is left of its time, and why a test of it had no result."""
+    """A program with the time that its tests have taken, and why one of them had no result."""
 
     def __init__(self, settings: Settings, job: dict[str, Any], seconds: float) -> None:
-        self.settings, self.left, self.limit = settings, seconds, seconds
+        self.settings, self.limit, self.over = settings, seconds, False
+        self.spent = self.elapsed = 0.0
         self.reason: str | None = None
         self.detail = ""
         self._job = json.dumps(job).encode()
@@ -95,33 +96,33 @@ class _Run:
     def _request(self, mode: Any, content: bytes, most: int) -> tuple[Report | None, bytes]:
         files = [memory_file(self._job), memory_file(content), memory_file()]
         try:
-            report = _request(self.settings, mode, files, self.left)
+            report = self._reported(mode, files)
             said = os.pread(files[2], most, 0)
         finally:
             for number in files:
                 os.close(number)
         if report is None:
-            self.left, self.reason, self.detail = 0.0, "crash", "its sandbox ended, and another one too"
+            self.over, self.reason, self.detail = True, "crash", "its sandbox ended, and another one too"
             return None, b""
-        self.left -= report.seconds
+        self.spent, self.elapsed = report.spent, report.elapsed
         if report.late:
-            self.left, self.reason, self.detail = 0.0, "time", f"more than {self.limit:g} s"
+            self.over, self.reason, self.detail = True, "time", f"more than {self.limit:g} s"
         return report, said
 
-
-def _request(settings: Settings, mode: Any, files: list[int], seconds: float) -> Report | None:
-    """The report, or None when the sandbox ended twice with the program in it."""
-    for _ in range(2):  # somebody may have ended the sandbox while it waited
-        sandbox = _sandboxes.get(settings) or _sandboxes.setdefault(settings, _started(settings))
-        try:
-            report = sandbox.run(mode, files, seconds)
-        except Unusable:
-            _sandboxes.pop(settings).close()
-            continue
-        if report.used:  # what one program leaves behind, the next must not find
-            _sandboxes.pop(settings).close()
-        return report
-    return None
+    def _reported(self, mode: Any, files: list[int]) -> Report | None:
+        """The report, or None when the sandbox ended twice with the program in it."""
+        settings = self.settings
+        for _ in range(2):  # somebody may have ended the sandbox while it waited
+            sandbox = _sandboxes.get(settings) or _sandboxes.setdefault(settings, _started(settings))
+            try:
+                report = sandbox.run(mode, files, self.limit, spent=self.spent, elapsed=self.elapsed)
+            except Unusable:
+                _sandboxes.pop(settings).close()
+                continue
+            if report.used:  # what one program leaves behind, the next must not find
+                _sandboxes.pop(settings).close()
+            return report
+        return None
 
 
 def _started(settings: Settings) -> Sandbox:

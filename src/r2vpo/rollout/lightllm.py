@@ -25,6 +25,8 @@ BEST_OF = 8
 """Responses that LightLLM samples for one request at most."""
 STOP_SEQUENCES = 10
 _LARGEST_FLOAT32 = 3.4e38
+# The logarithm of a probability that is 1, but for rounding.
+_LARGEST_LOG_PROB = 1e-3
 # Eight responses of 65,536 tokens have about 150 MB.
 _LARGEST_REPLY = 256 * 2**20
 _POLL_SECONDS = 2.0
@@ -264,6 +266,8 @@ def _sample(tokens: Sequence[Mapping[str, Any]], vocabulary: int, finished: bool
     # An integer may be larger than any float, and a comparison takes it.
     if not all(type(value) in (int, float) and abs(value) <= _LARGEST_FLOAT32 for value in log_probs):
         raise UserError(f"{NAME}: tokens[].logprob holds what is no finite number: {_SEE}")
+    if (most := max(log_probs, default=0.0)) > _LARGEST_LOG_PROB:
+        raise UserError(f"{NAME}: tokens[].logprob holds {_short(most)}, and no log-probability is above 0: {_SEE}")
     return Sample(response_ids=ids, log_probs=[float(value) for value in log_probs], finished=finished)
 
 

@@ -8,6 +8,7 @@ import ctypes
 import errno
 import os
 import platform
+import resource
 import socket
 import struct
 
@@ -30,7 +31,7 @@ def possible(function):
     """Whether something can be done in Python."""
     try:
         function()
-    except OSError:
+    except (OSError, ValueError):
         return False
     return True
 
@@ -60,6 +61,9 @@ ATTEMPTS = {
     "who its peer is": lambda: call(55, 209, LEFT, 1, 17, POINTER, POINTER) or call(55, 209, LEFT, 1, 77, POINTER),
     "others' limits": lambda: call(302, 261, PARENT, 7, 0, 0),
     "others' priorities": lambda: call(141, 140, 0, PARENT, 0) or call(203, 122, PARENT, 8, POINTER),
+    "others' priority by a lock": lambda: any(call(202, 98, POINTER, kind, 0, 0) for kind in (6, 7, 8, 11, 12, 13)),
+    "waking others": lambda: any(call(202, 98, POINTER, kind, 1, 0, POINTER) for kind in (1, 3, 4, 5, 10)),
+    "more signals that wait": lambda: possible(lambda: resource.setrlimit(resource.RLIMIT_SIGPENDING, (65, 65))),
     "others' clocks": lambda: call(228, 113, (~PARENT << 3) | 2, POINTER),
     "prctl": lambda: call(157, 167, 1, 0) or call(157, 167, 22, 0),
     "io_uring": lambda: call(425, 425, 1, POINTER) or call(426, 426, -1, 0) or call(427, 427, -1, 0),
@@ -71,6 +75,12 @@ ATTEMPTS = {
     "namespaces": lambda: call(272, 97, 0x10000000) or call(308, 268, -1, 0) or call(161, 51, POINTER),
     "mounting": lambda: call(165, 40, POINTER, POINTER, 0, 0, 0) or call(428, 428, -100, POINTER, 0),
     "handles of files": lambda: call(304, 265, -1, POINTER, 0) or call(437, 437, -100, POINTER, POINTER, 24),
+    "owners and modes of files": lambda: any(
+        call(*numbers, -1, 0, 0) for numbers in ((91, 52), (268, 53), (452, 452), (93, 55), (260, 54), (280, 88))
+    ),
+    "locks of files": lambda: (
+        call(73, 32, -1, 5) or any(call(72, 25, READER, kind, POINTER) for kind in (6, 7, 37, 38))
+    ),
     "files by path alone": lambda: possible(lambda: os.open("/", os.O_PATH)),
     "a machine's modules": lambda: call(175, 105, POINTER, 0, POINTER) or call(313, 273, -1, POINTER, 0),
     "writing": lambda: possible(lambda: os.open(OUTSIDE + "/made", os.O_CREAT | os.O_WRONLY)),

@@ -24,13 +24,15 @@ class Report(NamedTuple):
 
     Attributes:
         late: whether it was ended because of the time.
-        seconds: CPU time of its processes.
+        spent: CPU time of its processes, with what was spent before.
+        elapsed: time on the clock, with what had gone by before.
         status: how the process that decides ended; negative for a signal.
         used: whether the sandbox's files were touched, so that the next program should have another one.
     """
 
     late: bool
-    seconds: float
+    spent: float
+    elapsed: float
     status: int
     used: bool
 
@@ -74,20 +76,30 @@ class Sandbox:
             self.close()
             raise Unusable(said[-1] if said else "it ended without a word")
 
-    def run(self, mode: Literal["script", "test"], files: Sequence[int], seconds: float) -> Report:
+    def run(
+        self,
+        mode: Literal["script", "test"],
+        files: Sequence[int],
+        seconds: float,
+        *,
+        spent: float = 0.0,
+        elapsed: float = 0.0,
+    ) -> Report:
         """Run a program.
 
         Args:
             mode: `script`, with the files job, standard input and output; `test`, with job, test and verdict.
             files: file descriptors.
-            seconds: limit for the CPU time; on the clock it is ten times as much.
+            seconds: limit for the CPU time; on the clock it is ten times as much, and as much for one that sleeps.
+            spent: CPU time that counts as well: of the program's earlier tests.
+            elapsed: time on the clock that counts as well.
 
         Raises:
             Unusable: the sandbox has ended, or does not answer.
         """
         patience = PATIENCE * seconds
         self._control.settimeout(patience + START_SECONDS)
-        request = {"mode": mode, "seconds": seconds, "patience": patience}
+        request = {"mode": mode, "seconds": seconds, "patience": patience, "spent": spent, "elapsed": elapsed}
         try:
             socket.send_fds(self._control, [json.dumps(request).encode()], files)
             data = self._control.recv(_MESSAGE_BYTES)

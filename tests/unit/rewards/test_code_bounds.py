@@ -114,7 +114,7 @@ def test_a_program_that_ends_every_sandbox_scores_zero_and_the_others_stand(monk
     ended = []
 
     class Ending(Sandbox):
-        def run(self, *_):
+        def run(self, *_, **__):
             ended.append(1)
             self.close()
             raise Unusable("it has ended")

@@ -277,6 +277,22 @@ def test_a_program_that_sleeps_costs_no_more_than_one_that_computes(isolation):
     assert 4.2 < time.monotonic() - started < 15.0
 
 
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_program_that_sleeps_in_each_test_has_one_time_for_all(isolation, partial, caplog):
+    reward = load_reward(
+        {"name": "code", "isolation": isolation, "workers": 1, "seconds_per_item": 1.0, "partial": partial}
+    )
+    assert scores(reward, [HONEST]) == [1.0]
+    rows = [json.dumps({"inputs": [""] * 40, "outputs": ["7"] * 40}), json.dumps({"tests": ["f()"] * 40})]
+    programs = ["import time\ntime.sleep(0.9)\nprint(8)", "import time\ndef f(): time.sleep(0.9)"]
+    for row, program in zip(rows, programs, strict=True):
+        started = time.monotonic()
+        (score,) = scores(reward, [program], row)
+        assert time.monotonic() - started < 6.0 and score <= 0.1
+    if partial:
+        assert "reason time" in caplog.text
+
+
 def test_nothing_of_one_program_reaches_the_next(reward):
     note = "\ndef double(x): return 2 * x if {} else 0"
     leave = "import os\ntry: open('/tmp/note', 'w').write('x')\nexcept OSError: pass" + note.format("True")

@@ -111,6 +111,11 @@ def test_passing_faults_are_tried_again(server, tmp_path) -> None:
         (lambda r: r | {"tokens": [[{"id": 3, "logprob": 10**400}]] * 4, "count_output_tokens": [1] * 4}, "no finite"),
         (lambda r: r | {"tokens": [[{"id": 3, "logprob": True}]] * 4, "count_output_tokens": [1] * 4}, "no finite"),
         (
+            lambda r: r | {"tokens": [[{"id": 3, "logprob": 3e38}]] * 4, "count_output_tokens": [1] * 4},
+            "holds 3e.38, and no log-probability is above 0",
+        ),
+        (lambda r: r | {"tokens": [[{"id": 3, "logprob": 0.01}]] * 4, "count_output_tokens": [1] * 4}, "is above 0"),
+        (
             lambda r: r | {"tokens": [[{"id": [1] * 999, "logprob": -1.0}]] * 4, "count_output_tokens": [1] * 4},
             "id .1, 1",
         ),

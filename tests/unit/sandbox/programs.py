@@ -20,11 +20,11 @@ def text(data):
 """
 
 
-def run(sandbox, program, source=b"", seconds=5.0):
+def run(sandbox, program, source=b"", seconds=5.0, **before):
     """Run a program as a script and return the report and what it printed."""
     files = [memory_file(json.dumps({"setup": "", "programs": [program]}).encode()), memory_file(source), memory_file()]
     try:
-        report = sandbox.run("script", files, seconds)
+        report = sandbox.run("script", files, seconds, **before)
         return report, os.pread(files[2], 1 << 16, 0).decode(errors="replace")
     finally:
         for number in files:

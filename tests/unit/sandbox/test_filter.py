@@ -24,6 +24,12 @@ ALLOWED = [
     ("its own clock", 228, 113, (2, PLACE)),
     ("its own limits", 302, 261, (0, 7, 0, PLACE)),
     ("opening to read", 257, 56, (-100, PLACE, 0o2000000)),
+    ("waiting for the end of a thread", 202, 98, (PLACE, 9 | 256, 77, PLACE, 0, 0xFFFFFFFF)),
+    ("waiting for a thread", 202, 98, (PLACE, 128, 2, 0)),
+    ("waking a thread", 202, 98, (PLACE, 129, 1)),
+    ("waking a thread by bits", 202, 98, (PLACE, 138, 1, 0, 0, 1)),
+    ("moving threads", 202, 98, (PLACE, 132, 1, 7, PLACE, 2)),
+    ("waking by two words", 202, 98, (PLACE, 133, 1, 1, PLACE, 0)),
     ("private pages", 9, 222, (0, 4096, 3, 0x22, -1, 0)),
     ("pages given back", 28, 233, (PLACE, 4096, 4)),
 ]
@@ -35,7 +41,15 @@ REFUSED = [
     ("O_ASYNC", 72, 25, (5, 4, 0o24000)),
     ("F_SETLEASE", 72, 25, (5, 1024, 0)),
     ("F_NOTIFY", 72, 25, (5, 1026, 1)),
-    ("a lock", 72, 25, (5, 6, PLACE)),
+    *[(f"a lock of a file, {kind}", 72, 25, (5, kind, PLACE)) for kind in (5, 6, 7, 36, 37, 38)],
+    *[
+        (f"a futex that lends priority, {kind} with {flags}", 202, 98, (PLACE, kind | flags, 0, 0))
+        for kind in (6, 7, 8, 11, 12, 13)
+        for flags in (0, 128, 256, 384)
+    ],
+    *[(f"waking of others, {kind}", 202, 98, (PLACE, kind, 1)) for kind in (1, 3, 4, 5, 10, 257)],
+    ("FUTEX_FD", 202, 98, (PLACE, 2 | 128, 0)),
+    ("a futex with another flag", 202, 98, (PLACE, 0x200, 0)),
     ("FIOSETOWN", 16, 29, (5, 0x8901, PLACE)),
     ("SIOCSPGRP", 16, 29, (5, 0x8902, PLACE)),
     ("FIOASYNC", 16, 29, (5, 0x5452, PLACE)),
@@ -91,16 +105,17 @@ def test_what_is_allowed_and_what_is_refused(machine):
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
-def test_files_of_its_own_can_be_changed_and_locked(machine):
+def test_files_of_its_own_can_be_changed_and_what_is_the_machines_cannot(machine):
     x86 = machine == "x86_64"
-    cases = [
-        (257 if x86 else 56, -100, PLACE, 0o101),
-        (263 if x86 else 35, -100, PLACE),
-        (72 if x86 else 25, 5, 6, PLACE),
-    ]
-    assert [answer(machine, *case, writable=True) for case in cases] == ["allowed"] * 3
-    assert [answer(machine, *case) for case in cases] == ["refused"] * 3
-    assert answer(machine, 72 if x86 else 25, 5, 8, 1, writable=True) == "refused"
+    cases = [(257 if x86 else 56, -100, PLACE, 0o101), (263 if x86 else 35, -100, PLACE)]
+    assert [answer(machine, *case, writable=True) for case in cases] == ["allowed"] * 2
+    assert [answer(machine, *case) for case in cases] == ["refused"] * 2
+    fcntl = 72 if x86 else 25
+    # chmod, fchmod, fchmodat, fchmodat2, fchown, fchownat, utimensat, fsetxattr, flock
+    metadata = [90, 91, 268, 452, 93, 260, 280, 190, 73] if x86 else [52, 53, 452, 55, 54, 88, 7, 32]
+    found = [answer(machine, number, 2, 0, writable=True) for number in metadata]
+    found += [answer(machine, fcntl, 5, kind, PLACE, writable=True) for kind in (5, 6, 7, 8, 36, 37, 38, 1024)]
+    assert found == ["refused"] * len(found)
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])

@@ -74,7 +74,7 @@ def test_a_text_and_its_digest(tmp_path: Path) -> None:
     written = file.read_text()
     for damaged in (written.replace("seed: 1", "seed: 3"), written[:-3]):
         file.write_text(damaged)
-        with pytest.raises(UserError, match="config.yaml: it is not as it was written"):
+        with pytest.raises(UserError, match=r"config\.yaml: it is not as it was written"):
             check_digest(file)
     file.write_text("name: ä\nseed: 3\n")
     check_digest(file)

@@ -56,7 +56,8 @@ _DIGIT = "[\\d¼-¾⅐-⅞]"
 _EDGES = re.compile(r"^(?:[\s,:=*]|\.(?!\d)|(?:a|I|and|or)\s)+|(?:[\s,:=*]|\s(?:a|I|and|or)|\s\()+$")
 _DENIED = re.compile(
     r"\b(?:not|cannot|never|neither|at least|at most|(?:less|more|fewer|greater|smaller|larger|other) than"
-    r"|negative|minus|twice|double|except|but|between|from|up to|over|under|above|below|beyond|exceeds?|nearly|almost|close to"
+    r"|negative|minus|twice|double|except|but|between|from|up to|over|under|above|below|beyond|exceeds?|nearly|almost"
+    r"|close to"
     r"|(?:half|third|quarter|multiple|divisor|factor|reciprocal|logarithm|log|cube|square|root|negative|opposite|inverse"
     r"|power|digit|prime|factorial|percent)s?\s+of)\b|n't\b",
     re.IGNORECASE,

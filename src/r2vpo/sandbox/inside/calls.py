@@ -14,7 +14,7 @@ ALWAYS = """
     pwritev 296 70, lseek 8 62, close 3 57, fstat 5 80, stat 4 -, lstat 6 -, newfstatat 262 79, statx 332 291,
     access 21 -, faccessat 269 48, faccessat2 439 439, readlink 89 -, readlinkat 267 78, getdents64 217 61,
     getcwd 79 17, chdir 80 49, fchdir 81 50, dup 32 23, dup2 33 -, dup3 292 24, pipe 22 -, munmap 11 215,
-    mprotect 10 226, mremap 25 216, brk 12 214, futex 202 98, set_robust_list 273 99, rseq 334 293,
+    mprotect 10 226, mremap 25 216, brk 12 214, set_robust_list 273 99, rseq 334 293,
     set_tid_address 218 96, poll 7 -, ppoll 271 73, select 23 -, pselect6 270 72, epoll_create1 291 20,
     epoll_ctl 233 21, epoll_wait 232 -, epoll_pwait 281 22, eventfd2 290 19, shutdown 48 210, getsockname 51 204,
     getpeername 52 205, rt_sigaction 13 134, rt_sigprocmask 14 135, rt_sigreturn 15 139, sigaltstack 131 132,
@@ -29,14 +29,17 @@ ALWAYS = """
 WRITING = """
     truncate 76 45, ftruncate 77 46, fallocate 285 47, unlink 87 -, unlinkat 263 35, rmdir 84 -, mkdir 83 -,
     mkdirat 258 34, rename 82 -, renameat 264 38, renameat2 316 276, link 86 -, linkat 265 37, symlink 88 -,
-    symlinkat 266 36, utimensat 280 88, chmod 90 -, fchmod 91 52, fchmodat 268 53, sendfile 40 71,
-    copy_file_range 326 285, flock 73 32, fsync 74 82, fdatasync 75 83
+    symlinkat 266 36, sendfile 40 71, copy_file_range 326 285, fsync 74 82, fdatasync 75 83
 """
-"""What changes, locks or flushes files; allowed where there are files of the sandbox's own."""
+"""What changes or flushes files; allowed where there are files of the sandbox's own.
+
+Not `chmod`, `utimensat` and `flock`: they change or lock what is open for reading alone, and devices. The libraries and
+/dev/null are the machine's.
+"""
 
 ARGUED = """
-    open 2 -, openat 257 56, fcntl 72 25, ioctl 16 29, mmap 9 222, madvise 28 233, pipe2 293 59, socketpair 53 199,
-    sendto 44 206, recvfrom 45 207, getsockopt 55 209, kill 62 129, tgkill 234 131, clone 56 220,
+    futex 202 98, open 2 -, openat 257 56, fcntl 72 25, ioctl 16 29, mmap 9 222, madvise 28 233, pipe2 293 59,
+    socketpair 53 199, sendto 44 206, recvfrom 45 207, getsockopt 55 209, kill 62 129, tgkill 234 131, clone 56 220,
     clock_gettime 228 113, clock_getres 229 114, clock_nanosleep 230 115, prlimit64 302 261, getpgid 121 155,
     getsid 124 156, sched_getaffinity 204 123
 """
@@ -75,6 +78,9 @@ _CHANGES = 0o1 | 0o2 | 0o100 | 0o1000 | 0o2000  # O_WRONLY, O_RDWR, O_CREAT, O_T
 _THREAD = 0x10000
 # CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS, PARENT_SETTID, CHILD_CLEARTID and DETACHED: a thread's.
 _THREAD_FLAGS = 0x100 | 0x200 | 0x400 | 0x800 | _THREAD | 0x40000 | 0x80000 | 0x100000 | 0x200000 | 0x400000
+_FUTEX_PRIVATE, _FUTEX_REAL_TIME = 128, 256
+_FUTEX_WAITS = (0, 9)  # WAIT and WAIT_BITSET
+_FUTEX_WAKES = (1, 3, 4, 5, 10)  # WAKE, REQUEUE, CMP_REQUEUE, WAKE_OP, WAKE_BITSET
 
 
 def conditions(pid: int, writable: bool) -> dict[str, list[list[Check]]]:
@@ -89,14 +95,16 @@ def conditions(pid: int, writable: bool) -> dict[str, list[list[Check]]]:
     """
     kept = _ASYNC | _PATH_ONLY | (0 if writable else _CHANGES)
     own = (0, pid)
-    # F_GETLK, F_SETLK and F_SETLKW, where there are files of the sandbox's own.
-    locks = [[Check(1, (5, 6, 7))]] if writable else []
+    futexes = (*_FUTEX_WAITS, *(kind | _FUTEX_PRIVATE for kind in (*_FUTEX_WAITS, *_FUTEX_WAKES)))
     return {
+        # None of the kinds that lend priority (LOCK_PI and its kin): they reach any process by its number. Among the
+        # program's own threads, but for waiting: the C library waits for the end of a thread as if it were shared.
+        "futex": [[Check(1, futexes, mask=0xFFFFFFFF & ~_FUTEX_REAL_TIME)]],
         "open": [[_without(1, kept)]],
         "openat": [[_without(2, kept)]],
         # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC; F_SETFL without O_ASYNC. No owner of signals
-        # (F_SETOWN, F_SETOWN_EX, F_SETSIG), no lease, no notice of others' files, no seals, no larger pipes.
-        "fcntl": [[Check(1, (0, 1, 2, 3, 1030))], [Check(1, (4,)), _without(2, _ASYNC)], *locks],
+        # (F_SETOWN, F_SETOWN_EX, F_SETSIG), no lock, no lease, no notice of others' files, no seals, no larger pipes.
+        "fcntl": [[Check(1, (0, 1, 2, 3, 1030))], [Check(1, (4,)), _without(2, _ASYNC)]],
         # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX. No owner of signals (FIOSETOWN, SIOCSPGRP), no
         # FIOASYNC, no network interfaces, no input for a terminal (TIOCSTI).
         "ioctl": [[Check(1, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451))]],

@@ -12,6 +12,8 @@ from .kernel import LIBC, checked, prctl
 
 FILE_BYTES = 16 << 20
 OPEN_FILES = 64
+WAITING_SIGNALS = 64
+"""The kernel counts those of all processes of a user together, and at its limit timers cannot be made any more."""
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 
 
@@ -47,6 +49,7 @@ def confine(*, memory_bytes: int, cpu_seconds: float, calls: bytes, rules: int |
         (resource.RLIMIT_FSIZE, FILE_BYTES),
         (resource.RLIMIT_NOFILE, OPEN_FILES),
         (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_SIGPENDING, WAITING_SIGNALS),
     ):
         resource.setrlimit(kind, (limit, limit))
     prctl(_PR_SET_NO_NEW_PRIVS, 1)

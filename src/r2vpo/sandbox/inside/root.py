@@ -27,12 +27,13 @@ def leave(readable: Sequence[str]) -> None:
     """Move this process, which has one thread, to its own namespaces and root.
 
     Args:
-        readable: files and folders that are in it, under their names; those that are not there are left out.
+        readable: files and folders that are in it, under their names, beside /dev/null; those that are not there are
+            left out.
 
     Raises:
         OSError: the machine does not allow it; the process may be half way, and should end.
     """
-    sources = {path: os.path.realpath(path) for path in readable if os.path.exists(path)}
+    sources = {path: os.path.realpath(path) for path in (*readable, os.devnull) if os.path.exists(path)}
     folders = {path for path in sources if os.path.isdir(path)}
     user, group = os.geteuid(), os.getegid()
     checked("namespaces", LIBC.unshare(_USER | _FILES | _NAMES | _IPC | _NETWORK))
@@ -55,9 +56,14 @@ def leave(readable: Sequence[str]) -> None:
         _mount(f"/old{source}", path, None, _BIND | _RECURSIVE)
     checked("umount", LIBC.umount2(b"/old", _DETACH))
     os.rmdir("/old")
-    attributes = struct.pack("QQQQ", _READ_ONLY | _NO_SUID | _NO_DEVICES, 0, 0, 0)
-    syscall("mount_setattr", _MOUNT_SETATTR, _HERE, b"/", _WHOLE_TREE, attributes, len(attributes))
+    _set_attributes("/", _READ_ONLY | _NO_SUID | _NO_DEVICES, 0, _WHOLE_TREE)
+    _set_attributes(os.devnull, 0, _NO_DEVICES, 0)
     socket.sethostname("sandbox")
+
+
+def _set_attributes(path: str, given: int, taken: int, flags: int) -> None:
+    attributes = struct.pack("QQQQ", given, taken, 0, 0)
+    syscall("mount_setattr", _MOUNT_SETATTR, _HERE, path.encode(), flags, attributes, len(attributes))
 
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:

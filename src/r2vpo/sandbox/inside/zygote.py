@@ -31,6 +31,7 @@ COMMON = (
 )
 FILES = 256
 TICK_MILLISECONDS = 10
+FOLDER_ENTRIES = 10_000
 ASLEEP_SECONDS, ASLEEP_SHARE = 1.0, 0.02
 
 
@@ -50,7 +51,6 @@ def main(config: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     control = socket.socket(fileno=os.dup(config["control"]))
     os.close(config["control"])
-    null = os.open(os.devnull, os.O_RDWR)
     if config["own_root"]:
         root.leave(config["readable"])
     confine.die_with_parent(config["parent"] or os.getppid())
@@ -63,8 +63,7 @@ def main(config: dict[str, Any]) -> None:
     rules = landlock.rules(config["readable"], [folder, os.devnull] if folder else [])
     calls = seccomp.template(platform.machine(), writable=bool(folder))
     control.send(b"ready")
-    for number in (0, 1, 2):
-        os.dup2(null, number)
+    _open_standard_files()
     gc.collect()
     gc.freeze()
     untouched = folder and os.stat(folder).st_ctime_ns
@@ -75,14 +74,14 @@ def main(config: dict[str, Any]) -> None:
         request = json.loads(data)
         limits = {
             "memory_bytes": config["memory_bytes"],
-            "cpu_seconds": request["seconds"],
+            "cpu_seconds": request["seconds"] - request["spent"],
             "calls": calls,
             "rules": rules,
         }
-        children = _start(request["mode"], files, limits)
+        children = _start(request.pop("mode"), files, limits)
         for number in files:
             os.close(number)
-        report = _watch(children, request["seconds"], request["patience"])
+        report = _watch(children, folder, **request)
         report["used"] = bool(folder) and os.stat(folder).st_ctime_ns != untouched
         control.send(json.dumps(report).encode())
 
@@ -127,6 +126,14 @@ def _start(mode: str, files: list[int], limits: dict[str, Any]) -> list[int]:
     return children
 
 
+def _open_standard_files() -> None:
+    """Each process has its own: flags of an open file are seen by all that share it."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    os.close(null)
+
+
 def _read(number: int) -> Any:
     return json.loads(os.pread(number, os.fstat(number).st_size, 0))
 
@@ -138,31 +145,52 @@ def _fork(run: Callable[[], int]) -> int:
     status = 70
     try:
         confine.die_with_parent(parent)
+        _open_standard_files()
         random.seed(0)
         status = run()
     finally:
         os._exit(status)
 
 
-def _watch(children: list[int], seconds: float, patience: float) -> dict[str, Any]:
-    """Wait for the last child, then end them all."""
+def _watch(
+    children: list[int], folder: str, seconds: float, patience: float, spent: float, elapsed: float
+) -> dict[str, Any]:
+    """Wait for the last child, then end them all.
+
+    Args:
+        children: process ids.
+        folder: the one that programs may write to, or an empty text.
+        seconds: limit for the CPU time.
+        patience: limit on the clock.
+        spent: CPU time of what belongs to this request and went before it.
+        elapsed: time on the clock of the same.
+    """
     ended = select.poll()
     handles = [os.pidfd_open(pid) for pid in children]
     ended.register(handles[-1], select.POLLIN)
-    start, late = time.monotonic(), False
-    while not ended.poll(TICK_MILLISECONDS) and not late:
-        elapsed, used = time.monotonic() - start, sum(map(_cpu_seconds, children))
+    start, late = time.monotonic() - elapsed, False
+    while not ended.poll(TICK_MILLISECONDS) and not late and _entries(folder) <= FOLDER_ENTRIES:
+        took, used = time.monotonic() - start, spent + sum(map(_cpu_seconds, children))
         # On a busy machine a program gets little of a core, but one that gets nearly nothing of it is asleep.
-        asleep = elapsed > max(seconds, ASLEEP_SECONDS) and used < ASLEEP_SHARE * elapsed
-        late = asleep or elapsed > patience or used > seconds
-    spent, status = 0.0, 0
+        asleep = took > max(seconds, ASLEEP_SECONDS) and used < ASLEEP_SHARE * took
+        late = asleep or took > patience or used > seconds
+    took, status = time.monotonic() - start, 0
     for pid, handle in zip(children, handles, strict=True):
         with contextlib.suppress(ProcessLookupError):  # it has ended
             os.kill(pid, signal.SIGKILL)
         _, status, usage = os.wait4(pid, 0)
         spent += usage.ru_utime + usage.ru_stime
         os.close(handle)
-    return {"late": late or spent > seconds, "seconds": spent, "status": os.waitstatus_to_exitcode(status)}
+    status = os.waitstatus_to_exitcode(status)
+    return {"late": late or spent > seconds, "spent": spent, "elapsed": took, "status": status}
+
+
+def _entries(folder: str) -> int:
+    """Files and folders in a file system: each takes memory that its limit of bytes does not count."""
+    if not folder:
+        return 0
+    found = os.statvfs(folder)
+    return found.f_files - found.f_ffree
 
 
 def _cpu_seconds(pid: int) -> float:
