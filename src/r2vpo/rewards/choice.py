@@ -10,7 +10,7 @@ from pydantic import Field
 
 from r2vpo.boxes import last_box
 from r2vpo.data.rows import PromptRow
-from r2vpo.rewards.choice_text import chosen_letter, stated_letter
+from r2vpo.rewards.choice_text import boxed_letter, chosen_letter
 from r2vpo.rewards.options import RewardOptions
 from r2vpo.rewards.text import completion_text, tagged_answer, without_thoughts
 
@@ -29,11 +29,10 @@ def choice_reward(options: ChoiceOptions) -> Any:
     r"""Score 1 where the letter that a completion chooses is the answer's, else 0; None for an answer without a letter.
 
     Thoughts are left out. The letter is looked for in these places, and the first that there is decides, even if it
-    has no
-    letter: the last closed `\boxed{}` of the last 20,000 characters; the last `<answer>`; the last statement such as
-        "answer
-    is X", "option X is correct" or "I choose X" of the last 1,000 characters. Without any of them it is the letter
-    that the completion begins with, or that its last line consists of. Two letters, as in "C and D", choose none.
+    has no letter: the last closed `\boxed{}`; the last `<answer>`; the last statement such as "answer is X",
+    "option X is correct" or "I choose X" of the last 1,000 characters. Without any of them it is the letter that the
+    completion begins with, or that its last line consists of. A statement that is denied, asked or supposed does not
+    count. Two letters, as in "C and D" or "C or maybe D", choose none.
 
     Args:
         options: the letters.
@@ -60,8 +59,7 @@ def choice_reward(options: ChoiceOptions) -> Any:
 @lru_cache(maxsize=4096)
 def _gold(answer: str, letters: str) -> str | None:
     box = last_box(answer)
-    text = answer if box is None else box
-    return stated_letter(text, letters) or chosen_letter(text, letters)
+    return chosen_letter(answer if box is None else box, letters, short=True)
 
 
 def letter_finder(options: ChoiceOptions) -> Callable[[Any], str | None]:
@@ -74,11 +72,10 @@ def letter_finder(options: ChoiceOptions) -> Callable[[Any], str | None]:
     def letter(completion: Any) -> str | None:
         text = without_thoughts(completion_text(completion))
         tagged = tagged_answer(text)
-        box = last_box(text if tagged is None else tagged)
+        within = text if tagged is None else tagged
+        box = last_box(within)
         if box is not None:
-            return stated_letter(box, options.letters)
-        if tagged is not None:
-            return stated_letter(tagged, options.letters) or chosen_letter(tagged, options.letters)
-        return chosen_letter(text, options.letters)
+            return boxed_letter(within, box, options.letters)
+        return chosen_letter(within, options.letters, short=tagged is not None)
 
     return letter

@@ -1,141 +1,171 @@
-r"""Patterns of statements that choose a letter.
+r"""Patterns of statements that choose a letter, and of what takes a statement back.
 
-A statement is a lead ("answer", "option", "I choose"), a link ("is", ":", "would be"), marks around the letter
-(brackets, quotes, emphasis, `\text{}`), and the letter with nothing after it that makes a word or a second choice.
+They are for text as `marked` of `choice_text` leaves it: a letter that may be a choice is a character of its own,
+`LETTER`, whatever the marks around it, and `)` follows it where it stood in brackets. What stands before a letter is
+looked at from its end, what stands after it from its beginning.
 """
 
 from __future__ import annotations
 
 import re
-from functools import cache
-from typing import NamedTuple
 
-_WRAPPER = r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathsf|mathit|boldsymbol|bm|bf|rm|mathbb|operatorname)\s*\{?"
-_OPEN = rf"(?:{_WRAPPER}|[\s*_`\"'\u2018\u201c$(\[{{#<>:=-]|\\[(\[])"
-_CLOSE = r"[\s*_`\"'\u2019\u201d$)\]}>~\\]"
-# The text of an option may follow the letter: after a mark, in a bracket, or as the reason.
-_WORDS = "because|since|as|is|for|due|given|which|with|from|by|so|but|not|would|must|should|seems|and|or"
-LEADS = (
-    *(
-        "answer",
-        "ans",
-        "respuesta",
-        "r\u00e9ponse",
-        "antwort",
-        "antwoord",
-        "risposta",
-        "resposta",
-        "odpowied\u017a",
-        "svar",
-    ),
-    *(
-        "cevap",
-        "jawaban",
-        "\u0111\u00e1p \u00e1n",
-        "\u043e\u0442\u0432\u0435\u0442",
-        "\u7b54\u6848",
-        "\u9009\u9879",
-        "\u9009\u62e9",
-    ),
-    *(
-        "\u9009",
-        "\u7b54\u3048",
-        "\uc815\ub2f5",
-        "\ub2f5",
-        "\u0627\u0644\u0625\u062c\u0627\u0628\u0629",
-        "\u0909\u0924\u094d\u0924\u0930",
-    ),
-    *(r"\boxed", r"\fbox"),
+LETTER = "[\ue041-\ue05a\ue061-\ue07a]"
+"""The capital and small letters of ASCII, 0xE000 further on, where Unicode has no characters of its own."""
+_FIRST = r"(?<![A-Za-z])"
+_LEADS = (
+    "answer|ans|respuesta|r\u00e9ponse|antwort|antwoord|risposta|resposta|odpowied\u017a|svar|cevap|jawaban"
+    "|\u0111\u00e1p \u00e1n|\u043e\u0442\u0432\u0435\u0442|\u7b54\u6848|\u9009\u9879|\u9009\u62e9|\u9009|\u7b54\u3048"
+    "|\uc815\ub2f5|\ub2f5|\u0627\u0644\u0625\u062c\u0627\u0628\u0629|\u0909\u0924\u094d\u0924\u0930"
 )
-"""What comes before an answer, in small letters: the word in several languages, and a box without braces."""
+_BETWEEN = r"(?:,? [\w'/-]+){0,6}?,?"  # "here", "to question 5", "I get", "must"
 _LINK = (
-    r"(?:\s+(?:choice|option|letter))?"
-    r"(?:\s+(?:to|for|of)\s+(?:the\s+|this\s+)?(?:question|problem)(?:\s+\d+)?)?"
-    r"(?:\s*(?:\bis\b|\bare\b|\bwas\b|\b(?:would|should|must|will|has\s+to|(?:would\s+)?have\s+to|can\s+only)\s+be\b"
-    r"|\b(?:seems?|appears?)(?:\s+to\s+be)?\b|\bes\b|\best\b|\bist\b|\u00e8\b|\u00e9\b|\u662f|\u4e3a|\u306f|\uc740))?"
+    r" ?(?:\b(?:(?:is|are|was)(?:n't)?|be|seems|appears|becomes|remains|es|est|ist|comes out (?:as|to))\b|'s\b|[:=]| - "
+    "|\u00e8|\u00e9|\u662f|\u4e3a|\u306f|\uc740)"
 )
-_NOUN = r"(?:(?:the\s+)?(?:option|choice|letter|answer)\b|\u9009\u9879)?"
+_ADVERBS = (
+    r"(?: ?,? (?:(?:most )?(?!on)\w+ly|not|never|to be|indeed|then|thus|hence|therefore|just|still|now|again|in fact"
+    r"|of course)\b,?)*"
+)
+_NOUN = r"(?: ?:? ?(?:\b(?:the|la|le|die|der)\b)? ?(?:\b(?:option|choice|letter|answer|statement)\b|\u9009\u9879)?)"
+_END = r"[ :=-]*(?:\( ?)?$"
+ANSWER = re.compile(rf"{_FIRST}(?:{_LEADS})s?(?:{_BETWEEN}{_LINK}{_ADVERBS})?{_NOUN}{_END}", re.IGNORECASE)
+"""What ends in front of a letter that is called the answer."""
+_I = r"\b(?:I|we)(?:'d| would|'ll| will| have|'ve)? "
+CHOICE = re.compile(
+    r"\b(?:(?:correct|right|best|only|true) (?:one|statement)|option|choice|pick|selection|letter|guess|verdict"
+    r"|solution)"
+    rf"{_BETWEEN}{_LINK}{_ADVERBS}{_NOUN}{_END}"
+    rf"|\b(?:choos(?:e|ing)|select(?:ing)?|pick(?:ing)?|go(?:ing)? (?:with|for)|opt(?:ing)? for|settle (?:on|for)"
+    rf"|{_I}(?:say|guess|answer(?: with)?|chose|picked|selected|went with|opted for|settled on))\b"
+    rf"{_ADVERBS}{_NOUN}{_END}",
+    re.IGNORECASE,
+)
+"""What ends in front of a letter that is chosen or called the right choice."""
+CONCLUDES = re.compile(
+    r"(?:^yes|,(?= (?:option|choice)\b)|\b(?:it(?:'s| is| must be)|(?:must|should) be"
+    r"|(?:which|that|this) (?:is|matches|corresponds to)"
+    rf"|corresponding to|leav(?:es|ing)|thus|hence|therefore|so)){_ADVERBS},?{_NOUN}{_END}",
+    re.IGNORECASE,
+)
+"""What ends in front of a letter that ends its sentence, as a conclusion."""
+NOUN = re.compile(r"(?:\bthe )?\b(?:options?|choices?|letters?|answers?|statements?) ?$", re.IGNORECASE)
+
+_STARTS = r"\)?(?:,? (?:however|though|then|in fact|of course|\w+ly)\b,?)? "
+RIGHT = re.compile(
+    rf"{_STARTS}(?:is|are|was|(?:must|has to|should|would|will) be|seems|looks|appears)"
+    r"(?:,? (?!hardly|scarcely|barely|nearly|partly|partially|supposedly|rarely)"
+    r"(?:\w+ly|to be|thus|then|indeed|in fact)\b,?)*"
+    r" (?:the )?(?:(?:only|single|most) )?"
+    r"(?:correct|right|best(?! distractor)|true|answer|one|accurate|chosen|selected)\b"
+    r"(?!,? (?:\w+ )?(?:is|was|would|if|unless|isn't)\b|,? (?:but|yet) (?:it(?:'s| is| isn't)|wrong|incorrect|not)\b)",
+    re.IGNORECASE,
+)
+"""What follows a letter that is called right."""
+VERB = re.compile(
+    rf"{_STARTS}(?:\w+ly )?(?:(?:is|are|was|were|has|have|had|does|did|do|would|could|can|cannot|will|must|should"
+    r"|may|might|seems|looks|appears|fails|\w+n't)\b|not (?:correct|right|true|the\b|it\b))",
+    re.IGNORECASE,
+)
+"""What makes a sentence about a letter, which chooses it only if it is `RIGHT`."""
+OWN = re.compile(
+    r"\)? (?:(?!as\b|this\b|unless\b|besides\b|perhaps\b|always\b)[a-z']+s\b|would|can|cannot|could|will|had|did|do"
+    r"|may|might|being|\w+n't)",
+    re.IGNORECASE,
+)
+"""What gives a second letter a sentence of its own."""
+AND = (
+    r"(?:and|or so|or|nor|also|maybe|possibly|perhaps|probably|likely|potentially|alternatively|otherwise|else|even"
+    r"|either|plus|then|versus|vs|to|through|as well as|along with|together with|in addition to|if not|it's|it is)"
+)
+"""Words between two letters or numbers that are both stated."""
+JOINED = re.compile(
+    rf"[ ,;/&+(-]*(?:\b{AND}\b(?: both\b)?[ .,;/&+(-]*){{0,5}}(?:(?:the )?(?:option|choice|letter|answer)\b)? ?\(?",
+    re.IGNORECASE,
+)
+"""What stands between two letters that are both chosen."""
+
+_FOR_SURE = (
+    r"\b(?:(?:there (?:is|can be) )?(?:no|without(?: a| any)?|beyond(?: a| any)?|not?) doubt|no question"
+    r"|(?:no|none|nothing|no one|nobody|can(?:'t|not) be anything)(?: \w+)? (?:but|except|other than|besides)) ?"
+)
+NO_DENIALS = re.compile(
+    rf"{_FOR_SURE}|(?:\bnot|n't)(?: \w+ly)? (?:the )?{_NOUN}{LETTER}\)?(?:[ ,]*\b(?:or|and|nor)\b {LETTER}\)?)*[,;]?"
+    rf"(?: but(?: rather)?(?=[^.;]{{0,20}}{LETTER})|(?: but)?(?: rather)? it(?:'s| is)) ?",
+    re.IGNORECASE,
+)
+"""What only looks like a denial: "no doubt", "none other than", and the first half of "not A but B"."""
+_BREAK = re.compile(
+    r"[,;:()]| - |\b(?:so|thus|hence|therefore|then|but|and|meaning|(?<!no )means|leaving)\b"
+    r"|(?P<reason>\b(?:since|because|as(?! if)|given|when|once|while|although|though|after)\b)",
+    re.IGNORECASE,
+)
+"""What ends the reach of a denial; after a word such as "since" only a reason is denied."""
+DENIES = re.compile(
+    r"\b(?:not|never|nobody|none|nothing|neither|nor|cannot|\w+n't|no (?:\w+ )?(?:would|can|could|should|will|way"
+    r"|one|reasons?|chance|evidence|sense|need|person|means|circumstances?)|refus\w+|declin\w+|hesitat\w+|reluctan\w+"
+    r"|doubt\w*|unlikely|wrong(?:ly)?"
+    r"|incorrect(?:ly)?|false(?:ly)?|untrue|mistake\w*|errors? (?:is )?to|hardly|scarcely|impossible|absurd|silly"
+    r"|foolish|fools?|tempt\w+|mislead\w+|den(?:y|ies)|disagree\w*|disput\w+|reject\w* (?:the \w+ )?that"
+    r"|(?<!a )few)\b"
+    r"|\b(?:bad|worst|least(?: \w+)?|less \w+|trap|other|another|one|an|(?<!only )(?<!best )possible|alternative"
+    r"|initial|previous|original|second(?:[ -]best)?)(?: the)? ?$"
+    r"|\b(?:avoid\w*|eliminat\w+|exclud\w+|reject\w*|rul\w+ out|discard\w*|dismiss\w*|refut\w+)(?: the)? ?$",
+    re.IGNORECASE,
+)
+"""What, in front of a statement, denies it, or says that it is about another letter than the chosen one."""
+SUPPOSES = re.compile(
+    r"\b(?:whether|assum(?:e|ing)|suppos\w+|imagin\w+|wonder\w*|pretend|hypothetically|let(?:'s| us| me) say"
+    r"|(?:I|we|they) (?:\w+ )?thought|about to|(?:was|were) going to|wanted to"
+    r"|easy to (?:think|say|believe|choose)|unsure|uncertain|unclear)\b"
+    r"|\bif(?: (?:it|you|we|I|one|they|the|my|our|to|were|is|was|had|true|that|say|think|believe|correct|right"
+    r"|best)){0,6} ?$"
+    r"|^ ?(?:were|had|should|could|is)(?: the)?(?: correct| right)? ?$"
+    r"|\b(?:some|many|most|people|others|one|you|students)\b.{0,25}\b(?:think|say|argue|claim|believe|guess)s?\b"
+    r"|\b(?:some|many|others|people|students|they)(?: who)?(?: \w+)? ?$"
+    r"|\b(?:may|might|could) (?:be )?(?:think|say|argue|choos\w+|pick\w*|select\w*|go\w*|the)\b",
+    re.IGNORECASE,
+)
+"""What, in front of a statement, supposes it, asks about it, or leaves it to others."""
+EXCEPT = re.compile(
+    r"\b(?:(?:any|every)(?:thing|one| \w+)?|all(?: \w+){0,2}) but ?$"
+    r"|\b(?:except(?: for)?|other than|besides|apart from|instead of|rather than|not|never"
+    r"|cannot|\w+n't|neither|than|unlike) ?$",
+    re.IGNORECASE,
+)
+"""What leaves out what follows."""
+HEDGES = re.compile(
+    r"\b(?:not|never|no|cannot|nor|neither|hardly|scarcely|barely|unlikely|\w+n't|could|may|might|can be|possibly"
+    r"|thought|supposed|nicht|pas|choices|options|wrong|incorrect|false|between|from|among)\b",
+    re.IGNORECASE,
+)
+"""What, within a statement, makes it none."""
+UNLESS = re.compile(r"\)?,? (?:only )?(?:if(?! I\b)|unless|had|were|provided|assuming|supposing)\b", re.IGNORECASE)
+TAKEN_BACK = re.compile(
+    r"(?:no, )?(?:this|that|it|which)(?: is|'s| was) (?:\w+ly )?"
+    r"(?:not (?:true|correct|right)|wrong|false|incorrect|a mistake)(?: ?[.!,;]|$)",
+    re.IGNORECASE,
+)
+"""A sentence that takes the one before it back."""
+
+BEGINS = re.compile(rf"[^\w\ue000-\ue0ff]*{_NOUN} ?(?={LETTER})", re.IGNORECASE)
+"""What may stand before the letter that a text begins with, or that is its last line."""
+ENDS = re.compile(r"[ .!)-]*$")
+"""What follows a letter that ends its sentence."""
+AFTER_FIRST = re.compile(
+    r"\)|[ .!]*$|[.:,]| -| (?:because|since|as|due|for|given|which|with|from|by|so|but|not|and|or"
+    r"|instead|rather|over|\()(?![A-Za-z])"
+)
+"""What may follow the letter that a text begins with: the option's text after a mark, or a reason."""
+AFTER_CAPITAL = re.compile(r" [A-Z0-9]")
 
 
-class Patterns(NamedTuple):
-    """Each has the groups `letter`, and `more` for a second letter beside it.
-
-    Attributes:
-        whole: a text that is a letter or begins with one.
-        alone: a text that is a letter.
-        answer: a statement that begins with one of `LEADS`.
-        other: a statement that calls a letter right, or chooses it.
-        concludes: a letter at the end of a line, after "so" or "it is".
-        begins: a letter at the beginning of a completion.
-    """
-
-    whole: re.Pattern[str]
-    alone: re.Pattern[str]
-    answer: re.Pattern[str]
-    other: re.Pattern[str]
-    concludes: re.Pattern[str]
-    begins: re.Pattern[str]
-
-
-@cache
-def patterns_of(letters: str) -> Patterns:
-    """Build the patterns for a set of letters.
+def reach(before: str) -> str:
+    """The end of what stands before a statement, as far as a denial in it reaches; none of a reason given there.
 
     Args:
-        letters: the letters there are, in capitals.
+        before: what stands before the statement in its sentence.
     """
-    letter, capital, more = _letter(letters)
-    small, marks = letters.lower(), rf"{_CLOSE}{{0,4}}"
-    leads = "|".join(f"{re.escape(lead)}s?" for lead in LEADS)
-    leads = rf"(?:\b|(?<=[^\x00-\x7f])|(?=\\))(?i:{leads})"
-    not_but = rf"(?:not\s+{_OPEN}{{0,4}}[{letters}]{_CLOSE}{{0,4}},?\s*but\s+(?:rather\s+)?{_OPEN}{{0,4}})?"
-    lead = rf"{leads}{_CLOSE}{{0,3}}(?i:{_LINK}){_OPEN}{{0,8}}(?i:{_NOUN}){_OPEN}{{0,6}}{not_but}"
-    not_asked = r"(?!\s*\)?\s*\?|\s+if\b)"
-    right = r"(?:correct|right|best|true|the\s+answer|the\s+(?:only\s+)?(?:correct|right|best)\b)"
-    is_right = rf"{_OPEN}{{0,4}}[{letters}]{_CLOSE}{{0,4}}(?i:is|must\s+be|seems)\s+(?i:{right})(?!\s*\?)"
-    other = "|".join(
-        (
-            rf"(?i:\b(?:correct|right|best)\s+(?:option|choice|one|letter|statement)){_CLOSE}{{0,3}}(?i:{_LINK}){_OPEN}{{0,8}}",
-            rf"(?i:\b(?:choose|select|pick|go\s+with|going\s+with|opt\s+for|choosing)\s+){_OPEN}{{0,4}}(?i:{_NOUN}){_OPEN}{{0,4}}",
-            rf"(?<![A-Za-z0-9'])(?={is_right}){_OPEN}{{0,4}}",
-        )
-    )
-    ends = rf"(?=[{letters}]{_CLOSE}{{0,4}}[.!]?\s*(?:\n|\Z))"
-    it_is = (
-        r"(?:it(?:'s|\s+is|\s+must\s+be)|(?:must|should)\s+be|(?:which|that|this)\s+(?:is|matches|corresponds\s+to))"
-    )
-    concludes = rf"\b(?i:{it_is}|thus|hence|therefore|so),?\s+{_OPEN}{{0,4}}(?i:{_NOUN}){_OPEN}{{0,4}}{ends}"
-    start = rf"{_OPEN}{{0,6}}(?i:{_NOUN}){_OPEN}{{0,6}}"
-    after = r"(?:$|[.,;:)\]}\-\u2013\u2014\u3001\u3002~\\*$\"'`]|\s)"
-    denied = rf"{marks}\s+is\s+(?:not|wrong|incorrect|false)\b"
-    text_after = rf"(?!{denied})(?:{marks}$|{marks}[.):\-\u2013\u2014\u3001\u3002]|{_CLOSE}+(?:{_WORDS})\b|[)\]}}])"
-    word_after = r"(?<![AaIi])(?=\s+[A-Z0-9\\$])(?<=[A-Z])"
-    return Patterns(
-        whole=re.compile(rf"{start}{letter}(?={after})"),
-        alone=re.compile(rf"{start}{letter}(?:{_CLOSE}|[.:]){{0,6}}"),
-        answer=re.compile(lead + letter + not_asked),
-        other=re.compile(rf"(?:{other}){letter}{not_asked}"),
-        concludes=re.compile(concludes + letter),
-        begins=re.compile(
-            rf"{start}(?P<letter>(?:{capital})|[{small}](?={marks}\Z|\))){more}(?:{text_after}|{word_after})"
-        ),
-    )
-
-
-def _letter(letters: str) -> tuple[str, str, str]:
-    """Patterns of a letter with a second one after it, if there is one; of a capital; and of the second one."""
-    small = letters.lower()
-    # A capital counts where no letter, digit or apostrophe follows; A and I not before a word, which makes them words
-    # too.
-    capital = (
-        rf"(?:[{letters}](?![A-Za-z0-9_]|['\u2019][A-Za-z]))"
-        rf"(?<!\b[AI](?=\s+(?!(?:{_WORDS})\b)[a-z]))"
-    )
-    # A small letter counts in brackets or quotes, and at the end of a line.
-    lower = rf"(?:(?<=[(\[{{\"'`*$])[{small}](?=[)\]}}\"'`*$])|(?<![A-Za-z0-9])[{small}](?=\)|[.\]]?\s*(?:\n|$)))"
-    marks = rf"{_CLOSE}{{0,4}}"
-    joined = r"(?:\s*(?:,|/|&|\+)\s*(?:and\s+|or\s+)?|\s+(?:and|or)\s+)(?:both\s+)?"
-    of_its_own = r"(?!\s+(?:is|was|isn|would|can|does|has)\b)"
-    more = rf"(?P<more>{marks}{joined}{_OPEN}{{0,4}}[{letters}](?![A-Za-z0-9_'\u2019]){of_its_own})?"
-    letter = rf"(?P<letter>{capital}|{lower}){more}"
-    return letter, capital, more
+    breaks = list(_BREAK.finditer(before))
+    if not breaks:
+        return before
+    return "" if breaks[-1]["reason"] else before[breaks[-1].end() :]

@@ -1,71 +1,234 @@
-r"""Where a text states the letter of a choice."""
+r"""Where a text states the letter of a choice.
+
+A text is first made plain: marks of layout go, and each letter that may be a choice becomes a character of its own.
+It is then cut into sentences, in which every such letter is looked at by itself: what stands before it and after it
+says whether it is chosen, and whether that is denied, asked or supposed; its neighbours whether it is one of two.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
+from typing import NamedTuple
 
-from r2vpo.rewards.choice_patterns import LEADS, patterns_of
+from r2vpo.rewards import choice_patterns as patterns
+from r2vpo.rewards.choice_patterns import LETTER
 
 READ_CHARACTERS = 1000
 
-_DENIED = re.compile(
-    r"(?:\b(?:not|never|cannot|hardly)|n['\u2019]t)\s+(?:really\s+)?(?:think|believe|say|agree|see|sure|certain|clear)\s+"
-    r"(?:that\s+|if\s+|whether\s+|why\s+|how\s+)?(?:the\s+|my\s+)?(?:correct\s+|right\s+)?$"
-    r"|\b(?:doubt|unlikely)\s+(?:that\s+)?(?:the\s+)?$|\b(?:wrong|incorrect|false|bad|worst)\s+$",
+_OFFSET = 0xE000
+_TAG = re.compile(r"<\|[^<>|\n]{1,40}\|>|</?(?:[biups]|[a-z_]{2,20})\s?/?>|\[/?INST\]")
+_ARROW = re.compile(r"[=-]{1,2}>|[\u2192\u21d2]|\\(?:(?:long)?(?:Right|right)arrow|implies|to)(?![A-Za-z])")
+_COMMAND = re.compile(
+    r"\\(?:text|math|bf|rm|it|bm|boldsymbol|operatorname|left|right|q?quad|large|Large|huge|displaystyle)[a-z]*\s*"
+    r"|\\[\\,;:!\s]|[~\ue000-\ue0ff]|\\(?=[{}$%&])"
+)
+_WORD = (
+    r"(?:because|since|as|is|for|due|given|which|with|from|by|so|but|not|and|or|was|are|isn't|maybe|possibly|perhaps"
+    r"|also|nor|instead|rather|over)"
+)
+_SINGLE = re.compile(
+    r"(?<![A-Za-z0-9\\])(?<![A-Za-z0-9]['_])(?<![^A-Za-z][A-Za-z]\()(?<![A-Z]\.)"
+    r"(?P<open>(?:[(\[{\"'`*_$<] ?){0,8})(?P<letter>[A-Za-z])"
+    r"(?![A-Za-z0-9]|'[A-Za-z]|-[a-z]|\([A-Za-z0-9]|\+\+|#|\.[A-Z](?![A-Za-z])|_[A-Za-z0-9{])"
+    r"(?P<close>(?: ?[)\]}$>]|[\"'`*_]){0,8})"
+)
+_ARTICLE = re.compile(rf"[ *_\"'`]+(?!{_WORD}\b)[a-z]|[ *_]+{_WORD}['\u2019]")
+_AT_END = re.compile(r" ?[.!]?\s*(?:\n|\Z)|\.\s+[A-Z]")
+_MARK = re.compile(r"[*_`$#{}<>\"|\\]|\[|\]|(?<![A-Za-z])'|'(?![A-Za-z])")
+_GOES_ON = re.compile(
+    r"((?:\b(?:is|be|are|answer|option|choice|choose|pick|select|with)|:) ?)\n\s*|(?<=[a-z,])( ?)\n(?=[a-z])",
     re.IGNORECASE,
 )
-"""What before a statement takes it back."""
-_SHORT_LEAD = re.compile(r"\AA:\s*(?=[A-Z]\W*(?:\n|\Z))")
+_SENTENCES = re.compile(r"(?<=[.!\u3002])\s+|\n+|(?<=[?\u3002])")
+_SHORT_LEAD = re.compile(rf"\A\s*\ue041: ?(?={LETTER}\)?\W*(?:\n|\Z))")
+_OTHER_BOX = re.compile(
+    rf"\\boxed\s*\{{(?P<box>(?:[^{{}}]|\{{[^{{}}]*\}}){{1,80}})\}}[\s$]*(?:[,;/&(]\s*|\b{patterns.AND}\b[\s,]*)+[\s$]*\Z"
+    r"|\b(?:(?:is|are)(?:n't| not)|not|never|cannot be|can't be)[\s$]*\Z",
+    re.IGNORECASE,
+)
+_BESIDE = re.compile(rf"\A\)?(?:[ ,/&]*(?:\b(?:and|or)\b)? ?{LETTER}\)?)*")
+_FOUND = re.compile(rf"({LETTER})\)?")
 
 
-def stated_letter(text: str, letters: str) -> str | None:
-    r"""Return the letter that a short text is or begins with, such as `(C)`, `C. Paris`, `\text{C}: 5`, or None.
+class _Letter(NamedTuple):
+    """A letter that a sentence chooses.
 
-    Args:
-        text: what stands in a box, in a tag, or as the right answer.
-        letters: the letters there are, in capitals.
+    Attributes:
+        letter: the letter, a capital.
+        rank: 0 where it is called the answer, 1 where it is chosen or called right, 2 where it ends a conclusion.
+        denied: whether that is denied.
+        joined: whether another letter stands beside it.
     """
-    found = patterns_of(letters).whole.match(_plain(text).strip())
-    return _letter(found) if found else None
+
+    letter: str
+    rank: int
+    denied: bool
+    joined: bool
 
 
-def chosen_letter(text: str, letters: str) -> str | None:
-    """Return the letter that a text states as its answer, or None.
+def chosen_letter(text: str, letters: str, short: bool = False) -> str | None:
+    r"""Return the letter that a text states as its answer, or None.
 
     Args:
         text: what a model wrote, without its thoughts.
         letters: the letters there are, in capitals.
+        short: whether the text is the content of a box or a tag, or the right answer, and may go on in any way after a
+            letter that it begins with, such as `C water`.
     """
-    patterns = patterns_of(letters)
-    end = _plain(text[-READ_CHARACTERS:])
-    if found := _last_answer(patterns.answer, end):
-        return _letter(found)
-    for pattern in (patterns.other, patterns.concludes):
-        if all_found := list(pattern.finditer(end)):
-            return _letter(all_found[-1])
+    end = marked(text[-READ_CHARACTERS:], letters)
+    said = [one for sentence in _answered(end) for one in _stated(sentence)]
+    first = _first(marked(text[:READ_CHARACTERS], letters), short)
+    if short and first and not any(one.rank == 0 for one in said):
+        return first
+    for rank in range(3):
+        places = [place for place, one in enumerate(said) if one.rank == rank and not one.denied]
+        if places:
+            last = said[places[-1]]
+            back = any(later.denied and later.letter == last.letter for later in said[places[-1] :])
+            return None if last.joined or back else last.letter
+    return first or _last_line(end)
+
+
+def boxed_letter(text: str, box: str, letters: str) -> str | None:
+    r"""Return the letter of the last box of a text; None if it is denied, or another box is joined to it with "or".
+
+    Args:
+        text: the text, in which the last box is the last `\boxed`.
+        box: what the box holds.
+        letters: the letters there are, in capitals.
+    """
+    letter = chosen_letter(box, letters, short=True)
+    place = max(0, text.rfind("\\boxed"))
+    beside = _OTHER_BOX.search(text[max(0, place - 200) : place])
+    if beside and (beside["box"] is None or chosen_letter(beside["box"], letters, short=True) != letter):
+        return None
+    return letter
+
+
+def marked(text: str, letters: str) -> str:
+    """Return a text without marks of layout, in which each letter that may be a choice is a character of its own.
+
+    A capital may be a choice where no letter, digit or apostrophe follows it; A and I not before a word, which makes
+    them words too. A small letter may be one in brackets or quotes, and at the end of a sentence.
+
+    Args:
+        text: any text.
+        letters: the letters there are, in capitals.
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+        text = re.sub("[\u2018\u2019]", "'", re.sub("[\u201c\u201d]", '"', re.sub("[\u2013-\u2015]", " - ", text)))
+    text = _ARROW.sub(", so ", _TAG.sub(" ", text))
+    text = _COMMAND.sub(" ", text)
+    text = re.sub(r"\\[bf]box(?:ed)?|\\boxed", " answer: ", re.sub(r"\\[()\[\]]", "$", text))
+    text = re.sub(r"\.{2,}", " ", text)
+    text = re.sub(r"[^\S\n]+", " ", text)
+
+    def mark(found: re.Match[str]) -> str:
+        letter, before, after = found["letter"], found["open"], found["close"]
+        brackets = bool(set("([)]") & set(before + after))
+        if letter.upper() not in letters:
+            return found.group()
+        if letter.isupper():
+            a_word = letter in "AI" and not brackets and _ARTICLE.match(text, found.end("letter")) is not None
+        else:
+            a_word = not ((before and after) or after.startswith(")") or _AT_END.match(text, found.end()))
+        if a_word:
+            return found.group()
+        return f" {chr(ord(letter) + _OFFSET)}{')' if brackets else ''}{' ' if after.endswith(' ') else ''}"
+
+    text = _MARK.sub(" ", _SINGLE.sub(mark, text))
+    return _GOES_ON.sub(r"\1 ", re.sub(r"[^\S\n]+", " ", text))
+
+
+def _answered(text: str) -> list[str]:
+    """The sentences of a text that are no questions, and are not taken back by the next one."""
+    sentences = [sentence.strip() for sentence in _SENTENCES.split(text) if sentence.strip()]
+    return [
+        sentence
+        for sentence, after in zip(sentences, [*sentences[1:], ""], strict=False)
+        if not sentence.endswith("?") and not patterns.TAKEN_BACK.match(after)
+    ]
+
+
+def _stated(sentence: str) -> list[_Letter]:
+    """The letters that a sentence states, in their order."""
+    sentence = patterns.NO_DENIALS.sub(" ", sentence)
+    found = list(_FOUND.finditer(sentence))
+    joined = [_are_joined(sentence, *pair) for pair in pairwise(found)]
+    beside = [left or right for left, right in zip([False, *joined], [*joined, False], strict=True)]
+    stated = (_statement(sentence, one, is_joined) for one, is_joined in zip(found, beside, strict=False))
+    return [one for one in stated if one is not None]
+
+
+def _statement(sentence: str, found: re.Match[str], joined: bool) -> _Letter | None:
+    before, after = sentence[max(0, found.start() - 120) : found.start()], sentence[found.end() :][:60]
+    right = patterns.RIGHT.match(after)
+    if lead := patterns.ANSWER.search(before):
+        rank = 0
+    elif lead := patterns.CHOICE.search(before):
+        rank = 1
+    elif right:
+        rank, lead = 1, patterns.NOUN.search(before)
+    elif patterns.ENDS.match(after) and (lead := patterns.CONCLUDES.search(before)):
+        rank = 2
+    else:
+        return None
+    before = before[: lead.start()] if lead else before
+    reach = patterns.reach(before)
+    if patterns.SUPPOSES.search(reach) or patterns.UNLESS.match(after):
+        return None
+    about = right is None and patterns.VERB.match(after) is not None
+    hedged = lead is not None and patterns.HEDGES.search(lead.group()) is not None
+    denied = patterns.EXCEPT.search(before) is not None or patterns.DENIES.search(reach) is not None
+    return _Letter(_capital(found), rank, about or hedged or denied, joined)
+
+
+def _are_joined(sentence: str, one: re.Match[str], two: re.Match[str]) -> bool:
+    """Whether two letters, one after the other, are stated together, as in "B or maybe C"."""
+    gap = sentence[one.end() : two.start()]
+    if _capital(one) == _capital(two) or not patterns.JOINED.fullmatch(gap):
+        return False
+    words = re.search(r"[a-z]", gap, re.IGNORECASE) is not None
+    if not gap.strip(" ("):
+        return "(" not in gap and one.group().endswith(")") == two.group().endswith(")")
+    after = sentence[two.end() :][:60]
+    rest = _BESIDE.sub("", after)
+    own = patterns.OWN.match(after) or (rest != after and patterns.VERB.match(rest))
+    return not own or (words and patterns.RIGHT.match(rest) is not None)
+
+
+def _first(text: str, short: bool) -> str | None:
+    """The letter that a text begins with, as an answer and not as a word."""
     # "A:" before a letter alone stands for the word, as in questions and answers.
-    start = _SHORT_LEAD.sub("", _plain(text[:READ_CHARACTERS]).strip(), count=1)
-    if (first := patterns.begins.match(start)) and not start.partition("\n")[0].rstrip().endswith("?"):
-        return _letter(first)
-    alone = patterns.alone.fullmatch(end.strip().rpartition("\n")[2].strip())
-    return _letter(alone) if alone and alone["letter"].isupper() else None
+    text = _SHORT_LEAD.sub("", text).strip()
+    sentence = next(iter(_SENTENCES.split(text)), "")
+    begins = patterns.BEGINS.match(sentence)
+    found = _FOUND.match(sentence, begins.end()) if begins else None
+    if found is None or text.partition("\n")[0].rstrip().endswith("?"):
+        return None
+    after = sentence[found.end(1) :]
+    others = _FOUND.search(sentence, found.end())
+    if patterns.VERB.match(_BESIDE.sub("", after)) or (others and _are_joined(sentence, found, others)):
+        return None
+    small = ord(found[1]) - _OFFSET > ord("Z")
+    if small:
+        return _capital(found) if after.startswith(")") or patterns.ENDS.match(after) else None
+    capital = patterns.AFTER_CAPITAL.match(after) and _capital(found) not in "AI"
+    return _capital(found) if capital or (short and after[:1] == " ") or patterns.AFTER_FIRST.match(after) else None
 
 
-def _last_answer(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    """The last match of a pattern that begins with a lead: it is tried where a lead stands, since that is fast."""
-    folded = text.lower() if len(text.lower()) == len(text) else text
-    places = [found.start() for lead in LEADS if lead in folded for found in re.finditer(re.escape(lead), folded)]
-    for place in sorted(places, reverse=True):
-        if (found := pattern.match(text, place)) and not _DENIED.search(text[max(0, place - 60) : place]):
-            return found
-    return None
+def _last_line(text: str) -> str | None:
+    """The letter that the last line of a text consists of: a capital, or a small one in brackets."""
+    line = text.strip().rpartition("\n")[2].strip()
+    begins = patterns.BEGINS.match(line)
+    found = _FOUND.match(line, begins.end()) if begins else None
+    if found is None or not patterns.ENDS.match(line[found.end() :]):
+        return None
+    return _capital(found) if found[1] <= "\ue05a" or found.group().endswith(")") else None
 
 
-def _plain(text: str) -> str:
-    """A text with the letters of ASCII in place of wide ones and of those in a circle."""
-    return text if text.isascii() else unicodedata.normalize("NFKC", text)
-
-
-def _letter(found: re.Match[str]) -> str | None:
-    return None if found["more"] else found["letter"].upper()
+def _capital(found: re.Match[str]) -> str:
+    return chr(ord(found[1]) - _OFFSET).upper()
