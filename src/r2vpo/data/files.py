@@ -137,15 +137,17 @@ def _csv(path: Path) -> Iterator[Row]:
 
 def _parquet(path: Path) -> Iterator[Row]:
     import pyarrow
-    from datasets import load_dataset
+    from pyarrow import parquet
 
     path.open("rb").close()  # an error that names what is wrong with the file
+    number = 0
     try:
-        # As a stream nothing is copied into a cache, which would give old rows back for a file with an old date.
-        rows = load_dataset("parquet", data_files=str(path), split="train", streaming=True)
-        for number, row in enumerate(rows, start=1):
-            yield f"{path}, row {number}", row
-    except (pyarrow.ArrowException, ValueError) as error:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path}, row {number}", row
+    except (pyarrow.ArrowException, ValueError, OSError) as error:
         raise UserError(f"{path} is no Parquet file ({_first_line(error)}): write it anew") from None
 
 

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 
 from r2vpo.errors import UserError
+from r2vpo.models.cache import cache_root
 from r2vpo.models.catalog import missing_model, resolve_model
 from r2vpo.weights import UNREADABLE, first_line, read_weights
 
@@ -105,6 +106,8 @@ def _load(read: Callable[[str], Any], name: str, seed: int, *, part: str) -> Any
 def _reason(source: str, error: Exception, part: str) -> str:
     """Why a folder is no model or no tokenizer, and what to do; transformers tells these apart by words alone."""
     said = first_line(error)
+    if Path(source).is_relative_to(cache_root()):
+        return _of_the_cache(source, said)
     if isinstance(error, SafetensorError) or "SafetensorError" in type(error).__name__:
         return f"a file of weights in {source} is damaged or cut off ({said}): copy it again"
     if "does not recognize this architecture" in str(error):
@@ -132,8 +135,15 @@ def _reason(source: str, error: Exception, part: str) -> str:
     )
 
 
+def _of_the_cache(source: str, said: str) -> str:
+    """What r2vpo made itself is made again."""
+    return f"{source}, which r2vpo made, is damaged ({said}): delete that folder, it is made again"
+
+
 def _unreadable(name: str, source: str, error: OSError) -> UserError:
     """A part of a folder that is missing is named; a folder or name that is not there gets the nearest one."""
+    if Path(source).is_relative_to(cache_root()):
+        return UserError(f"model.name {name!r}: {_of_the_cache(source, first_line(error))}")
     gone = re.search(r"(\S+\.(?:safetensors|bin))\b", str(error))
     if Path(source).is_dir() and gone and "No such file" in str(error):
         return UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -80,7 +81,7 @@ def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Non
     name = getattr(function, "__name__", type(function).__name__)
     try:
         rewards = listed(_call(function, tried))
-    except Exception as error:  # the user's function may raise anything
+    except (Exception, SystemExit) as error:  # the user's function may raise anything, and call sys.exit
         number = _first_failing(function, tried)
         raise UserError(
             f"reward {name!r} raises {type(error).__name__}: {_one_line(error)} on {_where(tried, number)} "
@@ -100,7 +101,7 @@ def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Non
     for number, reward in enumerate(rewards):
         if reward is not None and not is_number(reward):
             raise UserError(
-                f"reward {name!r} returns {reward!r} on {_where(tried, number)} with an empty completion: "
+                f"reward {name!r} returns {reprlib.repr(reward)} on {_where(tried, number)} with an empty completion: "
                 "make it return a finite number of float32's range (0.0 when nothing can be scored)"
             )
 
@@ -141,12 +142,12 @@ def _first_failing(function: Callable[..., Any], rows: Sequence[PromptRow]) -> i
     for number, row in enumerate(rows):
         try:
             _call(function, [row])
-        except Exception:  # that it raises is what is looked for
+        except (Exception, SystemExit):  # that it raises is what is looked for
             return number
     return 0
 
 
-def _remedy(error: Exception) -> str:
+def _remedy(error: BaseException) -> str:
     if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
         return "end its parameters with **columns, which takes the columns that it does not use"
     return "make it return a number for any completion"
@@ -157,5 +158,5 @@ def _where(rows: Sequence[PromptRow], number: int) -> str:
     return f"row {number + 1} (prompt ends in {text[-40:]!r}, answer {rows[number].answer!r})"
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or ["no message"])[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Set
 from numbers import Real
 from typing import Any
@@ -31,7 +30,7 @@ def is_number(score: Any) -> bool:
     Args:
         score: one of those that `listed` gave.
     """
-    return isinstance(score, Real) and math.isfinite(score) and abs(score) <= LARGEST
+    return isinstance(score, Real) and abs(score) <= LARGEST  # which NaN is not
 
 
 def _without_rows(scores: Any) -> bool:
@@ -40,7 +39,7 @@ def _without_rows(scores: Any) -> bool:
 
 def _plain(score: Any) -> Any:
     if isinstance(score, Real):
-        return float(score)
+        return float(score) if is_number(score) else score
     # A tensor or an array of one number, whatever the library.
     if hasattr(score, "item") and getattr(score, "ndim", None) == 0:
         return score.item()

@@ -79,3 +79,15 @@ def test_what_is_no_folder_of_a_model(tmp_path: Path) -> None:
     packed.write_bytes(b"GGUF")
     assert "is a file, not a folder" in refused(packed)
     assert "(model-q4.gguf is for inference engines, and cannot be trained)" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_a_damaged_model_of_the_cache_is_to_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    monkeypatch.setenv("R2VPO_CACHE", str(tmp_path))
+    load_model("tiny/random-llama")
+    (damaged,) = tmp_path.rglob(file)
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    with pytest.raises(UserError, match=r"which r2vpo made, is damaged \(.*\): delete that folder, it is made again"):
+        load_model("tiny/random-llama")

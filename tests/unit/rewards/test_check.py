@@ -1,5 +1,7 @@
 """The trial call before training."""
 
+import sys
+
 import pytest
 import torch
 
@@ -35,6 +37,14 @@ def test_it_is_called_as_trl_calls_it():
     assert seen["metadata"][1] == '{"i": 0}'
 
 
+def test_a_reward_that_leaves_python_is_named():
+    def leaves(**_):
+        sys.exit(0)
+
+    with pytest.raises(UserError, match=r"raises SystemExit: 0 on row 1 .*: make it return a number"):
+        check_reward(leaves, ROWS)
+
+
 def test_async_rewards_are_awaited():
     async def reward(completions, **_):
         return [float("nan")] * len(completions)
@@ -67,6 +77,7 @@ def test_a_reward_that_raises_names_the_row():
         ([0.0, "1.0x", 0.0, 0.0], "returns '1.0x' on row 2"),
         (["1.0"] * 4, "returns '1.0' on row 1"),
         ([0.0, 1e300, 0.0, 0.0], r"returns 1e\+300 on row 2 .*float32's range"),
+        ([10**400] * 4, r"returns 1000+\.\.\.0+ on row 1 .*float32's range"),
         (torch.zeros(3), "returns 3 rewards for 4 completions"),
         (torch.zeros(4, 1), "returns tensor"),
     ],
