@@ -201,21 +201,22 @@ def _finish(
     after: Evaluation,
     session_seconds: float,
 ) -> None:
-    """Write the summary and the completions after training."""
+    """Write the completions after training, and the summary, from the records."""
     _keep_samples(run, recipe, after, "after")
     evaluations = run.read_evaluations()
     before = next((record for record in evaluations if record["step"] == 0), None)
+    last = evaluations[-1]
     evaluating = sum(record.get("seconds_evaluating") or 0.0 for record in evaluations)
     # A resumed run counts what its earlier sessions trained, as the checkpoint has it.
     wall = max(session_seconds, evaluating + sum(trainer.seconds.values()))
     run.write_summary(
         {
             "accuracy_before": before and before["accuracy"],
-            "accuracy_after": after.accuracy.to_json(),
-            "accuracy_gain": difference_interval(before["correct"], after.correct()).to_json() if before else None,
+            "accuracy_after": last["accuracy"],
+            "accuracy_gain": difference_interval(before["correct"], last["correct"]).to_json() if before else None,
             "accuracy_by_difficulty": {
-                name: {"before": before and before["by_difficulty"].get(name), "after": interval.to_json()}
-                for name, interval in after.by_difficulty.items()
+                name: {"before": before and before["by_difficulty"].get(name), "after": interval}
+                for name, interval in last["by_difficulty"].items()
             },
             "problems": {
                 "train": len(data.train),
