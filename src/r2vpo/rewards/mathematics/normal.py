@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 from r2vpo.rewards.mathematics.amounts import plain_money, plain_multiples, without_separators
 from r2vpo.rewards.mathematics.appearance import plain_appearance
@@ -24,7 +25,7 @@ _CHOOSE = re.compile(
 _EMPTY = re.compile(r"[\^_]\s*\{\s*\}|(?<![}\w\\])\{\s*\}(?!\s*[\^_])")
 _MIXED = re.compile(r"(?<![\d./^_{])(\d+) +(\d+) ?/ ?(\d+)(?![\d./])")
 _SYNONYMS = tuple(
-    (re.compile(pattern), plain)
+    (re.compile(pattern), partial(re.Match.expand, template=plain))  # a template itself costs, found or not
     for pattern, plain in (
         (r"\\(?:leq|leqslant|leqq)(?![A-Za-z])|<=|=<", r"\\le "),
         (r"\\(?:geq|geqslant|geqq)(?![A-Za-z])|>=", r"\\ge "),
@@ -81,6 +82,7 @@ _INTERVAL = re.compile(
     r"(?=\s*(?:$|\\(?:cup|cap|setminus)))"
 )
 _TURNED = re.compile(r"^\s*\]|\\(?:in|cup|cap|setminus)\s*\]|\[\s*$|\[\s*\\(?:cup|cap|setminus)")
+_PLAIN_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _ZERO = re.compile(r"(?<![\d.}])\.(?=\d)")
 
 
@@ -94,6 +96,8 @@ def normalise(text: str) -> str:
         LaTeX with `\frac{}{}`, `\sqrt{}`, `\binom{}{}`, `\text{}`, `\%`, `\degree`, numbers without separators, and
         without layout, fonts, delimiters, and punctuation at its end.
     """
+    if _PLAIN_NUMBER.fullmatch(text):
+        return text
     for rule in RULES:
         text = rule(text)
     return text.strip()
