@@ -143,7 +143,7 @@ def test_a_dry_run_says_what_is_left(file: Path, finished: Outcome) -> None:
     lines = shown.out.splitlines()
     assert [line.split()[0] for line in lines[:10]] == ["finished"] * 8 + ["to"] * 2
     assert lines[10] == "8 of 10 cells are finished"
-    assert re.fullmatch(r"time left with 1 at once: about \d+ s", lines[11])
+    assert re.fullmatch(r"time left with 1 at once: about (\d+ min )?\d+ s", lines[11])
     fresh = compare(file, "--dry-run", "--out", str(file.parent / "nowhere"))
     assert "4 cells of the result have no recipe yet" in fresh.out and "0 of 8 cells are finished" in fresh.out
     assert not (file.parent / "nowhere").exists()

@@ -66,7 +66,7 @@ def ends_in_time(url: str, **changes: Any) -> str:
     begun = time.monotonic()
     with pytest.raises(Retry) as caught:
         ask(url, seconds=SECONDS, **changes)
-    assert time.monotonic() - begun < SECONDS + 1.0
+    assert time.monotonic() - begun < SECONDS + 2.0  # on a busy machine
     return str(caught.value)
 
 

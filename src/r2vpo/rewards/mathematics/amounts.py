@@ -26,7 +26,7 @@ _MULTIPLES = {
     "dozen": "12",
 }
 _MULTIPLE = re.compile(
-    rf"(?<=\d)\s*(?P<money>\\text\{{ dollars\}})?"
+    rf"(?<=[\d}}])\s*(?P<money>\\text\{{ dollars\}})?"
     rf"\s*\\text\{{\s*(?P<word>{'|'.join(_MULTIPLES)})s?\b(?P<rest>[^{{}}]*)\}}",
     re.IGNORECASE,
 )

@@ -19,6 +19,8 @@ _UNIT_FRACTION = re.compile(
     r"\\[dt]?frac\s*\{\s*\\(?:text|mathrm)\s*\{\s*([A-Za-z ]+)\}\s*(\^\s*\d)?\s*\}"
     r"\s*\{\s*\\(?:text|mathrm)\s*\{\s*([A-Za-z ]+)\}\s*(\^\s*\d)?\s*\}"
 )
+_ARROW = re.compile(r"\\(?:Rightarrow|implies|Longrightarrow|iff|Longleftrightarrow)(?![A-Za-z])|\s=>\s")
+"""What follows the last arrow is the conclusion."""
 _CONCLUDES = re.compile(r"^\s*(?:\\(?:therefore|because|Rightarrow|implies|Longrightarrow|iff|to)(?![A-Za-z])\s*)+")
 _REALS = re.compile(r"\\(?:Bbb|mathbf)\s*(?:\{\s*R\s*\}|R(?![A-Za-z]))")
 _SYMBOLS = {
@@ -56,6 +58,7 @@ _ALIGNED = re.compile(
     r"(?:\s*\[[^\[\]]*\])?(?:\{\d+\})?(?P<inner>.*?)\\end\s*\{(?P=kind)\}",
     re.DOTALL,
 )
+_OPEN_BRACE = re.compile(r"\\left\s*\\\{\s*(?=\\begin\b)|\\right\s*\.\s*$")
 _PLAIN_MATRIX = re.compile(r"\\(?P<kind>p?matrix|cases)\s*(?=\{)")
 _COMMA_GROUP = re.compile(r"(?<=\d)(?:\{\s*,\s*\}|,\\!|\\text\s*\{\s*,\s*\}|,\\,)\s*(?:\\!)*(?=\d{3}(?!\d))")
 _DEGREES = re.compile(r"\s*(?:\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])|\\degree(?![A-Za-z])|\\deg(?![A-Za-z]))\s*")
@@ -79,9 +82,10 @@ def plain_appearance(text: str) -> str:
     text = rewrite(
         text, _PLAIN_MATRIX, 1, lambda found, inner: rf"\begin{{{found['kind']}}}{inner}\end{{{found['kind']}}}"
     )
-    text = _ALIGNED.sub(_lines, text)
+    text = _ALIGNED.sub(_lines, _OPEN_BRACE.sub("", text))
     if "\\\\" in text and not _ENVIRONMENT.search(text):
         text = re.sub(r"^\s*\\\\\s*(?![A-Za-z])", "", re.sub(r"\\\\(?=[A-Za-z])", r"\\", text))
+    text = next((part for part in reversed(_ARROW.split(text)) if part.strip()), text)
     text = _REALS.sub(r"\\mathbb{R}", _CONCLUDES.sub("", text))
     text = _SYMBOL_UNIT.sub(lambda found: rf"\text{{ {_SYMBOLS[found[1].strip()]}}}", text)
     text = _UNIT_FRACTION.sub(r"\\text{ \1\2/\3\4}", text)
@@ -102,11 +106,26 @@ def plain_appearance(text: str) -> str:
 def _lines(found: re.Match[str]) -> str:
     """The lines of an alignment: one that begins with a relation continues the line before, others make a list."""
     lines = [line.replace("&", " ").strip(" ,;.") for line in re.split(r"\\\\(?:\s*\[[^\[\]]*\])?", found["inner"])]
+    lines = _solved([line for line in lines if line])
     text = ""
-    for line in filter(None, lines):
+    for line in lines:
         continues = re.match(r"=|[<>]|\\(?:le|ge|leq|geq|approx|equiv|Rightarrow|implies)(?![A-Za-z])", line)
         text += line if not text else f" {line}" if continues else f", {line}"
     return text
+
+
+def _solved(lines: list[str]) -> list[str]:
+    """The lines of a system with a name for each value; of a derivation, the last equation and what continues it."""
+    names = [re.match(r"\s*([A-Za-z])\s*=", line) for line in lines]
+    starts = [
+        place
+        for place, line in enumerate(lines)
+        if not re.match(r"\s*(?:=|[<>]|\\(?:le|ge|leq|geq|approx|equiv)\b)", line)
+    ]
+    found = [name[1] for name in names if name is not None]
+    if len(starts) < 2 or not all("=" in line for line in lines) or (len(found) == len(starts) == len(set(found))):
+        return lines
+    return lines[starts[-1] :]
 
 
 def _without_font(_: re.Match[str], inner: str) -> str:

@@ -25,6 +25,7 @@ from r2vpo.rewards.mathematics.symbolic import expression, proportional
 _CHOICE = re.compile(r"(?:\(\s*(?P<bracketed>[A-J])\s*\)[.:]?|(?P<marked>[A-J])\s*[).:])\s*(?P<rest>.*)", re.DOTALL)
 _LETTER = re.compile(r"(?:\\text\{)?\s*(?:(?i:option|choice|answer|letter)\b\s*:?\s*)?\(?([A-J])\)?\s*\}?")
 _CHOICE_AFTER = re.compile(r"(?P<value>.*\d[^()]*?)\s*\(\s*(?P<letter>[A-E])\s*\)")
+_MARKS = re.compile(r"\s*(?:\\text\{[^{}]*\}(?:\s*\^\s*(?:\{\d\}|\d))?|\\%|\\degree(?![A-Za-z]))")
 _MATCHED_ITEMS = 60
 """Items of a list that is compared in any order, at most."""
 _SECOND = re.compile(r"(?:\\text\{\s*(?:or|and)\s*\}|or\b|and\b)?\s*(?:\\text\{)?(?:\([A-J]\)|[A-J](?![A-Za-z\d(_^{]))")
@@ -162,7 +163,26 @@ def value_of(shape: Shape) -> Shape | None:
     values = [side for side in shape.sides if not is_name(side)]
     if not values:  # y = x: the last side is the value
         return shape.sides[-1]
-    return values[-1] if all(same(values[-1], side) for side in values[:-1]) else None
+    if is_name(shape.sides[0]) and len(values) > 1 and not _has_letters(values[-1]):  # A = lw = 48
+        values = [side for side in values if not _has_letters(side)]
+    return values[-1] if all(_same_amount(values[-1], side) for side in values[:-1]) else None
+
+
+def _has_letters(shape: Shape) -> bool:
+    if not isinstance(shape, Leaf):
+        return False
+    return re.search(r"[A-Za-z]", re.sub(r"\\text\{[^{}]*\}|\\[A-Za-z]+", "", shape.text)) is not None
+
+
+def _same_amount(value: Shape, side: Shape) -> bool:
+    r"""Whether a side of arithmetic comes to a value, marks of money, percent, degrees and units left out."""
+    if same(value, side):
+        return True
+    if not (isinstance(value, Leaf) and isinstance(side, Leaf)) or not _MARKS.search(side.text):
+        return False
+    plain = Leaf(_MARKS.sub("", value.text).strip())
+    shares = side.text.replace(r"\%", r"\cdot\frac{1}{100}")
+    return any(same(plain, Leaf(_MARKS.sub("", text).strip())) for text in (side.text, shares))
 
 
 def _same_equation(gold: Shape, answer: Shape) -> bool:

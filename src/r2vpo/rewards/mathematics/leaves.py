@@ -9,7 +9,7 @@ from functools import lru_cache
 from r2vpo.rewards.mathematics.exact import Number, TooLarge, read_number
 from r2vpo.rewards.mathematics.lists import summed
 from r2vpo.rewards.mathematics.symbolic import expression, is_constant, rational, rounds_to, same_expression
-from r2vpo.rewards.mathematics.units import Unit, read_unit, split_unit, summed_measure
+from r2vpo.rewards.mathematics.units import Unit, read_unit, split_unit, summed_measure, without_rate
 from r2vpo.rewards.mathematics.words import CHANGES_VALUE
 from r2vpo.rewards.worker import NoScore
 
@@ -121,6 +121,8 @@ def same_leaf(gold: str, answer: str) -> bool:
 
 def _same_measure(gold: Single, one: Unit, answer: Single, other: Unit) -> bool:
     """5 km is 5000 m, and neither 5 m nor 5 km^2; 18 km/h is 5 m/s."""
+    if without_rate(one) == other or one == without_rate(other):  # a wage, of which one side leaves out the time
+        one = other = Unit(frozenset(), Fraction(1))
     if one.dimensions != other.dimensions or gold.number is None or answer.number is None:
         return False
     return gold.number.value * one.size == answer.number.value * other.size

@@ -61,7 +61,9 @@ _SYNONYMS = tuple(
         (r"\\p?mod(?![A-Za-z])\s*(?:\{\s*(\w+)\s*\}|(\w+))", r"\\pmod{\1\2}"),
         (r"\s*\\text\{\s*\(\s*(?:or\s+)?([-\d.,/\\%]+)\s*\)\s*\}$", r"\\text{or} \1"),
         (r"(?<![\\A-Za-z])sqrt(?=\s*[({\d])", r"\\sqrt"),
-        (r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r"\\cdot "),
+        (r"(?<=\d)(?<!\b0)\s*[xX]\s*(?=\d)", r"\\cdot "),
+        (r"\\%\s*(?:\\text\{\s*of\s*\}|of\b)\s*", r"\\% \\cdot "),
+        (r"\b([ap])\.\s?m\.?(?![A-Za-z])", r"\1m"),
         (r"(?<=\d)\s*(?:\\text\{\s*to\s*\}|(?<=\s)to(?=\s))\s*(?=\d)", ":"),
         (r"\s*\\text\{\s*degrees?\s*\}", r"\\degree "),
         (r"\\(?:lor|vee)(?![A-Za-z])", r"\\text{or}"),
@@ -69,7 +71,8 @@ _SYNONYMS = tuple(
     )
 )
 _BRACED_NUMBER = re.compile(r"(?<![\w}^_\]\\])\{\s*(\d[\d.]*)\s*\}")
-_REMARK = re.compile(r"(?<=[\d}])\s+\((?:[^()=]{0,40}=[^()]{0,40}|\s*\\text\{[^{}]*\}\s*)\)$")
+_POINT = re.compile(r"[A-Z]'?\s?(\(\s*-?[\d\\][^()]*,[^()]*\))")
+_REMARK = re.compile(r"(?<=[\d}])\s*\((?:[^()=]{0,40}(?:=|\\approx)[^()]{0,40}|\s*\\text\{[^{}]*\}\s*)\)$")
 _PUNCTUATION = re.compile(
     r"(?:[\s.,;:?\\]|\\text\{[\s.,;:]*\}|(?<=\S)\s*\\(?:qed|qedsymbol|square|blacksquare|Box|checkmark)(?![A-Za-z]))+$"
 )
@@ -153,6 +156,7 @@ def _french(text: str) -> str:
 def _ends(text: str) -> str:
     text = _PUNCTUATION.sub("", re.sub(r"^'([^']*)'$", r"\1", text))
     text = _REMARK.sub("", text)
+    text = _POINT.sub(r"\1", text) if _POINT.fullmatch(text) else text
     text = _ZERO.sub("0.", text).replace("{.}", ".")
     text = _BRACED_NUMBER.sub(r"\1", text)
     while text.startswith("{") and closing(text, 0) == len(text) - 1:

@@ -103,7 +103,7 @@ def read_shape(text: str) -> Shape:
         return read_shape(text[: relations[-1][1]])
     if relations and len(relations) < 20:
         sides = _between(text, relations)
-        if not sides[0] and len(sides) == 2 and relations[0][0] == "=":
+        if not sides[0] and len(sides) == 2 and relations[0][0] in ("=", r"\approx"):
             return read_shape(sides[1])
         names = tuple(_RELATIONS[mark[0]] for mark in relations)
         if all(sides):
@@ -189,7 +189,8 @@ def _matrix(text: str) -> Shape | None:
         for row in re.split(r"\\\\(?:\s*\[[^\[\]]*\])?|\\cr\b", found["inner"].replace(r"\hline", ""))
         if row.strip()
     ]
-    if "cases" in found["kind"]:
+    is_system = "&" not in found["inner"] and all("=" in row for row in rows) and len(rows) > 1
+    if "cases" in found["kind"] or is_system:
         return _cases(rows)
     read = tuple(Group(tuple(read_shape(cell) for cell in row.split("&")), "row", "row") for row in rows)
     return Group(read, "matrix", "matrix") if len(read) != 1 or len(read[0].items) != 1 else read[0].items[0]
@@ -228,6 +229,12 @@ def _signs(text: str, marks: list[tuple[str, int, int]]) -> Group | None:
 
 def _both_signs(item: Shape) -> tuple[Shape, ...]:
     r"""`\pm 1` among others in a list is two of its items."""
+    if (
+        isinstance(item, Chain)
+        and item.relations == ("=",)
+        and (values := _both_signs(item.sides[1])) != (item.sides[1],)
+    ):
+        return tuple(Chain((item.sides[0], value), ("=",)) for value in values)
     return item.items if isinstance(item, Group) and item.word == "\\pm" else (item,)
 
 

@@ -26,9 +26,9 @@ morning 1 am AM
 afternoon 1 pm PM
 angle 1 rad radian
 gradians 1 grad gradian
-force 1 N newton
-energy 1 J joule | 1000 kJ | 1/10000000 erg
-power 1 W watt | 1000 kW
+weight*length*time^-2 1000 N newton | 1000000 kN
+weight*length^2*time^-2 1000 J joule | 1000000 kJ | 1/10000 erg | 3600000000 kWh
+weight*length^2*time^-3 1000 W watt | 1000000 kW
 voltage 1 V volt
 current 1 A ampere amp
 temperature 1 K kelvin
@@ -48,20 +48,21 @@ class Unit(NamedTuple):
     size: Fraction
 
 
-def _table() -> dict[str, tuple[str, int, Fraction]]:
+def _table() -> dict[str, tuple[tuple[tuple[str, int], ...], Fraction]]:
     units = {}
     for line in _TABLE.strip().splitlines():
         measured, _, entries = line.partition(" ")
-        dimension, _, power = measured.partition("^")
+        parts = [part.partition("^") for part in measured.split("*")]
+        dimensions = tuple((name, int(power or 1)) for name, _, power in parts)
         for entry in entries.split("|"):
             size, *names = entry.split()
             for name in names:
-                units[name] = units[f"{name}s"] = (dimension, int(power or 1), Fraction(size))
+                units[name] = units[f"{name}s"] = (dimensions, Fraction(size))
     return units
 
 
 UNITS = _table()
-"""What is measured, its power and the size, by name, singular and plural."""
+"""What is measured, with its powers, and the size, by name, singular and plural."""
 _SHORT = {"mph": "mi / h", "kmh": "km / h", "kph": "km / h", "kmph": "km / h", "sqft": "ft ^2", "cc": "cm ^3"}
 _BEFORE = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _AFTER = {"squared": 2, "cubed": 3}
@@ -122,14 +123,17 @@ def read_unit(words: str) -> Unit | None:
         elif (word := part["word"].lower()) in _BEFORE:
             before = _BEFORE[word]
         elif word in _AFTER and last is not None:
-            (name, of, one), power = last
-            powers[name] += of * power * (_AFTER[word] - 1)
-            size *= one ** (power * (_AFTER[word] - 1))
+            (measured, one), power = last
+            more = power * (_AFTER[word] - 1)
+            for name, of in measured:
+                powers[name] += of * more
+            size *= one**more
             last = None
         elif (unit := UNITS.get(part["word"]) or UNITS.get(word)) is not None:
             power = sign * before * int(part["power"] or 1)
-            powers[unit[0]] = powers.get(unit[0], 0) + unit[1] * power
-            size *= unit[2] ** power
+            for name, of in unit[0]:
+                powers[name] = powers.get(name, 0) + of * power
+            size *= unit[1] ** power
             last, sign, before = (unit, power), 1, 1
         else:
             return None
@@ -137,6 +141,13 @@ def read_unit(words: str) -> Unit | None:
     return Unit(dimensions, size) if dimensions else None
 
 
+def without_rate(unit: Unit) -> Unit:
+    """The money of a wage, `dollars per hour`; any other unit as it is."""
+    money = [name for name, power in unit.dimensions if name in _MONEY and power == 1]
+    return Unit(frozenset({(money[0], 1)}), Fraction(1)) if len(money) == 1 and len(unit.dimensions) > 1 else unit
+
+
+_MONEY = ("dollars", "euros", "gbp", "yen", "rupees")
 _PARTS = re.compile(rf"\s*(-?\d+(?:\.\d+)?)\s*({_WORDS})\s*")
 
 
