@@ -50,7 +50,7 @@ def check_files(folder: Path, *, contents: bool = True) -> None:
         listed = json.loads((folder / LIST).read_text(encoding="utf-8"))
         name = listed["checkpoint"]
         files = {key: (int(file["bytes"]), file["sha256"]) for key, file in listed["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DamagedCheckpoint(f"{folder / LIST} is damaged") from None
     if folder.name.startswith("checkpoint-") and folder.name != name:
         raise DamagedCheckpoint(f"{folder} holds {name}, not what its name says")

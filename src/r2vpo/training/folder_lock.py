@@ -100,5 +100,5 @@ def _holder(folder: Path) -> str:
     try:
         known = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
         return f"process {known['pid']} on {known['host']} ({known['command']})"
-    except (OSError, ValueError, KeyError, TypeError):  # it has only just begun, or its disk is full
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # it has only just begun, or its disk is full
         return "another process"

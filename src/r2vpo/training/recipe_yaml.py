@@ -115,7 +115,8 @@ def parse_yaml(text: str) -> Any:
                 raise ValueError(f"its aliases (*name) stand for more than {MOST_VALUES} values: write them out")
             try:
                 return loader.construct_document(node)
-            except ValueError as error:  # a date such as 2024-13-45, a number of thousands of digits
+            # A date such as 2024-13-45, a number of thousands of digits, a tag that does not fit its value.
+            except (ValueError, AttributeError, IndexError, KeyError, TypeError) as error:
                 raise ValueError(f"not valid YAML: a value cannot be read: {error}") from None
         finally:
             loader.dispose()

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import stat
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from r2vpo.errors import UserError
 Record = dict[str, Any]
 # Half of a surrogate pair, which UTF-8 cannot hold, is written as \ud83d, which JSON reads again.
 _ESCAPED = "backslashreplace"
+_REMEDY = "restore the file from a copy, or remove that line if you can do without its record"
 _CHECKED = re.compile(rb'(.*?)(?:, )?"crc32": "([0-9a-f]{8})"\}', re.DOTALL)
 _DIGEST = re.compile(r"(.*\n)# sha256 of the lines above: ([0-9a-f]{64})\n?", re.DOTALL)
 
@@ -49,10 +51,9 @@ def check_digest(path: Path) -> None:
     Raises:
         UserError: its digest is that of another text, or is cut off.
     """
-    try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return  # whoever reads it says why
+    if not path.exists():
+        return  # whoever reads it says so
+    text = _content(path).decode("utf-8", "surrogateescape")
     found = _DIGEST.fullmatch(text)
     if found is None:
         if "# sha256 of" not in text:
@@ -78,7 +79,10 @@ def read_object(path: Path) -> Record:
         ValueError: it is no JSON object, or its checksum differs.
         OSError: it cannot be read.
     """
-    value = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        value = json.loads(_content(path))
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
     if not isinstance(value, dict):
         raise ValueError("not an object")
     crc = value.pop("crc32", None)
@@ -113,10 +117,9 @@ def read_records(path: Path) -> list[Record]:
         UserError: a line before the last is not a JSON object, or a checksum differs. A file in which no line has one
             was written by an earlier version.
     """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
+    if not path.exists():
         return []
+    lines = _content(path).split(b"\n")
     records: list[Record] = []
     checked = any(map(_CHECKED.fullmatch, lines))
     for number, line in enumerate(lines, start=1):
@@ -126,14 +129,14 @@ def read_records(path: Path) -> list[Record]:
             record = json.loads(line)
             if not isinstance(record, dict):
                 raise ValueError("not an object")
-        except ValueError:
+        except (ValueError, RecursionError):
             if number == len(lines):
                 break
-            raise UserError(f"{path}: line {number} is not a JSON object: remove that line") from None
+            raise UserError(f"{path}: line {number} is not a JSON object: {_REMEDY}") from None
         if checked:
             found = _CHECKED.fullmatch(line)
             if found is None or _crc(found[1] + b"}") != found[2].decode():
-                raise UserError(f"{path}: line {number} is damaged, its checksum differs: remove that line")
+                raise UserError(f"{path}: line {number} is damaged, its checksum differs: {_REMEDY}")
             del record["crc32"]
         records.append(record)
     return records
@@ -159,6 +162,13 @@ def finite(value: Any) -> Any:
     if hasattr(value, "tolist"):  # a 0-d or 1-d tensor, or a numpy number
         return finite(value.tolist())
     return str(value)
+
+
+def _content(path: Path) -> bytes:
+    """Of a regular file: a pipe would be waited for, and a device never ends."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise UserError(f"{path}: this is no regular file: restore it from a copy")
+    return path.read_bytes()
 
 
 def _line(record: Mapping[str, Any]) -> bytes:

@@ -69,7 +69,8 @@ def run_training(
         if resume is not None:
             held.enter_context(_alone(resume))
             if PartialState().is_main_process:
-                require_checkpoint(resume, checkpoint)
+                saved = require_checkpoint(resume, checkpoint)
+                open_run(resume).check_records(int(saved.name.rpartition("-")[2]))
         recipe = settle_precision(recipe, autocast=config.bf16, dtype=config.sampler_dtype)
         parts = prepare(recipe)
         run = _folder(recipe, resume, runs_dir)

@@ -19,6 +19,7 @@ import difflib
 import errno
 import os
 import re
+import reprlib
 import shlex
 import time
 from collections.abc import Iterable, Mapping
@@ -103,11 +104,11 @@ class RunDirectory:
 
     def read_metrics(self) -> list[Record]:
         """Records of the optimizer steps; of a step that was written twice, the later one."""
-        return _latest(read_records(self.metrics), "step")
+        return _latest(self.metrics, "step")
 
     def read_evaluations(self) -> list[Record]:
         """Records of the evaluations, one a step and split."""
-        return _latest(read_records(self.evaluations), "step", "split")
+        return _latest(self.evaluations, "step", "split")
 
     def read_samples(self) -> list[Record]:
         """Completions before and after."""
@@ -141,14 +142,9 @@ class RunDirectory:
                 Later checkpoints are set aside: the run will write others of their names.
 
         Raises:
-            UserError: a record of a step up to this one is missing.
+            UserError: a file of records is damaged, and nothing was changed.
         """
-        missing = set(range(1, step + 1)) - {record.get("step") for record in self.read_metrics()}
-        if missing and self.metrics.exists():
-            raise UserError(
-                f"{self.metrics}: step {min(missing)} is missing, the file was cut off: restore it from a "
-                "copy, or delete it to resume without its records"
-            )
+        self.check_records(step)
         for number, checkpoint in self.all_checkpoints().items():
             if number > step:
                 os.replace(checkpoint, new_folder(self.set_aside, checkpoint.name))
@@ -156,6 +152,26 @@ class RunDirectory:
         keep_records(self.metrics, lambda record: record.get("step", 0) <= step)
         keep_records(self.evaluations, lambda record: record.get("step", 0) <= step)
         keep_records(self.samples, lambda record: record.get("when") != "after")
+
+    def check_records(self, step: int) -> None:
+        """See whether the records of a run up to a step are all there.
+
+        Args:
+            step: of a checkpoint, or of the run's end.
+
+        Raises:
+            UserError: a file is damaged, or lacks a step up to this one, or the evaluation before training.
+        """
+        for file, there, wanted in (
+            (self.metrics, {record["step"] for record in self.read_metrics()}, set(range(1, step + 1))),
+            (self.evaluations, {record["step"] for record in self.read_evaluations()}, {0} if step else set()),
+        ):
+            if missing := wanted - there:
+                raise UserError(
+                    f"{file}: step {min(missing)} is missing, the file was cut off: restore it from a copy, resume "
+                    "from a checkpoint before that step (--checkpoint N), or start a new run"
+                )
+        self.read_samples()
 
     def all_checkpoints(self) -> dict[int, Path]:
         """The checkpoints by their steps, in order.
@@ -252,9 +268,13 @@ def _way_on(run: RunDirectory, earlier: list[int]) -> str:
     return "no earlier checkpoint is whole: start a new run"
 
 
-def _latest(records: list[Record], *keys: str) -> list[Record]:
-    by_key = {tuple(record.get(key) for key in keys): record for record in records}
-    return sorted(by_key.values(), key=lambda record: record.get("step") or 0)
+def _latest(file: Path, *keys: str) -> list[Record]:
+    records = read_records(file)
+    for record in records:
+        if type(record.get("step")) is not int:
+            raise UserError(f"{file}: a record has the step {reprlib.repr(record.get('step'))}: restore it from a copy")
+    by_key = {tuple(str(record.get(key)) for key in keys): record for record in records}
+    return sorted(by_key.values(), key=lambda record: int(record["step"]))
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -66,7 +66,9 @@ def problems(run: RunDirectory, *, contents: bool) -> list[str]:
         run: its folder.
         contents: read every byte of the checkpoints, to compare with the digests that were written with them.
     """
-    checks: list[Callable[[], Any]] = [run.recipe, run.read_metrics, run.read_evaluations, run.read_samples]
+    last = max(run.all_checkpoints(), default=0)
+    checks: list[Callable[[], Any]] = [run.recipe, run.read_samples]
+    checks += [lambda: run.check_records(last)] if last else [run.read_metrics, run.read_evaluations]
     checks += [lambda: _check_summary(run)]
     checks += [lambda path=path: check_files(path, contents=contents) for path in run.all_checkpoints().values()]
     found = []

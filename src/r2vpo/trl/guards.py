@@ -13,6 +13,9 @@ from trl.trainer.utils import get_callable_name, is_async_callable
 from r2vpo.errors import UserError
 from r2vpo.rewards.scores import is_number, listed
 
+SHOWN = 500
+"""Characters of an exception's text, at most."""
+
 
 def guard_reward(function: Any, name: str | None = None) -> Any:
     """Wrap a reward function so that an exception or a NaN names the function and the row.
@@ -38,16 +41,20 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
-                scores = listed(await function(*args, **kwargs))
-            except (Exception, SystemExit) as error:  # sys.exit would end the run as if it had succeeded
+                scores = listed(await function(*args, **_copies(kwargs)))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # sys.exit would end the run as if it had succeeded
                 raise _raised(name, error) from error
             return _checked(name, scores, kwargs.get("completions"))
     else:
 
         def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
-                scores = listed(function(*args, **kwargs))
-            except (Exception, SystemExit) as error:  # sys.exit would end the run as if it had succeeded
+                scores = listed(function(*args, **_copies(kwargs)))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # sys.exit would end the run as if it had succeeded
                 raise _raised(name, error) from error
             return _checked(name, scores, kwargs.get("completions"))
 
@@ -55,8 +62,17 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
     return guarded
 
 
-def _raised(name: str, error: Exception | SystemExit) -> UserError:
-    return UserError(f"reward function {name!r} raised {type(error).__name__}: {error}; fix it or catch the case there")
+def _copies(columns: dict[str, Any]) -> dict[str, Any]:
+    """Lists of its own for a function, which may change them."""
+    return {key: list(value) if isinstance(value, list) else value for key, value in columns.items()}
+
+
+def _raised(name: str, error: BaseException) -> UserError:
+    try:
+        said = " ".join(str(error).split())[:SHOWN]
+    except Exception:  # its own text cannot be made
+        said = "without a text"
+    return UserError(f"reward function {name!r} raised {type(error).__name__}: {said}; fix it or catch the case there")
 
 
 def _checked(name: str, scores: Any, completions: Sequence[Any] | None) -> list[float | None]:

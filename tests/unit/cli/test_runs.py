@@ -1,12 +1,14 @@
 """`r2vpo runs`: the state of every run, and a check that names what is damaged."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from r2vpo.checkpoint_files import write_list
 from r2vpo.cli.main import main
+from r2vpo.errors import UserError
 from r2vpo.training.folder_lock import working_in
 from r2vpo.training.run_directory import SUMMARY_KEYS, RunDirectory, create_run
 from tests.unit.cli.helpers import failure
@@ -21,7 +23,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         run = create_run(synthetic_recipe(), tmp_path)
         for step in (1, 2, 3):
             run.append_metrics({"step": step})
-        run.append_evaluation({"step": 2, "split": "held_out", "accuracy": {"value": 0.25}})
+        for step in (0, 2):
+            run.append_evaluation({"step": step, "split": "held_out", "accuracy": {"value": step / 8}})
         checkpoint = run.checkpoints / "checkpoint-2"
         checkpoint.mkdir()
         (checkpoint / "model.safetensors").write_text("weights")
@@ -56,10 +59,27 @@ def test_a_check_reads_everything(folder: Path, capsys: pytest.CaptureFixture[st
     assert main(["runs", "check", str(run.path)]) == 2
     shown = capsys.readouterr()
     assert shown.out.splitlines() == [
-        f"{run.metrics}: line 2 is not a JSON object: remove that line",
+        f"{run.metrics}: line 2 is not a JSON object: restore the file from a copy, or remove that line if you can do "
+        "without its record",
         f"{run.checkpoints}/checkpoint-2/model.safetensors is damaged: its content is not what was written (SHA-256)",
     ]
     assert shown.err == f"r2vpo: error: {run.path}: damaged in 2 places, see above\n"
+
+
+def test_a_check_misses_records(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDirectory(folder / "synthetic-stopped")
+    run.metrics.write_bytes(b"".join(run.metrics.read_bytes().splitlines(keepends=True)[1:]))
+    run.samples.write_text("[" * 200_000 + "\n{}\n")
+    assert main(["runs", "check", str(run.path)]) == 2
+    shown = capsys.readouterr().out
+    assert f"{run.metrics}: step 1 is missing, the file was cut off" in shown
+    assert f"{run.samples}: line 1 is not a JSON object" in shown
+    run.evaluations.unlink()
+    os.mkfifo(run.evaluations)
+    assert main(["runs", "--runs-dir", str(folder)]) == 0, "a pipe is not waited for"
+    assert "synthetic-stopped damaged" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(UserError, match="this is no regular file"):
+        run.read_evaluations()
 
 
 def test_what_it_cannot_look_at_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,9 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("- " * 5_000 + "x", "nested too deeply"),
         ("a: " + "9" * 5_000, "a value cannot be read"),
         ("a: 2024-13-45", "a value cannot be read: month must be in 1..12"),
+        ("a: !!timestamp x", "a value cannot be read"),
+        ("a: !!float ''", "a value cannot be read"),
+        ("a: !!bool maybe", "a value cannot be read"),
         ("a: [1", "not valid YAML at line 7"),
     ],
 )

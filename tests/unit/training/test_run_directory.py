@@ -184,6 +184,7 @@ def test_a_damaged_checkpoint_names_the_command_that_goes_on_from_the_last_whole
 
 def test_going_on_from_an_earlier_checkpoint_sets_the_later_ones_aside(tmp_path: Path) -> None:
     run = create_run(synthetic_recipe(), tmp_path)
+    run.append_evaluation({"step": 0, "split": "held_out"})
     for step in range(1, 13):
         run.append_metrics({"step": step})
         if step % 4 == 0:
@@ -199,10 +200,17 @@ def test_going_on_from_an_earlier_checkpoint_sets_the_later_ones_aside(tmp_path:
 def test_records_that_were_cut_off_are_missed(tmp_path: Path) -> None:
     run = create_run(synthetic_recipe(), tmp_path)
     run.append_metrics({"step": 1})
-    with pytest.raises(UserError, match="step 2 is missing, the file was cut off: restore it from a copy, or delete"):
+    write_checkpoint(run, 2)
+    write_checkpoint(run, 4)
+    with pytest.raises(UserError, match=r"metrics.jsonl: step 2 is missing, .*a checkpoint before that step"):
         run.rewind(2)
-    run.metrics.unlink()
-    run.rewind(2)
+    run.append_metrics({"step": 2})
+    with pytest.raises(UserError, match=r"evaluations.jsonl: step 0 is missing"):
+        run.rewind(2)
+    assert list(run.all_checkpoints()) == [2, 4], "nothing was moved"
+    run.metrics.write_text('{"step": [1]}\n')
+    with pytest.raises(UserError, match=r"metrics.jsonl: a record has the step \[1\]"):
+        run.rewind(2)
 
 
 def test_opening_what_is_no_run(tmp_path: Path) -> None:

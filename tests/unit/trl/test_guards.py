@@ -149,3 +149,28 @@ def test_when_the_penalty_cannot_act(
     assert (reason is None) == (setting is None)
     if setting is not None:
         assert setting in reason
+
+
+class Silent(BaseException):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+def test_what_is_no_exception_and_what_has_no_text_is_named() -> None:
+    def raises(**_: object) -> list[float]:
+        raise Silent
+
+    with pytest.raises(UserError, match="'raises' raised Silent: without a text; fix it"):
+        guard_reward(raises)(prompts=["p"], completions=["c"])
+
+
+def test_a_function_may_change_its_lists() -> None:
+    def clears(prompts: list[str], completions: list[str], answer: list[str]) -> list[float]:
+        scores = [1.0 for _ in completions]
+        completions.clear()
+        answer[:] = ["x"]
+        return scores
+
+    columns = {"prompts": ["p", "q"], "completions": ["c", "d"], "answer": ["a", "b"]}
+    assert guard_reward(clears)(**columns) == [1.0, 1.0]
+    assert columns == {"prompts": ["p", "q"], "completions": ["c", "d"], "answer": ["a", "b"]}
