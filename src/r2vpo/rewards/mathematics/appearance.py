@@ -6,7 +6,7 @@ import re
 
 from r2vpo.rewards.mathematics.braces import rewrite
 from r2vpo.rewards.mathematics.units import read_unit
-from r2vpo.rewards.mathematics.words import FUNCTIONS, SPACED_LETTER, text_command
+from r2vpo.rewards.mathematics.words import CHANGES_VALUE, FUNCTIONS, SPACED_LETTER, text_command
 
 _FONTS = re.compile(
     r"\\(?:math(?:rm|bf|it|sf|tt|normal)|boldsymbol|bm|pmb|bold|rm|bf|it|tt|sf|em|underline|uline|ensuremath|boxed|fbox|framebox"
@@ -36,6 +36,11 @@ _SYMBOL_UNIT = re.compile(
     r"(\\Omega|\\AA|\\textcent|M_\\odot|M_\{\\odot\}|\\mu(?=\s*(?:\\(?:text|mathrm)\s*\{\s*m\s*\}|m\b)))(?![A-Za-z])"
     r"(?:\s*\\(?:text|mathrm)\s*\{\s*m\s*\}|\s*m\b)?\s*\}?(?=\s*$)"
 )
+_COMPOUND = re.compile(
+    r"(?<=[\d}])(?:\\[,;: ]|[~\s])*((?:\\(?:text|mathrm)\s*\{(?:[^{}]|\{[^{}]*\})*\}|\\cdot(?![A-Za-z])|[/()\s~]"
+    r"|\\[,;: ]|\^\s*(?:\{\s*-?\d\s*\}|-?\d))+)$"
+)
+"""What follows a number to the end, where it is made of words and signs of units alone."""
 _PLAIN_UNIT = re.compile(
     r"(?<=\d)\s+([A-Za-z]{1,3}(?:\s*\^\s*\{?-?\d\}?)?\s*/\s*[a-z]{1,3}(?:\s*\^\s*\{?-?\d\}?)?)\s*$"
 )
@@ -87,6 +92,7 @@ def plain_appearance(text: str) -> str:
         text = re.sub(r"^\s*\\\\\s*(?![A-Za-z])", "", re.sub(r"\\\\(?=[A-Za-z])", r"\\", text))
     text = next((part for part in reversed(_ARROW.split(text)) if part.strip()), text)
     text = _REALS.sub(r"\\mathbb{R}", _CONCLUDES.sub("", text))
+    text = _COMPOUND.sub(_compound, text)
     text = _SYMBOL_UNIT.sub(lambda found: rf"\text{{ {_SYMBOLS[found[1].strip()]}}}", text)
     text = _UNIT_FRACTION.sub(r"\\text{ \1\2/\3\4}", text)
     text = rewrite(_SWITCHED.sub(r"\\mathrm{", text), _INVISIBLE, 1, lambda *_: "")
@@ -137,6 +143,16 @@ def _without_font(_: re.Match[str], inner: str) -> str:
     if SPACED_LETTER.fullmatch(inner):
         return text_command(None, inner)
     return f"{{{inner}}}" if re.fullmatch(r"\d{2,}", inner) else f" {inner.strip()} "
+
+
+def _compound(found: re.Match[str]) -> str:
+    r"""A unit in several parts, `\mathrm{J} /(\mathrm{mol} \cdot \mathrm{K})`, as one text."""
+    plain = re.sub(r"\\(?:text|mathrm|cdot)\s*|[{}~]|\\[,;: ]|\^\s*\\circ", " ", found[1])
+    plain = " ".join(re.sub(r"\s*\^\s*", "^", plain).split())
+    is_unit = re.fullmatch(r"(?:[A-Za-z]+(?:\^-?\d)?|[\s/()])+", plain) and re.search(r"[/^ ]", plain)
+    if not is_unit or not ("/" in plain or "\\cdot" in found[1]) or CHANGES_VALUE.search(plain):
+        return found[0]
+    return rf"\text{{ {plain}}}"
 
 
 def _plain_unit(found: re.Match[str]) -> str:

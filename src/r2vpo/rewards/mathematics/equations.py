@@ -16,7 +16,7 @@ _FUNCTIONS = "fghpqsuvrFGHPQENSTV"
 _NAME = re.compile(  # x, a_1, f(5), f^{-1}(x); then angle A, AB, and so on
     rf"(?:(?:[A-Za-z]|{_GREEK})\s?{_INDEX}(?:\s*\^\s*\{{?\s*(?:-1|\(\d\)|\\prime|\*|\\cdot)\s*\}}?)?{_CALLED}?"
     rf"|(?:m\s*)?\\angle\s*\{{?[A-Z0-9]{{1,3}}\}}?|\\triangle\s*[A-Z]{{3}}|[A-Z]'?(?:\s?[A-Z]'?){{1,4}}"
-    rf"|\\(?:max|min|sup|inf)\s*(?:_\s*\{{[^{{}}]*\}}\s*)?[A-Za-z]{_CALLED}?|\\mathbb\{{[A-Z]\}}\s*{_CALLED}"
+    rf"|\\(?:max|min|sup|inf|det|dim)\s*(?:_\s*\{{[^{{}}]*\}}\s*)?(?:[A-Za-z]{_CALLED}?)?|\\mathbb\{{[A-Z]\}}\s*{_CALLED}"
     rf"|\|?\\(?:overline|overrightarrow|vec|hat|bar|tilde|widehat|mathbf)\s*\{{[A-Za-z]{{1,3}}\}}\|?|\|[A-Z]{{2}}\|"
     rf"|[A-Z]{{1,2}}\s?(?:{_CALLED}|_\{{[^{{}}]*\}})|\\(?:gcd|lcm|max|min|det|Pr){_CALLED}"
     rf"|(?:\\text\{{[^{{}}]*\}}\s*(?:[A-Za-z](?![A-Za-z])|\\angle\s*[A-Z]{{1,3}}|[A-Z]{{2,5}}|_\s*\{{[^{{}}]*\}})?\s*)+{_CALLED}?)"

@@ -63,6 +63,7 @@ _SYNONYMS = tuple(
         (r"(?<![\\A-Za-z])sqrt(?=\s*[({\d])", r"\\sqrt"),
         (r"(?<=\d)(?<!\b0)\s*[xX]\s*(?=\d)", r"\\cdot "),
         (r"\\%\s*(?:\\text\{\s*of\s*\}|of\b)\s*", r"\\% \\cdot "),
+        (r"(?<=\d):00\s*(?=\\text\{\s*[AaPp]\.?[Mm])", " "),
         (r"\b([ap])\.\s?m\.?(?![A-Za-z])", r"\1m"),
         (r"(?<=\d)\s*(?:\\text\{\s*to\s*\}|(?<=\s)to(?=\s))\s*(?=\d)", ":"),
         (r"\s*\\text\{\s*degrees?\s*\}", r"\\degree "),
