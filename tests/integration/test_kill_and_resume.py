@@ -158,6 +158,14 @@ def test_killed_between_checkpoints_and_resumed(uninterrupted: Path, recipe: Pat
     assert not half.parent.exists()
 
 
+def test_terminated_it_says_how_to_go_on(recipe: Path, tmp_path: Path) -> None:
+    process, run = started_and_held(tmp_path, recipe, tmp_path / "held")
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143 and err.count("\n") == 1
+    assert err.startswith("r2vpo: terminated; go on from the last checkpoint with: r2vpo train ") and run.name in err
+
+
 def test_interrupted_it_says_how_to_go_on_and_that_works(uninterrupted: Path, recipe: Path, tmp_path: Path) -> None:
     process, run = started_and_held(tmp_path, recipe, tmp_path / "held")
     process.send_signal(signal.SIGINT)

@@ -3,14 +3,42 @@
 import errno
 import os
 import shlex
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from r2vpo.errors import UserError
 
-USER_ERROR, UNEXPECTED, INTERRUPTED = 2, 1, 130
+USER_ERROR, UNEXPECTED, INTERRUPTED, TERMINATED = 2, 1, 130, 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: a scheduler wants the process to end."""
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """End as after Ctrl-C when this process gets SIGTERM; its children, which inherit that, end as they did before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    process = os.getpid()
+
+    def handle(*_: object) -> None:
+        if os.getpid() == process:
+            raise Terminated
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Session:
@@ -59,12 +87,13 @@ def report_failure(error: BaseException, session: Session) -> int:
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):
         command = session.resume_command()
+        what, code = ("terminated", TERMINATED) if isinstance(error, Terminated) else ("interrupted", INTERRUPTED)
         if command:
             where = "" if session.evaluation else " from the last checkpoint"
-            _say(f"interrupted; go on{where} with: {command}")
+            _say(f"{what}; go on{where} with: {command}")
         else:
-            _say("interrupted" + ("; no checkpoint was written yet" if session.run else ""))
-        return INTERRUPTED
+            _say(what + ("; no checkpoint was written yet" if session.run else ""))
+        return code
     full = disk_full(error)
     if full is not None or torch_write_failed(error):
         what = "the disk is full" if full is not None else "the disk is full, or it fails"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import r2vpo
-from r2vpo.cli.failures import Session, disk_full, quiet_exit_on_closed_pipe, report_failure
+from r2vpo.cli.failures import Session, disk_full, ended_by_sigterm, quiet_exit_on_closed_pipe, report_failure
 from r2vpo.errors import UserError
 
 ENVIRONMENT = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -39,15 +39,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None takes the process's.
 
     Returns:
-        Exit code: 0, or the command's own; 2 for what the user can fix; 130 after Ctrl-C; 1 for everything else.
+        Exit code: 0, or the command's own; 2 for what the user can fix; 130 after Ctrl-C; 143 after SIGTERM; 1 for
+        everything else.
     """
     session = Session()
     try:
-        arguments = build_parser().parse_args(argv)
-        session.debug = arguments.debug
-        prepare_environment(debug=arguments.debug)
-        code = arguments.command(arguments, session)
-        sys.stdout.flush()
+        with ended_by_sigterm():
+            arguments = build_parser().parse_args(argv)
+            session.debug = arguments.debug
+            prepare_environment(debug=arguments.debug)
+            code = arguments.command(arguments, session)
+            sys.stdout.flush()
     except BrokenPipeError:
         return quiet_exit_on_closed_pipe()
     except (Exception, KeyboardInterrupt) as error:

@@ -41,6 +41,7 @@ from r2vpo.training.records import (
     write_object,
     write_with_digest,
 )
+from r2vpo.training.shipped import read_mapping
 
 SUMMARY_KEYS = (
     "accuracy_before",
@@ -83,7 +84,10 @@ class RunDirectory:
     def recipe(self) -> Recipe:
         """The recipe that the run was started with, as it was written."""
         check_digest(self.config)
-        return load_recipe(self.config)
+        recipe = load_recipe(self.config)
+        if missing := [name for name in Recipe.model_fields if name not in read_mapping(self.config, "recipe")]:
+            raise UserError(f"{self.config}: it has no {missing[0]}, it was cut off: restore it from a copy")
+        return recipe
 
     def write_config(self, recipe: Recipe) -> None:
         """Write ``config.yaml`` with every default filled in; replaces an earlier one in one step."""

@@ -223,3 +223,12 @@ def test_opening_what_is_no_run(tmp_path: Path) -> None:
         open_run(run.config)
     with pytest.raises(UserError, match="holds no runs"):
         open_run(run.checkpoints / "x")
+
+
+def test_a_configuration_that_was_cut_off_at_a_line(tmp_path: Path) -> None:
+    run = create_run(synthetic_recipe(), tmp_path)
+    lines = run.config.read_text().splitlines(keepends=True)
+    last = max(place for place, line in enumerate(lines) if line[0].isalpha())
+    run.config.write_text("".join(lines[:last]))
+    with pytest.raises(UserError, match=rf"config.yaml: it has no {lines[last].partition(':')[0]}, it was cut off"):
+        run.recipe()
