@@ -94,6 +94,9 @@ def report_failure(error: BaseException, session: Session) -> int:
         else:
             _say(what + ("; no checkpoint was written yet" if session.run else ""))
         return code
+    if isinstance(error, UserError):
+        _say(f"error: {error}")
+        return USER_ERROR
     full = disk_full(error)
     if full is not None or torch_write_failed(error):
         what = "the disk is full" if full is not None else "the disk is full, or it fails"
@@ -101,9 +104,6 @@ def report_failure(error: BaseException, session: Session) -> int:
         after = f"make room and go on with: {command}" if command else "make room and start again"
         where = full or session.run or session.evaluation or Path.cwd()
         _say(f"error: {where}: {what}; nothing that was saved is lost: {after}")
-        return USER_ERROR
-    if isinstance(error, UserError):
-        _say(f"error: {error}")
         return USER_ERROR
     if isinstance(error, OSError):
         what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)

@@ -118,6 +118,8 @@ class _Run:
                 report = sandbox.run(mode, files, self.limit, spent=self.spent, elapsed=self.elapsed)
             except Unusable:
                 _sandboxes.pop(settings).close()
+                os.ftruncate(files[2], 0)  # what was said until then is not the next one's
+                os.lseek(files[2], 0, os.SEEK_SET)
                 continue
             if report.used:  # what one program leaves behind, the next must not find
                 _sandboxes.pop(settings).close()

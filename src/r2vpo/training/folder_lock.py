@@ -43,9 +43,11 @@ def working_in(folder: Path, *, instead: str) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise
+        if (folder / LOCK).is_symlink() or (folder / LOCK).is_dir():
+            raise UserError(f"{folder / LOCK}: this is no regular file: remove it, or {instead}") from None
         raise UserError(f"{folder}: {error.strerror}: make it writable, or {instead}") from None
     try:
-        command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:3]])
+        command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
         holder = {"host": socket.gethostname(), "pid": os.getpid(), "command": command}
         with suppress(OSError):  # a full disk takes the message from others, not the folder from us
             write_atomically(folder / HOLDER, json.dumps(holder))

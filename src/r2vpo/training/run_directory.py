@@ -149,6 +149,8 @@ class RunDirectory:
             UserError: a file of records is damaged, and nothing was changed.
         """
         self.check_records(step)
+        if self.set_aside.exists() and not self.set_aside.is_dir():
+            raise UserError(f"{self.set_aside}: this is no folder: move it away, later checkpoints are kept there")
         for number, checkpoint in self.all_checkpoints().items():
             if number > step:
                 os.replace(checkpoint, new_folder(self.set_aside, checkpoint.name))

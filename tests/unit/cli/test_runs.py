@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         checkpoint.mkdir()
         (checkpoint / "model.safetensors").write_text("weights")
         write_list(checkpoint, name="checkpoint-2")
-    RunDirectory(tmp_path / "synthetic-finished").write_summary(dict.fromkeys(SUMMARY_KEYS, 1))
+    RunDirectory(tmp_path / "synthetic-finished").write_summary(dict.fromkeys(SUMMARY_KEYS, 1) | {"optimizer_steps": 2})
     (tmp_path / "synthetic-cut" / "checkpoints" / "checkpoint-2" / "model.safetensors").write_text("weigh")
     return tmp_path
 
@@ -74,6 +74,10 @@ def test_a_check_misses_records(folder: Path, capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().out
     assert f"{run.metrics}: step 1 is missing, the file was cut off" in shown
     assert f"{run.samples}: line 1 is not a JSON object" in shown
+    lines = RunDirectory(folder / "synthetic-finished").metrics.read_bytes().splitlines(keepends=True)
+    RunDirectory(folder / "synthetic-finished").metrics.write_bytes(b"".join([*lines, *lines]))
+    assert main(["runs", "check", str(folder / "synthetic-finished")]) == 2
+    assert "line 4 is of step 1, after step 3: restore the file" in capsys.readouterr().out
     run.evaluations.unlink()
     os.mkfifo(run.evaluations)
     assert main(["runs", "--runs-dir", str(folder)]) == 0, "a pipe is not waited for"

@@ -38,8 +38,8 @@ def test_the_second_is_told_who_works_there(tmp_path: Path, holder: "subprocess.
     with pytest.raises(UserError) as refused, working_in(tmp_path, instead="choose another"):
         pass
     assert str(refused.value) == (
-        f"{tmp_path}: process {holder.pid} on {socket.gethostname()} (r2vpo train habit) works here: wait for it, stop "
-        "it, or choose another"
+        f"{tmp_path}: process {holder.pid} on {socket.gethostname()} (r2vpo train habit --set seed=1) works here: wait "
+        "for it, stop it, or choose another"
     )
     (tmp_path / HOLDER).write_text("{")
     with pytest.raises(UserError, match="another process works here"), working_in(tmp_path, instead="choose another"):
