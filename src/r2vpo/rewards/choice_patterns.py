@@ -1,6 +1,6 @@
 r"""Patterns of statements that choose a letter, and of what takes a statement back.
 
-They are for text as `marked` of `choice_text` leaves it: a letter that may be a choice is a character of its own,
+They are for text as `marked` of `choice_text` leaves it: a letter that may be a choice is a separate character,
 `LETTER`, whatever the marks around it, and `)` follows it where it stood in brackets. What stands before a letter is
 looked at from its end, what stands after it from its beginning.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 LETTER = "[\ue041-\ue05a\ue061-\ue07a]"
-"""The capital and small letters of ASCII, 0xE000 further on, where Unicode has no characters of its own."""
+"""The capital and small letters of ASCII, 0xE000 further on, in the private use area of Unicode."""
 _FIRST = r"(?<![A-Za-z])"
 _LEADS = (
     "answer|ans|respuesta|r\u00e9ponse|antwort|antwoord|risposta|resposta|odpowied\u017a|svar|cevap|jawaban"
@@ -72,7 +72,7 @@ OWN = re.compile(
     r"|may|might|being|\w+n't)",
     re.IGNORECASE,
 )
-"""What gives a second letter a sentence of its own."""
+"""What shows that a second letter begins another sentence."""
 AND = (
     r"(?:and|or so|or|nor|also|maybe|possibly|perhaps|probably|likely|potentially|alternatively|otherwise|else|even"
     r"|either|plus|then|versus|vs|to|through|as well as|along with|together with|in addition to|if not|it's|it is)"

@@ -1,6 +1,6 @@
 r"""Where a text states the letter of a choice.
 
-A text is first made plain: marks of layout go, and each letter that may be a choice becomes a character of its own.
+A text is first made plain: marks of layout go, and each letter that may be a choice becomes a separate character.
 It is then cut into sentences, in which every such letter is looked at by itself: what stands before it and after it
 says whether it is chosen, and whether that is denied, asked or supposed; its neighbours whether it is one of two.
 """
@@ -74,7 +74,7 @@ def chosen_letter(text: str, letters: str, short: bool = False) -> str | None:
     Args:
         text: what a model wrote, without its thoughts.
         letters: the letters there are, in capitals.
-        short: whether the text is the content of a box or a tag, or the right answer, and may go on in any way after a
+        short: whether the text is the content of a box or a tag, or the right answer, and may have any text after a
             letter that it begins with, such as `C water`.
     """
     end = marked(text[-READ_CHARACTERS:], letters)
@@ -108,7 +108,7 @@ def boxed_letter(text: str, box: str, letters: str) -> str | None:
 
 
 def marked(text: str, letters: str) -> str:
-    """Return a text without marks of layout, in which each letter that may be a choice is a character of its own.
+    """Return a text without marks of layout, in which each letter that may be a choice is a separate character.
 
     A capital may be a choice where no letter, digit or apostrophe follows it; A and I not before a word, which makes
     them words too. A small letter may be one in brackets or quotes, and at the end of a sentence.

@@ -139,7 +139,7 @@ class RunDirectory:
         write_object(self.summary, summary)
 
     def rewind(self, step: int) -> None:
-        """Forget what came after a step, before the run goes on from its checkpoint.
+        """Forget what came after a step, before the run resumes from its checkpoint.
 
         Args:
             step: optimizer step of the checkpoint; later records, the completions after training and the result go.

@@ -63,7 +63,7 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
 
 
 def _copies(columns: dict[str, Any]) -> dict[str, Any]:
-    """Lists of its own for a function, which may change them."""
+    """The columns with copies of their lists: a function may change what it is given."""
     return {key: list(value) if isinstance(value, list) else value for key, value in columns.items()}
 
 

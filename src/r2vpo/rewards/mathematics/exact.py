@@ -297,7 +297,7 @@ def _binomial(above: Fraction, below: Fraction) -> Fraction:
 
 
 def _recurring(text: str) -> Fraction:
-    r"""0.1\overline{6} and 0.1\dot{6}: the digits under the line, or from dot to dot, go on for ever."""
+    r"""0.1\overline{6} and 0.1\dot{6}: the digits under the line, or from dot to dot, repeat for ever."""
     whole, _, rest = text.partition(".")
     head, _, tail = re.sub(r"\\(?:overline|bar|dot)|\(", "|", rest).translate(_NO_BRACKETS).partition("|")
     repeated = tail.replace("|", "")

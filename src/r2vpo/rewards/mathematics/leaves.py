@@ -122,7 +122,7 @@ def same_leaf(gold: str, answer: str) -> bool:
 def _same_measure(gold: Single, one: Unit, answer: Single, other: Unit) -> bool:
     """5 km is 5000 m, and neither 5 m nor 5 km^2; 18 km/h is 5 m/s."""
     if without_rate(one) == other or one == without_rate(other):  # a wage, of which one side leaves out the time
-        one = other = Unit(frozenset(), Fraction(1))
+        one, other = without_rate(one), without_rate(other)
     if one.dimensions != other.dimensions or gold.number is None or answer.number is None:
         return False
     return gold.number.value * one.size == answer.number.value * other.size

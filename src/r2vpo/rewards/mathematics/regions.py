@@ -62,6 +62,7 @@ def region(shape: Shape) -> Any:
     try:
         return _region(shape)
     except (TypeError, ValueError, NotImplementedError, AttributeError, RecursionError):
+        # Sympy raises these for what it cannot compare or solve, and for expressions that are no numbers.
         return None
 
 

@@ -168,7 +168,7 @@ def _first(rest: str) -> str | None:
 
 
 def _is_open(before: str, rest: str, place: int) -> bool:
-    """Whether what stands before and after a formula denies it, goes on with it, or asks."""
+    """Whether what stands before and after a formula denies it, continues it, or asks for it."""
     return bool(_DENIED.search(before) or _GOES_ON.match(rest, place) or _ASKED.match(rest, place))
 
 
