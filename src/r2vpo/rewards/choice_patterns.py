@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from r2vpo.rewards.denials import AND
+
 LETTER = "[\ue041-\ue05a\ue061-\ue07a]"
 """The capital and small letters of ASCII, 0xE000 further on, in the private use area of Unicode."""
 _FIRST = r"(?<![A-Za-z])"
@@ -73,11 +75,6 @@ OWN = re.compile(
     re.IGNORECASE,
 )
 """What shows that a second letter begins another sentence."""
-AND = (
-    r"(?:and|or so|or|nor|also|maybe|possibly|perhaps|probably|likely|potentially|alternatively|otherwise|else|even"
-    r"|either|plus|then|versus|vs|to|through|as well as|along with|together with|in addition to|if not|it's|it is)"
-)
-"""Words between two letters or numbers that are both stated."""
 JOINED = re.compile(
     rf"[ ,;/&+(-]*(?:\b{AND}\b(?: both\b)?[ .,;/&+(-]*){{0,5}}(?:(?:the )?(?:option|choice|letter|answer)\b)? ?\(?",
     re.IGNORECASE,
@@ -94,12 +91,6 @@ NO_DENIALS = re.compile(
     re.IGNORECASE,
 )
 """What only looks like a denial: "no doubt", "none other than", and the first half of "not A but B"."""
-_BREAK = re.compile(
-    r"[,;:()]| - |\b(?:so|thus|hence|therefore|then|but|and|meaning|(?<!no )means|leaving)\b"
-    r"|(?P<reason>\b(?:since|because|as(?! if)|given|when|once|while|although|though|after)\b)",
-    re.IGNORECASE,
-)
-"""What ends the reach of a denial; after a word such as "since" only a reason is denied."""
 DENIES = re.compile(
     r"\b(?:not|never|nobody|none|nothing|neither|nor|cannot|\w+n't|no (?:\w+ )?(?:would|can|could|should|will|way"
     r"|one|reasons?|chance|evidence|sense|need|person|means|circumstances?)|refus\w+|declin\w+|hesitat\w+|reluctan\w+"
@@ -126,13 +117,6 @@ SUPPOSES = re.compile(
     re.IGNORECASE,
 )
 """What, in front of a statement, supposes it, asks about it, or leaves it to others."""
-EXCEPT = re.compile(
-    r"\b(?:(?:any|every)(?:thing|one| \w+)?|all(?: \w+){0,2}) but ?$"
-    r"|\b(?:except(?: for)?|other than|besides|apart from|instead of|rather than|not|never"
-    r"|cannot|\w+n't|neither|than|unlike) ?$",
-    re.IGNORECASE,
-)
-"""What leaves out what follows."""
 HEDGES = re.compile(
     r"\b(?:not|never|no|cannot|nor|neither|hardly|scarcely|barely|unlikely|\w+n't|could|may|might|can be|possibly"
     r"|thought|supposed|nicht|pas|choices|options|wrong|incorrect|false|between|from|among)\b",
@@ -157,15 +141,3 @@ AFTER_FIRST = re.compile(
 )
 """What may follow the letter that a text begins with: the option's text after a mark, or a reason."""
 AFTER_CAPITAL = re.compile(r" [A-Z0-9]")
-
-
-def reach(before: str) -> str:
-    """The end of what stands before a statement, as far as a denial in it reaches; none of a reason given there.
-
-    Args:
-        before: what stands before the statement in its sentence.
-    """
-    breaks = list(_BREAK.finditer(before))
-    if not breaks:
-        return before
-    return "" if breaks[-1]["reason"] else before[breaks[-1].end() :]

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from r2vpo.rewards import choice_patterns as patterns
+from r2vpo.rewards import denials
 from r2vpo.rewards.choice_patterns import LETTER
 
 READ_CHARACTERS = 1000
@@ -44,7 +45,7 @@ _GOES_ON = re.compile(
 _SENTENCES = re.compile(r"(?<=[.!\u3002])\s+|\n+|(?<=[?\u3002])")
 _SHORT_LEAD = re.compile(rf"\A\s*\ue041: ?(?={LETTER}\)?\W*(?:\n|\Z))")
 _OTHER_BOX = re.compile(
-    rf"\\boxed\s*\{{(?P<box>(?:[^{{}}]|\{{[^{{}}]*\}}){{1,80}})\}}[\s$]*(?:[,;/&(]\s*|\b{patterns.AND}\b[\s,]*)+[\s$]*\Z"
+    rf"\\boxed\s*\{{(?P<box>(?:[^{{}}]|\{{[^{{}}]*\}}){{1,80}})\}}[\s$]*(?:[,;/&(]\s*|\b{denials.AND}\b[\s,]*)+[\s$]*\Z"
     r"|\b(?:(?:is|are)(?:n't| not)|not|never|cannot be|can't be)[\s$]*\Z",
     re.IGNORECASE,
 )
@@ -177,12 +178,12 @@ def _statement(sentence: str, found: re.Match[str], joined: bool) -> _Letter | N
     else:
         return None
     before = before[: lead.start()] if lead else before
-    reach = patterns.reach(before)
+    reach = denials.reach(before)
     if patterns.SUPPOSES.search(reach) or patterns.UNLESS.match(after):
         return None
     about = right is None and patterns.VERB.match(after) is not None
     hedged = lead is not None and patterns.HEDGES.search(lead.group()) is not None
-    denied = patterns.EXCEPT.search(before) is not None or patterns.DENIES.search(reach) is not None
+    denied = denials.EXCEPT.search(before) is not None or patterns.DENIES.search(reach) is not None
     return _Letter(_capital(found), rank, about or hedged or denied, joined)
 
 

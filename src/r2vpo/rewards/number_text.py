@@ -7,7 +7,7 @@ import re
 import unicodedata
 
 from r2vpo.rewards.arithmetic import evaluate, plain_signs
-from r2vpo.rewards.choice_patterns import AND, EXCEPT, reach
+from r2vpo.rewards.denials import AND, EXCEPT, reach
 
 READ_CHARACTERS = 2000
 

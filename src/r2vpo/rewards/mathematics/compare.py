@@ -109,12 +109,9 @@ def same(gold: Shape, answer: Shape) -> bool:
     gold, answer = _once(expanded(without_membership(gold))), _once(expanded(without_membership(answer)))
     if isinstance(gold, Leaf) and isinstance(answer, Leaf):
         return same_leaf(gold.text, answer.text)
-    if (named := named_point(gold)) is not None and (system := _system(answer)) is not None:
-        return same(named, answer) if isinstance(system, dict) else False
-    if (named := named_point(answer)) is not None and isinstance(_system(gold), dict):
-        return same(gold, named)
-    if (named := named_point(gold)) is not None and (other := named_point(answer)) is not None:
-        return same(named, other)
+    named = [named_point(shape) or shape for shape in (gold, answer)]
+    if named != [gold, answer] and all(isinstance(_system(shape), dict) for shape in named):
+        gold, answer = named
     if is_equation(gold) or is_equation(answer):
         return _same_equation(gold, answer)
     if (systems := _same_systems(gold, answer)) is not None:
