@@ -216,7 +216,7 @@ def test_a_killed_comparison_goes_on_from_the_checkpoint(
     held: tuple[Path, subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     file, process = held
-    assert f"compare {file}) works here" in compare(file).err, "two do not work on the same cells"
+    assert f"compare {file} --out" in compare(file).err, "two do not work on the same cells"
     (worker,) = psutil.Process(process.pid).children()
     process.kill()
     process.wait()
