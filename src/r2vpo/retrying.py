@@ -204,7 +204,7 @@ class RetryingClient:
         if wait_seconds > LONGEST_RETRY_AFTER:
             shown = min(wait_seconds, 1e9)
             raise UserError(
-                f"{self._name}: the endpoint asks to wait {shown:.0f} s: go on from the last checkpoint later, or "
+                f"{self._name}: the endpoint asks to wait {shown:.0f} s: resume from the last checkpoint later, or "
                 "lower concurrency"
             )
         return wait_seconds if wait_seconds >= 0 else None

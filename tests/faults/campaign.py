@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -50,12 +51,16 @@ class Campaign:
 
 
 def same(run: Path, other: Path) -> bool:
-    """Whether two runs have the same numbers and weights."""
-    metrics = [
-        [{k: v for k, v in row.items() if k not in TIMES} for row in records(r / "metrics.jsonl")] for r in (run, other)
-    ]
+    """Whether two runs have the same metrics, evaluations before and after, completions and weights."""
     ours, theirs = weights(run, STEPS), weights(other, STEPS)
-    return metrics[0] == metrics[1] and all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    return _recorded(run) == _recorded(other) and all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def _recorded(run: Path) -> list[list[dict[str, Any]]]:
+    """What a run has written, without times; one that had fewer steps at first has evaluated after those too."""
+    rows = {name: records(run / f"{name}.jsonl") for name in ("metrics", "evaluations", "samples")}
+    rows["evaluations"] = [row for row in rows["evaluations"] if row["step"] in (0, STEPS)]
+    return [[{k: v for k, v in row.items() if k not in TIMES} for row in part] for part in rows.values()]
 
 
 def one_line(ended: Ended) -> bool:

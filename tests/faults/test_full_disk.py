@@ -43,7 +43,7 @@ def test_at_ten_sizes(campaign: Campaign, tmp_path: Path) -> None:
                 continue
             assert ended.code == 2 and one_line(ended) and "the disk is full" in ended.err, ended.err
             subprocess.run(["mount", "-o", "remount,size=200m", str(folder)], check=True)
-            printed = ended.err.partition("go on with: ")[2]
+            printed = ended.err.partition("resume with: ")[2]
             again = shlex.split(printed)[1:] if printed else campaign.arguments("--runs-dir", str(folder / "again"))
             resumed = command(*again, folder=log)
             assert resumed.code == 0, resumed.err

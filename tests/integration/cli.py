@@ -25,7 +25,7 @@ from r2vpo.training.records import read_records
 ROOT = Path(__file__).parents[2]
 PROMPTS, SAMPLES, STEPS_PER_ROUND, HELD_OUT = 4, 4, 4, 20
 ROWS = PROMPTS * SAMPLES
-TIMES = {"seconds", "seconds_generating", "seconds_training", "tokens_per_second"}
+TIMES = {"seconds", "seconds_evaluating", "seconds_generating", "seconds_training", "tokens_per_second"}
 # what `scripted` does from a training round on: "raise:2", "nan:2", or "hold:3:FILE" (make the file and wait)
 BEHAVIOUR = "R2VPO_TEST_REWARD"
 

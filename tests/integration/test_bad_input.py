@@ -256,14 +256,14 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_full_disk_at_a_checkpoint(recipe: Path, disk: Disk) -> None:
     failed = train(recipe, SCRIPTED, *SHORT, runs=disk.folder)
     line = one_line(failed)
-    assert "the disk is full" in line and "nothing that was saved is lost: make room and go on with: " in line
+    assert "the disk is full" in line and "nothing that was saved is lost: make room and resume with: " in line
     assert str(failed.run) in line
     kept = failed.run / "checkpoints" / "checkpoint-4"
     assert open_run(failed.run).latest_checkpoint() == kept
     assert [entry.name for entry in kept.parent.iterdir() if entry.is_dir()] == ["checkpoint-4"]
     assert load_model(str(kept)).config.vocab_size > 0
     disk.make_room()
-    printed = shlex.split(line.partition("go on with: ")[2])
+    printed = shlex.split(line.partition("resume with: ")[2])
     assert printed[0] == "r2vpo"
     resumed = command(*printed[1:])
     assert (resumed.code, resumed.err) == (0, "")

@@ -226,7 +226,7 @@ def test_a_killed_comparison_goes_on_from_the_checkpoint(
     done = compare(file, "--jobs", "1")
     assert (done.code, done.err) == (0, "")
     log = (file.parent / "comparisons" / "small" / "worker-1.log").read_text()
-    assert re.findall(r"^run (.*)$", log, re.MULTILINE) == [str(run), str(run)], "the same run went on"
+    assert re.findall(r"^run (.*)$", log, re.MULTILINE) == [str(run), str(run)], "the same run was resumed"
     (record,) = results(file)
     recipe = write_recipe(tmp_path / "alone", yaml.safe_dump(record["recipe"]))
     alone = train(recipe, runs=tmp_path / "alone")
@@ -241,7 +241,7 @@ def test_ctrl_c_ends_it_cleanly(held: tuple[Path, subprocess.Popen[str]]) -> Non
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and err == "r2vpo: interrupted\n"
-    assert out.splitlines()[-1].startswith("what is finished is kept; the same command goes on")
+    assert out.splitlines()[-1].startswith("what is finished is kept; the same command continues")
     assert ends(worker)
     assert not (file.parent / "comparisons" / "small" / "results.jsonl").exists()
 

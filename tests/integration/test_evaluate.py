@@ -194,7 +194,7 @@ def test_ctrl_c_says_how_to_go_on(suite: Path, model: Path, tmp_path: Path) -> N
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 130
-    assert errors.strip() == f"r2vpo: interrupted; go on with: r2vpo eval --resume {out}"
+    assert errors.strip() == f"r2vpo: interrupted; resume with: r2vpo eval --resume {out}"
 
 
 def test_a_baseline_is_evaluated_and_compared_on_the_same_problems(

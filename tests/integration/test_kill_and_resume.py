@@ -163,7 +163,7 @@ def test_terminated_it_says_how_to_go_on(recipe: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143 and err.count("\n") == 1
-    assert err.startswith("r2vpo: terminated; go on from the last checkpoint with: r2vpo train ") and run.name in err
+    assert err.startswith("r2vpo: terminated; resume from the last checkpoint with: r2vpo train ") and run.name in err
 
 
 def test_interrupted_it_says_how_to_go_on_and_that_works(uninterrupted: Path, recipe: Path, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_interrupted_it_says_how_to_go_on_and_that_works(uninterrupted: Path, re
     assert process.returncode == 130
     assert "\x1b" not in out and "step 8/12" not in err
     said, _, printed = err.strip().partition(" with: ")
-    assert err.count("\n") == 1 and said == "r2vpo: interrupted; go on from the last checkpoint"
+    assert err.count("\n") == 1 and said == "r2vpo: interrupted; resume from the last checkpoint"
     words = shlex.split(printed)
     assert words[:3] == ["r2vpo", "train", str(recipe)] and words[-1] == str(run.relative_to(tmp_path))
     done = command(*words[1:-1], str(run))

@@ -141,12 +141,12 @@ def test_a_time_that_cannot_be_waited_for_is_not(server: Server, value: str) -> 
 
 @pytest.mark.parametrize("value", ["inf", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
 def test_a_time_without_end_ends_the_requests(server: Server, value: str) -> None:
-    with pytest.raises(UserError, match=r"the endpoint asks to wait 1000000000 s: go on"):
+    with pytest.raises(UserError, match=r"the endpoint asks to wait 1000000000 s: resume"):
         send(server, (429, {"Retry-After": value}, b""))
 
 
 def test_it_does_not_wait_for_hours(server: Server) -> None:
-    with pytest.raises(UserError, match="asks to wait 7200 s: go on from the last checkpoint later"):
+    with pytest.raises(UserError, match="asks to wait 7200 s: resume from the last checkpoint later"):
         send(server, (503, {"Retry-After": "7200"}, b""))
     assert send(server, (503, {"Retry-After": "soon"}, b""), GOOD) == "good"
 

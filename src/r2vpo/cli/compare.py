@@ -43,7 +43,7 @@ def compare(arguments: argparse.Namespace, session: Session) -> None:
         if not arguments.report:
             work.run(jobs, console, arguments.tuning_only)
     except KeyboardInterrupt:
-        text = "what is finished is kept; the same command goes on, with --report it draws what there is"
+        text = "what is finished is kept; the same command continues, with --report it draws what there is"
         console.print(text, highlight=False, markup=False, soft_wrap=True)
         raise
     except UserError:

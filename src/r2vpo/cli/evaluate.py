@@ -1,4 +1,4 @@
-"""``r2vpo eval``: list suites, evaluate a model on one, or go on with an evaluation."""
+"""``r2vpo eval``: list suites, evaluate a model on one, or resume an evaluation."""
 
 import argparse
 from pathlib import Path
@@ -63,7 +63,7 @@ def _asked(arguments: argparse.Namespace) -> tuple[EvaluationConfig, Subject, Pa
 def _resumed(arguments: argparse.Namespace) -> tuple[EvaluationConfig, Subject, Path]:
     given = [name for name in ("model", "suite", "baseline", "out") if getattr(arguments, name) is not None]
     if given or arguments.overrides:
-        raise UserError("--resume goes on with what the evaluation was started with: give the folder alone")
+        raise UserError("--resume continues with what the evaluation was started with: give the folder alone")
     from r2vpo.suites.command import resumed
 
     return *resumed(arguments.resume), Path(arguments.resume)

@@ -42,7 +42,7 @@ def ended_by_sigterm() -> Iterator[None]:
 
 
 class Session:
-    """What is known about the command so far, for the line that says how to go on.
+    """What is known about the command so far, for the line that says how to resume.
 
     Attributes:
         debug: print tracebacks.
@@ -66,7 +66,7 @@ class Session:
         self.evaluation = folder
 
     def resume_command(self) -> str | None:
-        """The command that goes on, or None as long as a run has no checkpoint to go on from."""
+        """The command that resumes, or None as long as a run has no checkpoint to resume from."""
         if self.evaluation is not None:
             return shlex.join(["r2vpo", "eval", "--resume", str(self.evaluation)])
         from r2vpo.training.run_directory import RunDirectory
@@ -81,7 +81,7 @@ def report_failure(error: BaseException, session: Session) -> int:
 
     Args:
         error: what the command raised.
-        session: how to go on, and whether to print tracebacks.
+        session: how to resume, and whether to print tracebacks.
     """
     if session.debug:
         traceback.print_exception(error)
@@ -90,7 +90,7 @@ def report_failure(error: BaseException, session: Session) -> int:
         what, code = ("terminated", TERMINATED) if isinstance(error, Terminated) else ("interrupted", INTERRUPTED)
         if command:
             where = "" if session.evaluation else " from the last checkpoint"
-            _say(f"{what}; go on{where} with: {command}")
+            _say(f"{what}; resume{where} with: {command}")
         else:
             _say(what + ("; no checkpoint was written yet" if session.run else ""))
         return code
@@ -101,7 +101,7 @@ def report_failure(error: BaseException, session: Session) -> int:
     if full is not None or torch_write_failed(error):
         what = "the disk is full" if full is not None else "the disk is full, or it fails"
         command = session.resume_command()
-        after = f"make room and go on with: {command}" if command else "make room and start again"
+        after = f"make room and resume with: {command}" if command else "make room and start again"
         where = full or session.run or session.evaluation or Path.cwd()
         _say(f"error: {where}: {what}; nothing that was saved is lost: {after}")
         return USER_ERROR

@@ -68,7 +68,7 @@ def build_parser() -> Parser:
     train = commands.add_parser("train", parents=[shared], help="train a model as a recipe says")
     train.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file, or a name `r2vpo recipes` lists")
     _add_overrides(train, "replay.versions=2 trainer.max_steps=50 seed=1")
-    train.add_argument("--resume", metavar="RUN", help="go on with this run from its last checkpoint")
+    train.add_argument("--resume", metavar="RUN", help="resume this run from its last checkpoint")
     train.add_argument("--checkpoint", metavar="N", type=_positive, help="resume from the checkpoint of step N instead")
     train.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
     train.set_defaults(command=_train)
@@ -155,7 +155,7 @@ def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--out", metavar="DIR", help="the folder (default: evaluations/<suite>-<model>-<time>)")
     evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
     evaluate.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="(default: float32)")
-    evaluate.add_argument("--resume", metavar="DIR", help="go on with this evaluation")
+    evaluate.add_argument("--resume", metavar="DIR", help="resume this evaluation")
     evaluate.set_defaults(command=_evaluate)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from r2vpo.training.recipe import Recipe, differing_keys, load_recipe, settle_pr
 from r2vpo.training.run_directory import open_run, require_checkpoint
 from r2vpo.training.shipped import RECIPES
 
-# what may change when a run goes on: it can be made longer
+# What may change when a run is resumed: it can be made longer.
 MAY_DIFFER = {"trainer.max_steps"}
 
 
@@ -36,9 +37,9 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
     recipe = load_recipe(path, arguments.overrides)
     if resume is not None:
         recipe = as_started(recipe, resume)
-        check_resume(recipe, resume, arguments.checkpoint)
+        check_resume(recipe, resume, arguments.checkpoint, session.arguments)
     elif arguments.checkpoint is not None:
-        raise UserError("train: --checkpoint says where --resume goes on from: add --resume RUN")
+        raise UserError("train: --checkpoint says where --resume starts: add --resume RUN")
     console = Console()
 
     from r2vpo.training.run import run_training
@@ -72,13 +73,14 @@ def as_started(recipe: Recipe, run_path: Path) -> Recipe:
     return settle_precision(recipe, autocast=started_with.trainer.bf16_autocast, dtype=started_with.rollout.dtype)
 
 
-def check_resume(recipe: Recipe, run_path: Path, checkpoint: int | None) -> None:
+def check_resume(recipe: Recipe, run_path: Path, checkpoint: int | None, arguments: Sequence[str]) -> None:
     """Refuse to resume with another recipe than the run's, from a damaged checkpoint, or with a run that is complete.
 
     Args:
         recipe: what is asked for.
         run_path: the run.
         checkpoint: step of the checkpoint to resume from; None for the last one.
+        arguments: of the command, for the one that resumes from an earlier checkpoint.
 
     Raises:
         UserError: the recipes differ, the run has no such checkpoint, it is damaged, or it has done all its steps.
@@ -92,7 +94,7 @@ def check_resume(recipe: Recipe, run_path: Path, checkpoint: int | None) -> None
             f"{run.path}: this run was started with another recipe, {shown} differ: "
             f"give the same recipe and --set, or start a new run without --resume"
         )
-    step = int(require_checkpoint(run.path, checkpoint).name.removeprefix("checkpoint-"))
+    step = int(require_checkpoint(run.path, checkpoint, arguments=arguments).name.removeprefix("checkpoint-"))
     if step >= recipe.trainer.max_steps and run.read_summary() is not None:
         raise UserError(
             f"{run.path}: this run has done {step} of trainer.max_steps = {recipe.trainer.max_steps}: "

@@ -191,7 +191,7 @@ class DualController:
         return self.value
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to go on with the same multipliers.
+        """What a resumed run needs to continue with the same multipliers.
 
         Returns:
             Plain numbers.

@@ -178,7 +178,7 @@ class StepSizeController(ScaledSteps):
         return self.scale
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to go on with the same steps.
+        """What a resumed run needs to continue with the same steps.
 
         Returns:
             Plain numbers.

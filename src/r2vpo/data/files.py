@@ -148,7 +148,7 @@ def _parquet(path: Path) -> Iterator[Row]:
                     number += 1
                     yield f"{path}, row {number}", row
     except (pyarrow.ArrowException, ValueError, OSError) as error:
-        raise UserError(f"{path} is no Parquet file ({_first_line(error)}): write it anew") from None
+        raise UserError(f"{path} is no Parquet file ({_first_line(error)}): write it again") from None
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""An experiment over several tasks: on each of them the same methods, tuned anew or run as they are."""
+"""An experiment over several tasks: on each of them the same methods, tuned again or run as they are."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def run_cell(recipe: Recipe, folder: Path, tell: Any) -> Record:
-    """Run a cell, or go on with what an earlier call left of it.
+    """Run a cell, or resume what an earlier call left of it.
 
     Args:
         recipe: the cell's.

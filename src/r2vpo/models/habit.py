@@ -162,7 +162,7 @@ def habit_tokenizer() -> Any:
 def make_habit(folder: Path, name: str, *, seed: int) -> None:
     """Write a model that answers as the demonstrator does.
 
-    Random weights are trained on demonstrations, drawn anew at each step from the problems that are never held out,
+    Random weights are trained on demonstrations, drawn again at each step from the problems that are never held out,
     evenly over the difficulties: first a careful demonstrator's, then those of one who has taken to the habit. One
     thread of the CPU makes them, so that a seed gives the same weights whatever the number of threads.
 

@@ -94,13 +94,13 @@ class ChatClient:
         with self._lock:
             if self._max_requests is not None and self.requests >= self._max_requests:
                 raise UserError(
-                    f"judge: max_requests = {self._max_requests} are spent: raise it, or leave it out, and go on "
-                    "from the last checkpoint"
+                    f"judge: max_requests = {self._max_requests} are spent: raise it, or leave it out, and "
+                    "resume from the last checkpoint"
                 )
             if self._max_tokens is not None and self.tokens >= self._max_tokens:
                 raise UserError(
                     f"judge: max_tokens = {self._max_tokens} are spent ({self.tokens} used): raise it, or leave "
-                    "it out, and go on from the last checkpoint"
+                    "it out, and resume from the last checkpoint"
                 )
             self.requests += 1
 

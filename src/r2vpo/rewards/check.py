@@ -14,6 +14,7 @@ from rich.progress import track
 from r2vpo.data.rows import PromptRow
 from r2vpo.errors import UserError
 from r2vpo.rewards.scores import is_number, listed
+from r2vpo.rewards.undisturbed import undisturbed
 
 ROWS = 4
 CHUNK = 2000
@@ -125,13 +126,14 @@ def call_reward(
     completions: list[Any] = [
         [{"role": "assistant", "content": text}] if is_chat else text for text, is_chat in zip(texts, chat, strict=True)
     ]
-    result = function(
-        prompts=[column["prompt"] for column in columns],
-        completions=completions,
-        completion_ids=list(ids),
-        **{key: [column[key] for column in columns] for key in ("answer", "difficulty", "source", "metadata")},
-    )
-    return asyncio.run(result) if inspect.iscoroutine(result) else result
+    with undisturbed():
+        result = function(
+            prompts=[column["prompt"] for column in columns],
+            completions=completions,
+            completion_ids=list(ids),
+            **{key: [column[key] for column in columns] for key in ("answer", "difficulty", "source", "metadata")},
+        )
+        return asyncio.run(result) if inspect.iscoroutine(result) else result
 
 
 def _call(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Any:

@@ -39,7 +39,7 @@ _REMEDIES = {
 class LightLLMRollout:
     """TRL's `rollout_func` over a LightLLM server: `R2VPOTrainer(..., rollout_func=LightLLMRollout(...))`.
 
-    The policy is saved every `renew_every` rounds and the server is started anew with it by `renew_command`, so that
+    The policy is saved every `renew_every` rounds and the server is restarted with it by `renew_command`, so that
     rollouts are up to `max_lag` versions old. Each row has the version that its server was started with, read from the
     server: by its name before and after the round.
 

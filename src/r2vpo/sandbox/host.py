@@ -16,6 +16,8 @@ from r2vpo.sandbox.settings import Settings, Unusable
 
 PATIENCE = 10
 START_SECONDS = 120.0
+_BUSY = 10
+"""How many times as long ticks may take on a busy machine."""
 _MESSAGE_BYTES = 1 << 16
 
 
@@ -25,7 +27,8 @@ class Report(NamedTuple):
     Attributes:
         late: whether it was ended because of the time.
         spent: CPU time of its processes, with what was spent before.
-        elapsed: time on the clock, with what had gone by before.
+        elapsed: time on the clock, in ticks of the sandbox (10 ms each, however late they come on a busy machine), with
+            what had gone by before.
         status: how the process that decides ended; negative for a signal.
         used: whether the sandbox's files were touched, so that the next program should have another one.
     """
@@ -98,7 +101,7 @@ class Sandbox:
             Unusable: the sandbox has ended, or does not answer.
         """
         patience = PATIENCE * seconds
-        self._control.settimeout(patience + START_SECONDS)
+        self._control.settimeout(_BUSY * patience + START_SECONDS)
         request = {"mode": mode, "seconds": seconds, "patience": patience, "spent": spent, "elapsed": elapsed}
         try:
             socket.send_fds(self._control, [json.dumps(request).encode()], files)

@@ -64,7 +64,7 @@ def run_evaluation(
 
 
 def resumed(path: Path | str) -> tuple[EvaluationConfig, Subject]:
-    """What goes on when an evaluation is resumed: the weights it began with, also if its run has trained on since.
+    """What a resumed evaluation continues with: the weights it began with, also if its run has trained on since.
 
     Args:
         path: the folder of the evaluation.

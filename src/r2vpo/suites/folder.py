@@ -125,7 +125,7 @@ class EvaluationFolder:
         try:
             return read_object(self.summary)
         except (OSError, ValueError):
-            raise UserError(f"{self.path}: not complete: go on with `r2vpo eval --resume {self.path}`") from None
+            raise UserError(f"{self.path}: not complete: finish it with `r2vpo eval --resume {self.path}`") from None
 
 
 def open_folder(path: Path | str) -> EvaluationFolder:
@@ -218,5 +218,5 @@ def _check_same(folder: EvaluationFolder, config: EvaluationConfig) -> None:
         shown = ", ".join(different[:6]) + (f" and {len(different) - 6} more" if len(different) > 6 else "")
         raise UserError(
             f"{folder.path}: this evaluation was started with other settings, {shown} differ: name another --out, or "
-            f"go on with `r2vpo eval --resume {folder.path}`"
+            f"finish it with `r2vpo eval --resume {folder.path}`"
         )

@@ -1,4 +1,4 @@
-"""One evaluation from its settings to its result: whole batches are kept, and a stopped one goes on behind them."""
+"""One evaluation from its settings to its result: whole batches are kept, and a stopped one continues after them."""
 
 from __future__ import annotations
 

@@ -21,6 +21,8 @@ from r2vpo.training.records import write_atomically
 
 LOCK, HOLDER = ".lock", ".lock.json"
 """The locked file, which stays, and who holds it, for the message that others get."""
+_GLANCE_SECONDS = 1.0
+"""Of patience: `holder`, which `r2vpo runs` asks, takes a free lock for a moment."""
 
 
 @contextmanager
@@ -35,7 +37,7 @@ def working_in(folder: Path, *, instead: str) -> Iterator[None]:
         UserError: another process holds it; the line names its host, number and command. Or the folder cannot be
             written.
     """
-    lock = FileLock(folder / LOCK, timeout=0)
+    lock = FileLock(folder / LOCK, timeout=_GLANCE_SECONDS)
     try:
         lock.acquire()
     except Timeout:

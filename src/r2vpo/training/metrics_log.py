@@ -91,7 +91,7 @@ class MetricsLog(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Start the clock; a resumed run goes on from the seconds of its last record."""
+        """Start the clock; a resumed run counts on from the seconds of its last record."""
         self._started = time.monotonic()
         earlier = [record for record in self.run.read_metrics() if (record.get("step") or 0) <= state.global_step]
         self._seconds_before = (earlier[-1].get("seconds") or 0.0) if earlier else 0.0

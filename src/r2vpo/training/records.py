@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def read_object(path: Path) -> Record:
     """The object of `write_object`, without its checksum.
 
     Raises:
-        ValueError: it is no JSON object, or its checksum differs.
+        ValueError: it is no JSON object, or its checksum differs or is missing.
         OSError: it cannot be read.
     """
     try:
@@ -86,8 +86,8 @@ def read_object(path: Path) -> Record:
     if not isinstance(value, dict):
         raise ValueError("not an object")
     crc = value.pop("crc32", None)
-    if crc not in (None, _crc(json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", _ESCAPED))):
-        raise ValueError("its checksum differs, it is damaged")
+    if crc != _crc(json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", _ESCAPED)):
+        raise ValueError("its checksum differs or is missing, it is damaged")
     return value
 
 
@@ -114,14 +114,12 @@ def read_records(path: Path) -> list[Record]:
     """The JSON objects of a file, one a line, without their checksums; a cut-off last line or no file is no error.
 
     Raises:
-        UserError: a line before the last is not a JSON object, or a checksum differs. A file in which no line has one
-            was written by an earlier version.
+        UserError: a line before the last is not a JSON object, or its checksum differs or is missing.
     """
     if not path.exists():
         return []
     lines = _content(path).split(b"\n")
     records: list[Record] = []
-    checked = any(map(_CHECKED.fullmatch, lines))
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -133,11 +131,10 @@ def read_records(path: Path) -> list[Record]:
             if number == len(lines):
                 break
             raise UserError(f"{path}: line {number} is not a JSON object: {_REMEDY}") from None
-        if checked:
-            found = _CHECKED.fullmatch(line)
-            if found is None or _crc(found[1] + b"}") != found[2].decode():
-                raise UserError(f"{path}: line {number} is damaged, its checksum differs: {_REMEDY}")
-            del record["crc32"]
+        found = _CHECKED.fullmatch(line)
+        if found is None or _crc(found[1] + b"}") != found[2].decode():
+            raise UserError(f"{path}: line {number} is damaged, its checksum differs or is missing: {_REMEDY}")
+        del record["crc32"]
         records.append(record)
     return records
 
@@ -145,8 +142,12 @@ def read_records(path: Path) -> list[Record]:
 def keep_records(path: Path, wanted: Callable[[Record], bool]) -> None:
     """Rewrite a file of records with those that are wanted, in one step; a missing file stays missing."""
     if path.exists():
-        kept = [_line(record).decode("utf-8") for record in read_records(path) if wanted(record)]
-        write_atomically(path, "".join(kept))
+        write_records(path, filter(wanted, read_records(path)))
+
+
+def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write a file of records in one step."""
+    write_atomically(path, "".join(_line(finite(record)).decode("utf-8") for record in records))
 
 
 def finite(value: Any) -> Any:

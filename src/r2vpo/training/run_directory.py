@@ -22,7 +22,7 @@ import re
 import reprlib
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -236,22 +236,23 @@ def open_run(path: Path | str) -> RunDirectory:
     return RunDirectory(path)
 
 
-def require_checkpoint(path: Path | str, step: int | None = None) -> Path:
+def require_checkpoint(path: Path | str, step: int | None = None, *, arguments: Sequence[str] = ()) -> Path:
     """A checkpoint of a run that is as it was written.
 
     Args:
         path: the run's folder.
         step: that of the checkpoint; None takes the last one.
+        arguments: of `r2vpo train`, which the command that resumes from an earlier one needs too.
 
     Raises:
         UserError: the folder is not a run's, it has no such checkpoint, or the checkpoint is damaged; the line says
-            from which one the run can go on.
+            from which one the run can resume.
     """
     run = open_run(path)
     found = run.all_checkpoints()
     if not found:
         raise UserError(
-            f"{run.path}: no checkpoint was written yet, nothing can be resumed: start anew without --resume"
+            f"{run.path}: no checkpoint was written yet, nothing can be resumed: start again without --resume"
         )
     step = max(found) if step is None else step
     if step not in found:
@@ -260,17 +261,17 @@ def require_checkpoint(path: Path | str, step: int | None = None) -> Path:
     try:
         check_files(found[step])
     except DamagedCheckpoint as error:
-        raise UserError(f"{error}: {_way_on(run, [number for number in found if number < step])}") from None
+        raise UserError(f"{error}: {_way_on(run, [number for number in found if number < step], arguments)}") from None
     return found[step]
 
 
-def _way_on(run: RunDirectory, earlier: list[int]) -> str:
+def _way_on(run: RunDirectory, earlier: list[int], arguments: Sequence[str]) -> str:
     """The command that resumes from the newest earlier checkpoint that is whole."""
     for step in reversed(earlier):
         with suppress(DamagedCheckpoint):
             check_files(run.all_checkpoints()[step])
-            command = shlex.join(["r2vpo", "train", "--resume", str(run.path), "--checkpoint", str(step)])
-            return f"go on from the one before it with: {command}"
+            command = shlex.join(["r2vpo", "train", *arguments, "--resume", str(run.path), "--checkpoint", str(step)])
+            return f"resume from the one before it with: {command}"
     return "no earlier checkpoint is whole: start a new run"
 
 

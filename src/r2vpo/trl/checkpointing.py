@@ -63,12 +63,12 @@ class CheckpointingTrainer(FittingTrainer):
             self.state.best_model_checkpoint = str(best)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        # The upload goes on in another thread, and the staging folder will be renamed: `_save_checkpoint` pushes.
+        # The upload continues in another thread, and the staging folder will be renamed: `_save_checkpoint` pushes.
         if self._staging is None:
             super()._push_from_checkpoint(checkpoint_folder)
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Train as transformers does; a checkpoint that this run cannot go on from is refused first."""
+        """Train as transformers does; a checkpoint from which this run cannot resume is refused first."""
         checkpoint = resume_from_checkpoint
         if checkpoint is True:
             checkpoint = get_last_checkpoint(self.args.output_dir)

@@ -12,6 +12,7 @@ from trl.trainer.utils import get_callable_name, is_async_callable
 
 from r2vpo.errors import UserError
 from r2vpo.rewards.scores import is_number, listed
+from r2vpo.rewards.undisturbed import undisturbed
 
 SHOWN = 500
 """Characters of an exception's text, at most."""
@@ -41,7 +42,8 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
-                scores = listed(await function(*args, **_copies(kwargs)))
+                with undisturbed():
+                    scores = listed(await function(*args, **_copies(kwargs)))
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # sys.exit would end the run as if it had succeeded
@@ -51,7 +53,8 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
 
         def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
-                scores = listed(function(*args, **_copies(kwargs)))
+                with undisturbed():
+                    scores = listed(function(*args, **_copies(kwargs)))
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # sys.exit would end the run as if it had succeeded

@@ -81,18 +81,18 @@ def states_for(trainer: R2VPOTrainer, checkpoint: str, *, divides_optimizer: boo
     """Read what a trainer needs of a checkpoint: its own state, or those of all processes if their number changed.
 
     Args:
-        trainer: The one that is to go on.
+        trainer: The one that is to resume.
         checkpoint: Its folder.
         divides_optimizer: Whether the optimizer's state can be loaded by another number of processes.
 
     Raises:
-        UserError: The checkpoint holds no state of ours, or one that this trainer cannot go on from; the message has
+        UserError: The checkpoint holds no state of ours, or one from which this trainer cannot resume; the message has
             both numbers.
     """
     files = sorted(Path(checkpoint).glob(state_path(checkpoint, 0).name.replace("0", "*")))
     if not files:
         raise UserError(
-            f"{checkpoint} holds no state of r2vpo, so that a run cannot go on from it: it was written with "
+            f"{checkpoint} holds no state of r2vpo, so that no run can resume from it: it was written with "
             "save_only_model=True or by another trainer; take its weights as the model of a new run"
         )
     own = state_path(checkpoint, trainer.accelerator.process_index)
@@ -153,7 +153,7 @@ def _check_settings(checkpoint: str, state: dict[str, Any], present: dict[str, A
 
 
 def laid_out(states: Sequence[dict[str, Any]], *, present: Layout, part: int, replay: dict[str, Any]) -> dict[str, Any]:
-    """The state that one process goes on from, out of those of all that wrote the checkpoint.
+    """The state from which one process resumes, out of those of all that wrote the checkpoint.
 
     What all processes hold alike (controllers, curriculum, counters, clocks) is the first one's. A group is where it
     would have been sampled with the present layout. The rows of each optimizer step of a round in progress are divided
@@ -161,7 +161,7 @@ def laid_out(states: Sequence[dict[str, Any]], *, present: Layout, part: int, re
 
     Args:
         states: What `states_for` gave, not yet unpacked.
-        present: The layout of the run that goes on.
+        present: The layout of the run that resumes.
         part: The process.
         replay: The state of its replay as it is now.
     """

@@ -38,7 +38,7 @@ class EpochRepeatSampler(RepeatSampler):
 
 
 class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
-    """A `GRPOTrainer` that can be stopped anywhere and go on alike, and computes each prompt once a group.
+    """A `GRPOTrainer` that resumes to the numbers of a run that was not stopped, and computes each prompt once a group.
 
     A subclass has the counters and seconds that are counted here, and calls `_settle_paths` before it trains.
     """

@@ -116,7 +116,7 @@ def test_a_checkpoint_without_them_says_so(placed, tmp_path):
     placed()
     trainer = make_trainer(tmp_path)
     trainer._save(trainer.actor, str(tmp_path / "_actor"), "global_step1")
-    with pytest.warns(UserWarning, match="lambda and step scale start anew"):
+    with pytest.warns(UserWarning, match="lambda and step scale start over"):
         make_trainer(tmp_path, resume=True)
 
 

@@ -1,4 +1,4 @@
-"""Failures: a full disk, an interrupt, a closed pipe, what nobody expected: one line, and how to go on."""
+"""Failures: a full disk, an interrupt, a closed pipe, what nobody expected: one line, and how to resume."""
 
 import errno
 import os
@@ -48,7 +48,7 @@ def test_a_full_disk_says_how_to_go_on(error: Exception, run: RunDirectory, caps
         assert report_failure(raised, session) == 2
         line = capsys.readouterr().err
         assert f"{run.path}: the disk is full; nothing that was saved is lost" in line
-        assert line.endswith(f"go on with: r2vpo train 'my recipe.yaml' --set seed=1 --resume {run.path}\n")
+        assert line.endswith(f"resume with: r2vpo train 'my recipe.yaml' --set seed=1 --resume {run.path}\n")
 
 
 @pytest.mark.parametrize("words", [". PytorchStreamWriter failed writing file data/1", ". unexpected pos 5120 vs 5012"])
@@ -63,7 +63,7 @@ def test_a_failed_torch_writer_says_how_to_go_on_and_claims_no_more_than_it_know
     assert report_failure(error, session) == 2
     line = capsys.readouterr().err
     assert f"{run.path}: the disk is full, or it fails; nothing that was saved is lost" in line
-    assert line.endswith(f"go on with: r2vpo train mine.yaml --resume {run.path}\n")
+    assert line.endswith(f"resume with: r2vpo train mine.yaml --resume {run.path}\n")
 
 
 def test_other_errors_are_no_full_disk() -> None:

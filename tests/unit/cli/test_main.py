@@ -155,9 +155,9 @@ def test_a_run_without_a_checkpoint_is_not_resumed(
 
 def test_only_the_length_of_a_run_may_change(run: RunDirectory, recipe: Path) -> None:
     longer = load_recipe(recipe, ["trainer.max_steps=200"])
-    r2vpo.cli.train.check_resume(longer, run.path, None)
+    r2vpo.cli.train.check_resume(longer, run.path, None, [])
     with pytest.raises(UserError, match="another recipe"):
-        r2vpo.cli.train.check_resume(load_recipe(recipe, ["trainer.save_steps=2"]), run.path, None)
+        r2vpo.cli.train.check_resume(load_recipe(recipe, ["trainer.save_steps=2"]), run.path, None, [])
 
 
 def test_a_complete_run_is_not_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,4 +167,4 @@ def test_a_complete_run_is_not_resumed(tmp_path: Path, capsys: pytest.CaptureFix
     line = failure(capsys, 2, "train", "--resume", str(made.path))
     assert "has done 160 of trainer.max_steps = 160" in line
     made.summary.unlink()
-    r2vpo.cli.train.check_resume(made.recipe(), made.path, None)
+    r2vpo.cli.train.check_resume(made.recipe(), made.path, None, [])

@@ -1,6 +1,5 @@
 """The report: one well-formed, self-contained page, of a finished run, an unfinished one, an empty one."""
 
-import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,6 +10,7 @@ from r2vpo.errors import UserError
 from r2vpo.report.build import build_picture, build_report
 from r2vpo.report.data import load_run
 from r2vpo.report.panels import PANELS
+from r2vpo.training.records import write_records
 from tests.unit.report.synthetic_run import accuracy, make_run, synthetic_recipe
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "use", "path"}
@@ -232,7 +232,7 @@ def test_each_step_is_held_against_its_own_target(tmp_path: Path) -> None:
 def test_a_run_made_before_a_metric_was_known(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     known = [{k: v for k, v in r.items() if not k.startswith("decision_variance")} for r in run.read_metrics()]
-    run.metrics.write_text("".join(json.dumps(record | {"delta": 0.04}) + "\n" for record in known))
+    write_records(run.metrics, [record | {"delta": 0.04} for record in known])
     page = read(build_report(run.path))
     assert len(page.labels) == len(PANELS) - 1
     assert page.text.count("Nothing was recorded yet.") == 1
@@ -243,8 +243,8 @@ def test_a_long_run_stays_small(tmp_path: Path) -> None:
     run, lines = make_run(tmp_path, steps=0, finished=False), []
     for n in range(1, 30_001):
         moved = {"decision_variance": 0.1 + n % 7 / 10, "decision_variance_target": 0.2 + n % 11 / 10}
-        lines.append(json.dumps({"step": n, "dual": 1.0} | moved) + "\n")
-    run.metrics.write_text("".join(lines))
+        lines.append({"step": n, "dual": 1.0} | moved)
+    write_records(run.metrics, lines)
     assert build_report(run.path).stat().st_size < 2_000_000
 
 

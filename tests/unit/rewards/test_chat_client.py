@@ -78,7 +78,7 @@ def test_waits_double_and_retry_after_goes_before_them():
         assert ask(ChatClient(server.url, first_wait_seconds=0.01)) == "Hi"
     with (
         endpoint(lambda request: "Hi", [Fault(status=429, headers={"Retry-After": "3600"})]) as server,
-        pytest.raises(UserError, match="asks to wait 3600 s: go on from the last checkpoint later"),
+        pytest.raises(UserError, match="asks to wait 3600 s: resume from the last checkpoint later"),
     ):
         ask(ChatClient(server.url))
 

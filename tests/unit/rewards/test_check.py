@@ -45,6 +45,15 @@ def test_a_reward_that_leaves_python_is_named():
         check_reward(leaves, ROWS)
 
 
+def test_what_a_reward_sets_in_torch_does_not_reach_training():
+    def sets_up(completions, **_):
+        torch.set_grad_enabled(False)
+        return [0.0] * len(completions)
+
+    check_reward(sets_up, ROWS)
+    assert torch.is_grad_enabled()
+
+
 def test_async_rewards_are_awaited():
     async def reward(completions, **_):
         return [float("nan")] * len(completions)

@@ -288,7 +288,7 @@ def test_a_program_that_sleeps_in_each_test_has_one_time_for_all(isolation, part
     for row, program in zip(rows, programs, strict=True):
         started = time.monotonic()
         (score,) = scores(reward, [program], row)
-        assert time.monotonic() - started < 6.0 and score <= 0.1
+        assert time.monotonic() - started < 20.0 and score <= 0.1
     if partial:
         assert "reason time" in caplog.text
 

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from r2vpo.errors import UserError
-from r2vpo.training.folder_lock import HOLDER, is_empty, new_folder, working_in
+from r2vpo.training.folder_lock import HOLDER, LOCK, is_empty, new_folder, working_in
 
 HOLD = """
 import sys, time
@@ -44,6 +45,14 @@ def test_the_second_is_told_who_works_there(tmp_path: Path, holder: "subprocess.
     (tmp_path / HOLDER).write_text("{")
     with pytest.raises(UserError, match="another process works here"), working_in(tmp_path, instead="choose another"):
         pass
+
+
+def test_a_look_at_a_folder_keeps_nobody_out(tmp_path: Path) -> None:
+    looked = FileLock(tmp_path / LOCK, thread_local=False)
+    looked.acquire()
+    threading.Timer(0.2, looked.release).start()
+    with working_in(tmp_path, instead="choose another"):
+        assert json.loads((tmp_path / HOLDER).read_text())["pid"] == os.getpid()
 
 
 def test_a_killed_process_leaves_the_folder_free(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:

@@ -11,7 +11,7 @@ import pytest
 from r2vpo.checkpoint_files import LIST, write_list
 from r2vpo.errors import UserError
 from r2vpo.training import records
-from r2vpo.training.records import append_record, read_records, write_atomically
+from r2vpo.training.records import append_record, read_records, write_atomically, write_records
 from r2vpo.training.run_directory import (
     SUMMARY_KEYS,
     RunDirectory,
@@ -63,7 +63,8 @@ def test_a_cut_off_last_line_is_ignored_and_written_over(tmp_path: Path) -> None
 
 def test_a_damaged_line_in_the_middle_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
-    file.write_text('{"step": 1}\nnonsense\n{"step": 3}\n')
+    write_records(file, [{"step": 1}, {"step": 2}, {"step": 3}])
+    file.write_text(file.read_text().replace('{"step": 2', "nonsense"))
     with pytest.raises(UserError, match="line 2 is not a JSON object"):
         read_records(file)
 
@@ -162,7 +163,7 @@ def test_the_latest_checkpoint_is_the_highest_number(tmp_path: Path) -> None:
         require_checkpoint(run.path, 10)
 
 
-def test_a_damaged_checkpoint_names_the_command_that_goes_on_from_the_last_whole_one(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_names_the_command_that_resumes_from_the_last_whole_one(tmp_path: Path) -> None:
     run = create_run(synthetic_recipe(), tmp_path)
     for step in (4, 8, 12, 16):
         write_checkpoint(run, step)
@@ -172,9 +173,11 @@ def test_a_damaged_checkpoint_names_the_command_that_goes_on_from_the_last_whole
     with pytest.raises(UserError) as refused:
         require_checkpoint(run.path)
     assert str(refused.value) == (
-        f"{weights} is damaged: its content is not what was written (SHA-256): go on from the one before it with: "
+        f"{weights} is damaged: its content is not what was written (SHA-256): resume from the one before it with: "
         f"r2vpo train --resume {run.path} --checkpoint 8"
     )
+    with pytest.raises(UserError, match=r"train mine\.yaml --set trainer\.max_steps=20 --resume .* --checkpoint 8$"):
+        require_checkpoint(run.path, arguments=["mine.yaml", "--set", "trainer.max_steps=20"])
     with pytest.raises(UserError, match=r"checkpoint-12 is not complete, .* --checkpoint 8$"):
         require_checkpoint(run.path, 12)
     (run.checkpoints / "checkpoint-4" / LIST).unlink()
@@ -182,7 +185,7 @@ def test_a_damaged_checkpoint_names_the_command_that_goes_on_from_the_last_whole
         require_checkpoint(run.path, 4)
 
 
-def test_going_on_from_an_earlier_checkpoint_sets_the_later_ones_aside(tmp_path: Path) -> None:
+def test_resuming_from_an_earlier_checkpoint_sets_the_later_ones_aside(tmp_path: Path) -> None:
     run = create_run(synthetic_recipe(), tmp_path)
     run.append_evaluation({"step": 0, "split": "held_out"})
     for step in range(1, 13):
@@ -208,7 +211,7 @@ def test_records_that_were_cut_off_are_missed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"evaluations.jsonl: step 0 is missing"):
         run.rewind(2)
     assert list(run.all_checkpoints()) == [2, 4], "nothing was moved"
-    run.metrics.write_text('{"step": [1]}\n')
+    write_records(run.metrics, [{"step": [1]}])
     with pytest.raises(UserError, match=r"metrics.jsonl: a record has the step \[1\]"):
         run.rewind(2)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,6 +118,21 @@ def test_a_reward_function_that_exits_does_not_end_the_run_as_a_success() -> Non
         call(guard_reward(leaves))
     with pytest.raises(UserError, match="'leaves_later' raised SystemExit: 0"):
         asyncio.run(guard_reward(leaves_later)(prompts=["p"], completions=["a"]))
+
+
+def test_what_a_function_sets_in_torch_does_not_reach_training() -> None:
+    def set_up(prompts: list[str], completions: list[str], **_: object) -> list[float]:
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+        return [0.0] * len(prompts)
+
+    async def set_up_later(**columns: Any) -> list[float]:
+        return set_up(**columns)
+
+    assert call(guard_reward(set_up)) == [0.0, 0.0]
+    assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
+    assert asyncio.run(guard_reward(set_up_later)(prompts=["p"], completions=["a"])) == [0.0]
+    assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
 
 
 def test_async_functions_are_guarded_too() -> None:

@@ -148,7 +148,7 @@ class R2VPOActorTrainer(ActorPPOTrainer):
             path = folder / latest.read_text().strip() / FILE
             text = [path.read_text()] if path.is_file() else [None]
             if text[0] is None:
-                warnings.warn(f"{path} is missing: lambda and step scale start anew", UserWarning, stacklevel=3)
+                warnings.warn(f"{path} is missing: lambda and step scale start over", UserWarning, stacklevel=3)
         if dist.is_initialized():
             # One process reads: with a state of its own each process would make steps of its own.
             dist.broadcast_object_list(text, src=0)

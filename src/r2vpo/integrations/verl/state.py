@@ -39,7 +39,7 @@ _state: WorkerState | None = None
 
 
 def start(config: Any, *, reduce: Callable[[Tensor], Tensor]) -> WorkerState:
-    """Make this process's state anew.
+    """Replace this process's state with a new one.
 
     Args:
         config: verl's `ActorConfig`.
@@ -59,6 +59,6 @@ def current(config: Any) -> WorkerState:
 
 
 def forget() -> None:
-    """Let the next call start anew."""
+    """Let the next call start from the beginning."""
     global _state
     _state = None

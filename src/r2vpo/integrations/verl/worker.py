@@ -106,7 +106,7 @@ class R2VPOTrainingWorker(TrainingWorker):
         everywhere = [text]
         torch.distributed.broadcast_object_list(everywhere, src=0)
         if everywhere[0] is None:
-            warnings.warn(f"{path} is missing: lambda and step scale start anew", UserWarning, stacklevel=3)
+            warnings.warn(f"{path} is missing: lambda and step scale start over", UserWarning, stacklevel=3)
             return
         self._state.controls.load_state_dict(json.loads(everywhere[0]))
 

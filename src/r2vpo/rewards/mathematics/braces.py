@@ -54,7 +54,7 @@ def argument(text: str, start: int) -> tuple[str, int] | None:
 
 
 def rewrite(text: str, command: re.Pattern[str], arguments: int, write: Callable[..., str]) -> str:
-    """Write every occurrence of a command anew, the outer ones after those inside them.
+    """Rewrite every occurrence of a command, the outer ones after those inside them.
 
     Args:
         text: LaTeX.
