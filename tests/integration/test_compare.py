@@ -18,6 +18,8 @@ import pytest
 import yaml
 
 from r2vpo.experiments.collect import course
+from r2vpo.experiments.worker import run_cell
+from r2vpo.training.recipe import Recipe
 from tests.integration.cli import BEHAVIOUR, RECIPE, Outcome, command, records, start, train, wait_for, write_recipe
 
 SCRIPTED = yaml.safe_load(RECIPE.replace("even_digits", "scripted").replace("1e-3", "1.0e-3"))
@@ -216,7 +218,8 @@ def test_a_killed_comparison_goes_on_from_the_checkpoint(
     held: tuple[Path, subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     file, process = held
-    assert f"compare {file} --out" in compare(file).err, "two do not work on the same cells"
+    refused = compare(file)
+    assert f"compare {file} --out" in refused.err and refused.out == "", "two do not work on the same cells"
     (worker,) = psutil.Process(process.pid).children()
     process.kill()
     process.wait()
@@ -232,6 +235,26 @@ def test_a_killed_comparison_goes_on_from_the_checkpoint(
     alone = train(recipe, runs=tmp_path / "alone")
     assert record["course"] == course(records(alone.run / "metrics.jsonl"))
     assert [e["step"] for e in record["evaluations"]] == [0, 4, 8, 12]
+
+
+@pytest.mark.slow
+def test_remains_of_a_cell_that_lost_records_are_run_again(tmp_path: Path) -> None:
+    recipe, started = Recipe.model_validate(SCRIPTED), []
+
+    def tell(**message: str) -> None:
+        started.append(message["event"])
+
+    first = run_cell(recipe, tmp_path / "cell", tell)
+    assert run_cell(recipe, tmp_path / "cell", tell)["evaluations"] == first["evaluations"]
+    assert started == ["run"], "what is whole is not run again"
+    for name, lost in (("evaluations.jsonl", 1), ("evaluations.jsonl", -1), ("metrics.jsonl", -1)):
+        (file,) = (tmp_path / "cell").glob(f"*/{name}")
+        lines = file.read_bytes().splitlines(keepends=True)
+        file.write_bytes(b"".join(line for line in lines if line != lines[lost]))
+        again = run_cell(recipe, tmp_path / "cell", tell)
+        both = [[{**one, "seconds": 0.0} for one in record["evaluations"]] for record in (first, again)]
+        assert (both[0], first["course"]) == (both[1], again["course"])
+    assert started == ["run"] * 4
 
 
 @pytest.mark.slow

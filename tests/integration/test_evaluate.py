@@ -233,6 +233,28 @@ def test_other_settings_need_another_folder(done: Path, suite: Path, model: Path
     assert again.code == 0 and "accuracy" in again.out and "took" not in again.out
 
 
+def test_what_it_was_begun_with_may_not_change_under_it(tmp_path: Path) -> None:
+    data, model = tmp_path / "sums.jsonl", write_model(tmp_path / "tiny")
+    data.write_text("".join(json.dumps({"prompt": f"{n}+1=", "answer": str(n + 1)}) + "\n" for n in range(6)))
+    text = f"name: own\ndata: {{source: dataset, path: {data}, held_out_path: {data}, held_out_size: null}}\n"
+    suite = write_suite(tmp_path, text + "reward: {name: exact}\nsampling: {k: 0, max_new_tokens: 3, format: text}\n")
+    again = (model, "--suite", suite, "--out", tmp_path / "out", "--device", "cpu")
+    assert evaluate(*again).code == 0
+    whole = summary(tmp_path / "out")
+    (tmp_path / "out" / "summary.json").write_text('{"problems": 6}')
+    assert evaluate("--resume", tmp_path / "out").code == 0, "a damaged result is computed again"
+    assert summary(tmp_path / "out") == whole
+    before = data.read_text()
+    data.write_text(before.replace('"answer": "3"', '"answer": "4"'))
+    for arguments in (again, ("--resume", tmp_path / "out")):
+        found = evaluate(*arguments)
+        assert (found.code, found.err.count("\n")) == (2, 1)
+        assert "out: its problems have changed since it began: evaluate into a new folder" in found.err
+    data.write_text(before)
+    write_model(model, seed=3)
+    assert "out: the weights of its model have changed since" in evaluate("--resume", tmp_path / "out").err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -15,6 +15,7 @@ from r2vpo.experiments.compare import describe, run_comparison
 from r2vpo.experiments.pool import check_jobs, cores
 from r2vpo.experiments.schema import Experiment
 from r2vpo.experiments.tasks import TasksExperiment
+from r2vpo.training.folder_lock import FolderInUse
 from r2vpo.training.shipped import EXPERIMENTS, RECIPES
 
 
@@ -45,6 +46,8 @@ def compare(arguments: argparse.Namespace, session: Session) -> None:
     except KeyboardInterrupt:
         text = "what is finished is kept; the same command continues, with --report it draws what there is"
         console.print(text, highlight=False, markup=False, soft_wrap=True)
+        raise
+    except FolderInUse:
         raise
     except UserError:
         _show(work.report(), console)

@@ -1,6 +1,5 @@
 """Every way a command can fail, as one line on stderr and an exit code."""
 
-import errno
 import os
 import shlex
 import signal
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from r2vpo.disk import causes, disk_full, torch_write_failed
 from r2vpo.errors import UserError
 
 USER_ERROR, UNEXPECTED, INTERRUPTED, TERMINATED = 2, 1, 130, 143
@@ -112,7 +112,7 @@ def report_failure(error: BaseException, session: Session) -> int:
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("r2vpo"):
         _say(f"error: {error.name} is not installed: `pip install 'r2vpo[trl]'` brings all that this command needs")
         return USER_ERROR
-    if any(isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError" for cause in _chain(error)):
+    if any(isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError" for cause in causes(error)):
         _say(
             f"error: out of memory ({error or type(error).__name__}): raise trainer.micro_batches, lower "
             "rollout.rows_per_batch or rollout.max_new_tokens, or take a smaller model (see `r2vpo plan`)"
@@ -124,35 +124,6 @@ def report_failure(error: BaseException, session: Session) -> int:
         f"command, {how} and what `r2vpo doctor` prints"
     )
     return UNEXPECTED
-
-
-def disk_full(error: BaseException) -> str | None:
-    """The path that had no room left, empty if it is not known; None if the error is not about a full disk.
-
-    Writers in other languages do not raise OSError: safetensors has the system's words in its own error.
-    """
-    for cause in _chain(error):
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            return str(cause.filename or "")
-        # A message of ours, or of pydantic, may quote anything that a user wrote.
-        text = "" if isinstance(cause, ValueError) else str(cause)
-        if "No space left on device" in text or "os error 28" in text:
-            return ""
-    return None
-
-
-def torch_write_failed(error: BaseException) -> bool:
-    """Whether torch's file writer failed: it does not say why, and what it wrote is gone by now, with its space."""
-    words = ("PytorchStreamWriter", "iostream error", "unexpected pos")
-    return any(isinstance(cause, RuntimeError) and any(word in str(cause) for word in words) for cause in _chain(error))
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _say(text: str) -> None:

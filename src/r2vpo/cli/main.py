@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import r2vpo
-from r2vpo.cli.failures import Session, disk_full, ended_by_sigterm, quiet_exit_on_closed_pipe, report_failure
+from r2vpo.cli.failures import Session, ended_by_sigterm, quiet_exit_on_closed_pipe, report_failure
+from r2vpo.disk import disk_full
 from r2vpo.errors import UserError
 
 ENVIRONMENT = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}

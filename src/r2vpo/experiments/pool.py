@@ -22,6 +22,9 @@ class Worker:
         threads: CPU threads of its libraries.
         folder: where ``worker-<number>.log`` goes.
         inbox: gets ``(worker, message)``, and ``(worker, None)`` when the process has ended.
+
+    Raises:
+        UserError: something that is no regular file has the log's name.
     """
 
     def __init__(
@@ -29,6 +32,8 @@ class Worker:
     ) -> None:
         self.number = number
         self.log = folder / f"worker-{number}.log"
+        if self.log.exists() and not self.log.is_file():  # a pipe would be waited for
+            raise UserError(f"{self.log}: this is no regular file: remove it")
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "r2vpo.experiments.worker"],

@@ -136,7 +136,7 @@ def _figure(drawing: Drawing) -> dict[str, Any]:
 def _write_pictures(shown: Iterable[Drawing], folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.png"):
-        old.unlink()
+        old.unlink(missing_ok=True)
     for drawing in shown:
         with matplotlib.rc_context(style(LIGHT) | {"figure.facecolor": "white"}):
             figure = Figure(layout="constrained", dpi=160)

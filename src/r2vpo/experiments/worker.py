@@ -20,13 +20,14 @@ from typing import Any
 
 from rich.console import Console
 
-from r2vpo.checkpoint_files import DamagedCheckpoint, check_files
+from r2vpo.disk import disk_full, torch_write_failed
 from r2vpo.errors import UserError
 from r2vpo.experiments.collect import collect
 from r2vpo.training.recipe import Recipe
 from r2vpo.training.records import Record
 from r2vpo.training.run import run_training
-from r2vpo.training.run_directory import RunDirectory
+from r2vpo.training.run_directory import RunDirectory, require_checkpoint
+from r2vpo.training.run_state import problems
 
 # how the sampler's error says that the weights are no numbers any more
 _DIVERGED = "the weights have diverged"
@@ -49,10 +50,20 @@ def main() -> None:
             answer(event="finished", record=run_cell(recipe, folder, answer))
         except Exception as error:
             traceback.print_exc()
-            known = isinstance(error, UserError | OSError)
-            text = str(error) if known else f"{type(error).__name__}: {error}"
+            known, text = _told(error, task["folder"])
             answer(event="failed", reason=" ".join(text.split()), unexpected=not known)
         gc.collect()
+
+
+def _told(error: Exception, folder: str) -> tuple[bool, str]:
+    """Whether an error is of a kind that is expected, and its text."""
+    full = disk_full(error)
+    if full is not None or torch_write_failed(error):
+        return True, f"{full or folder}: the disk is full, or it fails: make room"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return True, f"{error.filename}: {error.strerror}"
+    known = isinstance(error, UserError | OSError)
+    return known, str(error) if known else f"{type(error).__name__}: {error}"
 
 
 def run_cell(recipe: Recipe, folder: Path, tell: Any) -> Record:
@@ -90,13 +101,17 @@ def run_cell(recipe: Recipe, folder: Path, tell: Any) -> Record:
 
 
 def _left_over(folder: Path) -> RunDirectory | None:
-    """What an earlier call left that can be used: a finished run or one with a whole checkpoint. Other remains go."""
+    """What an earlier call left that can be used: a finished run, or one with a checkpoint, with all of its records.
+
+    Other remains go: the cell runs again, to the same numbers.
+    """
     run = _newest(folder)
-    if run is not None and run.read_summary() is not None:
+    if run is not None and run.summary.is_file() and not problems(run, contents=False):
         return run
-    if run is not None and (checkpoint := run.latest_checkpoint()) is not None:
-        with suppress(DamagedCheckpoint):
-            check_files(checkpoint)
+    if run is not None and not run.summary.is_file() and run.latest_checkpoint() is not None:
+        with suppress(UserError, OSError):
+            checkpoint = require_checkpoint(run.path)
+            run.check_records(int(checkpoint.name.rpartition("-")[2]))
             return run
     shutil.rmtree(folder, ignore_errors=True)
     return None

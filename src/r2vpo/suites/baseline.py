@@ -18,7 +18,7 @@ from r2vpo.models import resolve_model
 from r2vpo.suites.folder import EvaluationFolder, open_folder
 from r2vpo.suites.run import evaluate_subject
 from r2vpo.suites.schema import EvaluationConfig
-from r2vpo.suites.subject import RECORDS, Subject, find_subject
+from r2vpo.suites.subject import RECORDS, Subject, find_subject, fingerprint
 from r2vpo.suites.winning import Decider
 
 
@@ -93,7 +93,12 @@ def answers_of(
     if baseline.folder is not None:
         return baseline.folder.read()
     assert baseline.subject is not None
-    changes: dict[str, Any] = {"model": baseline.name, "weights": baseline.subject.weights, "baseline": None}
+    changes: dict[str, Any] = {
+        "model": baseline.name,
+        "weights": baseline.subject.weights,
+        "fingerprint": fingerprint(baseline.subject.weights),
+        "baseline": None,
+    }
     own = config.model_copy(update=changes)
     return evaluate_subject(own, baseline.subject, rows, out=out / "baseline", held=held, console=console)[1]
 

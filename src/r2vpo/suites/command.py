@@ -14,10 +14,11 @@ from r2vpo.rewards import load_answer_finder
 from r2vpo.suites.baseline import answers_of, compare, find_baseline
 from r2vpo.suites.folder import EvaluationFolder, open_folder
 from r2vpo.suites.lm_eval import write_lm_eval
+from r2vpo.suites.problems import digest_of
 from r2vpo.suites.result import print_summary
 from r2vpo.suites.run import check_evaluation, evaluate_subject
 from r2vpo.suites.schema import EvaluationConfig
-from r2vpo.suites.subject import Subject, find_subject
+from r2vpo.suites.subject import Subject, find_subject, fingerprint
 from r2vpo.suites.winning import load_decider
 
 
@@ -46,6 +47,7 @@ def run_evaluation(
     """
     started = time.monotonic()
     rows = check_evaluation(config, console)
+    config = config.model_copy(update={"problems": digest_of(rows), "fingerprint": fingerprint(subject.weights)})
     baseline = None if config.baseline is None else find_baseline(config.baseline, rows)
     decider = load_decider(config.win_by if baseline is not None else {"name": "score"})
     from r2vpo.suites.report import build_evaluation_report

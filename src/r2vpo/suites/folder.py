@@ -42,6 +42,8 @@ from r2vpo.training.records import (
 )
 from r2vpo.training.shipped import read_mapping
 
+_CHANGES = {"problems": "its problems", "fingerprint": "the weights of its model"}
+
 
 class EvaluationFolder:
     """One evaluation on disk.
@@ -66,9 +68,15 @@ class EvaluationFolder:
         """The problems that are answered; a cut-off last line is no error.
 
         Raises:
-            UserError: a line is not a record of an evaluation.
+            UserError: a line is not a record of an evaluation, or not that of its problem.
         """
         records = read_records(self.completions)
+        for number, record in enumerate(records):
+            if record.get("problem") != number:
+                raise UserError(
+                    f"{self.completions}: line {number + 1} is not of problem {number}, lines were lost or doubled: "
+                    "restore the file from a copy, or evaluate into a new folder"
+                )
         try:
             return [Answered.from_json(record) for record in records]
         except (KeyError, TypeError) as error:
@@ -77,8 +85,12 @@ class EvaluationFolder:
             ) from None
 
     def is_complete(self) -> bool:
-        """Whether there is a result, and the completions that it was computed from."""
-        return self.summary.is_file() and self.read_summary().get("problems") == len(self.read())
+        """Whether there is a result, and the completions that it was computed from; a damaged one is computed again."""
+        try:
+            counted = read_object(self.summary).get("problems")
+        except (OSError, ValueError):
+            return False
+        return bool(counted == len(self.read()))
 
     def whole_batches(self, prompts: Sequence[Any], size: int) -> list[Answered]:
         """The problems of whole batches, after forgetting those of a batch that was cut off.
@@ -92,7 +104,7 @@ class EvaluationFolder:
         """
         done = self.read()
         for number, problem in enumerate(done):
-            if number >= len(prompts) or problem.problem != number or problem.prompt != prompts[number]:
+            if number >= len(prompts) or problem.prompt != prompts[number]:
                 raise UserError(
                     f"{self.completions}: line {number + 1} is not the suite's problem {number + 1}, the problems have "
                     "changed since: evaluate into a new folder"
@@ -135,8 +147,10 @@ def open_folder(path: Path | str) -> EvaluationFolder:
         UserError: there is none, or it is not an evaluation's.
     """
     folder = EvaluationFolder(Path(path))
-    if not folder.completions.is_file() or not folder.config_file.is_file():
-        what = "no such folder" if not folder.path.is_dir() else f"not an evaluation, it has no {RECORDS}"
+    is_run = (folder.path / "checkpoints").is_dir()
+    if is_run or not folder.config_file.is_file():
+        what = "this is a run" if is_run else f"not an evaluation, it has no {folder.config_file.name}"
+        what = what if folder.path.is_dir() else "no such folder"
         raise UserError(f"{path}: {what}: give a folder that `r2vpo eval` made")
     return folder
 
@@ -157,7 +171,7 @@ def existing_folder(config: EvaluationConfig, out: Path | None) -> EvaluationFol
     if out is None or not out.is_dir() or is_empty(out):
         return None
     folder = open_folder(out)
-    if not folder.completions.stat().st_size:
+    if not folder.read():
         return None
     _check_same(folder, config)
     return folder
@@ -197,8 +211,8 @@ def make_folder(config: EvaluationConfig, path: Path) -> EvaluationFolder:
         config.model_dump(mode="json"), Dumper=RecipeDumper, sort_keys=False, allow_unicode=True, width=100
     )
     with _writable(path):
-        folder.completions.touch()
         write_with_digest(folder.config_file, text)
+        folder.completions.touch()
     return folder
 
 
@@ -214,6 +228,10 @@ def _writable(path: Path) -> Iterator[None]:
 
 def _check_same(folder: EvaluationFolder, config: EvaluationConfig) -> None:
     different = differing_keys(config, folder.config())
+    changed = [words for key, words in _CHANGES.items() if key in different]
+    if changed and len(changed) == len(different):
+        what = " and ".join(changed)
+        raise UserError(f"{folder.path}: {what} have changed since it began: evaluate into a new folder")
     if different:
         shown = ", ".join(different[:6]) + (f" and {len(different) - 6} more" if len(different) > 6 else "")
         raise UserError(

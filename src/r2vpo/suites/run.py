@@ -31,8 +31,6 @@ _PACKAGES = ("r2vpo", "torch", "transformers", "peft", "datasets", "reasoning-gy
 
 _INSTEAD = "name another --out"
 
-_INSTEAD = "name another --out"
-
 
 def check_evaluation(config: EvaluationConfig, console: Console) -> list[PromptRow]:
     """Find out what is wrong with a suite's problems and its reward before a folder is made.

@@ -48,3 +48,5 @@ class EvaluationConfig(Section):
     baseline: str | None = Field(None, description="model, run or evaluation it is compared with")
     win_by: dict[str, Any] = Field({"name": "score"}, description="what decides which completion is better")
     suite: Suite = Field(description="the suite, with what was overridden")
+    problems: str | None = Field(None, description="SHA-256 of the suite's problems, to notice if they change")
+    fingerprint: str | None = Field(None, description="of the weights' files where they lie here, for the same")

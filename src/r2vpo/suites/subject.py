@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from r2vpo.training.run_directory import open_run, require_checkpoint
 
 RECORDS = "completions.jsonl"
 """The file that tells the folder of an evaluation from that of a run."""
+_MODEL_FILES = {".safetensors", ".bin", ".gguf", ".json", ".model", ".txt", ".jinja"}
+_SAMPLES, _SAMPLE_BYTES = 64, 1 << 16
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,30 @@ def find_subject(name: str) -> Subject:
     if (folder / "adapter_config.json").is_file():
         return Subject(name, str(folder), base=_adapter_base(folder))
     return Subject(name, name)
+
+
+def fingerprint(weights: str) -> str | None:
+    """A digest by which other weights in the same folder are noticed.
+
+    Args:
+        weights: folder or name, as `Subject.weights`.
+
+    Returns:
+        SHA-256 over names and sizes of the model's files and samples of their contents, which reads a few megabytes of
+        a model of any size; None for a name.
+    """
+    folder = Path(weights).expanduser()
+    if not folder.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.suffix in _MODEL_FILES and path.is_file()):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}\n".encode())
+        with open(path, "rb") as file:
+            for place in range(0, size, max(size // _SAMPLES, _SAMPLE_BYTES)):
+                file.seek(place)
+                digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
 
 
 def _run(name: str, folder: Path) -> Subject:

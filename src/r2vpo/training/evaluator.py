@@ -15,7 +15,7 @@ from r2vpo.evaluation import Evaluation, encode_prompt, evaluate
 from r2vpo.rollout import GenerateSampler, check_model, make_sampler
 from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.recipe import Recipe
-from r2vpo.training.run_directory import RunDirectory
+from r2vpo.training.run_directory import RunDirectory, evaluated_every
 from r2vpo.training.setup import Parts
 from r2vpo.training.shared_sampling import SharedSampling
 from r2vpo.trl import R2VPOTrainer
@@ -52,8 +52,7 @@ class Evaluator(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Evaluate at the end of every `evaluation.every_rounds`-th round."""
-        trainer = self.recipe.trainer
-        every = self.recipe.evaluation.every_rounds * trainer.optimizer_steps_per_round * trainer.passes
+        every = evaluated_every(self.recipe)
         if every and state.global_step % every == 0:
             self.evaluate()
 

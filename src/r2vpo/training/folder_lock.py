@@ -17,12 +17,16 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from r2vpo.errors import UserError
-from r2vpo.training.records import write_atomically
+from r2vpo.training.records import TEMPORARY, write_atomically
 
 LOCK, HOLDER = ".lock", ".lock.json"
 """The locked file, which stays, and who holds it, for the message that others get."""
 _GLANCE_SECONDS = 1.0
 """Of patience: `holder`, which `r2vpo runs` asks, takes a free lock for a moment."""
+
+
+class FolderInUse(UserError):
+    """Another process works in a folder."""
 
 
 @contextmanager
@@ -34,14 +38,14 @@ def working_in(folder: Path, *, instead: str) -> Iterator[None]:
         instead: what another process can do in place of waiting, for its message.
 
     Raises:
-        UserError: another process holds it; the line names its host, number and command. Or the folder cannot be
-            written.
+        FolderInUse: another process holds it; the line names its host, number and command.
+        UserError: the folder cannot be written.
     """
     lock = FileLock(folder / LOCK, timeout=_GLANCE_SECONDS)
     try:
         lock.acquire()
     except Timeout:
-        raise UserError(f"{folder}: {_holder(folder)} works here: wait for it, stop it, or {instead}") from None
+        raise FolderInUse(f"{folder}: {_holder(folder)} works here: wait for it, stop it, or {instead}") from None
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise
@@ -81,8 +85,8 @@ def new_folder(parent: Path, name: str) -> Path:
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing but what a lock leaves there."""
-    return all(entry.name in (LOCK, HOLDER) for entry in folder.iterdir())
+    """Whether a folder holds nothing but what a lock leaves there, and temporary files of a killed process."""
+    return all(entry.name in (LOCK, HOLDER) or entry.match(TEMPORARY) for entry in folder.iterdir())
 
 
 def holder(folder: Path) -> str | None:

@@ -21,13 +21,15 @@ Record = dict[str, Any]
 # Half of a surrogate pair, which UTF-8 cannot hold, is written as \ud83d, which JSON reads again.
 _ESCAPED = "backslashreplace"
 _REMEDY = "restore the file from a copy, or remove that line if you can do without its record"
+TEMPORARY = ".*.tmp"
+"""Names of files that are being written."""
 _CHECKED = re.compile(rb'(.*?)(?:, )?"crc32": "([0-9a-f]{8})"\}', re.DOTALL)
 _DIGEST = re.compile(r"(.*\n)# sha256 of the lines above: ([0-9a-f]{64})\n?", re.DOTALL)
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(TEMPORARY.replace("*", f"{path.name}.{os.getpid()}"))
     try:
         with open(temporary, "w", encoding="utf-8", errors=_ESCAPED) as file:
             file.write(text)
@@ -111,14 +113,16 @@ def append_record(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_records(path: Path) -> list[Record]:
-    """The JSON objects of a file, one a line, without their checksums; a cut-off last line or no file is no error.
+    """The JSON objects of a file, one a line, without their checksums; no file is no error.
+
+    A last line without its newline was cut off and is left out, as `append_record` overwrites it.
 
     Raises:
-        UserError: a line before the last is not a JSON object, or its checksum differs or is missing.
+        UserError: a line is not a JSON object, or its checksum differs or is missing; or this is no regular file.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
-    lines = _content(path).split(b"\n")
+    *lines, _ = _content(path).split(b"\n")
     records: list[Record] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -128,8 +132,6 @@ def read_records(path: Path) -> list[Record]:
             if not isinstance(record, dict):
                 raise ValueError("not an object")
         except (ValueError, RecursionError):
-            if number == len(lines):
-                break
             raise UserError(f"{path}: line {number} is not a JSON object: {_REMEDY}") from None
         found = _CHECKED.fullmatch(line)
         if found is None or _crc(found[1] + b"}") != found[2].decode():
@@ -167,7 +169,7 @@ def finite(value: Any) -> Any:
 
 def _content(path: Path) -> bytes:
     """Of a regular file: a pipe would be waited for, and a device never ends."""
-    if not stat.S_ISREG(path.stat().st_mode):
+    if (path.is_symlink() and not path.exists()) or not stat.S_ISREG(path.stat().st_mode):
         raise UserError(f"{path}: this is no regular file: restore it from a copy")
     return path.read_bytes()
 

@@ -166,11 +166,13 @@ class RunDirectory:
             step: of a checkpoint, or of the run's end.
 
         Raises:
-            UserError: a file is damaged, or lacks a step up to this one, or the evaluation before training.
+            UserError: a file is damaged, or lacks a step up to this one or an evaluation.
         """
+        every = evaluated_every(self.recipe())
+        evaluated = {0, *(range(every, step + 1, every) if every else ())} if step else set()
         for file, there, wanted in (
             (self.metrics, {record["step"] for record in self.read_metrics()}, set(range(1, step + 1))),
-            (self.evaluations, {record["step"] for record in self.read_evaluations()}, {0} if step else set()),
+            (self.evaluations, {record["step"] for record in self.read_evaluations()}, evaluated),
         ):
             if missing := wanted - there:
                 raise UserError(
@@ -199,6 +201,11 @@ class RunDirectory:
         """The checkpoint of a step, None for the highest there is; None if there is none."""
         found = self.all_checkpoints()
         return found.get(max(found, default=0) if step is None else step)
+
+
+def evaluated_every(recipe: Recipe) -> int:
+    """Optimizer steps from one evaluation to the next; 0: before and after training alone."""
+    return recipe.evaluation.every_rounds * recipe.trainer.optimizer_steps_per_round * recipe.trainer.passes
 
 
 def create_run(recipe: Recipe, runs_dir: Path | str = "runs") -> RunDirectory:

@@ -68,7 +68,7 @@ def problems(run: RunDirectory, *, contents: bool) -> list[str]:
         run: its folder.
         contents: read every byte of the checkpoints, to compare with the digests that were written with them.
     """
-    last = max(run.all_checkpoints(), default=0)
+    last = max(*run.all_checkpoints(), _steps_done(run), 0)
     checks: list[Callable[[], Any]] = [run.recipe, run.read_samples]
     checks += [lambda: run.check_records(last)] if last else [run.read_metrics, run.read_evaluations]
     checks += [lambda: _check_summary(run), lambda: _check_order(run)]
@@ -90,10 +90,18 @@ def _check_order(run: RunDirectory) -> None:
     for number, (before, after) in enumerate(pairwise(steps), start=2):
         if type(before) is int and type(after) is int and after <= before:
             raise UserError(f"{run.metrics}: line {number} is of step {after}, after step {before}: restore the file")
-    summary = run.read_summary()
-    last = None if summary is None else summary.get("optimizer_steps")
-    if type(last) is int and last and last not in {record["step"] for record in run.read_evaluations()}:
+    last = _steps_done(run)
+    if last and last not in {record["step"] for record in run.read_evaluations()}:
         raise UserError(f"{run.evaluations}: the evaluation after step {last} is missing: restore the file from a copy")
+
+
+def _steps_done(run: RunDirectory) -> int:
+    """Optimizer steps of a finished run, 0 where its summary does not say."""
+    try:
+        steps = (run.read_summary() or {}).get("optimizer_steps")
+    except (UserError, OSError):  # `_check_summary` says so
+        return 0
+    return steps if type(steps) is int else 0
 
 
 def _check_summary(run: RunDirectory) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import r2vpo.cli.train
-from r2vpo.cli.failures import Session, disk_full, report_failure, torch_write_failed
+from r2vpo.cli.failures import Session, report_failure
 from r2vpo.cli.main import main
+from r2vpo.disk import disk_full, torch_write_failed
 from r2vpo.training import records
 from r2vpo.training.run_directory import RunDirectory
 from tests.unit.cli.helpers import failure

@@ -42,13 +42,23 @@ def test_records_come_back_without_their_checksums(file: Path) -> None:
 
 def test_every_flipped_bit_of_a_record_is_found(file: Path) -> None:
     whole = file.read_bytes()
-    ends = {place for place, byte in enumerate(whole) if byte == ord("\n")}
-    for place in range(len(whole)):
-        if place == max(ends):  # the file's last line is then a cut-off one
-            continue
+    for place in range(len(whole) - 1):  # without the last newline the last line is a cut-off one
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
         with pytest.raises(UserError, match=r"metrics.jsonl: line \d is (damaged|not a JSON object)"):
             read_records(file)
+
+
+def test_a_last_line_without_its_newline_is_cut_off_for_reader_and_writer(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+    assert read_records(file) == RECORDS[:-1]
+    append_record(file, {"step": 9})
+    assert read_records(file) == [*RECORDS[:-1], {"step": 9}]
+
+
+def test_a_link_to_nothing_is_not_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "gone.jsonl")
+    with pytest.raises(UserError, match=r"link.jsonl: this is no regular file"):
+        read_records(tmp_path / "link.jsonl")
 
 
 def test_a_record_without_a_checksum_is_damaged(tmp_path: Path) -> None:

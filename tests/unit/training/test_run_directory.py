@@ -16,6 +16,7 @@ from r2vpo.training.run_directory import (
     SUMMARY_KEYS,
     RunDirectory,
     create_run,
+    evaluated_every,
     open_run,
     require_checkpoint,
 )
@@ -198,6 +199,20 @@ def test_resuming_from_an_earlier_checkpoint_sets_the_later_ones_aside(tmp_path:
     run.rewind(4)
     kept = {path.parent.name: path.read_text() for path in run.set_aside.glob("*/model.safetensors")}
     assert kept == {"checkpoint-8": "first 8", "checkpoint-12": "first 12", "checkpoint-8-2": "second 8"}
+
+
+def test_an_evaluation_that_was_lost_is_missed(tmp_path: Path) -> None:
+    recipe = synthetic_recipe()
+    run = create_run(recipe, tmp_path)
+    every = evaluated_every(recipe)
+    assert every > 1
+    for step in range(1, 3 * every + 1):
+        run.append_metrics({"step": step})
+    for step in (0, every, 3 * every):
+        run.append_evaluation({"step": step, "split": "held_out"})
+    run.check_records(every)
+    with pytest.raises(UserError, match=rf"evaluations.jsonl: step {2 * every} is missing"):
+        run.check_records(2 * every + 1)
 
 
 def test_records_that_were_cut_off_are_missed(tmp_path: Path) -> None:
