@@ -13,6 +13,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 RUNS = {  # what is given, what it leaves, what it prints
     "math_lora.py": (["1"], ["runs/math-lora/adapter_model.safetensors"], "train_runtime"),
     "plain_loop.py": (["2"], [], "round 1: right"),
+    "r2vpo_in_one_page.py": (["2"], [], "held-out sums after"),
     "custom_reward.py": (["1"], [], "rewards/repeats/mean"),
     "code.py": (["1"], [], "rewards/code/mean"),
     "reward_model_win_rate.py": (["1", "3"], ["runs/reward-model/model.safetensors", "evaluations"], "win rate"),
