@@ -94,8 +94,10 @@ class _OverTasks:
 
     @classmethod
     def of(cls, experiment: TasksExperiment, chosen: _Chosen, tasks: list[str] | None) -> "_OverTasks":
-        options = dict(tasks=tasks, methods=chosen.methods, seeds=chosen.seeds)
-        return cls(TasksPlan.of(experiment, chosen.source, RECIPES.find, chosen.out, **options))
+        find, out = RECIPES.find, chosen.out
+        return cls(
+            TasksPlan.of(experiment, chosen.source, find, out, tasks=tasks, methods=chosen.methods, seeds=chosen.seeds)
+        )
 
     def describe(self, jobs: int, console: Console) -> None:
         describe_tasks(self.tasks, jobs=jobs, console=console)

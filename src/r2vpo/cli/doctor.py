@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from typing import Any
 
 import r2vpo
 from r2vpo.cli.failures import Session
@@ -180,7 +181,7 @@ def sandbox() -> str:
     )
 
 
-def _text(found: dict) -> str:
+def _text(found: dict[str, Any]) -> str:
     lines = [f"r2vpo {found['r2vpo']}, Python {found['python']}"]
     lines += [f"  {name} {version}" for name, version in found["libraries"].items()]
     lines += ["devices", *(f"  {line}" for line in found["devices"])]

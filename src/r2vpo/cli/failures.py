@@ -46,13 +46,14 @@ class Session:
 
     Attributes:
         debug: print tracebacks.
+        parsed: whether the arguments were understood: from then on nothing may leave with the code of a success.
         arguments: the arguments of ``train`` that a resumed run needs again: the recipe and its overrides.
         run: the folder of the run, as soon as there is one.
         evaluation: the folder of an evaluation, as soon as there is one.
     """
 
     def __init__(self) -> None:
-        self.debug = False
+        self.debug, self.parsed = False, False
         self.arguments: list[str] = []
         self.run: Path | None = None
         self.evaluation: Path | None = None
@@ -102,8 +103,8 @@ def report_failure(error: BaseException, session: Session) -> int:
         what = "the disk is full" if full is not None else "the disk is full, or it fails"
         command = session.resume_command()
         after = f"make room and resume with: {command}" if command else "make room and start again"
-        where = full or session.run or session.evaluation or Path.cwd()
-        _say(f"error: {where}: {what}; nothing that was saved is lost: {after}")
+        place = full or session.run or session.evaluation or Path.cwd()
+        _say(f"error: {place}: {what}; nothing that was saved is lost: {after}")
         return USER_ERROR
     if isinstance(error, OSError):
         what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)

@@ -47,13 +47,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with ended_by_sigterm():
             arguments = build_parser().parse_args(argv)
-            session.debug = arguments.debug
+            session.debug, session.parsed = arguments.debug, True
             prepare_environment(debug=arguments.debug)
             code = arguments.command(arguments, session)
             sys.stdout.flush()
     except BrokenPipeError:
         return quiet_exit_on_closed_pipe()
-    except (Exception, KeyboardInterrupt) as error:
+    except SystemExit as error:
+        if not session.parsed:  # --help and --version
+            raise
+        return report_failure(error, session)
+    except BaseException as error:
         return report_failure(error, session)
     return code or 0
 

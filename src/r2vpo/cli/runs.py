@@ -9,6 +9,7 @@ from pathlib import Path
 
 from r2vpo.cli.failures import Session
 from r2vpo.errors import UserError
+from r2vpo.training.folder_lock import holder
 from r2vpo.training.numbers import NOTHING, megabytes, percent
 from r2vpo.training.run_directory import open_run
 from r2vpo.training.run_state import RunState, problems, runs_in, state_of
@@ -52,6 +53,8 @@ def _table(found: list[RunState]) -> str:
 
 def _check(name: str, *, as_json: bool) -> None:
     run = open_run(name)
+    if working := holder(run.path):
+        raise UserError(f"{run.path}: {working} works here: check it when that is done")
     found = problems(run, contents=True)
     checkpoints = list(run.all_checkpoints())
     if as_json:

@@ -1,6 +1,7 @@
 """What arguments of the command line mean; it imports nothing heavy, since every command's help needs it."""
 
 import argparse
+import math
 import re
 
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
@@ -11,7 +12,8 @@ def memory(text: str) -> float:
     match = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([KMGT]?)(i?)B?", text.strip())
     if match is None or float(match[1]) <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no size: write it as 80GiB or 40GB")
-    return float(match[1]) * (1024 if match[3] else 1000) ** _UNITS[match[2]]
+    base = 1024.0 if match[3] else 1000.0
+    return float(match[1]) * math.pow(base, _UNITS[match[2]])
 
 
 def above_zero(text: str) -> float:

@@ -21,4 +21,6 @@ def load_experiment(path: Path) -> Experiment | TasksExperiment:
         UserError: it cannot be read, or it is no experiment. One line.
     """
     content = read_mapping(path, "experiment")
-    return validated(TasksExperiment if "tasks" in content else Experiment, content, source=str(path))
+    if "tasks" in content:
+        return validated(TasksExperiment, content, source=str(path))
+    return validated(Experiment, content, source=str(path))

@@ -272,4 +272,6 @@ def _apply_setting(settings: dict[str, Any], spec: SettingsSpec, value: Value, w
         node = node.get(part) if isinstance(node, dict) else None
     if not isinstance(node, int | float) or isinstance(node, bool):
         raise UserError(f"{where}: settings.multiply = {spec.multiply} is no number of the recipe: name one that is")
+    if isinstance(value, str):
+        raise UserError(f"{where}: settings.multiply = {spec.multiply} takes numbers, not {value!r}")
     set_dotted(settings, str(spec.multiply), node * value, where)

@@ -1,6 +1,7 @@
 """Which figures the finished cells of an experiment give, and what is written below them."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -55,9 +56,8 @@ def _curves(results: Results) -> Iterator[Drawing]:
         yield Drawing("difficulty", "Final accuracy by difficulty", caption, drawing, False)
     for name, title, caption, finish in _COURSES:
         if any(_drawable(run, name) for run in results.runs):
-            lines = figures.over_rollouts(
-                results, None, lambda run, name=name: _course(run, name), x_label="rollouts generated", finish=finish
-            )
+            column = partial(_course, name=name)
+            lines = figures.over_rollouts(results, None, column, x_label="rollouts generated", finish=finish)
             yield Drawing(name.replace("_", "-"), title, caption + lines.note, lines, lines.wide)
 
 

@@ -119,7 +119,7 @@ def _distinct(values: Iterable[str]) -> str:
 
 def _figure(drawing: Drawing) -> dict[str, Any]:
     def draw(axes: Axes, palette: Palette) -> None:
-        figure = axes.figure
+        figure: Any = axes.figure
         axes.remove()
         drawing.draw(figure, palette)
 

@@ -34,7 +34,8 @@ class KnownModel:
 
     def configuration(self) -> dict[str, Any]:
         """Read the configuration."""
-        return json.loads((_FOLDER / f"{self.file}.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads((_FOLDER / f"{self.file}.json").read_text(encoding="utf-8"))
+        return found
 
 
 _DEEPSEEK_1_5B = KnownModel(

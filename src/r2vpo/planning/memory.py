@@ -188,7 +188,7 @@ def _layer_bytes(model: Architecture, settings: Settings, rows: int, new: int, k
     """
     size, width = settings.compute, model.heads * model.head_width
     inputs = 5 if size == HALF else 2
-    token = 4 * FLOAT * model.hidden + size * (inputs * model.hidden + 2 * width + 4 * model.intermediate)
+    token: float = 4 * FLOAT * model.hidden + size * (inputs * model.hidden + 2 * width + 4 * model.intermediate)
     token += FLOAT * (model.heads + 2) + size * model.adapted_inputs
     # Keys and values are repeated for every query head where there is a mask, and the mask becomes numbers.
     return rows * (new * token + keys * 2 * width * size + new * keys * size)

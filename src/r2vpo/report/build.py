@@ -9,6 +9,7 @@ import jinja2
 import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from r2vpo.report.data import RunData, load_run
 from r2vpo.report.palette import LIGHT, PLACEHOLDERS
@@ -63,8 +64,7 @@ def build_picture(run: Path | str, path: Path) -> Path:
 
     data = load_run(run)
     with matplotlib.rc_context(style(LIGHT) | {"figure.facecolor": "white", "font.size": 9}):
-        figure = Figure(figsize=(11, 6.4), layout="constrained", dpi=160)
-        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
+        figure = Figure(figsize=(11, 6.4), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12), dpi=160)
         for axes, key in zip(figure.subplots(2, 2).flat, PICTURE_PANELS, strict=True):
             draw_picture_panel(axes, data, key)
         figure.savefig(path, format="png", metadata={"Software": None})

@@ -111,11 +111,14 @@ def load_run(path: Path | str) -> RunData:
         UserError: the folder is not a run's, or one of its files is damaged.
     """
     run = open_run(path)
+    summary = run.read_summary() or {}
+    if type(steps := summary.get("optimizer_steps")) is int:
+        run.check_records(steps)
     return RunData(
         run=run,
         recipe=run.recipe(),
         metrics=run.read_metrics(),
         evaluations=[r for r in run.read_evaluations() if r.get("split", "held_out") == "held_out"],
         samples=run.read_samples(),
-        summary=run.read_summary() or {},
+        summary=summary,
     )

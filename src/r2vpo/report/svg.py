@@ -37,7 +37,7 @@ _STYLE = {
 }
 
 
-def style(palette: Palette) -> dict[str, Any]:
+def style(palette: Palette) -> Any:
     """Matplotlib settings for a palette, for ``matplotlib.rc_context``."""
     return _STYLE | {
         "figure.facecolor": "none",
@@ -78,8 +78,9 @@ def _adopt(svg: str, key: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     head_end = svg.index(">")
-    view_box = re.search(r'viewBox="([^"]+)"', svg[:head_end])[1]
-    svg = f'<svg viewBox="{view_box}" aria-hidden="true" focusable="false"{svg[head_end:]}'
+    view_box = re.search(r'viewBox="([^"]+)"', svg[:head_end])
+    assert view_box is not None, "matplotlib writes one"
+    svg = f'<svg viewBox="{view_box[1]}" aria-hidden="true" focusable="false"{svg[head_end:]}'
     svg = re.sub(r'\bid="', f'id="{key}-', svg)
     svg = re.sub(r'\bxlink:href="#', f'href="#{key}-', svg)
     svg = re.sub(r"url\(#", f"url(#{key}-", svg)

@@ -14,7 +14,7 @@ from rich.progress import track
 from r2vpo.data.rows import PromptRow
 from r2vpo.errors import UserError
 from r2vpo.rewards.scores import is_number, listed
-from r2vpo.rewards.undisturbed import undisturbed
+from r2vpo.rewards.undisturbed import told, undisturbed
 
 ROWS = 4
 CHUNK = 2000
@@ -82,10 +82,12 @@ def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Non
     name = getattr(function, "__name__", type(function).__name__)
     try:
         rewards = listed(_call(function, tried))
-    except (Exception, SystemExit) as error:  # the user's function may raise anything, and call sys.exit
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the user's function may raise anything, and call sys.exit
         number = _first_failing(function, tried)
         raise UserError(
-            f"reward {name!r} raises {type(error).__name__}: {_one_line(error)} on {_where(tried, number)} "
+            f"reward {name!r} raises {type(error).__name__}: {told(error)} on {_where(tried, number)} "
             f"with an empty completion: {_remedy(error)}"
         ) from error
     if not isinstance(rewards, list) or len(rewards) != len(tried):
@@ -144,7 +146,9 @@ def _first_failing(function: Callable[..., Any], rows: Sequence[PromptRow]) -> i
     for number, row in enumerate(rows):
         try:
             _call(function, [row])
-        except (Exception, SystemExit):  # that it raises is what is looked for
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # that it raises is what is looked for
             return number
     return 0
 
@@ -158,7 +162,3 @@ def _remedy(error: BaseException) -> str:
 def _where(rows: Sequence[PromptRow], number: int) -> str:
     text = rows[number].key()
     return f"row {number + 1} (prompt ends in {text[-40:]!r}, answer {rows[number].answer!r})"
-
-
-def _one_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0]

@@ -137,7 +137,7 @@ def _definitions(code: str) -> dict[str, str]:
         body = ast.parse(code).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
-    found = {}
+    found: dict[str, str] = {}
     for statement in body:
         if isinstance(statement, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) or (
             isinstance(statement, (ast.Assign, ast.AnnAssign))

@@ -165,7 +165,8 @@ class Judge:
             found = _CHOICE.fullmatch(line)
             return None if found is None else names[found[1].lower()]
 
-        return [verdict or "tie" for verdict in self._verdicts(asked, read)]
+        verdicts: list[Any] = self._verdicts(asked, read)
+        return ["tie" if verdict is None else verdict for verdict in verdicts]
 
     def _verdicts(self, asked: Sequence[str], read: Callable[[str], _Verdict | None]) -> list[_Verdict | None]:
         new = list(dict.fromkeys(text for text in asked if text not in self._known))

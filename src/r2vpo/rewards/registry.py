@@ -17,7 +17,8 @@ from r2vpo.rewards.code_answer import CodeOptions, code_reward
 from r2vpo.rewards.constraints import ConstraintsOptions, constraints_reward
 from r2vpo.rewards.countdown import CountdownOptions, countdown_reward
 from r2vpo.rewards.exact import exact_reward
-from r2vpo.rewards.judge import JudgeOptions, judge_reward
+from r2vpo.rewards.judge import judge_reward
+from r2vpo.rewards.judge_options import JudgeOptions
 from r2vpo.rewards.layout import FormatOptions, format_reward
 from r2vpo.rewards.length import LengthOptions, length_reward
 from r2vpo.rewards.math_answer import MathOptions, math_reward
@@ -25,6 +26,7 @@ from r2vpo.rewards.numeric import NumericOptions, numeric_reward
 from r2vpo.rewards.options import RewardOptions
 from r2vpo.rewards.reasoning_gym import ReasoningGymOptions, reasoning_gym_reward
 from r2vpo.rewards.reward_model import RewardModelOptions, reward_model_reward
+from r2vpo.rewards.undisturbed import told, undisturbed
 
 RewardFunction = Callable[..., list[float | None]]
 
@@ -126,11 +128,14 @@ def _import(spec: str) -> RewardFunction:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # the user's module may raise anything
+        with undisturbed():
+            module = importlib.import_module(module_name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the user's module may raise anything, and call sys.exit
         raise UserError(
             f"reward {spec!r}: cannot import {module_name!r} from {folder} or the installed packages "
-            f"({type(error).__name__}: {error}): correct the name, or the module"
+            f"({type(error).__name__}: {told(error)}): correct the name, or the module"
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):

@@ -30,7 +30,8 @@ def is_number(score: Any) -> bool:
     Args:
         score: one of those that `listed` gave.
     """
-    return isinstance(score, Real) and abs(score) <= LARGEST  # which NaN is not
+    # Not as a float, which an integer may be too large for; and NaN is not.
+    return isinstance(score, Real) and bool(abs(score) <= LARGEST)  # type: ignore[operator]
 
 
 def _without_rows(scores: Any) -> bool:

@@ -1,22 +1,47 @@
-"""Around a call of a user's function: what it sets for the whole process does not reach training."""
+"""Around a user's function or module: what it sets for the whole process does not reach training."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_CHARACTERS = 500
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Put torch's gradient mode and default type back to what they were before.
+    """Put back torch's gradient mode, default type and device and autocast, and the current folder.
 
     Rewards with a model of their own often begin with `torch.set_grad_enabled(False)`.
     """
     import torch  # not at the top: `r2vpo rewards check` reads its input first
 
-    dtype = torch.get_default_dtype()
+    folder, dtype, device = os.getcwd(), torch.get_default_dtype(), torch.get_default_device()
+    kinds = ("cpu", "cuda")
+    casting = [(kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in kinds]
     try:
         with torch.set_grad_enabled(torch.is_grad_enabled()):
             yield
     finally:
+        os.chdir(folder)
         torch.set_default_dtype(dtype)
+        if torch.get_default_device() != device:
+            torch.set_default_device(None if device.type == "cpu" else device)
+        for kind, enabled, of in casting:
+            torch.set_autocast_enabled(kind, enabled)
+            torch.set_autocast_dtype(kind, of)
+
+
+def told(error: BaseException) -> str:
+    """The text of what a user's function raised, in one line, whatever its class does.
+
+    Args:
+        error: what was raised.
+    """
+    try:
+        return " ".join(str(error).split())[:_CHARACTERS] or "no message"
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # its own text cannot be made
+        return "without a text"

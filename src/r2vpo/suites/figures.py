@@ -73,7 +73,13 @@ def draw_lengths(axes: Axes, problems: Sequence[Answered], palette: Palette) -> 
     width = max(1, -(-(high - low + 1) // _BINS))
     edges = np.arange(low, high + width + 1, width) - 0.5
     parts = [[a.tokens for a in attempts if a.finished], [a.tokens for a in attempts if not a.finished]]
-    axes.hist(parts, edges, stacked=True, color=[palette.series[0], palette.limit], label=["ended", "cut at the limit"])
+    axes.hist(
+        parts,
+        edges.tolist(),
+        stacked=True,
+        color=[palette.series[0], palette.limit],
+        label=["ended", "cut at the limit"],
+    )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("tokens")

@@ -171,7 +171,8 @@ def existing_folder(config: EvaluationConfig, out: Path | None) -> EvaluationFol
     if out is None or not out.is_dir() or is_empty(out):
         return None
     folder = open_folder(out)
-    if not folder.read():
+    folder.config()  # of something else's folder nothing is overwritten
+    if not (folder.read() or folder.summary.exists() or (out / "baseline").exists()):
         return None
     _check_same(folder, config)
     return folder

@@ -8,7 +8,8 @@ from typing import Any
 from r2vpo.errors import UserError
 from r2vpo.evaluation import Answered, outcomes_by_score
 from r2vpo.evaluation.preference import Outcome
-from r2vpo.rewards.judge import Judge, JudgeOptions
+from r2vpo.rewards.judge import Judge
+from r2vpo.rewards.judge_options import JudgeOptions
 from r2vpo.rewards.registry import reward_options
 from r2vpo.rewards.reward_model import RewardModel
 from r2vpo.training.recipe_yaml import parse_yaml

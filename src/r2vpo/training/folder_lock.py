@@ -105,6 +105,8 @@ def holder(folder: Path) -> str | None:
 
 
 def _holder(folder: Path) -> str:
+    if not (folder / HOLDER).is_file():  # a pipe would be waited for
+        return "another process"
     try:
         known = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
         return f"process {known['pid']} on {known['host']} ({known['command']})"

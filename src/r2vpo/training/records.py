@@ -144,7 +144,7 @@ def read_records(path: Path) -> list[Record]:
 def keep_records(path: Path, wanted: Callable[[Record], bool]) -> None:
     """Rewrite a file of records with those that are wanted, in one step; a missing file stays missing."""
     if path.exists():
-        write_records(path, filter(wanted, read_records(path)))
+        write_records(path, [record for record in read_records(path) if wanted(record)])
 
 
 def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:

@@ -29,7 +29,7 @@ from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.prompt_length import longest_prompt
 from r2vpo.training.recipe import Recipe, settle_precision
 from r2vpo.training.recipe_inputs import DatasetData
-from r2vpo.training.run_directory import RunDirectory, create_run, open_run, require_checkpoint
+from r2vpo.training.run_directory import RunDirectory, create_run, open_run, refuse_finished, require_checkpoint
 from r2vpo.training.setup import Parts, prepare, trainer_config
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 
@@ -69,8 +69,9 @@ def run_training(
         if resume is not None:
             held.enter_context(_alone(resume))
             if PartialState().is_main_process:
-                saved = require_checkpoint(resume, checkpoint)
-                open_run(resume).check_records(int(saved.name.rpartition("-")[2]))
+                step = int(require_checkpoint(resume, checkpoint).name.rpartition("-")[2])
+                refuse_finished(open_run(resume), step, recipe.trainer.max_steps)  # by another process, meanwhile
+                open_run(resume).check_records(step)
         recipe = settle_precision(recipe, autocast=config.bf16, dtype=config.sampler_dtype)
         parts = prepare(recipe)
         run = _folder(recipe, resume, runs_dir)
@@ -219,6 +220,7 @@ def _finish(
                 name: {"before": before and before["by_difficulty"].get(name), "after": interval}
                 for name, interval in last["by_difficulty"].items()
             },
+            "samples": len(run.read_samples()),
             "problems": {
                 "train": len(data.train),
                 "held_out": len(data.held_out),

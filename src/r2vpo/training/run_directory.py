@@ -24,6 +24,7 @@ import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from r2vpo.training.records import (
     read_object,
     read_records,
     write_object,
+    write_records,
     write_with_digest,
 )
 from r2vpo.training.shipped import read_mapping
@@ -98,8 +100,14 @@ class RunDirectory:
         append_record(self.metrics, record)
 
     def append_evaluation(self, record: Mapping[str, Any]) -> None:
-        """Append the record of one evaluation."""
-        append_record(self.evaluations, record)
+        """Append the record of an evaluation, in place of one of the same step, which a killed run repeats."""
+        known = read_records(self.evaluations)
+        key = record.get("step"), record.get("split")
+        others = [other for other in known if (other.get("step"), other.get("split")) != key]
+        if len(others) < len(known):
+            write_records(self.evaluations, [*others, record])
+        else:
+            append_record(self.evaluations, record)
 
     def append_samples(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Append completions that the report shows."""
@@ -179,6 +187,14 @@ class RunDirectory:
                     f"{file}: step {min(missing)} is missing, the file was cut off: restore it from a copy, resume "
                     "from a checkpoint before that step (--checkpoint N), or start a new run"
                 )
+        for file in (self.metrics, self.evaluations):
+            steps = [record["step"] for record in read_records(file)]
+            for number, (before, after) in enumerate(pairwise(steps), start=2):
+                if after <= before:
+                    raise UserError(
+                        f"{file}: line {number} is of step {after}, after step {before}: restore the file from a copy, "
+                        "or remove the lines that are doubled"
+                    )
         self.read_samples()
 
     def all_checkpoints(self) -> dict[int, Path]:
@@ -270,6 +286,24 @@ def require_checkpoint(path: Path | str, step: int | None = None, *, arguments: 
     except DamagedCheckpoint as error:
         raise UserError(f"{error}: {_way_on(run, [number for number in found if number < step], arguments)}") from None
     return found[step]
+
+
+def refuse_finished(run: RunDirectory, step: int, max_steps: int) -> None:
+    """Refuse to resume a run that has done all of its steps.
+
+    Args:
+        run: its folder.
+        step: of the checkpoint.
+        max_steps: of the recipe.
+
+    Raises:
+        UserError: it has a result.
+    """
+    if step >= max_steps and run.read_summary() is not None:
+        raise UserError(
+            f"{run.path}: this run has done {step} of trainer.max_steps = {max_steps}: to make it longer, --set "
+            f"trainer.max_steps={2 * step}"
+        )
 
 
 def _way_on(run: RunDirectory, earlier: list[int], arguments: Sequence[str]) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from r2vpo.checkpoint_files import check_files
 from r2vpo.errors import UserError
 from r2vpo.training.folder_lock import holder
-from r2vpo.training.records import read_records
 from r2vpo.training.run_directory import SUMMARY_KEYS, RunDirectory
 
 
@@ -71,8 +70,8 @@ def problems(run: RunDirectory, *, contents: bool) -> list[str]:
     last = max(*run.all_checkpoints(), _steps_done(run), 0)
     checks: list[Callable[[], Any]] = [run.recipe, run.read_samples]
     checks += [lambda: run.check_records(last)] if last else [run.read_metrics, run.read_evaluations]
-    checks += [lambda: _check_summary(run), lambda: _check_order(run)]
-    checks += [lambda path=path: check_files(path, contents=contents) for path in run.all_checkpoints().values()]
+    checks += [lambda: _check_summary(run), lambda: _check_end(run)]
+    checks += [partial(check_files, path, contents=contents) for path in run.all_checkpoints().values()]
     found = []
     for check in checks:
         try:
@@ -82,17 +81,16 @@ def problems(run: RunDirectory, *, contents: bool) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _check_order(run: RunDirectory) -> None:
-    """Records are written step by step, and a finished run has the last of them."""
+def _check_end(run: RunDirectory) -> None:
+    """A finished run has its last evaluation, and all of its completions."""
     if run.checkpoints.exists() and not run.checkpoints.is_dir():
         raise UserError(f"{run.checkpoints}: this is no folder: restore it from a copy")
-    steps = [record.get("step") for record in read_records(run.metrics)]
-    for number, (before, after) in enumerate(pairwise(steps), start=2):
-        if type(before) is int and type(after) is int and after <= before:
-            raise UserError(f"{run.metrics}: line {number} is of step {after}, after step {before}: restore the file")
     last = _steps_done(run)
     if last and last not in {record["step"] for record in run.read_evaluations()}:
         raise UserError(f"{run.evaluations}: the evaluation after step {last} is missing: restore the file from a copy")
+    kept = (run.read_summary() or {}).get("samples")
+    if kept is not None and kept != len(run.read_samples()):
+        raise UserError(f"{run.samples}: it has not the {kept} completions that were written: restore it from a copy")
 
 
 def _steps_done(run: RunDirectory) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import warnings
 from collections.abc import Sequence
 from numbers import Real
@@ -12,10 +13,7 @@ from trl.trainer.utils import get_callable_name, is_async_callable
 
 from r2vpo.errors import UserError
 from r2vpo.rewards.scores import is_number, listed
-from r2vpo.rewards.undisturbed import undisturbed
-
-SHOWN = 500
-"""Characters of an exception's text, at most."""
+from r2vpo.rewards.undisturbed import told, undisturbed
 
 
 def guard_reward(function: Any, name: str | None = None) -> Any:
@@ -44,22 +42,22 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
             try:
                 with undisturbed():
                     scores = listed(await function(*args, **_copies(kwargs)))
-            except KeyboardInterrupt:
+                return _checked(name, scores, kwargs.get("completions"))
+            except (KeyboardInterrupt, _Unusable):
                 raise
             except BaseException as error:  # sys.exit would end the run as if it had succeeded
                 raise _raised(name, error) from error
-            return _checked(name, scores, kwargs.get("completions"))
     else:
 
         def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
                 with undisturbed():
                     scores = listed(function(*args, **_copies(kwargs)))
-            except KeyboardInterrupt:
+                return _checked(name, scores, kwargs.get("completions"))
+            except (KeyboardInterrupt, _Unusable):
                 raise
             except BaseException as error:  # sys.exit would end the run as if it had succeeded
                 raise _raised(name, error) from error
-            return _checked(name, scores, kwargs.get("completions"))
 
     guarded.__name__ = name
     return guarded
@@ -71,29 +69,31 @@ def _copies(columns: dict[str, Any]) -> dict[str, Any]:
 
 
 def _raised(name: str, error: BaseException) -> UserError:
-    try:
-        said = " ".join(str(error).split())[:SHOWN]
-    except Exception:  # its own text cannot be made
-        said = "without a text"
+    said = told(error)
     return UserError(f"reward function {name!r} raised {type(error).__name__}: {said}; fix it or catch the case there")
+
+
+class _Unusable(UserError):
+    """A function returned what are no scores."""
 
 
 def _checked(name: str, scores: Any, completions: Sequence[Any] | None) -> list[float | None]:
     if not isinstance(scores, list) or not all(isinstance(score, Real | None) for score in scores):
-        raise UserError(
-            f"reward function {name!r} returned {str(scores)[:80]}; return a list with a number for each row"
+        raise _Unusable(
+            f"reward function {name!r} returned {reprlib.repr(scores)}; return a list with a number for each row"
         )
     # An environment's own reward can be asked for by its environments alone.
     completions = [""] * len(scores) if completions is None else completions
     if len(scores) != len(completions):
-        raise UserError(
+        raise _Unusable(
             f"reward function {name!r} returned {len(scores)} scores for {len(completions)} completions; "
             "return one each"
         )
     for row, score in enumerate(scores):
         if score is not None and not is_number(score):
-            raise UserError(
-                f"reward function {name!r} returned {score} for completion {row}: {str(completions[row])[:80]!r}; "
+            raise _Unusable(
+                f"reward function {name!r} returned {reprlib.repr(score)} for completion {row}: "
+                f"{str(completions[row])[:80]!r}; "
                 "return a finite number, or None where the function does not apply"
             )
     return scores

@@ -19,6 +19,16 @@ from tests.unit.cli.helpers import failure
 from tests.unit.report.synthetic_run import make_run
 
 
+def test_a_command_that_leaves_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(r2vpo.cli.main, "_recipes", lambda *_: sys.exit(0))
+    assert main(["recipes"]) == 1
+    assert capsys.readouterr().err.startswith("r2vpo: error: unexpected SystemExit: 0")
+    with pytest.raises(SystemExit):
+        main(["--version"])
+
+
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     made = make_run(tmp_path, steps=8)
     made.report.write_text("the old report")

@@ -66,6 +66,22 @@ def test_a_check_reads_everything(folder: Path, capsys: pytest.CaptureFixture[st
     assert shown.err == f"r2vpo: error: {run.path}: damaged in 2 places, see above\n"
 
 
+def test_a_check_waits_for_nobody(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = folder / "synthetic-finished"
+    with working_in(run, instead="x"):
+        assert main(["runs", "check", str(run)]) == 2
+    assert "works here: check it when that is done" in capsys.readouterr().err
+
+
+def test_a_check_misses_completions(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDirectory(folder / "synthetic-finished")
+    run.append_samples([{"when": "after", "prompt": "p"}])
+    summary = {key: value for key, value in (run.read_summary() or {}).items()}
+    run.write_summary(summary | {"samples": 7})
+    assert main(["runs", "check", str(run.path)]) == 2
+    assert f"{run.samples}: it has not the 7 completions" in capsys.readouterr().out
+
+
 def test_a_check_misses_records(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = RunDirectory(folder / "synthetic-stopped")
     run.metrics.write_bytes(b"".join(run.metrics.read_bytes().splitlines(keepends=True)[1:]))

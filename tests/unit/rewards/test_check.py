@@ -45,6 +45,18 @@ def test_a_reward_that_leaves_python_is_named():
         check_reward(leaves, ROWS)
 
 
+def test_a_module_that_leaves_python_or_sets_torch_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "leaving_reward.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "setting_reward.py").write_text(
+        "import torch\ntorch.set_grad_enabled(False)\ndef f(completions, **_): return [0.0] * len(completions)\n"
+    )
+    with pytest.raises(UserError, match=r"cannot import 'leaving_reward' .*\(SystemExit: 0\)"):
+        load_reward("leaving_reward:f")
+    check_reward(load_reward("setting_reward:f"), ROWS)
+    assert torch.is_grad_enabled()
+
+
 def test_what_a_reward_sets_in_torch_does_not_reach_training():
     def sets_up(completions, **_):
         torch.set_grad_enabled(False)

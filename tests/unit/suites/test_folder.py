@@ -78,6 +78,20 @@ def test_what_changed_since_it_began_is_told(folder: EvaluationFolder, config: E
         existing_folder(config.model_copy(update={"problems": "b", "seed": 3}), folder.path)
 
 
+def test_a_folder_of_something_else_is_left_alone(
+    tmp_path: Path, folder: EvaluationFolder, config: EvaluationConfig
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.yaml").write_text("database: important\n")
+    with pytest.raises(UserError, match=r"other/config\.yaml"):
+        existing_folder(config, tmp_path / "other")
+    folder.completions.unlink()
+    with pytest.raises(UserError, match="started with other settings, seed differ"):
+        existing_folder(config.model_copy(update={"seed": 3}), folder.path)
+    found = existing_folder(config, folder.path)
+    assert found is not None and not found.is_complete(), "its problems are answered again"
+
+
 def test_what_is_no_evaluation_is_told_by_what_it_lacks(tmp_path: Path, folder: EvaluationFolder) -> None:
     folder.config_file.unlink()
     with pytest.raises(UserError, match=r"not an evaluation, it has no config\.yaml"):

@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 from r2vpo.errors import UserError
-from r2vpo.training.folder_lock import HOLDER, LOCK, is_empty, new_folder, working_in
+from r2vpo.training.folder_lock import HOLDER, LOCK, FolderInUse, is_empty, new_folder, working_in
 
 HOLD = """
 import sys, time
@@ -42,6 +42,11 @@ def test_the_second_is_told_who_works_there(tmp_path: Path, holder: "subprocess.
         f"{tmp_path}: process {holder.pid} on {socket.gethostname()} (r2vpo train habit --set seed=1) works here: wait "
         "for it, stop it, or choose another"
     )
+    (tmp_path / HOLDER).unlink()
+    os.mkfifo(tmp_path / HOLDER)
+    with pytest.raises(FolderInUse, match="another process works here"), working_in(tmp_path, instead="x"):
+        pass
+    (tmp_path / HOLDER).unlink()
     (tmp_path / HOLDER).write_text("{")
     with pytest.raises(UserError, match="another process works here"), working_in(tmp_path, instead="choose another"):
         pass

@@ -201,6 +201,22 @@ def test_resuming_from_an_earlier_checkpoint_sets_the_later_ones_aside(tmp_path:
     assert kept == {"checkpoint-8": "first 8", "checkpoint-12": "first 12", "checkpoint-8-2": "second 8"}
 
 
+def test_an_evaluation_that_is_made_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    run = create_run(synthetic_recipe(), tmp_path)
+    for step, value in ((0, 0.1), (8, 0.2), (8, 0.3)):
+        run.append_evaluation({"step": step, "split": "held_out", "value": value})
+    assert [(record["step"], record["value"]) for record in read_records(run.evaluations)] == [(0, 0.1), (8, 0.3)]
+
+
+@pytest.mark.parametrize("order", [(1, 2, 2, 3), (2, 1, 3), (1, 2, 3, 1, 2, 3)])
+def test_lines_that_were_doubled_or_moved_are_told(tmp_path: Path, order: tuple[int, ...]) -> None:
+    run = create_run(synthetic_recipe(), tmp_path)
+    run.append_evaluation({"step": 0, "split": "held_out"})
+    write_records(run.metrics, [{"step": step} for step in order])
+    with pytest.raises(UserError, match=r"metrics.jsonl: line \d is of step \d, after step \d"):
+        run.check_records(3)
+
+
 def test_an_evaluation_that_was_lost_is_missed(tmp_path: Path) -> None:
     recipe = synthetic_recipe()
     run = create_run(recipe, tmp_path)

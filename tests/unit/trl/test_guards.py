@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -129,10 +131,41 @@ def test_what_a_function_sets_in_torch_does_not_reach_training() -> None:
     async def set_up_later(**columns: Any) -> list[float]:
         return set_up(**columns)
 
-    assert call(guard_reward(set_up)) == [0.0, 0.0]
+    def set_up_more(prompts: list[str], completions: list[str], **_: object) -> list[float]:
+        torch.set_default_device("meta")
+        torch.autocast("cpu", dtype=torch.bfloat16).__enter__()
+        os.chdir("/")
+        return [1.0] * len(prompts)
+
+    folder = Path.cwd()
+    assert call(guard_reward(set_up)) == [0.0, 0.0] and call(guard_reward(set_up_more)) == [1.0, 1.0]
     assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
+    assert not torch.is_autocast_enabled("cpu") and torch.zeros(1).device.type == "cpu" and Path.cwd() == folder
     assert asyncio.run(guard_reward(set_up_later)(prompts=["p"], completions=["a"])) == [0.0]
     assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
+
+
+def test_texts_that_exit_are_no_success_either() -> None:
+    class Leaving(Exception):
+        def __str__(self) -> str:
+            sys.exit(0)
+
+    class Number(float):
+        def __str__(self) -> str:
+            sys.exit(0)
+
+    def raises(prompts: list[str], completions: list[str], **_: object) -> list[float]:
+        raise Leaving
+
+    def counts(prompts: list[str], completions: list[str], **_: object) -> list[float]:
+        return [10**5000] * len(prompts)
+
+    with pytest.raises(UserError, match="'raises' raised Leaving: without a text"):
+        call(guard_reward(raises))
+    with pytest.raises(UserError, match="'counts' (returned|raised)"):
+        call(guard_reward(counts))
+    with pytest.raises(UserError, match="'scores' returned inf for completion 0"):
+        call(guard_reward(partial(scores, [Number("inf"), 0.0])))
 
 
 def test_async_functions_are_guarded_too() -> None:
