@@ -26,6 +26,8 @@ _CHOICE = re.compile(r"(?:\(\s*(?P<bracketed>[A-J])\s*\)[.:]?|(?P<marked>[A-J])\
 _LETTER = re.compile(r"(?:\\text\{)?\s*(?:(?i:option|choice|answer|letter)\b\s*:?\s*)?\(?([A-J])\)?\s*\}?")
 _CHOICE_AFTER = re.compile(r"(?P<value>.*\d[^()]*?)\s*\(\s*(?P<letter>[A-E])\s*\)")
 _MARKS = re.compile(r"\s*(?:\\text\{[^{}]*\}(?:\s*\^\s*(?:\{\d\}|\d))?|\\%|\\degree(?![A-Za-z]))")
+_NOT = re.compile(r"\\text\{not\}|\\text\{[\s(,]*not\s+\$?-?\d[^{}]*\}")
+_COMMA = re.compile(r"(?<=\d),(?=[1-9])")
 _MATCHED_ITEMS = 60
 """Items of a list that is compared in any order, at most."""
 _SECOND = re.compile(r"(?:\\text\{\s*(?:or|and)\s*\}|or\b|and\b)?\s*(?:\\text\{)?(?:\([A-J]\)|[A-J](?![A-Za-z\d(_^{]))")
@@ -86,13 +88,20 @@ def same_answer(gold: str, answer: str) -> bool:
         return right.value is None or found.value is None or same(right.value, found.value)
     if right.letter is not None and right.value is None and found.value is not None:
         return same(Leaf(right.letter), found.value)
+    shapes = (right.value, found.value)
+    if any(isinstance(shape, Leaf) for shape in shapes) and any(map(_is_list, shapes)):  # 100,200 is a list beside one
+        right, found = (read_answer(_COMMA.sub(", ", text)) for text in (gold, answer))
     return right.value is not None and found.value is not None and same(right.value, found.value)
+
+
+def _is_list(shape: Shape | None) -> bool:
+    return isinstance(shape, Group) and shape.opens in ("", "{")
 
 
 def _rather_than(text: str) -> str:
     """`5 not 6` is 5."""
-    kept, denied, _ = text.partition(r"\text{not}")
-    return kept.strip() if denied and kept.strip() else text
+    kept = _NOT.split(text, maxsplit=1)[0].strip()
+    return kept or text
 
 
 def same(gold: Shape, answer: Shape) -> bool:
@@ -346,6 +355,3 @@ def _distinct(items: tuple[Shape, ...]) -> tuple[Shape, ...]:
         if not any(same(item, other) for other in kept):
             kept.append(item)
     return tuple(kept)
-
-
-__all__ = ["Answer", "read_answer", "same", "same_answer", "value_of"]

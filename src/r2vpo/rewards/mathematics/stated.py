@@ -15,6 +15,7 @@ from r2vpo.rewards.mathematics.denied import (
     is_denied,
 )
 from r2vpo.rewards.mathematics.units import UNITS
+from r2vpo.rewards.mathematics.words import DIRECTION
 
 _MARK = re.compile(r"####[ \t]*([^\n]*)")
 _CUES = 3
@@ -87,6 +88,7 @@ _UNIT = re.compile(
     rf"|(?:(?:square|cubic|sq|cu)\s)?(?!in\s+[a-z$\\])(?:{_NAMES}))(?![^\W²³]){_POWER}"
     rf"(?:\s?(?:/|per\b)\s?(?:{_NAMES}|[hsgmlL])(?![^\W²³]){_POWER})?)"
 )
+_DIRECTION = re.compile(rf"\s?({DIRECTION})\b")
 _LETTER_UNIT = re.compile(r"(?<=\d) ([mgshlLNJWVKA])(\^\{?[23]\}?|[²³])?$")
 
 
@@ -185,7 +187,7 @@ def _last(text: str) -> str | None:
         if _is_money(text, formula):
             formulas.clear()
             continue
-        start = _past_unit(text, formula.end())
+        start = _unit_at(text, formula.end())[1]
         if ASKED.match(text, start) or is_denied(text[max(0, formula.start() - 60) : formula.start()], near=True):
             denied.add(_said(_inside(formula)))
             continue
@@ -240,13 +242,19 @@ def _joined(text: str, formula: re.Match[str]) -> tuple[str, int]:
     while (link := _LINK.match(text, end)) and (more := _FORMULA.match(text, link.end())):
         parts += [rf"\text{{ {link[1]} }}" if link[1] else ",", _inside(more)]
         end = more.end()
-    place = _past_unit(text, end)
-    return " ".join(["".join(parts), text[end:place].strip()]).strip(), place
+    unit, end = _unit_at(text, end)
+    return "".join(parts) + unit, end
 
 
-def _past_unit(text: str, place: int) -> int:
+def _unit_at(text: str, place: int) -> tuple[str, int]:
+    """The unit that follows an amount, with a word of direction after it, and where they end."""
     unit = _UNIT.match(text, place)
-    return place if unit is None else unit.end()
+    place = place if unit is None else unit.end()
+    side = _DIRECTION.match(text, place)
+    return (
+        (f" {unit[0].strip()}" if unit else "") + (rf" \text{{{side[1]}}}" if side else ""),
+        side.end() if side else place,
+    )
 
 
 def _inside(formula: re.Match[str]) -> str:
@@ -260,14 +268,14 @@ def _runs(clause: str) -> list[tuple[str, int, int]]:
         if found and match.start() < found[-1][2]:  # the power of a unit
             continue
         run = _EDGES.sub("", _EDGES.sub("", match[0]))
-        if re.fullmatch(r"[^()\[\]]+[)\]]", run):  # of a bracket before the words
+        if re.fullmatch(r"[^()\[\]{}]+[)\]}]", run):  # of a bracket before the words
             run = run[:-1].strip()
         if not re.search(_DIGIT + r"|\\[A-Za-z]|[√π∞]", run) and not re.fullmatch(
             r"\(?[A-Z]\)?|.*[a-z].*[+\-*/^=].*", run
         ):
             continue
-        unit = _UNIT.match(clause, match.end())
-        place = unit.end() if unit else match.start() + match[0].rfind(run) + len(run)
+        unit, place = _unit_at(clause, match.end())
+        place = place if unit else match.start() + match[0].rfind(run) + len(run)
         run = _LETTER_UNIT.sub(r" \\text{ \1}\2", run)
-        found.append((run + (f" {unit[0].strip()}" if unit else ""), match.start(), place))
+        found.append((run + unit, match.start(), place))
     return found

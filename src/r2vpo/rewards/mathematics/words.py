@@ -18,7 +18,7 @@ _SPELLED = {
     "percentage": r"\%",
 }
 _SHORT_WORDS = frozenset(
-    "cm mm km nm dm ft in yd mi kg kgs mg lb lbs oz ozs gm gms ml cl sec secs min mins hr hrs yr yrs day mph kmh "
+    "cm mm km nm dm ft in yd mi kg kgs mg lb lbs oz ozs gm gms ml cl cc sec secs min mins hr hrs yr yrs day mph kmh "
     "kph usd eur gbp rs dozen base sq cu deg rad hz am pm yes no odd even dne none".split()
 )
 CHANGES_VALUE = re.compile(
@@ -33,9 +33,53 @@ CHANGES_VALUE = re.compile(
     re.IGNORECASE,
 )
 """Words beside a number that say another value, or several: they are never left out as a unit or a remark is."""
+_CONTRARY = (
+    "increase increases increased rise gain gains profit profits surplus"
+    " | decrease decreases decreased fall drop loss losses deficit",
+    "more longer larger greater bigger faster older taller higher | less fewer shorter smaller slower younger lower",
+    "north northern | south southern | east eastern | west western | northeast | northwest | southeast | southwest",
+    "left | right",
+    "up upward upwards | down downward downwards",
+    "above over | below under",
+    "forward forwards | backward backwards",
+    "clockwise | counterclockwise anticlockwise",
+    "inside | outside",
+    "before early earlier | after late later",
+    "am morning | pm afternoon evening",
+    "bc bce | ad ce",
+    "jan january | feb february | mar march | apr april | may | jun june | jul july | aug august | sep sept september"
+    " | oct october | nov november | dec december",
+    "monday | tuesday | wednesday | thursday | friday | saturday | sunday",
+)
+"""Words that cannot both be said of a number."""
+_SIDES = {
+    word: (kind, side)
+    for kind, sides in enumerate(_CONTRARY)
+    for side, words in enumerate(sides.split("|"))
+    for word in words.split()
+}
+DIRECTION = r"(?:(?:to\s|due\s)?(?:the\s)?(?:north|south|east|west|left|right)|increase|decrease|gain|loss|profit)"
+"""Words of these that stand after a unit in a sentence."""
+
+
+def are_contrary(one: str, other: str) -> bool:
+    """Whether two texts say what cannot both be, such as "increase" and "decrease".
+
+    Args:
+        one: the words of an answer.
+        other: those of another; a word that stands in one of the two alone makes no difference.
+    """
+    first, second = (
+        {_SIDES[word] for word in re.findall("[a-z]+", text.lower()) if word in _SIDES} for text in (one, other)
+    )
+    shared = {kind for kind, _ in first} & {kind for kind, _ in second}
+    return any(not {said for said in first & second if said[0] == kind} for kind in shared)
+
+
 _WORD = re.compile(r"(?<![\\A-Za-z])(?<!\\text\{)[A-Za-z]{2,}(?![A-Za-z])")
 _PROTECTED = re.compile(r"\\text\{[^{}]*\}|\\(?:begin|end)\s*\{[^{}]*\}(?:\s*\{[^{}]*\})?|\\[A-Za-z]+")
 _NUMERIC = re.compile(r"[\s\d.,;:+\-*/^=()\[\]<>|!%\\$_{}]*")
+_CALLED = re.compile(r"\s*[({_\\]")
 _CHOICE = re.compile(r"\s*\(?\s*[A-Z]\s*[).:]?\s*(?:[-\d.,/]*)\s*")
 SPACED_LETTER = re.compile(r"(?:\\?[\s~,;:])+[A-Za-z]\s*")
 """A unit: a letter that stands away from the number before it."""
@@ -51,7 +95,7 @@ _PHRASES = {
     "positive infinity": r"\infty ",
 }
 _FOLLOWS = re.compile(r"\\text\{([^{}]*)\}\s+([A-Za-z]{2,})(?![A-Za-z{(])")
-_NUMBER_FIRST = re.compile(r"\s*([-+]?\\?\$?\s*\d[\d,]*(?:\.\d+)?)\s*([A-Za-z\\%].*)", re.DOTALL)
+_NUMBER_FIRST = re.compile(r"\s*([-+]?\\?\$?\s*\d[\d,]*(?:\.\d+)?)\s*([A-Za-z\\%].*|\([A-Za-z\s-]+\)\W*)", re.DOTALL)
 _CONNECTIVE = re.compile(r"[\s,;]*(or|and|not)[\s,;]*", re.IGNORECASE)
 
 
@@ -112,6 +156,12 @@ def _word(found: re.Match[str]) -> str:
     lower = word.lower()
     if lower in ("or", "and", "not"):
         return rf"\text{{{lower}}}"
+    if (
+        word == "min"
+        and re.search(r"[\d}]\s*$", found.string[: found.start()])
+        and not _CALLED.match(found.string, found.end())
+    ):
+        return r"\text{min}"
     if lower in FUNCTIONS and word[0].islower():
         return rf"\{word} "
     if lower in _SPELLED:

@@ -172,6 +172,38 @@ SPELLINGS: Kinds = {
         (r"\frac{n(n-1)}{2}", [r"\frac{n!}{2!(n-2)!}"], [r"\frac{n!}{2!(n-1)!}"]),
         ("n(n+1)", [r"\frac{(n+1)!}{(n-1)!}"], [r"\frac{(n+1)!}{n!}"]),
     ],
+    "sentences about a number": [
+        (
+            "72",
+            [
+                r"\text{Answer: 72}",
+                r"\textbf{Answer: 72}",
+                r"\text{There are 72 integers}",
+                r"\text{The number is 72.}",
+                r"\text{Number of ways: 72}",
+                r"\text{Number of ways: } 72",
+                r"\text{about 72 km}",
+                r"\text{72 (seventy-two)}",
+                r"\text{seventy-two (72)}",
+                r"\text{Yes, 72}",
+            ],
+            [
+                r"\text{The answer is not 72}",
+                r"\text{There are 72 or more}",
+                r"\text{At least 72}",
+                r"\text{Half of it is 72}",
+                r"\text{square root of 72}",
+                r"\text{divisible by 72}",
+                r"\text{Number of divisors of 72}",
+                r"\text{72 is wrong}",
+                r"\text{base 72}",
+                r"\text{Answer: -72}",
+                r"\text{Answer: 7.2}",
+            ],
+        ),
+        (r"\text{June 20}", [], ["20", r"\text{July 20}"]),
+        ("41", [r"41 \text{ (not 42)}"], [r"42 \text{ (not 41)}"]),
+    ],
     "words beside a number": [
         (
             "18",
