@@ -65,8 +65,10 @@ _ALIGNED = re.compile(
 )
 _OPEN_BRACE = re.compile(r"\\left\s*\\\{\s*(?=\\begin\b)|\\right\s*\.\s*$")
 _PLAIN_MATRIX = re.compile(r"\\(?P<kind>p?matrix|cases)\s*(?=\{)")
-_COMMA_GROUP = re.compile(r"(?<=\d)(?:\{\s*,\s*\}|,\\!|\\text\s*\{\s*,\s*\}|,\\,)\s*(?:\\!)*(?=\d{3}(?!\d))")
-_DEGREES = re.compile(r"\s*(?:\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])|\\degree(?![A-Za-z])|\\deg(?![A-Za-z]))\s*")
+_COMMA_GROUP = re.compile(r"(?<=\d)(?:\{\s*,\s*\}|,\\!|\\text\s*\{\s*,\s*\})\s*(?:\\!)*(?=\d{3}(?!\d))")
+_DEGREES = re.compile(
+    r"\s*(?:\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])|\\degree(?![A-Za-z])|(?<=[\d})])\s*\\deg(?![A-Za-z]))\s*"
+)
 _PERCENT = re.compile(r"\s*(?:\{\s*\\?%\s*\}|\\?%|\\(?:text|mathrm)\s*\{\s*\\?%\s*\})")
 _QUOTES = re.compile('["“”]|``')
 _ROMAN_UNIT = re.compile(
@@ -111,7 +113,7 @@ def plain_appearance(text: str) -> str:
 
 def _lines(found: re.Match[str]) -> str:
     """The lines of an alignment: one that begins with a relation continues the line before, others make a list."""
-    lines = [line.replace("&", " ").strip(" ,;.") for line in re.split(r"\\\\(?:\s*\[[^\[\]]*\])?", found["inner"])]
+    lines = [line.replace("&", " ").strip(" \n\t,;.") for line in re.split(r"\\\\(?:\s*\[[^\[\]]*\])?", found["inner"])]
     lines = _solved([line for line in lines if line])
     text = ""
     for line in lines:

@@ -10,13 +10,13 @@ from r2vpo.rewards.mathematics.equations import (
     expanded,
     is_equation,
     is_function_of_other,
-    is_name,
     name_of,
     named_point,
     without_membership,
 )
 from r2vpo.rewards.mathematics.leaves import read_single, same_leaf, squeezed
 from r2vpo.rewards.mathematics.lists import filled, same_dotted
+from r2vpo.rewards.mathematics.names import computed, contradicts, has_letters, is_evaluated, is_name
 from r2vpo.rewards.mathematics.normal import normalise
 from r2vpo.rewards.mathematics.regions import is_region, same_region
 from r2vpo.rewards.mathematics.shapes import DOTS, Chain, Group, Leaf, Shape, read_shape
@@ -159,25 +159,27 @@ def _alone(shape: Shape) -> Shape:
 
 
 def value_of(shape: Shape) -> Shape | None:
-    """What a form says: an equation says its last value where every side is a name or that value; else None.
+    r"""What a form says: an equation says its last value where every side is a name or that value; else None.
 
-    `x = 5`, `5 = x`, `x = 2 + 3 = 5` and `2 + 3 = 5` say 5; `2x = 5`, `x + 1 = 5` and `4 = 5` say nothing.
+    `x = 5`, `5 = x`, `x = 2 + 3 = 5`, `x + y = 2 + 3 = 5` and `2 + 3 = 5` say 5; `2x = 5`, `x + 1 = 5`, `4 = 5` and
+    `\gcd(4, 6) = 5` say nothing.
     """
     if not is_equation(shape):
         return shape
     assert isinstance(shape, Chain)
-    values = [side for side in shape.sides if not is_name(side)]
+    sides = [computed(side) for side in shape.sides]
+    names = [side for side in sides if is_name(side)]
+    values = [side for side in sides if side not in names]
     if not values:  # y = x: the last side is the value
-        return shape.sides[-1]
-    if is_name(shape.sides[0]) and len(values) > 1 and not _has_letters(values[-1]):  # A = lw = 48
-        values = [side for side in values if not _has_letters(side)]
+        return sides[-1]
+    if not has_letters(values[-1]):
+        if is_name(sides[0]) and len(values) > 1:  # A = lw = 48
+            values = [side for side in values if not has_letters(side)]
+        elif len(values) > 2 and is_evaluated(values[0], values[1]):  # m + n = 5 + 7 = 12
+            del values[0]
+    if any(contradicts(name, values[-1]) for name in names):
+        return None
     return values[-1] if all(_same_amount(values[-1], side) for side in values[:-1]) else None
-
-
-def _has_letters(shape: Shape) -> bool:
-    if not isinstance(shape, Leaf):
-        return False
-    return re.search(r"[A-Za-z]", re.sub(r"\\text\{[^{}]*\}|\\[A-Za-z]+", "", shape.text)) is not None
 
 
 def _same_amount(value: Shape, side: Shape) -> bool:

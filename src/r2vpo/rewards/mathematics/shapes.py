@@ -103,8 +103,8 @@ def read_shape(text: str) -> Shape:
         return read_shape(text[: relations[-1][1]])
     if relations and len(relations) < 20:
         sides = _between(text, relations)
-        if not sides[0] and len(sides) == 2 and relations[0][0] in ("=", r"\approx"):
-            return read_shape(sides[1])
+        if not sides[0] and relations[0][0] in ("=", r"\approx"):
+            return read_shape(text[relations[0][2] :])
         names = tuple(_RELATIONS[mark[0]] for mark in relations)
         if all(sides):
             return Chain(tuple(read_shape(side) for side in sides), names)
