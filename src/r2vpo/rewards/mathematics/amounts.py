@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from r2vpo.rewards.mathematics.words import NUMBERS
+
 _BRACED_SIGN = re.compile(r"(?<!\\)\{\s*(\\\$|[=<>])\s*\}")
 _BRACED_POINT = re.compile(r"(?<=\d)\{\.\}(?=\d)")
 _PART = r"\\[dt]?frac\s*(?:\{\s*\d+\s*\}|\d)\s*(?:\{\s*\d+\s*\}|\d)"
@@ -34,6 +36,10 @@ _MULTIPLES = {
 _MULTIPLE = re.compile(
     rf"(?<=[\d}}])\s*(?P<money>\\text\{{ dollars\}})?"
     rf"\s*\\text\{{\s*(?P<word>{'|'.join(_MULTIPLES)})s?\b(?P<rest>[^{{}}]*)\}}",
+    re.IGNORECASE,
+)
+_COUNTED = re.compile(
+    rf"^\s*\\text\{{\s*({'|'.join(sorted(NUMBERS, key=len, reverse=True))})\s+(?=(?:{'|'.join(_MULTIPLES)})s?\b)",
     re.IGNORECASE,
 )
 _BASED = re.compile(
@@ -72,4 +78,6 @@ def plain_multiples(text: str) -> str:
             rf"\text{{{rest}}}" if rest else ""
         )
 
+    if r"\text" in text:
+        text = _COUNTED.sub(lambda found: rf"{NUMBERS[found[1].lower()]} \text{{", text)
     return _BASED.sub(r"_{\1}", _MULTIPLE.sub(write, text))

@@ -8,9 +8,14 @@ from r2vpo.rewards.mathematics.braces import rewrite
 from r2vpo.rewards.mathematics.units import read_unit
 from r2vpo.rewards.mathematics.words import CHANGES_VALUE, FUNCTIONS, SPACED_LETTER, text_command
 
+_WRAPPED = re.compile(
+    r"^\s*(?:\*(?P<starred>[^*]+)\*|<(?P<tag>b|i|u|em|strong|span|code)\b[^<>]*>(?P<inner>.*)</(?P=tag)>)\s*$",
+    re.DOTALL,
+)
+_BRACED = re.compile(r"\\(?:under|over)brace\s*(\{(?:[^{}]|\{[^{}]*\})*\})\s*(?:[_^]\s*\{(?:[^{}]|\{[^{}]*\})*\})?")
 _FONTS = re.compile(
     r"\\(?:math(?:rm|bf|it|sf|tt|normal)|boldsymbol|bm|pmb|bold|rm|bf|it|tt|sf|em|underline|uline|ensuremath|boxed|fbox|framebox"
-    r"|overset\s*\{\s*\}|mathop|smash)\s*(?=\{)"
+    r"|overset\s*\{\s*\}|mathop|smash|num)\s*(?=\{)"
 )
 _TEXTS = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal|sc|up|md)?|mbox|hbox|emph)\s*(?=\{)")
 _OPERATOR = re.compile(r"\\operatorname\*?\s*(?=\{)")
@@ -22,7 +27,9 @@ _UNIT_FRACTION = re.compile(
 _ARROW = re.compile(r"\\(?:Rightarrow|implies|Longrightarrow|iff|Longleftrightarrow)(?![A-Za-z])|\s=>\s")
 """What follows the last arrow is the conclusion."""
 _CONCLUDES = re.compile(r"^\s*(?:\\(?:therefore|because|Rightarrow|implies|Longrightarrow|iff|to)(?![A-Za-z])\s*)+")
-_REALS = re.compile(r"\\(?:Bbb|mathbf)\s*(?:\{\s*R\s*\}|R(?![A-Za-z]))")
+_NUMBER_SETS = re.compile(
+    r"\\Bbb\s*(?:\{\s*(?P<group>[A-Z])\s*\}|(?P<one>[A-Z])(?![A-Za-z]))|\\mathbf\s*(?:\{\s*R\s*\}|R(?![A-Za-z]))"
+)
 _SYMBOLS = {
     r"\Omega": "ohm",
     r"\AA": "angstrom",
@@ -45,7 +52,9 @@ _PLAIN_UNIT = re.compile(
     r"(?<=\d)\s+([A-Za-z]{1,3}(?:\s*\^\s*\{?-?\d\}?)?\s*/\s*[a-z]{1,3}(?:\s*\^\s*\{?-?\d\}?)?)\s*$"
 )
 _INVISIBLE = re.compile(r"\\[hv]?phantom\s*(?=\{)")
-_COLOURED = re.compile(r"\\(?:textcolor|colorbox)\s*\{[^{}]*\}|\\color\s*(?:\{[^{}]*\}|\[[^\[\]]*\]\{[^{}]*\})")
+_COLOURED = re.compile(
+    r"\\fcolorbox\s*\{[^{}]*\}\s*\{[^{}]*\}|\\(?:textcolor|colorbox)\s*\{[^{}]*\}|\\color\s*(?:\{[^{}]*\}|\[[^\[\]]*\]\{[^{}]*\})"
+)
 _SWITCHES = re.compile(
     r"\\(?:left|right)\s*\.|\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|tiny|small|normalsize|large|Large"
     r"|LARGE|huge|Huge|bf|it|rm|tt|sf|em|bfseries|itshape|mathstrut|strut|allowbreak|nobreak|centering|hfill)(?![A-Za-z])"
@@ -86,6 +95,7 @@ def plain_appearance(text: str) -> str:
         It without fonts, sizes, colours, phantoms, delimiters and more than single spaces; the lines of an alignment as
         a chain of equations or a list; degrees as `\degree` and percent as `\%`; a unit in one `\text{}`.
     """
+    text = _BRACED.sub(r"\1", _WRAPPED.sub(r"\g<starred>\g<inner>", text))
     text = rewrite(
         text, _PLAIN_MATRIX, 1, lambda found, inner: rf"\begin{{{found['kind']}}}{inner}\end{{{found['kind']}}}"
     )
@@ -93,7 +103,9 @@ def plain_appearance(text: str) -> str:
     if "\\\\" in text and not _ENVIRONMENT.search(text):
         text = re.sub(r"^\s*\\\\\s*(?![A-Za-z])", "", re.sub(r"\\\\(?=[A-Za-z])", r"\\", text))
     text = next((part for part in reversed(_ARROW.split(text)) if part.strip()), text)
-    text = _REALS.sub(r"\\mathbb{R}", _CONCLUDES.sub("", text))
+    text = _NUMBER_SETS.sub(
+        lambda found: rf"\mathbb{{{found['group'] or found['one'] or 'R'}}}", _CONCLUDES.sub("", text)
+    )
     text = _COMPOUND.sub(_compound, text)
     text = _SYMBOL_UNIT.sub(lambda found: rf"\text{{ {_SYMBOLS[found[1].strip()]}}}", text)
     text = _UNIT_FRACTION.sub(r"\\text{ \1\2/\3\4}", text)

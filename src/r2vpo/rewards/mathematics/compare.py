@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
-from typing import NamedTuple
 
+from r2vpo.rewards.mathematics.answer import read_answer, with_whole_letter
 from r2vpo.rewards.mathematics.equations import (
     expanded,
     is_equation,
@@ -17,54 +16,14 @@ from r2vpo.rewards.mathematics.equations import (
 from r2vpo.rewards.mathematics.leaves import read_single, same_leaf, squeezed
 from r2vpo.rewards.mathematics.lists import filled, same_dotted
 from r2vpo.rewards.mathematics.names import computed, contradicts, has_letters, is_evaluated, is_name
-from r2vpo.rewards.mathematics.normal import normalise
 from r2vpo.rewards.mathematics.regions import is_region, same_region
-from r2vpo.rewards.mathematics.shapes import DOTS, Chain, Group, Leaf, Shape, read_shape
+from r2vpo.rewards.mathematics.shapes import DOTS, Chain, Group, Leaf, Shape
 from r2vpo.rewards.mathematics.symbolic import expression, proportional
 
-_CHOICE = re.compile(r"(?:\(\s*(?P<bracketed>[A-J])\s*\)[.:]?|(?P<marked>[A-J])\s*[).:])\s*(?P<rest>.*)", re.DOTALL)
-_LETTER = re.compile(r"(?:\\text\{)?\s*(?:(?i:option|choice|answer|letter)\b\s*:?\s*)?\(?([A-J])\)?\s*\}?")
-_CHOICE_AFTER = re.compile(r"(?P<value>.*\d[^()]*?)\s*\(\s*(?P<letter>[A-E])\s*\)")
 _MARKS = re.compile(r"\s*(?:\\text\{[^{}]*\}(?:\s*\^\s*(?:\{\d\}|\d))?|\\%|\\degree(?![A-Za-z]))")
-_NOT = re.compile(r"\\text\{not\}|\\text\{[\s(,]*not\s+\$?-?\d[^{}]*\}")
 _COMMA = re.compile(r"(?<=\d),(?=[1-9])")
 _MATCHED_ITEMS = 60
 """Items of a list that is compared in any order, at most."""
-_SECOND = re.compile(r"(?:\\text\{\s*(?:or|and)\s*\}|or\b|and\b)?\s*(?:\\text\{)?(?:\([A-J]\)|[A-J](?![A-Za-z\d(_^{]))")
-
-
-class Answer(NamedTuple):
-    """An answer, read.
-
-    Attributes:
-        text: in plain LaTeX.
-        letter: of a multiple choice, where it is one.
-        value: the outer form of what it says besides; None where it is a letter alone.
-    """
-
-    text: str
-    letter: str | None
-    value: Shape | None
-
-
-@lru_cache(maxsize=8192)
-def read_answer(text: str) -> Answer:
-    """Read an answer.
-
-    Args:
-        text: LaTeX, or plain text.
-    """
-    plain = _rather_than(normalise(text))
-    if alone := _LETTER.fullmatch(plain):
-        return Answer(alone[1], alone[1], None)
-    if choice := _CHOICE_AFTER.fullmatch(plain):
-        return Answer(plain, choice["letter"], read_shape(choice["value"]))
-    if choice := _CHOICE.fullmatch(plain):
-        rest = choice["rest"].strip(" .,:;")
-        if _SECOND.match(rest):  # two letters choose none
-            return Answer(plain, None, None)
-        return Answer(plain, choice["bracketed"] or choice["marked"], read_shape(rest) if rest else None)
-    return Answer(plain, None, read_shape(plain))
 
 
 def same_answer(gold: str, answer: str) -> bool:
@@ -77,7 +36,7 @@ def same_answer(gold: str, answer: str) -> bool:
     Raises:
         NoScore: the comparison would cost too much.
     """
-    right, found = read_answer(gold), read_answer(answer)
+    right, found = read_answer(gold), read_answer(with_whole_letter(answer, gold))
     if not found.text:
         return False
     if squeezed(right.text) == squeezed(found.text):
@@ -96,12 +55,6 @@ def same_answer(gold: str, answer: str) -> bool:
 
 def _is_list(shape: Shape | None) -> bool:
     return isinstance(shape, Group) and shape.opens in ("", "{")
-
-
-def _rather_than(text: str) -> str:
-    """`5 not 6` is 5."""
-    kept = _NOT.split(text, maxsplit=1)[0].strip()
-    return kept or text
 
 
 def same(gold: Shape, answer: Shape) -> bool:

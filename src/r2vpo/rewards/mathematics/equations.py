@@ -55,11 +55,14 @@ def without_membership(shape: Shape) -> Shape:
 
 
 def expanded(shape: Shape) -> Shape:
-    """Give the name before the first item of a list to the whole list: `n = 1, 2, 3`; also inside a chain's side."""
+    r"""Give the name before the first item of a list to the whole list: `n = 1, 2, 3`, `x \ne 0, 3`."""
     if not isinstance(shape, Group) or shape.opens or len(shape.items) < 2:
         return shape
     first, *others = shape.items
-    if not is_equation(first) or name_of(first) is None or any(isinstance(item, Chain) for item in others):
+    if not isinstance(first, Chain) or any(isinstance(item, Chain) for item in others):
         return shape
-    assert isinstance(first, Chain)
+    if first.relations == (r"\ne",) and is_name(first.sides[0]):
+        return Group((first, *(Chain((first.sides[0], item), (r"\ne",)) for item in others)), word=shape.word)
+    if name_of(first) is None:
+        return shape
     return Group((first.sides[-1], *others), word=shape.word)

@@ -10,7 +10,7 @@ from r2vpo.rewards.mathematics.exact import Number, TooLarge, read_number
 from r2vpo.rewards.mathematics.lists import summed
 from r2vpo.rewards.mathematics.symbolic import expression, is_constant, rational, rounds_to, same_expression
 from r2vpo.rewards.mathematics.units import Unit, read_unit, split_unit, summed_measure, without_rate
-from r2vpo.rewards.mathematics.words import CHANGES_VALUE, are_contrary
+from r2vpo.rewards.mathematics.words import CHANGES_VALUE, NUMBERS, are_contrary
 from r2vpo.rewards.worker import NoScore
 
 RADIANS = read_unit("rad")
@@ -20,14 +20,7 @@ PLACES = 6
 _LEADING = re.compile(r"(?:\\text\{[^{}]*\}\s*[:=]?\s*)+(?=[^\s])")
 _DEGREE = re.compile(r"\s*\\degree\s*[CFK]?$")
 _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
-_COUNTED = {
-    rf"\text{{{word}}}": str(number)
-    for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen twenty".split()
-    )
-}
-"""Numbers in words."""
+_IN_WORDS = re.compile(r"\\text\{\s*(?P<number>[a-z]+(?:-[a-z]+)?)(?:\s+(?P<rest>[^{}]*))?\}", re.IGNORECASE)
 _KEPT = re.compile(r"\b(?:(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*|[a-z]+day)\b", re.IGNORECASE)
 _SAID = re.compile(
     r"\\text\{(?P<lead>[A-Za-z][^\d{}]*[\s:(=])(?P<number>[-+]?\d[\d,]*(?:\.\d+)?(?:/\d+)?(?:\s*\\%)?)\)?"
@@ -68,7 +61,7 @@ class Single:
         measure = summed_measure(text)
         if self.said and (sentence := _SAID.fullmatch(text)) and not _NO_VALUE.search(sentence["lead"]):
             text = rf"\text{{{sentence['lead']}}}{sentence['number']}\text{{{sentence['rest'].strip()}}}"
-        whole = text
+        text = whole = _with_digits(text) if self.said else text
         text, self.unit = split_unit(text) if measure is None else (str(measure[0]), measure[1])
         self.counts = self.unit is None and _COUNT.search(whole[len(text) :]) is not None
         leading = _LEADING.match(text)
@@ -77,7 +70,7 @@ class Single:
             text = text[leading.end() :].strip()
         self.degrees = _DEGREE.search(text) is not None and _TRIGONOMETRIC.search(text) is None
         self.text = (_DEGREE.sub("", text) if self.degrees else text).strip()
-        self.number: Number | None = _number(_COUNTED.get(self.text, self.text))
+        self.number: Number | None = _number(self.text)
         self.words = self.number is None and r"\text" in self.text
 
     @property
@@ -86,6 +79,16 @@ class Single:
         if self.number is not None and self.number.percent:
             return "percent"
         return "degrees" if self.degrees else "measure" if self.unit is not None else ""
+
+
+def _with_digits(text: str) -> str:
+    r"""`\text{three days}` as `3 \text{days}`: a number in words alone or before a known unit."""
+    found = _IN_WORDS.fullmatch(text)
+    if found is None or (number := NUMBERS.get(found["number"].lower())) is None:
+        return text
+    if found["rest"] is None:
+        return str(number)
+    return text if read_unit(found["rest"]) is None else rf"{number}\text{{{found['rest']}}}"
 
 
 def _changes_value(lead: str) -> bool:

@@ -21,8 +21,9 @@ _MATRIX = re.compile(
     r"(?:[(\[]\s*)?\\begin\s*\{(?P<kind>[pbB]?(?:small)?matrix|array|[dr]?cases)\}\s*(?:\{[^{}]*\})?(?P<inner>.*)\\end\s*\{(?P=kind)\}(?:\s*[)\]])?",
     re.DOTALL,
 )
+_SCALED = re.compile(r"(-?\s*(?:\d+|\\frac\{\d+\}\{\d+\})|-)\s*(?:\\cdot\s*)?(?=(?:[(\[]\s*)?\\begin\b)")
 _CONDITION = re.compile(r"\\text\{\s*(?:if|for|when|where|as|,)\s*\}")
-_BUILDER = re.compile(r"[A-Za-z](?:\s*\\in\s*\\mathbb\{R\})?\s*[|:]\s*(?P<condition>[^|:]+)")
+_BUILDER = re.compile(r"[A-Za-z](?:\s*\\in\s*\\mathbb\{R\})?\s*[|:]\s*(?P<condition>[^:]+)")
 _RELATIONS = {
     "=": "=",
     "<": "<",
@@ -182,6 +183,13 @@ def _bracketed(text: str, marks: list[tuple[str, int, int]]) -> Shape | None:
 
 def _matrix(text: str) -> Shape | None:
     """A matrix is a group of rows, one cell what it holds; brackets do not count; a determinant is an expression."""
+    if (scaled := _SCALED.match(text)) is not None:
+        inner = _matrix(text[scaled.end() :])
+        return (
+            _times(scaled[1].replace("-", "-1 \\cdot ").removesuffix(" \\cdot "), inner)
+            if isinstance(inner, Group) and inner.opens == "matrix"
+            else None
+        )
     if (found := _MATRIX.fullmatch(text)) is None or r"\begin" in found["inner"]:
         return None
     rows = [
@@ -194,6 +202,13 @@ def _matrix(text: str) -> Shape | None:
         return _cases(rows)
     read = tuple(Group(tuple(read_shape(cell) for cell in row.split("&")), "row", "row") for row in rows)
     return Group(read, "matrix", "matrix") if len(read) != 1 or len(read[0].items) != 1 else read[0].items[0]
+
+
+def _times(factor: str, shape: Shape) -> Shape:
+    """A matrix with its factor in every cell."""
+    if isinstance(shape, Group):
+        return Group(tuple(_times(factor, item) for item in shape.items), shape.opens, shape.closes)
+    return Leaf(rf"{factor} \cdot ({shape.text})") if isinstance(shape, Leaf) else shape
 
 
 def _cases(rows: list[str]) -> Group:

@@ -96,7 +96,24 @@ _PHRASES = {
 }
 _FOLLOWS = re.compile(r"\\text\{([^{}]*)\}\s+([A-Za-z]{2,})(?![A-Za-z{(])")
 _NUMBER_FIRST = re.compile(r"\s*([-+]?\\?\$?\s*\d[\d,]*(?:\.\d+)?)\s*([A-Za-z\\%].*|\([A-Za-z\s-]+\)\W*)", re.DOTALL)
+_MONEY_LAST = re.compile(r"([A-Za-z][^\d\\$]*?)\s*(\\?\$\s*\d[\d,]*(?:\.\d+)?)\s*([^\d\\$]*)")
 _CONNECTIVE = re.compile(r"[\s,;]*(or|and|not)[\s,;]*", re.IGNORECASE)
+
+
+_DATE = re.compile(
+    r"(?:\\text\{)?\s*\b((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*)\.?\s*\}?\s*(\d{1,2})\s*,?\s*(\d{4})\b\s*\}?"
+)
+_UNITS_AND_TENS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen",
+    "twenty thirty forty fifty sixty seventy eighty ninety",
+)
+NUMBERS = {word: number for number, word in enumerate(_UNITS_AND_TENS[0].split())}
+NUMBERS |= {word: 10 * number for number, word in enumerate(_UNITS_AND_TENS[1].split(), 2)}
+NUMBERS |= {
+    f"{ten}-{one}": NUMBERS[ten] + NUMBERS[one] for ten in _UNITS_AND_TENS[1].split() for one in list(NUMBERS)[1:10]
+}
+"""Numbers in words."""
 
 
 def text_command(_: object, inner: str) -> str:
@@ -122,6 +139,8 @@ def text_command(_: object, inner: str) -> str:
         return plain_words(inner)
     if "\\" in inner.replace(r"\$", "").replace(r"\%", ""):
         return inner
+    if money := _MONEY_LAST.fullmatch(inner):
+        return rf"\text{{{money[1]}}} {money[2]}" + (rf"\text{{{money[3]}}}" if re.search("[A-Za-z]", money[3]) else "")
     if number := _NUMBER_FIRST.fullmatch(inner):
         rest = number[2].strip()
         return number[1] + (rest if rest == r"\%" else rf"\text{{{rest}}}")
@@ -144,6 +163,7 @@ def plain_words(text: str) -> str:
         word, and capitals, are products or segments and stay.
     """
     parts, position = [], 0
+    text = _DATE.sub(r"\\text{\1 \2 \3}", text)
     for protected in _PROTECTED.finditer(text):
         parts += [_WORD.sub(_word, text[position : protected.start()]), protected[0]]
         position = protected.end()

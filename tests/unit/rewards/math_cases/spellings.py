@@ -172,6 +172,37 @@ SPELLINGS: Kinds = {
         (r"\frac{n(n-1)}{2}", [r"\frac{n!}{2!(n-2)!}"], [r"\frac{n!}{2!(n-1)!}"]),
         ("n(n+1)", [r"\frac{(n+1)!}{(n-1)!}"], [r"\frac{(n+1)!}{n!}"]),
     ],
+    "marks and braces": [
+        (
+            "72",
+            [
+                "*72*",
+                "<b>72</b>",
+                r"\underbrace{72}_{\text{total}}",
+                r"\overbrace{72}^{n}",
+                r"\fcolorbox{red}{white}{72}",
+                "72{}",
+                r"\num{72}",
+                r"\text{seventy-two}",
+                r"\text{Total: \$72}",
+            ],
+            ["-72", "*73*", "<b>73</b>", r"\text{seventy-three}", r"\text{Not \$72}"],
+        ),
+        ("0.000012", [r"1.2\text{e-5}", "1.2e-5"], [r"1.2\text{e5}"]),
+        (r"3\frac{3}{4}", [r"3{\frac{3}{4}}", "3.75"], ["2.25", r"\frac{3}{4}"]),
+        (r"\{1,2\}", ["1和2", "1与2"], ["12"]),
+        ("5 cm²", ["5㎠", "5"], ["5㎡", "5㎝"]),
+    ],
+    "numbers in words": [
+        ("1000000", [r"\text{one million}", r"\text{one million dollars}"], [r"\text{two million}", "1"]),
+        (r"3\text{ days}", [r"\text{three days}", r"\text{three}"], [r"\text{three hours}", r"\text{four days}"]),
+        ("2", [r"\text{two}"], [r"\text{two thirds}", r"\text{two and a half}", r"\text{twenty-two}"]),
+        ("1", [r"\text{one}"], [r"\text{one half}", r"\text{one third}"]),
+    ],
+    "dates": [
+        (r"\text{April 7, 2015}", ["April 7, 2015", "April 7 2015"], ["April 8, 2015", "7, 2015", "May 7, 2015"]),
+        ("May 5, 2021", [r"\text{May 5, 2021}", r"\textbf{May 5, 2021}"], [r"\text{May 5, 2022}"]),
+    ],
     "sentences about a number": [
         (
             "72",

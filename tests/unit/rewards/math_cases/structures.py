@@ -160,6 +160,22 @@ STRUCTURES: Kinds = {
         ("(1,2]", [r"1<x\le2"], ["[1,2]", "(1,2)", "(1,3]"]),
         ("a<b", ["b>a"], ["a>b", r"a\le b"]),
     ],
+    "sets in other words": [
+        ("[-1,1]", [r"\{x: |x|\le 1\}", r"\{x \mid |x|\le 1\}"], [r"\{x: |x|< 1\}"]),
+        (r"x\ne 0, x\ne 3", [r"x\neq0,3", r"\mathbb{R}\setminus\{0,3\}"], [r"x\ne 0", "0,3"]),
+        (r"(0,1)\cup\{2\}", [r"0<x<1 \text{ or } x=2"], [r"0<x<1 \text{ or } x=3", "(0,1)"]),
+        (r"\mathbb{Z}", [r"\Bbb{Z}", r"\Bbb Z"], [r"\Bbb{Q}", r"\mathbb{R}"]),
+        (
+            r"x=k\pi, k\in\mathbb{Z}",
+            [r"x=n\pi, n\in\mathbb{Z}"],
+            [r"x=2n\pi, n\in\mathbb{Z}", r"x=n\pi, k\in\mathbb{Z}"],
+        ),
+        (
+            r"\begin{bmatrix}\frac{1}{2}&-1\\1&5\end{bmatrix}",
+            [r"\frac12\begin{pmatrix}1&-2\\2&10\end{pmatrix}", r"-\begin{pmatrix}-\frac12&1\\-1&-5\end{pmatrix}"],
+            [r"2\begin{pmatrix}1&-2\\2&10\end{pmatrix}", r"\begin{pmatrix}1&-2\\2&10\end{pmatrix}"],
+        ),
+    ],
     "brackets of intervals": [
         ("(2,5]", ["]2,5]", r"x \in ]2,5]", "2<x\\le5"], ["]2,5[", "[2,5["]),
         ("(2,5)", ["]2,5["], ["]2,5]", "[2,5["]),
