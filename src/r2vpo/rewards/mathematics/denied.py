@@ -22,7 +22,7 @@ CONTRAST = re.compile(
     re.IGNORECASE,
 )
 """What an answer is set against: `15, not 30`."""
-SUPPOSED = re.compile(r"\bwould\s[^.\n]*\d[^.\n]*\b(?:if|when|unless|were|had)\b", re.IGNORECASE)
+SUPPOSED = re.compile(r"\bwould\s[^.\n]{0,100}\d[^.\n]{0,100}\b(?:if|when|unless|were|had)\b", re.IGNORECASE)
 """In a sentence: what would be so under a condition."""
 ASKED = re.compile(
     r"[\s$*)]*(?:\?|(?:is|are|was|were|seems|would\s+be|must\s+be)\s+(?:\w+ly\s+)?(?:not|wrong|incorrect|false)\b"

@@ -56,9 +56,10 @@ _LAYOUT = re.compile(
 )
 """The calculations of GSM8K, tags of HTML, quotations, and the sign at a proof's end."""
 _MARKER = re.compile(
-    _FORMULA.pattern + r"|^[ \t]*(?:[-\u2013*\u2022][ \t]+(?=\S))?"
+    r"\$\$[^$]{1,2000}\$\$|\\\[.{1,2000}?\\\]|\\begin\{(?P<kind>[a-z]{4,9}\*?)\}.{1,2000}?\\end\{(?P=kind)\}"
+    r"|^(?P<marker>[ \t]*(?:[-\u2013*\u2022][ \t]+(?=\S))?"
     r"(?:(?:Case|Day|Example|Exercise|Level|Month|Part|Problem|Question|Round|Stage|Step|Task|Week|Year)"
-    r"[ \t]+\d+[ \t]*:[ \t])?",
+    r"[ \t]+\d+[ \t]*:[ \t])?)",
     re.DOTALL | re.MULTILINE,
 )
 """At a line's beginning: the dash of a list, which is no minus sign, and a number that only says which item follows."""
@@ -135,7 +136,7 @@ def is_hedged(text: str) -> bool:
 
 def _tidied(text: str) -> str:
     """A text without layout, asides, and what it says the answer is not."""
-    text = _MARKER.sub(lambda found: found[0] if any(found.groups()) else "", _BOLD.sub("", _LAYOUT.sub("", text)))
+    text = _MARKER.sub(lambda found: "" if found["marker"] else found[0], _BOLD.sub("", _LAYOUT.sub("", text)))
     text = _UNIT_APART.sub(" ", _POWER_BARE.sub(r"\1^\2", _POWER_APART.sub(r"^\1", text)))
     text = _ASIDE.sub("", CONTRAST.sub("", NO_ANSWER.sub("", text)))
     sentences = _SENTENCES.split(text)
