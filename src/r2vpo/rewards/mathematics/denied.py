@@ -24,17 +24,23 @@ CONTRAST = re.compile(
 """What an answer is set against: `15, not 30`."""
 SUPPOSED = re.compile(r"\bwould\s[^.\n]{0,100}\d[^.\n]{0,100}\b(?:if|when|unless|were|had)\b", re.IGNORECASE)
 """In a sentence: what would be so under a condition."""
-ASKED = re.compile(
-    r"[\s$*)]*(?:\?|(?:is|are|was|were|seems|would\s+be|must\s+be)\s+(?:\w+ly\s+)?(?:not|wrong|incorrect|false)\b"
-    r"|(?:isn|wasn)['\u2019]t\b|can(?:not|['\u2019]t)\s+(?:be|work|hold|satisfy|occur)\b"
+RULED_OUT = re.compile(
+    r"[\s$*)]*(?:(?:is|are|was|were|seems|would\s+be|must\s+be)\s+(?:\w+ly\s+)?(?:not|wrong|incorrect|false)\b"
+    r"|(?:isn|wasn)['\u2019]t\b|(?:can(?:not|['\u2019]t)|(?:wo|would|did)n['\u2019]t|(?:will|would|did)\s+not)"
+    r"\s+(?:be|work|hold|satisfy|occur|fit)\b"
     r"|(?:[,:]?\s*(?:it|this|that|which)\s+)?(?:fails\b|does(?:n['\u2019]t|\s+not)\b|contradicts\b|violates\b"
     r"|(?:leads\s+to|gives|is)\s+a\s+contradiction\b|(?:is|was|gets|(?:must|can|has\s+to|should)\s+be)\s+(?:\w+ly\s+)?"
-    r"(?:impossible|invalid|excluded|ruled\s+out|discarded|rejected|eliminated|extraneous|inadmissible|absurd|no|too)\b)"
-    r"|divides\b|mod(?:ulo)?\b|of\s+\$?\d|,?\s*(?:only\s+)?(?:if|unless|provided|assuming)\b"
+    r"(?:impossible|invalid|excluded|ruled\s+out|discarded|rejected|eliminated|extraneous|inadmissible|absurd|no|too)\b))",
+    re.IGNORECASE,
+)
+"""After a number: words that deny it."""
+_PART = re.compile(
+    r"[\s$*)]*(?:\?|divides\b|mod(?:ulo)?\b|of\s+\$?\d"
+    r"|,?\s*(?:only\s+)?(?:if|unless|provided|assuming|as\s+long\s+as)\b|only\s+(?:when|for)\b"
     r"|squared\b|cubed\b|factorial\b|divided\s+by\b|or\s+(?:more|less|fewer|greater)\b)",
     re.IGNORECASE,
 )
-"""After a number: a question, a condition, words that deny it, or that make it a part of something."""
+"""After a number: a question, a condition, or words that make it a part of something."""
 TAKEN_BACK = re.compile(
     r"(?:(?:n['\u2019]t|\b(?:not|never|nobody|no\s+one))\s+(?:\w+\s+){0,2}?"
     r"(?:think|thinks|believe|say|claim|agree|mean|imply|sure|certain|clear|true|correct|right|case|possible|likely)\b"
@@ -46,8 +52,9 @@ TAKEN_BACK = re.compile(
 _DENIES = re.compile(
     r"\b(?:not|cannot|never|neither|at least|at most|(?:less|more|fewer|greater|smaller|larger|other) than"
     r"|negative|minus|twice|double|except|(?:all|(?:any|every)(?:thing|one)) but|between|from|up to|over|under|above"
-    r"|below|beyond|exceeds?|nearly|almost|close to|rule out|reject|wrong to|incorrect to|mod|modulo|divides"
-    r"|(?:divided|divisible) by|(?:co-?|relatively )prime (?:to|with)"
+    r"|below|beyond|exceeds?|nearly|almost|close to|unless|wrong to|incorrect to|rul(?:e|es|ed|ing) out"
+    r"|(?:reject|discard)(?:s|ed|ing)?|(?:exclud|eliminat)(?:e|es|ed|ing)|mod|modulo|divides"
+    r"|(?:divided|dividing|divisible) by|(?:co-?|relatively )prime (?:to|with)"
     r"|(?:thought|believed|expected|supposed|assumed|guessed) (?:to be|it was)"
     r"|(?:half|third|quarter|multiple|divisor|factor|reciprocal|logarithm|log|cube|square|root|negative|opposite|inverse"
     r"|power|digit|prime|factorial|percent)s?\s+of)\b|n['\u2019]t\b",
@@ -74,3 +81,13 @@ def is_denied(before: str, *, near: bool = False) -> bool:
     """
     before = _BUT.split(before)[-1]
     return (_NEAR if near else _DENIES).search(before) is not None
+
+
+def is_asked(text: str, place: int = 0) -> bool:
+    """Whether what follows a number denies it, asks for it, or makes it a part of something.
+
+    Args:
+        text: has the number.
+        place: where the number ends.
+    """
+    return RULED_OUT.match(text, place) is not None or _PART.match(text, place) is not None

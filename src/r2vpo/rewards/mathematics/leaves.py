@@ -19,6 +19,7 @@ PLACES = 6
 
 _LEADING = re.compile(r"(?:\\text\{[^{}]*\}\s*[:=]?\s*)+(?=[^\s])")
 _DEGREE = re.compile(r"\s*\\degree\s*[CFK]?$")
+_SCALES = {"C": "celsius", "F": "fahrenheit", "K": "kelvin"}
 _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 _IN_WORDS = re.compile(r"\\text\{\s*(?P<number>[a-z]+(?:-[a-z]+)?)(?:\s+(?P<rest>[^{}]*))?\}", re.IGNORECASE)
 _KEPT = re.compile(r"\b(?:(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*|[a-z]+day)\b", re.IGNORECASE)
@@ -69,6 +70,8 @@ class Single:
             self.lead = _bare(leading[0])
             text = text[leading.end() :].strip()
         self.degrees = _DEGREE.search(text) is not None and _TRIGONOMETRIC.search(text) is None
+        if self.degrees and (scale := _SCALES.get(text[-1])):
+            self.said += f" {scale}"
         self.text = (_DEGREE.sub("", text) if self.degrees else text).strip()
         self.number: Number | None = _number(self.text)
         self.words = self.number is None and r"\text" in self.text

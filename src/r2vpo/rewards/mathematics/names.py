@@ -36,7 +36,8 @@ _NAME = re.compile(
             r"\|[A-Z](?:[A-Z'\s]|\\(?:cup|cap|setminus|times)(?![A-Za-z]))*\|",  # elements of a set, a length
             rf"(?:\\\||\|\||\\lVert\s*)\s*(?:{_VECTOR}|[A-Za-z])\s*(?:\\\||\|\||\\rVert)|{_VECTOR}\s*\\cdot\s*{_VECTOR}",
             r"\\frac\{\s*(?:d|\\partial)\s*(?:\^\s*\{?\d\}?)?\s*[A-Za-z]?\s*\}"
-            rf"\{{\s*(?:d|\\partial)\s*[a-z]\s*(?:\^\s*\{{?\d\}}?)?\s*\}}\s*(?:[A-Za-z]\s*{CALLED})?",
+            rf"\{{\s*(?:d|\\partial)\s*[a-z]\s*(?:\^\s*\{{?\d\}}?)?\s*\}}\s*(?:[A-Za-z]\s*{CALLED})?(?:\s*\|\s*_\s*\{{[^{{}}]*\}})?",
+            rf"\\#\s*(?:[A-Z]|{CALLED})",
             rf"[A-Z]{{1,2}}\s?(?:{CALLED}|_\{{[^{{}}]*\}})",
             _WORDS,
         )

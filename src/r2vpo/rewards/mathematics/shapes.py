@@ -128,6 +128,7 @@ def _outer(text: str) -> Iterator[tuple[str, int, int]]:
     """Marks outside all brackets, each with where it begins and ends."""
     depth, bars = 0, False
     expected: list[str] = []
+    outside: list[bool] = []  # whether bars are open before each bracket: inside one, bars are its own
     for match in _MARKS.finditer(text):
         mark = match[0]
         if mark == r"\begin":
@@ -135,13 +136,16 @@ def _outer(text: str) -> Iterator[tuple[str, int, int]]:
         elif mark == r"\end":
             depth -= 1
         elif mark == "|":
-            bars = not bars
+            bars = bars if text.startswith("_", match.end()) else not bars  # f'(x)|_{x=2}
         elif expected and (mark == expected[-1] or (mark in ")]" and expected[-1] in (")", "]"))):
             expected.pop()
+            bars = outside.pop()
         elif mark in _OPENS:
             if not expected and depth == 0 and not bars:
                 yield mark, match.start(), match.end()
             expected.append(_OPENS[mark])
+            outside.append(bars)
+            bars = False
         elif not expected and depth <= 0 and not bars:
             yield mark, match.start(), match.end()
 

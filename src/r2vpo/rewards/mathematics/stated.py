@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 from r2vpo.rewards.mathematics.denied import (
-    ASKED,
     CONTRAST,
     GOES_ON,
     NO_ANSWER,
     NOT_THE_ANSWER,
+    RULED_OUT,
     SUPPOSED,
     TAKEN_BACK,
+    is_asked,
     is_denied,
 )
 from r2vpo.rewards.mathematics.units import UNITS
@@ -86,10 +87,11 @@ _NAMES = "|".join(sorted((name for name in UNITS if len(name) > 1), key=len, rev
 _POWER = r"(?:\s?\^\s?\{?\d\}?|[²³]|\s(?:squared|cubed)\b)?"
 _UNIT = re.compile(
     rf"\s?(?:\\?%|(?:percent|degrees?|(?:hundred|thousand|million|billion|dozen)s?"
-    rf"|(?:(?:square|cubic|sq|cu)\s)?(?!in\s+[a-z$\\])(?:{_NAMES}))(?![^\W²³]){_POWER}"
+    rf"|(?:(?:square|cubic|sq\.?|cu\.?)\s)?(?!in\s+[a-z$\\])(?:{_NAMES}))(?![^\W²³]){_POWER}"
     rf"(?:\s?(?:/|per\b)\s?(?:{_NAMES}|[hsgmlL])(?![^\W²³]){_POWER})?)"
 )
 _DIRECTION = re.compile(rf"\s?({DIRECTION})\b")
+_SIDE_BEFORE = re.compile(r"\b(increase|decrease|rise|drop|gain|loss|profit)\s+(?:of|is|was)\s*[$(]*$", re.IGNORECASE)
 _LETTER_UNIT = re.compile(r"(?<=\d) ([mgshlLNJWVKA])(\^\{?[23]\}?|[²³])?$")
 
 
@@ -128,15 +130,14 @@ def states_answer(text: str) -> bool:
 
 def is_hedged(text: str) -> bool:
     """Whether a short answer has a number and words beside it that deny or bound it, `at least 18`."""
-    number = re.search(r"\d", text)
-    return number is not None and bool(
-        is_denied(text[: number.start()]) or re.search(r"\d" + ASKED.pattern, text, re.I)
-    )
+    digits = [found.end() for found in re.finditer(r"\d", text)]
+    return bool(digits) and (is_denied(text[: digits[0] - 1]) or any(is_asked(text, end) for end in digits))
 
 
 def _tidied(text: str) -> str:
     """A text without layout, asides, and what it says the answer is not."""
     text = _MARKER.sub(lambda found: "" if found["marker"] else found[0], _BOLD.sub("", _LAYOUT.sub("", text)))
+    text = text.replace("sq. ", "sq ").replace("cu. ", "cu ")
     text = _UNIT_APART.sub(" ", _POWER_BARE.sub(r"\1^\2", _POWER_APART.sub(r"^\1", text)))
     text = _ASIDE.sub("", CONTRAST.sub("", NO_ANSWER.sub("", text)))
     sentences = _SENTENCES.split(text)
@@ -172,7 +173,7 @@ def _unless_open(before: str, rest: str, answer: str, place: int) -> str | None:
     """An answer and its other form, unless what stands before or after it denies it, continues it, or asks for it."""
     if (other := _OR_ELSE.match(rest, place)) is not None:
         answer, place = rf"{answer} \text{{ or }} {other[1] or other[2]}", other.end()
-    return None if is_denied(before) or GOES_ON.match(rest, place) or ASKED.match(rest, place) else answer
+    return None if is_denied(before) or GOES_ON.match(rest, place) or is_asked(rest, place) else answer
 
 
 def _last(text: str) -> str | None:
@@ -189,8 +190,9 @@ def _last(text: str) -> str | None:
             formulas.clear()
             continue
         start = _unit_at(text, formula.end())[1]
-        if ASKED.match(text, start) or is_denied(text[max(0, formula.start() - 60) : formula.start()], near=True):
+        if RULED_OUT.match(text, start):
             denied.add(_said(_inside(formula)))
+        if is_asked(text, start) or is_denied(text[max(0, formula.start() - 60) : formula.start()], near=True):
             continue
         if formulas and not (
             _BETWEEN.fullmatch(text, formulas[-1].end(), formula.start()) and _alike(formulas[-1], formula)
@@ -209,9 +211,9 @@ def _last_run(text: str, denied: set[str]) -> str | None:
         for run, begin, place in reversed(_runs(line or "")):
             if not re.search(_DIGIT, run):
                 continue
-            if ASKED.match(line, place) or is_denied(line[:begin], near=True):
+            if RULED_OUT.match(line, place):
                 denied.add(_said(run))
-            elif _said(run) not in denied:
+            elif _said(run) not in denied and not (is_asked(line, place) or is_denied(line[:begin], near=True)):
                 return run
     return None
 
@@ -278,5 +280,7 @@ def _runs(clause: str) -> list[tuple[str, int, int]]:
         unit, place = _unit_at(clause, match.end())
         place = place if unit else match.start() + match[0].rfind(run) + len(run)
         run = _LETTER_UNIT.sub(r" \\text{ \1}\2", run)
+        if (side := _SIDE_BEFORE.search(clause[: match.start()][-30:])) is not None:
+            unit += rf" \text{{ {side[1]}}}"
         found.append((run + unit, match.start(), place))
     return found

@@ -45,6 +45,11 @@ _CONTRARY = (
     "clockwise | counterclockwise anticlockwise",
     "inside | outside",
     "before early earlier | after late later",
+    "win wins won | lose loses lost loss losses",
+    "deposit deposits | withdrawal withdrawals",
+    "credit | debit",
+    "discount | markup premium",
+    "celsius | fahrenheit | kelvin",
     "am morning | pm afternoon evening",
     "bc bce | ad ce",
     "jan january | feb february | mar march | apr april | may | jun june | jul july | aug august | sep sept september"
@@ -52,12 +57,11 @@ _CONTRARY = (
     "monday | tuesday | wednesday | thursday | friday | saturday | sunday",
 )
 """Words that cannot both be said of a number."""
-_SIDES = {
-    word: (kind, side)
-    for kind, sides in enumerate(_CONTRARY)
-    for side, words in enumerate(sides.split("|"))
-    for word in words.split()
-}
+_SIDES: dict[str, set[tuple[int, int]]] = {}
+for _kind, _sides in enumerate(_CONTRARY):
+    for _side, _words in enumerate(_sides.split("|")):
+        for _one in _words.split():
+            _SIDES.setdefault(_one, set()).add((_kind, _side))
 DIRECTION = r"(?:(?:to\s|due\s)?(?:the\s)?(?:north|south|east|west|left|right)|increase|decrease|gain|loss|profit)"
 """Words of these that stand after a unit in a sentence."""
 
@@ -70,7 +74,7 @@ def are_contrary(one: str, other: str) -> bool:
         other: those of another; a word that stands in one of the two alone makes no difference.
     """
     first, second = (
-        {_SIDES[word] for word in re.findall("[a-z]+", text.lower()) if word in _SIDES} for text in (one, other)
+        {side for word in re.findall("[a-z]+", text.lower()) for side in _SIDES.get(word, ())} for text in (one, other)
     )
     shared = {kind for kind, _ in first} & {kind for kind, _ in second}
     return any(not {said for said in first & second if said[0] == kind} for kind in shared)
@@ -100,9 +104,9 @@ _MONEY_LAST = re.compile(r"([A-Za-z][^\d\\$]*?)\s*(\\?\$\s*\d[\d,]*(?:\.\d+)?)\s
 _CONNECTIVE = re.compile(r"[\s,;]*(or|and|not)[\s,;]*", re.IGNORECASE)
 
 
-_DATE = re.compile(
-    r"(?:\\text\{)?\s*\b((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*)\.?\s*\}?\s*(\d{1,2})\s*,?\s*(\d{4})\b\s*\}?"
-)
+_MONTH = r"((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*)\.?"
+_DATE = re.compile(rf"(?:\\text\{{)?\s*\b{_MONTH}\s*\}}?\s*(\d{{1,2}})\s*,?\s*(\d{{4}})\b\s*\}}?")
+_DAY_FIRST = re.compile(rf"(?:\\text\{{\s*)?\b(\d{{1,2}})\s*(?:\\text\{{\s*)?{_MONTH}\s*\}}?,?\s*(\d{{4}})\b\s*\}}?")
 _UNITS_AND_TENS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen",
@@ -163,7 +167,7 @@ def plain_words(text: str) -> str:
         word, and capitals, are products or segments and stay.
     """
     parts, position = [], 0
-    text = _DATE.sub(r"\\text{\1 \2 \3}", text)
+    text = _DAY_FIRST.sub(r"\\text{\2 \1 \3}", _DATE.sub(r"\\text{\1 \2 \3}", text))
     for protected in _PROTECTED.finditer(text):
         parts += [_WORD.sub(_word, text[position : protected.start()]), protected[0]]
         position = protected.end()

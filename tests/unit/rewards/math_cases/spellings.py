@@ -200,7 +200,11 @@ SPELLINGS: Kinds = {
         ("1", [r"\text{one}"], [r"\text{one half}", r"\text{one third}"]),
     ],
     "dates": [
-        (r"\text{April 7, 2015}", ["April 7, 2015", "April 7 2015"], ["April 8, 2015", "7, 2015", "May 7, 2015"]),
+        (
+            r"\text{April 7, 2015}",
+            ["April 7, 2015", "April 7 2015", "7 April 2015"],
+            ["April 8, 2015", "7, 2015", "May 7, 2015"],
+        ),
         ("May 5, 2021", [r"\text{May 5, 2021}", r"\textbf{May 5, 2021}"], [r"\text{May 5, 2022}"]),
     ],
     "sentences about a number": [

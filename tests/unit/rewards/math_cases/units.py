@@ -28,6 +28,8 @@ UNITS: Kinds = {
         (r"15\%\text{ loss}", [r"15\%"], [r"15\%\text{ profit}", r"15\%\text{ gain}"]),
         (r"3\text{ m left}", [r"3\text{ m}"], [r"3\text{ m right}"]),
         (r"3\text{ days before}", [r"3\text{ days}"], [r"3\text{ days after}"]),
+        (r"30^\circ C", ["30", r"30^\circ", "30℃"], [r"30^\circ F", r"30^\circ\text{F}"]),
+        (r"3\text{ wins}", ["3"], [r"3\text{ losses}"]),
         (r"5\text{ May}", ["5"], [r"5\text{ June}"]),
         (r"16\%", ["16", r"16\text{ percent}"], [r"16\text{ students}", "16 people"]),
     ],
