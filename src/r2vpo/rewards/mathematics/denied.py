@@ -28,15 +28,16 @@ RULED_OUT = re.compile(
     r"[\s$*)]*(?:(?:is|are|was|were|seems|would\s+be|must\s+be)\s+(?:\w+ly\s+)?(?:not|wrong|incorrect|false)\b"
     r"|(?:isn|wasn)['\u2019]t\b|(?:can(?:not|['\u2019]t)|(?:wo|would|did)n['\u2019]t|(?:will|would|did)\s+not)"
     r"\s+(?:be|work|hold|satisfy|occur|fit)\b"
-    r"|(?:[,:]?\s*(?:it|this|that|which)\s+)?(?:fails\b|does(?:n['\u2019]t|\s+not)\b|contradicts\b|violates\b"
-    r"|(?:leads\s+to|gives|is)\s+a\s+contradiction\b|(?:is|was|gets|(?:must|can|has\s+to|should)\s+be)\s+(?:\w+ly\s+)?"
-    r"(?:impossible|invalid|excluded|ruled\s+out|discarded|rejected|eliminated|extraneous|inadmissible|absurd|no|too)\b))",
+    r"|(?:[,:]?\s*(?:it|this|that|which)\s+)?(?:(?:also|clearly|then)\s+)?"
+    r"(?:fails\b|never\b|does(?:n['\u2019]t|\s+not)\b|contradicts\b|violates\b|exceeds\s+the\b"
+    r"|(?:leads\s+to|results\s+in|gives|yields|is)\s+a\s+contradiction\b|(?:is|was|gets|(?:must|can|has\s+to|should)\s+be)\s+(?:\w+ly\s+)?"
+    r"(?:impossible|invalid|excluded|ruled\s+out|discarded|rejected|eliminated|extraneous|inadmissible|absurd|no|too|out\s+of)\b))",
     re.IGNORECASE,
 )
 """After a number: words that deny it."""
 _PART = re.compile(
     r"[\s$*)]*(?:\?|divides\b|mod(?:ulo)?\b|of\s+\$?\d"
-    r"|,?\s*(?:only\s+)?(?:if|unless|provided|assuming|as\s+long\s+as)\b|only\s+(?:when|for)\b"
+    r"|,?\s*(?:only\s+)?(?:if|unless|provided|assuming|given\s+that|whenever|in\s+case|as\s+long\s+as)\b|only\s+(?:when|for)\b"
     r"|squared\b|cubed\b|factorial\b|divided\s+by\b|or\s+(?:more|less|fewer|greater)\b)",
     re.IGNORECASE,
 )
@@ -60,7 +61,7 @@ _DENIES = re.compile(
     r"|power|digit|prime|factorial|percent)s?\s+of)\b|n['\u2019]t\b",
     re.IGNORECASE,
 )
-_NEAR = re.compile(rf"(?:{_DENIES.pattern})(?:\s+[A-Za-z]+){{0,3}}[\s$*(]*$", re.IGNORECASE)
+_NEAR = re.compile(rf"(?:{_DENIES.pattern}|(?<!only )\bif\b(?!\s+and))(?:\s+[A-Za-z]+){{0,3}}[\s$*(]*$", re.IGNORECASE)
 _BUT = re.compile(r"(?<!thing )(?<!one )(?<!\ball )\bbut\b", re.IGNORECASE)
 """What ends a denial: the number after it is the one that counts."""
 GOES_ON = re.compile(

@@ -41,7 +41,7 @@ _SENTENCE_END = re.compile(
 _RUN = re.compile(
     r"(?:\\[A-Za-z]+|\\[{}%,;!$ ]|[\d.,:+\-*/^_=<>()\[\]{}|!%$&°√π∞≤≥≠×÷·±∓⁄¼-¾⅐-⅞−–—⁰¹²³⁴-⁹⁻₀-₉]"
     r"|(?<![A-Za-z'\u2019])[A-Za-z](?![A-Za-z])"
-    r"|(?<![A-Za-z])(?:pi|sqrt|log|ln|sin|cos|tan|or|and|percent|e)(?![A-Za-z])|(?<=\d)e\d|[ ])+"
+    r"|(?<![A-Za-z])(?:pi|sqrt|log|ln|sin|cos|tan|or|and|percent|e)(?![A-Za-z])|(?<=%\s)of(?=\s\$?\d)|(?<=\d)e\d|[ ])+"
 )
 _ASIDE = re.compile(
     r"(?:(?<=[\d$%])\s+\((?!\s*(?:or|maybe|possibly|perhaps)\b)"
