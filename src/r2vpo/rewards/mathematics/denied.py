@@ -25,7 +25,7 @@ CONTRAST = re.compile(
 SUPPOSED = re.compile(r"\bwould\s[^.\n]{0,100}\d[^.\n]{0,100}\b(?:if|when|unless|were|had)\b", re.IGNORECASE)
 """In a sentence: what would be so under a condition."""
 RULED_OUT = re.compile(
-    r"[\s$*)]*(?:(?:is|are|was|were|seems|would\s+be|must\s+be)\s+(?:\w+ly\s+)?(?:not|wrong|incorrect|false)\b"
+    r"[\s$*)]{0,8}(?:(?:is|are|was|were|seems|would\s+be|must\s+be)\s+(?:\w+ly\s+)?(?:not|wrong|incorrect|false)\b"
     r"|(?:isn|wasn)['\u2019]t\b|(?:can(?:not|['\u2019]t)|(?:wo|would|did)n['\u2019]t|(?:will|would|did)\s+not)"
     r"\s+(?:be|work|hold|satisfy|occur|fit)\b"
     r"|(?:[,:]?\s*(?:it|this|that|which)\s+)?(?:(?:also|clearly|then)\s+)?"
@@ -36,7 +36,7 @@ RULED_OUT = re.compile(
 )
 """After a number: words that deny it."""
 _PART = re.compile(
-    r"[\s$*)]*(?:\?|divides\b|mod(?:ulo)?\b|of\s+\$?\d"
+    r"[\s$*)]{0,8}(?:\?|divides\b|mod(?:ulo)?\b|of\s+\$?\d"
     r"|,?\s*(?:only\s+)?(?:if|unless|provided|assuming|given\s+that|whenever|in\s+case|as\s+long\s+as)\b|only\s+(?:when|for)\b"
     r"|squared\b|cubed\b|factorial\b|divided\s+by\b|or\s+(?:more|less|fewer|greater)\b)",
     re.IGNORECASE,

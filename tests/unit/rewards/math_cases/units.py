@@ -33,6 +33,10 @@ UNITS: Kinds = {
         (r"5\text{ May}", ["5"], [r"5\text{ June}"]),
         (r"16\%", ["16", r"16\text{ percent}"], [r"16\text{ students}", "16 people"]),
     ],
+    "units in Roman type": [
+        (r"(5\text{ m/s})", [r"(5 \mathrm{m/s})"], [r"(5 \mathrm{km/h})"]),
+        (r"5\text{ ohm}", [r"5{\rm \Omega}", r"5\ \mathrm{\Omega}"], [r"5{\rm N}"]),
+    ],
     "bare units": [
         (r"5\text{ N}", ["5 N", "5N"], ["5 J", "5x", "6 N"]),
         (r"250\text{ g}", ["250g", "250 g", r"0.25\text{ kg}"], ["250m", "250 kg"]),
