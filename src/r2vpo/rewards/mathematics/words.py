@@ -26,6 +26,7 @@ CHANGES_VALUE = re.compile(
     r"|(?:more|less|fewer|greater|smaller|larger|other) than|between|except|but|up to|negative|minus|plus|twice|thrice"
     r"|double|triple|half|halves|thirds|quarters|fourths|fifths|sixths|sevenths|eighths|ninths|tenths|hundredths"
     r"|thousandths|roots?|squared|cubed|factorial|hundred|thousand|million|billion|trillion|lakh|crore|dozen|pi|sqrt"
+    r"|fails?|impossible|invalid|excluded|rejected|discarded|eliminated|extraneous|ruled out|assuming|provided"
     r"|possibly|probably|maybe|perhaps|everything|over|under|above|below|beyond|exceeds?|nearly|almost"
     r"|(?:multiple|factor|divisor|reciprocal|sum|product|difference|logarithm|inverse|digit|power|remainder|square|cube"
     r"|prime|opposite|number)s?\s+of)\b"
