@@ -32,7 +32,7 @@ _WORD = (
 _SINGLE = re.compile(
     r"(?<![A-Za-z0-9\\])(?<![A-Za-z0-9]['_])(?<![^A-Za-z][A-Za-z]\()(?<![A-Z]\.)"
     r"(?P<open>(?:[(\[{\"'`*_$<] ?){0,8})(?P<letter>[A-Za-z])"
-    r"(?![A-Za-z0-9]|'[A-Za-z]|-[a-z]|\([A-Za-z0-9]|\+\+|#|\.[A-Z](?![A-Za-z])|_[A-Za-z0-9{])"
+    r"(?![A-Za-z0-9\u00c0-\u024f]|'[A-Za-z]|-[a-z]|\([A-Za-z0-9]|\+\+|#|\.[A-Z](?![A-Za-z])|_[A-Za-z0-9{])"
     r"(?P<close>(?: ?[)\]}$>]|[\"'`*_]){0,8})"
 )
 _ARTICLE = re.compile(rf"[ *_\"'`]+(?!{_WORD}\b)[a-z]|[ *_]+{_WORD}['\u2019]")

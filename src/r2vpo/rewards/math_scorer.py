@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from r2vpo.rewards.hostile import refusal_of_size
-from r2vpo.rewards.mathematics.compare import read_answer, same_answer
+from r2vpo.rewards.mathematics.answer import read_answer
+from r2vpo.rewards.mathematics.compare import same_answer
 from r2vpo.rewards.mathematics.exact import is_arithmetic
 from r2vpo.rewards.mathematics.leaves import read_single
 from r2vpo.rewards.mathematics.place import GOLD, place_of

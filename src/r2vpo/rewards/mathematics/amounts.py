@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import re
 
+from r2vpo.rewards.mathematics.words import NUMBERS
+
 _BRACED_SIGN = re.compile(r"(?<!\\)\{\s*(\\\$|[=<>])\s*\}")
+_BRACED_POINT = re.compile(r"(?<=\d)\{\.\}(?=\d)")
+_PART = r"\\[dt]?frac\s*(?:\{\s*\d+\s*\}|\d)\s*(?:\{\s*\d+\s*\}|\d)"
+_NUMBER = r"(?:\d{1,3}(?: \d{3})+(?!\d)|\d+(?:,\d+)*\.?\d*|\.\d+)"
 _MONEY = re.compile(
-    r"(?:(?:US|U\.S\.)\s*)?(?:\\\$|\\textdollar(?![A-Za-z]))\s*"
-    r"(?P<sign>[-+]?)\s*(?P<number>\d[\d,]*\.?\d*|\.\d+)?"
+    r"(?:(?:US|U\.S\.)\s*)?(?:\\\$|\\textdollar(?![A-Za-z]))\s*(?P<sign>[-+]?)\s*"
+    rf"(?P<number>(?:{_NUMBER}|{_PART})"
+    rf"(?:\s*{_PART}|\s+\d+/\d+|/\d+|\s*\^\s*(?:\{{\s*\d+\s*\}}|\d)|\s*(?:\\cdot|\\times|\*)\s*{_NUMBER})*)?"
 )
+"""A sign of dollars and the whole amount after it."""
 _CURRENCY = re.compile(
     r"(?<![\d}])(?P<currency>\\text\{ ?(?:gbp|euros|yen|rupees)\})\s*(?P<sign>[-+]?)(?P<number>\d[\d,]*\.?\d*|\.\d+)"
 )
-_SPACED_THOUSANDS = re.compile(r"(?<![\d.,])(?<!\d )\d{1,3}(?:[ _]\d{3})+(?! ?[\d/])(?! ?\\frac)")
+_SPACED_THOUSANDS = re.compile(r"(?<![\d.,])(?<!\d )\d{1,3}(?:[ _'\u2019]\d{3})+(?! ?[\d/])(?! ?\\frac)")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!,?\d)")
-_ODD_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{2})*,(?:0\d{2,}|\d{3})(?!,?\d)")
+_ODD_THOUSANDS = re.compile(r"(?<![\d.,])(?=[\d,]*,0\d)\d{1,3}(?:,\d{2})*,(?:0\d{2,}|\d{3})(?!,?\d)")
+"""Groups of other lengths, `1,00,000`: no item of a list begins with a zero, and without one it may be a list."""
 _MULTIPLES = {
     "hundred": "100",
     "thousand": "1000",
@@ -30,6 +38,10 @@ _MULTIPLE = re.compile(
     rf"\s*\\text\{{\s*(?P<word>{'|'.join(_MULTIPLES)})s?\b(?P<rest>[^{{}}]*)\}}",
     re.IGNORECASE,
 )
+_COUNTED = re.compile(
+    rf"^\s*\\text\{{\s*({'|'.join(sorted(NUMBERS, key=len, reverse=True))})\s+(?=(?:{'|'.join(_MULTIPLES)})s?\b)",
+    re.IGNORECASE,
+)
 _BASED = re.compile(
     r"(?<=[\dA-Fa-f)])\s*(?:\\text\{\s*(?:in\s+)?base[\s-]*\}\s*|\\text\{\s*(?:in\s+)?base[\s-]*(?=\w+\s*\}))(\w+)(?:\s*\})?$"
 )
@@ -37,7 +49,7 @@ _BASED = re.compile(
 
 def plain_money(text: str) -> str:
     r"""`\$36` is 36 dollars; `$` in pairs are delimiters, and one alone is money."""
-    text = _BRACED_SIGN.sub(r"\1", text)
+    text = _BRACED_POINT.sub(".", _BRACED_SIGN.sub(r"\1", text))
     if (text.replace(r"\$", "")).count("$") % 2:
         text = re.sub(r"(?<!\\)\$(?=\s*[-+]?[\d.])", r"\\$", text, count=1)
     text = re.sub(r"(?<!\\)\$", " ", text)
@@ -49,8 +61,8 @@ def plain_money(text: str) -> str:
 
 
 def without_separators(text: str) -> str:
-    """9,500 and 9 500 are 9500; inside brackets a comma separates, unless LaTeX says otherwise."""
-    text = _SPACED_THOUSANDS.sub(lambda found: re.sub("[ _]", "", found[0]), text)
+    """9,500 and 9 500 are 9500, 10,20,100 are three; inside brackets a comma separates, unless LaTeX says otherwise."""
+    text = _SPACED_THOUSANDS.sub(lambda found: re.sub(r"\D", "", found[0]), text)
     if not re.search(r"[(\[]|\\\{", text):
         for pattern in (_THOUSANDS, _ODD_THOUSANDS):
             text = pattern.sub(lambda found: found[0].replace(",", ""), text)
@@ -66,4 +78,6 @@ def plain_multiples(text: str) -> str:
             rf"\text{{{rest}}}" if rest else ""
         )
 
+    if r"\text" in text:
+        text = _COUNTED.sub(lambda found: rf"{NUMBERS[found[1].lower()]} \text{{", text)
     return _BASED.sub(r"_{\1}", _MULTIPLE.sub(write, text))

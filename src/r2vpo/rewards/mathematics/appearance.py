@@ -5,47 +5,32 @@ from __future__ import annotations
 import re
 
 from r2vpo.rewards.mathematics.braces import rewrite
+from r2vpo.rewards.mathematics.unit_text import plain_units
 from r2vpo.rewards.mathematics.units import read_unit
-from r2vpo.rewards.mathematics.words import CHANGES_VALUE, FUNCTIONS, SPACED_LETTER, text_command
+from r2vpo.rewards.mathematics.words import FUNCTIONS, SPACED_LETTER, text_command
 
+_WRAPPED = re.compile(
+    r"^\s*(?:\*(?P<starred>[^*]+)\*|<(?P<tag>b|i|u|em|strong|span|code)\b[^<>]*>(?P<inner>.*)</(?P=tag)>)\s*$",
+    re.DOTALL,
+)
+_BRACED = re.compile(r"\\(?:under|over)brace\s*(\{(?:[^{}]|\{[^{}]*\})*\})\s*(?:[_^]\s*\{(?:[^{}]|\{[^{}]*\})*\})?")
 _FONTS = re.compile(
     r"\\(?:math(?:rm|bf|it|sf|tt|normal)|boldsymbol|bm|pmb|bold|rm|bf|it|tt|sf|em|underline|uline|ensuremath|boxed|fbox|framebox"
-    r"|overset\s*\{\s*\}|mathop|smash)\s*(?=\{)"
+    r"|overset\s*\{\s*\}|mathop|smash|num)\s*(?=\{)"
 )
 _TEXTS = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal|sc|up|md)?|mbox|hbox|emph)\s*(?=\{)")
 _OPERATOR = re.compile(r"\\operatorname\*?\s*(?=\{)")
 _SWITCHED = re.compile(r"(?<![A-Za-z\]}^_*])\{\s*\\(?:rm|bf|it|sf|tt|em)(?![A-Za-z])\s*")
-_UNIT_FRACTION = re.compile(
-    r"\\[dt]?frac\s*\{\s*\\(?:text|mathrm)\s*\{\s*([A-Za-z ]+)\}\s*(\^\s*\d)?\s*\}"
-    r"\s*\{\s*\\(?:text|mathrm)\s*\{\s*([A-Za-z ]+)\}\s*(\^\s*\d)?\s*\}"
-)
 _ARROW = re.compile(r"\\(?:Rightarrow|implies|Longrightarrow|iff|Longleftrightarrow)(?![A-Za-z])|\s=>\s")
 """What follows the last arrow is the conclusion."""
 _CONCLUDES = re.compile(r"^\s*(?:\\(?:therefore|because|Rightarrow|implies|Longrightarrow|iff|to)(?![A-Za-z])\s*)+")
-_REALS = re.compile(r"\\(?:Bbb|mathbf)\s*(?:\{\s*R\s*\}|R(?![A-Za-z]))")
-_SYMBOLS = {
-    r"\Omega": "ohm",
-    r"\AA": "angstrom",
-    r"\mu": "micrometer",
-    r"M_\odot": "solar masses",
-    r"M_{\odot}": "solar masses",
-    r"\textcent": "cents",
-}
-_SYMBOL_UNIT = re.compile(
-    r"(?<=[\d}])(?:\\[,;: ]|[~\s])*(?:\\(?:mathrm|text)\s*\{\s*)?"
-    r"(\\Omega|\\AA|\\textcent|M_\\odot|M_\{\\odot\}|\\mu(?=\s*(?:\\(?:text|mathrm)\s*\{\s*m\s*\}|m\b)))(?![A-Za-z])"
-    r"(?:\s*\\(?:text|mathrm)\s*\{\s*m\s*\}|\s*m\b)?\s*\}?(?=\s*$)"
-)
-_COMPOUND = re.compile(
-    r"(?<=[\d}])(?:\\[,;: ]|[~\s])*((?:\\(?:text|mathrm)\s*\{(?:[^{}]|\{[^{}]*\})*\}|\\cdot(?![A-Za-z])|[/()\s~]"
-    r"|\\[,;: ]|\^\s*(?:\{\s*-?\d\s*\}|-?\d))+)$"
-)
-"""What follows a number to the end, where it is made of words and signs of units alone."""
-_PLAIN_UNIT = re.compile(
-    r"(?<=\d)\s+([A-Za-z]{1,3}(?:\s*\^\s*\{?-?\d\}?)?\s*/\s*[a-z]{1,3}(?:\s*\^\s*\{?-?\d\}?)?)\s*$"
+_NUMBER_SETS = re.compile(
+    r"\\Bbb\s*(?:\{\s*(?P<group>[A-Z])\s*\}|(?P<one>[A-Z])(?![A-Za-z]))|\\mathbf\s*(?:\{\s*R\s*\}|R(?![A-Za-z]))"
 )
 _INVISIBLE = re.compile(r"\\[hv]?phantom\s*(?=\{)")
-_COLOURED = re.compile(r"\\(?:textcolor|colorbox)\s*\{[^{}]*\}|\\color\s*(?:\{[^{}]*\}|\[[^\[\]]*\]\{[^{}]*\})")
+_COLOURED = re.compile(
+    r"\\fcolorbox\s*\{[^{}]*\}\s*\{[^{}]*\}|\\(?:textcolor|colorbox)\s*\{[^{}]*\}|\\color\s*(?:\{[^{}]*\}|\[[^\[\]]*\]\{[^{}]*\})"
+)
 _SWITCHES = re.compile(
     r"\\(?:left|right)\s*\.|\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|tiny|small|normalsize|large|Large"
     r"|LARGE|huge|Huge|bf|it|rm|tt|sf|em|bfseries|itshape|mathstrut|strut|allowbreak|nobreak|centering|hfill)(?![A-Za-z])"
@@ -65,13 +50,12 @@ _ALIGNED = re.compile(
 )
 _OPEN_BRACE = re.compile(r"\\left\s*\\\{\s*(?=\\begin\b)|\\right\s*\.\s*$")
 _PLAIN_MATRIX = re.compile(r"\\(?P<kind>p?matrix|cases)\s*(?=\{)")
-_COMMA_GROUP = re.compile(r"(?<=\d)(?:\{\s*,\s*\}|,\\!|\\text\s*\{\s*,\s*\}|,\\,)\s*(?:\\!)*(?=\d{3}(?!\d))")
-_DEGREES = re.compile(r"\s*(?:\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])|\\degree(?![A-Za-z])|\\deg(?![A-Za-z]))\s*")
+_COMMA_GROUP = re.compile(r"(?<=\d)(?:\{\s*,\s*\}|,\\!|\\text\s*\{\s*,\s*\})\s*(?:\\!)*(?=\d{3}(?!\d))")
+_DEGREES = re.compile(
+    r"\s*(?:\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])|\\degree(?![A-Za-z])|(?<=[\d})])\s*\\deg(?![A-Za-z]))\s*"
+)
 _PERCENT = re.compile(r"\s*(?:\{\s*\\?%\s*\}|\\?%|\\(?:text|mathrm)\s*\{\s*\\?%\s*\})")
 _QUOTES = re.compile('["“”]|``')
-_ROMAN_UNIT = re.compile(
-    r"(?<=[\d}])(?P<space>\s*(?:(?:/|\\cdot)\s*)?)\\(?:mathrm|text)\s*\{\s*(?P<unit>[mgshLlNJWVKA])\s*\}"
-)
 
 
 def plain_appearance(text: str) -> str:
@@ -84,6 +68,7 @@ def plain_appearance(text: str) -> str:
         It without fonts, sizes, colours, phantoms, delimiters and more than single spaces; the lines of an alignment as
         a chain of equations or a list; degrees as `\degree` and percent as `\%`; a unit in one `\text{}`.
     """
+    text = _BRACED.sub(r"\1", _WRAPPED.sub(r"\g<starred>\g<inner>", text))
     text = rewrite(
         text, _PLAIN_MATRIX, 1, lambda found, inner: rf"\begin{{{found['kind']}}}{inner}\end{{{found['kind']}}}"
     )
@@ -91,27 +76,26 @@ def plain_appearance(text: str) -> str:
     if "\\\\" in text and not _ENVIRONMENT.search(text):
         text = re.sub(r"^\s*\\\\\s*(?![A-Za-z])", "", re.sub(r"\\\\(?=[A-Za-z])", r"\\", text))
     text = next((part for part in reversed(_ARROW.split(text)) if part.strip()), text)
-    text = _REALS.sub(r"\\mathbb{R}", _CONCLUDES.sub("", text))
-    text = _COMPOUND.sub(_compound, text)
-    text = _SYMBOL_UNIT.sub(lambda found: rf"\text{{ {_SYMBOLS[found[1].strip()]}}}", text)
-    text = _UNIT_FRACTION.sub(r"\\text{ \1\2/\3\4}", text)
-    text = rewrite(_SWITCHED.sub(r"\\mathrm{", text), _INVISIBLE, 1, lambda *_: "")
+    text = _NUMBER_SETS.sub(
+        lambda found: rf"\mathbb{{{found['group'] or found['one'] or 'R'}}}", _CONCLUDES.sub("", text)
+    )
+    text = plain_units(_SWITCHED.sub(r"\\mathrm{", text))
+    text = rewrite(text, _INVISIBLE, 1, lambda *_: "")
     text = _COLOURED.sub("", _QUOTES.sub(" ", text))
     text = _SPACES.sub(" ", _COMMA_GROUP.sub("", text))
     text = _DELIMITERS.sub(" ", _POWER.sub("^", text))
     text = _PERCENT.sub(r"\\%", text)
     text = _DEGREES.sub(r"\\degree ", text)
-    text = _ROMAN_UNIT.sub(r"\g<space>\\text{ \g<unit>}", text)
     text = rewrite(text, _OPERATOR, 1, _operator)
     text = rewrite(text, _FONTS, 1, _without_font)
-    text = _PLAIN_UNIT.sub(_plain_unit, _SWITCHES.sub(" ", text))
+    text = _SWITCHES.sub(" ", text)
     text = rewrite(text, _TEXTS, 1, text_command)
     return " ".join(_SPACES.sub(" ", _NEGATIVE_SPACE.sub("", text)).split())
 
 
 def _lines(found: re.Match[str]) -> str:
     """The lines of an alignment: one that begins with a relation continues the line before, others make a list."""
-    lines = [line.replace("&", " ").strip(" ,;.") for line in re.split(r"\\\\(?:\s*\[[^\[\]]*\])?", found["inner"])]
+    lines = [line.replace("&", " ").strip(" \n\t,;.") for line in re.split(r"\\\\(?:\s*\[[^\[\]]*\])?", found["inner"])]
     lines = _solved([line for line in lines if line])
     text = ""
     for line in lines:
@@ -143,22 +127,6 @@ def _without_font(_: re.Match[str], inner: str) -> str:
     if SPACED_LETTER.fullmatch(inner):
         return text_command(None, inner)
     return f"{{{inner}}}" if re.fullmatch(r"\d{2,}", inner) else f" {inner.strip()} "
-
-
-def _compound(found: re.Match[str]) -> str:
-    r"""A unit in several parts, `\mathrm{J} /(\mathrm{mol} \cdot \mathrm{K})`, as one text."""
-    plain = re.sub(r"\\(?:text|mathrm|cdot)\s*|[{}~]|\\[,;: ]|\^\s*\\circ", " ", found[1])
-    plain = " ".join(re.sub(r"\s*\^\s*", "^", plain).split())
-    is_unit = re.fullmatch(r"(?:[A-Za-z]+(?:\^-?\d)?|[\s/()])+", plain) and re.search(r"[/^ ]", plain)
-    if not is_unit or not ("/" in plain or "\\cdot" in found[1]) or CHANGES_VALUE.search(plain):
-        return found[0]
-    return rf"\text{{ {plain}}}"
-
-
-def _plain_unit(found: re.Match[str]) -> str:
-    """`5 m/s`, with a space, is a speed; `5m/s` is a quotient."""
-    measure = re.sub(r"[{}]", "", found[1])
-    return rf"\text{{ {measure}}}" if read_unit(measure) is not None else found[0]
 
 
 def _operator(_: re.Match[str], name: str) -> str:

@@ -3,66 +3,27 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
-from typing import NamedTuple
 
+from r2vpo.rewards.mathematics.answer import read_answer, with_whole_letter
 from r2vpo.rewards.mathematics.equations import (
     expanded,
     is_equation,
     is_function_of_other,
-    is_name,
     name_of,
     named_point,
     without_membership,
 )
 from r2vpo.rewards.mathematics.leaves import read_single, same_leaf, squeezed
 from r2vpo.rewards.mathematics.lists import filled, same_dotted
-from r2vpo.rewards.mathematics.normal import normalise
+from r2vpo.rewards.mathematics.names import computed, contradicts, has_letters, is_evaluated, is_name
 from r2vpo.rewards.mathematics.regions import is_region, same_region
-from r2vpo.rewards.mathematics.shapes import DOTS, Chain, Group, Leaf, Shape, read_shape
+from r2vpo.rewards.mathematics.shapes import DOTS, Chain, Group, Leaf, Shape
 from r2vpo.rewards.mathematics.symbolic import expression, proportional
 
-_CHOICE = re.compile(r"(?:\(\s*(?P<bracketed>[A-J])\s*\)[.:]?|(?P<marked>[A-J])\s*[).:])\s*(?P<rest>.*)", re.DOTALL)
-_LETTER = re.compile(r"(?:\\text\{)?\s*(?:(?i:option|choice|answer|letter)\b\s*:?\s*)?\(?([A-J])\)?\s*\}?")
-_CHOICE_AFTER = re.compile(r"(?P<value>.*\d[^()]*?)\s*\(\s*(?P<letter>[A-E])\s*\)")
 _MARKS = re.compile(r"\s*(?:\\text\{[^{}]*\}(?:\s*\^\s*(?:\{\d\}|\d))?|\\%|\\degree(?![A-Za-z]))")
+_COMMA = re.compile(r"(?<=\d),(?=[1-9])")
 _MATCHED_ITEMS = 60
 """Items of a list that is compared in any order, at most."""
-_SECOND = re.compile(r"(?:\\text\{\s*(?:or|and)\s*\}|or\b|and\b)?\s*(?:\\text\{)?(?:\([A-J]\)|[A-J](?![A-Za-z\d(_^{]))")
-
-
-class Answer(NamedTuple):
-    """An answer, read.
-
-    Attributes:
-        text: in plain LaTeX.
-        letter: of a multiple choice, where it is one.
-        value: the outer form of what it says besides; None where it is a letter alone.
-    """
-
-    text: str
-    letter: str | None
-    value: Shape | None
-
-
-@lru_cache(maxsize=8192)
-def read_answer(text: str) -> Answer:
-    """Read an answer.
-
-    Args:
-        text: LaTeX, or plain text.
-    """
-    plain = _rather_than(normalise(text))
-    if alone := _LETTER.fullmatch(plain):
-        return Answer(alone[1], alone[1], None)
-    if choice := _CHOICE_AFTER.fullmatch(plain):
-        return Answer(plain, choice["letter"], read_shape(choice["value"]))
-    if choice := _CHOICE.fullmatch(plain):
-        rest = choice["rest"].strip(" .,:;")
-        if _SECOND.match(rest):  # two letters choose none
-            return Answer(plain, None, None)
-        return Answer(plain, choice["bracketed"] or choice["marked"], read_shape(rest) if rest else None)
-    return Answer(plain, None, read_shape(plain))
 
 
 def same_answer(gold: str, answer: str) -> bool:
@@ -75,7 +36,7 @@ def same_answer(gold: str, answer: str) -> bool:
     Raises:
         NoScore: the comparison would cost too much.
     """
-    right, found = read_answer(gold), read_answer(answer)
+    right, found = read_answer(gold), read_answer(with_whole_letter(answer, gold))
     if not found.text:
         return False
     if squeezed(right.text) == squeezed(found.text):
@@ -86,13 +47,14 @@ def same_answer(gold: str, answer: str) -> bool:
         return right.value is None or found.value is None or same(right.value, found.value)
     if right.letter is not None and right.value is None and found.value is not None:
         return same(Leaf(right.letter), found.value)
+    shapes = (right.value, found.value)
+    if any(isinstance(shape, Leaf) for shape in shapes) and any(map(_is_list, shapes)):  # 100,200 is a list beside one
+        right, found = (read_answer(_COMMA.sub(", ", text)) for text in (gold, answer))
     return right.value is not None and found.value is not None and same(right.value, found.value)
 
 
-def _rather_than(text: str) -> str:
-    """`5 not 6` is 5."""
-    kept, denied, _ = text.partition(r"\text{not}")
-    return kept.strip() if denied and kept.strip() else text
+def _is_list(shape: Shape | None) -> bool:
+    return isinstance(shape, Group) and shape.opens in ("", "{")
 
 
 def same(gold: Shape, answer: Shape) -> bool:
@@ -150,25 +112,27 @@ def _alone(shape: Shape) -> Shape:
 
 
 def value_of(shape: Shape) -> Shape | None:
-    """What a form says: an equation says its last value where every side is a name or that value; else None.
+    r"""What a form says: an equation says its last value where every side is a name or that value; else None.
 
-    `x = 5`, `5 = x`, `x = 2 + 3 = 5` and `2 + 3 = 5` say 5; `2x = 5`, `x + 1 = 5` and `4 = 5` say nothing.
+    `x = 5`, `5 = x`, `x = 2 + 3 = 5`, `x + y = 2 + 3 = 5` and `2 + 3 = 5` say 5; `2x = 5`, `x + 1 = 5`, `4 = 5` and
+    `\gcd(4, 6) = 5` say nothing.
     """
     if not is_equation(shape):
         return shape
     assert isinstance(shape, Chain)
-    values = [side for side in shape.sides if not is_name(side)]
+    sides = [computed(side) for side in shape.sides]
+    names = [side for side in sides if is_name(side)]
+    values = [side for side in sides if side not in names]
     if not values:  # y = x: the last side is the value
-        return shape.sides[-1]
-    if is_name(shape.sides[0]) and len(values) > 1 and not _has_letters(values[-1]):  # A = lw = 48
-        values = [side for side in values if not _has_letters(side)]
+        return sides[-1]
+    if not has_letters(values[-1]):
+        if is_name(sides[0]) and len(values) > 1:  # A = lw = 48
+            values = [side for side in values if not has_letters(side)]
+        elif len(values) > 2 and is_evaluated(values[0], values[1]):  # m + n = 5 + 7 = 12
+            del values[0]
+    if any(contradicts(name, values[-1]) for name in names):
+        return None
     return values[-1] if all(_same_amount(values[-1], side) for side in values[:-1]) else None
-
-
-def _has_letters(shape: Shape) -> bool:
-    if not isinstance(shape, Leaf):
-        return False
-    return re.search(r"[A-Za-z]", re.sub(r"\\text\{[^{}]*\}|\\[A-Za-z]+", "", shape.text)) is not None
 
 
 def _same_amount(value: Shape, side: Shape) -> bool:
@@ -346,6 +310,3 @@ def _distinct(items: tuple[Shape, ...]) -> tuple[Shape, ...]:
         if not any(same(item, other) for other in kept):
             kept.append(item)
     return tuple(kept)
-
-
-__all__ = ["Answer", "read_answer", "same", "same_answer", "value_of"]

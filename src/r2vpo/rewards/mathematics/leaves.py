@@ -10,7 +10,7 @@ from r2vpo.rewards.mathematics.exact import Number, TooLarge, read_number
 from r2vpo.rewards.mathematics.lists import summed
 from r2vpo.rewards.mathematics.symbolic import expression, is_constant, rational, rounds_to, same_expression
 from r2vpo.rewards.mathematics.units import Unit, read_unit, split_unit, summed_measure, without_rate
-from r2vpo.rewards.mathematics.words import CHANGES_VALUE
+from r2vpo.rewards.mathematics.words import CHANGES_VALUE, NUMBERS, are_contrary
 from r2vpo.rewards.worker import NoScore
 
 RADIANS = read_unit("rad")
@@ -19,16 +19,25 @@ PLACES = 6
 
 _LEADING = re.compile(r"(?:\\text\{[^{}]*\}\s*[:=]?\s*)+(?=[^\s])")
 _DEGREE = re.compile(r"\s*\\degree\s*[CFK]?$")
+_SCALES = {"C": "celsius", "F": "fahrenheit", "K": "kelvin"}
 _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
-_COUNTED = {
-    rf"\text{{{word}}}": str(number)
-    for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen twenty".split()
-    )
-}
-"""Numbers in words."""
+_IN_WORDS = re.compile(r"\\text\{\s*(?P<number>[a-z]+(?:-[a-z]+)?)(?:\s+(?P<rest>[^{}]*))?\}", re.IGNORECASE)
 _KEPT = re.compile(r"\b(?:(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*|[a-z]+day)\b", re.IGNORECASE)
+_SAID = re.compile(
+    r"\\text\{(?P<lead>[A-Za-z][^\d{}]*[\s:(=])(?P<number>[-+]?\d[\d,]*(?:\.\d+)?(?:/\d+)?(?:\s*\\%)?)\)?"
+    r"(?P<rest>[^\d{}]*)\}"
+)
+"""A sentence about one number: `There are 84 integers.`"""
+_NO_VALUE = re.compile(
+    r"\b(?:(?:divided|divisible|multiplied) by|times|out of|mod|modulo|base|log|ln|power)\W*$", re.IGNORECASE
+)
+_QUANTITY = re.compile(
+    r"\b(?:number|sum|product|difference|remainder)s?\s+of\b(?=.*(?:[:=]|\b(?:is|are|equals)\b)\W*$)", re.IGNORECASE
+)
+"""What a value is given to in words: `Number of ways:`"""
+_TEXT = re.compile(r"\\text\{([^{}]*)\}")
+_COUNT = re.compile(r"(?:[a-z]{2}(?<!s)s|people|children|men|women)\W*$", re.IGNORECASE)
+_BARE_UNIT = re.compile(r"(?P<amount>.*[\d}])\s?(?P<unit>[mgshlLNJWVKA])(?P<power>\s*\^\s*(?:\{\d\}|\d))?")
 _RATIO = re.compile(r"\s*([^:]+):([^:]+)\s*")
 
 
@@ -43,19 +52,28 @@ class Single:
         words: whether it has words that cannot be left out.
         bare: all its letters, digits and signs, in small letters.
         lead: the same of the words before it.
+        said: its words.
+        counts: whether the words after it say what is counted.
     """
 
     def __init__(self, text: str) -> None:
         self.bare, self.lead = _bare(text), ""
+        self.said = " ".join(_TEXT.findall(text)) if r"\text" in text else ""
         measure = summed_measure(text)
+        if self.said and (sentence := _SAID.fullmatch(text)) and not _NO_VALUE.search(sentence["lead"]):
+            text = rf"\text{{{sentence['lead']}}}{sentence['number']}\text{{{sentence['rest'].strip()}}}"
+        text = whole = _with_digits(text) if self.said else text
         text, self.unit = split_unit(text) if measure is None else (str(measure[0]), measure[1])
+        self.counts = self.unit is None and _COUNT.search(whole[len(text) :]) is not None
         leading = _LEADING.match(text)
-        if leading and not _KEPT.search(leading[0]) and not CHANGES_VALUE.search(leading[0].replace(r"\text", " ")):
+        if leading and not _KEPT.search(leading[0]) and not _changes_value(leading[0]):
             self.lead = _bare(leading[0])
             text = text[leading.end() :].strip()
         self.degrees = _DEGREE.search(text) is not None and _TRIGONOMETRIC.search(text) is None
+        if self.degrees and (scale := _SCALES.get(text[-1])):
+            self.said += f" {scale}"
         self.text = (_DEGREE.sub("", text) if self.degrees else text).strip()
-        self.number: Number | None = _number(_COUNTED.get(self.text, self.text))
+        self.number: Number | None = _number(self.text)
         self.words = self.number is None and r"\text" in self.text
 
     @property
@@ -66,13 +84,27 @@ class Single:
         return "degrees" if self.degrees else "measure" if self.unit is not None else ""
 
 
+def _with_digits(text: str) -> str:
+    r"""`\text{three days}` as `3 \text{days}`: a number in words alone or before a known unit."""
+    found = _IN_WORDS.fullmatch(text)
+    if found is None or (number := NUMBERS.get(found["number"].lower())) is None:
+        return text
+    if found["rest"] is None:
+        return str(number)
+    return text if read_unit(found["rest"]) is None else rf"{number}\text{{{found['rest']}}}"
+
+
+def _changes_value(lead: str) -> bool:
+    return CHANGES_VALUE.search(_QUANTITY.sub("", lead.replace(r"\text", " "))) is not None
+
+
 def squeezed(text: str) -> str:
     """An expression without spaces, but for those between digits."""
     return re.sub(r"(?<!\d) | (?!\d)", "", text)
 
 
 def _bare(text: str) -> str:
-    plain = re.sub(r"[^\w+*/^=<>-]", "", text.replace(r"\text", "")).casefold()
+    plain = re.sub(r"[^\w+*/^=<>.,-]|[.,](?!\d)|(?<!\d)[.,]", "", text.replace(r"\text", "")).casefold()
     return re.sub(r"(?<=[a-z])-(?=[a-z])", "", plain)
 
 
@@ -99,10 +131,13 @@ def same_leaf(gold: str, answer: str) -> bool:
     if squeezed(gold) == squeezed(answer):
         return True
     right, found = read_single(gold), read_single(answer)
+    if _exclude(right, found) or _exclude(found, right):
+        return False
     if right.words or found.words or (right.lead and found.lead and right.lead != found.lead):
         return right.bare == found.bare != ""
     if len({right.kind, found.kind} - {""}) == 2:
         return (right.degrees or found.degrees) and RADIANS in (right.unit, found.unit) and _same_angle(right, found)
+    right, found = _with_unit(right, found), _with_unit(found, right)
     if right.unit is not None and found.unit is not None and right.unit != found.unit:
         return _same_measure(right, right.unit, found, found.unit)
     if right.degrees != found.degrees and r"\pi" in (right if right.degrees else found).text:
@@ -117,6 +152,23 @@ def same_leaf(gold: str, answer: str) -> bool:
     if (ratio := _same_ratio(right.text, found.text)) is not None:
         return ratio
     return _same_otherwise(right, found) or _same_angle(right, found)
+
+
+def _exclude(single: Single, other: Single) -> bool:
+    """Whether words exclude each other, as north and south do; a share is no number of things either."""
+    if single.said and other.said and are_contrary(single.said, other.said):
+        return True
+    return single.counts and other.kind == "percent" != single.kind
+
+
+def _with_unit(single: Single, other: Single) -> Single:
+    r"""Beside a known unit a bare letter is one: `5 N`."""
+    if other.unit is None or single.unit is not None or single.number is not None:
+        return single
+    found = _BARE_UNIT.fullmatch(single.text)
+    return (
+        single if found is None else read_single(rf"{found['amount']}\text{{ {found['unit']}}}{found['power'] or ''}")
+    )
 
 
 def _same_measure(gold: Single, one: Unit, answer: Single, other: Unit) -> bool:

@@ -22,7 +22,7 @@ _CHOOSE = re.compile(
     r"|(?<![A-Za-z])C\s?_\s*\{?(\w+)\}?\s*\^\s*\{?(\w+)\}?|(?<![A-Za-z])C\s?\^\s*\{?(?P<below>\d+)\}?\s*_\s*\{?(?P<above>\d+)\}?"
     r"|(?<![A-Za-z])C\s?\(\s*(?P<of>\d+)\s*,\s*(?P<taken>\d+)\s*\)"
 )
-_EMPTY = re.compile(r"[\^_]\s*\{\s*\}|(?<![}\w\\])\{\s*\}(?!\s*[\^_])")
+_EMPTY = re.compile(r"[\^_]\s*\{\s*\}|(?<![}A-Za-z\\])\{\s*\}(?!\s*[\^_])")
 _MIXED = re.compile(r"(?<![\d./^_{])(\d+) +(\d+) ?/ ?(\d+)(?![\d./])")
 _SYNONYMS = tuple(
     (re.compile(pattern), partial(re.Match.expand, template=plain))  # a template itself costs, found or not
@@ -56,7 +56,7 @@ _SYNONYMS = tuple(
         (r"(?<=[)\]])\s*U\s*(?=[(\[])", r" \\cup "),
         (r"\\log_\s*(?:\{\s*e\s*\}|e(?![A-Za-z]))", r"\\ln "),
         (r"\\(overline|bar)\s*(\d)", r"\\\1{\2}"),
-        (r"(?<=\d)\s*e\s*\{\s*([-+]?\d+)\s*\}", r"e\1"),
+        (r"(?<=\d)\s*(?:e\s*\{|\\text\{\s*[eE])\s*([-+]?\d+)\s*\}", r"e\1"),
         (r"\(\s*\\?(?:text\{\s*mod\s*\}|mod(?![A-Za-z])|pmod(?![A-Za-z]))\s*\{?\s*(\w+)\s*\}?\s*\)", r"\\pmod{\1}"),
         (r"\\p?mod(?![A-Za-z])\s*(?:\{\s*(\w+)\s*\}|(\w+))", r"\\pmod{\1\2}"),
         (r"\s*\\text\{\s*\(\s*(?:or\s+)?([-\d.,/\\%]+)\s*\)\s*\}$", r"\\text{or} \1"),
@@ -72,6 +72,7 @@ _SYNONYMS = tuple(
     )
 )
 _BRACED_NUMBER = re.compile(r"(?<![\w}^_\]\\])\{\s*(\d[\d.]*)\s*\}")
+_BRACED_FRACTION = re.compile(r"(?<=\d)\{\s*(\\frac\{\d+\}\{\d+\})\s*\}")
 _POINT = re.compile(r"[A-Z]'?\s?(\(\s*-?[\d\\][^()]*,[^()]*\))")
 _REMARK = re.compile(r"(?<=[\d}])\s*\((?:[^()=]{0,40}(?:=|\\approx)[^()]{0,40}|\s*\\text\{[^{}]*\}\s*)\)$")
 _PUNCTUATION = re.compile(
@@ -159,7 +160,7 @@ def _ends(text: str) -> str:
     text = _REMARK.sub("", text)
     text = _POINT.sub(r"\1", text) if _POINT.fullmatch(text) else text
     text = _ZERO.sub("0.", text).replace("{.}", ".")
-    text = _BRACED_NUMBER.sub(r"\1", text)
+    text = _BRACED_FRACTION.sub(r"\1", _BRACED_NUMBER.sub(r"\1", text))
     while text.startswith("{") and closing(text, 0) == len(text) - 1:
         text = text[1:-1].strip()
     return " ".join(text.split())

@@ -21,8 +21,9 @@ _MATRIX = re.compile(
     r"(?:[(\[]\s*)?\\begin\s*\{(?P<kind>[pbB]?(?:small)?matrix|array|[dr]?cases)\}\s*(?:\{[^{}]*\})?(?P<inner>.*)\\end\s*\{(?P=kind)\}(?:\s*[)\]])?",
     re.DOTALL,
 )
+_SCALED = re.compile(r"(-?\s*(?:\d+|\\frac\{\d+\}\{\d+\})|-)\s*(?:\\cdot\s*)?(?=(?:[(\[]\s*)?\\begin\b)")
 _CONDITION = re.compile(r"\\text\{\s*(?:if|for|when|where|as|,)\s*\}")
-_BUILDER = re.compile(r"[A-Za-z](?:\s*\\in\s*\\mathbb\{R\})?\s*[|:]\s*(?P<condition>[^|:]+)")
+_BUILDER = re.compile(r"[A-Za-z](?:\s*\\in\s*\\mathbb\{R\})?\s*[|:]\s*(?P<condition>[^:]+)")
 _RELATIONS = {
     "=": "=",
     "<": "<",
@@ -103,8 +104,8 @@ def read_shape(text: str) -> Shape:
         return read_shape(text[: relations[-1][1]])
     if relations and len(relations) < 20:
         sides = _between(text, relations)
-        if not sides[0] and len(sides) == 2 and relations[0][0] in ("=", r"\approx"):
-            return read_shape(sides[1])
+        if not sides[0] and relations[0][0] in ("=", r"\approx"):
+            return read_shape(text[relations[0][2] :])
         names = tuple(_RELATIONS[mark[0]] for mark in relations)
         if all(sides):
             return Chain(tuple(read_shape(side) for side in sides), names)
@@ -127,6 +128,7 @@ def _outer(text: str) -> Iterator[tuple[str, int, int]]:
     """Marks outside all brackets, each with where it begins and ends."""
     depth, bars = 0, False
     expected: list[str] = []
+    outside: list[bool] = []  # whether bars are open before each bracket: inside one, bars are its own
     for match in _MARKS.finditer(text):
         mark = match[0]
         if mark == r"\begin":
@@ -134,13 +136,16 @@ def _outer(text: str) -> Iterator[tuple[str, int, int]]:
         elif mark == r"\end":
             depth -= 1
         elif mark == "|":
-            bars = not bars
+            bars = bars if text.startswith("_", match.end()) else not bars  # f'(x)|_{x=2}
         elif expected and (mark == expected[-1] or (mark in ")]" and expected[-1] in (")", "]"))):
             expected.pop()
+            bars = outside.pop()
         elif mark in _OPENS:
             if not expected and depth == 0 and not bars:
                 yield mark, match.start(), match.end()
             expected.append(_OPENS[mark])
+            outside.append(bars)
+            bars = False
         elif not expected and depth <= 0 and not bars:
             yield mark, match.start(), match.end()
 
@@ -182,6 +187,13 @@ def _bracketed(text: str, marks: list[tuple[str, int, int]]) -> Shape | None:
 
 def _matrix(text: str) -> Shape | None:
     """A matrix is a group of rows, one cell what it holds; brackets do not count; a determinant is an expression."""
+    if (scaled := _SCALED.match(text)) is not None:
+        inner = _matrix(text[scaled.end() :])
+        return (
+            _times(scaled[1].replace("-", "-1 \\cdot ").removesuffix(" \\cdot "), inner)
+            if isinstance(inner, Group) and inner.opens == "matrix"
+            else None
+        )
     if (found := _MATRIX.fullmatch(text)) is None or r"\begin" in found["inner"]:
         return None
     rows = [
@@ -194,6 +206,13 @@ def _matrix(text: str) -> Shape | None:
         return _cases(rows)
     read = tuple(Group(tuple(read_shape(cell) for cell in row.split("&")), "row", "row") for row in rows)
     return Group(read, "matrix", "matrix") if len(read) != 1 or len(read[0].items) != 1 else read[0].items[0]
+
+
+def _times(factor: str, shape: Shape) -> Shape:
+    """A matrix with its factor in every cell."""
+    if isinstance(shape, Group):
+        return Group(tuple(_times(factor, item) for item in shape.items), shape.opens, shape.closes)
+    return Leaf(rf"{factor} \cdot ({shape.text})") if isinstance(shape, Leaf) else shape
 
 
 def _cases(rows: list[str]) -> Group:

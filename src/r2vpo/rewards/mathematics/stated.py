@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import re
 
+from r2vpo.rewards.mathematics.denied import (
+    CONTRAST,
+    GOES_ON,
+    NO_ANSWER,
+    NOT_THE_ANSWER,
+    RULED_OUT,
+    SUPPOSED,
+    TAKEN_BACK,
+    is_asked,
+    is_denied,
+)
 from r2vpo.rewards.mathematics.units import UNITS
+from r2vpo.rewards.mathematics.words import DIRECTION
 
 _MARK = re.compile(r"####[ \t]*([^\n]*)")
 _CUES = 3
@@ -17,87 +29,69 @@ _CUE = re.compile(
     re.IGNORECASE,
 )
 _FORMULA = re.compile(
-    r"\$\$([^$]+)\$\$|(?<![\\$])\$([^$\n]+)(?<!\\)\$|\\\(([^\n]+?)\\\)|(?<!\\)\\\[(.+?)\\\]", re.DOTALL
+    r"\$\$([^$]+)\$\$|(?<![\\$])\$([^$\n]+)(?<!\\)\$|\\\(([^\n]+?)\\\)|(?<!\\)\\\[(.+?)\\\]"
+    r"|(\\begin\{((?:align|equation|gather|multline|eqnarray|split)(?:ed|at)?\*?)\}.+?\\end\{\6\})",
+    re.DOTALL,
 )
 _SENTENCE_END = re.compile(
     r"\.(?=\s|$)|\n|\s\((?=not\b)|[!?;](?=\s)|,\s+(?=(?:not|but|because|since|which|so|as|where|and so|although)\b)"
-    r"|\s(?=(?:because|since)\b)",
+    r"|\s(?=(?:because|since)\b)|,?\s+\(?(?=(?:i\.\s?e\b|that\s+is,|in\s+other\s+words))(?:i\.\s?e\.?)?",
     re.IGNORECASE,
 )
 _RUN = re.compile(
-    r"(?:\\[A-Za-z]+|\\[{}%,;!$ ]|[\d.,:+\-*/^_=<>()\[\]{}|!%$&°√π∞≤≥≠×÷·±∓⁄¼-¾⅐-⅞−–—]"
+    r"(?:\\[A-Za-z]+|\\[{}%,;!$ ]|[\d.,:+\-*/^_=<>()\[\]{}|!%$&°√π∞≤≥≠×÷·±∓⁄¼-¾⅐-⅞−–—⁰¹²³⁴-⁹⁻₀-₉]"
     r"|(?<![A-Za-z'\u2019])[A-Za-z](?![A-Za-z])"
-    r"|(?<![A-Za-z])(?:pi|sqrt|log|ln|sin|cos|tan|or|and|percent|e)(?![A-Za-z])|(?<=\d)e\d|[ ])+"
+    r"|(?<![A-Za-z])(?:pi|sqrt|log|ln|sin|cos|tan|or|and|percent|e)(?![A-Za-z])|(?<=%\s)of(?=\s\$?\d)|(?<=\d)e\d|[ ])+"
 )
-_NO_ANSWER = re.compile(
-    r"\banswer\s+(?:can(?:not|['\u2019]t)|(?:could|should|would|must|is|was)n['\u2019]t"
-    r"|(?:can|could|should|would|must|may|will)\s+(?:not|never))\b(?:[^.\n!?]|\.(?=\d))*",
-    re.IGNORECASE,
-)
-"""From "the answer cannot be" to the sentence's end."""
-_NOT_THE_ANSWER = re.compile(
-    r"\b(?:is|are|was)\s+(?:\w+ly\s+)?not\s+(?:the\s+|a\s+)?(?:right\s+|correct\s+)?(?:answer|result|solution)\b",
-    re.IGNORECASE,
-)
-_CONTRAST = re.compile(
-    r"(?:[,(\u2014\u2013]|\s-)\s*(?:and\s+|but\s+)?not\s+(?!only\b)(?:[^.,;\n()]|[.,](?=\d))*\d(?:[^.,;\n()]|[.,](?=\d))*\)?"
-    r"|(?<=[\d$])\s+not\s+(?:[^.,;\n()]|[.,](?=\d))*\d(?:[^.,;\n()]|[.,](?=\d))*"
-    r"|\s(?:rather\s+than|instead\s+of|and\s+not|but\s+not)\s(?:[^.,;\n()]|[.,](?=\d))*\d(?:[^.,;\n()]|[.,](?=\d))*",
-    re.IGNORECASE,
-)
-"""What an answer is set against: `15, not 30`."""
 _ASIDE = re.compile(
-    r"(?<=[\d$%])\s+\((?!\s*(?:or|maybe|possibly|perhaps)\b)[^()\n]{0,80}\)(?=\s*(?:[.,;!]|$|\n))", re.IGNORECASE
+    r"(?:(?<=[\d$%])\s+\((?!\s*(?:or|maybe|possibly|perhaps)\b)"
+    r"|(?<=[A-Za-z])\s+\((?=\s*(?:about|approximately|approx|roughly|around|since|because|which\s+is|that\s+is|i\.e|[=≈])))"
+    r"[^()\n]{0,80}\)(?=\s*(?:[.,;!]|$|\n))",
+    re.IGNORECASE,
 )
 _CLAUSES = re.compile(r"[.;!?](?=\s)|\n|,\s+but\b", re.IGNORECASE)
 _LAYOUT = re.compile(
-    r"<<[^<>\n]*>>|</?(?:b|strong|i|em|u|p|div|span|code|br)\b[^<>\n]*>|^\s*>\s", re.IGNORECASE | re.MULTILINE
+    r"<<[^<>\n]*>>|</?(?:b|strong|i|em|u|p|div|span|code|br)\b[^<>\n]*>|^\s*>\s"
+    r"|\$\$?\s*\\(?:qed|qedsymbol|square|blacksquare|Box)\s*\$\$?",
+    re.IGNORECASE | re.MULTILINE,
 )
-"""The calculations of GSM8K, tags of HTML, and quotations."""
+"""The calculations of GSM8K, tags of HTML, quotations, and the sign at a proof's end."""
+_MARKER = re.compile(
+    r"\$\$[^$]{1,2000}\$\$|\\\[.{1,2000}?\\\]|\\begin\{(?P<kind>[a-z]{4,9}\*?)\}.{1,2000}?\\end\{(?P=kind)\}"
+    r"|^(?P<marker>[ \t]*(?:[-\u2013*\u2022][ \t]+(?=\S))?"
+    r"(?:(?:Case|Day|Example|Exercise|Level|Month|Part|Problem|Question|Round|Stage|Step|Task|Week|Year)"
+    r"[ \t]+\d+[ \t]*:[ \t])?)",
+    re.DOTALL | re.MULTILINE,
+)
+"""At a line's beginning: the dash of a list, which is no minus sign, and a number that only says which item follows."""
+_POWER_APART = re.compile(r"(?<=[A-Za-z])\s?\$\s*\^\s*\{?\s*(\d)\s*\}?\s*\$")
+_POWER_BARE = re.compile(r"(?<=\d)(\s?(?:mm|cm|dm|km|m|ft|yd))([23])(?!\w)")
+_UNIT_APART = re.compile(r"(?<=[\d}])\s*\$\s+\$\s*(?=\\(?:text|mathrm)\s*\{[^{}$]*\}(?:\s*\^\s*\{?\d\}?)?\s*\$)")
+_CORRECTED = re.compile(
+    r"[^.\n]*?\bbut\s+(?=[^.\n]*\b(?:actually|correct\w*|really|in fact|should|now|instead)\b[^.\n]*\d)", re.IGNORECASE
+)
+_WAS_BUT = re.compile(r"[^.\n]*?\bbut\s+(?=[^.\n]*\d)", re.IGNORECASE)
+"""A mistake and the word before its correction: `18 but I corrected it to`."""
 _WHICH_IS = re.compile(r",\s*which\s+(?:is|equals|gives)\s+(?=[^.\n]*\d)", re.IGNORECASE)
 _SENTENCES = re.compile(r"(?<=[.!?])(?=\s)|(?=\n)")
-_ASKED = re.compile(
-    r"[\s$*)]*(?:\?|(?:is|are|was|were|seems|would\s+be|must\s+be)\s+(?:\w+ly\s+)?(?:not|wrong|incorrect|false)\b|squared\b|cubed\b"
-    r"|factorial\b|or\s+(?:more|less|fewer|greater)\b|(?:isn|wasn)['\u2019]t\b"
-    r"|can(?:not|['\u2019]t)\s+be\b)",
-    re.IGNORECASE,
-)
-"""After a formula: a question, or words that deny it."""
-_TAKEN_BACK = re.compile(
-    r"(?:(?:n['\u2019]t|\b(?:not|never|nobody|no\s+one))\s+(?:\w+\s+){0,2}?"
-    r"(?:think|thinks|believe|say|claim|agree|mean|imply|sure|certain|clear|true|correct|right|case|possible|likely)\b"
-    r"|\b(?:(?<!no\s)doubt|false|wrong|unlikely|whether|suppose|assume|if|thought)\b)"
-    r"(?:(?!\b(?:and|so|but|hence|therefore|thus|then|because|since)\b)[^.\n;:,])*$",
-    re.IGNORECASE,
-)
-"""Before "answer is", in its sentence: words that take it back."""
 _DIGIT = "[\\d¼-¾⅐-⅞]"
-_EDGES = re.compile(r"^(?:[\s,:=*]|\.(?!\d)|(?:a|I|and|or)\s)+|(?:[\s,:=*]|\s(?:a|I|and|or)|\s\()+$")
-_DENIED = re.compile(
-    r"\b(?:not|cannot|never|neither|at least|at most|(?:less|more|fewer|greater|smaller|larger|other) than"
-    r"|negative|minus|twice|double|except|but|between|from|up to|over|under|above|below|beyond|exceeds?|nearly|almost"
-    r"|close to|rule out|reject|wrong to|incorrect to"
-    r"|(?:half|third|quarter|multiple|divisor|factor|reciprocal|logarithm|log|cube|square|root|negative|opposite|inverse"
-    r"|power|digit|prime|factorial|percent)s?\s+of)\b|n't\b",
-    re.IGNORECASE,
-)
-_DENIED_NEAR = re.compile(rf"(?:{_DENIED.pattern})(?:\s+[A-Za-z]+){{0,3}}[\s$*(]*$", re.IGNORECASE)
-"""The same a few words before a number."""
-_GOES_ON = re.compile(
-    r"[\s;,(]*(?:(?:or|maybe|possibly|perhaps|plus|minus|times|squared|cubed|hundred|thousand|million|billion|dozen"
-    r"|choose|factorial|divided\s+by|multiplied\s+by|to\s+the\s+power|(?:less|more)\s+than)\b"
-    r"|to\s+\$?\d|and\b(?=[^.\n]*\d)|(?:if|when)\b(?=[^.\n]*\b(?:otherwise|else|and)\b))|\s*/\s*\$"
-    r"|;\s*\$?-?\d|(?:st|nd|rd|th)\s+\w",
-    re.IGNORECASE,
-)
+_EDGES = re.compile(r"^(?:[-=]>|[\s,:=*]|\.(?!\d)|(?:a|I|and|or)\s)+|(?:[\s,:=*]|\s(?:a|I|and|or)|\s\()+$")
 _LINK = re.compile(r"\s*(?:,?\s*(and|or)|,)\s*(?=\$|\\\()")
 _BETWEEN = re.compile(r"\s*(?:[,;]?\s*(?:and|or)|,)\s*")
-_NOT_BUT = re.compile(r"not\b[^\n]{0,60}?\bbut\s+", re.IGNORECASE)
-_UNIT = re.compile(
-    r"\s?(?:%|(?:percent|degrees?|(?:hundred|thousand|million|billion|dozen)s?|"
-    + "|".join(name for name in UNITS if len(name) > 1)
-    + r")\b)(?:\s?\^\s?\{?\d\}?|[²³])?"
+_NOT_BUT = re.compile(r"not\b[^\n]{0,60}?(?:\bbut\s+|[,;]\s*(?:it['\u2019]s|it\s+is|rather)\s+)", re.IGNORECASE)
+_OR_ELSE = re.compile(
+    r"\s*,?\s*\(?or\s+(?:equivalently,?\s+)?(?:\$([^$\n]+)\$|((?:\d[\d.,/]*)?\d(?![\w/])(?:\s?\\?%)?))", re.IGNORECASE
 )
+"""The answer once more, in another form."""
+_NAMES = "|".join(sorted((name for name in UNITS if len(name) > 1), key=len, reverse=True))
+_POWER = r"(?:\s?\^\s?\{?\d\}?|[²³]|\s(?:squared|cubed)\b)?"
+_UNIT = re.compile(
+    rf"\s?(?:\\?%|(?:percent|degrees?|(?:hundred|thousand|million|billion|dozen)s?"
+    rf"|(?:(?:square|cubic|sq\.?|cu\.?)\s)?(?!in\s+[a-z$\\])(?:{_NAMES}))(?![^\W²³]){_POWER}"
+    rf"(?:\s?(?:/|per\b)\s?(?:{_NAMES}|[hsgmlL])(?![^\W²³]){_POWER})?)"
+)
+_DIRECTION = re.compile(rf"\s?({DIRECTION})\b")
+_SIDE_BEFORE = re.compile(r"\b(increase|decrease|rise|drop|gain|loss|profit)\s+(?:of|is|was)\s*[$(]*$", re.IGNORECASE)
 _LETTER_UNIT = re.compile(r"(?<=\d) ([mgshlLNJWVKA])(\^\{?[23]\}?|[²³])?$")
 
 
@@ -114,14 +108,13 @@ def stated_answer(text: str) -> str | None:
     if marks := _MARK.findall(text):
         mark = str(marks[-1]).strip()
         return mark if mark and not is_hedged(mark) else None
-    text = _ASIDE.sub("", _CONTRAST.sub("", _NO_ANSWER.sub("", _BOLD.sub("", _LAYOUT.sub("", text)))))
-    text = "".join(part for part in _SENTENCES.split(text) if not _NOT_THE_ANSWER.search(part))
+    text = _tidied(text)
     cues = list(_CUE.finditer(text))
     for cue in reversed(cues[-_CUES:]):
         rest = text[cue.end() : cue.end() + 1000]
         if (
-            not _TAKEN_BACK.search(text[max(0, cue.start() - 100) : cue.start()])
-            and (found := _first(rest)) is not None
+            not TAKEN_BACK.search(text[max(0, cue.start() - 100) : cue.start()])
+            and (found := _first(rest, past="was" in cue[0].lower())) is not None
         ):
             return found
     if not cues:
@@ -137,15 +130,25 @@ def states_answer(text: str) -> bool:
 
 def is_hedged(text: str) -> bool:
     """Whether a short answer has a number and words beside it that deny or bound it, `at least 18`."""
-    number = re.search(r"\d", text)
-    return number is not None and bool(
-        _DENIED.search(text[: number.start()]) or re.search(r"\d" + _ASKED.pattern, text, re.I)
-    )
+    digits = [found.end() for found in re.finditer(r"\d", text)]
+    return bool(digits) and (is_denied(text[: digits[0] - 1]) or any(is_asked(text, end) for end in digits))
 
 
-def _first(rest: str) -> str | None:
-    """The answer at the beginning of what follows "answer is"."""
+def _tidied(text: str) -> str:
+    """A text without layout, asides, and what it says the answer is not."""
+    text = _MARKER.sub(lambda found: "" if found["marker"] else found[0], _BOLD.sub("", _LAYOUT.sub("", text)))
+    text = text.replace("sq. ", "sq ").replace("cu. ", "cu ")
+    text = _UNIT_APART.sub(" ", _POWER_BARE.sub(r"\1^\2", _POWER_APART.sub(r"^\1", text)))
+    text = _ASIDE.sub("", CONTRAST.sub("", NO_ANSWER.sub("", text)))
+    sentences = _SENTENCES.split(text)
+    return "".join(part for part in sentences if not (NOT_THE_ANSWER.search(part) or SUPPOSED.search(part)))
+
+
+def _first(rest: str, *, past: bool) -> str | None:
+    """The answer at the beginning of what follows "answer is", or, where it is past, "answer was"."""
     rest = rest.lstrip()
+    if (corrected := (_WAS_BUT if past else _CORRECTED).match(rest)) is not None:
+        rest = rest[corrected.end() :]
     if (
         (which := _WHICH_IS.search(rest)) is not None
         and (stop := _SENTENCES.search(rest))
@@ -160,51 +163,63 @@ def _first(rest: str) -> str | None:
     if formula is not None and formula.start() <= len(clause):
         before = clause[: formula.start()]
         if not re.search(r"\d", before):
-            joined, place = _joined(rest, formula)
-            return None if _is_open(before, rest, place) else joined
+            return _unless_open(before, rest, *_joined(rest, formula))
     for run, begin, place in _runs(clause):
-        return None if _is_open(clause[:begin], rest, place) else run
+        return _unless_open(clause[:begin], rest, run, place)
     return None
 
 
-def _is_open(before: str, rest: str, place: int) -> bool:
-    """Whether what stands before and after a formula denies it, continues it, or asks for it."""
-    return bool(_DENIED.search(before) or _GOES_ON.match(rest, place) or _ASKED.match(rest, place))
+def _unless_open(before: str, rest: str, answer: str, place: int) -> str | None:
+    """An answer and its other form, unless what stands before or after it denies it, continues it, or asks for it."""
+    if (other := _OR_ELSE.match(rest, place)) is not None:
+        answer, place = rf"{answer} \text{{ or }} {other[1] or other[2]}", other.end()
+    return None if is_denied(before) or GOES_ON.match(rest, place) or is_asked(rest, place) else answer
 
 
 def _last(text: str) -> str | None:
     """The last formula, with those of its form that `and`, `or` or a comma joins to it, or number, whichever is later.
 
-    What a sentence denies, bounds or asks for is passed over.
+    What a sentence denies, bounds or asks for is passed over, and so is the same number before it.
     """
     text = "".join(part for part in _SENTENCES.split(text[-2000:]) if not part.rstrip().endswith("?"))
     formulas: list[re.Match[str]] = []
+    denied: set[str] = set()
     start = 0
     for formula in _FORMULA.finditer(text):
         if _is_money(text, formula):
             formulas.clear()
             continue
-        start = formula.end()
-        if _ASKED.match(text, start) or _DENIED_NEAR.search(text[max(0, formula.start() - 60) : formula.start()]):
+        start = _unit_at(text, formula.end())[1]
+        if RULED_OUT.match(text, start):
+            denied.add(_said(_inside(formula)))
+        if is_asked(text, start) or is_denied(text[max(0, formula.start() - 60) : formula.start()], near=True):
             continue
         if formulas and not (
             _BETWEEN.fullmatch(text, formulas[-1].end(), formula.start()) and _alike(formulas[-1], formula)
         ):
             formulas.clear()
         formulas.append(formula)
-    if (run := _last_run(text[start:])) is not None:
+    if (run := _last_run(text[start:], denied)) is not None:
         return run
-    if formulas:
+    if formulas and _said(_inside(formulas[-1])) not in denied:
         return _joined(text, formulas[0])[0]
-    return _last_run(_FORMULA.sub(" ", text))
+    return _last_run(_FORMULA.sub(" ", text), denied)
 
 
-def _last_run(text: str) -> str | None:
+def _last_run(text: str, denied: set[str]) -> str | None:
     for line in reversed(_SENTENCE_END.split(text)):
         for run, begin, place in reversed(_runs(line or "")):
-            if re.search(_DIGIT, run) and not (_ASKED.match(line, place) or _DENIED_NEAR.search(line[:begin])):
+            if not re.search(_DIGIT, run):
+                continue
+            if RULED_OUT.match(line, place):
+                denied.add(_said(run))
+            elif _said(run) not in denied and not (is_asked(line, place) or is_denied(line[:begin], near=True)):
                 return run
     return None
+
+
+def _said(formula: str) -> str:
+    return formula.rpartition("=")[2].strip()
 
 
 def _alike(formula: re.Match[str], other: re.Match[str]) -> bool:
@@ -230,8 +245,19 @@ def _joined(text: str, formula: re.Match[str]) -> tuple[str, int]:
     while (link := _LINK.match(text, end)) and (more := _FORMULA.match(text, link.end())):
         parts += [rf"\text{{ {link[1]} }}" if link[1] else ",", _inside(more)]
         end = more.end()
-    percent = re.compile(r"\s*(?:\\?%|percent\b)").match(text, end)
-    return "".join(parts) + (r"\%" if percent else ""), percent.end() if percent else end
+    unit, end = _unit_at(text, end)
+    return "".join(parts) + unit, end
+
+
+def _unit_at(text: str, place: int) -> tuple[str, int]:
+    """The unit that follows an amount, with a word of direction after it, and where they end."""
+    unit = _UNIT.match(text, place)
+    place = place if unit is None else unit.end()
+    side = _DIRECTION.match(text, place)
+    return (
+        (f" {unit[0].strip()}" if unit else "") + (rf" \text{{{side[1]}}}" if side else ""),
+        side.end() if side else place,
+    )
 
 
 def _inside(formula: re.Match[str]) -> str:
@@ -245,12 +271,16 @@ def _runs(clause: str) -> list[tuple[str, int, int]]:
         if found and match.start() < found[-1][2]:  # the power of a unit
             continue
         run = _EDGES.sub("", _EDGES.sub("", match[0]))
+        if re.fullmatch(r"[^()\[\]{}]+[)\]}]", run):  # of a bracket before the words
+            run = run[:-1].strip()
         if not re.search(_DIGIT + r"|\\[A-Za-z]|[√π∞]", run) and not re.fullmatch(
             r"\(?[A-Z]\)?|.*[a-z].*[+\-*/^=].*", run
         ):
             continue
-        unit = _UNIT.match(clause, match.end())
-        place = unit.end() if unit else match.start() + match[0].rfind(run) + len(run)
+        unit, place = _unit_at(clause, match.end())
+        place = place if unit else match.start() + match[0].rfind(run) + len(run)
         run = _LETTER_UNIT.sub(r" \\text{ \1}\2", run)
-        found.append((run + (f" {unit[0].strip()}" if unit else ""), match.start(), place))
+        if (side := _SIDE_BEFORE.search(clause[: match.start()][-30:])) is not None:
+            unit += rf" \text{{ {side[1]}}}"
+        found.append((run + unit, match.start(), place))
     return found

@@ -79,6 +79,41 @@ def expression(text: str) -> Any:
         return None
 
 
+def contradicts_limit(body: str, letter: str, end: str, value: str) -> bool:
+    """Whether what a limit is taken of has another value at the letter's end; False where it has none there.
+
+    Args:
+        body: in plain LaTeX, as the other arguments.
+        letter: the variable.
+        end: what it goes to.
+        value: what the limit is said to be.
+    """
+    function, place, said = (expression(text) for text in (body, end, value))
+    if not (isinstance(function, sympy.Expr) and is_constant(place) and is_constant(said)):
+        return False
+    found = function.subs({symbol: place for symbol in function.free_symbols if str(symbol) == letter})
+    return bool(is_constant(found)) and not same_expression(found, said)
+
+
+def contradicts_integral(body: str, letter: str, lower: str, upper: str, value: str) -> bool:
+    """Whether the integral of a polynomial is another one than it is said to be; False for other functions.
+
+    Args:
+        body: in plain LaTeX, as the other arguments.
+        letter: the variable.
+        lower: the lower limit.
+        upper: the upper limit.
+        value: what the integral is said to be.
+    """
+    function, *ends, said = (expression(text) for text in (body, lower, upper, value))
+    if not isinstance(function, sympy.Expr) or not all(is_constant(number) for number in (*ends, said)):
+        return False
+    variable = next((symbol for symbol in function.free_symbols if str(symbol) == letter), sympy.Symbol(letter))
+    if function.free_symbols - {variable} or not function.is_polynomial(variable):
+        return False
+    return not same_expression(sympy.integrate(function, (variable, *ends)), said)
+
+
 def rational(value: Fraction) -> Any:
     """A fraction, as sympy has it."""
     return sympy.Rational(value.numerator, value.denominator)

@@ -18,7 +18,7 @@ _SPELLED = {
     "percentage": r"\%",
 }
 _SHORT_WORDS = frozenset(
-    "cm mm km nm dm ft in yd mi kg kgs mg lb lbs oz ozs gm gms ml cl sec secs min mins hr hrs yr yrs day mph kmh "
+    "cm mm km nm dm ft in yd mi kg kgs mg lb lbs oz ozs gm gms ml cl cc sec secs min mins hr hrs yr yrs day mph kmh "
     "kph usd eur gbp rs dozen base sq cu deg rad hz am pm yes no odd even dne none".split()
 )
 CHANGES_VALUE = re.compile(
@@ -26,6 +26,7 @@ CHANGES_VALUE = re.compile(
     r"|(?:more|less|fewer|greater|smaller|larger|other) than|between|except|but|up to|negative|minus|plus|twice|thrice"
     r"|double|triple|half|halves|thirds|quarters|fourths|fifths|sixths|sevenths|eighths|ninths|tenths|hundredths"
     r"|thousandths|roots?|squared|cubed|factorial|hundred|thousand|million|billion|trillion|lakh|crore|dozen|pi|sqrt"
+    r"|fails?|impossible|invalid|excluded|rejected|discarded|eliminated|extraneous|ruled out|assuming|provided"
     r"|possibly|probably|maybe|perhaps|everything|over|under|above|below|beyond|exceeds?|nearly|almost"
     r"|(?:multiple|factor|divisor|reciprocal|sum|product|difference|logarithm|inverse|digit|power|remainder|square|cube"
     r"|prime|opposite|number)s?\s+of)\b"
@@ -33,9 +34,57 @@ CHANGES_VALUE = re.compile(
     re.IGNORECASE,
 )
 """Words beside a number that say another value, or several: they are never left out as a unit or a remark is."""
+_CONTRARY = (
+    "increase increases increased rise gain gains profit profits surplus"
+    " | decrease decreases decreased fall drop loss losses deficit",
+    "more longer larger greater bigger faster older taller higher | less fewer shorter smaller slower younger lower",
+    "north northern | south southern | east eastern | west western | northeast | northwest | southeast | southwest",
+    "left | right",
+    "up upward upwards | down downward downwards",
+    "above over | below under",
+    "forward forwards | backward backwards",
+    "clockwise | counterclockwise anticlockwise",
+    "inside | outside",
+    "before early earlier | after late later",
+    "win wins won | lose loses lost loss losses",
+    "deposit deposits | withdrawal withdrawals",
+    "credit | debit",
+    "discount | markup premium",
+    "celsius | fahrenheit | kelvin",
+    "am morning | pm afternoon evening",
+    "bc bce | ad ce",
+    "jan january | feb february | mar march | apr april | may | jun june | jul july | aug august | sep sept september"
+    " | oct october | nov november | dec december",
+    "monday | tuesday | wednesday | thursday | friday | saturday | sunday",
+)
+"""Words that cannot both be said of a number."""
+_SIDES: dict[str, set[tuple[int, int]]] = {}
+for _kind, _sides in enumerate(_CONTRARY):
+    for _side, _words in enumerate(_sides.split("|")):
+        for _one in _words.split():
+            _SIDES.setdefault(_one, set()).add((_kind, _side))
+DIRECTION = r"(?:(?:to\s|due\s)?(?:the\s)?(?:north|south|east|west|left|right)|increase|decrease|gain|loss|profit)"
+"""Words of these that stand after a unit in a sentence."""
+
+
+def are_contrary(one: str, other: str) -> bool:
+    """Whether two texts say what cannot both be, such as "increase" and "decrease".
+
+    Args:
+        one: the words of an answer.
+        other: those of another; a word that stands in one of the two alone makes no difference.
+    """
+    first, second = (
+        {side for word in re.findall("[a-z]+", text.lower()) for side in _SIDES.get(word, ())} for text in (one, other)
+    )
+    shared = {kind for kind, _ in first} & {kind for kind, _ in second}
+    return any(not {said for said in first & second if said[0] == kind} for kind in shared)
+
+
 _WORD = re.compile(r"(?<![\\A-Za-z])(?<!\\text\{)[A-Za-z]{2,}(?![A-Za-z])")
 _PROTECTED = re.compile(r"\\text\{[^{}]*\}|\\(?:begin|end)\s*\{[^{}]*\}(?:\s*\{[^{}]*\})?|\\[A-Za-z]+")
 _NUMERIC = re.compile(r"[\s\d.,;:+\-*/^=()\[\]<>|!%\\$_{}]*")
+_CALLED = re.compile(r"\s*[({_\\]")
 _CHOICE = re.compile(r"\s*\(?\s*[A-Z]\s*[).:]?\s*(?:[-\d.,/]*)\s*")
 SPACED_LETTER = re.compile(r"(?:\\?[\s~,;:])+[A-Za-z]\s*")
 """A unit: a letter that stands away from the number before it."""
@@ -51,8 +100,25 @@ _PHRASES = {
     "positive infinity": r"\infty ",
 }
 _FOLLOWS = re.compile(r"\\text\{([^{}]*)\}\s+([A-Za-z]{2,})(?![A-Za-z{(])")
-_NUMBER_FIRST = re.compile(r"\s*([-+]?\\?\$?\s*\d[\d,]*(?:\.\d+)?)\s*([A-Za-z\\%].*)", re.DOTALL)
+_NUMBER_FIRST = re.compile(r"\s*([-+]?\\?\$?\s*\d[\d,]*(?:\.\d+)?)\s*([A-Za-z\\%].*|\([A-Za-z\s-]+\)\W*)", re.DOTALL)
+_MONEY_LAST = re.compile(r"([A-Za-z][^\d\\$]*?)\s*(\\?\$\s*\d[\d,]*(?:\.\d+)?)\s*([^\d\\$]*)")
 _CONNECTIVE = re.compile(r"[\s,;]*(or|and|not)[\s,;]*", re.IGNORECASE)
+
+
+_MONTH = r"((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*)\.?"
+_DATE = re.compile(rf"(?:\\text\{{)?\s*\b{_MONTH}\s*\}}?\s*(\d{{1,2}})\s*,?\s*(\d{{4}})\b\s*\}}?")
+_DAY_FIRST = re.compile(rf"(?:\\text\{{\s*)?\b(\d{{1,2}})\s*(?:\\text\{{\s*)?{_MONTH}\s*\}}?,?\s*(\d{{4}})\b\s*\}}?")
+_UNITS_AND_TENS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen",
+    "twenty thirty forty fifty sixty seventy eighty ninety",
+)
+NUMBERS = {word: number for number, word in enumerate(_UNITS_AND_TENS[0].split())}
+NUMBERS |= {word: 10 * number for number, word in enumerate(_UNITS_AND_TENS[1].split(), 2)}
+NUMBERS |= {
+    f"{ten}-{one}": NUMBERS[ten] + NUMBERS[one] for ten in _UNITS_AND_TENS[1].split() for one in list(NUMBERS)[1:10]
+}
+"""Numbers in words."""
 
 
 def text_command(_: object, inner: str) -> str:
@@ -78,6 +144,8 @@ def text_command(_: object, inner: str) -> str:
         return plain_words(inner)
     if "\\" in inner.replace(r"\$", "").replace(r"\%", ""):
         return inner
+    if money := _MONEY_LAST.fullmatch(inner):
+        return rf"\text{{{money[1]}}} {money[2]}" + (rf"\text{{{money[3]}}}" if re.search("[A-Za-z]", money[3]) else "")
     if number := _NUMBER_FIRST.fullmatch(inner):
         rest = number[2].strip()
         return number[1] + (rest if rest == r"\%" else rf"\text{{{rest}}}")
@@ -100,6 +168,7 @@ def plain_words(text: str) -> str:
         word, and capitals, are products or segments and stay.
     """
     parts, position = [], 0
+    text = _DAY_FIRST.sub(r"\\text{\2 \1 \3}", _DATE.sub(r"\\text{\1 \2 \3}", text))
     for protected in _PROTECTED.finditer(text):
         parts += [_WORD.sub(_word, text[position : protected.start()]), protected[0]]
         position = protected.end()
@@ -112,6 +181,12 @@ def _word(found: re.Match[str]) -> str:
     lower = word.lower()
     if lower in ("or", "and", "not"):
         return rf"\text{{{lower}}}"
+    if (
+        word == "min"
+        and re.search(r"[\d}]\s*$", found.string[: found.start()])
+        and not _CALLED.match(found.string, found.end())
+    ):
+        return r"\text{min}"
     if lower in FUNCTIONS and word[0].islower():
         return rf"\{word} "
     if lower in _SPELLED:

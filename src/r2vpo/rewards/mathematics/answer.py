@@ -1,0 +1,65 @@
+"""An answer, read: the letter of a choice and the form of what it says."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from r2vpo.rewards.mathematics.normal import normalise
+from r2vpo.rewards.mathematics.shapes import Shape, read_shape
+
+_CHOICE = re.compile(r"(?:\(\s*(?P<bracketed>[A-J])\s*\)[.:]?|(?P<marked>[A-J])\s*[).:])\s*(?P<rest>.*)", re.DOTALL)
+_LETTER = re.compile(r"(?:\\text\{)?\s*(?:(?i:option|choice|answer|letter)\b\s*:?\s*)?\(?([A-J])\)?\s*\}?")
+_CHOICE_AFTER = re.compile(r"(?P<value>.*\d[^()]*?)\s*\(\s*(?P<letter>[A-E])\s*\)")
+_SECOND = re.compile(r"(?:\\text\{\s*(?:or|and)\s*\}|or\b|and\b)?\s*(?:\\text\{)?(?:\([A-J]\)|[A-J](?![A-Za-z\d(_^{]))")
+_NOT = re.compile(r"\\text\{not\}|\\text\{[\s(,]*not\s+\$?-?\d[^{}]*\}")
+_WHOLE = re.compile(r"(?<![\\A-Za-z])([a-z])\s*(?:\\in|∈)\s*(?:\\mathbb\s*\{?\s*Z|ℤ)")
+
+
+class Answer(NamedTuple):
+    """An answer, read.
+
+    Attributes:
+        text: in plain LaTeX.
+        letter: of a multiple choice, where it is one.
+        value: the outer form of what it says besides; None where it is a letter alone.
+    """
+
+    text: str
+    letter: str | None
+    value: Shape | None
+
+
+@lru_cache(maxsize=8192)
+def read_answer(text: str) -> Answer:
+    """Read an answer.
+
+    Args:
+        text: LaTeX, or plain text.
+    """
+    plain = _rather_than(normalise(text))
+    if alone := _LETTER.fullmatch(plain):
+        return Answer(alone[1], alone[1], None)
+    if choice := _CHOICE_AFTER.fullmatch(plain):
+        return Answer(plain, choice["letter"], read_shape(choice["value"]))
+    if choice := _CHOICE.fullmatch(plain):
+        rest = choice["rest"].strip(" .,:;")
+        if _SECOND.match(rest):  # two letters choose none
+            return Answer(plain, None, None)
+        return Answer(plain, choice["bracketed"] or choice["marked"], read_shape(rest) if rest else None)
+    return Answer(plain, None, read_shape(plain))
+
+
+def with_whole_letter(answer: str, gold: str) -> str:
+    r"""An answer with the gold answer's letter for any whole number: `n\pi, n \in \mathbb{Z}` is that with k."""
+    one, other = _WHOLE.search(gold), _WHOLE.search(answer)
+    if one is None or other is None or re.search(rf"(?<![\\A-Za-z]){one[1]}(?![A-Za-z])", answer):
+        return answer
+    return re.sub(rf"(?<![\\A-Za-z]){other[1]}(?![A-Za-z])", one[1], answer)
+
+
+def _rather_than(text: str) -> str:
+    """`5 not 6` is 5."""
+    kept = _NOT.split(text, maxsplit=1)[0].strip()
+    return kept or text
