@@ -162,7 +162,7 @@ def test_texts_that_exit_are_no_success_either() -> None:
 
     with pytest.raises(UserError, match="'raises' raised Leaving: without a text"):
         call(guard_reward(raises))
-    with pytest.raises(UserError, match="'counts' (returned|raised)"):
+    with pytest.raises(UserError, match=r"'counts' (returned|raised)"):
         call(guard_reward(counts))
     with pytest.raises(UserError, match="'scores' returned inf for completion 0"):
         call(guard_reward(partial(scores, [Number("inf"), 0.0])))
