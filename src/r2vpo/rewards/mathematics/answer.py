@@ -10,6 +10,7 @@ from r2vpo.rewards.mathematics.normal import normalise
 from r2vpo.rewards.mathematics.shapes import Shape, read_shape
 
 _CHOICE = re.compile(r"(?:\(\s*(?P<bracketed>[A-J])\s*\)[.:]?|(?P<marked>[A-J])\s*[).:])\s*(?P<rest>.*)", re.DOTALL)
+_CHOICE_IN_TEXT = re.compile(r"^\\text\{\s*(\([A-J]\))\s*([^{}]+)\}$")
 _LETTER = re.compile(r"(?:\\text\{)?\s*(?:(?i:option|choice|answer|letter)\b\s*:?\s*)?\(?([A-J])\)?\s*\}?")
 _CHOICE_AFTER = re.compile(r"(?P<value>.*\d[^()]*?)\s*\(\s*(?P<letter>[A-E])\s*\)")
 _SECOND = re.compile(r"(?:\\text\{\s*(?:or|and)\s*\}|or\b|and\b)?\s*(?:\\text\{)?(?:\([A-J]\)|[A-J](?![A-Za-z\d(_^{]))")
@@ -38,7 +39,7 @@ def read_answer(text: str) -> Answer:
     Args:
         text: LaTeX, or plain text.
     """
-    plain = _rather_than(normalise(text))
+    plain = _CHOICE_IN_TEXT.sub(r"\1\\text{\2}", _rather_than(normalise(text)))
     if alone := _LETTER.fullmatch(plain):
         return Answer(alone[1], alone[1], None)
     if choice := _CHOICE_AFTER.fullmatch(plain):

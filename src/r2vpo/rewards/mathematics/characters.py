@@ -91,6 +91,8 @@ _COMMANDS = {
 } | {dash: "-" for dash in "−–—－‐‑‒―﹣⁃"}
 _SLASHED = re.compile("(?:(\\d+)|([⁰¹²³⁴⁵⁶⁷⁸⁹]+))\\s?[⁄∕]\\s?(?:(\\d+)|([₀₁₂₃₄₅₆₇₈₉]+))")
 """A fraction with the slash of Unicode, its parts raised and lowered or not."""
+_UNIT_IN_TEXT = re.compile(r"(\\(?:text|mathrm)\{[^{}]*[A-Za-z])([²³])\}")
+"""The power of a unit that stands in its brackets: `\\text{ cm²}`."""
 _ROOTED = re.compile(r"√\s?(\d+(?:\.\d+)?)")
 _GREEK = re.compile("[Α-Ωα-ω]")
 _CJK = re.compile("[\u3040-\u30ff\u4e00-\u9fff]+")
@@ -107,6 +109,7 @@ def plain_characters(text: str) -> str:
         return text
     text = _SLASHED.sub(_slashed, text)
     text = _ROOTED.sub(r"\\sqrt{\1}", text)
+    text = _UNIT_IN_TEXT.sub(r"\1}\2", text)
     text = _SUPERSCRIPTS.sub(lambda found: f"^{{{found[0].translate(_SUPERSCRIPT)}}}", text)
     text = _SUBSCRIPTS.sub(lambda found: f"_{{{found[0].translate(_SUBSCRIPT)}}}", text)
     text = _OTHER.sub(lambda found: _COMMANDS[found[0]], text)

@@ -32,9 +32,14 @@ _BARS = 8
 _COMMAS = 8
 _DECIMAL = re.compile(r"(\d*)\.(\d+)")
 _DEGREES = re.compile(r"(\d+(?:\.\d+)?|\\frac\{\d+\}\{\d+\})\s*\\degree(?![A-Za-z])")
+_FUNCTION = r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?|\\(?:log|ln)"
 _UNBRACKETED = re.compile(
-    r"(\\(?:sin|cos|tan|cot|sec|csc|log|ln)(?:\s*\^\s*(?:\{\d\}|\d))?)\s*(\d*(?:[A-Za-z]|\\(?:theta|alpha|beta|pi|phi)(?![A-Za-z]))|\d+)\s*(?=/)"
+    rf"((?:{_FUNCTION})(?![A-Za-z])(?:\s*_\s*(?:\{{[^{{}}]*\}}|\w))?(?:\s*\^\s*(?:\{{-?\d\}}|\d))?)\s*"
+    r"(\{[^{}]*\}|\\(?:frac\{[^{}]*\}|sqrt)\{[^{}]*\}"
+    r"|\d*(?:[A-Za-z]|\\(?:theta|alpha|beta|pi|phi)(?![A-Za-z]))(?:\s*\^\s*(?:\{\d\}|\d))?|\d+)"
+    rf"\s*(?=/|\*|\\(?:cdot|times)(?![A-Za-z])|(?:{_FUNCTION})(?![A-Za-z]))"
 )
+"""A function whose argument ends where a product or a quotient goes on; the parser would take all of that."""
 _INDICES = frozenset("klmnjt")
 _FACTORS = re.compile(r"(?<![\\A-Za-z])([a-eik-zA-EI-OQ-Z])\s*(?=\()")
 _LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")

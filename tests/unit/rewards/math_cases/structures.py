@@ -145,6 +145,11 @@ STRUCTURES: Kinds = {
             ["24", "C", r"\text{(C)}", r"\mathrm{(C)\ }24", "(C) 24", "C. 24"],
             ["25", "D", r"\textbf{(D)}\ 24", r"\textbf{(C)}\ 25"],
         ),
+        (
+            r"\textbf{(C)}\ \text{Friday}",
+            [r"\textbf{(C) Friday}", r"\text{(C) Friday}", r"\text{Friday}", "C"],
+            [r"\text{(B) Friday}", r"\text{(C) Monday}", r"\text{Monday}"],
+        ),
         (r"\text{C}", ["(C)", r"\textbf{(C)}", "C."], ["D", "24", "CD"]),
         ("A, C", ["C, A", r"\text{A and C}"], ["A", "A, B"]),
         (r"\textbf{(D)}\ \text{Tuesday}", ["Tuesday", "D"], ["Monday"]),

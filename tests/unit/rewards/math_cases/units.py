@@ -107,6 +107,27 @@ UNITS: Kinds = {
         (r"\$0.75", ["75¢", r"75\text{ cents}"], [r"75\text{ dollars}"]),
         (r"500 \text{ mL}", [r"500\text{ cm}^3", r"0.5\text{ liters}"], [r"500\text{ cm}^2"]),
     ],
+    "powers of units": [
+        ("81", [r"81\text{ cm²}", r"81\text{ m³}"], [r"80\text{ cm²}"]),
+        (r"81\text{ cm}^2", [r"81\text{ cm²}", r"81\text{ cm}²"], [r"81\text{ cm³}", r"81\text{ m²}"]),
+    ],
+    "arguments of functions": [
+        (
+            r"2\sin x\cos x",
+            [
+                r"2\sin x\cdot\cos x",
+                r"2\sin{x}\cdot\cos{x}",
+                r"2\sin x * \cos x",
+                r"2\sin(x)\cos(x)",
+                r"\cos x\times 2\sin x",
+                r"\sin 2x",
+            ],
+            [r"2\sin(x\cos x)", r"2\sin x", r"\sin x\cos x"],
+        ),
+        (r"\ln 2\cdot\ln 3", [r"\ln 3\cdot\ln 2", r"\ln 2\ln 3", r"\ln(2)\ln(3)"], [r"\ln 6", r"\ln(2\ln 3)"]),
+        (r"x\ln x", [r"\ln x\cdot x"], [r"\ln(x^2)", r"\ln(x\cdot x)"]),
+        (r"\log_2 5", [r"\log_2 3\cdot\log_3 5"], [r"\log_2 3\cdot 5"]),
+    ],
     "degrees in functions": [
         (r"\frac12", [r"\sin 30^\circ", r"\sin(30^\circ)", r"\cos 60^{\circ}"], [r"\sin 30", r"\cos 30^\circ"]),
         (r"\sin 30^\circ", ["0.5"], [r"\sin 30"]),
