@@ -46,14 +46,15 @@ class Session:
 
     Attributes:
         debug: print tracebacks.
-        parsed: whether the arguments were understood: from then on nothing may leave with the code of a success.
+        may_leave: whether `sys.exit` ends the command with its own code, as after --help; not while our own code runs,
+            which a reward could end as if it had succeeded.
         arguments: the arguments of ``train`` that a resumed run needs again: the recipe and its overrides.
         run: the folder of the run, as soon as there is one.
         evaluation: the folder of an evaluation, as soon as there is one.
     """
 
     def __init__(self) -> None:
-        self.debug, self.parsed = False, False
+        self.debug, self.may_leave = False, True
         self.arguments: list[str] = []
         self.run: Path | None = None
         self.evaluation: Path | None = None

@@ -47,14 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with ended_by_sigterm():
             arguments = build_parser().parse_args(argv)
-            session.debug, session.parsed = arguments.debug, True
+            session.debug, session.may_leave = arguments.debug, False
             prepare_environment(debug=arguments.debug)
             code = arguments.command(arguments, session)
             sys.stdout.flush()
     except BrokenPipeError:
         return quiet_exit_on_closed_pipe()
     except SystemExit as error:
-        if not session.parsed:  # --help and --version
+        if session.may_leave:
             raise
         return report_failure(error, session)
     except BaseException as error:
