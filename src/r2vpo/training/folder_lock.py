@@ -21,7 +21,7 @@ from r2vpo.training.records import TEMPORARY, write_atomically
 
 LOCK, HOLDER = ".lock", ".lock.json"
 """The locked file, which stays, and who holds it, for the message that others get."""
-_GLANCE_SECONDS = 1.0
+_GLANCE_SECONDS = 0.3
 """Of patience: `holder`, which `r2vpo runs` asks, takes a free lock for a moment."""
 
 

@@ -55,7 +55,7 @@ def test_the_second_is_told_who_works_there(tmp_path: Path, holder: "subprocess.
 def test_a_look_at_a_folder_keeps_nobody_out(tmp_path: Path) -> None:
     looked = FileLock(tmp_path / LOCK, thread_local=False)
     looked.acquire()
-    threading.Timer(0.2, looked.release).start()
+    threading.Timer(0.05, looked.release).start()
     with working_in(tmp_path, instead="choose another"):
         assert json.loads((tmp_path / HOLDER).read_text())["pid"] == os.getpid()
 
