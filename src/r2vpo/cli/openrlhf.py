@@ -17,5 +17,5 @@ def openrlhf(arguments: argparse.Namespace, session: Session) -> None:
             f"{error.name} is not installed: r2vpo openrlhf runs in the environment of OpenRLHF 0.11.2; install it "
             "and r2vpo beside it (docs/integrations.md)"
         ) from error
-    session.may_leave = True  # it reads arguments of its own, and leaves after --help
+    session.may_leave = True  # OpenRLHF parses its own arguments, and exits after --help
     launch(options, arguments.arguments)

@@ -11,7 +11,7 @@ from r2vpo.cli.failures import Session
 from r2vpo.errors import UserError
 from r2vpo.training.progress import print_result
 from r2vpo.training.recipe import Recipe, differing_keys, load_recipe, settle_precision
-from r2vpo.training.run_directory import open_run, refuse_finished, require_checkpoint
+from r2vpo.training.run_directory import open_run, refuse_finished, require_checkpoint, step_of
 from r2vpo.training.shipped import RECIPES
 
 # What may change when a run is resumed: it can be made longer.
@@ -94,7 +94,7 @@ def check_resume(recipe: Recipe, run_path: Path, checkpoint: int | None, argumen
             f"{run.path}: this run was started with another recipe, {shown} differ: "
             f"give the same recipe and --set, or start a new run without --resume"
         )
-    step = int(require_checkpoint(run.path, checkpoint, arguments=arguments).name.removeprefix("checkpoint-"))
+    step = step_of(require_checkpoint(run.path, checkpoint, arguments=arguments))
     refuse_finished(run, step, recipe.trainer.max_steps)
 
 

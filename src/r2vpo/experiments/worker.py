@@ -26,7 +26,7 @@ from r2vpo.experiments.collect import collect
 from r2vpo.training.recipe import Recipe
 from r2vpo.training.records import Record
 from r2vpo.training.run import run_training
-from r2vpo.training.run_directory import RunDirectory, require_checkpoint
+from r2vpo.training.run_directory import RunDirectory, require_checkpoint, step_of
 from r2vpo.training.run_state import problems
 
 # how the sampler's error says that the weights are no numbers any more
@@ -110,8 +110,7 @@ def _left_over(folder: Path) -> RunDirectory | None:
         return run
     if run is not None and not run.summary.is_file() and run.latest_checkpoint() is not None:
         with suppress(UserError, OSError):
-            checkpoint = require_checkpoint(run.path)
-            run.check_records(int(checkpoint.name.rpartition("-")[2]))
+            run.check_records(step_of(require_checkpoint(run.path)))
             return run
     shutil.rmtree(folder, ignore_errors=True)
     return None

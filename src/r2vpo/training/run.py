@@ -29,7 +29,14 @@ from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.prompt_length import longest_prompt
 from r2vpo.training.recipe import Recipe, settle_precision
 from r2vpo.training.recipe_inputs import DatasetData
-from r2vpo.training.run_directory import RunDirectory, create_run, open_run, refuse_finished, require_checkpoint
+from r2vpo.training.run_directory import (
+    RunDirectory,
+    create_run,
+    open_run,
+    refuse_finished,
+    require_checkpoint,
+    step_of,
+)
 from r2vpo.training.setup import Parts, prepare, trainer_config
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 
@@ -69,7 +76,7 @@ def run_training(
         if resume is not None:
             held.enter_context(_alone(resume))
             if PartialState().is_main_process:
-                step = int(require_checkpoint(resume, checkpoint).name.rpartition("-")[2])
+                step = step_of(require_checkpoint(resume, checkpoint))
                 refuse_finished(open_run(resume), step, recipe.trainer.max_steps)  # by another process, meanwhile
                 open_run(resume).check_records(step)
         recipe = settle_precision(recipe, autocast=config.bf16, dtype=config.sampler_dtype)
@@ -96,7 +103,7 @@ def _train(
     console: Console,
 ) -> None:
     if checkpoint is not None and PartialState().is_main_process:
-        run.rewind(int(checkpoint.name.rpartition("-")[2]))
+        run.rewind(step_of(checkpoint))
         run.write_config(recipe)
     if "tensorboard" in recipe.report_to:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
@@ -105,7 +112,7 @@ def _train(
         config.vllm_max_model_length = longest_prompt(parts.data, parts.tokenizer) + recipe.rollout.max_new_tokens
     trainer = _trainer(config, parts)
     trainer.optimizer_cls_and_kwargs = own_optimizer(recipe)
-    steps_done = int(checkpoint.name.rpartition("-")[2]) if checkpoint is not None else 0
+    steps_done = step_of(checkpoint) if checkpoint is not None else 0
     display = TrainingProgress(recipe.trainer.max_steps, console=console, first_step=steps_done)
     evaluator = Evaluator(recipe=recipe, parts=parts, trainer=trainer, run=run, display=display)
     is_main = PartialState().is_main_process

@@ -158,7 +158,7 @@ class RunDirectory:
         """
         self.check_records(step)
         if self.set_aside.exists() and not self.set_aside.is_dir():
-            raise UserError(f"{self.set_aside}: this is no folder: move it away, later checkpoints are kept there")
+            raise UserError(f"{self.set_aside}: this is not a folder: move it away; later checkpoints are kept there")
         for number, checkpoint in self.all_checkpoints().items():
             if number > step:
                 os.replace(checkpoint, new_folder(self.set_aside, checkpoint.name))
@@ -217,6 +217,11 @@ class RunDirectory:
         """The checkpoint of a step, None for the highest there is; None if there is none."""
         found = self.all_checkpoints()
         return found.get(max(found, default=0) if step is None else step)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step after which a checkpoint was written, from its name."""
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def evaluated_every(recipe: Recipe) -> int:

@@ -84,7 +84,7 @@ def problems(run: RunDirectory, *, contents: bool) -> list[str]:
 def _check_end(run: RunDirectory) -> None:
     """A finished run has its last evaluation, and all of its completions."""
     if run.checkpoints.exists() and not run.checkpoints.is_dir():
-        raise UserError(f"{run.checkpoints}: this is no folder: restore it from a copy")
+        raise UserError(f"{run.checkpoints}: this is not a folder: restore it from a copy")
     last = _steps_done(run)
     if last and last not in {record["step"] for record in run.read_evaluations()}:
         raise UserError(f"{run.evaluations}: the evaluation after step {last} is missing: restore the file from a copy")

@@ -267,6 +267,28 @@ def test_time_of_what_went_before_counts(settings):
         sandbox.close()
 
 
+def test_waiting_for_a_core_is_not_sleep(settings):
+    """A machine that runs neither the program nor the sandbox for a while: that time does not count."""
+    sandbox, found = Sandbox(settings), []
+    program = "import time\ntime.sleep(0.5)\nprint('fine')"
+    try:
+        run(sandbox, "print('ready')")
+        work = threading.Thread(target=lambda: found.append(run(sandbox, program, seconds=1.0)))
+        work.start()
+        time.sleep(0.2)
+        stopped = psutil.Process().children(recursive=True)
+        for process in stopped:
+            process.suspend()
+        time.sleep(2.5)
+        for process in reversed(stopped):
+            process.resume()
+        work.join(30)
+        (report, said), *_ = found
+        assert (report.late, said) == (False, "fine\n") and report.elapsed < 1.0
+    finally:
+        sandbox.close()
+
+
 def test_it_outlives_the_cpu_limit_of_who_starts_it(settings):
     code = (
         "import resource, sys, psutil\n"

@@ -1,4 +1,4 @@
-"""Words of a sentence that deny, bound, suppose or ask for a number, or that go on with it."""
+"""Words in a sentence that deny, bound, suppose or ask for a number, or continue the expression after it."""
 
 from __future__ import annotations
 

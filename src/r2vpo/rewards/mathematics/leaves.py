@@ -155,7 +155,7 @@ def same_leaf(gold: str, answer: str) -> bool:
 
 
 def _exclude(single: Single, other: Single) -> bool:
-    """Whether words exclude each other, as north and south do; a share is no number of things either."""
+    """Whether answers contradict each other: opposite words, such as north and south, or a count and a percentage."""
     if single.said and other.said and are_contrary(single.said, other.said):
         return True
     return single.counts and other.kind == "percent" != single.kind
