@@ -209,7 +209,7 @@ def test_problems_are_chosen_and_asked_as_the_recipe_says(done: tuple[Recipe, Ou
         "that share text with a held-out one": 1,
         f"training prompts longer than {recipe.data.max_prompt_tokens} tokens": 1,
     }
-    for sample in records(outcome.run / "samples.jsonl"):
+    for sample in records(outcome.run / "evaluations.jsonl")[0]["completions"]:
         asked, prompt = f"If {SHARED} {sample['answer']} cars, how many is that?", sample["prompt"]
         if recipe.data.system_prompt is None:
             assert prompt.startswith(f"<｜User｜>{asked}\n") and prompt.endswith("\\boxed{}.<｜Assistant｜><think>\n")

@@ -63,7 +63,6 @@ def test_it_ends_well_and_leaves_every_file(finished: Outcome) -> None:
         "config.yaml",
         "metrics.jsonl",
         "evaluations.jsonl",
-        "samples.jsonl",
         "summary.json",
         ".lock",
         "checkpoints",
@@ -134,12 +133,11 @@ def test_evaluations_are_before_during_and_after(finished: Outcome) -> None:
 
 
 def test_samples_are_the_same_problems_before_and_after(finished: Outcome) -> None:
-    samples = records(finished.run / "samples.jsonl")
-    before, after = ([s for s in samples if s["when"] == when] for when in ("before", "after"))
-    assert len(before) == len(after) == 4
-    assert [s["prompt"] for s in before] == [s["prompt"] for s in after]
+    before, *later = (record["completions"] for record in records(finished.run / "evaluations.jsonl"))
     assert [s["difficulty"] for s in before] in (["easy", "hard"] * 2, ["hard", "easy"] * 2)
-    assert set(before[0]) == {"when", "prompt", "completion", "answer", "correct", "difficulty"}
+    assert {"prompt", "completion", "answer", "correct", "difficulty", "score"} <= set(before[0])
+    for after in later:
+        assert [s["prompt"] for s in after] == [s["prompt"] for s in before]
 
 
 def test_the_summary_agrees_with_the_records(finished: Outcome, summary: dict[str, Any]) -> None:
@@ -262,7 +260,7 @@ def test_problems_of_ones_own_and_a_reward_that_is_never_earned(folder: Path, re
     metrics = records(done.run / "metrics.jsonl")
     assert {record["reward"] for record in metrics} == {0.0}
     assert metrics[-1]["rollouts_reused"] == 0, "groups without an advantage are not kept"
-    asked = records(done.run / "samples.jsonl")[0]["prompt"]
+    asked = records(done.run / "evaluations.jsonl")[0]["completions"][0]["prompt"]
     assert asked[0]["role"] == "user" and "What is" in asked[0]["content"]
 
 

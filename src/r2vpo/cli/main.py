@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import logging
 import os
 import sys
 import threading
@@ -219,6 +220,7 @@ def prepare_environment(*, debug: bool) -> None:
         os.environ.setdefault(name, value)
     libraries = "transformers|trl|torch|accelerate|peft|datasets|huggingface_hub|tensorboard|multiprocessing"
     warnings.filterwarnings("ignore", module=rf"({libraries})(\..*)?$")
+    logging.getLogger("trl").setLevel(logging.ERROR)  # it has no variable for it
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **named: Any) -> None:

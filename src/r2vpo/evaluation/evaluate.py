@@ -71,6 +71,13 @@ class Evaluation:
             "by_difficulty": {name: interval.to_json() for name, interval in self.by_difficulty.items()},
         }
 
+    def shown(self, count: int) -> list[GradedCompletion]:
+        """Return the first `count` completions, of each difficulty in turn: the same problems in each evaluation."""
+        by_difficulty: dict[str, list[GradedCompletion]] = {}
+        for completion in self.completions:
+            by_difficulty.setdefault(completion.difficulty, []).append(completion)
+        return [one for turn in zip(*by_difficulty.values(), strict=False) for one in turn][:count]
+
     def correct(self) -> list[bool]:
         """Return which problems were right, in the order of the rows (for `difference_interval`)."""
         return [completion.correct for completion in self.completions]

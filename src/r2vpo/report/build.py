@@ -11,6 +11,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from r2vpo.errors import UserError
 from r2vpo.report.data import RunData, load_run
 from r2vpo.report.palette import LIGHT, PLACEHOLDERS
 from r2vpo.report.panels import PANELS, Panel
@@ -33,9 +34,11 @@ def build_report(run: Path | str) -> Path:
         The report's path.
 
     Raises:
-        UserError: the folder is not a run's, or one of its files is damaged.
+        UserError: the folder is not a run's, one of its files is damaged, or the report's name is taken by a folder.
     """
     data = load_run(run)
+    if data.run.report.is_dir():
+        raise UserError(f"{data.run.report}: this is a folder: move it away, then: r2vpo report {data.run.path}")
     # everything that a run's files say is escaped; only our own SVG and style are markup
     environment = jinja2.Environment(
         autoescape=True,
@@ -89,7 +92,7 @@ def page_values(data: RunData) -> dict[str, Any]:
         "difficulties": _difficulties(data),
         "facts": _facts(data, steps),
         "panels": _panels(data),
-        "samples": _samples(data.samples),
+        "samples": _samples(data),
         "settings": _settings(data.recipe.model_dump(mode="json")),
         "footer": _footer(data),
     }
@@ -184,25 +187,27 @@ def _panel(panel: Panel, data: RunData) -> dict[str, Any]:
     return shown
 
 
-def _samples(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Pair completions of the same prompt."""
+def _samples(data: RunData) -> list[dict[str, Any]]:
+    """Pair completions of the same prompt, of the first evaluation and of the last."""
     pairs: dict[str, dict[str, Any]] = {}
-    for record in records:
-        prompt = _text(record.get("prompt"))
-        pair = pairs.setdefault(
-            prompt,
-            {
-                "prompt": prompt,
-                "question": _question(prompt),
-                "answer": record.get("answer"),
-                "difficulty": record.get("difficulty"),
-                "before": None,
-                "after": None,
-            },
-        )
-        if record.get("when") in ("before", "after"):
-            shown = {"completion": _text(record.get("completion")), "correct": bool(record.get("correct"))}
-            pair[record["when"]] = shown
+    first, last = data.accuracy_at(0), data.accuracy_at(-1)
+    for when, evaluation in (("before", first), ("after", last)):
+        if bool(evaluation.get("step")) != (when == "after"):
+            continue
+        for record in evaluation.get("completions") or ():
+            prompt = _text(record.get("prompt"))
+            pair = pairs.setdefault(
+                prompt,
+                {
+                    "prompt": prompt,
+                    "question": _question(prompt),
+                    "answer": record.get("answer"),
+                    "difficulty": record.get("difficulty"),
+                    "before": None,
+                    "after": None,
+                },
+            )
+            pair[when] = {"completion": _text(record.get("completion")), "correct": bool(record.get("correct"))}
     return list(pairs.values())
 
 

@@ -38,7 +38,6 @@ class RunData:
     recipe: Recipe
     metrics: list[dict[str, Any]]
     evaluations: list[dict[str, Any]]
-    samples: list[dict[str, Any]]
     summary: dict[str, Any]
 
     def series(self, name: str, *, minimum: float | None = None) -> Series:
@@ -119,6 +118,5 @@ def load_run(path: Path | str) -> RunData:
         recipe=run.recipe(),
         metrics=run.read_metrics(),
         evaluations=[r for r in run.read_evaluations() if r.get("split", "held_out") == "held_out"],
-        samples=run.read_samples(),
         summary=summary,
     )

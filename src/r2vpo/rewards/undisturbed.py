@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,13 +12,17 @@ _CHARACTERS = 500
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Put back torch's gradient mode, default type and device and autocast, and the current folder.
+    """Put back torch's gradient mode, default type and device and autocast, the current folder and the output streams.
 
     Rewards with a model of their own often begin with `torch.set_grad_enabled(False)`.
+
+    Raises:
+        RuntimeError: standard output or standard error was closed, which cannot be put back.
     """
     import torch  # not at the top: `r2vpo rewards check` reads its input first
 
     folder, dtype, device = os.getcwd(), torch.get_default_dtype(), torch.get_default_device()
+    streams = sys.stdout, sys.stderr
     kinds = ("cpu", "cuda")
     casting = [(kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in kinds]
     try:
@@ -25,12 +30,16 @@ def undisturbed() -> Iterator[None]:
             yield
     finally:
         os.chdir(folder)
+        sys.stdout, sys.stderr = streams
         torch.set_default_dtype(dtype)
         if torch.get_default_device() != device:
             torch.set_default_device(None if device.type == "cpu" else device)
         for kind, enabled, of in casting:
             torch.set_autocast_enabled(kind, enabled)
             torch.set_autocast_dtype(kind, of)
+    for name, stream in zip(("standard output", "standard error"), streams, strict=True):
+        if stream is not None and stream.closed:
+            raise RuntimeError(f"it closed {name}, which the whole process writes to")
 
 
 def told(error: BaseException) -> str:

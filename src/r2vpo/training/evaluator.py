@@ -11,7 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from r2vpo.core.log_probs import length_limits
 from r2vpo.errors import UserError
-from r2vpo.evaluation import Evaluation, encode_prompt, evaluate
+from r2vpo.evaluation import encode_prompt, evaluate
 from r2vpo.rollout import GenerateSampler, check_model, make_sampler
 from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.recipe import Recipe
@@ -48,7 +48,7 @@ class Evaluator(TrainerCallback):
         # As the trainer does: a reward that fails here, on the first real completions, is the user's to fix.
         self.reward = guard_reward(parts.reward)
         self._chosen: str | None = None
-        self.last: tuple[int, Evaluation | None] | None = None
+        self._last_step: int | None = None
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Evaluate at the end of every `evaluation.every_rounds`-th round."""
@@ -56,16 +56,16 @@ class Evaluator(TrainerCallback):
         if every and state.global_step % every == 0:
             self.evaluate()
 
-    def evaluate(self) -> Evaluation | None:
-        """Evaluate now, unless this step was evaluated already; None in every process but the main one."""
+    def evaluate(self) -> None:
+        """Evaluate now, unless this step was evaluated already."""
         step = self.trainer.state.global_step
-        if self.last is not None and self.last[0] == step:
-            return self.last[1]
+        if self._last_step == step:
+            return
         sampler, tokenizer, rows = SharedSampling(self._sampler()), self.parts.tokenizer, self.parts.data.held_out
+        self._last_step = step
         if not PartialState().is_main_process:
             sampler.greedy([encode_prompt(tokenizer, row.prompt) for row in rows])
-            self.last = (step, None)
-            return None
+            return
         self.display.status("evaluating")
         started = time.monotonic()
         evaluation = evaluate(sampler, tokenizer, rows, self.reward)
@@ -77,11 +77,12 @@ class Evaluator(TrainerCallback):
             **evaluation.to_json(),
             "correct": evaluation.correct(),
             "split": "held_out",
+            "completions": [
+                completion.to_json() for completion in evaluation.shown(self.recipe.evaluation.samples_shown)
+            ],
         }
         self.run.append_evaluation(record)
         self.display.evaluation(record)
-        self.last = (step, evaluation)
-        return evaluation
 
     def _sampler(self) -> Any:
         model = self.trainer.sampling_model()

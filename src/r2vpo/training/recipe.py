@@ -58,7 +58,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
         found = (self._batch_problem(), self._group_problem(), self._source_problem(), self._multiplier_problem())
-        for problem in (*found, self._rate_problem()):
+        for problem in (*found, self._rate_problem(), self._tracker_problem()):
             if problem:
                 raise ValueError(problem)
         return self
@@ -110,6 +110,10 @@ class Recipe(Section):
                 "trainer.optimizer_steps_per_round = 1 leaves it none: set it to 2 or more"
             )
         return None
+
+    def _tracker_problem(self) -> str | None:
+        doubled = [name for name in self.report_to if self.report_to.count(name) > 1]
+        return f"report_to names {doubled[0]} twice: name it once" if doubled else None
 
     def _source_problem(self) -> str | None:
         names = [part.name for part in self.reward.all_parts()]

@@ -224,4 +224,4 @@ class EvaluationRecipe(Section):
     every_rounds: int = Field(8, ge=0, description="rounds between evaluations; 0 evaluates before and after only")
     max_new_tokens: int | None = Field(None, ge=1, description="longest answer; null takes rollout.max_new_tokens")
     rows_per_batch: int = Field(128, ge=1, le=1_000_000, description="problems answered at once by a process")
-    samples_shown: int = Field(6, ge=0, description="completions kept for the report, before and after")
+    samples_shown: int = Field(6, ge=0, description="completions that an evaluation keeps, for the report")

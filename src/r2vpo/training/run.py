@@ -20,7 +20,7 @@ from rich.console import Console
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from r2vpo.data import PromptData, to_dataset
-from r2vpo.evaluation import Evaluation, difference_interval
+from r2vpo.evaluation import difference_interval
 from r2vpo.training.evaluator import Evaluator
 from r2vpo.training.folder_lock import working_in
 from r2vpo.training.metrics_log import MetricsLog
@@ -127,14 +127,13 @@ def _train(
             described = [parts.data.described()] if isinstance(recipe.data, DatasetData) else []
             for line in (f"run {run.path}", *described, *(f"note: {note}" for note in notes)):
                 console.print(line, highlight=False, markup=False, soft_wrap=True)
-        before = evaluator.evaluate() if checkpoint is None else None
-        if before is not None:
-            _keep_samples(run, recipe, before, "before")
+        if checkpoint is None:
+            evaluator.evaluate()
         with suppress(_NothingLeft):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
-        after = evaluator.evaluate()
-        if after is not None:
-            _finish(run, recipe, parts.data, trainer, after, time.monotonic() - started)
+        evaluator.evaluate()
+        if is_main:
+            _finish(run, recipe, parts.data, trainer, time.monotonic() - started)
     PartialState().wait_for_everyone()
 
 
@@ -183,35 +182,14 @@ def _trainer(config: R2VPOConfig, parts: Parts) -> R2VPOTrainer:
     return trainer
 
 
-def _keep_samples(run: RunDirectory, recipe: Recipe, evaluation: Evaluation, when: str) -> None:
-    """Keep a few completions of each difficulty in turn, the same problems before and after."""
-    by_difficulty: dict[str, list[Any]] = {}
-    for completion in evaluation.completions:
-        by_difficulty.setdefault(completion.difficulty, []).append(completion)
-    turns = [c for group in zip(*by_difficulty.values(), strict=False) for c in group]
-    run.append_samples(
-        {
-            "when": when,
-            "prompt": completion.prompt,
-            "completion": completion.completion,
-            "answer": completion.answer,
-            "correct": completion.correct,
-            "difficulty": completion.difficulty,
-        }
-        for completion in turns[: recipe.evaluation.samples_shown]
-    )
-
-
 def _finish(
     run: RunDirectory,
     recipe: Recipe,
     data: PromptData,
     trainer: R2VPOTrainer,
-    after: Evaluation,
     session_seconds: float,
 ) -> None:
-    """Write the completions after training, and the summary, from the records."""
-    _keep_samples(run, recipe, after, "after")
+    """Write the summary, from the records."""
     evaluations = run.read_evaluations()
     before = next((record for record in evaluations if record["step"] == 0), None)
     last = evaluations[-1]
@@ -227,7 +205,6 @@ def _finish(
                 name: {"before": before and before["by_difficulty"].get(name), "after": interval}
                 for name, interval in last["by_difficulty"].items()
             },
-            "samples": len(run.read_samples()),
             "problems": {
                 "train": len(data.train),
                 "held_out": len(data.held_out),

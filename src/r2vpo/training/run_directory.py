@@ -6,7 +6,6 @@
       config.yaml        the recipe, everything resolved
       metrics.jsonl      one object an optimizer step
       evaluations.jsonl  one object an evaluation
-      samples.jsonl      completions before and after training
       summary.json       the result
       checkpoints/       checkpoint-<step>/, complete as soon as it has that name
       set_aside/         checkpoints after the one that a run was taken up again from
@@ -22,7 +21,7 @@ import re
 import reprlib
 import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -76,12 +75,25 @@ class RunDirectory:
         self.config = path / "config.yaml"
         self.metrics = path / "metrics.jsonl"
         self.evaluations = path / "evaluations.jsonl"
-        self.samples = path / "samples.jsonl"
         self.summary = path / "summary.json"
         self.checkpoints = path / "checkpoints"
         self.set_aside = path / "set_aside"
         self.tensorboard = path / "tensorboard"
         self.report = path / "report.html"
+
+    def has_records(self) -> bool:
+        """Whether a run has worked here, even if its recipe is gone."""
+        return any(os.path.lexists(path) for path in (self.config, self.metrics, self.evaluations, self.checkpoints))
+
+    def check_folders(self) -> None:
+        """Refuse a file, a pipe or a link to nothing in place of a folder of checkpoints.
+
+        Raises:
+            UserError: which one it is, and what to do.
+        """
+        for folder in (self.checkpoints, self.set_aside):
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise UserError(f"{folder}: this is not a folder: restore it from a copy, or move it away")
 
     def recipe(self) -> Recipe:
         """The recipe that the run was started with, as it was written."""
@@ -109,11 +121,6 @@ class RunDirectory:
         else:
             append_record(self.evaluations, record)
 
-    def append_samples(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Append completions that the report shows."""
-        for record in records:
-            append_record(self.samples, record)
-
     def read_metrics(self) -> list[Record]:
         """Records of the optimizer steps; of a step that was written twice, the later one."""
         return _latest(self.metrics, "step")
@@ -121,10 +128,6 @@ class RunDirectory:
     def read_evaluations(self) -> list[Record]:
         """Records of the evaluations, one a step and split."""
         return _latest(self.evaluations, "step", "split")
-
-    def read_samples(self) -> list[Record]:
-        """Completions before and after."""
-        return read_records(self.samples)
 
     def read_summary(self) -> Record | None:
         """The result, or None while the run has none."""
@@ -150,22 +153,20 @@ class RunDirectory:
         """Forget what came after a step, before the run resumes from its checkpoint.
 
         Args:
-            step: optimizer step of the checkpoint; later records, the completions after training and the result go.
+            step: optimizer step of the checkpoint; later records and the result go.
                 Later checkpoints are set aside: the run will write others of their names.
 
         Raises:
             UserError: a file of records is damaged, and nothing was changed.
         """
         self.check_records(step)
-        if self.set_aside.exists() and not self.set_aside.is_dir():
-            raise UserError(f"{self.set_aside}: this is not a folder: move it away; later checkpoints are kept there")
+        self.check_folders()
         for number, checkpoint in self.all_checkpoints().items():
             if number > step:
                 os.replace(checkpoint, new_folder(self.set_aside, checkpoint.name))
         self.summary.unlink(missing_ok=True)
         keep_records(self.metrics, lambda record: record.get("step", 0) <= step)
         keep_records(self.evaluations, lambda record: record.get("step", 0) <= step)
-        keep_records(self.samples, lambda record: record.get("when") != "after")
 
     def check_records(self, step: int) -> None:
         """See whether the records of a run up to a step are all there.
@@ -195,7 +196,6 @@ class RunDirectory:
                         f"{file}: line {number} is of step {after}, after step {before}: restore the file from a copy, "
                         "or remove the lines that are doubled"
                     )
-        self.read_samples()
 
     def all_checkpoints(self) -> dict[int, Path]:
         """The checkpoints by their steps, in order.
@@ -236,6 +236,7 @@ def create_run(recipe: Recipe, runs_dir: Path | str = "runs") -> RunDirectory:
         UserError: the folder cannot be made.
     """
     runs_dir = Path(runs_dir)
+    refuse_undecodable(runs_dir)
     stem = f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
         run = RunDirectory(new_folder(runs_dir, stem))
@@ -255,6 +256,7 @@ def open_run(path: Path | str) -> RunDirectory:
         UserError: there is none, or it is not a run's.
     """
     path = Path(path)
+    refuse_undecodable(path)
     if not path.is_dir():
         if path.exists():
             raise UserError(f"{path}: this is a file, a run is a folder: give {path.parent}")
@@ -262,6 +264,23 @@ def open_run(path: Path | str) -> RunDirectory:
     if not (path / "config.yaml").is_file():
         raise UserError(f"{path}: not a run, it has no config.yaml: give a folder that `r2vpo train` made")
     return RunDirectory(path)
+
+
+def refuse_undecodable(path: Path) -> None:
+    """Refuse a folder whose name is not UTF-8: safetensors can neither write nor read files there.
+
+    Args:
+        path: the folder, made or not.
+
+    Raises:
+        UserError: it has another encoding.
+    """
+    try:
+        str(path.absolute()).encode("utf-8")
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{str(path)!r}: its name is not UTF-8, and weights cannot be written there: rename it"
+        ) from None
 
 
 def require_checkpoint(path: Path | str, step: int | None = None, *, arguments: Sequence[str] = ()) -> Path:
@@ -277,6 +296,7 @@ def require_checkpoint(path: Path | str, step: int | None = None, *, arguments: 
             from which one the run can resume.
     """
     run = open_run(path)
+    run.check_folders()
     found = run.all_checkpoints()
     if not found:
         raise UserError(

@@ -68,9 +68,9 @@ def problems(run: RunDirectory, *, contents: bool) -> list[str]:
         contents: read every byte of the checkpoints, to compare with the digests that were written with them.
     """
     last = max(*run.all_checkpoints(), _steps_done(run), 0)
-    checks: list[Callable[[], Any]] = [run.recipe, run.read_samples]
+    checks: list[Callable[[], Any]] = [run.recipe]
     checks += [lambda: run.check_records(last)] if last else [run.read_metrics, run.read_evaluations]
-    checks += [lambda: _check_summary(run), lambda: _check_end(run)]
+    checks += [run.check_folders, lambda: _check_summary(run), lambda: _check_end(run)]
     checks += [partial(check_files, path, contents=contents) for path in run.all_checkpoints().values()]
     found = []
     for check in checks:
@@ -82,15 +82,10 @@ def problems(run: RunDirectory, *, contents: bool) -> list[str]:
 
 
 def _check_end(run: RunDirectory) -> None:
-    """A finished run has its last evaluation, and all of its completions."""
-    if run.checkpoints.exists() and not run.checkpoints.is_dir():
-        raise UserError(f"{run.checkpoints}: this is not a folder: restore it from a copy")
+    """A finished run has its last evaluation."""
     last = _steps_done(run)
     if last and last not in {record["step"] for record in run.read_evaluations()}:
         raise UserError(f"{run.evaluations}: the evaluation after step {last} is missing: restore the file from a copy")
-    kept = (run.read_summary() or {}).get("samples")
-    if kept is not None and kept != len(run.read_samples()):
-        raise UserError(f"{run.samples}: it has not the {kept} completions that were written: restore it from a copy")
 
 
 def _steps_done(run: RunDirectory) -> int:
@@ -122,7 +117,11 @@ def runs_in(folder: Path) -> list[RunDirectory]:
     Raises:
         UserError: there is no such folder.
     """
+
+    def begun(run: RunDirectory) -> float:
+        return (run.config if run.config.exists() else run.path).stat().st_mtime
+
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder: name the one that holds the runs with --runs-dir")
-    found = [path.parent for path in folder.glob("*/config.yaml")]
-    return [RunDirectory(path) for path in sorted(found, key=lambda path: (path / "config.yaml").stat().st_mtime)]
+    found = [RunDirectory(path) for path in folder.iterdir() if path.is_dir()]
+    return sorted((run for run in found if run.has_records()), key=begun)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from r2vpo.replay import ReplayBuffer, Rollout, last_round_movement
+from r2vpo.rewards.undisturbed import undisturbed
 from r2vpo.trl import rounds
 from r2vpo.trl.arguments import SIGNATURE, check_built, own_rollout, read_arguments, settle_sampler_dtype
 from r2vpo.trl.config import R2VPOConfig
@@ -140,7 +141,8 @@ class R2VPOTrainer(TrainingPlumbing):
         return super()._get_per_token_logps_and_entropies(*args, **kwargs)
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
-        self._rewards = super()._calculate_rewards(*args, **kwargs)
+        with undisturbed():  # around all of them: asynchronous ones overlap, so each can put back what another set
+            self._rewards = super()._calculate_rewards(*args, **kwargs)
         return self._rewards
 
     def _prepare_inputs(self, generation_batch: PromptBatch) -> MicroBatch:

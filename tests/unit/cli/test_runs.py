@@ -66,6 +66,15 @@ def test_a_check_reads_everything(folder: Path, capsys: pytest.CaptureFixture[st
     assert shown.err == f"r2vpo: error: {run.path}: damaged in 2 places, see above\n"
 
 
+def test_a_run_without_its_recipe_is_damaged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "synthetic-stopped" / "config.yaml").unlink()
+    (folder / "notes").mkdir()
+    assert main(["runs", "--runs-dir", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "synthetic-stopped damaged" in " ".join(shown.split()) and "config.yaml" in shown
+    assert "notes" not in shown
+
+
 def test_a_check_waits_for_nobody(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = folder / "synthetic-finished"
     with working_in(run, instead="x"):
@@ -73,23 +82,14 @@ def test_a_check_waits_for_nobody(folder: Path, capsys: pytest.CaptureFixture[st
     assert "works here: check it when that is done" in capsys.readouterr().err
 
 
-def test_a_check_misses_completions(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = RunDirectory(folder / "synthetic-finished")
-    run.append_samples([{"when": "after", "prompt": "p"}])
-    summary = {key: value for key, value in (run.read_summary() or {}).items()}
-    run.write_summary(summary | {"samples": 7})
-    assert main(["runs", "check", str(run.path)]) == 2
-    assert f"{run.samples}: it has not the 7 completions" in capsys.readouterr().out
-
-
 def test_a_check_misses_records(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = RunDirectory(folder / "synthetic-stopped")
     run.metrics.write_bytes(b"".join(run.metrics.read_bytes().splitlines(keepends=True)[1:]))
-    run.samples.write_text("[" * 200_000 + "\n{}\n")
     assert main(["runs", "check", str(run.path)]) == 2
-    shown = capsys.readouterr().out
-    assert f"{run.metrics}: step 1 is missing, the file was cut off" in shown
-    assert f"{run.samples}: line 1 is not a JSON object" in shown
+    assert f"{run.metrics}: step 1 is missing, the file was cut off" in capsys.readouterr().out
+    run.evaluations.write_text("[" * 200_000 + "\n{}\n")
+    assert main(["runs", "check", str(run.path)]) == 2
+    assert f"{run.evaluations}: line 1 is not a JSON object" in capsys.readouterr().out
     lines = RunDirectory(folder / "synthetic-finished").metrics.read_bytes().splitlines(keepends=True)
     RunDirectory(folder / "synthetic-finished").metrics.write_bytes(b"".join([*lines, *lines]))
     assert main(["runs", "check", str(folder / "synthetic-finished")]) == 2

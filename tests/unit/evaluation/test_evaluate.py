@@ -72,6 +72,15 @@ def test_json():
     assert json.loads(json.dumps(result.completions[0].to_json()))["answer"] == "3"
 
 
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(0, []), (3, ["1 + 2 =", "9 + 9 =", "4 + 5 ="]), (100, ["1 + 2 =", "9 + 9 =", "4 + 5 =", "7 + 7 ="])],
+)
+def test_completions_are_shown_in_turns_of_the_difficulties(count, expected):
+    result = evaluate(Adder(), Letters(), ROWS, load_reward("exact"))
+    assert [completion.prompt for completion in result.shown(count)] == expected
+
+
 def test_partial_rewards_count_from_a_threshold():
     def half(completions, **_):
         return [0.5, None, 1.0, 0.0, 0.5]

@@ -93,6 +93,7 @@ def make_run(folder: Path, *, steps: int = 160, finished: bool = True, recipe: R
         run.append_evaluation(
             {
                 "step": step,
+                "completions": completions(better=step > 0),
                 "rollouts_generated": step // STEPS_PER_ROUND * FRESH_ROWS,
                 "seconds": 1.6 * step,
                 "accuracy": accuracy((easy + hard) / 2),
@@ -100,26 +101,27 @@ def make_run(folder: Path, *, steps: int = 160, finished: bool = True, recipe: R
                 "split": "held_out",
             }
         )
-    shots = "\n\n".join(f"Question: {n} + {n + 1} = ?\nAnswer: {2 * n + 1}" for n in range(3))
-    for when in ("before", "after") if finished else ():
-        for number in range(4):
-            answer = str(2 * number + 30)
-            correct = when == "after" or number == 0
-            run.append_samples(
-                [
-                    {
-                        "when": when,
-                        "prompt": f"{shots}\n\nQuestion: {number + 14} + {number + 16} = ?\nAnswer:",
-                        "completion": f" {answer}" if correct else " The answer is 4 because <b>14</b> & 16",
-                        "answer": answer,
-                        "correct": correct,
-                        "difficulty": "two digits",
-                    }
-                ]
-            )
     if finished:
         run.write_summary(summary_of(run, recipe))
     return run
+
+
+def completions(*, better: bool) -> list[dict[str, Any]]:
+    shots = "\n\n".join(f"Question: {n} + {n + 1} = ?\nAnswer: {2 * n + 1}" for n in range(3))
+    written = []
+    for number in range(4):
+        answer = str(2 * number + 30)
+        correct = better or number == 0
+        written.append(
+            {
+                "prompt": f"{shots}\n\nQuestion: {number + 14} + {number + 16} = ?\nAnswer:",
+                "completion": f" {answer}" if correct else " The answer is 4 because <b>14</b> & 16",
+                "answer": answer,
+                "correct": correct,
+                "difficulty": "two digits",
+            }
+        )
+    return written
 
 
 def summary_of(run: RunDirectory, recipe: Recipe) -> dict[str, Any]:

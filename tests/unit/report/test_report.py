@@ -144,9 +144,9 @@ def test_what_a_run_says_is_never_markup(tmp_path: Path) -> None:
     evil = '<script>alert("x")</script> & $\\frac{1}{2}$'
     recipe = synthetic_recipe(model={"name": evil})
     run = make_run(tmp_path, recipe=recipe, steps=8)
-    run.append_evaluation({"step": 9, "accuracy": accuracy(0.5), "by_difficulty": {evil: accuracy(0.5)}})
-    sample = {"when": "after", "prompt": evil, "completion": evil, "answer": evil, "difficulty": evil}
-    run.append_samples([sample])
+    sample = {"prompt": evil, "completion": evil, "answer": evil, "difficulty": evil}
+    evaluation = {"accuracy": accuracy(0.5), "by_difficulty": {evil: accuracy(0.5)}, "completions": [sample]}
+    run.append_evaluation({"step": 9} | evaluation)
     page = read(build_report(run.path))
     assert "script" not in page.tags
     assert page.text.count(evil) >= 5
@@ -159,6 +159,13 @@ def test_an_unfinished_run(tmp_path: Path) -> None:
     assert "unfinished: step 3 of 160" in page.text
     assert "not evaluated yet" in page.text
     assert "No completions were kept yet." in page.text
+
+
+def test_a_folder_in_the_place_of_the_report_is_named(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=1, finished=False)
+    run.report.mkdir()
+    with pytest.raises(UserError, match=r"report.html: this is a folder: move it away, then: r2vpo report "):
+        build_report(run.path)
 
 
 def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
@@ -202,8 +209,9 @@ def test_records_with_gaps(tmp_path: Path) -> None:
     run = make_run(tmp_path, steps=0, finished=False)
     run.append_metrics({"step": 1, "decision_variance": 0.0, "reward": None, "staleness_rows": [0, 0], "dual": 1.0})
     run.append_metrics({"step": 2, "decision_variance": 0.5, "step_scale": 1.0, "rollouts_generated": 0})
-    run.append_evaluation({"step": 2, "accuracy": {"value": 0.5}, "by_difficulty": {"a": {"value": None}}})
-    run.append_samples([{"when": "before", "prompt": [{"role": "user", "content": "hello"}], "completion": None}])
+    asked = {"prompt": [{"role": "user", "content": "hello"}], "completion": None}
+    evaluation = {"accuracy": {"value": 0.5}, "by_difficulty": {"a": {"value": None}}, "completions": [asked]}
+    run.append_evaluation({"step": 2} | evaluation)
     page = read(build_report(run.path))
     assert "hello" in page.text
     assert "50.0 %" in page.text

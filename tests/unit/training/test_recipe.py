@@ -98,6 +98,7 @@ def test_overrides_are_yaml_and_the_last_wins(path: Path) -> None:
             "reward.name is 'exakt'; use one of exact, reasoning_gym, numeric, math",
         ),
         ("report_to=[tensorbord]", "did you mean tensorboard?"),
+        ("report_to=[wandb, tensorboard, wandb]", "report_to names wandb twice: name it once"),
         ("rollout.stop=['']", "rollout.stop.0 is empty"),
         ("data.source=json", "data.source is 'json'; choose one of reasoning_gym, dataset"),
         ("seed", "an override is key=value"),

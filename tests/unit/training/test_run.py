@@ -12,42 +12,10 @@ import torch
 from rich.console import Console
 from transformers import TrainerControl
 
-from r2vpo.evaluation import Evaluation
-from r2vpo.evaluation.evaluate import GradedCompletion
-from r2vpo.evaluation.intervals import Interval
 from r2vpo.training import run, setup
 from r2vpo.training.recipe import load_recipe
-from r2vpo.training.run import _keep_samples, _NothingLeft, _StopBeforeMore, peak_memory_bytes
-from r2vpo.training.run_directory import create_run
+from r2vpo.training.run import _NothingLeft, _StopBeforeMore, peak_memory_bytes
 from tests.integration.cli import RECIPE
-from tests.unit.report.synthetic_run import synthetic_recipe
-
-
-def completion(difficulty: str, number: int) -> GradedCompletion:
-    return GradedCompletion(
-        prompt=f"{difficulty} {number}",
-        completion=" 7",
-        answer="7",
-        difficulty=difficulty,
-        score=1.0,
-        correct=True,
-        tokens=2,
-        finished=True,
-    )
-
-
-@pytest.mark.parametrize(
-    ("shown", "expected"),
-    [(0, []), (3, ["a 0", "b 0", "a 1"]), (100, ["a 0", "b 0", "a 1", "b 1"])],
-)
-def test_samples_take_turns_between_difficulties(tmp_path: Path, shown: int, expected: list[str]) -> None:
-    recipe = synthetic_recipe(evaluation={"samples_shown": shown})
-    run = create_run(recipe, tmp_path)
-    order = [*(completion("a", n) for n in range(2)), *(completion("b", n) for n in range(2))]
-    _keep_samples(run, recipe, Evaluation(Interval(1.0, None, None, 4), {}, order), "before")
-    kept = run.read_samples()
-    assert [record["prompt"] for record in kept] == expected
-    assert all(record["when"] == "before" and record["correct"] for record in kept)
 
 
 def test_peak_memory_is_in_bytes() -> None:

@@ -20,6 +20,7 @@ from r2vpo.training.run_directory import (
     open_run,
     require_checkpoint,
 )
+from r2vpo.training.run_state import state_of
 from tests.unit.report.synthetic_run import synthetic_recipe
 
 
@@ -108,11 +109,9 @@ def test_rewinding_forgets_what_came_later(tmp_path: Path) -> None:
         run.append_metrics({"step": step})
     for step in (0, 4, 6):
         run.append_evaluation({"step": step, "split": "held_out"})
-    run.append_samples([{"when": "before", "prompt": "p"}, {"when": "after", "prompt": "p"}])
     run.rewind(4)
     assert [record["step"] for record in run.read_metrics()] == [1, 2, 3, 4]
     assert [record["step"] for record in run.read_evaluations()] == [0, 4]
-    assert [record["when"] for record in run.read_samples()] == ["before"]
 
 
 def test_rewinding_a_run_without_records(tmp_path: Path) -> None:
@@ -162,6 +161,30 @@ def test_the_latest_checkpoint_is_the_highest_number(tmp_path: Path) -> None:
     assert require_checkpoint(run.path, 9).name == "checkpoint-9"
     with pytest.raises(UserError, match="no checkpoint of step 10: choose one of 9, 100"):
         require_checkpoint(run.path, 10)
+
+
+@pytest.mark.parametrize("what", ["a file", "a pipe", "a link to nothing"])
+def test_what_took_the_place_of_the_checkpoints_is_named(tmp_path: Path, what: str) -> None:
+    run = create_run(synthetic_recipe(), tmp_path)
+    run.checkpoints.rmdir()
+    if what == "a file":
+        run.checkpoints.write_text("")
+    elif what == "a pipe":
+        os.mkfifo(run.checkpoints)
+    else:
+        run.checkpoints.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"checkpoints: this is not a folder: restore it from a copy, or move it away"):
+        require_checkpoint(run.path)
+    assert "this is not a folder" in state_of(run).because
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    with pytest.raises(UserError, match="its name is not UTF-8, so no weights can be written there: rename it"):
+        create_run(synthetic_recipe(), folder)
+    run = create_run(synthetic_recipe(), tmp_path).path
+    with pytest.raises(UserError, match="its name is not UTF-8"):
+        open_run(run.rename(folder))
 
 
 def test_a_damaged_checkpoint_names_the_command_that_resumes_from_the_last_whole_one(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import inspect
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,28 @@ def test_a_config_of_another_class_is_told_in_a_line(tmp_path: Path) -> None:
 def test_what_cannot_score_is_told_by_its_place(tmp_path: Path, reward: Any, words: str) -> None:
     with pytest.raises(UserError, match=f"reward_funcs{words}: pass a function"):
         built(tmp_path, reward=reward)
+
+
+def test_what_overlapping_rewards_set_in_torch_does_not_reach_training(tmp_path: Path) -> None:
+    began, set_up = asyncio.Event(), asyncio.Event()
+
+    async def first(completions: list[str], **_: Any) -> list[float]:
+        torch.set_default_dtype(torch.float64)
+        set_up.set()
+        await began.wait()
+        return [0.0] * len(completions)
+
+    async def second(completions: list[str], **_: Any) -> list[float]:
+        await set_up.wait()
+        began.set()
+        await asyncio.sleep(0.01)
+        return [1.0] * len(completions)
+
+    trainer = built(tmp_path, reward=[first, second])
+    for _ in range(2):
+        columns = {"prompts": ["p", "q"], "completions": ["a", "b"], "completion_ids_list": [[1], [2]]}
+        trainer._calculate_rewards([{"prompt": "p"}, {"prompt": "q"}], **columns)
+        assert torch.get_default_dtype() == torch.float32
 
 
 def test_the_list_of_rewards_stays_the_users(tmp_path: Path) -> None:

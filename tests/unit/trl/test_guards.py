@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
 from functools import partial
@@ -143,6 +144,23 @@ def test_what_a_function_sets_in_torch_does_not_reach_training() -> None:
     assert not torch.is_autocast_enabled("cpu") and torch.zeros(1).device.type == "cpu" and Path.cwd() == folder
     assert asyncio.run(guard_reward(set_up_later)(prompts=["p"], completions=["a"])) == [0.0]
     assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
+
+
+def test_output_that_a_function_takes_away_is_put_back_or_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silences(**columns: Any) -> list[float]:
+        sys.stdout = sys.stderr = None
+        return [0.0] * len(columns["prompts"])
+
+    def closes(**columns: Any) -> list[float]:
+        sys.stdout.close()
+        return [0.0] * len(columns["prompts"])
+
+    streams = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", streams[0])
+    monkeypatch.setattr(sys, "stderr", streams[1])
+    assert call(guard_reward(silences)) == [0.0, 0.0] and (sys.stdout, sys.stderr) == streams
+    with pytest.raises(UserError, match="'closes' raised RuntimeError: it closed standard output, which the whole"):
+        call(guard_reward(closes))
 
 
 def test_texts_that_exit_are_no_success_either() -> None:
