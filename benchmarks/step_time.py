@@ -116,7 +116,7 @@ def build(method: str, shape: dict[str, int], folder: str, recorded: list[list[i
     if method == "trl":
         trainer = TimedGRPO(args=GRPOConfig(**common), **inputs)
     else:
-        config = R2VPOConfig(**common, replay_versions=0, skip_zero_advantage=method == "r2vpo_skip")
+        config = R2VPOConfig(**common, replay=0, skip_zero_advantage=method == "r2vpo_skip")
         trainer = R2VPOTrainer(args=config, rollout_func=None, **inputs)
         timed = TimedRollout()
         trainer._own_rollout = trainer.rollout_func = timed

@@ -14,10 +14,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from r2vpo.core.advantages import ADVANTAGES
 from r2vpo.core.dual import advantage_moments
-from r2vpo.core.method import MethodOptions
+from r2vpo.core.method import Method
+from r2vpo.core.options import MethodOptions, ReplayOptions
 from r2vpo.core.ratios import stale_weight
 from r2vpo.models import load_model, load_tokenizer
-from r2vpo.replay import ReplayBuffer, ReplayConfig, Rollout, last_round_movement
+from r2vpo.replay import ReplayBuffer, Rollout, last_round_movement
 
 MODEL, PROMPTS, SAMPLES, STEPS = "embedded/smollm2-135m", 4, 8, 2
 
@@ -60,14 +61,13 @@ def main(rounds):
     random.seed(0), torch.manual_seed(0)
     model, tokenizer = load_model(MODEL), load_tokenizer(MODEL)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5, weight_decay=0.0)
-    method = MethodOptions()
-    config = method.objective_config()
+    method = Method(MethodOptions())
     controls = method.controls(steps_per_round=STEPS, reduce=lambda tensor: tensor)  # or a sum over processes
     controls.step_size.attach(optimizer)
-    replay = ReplayBuffer(ReplayConfig(versions=5, ratio=0.5))
+    replay = ReplayBuffer(ReplayOptions(versions=5, ratio=0.5))
     for version in range(rounds):
         fresh = sample(model, tokenizer, version)
-        stale = replay.sample(replay.config.stale_rows(len(fresh)), version)
+        stale = replay.sample(replay.wanted(len(fresh)), version)
         rows = fresh + stale
         before = {id(row): row.old_log_probs for row in stale if row.old_version == version - 1}
         with torch.no_grad():  # the proximal policy: this model, now, on every row
@@ -81,12 +81,12 @@ def main(rounds):
         }
         weight = stale_weight(batch["old_log_probs"], batch["rollout_log_probs"], batch["response_mask"])
         moments = advantage_moments(batch["advantages"], batch["response_mask"], batch["old_log_probs"], weight)
-        whole_round = last_round_movement(stale, before, cap=config.stale_weight_cap, device="cpu")
+        whole_round = last_round_movement(stale, before, cap=method.config.stale_weight_cap, device="cpu")
         controls.begin_round(moments, whole_round, float(sum(row.advantage != 0 for row in fresh)))
         trained = set()  # groups that a step of this round has trained on
         for part in torch.randperm(len(rows)).chunk(STEPS):
             mine = {name: tensor[part] for name, tensor in batch.items()}
-            mine |= {"log_probs": log_probs_of(model, [rows[i] for i in part]), "config": config}
+            mine |= {"log_probs": log_probs_of(model, [rows[i] for i in part]), "config": method.config}
             output = method.loss(dual=controls.dual.value, **mine)
             held_out = torch.tensor([i < len(fresh) and rows[i].group not in trained for i in part])
             trained |= {rows[i].group for i in part}

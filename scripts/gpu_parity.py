@@ -16,8 +16,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from r2vpo.core.log_probs import PrefixBatch, forward_log_probs
-from r2vpo.core.method import MethodOptions
+from r2vpo.core.method import Method
 from r2vpo.core.objectives import OBJECTIVES
+from r2vpo.core.options import MethodOptions
 
 BOUNDS = {"float32": (2e-4, 2e-3), "bfloat16": (0.1, 0.1)}
 VOCABULARY, GROUPS, SAMPLES, PROMPT, ANSWER = 997, 4, 4, 24, 32
@@ -51,18 +52,18 @@ def run(objective: str, device: str, bfloat16: bool, old: torch.Tensor | None) -
     sizes = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, initializer_range=0.05, **sizes)).to(device)
     batch, advantages = make_batch()
-    options = MethodOptions(objective=objective, dual="fixed", dual_value=1.0)
+    method = Method(MethodOptions(objective=objective, dual={"kind": "fixed", "value": 1.0}))
     with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
         log_probs = forward_log_probs(model, batch.to(torch.device(device)), temperature=1.0).log_probs
     before = log_probs.detach() if old is None else old.to(device)
     noise = 0.1 * torch.randn(before.shape, generator=torch.Generator().manual_seed(1)).to(device)
-    output = options.loss(
+    output = method.loss(
         log_probs=log_probs,
         old_log_probs=before + noise,
         rollout_log_probs=before,
         advantages=advantages.to(device),
         response_mask=batch.response_mask.to(device),
-        config=options.objective_config(),
+        config=method.config,
         dual=1.0,
     )
     output.loss.backward()

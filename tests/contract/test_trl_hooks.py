@@ -11,7 +11,7 @@ import transformers
 import trl
 from trl import GRPOConfig, GRPOTrainer
 
-from r2vpo.trl.refusals import REFUSED, REFUSED_UNLESS_CLIP
+from r2vpo.trl.refusals import REFUSED
 from tests.tiny import tiny_trainer
 
 
@@ -51,7 +51,7 @@ def test_methods_that_are_overridden_or_called(name: str, parameters: list[str])
 
 def test_refused_options_exist_with_the_value_that_leaves_them_off() -> None:
     defaults = GRPOConfig.__dataclass_fields__
-    for name, (off, remedy) in (REFUSED | REFUSED_UNLESS_CLIP).items():
+    for name, (off, remedy) in REFUSED.items():
         assert defaults[name].default == off, name
         assert remedy
 

@@ -16,7 +16,7 @@ from tests.tiny import parameters, tiny_trainer
 def main(url: str, renew_command: str, folder: Path) -> None:
     torch.set_num_threads(1)
     sampling = LightLLMRollout(url, renew_command=renew_command, renew_every=2, timeout_seconds=30.0)
-    trainer = tiny_trainer(folder / "run", rollout_func=sampling, max_steps=8, replay_versions=0)
+    trainer = tiny_trainer(folder / "run", rollout_func=sampling, max_steps=8, replay=0)
     said = ""
     try:
         trainer.train()

@@ -13,18 +13,17 @@ from pathlib import Path
 import pytest
 
 from r2vpo.cli.main import build_parser
-from r2vpo.core.dual import DualConfig
 from r2vpo.core.objectives import OBJECTIVES, RatioVarianceConfig, own_options
+from r2vpo.core.options import DualOptions, ReplayOptions
 from r2vpo.core.radius import DELTA, PRICE
 from r2vpo.data import load_data
-from r2vpo.replay import ReplayConfig
 from r2vpo.rewards import check_reward, load_reward
 from r2vpo.suites.catalog import load_suite
 from r2vpo.training.data_options import data_options
 from r2vpo.training.recipe import Recipe, load_recipe
 from r2vpo.training.recipe_errors import known_keys
 from r2vpo.training.shipped import RECIPES, SUITES
-from r2vpo.trl.refusals import REFUSED, REFUSED_UNLESS_CLIP
+from r2vpo.trl.refusals import REFUSED
 
 ROOT = Path(__file__).parents[2]
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")}
@@ -124,7 +123,7 @@ def test_every_setting_named_in_the_text_is_known() -> None:
 
 
 def test_the_numbers_in_the_formulas_are_the_defaults() -> None:
-    dual, objective, replay = DualConfig(), RatioVarianceConfig(), ReplayConfig()
+    dual, objective, replay = DualOptions(), RatioVarianceConfig(), ReplayOptions()
     assert f"lambda exp({dual.eta:g} clip(V_d / T - 1, -1, 1)), {dual.lower:g}, lambda*)" in README
     assert f"T = max(delta n, exp((gamma / {PRICE:g})^2) - 1)" in README
     assert f"min(pi_k / mu, {objective.stale_weight_cap:g})" in README
@@ -137,7 +136,7 @@ def test_the_refused_options_are_all_listed() -> None:
     sentence = re.search(r"with the option to set instead:(.*?)\(They may stay", README, re.DOTALL)
     assert sentence is not None
     listed = [span for span in re.findall(r"`([^`]+)`", sentence[1]) if "=" not in span]
-    assert sorted(listed) == sorted({**REFUSED, **REFUSED_UNLESS_CLIP})
+    assert sorted(listed) == sorted(REFUSED)
 
 
 def tree_paths() -> list[str]:

@@ -21,10 +21,10 @@ def main(folder: Path, rows_per_process: int, save_steps: int, resume: str | Non
         per_device_train_batch_size=rows_per_process,
         generation_batch_size=16,
         num_iterations=3,
-        replay_versions=0,
+        replay=0,
         max_steps=6,
         adam_epsilon=1e-5,
-        step_first_scale=0.5,
+        step_control={"first_scale": 0.5},
         save_strategy="steps" if save_steps else "no",
         save_steps=save_steps or 500,
     )

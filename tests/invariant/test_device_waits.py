@@ -10,9 +10,10 @@ import torch
 from transformers import TrainerCallback
 
 from r2vpo.core.log_probs import PrefixBatch, forward_log_probs, ordinary_log_probs
-from r2vpo.core.method import MethodOptions
+from r2vpo.core.method import Method
 from r2vpo.core.objectives import OBJECTIVES
 from r2vpo.core.objectives.registry import own_options
+from r2vpo.core.options import MethodOptions
 from r2vpo.rollout import SharedPrefixSampler
 from r2vpo.rollout import sampler as sampling
 from r2vpo.trl.rows import collate
@@ -79,10 +80,11 @@ def test_a_response_outside_the_vocabulary_is_refused_before_the_device_sees_it(
 @pytest.mark.parametrize("anchor", ["proximal", "behavior"])
 def test_a_micro_batch_is_measured_without_a_wait_and_a_step_with_one(name: str, anchor: str) -> None:
     own = {option: value for option, value in OWN[name].items() if option in own_options(name)}
-    options = MethodOptions(objective=name, anchor=anchor, objective_options=own, dual="fixed", dual_value=1.0)
-    config, total = options.objective_config(), torch.ones(())
+    chosen = {"name": name, "anchor": anchor, "options": own}
+    method = Method(MethodOptions(objective=chosen, dual={"kind": "fixed", "value": 1.0}))
+    config, total = method.config, torch.ones(())
     rows = [rollout(group, 2 + group, advantage=1.0 - group, version=group) for group in range(3)]
-    controls = options.controls(steps_per_round=2, reduce=lambda tensor: tensor)
+    controls = method.controls(steps_per_round=2, reduce=lambda tensor: tensor)
     with device() as mode:
         micro = collate(rows, version=3, pad_token_id=0, device=AWAY)
         log_probs = (micro.rollout_log_probs - 0.1).requires_grad_()
@@ -92,7 +94,7 @@ def test_a_micro_batch_is_measured_without_a_wait_and_a_step_with_one(name: str,
             response_mask=micro.response_mask,
             advantages=micro.advantages,
         )
-        output = options.loss(
+        output = method.loss(
             log_probs=log_probs, dual=1.0, config=config, normalizer=Away(total * 9), **shared
         )  # fmt: skip
         output.loss.backward()
@@ -240,7 +242,7 @@ def test_a_run_waits_for_no_micro_batch_and_once_for_the_gradient(tmp_path: Any,
 def test_a_loss_that_is_not_finite_stays_out_of_the_log_as_transformers_keeps_it_out(tmp_path: Any) -> None:
     trainer = tiny_trainer(tmp_path, max_steps=4, logging_steps=4, step_control=False)
     losses: list[float] = []
-    loss = trainer._loss
+    loss = trainer.method.loss
 
     def spoiled(**inputs: Any) -> Any:
         output = loss(**inputs)
@@ -249,7 +251,7 @@ def test_a_loss_that_is_not_finite_stays_out_of_the_log_as_transformers_keeps_it
         losses.append(float(output.loss.detach()))
         return output
 
-    trainer._loss = spoiled
+    trainer.method.loss = spoiled
     trainer.train()
     assert math.isinf(losses[2]) and len(losses) == 4
     # After two steps the mean so far is a third of their sum: transformers divides by the steps including this one.

@@ -37,16 +37,16 @@ def policy_gradient(
 
 
 def test_lambda_zero_is_importance_weighted_policy_gradient(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = dict(max_steps=8, dual="fixed", step_control=False, replay_versions=3)
-    penalised = tiny_trainer(tmp_path / "a", dual_value=0.0, **options)
+    options = dict(max_steps=8, step_control=False, replay=3)
+    penalised = tiny_trainer(tmp_path / "a", dual={"kind": "fixed", "value": 0.0}, **options)
     penalised.train()
     assert penalised.counters["rollouts_reused"] > 0
     with monkeypatch.context() as patch:
         patch.setitem(OBJECTIVES, "r2vpo", Objective(RatioVarianceConfig, policy_gradient))
-        plain = tiny_trainer(tmp_path / "b", dual_value=0.0, **options)
+        plain = tiny_trainer(tmp_path / "b", dual={"kind": "fixed", "value": 0.0}, **options)
         plain.train()
     assert largest_gap(penalised, plain) < 1e-6
-    braked = tiny_trainer(tmp_path / "c", dual_value=2.5, **options)
+    braked = tiny_trainer(tmp_path / "c", dual={"kind": "fixed", "value": 2.5}, **options)
     braked.train()
     assert largest_gap(braked, plain) > 1e-4
 
@@ -92,21 +92,21 @@ def constant_for_some(prompts: list[str], completions: list[str], **_: Any) -> l
 
 SKIPPED = {
     "outward": {},
-    "response": {"level": "response"},
+    "response": {"objective": {"level": "response"}},
     "ordinary forward": {"shared_prefix": False},
     "clip": {"objective": "clip"},
     "ascent": {"dual": "ascent"},
     "micro-batches": {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2},
     "truncated rows left out": {"mask_truncated_completions": True, "max_completion_length": 5},
-    "two_sided": {"objective_options": {"brake": "two_sided"}},
-    "kl_penalty": {"objective": "kl_penalty", "dual": "fixed", "dual_value": 1.0},
+    "two_sided": {"objective": {"options": {"brake": "two_sided"}}},
+    "kl_penalty": {"objective": "kl_penalty", "dual": {"kind": "fixed", "value": 1.0}},
 }
 
 
 @pytest.mark.parametrize("kind", SKIPPED)
 def test_skipping_rows_of_zero_advantage_changes_nothing_but_time(tmp_path: Any, kind: str) -> None:
     """Lambda, V, step scale and weights are equal, with step control and replay on."""
-    options = {"reward": constant_for_some, "max_steps": 8, "num_iterations": 2, "replay_versions": 2, **SKIPPED[kind]}
+    options = {"reward": constant_for_some, "max_steps": 8, "num_iterations": 2, "replay": 2, **SKIPPED[kind]}
     whole = tiny_trainer(tmp_path / "a", **options)
     skipping = tiny_trainer(tmp_path / "b", **options, skip_zero_advantage=True)
     graded: list[int] = []

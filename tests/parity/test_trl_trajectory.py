@@ -57,11 +57,12 @@ def upstream(folder: Any, model: Any, loss_type: str, **changes: Any) -> GRPOTra
     )
 
 
-def ours(folder: Any, model: Any, aggregation: str, **changes: Any) -> Any:
+def ours(folder: Any, model: Any, aggregation: str, *, clip_low: float = 0.2, **changes: Any) -> Any:
+    constant = 6.0 if aggregation == "constant" else None
+    own = {"clip_low": clip_low}
     options = dict(
-        objective="clip",
-        aggregation=aggregation,
-        replay_versions=0,
+        objective={"name": "clip", "aggregation": aggregation, "constant": constant, "options": own},
+        replay=0,
         step_control=False,
         per_device_train_batch_size=16,
         generation_batch_size=16,
@@ -102,8 +103,8 @@ def test_five_steps_follow_grpo_trainer(tmp_path: Any, loss_type: str, aggregati
 
 def test_the_same_trajectory_needs_the_same_clip_range(tmp_path: Any) -> None:
     model = tiny_model()
-    narrow = ours(tmp_path / "b", copy.deepcopy(model), "sequence_mean", epsilon=0.001)
-    wide = ours(tmp_path / "c", copy.deepcopy(model), "sequence_mean", epsilon=0.2)
+    narrow = ours(tmp_path / "b", copy.deepcopy(model), "sequence_mean", clip_low=0.001)
+    wide = ours(tmp_path / "c", copy.deepcopy(model), "sequence_mean", clip_low=0.2)
     narrow.train()
     wide.train()
     gaps = [(parameters(narrow.model)[n] - v).abs().max() for n, v in parameters(wide.model).items()]

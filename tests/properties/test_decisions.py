@@ -29,7 +29,7 @@ def decision_variance(new, old, weight=None):
     """V_d; a weight comes from the sampler's log-probs, of which the proximal ones are so many times more likely."""
     mask = torch.ones_like(new, dtype=torch.bool)
     sampled = None if weight is None else old - weight.log()
-    options = RatioVarianceConfig(stale_weight_cap=math.inf)
+    options = RatioVarianceConfig(stale_weight_cap=1e30)
     ratios = anchored_ratios(
         log_probs=new, old_log_probs=old, response_mask=mask, rollout_log_probs=sampled, options=options
     )

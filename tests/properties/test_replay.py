@@ -4,7 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r2vpo.replay import ReplayBuffer, ReplayConfig
+from r2vpo.core.options import ReplayOptions
+from r2vpo.replay import ReplayBuffer
 from tests.unit.replay.rows import group, numbers
 
 ROUNDS = st.lists(
@@ -34,7 +35,7 @@ def play(buffer, rounds, start=0, version=0):
 @settings(max_examples=60, deadline=None)
 @given(rounds=ROUNDS, versions=st.integers(0, 3), limit=st.none() | st.integers(200, 2000))
 def test_every_round_keeps_the_promises(rounds, versions, limit):
-    buffer = ReplayBuffer(ReplayConfig(versions=versions, max_bytes=limit))
+    buffer = ReplayBuffer(ReplayOptions(versions=versions, max_megabytes=None if limit is None else limit / 1e6))
     sizes = {}
     for drawn, wanted, version, rows, admission in play(buffer, rounds):
         for row in rows:
@@ -55,11 +56,11 @@ def test_every_round_keeps_the_promises(rounds, versions, limit):
 @given(rounds=ROUNDS, cut=st.integers(0, 8), seed=st.integers(0, 1000))
 def test_a_restored_buffer_goes_on_the_same(rounds, cut, seed):
     cut = min(cut, len(rounds) - 1)
-    whole = ReplayBuffer(ReplayConfig(seed=seed))
+    whole = ReplayBuffer(seed=seed)
     expected = [numbers(drawn) for drawn, *_ in play(whole, rounds)]
-    first = ReplayBuffer(ReplayConfig(seed=seed))
+    first = ReplayBuffer(seed=seed)
     got = [numbers(drawn) for drawn, *_ in play(first, rounds[:cut])]
-    second = ReplayBuffer(ReplayConfig(seed=seed + 1))
+    second = ReplayBuffer(seed=seed + 1)
     second.load_state_dict(first.state_dict())
     start = sum(len(groups) for groups, *_ in rounds[:cut])
     version = sum(step for *_, step in rounds[:cut])

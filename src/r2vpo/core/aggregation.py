@@ -5,41 +5,11 @@ whole batch.
 """
 
 from collections.abc import Callable
-from typing import Literal, get_args
 
 from torch import Tensor
 
 from r2vpo.core.masking import masked_sum
-from r2vpo.core.validation import check_choice, check_number
-
-Aggregation = Literal["token_mean", "sequence_mean", "constant"]
-
-AGGREGATIONS: tuple[str, ...] = get_args(Aggregation)
-
-
-def check_aggregation(aggregation: str, constant: float | None) -> None:
-    """Check the options of an aggregation together.
-
-    Args:
-        aggregation: One of `AGGREGATIONS`.
-        constant: Tokens each response is divided by; wanted by "constant" and by no other.
-
-    Raises:
-        ValueError: Unknown mode, a constant that is missing or not positive, or one that would be ignored.
-    """
-    check_choice("aggregation", aggregation, AGGREGATIONS)
-    if aggregation == "constant":
-        if constant is None:
-            raise ValueError(
-                "constant is None, but aggregation 'constant' divides by it, so it must be greater than 0: "
-                "set it to the largest completion length"
-            )
-        check_number("constant", constant, above=0, remedy="set it to the largest completion length")
-    elif constant is not None:
-        raise ValueError(
-            f"constant is {constant!r}, but aggregation {aggregation!r} does not use it, so it must be None: "
-            "leave it out or set aggregation to 'constant'"
-        )
+from r2vpo.core.validation import check_number
 
 
 def _responses(response_mask: Tensor) -> Tensor:

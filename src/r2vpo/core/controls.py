@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from r2vpo.core.diagnostics import diagnostic_sums, summarize
-from r2vpo.core.dual import DualConfig, DualController
+from r2vpo.core.dual import DualController
 from r2vpo.core.held_out import HeldOutGain, HeldOutSums, held_out_sums
-from r2vpo.core.kl_adaptive import KLAdaptiveConfig, KLAdaptiveController
-from r2vpo.core.objectives.options import ObjectiveConfig
+from r2vpo.core.kl_adaptive import KLAdaptiveController
+from r2vpo.core.objective_config import ObjectiveConfig
+from r2vpo.core.options import DualOptions, StepControlOptions
 from r2vpo.core.radius import DELTA, informative, radius
 from r2vpo.core.ratios import LOG_RATIO_BOUND, logit_movement, stale_weight
-from r2vpo.core.step_size import StepSizeConfig, StepSizeController
+from r2vpo.core.step_size import StepSizeController
 from r2vpo.core.types import KLSums, LossOutput, MomentSums, MovementSums, WeightedSums
 
 
@@ -25,12 +26,13 @@ class Controls:
 
     Args:
         dual: The multiplier's options.
-        step_size: The options of step control, or None to leave the learning rate alone.
+        step_control: The options of step control.
         steps_per_round: Optimizer steps from one generation to the next.
         reduce: Sums a tensor over all processes.
+        delta: V_d of a round for each informative rollout.
+        constraint_target: Target of what the multiplier constrains; None for delta.
         dual_scales: Whether what the multiplier constrains is the ratio variance, whose target is delta for each
             informative rollout; a divergence has one target.
-        delta: V_d of a round for each informative rollout.
 
     Attributes:
         movement: The mean squared movement of a logit since the round's start, over the last finished optimizer step,
@@ -45,15 +47,16 @@ class Controls:
     def __init__(
         self,
         *,
-        dual: DualConfig,
-        step_size: StepSizeConfig | KLAdaptiveConfig | None,
+        dual: DualOptions,
+        step_control: StepControlOptions,
         steps_per_round: int,
         reduce: Callable[[Tensor], Tensor],
-        dual_scales: bool = True,
         delta: float = DELTA,
+        constraint_target: float | None = None,
+        dual_scales: bool = True,
     ) -> None:
-        self.dual = DualController(dual)
-        self.step_size = _step_control(step_size)
+        self.dual = DualController(dual, delta=delta if constraint_target is None else constraint_target)
+        self.step_size = _controller(step_control)
         self._steps_per_round = steps_per_round
         self._reduce = reduce
         self._sums: tuple[Tensor, ...] | None = None
@@ -94,7 +97,8 @@ class Controls:
             self.step_size.update(MovementSums.from_tensor(totals[2:4]))
         self.held_out.begin_round()
         if self.step_size is not None:
-            self.step_size.begin_round(self._steps_per_round if steps is None else steps, self.informative)
+            steps = self._steps_per_round if steps is None else steps
+            self.step_size.begin_round(steps, self._delta * self.informative)
         self._aim()
         self.dual.begin_round(MomentSums.from_tensor(totals[:2]), self.target if self._scales_target else None)
 
@@ -255,7 +259,7 @@ class Controls:
             self.step_size.load_state_dict(state["step_size"])
 
 
-def _step_control(config: StepSizeConfig | KLAdaptiveConfig | None) -> StepSizeController | KLAdaptiveController | None:
-    if isinstance(config, KLAdaptiveConfig):
-        return KLAdaptiveController(config)
-    return StepSizeController(config) if config is not None else None
+def _controller(options: StepControlOptions) -> StepSizeController | KLAdaptiveController | None:
+    if not options.enabled:
+        return None
+    return KLAdaptiveController(options) if options.kind == "kl" else StepSizeController(options)

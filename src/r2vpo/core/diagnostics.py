@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from r2vpo.core.masking import token_advantages
+from r2vpo.core.objective_config import ObjectiveConfig
 from r2vpo.core.objectives.ratio_variance import RatioVarianceConfig
-from r2vpo.core.ratios import RatioOptions, anchored_ratios
+from r2vpo.core.ratios import anchored_ratios
 from r2vpo.core.validation import check_loss_inputs
 
 QUANTITIES = (
@@ -45,7 +46,7 @@ def diagnostic_sums(
     dual: float | Tensor = 0.0,
     staleness: Tensor | None = None,
     max_staleness: int = 0,
-    config: RatioOptions = _DEFAULT,
+    config: ObjectiveConfig = _DEFAULT,
     clip_low: float = 0.2,
     clip_high: float = 0.2,
 ) -> Tensor:

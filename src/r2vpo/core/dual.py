@@ -1,65 +1,21 @@
 """The Lagrange multiplier `lambda` of a constraint: closed form, dual ascent, PPO's doubling, or fixed."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from r2vpo.core.masking import masked_sum, token_advantages
+from r2vpo.core.options import DualOptions
 from r2vpo.core.radius import DELTA
 from r2vpo.core.ratios import decisions
 from r2vpo.core.types import MomentSums, WeightedSums
-from r2vpo.core.validation import check_choice, check_number
-
-KINDS = ("closed_form", "ascent", "doubling", "fixed")
 
 DOUBLING_FIRST = 1.0
 """First multiplier of "doubling" when no value is given; PPO calls it unimportant."""
 
 DOUBLING_LIMIT = 1e6
 """Largest multiplier of "doubling" when no upper bound is given: a power of two without end would overflow."""
-
-
-@dataclass(frozen=True)
-class DualConfig:
-    """Options of `DualController`.
-
-    Attributes:
-        kind: "closed_form" (`lambda*` of each round's batch), "ascent" (follow V once an optimizer step), "doubling"
-            (PPO's rule, once a round) or "fixed".
-        delta: Target of what is constrained, the same as the objective's `constraint_target`: of the ratio variance
-            per decision for each informative rollout of a round, dimensionless, or of a KL divergence, nats. "ascent"
-            and "closed_form" are for the ratio variance alone, since `lambda*` is its.
-        eta: Speed of the ascent: the largest change of `log lambda` in one step.
-        lower: Smallest multiplier; a brake has to be left for the first stale batch.
-        upper: Largest multiplier; None for the batch's own `lambda*`, beyond which the penalty winds up, and for
-            `DOUBLING_LIMIT` with "doubling".
-        value: With "fixed", the multiplier; with "ascent" and "doubling", the first value in place of the closed
-            form's and of 1.
-
-    Raises:
-        ValueError: When built with a value out of its bounds.
-    """
-
-    kind: str = "closed_form"
-    delta: float = DELTA
-    eta: float = 0.1
-    lower: float = 0.02
-    upper: float | None = None
-    value: float | None = None
-
-    def __post_init__(self) -> None:
-        check_choice("kind", self.kind, KINDS)
-        check_number("delta", self.delta, above=0, remedy=f"take the target, for example {DELTA}")
-        check_number("eta", self.eta, above=0, at_most=1, remedy="take the speed of the ascent, for example 0.1")
-        check_number("lower", self.lower, above=0, remedy="take the smallest multiplier, for example 0.02")
-        if self.upper is not None:
-            check_number("upper", self.upper, at_least=self.lower, remedy="raise it, or None for the batch's own")
-        if self.value is not None:
-            check_number("value", self.value, at_least=0, remedy="take the multiplier, for example 2.5")
-        elif self.kind == "fixed":
-            raise ValueError("value is None, but kind 'fixed' needs a number, at least 0: set it, for example to 2.5")
 
 
 def closed_form_dual(second_moment: float, target: float) -> float:
@@ -118,8 +74,14 @@ class DualController:
     whatever the objective constrains. That step's own movement is not in it yet; with one step a round and no stale
     rows it is 0 and lambda falls to `lower`.
 
+    Args:
+        options: The options; None is their defaults.
+        delta: Target of what is constrained, the objective's `constraint_target`, above 0: of the ratio variance per
+            decision for each informative rollout of a round, dimensionless, or of a KL divergence, nats. "ascent" and
+            "closed_form" are for the ratio variance alone, since `lambda*` is its.
+
     Attributes:
-        config: The options.
+        options: The options.
         target: What is aimed at in this round; delta before the first.
         value: The multiplier now. Before the first round it is `lambda*` for advantages of variance 1, or 1 with
             "doubling".
@@ -127,18 +89,19 @@ class DualController:
     Source: doubling is PPO's (1707.06347, section 4); the ascent is ours.
     """
 
-    def __init__(self, config: DualConfig | None = None) -> None:
-        self.config = DualConfig() if config is None else config
-        doubling = self.config.kind == "doubling"
+    def __init__(self, options: DualOptions | None = None, *, delta: float = DELTA) -> None:
+        self.options = DualOptions() if options is None else options
+        self._delta = delta
+        doubling = self.options.kind == "doubling"
         unbounded = DOUBLING_LIMIT if doubling else math.inf
-        self._ceiling = unbounded if self.config.upper is None else self.config.upper
-        self._started = self.config.value is not None
+        self._ceiling = unbounded if self.options.upper is None else self.options.upper
+        self._started = self.options.value is not None
         self._measured: float | None = None
-        self.target: float = self.config.delta
-        first = self.config.value
+        self.target: float = delta
+        first = self.options.value
         if first is None:
-            first = DOUBLING_FIRST if doubling else closed_form_dual(1.0, self.config.delta)
-        self.value: float = first if self.config.kind == "fixed" else self._bounded(first)
+            first = DOUBLING_FIRST if doubling else closed_form_dual(1.0, delta)
+        self.value: float = first if self.options.kind == "fixed" else self._bounded(first)
 
     def begin_round(self, advantage_sums: MomentSums, target: float | None = None) -> float:
         """Take a round's batch: its `lambda*` is the first value, the ceiling, or (closed form) the value.
@@ -153,16 +116,16 @@ class DualController:
         Returns:
             The multiplier for the round's first optimizer step.
         """
-        before, self.target = self.target, self.config.delta if target is None else target
-        if self.config.kind == "doubling":
+        before, self.target = self.target, self._delta if target is None else target
+        if self.options.kind == "doubling":
             return self._double_or_halve(before)
         moment = float(advantage_sums.value())
-        if self.config.kind == "fixed" or not math.isfinite(moment) or moment <= 0:
+        if self.options.kind == "fixed" or not math.isfinite(moment) or moment <= 0:
             return self.value
         optimum = closed_form_dual(moment, self.target)
-        if self.config.upper is None:
+        if self.options.upper is None:
             self._ceiling = optimum
-        if self.config.kind == "closed_form" or not self._started:
+        if self.options.kind == "closed_form" or not self._started:
             self.value = optimum
         self._started = True
         self.value = self._bounded(self.value)
@@ -184,10 +147,10 @@ class DualController:
             return self.value
         variance = numerator / denominator if math.isfinite(numerator / denominator) else math.inf
         self._measured = variance
-        if self.config.kind != "ascent":
+        if self.options.kind != "ascent":
             return self.value
         excess = variance / self.target - 1.0
-        self.value = self._bounded(self.value * math.exp(self.config.eta * min(1.0, max(-1.0, excess))))
+        self.value = self._bounded(self.value * math.exp(self.options.eta * min(1.0, max(-1.0, excess))))
         return self.value
 
     def state_dict(self) -> dict[str, Any]:
@@ -216,10 +179,10 @@ class DualController:
         missing = sorted(self.state_dict().keys() - state.keys())
         if missing:
             raise ValueError(f"state of the multiplier lacks {', '.join(missing)}: load what state_dict() gave")
-        if self.config.kind == "fixed":
+        if self.options.kind == "fixed":
             return
         # Doubling has no ceiling of a batch, and would keep that of another kind for good.
-        if self.config.upper is None and self.config.kind != "doubling":
+        if self.options.upper is None and self.options.kind != "doubling":
             self._ceiling = float(state["ceiling"])
         self._started = bool(state["started"])
         self._measured, self.target = state["measured"], float(state["target"])
@@ -236,4 +199,4 @@ class DualController:
 
     def _bounded(self, value: float) -> float:
         # The floor wins over a ceiling below it (advantages of almost no variance): a brake has to be left.
-        return max(self.config.lower, min(value, self._ceiling))
+        return max(self.options.lower, min(value, self._ceiling))

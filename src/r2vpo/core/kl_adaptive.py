@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from r2vpo.core.options import TARGET_KL, StepControlOptions
 from r2vpo.core.rate_hooks import ScaledSteps
 from r2vpo.core.types import KLSums
-from r2vpo.core.validation import check_number
 
-TARGET_KL = 0.01
-"""rsl_rl's default, there of an action; skrl's is 0.008."""
 BAND = 2.0
 """The scale stays while the divergence is within this factor of its target, on either side."""
 FACTOR = 1.5
 """What the scale is multiplied or divided by outside of that."""
-
-
-@dataclass(frozen=True)
-class KLAdaptiveConfig:
-    """Options of `KLAdaptiveController`.
-
-    Attributes:
-        target: The KL divergence that is aimed at, nats a token.
-        min_scale: Smallest scale, at most 1.
-        max_scale: Largest scale, at least 1.
-
-    Raises:
-        ValueError: When built with a value out of its bounds.
-    """
-
-    target: float = TARGET_KL
-    min_scale: float = 1e-4
-    max_scale: float = 100.0
-
-    def __post_init__(self) -> None:
-        check_number("target_kl", self.target, above=0, remedy=f"take nats a token, for example {TARGET_KL}")
-        # The scale starts at 1.
-        check_number("min_scale", self.min_scale, above=0, at_most=1, remedy="take a smallest scale, for example 1e-4")
-        check_number("max_scale", self.max_scale, at_least=1, remedy="take a largest scale, for example 100")
 
 
 class KLAdaptiveController(ScaledSteps):
@@ -56,7 +29,8 @@ class KLAdaptiveController(ScaledSteps):
     much the policy is certain of.
 
     Attributes:
-        config: The options.
+        options: The options, of kind "kl".
+        target: The KL divergence that is aimed at, nats a token.
         scale: The factor of the learning rate now.
 
     Source: `schedule="adaptive"` of PPO in rsl_rl (2109.11978), and `KLAdaptiveLR` of skrl, after rl_games.
@@ -66,9 +40,10 @@ class KLAdaptiveController(ScaledSteps):
     1e-5 (skrl 1e-6) to 1e-2 about a first rate of 1e-3, ours on the scale.
     """
 
-    def __init__(self, config: KLAdaptiveConfig | None = None) -> None:
+    def __init__(self, options: StepControlOptions | None = None) -> None:
         super().__init__()
-        self.config = KLAdaptiveConfig() if config is None else config
+        self.options = StepControlOptions(kind="kl") if options is None else options
+        self.target = TARGET_KL if self.options.target_kl is None else self.options.target_kl
         self.scale = 1.0
 
     @property
@@ -76,12 +51,12 @@ class KLAdaptiveController(ScaledSteps):
         """What the next step's learning rate is multiplied by."""
         return self.scale
 
-    def begin_round(self, steps: int, rollouts: float = 1.0) -> None:
+    def begin_round(self, steps: int, target: float) -> None:
         """Start a round: the policy that is measured against is the present one.
 
         Args:
             steps: Optimizer steps that the round will have; not read.
-            rollouts: The informative rollouts of the round; not read.
+            target: The round's trust radius; not read.
         """
         self._distance = 0.0
 
@@ -101,10 +76,10 @@ class KLAdaptiveController(ScaledSteps):
             return self.scale
         divergence = numerator / denominator
         # NaN is below nothing, and infinity neither.
-        if not divergence <= BAND * self.config.target:
-            self.scale = max(self.scale / FACTOR, self.config.min_scale)
-        elif 0 < divergence < self.config.target / BAND:
-            self.scale = min(self.scale * FACTOR, self.config.max_scale)
+        if not divergence <= BAND * self.target:
+            self.scale = max(self.scale / FACTOR, self.options.min_scale)
+        elif 0 < divergence < self.target / BAND:
+            self.scale = min(self.scale * FACTOR, self.options.max_scale)
         return self.scale
 
     def state_dict(self) -> dict[str, Any]:
@@ -127,5 +102,5 @@ class KLAdaptiveController(ScaledSteps):
         missing = sorted(self.state_dict().keys() - state.keys())
         if missing:
             raise ValueError(f"state of the KL-adaptive rate lacks {', '.join(missing)}: load what state_dict() gave")
-        self.scale = min(max(float(state["kl_scale"]), self.config.min_scale), self.config.max_scale)
+        self.scale = min(max(float(state["kl_scale"]), self.options.min_scale), self.options.max_scale)
         self._distance = float(state["distance"])

@@ -5,20 +5,13 @@ round (`old_log_probs`), `log pi` the current one (`log_probs`).
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
 
 from r2vpo.core.masking import masked_sum
+from r2vpo.core.objective_config import ObjectiveConfig
 from r2vpo.core.types import DecisionVarianceSums, MovementSums, RatioVarianceSums
-from r2vpo.core.validation import check_choice, check_number
-
-Anchor = Literal["proximal", "behavior"]
-Level = Literal["token", "response"]
-
-ANCHORS: tuple[str, ...] = get_args(Anchor)
-LEVELS: tuple[str, ...] = get_args(Level)
 
 LOG_RATIO_BOUND = 20.0
 """Log-ratios are clamped to +-20 nats before exp: exp(89) is infinite in float32, its square far earlier."""
@@ -28,38 +21,6 @@ CERTAIN = 1e-3
 """What a token counts beside `1 - p`: one that the policy was certain of is still a thousandth of a decision.
 
 Without it V_d of tokens that are all but certain would be rounding divided by rounding."""
-
-
-class RatioOptions(Protocol):
-    """The options that fix which ratio an objective speaks of; every objective's config has them."""
-
-    @property
-    def anchor(self) -> str:
-        """Which policy the ratio is to."""
-
-    @property
-    def level(self) -> str:
-        """Whether tokens or responses have a ratio."""
-
-    @property
-    def stale_weight_cap(self) -> float:
-        """The largest stale weight."""
-
-
-def check_ratio_options(options: RatioOptions) -> None:
-    """Check anchor, level and cap.
-
-    Args:
-        options: A config that has them.
-
-    Raises:
-        ValueError: One of them is not allowed; the message names it, its bound and a remedy.
-    """
-    check_choice("anchor", options.anchor, ANCHORS)
-    check_choice("level", options.level, LEVELS)
-    # A cap below 1 would shrink fresh tokens too, whose weight is 1.
-    remedy = "take 2, or inf for no cap"
-    check_number("stale_weight_cap", options.stale_weight_cap, at_least=1, finite=False, remedy=remedy)
 
 
 def log_ratio(numerator: Tensor, denominator: Tensor, keep: Tensor, response_mask: Tensor, level: str) -> Tensor:
@@ -194,7 +155,7 @@ def anchored_ratios(
     old_log_probs: Tensor,
     response_mask: Tensor,
     rollout_log_probs: Tensor | None,
-    options: RatioOptions,
+    options: ObjectiveConfig,
 ) -> Ratios:
     """The ratio and the stale weight under the chosen anchor.
 

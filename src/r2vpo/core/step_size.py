@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
+from r2vpo.core.options import StepControlOptions
 from r2vpo.core.radius import DELTA
 from r2vpo.core.rate_hooks import ScaledSteps
 from r2vpo.core.ratios import LOG_RATIO_BOUND
@@ -19,49 +19,14 @@ SLACK = 4.0
 measured on a few decisions."""
 
 
-@dataclass(frozen=True)
-class StepSizeConfig:
-    """Options of `StepSizeController`.
-
-    Attributes:
-        delta: Target of the ratio variance per decision for each informative rollout, dimensionless.
-        grow: Largest factor from one step to the next.
-        memory: Weight that a round keeps in the average from one round to the next, in [0, 1); about
-            `1 / (1 - memory)` rounds are averaged over.
-        first_scale: The scale of the first step: a small trial, since no V is known that could brake it.
-        min_scale: Smallest scale.
-        max_scale: Largest scale.
-
-    Raises:
-        ValueError: When built with a value out of its bounds.
-    """
-
-    delta: float = DELTA
-    grow: float = 2.0
-    memory: float = 0.95
-    first_scale: float = 0.05
-    min_scale: float = 1e-4
-    max_scale: float = 1e4
-
-    def __post_init__(self) -> None:
-        check_number("delta", self.delta, above=0, remedy=f"leave it at {DELTA}, which fits every task that was tried")
-        check_number("grow", self.grow, above=1, remedy="take the largest factor, for example 2")
-        check_number("memory", self.memory, at_least=0, below=1, remedy="take a weight a round, for example 0.95")
-        check_number("min_scale", self.min_scale, above=0, remedy="take a smallest scale, for example 1e-4")
-        remedy = "take a largest scale no smaller than min_scale, for example 1e4"
-        check_number("max_scale", self.max_scale, at_least=self.min_scale, remedy=remedy)
-        remedy = "take a scale between min_scale and max_scale"
-        check_number("first_scale", self.first_scale, at_least=self.min_scale, at_most=self.max_scale, remedy=remedy)
-
-
 class StepSizeController(ScaledSteps):
     """Scales the learning rate of a torch optimizer so that V_d of a round comes to its target T.
 
-    T is `delta n`, n being the number of informative rollouts of the round, or what `aim` is told
-    (`r2vpo.core.radius`). What is measured is the movement m, the mean squared movement of a logit
-    (`r2vpo.core.ratios.logit_movement`), at which `V_d = exp(m) - 1`. It grows with the square of the distance D from
-    the round's start, the sum of the factors on the learning rate that its steps had. So there is one number to know,
-    the curvature `m / D^2`, and one scale at which the k steps of a round come to the target:
+    T is what a round is begun with, or what `aim` is told (`r2vpo.core.radius`). What is measured is the movement m,
+    the mean squared movement of a logit (`r2vpo.core.ratios.logit_movement`), at which `V_d = exp(m) - 1`. It grows
+    with the square of the distance D from the round's start, the sum of the factors on the learning rate that its
+    steps had. So there is one number to know, the curvature `m / D^2`, and one scale at which the k steps of a round
+    come to the target:
 
         scale = sqrt(log(1 + T) / C) / k,    C = average of m / D^2 over the rounds so far
 
@@ -81,22 +46,22 @@ class StepSizeController(ScaledSteps):
     counts a step in proportion to its `lr / initial_lr`.
 
     Attributes:
-        config: The options.
+        options: The options.
         scale: The factor of the learning rate now, brake apart.
-        target: T, the V_d that this round aims at; delta before the first round.
+        target: T, the V_d that this round aims at; `DELTA` before the first round.
     """
 
-    def __init__(self, config: StepSizeConfig | None = None) -> None:
+    def __init__(self, options: StepControlOptions | None = None) -> None:
         super().__init__()
-        self.config = StepSizeConfig() if config is None else config
-        self.scale: float = self.config.first_scale
+        self.options = StepControlOptions() if options is None else options
+        self.scale: float = self.options.first_scale
         # Of the rounds before: the average curvature, and the sum of its weights.
         self._curvature, self._weight = 0.0, 0.0
         # Of this round.
         # 0 steps until a round begins: a controller that starts within one (it was off in the run that is resumed) does
         # not know the distance that V has come from.
         self._steps = 0
-        self.target: float = self.config.delta
+        self.target: float = DELTA
         self._measured: tuple[float, float] = (0.0, 0.0)
         self._brake = 1.0
         # The scale of the last step, from which the next one's may differ by `grow`.
@@ -117,24 +82,22 @@ class StepSizeController(ScaledSteps):
         """D, the sum of the factors of the steps since the round's start."""
         return self._distance
 
-    def begin_round(self, steps: int, rollouts: float = 1.0) -> None:
+    def begin_round(self, steps: int, target: float) -> None:
         """Start to measure the distance from here: the policy that is measured against is the present one.
 
         Args:
             steps: Optimizer steps that the round will have.
-            rollouts: n, the informative rollouts of the round, by which delta is multiplied.
+            target: T, a ratio variance per decision, above 0.
 
         Raises:
-            ValueError: Fewer than 1 step, or no rollout.
+            ValueError: Fewer than 1 step, or a target that is not above 0.
         """
         check_number("steps", steps, at_least=1, remedy="pass the optimizer steps from one generation to the next")
-        check_number("rollouts", rollouts, above=0, remedy="pass rollouts with an advantage, at least 1")
         self._curvature, weight = self._average()
-        self._weight = self.config.memory * weight
+        self._weight = self.options.memory * weight
         self._distance, self._steps = 0.0, steps
-        self.target = self.config.delta * rollouts
         self._measured, self._brake = (0.0, 0.0), 1.0
-        self._rescale()
+        self.aim(target)
 
     def aim(self, target: float) -> None:
         """Take another target for what is left of the round.
@@ -207,7 +170,7 @@ class StepSizeController(ScaledSteps):
         missing = sorted(self.state_dict().keys() - state.keys())
         if missing:
             raise ValueError(f"state of the step size lacks {', '.join(missing)}: load what state_dict() gave")
-        self.scale = min(max(float(state["scale"]), self.config.min_scale), self.config.max_scale)
+        self.scale = min(max(float(state["scale"]), self.options.min_scale), self.options.max_scale)
         self._curvature, self._weight = float(state["curvature"]), float(state["weight"])
         self._distance, self._steps = float(state["distance"]), int(state["steps"])
         self.target, self._brake = float(state["target"]), float(state["brake"])
@@ -220,8 +183,8 @@ class StepSizeController(ScaledSteps):
         curvature, weight = self._average()
         if weight > 0 and self._steps > 0:
             wanted = math.sqrt(math.log1p(self.target) / curvature) / self._steps if curvature > 0 else math.inf
-            wanted = min(wanted, self.config.grow * self._stepped)
-            self.scale = min(max(wanted, self.config.min_scale), self.config.max_scale)
+            wanted = min(wanted, self.options.grow * self._stepped)
+            self.scale = min(max(wanted, self.options.min_scale), self.options.max_scale)
 
     def _average(self) -> tuple[float, float]:
         """The curvature over this round and those before it, and its weight."""

@@ -4,30 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class CurriculumConfig:
-    """Options of the curriculum.
-
-    Attributes:
-        memory: weight that what was seen keeps from one round to the next, 0 <= memory < 1.
-        floor: least weight of a difficulty, 0 < floor <= 1, so that none is ever dropped.
-
-    Raises:
-        ValueError: a value is out of its bounds.
-    """
-
-    memory: float = 0.8
-    floor: float = 0.1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.memory < 1:
-            raise ValueError(f"curriculum memory={self.memory} must be at least 0 and below 1")
-        if not 0 < self.floor <= 1:
-            raise ValueError(f"curriculum floor={self.floor} must be above 0 and at most 1")
+from r2vpo.core.options import CurriculumOptions
 
 
 class Curriculum:
@@ -47,15 +26,15 @@ class Curriculum:
 
     Args:
         difficulties: the label of each problem, in the order of the data.
-        config: the options.
+        options: how long what was seen counts, and the least weight of a difficulty.
         seed: seed of the draws.
 
     Raises:
         ValueError: there are not two difficulties to choose between.
     """
 
-    def __init__(self, difficulties: Sequence[str], config: CurriculumConfig, *, seed: int) -> None:
-        self.config = config
+    def __init__(self, difficulties: Sequence[str], options: CurriculumOptions, *, seed: int) -> None:
+        self.options = options
         self._rows: dict[str, list[int]] = {}
         for index, name in enumerate(difficulties):
             self._rows.setdefault(name, []).append(index)
@@ -79,7 +58,7 @@ class Curriculum:
     def shares(self) -> dict[str, float]:
         """Return the share of each difficulty among the next prompts; they sum to 1."""
         weights = {
-            name: len(self._rows[name]) * max(self.config.floor, 4 * p * (1 - p))
+            name: len(self._rows[name]) * max(self.options.floor, 4 * p * (1 - p))
             for name, p in self.pass_rates().items()
         }
         total = sum(weights.values())
@@ -128,7 +107,7 @@ class Curriculum:
         """
         for counts in (self._solved, self._tried):
             for name in counts:
-                counts[name] *= self.config.memory
+                counts[name] *= self.options.memory
         for problem, right, scored in zip(problems, solved, tried, strict=True):
             self._solved[self._difficulty[problem]] += right
             self._tried[self._difficulty[problem]] += scored

@@ -4,7 +4,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +226,7 @@ def _unread(recipe: Recipe) -> list[str]:
     if step.enabled and step.kind == "decision_variance":
         return []
     read = ("enabled", "kind", "target_kl", "min_scale", "max_scale") if step.enabled else ("enabled",)
-    unread = [f"step_control.{name}" for name in type(step).model_fields if name not in read]
+    unread = [f"step_control.{name}" for name in (field.name for field in fields(step)) if name not in read]
     if recipe.objective.name != "r2vpo" and recipe.objective.ratio_variance is None:
         unread.append("objective.delta")
     return unread

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
+from r2vpo.core.options import ReplayOptions
 from r2vpo.errors import UserError
-from r2vpo.replay.config import Admission, ReplayConfig, ReplayStatistics
 from r2vpo.replay.packing import pack, unpack
+from r2vpo.replay.report import Admission, ReplayStatistics
 from r2vpo.replay.rollout import Rollout, own_copy
 
 STATE_FORMAT = 1
@@ -46,12 +48,19 @@ class ReplayBuffer:
     that were drawn least often come first, in uniformly random order among equals. No group comes twice in
     a draw, a group with more rows than are still wanted is passed over, and a draw never waits: it returns
     what there is.
+
+    Args:
+        options: How long rollouts are kept, how many are drawn, and the memory for them.
+        seed: Of the draws.
     """
 
-    config: ReplayConfig = field(default_factory=ReplayConfig)
+    options: ReplayOptions = field(default_factory=ReplayOptions)
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        self._generator = torch.Generator().manual_seed(self.config.seed)
+        megabytes = self.options.max_megabytes
+        self._max_bytes = None if megabytes is None else round(megabytes * 1e6)
+        self._generator = torch.Generator().manual_seed(self.seed)
         self.clear()
 
     def clear(self) -> None:
@@ -85,7 +94,7 @@ class ReplayBuffer:
         self._version = policy_version
         forgotten = 0
         for version in sorted(self._groups):
-            if version < policy_version - self.config.versions:
+            if version < policy_version - self.options.versions:
                 for group in list(self._groups[version]):
                     forgotten += self._remove(version, group)
         self._totals.evicted_by_age += forgotten
@@ -95,7 +104,7 @@ class ReplayBuffer:
         """Admit whole groups; the rows are copied, so write `old_log_probs` before, or on the rows drawn.
 
         A group is refused when all its advantages are 0 (it carries no policy gradient), when any of its rows
-        has a non-finite advantage or a non-finite log-prob under its mask, when it is larger than `max_bytes`
+        has a non-finite advantage or a non-finite log-prob under its mask, when it is larger than `max_megabytes`
         alone, or when its version would not be kept.
 
         Args:
@@ -141,7 +150,7 @@ class ReplayBuffer:
             raise ValueError(f"replay: {count_rows} rows asked for, must be at least 0: pass 0 for none")
         if self._version is None or policy_version > self._version:
             self.begin_version(policy_version)
-        oldest = policy_version - self.config.versions
+        oldest = policy_version - self.options.versions
         versions = [v for v in sorted(self._groups) if oldest <= v < policy_version]
         wanted, drawn = count_rows, list[Rollout]()
         for group in self._in_turns(versions):
@@ -155,9 +164,13 @@ class ReplayBuffer:
         self._totals.drawn += len(drawn)
         return drawn
 
+    def wanted(self, fresh_rows: int) -> int:
+        """Return how many stale rows to ask for beside `fresh_rows` fresh ones (rounded down)."""
+        return 0 if self.options.versions == 0 else math.floor(self.options.ratio * fresh_rows + 1e-9)
+
     def statistics(self) -> ReplayStatistics:
         """Return the buffer in numbers."""
-        rows_by_age = [0] * (self.config.versions + 1)
+        rows_by_age = [0] * (self.options.versions + 1)
         rows, uses = 0, 0
         for group in self._all_groups():
             rows += len(group.rows)
@@ -180,7 +193,7 @@ class ReplayBuffer:
         """Return all that the next draw depends on, as tensors, numbers, strings and dicts."""
         return {
             "format": STATE_FORMAT,
-            "versions": self.config.versions,
+            "versions": self.options.versions,
             "version": self._version,
             "generator": self._generator.get_state(),
             "totals": asdict(self._totals),
@@ -190,7 +203,7 @@ class ReplayBuffer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state; the next draw is the one that would have followed it.
 
-        `seed`, `ratio` and `max_bytes` may differ from the run that wrote the state (a smaller bound forgets
+        `seed`, `ratio` and `max_megabytes` may differ from the run that wrote the state (a smaller bound forgets
         the oldest groups); `versions` may not, since it decides which rows are there.
 
         Args:
@@ -205,10 +218,10 @@ class ReplayBuffer:
                 f"replay state: not a state of format {STATE_FORMAT}: resume from a checkpoint that this "
                 "version of r2vpo wrote, or start a new run"
             )
-        if state.get("versions") != self.config.versions:
+        if state.get("versions") != self.options.versions:
             raise UserError(
                 f"replay state: written with replay.versions={state.get('versions')}, this run has "
-                f"{self.config.versions}: resume with the same value, or start a new run"
+                f"{self.options.versions}: resume with the same value, or start a new run"
             )
         try:
             groups, totals = unpack(state["groups"]), _Totals(**state["totals"])
@@ -243,9 +256,9 @@ class ReplayBuffer:
         if all(row.advantage == 0 for row in rows):
             return "zero_advantage"
         version = rows[0].policy_version
-        if self.config.versions == 0 or version < (self._version or 0) - self.config.versions:
+        if self.options.versions == 0 or version < (self._version or 0) - self.options.versions:
             return "not_kept"
-        limit = self.config.max_bytes
+        limit = self._max_bytes
         if limit is not None and _group_bytes(rows) > limit:
             return "too_large"
         # One prompt tensor serves the whole group, so it is kept and counted once.
@@ -268,7 +281,7 @@ class ReplayBuffer:
         return len(group.rows)
 
     def _shrink(self) -> None:
-        limit = self.config.max_bytes
+        limit = self._max_bytes
         while limit is not None and self._bytes > limit:
             oldest = min(self._groups)
             self._totals.evicted_by_memory += self._remove(oldest, next(iter(self._groups[oldest])))

@@ -13,18 +13,22 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
+from r2vpo.core.options import (
+    AdvantageOptions,
+    CurriculumOptions,
+    DualOptions,
+    MethodOptions,
+    ObjectiveOptions,
+    ReplayOptions,
+    StepControlOptions,
+)
 from r2vpo.errors import UserError
 from r2vpo.training.recipe_errors import nearest_file, validated
 from r2vpo.training.recipe_inputs import AnyData, InstructionsData, ModelRecipe, ReasoningGymData, RewardRecipe
-from r2vpo.training.recipe_optimisation import StepControlRecipe, TrainerRecipe
+from r2vpo.training.recipe_optimisation import TrainerRecipe
 from r2vpo.training.recipe_schema import (
     LAST_SEED,
-    AdvantageRecipe,
-    CurriculumRecipe,
-    DualRecipe,
     EvaluationRecipe,
-    ObjectiveRecipe,
-    ReplayRecipe,
     RolloutRecipe,
     Section,
     Tracker,
@@ -44,12 +48,12 @@ class Recipe(Section):
     model: ModelRecipe = Field(ModelRecipe(), description="the policy that is trained")
     data: Annotated[AnyData, Field(discriminator="source")] = Field(description="the problems")
     reward: RewardRecipe = Field(RewardRecipe(), description="how a completion is scored")
-    objective: ObjectiveRecipe = Field(ObjectiveRecipe(), description="the loss")
-    dual: DualRecipe = Field(DualRecipe(), description="the multiplier lambda of the variance constraint")
-    step_control: StepControlRecipe = Field(StepControlRecipe(), description="the learning rate follows V")
-    replay: ReplayRecipe = Field(ReplayRecipe(), description="stale rollouts that are trained on again")
-    advantage: AdvantageRecipe = Field(AdvantageRecipe(), description="how rewards become advantages")
-    curriculum: CurriculumRecipe = Field(CurriculumRecipe(), description="which prompts come next")
+    objective: ObjectiveOptions = Field(ObjectiveOptions(), description="the loss")
+    dual: DualOptions = Field(DualOptions(), description="the multiplier lambda of the variance constraint")
+    step_control: StepControlOptions = Field(StepControlOptions(), description="the learning rate follows V")
+    replay: ReplayOptions = Field(ReplayOptions(), description="stale rollouts that are trained on again")
+    advantage: AdvantageOptions = Field(AdvantageOptions(), description="how rewards become advantages")
+    curriculum: CurriculumOptions = Field(CurriculumOptions(), description="which prompts come next")
     rollout: RolloutRecipe = Field(RolloutRecipe(), description="sampling of completions")
     trainer: TrainerRecipe = Field(TrainerRecipe(), description="optimisation")
     evaluation: EvaluationRecipe = Field(EvaluationRecipe(), description="greedy accuracy on held-out problems")
@@ -93,8 +97,10 @@ class Recipe(Section):
         return None
 
     def _multiplier_problem(self) -> str | None:
-        if self.objective.name == "kl_penalty" and self.dual.kind not in ("doubling", "fixed"):
-            return f"dual.kind = {self.dual.kind} does not fit objective.name = kl_penalty: set dual.kind=doubling"
+        try:
+            MethodOptions(self.objective, self.dual, self.step_control)
+        except ValueError as error:
+            return str(error)
         return None
 
     def _rate_problem(self) -> str | None:

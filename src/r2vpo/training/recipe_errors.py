@@ -1,5 +1,6 @@
 """One line for what is wrong with a recipe: where, what, and how to fix it."""
 
+import dataclasses
 import difflib
 import reprlib
 import types
@@ -11,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from r2vpo.core.declaration import Options
 from r2vpo.errors import UserError
 
 Model = typing.TypeVar("Model", bound=BaseModel)
@@ -26,8 +28,11 @@ _EXPECTED = {
     "dict_type": "a mapping of keys to values",
     "model_type": "a mapping of keys to values",
     "model_attributes_type": "a mapping of keys to values",
+    "dataclass_type": "a mapping of keys to values",
     "finite_number": "a finite number",
 }
+# An unknown key of a model, and of a section that is a dataclass.
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 _BOUNDS = {
     "greater_than": ("gt", "above"),
     "greater_than_equal": ("ge", "at least"),
@@ -118,10 +123,10 @@ def explain(
     """
     problems = error.errors(include_url=False)
     # an unknown key is often the cause of what else is wrong, so it goes first
-    problems.sort(key=lambda item: item["type"] != "extra_forbidden")
+    problems.sort(key=lambda item: item["type"] not in _UNKNOWN)
     first = problems[0]
     key = ".".join(_plain_location(first["loc"], settings))
-    if first["type"] == "extra_forbidden":
+    if first["type"] in _UNKNOWN:
         # --set objectve.delta=1 made a new section: name the key as it was typed
         key = next((name for name in overridden if name.startswith(f"{key}.")), key)
     if any(key == name or key.startswith(f"{name}.") or name.startswith(f"{key}.") for name in overridden if key):
@@ -146,7 +151,7 @@ def _plain_location(location: Sequence[str | int], settings: Any) -> list[str]:
 
 def _what(problem: dict[str, Any], key: str, recipe: type[BaseModel], settings: dict[str, Any]) -> str:
     kind, value, context = problem["type"], problem.get("input"), problem.get("ctx", {})
-    if kind == "extra_forbidden":
+    if kind in _UNKNOWN:
         return _unknown(key, recipe, settings)
     if kind == "missing":
         return f"{key} is missing: add it"
@@ -230,21 +235,29 @@ def _nearest(key: str, known: Sequence[str]) -> str | None:
     return None
 
 
-def known_keys(model: type[BaseModel], source: str | None = None, prefix: str = "") -> Iterator[str]:
+def known_keys(model: Any, source: str | None = None, prefix: str = "") -> Iterator[str]:
     """Dotted names of all the keys of a model, sections included; of one data source only, if it is given."""
-    for name, field in model.model_fields.items():
-        key = f"{prefix}{field.alias or name}"
+    for name, annotation in _keys(model).items():
+        key = f"{prefix}{name}"
         yield key
-        for inner in _models(field.annotation):
-            tags = typing.get_args(inner.model_fields["source"].annotation) if "source" in inner.model_fields else ()
+        for inner in _sections(annotation):
+            tags = typing.get_args(_keys(inner).get("source"))
             if source is None or not tags or source in tags:
                 yield from known_keys(inner, source, f"{key}.")
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+def _keys(section: Any) -> dict[str, Any]:
+    """The types of a section's keys, by name."""
+    if issubclass(section, BaseModel):
+        return {field.alias or name: field.annotation for name, field in section.model_fields.items()}
+    hints = typing.get_type_hints(section)
+    return {field.name: hints[field.name] for field in dataclasses.fields(section)}
+
+
+def _sections(annotation: Any) -> Iterator[type]:
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        if issubclass(annotation, BaseModel):
+        if issubclass(annotation, BaseModel | Options):
             yield annotation
         return
     for inner in typing.get_args(annotation):
-        yield from _models(inner)
+        yield from _sections(inner)

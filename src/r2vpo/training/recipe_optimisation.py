@@ -1,54 +1,10 @@
-"""The shape of a recipe's optimisation: the trainer's settings, and what its learning rate follows."""
+"""The shape of a recipe's optimisation: the trainer's settings."""
 
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from r2vpo.training.recipe_schema import Section
-
-
-class StepControlRecipe(Section):
-    """The learning rate follows V_d, so that a round comes to its trust radius."""
-
-    enabled: bool = Field(True, description="let the learning rate follow V_d")
-    kind: Literal["decision_variance", "kl"] = Field(
-        "decision_variance",
-        description="what it follows: V_d, or the KL divergence by the KL-adaptive rule, a rival for comparison that "
-        "reads target_kl, min_scale and max_scale alone",
-    )
-    target_kl: float | None = Field(None, gt=0, description="kl: what it aims at, nats a token; null is 0.01")
-    first_scale: float = Field(0.05, gt=0, description="scale at the first step: a small trial")
-    grow: float = Field(2.0, gt=1, description="highest factor that one step changes the scale by")
-    memory: float = Field(0.95, ge=0, lt=1, description="weight that a round's measurement keeps from round to round")
-    min_scale: float = Field(1e-4, gt=0, description="lowest scale")
-    max_scale: float = Field(1e4, gt=0, description="highest scale")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "StepControlRecipe":
-        if self.kind == "kl":
-            return self._consistent_kl()
-        if self.target_kl is not None:
-            raise ValueError(
-                f"target_kl = {self.target_kl:g} is not used with kind {self.kind}: remove it, or set "
-                "step_control.kind=kl"
-            )
-        if not self.min_scale <= self.first_scale <= self.max_scale:
-            raise ValueError(
-                f"first_scale = {self.first_scale:g} is outside min_scale {self.min_scale:g} .. max_scale "
-                f"{self.max_scale:g}: choose one between them"
-            )
-        return self
-
-    def _consistent_kl(self) -> "StepControlRecipe":
-        for name in ("first_scale", "grow", "memory"):
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name} = {getattr(self, name):g} is not used with kind kl: remove it")
-        if not self.min_scale <= 1 <= self.max_scale:
-            raise ValueError(
-                f"min_scale = {self.min_scale:g} and max_scale = {self.max_scale:g} leave out 1, where kind kl starts: "
-                "set them around it"
-            )
-        return self
 
 
 class TrainerRecipe(Section):

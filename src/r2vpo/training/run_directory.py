@@ -279,7 +279,7 @@ def refuse_undecodable(path: Path) -> None:
         str(path.absolute()).encode("utf-8")
     except UnicodeEncodeError:
         raise UserError(
-            f"{str(path)!r}: its name is not UTF-8, and weights cannot be written there: rename it"
+            f"{str(path)!r}: its name is not UTF-8, so no weights can be written there: rename it"
         ) from None
 
 

@@ -13,7 +13,6 @@ import torch
 from transformers.integrations import get_available_reporting_integrations
 from trl.import_utils import is_vllm_available
 
-from r2vpo.core.objectives import ClipConfig
 from r2vpo.data import PromptData, load_data
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
@@ -214,7 +213,12 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
             report_to=list(recipe.report_to),
             reward_weights=[part.weight for part in recipe.reward.all_parts()],
             disable_tqdm=True,
-            **_method(recipe),
+            objective=recipe.objective,
+            dual=recipe.dual,
+            step_control=recipe.step_control,
+            replay=recipe.replay,
+            advantage=recipe.advantage,
+            curriculum=recipe.curriculum,
         )
     except UserError:
         raise
@@ -232,44 +236,4 @@ def _vllm(recipe: Recipe) -> dict[str, Any]:
         vllm_gpu_memory_utilization=vllm.memory_share,
         vllm_server_host=vllm.host,
         vllm_server_port=vllm.port,
-    )
-
-
-def _method(recipe: Recipe) -> dict[str, Any]:
-    objective, dual, step, replay = recipe.objective, recipe.dual, recipe.step_control, recipe.replay
-    # In Python the options of clipping are TRL's own.
-    clip = ClipConfig(**objective.options) if objective.name == "clip" else None
-    return dict(
-        objective=objective.name,
-        variance_delta=objective.delta,
-        anchor=objective.anchor,
-        level=objective.level,
-        aggregation=objective.aggregation,
-        aggregation_constant=objective.constant,
-        stale_weight_cap=objective.stale_weight_cap,
-        objective_options=dict(objective.options) if clip is None else None,
-        ratio_variance_delta=None if objective.ratio_variance is None else objective.ratio_variance.delta,
-        epsilon=0.2 if clip is None else clip.clip_low,
-        epsilon_high=None if clip is None else clip.clip_high,
-        delta=None if clip is None else clip.dual_clip,
-        dual=dual.kind,
-        dual_eta=dual.eta,
-        dual_lower=dual.lower,
-        dual_upper=dual.upper,
-        dual_value=dual.value,
-        step_control=step.enabled,
-        step_kind=step.kind,
-        step_target_kl=step.target_kl,
-        step_first_scale=step.first_scale,
-        step_grow=step.grow,
-        step_memory=step.memory,
-        step_min_scale=step.min_scale,
-        step_max_scale=step.max_scale,
-        replay_versions=replay.versions,
-        replay_ratio=replay.ratio,
-        replay_max_bytes=None if replay.max_megabytes is None else int(replay.max_megabytes * 1e6),
-        curriculum=recipe.curriculum.enabled,
-        curriculum_memory=recipe.curriculum.memory,
-        curriculum_floor=recipe.curriculum.floor,
-        advantage_estimator=recipe.advantage.name,
     )

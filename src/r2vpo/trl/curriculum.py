@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from r2vpo.data.curriculum import Curriculum, CurriculumConfig
+from r2vpo.core.options import CurriculumOptions
+from r2vpo.data.curriculum import Curriculum
 from r2vpo.errors import UserError
 
 SOLVED = 1.0 - 1e-6
@@ -27,7 +28,7 @@ class ChosenPrompts:
         UserError: There is no such column, the data set has no length, or all its rows have one difficulty.
     """
 
-    def __init__(self, rows: Any, config: CurriculumConfig, *, seed: int) -> None:
+    def __init__(self, rows: Any, options: CurriculumOptions, *, seed: int) -> None:
         if "difficulty" not in (getattr(rows, "column_names", None) or []) or not hasattr(rows, "__len__"):
             raise UserError(
                 "curriculum=True draws prompts by the column 'difficulty' of a data set with a length, and this one "
@@ -35,7 +36,7 @@ class ChosenPrompts:
             )
         self.rows = rows
         try:
-            self.curriculum = Curriculum([str(name) for name in rows["difficulty"]], config, seed=seed)
+            self.curriculum = Curriculum([str(name) for name in rows["difficulty"]], options, seed=seed)
         except ValueError as error:
             raise UserError(f"{error} (in a recipe curriculum.enabled=false)") from error
         self._problems: list[int] = []

@@ -99,24 +99,24 @@ def _checked(name: str, scores: Any, completions: Sequence[Any] | None) -> list[
     return scores
 
 
-def no_brake_reason(*, constrained: bool, anchor: str, steps_per_round: int, replay_versions: int) -> str | None:
+def no_brake_reason(*, constrained: bool, anchor: str, steps_per_round: int, versions: int) -> str | None:
     """Why the penalty of an objective with a multiplier cannot act with these settings, or None.
 
     With one optimizer step a round the proximal ratio is 1 at every step, so V and its gradient are zero.
     """
     if not constrained or steps_per_round > 1:
         return None
-    if replay_versions == 0:
+    if versions == 0:
         return (
             "one optimizer step a generation and no replay: the ratio is always 1, so the penalty cannot act "
-            "and this is plain policy gradient; raise steps_per_generation or num_iterations, or set replay_versions "
-            "(in a recipe trainer.optimizer_steps_per_round, replay.versions)"
+            "and this is plain policy gradient; raise steps_per_generation or num_iterations, or set replay.versions "
+            "(in a recipe also trainer.optimizer_steps_per_round)"
         )
     if anchor == "proximal":
         return (
-            "one optimizer step a generation with anchor='proximal': the ratio is always 1, so the penalty "
+            "one optimizer step a generation with objective.anchor = proximal: the ratio is always 1, so the penalty "
             "cannot act (stale rows are weighted all the same); "
-            "raise steps_per_generation or num_iterations, or set anchor='behavior'"
+            "raise steps_per_generation or num_iterations, or set objective.anchor to behavior"
         )
     return None
 

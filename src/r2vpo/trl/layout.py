@@ -67,8 +67,8 @@ def settings(trainer: R2VPOTrainer) -> dict[str, Any]:
         "max_lag of rollout_func": trainer.sampler_lag,
         "temperature": args.temperature,
         "num_iterations": args.num_iterations,
-        "aggregation": args.aggregation,
-        "step_kind": args.step_kind,
+        "aggregation": trainer.method.config.aggregation,
+        "step_control.kind": args.step_control.kind,
     }
 
 

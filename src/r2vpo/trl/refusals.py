@@ -10,20 +10,23 @@ from typing import Any
 
 _OTHER_DISTRIBUTION = "the log-probs of the trainer are those of the whole distribution at temperature"
 
-_LOSS = "the loss is chosen by objective and aggregation"
+_LOSS = "the loss is chosen by objective.name and objective.aggregation"
 _LOSS_TYPES = {
-    "grpo": 'set aggregation="sequence_mean" (with objective="clip" it is that loss)',
-    "bnpo": 'set aggregation="token_mean" (with objective="clip" it is that loss)',
-    "dr_grpo": 'set aggregation="constant" and advantage_estimator="dr_grpo" (with objective="clip" it is that loss)',
-    "cispo": 'set objective="cispo"',
-    "sapo": 'set objective="sapo"',
-    "vespo": 'set objective="vespo"',
-    "luspo": 'set objective="gspo", aggregation="token_mean"',
+    "grpo": "set objective.aggregation to sequence_mean (with objective.name clip it is that loss)",
+    "bnpo": "set objective.aggregation to token_mean (with objective.name clip it is that loss)",
+    "dr_grpo": "set objective.aggregation to constant, objective.constant to max_completion_length and advantage to "
+    "dr_grpo (with objective.name clip it is that loss)",
+    "cispo": "set objective to cispo",
+    "sapo": "set objective to sapo",
+    "vespo": "set objective to vespo",
+    "luspo": "set objective.name to gspo and objective.aggregation to token_mean",
 }
 _SCALING = {
-    "none": 'set advantage_estimator="dr_grpo"',
-    "batch": 'set advantage_estimator="reinforce_pp"',
+    "none": "set advantage to dr_grpo",
+    "batch": "set advantage to reinforce_pp",
 }
+
+_RANGE = "set objective.name to clip and objective.options."
 
 Refused = dict[str, tuple[Any, str | Mapping[str, str]]]
 """By option: the value that leaves it off, and the remedy or one for each value."""
@@ -31,29 +34,33 @@ Refused = dict[str, tuple[Any, str | Mapping[str, str]]]
 REFUSED: Refused = {
     "beta": (
         0.0,
-        "the trust region is variance_delta, a KL penalty against a reference model is not supported; for one against "
-        'the round\'s first policy set objective="kl_penalty"',
+        "the trust region is objective.delta, a KL penalty against a reference model is not supported; for one against "
+        "the round's first policy set objective to kl_penalty",
     ),
     "loss_type": ("dapo", _LOSS_TYPES),
-    "importance_sampling_level": ("token", 'set level="response"'),
+    "importance_sampling_level": ("token", "set objective.level to response"),
     "scale_rewards": ("group", _SCALING),
     "multi_objective_aggregation": (
         "sum_then_normalize",
         "only weighted sums of rewards are supported; weigh them with reward_weights",
     ),
     "top_entropy_quantile": (1.0, "every response token is trained on"),
-    "entropy_coef": (0.0, "an entropy bonus is not supported; variance_delta is what holds a policy back"),
-    "use_adaptive_entropy": (False, "an entropy bonus is not supported; variance_delta is what holds a policy back"),
+    "entropy_coef": (0.0, "an entropy bonus is not supported; objective.delta is what holds a policy back"),
+    "use_adaptive_entropy": (False, "an entropy bonus is not supported; objective.delta is what holds a policy back"),
     "off_policy_mask_threshold": (
         None,
-        'stale rows are weighted by at most stale_weight_cap, not masked; to mask tokens set objective="m2po"',
+        "stale rows are weighted by at most objective.stale_weight_cap, not masked; to mask tokens set objective to "
+        "m2po",
     ),
-    "sapo_temperature_pos": (1.0, 'set objective="sapo" and objective_options={"tau_positive": ...}'),
-    "sapo_temperature_neg": (1.05, 'set objective="sapo" and objective_options={"tau_negative": ...}'),
-    "vespo_k_pos": (2.0, 'set objective="vespo" and objective_options={"k_positive": ...}'),
-    "vespo_lambda_pos": (3.0, 'set objective="vespo" and objective_options={"lambda_positive": ...}'),
-    "vespo_k_neg": (3.0, 'set objective="vespo" and objective_options={"k_negative": ...}'),
-    "vespo_lambda_neg": (2.0, 'set objective="vespo" and objective_options={"lambda_negative": ...}'),
+    "sapo_temperature_pos": (1.0, "set objective.name to sapo and objective.options.tau_positive"),
+    "sapo_temperature_neg": (1.05, "set objective.name to sapo and objective.options.tau_negative"),
+    "vespo_k_pos": (2.0, "set objective.name to vespo and objective.options.k_positive"),
+    "vespo_lambda_pos": (3.0, "set objective.name to vespo and objective.options.lambda_positive"),
+    "vespo_k_neg": (3.0, "set objective.name to vespo and objective.options.k_negative"),
+    "vespo_lambda_neg": (2.0, "set objective.name to vespo and objective.options.lambda_negative"),
+    "epsilon": (0.2, f"{_RANGE}clip_low"),
+    "epsilon_high": (None, f"{_RANGE}clip_high"),
+    "delta": (None, f"{_RANGE}dual_clip; the trust region is objective.delta"),
     "neftune_noise_alpha": (None, "noise in the embeddings would give one policy other log-probs in each pass"),
     "top_p": (1.0, f"{_OTHER_DISTRIBUTION}, which alone can be set"),
     "top_k": (0, f"{_OTHER_DISTRIBUTION}, which alone can be set"),
@@ -66,12 +73,25 @@ REFUSED: Refused = {
     ),
 }
 
-_RANGES = 'only objective="clip" reads it; R²VPO takes variance_delta, the others objective_options'
-REFUSED_UNLESS_CLIP: Refused = {
-    "epsilon": (0.2, _RANGES),
-    "epsilon_high": (None, _RANGES),
-    "delta": (None, "it is TRL's bound of two-sided clipping, for objective=\"clip\"; R²VPO's is variance_delta"),
+FORMER = {
+    "variance_delta": "objective.delta",
+    "objective_options": "objective.options",
+    "ratio_variance_delta": "objective.ratio_variance.delta",
+    **{name: f"objective.{name}" for name in ("anchor", "level", "aggregation", "stale_weight_cap")},
+    "aggregation_constant": "objective.constant",
+    **{f"dual_{name}": f"dual.{name}" for name in ("eta", "lower", "upper", "value")},
+    "step_kind": "step_control.kind",
+    **{
+        f"step_{name}": f"step_control.{name}"
+        for name in ("target_kl", "first_scale", "grow", "memory", "min_scale", "max_scale")
+    },
+    "replay_versions": "replay.versions",
+    "replay_ratio": "replay.ratio",
+    "replay_max_bytes": "replay.max_megabytes",
+    "advantage_estimator": "advantage.name",
+    **{f"curriculum_{name}": f"curriculum.{name}" for name in ("memory", "floor")},
 }
+"""What options of `R2VPOConfig` were called before they were those of a recipe's sections."""
 
 REFUSED_OWN_SAMPLER: Refused = {
     "generation_kwargs": (None, 'sampler="shared_prefix" takes none; set sampler="trl"'),

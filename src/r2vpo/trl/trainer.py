@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from r2vpo.core.method import Method
 from r2vpo.replay import ReplayBuffer, Rollout, last_round_movement
 from r2vpo.rewards.undisturbed import undisturbed
 from r2vpo.trl import rounds
@@ -34,7 +35,7 @@ the policy is not known otherwise. They are spread over all groups, and the same
 class R2VPOTrainer(TrainingPlumbing):
     """Fine-tune a causal language model with R²VPO; used as TRL's `GRPOTrainer` is.
 
-    A round samples a generation batch, adds stale rollouts of the last `replay_versions` rounds, evaluates the
+    A round samples a generation batch, adds stale rollouts of the last `replay.versions` rounds, evaluates the
     policy on all of them once, and makes `steps_per_round` optimizer steps. Rows of a group stay together, so that the
     training forward computes each prompt once.
 
@@ -82,30 +83,30 @@ class R2VPOTrainer(TrainingPlumbing):
         args.cast_lm_head_to_fp32 = float32_head
         own = self._own_rollout is not None
         self._settle_paths(wanted=args.shared_prefix, own_sampler=own, float32_head=float32_head)
-        method = args.method()
+        self.method = Method(args.method())
         reason = no_brake_reason(
-            constrained=method.objective_config().constraint_target is not None,
-            anchor=args.anchor,
+            constrained=self.method.config.constraint_target is not None,
+            anchor=self.method.config.anchor,
             steps_per_round=args.steps_per_round,
-            replay_versions=args.replay_versions or args.rollout_lag or lag or 0,
+            versions=args.replay.versions or args.rollout_lag or lag or 0,
         )
         if reason is not None:
             warnings.warn(reason, UserWarning, stacklevel=2)
         # The router's loss, too, has a gradient at every row.
-        self._skips = args.skip_zero_advantage and not (method.moves_without_advantage() or self.aux_loss_enabled)
-        self._loss, self._objective_config = method.loss, method.objective_config()
-        self.controls = method.controls(
+        self._skips = args.skip_zero_advantage and not (self.method.moves_without_advantage() or self.aux_loss_enabled)
+        self.controls = self.method.controls(
             steps_per_round=args.steps_per_round,
             reduce=lambda tensor: self.accelerator.reduce(tensor, reduction="sum"),
         )
-        self.replay = ReplayBuffer(args.replay_config())
-        curriculum = args.curriculum_config()
-        self.chosen = None if curriculum is None else ChosenPrompts(self.train_dataset, curriculum, seed=args.seed)
+        self.replay = ReplayBuffer(args.replay, seed=args.seed + args.process_index)  # a stream for each process
+        self.chosen = None
+        if args.curriculum.enabled:
+            self.chosen = ChosenPrompts(self.train_dataset, args.curriculum, seed=args.seed)
         self._cut_generator = torch.Generator().manual_seed(args.seed)
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.seconds = {"generating": 0.0, "training": 0.0}
         self.sampler_lag = lag or 0
-        self.max_staleness = max(args.replay_versions, args.rollout_lag, self.sampler_lag)
+        self.max_staleness = max(args.replay.versions, args.rollout_lag, self.sampler_lag)
         self.staleness_rows = [0] * (self.max_staleness + 1)
         self.measured_again: list[Rollout] = []
         self.step_lists: dict[str, Any] = {}
@@ -164,14 +165,14 @@ class R2VPOTrainer(TrainingPlumbing):
     def _compute_loss(self, model: Any, inputs: MicroBatch) -> Tensor:
         current = self._policy(model, inputs, aux_loss=self.aux_loss_enabled)
         old = inputs.old_log_probs if inputs.old_log_probs is not None else current.log_probs.detach()
-        output = self._loss(
+        output = self.method.loss(
             log_probs=current.log_probs,
             old_log_probs=old,
             rollout_log_probs=inputs.rollout_log_probs,
             advantages=inputs.advantages,
             response_mask=inputs.response_mask,
             dual=self.controls.dual.value,
-            config=self._objective_config,
+            config=self.method.config,
             normalizer=inputs.normalizer,
         )
         router = self._router_loss(current)
@@ -189,7 +190,7 @@ class R2VPOTrainer(TrainingPlumbing):
             staleness=inputs.staleness,
             held_out=inputs.held_out if self._step % every < self.args.steps_per_generation else None,
             max_staleness=self.max_staleness,
-            config=self._objective_config,
+            config=self.method.config,
         )
         if self.accelerator.sync_gradients:
             self._finish_step()
@@ -215,7 +216,7 @@ class R2VPOTrainer(TrainingPlumbing):
             chosen.record(self._rewards[:, 0])
         group_size = self.num_generations if self.model.training else self.num_generations_eval
         rewards, advantages = rounds.weigh_rewards(
-            self._rewards, self.reward_weights, group_size=group_size, estimator=self.args.advantage_estimator
+            self._rewards, self.reward_weights, group_size=group_size, estimator=self.args.advantage.name
         )
         rounds.log_advantages(self._logs["advantages"], advantages)
         rows = batch["prompt_ids"].size(0)
@@ -247,7 +248,7 @@ class R2VPOTrainer(TrainingPlumbing):
         version = self.round_index
         self.replay.begin_version(version)
         fresh = self._generate_rollouts(generation_batch)
-        wanted = self.replay.config.stale_rows(len(fresh)) if version else 0
+        wanted = self.replay.wanted(len(fresh)) if version else 0
         stale = self.replay.sample(wanted, version)
         pieces = cut(fresh + stale, self.args.steps_per_generation, generator=self._cut_generator)
         micros = [
@@ -257,20 +258,20 @@ class R2VPOTrainer(TrainingPlumbing):
         hold_out(micros, per_step=self.args.gradient_accumulation_steps)
         before = {id(row): row.old_log_probs for row in stale if row.old_version == version - 1}
         self._evaluate_policy(micros)
-        again = stale if self.replay.config.versions else self._evaluate_again(version, before)
+        again = stale if self.replay.options.versions else self._evaluate_again(version, before)
+        config = self.method.config
         rounds.set_normalizers(
             micros,
             per_step=self.args.gradient_accumulation_steps,
-            by_tokens=self.args.aggregation == "token_mean",
+            by_tokens=config.aggregation == "token_mean",
             total=self._total,
         )
-        config = self._objective_config
         self.controls.begin_round(
             rounds.round_moments(micros, anchor=config.anchor, cap=config.stale_weight_cap, level=config.level),
             last_round_movement(again, before, cap=config.stale_weight_cap, device=self.accelerator.device),
             rollouts=float(sum(row.advantage != 0 for row in fresh)),
         )
-        if not self.replay.config.versions and self.controls.reads_rounds:
+        if not self.replay.options.versions and self.controls.reads_rounds:
             self.measured_again = fresh[::MEASURED_AGAIN]
         longest = self.args.max_completion_length
         self.signal_watch.round(

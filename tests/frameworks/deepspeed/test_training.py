@@ -11,7 +11,7 @@ import torch
 from tests.frameworks.deepspeed.training import Training, launch
 
 SAVED: dict[str, Any] = {"save_strategy": "steps", "save_steps": 3}
-LONG: dict[str, Any] = {"max_steps": 40, "learning_rate": 3e-3, "variance_delta": 0.02}
+LONG: dict[str, Any] = {"max_steps": 40, "learning_rate": 3e-3, "objective": {"delta": 0.02}}
 
 Reports = dict[str, dict[str, Any]]
 

@@ -137,11 +137,11 @@ def configuration(training: Training) -> dict[str, Any]:
     options: dict[str, Any] = dict(
         per_device_train_batch_size=8 // processes,
         generation_batch_size=16,
-        replay_versions=0,
+        replay=0,
         max_steps=6,
         adam_epsilon=1e-5,
         weight_decay=0.1,
-        step_first_scale=0.5,
+        step_control={"first_scale": 0.5},
     )
     # transformers leaves DeepSpeed out where it is told to use the CPU; there is no other device here.
     os.environ["ACCELERATE_USE_CPU"] = "true" if training.stage is None else "false"

@@ -10,7 +10,7 @@ from transformers import LlamaForCausalLM
 
 from tests.frameworks.openrlhf.deepspeed_run import Setup, launch
 
-ASCENT = {"dual": "ascent", "variance_delta": 0.001, "replay_versions": 0}
+ASCENT = {"dual": "ascent", "objective": {"delta": 0.001}, "replay": 0}
 
 
 def weights(report):
@@ -50,7 +50,7 @@ def test_it_goes_on_where_it_was_saved(whole, tmp_path):
 
 
 def test_the_scale_reaches_deepspeeds_step(tmp_path):
-    tiny = {"step_first_scale": 1e-4, "step_max_scale": 1e-4, "replay_versions": 0}
+    tiny = {"step_control": {"first_scale": 1e-4, "max_scale": 1e-4}, "replay": 0}
     (report,) = launch(Setup(str(tmp_path), tiny, rounds=1), 1)
     start = LlamaForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.bfloat16).float()  # as their actor does
     moved = (weights(report) - torch.cat([value.flatten() for value in start.parameters()])).abs().max()

@@ -8,14 +8,15 @@ import pytest
 import torch
 from openrlhf.models.loss import PolicyLoss
 
-from r2vpo.core.method import MethodOptions
+from r2vpo.core.method import Method
+from r2vpo.core.options import MethodOptions
 from r2vpo.integrations.openrlhf.loss import R2VPOPolicyLoss
 
 CLIP = {"clip_low": 0.2, "clip_high": 0.2, "dual_clip": 3.0}
 
 
 def ours(**options):
-    method = MethodOptions(**options)
+    method = Method(MethodOptions(**options))
     return R2VPOPolicyLoss(method, method.controls(steps_per_round=1, reduce=lambda tensor: tensor))
 
 
@@ -46,7 +47,7 @@ def step(loss, given, **more):
 def test_clipping_is_openrlhfs_own(dtype, by_tokens, world):
     aggregation = "token_mean" if by_tokens else "sequence_mean"
     mine, gradient = step(
-        ours(objective="clip", objective_options=CLIP, aggregation=aggregation), inputs(dtype), **world
+        ours(objective={"name": "clip", "options": CLIP, "aggregation": aggregation}), inputs(dtype), **world
     )
     theirs, expected = step(PolicyLoss(dual_clip=3.0, token_level_loss=by_tokens), inputs(dtype), **world)
     torch.testing.assert_close(mine[0], theirs[0])
@@ -57,7 +58,7 @@ def test_clipping_is_openrlhfs_own(dtype, by_tokens, world):
 
 
 def test_and_with_another_range_it_is_not():
-    mine, _ = step(ours(objective="clip", objective_options=CLIP | {"clip_high": 0.3}), inputs())
+    mine, _ = step(ours(objective={"name": "clip", "options": CLIP | {"clip_high": 0.3}}), inputs())
     assert not torch.allclose(mine[0], step(PolicyLoss(dual_clip=3.0), inputs())[0][0])
 
 
@@ -66,7 +67,7 @@ def test_and_with_another_range_it_is_not():
 def test_it_is_the_cores(anchor, aggregation):
     given = inputs()
     sampled = given["old_log_probs"] + 0.2 * torch.randn(5, 7, generator=torch.Generator().manual_seed(9))
-    loss = ours(anchor=anchor, aggregation=aggregation)
+    loss = ours(objective={"anchor": anchor, "aggregation": aggregation})
     totals = {"dp_size": 2, "batch_num_tokens": 60.0, "global_batch_size": 12.0}
     found, gradient = step(loss, given, rollout_log_probs=sampled, **totals)
     again = inputs()
@@ -77,7 +78,7 @@ def test_it_is_the_cores(anchor, aggregation):
         advantages=again["advantages"],
         response_mask=again["action_mask"],
         dual=loss.controls.dual.value,
-        config=loss.objective,
+        config=loss.method.config,
         normalizer=30.0 if aggregation == "token_mean" else 6.0,
     ).loss
     expected.backward()

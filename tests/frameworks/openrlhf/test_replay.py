@@ -7,12 +7,12 @@ import torch
 from openrlhf.trainer.ppo_utils.replay_buffer import NaiveReplayBuffer
 from openrlhf.trainer.ray import ppo_actor
 
+from r2vpo.core.options import ReplayOptions
 from r2vpo.errors import UserError
 from r2vpo.integrations.openrlhf import launch
 from r2vpo.integrations.openrlhf import trainer as our_trainer
 from r2vpo.integrations.openrlhf.options import OpenRLHFOptions, parse_options
 from r2vpo.integrations.openrlhf.replay import AgedReplayBuffer
-from r2vpo.replay import ReplayConfig
 from tests.frameworks.openrlhf.plain import TinyActor, arguments, experience, make_trainer
 
 OWN = ppo_actor.ActorPPOTrainer
@@ -31,8 +31,8 @@ def make(monkeypatch, tmp_path):
     ppo_actor.ActorPPOTrainer = OWN
 
 
-def buffer(**options):
-    return AgedReplayBuffer(NaiveReplayBuffer(2), ReplayConfig(**options))
+def buffer(seed=0, **options):
+    return AgedReplayBuffer(NaiveReplayBuffer(2), ReplayOptions(**options), seed=seed)
 
 
 def one_round(trainer, seed):
@@ -135,7 +135,7 @@ def test_rounds_train_on_fresh_and_stale_rows(make):
     assert first["r2vpo/rows_reused"] == 0 and second["r2vpo/rows_reused"] == 8
     assert third["r2vpo/rows_kept"] == 16 and 1 <= third["r2vpo/mean_staleness_reused"] <= 2
     assert first["policy_version"] == 0 and second["policy_version"] == 0.5
-    assert make(replay_versions=0).replay_buffer.__class__ is NaiveReplayBuffer
+    assert make(replay=0).replay_buffer.__class__ is NaiveReplayBuffer
 
 
 def test_what_it_cannot_do_is_refused(tmp_path):
@@ -159,5 +159,5 @@ def test_what_it_cannot_do_is_refused(tmp_path):
     with pytest.raises(UserError, match="is_correction_level token"):
         buffer().append(batch)
     with pytest.raises(UserError, match=r"replay.versions is -1"):
-        parse_options(["replay_versions=-1"])
-    assert parse_options(["replay_ratio=2"]).replay_config() == ReplayConfig(versions=5, ratio=2, seed=0)
+        parse_options(["replay.versions=-1"])
+    assert parse_options(["replay.ratio=2"]).replay == ReplayOptions(versions=5, ratio=2)

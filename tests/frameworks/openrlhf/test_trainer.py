@@ -52,7 +52,7 @@ def weights(trainer):
 
 
 def test_a_round_moves_lambda_and_the_step(placed, tmp_path):
-    placed(dual="ascent", variance_delta=0.001)
+    placed(dual="ascent", objective={"delta": 0.001})
     trainer = make_trainer(tmp_path)
     assert isinstance(trainer, R2VPOActorTrainer)
     before = weights(trainer)
@@ -72,8 +72,7 @@ def test_clipping_takes_openrlhfs_own_steps(placed, tmp_path):
     assert type(theirs) is OWN
     theirs.actor_loss_fn.is_correction_level = "off"
     placed(
-        objective="clip",
-        objective_options={"clip_low": 0.2, "clip_high": 0.2},
+        objective={"name": "clip", "options": {"clip_low": 0.2, "clip_high": 0.2}},
         step_control=False,
         stale_weight_cap=1.0,
     )
@@ -101,7 +100,7 @@ def test_the_scale_reaches_the_step(placed, tmp_path):
 
 
 def test_lambda_and_step_scale_come_back(placed, tmp_path):
-    placed(dual="ascent", variance_delta=0.001)
+    placed(dual="ascent", objective={"delta": 0.001})
     trainer = make_trainer(tmp_path)
     one_round(trainer)
     trainer.strategy.save_ckpt(trainer.actor, str(tmp_path / "_actor"), "global_step1", 3, 100)
@@ -121,25 +120,25 @@ def test_a_checkpoint_without_them_says_so(placed, tmp_path):
 
 
 def test_options_on_the_command_line():
-    options = parse_options(["variance_delta=0.02", "dual=ascent", 'objective_options={"brake": "two_sided"}'])
-    assert options == OpenRLHFOptions(variance_delta=0.02, dual="ascent", objective_options={"brake": "two_sided"})
+    options = parse_options(["objective.delta=0.02", "dual=ascent", 'objective.options={"brake": "two_sided"}'])
+    assert options == OpenRLHFOptions(objective={"delta": 0.02, "options": {"brake": "two_sided"}}, dual="ascent")
     for wrong, message in {
-        "variance_delta": "has no =",
-        "variance_dleta=1": "did you mean variance_delta",
-        "variance_delta=-1": "delta is -1",
-        "aggregation=token_mean": "--actor.loss_agg_mode",
+        "objective.delta": "has no =",
+        "objective.dleta=1": "--set objective.dleta: there is no such option: did you mean delta",
+        "objective.delta=-1": "--set objective.delta is -1; it must be above 0",
+        "objective.aggregation=token_mean": "--actor.loss_agg_mode",
     }.items():
         with pytest.raises(UserError, match=message):
             parse_options([wrong])
 
 
 def test_the_options_travel(placed):
-    placed(variance_delta=0.03)
+    placed(objective={"delta": 0.03})
     assert from_environment(loss_agg_mode="token-mean") == OpenRLHFOptions(
-        variance_delta=0.03, aggregation="token_mean"
+        objective={"delta": 0.03, "aggregation": "token_mean"}
     )
-    assert from_environment(loss_agg_mode="seq-mean").aggregation == "sequence_mean"
-    assert json.loads(os.environ[VARIABLE])["variance_delta"] == 0.03
+    assert from_environment(loss_agg_mode="seq-mean").objective.aggregation == "sequence_mean"
+    assert json.loads(os.environ[VARIABLE])["objective"]["delta"] == 0.03
 
 
 @ray.remote(num_cpus=1)
@@ -153,14 +152,14 @@ class Inside:
         # Ray wraps methods for tracing.
         method = inspect.unwrap(self.actor_class.init_model_from_pretrained)
         found = method.__globals__["ActorPPOTrainer"]
-        return found.__name__, found.__module__, from_environment(loss_agg_mode="token-mean").variance_delta
+        return found.__name__, found.__module__, from_environment(loss_agg_mode="token-mean").objective.delta
 
 
 @pytest.mark.skipif(" " in sys.prefix, reason="Ray starts no worker from an environment whose path has a space")
 def test_a_ray_actor_has_the_trainer_and_the_options(placed):
     """Their worker's class as Ray ships it: by value, with the names of its module as they are now."""
-    placed(variance_delta=0.07)
-    environment = launch.place(OpenRLHFOptions(variance_delta=0.07)) | {"PYTHONPATH": str(ROOT)}
+    placed(objective={"delta": 0.07})
+    environment = launch.place(OpenRLHFOptions(objective={"delta": 0.07})) | {"PYTHONPATH": str(ROOT)}
     hook = "tests.frameworks.openrlhf.shims.install"
     ray.init(
         num_cpus=1,
@@ -191,9 +190,9 @@ def test_their_arguments_are_theirs():
             timeout=300,
         )
 
-    refused = command("--set", "variance_dleta=1", "--", "--help")
-    assert refused.returncode == 2 and "did you mean variance_delta" in refused.stderr
-    helped = command("--set", "variance_delta=0.05", "--", "--help")
+    refused = command("--set", "objective.dleta=1", "--", "--help")
+    assert refused.returncode == 2 and "did you mean delta" in refused.stderr
+    helped = command("--set", "objective.delta=0.05", "--", "--help")
     assert helped.returncode == 0 and "--algo.advantage.is_correction_level" in helped.stdout, helped.stderr[-2000:]
 
 

@@ -16,7 +16,7 @@ from verl.trainer.ppo.v1 import get_trainer_cls
 from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY
 from verl.utils.config import omega_conf_to_dataclass, validate_config
 
-from r2vpo.core.method import MethodOptions
+from r2vpo.core.options import MethodOptions
 from r2vpo.integrations.verl.options import method_options
 from r2vpo.integrations.verl.sampler import ReplaySampler, ReplaySamplerAsync
 from tests.gpu_check import pretend
@@ -49,10 +49,10 @@ def test_a_script_is_what_verl_takes(script: Path, tmp_path: Path) -> None:
     assert config.trainer.v1.trainer_mode == script.stem == config.trainer.experiment_name
     validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
     options = method_options(omega_conf_to_dataclass(config.actor_rollout_ref.actor))
-    assert options == MethodOptions(step_control=False, aggregation="token_mean")
+    assert options == MethodOptions(step_control=False, objective={"aggregation": "token_mean"})
     buffer = get_trainer_cls(config.trainer.v1.trainer_mode)(config=config).replay_buffer
     assert type(buffer) is (ReplaySampler if script.stem == "sync" else ReplaySamplerAsync)
-    assert buffer._store.config.versions == 5
+    assert buffer._store.options.versions == 5
 
 
 def test_there_is_one_for_each_trainer() -> None:

@@ -13,7 +13,8 @@ from verl.utils import tensordict_utils as tu
 from verl.workers.config import FSDPActorConfig, PolicyLossConfig
 from verl.workers.utils.losses import ppo_loss
 
-from r2vpo.core.method import MethodOptions
+from r2vpo.core.method import Method
+from r2vpo.core.options import MethodOptions
 from r2vpo.integrations.verl import state
 from r2vpo.integrations.verl.loss import policy_loss
 from r2vpo.integrations.verl.options import AGGREGATIONS, PolicyLossOptions
@@ -82,16 +83,17 @@ def through_core(
     old, given = columns["old_log_probs"], columns["rollout_is_weights"]
     keep = mask & (given > 0) if weights else mask
     rollout = old - torch.where(given > 0, given, 1.0).log() if weights else None
-    if options.anchor == "behavior":
+    method = Method(options)
+    if options.objective.anchor == "behavior":
         rollout = old
-    loss = options.loss(
+    loss = method.loss(
         log_probs=now,
         old_log_probs=old,
         rollout_log_probs=rollout,
         advantages=columns["advantages"],
         response_mask=keep,
-        dual=options.controls(steps_per_round=1, reduce=lambda tensor: tensor).dual.value,
-        config=options.objective_config(),
+        dual=method.controls(steps_per_round=1, reduce=lambda tensor: tensor).dual.value,
+        config=method.config,
         normalizer=normalizer,
     ).loss
     loss.backward()
@@ -104,38 +106,41 @@ def test_importing_verl_registers_the_loss() -> None:
 
 
 @pytest.mark.parametrize("weights", [False, True])
-@pytest.mark.parametrize("options", [{}, {"objective": "cispo"}, {"objective_options": {"brake": "two_sided"}}])
+@pytest.mark.parametrize("objective", [{}, {"name": "cispo"}, {"options": {"brake": "two_sided"}}])
 @pytest.mark.parametrize(
     ("mode", "ours", "normalizer"),
     [
         ("token-mean", {}, 100 / 2),
         ("seq-mean-token-mean", {"aggregation": "sequence_mean"}, 30 / 2),
-        ("seq-mean-token-sum", {"aggregation": "constant", "aggregation_constant": 1.0}, 30 / 2),
-        ("seq-mean-token-sum-norm", {"aggregation": "constant", "aggregation_constant": 7.0}, 30 / 2),
+        ("seq-mean-token-sum", {"aggregation": "constant", "constant": 1.0}, 30 / 2),
+        ("seq-mean-token-sum-norm", {"aggregation": "constant", "constant": 7.0}, 30 / 2),
     ],
 )
-def test_it_is_the_cores(weights: bool, options: dict, mode: str, ours: dict, normalizer: float) -> None:
-    loss, gradient = through_verl(config(mode, **options), weights=weights, dp_size=2)
-    expected, expected_gradient = through_core(MethodOptions(**options, **ours), weights=weights, normalizer=normalizer)
+def test_it_is_the_cores(weights: bool, objective: dict, mode: str, ours: dict, normalizer: float) -> None:
+    loss, gradient = through_verl(config(mode, objective=objective), weights=weights, dp_size=2)
+    options = MethodOptions(objective=objective | ours)
+    expected, expected_gradient = through_core(options, weights=weights, normalizer=normalizer)
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(gradient, expected_gradient)
     assert gradient.abs().sum() > 0
 
 
 def test_in_bypass_mode_the_anchor_is_the_sampler() -> None:
-    loss, gradient = through_verl(config(anchor="behavior"), weights=False)
-    expected, expected_gradient = through_core(MethodOptions(anchor="behavior"), weights=False, normalizer=None)
+    loss, gradient = through_verl(config(objective={"anchor": "behavior"}), weights=False)
+    expected, expected_gradient = through_core(
+        MethodOptions(objective={"anchor": "behavior"}), weights=False, normalizer=None
+    )
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(gradient, expected_gradient)
     with pytest.raises(ValueError, match="bypass_mode=true"):
-        through_verl(config(anchor="behavior"), weights=True)
+        through_verl(config(objective={"anchor": "behavior"}), weights=True)
 
 
 @pytest.mark.parametrize("mode", AGGREGATIONS)
 @pytest.mark.parametrize("dp_size", [1, 2])
 def test_clipping_is_verls_own(mode: str, dp_size: int) -> None:
     """The same loss from both: so the denominators and the signs are verl's, not ours."""
-    ours = config(mode, objective="clip", objective_options={"clip_low": 0.2, "clip_high": 0.2, "dual_clip": 3.0})
+    ours = config(mode, objective={"name": "clip", "options": {"clip_low": 0.2, "clip_high": 0.2, "dual_clip": 3.0}})
     theirs = config(mode, loss=PolicyLossConfig(loss_mode="vanilla"))
     loss, gradient = through_verl(ours, weights=False, dp_size=dp_size)
     expected, expected_gradient = through_verl(theirs, weights=False, dp_size=dp_size)
@@ -144,7 +149,7 @@ def test_clipping_is_verls_own(mode: str, dp_size: int) -> None:
 
 
 def test_and_with_another_clip_range_it_is_not() -> None:
-    ours = config(objective="clip", objective_options={"clip_low": 0.1, "clip_high": 0.1})
+    ours = config(objective={"name": "clip", "options": {"clip_low": 0.1, "clip_high": 0.1}})
     theirs = config(loss=PolicyLossConfig(loss_mode="vanilla"))
     loss, _ = through_verl(ours, weights=False)
     assert not torch.allclose(loss, through_verl(theirs, weights=False)[0])
@@ -174,9 +179,9 @@ def test_what_is_not_measured_is_not_added_up() -> None:
     ("change", "message"),
     [
         ({"mode": "token-sum"}, "actor.loss_agg_mode='token-sum'"),
-        ({"aggregation": "token_mean"}, "set actor.loss_agg_mode"),
-        ({"objective": "kl_penalty", "dual": "ascent"}, "dual='ascent'"),
-        ({"variance_delta": 0.0}, "delta is 0.0"),
+        ({"objective": {"aggregation": "token_mean"}}, "set actor.loss_agg_mode"),
+        ({"objective": "kl_penalty", "dual": "ascent"}, "dual.kind = ascent"),
+        ({"objective": {"delta": 0.0}}, "delta is 0; it must be above 0"),
     ],
 )
 def test_what_does_not_fit_is_refused(change: dict, message: str) -> None:

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
-from r2vpo.core.method import MethodOptions
+from r2vpo.core.options import MethodOptions
 from r2vpo.integrations.verl.options import PolicyLossOptions, method_options
 from r2vpo.integrations.verl.worker import R2VPOTrainingWorker
 
@@ -99,27 +99,29 @@ def test_options_come_through_verls_own_configuration() -> None:
     actor = composed(
         "actor_rollout_ref.actor.policy_loss.loss_mode=r2vpo",
         "actor_rollout_ref.actor.policy_loss._target_=r2vpo.integrations.verl.options.PolicyLossOptions",
-        "+actor_rollout_ref.actor.policy_loss.variance_delta=0.05",
-        "+actor_rollout_ref.actor.policy_loss.dual=ascent",
+        "+actor_rollout_ref.actor.policy_loss.objective.delta=0.05",
+        "+actor_rollout_ref.actor.policy_loss.dual.kind=ascent",
         "actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-mean",
     ).actor_rollout_ref.actor
     config = omega_conf_to_dataclass(actor)
     assert isinstance(config.policy_loss, PolicyLossOptions)
-    expected = MethodOptions(variance_delta=0.05, dual="ascent", aggregation="sequence_mean")
+    expected = MethodOptions(objective={"delta": 0.05, "aggregation": "sequence_mean"}, dual="ascent")
     assert method_options(config) == expected
 
 
 def test_the_loss_mode_alone_has_the_defaults() -> None:
     actor = composed("actor_rollout_ref.actor.policy_loss.loss_mode=r2vpo").actor_rollout_ref.actor
-    assert method_options(omega_conf_to_dataclass(actor)) == MethodOptions(aggregation="token_mean")
+    assert method_options(omega_conf_to_dataclass(actor)) == MethodOptions(objective={"aggregation": "token_mean"})
 
 
 def test_a_wrong_option_is_refused_when_the_configuration_is_read() -> None:
     target = "r2vpo.integrations.verl.options.PolicyLossOptions"
     with pytest.raises(Exception, match="delta is -1"):
-        omega_conf_to_dataclass(OmegaConf.create({"_target_": target, "loss_mode": "r2vpo", "variance_delta": -1}))
-    with pytest.raises(Exception, match="variance_dleta"):
-        omega_conf_to_dataclass(OmegaConf.create({"_target_": target, "loss_mode": "r2vpo", "variance_dleta": 1}))
+        omega_conf_to_dataclass(
+            OmegaConf.create({"_target_": target, "loss_mode": "r2vpo", "objective": {"delta": -1}})
+        )
+    with pytest.raises(Exception, match="dleta: there is no such option: did you mean delta"):
+        omega_conf_to_dataclass(OmegaConf.create({"_target_": target, "loss_mode": "r2vpo", "objective": {"dleta": 1}}))
 
 
 @ray.remote(num_cpus=1)

@@ -84,7 +84,7 @@ def main(folder: Path, action: str) -> None:
     if rank == 0:
         save(folder / "model")
     dist.barrier()
-    worker = make_worker(actor_config(dual="ascent", variance_delta=0.02), folder / "model")
+    worker = make_worker(actor_config(dual="ascent", objective={"delta": 0.02}), folder / "model")
     found: dict[str, Any] = {"class": type(worker).__name__}
     if action == "resume":
         worker.load_checkpoint(str(folder / "checkpoint"))

@@ -38,7 +38,7 @@ class Bandit:
 
     def solve(self, dual, iterations=300, brake="two_sided"):
         """Maximise over theta; gives the sums of V_d at the optimum."""
-        config = RatioVarianceConfig(brake=brake, stale_weight_cap=float("inf"))
+        config = RatioVarianceConfig(brake=brake, stale_weight_cap=1e30)
         optimizer = torch.optim.LBFGS(
             [self.theta], max_iter=iterations, tolerance_grad=1e-12, tolerance_change=1e-15,
             line_search_fn="strong_wolfe",

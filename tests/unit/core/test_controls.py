@@ -6,10 +6,15 @@ import pytest
 import torch
 
 from r2vpo.core.diagnostics import diagnostic_sums
-from r2vpo.core.method import MethodOptions
+from r2vpo.core.method import Method
+from r2vpo.core.options import MethodOptions
 from r2vpo.core.radius import DELTA, FURTHEST, PRICE
 from r2vpo.core.ratios import logit_movement
 from r2vpo.core.types import MomentSums, MovementSums, WeightedSums
+
+
+def made(**options):
+    return Method(MethodOptions(**options))
 
 
 def sums(kind, numerator, denominator):
@@ -20,7 +25,7 @@ def piece(method, rows, scale):
     """What a trainer adds for one micro-batch of `rows` rows whose log-ratio is `scale`."""
     old = torch.full((rows, 2), -1.0)
     mask = torch.ones(rows, 2, dtype=torch.bool)
-    config = method.objective_config()
+    config = method.config
     batch = {"log_probs": old + scale, "old_log_probs": old, "advantages": torch.ones(rows), "response_mask": mask}
     output = method.loss(**batch, dual=1.0, config=config)
     return {
@@ -45,7 +50,7 @@ def started(method, reduce=lambda tensor: tensor, rollouts=8.0):
 
 
 def test_sums_over_micro_batches_are_divided_once():
-    method = MethodOptions(dual="ascent", dual_upper=100.0, dual_eta=1.0)
+    method = made(dual={"kind": "ascent", "upper": 100.0, "eta": 1.0})
     together, apart = started(method), started(method)
     small, large = piece(method, 1, 0.1), piece(method, 3, 0.4)
     for part in (small, large):
@@ -62,7 +67,7 @@ def test_sums_over_micro_batches_are_divided_once():
 
 
 def test_lambda_moves_with_the_sums_of_all_processes():
-    method = MethodOptions(dual="ascent", dual_upper=100.0)
+    method = made(dual={"kind": "ascent", "upper": 100.0})
     doubled, plain = started(method, reduce=lambda tensor: tensor * 2, rollouts=4.0), started(method)
     for controls in (doubled, plain):
         controls.add(**piece(method, 2, 0.3))
@@ -72,7 +77,7 @@ def test_lambda_moves_with_the_sums_of_all_processes():
 
 
 def test_the_radius_grows_with_the_informative_rollouts_of_all_processes():
-    method = MethodOptions(variance_delta=0.01)
+    method = made(objective={"delta": 0.01})
     controls = method.controls(steps_per_round=2, reduce=lambda tensor: tensor * 2)
     assert controls.target == 0.0
     begin = (sums(MomentSums, 4.0, 4.0), MovementSums.zero())
@@ -87,18 +92,18 @@ def test_the_radius_grows_with_the_informative_rollouts_of_all_processes():
 
 
 def test_a_gain_on_held_out_rows_widens_the_radius():
-    controls = MethodOptions(variance_delta=1e-4).controls(steps_per_round=2, reduce=lambda tensor: tensor)
+    controls = made(objective={"delta": 1e-4}).controls(steps_per_round=2, reduce=lambda tensor: tensor)
     parameter = torch.nn.Parameter(torch.zeros(1))
     parameter.grad = torch.ones(1)
     optimizer = torch.optim.SGD([parameter], lr=1.0)
     controls.step_size.attach(optimizer)
-    method = MethodOptions()
+    method = made()
     old, mask = torch.full((4, 2), -1.0), torch.ones(4, 2, dtype=torch.bool)
     worth = torch.tensor([1.0, 1.0, -1.0, -1.0])
 
     def step(moved, held_out):
         batch = {"log_probs": old + moved, "old_log_probs": old, "advantages": worth, "response_mask": mask}
-        config = method.objective_config()
+        config = method.config
         output = method.loss(**batch, dual=1.0, config=config)
         controls.measure(
             output, **batch, rollout_log_probs=old, config=config, held_out=torch.tensor(held_out), entropy=None
@@ -126,7 +131,7 @@ def test_a_gain_on_held_out_rows_widens_the_radius():
 
 
 def test_a_divergence_has_one_target_whatever_the_rollouts():
-    method = MethodOptions(objective="kl_penalty", dual="doubling")
+    method = made(objective="kl_penalty", dual="doubling")
     controls = method.controls(steps_per_round=2, reduce=lambda tensor: tensor)
     controls.begin_round(sums(MomentSums, 4.0, 4.0), MovementSums.zero(), 8.0)
     assert controls.dual.target == pytest.approx(0.01)
@@ -134,15 +139,15 @@ def test_a_divergence_has_one_target_whatever_the_rollouts():
 
 
 def test_without_step_control_the_scale_is_1_and_nothing_is_kept():
-    controls = started(MethodOptions(step_control=False))
-    controls.add(**piece(MethodOptions(), 2, 0.3))
+    controls = started(made(step_control=False))
+    controls.add(**piece(made(), 2, 0.3))
     assert controls.finish_step()["step_scale"] == 1.0
     assert controls.state_dict()["step_size"] is None
 
 
 def measured(controls, method, *, micro_batches=1):
     """Two rows of two tokens: one moved by 0.3 with a stale weight of 2, one not, with a weight of 1."""
-    config, mask = method.objective_config(), torch.ones(1, 2, dtype=torch.bool)
+    config, mask = method.config, torch.ones(1, 2, dtype=torch.bool)
     rows = [(0.3, -2.0), (0.0, -1.0)]
     for piece in [rows] if micro_batches == 1 else [[row] for row in rows]:
         old = torch.full((len(piece), 2), -1.0)
@@ -164,7 +169,7 @@ def measured(controls, method, *, micro_batches=1):
 @pytest.mark.parametrize(("micro_batches", "processes"), [(1, 1), (2, 3)])
 def test_the_kl_rule_is_fed_the_divergence_per_weighted_token(target, scale, objective, micro_batches, processes):
     """2 (e^0.3 - 1.3) / (2 + 1) = 0.03324, whatever the ratio that the objective has."""
-    method = MethodOptions(objective=objective, step_kind="kl", step_target_kl=target)
+    method = made(objective=objective, step_control={"kind": "kl", "target_kl": target})
     controls = started(method, reduce=lambda tensor: tensor * processes)
     parameter = torch.nn.Parameter(torch.zeros(1))
     parameter.grad = torch.ones(1)
@@ -175,21 +180,21 @@ def test_the_kl_rule_is_fed_the_divergence_per_weighted_token(target, scale, obj
     metrics = measured(controls, method, micro_batches=micro_batches)
     assert metrics["step_scale"] == pytest.approx(scale)
     # What is logged is what it is without the rule.
-    plain = started(MethodOptions(objective=objective), reduce=lambda tensor: tensor * processes)
+    plain = started(made(objective=objective), reduce=lambda tensor: tensor * processes)
     expected = measured(plain, method, micro_batches=micro_batches)
     assert metrics == expected | {"step_scale": metrics["step_scale"]}
 
 
 def test_the_kl_rule_does_not_read_whole_rounds():
-    controls = started(MethodOptions(step_kind="kl"))
+    controls = started(made(step_control={"kind": "kl"}))
     controls.step_size._distance = 1.0
     controls.begin_round(sums(MomentSums, 4.0, 4.0), sums(MovementSums, 40.0, 1.0), 8.0)
     assert controls.step_size.scale == 1.0 and not controls.reads_rounds
-    assert started(MethodOptions()).reads_rounds and not started(MethodOptions(step_control=False)).reads_rounds
+    assert started(made()).reads_rounds and not started(made(step_control=False)).reads_rounds
 
 
 def test_a_restored_pair_goes_on_alike():
-    method = MethodOptions(dual="ascent")
+    method = made(dual="ascent")
     one, other = started(method), method.controls(steps_per_round=2, reduce=lambda tensor: tensor)
     one.add(**piece(method, 2, 0.3))
     one.finish_step()
@@ -201,28 +206,30 @@ def test_a_restored_pair_goes_on_alike():
 
 
 def test_a_state_of_an_earlier_version_is_refused():
-    state = started(MethodOptions()).state_dict()
+    state = started(made()).state_dict()
     state.pop("informative")
     with pytest.raises(ValueError, match="controls lacks informative: it is of an earlier version"):
-        started(MethodOptions()).load_state_dict(state)
+        started(made()).load_state_dict(state)
 
 
 def test_a_step_of_nothing_is_refused():
     with pytest.raises(ValueError, match="has no micro-batch"):
-        started(MethodOptions()).finish_step()
+        started(made()).finish_step()
 
 
 def test_options_that_do_not_fit_are_refused_when_built():
-    with pytest.raises(ValueError, match="dual='ascent' rests on the closed form"):
+    with pytest.raises(
+        ValueError, match=r"ascent does not fit objective.name = kl_penalty: set dual.kind=doubling or fixed"
+    ):
         MethodOptions(objective="kl_penalty", dual="ascent")
-    with pytest.raises(ValueError, match="first_scale"):
-        MethodOptions(step_first_scale=0.0, step_control=False)
+    with pytest.raises(ValueError, match=r"step_control.first_scale is 0; it must be above 0"):
+        MethodOptions(step_control={"first_scale": 0.0, "enabled": False})
     with pytest.raises(ValueError, match="did you mean clip_high"):
-        MethodOptions(objective="cispo", objective_options={"clip_hihg": 1.0})
-    with pytest.raises(ValueError, match="step_kind is 'kl_adaptive', but must be one of 'decision_variance', 'kl'"):
-        MethodOptions(step_kind="kl_adaptive")
-    with pytest.raises(ValueError, match=r"step_target_kl=0\.01 is not read with step_kind='decision_variance'"):
-        MethodOptions(step_target_kl=0.01)
-    for name in ("step_first_scale", "step_grow", "step_memory"):
-        with pytest.raises(ValueError, match=rf"{name}=0\.5 is not read with step_kind='kl'; leave it out"):
-            MethodOptions(step_kind="kl", **{name: 0.5})
+        MethodOptions(objective={"name": "cispo", "options": {"clip_hihg": 1.0}})
+    with pytest.raises(ValueError, match=r"step_control.kind is 'kl_adaptive'; choose one of decision_variance, kl"):
+        MethodOptions(step_control={"kind": "kl_adaptive"})
+    with pytest.raises(ValueError, match=r"step_control.target_kl = 0\.01 is not used with kind decision_variance"):
+        MethodOptions(step_control={"target_kl": 0.01})
+    for name, value in {"first_scale": 0.5, "grow": 1.5, "memory": 0.5}.items():
+        with pytest.raises(ValueError, match=rf"step_control.{name} = {value:g} is not used with kind kl: remove it"):
+            MethodOptions(step_control={"kind": "kl", name: value})

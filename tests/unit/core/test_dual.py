@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from r2vpo.core.dual import DOUBLING_LIMIT, DualConfig, DualController, advantage_moments, closed_form_dual
+from r2vpo.core.dual import DOUBLING_LIMIT, DualController, advantage_moments, closed_form_dual
+from r2vpo.core.options import DualOptions
 from r2vpo.core.ratios import stale_weight
 from r2vpo.core.types import DecisionVarianceSums, KLSums, MomentSums
 from tests.unit.core.bandit import Bandit
@@ -19,8 +20,8 @@ def moments(value):
     return MomentSums(torch.tensor(value * 8.0), torch.tensor(8.0))
 
 
-def ascent(**options):
-    return DualController(DualConfig(**{"kind": "ascent", "delta": 0.04} | options))
+def ascent(delta=0.04, **options):
+    return DualController(DualOptions(**{"kind": "ascent"} | options), delta=delta)
 
 
 def moments_of(bandit):
@@ -33,7 +34,7 @@ def moments_of(bandit):
 @pytest.mark.parametrize("stale", [False, True])
 def test_at_the_closed_form_the_solved_bandit_has_variance_delta(delta, stale):
     bandit = Bandit(stale=stale)
-    optimum = DualController(DualConfig(kind="closed_form", delta=delta)).begin_round(moments_of(bandit))
+    optimum = DualController(DualOptions(kind="closed_form"), delta=delta).begin_round(moments_of(bandit))
     reached = float(bandit.solve(optimum).value())
     assert reached == pytest.approx(delta, rel=0.01)
     ratios = torch.softmax(bandit.theta.detach(), 0) / bandit.old.exp()
@@ -72,7 +73,7 @@ def root_of_the_dual(second_moment, delta):
 @pytest.mark.parametrize("stale", [False, True])
 def test_ascent_reaches_the_root_of_the_dual(first, stale):
     bandit, delta = Bandit(stale=stale), 0.04
-    controller = DualController(DualConfig(kind="ascent", delta=delta, upper=50.0, value=first))
+    controller = DualController(DualOptions(kind="ascent", upper=50.0, value=first), delta=delta)
     root = root_of_the_dual(float(moments_of(bandit).value()), delta)
     for _ in range(50):
         controller.update(bandit.solve(controller.value, iterations=15))
@@ -81,7 +82,7 @@ def test_ascent_reaches_the_root_of_the_dual(first, stale):
 
 
 def test_the_first_value_is_the_closed_form():
-    controller = DualController(DualConfig(delta=0.04))
+    controller = DualController(delta=0.04)
     assert controller.value == pytest.approx(2.5)  # for advantages of variance 1, before any batch
     assert controller.begin_round(moments(0.25)) == pytest.approx(1.25)  # sqrt(0.25 / 0.04) / 2
     assert controller.value == pytest.approx(1.25)
@@ -144,7 +145,7 @@ def test_a_batch_without_signal_changes_nothing():
     controller.begin_round(moments(1.0))
     for sums in (moments(0.0), MomentSums.zero(), moments(float("nan"))):
         assert controller.begin_round(sums) == pytest.approx(2.5)
-    assert DualController(DualConfig(delta=0.04)).begin_round(moments(0.0)) == pytest.approx(2.5)
+    assert DualController(delta=0.04).begin_round(moments(0.0)) == pytest.approx(2.5)
 
 
 def test_nothing_measured_changes_nothing_and_a_variance_that_is_not_finite_brakes():
@@ -155,7 +156,7 @@ def test_nothing_measured_changes_nothing_and_a_variance_that_is_not_finite_brak
 
 
 def test_closed_form_follows_the_batch_alone():
-    controller = DualController(DualConfig(kind="closed_form", delta=0.04))
+    controller = DualController(DualOptions(kind="closed_form"), delta=0.04)
     assert controller.begin_round(moments(1.0)) == pytest.approx(2.5)
     assert controller.update(variance(1.0)) == pytest.approx(2.5)
     assert controller.begin_round(moments(4.0)) == pytest.approx(5.0)
@@ -163,7 +164,7 @@ def test_closed_form_follows_the_batch_alone():
 
 @pytest.mark.parametrize("value", [0.0, 0.7, 90.0])
 def test_fixed_stays(value):
-    controller = DualController(DualConfig(kind="fixed", value=value))
+    controller = DualController(DualOptions(kind="fixed", value=value))
     controller.begin_round(moments(4.0))
     controller.update(variance(1.0))
     controller.load_state_dict(DualController().state_dict())
@@ -184,7 +185,7 @@ def test_state_goes_round():
 
 
 def doubling(**options):
-    return DualController(DualConfig(kind="doubling", delta=0.01, **options))
+    return DualController(DualOptions(kind="doubling", **options), delta=0.01)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,7 @@ def test_doubling_comes_within_a_factor_of_two_of_the_root(first):
     # No nearer for certain: V falls with the square of lambda, so that one halving crosses the whole tolerance.
     bandit, delta = Bandit(), 0.04
     root = closed_form_dual(float(moments_of(bandit).value()), delta)
-    controller = DualController(DualConfig(kind="doubling", delta=delta, value=first))
+    controller = DualController(DualOptions(kind="doubling", value=first), delta=delta)
     for _ in range(10):
         controller.update(bandit.solve(controller.value, iterations=60))
         controller.begin_round(moments_of(bandit))
@@ -243,7 +244,7 @@ def test_doubling_goes_on_within_a_round():
 
 
 def test_doubling_takes_over_no_ceiling_of_a_batch():
-    first = DualController(DualConfig(kind="closed_form", delta=0.01))
+    first = DualController(DualOptions(kind="closed_form"), delta=0.01)
     first.begin_round(moments(1.0))
     second = doubling()
     second.load_state_dict(first.state_dict())
@@ -266,7 +267,7 @@ def test_advantage_moments_by_hand():
 
 
 def test_the_target_is_that_of_the_round():
-    controller = DualController(DualConfig(delta=0.01))
+    controller = DualController(delta=0.01)
     assert controller.begin_round(moments(1.0), target=0.04) == pytest.approx(2.5)  # sqrt(1 / 0.04) / 2
     assert controller.target == pytest.approx(0.04)
     assert controller.begin_round(moments(1.0), target=1.0) == pytest.approx(0.5)
@@ -285,17 +286,16 @@ def test_doubling_compares_with_the_target_of_the_round_that_was_measured():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "newton"}, "kind is 'newton'.*'closed_form'.*choose"),
-        ({"delta": -1.0}, "delta is -1.0.*greater than 0.*for example"),
-        ({"eta": 0.0}, "eta is 0.0.*greater than 0"),
-        ({"eta": 2.0}, "eta is 2.0.*at most 1"),
-        ({"lower": 0.0}, "lower is 0.0.*greater than 0"),
-        ({"upper": 0.01}, "upper is 0.01.*at least 0.02"),
-        ({"kind": "fixed"}, "value is None.*'fixed' needs a number"),
-        ({"value": -1.0}, "value is -1.0.*at least 0"),
+        ({"kind": "newton"}, "kind is 'newton'.*choose one of ascent, closed_form"),
+        ({"eta": 0.0}, "eta is 0; it must be above 0"),
+        ({"eta": 2.0}, "eta is 2; it must be at most 1"),
+        ({"lower": 0.0}, "lower is 0; it must be above 0"),
+        ({"upper": 0.01}, "upper = 0.01 is below lower = 0.02"),
+        ({"kind": "fixed"}, "kind = fixed needs dual.value"),
+        ({"value": -1.0}, "value is -1; it must be at least 0"),
         ({"value": float("nan")}, "value is nan"),
     ],
 )
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        DualConfig(**options)
+        DualOptions(**options)

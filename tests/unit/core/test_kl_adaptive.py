@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from r2vpo.core.kl_adaptive import KLAdaptiveConfig, KLAdaptiveController
+from r2vpo.core.kl_adaptive import KLAdaptiveController
+from r2vpo.core.options import StepControlOptions
 from r2vpo.core.types import KLSums
 
 
@@ -14,9 +15,9 @@ def started(**options):
     parameter = torch.nn.Parameter(torch.zeros(1))
     parameter.grad = torch.ones(1)
     optimizer = torch.optim.SGD([parameter], lr=1.0)
-    controller = KLAdaptiveController(KLAdaptiveConfig(**options))
+    controller = KLAdaptiveController(StepControlOptions(kind="kl", **options))
     controller.attach(optimizer)
-    controller.begin_round(4)
+    controller.begin_round(4, 1.0)
     optimizer.step()
     return controller, optimizer
 
@@ -46,7 +47,7 @@ def test_outside_of_a_band_of_two_the_scale_changes_by_a_factor(divergence, scal
 
 
 def test_the_target_is_an_option_and_the_scale_has_bounds():
-    controller, _ = started(target=0.1, min_scale=0.5, max_scale=2.0)
+    controller, _ = started(target_kl=0.1, min_scale=0.5, max_scale=2.0)
     assert controller.update(kl(0.049)) == 1.5
     assert controller.update(kl(0.049)) == 2.0
     assert [controller.update(kl(0.21)) for _ in range(4)] == pytest.approx([2 / 1.5, 2 / 2.25, 2 / 3.375, 0.5])
@@ -55,7 +56,7 @@ def test_the_target_is_an_option_and_the_scale_has_bounds():
 def test_a_rounds_first_step_changes_nothing_and_the_scale_is_kept():
     controller, optimizer = started()
     controller.update(kl(0.001))
-    controller.begin_round(4)
+    controller.begin_round(4, 1.0)
     assert controller.update(kl(1e-9)) == 1.5  # rounding
     optimizer.step()
     assert controller.update(kl(0.001)) == 2.25
@@ -73,7 +74,7 @@ def test_the_scale_multiplies_the_rate_within_the_step_alone():
 
 def test_a_step_that_moved_nothing_leaves_the_round_at_its_start():
     controller, optimizer = started()
-    controller.begin_round(4)
+    controller.begin_round(4, 1.0)
     optimizer.param_groups[0]["params"][0].grad = None
     optimizer.step()
     assert controller.update(kl(0.001)) == 1.0
@@ -92,12 +93,12 @@ def test_a_restored_controller_goes_on_alike():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"target": 0.0}, "target_kl is 0.0"),
-        ({"min_scale": 0.0}, "min_scale is 0.0"),
-        ({"min_scale": 1.1}, "min_scale is 1.1"),
-        ({"max_scale": 0.9}, "max_scale is 0.9"),
+        ({"target_kl": 0.0}, "target_kl is 0; it must be above 0"),
+        ({"min_scale": 0.0}, "min_scale is 0; it must be above 0"),
+        ({"min_scale": 1.1}, "min_scale = 1.1 and max_scale = 10000 leave out 1"),
+        ({"max_scale": 0.9}, "max_scale = 0.9 leave out 1"),
     ],
 )
 def test_options_out_of_their_bounds(options, said):
     with pytest.raises(ValueError, match=said):
-        KLAdaptiveConfig(**options)
+        StepControlOptions(kind="kl", **options)

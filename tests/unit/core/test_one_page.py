@@ -14,11 +14,11 @@ from torch import Tensor
 
 from r2vpo.core.advantages import ADVANTAGES
 from r2vpo.core.controls import Controls
-from r2vpo.core.dual import DualConfig, advantage_moments
+from r2vpo.core.dual import advantage_moments
 from r2vpo.core.held_out import HeldOutSums, held_out_sums
 from r2vpo.core.objectives.ratio_variance import r2vpo_loss
+from r2vpo.core.options import DualOptions, StepControlOptions
 from r2vpo.core.ratios import logit_movement, stale_weight
-from r2vpo.core.step_size import StepSizeConfig
 from r2vpo.core.types import DecisionVarianceSums, MomentSums, MovementSums
 
 PAGE = Path(__file__).parents[3] / "examples" / "r2vpo_in_one_page.py"
@@ -91,7 +91,7 @@ def test_the_controls_take_the_same_steps(page: ModuleType) -> None:
 
     ours = page.Controls()
     theirs = Controls(
-        dual=DualConfig(), step_size=StepSizeConfig(), steps_per_round=page.STEPS, reduce=lambda tensor: tensor
+        dual=DualOptions(), step_control=StepControlOptions(), steps_per_round=page.STEPS, reduce=lambda tensor: tensor
     )
     weights = torch.zeros(1, requires_grad=True)
     weights.grad = torch.zeros(1)

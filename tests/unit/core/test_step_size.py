@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+from r2vpo.core.options import StepControlOptions
 from r2vpo.core.ratios import logit_movement
-from r2vpo.core.step_size import StepSizeConfig, StepSizeController
+from r2vpo.core.step_size import StepSizeController
 from r2vpo.core.types import MovementSums
 from tests.unit.core.step_rounds import DELTA, Round, moved
 
@@ -61,7 +62,7 @@ def test_rounds_are_averaged_with_fading_weights():
 def test_an_early_measurement_counts_by_the_square_of_its_share_and_a_later_one_replaces_it():
     rounds = Round(memory=0.5)
     rounds.whole(0.04)
-    rounds.controller.begin_round(2)
+    rounds.controller.begin_round(2, DELTA)
     rounds.controller.scale = 0.5
     # Half of the way, at a curvature of 0.08: weight 1 / 4 against 1 / 2.
     curvature = (0.5 * 0.04 + 0.25 * 0.08) / 0.75
@@ -83,18 +84,18 @@ def test_a_round_counts_by_the_decisions_that_it_was_measured_on():
 def test_the_target_grows_with_the_informative_rollouts_and_the_scale_follows_at_once():
     rounds = Round(memory=0.5)
     assert rounds.whole(0.04) == pytest.approx(1.0)
-    rounds.controller.begin_round(1, 3.0)
+    rounds.controller.begin_round(1, 3.0 * DELTA)
     assert rounds.controller.target == pytest.approx(3 * DELTA)
     assert rounds.controller.scale == pytest.approx((math.log1p(3 * DELTA) / 0.04) ** 0.5, rel=1e-6)
-    rounds.controller.begin_round(1, 1000.0)
+    rounds.controller.begin_round(1, 1000.0 * DELTA)
     assert rounds.controller.scale == pytest.approx(2.0)  # at most twice the scale of the last step
-    with pytest.raises(ValueError, match="rollouts is 0"):
+    with pytest.raises(ValueError, match="target is 0"):
         rounds.controller.begin_round(1, 0.0)
 
 
 def test_the_target_is_a_v_d_and_what_is_measured_a_movement():
     """Logits moved by normal amounts of variance s^2 make V_d = exp(s^2) - 1."""
-    assert Round(delta=math.expm1(1.0)).whole(9.0) == pytest.approx(1 / 3, rel=1e-5)
+    assert Round(target=math.expm1(1.0)).whole(9.0) == pytest.approx(1 / 3, rel=1e-5)
 
 
 def test_one_outlier_is_bounded_by_ten_times_what_is_known():
@@ -129,17 +130,17 @@ def test_within_a_round_a_step_is_braked_while_the_movement_is_above_four_times_
     rounds.measure(0.15)
     assert rounds.controller.factor == rounds.controller.scale
     rounds.measure(0.64)
-    rounds.controller.begin_round(4)
+    rounds.controller.begin_round(4, DELTA)
     assert rounds.controller.factor == rounds.controller.scale
 
 
 def test_before_a_rounds_first_step_nothing_is_known():
     rounds = Round(steps=2)
     assert rounds.measure(0.0) == rounds.measure(5.0) == 1.0
-    rounds.step().controller.begin_round(2)
+    rounds.step().controller.begin_round(2, DELTA)
     assert rounds.measure(5.0) == 1.0
     with pytest.raises(ValueError, match="steps is 0"):
-        rounds.controller.begin_round(0)
+        rounds.controller.begin_round(0, DELTA)
 
 
 def test_a_controller_that_starts_within_a_round_brakes_and_measures_from_the_next_on():
@@ -151,7 +152,7 @@ def test_a_controller_that_starts_within_a_round_brakes_and_measures_from_the_ne
     resumed.controller.load_state_dict(rounds.controller.state_dict())
     for controller in (rounds.controller, resumed.controller):
         controller.update(moved(0.08))
-        controller.begin_round(2)
+        controller.begin_round(2, DELTA)
         assert controller.factor == 0.5 and controller.state_dict()["weight"] == 0.0
     assert rounds.step().measure(0.01) == pytest.approx(0.5)  # sqrt(0.04 / (0.01 / 0.5^2)) / 2
 
@@ -183,7 +184,7 @@ def test_state_goes_round():
     first, second = Round(steps=5), Round(steps=2)
     for measured in (0.001, 0.001, 0.03):
         first.step().measure(measured)
-    first.controller.begin_round(5)
+    first.controller.begin_round(5, DELTA)
     first.step().measure(0.1)
     second.controller.load_state_dict(first.controller.state_dict())
     assert second.controller.state_dict() == first.controller.state_dict()
@@ -201,13 +202,13 @@ def settle(optimizer, rate, rounds=250):
     direction = torch.randn(16, generator=g)
     theta = torch.nn.Parameter(start.clone())
     opt = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimizer]([theta], lr=rate)
-    controller = StepSizeController(StepSizeConfig(delta=0.04))
+    controller = StepSizeController()
     controller.attach(opt)
     mask = torch.ones(16, 1, dtype=torch.bool)
     old = torch.log_softmax(start, 0)
     measured = []
     for _ in range(rounds):
-        controller.begin_round(1)
+        controller.begin_round(1, 0.04)
         theta.data.copy_(start)
         theta.grad = -direction
         opt.step()
@@ -246,17 +247,17 @@ def test_certain_samples_do_not_let_the_step_grow_without_end():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"delta": 0.0}, "delta is 0.0.*greater than 0.*leave it at"),
-        ({"grow": 1.0}, "grow is 1.0.*greater than 1"),
-        ({"memory": 1.0}, "memory is 1.0.*less than 1"),
-        ({"memory": -0.1}, "memory is -0.1.*at least 0"),
-        ({"min_scale": 0.0}, "min_scale is 0.0.*greater than 0"),
-        ({"max_scale": 1e-5}, "max_scale is 1e-05.*at least 0.0001"),
-        ({"first_scale": 1e5}, "first_scale is 100000.0.*at most 10000"),
-        ({"delta": float("inf")}, "delta is inf.*finite"),
-        ({"delta": "0.04"}, "delta is '0.04'.*must be a number"),
+        ({"grow": 1.0}, "grow is 1; it must be above 1"),
+        ({"memory": 1.0}, "memory is 1; it must be below 1"),
+        ({"memory": -0.1}, "memory is -0.1; it must be at least 0"),
+        ({"min_scale": 0.0}, "min_scale is 0; it must be above 0"),
+        ({"max_scale": 1e-5}, "first_scale = 0.05 is outside min_scale 0.0001 .. max_scale 1e-05"),
+        ({"first_scale": 1e5}, "first_scale = 100000 is outside"),
+        ({"grow": float("inf")}, "grow is inf; it must be a finite number"),
+        ({"grow": "2"}, "grow is '2'; it must be a number"),
+        ({"enabled": 1}, "enabled is 1; it must be true or false"),
     ],
 )
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        StepSizeConfig(**options)
+        StepControlOptions(**options)

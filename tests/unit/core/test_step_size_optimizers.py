@@ -5,7 +5,8 @@ import itertools
 import pytest
 import torch
 
-from r2vpo.core.step_size import StepSizeConfig, StepSizeController
+from r2vpo.core.options import StepControlOptions
+from r2vpo.core.step_size import StepSizeController
 from tests.unit.core.step_rounds import DELTA, Round, moved
 
 OPTIMIZERS = {
@@ -29,7 +30,7 @@ def run(optimizer, scheduler, scale, steps=12, scaled_by_hand=False):
         for group in opt.param_groups:
             group["lr"] *= scale
     else:
-        controller = StepSizeController(StepSizeConfig(delta=DELTA, first_scale=scale))
+        controller = StepSizeController(StepControlOptions(first_scale=scale))
         controller.attach(opt)
     schedule = SCHEDULERS[scheduler](opt)
     rates = []
@@ -55,11 +56,11 @@ def test_steps_are_scaled_and_the_schedule_is_not(optimizer, scheduler):
 def test_a_changed_scale_acts_at_once():
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=1.0)
-    controller = StepSizeController(StepSizeConfig(delta=DELTA, first_scale=0.5, memory=0.0))
+    controller = StepSizeController(StepControlOptions(first_scale=0.5, memory=0.0))
     controller.attach(optimizer)
     positions = []
     for measured in (0.04, 0.16, 0.04):
-        controller.begin_round(1)
+        controller.begin_round(1, DELTA)
         parameter.grad = torch.ones(1)
         optimizer.step()
         positions.append(parameter.item())
@@ -72,7 +73,7 @@ def test_a_rate_that_is_a_tensor():
     parameter = torch.nn.Parameter(torch.zeros(1))
     rate = torch.tensor(1.0)
     optimizer = torch.optim.SGD([parameter], lr=rate)
-    StepSizeController(StepSizeConfig(delta=DELTA, first_scale=0.5)).attach(optimizer)
+    StepSizeController(StepControlOptions(first_scale=0.5)).attach(optimizer)
     parameter.grad = torch.ones(1)
     optimizer.step()
     assert parameter.item() == -0.5
@@ -82,7 +83,7 @@ def test_a_rate_that_is_a_tensor():
 def test_a_step_that_raised_leaves_no_scale_behind():
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=1.0)
-    StepSizeController(StepSizeConfig(delta=DELTA, first_scale=0.5)).attach(optimizer)
+    StepSizeController(StepControlOptions(first_scale=0.5)).attach(optimizer)
 
     def closure():
         raise RuntimeError("backward failed")
@@ -108,7 +109,7 @@ class Wrapped(torch.optim.Optimizer):
 def test_a_wrapped_optimizer_and_one_attached_twice():
     parameter = torch.nn.Parameter(torch.zeros(1))
     inner = torch.optim.SGD([parameter], lr=1.0)
-    controller = StepSizeController(StepSizeConfig(delta=DELTA, first_scale=0.5))
+    controller = StepSizeController(StepControlOptions(first_scale=0.5))
     controller.attach(Wrapped(inner))
     parameter.grad = torch.ones(1)
     Wrapped(inner).step()
@@ -132,8 +133,8 @@ def test_a_step_of_an_engine_is_counted_once_and_only_if_it_was_applied(applied,
     optimizer = torch.optim.SGD([{"params": [parameter]} for parameter in parameters], lr=1.0)
     torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     groups = optimizer.param_groups
-    controller = StepSizeController(StepSizeConfig(delta=DELTA, first_scale=0.5))
-    controller.begin_round(2)
+    controller = StepSizeController(StepControlOptions(first_scale=0.5))
+    controller.begin_round(2, DELTA)
     with controller.scaled(groups, lambda: applied):
         for parameter, group in zip(parameters, groups, strict=True):
             parameter.grad = torch.ones(1)

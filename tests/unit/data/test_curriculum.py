@@ -6,13 +6,14 @@ from collections import Counter
 
 import pytest
 
-from r2vpo.data.curriculum import Curriculum, CurriculumConfig
+from r2vpo.core.options import CurriculumOptions
+from r2vpo.data.curriculum import Curriculum
 
 LABELS = ["easy"] * 6 + ["hard"] * 3 + ["never"] * 3
 
 
 def curriculum(**options: float) -> Curriculum:
-    return Curriculum(LABELS, CurriculumConfig(**options), seed=5)
+    return Curriculum(LABELS, CurriculumOptions(**options), seed=5)
 
 
 def test_the_first_round_has_the_mixture_of_the_data() -> None:
@@ -71,23 +72,23 @@ def test_a_restored_curriculum_goes_on_alike() -> None:
 
 
 def test_seeds_differ() -> None:
-    assert Curriculum(LABELS, CurriculumConfig(), seed=1).draw(8) != Curriculum(
-        LABELS, CurriculumConfig(), seed=2
+    assert Curriculum(LABELS, CurriculumOptions(), seed=1).draw(8) != Curriculum(
+        LABELS, CurriculumOptions(), seed=2
     ).draw(8)
 
 
 @pytest.mark.parametrize("options", [{"memory": 1.0}, {"memory": -0.1}, {"floor": 0.0}, {"floor": 1.1}])
 def test_bounds(options: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=f"curriculum {next(iter(options))}"):
-        CurriculumConfig(**options)
+    with pytest.raises(ValueError, match=f"^{next(iter(options))} is"):
+        CurriculumOptions(**options)
 
 
 def test_one_difficulty_leaves_nothing_to_choose() -> None:
     with pytest.raises(ValueError, match="all 4 problems have the same, 'all'; label them"):
-        Curriculum(["all"] * 4, CurriculumConfig(), seed=0)
+        Curriculum(["all"] * 4, CurriculumOptions(), seed=0)
 
 
 def test_a_state_of_other_data_is_refused() -> None:
-    other = Curriculum(["a", "b"], CurriculumConfig(), seed=0)
+    other = Curriculum(["a", "b"], CurriculumOptions(), seed=0)
     with pytest.raises(ValueError, match="resume with the data of the run"):
         other.load_state_dict(curriculum().state_dict())

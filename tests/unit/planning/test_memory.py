@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from r2vpo.core.log_probs import PrefixBatch, forward_log_probs
+from r2vpo.core.options import ReplayOptions
 from r2vpo.planning.architecture import Architecture, read_architecture
 from r2vpo.planning.memory import Settings, activations, cache_bytes, head_bytes, moments, peak, replay_bytes
 from r2vpo.planning.shapes import Shapes, shapes_of
 from r2vpo.planning.sharding import Sharding
-from r2vpo.replay import ReplayBuffer, ReplayConfig, Rollout
+from r2vpo.replay import ReplayBuffer, Rollout
 from r2vpo.rollout.cache import grow_from
 from r2vpo.training.recipe import load_recipe
 from tests.tiny import tiny_model
@@ -128,7 +129,7 @@ def test_the_cache_is_what_the_sampler_holds(path: Path, tmp_path: Path) -> None
 
 
 def test_the_replay_is_what_the_buffer_counts() -> None:
-    buffer = ReplayBuffer(ReplayConfig(versions=2))
+    buffer = ReplayBuffer(ReplayOptions(versions=2))
     for version in range(3):
         buffer.begin_version(version)
         buffer.add(

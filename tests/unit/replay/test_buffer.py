@@ -5,13 +5,14 @@ import time
 import pytest
 import torch
 
+from r2vpo.core.options import ReplayOptions
 from r2vpo.errors import UserError
-from r2vpo.replay import ReplayBuffer, ReplayConfig, Rollout
+from r2vpo.replay import ReplayBuffer, Rollout
 from tests.unit.replay.rows import filled, group, numbers
 
 
-def make(**options):
-    return ReplayBuffer(ReplayConfig(**options))
+def make(seed=0, **options):
+    return ReplayBuffer(ReplayOptions(**options), seed)
 
 
 def test_zero_advantage_groups_are_refused_and_counted():
@@ -50,12 +51,12 @@ def test_versions_zero_keeps_nothing_but_counts():
     admission = buffer.add(group(1, 0) + group(2, 0, advantages=[0.0] * 4))
     assert (admission.admitted, admission.not_kept, admission.zero_advantage) == (0, 4, 4)
     assert buffer.sample(8, 1) == [] and len(buffer) == 0
-    assert ReplayConfig(versions=0, ratio=2.0).stale_rows(64) == 0
+    assert make(versions=0, ratio=2.0).wanted(64) == 0
 
 
-@pytest.mark.parametrize(("ratio", "fresh", "stale"), [(1.0, 128, 128), (0.5, 128, 64), (0.3, 10, 3), (0.0, 8, 0)])
+@pytest.mark.parametrize(("ratio", "fresh", "stale"), [(1.0, 128, 128), (0.5, 128, 64), (0.3, 10, 3), (0.01, 8, 0)])
 def test_stale_rows_asked_for(ratio, fresh, stale):
-    assert ReplayConfig(ratio=ratio).stale_rows(fresh) == stale
+    assert make(ratio=ratio).wanted(fresh) == stale
 
 
 def test_a_row_can_be_drawn_for_exactly_versions_updates():
@@ -119,7 +120,7 @@ def test_seed_decides_the_draw():
 
 def test_memory_bound_forgets_the_oldest_groups():
     one = filled(make(), [0], groups=1).statistics().bytes
-    buffer = filled(make(max_bytes=5 * one), range(3), groups=3)
+    buffer = filled(make(max_megabytes=5 * one / 1e6), range(3), groups=3)
     statistics = buffer.statistics()
     assert statistics.bytes == 5 * one and statistics.groups == 5
     assert statistics.rows_by_age[:3] == [12, 8, 0]
@@ -128,7 +129,7 @@ def test_memory_bound_forgets_the_oldest_groups():
 
 
 def test_a_group_larger_than_the_bound_is_refused():
-    buffer = make(max_bytes=500)
+    buffer = make(max_megabytes=500 / 1e6)
     admission = buffer.add(group(1, 0, length=100) + group(2, 0, size=2))
     assert (admission.admitted, admission.too_large) == (2, 4)
 
@@ -188,15 +189,15 @@ def test_wrong_groups_are_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"versions": -1}, "replay.versions is -1"),
-        ({"ratio": -0.5}, "replay.ratio is -0.5"),
-        ({"ratio": float("nan")}, "replay.ratio is nan"),
-        ({"max_bytes": 0}, "replay.max_bytes is 0"),
+        ({"versions": -1}, "versions is -1; it must be at least 0"),
+        ({"ratio": -0.5}, "ratio is -0.5; it must be at least 0"),
+        ({"ratio": float("nan")}, "ratio is nan; it must be a finite number"),
+        ({"max_megabytes": 0}, "max_megabytes is 0; it must be above 0"),
     ],
 )
 def test_options_out_of_bounds(options, message):
     with pytest.raises(ValueError, match=message):
-        ReplayConfig(**options)
+        ReplayOptions(**options)
 
 
 def test_a_row_whose_tensors_do_not_fit_is_refused():
@@ -238,7 +239,7 @@ def test_an_empty_state_restores():
 
 def test_a_smaller_bound_applies_to_a_restored_state():
     state = filled(make(), range(3)).state_dict()
-    buffer = make(max_bytes=1000)
+    buffer = make(max_megabytes=1000 / 1e6)
     buffer.load_state_dict(state)
     assert 0 < buffer.statistics().bytes <= 1000
 

@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from r2vpo.errors import UserError
-from r2vpo.replay import ReplayBuffer, ReplayConfig
+from r2vpo.replay import ReplayBuffer
 from r2vpo.replay.snapshot import load, save
 from tests.unit.replay.rows import filled, numbers
 
 
 def test_a_buffer_goes_through_a_file_to_the_same_next_draw(tmp_path):
-    buffer = filled(ReplayBuffer(ReplayConfig(seed=2)), range(3))
+    buffer = filled(ReplayBuffer(seed=2), range(3))
     buffer.sample(16, 3)
     save(tmp_path / "replay.pt", buffer.state_dict())
-    other = ReplayBuffer(ReplayConfig())
+    other = ReplayBuffer()
     other.load_state_dict(load(tmp_path / "replay.pt"))
     assert numbers(other.sample(24, 3)) == numbers(buffer.sample(24, 3))
     assert other.statistics() == buffer.statistics()
@@ -78,7 +78,7 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path):
     save(tmp_path / "list.pt", [1, 2])
     with pytest.raises(UserError, match="holds a list"):
         load(tmp_path / "list.pt")
-    save(tmp_path / "object.pt", {"buffer": ReplayBuffer(ReplayConfig())})
+    save(tmp_path / "object.pt", {"buffer": ReplayBuffer()})
     with pytest.raises(UserError) as caught:
         load(tmp_path / "object.pt")
     assert "\n" not in str(caught.value)

@@ -70,7 +70,7 @@ def test_training_on_rows_that_are_behind(server, tmp_path) -> None:
         versions.append(policy_version[0])
         return [float(len(text)) for text in completions]
 
-    trainer = tiny_trainer(tmp_path / "run", rollout_func=sampling, reward=reward, max_steps=10, replay_versions=0)
+    trainer = tiny_trainer(tmp_path / "run", rollout_func=sampling, reward=reward, max_steps=10, replay=0)
     start = parameters(trainer.model)
     rounds = 10 // trainer.args.steps_per_round
     trainer.train()

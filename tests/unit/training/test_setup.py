@@ -9,6 +9,14 @@ from typing import Any
 import pytest
 import torch
 
+from r2vpo.core.options import (
+    AdvantageOptions,
+    CurriculumOptions,
+    DualOptions,
+    ObjectiveOptions,
+    ReplayOptions,
+    StepControlOptions,
+)
 from r2vpo.data import to_dataset
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
@@ -122,49 +130,20 @@ def test_stop_texts_are_single_tokens_beside_the_models_own(tokenizer: Any) -> N
         ([], {"per_device_train_batch_size": 4, "generation_batch_size": 16, "num_generations": 4}),
         ([], {"gradient_accumulation_steps": 1, "steps_per_round": 4, "max_completion_length": 3}),
         (["trainer.micro_batches=2"], {"per_device_train_batch_size": 2, "steps_per_round": 4}),
-        (["objective.delta=0.1", "objective.anchor=behavior"], {"variance_delta": 0.1, "anchor": "behavior"}),
-        (["objective.level=response", "objective.stale_weight_cap=3.0"], {"level": "response", "stale_weight_cap": 3}),
         (
-            ["objective.aggregation=constant", "objective.constant=9"],
-            {"aggregation": "constant", "aggregation_constant": 9.0},
+            ["objective.delta=0.1", "objective.anchor=behavior"],
+            {"objective": ObjectiveOptions(delta=0.1, anchor="behavior")},
         ),
-        (
-            [
-                "objective.name=clip",
-                "objective.options.clip_low=0.1",
-                "objective.options.clip_high=0.3",
-                "objective.options.dual_clip=4.0",
-            ],
-            {"objective": "clip", "epsilon": 0.1, "epsilon_high": 0.3, "delta": 4.0, "objective_options": None},
-        ),
-        (["objective.name=clip"], {"epsilon": 0.2, "epsilon_high": 0.2, "delta": None, "aggregation": "token_mean"}),
-        ([], {"objective": "r2vpo", "epsilon": 0.2, "epsilon_high": None, "delta": None, "level": "token"}),
         (
             ["objective.name=cispo", "objective.options={clip_high: 1}", "objective.ratio_variance={delta: 0.1}"],
-            {"objective": "cispo", "objective_options": {"clip_high": 1}, "ratio_variance_delta": 0.1},
+            {"objective": ObjectiveOptions("cispo", options={"clip_high": 1}, ratio_variance=0.1)},
         ),
-        (["objective.name=spo"], {"objective_options": {}, "ratio_variance_delta": None}),
-        (["objective.name=gspo"], {"objective": "gspo", "level": "response", "aggregation": "sequence_mean"}),
-        (
-            ["objective.name=kl_penalty", "dual.kind=doubling", "dual.value=2.0"],
-            {"objective": "kl_penalty", "dual": "doubling", "dual_value": 2.0},
-        ),
-        (["dual.kind=fixed", "dual.value=2.5"], {"dual": "fixed", "dual_value": 2.5}),
-        (["dual.eta=0.3", "dual.lower=0.1", "dual.upper=9.0"], {"dual_eta": 0.3, "dual_lower": 0.1, "dual_upper": 9}),
-        (["step_control.enabled=false"], {"step_control": False}),
-        ([], {"step_kind": "decision_variance", "step_target_kl": None}),
-        (
-            ["step_control.kind=kl", "step_control.target_kl=0.02", "step_control.max_scale=5.0"],
-            {"step_control": True, "step_kind": "kl", "step_target_kl": 0.02, "step_max_scale": 5.0},
-        ),
-        (["step_control.grow=1.2", "step_control.memory=0.5"], {"step_grow": 1.2, "step_memory": 0.5}),
-        (
-            ["step_control.first_scale=0.5", "step_control.max_scale=3.0"],
-            {"step_first_scale": 0.5, "step_max_scale": 3},
-        ),
-        (["replay.versions=7", "replay.ratio=0.5"], {"replay_versions": 7, "replay_ratio": 0.5}),
-        (["replay.max_megabytes=1.5"], {"replay_max_bytes": 1_500_000}),
-        (["advantage.name=rloo", "seed=5"], {"advantage_estimator": "rloo", "seed": 5}),
+        ([], {"objective": ObjectiveOptions(), "dual": DualOptions(), "step_control": StepControlOptions()}),
+        (["dual.kind=fixed", "dual.value=2.5"], {"dual": DualOptions("fixed", value=2.5)}),
+        (["step_control.enabled=false"], {"step_control": StepControlOptions(False)}),
+        (["replay.versions=7", "replay.ratio=0.5"], {"replay": ReplayOptions(7, 0.5)}),
+        (["advantage.name=rloo", "seed=5"], {"advantage": AdvantageOptions("rloo"), "seed": 5}),
+        (["curriculum.enabled=true"], {"curriculum": CurriculumOptions(True)}),
         (["rollout.temperature=0.7", "rollout.dtype=model"], {"temperature": 0.7, "sampler_dtype": "model"}),
         (["rollout.sampler=trl"], {"sampler": "trl", "use_vllm": False}),
         (["rollout.rows_per_batch=3"], {"sampler_rows_per_batch": 3}),

@@ -56,8 +56,8 @@ def test_without_a_config_nothing_has_to_be_set(tmp_path: Path, monkeypatch: pyt
         train_dataset=tiny_dataset(),
         processing_class=tiny_tokenizer(),
     )
-    assert trainer.args.variance_delta == DELTA and trainer.controls.step_size is not None
-    assert trainer.args.objective == "r2vpo" and trainer.replay.config.versions == 5
+    assert trainer.args.objective.delta == DELTA and trainer.controls.step_size is not None
+    assert trainer.args.objective.name == "r2vpo" and trainer.replay.options.versions == 5
     assert trainer.args.bf16 is fast
 
 
@@ -214,7 +214,7 @@ def test_a_rollout_func_without_log_probs_has_the_trainers(tmp_path: Path) -> No
 
 
 def test_the_completions_table_has_the_advantages_that_are_trained_on(tmp_path: Path) -> None:
-    trainer = tiny_trainer(tmp_path, advantage_estimator="dr_grpo", max_steps=1)
+    trainer = tiny_trainer(tmp_path, advantage="dr_grpo", max_steps=1)
     trainer.train()
     rewards = torch.tensor(list(trainer._logs["rewards"]["even_digits"])).view(-1, 4)
     logged = torch.tensor(list(trainer._logs["advantages"])).view(-1, 4)

@@ -62,9 +62,7 @@ def test_a_resumed_run_ends_with_the_same_parameters(tmp_path: Path, stop: int, 
 
     Without replay some rows are kept all the same, to be measured again.
     """
-    options = dict(
-        max_steps=14, replay_versions=versions, save_strategy="steps", save_steps=stop, generation_batch_size=16
-    )
+    options = dict(max_steps=14, replay=versions, save_strategy="steps", save_steps=stop, generation_batch_size=16)
     whole = tiny_trainer(tmp_path / "a", **options)
     whole.train()
     resumed = tiny_trainer(tmp_path / "b", **options)
@@ -80,7 +78,7 @@ def test_a_resumed_run_ends_with_the_same_parameters(tmp_path: Path, stop: int, 
 
 
 def test_without_the_replay_a_resumed_run_would_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = dict(max_steps=8, replay_versions=3, save_strategy="steps", save_steps=4)
+    options = dict(max_steps=8, replay=3, save_strategy="steps", save_steps=4)
     whole = tiny_trainer(tmp_path / "a", **options)
     whole.train()
     resumed = tiny_trainer(tmp_path / "b", **options)

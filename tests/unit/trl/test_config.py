@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import json
+from dataclasses import fields
 from typing import Any
 
 import pytest
+from transformers import HfArgumentParser
 
+from r2vpo.core.method import Method
 from r2vpo.core.objectives import OBJECTIVES, CispoConfig, own_options
-from r2vpo.core.radius import DELTA
-from r2vpo.trl.config import R2VPOConfig
-from r2vpo.trl.refusals import REFUSED, REFUSED_UNLESS_CLIP
+from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, ObjectiveOptions, ReplayOptions
+from r2vpo.trl.config import SECTIONS, R2VPOConfig
+from r2vpo.trl.refusals import FORMER, REFUSED
 from tests.tiny import tiny_config
 
 OTHER = {
@@ -39,7 +43,7 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("name", [*REFUSED, *REFUSED_UNLESS_CLIP])
+@pytest.mark.parametrize("name", REFUSED)
 def test_options_that_would_silently_change_the_objective_are_refused(tmp_path: Any, name: str) -> None:
     with pytest.raises(ValueError, match=name) as caught:
         tiny_config(tmp_path, **{name: OTHER[name]})
@@ -49,24 +53,38 @@ def test_options_that_would_silently_change_the_objective_are_refused(tmp_path: 
 
 # What GRPOConfig calls it, and the options with which it is had here.
 INSTEAD = [
-    ("loss_type", "grpo", {"aggregation": "sequence_mean"}),
-    ("loss_type", "bnpo", {"aggregation": "token_mean"}),
-    ("loss_type", "dr_grpo", {"aggregation": "constant", "advantage_estimator": "dr_grpo"}),
+    ("loss_type", "grpo", {"objective.aggregation": "sequence_mean"}),
+    ("loss_type", "bnpo", {"objective.aggregation": "token_mean"}),
+    ("loss_type", "dr_grpo", {"objective.aggregation": "constant", "objective.constant": 6.0, "advantage": "dr_grpo"}),
     ("loss_type", "cispo", {"objective": "cispo"}),
     ("loss_type", "sapo", {"objective": "sapo"}),
     ("loss_type", "vespo", {"objective": "vespo"}),
-    ("loss_type", "luspo", {"objective": "gspo", "aggregation": "token_mean"}),
-    ("importance_sampling_level", "sequence", {"level": "response"}),
-    ("scale_rewards", "none", {"advantage_estimator": "dr_grpo"}),
-    ("scale_rewards", False, {"advantage_estimator": "dr_grpo"}),
-    ("scale_rewards", "batch", {"advantage_estimator": "reinforce_pp"}),
-    ("sapo_temperature_pos", 0.5, {"objective": "sapo", "objective_options": {"tau_positive": 0.5}}),
-    ("sapo_temperature_neg", 0.5, {"objective": "sapo", "objective_options": {"tau_negative": 0.5}}),
-    ("vespo_k_pos", 0.5, {"objective": "vespo", "objective_options": {"k_positive": 0.5}}),
-    ("vespo_k_neg", 0.5, {"objective": "vespo", "objective_options": {"k_negative": 0.5}}),
-    ("vespo_lambda_pos", 0.5, {"objective": "vespo", "objective_options": {"lambda_positive": 0.5}}),
-    ("vespo_lambda_neg", 0.5, {"objective": "vespo", "objective_options": {"lambda_negative": 0.5}}),
+    ("loss_type", "luspo", {"objective.name": "gspo", "objective.aggregation": "token_mean"}),
+    ("importance_sampling_level", "sequence", {"objective.level": "response"}),
+    ("scale_rewards", "none", {"advantage": "dr_grpo"}),
+    ("scale_rewards", False, {"advantage": "dr_grpo"}),
+    ("scale_rewards", "batch", {"advantage": "reinforce_pp"}),
+    ("sapo_temperature_pos", 0.5, {"objective.name": "sapo", "objective.options.tau_positive": 0.5}),
+    ("sapo_temperature_neg", 0.5, {"objective.name": "sapo", "objective.options.tau_negative": 0.5}),
+    ("vespo_k_pos", 0.5, {"objective.name": "vespo", "objective.options.k_positive": 0.5}),
+    ("vespo_k_neg", 0.5, {"objective.name": "vespo", "objective.options.k_negative": 0.5}),
+    ("vespo_lambda_pos", 0.5, {"objective.name": "vespo", "objective.options.lambda_positive": 0.5}),
+    ("vespo_lambda_neg", 0.5, {"objective.name": "vespo", "objective.options.lambda_negative": 0.5}),
+    ("epsilon", 0.3, {"objective.name": "clip", "objective.options.clip_low": 0.3}),
+    ("epsilon_high", 0.28, {"objective.name": "clip", "objective.options.clip_high": 0.28}),
+    ("delta", 4.0, {"objective.name": "clip", "objective.options.dual_clip": 4.0}),
 ]
+
+
+def nested(dotted: dict[str, Any]) -> dict[str, Any]:
+    sections: dict[str, Any] = {}
+    for key, value in dotted.items():
+        *parents, last = key.split(".")
+        node = sections
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = value
+    return sections
 
 
 @pytest.mark.parametrize(("name", "value", "instead"), INSTEAD, ids=lambda item: str(item))
@@ -76,9 +94,8 @@ def test_a_refusal_names_what_to_set_and_that_is_accepted(
     with pytest.raises(ValueError) as caught:
         tiny_config(tmp_path, **{name: value})
     for option, wanted in instead.items():
-        words = f'{option}={{"{next(iter(wanted))}"' if isinstance(wanted, dict) else f'{option}="{wanted}"'
-        assert words in str(caught.value)
-    tiny_config(tmp_path, **instead)
+        assert (f"{option} to {wanted}" if isinstance(wanted, str) else option) in str(caught.value)
+    tiny_config(tmp_path, **nested(instead))
 
 
 @pytest.mark.parametrize("vllm", [False, True])
@@ -132,13 +149,6 @@ def test_generation_kwargs_that_change_nothing_pass(tmp_path: Any) -> None:
     tiny_config(tmp_path, use_vllm=True, temperature=0.7, generation_kwargs=neutral | {"max_tokens": 6} | stop)
 
 
-@pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name != "clip"])
-@pytest.mark.parametrize("name", REFUSED_UNLESS_CLIP)
-def test_the_ranges_of_clipping_are_for_clip_alone(tmp_path: Any, objective: str, name: str) -> None:
-    with pytest.raises(ValueError, match=f'{name}=.*objective="clip"'):
-        tiny_config(tmp_path, objective=objective, dual="fixed", dual_value=1.0, **{name: OTHER[name]})
-
-
 @pytest.mark.parametrize("units", [True, False])
 def test_the_precision_is_the_devices_where_it_is_left_out(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch, units: bool
@@ -161,78 +171,87 @@ def test_the_precision_is_the_devices_where_it_is_left_out(
 def test_every_objective_can_be_chosen_with_its_own_defaults(tmp_path: Any, objective: str) -> None:
     kind = OBJECTIVES[objective].config_class
     dual = "doubling" if objective == "kl_penalty" else "closed_form"
-    config = tiny_config(tmp_path, objective=objective, dual=dual)
-    assert config.method().objective_config() == kind()
-    assert (config.level, config.aggregation) == (kind().level, kind().aggregation)
-    for option in own_options(objective) if objective != "clip" else ():
+    assert Method(tiny_config(tmp_path, objective=objective, dual=dual).method()).config == kind()
+    for option in own_options(objective):
         own = getattr(kind(), option)
         value = {"dual_clip": 2.0, "clip_low": 0.5, "brake": "two_sided"}.get(option) or 0.9 * own
-        changed = tiny_config(tmp_path, objective=objective, dual=dual, objective_options={option: value})
-        assert getattr(changed.method().objective_config(), option) == value
+        changed = tiny_config(tmp_path, objective={"name": objective, "options": {option: value}}, dual=dual)
+        assert getattr(Method(changed.method()).config, option) == value
+
+
+def controls(config: R2VPOConfig) -> Any:
+    return Method(config.method()).controls(steps_per_round=2, reduce=lambda tensor: tensor)
 
 
 def test_the_penalty_can_be_added_to_another_objective(tmp_path: Any) -> None:
-    options = {"objective": "cispo", "objective_options": {"clip_high": 1.0}, "variance_delta": 0.02}
-    config = tiny_config(tmp_path, ratio_variance_delta=0.1, dual_eta=0.3, **options)
-    assert config.method().objective_config() == CispoConfig(clip_high=1.0, ratio_variance_delta=0.1)
-    assert (
-        config.method().dual_config().kind,
-        config.method().dual_config().delta,
-        config.method().dual_config().eta,
-    ) == (
-        "closed_form",
-        0.1,
-        0.3,
-    )
-    assert config.method().step_size_config().delta == 0.02
-    plain = tiny_config(tmp_path, **options)
-    assert (plain.method().dual_config().kind, plain.method().dual_config().value) == (
-        "fixed",
-        0.0,
-    )  # no multiplier moves in the logs
+    options = {"name": "cispo", "options": {"clip_high": 1.0}, "delta": 0.02}
+    config = tiny_config(tmp_path, objective={**options, "ratio_variance": 0.1}, dual={"eta": 0.3})
+    assert Method(config.method()).config == CispoConfig(clip_high=1.0, ratio_variance_delta=0.1)
+    dual = controls(config).dual
+    assert (dual.options.kind, dual.target, dual.options.eta) == ("closed_form", 0.1, 0.3)
+    dual = controls(tiny_config(tmp_path, objective=options)).dual
+    assert (dual.options.kind, dual.value) == ("fixed", 0.0)  # no multiplier moves in the logs
 
 
 def test_the_divergence_has_its_own_target(tmp_path: Any) -> None:
-    config = tiny_config(tmp_path, objective="kl_penalty", dual="doubling", objective_options={"kl_target": 0.03})
-    assert (config.method().dual_config().kind, config.method().dual_config().delta) == ("doubling", 0.03)
-    assert config.method().step_size_config().delta == DELTA
-    assert (
-        tiny_config(tmp_path, objective="kl_penalty", dual="fixed", dual_value=0.0).method().dual_config().value == 0.0
-    )
+    config = tiny_config(tmp_path, objective={"name": "kl_penalty", "options": {"kl_target": 0.03}}, dual="doubling")
+    assert (controls(config).dual.options.kind, controls(config).dual.target) == ("doubling", 0.03)
+    fixed = tiny_config(tmp_path, objective="kl_penalty", dual={"kind": "fixed", "value": 0.0})
+    assert controls(fixed).dual.value == 0.0
 
 
-def test_clip_reads_the_ranges_that_r2vpo_refuses(tmp_path: Any) -> None:
-    config = (
-        tiny_config(tmp_path, objective="clip", epsilon=0.1, epsilon_high=0.3, delta=4.0).method().objective_config()
+def test_sections_are_given_whole_or_by_their_first_option_or_as_json(tmp_path: Any) -> None:
+    config = tiny_config(
+        tmp_path, objective=ObjectiveOptions("spo"), dual='{"kind": "ascent"}', step_control=False, replay=3
     )
-    assert (config.clip_low, config.clip_high, config.dual_clip) == (0.1, 0.3, 4.0)
+    assert config.objective.name == "spo" and config.dual == DualOptions("ascent")
+    assert config.step_control.enabled is False and config.replay == ReplayOptions(3)
+    assert config.advantage == AdvantageOptions() and config.curriculum == CurriculumOptions()
+    assert json.loads(config.to_json_string())["objective"]["name"] == "spo"
+    (parsed,) = HfArgumentParser(R2VPOConfig).parse_args_into_dataclasses(
+        ["--output_dir", str(tmp_path), "--use_cpu", "--replay", '{"versions": 2}', "--objective", "clip"]
+    )
+    assert (parsed.replay.versions, parsed.objective.name) == (2, "clip")
+
+
+@pytest.mark.parametrize("name", FORMER)
+def test_what_an_option_was_called_once_is_told(tmp_path: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} is now {FORMER[name]}$"):
+        tiny_config(tmp_path, **{name: 1})
+    section, _, option = FORMER[name].partition(".")
+    assert option.split(".")[0] in {field.name for field in fields(SECTIONS[section])}
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"objective": "ppo"}, "objective='ppo'"),
-        ({"advantage_estimator": "critic"}, "advantage_estimator='critic'"),
+        ({"objective": "ppo"}, "objective.name is 'ppo'; choose one of"),
+        ({"advantage": "critic"}, "advantage.name is 'critic'; choose one of"),
         ({"sampler": "lightllm"}, "sampler='lightllm'"),
-        ({"variance_delta": -0.04}, "delta is -0.04"),
-        ({"replay_versions": -1}, "replay.versions is -1"),
-        ({"replay_ratio": -0.5}, "replay.ratio is -0.5"),
-        ({"dual": "fixed"}, "value is None"),
+        ({"objective": {"delta": -0.04}}, "delta is -0.04"),
+        ({"replay": -1}, "replay.versions is -1"),
+        ({"replay": {"ratio": -0.5}}, "replay.ratio is -0.5"),
+        ({"dual": "fixed"}, "dual.kind = fixed needs dual.value"),
         ({"dual": "newton"}, "kind is 'newton'"),
-        ({"objective": "kl_penalty"}, "dual='closed_form' rests on the closed form of the ratio variance"),
-        ({"objective": "kl_penalty", "dual": "closed_form"}, "set dual to doubling or fixed (in a recipe dual.kind)"),
-        ({"objective": "cispo", "objective_options": {"clip_hi": 1.0}}, "did you mean clip_high?"),
-        ({"objective": "cispo", "objective_options": {"clip_high": 0.0}}, "clip_high is 0.0"),
-        ({"objective": "clip", "objective_options": {"clip_high": 0.3}}, "set epsilon, epsilon_high and delta"),
-        ({"objective": "gspo", "level": "token"}, "level is 'token', but must be one of 'response'"),
-        ({"ratio_variance_delta": 0.04}, "must be None for 'r2vpo': it is that penalty already"),
-        ({"objective": "spo", "ratio_variance_delta": -1.0}, "ratio_variance_delta is -1.0"),
-        ({"dual_lower": -1.0}, "lower is -1.0"),
-        ({"stale_weight_cap": 0.5}, "stale_weight_cap is 0.5"),
-        ({"step_memory": 1.5}, "memory is 1.5"),
-        ({"step_kind": "kl", "gradient_accumulation_steps": 2}, "rounds of one optimizer step have none"),
-        ({"step_kind": "kl", "gradient_accumulation_steps": 2, "num_iterations": 2}, None),
-        ({"step_kind": "kl", "step_target_kl": -1.0}, "target_kl is -1.0"),
+        ({"objective": "kl_penalty"}, "dual.kind = closed_form does not fit objective.name = kl_penalty"),
+        ({"objective": "kl_penalty", "dual": "closed_form"}, "set dual.kind=doubling or fixed"),
+        ({"objective": {"name": "cispo", "options": {"clip_hi": 1.0}}}, "did you mean clip_high?"),
+        (
+            {"objective": {"name": "cispo", "options": {"clip_high": 0.0}}},
+            "options.clip_high is 0; it must be above 0",
+        ),
+        ({"objective": {"name": "gspo", "level": "token"}}, "objective.level is 'token'; choose one of response"),
+        ({"objective": {"ratio_variance": {"delta": 0.04}}}, "objective.ratio_variance is r2vpo's own penalty"),
+        (
+            {"objective": {"name": "spo", "ratio_variance": -1.0}},
+            "ratio_variance.delta is -1; it must be",
+        ),
+        ({"dual": {"lower": -1.0}}, "dual.lower is -1; it must be above 0"),
+        ({"objective": {"stale_weight_cap": 0.5}}, "objective.stale_weight_cap is 0.5; it must be at least 1"),
+        ({"step_control": {"memory": 1.5}}, "memory is 1.5"),
+        ({"step_control": {"kind": "kl"}, "gradient_accumulation_steps": 2}, "rounds of one optimizer step have none"),
+        ({"step_control": {"kind": "kl"}, "gradient_accumulation_steps": 2, "num_iterations": 2}, None),
+        ({"step_control": {"kind": "kl", "target_kl": -1.0}}, "step_control.target_kl is -1; it must be above 0"),
         ({"generation_batch_size": 24, "per_device_train_batch_size": 6, "num_generations": 8}, None),
         (
             {"per_device_train_batch_size": 6, "generation_batch_size": 18, "num_generations": 4},
@@ -255,42 +274,19 @@ def test_bad_values_are_refused_when_the_config_is_built(
 
 
 def test_options_of_the_parts_arrive_there(tmp_path: Any) -> None:
+    objective = {"delta": 0.02, "anchor": "behavior", "level": "response", "stale_weight_cap": 3.0}
     config = tiny_config(
         tmp_path,
-        variance_delta=0.02,
-        anchor="behavior",
-        level="response",
-        stale_weight_cap=3.0,
-        aggregation="constant",
-        dual="ascent",
-        dual_eta=0.2,
-        dual_lower=0.1,
-        dual_upper=9.0,
-        step_grow=1.2,
-        step_memory=0.7,
-        step_first_scale=0.3,
-        step_min_scale=0.01,
-        step_max_scale=7.0,
-        replay_versions=2,
-        replay_ratio=0.5,
-        replay_max_bytes=1000,
+        objective=objective | {"aggregation": "constant", "constant": 9.0},
+        dual={"kind": "ascent", "eta": 0.2, "lower": 0.1, "upper": 9.0},
+        step_control={"grow": 1.2, "memory": 0.7, "first_scale": 0.3, "min_scale": 0.01, "max_scale": 7.0},
     )
-    objective, dual, step, replay = (
-        config.method().objective_config(),
-        config.method().dual_config(),
-        config.method().step_size_config(),
-        config.replay_config(),
-    )
-    assert (objective.delta, objective.anchor, objective.level) == (0.02, "behavior", "response")
-    assert (objective.stale_weight_cap, objective.aggregation, objective.constant) == (3.0, "constant", 6.0)
-    assert (dual.kind, dual.delta, dual.eta, dual.lower, dual.upper) == ("ascent", 0.02, 0.2, 0.1, 9.0)
-    assert (step.delta, step.grow, step.memory, step.first_scale) == (0.02, 1.2, 0.7, 0.3)
-    assert (step.min_scale, step.max_scale) == (0.01, 7.0)
-    assert (replay.versions, replay.ratio, replay.max_bytes, replay.seed) == (2, 0.5, 1000, 3)
-    assert (
-        tiny_config(tmp_path, aggregation="constant", aggregation_constant=9.0).method().objective_config().constant
-        == 9.0
-    )
+    built = Method(config.method()).config
+    assert (built.delta, built.anchor, built.level) == (0.02, "behavior", "response")
+    assert (built.stale_weight_cap, built.aggregation, built.constant) == (3.0, "constant", 9.0)
+    parts = controls(config)
+    assert parts.dual.options == DualOptions("ascent", 0.2, 0.1, 9.0) and parts.dual.target == 0.02
+    assert parts.step_size.options == config.step_control and parts.step_size.scale == 0.3
 
 
 def test_steps_of_a_round(tmp_path: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from r2vpo.data.curriculum import CurriculumConfig
+from r2vpo.core.options import CurriculumOptions
 from r2vpo.errors import UserError
 from r2vpo.trl import R2VPOTrainer
 from r2vpo.trl.curriculum import ChosenPrompts
@@ -29,7 +29,7 @@ def trainer(folder: Path, rows: Any = None, **changes: Any) -> R2VPOTrainer:
     return R2VPOTrainer(
         model=tiny_model(),
         reward_funcs=solved,
-        args=tiny_config(folder, **({"curriculum": True, "curriculum_floor": 0.05} | changes)),
+        args=tiny_config(folder, **({"curriculum": {"enabled": True, "floor": 0.05}} | changes)),
         train_dataset=Dataset.from_list(ROWS) if rows is None else rows,
         processing_class=tiny_tokenizer(),
     )
@@ -76,7 +76,7 @@ def test_a_resumed_run_draws_the_same_prompts(tmp_path: Path) -> None:
 
 def test_processes_take_their_parts_of_one_draw() -> None:
     rows = Dataset.from_list(ROWS)
-    first, second, alone = (ChosenPrompts(rows, CurriculumConfig(), seed=1) for _ in range(3))
+    first, second, alone = (ChosenPrompts(rows, CurriculumOptions(), seed=1) for _ in range(3))
     for _ in range(2):
         together = first.next_round(8, 4, (0, 2)) + second.next_round(8, 4, (1, 2))
         assert together == alone.next_round(16, 4, (0, 1))

@@ -202,8 +202,8 @@ def test_names_of_models_pass_untouched() -> None:
 @pytest.mark.parametrize(
     ("steps", "versions", "anchor", "constrained", "setting"),
     [
-        (1, 0, "proximal", True, "set replay_versions"),
-        (1, 5, "proximal", True, "anchor='behavior'"),
+        (1, 0, "proximal", True, "set replay.versions"),
+        (1, 5, "proximal", True, "objective.anchor to behavior"),
         (1, 5, "behavior", True, None),
         (2, 0, "proximal", True, None),
         (1, 0, "proximal", False, None),
@@ -212,7 +212,7 @@ def test_names_of_models_pass_untouched() -> None:
 def test_when_the_penalty_cannot_act(
     steps: int, versions: int, anchor: str, constrained: bool, setting: str | None
 ) -> None:
-    reason = no_brake_reason(constrained=constrained, anchor=anchor, steps_per_round=steps, replay_versions=versions)
+    reason = no_brake_reason(constrained=constrained, anchor=anchor, steps_per_round=steps, versions=versions)
     assert (reason is None) == (setting is None)
     if setting is not None:
         assert setting in reason

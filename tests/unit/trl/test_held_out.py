@@ -26,7 +26,7 @@ def told(trainer: Any) -> list[tuple[list[int], list[bool] | None]]:
 
 
 def test_rows_of_the_replay_and_of_later_passes_are_not_held_out(tmp_path: Path) -> None:
-    trainer = tiny_trainer(tmp_path, max_steps=8, replay_versions=2, num_iterations=2)
+    trainer = tiny_trainer(tmp_path, max_steps=8, replay=2, num_iterations=2)
     said, each = told(trainer), trainer.args.steps_per_generation
     trainer.train()
     assert len(said) % (2 * each) == 0
@@ -40,7 +40,7 @@ def test_rows_of_the_replay_and_of_later_passes_are_not_held_out(tmp_path: Path)
 
 def test_a_group_that_a_step_has_trained_on_is_not_held_out_from_a_later_one(tmp_path: Path) -> None:
     """Four groups of four in eight steps of two rows: the second half of a group follows the first half's step."""
-    trainer = tiny_trainer(tmp_path, max_steps=8, replay_versions=0, per_device_train_batch_size=2)
+    trainer = tiny_trainer(tmp_path, max_steps=8, replay=0, per_device_train_batch_size=2)
     groups: list[list[tuple[int, bool]]] = []
     begin = trainer._begin_round
 
@@ -62,7 +62,7 @@ def test_a_group_that_a_step_has_trained_on_is_not_held_out_from_a_later_one(tmp
 
 
 def test_rows_of_a_sampler_that_lags_are_held_out_all_the_same(tmp_path: Path) -> None:
-    trainer = tiny_trainer(tmp_path, max_steps=6, replay_versions=0, rollout_lag=1)
+    trainer = tiny_trainer(tmp_path, max_steps=6, replay=0, rollout_lag=1)
     said = told(trainer)
     trainer.train()
     assert {age for ages, _ in said for age in ages} == {0, 1}
@@ -70,7 +70,7 @@ def test_rows_of_a_sampler_that_lags_are_held_out_all_the_same(tmp_path: Path) -
 
 
 def test_the_radius_follows_what_was_gained(tmp_path: Path) -> None:
-    trainer = tiny_trainer(tmp_path, max_steps=12, replay_versions=0, learning_rate=1e-3, variance_delta=1e-4)
+    trainer = tiny_trainer(tmp_path, max_steps=12, replay=0, learning_rate=1e-3, objective={"delta": 1e-4})
     seen: list[tuple[float, float]] = []
     finish, controls = trainer.controls.finish_step, trainer.controls
 
@@ -91,7 +91,7 @@ def test_the_radius_follows_what_was_gained(tmp_path: Path) -> None:
 def test_a_resumed_round_knows_which_rows_are_new(tmp_path: Path) -> None:
     from r2vpo.trl.state import pack_round, unpack_round
 
-    trainer = tiny_trainer(tmp_path, max_steps=6, replay_versions=2)
+    trainer = tiny_trainer(tmp_path, max_steps=6, replay=2)
     trainer.train()
     micros = trainer._buffered_inputs
     again = unpack_round(
@@ -106,9 +106,9 @@ def test_a_resumed_round_knows_which_rows_are_new(tmp_path: Path) -> None:
     assert {flag for row in known for flag in row} == {True, False}
 
 
-@pytest.mark.parametrize("options", [{"step_control": False}, {"step_kind": "kl"}])
+@pytest.mark.parametrize("options", [{"step_control": False}, {"step_control": {"kind": "kl"}}])
 def test_without_our_step_control_it_is_not_known(tmp_path: Path, options: dict[str, Any]) -> None:
-    trainer = tiny_trainer(tmp_path, max_steps=4, replay_versions=0, **options)
+    trainer = tiny_trainer(tmp_path, max_steps=4, replay=0, **options)
     trainer.train()
     assert trainer.controls.alignment == 0.0
     assert trainer.controls.target == pytest.approx(trainer.controls._delta * trainer.controls.informative)

@@ -12,7 +12,7 @@ import torch
 from r2vpo.errors import UserError
 from tests.tiny import parameters, same_rollouts, tiny_config, tiny_trainer
 
-OPTIONS: dict[str, Any] = dict(replay_versions=0, rollout_lag=2, learning_rate=1e-2, step_control=False)
+OPTIONS: dict[str, Any] = dict(replay=0, rollout_lag=2, learning_rate=1e-2, step_control=False)
 
 
 def watched(trainer: Any) -> list[tuple[Any, list[Any]]]:
@@ -91,8 +91,8 @@ def test_a_sampler_of_another_lag_cannot_go_on(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"rollout_lag": -1}, "must be at least 0"),
-        ({"rollout_lag": 2, "replay_versions": 3}, "set replay_versions=0"),
-        ({"rollout_lag": 2, "replay_versions": 0, "sampler": "trl"}, "set sampler='shared_prefix'"),
+        ({"rollout_lag": 2, "replay": 3}, "set replay.versions to 0"),
+        ({"rollout_lag": 2, "replay": 0, "sampler": "trl"}, "set sampler='shared_prefix'"),
     ],
 )
 def test_what_a_lag_does_not_go_with_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:

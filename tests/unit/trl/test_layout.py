@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from r2vpo.checkpoint_files import write_list
+from r2vpo.core.options import ReplayOptions
 from r2vpo.errors import UserError
-from r2vpo.replay import ReplayBuffer, ReplayConfig, Rollout, snapshot
+from r2vpo.replay import ReplayBuffer, Rollout, snapshot
 from r2vpo.replay.packing import unpack
 from r2vpo.trl.checkpoint import state_path
 from r2vpo.trl.layout import Layout, laid_out
 from r2vpo.trl.state import pack_round, trainer_state, unpack_round
 from tests.tiny import tiny_trainer
 
-OPTIONS: dict[str, Any] = dict(replay_versions=3, generation_batch_size=32, per_device_train_batch_size=8)
+OPTIONS: dict[str, Any] = dict(replay=3, generation_batch_size=32, per_device_train_batch_size=8)
 
 
 def layout(processes: int, micro_batches: int = 1) -> Layout:
@@ -25,7 +26,7 @@ def layout(processes: int, micro_batches: int = 1) -> Layout:
 
 
 def replay_state(seed: int = 0) -> dict[str, Any]:
-    return ReplayBuffer(ReplayConfig(versions=3, seed=seed)).state_dict()
+    return ReplayBuffer(ReplayOptions(versions=3), seed).state_dict()
 
 
 def rows_of(packed: dict[str, Any]) -> list[Rollout]:
@@ -72,7 +73,7 @@ def test_every_row_is_there_once_and_comes_back_as_it_was(state: dict[str, Any])
     }
     assert back["replay"]["totals"] == state["replay"]["totals"]
     assert torch.equal(back["replay"]["generator"], state["replay"]["generator"])
-    ReplayBuffer(ReplayConfig(versions=3)).load_state_dict(back["replay"])
+    ReplayBuffer(ReplayOptions(versions=3)).load_state_dict(back["replay"])
 
 
 def test_a_new_process_draws_with_a_stream_of_its_own(state: dict[str, Any]) -> None:
@@ -127,7 +128,7 @@ def test_rounds_of_another_shape_are_refused(tmp_path: Path, changes: dict[str, 
 
 
 # Rounds of four steps; a checkpoint at step 3 lies within one, at step 4 between two.
-ROUND: dict[str, Any] = dict(replay_versions=0, generation_batch_size=16, per_device_train_batch_size=4)
+ROUND: dict[str, Any] = dict(replay=0, generation_batch_size=16, per_device_train_batch_size=4)
 TWICE: dict[str, Any] = dict(per_device_train_batch_size=8, num_iterations=2)
 
 
@@ -143,12 +144,16 @@ def written(folder: Path, *, step: int, **changes: Any) -> str:
         ({}, TWICE, "within a round with num_iterations=1 and this run has 2: set it to 1, or .* at a multiple of 4"),
         (TWICE, {}, "within a round with num_iterations=2 and this run has 1: set it to 2, or .* between two rounds"),
         (TWICE | dict(per_device_train_batch_size=4, gradient_accumulation_steps=2), {}, "with num_iterations=2"),
-        ({}, dict(aggregation="sequence_mean"), "with aggregation='token_mean' and this run has 'sequence_mean'"),
+        (
+            {},
+            dict(objective={"aggregation": "sequence_mean"}),
+            "with aggregation='token_mean' and this run has 'sequence_mean'",
+        ),
         ({}, dict(objective="gspo"), "with aggregation='token_mean' and this run has 'sequence_mean'"),
         (
-            dict(step_kind="kl"),
+            dict(step_control={"kind": "kl"}),
             {},
-            "with step_kind='kl' and this run has 'decision_variance': set it to 'kl', or",
+            "with step_control.kind='kl' and this run has 'decision_variance': set it to 'kl', or",
         ),
         ({}, dict(temperature=0.7), "written with temperature=1.0 and this run has 0.7: set it to 1.0, or start a new"),
     ],
@@ -163,7 +168,7 @@ def test_a_round_in_progress_has_to_fit(
     assert resumed.state.global_step == 0
 
 
-@pytest.mark.parametrize("after", [TWICE, dict(aggregation="sequence_mean"), dict(temperature=0.7)])
+@pytest.mark.parametrize("after", [TWICE, dict(objective={"aggregation": "sequence_mean"}), dict(temperature=0.7)])
 def test_between_two_rounds_no_round_has_to_fit(tmp_path: Path, after: dict[str, Any]) -> None:
     checkpoint = written(tmp_path / "a", step=4)
     resumed = tiny_trainer(tmp_path / "b", **(ROUND | dict(max_steps=8) | after))
@@ -174,27 +179,27 @@ def test_between_two_rounds_no_round_has_to_fit(tmp_path: Path, after: dict[str,
 
 
 def test_rows_of_the_replay_keep_their_temperature(tmp_path: Path) -> None:
-    checkpoint = written(tmp_path / "a", step=4, replay_versions=3)
-    resumed = tiny_trainer(tmp_path / "b", **(ROUND | dict(replay_versions=3, temperature=0.7)))
+    checkpoint = written(tmp_path / "a", step=4, replay=3)
+    resumed = tiny_trainer(tmp_path / "b", **(ROUND | dict(replay=3, temperature=0.7)))
     with pytest.raises(UserError, match=r"with temperature=1\.0 and this run has 0\.7"):
         resumed.train(resume_from_checkpoint=checkpoint)
 
 
 def test_step_control_that_begins_within_a_round_waits_for_the_next(tmp_path: Path) -> None:
     """V at steps 4 comes from steps whose length nobody counted: the trial length stays until a round is measured."""
-    options = ROUND | dict(step_first_scale=0.05)
-    checkpoint = written(tmp_path / "a", step=2, step_control=False, **options)
+    options = ROUND | dict(step_control={"first_scale": 0.05})
+    checkpoint = written(tmp_path / "a", step=2, **(options | dict(step_control=False)))
     resumed = tiny_trainer(tmp_path / "b", **(options | dict(max_steps=6)))
     resumed.train(resume_from_checkpoint=checkpoint)
     entries = {entry["step"]: entry for entry in resumed.state.log_history if "loss" in entry}
     assert entries[4]["ratio_variance"] > 0
     assert [entries[step]["step_scale"] for step in (3, 4, 5)] == [0.05, 0.05, 0.05]
-    assert entries[6]["step_scale"] == 0.1, "then it grows by step_grow"
+    assert entries[6]["step_scale"] == 0.1, "then it grows by step_control.grow"
 
 
 def test_other_micro_batches_go_on_with_the_same_steps(tmp_path: Path) -> None:
     """Twice the micro-batches of half the rows are the same optimizer steps, from within a round on."""
-    options = OPTIONS | dict(replay_versions=0, max_steps=8, save_strategy="steps", save_steps=3, adam_epsilon=1e-5)
+    options = OPTIONS | dict(replay=0, max_steps=8, save_strategy="steps", save_steps=3, adam_epsilon=1e-5)
     whole = tiny_trainer(tmp_path / "a", **options)
     whole.train()
     halves = options | dict(per_device_train_batch_size=4, gradient_accumulation_steps=2)

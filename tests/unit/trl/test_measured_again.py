@@ -27,7 +27,7 @@ def heard(trainer: Any) -> list[list[float]]:
 
 
 def test_the_movement_of_a_whole_round_is_known_without_replay(tmp_path: Path) -> None:
-    trainer = tiny_trainer(tmp_path, max_steps=6, replay_versions=0, learning_rate=1e-3)
+    trainer = tiny_trainer(tmp_path, max_steps=6, replay=0, learning_rate=1e-3)
     sums, seen = heard(trainer), []
     again = trainer._evaluate_again
 
@@ -52,23 +52,23 @@ def test_the_movement_of_a_whole_round_is_known_without_replay(tmp_path: Path) -
 
 
 def test_with_replay_the_stale_rows_serve(tmp_path: Path) -> None:
-    trainer = tiny_trainer(tmp_path, max_steps=4, replay_versions=2)
+    trainer = tiny_trainer(tmp_path, max_steps=4, replay=2)
     sums = heard(trainer)
     trainer.train()
     assert trainer.measured_again == [] and sums[1][1] > 0
 
 
-@pytest.mark.parametrize("options", [{"step_control": False}, {"step_kind": "kl"}])
+@pytest.mark.parametrize("options", [{"step_control": False}, {"step_control": {"kind": "kl"}}])
 def test_without_step_control_or_by_the_kl_rule_nothing_is_evaluated_again(
     tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    trainer = tiny_trainer(tmp_path, max_steps=4, replay_versions=0, **options)
+    trainer = tiny_trainer(tmp_path, max_steps=4, replay=0, **options)
     trainer.train()
     assert trainer.measured_again == []
 
 
 def test_processes_get_equally_many_of_the_rows(tmp_path: Path) -> None:
-    trainer = tiny_trainer(tmp_path, max_steps=4, replay_versions=0)
+    trainer = tiny_trainer(tmp_path, max_steps=4, replay=0)
     trainer.train()
     state, layout = trainer_state(trainer), Layout.of(trainer)
     three = Layout(3, layout.rows, layout.group_size, layout.steps, layout.micro_batches)

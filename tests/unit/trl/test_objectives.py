@@ -14,11 +14,11 @@ from tests.tiny import parameters, tiny_model, tiny_trainer
 OWN_PENALTY = ("r2vpo", "kl_penalty")
 
 
-def trained(folder: Path, objective: str, **changes: Any) -> Any:
-    options = {"max_steps": 6, "replay_versions": 2, "step_control": False, "dual_eta": 0.5}
-    if objective == "kl_penalty":
-        options["dual"] = "doubling"
-    trainer = tiny_trainer(folder, model=tiny_model(), objective=objective, **(options | changes))
+def trained(folder: Path, name: str, *, dual: Any = None, changes: Any = None, **objective: Any) -> Any:
+    if dual is None:
+        dual = "doubling" if name == "kl_penalty" else {"eta": 0.5}
+    options = {"max_steps": 6, "replay": 2, "step_control": False, "dual": dual} | (changes or {})
+    trainer = tiny_trainer(folder, model=tiny_model(), objective={"name": name, **objective}, **options)
     trainer.train()
     assert trainer.counters["rollouts_reused"] > 0 and trainer.counters["non_finite_steps"] == 0
     return trainer
@@ -44,25 +44,26 @@ def test_it_trains_and_logs_the_multiplier_that_it_has(tmp_path: Path, objective
 
 @pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name not in OWN_PENALTY])
 def test_an_added_penalty_has_a_moving_multiplier(tmp_path: Path, objective: str) -> None:
-    with_penalty = trained(tmp_path / "a", objective, ratio_variance_delta=0.02)
+    with_penalty = trained(tmp_path / "a", objective, ratio_variance=0.02)
     without = trained(tmp_path / "b", objective)
     duals = logged(with_penalty, "dual")
     assert len(set(duals)) > 1 and min(duals) > 0
-    assert with_penalty.controls.dual.config.delta == 0.02
+    assert with_penalty.controls.dual.target > 0.02
     assert logged(with_penalty, "loss") != logged(without, "loss")
 
 
 def test_the_policy_gradient_with_the_penalty_is_r2vpo_step_by_step(tmp_path: Path) -> None:
-    two_sided = {"objective_options": {"brake": "two_sided"}}
-    whole = trained(tmp_path / "a", "r2vpo", variance_delta=0.02, **two_sided)
-    composed = trained(tmp_path / "b", "policy_gradient", variance_delta=0.02, ratio_variance_delta=0.02)
+    whole = trained(tmp_path / "a", "r2vpo", delta=0.02, options={"brake": "two_sided"})
+    composed = trained(tmp_path / "b", "policy_gradient", delta=0.02, ratio_variance=0.02)
     for name in ("loss", "grad_norm", "dual", "ratio_variance"):
         assert logged(composed, name) == pytest.approx(logged(whole, name), rel=1e-3, abs=1e-6)
 
 
 def test_the_coefficient_of_the_divergence_moves_once_a_round(tmp_path: Path) -> None:
-    options = {"steps_per_generation": None, "num_iterations": 2, "max_steps": 12, "replay_versions": 1}
-    trainer = trained(tmp_path, "kl_penalty", dual_value=8.0, learning_rate=1e-4, **options)
+    options = {"steps_per_generation": None, "num_iterations": 2, "max_steps": 12, "replay": 1}
+    trainer = trained(
+        tmp_path, "kl_penalty", dual={"kind": "doubling", "value": 8.0}, changes=options | {"learning_rate": 1e-4}
+    )
     duals = logged(trainer, "dual")
     rounds = [duals[i : i + 4] for i in range(0, 12, 4)]
     assert all(len(set(values)) == 1 for values in rounds)

@@ -42,4 +42,4 @@ def test_it_is_sampled_from_itself_with_a_note(tmp_path: Path) -> None:
 
 def test_older_weights_of_it_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"rollout_lag=1 keeps copies of the weights, and the model \(quanto\)"):
-        trainer_of(tmp_path, rollout_lag=1, replay_versions=0)
+        trainer_of(tmp_path, rollout_lag=1, replay=0)

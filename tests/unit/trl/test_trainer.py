@@ -9,6 +9,7 @@ import pytest
 import torch
 from peft import LoraConfig
 
+from r2vpo.core.radius import DELTA
 from r2vpo.errors import UserError
 from tests.tiny import VOCABULARY, parameters, tiny_config, tiny_dataset, tiny_model, tiny_trainer
 
@@ -18,7 +19,7 @@ def logged(trainer: Any, name: str) -> list[float]:
 
 
 def test_a_run_reuses_stale_rows_and_logs_them(tmp_path: Path) -> None:
-    trainer = tiny_trainer(tmp_path, max_steps=8, replay_versions=2, replay_ratio=0.5)
+    trainer = tiny_trainer(tmp_path, max_steps=8, replay={"versions": 2, "ratio": 0.5})
     trainer.train()
     assert trainer.counters["rollouts_generated"] == 4 * 16
     assert trainer.counters["rollouts_reused"] == 3 * 8
@@ -33,7 +34,7 @@ def test_a_run_reuses_stale_rows_and_logs_them(tmp_path: Path) -> None:
 
 
 def test_the_behaviour_anchor_feels_staleness_at_a_rounds_first_step(tmp_path: Path) -> None:
-    trainer = tiny_trainer(tmp_path, max_steps=4, anchor="behavior", step_first_scale=1.0)
+    trainer = tiny_trainer(tmp_path, max_steps=4, objective={"anchor": "behavior"}, step_control={"first_scale": 1.0})
     trainer.train()
     assert logged(trainer, "ratio_variance")[2] > 1e-6
 
@@ -58,7 +59,12 @@ def test_adapters_of_peft_are_trained_and_the_base_is_not(tmp_path: Path) -> Non
     model = tiny_model()
     before = parameters(model)
     trainer = tiny_trainer(
-        tmp_path, model=model, peft_config=lora, max_steps=4, sampler_dtype="bfloat16", step_first_scale=1.0
+        tmp_path,
+        model=model,
+        peft_config=lora,
+        max_steps=4,
+        sampler_dtype="bfloat16",
+        step_control={"first_scale": 1.0},
     )
     start = {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
     trainer.train()
@@ -95,21 +101,21 @@ def test_step_control_hears_how_many_fresh_rows_carry_a_gradient(tmp_path: Path,
     def solved_but_for_one_group(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
         return [float(place % 2) if place < 4 else 1.0 for place in range(len(completions))]
 
-    options = dict(max_steps=4, replay_versions=2, replay_ratio=0.5, skip_zero_advantage=skip)
+    options = dict(max_steps=4, replay={"versions": 2, "ratio": 0.5}, skip_zero_advantage=skip)
     trainer = tiny_trainer(tmp_path, reward=solved_but_for_one_group, **options)
     heard: list[float] = []
     begin = trainer.controls.step_size.begin_round
-    trainer.controls.step_size.begin_round = lambda steps, rollouts: (heard.append(rollouts), begin(steps, rollouts))
+    trainer.controls.step_size.begin_round = lambda steps, target: (heard.append(target / DELTA), begin(steps, target))
     trainer.train()
     assert heard == pytest.approx([4.0, 4.0])  # of 16 fresh rows; the stale ones beside them do not count again
 
 
 def test_one_step_a_generation_without_replay_warns_and_names_the_setting(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="penalty cannot act.*set replay_versions"):
-        tiny_trainer(tmp_path, per_device_train_batch_size=16, replay_versions=0)
+    with pytest.warns(UserWarning, match="penalty cannot act.*set replay.versions"):
+        tiny_trainer(tmp_path, per_device_train_batch_size=16, replay=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        tiny_trainer(tmp_path, replay_versions=0)
+        tiny_trainer(tmp_path, replay=0)
 
 
 def test_gradient_checkpointing_falls_back_to_the_ordinary_forward(tmp_path: Path) -> None:
@@ -197,7 +203,7 @@ def test_a_policy_is_copied_to_sample_from_only_where_the_copy_differs(
     tmp_path: Path, policy: torch.dtype, wanted: str, lag: int, copied: bool
 ) -> None:
     model = tiny_model().to(policy)
-    trainer = tiny_trainer(tmp_path, model=model, sampler_dtype=wanted, rollout_lag=lag, replay_versions=0)
+    trainer = tiny_trainer(tmp_path, model=model, sampler_dtype=wanted, rollout_lag=lag, replay=0)
     assert (trainer.sampling_model() is not model) == copied
     assert next(trainer.sampling_model().parameters()).dtype == (policy if wanted == "model" else torch.bfloat16)
 
@@ -234,7 +240,7 @@ def test_gradient_descent_goes_as_far_as_rate_scale_and_gradient_say(tmp_path: P
 
 @pytest.mark.parametrize("name", ["dr_grpo", "rloo", "reinforce_pp"])
 def test_every_advantage_estimator_trains(tmp_path: Path, name: str) -> None:
-    trainer = tiny_trainer(tmp_path, advantage_estimator=name, max_steps=2)
+    trainer = tiny_trainer(tmp_path, advantage=name, max_steps=2)
     trainer.train()
     assert all(math.isfinite(v) for v in logged(trainer, "loss"))
 

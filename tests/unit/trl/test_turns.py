@@ -94,7 +94,7 @@ def test_what_a_tool_answers_is_not_trained_on(tmp_path: Path) -> None:
 
 def test_older_weights_and_tools_are_refused_together(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"rollout_lag=1 .* takes no tools: set rollout_lag=0"):
-        trainer_of(tmp_path, tools=[multiply], config={"rollout_lag": 1, "replay_versions": 0})
+        trainer_of(tmp_path, tools=[multiply], config={"rollout_lag": 1, "replay": 0})
 
 
 class Counter:

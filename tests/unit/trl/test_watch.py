@@ -95,9 +95,11 @@ def test_noise_within_rounding_passes() -> None:
 
 
 def test_a_run_whose_gradients_are_all_not_finite_ends_with_a_line(tmp_path: Path) -> None:
-    trainer = tiny_trainer(tmp_path, max_steps=2, replay_versions=0)
-    loss = trainer._loss
-    trainer._loss = lambda **inputs: (lambda output: replace(output, loss=output.loss * torch.inf))(loss(**inputs))
+    trainer = tiny_trainer(tmp_path, max_steps=2, replay=0)
+    loss = trainer.method.loss
+    trainer.method.loss = lambda **inputs: (lambda output: replace(output, loss=output.loss * torch.inf))(
+        loss(**inputs)
+    )
     with pytest.raises(UserError, match="all 2 optimizer steps had a gradient that is not finite"):
         trainer.train()
 
@@ -118,7 +120,7 @@ def test_a_diverged_rate_does_not_end_in_silence(tmp_path: Path) -> None:
     """Weights that overflow give logits that are not finite: a line, whichever part meets them first."""
     with pytest.raises((UserError, ValueError), match="not finite"):
         tiny_trainer(
-            tmp_path, model=tiny_model(), max_steps=40, learning_rate=1e30, step_control=False, replay_versions=0
+            tmp_path, model=tiny_model(), max_steps=40, learning_rate=1e30, step_control=False, replay=0
         ).train()
 
 

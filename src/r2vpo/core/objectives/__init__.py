@@ -1,16 +1,16 @@
 """The objectives, one file each: a frozen config and one keyword-only function of the same shape."""
 
+from r2vpo.core.objective_config import ObjectiveConfig, SurrogateConfig
 from r2vpo.core.objectives.cispo import CispoConfig, cispo_loss
 from r2vpo.core.objectives.clip import ClipConfig, clip_loss
 from r2vpo.core.objectives.dppo_tv import DppoTvConfig, dppo_tv_loss
 from r2vpo.core.objectives.gspo import GspoConfig, gspo_loss
 from r2vpo.core.objectives.kl_penalty import KLPenaltyConfig, kl_penalty_loss
 from r2vpo.core.objectives.m2po import M2poConfig, m2po_loss
-from r2vpo.core.objectives.options import ObjectiveConfig, SurrogateConfig
 from r2vpo.core.objectives.p3o import P3oConfig, p3o_loss
 from r2vpo.core.objectives.policy_gradient import PolicyGradientConfig, policy_gradient_loss
 from r2vpo.core.objectives.ratio_variance import RatioVarianceConfig, r2vpo_loss
-from r2vpo.core.objectives.registry import OBJECTIVES, Loss, Objective, build_config, find_objective, own_options
+from r2vpo.core.objectives.registry import OBJECTIVES, Loss, Objective, find_objective, objective_config, own_options
 from r2vpo.core.objectives.sapo import SapoConfig, sapo_loss
 from r2vpo.core.objectives.spo import SpoConfig, spo_loss
 from r2vpo.core.objectives.surrogate import Terms, loss_of
@@ -39,7 +39,6 @@ __all__ = [
     "Terms",
     "ToprConfig",
     "VespoConfig",
-    "build_config",
     "cispo_loss",
     "clip_loss",
     "dppo_tv_loss",
@@ -48,6 +47,7 @@ __all__ = [
     "kl_penalty_loss",
     "loss_of",
     "m2po_loss",
+    "objective_config",
     "own_options",
     "p3o_loss",
     "policy_gradient_loss",

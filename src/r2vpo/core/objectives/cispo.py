@@ -4,32 +4,19 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from r2vpo.core.objectives.options import SurrogateConfig
+from r2vpo.core.declaration import option
+from r2vpo.core.objective_config import SurrogateConfig
 from r2vpo.core.objectives.surrogate import Terms, loss_of
-from r2vpo.core.validation import check_number
 
 
 @dataclass(frozen=True, kw_only=True)
 class CispoConfig(SurrogateConfig):
-    """Options of `cispo_loss`, beside those of `SurrogateConfig`.
+    """Options of `cispo_loss`, beside those of `SurrogateConfig`."""
 
-    Attributes:
-        clip_low: The weight is at least `1 - clip_low`; dimensionless, in (0, 1], or None for no lower bound.
-        clip_high: The weight is at most `1 + clip_high`; dimensionless, above 0.
-
-    Raises:
-        ValueError: When built with a value out of its bounds.
-    """
-
-    clip_low: float | None = None
-    clip_high: float = 4.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.clip_low is not None:
-            remedy = "take an offset from 1, as 0.2, or None for no lower bound"
-            check_number("clip_low", self.clip_low, above=0, at_most=1, remedy=remedy)
-        check_number("clip_high", self.clip_high, above=0, remedy="take an offset from 1, as 4 or 0.2")
+    clip_low: float | None = option(
+        None, "the weight is at least 1 - clip_low; null is no lower bound", above=0, at_most=1
+    )
+    clip_high: float = option(4.0, "the weight is at most 1 + clip_high", above=0)
 
 
 def cispo_surrogate(terms: Terms, config: CispoConfig) -> Tensor:

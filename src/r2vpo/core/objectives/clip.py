@@ -5,35 +5,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from r2vpo.core.objectives.options import SurrogateConfig
+from r2vpo.core.declaration import option
+from r2vpo.core.objective_config import SurrogateConfig
 from r2vpo.core.objectives.surrogate import Terms, loss_of
-from r2vpo.core.validation import check_number
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig(SurrogateConfig):
-    """Options of `clip_loss`, beside those of `SurrogateConfig`.
+    """Options of `clip_loss`, beside those of `SurrogateConfig`."""
 
-    Attributes:
-        clip_low: The ratio is clipped below `1 - clip_low`; dimensionless, in (0, 1].
-        clip_high: The ratio is clipped above `1 + clip_high`; dimensionless, above 0. DAPO takes 0.28.
-        dual_clip: For negative advantages the surrogate is at least `dual_clip * A`; above 1, or None for
-            never.
-
-    Raises:
-        ValueError: When built with a value out of its bounds.
-    """
-
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-    dual_clip: float | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("clip_low", self.clip_low, above=0, at_most=1, remedy="take an offset from 1, as 0.2")
-        check_number("clip_high", self.clip_high, above=0, remedy="take an offset from 1, as 0.2 or 0.28")
-        if self.dual_clip is not None:
-            check_number("dual_clip", self.dual_clip, above=1, remedy="take 3, or None for no dual clip")
+    clip_low: float = option(0.2, "the ratio is clipped below 1 - clip_low", above=0, at_most=1)
+    clip_high: float = option(0.2, "the ratio is clipped above 1 + clip_high; DAPO takes 0.28", above=0)
+    dual_clip: float | None = option(
+        None, "for negative advantages the surrogate is at least dual_clip A; null is no such bound", above=1
+    )
 
 
 def clip_surrogate(terms: Terms, config: ClipConfig) -> Tensor:

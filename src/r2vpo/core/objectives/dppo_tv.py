@@ -6,36 +6,27 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from r2vpo.core.objectives.options import SurrogateConfig
+from r2vpo.core.declaration import option
+from r2vpo.core.objective_config import SurrogateConfig
 from r2vpo.core.objectives.surrogate import Terms, loss_of
-from r2vpo.core.validation import check_number
 
 
 @dataclass(frozen=True, kw_only=True)
 class DppoTvConfig(SurrogateConfig):
-    """Options of `dppo_tv_loss`, beside those of `SurrogateConfig`; level "token" only.
+    """Options of `dppo_tv_loss`, beside those of `SurrogateConfig`; level "token" only."""
 
-    Attributes:
-        tv_low: A token of negative advantage is left out once its probability has fallen by more than this;
-            dimensionless, in (0, 1].
-        tv_high: A token of positive advantage, once its probability has risen by more than this.
-        ratio_cap: Largest importance weight, at least 1.
-
-    Raises:
-        ValueError: When built with a value out of its bounds.
-    """
-
-    tv_low: float = 0.15
-    tv_high: float = 0.15
-    ratio_cap: float = 20.0
+    tv_low: float = option(
+        0.15,
+        "a token of negative advantage is left out once its probability has fallen by more than this",
+        above=0,
+        at_most=1,
+    )
+    tv_high: float = option(
+        0.15, "a token of positive advantage, once its probability has risen by more than this", above=0, at_most=1
+    )
+    ratio_cap: float = option(20.0, "largest importance weight", at_least=1)
 
     levels: ClassVar[tuple[str, ...]] = ("token",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("tv_low", self.tv_low, above=0, at_most=1, remedy="take a change of probability, as 0.15")
-        check_number("tv_high", self.tv_high, above=0, at_most=1, remedy="take a change of probability, as 0.15")
-        check_number("ratio_cap", self.ratio_cap, at_least=1, finite=False, remedy="take 20, or inf for no cap")
 
 
 def dppo_tv_surrogate(terms: Terms, config: DppoTvConfig) -> Tensor:

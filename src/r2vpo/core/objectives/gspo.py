@@ -5,28 +5,23 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from r2vpo.core.declaration import same_as
 from r2vpo.core.objectives.clip import ClipConfig, clip_surrogate
 from r2vpo.core.objectives.surrogate import Terms, loss_of
+from r2vpo.core.options import Aggregation, Level
 
 
 @dataclass(frozen=True, kw_only=True)
 class GspoConfig(ClipConfig):
-    """Options of `gspo_loss`: those of `ClipConfig`, at level "response" only, with defaults of its own.
+    """Options of `gspo_loss`: those of `ClipConfig`, at level "response" only: at "token" it would be `clip_loss`.
 
-    Attributes:
-        level: "response"; with "token" it would be `clip_loss`.
-        aggregation: "sequence_mean" counts responses alike, as the paper does.
-        clip_low: The ratio is clipped below `1 - clip_low`; dimensionless, in (0, 1].
-        clip_high: The ratio is clipped above `1 + clip_high`; dimensionless, above 0.
-
-    Raises:
-        ValueError: When built with a value out of its bounds.
+    Aggregation "sequence_mean" counts responses alike, as the paper does.
     """
 
-    level: str = "response"
-    aggregation: str = "sequence_mean"
-    clip_low: float = 3e-4
-    clip_high: float = 4e-4
+    level: Level = same_as(ClipConfig, "level", "response")
+    aggregation: Aggregation = same_as(ClipConfig, "aggregation", "sequence_mean")
+    clip_low: float = same_as(ClipConfig, "clip_low", 3e-4)
+    clip_high: float = same_as(ClipConfig, "clip_high", 4e-4)
 
     levels: ClassVar[tuple[str, ...]] = ("response",)
 

@@ -5,32 +5,26 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from r2vpo.core.objectives.options import ObjectiveConfig
+from r2vpo.core.declaration import option
+from r2vpo.core.objective_config import ObjectiveConfig
 from r2vpo.core.objectives.surrogate import KL, Terms, loss_of
-from r2vpo.core.validation import check_number
 
 
 @dataclass(frozen=True, kw_only=True)
 class KLPenaltyConfig(ObjectiveConfig):
     """Options of `kl_penalty_loss`, beside those of `ObjectiveConfig`.
 
-    Attributes:
-        kl_target: Target of KL(anchor || current), nats a token, above 0. It changes no gradient; it is what
-            `DualController` steers for.
-        dual_kinds: "doubling", PPO's rule, or "fixed": the closed form and the bounds of the ascent are those of the
-            ratio variance.
-
-    Raises:
-        ValueError: When built with a value out of its bounds.
+    The multiplier is found by "doubling", PPO's rule, or "fixed": the closed form and the bounds of the ascent are
+    those of the ratio variance.
     """
 
-    kl_target: float = 0.01
+    kl_target: float = option(
+        0.01,
+        "target of KL(anchor || current), nats a token; it changes no gradient, the multiplier steers for it",
+        above=0,
+    )
 
     dual_kinds: ClassVar[tuple[str, ...]] = ("doubling", "fixed")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("kl_target", self.kl_target, above=0, remedy="take nats a token, as 0.01")
 
     @property
     def constraint_target(self) -> float | None:

@@ -6,30 +6,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from r2vpo.core.objectives.options import SurrogateConfig
+from r2vpo.core.declaration import option
+from r2vpo.core.objective_config import SurrogateConfig
 from r2vpo.core.objectives.surrogate import Terms, loss_of
-from r2vpo.core.validation import check_number
 
 
 @dataclass(frozen=True, kw_only=True)
 class M2poConfig(SurrogateConfig):
-    """Options of `m2po_loss`, beside those of `SurrogateConfig`; level "token" only.
+    """Options of `m2po_loss`, beside those of `SurrogateConfig`; level "token" only."""
 
-    Attributes:
-        second_moment: Largest mean of `(log r)^2` over the tokens that are kept of those that it looks at; nats
-            squared, above 0.
-
-    Raises:
-        ValueError: When built with a value out of its bounds.
-    """
-
-    second_moment: float = 0.04
+    second_moment: float = option(
+        0.04, "largest mean of (log r)^2 over the tokens that are kept of those that it looks at, nats squared", above=0
+    )
 
     levels: ClassVar[tuple[str, ...]] = ("token",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("second_moment", self.second_moment, above=0, remedy="take a bound of (log r)^2, as 0.04")
 
 
 def second_moment_mask(log_ratio: Tensor, gain: Tensor, response_mask: Tensor, bound: float) -> Tensor:

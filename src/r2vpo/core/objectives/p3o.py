@@ -7,17 +7,13 @@ import torch
 from torch import Tensor
 
 from r2vpo.core.masking import masked_sum
-from r2vpo.core.objectives.options import SurrogateConfig
+from r2vpo.core.objective_config import SurrogateConfig
 from r2vpo.core.objectives.surrogate import Terms, loss_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class P3oConfig(SurrogateConfig):
-    """Options of `p3o_loss`: those of `SurrogateConfig`; level "token" only.
-
-    Raises:
-        ValueError: When built with a value out of its bounds.
-    """
+    """Options of `p3o_loss`: those of `SurrogateConfig`; level "token" only."""
 
     levels: ClassVar[tuple[str, ...]] = ("token",)
 

@@ -4,17 +4,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from r2vpo.core.objectives.options import SurrogateConfig
+from r2vpo.core.objective_config import SurrogateConfig
 from r2vpo.core.objectives.surrogate import Terms, loss_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyGradientConfig(SurrogateConfig):
-    """Options of `policy_gradient_loss`: those of `SurrogateConfig`. With `ratio_variance_delta` it is `r2vpo_loss`.
-
-    Raises:
-        ValueError: When built with a value out of its bounds.
-    """
+    """Options of `policy_gradient_loss`: those of `SurrogateConfig`. With `ratio_variance_delta` it is `r2vpo_loss`."""
 
 
 def policy_gradient_surrogate(terms: Terms, config: PolicyGradientConfig) -> Tensor:

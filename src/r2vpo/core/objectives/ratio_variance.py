@@ -1,44 +1,36 @@
 """R²VPO: the policy gradient under a soft constraint on the variance of the ratio."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from r2vpo.core.aggregation import aggregate
+from r2vpo.core.declaration import option, same_as
 from r2vpo.core.masking import token_advantages
-from r2vpo.core.objectives.options import ObjectiveConfig
+from r2vpo.core.objective_config import ObjectiveConfig
 from r2vpo.core.objectives.surrogate import multiplier
+from r2vpo.core.options import ObjectiveOptions
 from r2vpo.core.radius import DELTA
 from r2vpo.core.ratios import anchored_ratios
 from r2vpo.core.types import LossOutput
-from r2vpo.core.validation import check_choice, check_loss_inputs, check_number
-
-BRAKES = ("outward", "two_sided")
+from r2vpo.core.validation import check_loss_inputs
 
 
 @dataclass(frozen=True, kw_only=True)
 class RatioVarianceConfig(ObjectiveConfig):
     """Options of `r2vpo_loss`, beside those of `ObjectiveConfig`.
 
-    Attributes:
-        delta: Target of the ratio variance per decision, for each rollout of a round that has an advantage,
-            dimensionless; see `r2vpo.core.radius`. It does not enter the loss, of which it would change no gradient:
-            it is what `DualController` steers for.
-        brake: "outward" (a token is braked on its way from 1 to `r* = 1 + A / (2 dual)` and left alone elsewhere) or
-            "two_sided" (the Lagrangian as it stands: whatever has moved a token is also drawn back).
-
-    Raises:
-        ValueError: When built with a value out of its bounds.
+    Delta does not enter the loss, of which it would change no gradient: `DualController` steers for it.
     """
 
-    delta: float = DELTA
-    brake: str = "outward"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice("brake", self.brake, BRAKES)
-        check_number("delta", self.delta, above=0, remedy=f"leave it at {DELTA}, which fits every task that was tried")
+    delta: float = same_as(ObjectiveOptions, "delta", DELTA)
+    brake: Literal["outward", "two_sided"] = option(
+        "outward",
+        "outward: a token is braked on its way from 1 to r* = 1 + A / (2 lambda) and left alone elsewhere; two_sided: "
+        "the Lagrangian as it stands, whatever has moved a token is also drawn back",
+    )
 
     @property
     def constraint_target(self) -> float | None:

@@ -1,19 +1,18 @@
 """The objectives by name: a plain dict, to be read and added to."""
 
 import difflib
-from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
+from r2vpo.core.objective_config import ObjectiveConfig, SurrogateConfig
 from r2vpo.core.objectives.cispo import CispoConfig, cispo_loss
 from r2vpo.core.objectives.clip import ClipConfig, clip_loss
 from r2vpo.core.objectives.dppo_tv import DppoTvConfig, dppo_tv_loss
 from r2vpo.core.objectives.gspo import GspoConfig, gspo_loss
 from r2vpo.core.objectives.kl_penalty import KLPenaltyConfig, kl_penalty_loss
 from r2vpo.core.objectives.m2po import M2poConfig, m2po_loss
-from r2vpo.core.objectives.options import ObjectiveConfig, SurrogateConfig
 from r2vpo.core.objectives.p3o import P3oConfig, p3o_loss
 from r2vpo.core.objectives.policy_gradient import PolicyGradientConfig, policy_gradient_loss
 from r2vpo.core.objectives.ratio_variance import RatioVarianceConfig, r2vpo_loss
@@ -21,6 +20,7 @@ from r2vpo.core.objectives.sapo import SapoConfig, sapo_loss
 from r2vpo.core.objectives.spo import SpoConfig, spo_loss
 from r2vpo.core.objectives.topr import ToprConfig, topr_loss
 from r2vpo.core.objectives.vespo import VespoConfig, vespo_loss
+from r2vpo.core.options import ObjectiveOptions
 from r2vpo.core.types import LossOutput
 from r2vpo.core.validation import check_choice
 
@@ -88,10 +88,6 @@ def find_objective(name: str) -> Objective:
     return OBJECTIVES[name]
 
 
-_NO_ADDED_PENALTY = {
-    "r2vpo": "it is that penalty already: set its delta",
-    "kl_penalty": "its one multiplier is the divergence's: add it to 'policy_gradient' instead",
-}
 _SHARED = {field.name for field in fields(SurrogateConfig)} | {"delta"}
 
 
@@ -102,34 +98,38 @@ def own_options(name: str) -> list[str]:
         name: A key of `OBJECTIVES`.
 
     Returns:
-        Fields of its config class that neither `SurrogateConfig` nor the settings of the constraint give.
+        Fields of its config class that `ObjectiveOptions` does not have.
     """
     return [field.name for field in fields(find_objective(name).config_class) if field.name not in _SHARED]
 
 
-def build_config(name: str, options: Mapping[str, Any], **shared: Any) -> ObjectiveConfig:
-    """Build an objective's config from its own options and the shared ones.
+def objective_config(chosen: ObjectiveOptions) -> ObjectiveConfig:
+    """Build an objective's config from the section that chooses it.
 
     Args:
-        name: A key of `OBJECTIVES`.
-        options: Its own options, see `own_options`.
-        **shared: Fields of its config class that other objectives have too.
+        chosen: Its name, the options that all have, and its own.
 
     Returns:
-        The config.
+        The config, with the objective's own defaults for what was left out.
 
     Raises:
-        ValueError: An unknown objective or option (the message names the nearest and the known), a value out of its
-            bounds, or a ratio-variance penalty for an objective that takes none.
+        ValueError: An unknown option (the message names the nearest and the known), or a value that is refused.
     """
-    known = own_options(name)
-    for option in options:
+    known = own_options(chosen.name)
+    for option in chosen.options:
         if option not in known:
             close = difflib.get_close_matches(option, known, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             has = f"has {', '.join(known)}" if known else "has no options of its own"
-            raise ValueError(f"{option} is no option of {name!r}, but must be one: {hint}it {has}")
-    if "ratio_variance_delta" in shared and name in _NO_ADDED_PENALTY:
-        delta, reason = shared["ratio_variance_delta"], _NO_ADDED_PENALTY[name]
-        raise ValueError(f"ratio_variance_delta is {delta!r}, but must be None for {name!r}: {reason}")
-    return find_objective(name).config_class(**options, **shared)
+            raise ValueError(f"options.{option} is no option of {chosen.name!r}, but must be one: {hint}it {has}")
+    shared: dict[str, Any] = {name: getattr(chosen, name) for name in ("anchor", "stale_weight_cap", "constant")}
+    shared |= {name: value for name in ("level", "aggregation") if (value := getattr(chosen, name)) is not None}
+    if chosen.name == "r2vpo":
+        shared["delta"] = chosen.delta
+    if chosen.ratio_variance is not None:
+        shared["ratio_variance_delta"] = chosen.ratio_variance.delta
+    try:
+        return find_objective(chosen.name).config_class(**chosen.options, **shared)
+    except ValueError as error:
+        is_own = str(error).split()[0] in chosen.options
+        raise ValueError(f"options.{error}" if is_own else str(error)) from None

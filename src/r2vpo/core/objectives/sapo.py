@@ -5,32 +5,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from r2vpo.core.objectives.options import SurrogateConfig
+from r2vpo.core.declaration import option, same_as
+from r2vpo.core.objective_config import SurrogateConfig
 from r2vpo.core.objectives.surrogate import Terms, by_sign, loss_of
-from r2vpo.core.validation import check_number
+from r2vpo.core.options import Aggregation
 
 
 @dataclass(frozen=True, kw_only=True)
 class SapoConfig(SurrogateConfig):
-    """Options of `sapo_loss`, beside those of `SurrogateConfig`.
+    """Options of `sapo_loss`, beside those of `SurrogateConfig`; aggregation "sequence_mean" is the paper's."""
 
-    Attributes:
-        tau_positive: Sharpness of the gate where the advantage is positive; dimensionless, above 0.
-        tau_negative: Sharpness elsewhere; larger damps tokens of negative advantage faster.
-        aggregation: "sequence_mean", as in the paper.
-
-    Raises:
-        ValueError: When built with a value out of its bounds.
-    """
-
-    aggregation: str = "sequence_mean"
-    tau_positive: float = 1.0
-    tau_negative: float = 1.05
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("tau_positive", self.tau_positive, above=0, remedy="take a sharpness, as 1")
-        check_number("tau_negative", self.tau_negative, above=0, remedy="take a sharpness, as 1.05")
+    aggregation: Aggregation = same_as(SurrogateConfig, "aggregation", "sequence_mean")
+    tau_positive: float = option(1.0, "sharpness of the gate where the advantage is positive", above=0)
+    tau_negative: float = option(1.05, "sharpness elsewhere; larger damps tokens of negative advantage faster", above=0)
 
 
 def sapo_surrogate(terms: Terms, config: SapoConfig) -> Tensor:

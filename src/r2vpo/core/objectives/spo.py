@@ -5,27 +5,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from r2vpo.core.objectives.options import SurrogateConfig
+from r2vpo.core.declaration import option
+from r2vpo.core.objective_config import SurrogateConfig
 from r2vpo.core.objectives.surrogate import Terms, loss_of
-from r2vpo.core.validation import check_number
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpoConfig(SurrogateConfig):
-    """Options of `spo_loss`, beside those of `SurrogateConfig`.
+    """Options of `spo_loss`, beside those of `SurrogateConfig`."""
 
-    Attributes:
-        epsilon: Distance from 1 at which a token's objective is largest; dimensionless, above 0.
-
-    Raises:
-        ValueError: When built with a value out of its bounds.
-    """
-
-    epsilon: float = 0.2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("epsilon", self.epsilon, above=0, remedy="take a distance from 1, as 0.2")
+    epsilon: float = option(0.2, "distance from 1 at which a token's objective is largest", above=0)
 
 
 def spo_surrogate(terms: Terms, config: SpoConfig) -> Tensor:

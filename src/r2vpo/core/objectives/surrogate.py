@@ -13,7 +13,7 @@ from torch import Tensor
 
 from r2vpo.core.aggregation import aggregate
 from r2vpo.core.masking import masked_sum, token_advantages
-from r2vpo.core.objectives.options import ObjectiveConfig
+from r2vpo.core.objective_config import ObjectiveConfig
 from r2vpo.core.ratios import LOG_RATIO_BOUND, Ratios, anchored_ratios
 from r2vpo.core.types import KLSums, LossOutput, WeightedSums
 from r2vpo.core.validation import check_loss_inputs, check_number

@@ -6,17 +6,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from r2vpo.core.objectives.options import SurrogateConfig
+from r2vpo.core.objective_config import SurrogateConfig
 from r2vpo.core.objectives.surrogate import Terms, loss_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToprConfig(SurrogateConfig):
-    """Options of `topr_loss`: those of `SurrogateConfig`; level "token" only.
-
-    Raises:
-        ValueError: When built with a value out of its bounds.
-    """
+    """Options of `topr_loss`: those of `SurrogateConfig`; level "token" only."""
 
     levels: ClassVar[tuple[str, ...]] = ("token",)
 

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from r2vpo.core.objectives.options import SurrogateConfig
+from r2vpo.core.declaration import option
+from r2vpo.core.objective_config import SurrogateConfig
 from r2vpo.core.objectives.surrogate import Terms, by_sign, loss_of
-from r2vpo.core.validation import check_number
 
 SMALLEST_RATIO = 1e-8
 """The response's ratio is at least this, as in the authors' code."""
@@ -16,31 +16,14 @@ SMALLEST_RATIO = 1e-8
 
 @dataclass(frozen=True, kw_only=True)
 class VespoConfig(SurrogateConfig):
-    """Options of `vespo_loss`, beside those of `SurrogateConfig`; level "token" only.
+    """Options of `vespo_loss`, beside those of `SurrogateConfig`; level "token" only."""
 
-    Attributes:
-        k_positive: Power of the ratio where the advantage is not negative; dimensionless, at least 0.
-        lambda_positive: Decay of the weight there; dimensionless, above 0.
-        k_negative: Power where the advantage is negative.
-        lambda_negative: Decay there.
-
-    Raises:
-        ValueError: When built with a value out of its bounds.
-    """
-
-    k_positive: float = 2.0
-    lambda_positive: float = 3.0
-    k_negative: float = 3.0
-    lambda_negative: float = 2.0
+    k_positive: float = option(2.0, "power of the ratio where the advantage is not negative", at_least=0)
+    lambda_positive: float = option(3.0, "decay of the weight there", above=0)
+    k_negative: float = option(3.0, "power of the ratio where the advantage is negative", at_least=0)
+    lambda_negative: float = option(2.0, "decay of the weight there", above=0)
 
     levels: ClassVar[tuple[str, ...]] = ("token",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("k_positive", "k_negative"):
-            check_number(name, getattr(self, name), at_least=0, remedy="take a power, as 2")
-        for name in ("lambda_positive", "lambda_negative"):
-            check_number(name, getattr(self, name), above=0, remedy="take a decay, as 3")
 
 
 def vespo_surrogate(terms: Terms, config: VespoConfig) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from r2vpo.core.controls import Controls
 from r2vpo.core.diagnostics import QUANTITIES, diagnostic_sums
-from r2vpo.core.method import MethodOptions
+from r2vpo.core.method import Method
 
 
 class R2VPOPolicyLoss(nn.Module):
@@ -18,14 +18,13 @@ class R2VPOPolicyLoss(nn.Module):
     OpenRLHF's own correction (its mode, gating and threshold) is not applied besides.
 
     Args:
-        options: the method.
+        method: its loss and options.
         controls: multiplier and step size; every call that has a gradient is added up in them.
     """
 
-    def __init__(self, options: MethodOptions, controls: Controls) -> None:
+    def __init__(self, method: Method, controls: Controls) -> None:
         super().__init__()
-        self.options, self.controls = options, controls
-        self.objective = options.objective_config()
+        self.method, self.controls = method, controls
 
     def forward(
         self,
@@ -64,13 +63,13 @@ class R2VPOPolicyLoss(nn.Module):
             "rollout_log_probs": rollout_log_probs,
             "advantages": advantages,
             "response_mask": mask,
-            "config": self.objective,
+            "config": self.method.config,
         }
-        by_tokens = self.objective.aggregation == "token_mean"
+        by_tokens = self.method.config.aggregation == "token_mean"
         total = batch_num_tokens if by_tokens else global_batch_size
         normalizer = None if total is None else total / dp_size
         dual = self.controls.dual.value
-        output = self.options.loss(**batch, dual=dual, normalizer=normalizer)
+        output = self.method.loss(**batch, dual=dual, normalizer=normalizer)
         now = log_probs.detach()
         if torch.is_grad_enabled():
             sums = self.controls.measure(output, **batch)

@@ -2,56 +2,40 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from r2vpo.core.method import MethodOptions
+from r2vpo.core.declaration import option
+from r2vpo.core.options import MethodOptions, ReplayOptions
 from r2vpo.errors import UserError
-from r2vpo.replay import ReplayConfig
 
 VARIABLE = "R2VPO_OPENRLHF"
 """The environment variable that carries them to the workers, as JSON."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class OpenRLHFOptions(MethodOptions):
     """The method's options and those of the replay.
-
-    Attributes:
-        replay_versions: Rounds that a row is kept for; 0 is on-policy.
-        replay_ratio: Stale rows for each fresh one, at most.
-        replay_seed: Seed of the draws.
 
     Raises:
         ValueError: A value out of its bounds.
     """
 
-    replay_versions: int = 5
-    replay_ratio: float = 1.0
-    replay_seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.replay_config()
-
-    def replay_config(self) -> ReplayConfig:
-        """The replay's options."""
-        return ReplayConfig(versions=self.replay_versions, ratio=self.replay_ratio, seed=self.replay_seed)
+    replay: ReplayOptions = option(ReplayOptions(), "rollouts of earlier policy versions that are trained on again")
+    seed: int = option(0, "seed of the replay's draws", at_least=0)
 
 
-_NAMES = [field.name for field in fields(OpenRLHFOptions)]
-_THEIRS = ("aggregation", "aggregation_constant")
+_THEIRS = ("objective.aggregation", "objective.constant")
 
 
 def parse_options(overrides: Sequence[str]) -> OpenRLHFOptions:
-    """Read `KEY=VALUE`; values are JSON, and what is no JSON is a string.
+    """Read `KEY=VALUE`; keys are those of a recipe, values JSON, and what is no JSON is a string.
 
     Args:
-        overrides: fields of `OpenRLHFOptions`.
+        overrides: options, such as `dual.kind=ascent`.
 
     Raises:
         UserError: no `=`, an unknown key (with the nearest one), a value out of its bounds, or an option that
@@ -64,15 +48,17 @@ def parse_options(overrides: Sequence[str]) -> OpenRLHFOptions:
             raise UserError(f"--set {text}: has no =: write KEY=VALUE")
         if key in _THEIRS:
             raise UserError(f"--set {key}: OpenRLHF has it: set --actor.loss_agg_mode among its own arguments")
-        if key not in _NAMES:
-            close = difflib.get_close_matches(key, _NAMES, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"choose one of {', '.join(_NAMES)}"
-            raise UserError(f"--set {key}: there is no such option: {hint}")
-        given[key] = _value(value)
+        *parents, last = key.split(".")
+        node = given
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise UserError(f"--set {text}: {parent} has a value already: give one or the other")
+        node[last] = _value(value)
     try:
-        return OpenRLHFOptions(**given)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"--set: {error}") from error
+        return OpenRLHFOptions.of(given, "r2vpo")
+    except ValueError as error:
+        raise UserError(f"--set {str(error).removeprefix('r2vpo.')}") from None
 
 
 def to_environment(options: OpenRLHFOptions) -> dict[str, str]:
@@ -86,8 +72,9 @@ def from_environment(*, loss_agg_mode: str) -> OpenRLHFOptions:
     Args:
         loss_agg_mode: `args.actor.loss_agg_mode`; "token-mean" or a mean of each response.
     """
-    options = OpenRLHFOptions(**json.loads(os.environ.get(VARIABLE, "{}")))
-    return replace(options, aggregation="token_mean" if loss_agg_mode == "token-mean" else "sequence_mean")
+    options = OpenRLHFOptions.of(json.loads(os.environ.get(VARIABLE, "{}")), "r2vpo")
+    aggregation = "token_mean" if loss_agg_mode == "token-mean" else "sequence_mean"
+    return replace(options, objective=replace(options.objective, aggregation=aggregation))
 
 
 def _value(text: str) -> Any:

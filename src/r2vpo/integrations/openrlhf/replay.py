@@ -14,10 +14,11 @@ from openrlhf.trainer.ppo_utils.experience import Experience, make_experience_ba
 from openrlhf.trainer.ppo_utils.replay_buffer import NaiveReplayBuffer
 from openrlhf.utils.seqlen_balancing import get_minimum_num_micro_batch_size, get_seqlen_balanced_partitions
 
+from r2vpo.core.options import ReplayOptions
 from r2vpo.core.ratios import logit_movement, stale_weight
 from r2vpo.core.types import MovementSums
 from r2vpo.errors import UserError
-from r2vpo.replay import ReplayBuffer, ReplayConfig, Rollout
+from r2vpo.replay import ReplayBuffer, Rollout
 
 
 @dataclass
@@ -41,18 +42,19 @@ class AgedReplayBuffer(NaiveReplayBuffer):
 
     Args:
         theirs: The empty buffer that it takes the place of.
-        config: Versions kept, stale rows for each fresh one, seed.
+        options: Versions kept, stale rows for each fresh one.
+        seed: Of the draws.
     """
 
-    def __init__(self, theirs: NaiveReplayBuffer, config: ReplayConfig) -> None:
+    def __init__(self, theirs: NaiveReplayBuffer, options: ReplayOptions, *, seed: int = 0) -> None:
         super().__init__(
             theirs.sample_batch_size, theirs.limit, theirs.cpu_offload, theirs.packing_samples, theirs.dynamic_batch
         )
         self.version = 0
-        self._store = ReplayBuffer(config)
+        self._store = ReplayBuffer(options, seed)
         self._kept: dict[int, StaleRow] = {}
         self._numbers = itertools.count()
-        self._order = torch.Generator().manual_seed(config.seed)
+        self._order = torch.Generator().manual_seed(seed)
         self._drawn: list[StaleRow] = []
 
     @property
@@ -73,7 +75,7 @@ class AgedReplayBuffer(NaiveReplayBuffer):
         if experience.rollout_log_probs is None:
             raise UserError(
                 "replay: the rows have no rollout_log_probs: set --algo.advantage.is_correction_level token, or "
-                "--set replay_versions=0"
+                "--set replay.versions=0"
             )
         before = {id(item) for item in self.items}
         super().append(experience)
@@ -92,7 +94,7 @@ class AgedReplayBuffer(NaiveReplayBuffer):
             What was drawn; `items` holds its experiences.
         """
         fresh = len(self.items)
-        ready = min(self._store.config.stale_rows(fresh), len(self._store))
+        ready = min(self._store.options.stale_rows(fresh), len(self._store))
         count = least(max(ready - (fresh + ready) % rows_a_step, 0))
         self._drawn = [self._kept[row.group] for row in self._store.sample(count, self.version)]
         if self._drawn:
@@ -118,7 +120,7 @@ class AgedReplayBuffer(NaiveReplayBuffer):
         self.items, self._drawn = [], []
         self.version += 1
         self._store.begin_version(self.version)
-        oldest = self.version - self._store.config.versions
+        oldest = self.version - self._store.options.versions
         self._kept = {number: row for number, row in self._kept.items() if row.item.info["policy_version"] >= oldest}
 
     def _keep(self, item: Experience) -> None:

@@ -14,6 +14,7 @@ from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer
 from torch import Tensor
 
 from r2vpo.core.dual import advantage_moments
+from r2vpo.core.method import Method
 from r2vpo.core.ratios import stale_weight
 from r2vpo.core.types import MomentSums, MovementSums
 from r2vpo.engine_step import engine_step
@@ -35,12 +36,13 @@ class R2VPOActorTrainer(ActorPPOTrainer):
     def __init__(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(strategy, *args, **kwargs)
         options = from_environment(loss_agg_mode=self.args.actor.loss_agg_mode)
-        self.controls = options.controls(steps_per_round=1, reduce=_sum)
-        self.actor_loss_fn = R2VPOPolicyLoss(options, self.controls)
-        self.replay = options.replay_config()
+        method = Method(options)
+        self.controls = method.controls(steps_per_round=1, reduce=_sum)
+        self.actor_loss_fn = R2VPOPolicyLoss(method, self.controls)
+        self.replay = options.replay
         if self.replay.versions:
             _check_replay(self.args, self.actor)
-            self.replay_buffer = AgedReplayBuffer(self.replay_buffer, self.replay)
+            self.replay_buffer = AgedReplayBuffer(self.replay_buffer, self.replay, seed=options.seed)
         self.measured: dict[str, float] = {}
         self.reused: dict[str, float] = {}
         self._engine_step, self._save = strategy.optimizer_step, strategy.save_ckpt
@@ -88,14 +90,14 @@ class R2VPOActorTrainer(ActorPPOTrainer):
             forward_passes(drawn, self.args, self.micro_train_batch_size, lambda number: -_least(-number)),
             self.actor,
             version=buffer.version,
-            cap=self.actor_loss_fn.objective.stale_weight_cap,
+            cap=self.actor_loss_fn.method.config.stale_weight_cap,
             packing=self.args.ds.packing_samples,
             ring=self.strategy.ring_attn_group,
         )
 
     def _begin_round(self, last_round: MovementSums, rows_a_step: int) -> None:
         items = self.replay_buffer.items
-        cap = self.actor_loss_fn.objective.stale_weight_cap
+        cap = self.actor_loss_fn.method.config.stale_weight_cap
         moments, informative = MomentSums.zero(), 0
         for item in items:
             old, advantages, mask = (
@@ -177,7 +179,7 @@ def _least(number: int) -> int:
 
 def _check_replay(args: Any, actor: Any) -> None:
     """Refuse what stale rows cannot be trained on with, before a row is sampled."""
-    off = "or --set replay_versions=0"
+    off = "or --set replay.versions=0"
     if args.algo.advantage.is_correction_level == "off":
         raise UserError(
             "replay: --algo.advantage.is_correction_level is off, so that no log-probs of the sampler are there to "

@@ -43,7 +43,7 @@ def policy_loss(
     """
     state = current(config)
     mask = response_mask.bool()
-    rollout = _rollout_log_probs(old_log_prob, rollout_is_weights, state.objective.anchor)
+    rollout = _rollout_log_probs(old_log_prob, rollout_is_weights, state.method.config.anchor)
     if rollout_is_weights is not None:
         mask = mask & (rollout_is_weights > 0)
     batch = {
@@ -52,10 +52,10 @@ def policy_loss(
         "rollout_log_probs": rollout,
         "advantages": advantages,
         "response_mask": mask,
-        "config": state.objective,
+        "config": state.method.config,
     }
     normalizer = _normalizer(loss_agg_mode, config.global_batch_info)
-    output = state.options.loss(**batch, dual=state.controls.dual.value, normalizer=normalizer)
+    output = state.method.loss(**batch, dual=state.controls.dual.value, normalizer=normalizer)
     if state.measuring and torch.is_grad_enabled():
         state.controls.measure(output, **batch)
         # The worker reports once a mini-batch, over all processes; here each number would wait for the device.

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import field, fields, make_dataclass
+from dataclasses import field, fields, make_dataclass, replace
 from typing import Any
 
+from omegaconf import OmegaConf
 from verl.workers.config.actor import PolicyLossConfig
 
-from r2vpo.core.method import MethodOptions
+from r2vpo.core.options import MethodOptions
 
 LOSS_MODE = "r2vpo"
 
-# verl has these already, under its own names.
-_VERLS = {"aggregation": "actor.loss_agg_mode", "aggregation_constant": "actor.loss_scale_factor"}
 # verl's loss_agg_mode: our aggregation, and the constant that a response is divided by (None: verl's scale factor).
 AGGREGATIONS: dict[str, tuple[str, float | None]] = {
     "token-mean": ("token_mean", None),
@@ -23,22 +22,32 @@ AGGREGATIONS: dict[str, tuple[str, float | None]] = {
 
 
 def _check(self: Any) -> None:
-    for name, theirs in _VERLS.items():
-        if getattr(self, name) is not None:
-            raise ValueError(f"policy_loss.{name}={getattr(self, name)!r} is not read under verl: set {theirs}")
-    MethodOptions.of(self)
+    options = _sections(self)
+    for name, theirs in (("aggregation", "actor.loss_agg_mode"), ("constant", "actor.loss_scale_factor")):
+        if getattr(options.objective, name) is not None:
+            raise ValueError(f"policy_loss.objective.{name} is not read under verl: set {theirs}")
 
 
 PolicyLossOptions = make_dataclass(
     "PolicyLossOptions",
-    [(option.name, Any, field(default=option.default)) for option in fields(MethodOptions)],
+    [(option.name, Any, field(default=None)) for option in fields(MethodOptions)],
     bases=(PolicyLossConfig,),
     namespace={
-        "__doc__": "verl's `PolicyLossConfig` with the fields of `MethodOptions`, checked when built.",
+        "__doc__": "verl's `PolicyLossConfig` with the sections of `MethodOptions`, checked when built.",
         "__module__": __name__,
         "__post_init__": _check,
     },
 )
+
+
+def _sections(policy_loss: Any) -> MethodOptions:
+    """Our sections of a `policy_loss`; without our fields (no `_target_` was given) it has the defaults."""
+    given = {name: getattr(policy_loss, name, None) for name in (field.name for field in fields(MethodOptions))}
+    return MethodOptions.of({name: _plain(value) for name, value in given.items() if value is not None}, "policy_loss")
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def method_options(config: Any) -> MethodOptions:
@@ -57,10 +66,6 @@ def method_options(config: Any) -> MethodOptions:
     if mode not in AGGREGATIONS:
         known = ", ".join(AGGREGATIONS)
         raise ValueError(f"actor.loss_agg_mode={mode!r} is none that R²VPO has: choose one of {known}")
-    policy_loss = config.policy_loss
-    given = {f.name: getattr(policy_loss, f.name) for f in fields(MethodOptions) if hasattr(policy_loss, f.name)}
-    if given.get("objective_options") is not None:
-        given["objective_options"] = dict(given["objective_options"])
     aggregation, constant = AGGREGATIONS[mode]
     if aggregation == "constant" and constant is None:
         constant = config.loss_scale_factor
@@ -69,4 +74,6 @@ def method_options(config: Any) -> MethodOptions:
                 "actor.loss_scale_factor is unset, and a batch's own width depends on its longest response: "
                 "set it to data.max_response_length"
             )
-    return MethodOptions(**given | {"aggregation": aggregation, "aggregation_constant": constant})
+    options = _sections(config.policy_loss)
+    objective = replace(options.objective, aggregation=aggregation, constant=constant)
+    return replace(options, objective=objective)

@@ -19,8 +19,9 @@ from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer as SyncBuffer
 from verl.trainer.ppo.v1.replay_buffer import ReplayBufferAsync as AsyncBuffer
 
+from r2vpo.core.options import ReplayOptions
 from r2vpo.errors import UserError
-from r2vpo.replay import ReplayBuffer, ReplayConfig, Rollout
+from r2vpo.replay import ReplayBuffer, Rollout
 
 PARTITION = "r2vpo"
 """Where the copies lie. verl saves all partitions with the checkpoints of its asynchronous trainers."""
@@ -30,12 +31,15 @@ NEEDED = {
     "rm_scores": "a reward model that shares the actor's devices scores after sampling: set "
     "reward.reward_model.enable_resource_pool=true",
 }
-# The memory bound of `ReplayConfig` is for tensors of its own; these lie in verl's store.
-OPTIONS = tuple(field.name for field in fields(ReplayConfig) if field.name != "max_bytes")
+# The memory bound of `ReplayOptions` is for tensors of its own; these lie in verl's store.
+OPTIONS = (*(field.name for field in fields(ReplayOptions) if field.name != "max_megabytes"), "seed")
 
 
 class _Reuse:
-    """What both samplers add to verl's; options in `trainer.v1.sampler.sampler_kwargs`, named as in `ReplayConfig`."""
+    """What both samplers add to verl's.
+
+    Options are in `trainer.v1.sampler.sampler_kwargs`: those of `ReplayOptions`, and the `seed` of the draws.
+    """
 
     synchronous: bool
 
@@ -57,7 +61,8 @@ class _Reuse:
         if trainer is not None:
             check_weights(trainer.config)
         super().__init__(trainer_mode=trainer_mode, sampler_kwargs=sampler_kwargs, refill_fn=refill_fn, **others)
-        self._store = ReplayBuffer(ReplayConfig(**options))
+        seed = options.pop("seed", 0)
+        self._store = ReplayBuffer(ReplayOptions(**options), seed)
         self._numbers = itertools.count()
         # The store's number of a group: its version, and its rows' keys in PARTITION.
         self._groups: dict[int, tuple[int, list[str]]] = {}
@@ -78,12 +83,12 @@ class _Reuse:
             UserError: a row lacks what a later use needs.
         """
         batch, metrics = super().sample(global_steps, partition_id, batch_size)
-        if partition_id != "train" or self._store.config.versions == 0:
+        if partition_id != "train" or self._store.options.versions == 0:
             return batch, metrics
         if global_steps != self._step:
             self._step = global_steps
             self._begin_step(global_steps)
-        drawn = self._store.sample(self._store.config.stale_rows(len(batch.keys)), global_steps)
+        drawn = self._store.sample(self._store.wanted(len(batch.keys)), global_steps)
         _keep(batch)
         stale = [self._groups[number] for number in dict.fromkeys(row.group for row in drawn)]
         ages = [global_steps - version for version, keys in stale for _ in keys]
@@ -104,7 +109,7 @@ class _Reuse:
             if key not in known:
                 groups.setdefault(_uid(key), []).append(key)
         gone = [key for uid in groups for key in self._admit(groups[uid], listed)]
-        oldest = step - self._store.config.versions
+        oldest = step - self._store.options.versions
         for number in [number for number, (version, _) in self._groups.items() if version < oldest]:
             gone += self._groups.pop(number)[1]
         if gone:

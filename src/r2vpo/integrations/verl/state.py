@@ -13,8 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from r2vpo.core.controls import Controls
-from r2vpo.core.method import MethodOptions
-from r2vpo.core.objectives import ObjectiveConfig
+from r2vpo.core.method import Method
 from r2vpo.integrations.verl.options import method_options
 
 
@@ -23,14 +22,12 @@ class WorkerState:
     """What the loss reads and adds to.
 
     Attributes:
-        options: as the actor's config gives them.
-        objective: the objective's own config.
+        method: loss and options, as the actor's config gives them.
         controls: multiplier and step size.
         measuring: whether micro-batches are added up now; only within a training step.
     """
 
-    options: MethodOptions
-    objective: ObjectiveConfig
+    method: Method
     controls: Controls
     measuring: bool = False
 
@@ -46,10 +43,10 @@ def start(config: Any, *, reduce: Callable[[Tensor], Tensor]) -> WorkerState:
         reduce: sums a tensor over the data-parallel processes.
     """
     global _state
-    options = method_options(config)
+    method = Method(method_options(config))
     # verl tells the number of optimizer steps with each batch; `begin_round` sets it.
-    controls = options.controls(steps_per_round=1, reduce=reduce)
-    _state = WorkerState(options, options.objective_config(), controls)
+    controls = method.controls(steps_per_round=1, reduce=reduce)
+    _state = WorkerState(method, controls)
     return _state
 
 

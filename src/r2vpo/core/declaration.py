@@ -1,0 +1,184 @@
+"""How an option is declared: once, with its default, its bounds and its help text; everything else is read from that.
+
+A section is a frozen dataclass of `option` fields, derived from `Options`. Recipes, `R2VPOConfig` and the integrations
+hold sections themselves; `docs/reference` is made from them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import operator
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+LARGEST, LARGEST_WHOLE = 3.4e38, 10**12
+"""No number is larger, nor a whole one. The first is float32's."""
+
+BOUNDS = {"above": "above", "at_least": "at least", "below": "below", "at_most": "at most"}
+"""The bounds that an option can have, in the words of an error."""
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+) -> Any:
+    """Declare an option as a field of a section.
+
+    Args:
+        default: its value where it is left out. A mapping is copied.
+        help: what it does, in a few words; units where it has any.
+        above: exclusive lower bound of a number.
+        at_least: inclusive lower bound.
+        below: exclusive upper bound.
+        at_most: inclusive upper bound.
+    """
+    bounds = {"above": above, "at_least": at_least, "below": below, "at_most": at_most}
+    metadata = {"help": help, **{name: bound for name, bound in bounds.items() if bound is not None}}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def same_as(section: type[Options], name: str, default: Any) -> Any:
+    """Declare an option that another section declares, with another default.
+
+    Args:
+        section: where it is declared.
+        name: its name there.
+        default: its value where it is left out.
+    """
+    (declared,) = (field for field in dataclasses.fields(section) if field.name == name)
+    return dataclasses.field(default=default, metadata=declared.metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """A section: its values are checked when it is built, and never change.
+
+    A section within it may be given as `of` reads it.
+
+    Raises:
+        ValueError: a value is of another type, not among the choices, or out of its bounds, or two options contradict
+            each other; the message begins with the option's name and says what it must be.
+    """
+
+    # Pydantic reads sections out of recipes by these rules: no unknown key, and no text in place of a number.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        schema = handler(source)
+        handler.resolve_ref_schema(schema)["strict"] = False  # a mapping will do for the section itself
+        return schema
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value, section = getattr(self, field.name), _section(hints[field.name])
+            if section is not None and value is not None and not isinstance(value, section):
+                object.__setattr__(self, field.name, section.of(value, field.name))
+                continue
+            problem = _problem(value, hints[field.name], field.metadata)
+            if problem:
+                raise ValueError(f"{field.name} {problem}")
+        self.check()
+
+    def check(self) -> None:
+        """Refuse options that contradict each other.
+
+        Raises:
+            ValueError: two of them do.
+        """
+
+    @classmethod
+    def of(cls, value: Any, name: str) -> Self:
+        """Read a section as it is written in Python.
+
+        Args:
+            value: the section, a mapping of its options, the value of its first option alone, or None for its defaults.
+            name: what the section is called, for errors.
+
+        Raises:
+            ValueError: an unknown option (the message names the nearest), or a value that is refused.
+        """
+        if isinstance(value, cls):
+            return value
+        names = [field.name for field in dataclasses.fields(cls)]
+        given = {} if value is None else value if isinstance(value, Mapping) else {names[0]: value}
+        for key in given:
+            if key not in names:
+                close = difflib.get_close_matches(str(key), names, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"choose one of {', '.join(names)}"
+                raise ValueError(f"{name}.{key}: there is no such option: {hint}")
+        try:
+            return cls(**given)
+        except ValueError as error:
+            raise ValueError(f"{name}.{error}") from None
+
+
+def _section(hint: Any) -> type[Options] | None:
+    """The section that an option holds, of an option that holds one."""
+    return next((part for part in _parts(hint) if isinstance(part, type) and issubclass(part, Options)), None)
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    """The members of a union, or the type alone."""
+    is_union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+    return typing.get_args(hint) if is_union else (hint,)
+
+
+def choices(hint: Any) -> tuple[str, ...]:
+    """The texts that a type allows; none where it allows any.
+
+    Args:
+        hint: the type of an option.
+    """
+    return tuple(one for part in _parts(hint) if typing.get_origin(part) is Literal for one in typing.get_args(part))
+
+
+def _problem(value: Any, hint: Any, metadata: Mapping[str, Any]) -> str | None:
+    """What is wrong with a value, or None."""
+    parts = _parts(hint)
+    if value is None and type(None) in parts:
+        return None
+    if allowed := choices(hint):
+        return None if value in allowed else f"is {value!r}; choose one of {', '.join(allowed)}"
+    kinds = [typing.get_origin(part) or part for part in parts if part is not type(None)]
+    if not any(_is_a(value, kind) for kind in kinds):
+        return f"is {value!r}; it must be {' or '.join(_WORDS.get(kind, 'a mapping') for kind in kinds)}"
+    return _out_of_bounds(value, metadata) if isinstance(value, int | float) and bool not in kinds else None
+
+
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def _is_a(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, int | float if kind is float else kind)
+
+
+def _out_of_bounds(value: float, metadata: Mapping[str, Any]) -> str | None:
+    if not math.isfinite(value):
+        return f"is {value}; it must be a finite number"
+    largest = LARGEST if isinstance(value, float) else LARGEST_WHOLE
+    bounds = {name: metadata[name] for name in _HOLDS if name in metadata}
+    if abs(value) > largest:
+        bounds["at_most"] = largest
+    for name, bound in bounds.items():
+        if not _HOLDS[name](value, bound):
+            shown = f"{value:g}" if abs(value) < 1e300 else f"a number of {len(str(value))} digits"
+            return f"is {shown}; it must be {BOUNDS[name]} {bound:g}"
+    return None
+
+
+_HOLDS = {"above": operator.gt, "at_least": operator.ge, "below": operator.lt, "at_most": operator.le}

@@ -1,0 +1,229 @@
+"""The options of the method by section, each declared here alone.
+
+A recipe has these sections, `R2VPOConfig` takes them, and the integrations with other frameworks read them. They need
+no torch, so that a wrong recipe is refused at once. What an objective has for itself is declared beside its loss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_type_hints
+
+from r2vpo.core.declaration import Options, choices, option
+from r2vpo.core.radius import DELTA
+
+ObjectiveName = Literal[
+    "r2vpo", "clip", "spo", "cispo", "gspo", "sapo", "m2po", "dppo_tv", "vespo", "topr", "p3o", "kl_penalty",
+    "policy_gradient",
+]  # fmt: skip
+Anchor = Literal["proximal", "behavior"]
+Level = Literal["token", "response"]
+Aggregation = Literal["token_mean", "sequence_mean", "constant"]
+
+TARGET_KL = 0.01
+"""What step control of kind "kl" aims at, nats a token: rsl_rl's default, there of an action; skrl's is 0.008."""
+
+
+def check_aggregation(aggregation: str | None, constant: float | None) -> None:
+    """Check the two options of an aggregation together.
+
+    Args:
+        aggregation: how tokens become one loss; None is the objective's own.
+        constant: tokens that a response is divided by; wanted by "constant", and by no other.
+
+    Raises:
+        ValueError: the constant is missing, or would not be read.
+    """
+    if aggregation == "constant" and constant is None:
+        raise ValueError("aggregation = constant needs objective.constant: set it, such as to rollout.max_new_tokens")
+    if aggregation != "constant" and constant is not None:
+        raise ValueError(
+            f"constant = {constant:g} is only used with aggregation constant: "
+            "remove it, or set objective.aggregation=constant"
+        )
+
+
+def choices_of(section: type[Options], name: str) -> tuple[str, ...]:
+    """The texts that an option may be.
+
+    Args:
+        section: where it is declared.
+        name: its name.
+    """
+    return choices(get_type_hints(section)[name])
+
+
+@dataclass(frozen=True)
+class RatioVarianceOptions(Options):
+    """The ratio-variance penalty, added to another objective."""
+
+    delta: float = option(DELTA, "as objective.delta, for the penalty's multiplier", above=0)
+
+
+@dataclass(frozen=True)
+class ObjectiveOptions(Options):
+    """The loss."""
+
+    name: ObjectiveName = option(
+        "r2vpo", "soft constraint on the ratio's variance, PPO's clip (clip), or another of the table"
+    )
+    delta: float = option(
+        DELTA,
+        "how far a round may move the policy: V_d, the ratio variance per decision, for each informative rollout; one "
+        "number for every task. Step control aims at it with every objective",
+        above=0,
+    )
+    anchor: Anchor = option("proximal", "ratio to the policy at the round's start, or to the one that sampled the row")
+    level: Level | None = option(None, "a ratio for each token, or for each response; null is the objective's own")
+    aggregation: Aggregation | None = option(None, "how tokens become one loss; null is the objective's own")
+    constant: float | None = option(None, "tokens a response is divided by, for aggregation constant", above=0)
+    stale_weight_cap: float = option(2.0, "upper bound of the importance weight of a stale token", at_least=1)
+    options: dict[str, Any] = option({}, "the objective's own options, such as clip_high; see its table")
+    ratio_variance: RatioVarianceOptions | None = option(
+        None, "adds the ratio-variance penalty to the objective, as {}; null adds nothing"
+    )
+
+    def check(self) -> None:
+        """See `Options.check`."""
+        check_aggregation(self.aggregation, self.constant)
+        if self.ratio_variance is not None and self.name == "r2vpo":
+            raise ValueError("ratio_variance is r2vpo's own penalty: set objective.delta, and leave ratio_variance out")
+        if self.ratio_variance is not None and self.name == "kl_penalty":
+            raise ValueError(
+                "ratio_variance needs the one multiplier, which kl_penalty has for its divergence: leave it out, or "
+                "set objective.name=policy_gradient"
+            )
+        if self.name != "r2vpo" or self.options:
+            # Only here: it brings torch, which a wrong recipe need not wait for.
+            from r2vpo.core.objectives.registry import objective_config
+
+            objective_config(self)
+
+
+@dataclass(frozen=True)
+class DualOptions(Options):
+    """The multiplier lambda of the constraint, for objectives that have one."""
+
+    kind: Literal["ascent", "closed_form", "doubling", "fixed"] = option(
+        "closed_form",
+        "how lambda is found: closed_form (lambda* of each round's batch), ascent (follows V_d once an optimizer "
+        "step), doubling (PPO's rule, once a round) or fixed",
+    )
+    eta: float = option(0.1, "ascent: size of a step of log lambda", above=0, at_most=1)
+    lower: float = option(0.02, "lowest lambda, except with kind fixed: a brake has to be left", above=0)
+    upper: float | None = option(
+        None, "highest lambda; null is the batch's closed form, or a million with kind doubling", above=0
+    )
+    value: float | None = option(None, "fixed: the lambda; ascent, doubling: the first one", at_least=0)
+
+    def check(self) -> None:
+        """See `Options.check`."""
+        if self.kind == "fixed" and self.value is None:
+            raise ValueError("kind = fixed needs dual.value: set it, for example to 2.5")
+        if self.kind == "closed_form" and self.value is not None:
+            raise ValueError(
+                f"value = {self.value:g} is not used with kind closed_form: remove it, or set dual.kind=fixed"
+            )
+        if self.upper is not None and self.upper < self.lower:
+            raise ValueError(f"upper = {self.upper:g} is below lower = {self.lower:g}: raise dual.upper")
+
+
+@dataclass(frozen=True)
+class StepControlOptions(Options):
+    """The learning rate follows V_d, so that a round comes to its trust radius."""
+
+    enabled: bool = option(True, "let the learning rate follow V_d")
+    kind: Literal["decision_variance", "kl"] = option(
+        "decision_variance",
+        "what it follows: V_d, or the KL divergence by the KL-adaptive rule, a rival for comparison that reads "
+        "target_kl, min_scale and max_scale alone",
+    )
+    target_kl: float | None = option(None, f"kl: what it aims at, nats a token; null is {TARGET_KL}", above=0)
+    first_scale: float = option(0.05, "scale at the first step: a small trial, before anything is measured", above=0)
+    grow: float = option(2.0, "highest factor that one step changes the scale by", above=1)
+    memory: float = option(0.95, "weight that a round's measurement keeps from round to round", at_least=0, below=1)
+    min_scale: float = option(1e-4, "lowest scale", above=0)
+    max_scale: float = option(1e4, "highest scale", above=0)
+
+    def check(self) -> None:
+        """See `Options.check`."""
+        if self.kind == "kl":
+            self._check_kl()
+            return
+        if self.target_kl is not None:
+            raise ValueError(
+                f"target_kl = {self.target_kl:g} is not used with kind {self.kind}: remove it, or set "
+                "step_control.kind=kl"
+            )
+        if not self.min_scale <= self.first_scale <= self.max_scale:
+            raise ValueError(
+                f"first_scale = {self.first_scale:g} is outside min_scale {self.min_scale:g} .. max_scale "
+                f"{self.max_scale:g}: choose one between them"
+            )
+
+    def _check_kl(self) -> None:
+        for field in fields(self):
+            if field.name in ("first_scale", "grow", "memory") and getattr(self, field.name) != field.default:
+                raise ValueError(f"{field.name} = {getattr(self, field.name):g} is not used with kind kl: remove it")
+        if not self.min_scale <= 1 <= self.max_scale:
+            raise ValueError(
+                f"min_scale = {self.min_scale:g} and max_scale = {self.max_scale:g} leave out 1, where kind kl starts: "
+                "set them around it"
+            )
+
+
+@dataclass(frozen=True)
+class ReplayOptions(Options):
+    """Rollouts of earlier policy versions that are trained on again."""
+
+    versions: int = option(
+        5, "updates that a rollout is kept for; 0 trains on fresh rollouts only", at_least=0, at_most=10_000
+    )
+    ratio: float = option(1.0, "stale rows for each fresh one", at_least=0)
+    max_megabytes: float | None = option(None, "memory for kept rollouts, of each process; null is no limit", above=0)
+
+    def check(self) -> None:
+        """See `Options.check`."""
+        if self.versions > 0 and self.ratio == 0:
+            raise ValueError(
+                f"versions = {self.versions} keeps rollouts that ratio = 0 never uses: "
+                "set replay.ratio above 0, or replay.versions=0"
+            )
+
+
+@dataclass(frozen=True)
+class AdvantageOptions(Options):
+    """How rewards become advantages."""
+
+    name: Literal["grpo", "dr_grpo", "rloo", "reinforce_pp"] = option("grpo", "the estimator")
+
+
+@dataclass(frozen=True)
+class CurriculumOptions(Options):
+    """More prompts of the difficulties that are solved sometimes, fewer of those solved always or never."""
+
+    enabled: bool = option(False, "draw prompts by the pass rate of their difficulty")
+    memory: float = option(0.8, "weight that pass rates keep from round to round", at_least=0, below=1)
+    floor: float = option(0.1, "least weight of a difficulty, so that none is dropped", above=0, at_most=1)
+
+
+@dataclass(frozen=True)
+class MethodOptions(Options):
+    """What a trainer, whoever makes it, has to know of a method: objective, multiplier and step size."""
+
+    objective: ObjectiveOptions = option(ObjectiveOptions(), "the loss")
+    dual: DualOptions = option(DualOptions(), "the multiplier lambda of the variance constraint")
+    step_control: StepControlOptions = option(StepControlOptions(), "the learning rate follows V_d")
+
+    def check(self) -> None:
+        """See `Options.check`."""
+        if self.objective.name == "r2vpo":
+            return
+        from r2vpo.core.objectives.registry import objective_config
+
+        config = objective_config(self.objective)
+        if config.constraint_target is not None and self.dual.kind not in config.dual_kinds:
+            raise ValueError(
+                f"dual.kind = {self.dual.kind} does not fit objective.name = {self.objective.name}: set dual.kind="
+                f"{' or '.join(config.dual_kinds)}"
+            )
