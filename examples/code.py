@@ -9,10 +9,8 @@ import sys
 
 import torch
 
+from r2vpo import R2VPOConfig, R2VPOTrainer, load_model, load_reward, load_tokenizer
 from r2vpo.data import PromptRow, to_dataset
-from r2vpo.models import load_model, load_tokenizer
-from r2vpo.rewards import load_reward
-from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 
 MODEL = "embedded/smollm2-135m"  # or a folder that save_pretrained wrote, or a name on the hub
 TASKS = {  # what a function does, and a test of it

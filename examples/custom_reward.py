@@ -12,8 +12,7 @@ import sys
 import torch
 from datasets import Dataset
 
-from r2vpo.models import load_model, load_tokenizer
-from r2vpo.trl import R2VPOConfig, R2VPOTrainer
+from r2vpo import R2VPOConfig, R2VPOTrainer, load_model, load_tokenizer
 
 MODEL = "embedded/smollm2-135m"  # or a folder that save_pretrained wrote, or a name on the hub
 THINGS = ("animals", "plants", "cities", "colours", "tools", "foods", "countries", "sports")

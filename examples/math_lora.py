@@ -10,10 +10,8 @@ import sys
 import torch
 from peft import LoraConfig
 
+from r2vpo import R2VPOConfig, R2VPOTrainer, load_model, load_reward, load_tokenizer
 from r2vpo.data import FewShotOptions, MixtureComponent, ReasoningGymOptions, load_data, to_dataset
-from r2vpo.models import load_model, load_tokenizer
-from r2vpo.rewards import load_reward
-from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 
 MODEL = "embedded/smollm2-135m"  # or a folder that save_pretrained wrote, or a name on the hub
 FRACTIONS = MixtureComponent(

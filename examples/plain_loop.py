@@ -12,12 +12,10 @@ import sys
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from r2vpo import Method, MethodOptions, ReplayOptions, load_model, load_tokenizer
 from r2vpo.core.advantages import ADVANTAGES
 from r2vpo.core.dual import advantage_moments
-from r2vpo.core.method import Method
-from r2vpo.core.options import MethodOptions, ReplayOptions
 from r2vpo.core.ratios import stale_weight
-from r2vpo.models import load_model, load_tokenizer
 from r2vpo.replay import ReplayBuffer, Rollout, last_round_movement
 
 MODEL, PROMPTS, SAMPLES, STEPS = "embedded/smollm2-135m", 4, 8, 2

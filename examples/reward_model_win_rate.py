@@ -13,11 +13,10 @@ import torch
 from torch.nn.functional import logsigmoid
 from transformers import AutoModelForSequenceClassification
 
+from r2vpo import R2VPOConfig, R2VPOTrainer, load_reward
 from r2vpo.cli.main import main as r2vpo
 from r2vpo.data import InstructionsOptions, load_data, to_dataset
 from r2vpo.models import load_model, load_tokenizer, resolve_model
-from r2vpo.rewards import load_reward
-from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 
 MODEL = "embedded/smollm2-135m"  # or a folder that save_pretrained wrote, or a name on the hub
 REWARD_MODEL, POLICY = "runs/reward-model", "runs/reward-model-policy"

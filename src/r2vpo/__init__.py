@@ -1,3 +1,85 @@
-"""R²VPO: reinforcement-learning fine-tuning with a soft constraint on the variance of the policy ratio."""
+"""R²VPO: reinforcement-learning fine-tuning with a soft constraint on the variance of the policy ratio.
+
+The names below are imported when they are first used, so that `import r2vpo` takes no time.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from r2vpo.core.method import Method
+    from r2vpo.core.options import (
+        AdvantageOptions,
+        CurriculumOptions,
+        DualOptions,
+        MethodOptions,
+        ObjectiveOptions,
+        ReplayOptions,
+        StepControlOptions,
+    )
+    from r2vpo.data import load_data, to_dataset
+    from r2vpo.errors import UserError
+    from r2vpo.models import load_model, load_tokenizer
+    from r2vpo.replay import ReplayBuffer, Rollout
+    from r2vpo.rewards import load_reward
+    from r2vpo.rollout import SharedPrefixSampler
+    from r2vpo.rollout.lightllm import LightLLMRollout
+    from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 
 __version__ = "0.1.0"
+
+_MODULES = {
+    "r2vpo.core.method": ("Method",),
+    "r2vpo.core.options": (
+        "AdvantageOptions",
+        "CurriculumOptions",
+        "DualOptions",
+        "MethodOptions",
+        "ObjectiveOptions",
+        "ReplayOptions",
+        "StepControlOptions",
+    ),
+    "r2vpo.data": ("load_data", "to_dataset"),
+    "r2vpo.errors": ("UserError",),
+    "r2vpo.models": ("load_model", "load_tokenizer"),
+    "r2vpo.replay": ("ReplayBuffer", "Rollout"),
+    "r2vpo.rewards": ("load_reward",),
+    "r2vpo.rollout": ("SharedPrefixSampler",),
+    "r2vpo.rollout.lightllm": ("LightLLMRollout",),
+    "r2vpo.trl": ("R2VPOConfig", "R2VPOTrainer"),
+}
+_WHERE = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "AdvantageOptions",
+    "CurriculumOptions",
+    "DualOptions",
+    "LightLLMRollout",
+    "Method",
+    "MethodOptions",
+    "ObjectiveOptions",
+    "R2VPOConfig",
+    "R2VPOTrainer",
+    "ReplayBuffer",
+    "ReplayOptions",
+    "Rollout",
+    "SharedPrefixSampler",
+    "StepControlOptions",
+    "UserError",
+    "load_data",
+    "load_model",
+    "load_reward",
+    "load_tokenizer",
+    "to_dataset",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'r2vpo' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_WHERE[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
