@@ -34,7 +34,10 @@ SECTIONS: dict[str, type[Options]] = {
 
 
 # What a user writes, by types that transformers' parser of command lines knows; the config holds the section itself.
-Section = Any if TYPE_CHECKING else dict[str, Any] | str | None
+if TYPE_CHECKING:
+    Section = Any
+else:
+    Section = dict[str, Any] | str | None
 
 
 def _section(name: str) -> Any:
