@@ -39,7 +39,7 @@ setup: .venv/installed ## build .venv with pinned dependencies and the package
 	@touch $@
 
 quickstart: setup ## fine-tune a real language model on this machine's CPU
-	$(BIN)/r2vpo train recipes/quickstart.yaml
+	$(BIN)/r2vpo train recipes/train/quickstart.yaml
 
 .venv/peers: .venv/installed Makefile
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $@ $(PEERS) && touch $@ || \

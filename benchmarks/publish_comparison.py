@@ -78,7 +78,7 @@ def records(path: Path) -> list[dict[str, Any]]:
 
 def experiment_of(content: dict[str, Any]) -> Experiment | TasksExperiment:
     """The experiment that a file of `benchmarks/results` is of."""
-    return load_experiment(ROOT / "experiments" / f"{content.get('of', content['experiment'])}.yaml")
+    return load_experiment(ROOT / "recipes" / "compare" / f"{content.get('of', content['experiment'])}.yaml")
 
 
 def tasks_of(spec: TasksExperiment, content: dict[str, Any]) -> dict[str, Results]:

@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="optimizer steps of a run; those of the recipe if not given")
     parser.add_argument("--threads", type=int, default=1, help="threads of a job")
     arguments = parser.parse_args()
-    trainer = yaml.safe_load((ROOT / "recipes" / "quickstart.yaml").read_text())["trainer"]
+    trainer = yaml.safe_load((ROOT / "recipes" / "train" / "quickstart.yaml").read_text())["trainer"]
     rate, steps = float(trainer["learning_rate"]), arguments.steps or trainer["max_steps"]
     path = RESULTS / f"self_tuning_{steps}.json"
     known = json.loads(path.read_text())["cells"] if path.exists() else []

@@ -34,7 +34,7 @@ from r2vpo.trl.vllm import SERVE
 from tests.custom_code import custom_model_folder, separate_modules
 from tests.integration.cli import ROOT, Outcome, records, train, weights
 
-FOLDER = ROOT / "recipes"
+FOLDER = ROOT / "recipes" / "train"
 # A recipe, the weights of its model as published (in billions), and the GPUs of 80 GB that its first line promises.
 ARTICLE = {
     "deepseek_r1_distill_qwen_1_5b": ("1.78", 1),
@@ -287,7 +287,7 @@ def test_what_a_header_tells_to_type_is_understood(path: Path) -> None:
 
 @pytest.mark.parametrize("name", DISTRIBUTED)
 def test_an_accelerate_file_is_read_by_accelerate(name: str) -> None:
-    path, (kind, processes) = FOLDER / "accelerate" / f"{name}.yaml", DISTRIBUTED[name]
+    path, (kind, processes) = ROOT / "recipes" / "accelerate" / f"{name}.yaml", DISTRIBUTED[name]
     assert {file.stem for file in path.parent.iterdir()} == DISTRIBUTED.keys()
     config = load_config_from_file(str(path))
     assert (config.distributed_type, config.num_processes, config.mixed_precision) == (kind, processes, "bf16")

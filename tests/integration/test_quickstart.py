@@ -13,7 +13,7 @@ from tests.integration.cli import ROOT, records, train
 @pytest.mark.first
 @pytest.mark.slow
 def test_the_quickstart_recipe_learns(tmp_path: Path) -> None:
-    recipe = ROOT / "recipes" / "quickstart.yaml"
+    recipe = ROOT / "recipes" / "train" / "quickstart.yaml"
     done = train(recipe, "trainer.max_steps=24", "evaluation.every_rounds=0", runs=tmp_path)
     assert (done.code, done.err) == (0, "")
     summary = json.loads((done.run / "summary.json").read_text())

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")}
 README = PAGES["README.md"]
 BOTH = "\n".join(PAGES.values())
-RECIPE_FILES = sorted((ROOT / "recipes").glob("*.yaml"))
+RECIPE_FILES = sorted((ROOT / "recipes" / "train").glob("*.yaml"))
 
 
 def blocks(language: str, page: str = README) -> list[str]:
@@ -119,7 +119,7 @@ def test_every_setting_named_in_the_text_is_known() -> None:
     assert {span.partition("=")[0] for span in named} <= set(known_keys(Recipe)) | own
     for span in named:
         if "=" in span:
-            load_recipe(ROOT / "recipes" / "quickstart.yaml", [span])
+            load_recipe(ROOT / "recipes" / "train" / "quickstart.yaml", [span])
 
 
 def test_the_numbers_in_the_formulas_are_the_defaults() -> None:

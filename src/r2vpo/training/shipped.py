@@ -16,20 +16,20 @@ class Shipped:
 
     Attributes:
         kind: what one is called.
-        inside: their folder in an installed package.
-        beside: their folder beside ``src``, in a checkout.
+        folder_name: their folder in ``recipes``.
         listing: the command that lists them.
     """
 
     kind: str
-    inside: str
-    beside: str
+    folder_name: str
     listing: str
 
     def folder(self) -> Path | None:
         """The folder they are in; None where they were not installed."""
         package = Path(r2vpo.__file__).resolve().parent
-        for folder in (package / self.inside, package.parents[1] / self.beside):
+        # In an installed package, or beside src in a checkout.
+        for parent in (package, package.parents[1]):
+            folder = parent / "recipes" / self.folder_name
             if folder.is_dir():
                 return folder
         return None
@@ -66,15 +66,15 @@ class Shipped:
         listed = self.listed()
         if not listed:
             raise UserError(
-                f"no {self.beside} are installed: install the package again, or give the path of a {self.kind}"
+                f"no {self.kind}s are installed: install the package again, or give the path of a {self.kind}"
             )
         width = max(map(len, listed))
         return [f"{name:<{width}}  {description(path)}" for name, path in listed.items()]
 
 
-RECIPES = Shipped("recipe", "recipes", "recipes", "r2vpo recipes")
-EXPERIMENTS = Shipped("experiment", "experiments/shipped", "experiments", "r2vpo compare --list")
-SUITES = Shipped("suite", "suites/shipped", "suites", "r2vpo eval --list")
+RECIPES = Shipped("recipe", "train", "r2vpo recipes")
+EXPERIMENTS = Shipped("experiment", "compare", "r2vpo compare --list")
+SUITES = Shipped("suite", "eval", "r2vpo eval --list")
 
 
 def description(path: Path) -> str:

@@ -71,7 +71,7 @@ def test_it_is_the_cores(anchor, aggregation):
     totals = {"dp_size": 2, "batch_num_tokens": 60.0, "global_batch_size": 12.0}
     found, gradient = step(loss, given, rollout_log_probs=sampled, **totals)
     again = inputs()
-    expected = loss.options.loss(
+    expected = loss.method.loss(
         log_probs=again["log_probs"],
         old_log_probs=again["old_log_probs"],
         rollout_log_probs=sampled,
@@ -91,7 +91,7 @@ def test_it_is_the_cores(anchor, aggregation):
 
 def test_the_anchor_to_the_sampler_wants_its_log_probs():
     with pytest.raises(ValueError, match="rollout_log_probs is None"):
-        ours(anchor="behavior")(**inputs())
+        ours(objective={"anchor": "behavior"})(**inputs())
 
 
 def test_what_has_no_gradient_is_not_added_up():

@@ -72,9 +72,8 @@ def test_clipping_takes_openrlhfs_own_steps(placed, tmp_path):
     assert type(theirs) is OWN
     theirs.actor_loss_fn.is_correction_level = "off"
     placed(
-        objective={"name": "clip", "options": {"clip_low": 0.2, "clip_high": 0.2}},
+        objective={"name": "clip", "stale_weight_cap": 1.0, "options": {"clip_low": 0.2, "clip_high": 0.2}},
         step_control=False,
-        stale_weight_cap=1.0,
     )
     ours = make_trainer(tmp_path)
     for trainer in (theirs, ours):
@@ -89,7 +88,7 @@ def test_clipping_takes_openrlhfs_own_steps(placed, tmp_path):
 
 def test_the_scale_reaches_the_step(placed, tmp_path):
     """At a tiny first scale and no growth the policy hardly moves."""
-    placed(step_first_scale=1e-4, step_max_scale=1e-4)
+    placed(step_control={"first_scale": 1e-4, "max_scale": 1e-4})
     still = make_trainer(tmp_path)
     placed(step_control=False)
     moving = make_trainer(tmp_path)

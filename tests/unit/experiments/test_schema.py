@@ -125,7 +125,7 @@ def test_a_method_may_tune_another_key_with_as_many_tries(tmp_path: Path) -> Non
             "methods": {"plain": {"set": {"step_control.enabled": False}}, "ours": {"tune": delta}},
         }
     )
-    base = load_recipe(Path("recipes/quickstart.yaml"))
+    base = load_recipe(Path("recipes/train/quickstart.yaml"))
     rate, own_delta = base.trainer.learning_rate, base.objective.delta
     plan = Plan(made, base, source="two.yaml")
     tried = [(cell.method, cell.recipe.trainer.learning_rate, cell.recipe.objective.delta) for cell in plan.tuning()]
