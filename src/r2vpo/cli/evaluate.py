@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -69,7 +69,7 @@ def _resumed(arguments: argparse.Namespace) -> tuple[EvaluationConfig, Subject, 
     return *resumed(arguments.resume), Path(arguments.resume)
 
 
-def _device(wanted: str) -> str:
+def _device(wanted: str) -> Literal["cpu", "cuda"]:
     import torch
 
     if wanted == "cuda" and not torch.cuda.is_available():

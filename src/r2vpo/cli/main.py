@@ -67,7 +67,7 @@ def build_parser() -> Parser:
     """The parser of all the commands."""
     parser = Parser(prog="r2vpo", description="Fine-tune reasoning models with R²VPO, and reuse stale rollouts.")
     parser.add_argument("--version", action="version", version=f"r2vpo {r2vpo.__version__}")
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = Parser(add_help=False)
     shared.add_argument("--debug", action="store_true", help="print tracebacks and the libraries' own messages")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 

@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, cast
 
 from rich.console import Console
 
@@ -61,7 +62,7 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
 def quiet_bars() -> None:
     """Keep transformers' bars for loading and saving out of the display; a download still shows its own."""
     import transformers
-    from huggingface_hub.utils import enable_progress_bars
+    from huggingface_hub.utils import enable_progress_bars  # type: ignore[attr-defined]  # documented there
 
     transformers.utils.logging.disable_progress_bar()
     enable_progress_bars()
@@ -70,7 +71,10 @@ def quiet_bars() -> None:
 def as_started(recipe: Recipe, run_path: Path) -> Recipe:
     """The recipe in the precision that the run was started with, wherever it says `auto`."""
     started_with = open_run(run_path).recipe()
-    return settle_precision(recipe, autocast=started_with.trainer.bf16_autocast, dtype=started_with.rollout.dtype)
+    # A run keeps its recipe as it was settled, in which nothing is left at `auto`.
+    autocast = cast(bool, started_with.trainer.bf16_autocast)
+    dtype = cast(Literal["bfloat16", "model"], started_with.rollout.dtype)
+    return settle_precision(recipe, autocast=autocast, dtype=dtype)
 
 
 def check_resume(recipe: Recipe, run_path: Path, checkpoint: int | None, arguments: Sequence[str]) -> None:

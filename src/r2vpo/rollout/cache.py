@@ -24,8 +24,12 @@ class GrowingLayer(DynamicLayer):
         room: positions that a buffer has behind what is filled when it is made.
     """
 
+    # A layer of transformers has None in their place before its first update; this one never has.
+    keys: Tensor
+    values: Tensor
+
     def __init__(self, layer: Any, index: Tensor, room: int):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # transformers does not annotate it
         self._room = room
         self.dtype, self.device, self.is_initialized = layer.keys.dtype, layer.keys.device, True
         self.keys, self.values = layer.keys, layer.values

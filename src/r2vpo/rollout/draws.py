@@ -82,6 +82,7 @@ def choose_tokens(
     normalizer = logits.logsumexp(-1)
     probabilities = (logits - normalizer[:, None]).exp_() if entropy or token is None else None
     if token is None:
+        assert probabilities is not None and uniform is not None
         token = inverse_cdf(probabilities, uniform)
     log_prob = logits.gather(-1, token[:, None]).squeeze(-1) - normalizer
     return token, log_prob.clamp_(max=0.0), torch.special.entr(probabilities).sum(-1) if entropy else None
@@ -107,7 +108,7 @@ def check_finite(log_probs: Tensor, *, rows: int, first_step: int) -> None:
             )
 
 
-def inverse_cdf(probabilities: Tensor, uniform: Tensor | None) -> Tensor:
+def inverse_cdf(probabilities: Tensor, uniform: Tensor) -> Tensor:
     """The token at which the cumulative distribution passes a uniform number: (B, V) and (B,) to (B,).
 
     A sum in float64, so that the rare tokens keep their share of a large vocabulary.

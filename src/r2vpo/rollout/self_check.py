@@ -276,7 +276,9 @@ def _refusal(model: Any, longest: int | None) -> str | None:
             "the model has a PEFT method that learns prompts (prompt tuning, prefix tuning, p-tuning), which are put "
             "before the tokens outside the model: train it with LoRA or all its weights"
         )
-    for limit in length_limits(model.config) if longest is not None else ():
+    if longest is None:
+        return None
+    for limit in length_limits(model.config):
         if limit.any_forward and longest > limit.tokens:
             return (
                 f"the model {limit.reason}, and prompt and response have up to {longest}, so that a token's "

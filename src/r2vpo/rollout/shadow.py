@@ -86,7 +86,7 @@ def _weights(shadow: Any, source: Any) -> Iterator[tuple[str, torch.Tensor, torc
         parameters = [
             (name, parameter)
             for name, parameter in module.named_parameters(recurse=False)
-            if id(parameter) not in seen and not seen.add(id(parameter))
+            if id(parameter) not in seen and not seen.add(id(parameter))  # type: ignore[func-returns-value]  # None
         ]
         if not parameters:
             continue
@@ -142,7 +142,7 @@ def _merged(module: Any) -> Any:
     return merged.base_layer
 
 
-def quantised_weight(source: Any) -> str | None:
+def quantised_weight(source: nn.Module) -> str | None:
     """The name of a weight that is quantised, or None: a copy of it in another type is not to be had.
 
     Args:

@@ -11,6 +11,7 @@ import platform
 import resource
 import socket
 import struct
+from collections.abc import Callable
 
 OUTSIDE = "(the host puts a folder of its own here)"
 ARM = platform.machine() == "aarch64"
@@ -19,7 +20,7 @@ PARENT, SELF = os.getppid(), os.getpid()
 POINTER = 1 << 40  # an address at which nothing is: enough to see whether the kernel looks there
 
 
-def call(number_x86, number_arm, *arguments):
+def call(number_x86: int, number_arm: int, *arguments: int) -> bool:
     """Whether a system call passes the filter."""
     ctypes.set_errno(0)
     number = number_arm if ARM else number_x86
@@ -27,7 +28,7 @@ def call(number_x86, number_arm, *arguments):
     return ctypes.get_errno() not in (errno.EPERM, errno.ENOSYS)
 
 
-def possible(function):
+def possible(function: Callable[[], object]) -> bool:
     """Whether something can be done in Python."""
     try:
         function()
@@ -40,7 +41,7 @@ READER, WRITER = os.pipe()
 PAIR = socket.socketpair()
 LEFT = PAIR[0].fileno()
 ADDRESS = ctypes.create_string_buffer(struct.pack("H", socket.AF_UNIX) + b"\0r2vpo")
-ATTEMPTS = {
+ATTEMPTS: dict[str, Callable[[], bool]] = {
     "processes": lambda: call(56, 220, 17, 0, 0, 0, 0) or call(59, 221, POINTER, 0, 0) or call(435, 435, POINTER, 88),
     "programs": lambda: call(59, 221, POINTER, 0, 0) or call(322, 281, -1, POINTER, 0, 0, 0x1000),
     "the network": lambda: possible(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM)),

@@ -50,7 +50,7 @@ def first_working(wanted: Sequence[Isolation], *, memory_bytes: int, modules: Se
         memory_bytes: limit for the address space of each process.
         modules: installed modules that programs may import.
     """
-    failed = []
+    failed: list[str] = []
     for isolation in wanted:
         for own_root in (True, False) if isolation == "process" else (True,):
             settings = Settings(isolation, memory_bytes, tuple(modules), own_root)

@@ -23,11 +23,12 @@ def run(job: dict[str, Any]) -> int:
     Returns:
         The exit status: 0, what it left with, 1 after an exception, 71 when memory ran out.
     """
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
+    # A program may use either name of a stream; typeshed calls the second one final.
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # type: ignore[misc]
     status = _status(lambda: _execute("__main__", job))
-    # Some programs work in threads, or print when they leave.
-    for last in (threading._shutdown, atexit._run_exitfuncs, sys.stdout.flush):
+    # Some programs work in threads, or print when they leave. typeshed leaves out what waits for threads.
+    for last in (threading._shutdown, atexit._run_exitfuncs, sys.stdout.flush):  # type: ignore[attr-defined]
         status = _status(last) or status
     return status
 

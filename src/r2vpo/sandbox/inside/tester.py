@@ -158,7 +158,7 @@ class _Link:
                 return self._remotes.setdefault(what, Remote(self, what))
             if kind == "record":
                 known = self._classes[what]
-                value = object.__new__(known)
+                value: object = object.__new__(known)
                 # A field must not stand in the place of a method.
                 fields = {name: part for name, part in rest[0].items() if not callable(getattr(known, name, None))}
                 vars(value).update({name: self._value(part) for name, part in fields.items()})

@@ -59,7 +59,8 @@ def main(config: dict[str, Any]) -> None:
     confine.die_with_parent(config["parent"] or os.getppid())
     sys.path += config["paths"]
     sys.argv = ["program"]
-    builtins.exit = builtins.quit = sys.exit  # the module `site`, which is not loaded, would make them
+    # The module `site`, which is not loaded, would make them, of a class of its own; programs only call them.
+    builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]
     for name in (*COMMON.split(), *config["modules"]):
         importlib.import_module(name)
     folder = config["writable"]
