@@ -42,7 +42,6 @@ from r2vpo.experiments.tasks import TasksExperiment
 from r2vpo.experiments.tuning import Choice, Try, choices, finalists
 from r2vpo.report.palette import LIGHT
 from r2vpo.report.svg import style
-from r2vpo.training.shipped import RECIPES
 
 ROOT = Path(__file__).parents[1]
 NUMBERS, PAGES = ROOT / "benchmarks" / "results", ROOT / "docs" / "results"
@@ -87,7 +86,7 @@ def tasks_of(spec: TasksExperiment, content: dict[str, Any]) -> dict[str, Result
     carried = {choice.method: choice.value for choice in choices_of(source) if choice.value is not None}
     found = {}
     for task, part in content["tasks"].items():
-        base = base_recipe(spec.recipe_of(task), spec.name, RECIPES.find)
+        base = base_recipe(spec.recipe_of(task), spec.name)
         steps = base.trainer.optimizer_steps_per_round
         found[task] = results_of(spec.experiment(task, steps=steps, carried=carried), part)
     return found
@@ -188,7 +187,7 @@ def read(folder: Path, figures: list[str]) -> dict[str, Any]:
     spec = experiment_of(head)
     if not isinstance(spec, TasksExperiment):
         return head | read_cells(folder)
-    plans = TasksPlan.of(spec, name, RECIPES.find, folder.parent)
+    plans = TasksPlan.of(spec, name, folder.parent)
     parts = {task: read_cells(folder.parent / f"{name}.{task}", keys_of(plans, task)) for task in spec.tasks}
     return head | {"tasks": {task: part for task, part in parts.items() if part["results"]}}
 

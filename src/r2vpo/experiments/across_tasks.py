@@ -1,6 +1,6 @@
 """A comparison over tasks, from its file to its report: each task is run as an experiment, then regrets are taken."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,6 @@ class TasksPlan:
     Attributes:
         experiment: the experiment.
         source: its file, for the lines of errors.
-        find: gives a recipe's file for its name or path.
         out: the folder of comparisons; each task has its own in it, ``<name>.<task>``.
         tasks: keys of the tasks to run.
         methods: keys of the methods to run; empty for all.
@@ -31,7 +30,6 @@ class TasksPlan:
 
     experiment: TasksExperiment
     source: str
-    find: Callable[[str], Path]
     out: Path
     tasks: Sequence[str]
     methods: Sequence[str] = ()
@@ -42,7 +40,6 @@ class TasksPlan:
         cls,
         experiment: TasksExperiment,
         source: str,
-        find: Callable[[str], Path],
         out: Path,
         *,
         tasks: Sequence[str] | None = None,
@@ -65,7 +62,7 @@ class TasksPlan:
         chosen.sort(key=lambda task: task != experiment.carried_from)
         if not chosen:
             raise UserError(f"--methods: none of {', '.join(methods or ())} runs on these tasks: name others")
-        plan = cls(experiment, source, find, out, chosen, list(methods or ()), seeds)
+        plan = cls(experiment, source, out, chosen, list(methods or ()), seeds)
         for task in plan.tasks:
             plan.plan(task)
         return plan
@@ -97,7 +94,7 @@ class TasksPlan:
     def _plan(self, task: str, carried: Mapping[str, float]) -> Plan:
         spec = self.experiment
         source = f"{self.source}: tasks.{task}"
-        base = base_recipe(spec.recipe_of(task), source, self.find)
+        base = base_recipe(spec.recipe_of(task), source)
         steps = base.trainer.optimizer_steps_per_round
         experiment = spec.experiment(task, steps=steps, carried=carried, only=self.methods)
         return Plan(experiment, base, source=source, seeds=self.seeds)

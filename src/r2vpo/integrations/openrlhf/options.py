@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from r2vpo.core.method import MethodOptions
 from r2vpo.errors import UserError
+from r2vpo.nearest import did_you_mean
 from r2vpo.replay import ReplayConfig
 
 VARIABLE = "R2VPO_OPENRLHF"
@@ -65,9 +65,8 @@ def parse_options(overrides: Sequence[str]) -> OpenRLHFOptions:
         if key in _THEIRS:
             raise UserError(f"--set {key}: OpenRLHF has it: set --actor.loss_agg_mode among its own arguments")
         if key not in _NAMES:
-            close = difflib.get_close_matches(key, _NAMES, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"choose one of {', '.join(_NAMES)}"
-            raise UserError(f"--set {key}: there is no such option: {hint}")
+            hint = did_you_mean(key, _NAMES, f": choose one of {', '.join(_NAMES)}")
+            raise UserError(f"--set {key}: there is no such option{hint}")
         given[key] = _value(value)
     try:
         return OpenRLHFOptions(**given)
