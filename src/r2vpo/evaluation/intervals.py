@@ -26,7 +26,7 @@ class Interval:
         value: the estimate.
         low: lower end; None where no interval is known.
         high: upper end; None where no interval is known.
-        n: number of problems behind it.
+        n: number of problems, or of seeds, behind it.
     """
 
     value: float

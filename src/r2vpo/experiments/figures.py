@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from r2vpo.evaluation.intervals import Interval
 from r2vpo.experiments import statistics
 from r2vpo.experiments.analysis import Results, final_on
 from r2vpo.experiments.runs import Run
@@ -159,7 +160,7 @@ def survival(results: Results, setting: Value | None, target: float) -> Lines:
     return Lines(results, curve, x_label="rollouts generated", finish=_shares)
 
 
-def over_axis(results: Results, measure: Callable[[list[Run]], statistics.Estimate]) -> Lines:
+def over_axis(results: Results, measure: Callable[[list[Run]], Interval]) -> Lines:
     """A measure over the values of the settings' axis, with its interval where it has one."""
 
     def curve(axes: Axes, method: str, color: str, dashes: object, name: str) -> None:
