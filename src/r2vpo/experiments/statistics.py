@@ -3,7 +3,9 @@
 Scores of runs are skewed at a ceiling and fall apart into two groups where some runs collapse. There the bootstrap, and
 a t interval of a mean or of an interquartile mean, cover the truth far less often than they say when seeds are few.
 Order statistics cover the median as often under every continuous law. The runs of a comparison share their seeds (data,
-first weights, order of problems), so differences and ratios are taken seed by seed.
+first weights, order of problems), so differences and ratios are taken seed by seed. The Mann-Whitney statistic,
+the binomial sums and Kaplan and Meier's curve are those of scipy.stats to 1e-12; written out they are ten lines, where
+scipy, which nothing else here needs, is 140 MB and 1.5 s of import.
 """
 
 import math
