@@ -20,9 +20,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 
 from r2vpo.experiments.across_tasks import TasksPlan
@@ -40,8 +38,7 @@ from r2vpo.experiments.store import Store
 from r2vpo.experiments.tables import Table, tables
 from r2vpo.experiments.tasks import TasksExperiment
 from r2vpo.experiments.tuning import Choice, Try, choices, finalists
-from r2vpo.report.palette import LIGHT
-from r2vpo.report.svg import style
+from r2vpo.report.svg import write_picture
 
 ROOT = Path(__file__).parents[1]
 NUMBERS, PAGES = ROOT / "benchmarks" / "results", ROOT / "docs" / "results"
@@ -159,10 +156,7 @@ def write_figures(content: dict[str, Any]) -> None:
     """The figures that the page shows."""
     for drawing in parts(content)[1]:
         held = io.BytesIO()
-        with matplotlib.rc_context(style(LIGHT) | {"figure.facecolor": "white"}):
-            figure = Figure(layout="constrained", dpi=160)
-            drawing.draw(figure, LIGHT)
-            figure.savefig(held, format="png", metadata={"Software": None})
+        write_picture(held, drawing.draw)
         image = Image.open(held).convert("RGB").quantize(COLOURS)
         image.save(PAGES / f"{content['experiment']}-{drawing.key}.png", optimize=True)
 
