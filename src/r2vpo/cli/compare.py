@@ -15,6 +15,7 @@ from r2vpo.experiments.compare import describe, run_comparison
 from r2vpo.experiments.pool import check_jobs, cores
 from r2vpo.experiments.schema import Experiment
 from r2vpo.experiments.tasks import TasksExperiment
+from r2vpo.training.display import say
 from r2vpo.training.folder_lock import FolderInUse
 from r2vpo.training.shipped import EXPERIMENTS
 
@@ -45,7 +46,7 @@ def compare(arguments: argparse.Namespace, session: Session) -> None:
             work.run(jobs, console, arguments.tuning_only)
     except KeyboardInterrupt:
         text = "what is finished is kept; the same command continues, with --report it draws what there is"
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(console, text)
         raise
     except FolderInUse:
         raise
@@ -121,7 +122,7 @@ def _names(text: str | None) -> list[str] | None:
 
 def _show(paths: list[Path], console: Console) -> None:
     for path in paths:
-        console.print(str(path), highlight=False, markup=False, soft_wrap=True)
+        say(console, str(path))
 
 
 def _list() -> None:

@@ -13,6 +13,7 @@ from r2vpo.experiments.compare import describe, run_comparison
 from r2vpo.experiments.store import Store
 from r2vpo.experiments.tasks import TasksExperiment
 from r2vpo.experiments.tuning import choices, tuned
+from r2vpo.training.display import say
 
 
 @dataclass(frozen=True)
@@ -114,11 +115,11 @@ def run_tasks(tasks: TasksPlan, *, jobs: int, console: Console, tuning_only: boo
     """
     failed: list[UserError] = []
     for task in tasks.tasks:
-        console.print(f"{tasks.experiment.task_title(task)}:", highlight=False, markup=False)
+        say(console, f"{tasks.experiment.task_title(task)}:")
         try:
             run_comparison(tasks.plan(task), tasks.out, jobs=jobs, console=console, tuning_only=tuning_only)
         except UserError as error:
-            console.print(str(error), highlight=False, markup=False, soft_wrap=True)
+            say(console, str(error))
             failed.append(error)
     if failed:
         raise failed[0]
@@ -127,5 +128,5 @@ def run_tasks(tasks: TasksPlan, *, jobs: int, console: Console, tuning_only: boo
 def describe_tasks(tasks: TasksPlan, *, jobs: int, console: Console) -> None:
     """Print every cell of every task with its state; runs nothing."""
     for task in tasks.tasks:
-        console.print(f"{tasks.experiment.task_title(task)}:", highlight=False, markup=False)
+        say(console, f"{tasks.experiment.task_title(task)}:")
         describe(tasks.plan(task), tasks.out, jobs=jobs, console=console)
