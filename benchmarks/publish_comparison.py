@@ -20,9 +20,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 
 from r2vpo.experiments.across_tasks import TasksPlan
@@ -40,9 +38,7 @@ from r2vpo.experiments.store import Store
 from r2vpo.experiments.tables import Table, tables
 from r2vpo.experiments.tasks import TasksExperiment
 from r2vpo.experiments.tuning import Choice, Try, choices, finalists
-from r2vpo.report.palette import LIGHT
-from r2vpo.report.svg import style
-from r2vpo.training.shipped import RECIPES
+from r2vpo.report.svg import write_picture
 
 ROOT = Path(__file__).parents[1]
 NUMBERS, PAGES = ROOT / "benchmarks" / "results", ROOT / "docs" / "results"
@@ -87,7 +83,7 @@ def tasks_of(spec: TasksExperiment, content: dict[str, Any]) -> dict[str, Result
     carried = {choice.method: choice.value for choice in choices_of(source) if choice.value is not None}
     found = {}
     for task, part in content["tasks"].items():
-        base = base_recipe(spec.recipe_of(task), spec.name, RECIPES.find)
+        base = base_recipe(spec.recipe_of(task), spec.name)
         steps = base.trainer.optimizer_steps_per_round
         found[task] = results_of(spec.experiment(task, steps=steps, carried=carried), part)
     return found
@@ -160,10 +156,7 @@ def write_figures(content: dict[str, Any]) -> None:
     """The figures that the page shows."""
     for drawing in parts(content)[1]:
         held = io.BytesIO()
-        with matplotlib.rc_context(style(LIGHT) | {"figure.facecolor": "white"}):
-            figure = Figure(layout="constrained", dpi=160)
-            drawing.draw(figure, LIGHT)
-            figure.savefig(held, format="png", metadata={"Software": None})
+        write_picture(held, drawing.draw)
         image = Image.open(held).convert("RGB").quantize(COLOURS)
         image.save(PAGES / f"{content['experiment']}-{drawing.key}.png", optimize=True)
 
@@ -188,7 +181,7 @@ def read(folder: Path, figures: list[str]) -> dict[str, Any]:
     spec = experiment_of(head)
     if not isinstance(spec, TasksExperiment):
         return head | read_cells(folder)
-    plans = TasksPlan.of(spec, name, RECIPES.find, folder.parent)
+    plans = TasksPlan.of(spec, name, folder.parent)
     parts = {task: read_cells(folder.parent / f"{name}.{task}", keys_of(plans, task)) for task in spec.tasks}
     return head | {"tasks": {task: part for task, part in parts.items() if part["results"]}}
 

@@ -1,7 +1,7 @@
 """HTTP requests that are tried again where that may help, with messages that keep a secret.
 
-The loop is this package's own: a retry library needs as many lines for Retry-After, for the budget that is asked before
-each attempt, and for waits that another thread can end.
+The loop is this package's own: no other thread can end the waits of stamina, and tenacity needs as many lines for
+Retry-After, the budget that is asked before each attempt, and the last reason in the message.
 """
 
 from __future__ import annotations

@@ -15,8 +15,9 @@ from r2vpo.experiments.compare import describe, run_comparison
 from r2vpo.experiments.pool import check_jobs, cores
 from r2vpo.experiments.schema import Experiment
 from r2vpo.experiments.tasks import TasksExperiment
+from r2vpo.training.display import say
 from r2vpo.training.folder_lock import FolderInUse
-from r2vpo.training.shipped import EXPERIMENTS, RECIPES
+from r2vpo.training.shipped import EXPERIMENTS
 
 
 def compare(arguments: argparse.Namespace, session: Session) -> None:
@@ -45,7 +46,7 @@ def compare(arguments: argparse.Namespace, session: Session) -> None:
             work.run(jobs, console, arguments.tuning_only)
     except KeyboardInterrupt:
         text = "what is finished is kept; the same command continues, with --report it draws what there is"
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(console, text)
         raise
     except FolderInUse:
         raise
@@ -72,7 +73,7 @@ class _OneExperiment:
 
     @classmethod
     def of(cls, experiment: Experiment, chosen: _Chosen) -> "_OneExperiment":
-        base = base_recipe(experiment.recipe, chosen.source, RECIPES.find)
+        base = base_recipe(experiment.recipe, chosen.source)
         plan = Plan(experiment, base, source=chosen.source, seeds=chosen.seeds, methods=chosen.methods)
         return cls(plan, chosen.out)
 
@@ -94,10 +95,8 @@ class _OverTasks:
 
     @classmethod
     def of(cls, experiment: TasksExperiment, chosen: _Chosen, tasks: list[str] | None) -> "_OverTasks":
-        find, out = RECIPES.find, chosen.out
-        return cls(
-            TasksPlan.of(experiment, chosen.source, find, out, tasks=tasks, methods=chosen.methods, seeds=chosen.seeds)
-        )
+        source, out = chosen.source, chosen.out
+        return cls(TasksPlan.of(experiment, source, out, tasks=tasks, methods=chosen.methods, seeds=chosen.seeds))
 
     def describe(self, jobs: int, console: Console) -> None:
         describe_tasks(self.tasks, jobs=jobs, console=console)
@@ -111,7 +110,7 @@ class _OverTasks:
 
         # Of all tasks and methods, whichever were asked for this time.
         tasks = self.tasks
-        whole = TasksPlan.of(tasks.experiment, tasks.source, tasks.find, tasks.out, seeds=tasks.seeds)
+        whole = TasksPlan.of(tasks.experiment, tasks.source, tasks.out, seeds=tasks.seeds)
         for task in tasks.tasks:
             build_comparison_report(whole.plan(task), tasks.out)
         return build_regret_report(whole)
@@ -123,7 +122,7 @@ def _names(text: str | None) -> list[str] | None:
 
 def _show(paths: list[Path], console: Console) -> None:
     for path in paths:
-        console.print(str(path), highlight=False, markup=False, soft_wrap=True)
+        say(console, str(path))
 
 
 def _list() -> None:

@@ -5,12 +5,11 @@ import json
 
 from r2vpo.cli.failures import Session
 from r2vpo.training.recipe import load_recipe
-from r2vpo.training.shipped import RECIPES
 
 
 def plan(arguments: argparse.Namespace, session: Session) -> None:
     """Print the plan."""
-    recipe = load_recipe(RECIPES.find(arguments.recipe), arguments.overrides)
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
 
     from r2vpo.planning import Options, Speed, make_plan, plan_text
 

@@ -21,7 +21,6 @@ from r2vpo.training.data_options import data_options
 from r2vpo.training.recipe import Recipe, load_recipe, override
 from r2vpo.training.recipe_errors import validated
 from r2vpo.training.recipe_inputs import DatasetData
-from r2vpo.training.shipped import RECIPES
 
 MISSED = 1
 SHOWN_CHARACTERS = 60
@@ -58,7 +57,7 @@ def _data(arguments: argparse.Namespace) -> tuple[Recipe, list[PromptRow]]:
                 f"--reward is for a data file ({', '.join(READERS)}), and {path} is a recipe: leave it out, or use "
                 f"--set reward.name={arguments.reward}"
             )
-        recipe = load_recipe(RECIPES.find(arguments.data), arguments.overrides)
+        recipe = load_recipe(arguments.data, arguments.overrides)
         data = load_data(data_options(recipe.data, seed=recipe.seed))
         return recipe, [*data.train, *data.held_out]
     if arguments.reward is None:

@@ -13,7 +13,6 @@ from r2vpo.errors import UserError
 from r2vpo.training.progress import print_result
 from r2vpo.training.recipe import Recipe, differing_keys, load_recipe, settle_precision
 from r2vpo.training.run_directory import open_run, refuse_finished, require_checkpoint, step_of
-from r2vpo.training.shipped import RECIPES
 
 # What may change when a run is resumed: it can be made longer.
 MAY_DIFFER = {"trainer.max_steps"}
@@ -34,8 +33,7 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
         if swallowed:
             raise UserError(f"train: no recipe given: put {swallowed[-1]} before --set")
         raise UserError("train: no recipe given: name one, such as quickstart (`r2vpo recipes` lists them)")
-    path = RECIPES.find(arguments.recipe) if arguments.recipe else open_run(str(resume)).config
-    recipe = load_recipe(path, arguments.overrides)
+    recipe = load_recipe(arguments.recipe or open_run(str(resume)).config, arguments.overrides)
     if resume is not None:
         recipe = as_started(recipe, resume)
         check_resume(recipe, resume, arguments.checkpoint, session.arguments)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from r2vpo.nearest import did_you_mean
 
 RELATIONS = ("less than", "at least")
 """How a number is compared; `less than` is strict."""
@@ -100,8 +101,8 @@ def problem_with(names: Sequence[Any], arguments: Sequence[Mapping[str, Any]]) -
         return f"'instruction_id_list' has {len(names)} names and 'kwargs' {len(arguments)} entries: write as many"
     for name, given in zip(names, arguments, strict=True):
         if name not in ARGUMENTS:
-            close = difflib.get_close_matches(str(name), ARGUMENTS, n=1, cutoff=0.0)[0]
-            return f"'instruction_id_list' has {name!r}, the nearest that is known is {close!r}: correct it"
+            hint = did_you_mean(str(name), ARGUMENTS, ": correct it")
+            return f"'instruction_id_list' has {name!r}, which is unknown{hint}"
         wanted = ARGUMENTS[name]
         for key, kind in wanted.items():
             if key not in given:

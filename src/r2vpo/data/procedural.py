@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import random
 import zlib
@@ -12,6 +11,7 @@ from typing import Any
 from r2vpo.data.options import MixtureComponent, ReasoningGymOptions
 from r2vpo.data.rows import PromptData, PromptRow
 from r2vpo.errors import UserError
+from r2vpo.nearest import did_you_mean
 
 # A family is taken to be exhausted after this many problems in a row that were all seen before.
 PATIENCE = 1000
@@ -146,10 +146,8 @@ def _entries(component: MixtureComponent, seed: int, where: str) -> Iterator[dic
     from reasoning_gym.factory import DATASETS
 
     if component.family not in DATASETS:
-        close = difflib.get_close_matches(component.family, DATASETS, n=1, cutoff=0.0)[0]
-        raise UserError(
-            f"{where} is unknown, the nearest of the {len(DATASETS)} of reasoning-gym is {close!r}: correct the name"
-        )
+        hint = did_you_mean(component.family, DATASETS, ": correct the name")
+        raise UserError(f"{where} is none of the {len(DATASETS)} of reasoning-gym{hint}")
     for name in ("size", "seed"):
         if name in component.params:
             raise UserError(f"{where}: params.{name} is set by the run: leave it out, use data.train_size and seed")

@@ -1,4 +1,7 @@
-"""Which of two models does better on the same prompts: win rate, its interval, and the sign test."""
+"""Which of two models does better on the same prompts: win rate, its interval, and the sign test.
+
+The sign test is one line, too little to require scipy for.
+"""
 
 from __future__ import annotations
 

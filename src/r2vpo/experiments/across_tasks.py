@@ -1,6 +1,6 @@
 """A comparison over tasks, from its file to its report: each task is run as an experiment, then regrets are taken."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from r2vpo.experiments.compare import describe, run_comparison
 from r2vpo.experiments.store import Store
 from r2vpo.experiments.tasks import TasksExperiment
 from r2vpo.experiments.tuning import choices, tuned
+from r2vpo.training.display import say
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,6 @@ class TasksPlan:
     Attributes:
         experiment: the experiment.
         source: its file, for the lines of errors.
-        find: gives a recipe's file for its name or path.
         out: the folder of comparisons; each task has its own in it, ``<name>.<task>``.
         tasks: keys of the tasks to run.
         methods: keys of the methods to run; empty for all.
@@ -31,7 +31,6 @@ class TasksPlan:
 
     experiment: TasksExperiment
     source: str
-    find: Callable[[str], Path]
     out: Path
     tasks: Sequence[str]
     methods: Sequence[str] = ()
@@ -42,7 +41,6 @@ class TasksPlan:
         cls,
         experiment: TasksExperiment,
         source: str,
-        find: Callable[[str], Path],
         out: Path,
         *,
         tasks: Sequence[str] | None = None,
@@ -65,7 +63,7 @@ class TasksPlan:
         chosen.sort(key=lambda task: task != experiment.carried_from)
         if not chosen:
             raise UserError(f"--methods: none of {', '.join(methods or ())} runs on these tasks: name others")
-        plan = cls(experiment, source, find, out, chosen, list(methods or ()), seeds)
+        plan = cls(experiment, source, out, chosen, list(methods or ()), seeds)
         for task in plan.tasks:
             plan.plan(task)
         return plan
@@ -97,7 +95,7 @@ class TasksPlan:
     def _plan(self, task: str, carried: Mapping[str, float]) -> Plan:
         spec = self.experiment
         source = f"{self.source}: tasks.{task}"
-        base = base_recipe(spec.recipe_of(task), source, self.find)
+        base = base_recipe(spec.recipe_of(task), source)
         steps = base.trainer.optimizer_steps_per_round
         experiment = spec.experiment(task, steps=steps, carried=carried, only=self.methods)
         return Plan(experiment, base, source=source, seeds=self.seeds)
@@ -117,11 +115,11 @@ def run_tasks(tasks: TasksPlan, *, jobs: int, console: Console, tuning_only: boo
     """
     failed: list[UserError] = []
     for task in tasks.tasks:
-        console.print(f"{tasks.experiment.task_title(task)}:", highlight=False, markup=False)
+        say(console, f"{tasks.experiment.task_title(task)}:")
         try:
             run_comparison(tasks.plan(task), tasks.out, jobs=jobs, console=console, tuning_only=tuning_only)
         except UserError as error:
-            console.print(str(error), highlight=False, markup=False, soft_wrap=True)
+            say(console, str(error))
             failed.append(error)
     if failed:
         raise failed[0]
@@ -130,5 +128,5 @@ def run_tasks(tasks: TasksPlan, *, jobs: int, console: Console, tuning_only: boo
 def describe_tasks(tasks: TasksPlan, *, jobs: int, console: Console) -> None:
     """Print every cell of every task with its state; runs nothing."""
     for task in tasks.tasks:
-        console.print(f"{tasks.experiment.task_title(task)}:", highlight=False, markup=False)
+        say(console, f"{tasks.experiment.task_title(task)}:")
         describe(tasks.plan(task), tasks.out, jobs=jobs, console=console)

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -175,19 +175,18 @@ class Plan:
         return Cell(kind, method, value, seed, recipe, identity(recipe))
 
 
-def base_recipe(recipe: str | dict[str, Any], source: str, find: Callable[[str], Path]) -> Recipe:
+def base_recipe(recipe: str | dict[str, Any], source: str) -> Recipe:
     """The recipe that an experiment names, or holds.
 
     Args:
         recipe: its name, its file, or its content.
         source: the experiment's file, for the line of an error.
-        find: gives a recipe's file for its name or path.
 
     Raises:
         UserError: there is none, or it is refused.
     """
     if isinstance(recipe, str):
-        return load_recipe(find(recipe))
+        return load_recipe(recipe)
     try:
         return Recipe.model_validate(recipe)
     except ValidationError as error:

@@ -11,6 +11,7 @@ from r2vpo.experiments.execute import Executor
 from r2vpo.experiments.progress import CompareProgress, Estimator
 from r2vpo.experiments.store import Store
 from r2vpo.experiments.tuning import choices, finalists, waiting
+from r2vpo.training.display import say
 from r2vpo.training.folder_lock import working_in
 from r2vpo.training.numbers import duration
 
@@ -57,19 +58,16 @@ def describe(plan: Plan, out: Path, *, jobs: int, console: Console) -> None:
     cells = [*plan.tuning(), *plan.results(finalists(plan, found))]
     later = waiting(plan, found) * len(plan.seeds) * len(plan.experiment.values)
     left = {cell.key: cell for cell in cells if store.finished(cell) is None}
-
-    def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
     for cell in cells:
         state = "finished" if cell.key not in left else "failed" if store.failure(cell) else "to do"
-        say(f"{state:<9} {cell.kind:<7} {cell.key}  {cell}")
+        say(console, f"{state:<9} {cell.kind:<7} {cell.key}  {cell}")
     if later:
-        say(f"{later} cells of the result have no recipe yet: they wait for the tuning of their methods")
-    say(f"{sum(cell.key not in left for cell in cells)} of {len(cells) + later} cells are finished")
+        say(console, f"{later} cells of the result have no recipe yet: they wait for the tuning of their methods")
+    say(console, f"{sum(cell.key not in left for cell in cells)} of {len(cells) + later} cells are finished")
     seconds = Estimator(store.own_finished()).seconds(left.values())
     text = "unknown until a cell is finished" if seconds is None else f"about {duration(seconds / jobs)}"
-    say(f"time left with {jobs} at once: {text}" + (f" for the {len(left)} that have a recipe" if later else ""))
+    part = f" for the {len(left)} that have a recipe" if later else ""
+    say(console, f"time left with {jobs} at once: {text}{part}")
 
 
 def _run(cells: Sequence[Cell], name: str, store: Store, executor: Executor, display: CompareProgress) -> None:

@@ -5,12 +5,13 @@ from functools import partial
 
 import numpy as np
 
+from r2vpo.evaluation.intervals import Interval
 from r2vpo.experiments import figures, statistics
 from r2vpo.experiments.analysis import Results
 from r2vpo.experiments.figures import Drawing
 from r2vpo.experiments.runs import Run
 from r2vpo.experiments.schema import Value, label
-from r2vpo.experiments.statistics import FEWEST_SEEDS, Array, Estimate
+from r2vpo.experiments.statistics import FEWEST_SEEDS, Array
 
 _BAND = "Median over seeds; the band holds the middle half of the seeds."
 _COURSES = (
@@ -68,15 +69,15 @@ def _axis(results: Results) -> Iterator[Drawing]:
         return
     note = _medians(results)
 
-    def final(runs: list[Run]) -> Estimate:
+    def final(runs: list[Run]) -> Interval:
         return statistics.median(np.array([run.final for run in runs]))
 
-    def area(runs: list[Run]) -> Estimate:
+    def area(runs: list[Run]) -> Interval:
         return statistics.median(np.array([run.area() for run in runs]))
 
-    def collapsed(runs: list[Run]) -> Estimate:
+    def collapsed(runs: list[Run]) -> Interval:
         share = sum(run.collapsed for run in runs) / len(runs)
-        return Estimate(share, None, None, len(runs))
+        return Interval(share, None, None, len(runs))
 
     for key, title, caption, measure in (
         ("axis-final", "Final accuracy", note, final),

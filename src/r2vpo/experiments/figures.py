@@ -9,21 +9,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from r2vpo.evaluation.intervals import Interval
 from r2vpo.experiments import statistics
 from r2vpo.experiments.analysis import Results, final_on
 from r2vpo.experiments.runs import Run
 from r2vpo.experiments.schema import Value, label
 from r2vpo.experiments.statistics import Array
 from r2vpo.report.curves import log_axis
-from r2vpo.report.palette import Palette
+from r2vpo.report.palette import DASHES, MARKERS, Palette
+from r2vpo.report.svg import Draw
 
 WIDTH, HEIGHT, WIDE = 5.0, 2.9, 10.4
 MOST_TOGETHER = 6
 _COLUMNS = 4
 _TITLE = 32  # characters to a line of a small drawing's title
-_DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1.2)), (0, (8, 2)))
-_MARKERS = "os^Dvp"
-Draw = Callable[[Figure, Palette], None]
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class Lines:
         axes = figure.add_subplot()
         for number, method in enumerate(methods):
             color = palette.series[number % len(palette.series)]
-            self.curve(axes, method, color, _DASHES[number % len(_DASHES)], self.results.experiment.title(method))
+            self.curve(axes, method, color, DASHES[number % len(DASHES)], self.results.experiment.title(method))
         self._axes(axes)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=2, alignment="left")
 
@@ -99,7 +98,7 @@ class Lines:
         baseline = experiment.baseline[0]
         for axes, method in zip(grid.flat, methods, strict=False):
             if baseline in methods and method != baseline:
-                self.curve(axes, baseline, palette.muted, _DASHES[1], "")
+                self.curve(axes, baseline, palette.muted, DASHES[1], "")
             self.curve(axes, method, palette.series[0], "-", "")
             axes.set_title(fill(experiment.title(method), _TITLE), loc="left", fontsize=9, color=palette.ink)
             self._axes(axes)
@@ -159,7 +158,7 @@ def survival(results: Results, setting: Value | None, target: float) -> Lines:
     return Lines(results, curve, x_label="rollouts generated", finish=_shares)
 
 
-def over_axis(results: Results, measure: Callable[[list[Run]], statistics.Estimate]) -> Lines:
+def over_axis(results: Results, measure: Callable[[list[Run]], Interval]) -> Lines:
     """A measure over the values of the settings' axis, with its interval where it has one."""
 
     def curve(axes: Axes, method: str, color: str, dashes: object, name: str) -> None:
@@ -196,7 +195,7 @@ def by_difficulty(results: Results, setting: Value | None) -> Draw:
                 ends = np.array([estimate.low, estimate.high], dtype=np.float64)
                 axes.plot(ends, [row + offset] * 2, color=color, linewidth=1.6)
                 name = difficulty if not row else None
-                marker = _MARKERS[number % len(_MARKERS)]
+                marker = MARKERS[number % len(MARKERS)]
                 axes.plot(estimate.value, row + offset, marker, color=color, markersize=5, label=name)
         axes.set_xlim(-0.02, 1.02)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))

@@ -1,18 +1,12 @@
 """What a user sees while a comparison goes on, and how long it will still take."""
 
 import statistics
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Self
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console, RenderableType
 
 from r2vpo.experiments.cells import Cell
+from r2vpo.training.display import Display
 from r2vpo.training.numbers import NOTHING, duration
 from r2vpo.training.records import Record
 
@@ -53,8 +47,8 @@ class Estimator:
         return total
 
 
-class CompareProgress:
-    """Shows a comparison's progress; a context manager that gives the terminal back, also on Ctrl-C.
+class CompareProgress(Display):
+    """Shows a comparison's progress.
 
     Args:
         console: where to; a live display if it is a terminal, else a plain line for each cell.
@@ -62,33 +56,21 @@ class CompareProgress:
     """
 
     def __init__(self, console: Console, estimator: Estimator) -> None:
-        self.console, self.estimator = console, estimator
+        super().__init__(console)
+        self.estimator = estimator
         self.failures: list[tuple[Cell, str]] = []
-        self.done = self.total = 0
         self._phase = ""
         self._running: Mapping[str, tuple[Cell, int]] = {}
         self._left: float | None = None
-        self._started = time.monotonic()
-        self._live: Live | None = None
 
-    def __enter__(self) -> Self:
-        if self.console.is_terminal:
-            self._live = Live(get_renderable=self.render, console=self.console, refresh_per_second=2)
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._running = {}
-            live, self._live = self._live, None
-            live.stop()
+    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
+        self._running = {}
+        super().__exit__(kind, *details)
 
     def phase(self, name: str, *, done: int, total: int) -> None:
         """Begin a part of the work: tuning, or the result."""
         self._phase, self.done, self.total = name, done, total
-        self._print(f"{name}: {done} of {total} cells are finished")
+        self.say(f"{name}: {done} of {total} cells are finished")
 
     def refresh(self, running: Mapping[str, tuple[Cell, int]], waiting: Sequence[Cell], jobs: int) -> None:
         """Take note of what goes on.
@@ -110,35 +92,19 @@ class CompareProgress:
         self.estimator.learn({**record, "method": cell.method})
         accuracy = record["evaluations"][-1]["accuracy"] if record["evaluations"] else float("nan")
         what = "diverged" if record["diverged"] else f"accuracy {accuracy:.3f}"
-        self._print(f"{self._of_total()}  {cell}  {what}  {duration(record['wall_seconds'])}{self._time_left()}")
+        self.say(f"{self.of_total()}  {cell}  {what}  {duration(record['wall_seconds'])}{self._time_left()}")
 
     def failed(self, cell: Cell, reason: str) -> None:
         """Show that a cell failed."""
         self.failures.append((cell, reason))
-        self._print(f"{self._of_total()}  {cell}  failed: {reason}")
+        self.say(f"{self.of_total()}  {cell}  failed: {reason}")
 
     def render(self) -> RenderableType:
         """The live display: a bar over the cells, and a line for each that runs."""
-        grid = Table.grid(padding=(0, 1), expand=True)
-        grid.add_column(no_wrap=True)
-        grid.add_column(ratio=1)
-        grid.add_column(no_wrap=True, justify="right")
-        elapsed = duration(time.monotonic() - self._started)
-        title = Text(f"{self._phase} {self._of_total()}", style="bold")
-        left = Text(f"{elapsed}, {duration(self._left)} left", style="dim")
-        grid.add_row(title, ProgressBar(total=max(self.total, 1), completed=self.done), left)
-        for cell, done in self._running.values():
-            steps = cell.recipe.trainer.max_steps
-            bar = ProgressBar(total=steps, completed=done)
-            grid.add_row(Text(f"  {cell}"), bar, Text(f"step {done}/{steps}" if done else "starting", style="dim"))
-        return Group(grid)
-
-    def _of_total(self) -> str:
-        return f"{self.done:>{len(str(self.total))}}/{self.total}"
+        cells = [(str(cell), done, cell.recipe.trainer.max_steps) for cell, done in self._running.values()]
+        below = [(*cell, f"step {cell[1]}/{cell[2]}" if cell[1] else "starting") for cell in cells]
+        return self.bars(self._phase, f"{duration(self._left)} left", below)
 
     def _time_left(self) -> str:
         left = duration(self._left)
         return "" if left == NOTHING else f"  about {left} left"
-
-    def _print(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from r2vpo.evaluation.intervals import Interval
 from r2vpo.experiments.analysis import Results
-from r2vpo.experiments.statistics import Array, Estimate, median
+from r2vpo.experiments.statistics import Array, median
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Regret:
         return float(self.points.mean())
 
     @property
-    def median(self) -> Estimate:
+    def median(self) -> Interval:
         """Median over seeds with its 95 % interval."""
         return median(self.points)
 

@@ -4,13 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import matplotlib
-from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
-import r2vpo.report
 from r2vpo.experiments.analysis import Results, load_results
 from r2vpo.experiments.cells import Plan
 from r2vpo.experiments.drawings import drawings
@@ -18,13 +11,13 @@ from r2vpo.experiments.figures import Drawing
 from r2vpo.experiments.runs import Run
 from r2vpo.experiments.store import Store
 from r2vpo.experiments.tables import Table, tables
-from r2vpo.report.palette import LIGHT, PLACEHOLDERS, Palette
-from r2vpo.report.svg import inline_svg, style
+from r2vpo.report.page import write_page
+from r2vpo.report.svg import inline_svg, write_picture
 from r2vpo.training.numbers import duration
 from r2vpo.training.records import write_atomically
 
-_FOLDER = Path(__file__).parent
-_STYLE = Path(r2vpo.report.__file__).parent / "style.css"
+_TEMPLATE = Path(__file__).parent / "report.html.j2"
+_FOOTER = "Drawn by r2vpo from results.jsonl and tuning.jsonl beside it; report.md has the same."
 
 
 def build_comparison_report(plan: Plan, out: Path) -> list[Path]:
@@ -59,21 +52,9 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     page, text = folder / "report.html", folder / "report.md"
-    environment = jinja2.Environment(
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        loader=jinja2.FileSystemLoader(_FOLDER),
-    )
-    html = environment.get_template("report.html.j2").render(
-        title=name,
-        style=Markup(_STYLE.read_text(encoding="utf-8")),
-        facts=facts,
-        tables=made,
-        figures=[_figure(drawing) for drawing in shown],
-    )
-    write_atomically(page, html)
+    figures = [vars(drawing) | {"svg": inline_svg(drawing.draw, key=drawing.key)} for drawing in shown]
+    values = {"title": name, "lede": [], "facts": facts, "tables": made, "figures": figures, "footer": _FOOTER}
+    write_page(page, _TEMPLATE, values)
     _write_pictures(shown, folder / "figures")
     write_atomically(text, markdown(name, facts, made, shown, "figures/"))
     return [page, text]
@@ -117,31 +98,12 @@ def _distinct(values: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(values))
 
 
-def _figure(drawing: Drawing) -> dict[str, Any]:
-    def draw(axes: Axes, palette: Palette) -> None:
-        figure: Any = axes.figure
-        axes.remove()
-        drawing.draw(figure, palette)
-
-    svg = inline_svg(draw, PLACEHOLDERS, key=drawing.key)
-    return {
-        "key": drawing.key,
-        "title": drawing.title,
-        "caption": drawing.caption,
-        "wide": drawing.wide,
-        "svg": Markup(svg),
-    }
-
-
 def _write_pictures(shown: Iterable[Drawing], folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.png"):
         old.unlink(missing_ok=True)
     for drawing in shown:
-        with matplotlib.rc_context(style(LIGHT) | {"figure.facecolor": "white"}):
-            figure = Figure(layout="constrained", dpi=160)
-            drawing.draw(figure, LIGHT)
-            figure.savefig(folder / f"{drawing.key}.png", format="png", metadata={"Software": None})
+        write_picture(folder / f"{drawing.key}.png", drawing.draw)
 
 
 def markdown(

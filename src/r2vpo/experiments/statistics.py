@@ -3,14 +3,17 @@
 Scores of runs are skewed at a ceiling and fall apart into two groups where some runs collapse. There the bootstrap, and
 a t interval of a mean or of an interquartile mean, cover the truth far less often than they say when seeds are few.
 Order statistics cover the median as often under every continuous law. The runs of a comparison share their seeds (data,
-first weights, order of problems), so differences and ratios are taken seed by seed.
+first weights, order of problems), so differences and ratios are taken seed by seed. The Mann-Whitney statistic,
+the binomial sums and Kaplan and Meier's curve are those of scipy.stats to 1e-12; written out they are ten lines, where
+scipy, which nothing else here needs, is 140 MB and 1.5 s of import.
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from r2vpo.evaluation.intervals import Interval
 
 Array = NDArray[np.float64]
 LEVEL = 0.95
@@ -20,24 +23,7 @@ FEWEST_SEEDS = 5
 """With fewer seeds not even the range of all scores covers the median in 92 of 100 cases: no interval is given."""
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval.
-
-    Attributes:
-        value: the statistic of the sample itself.
-        low: lower end; None where no interval is known.
-        high: upper end; None where no interval is known.
-        n: number of seeds behind it.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    n: int
-
-
-def median(scores: Array) -> Estimate:
+def median(scores: Array) -> Interval:
     """Return the median over seeds with its 95 % interval; infinite scores stay in.
 
     The interval from the k-th lowest to the k-th highest of n scores covers the median with the probability
@@ -62,7 +48,7 @@ def median(scores: Array) -> Estimate:
     return _median(scores, scores)
 
 
-def paired_difference(ours: Array, theirs: Array) -> Estimate:
+def paired_difference(ours: Array, theirs: Array) -> Interval:
     """Return the median of the differences ``ours - theirs`` seed by seed, with its interval.
 
     Args:
@@ -76,7 +62,7 @@ def paired_difference(ours: Array, theirs: Array) -> Estimate:
     return median(ours - theirs)
 
 
-def paired_ratio(ours: Array, theirs: Array) -> Estimate:
+def paired_ratio(ours: Array, theirs: Array) -> Interval:
     """Return the median of the ratios ``ours / theirs`` of times to a target seed by seed, with its interval.
 
     The ratio is 0 where only ours reached the target and infinite where only theirs did. Where neither did it is not
@@ -96,7 +82,7 @@ def paired_ratio(ours: Array, theirs: Array) -> Estimate:
     unknown = np.isnan(ratios)
     ends = _median(np.where(unknown, 0.0, ratios), np.where(unknown, np.inf, ratios))
     value = median(ratios[~unknown]).value if 2 * unknown.sum() < len(ratios) else float("nan")
-    return Estimate(value, ends.low, ends.high, ends.n)
+    return Interval(value, ends.low, ends.high, ends.n)
 
 
 def probability_of_improvement(ours: Array, theirs: Array) -> float:
@@ -129,7 +115,7 @@ def _pair(ours: Array, theirs: Array) -> tuple[Array, Array]:
     return ours, theirs
 
 
-def _median(lowest: Array, highest: Array) -> Estimate:
+def _median(lowest: Array, highest: Array) -> Interval:
     """The median of scores of which each is known to lie between two bounds."""
     lowest, highest = np.sort(np.asarray(lowest, np.float64)), np.sort(np.asarray(highest, np.float64))
     n = len(lowest)
@@ -137,9 +123,9 @@ def _median(lowest: Array, highest: Array) -> Estimate:
         raise ValueError("no score to take the median of: pass that of at least one seed")
     value = float((lowest[(n - 1) // 2] + lowest[n // 2]) / 2)
     if n < FEWEST_SEEDS:
-        return Estimate(value, None, None, n)
+        return Interval(value, None, None, n)
     k, share = _places(n)
-    return Estimate(value, _end(lowest, k, share), -_end(-highest[::-1], k, share), n)
+    return Interval(value, _end(lowest, k, share), -_end(-highest[::-1], k, share), n)
 
 
 def _places(n: int) -> tuple[int, float]:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from r2vpo.evaluation.intervals import Interval
 from r2vpo.experiments import statistics
 from r2vpo.experiments.analysis import Results, final_on
 from r2vpo.experiments.runs import Run
 from r2vpo.experiments.schema import Value, label
-from r2vpo.experiments.statistics import FEWEST_SEEDS, Estimate
+from r2vpo.experiments.statistics import FEWEST_SEEDS
 from r2vpo.training.numbers import NOTHING, count, duration
 
 
@@ -162,23 +163,23 @@ def tuning_table(results: Results) -> Table:
     return Table("Tuning", note, columns, rows)
 
 
-def percent(estimate: Estimate) -> str:
+def percent(estimate: Interval) -> str:
     """A share as ``96.2 (95.0 to 97.1)``."""
     return _numbers(estimate, 100, 1)
 
 
-def points(estimate: Estimate) -> str:
+def points(estimate: Interval) -> str:
     """A difference of shares as ``+1.2 (-0.3 to +2.5)``."""
     return _numbers(estimate, 100, 1, sign="+")
 
 
-def rollouts(estimate: Estimate, runs: list[Run]) -> str:
+def rollouts(estimate: Interval, runs: list[Run]) -> str:
     """A number of rollouts as ``3,072 (2,560 to above 12,288)``."""
     budget = max(float(run.rollouts[-1]) for run in runs)
     return _with_interval(estimate, lambda x: count(x) if math.isfinite(x) else f"above {count(budget)}")
 
 
-def ratio(estimate: Estimate) -> str:
+def ratio(estimate: Interval) -> str:
     """A ratio of times as ``0.46 (0.38 to 0.60)``; ``?`` where neither gets there at half of the seeds."""
     return _with_interval(estimate, lambda x: "?" if math.isnan(x) else "∞" if math.isinf(x) else f"{x:.2f}")
 
@@ -193,11 +194,11 @@ def intervals_of(results: Results) -> str:
     return with_some if min(groups) >= FEWEST_SEEDS else f"{with_some[:-1]}; {text}"
 
 
-def _numbers(estimate: Estimate, factor: float, digits: int, *, sign: str = "") -> str:
+def _numbers(estimate: Interval, factor: float, digits: int, *, sign: str = "") -> str:
     return _with_interval(estimate, lambda x: f"{factor * x:{sign}.{digits}f}")
 
 
-def _with_interval(estimate: Estimate, write: Callable[[float], str]) -> str:
+def _with_interval(estimate: Interval, write: Callable[[float], str]) -> str:
     value = write(estimate.value)
     if estimate.low is None or estimate.high is None:
         return value

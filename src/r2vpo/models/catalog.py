@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from r2vpo.errors import UserError
 from r2vpo.models.cache import build_once, cache_root, is_complete
 from r2vpo.models.convert import REQUIREMENT, convert_smollm2, gguf_tokenizer, make_tiny
 from r2vpo.models.habit import HABIT_MODELS, VERSION, make_habit
+from r2vpo.nearest import did_you_mean
 from r2vpo.weights import adapters_alone
 
 logger = logging.getLogger(__name__)
@@ -117,13 +117,6 @@ def catalog() -> list[CatalogEntry]:
     ]
 
 
-def nearest_name(name: str) -> str:
-    """Return the catalogue's name that is most like `name`."""
-    by_ending = {entry.split("/")[-1]: entry for entry in _RECIPES} | {entry: entry for entry in _RECIPES}
-    close = difflib.get_close_matches(name.lower(), by_ending, n=1, cutoff=0.0)
-    return by_ending[close[0]]
-
-
 def missing_model(name: str, looked_for: str) -> UserError:
     """Return the error for a model that is not there.
 
@@ -131,9 +124,10 @@ def missing_model(name: str, looked_for: str) -> UserError:
         name: what the user wrote.
         looked_for: what was searched for it, in words.
     """
+    by_ending = {entry.split("/")[-1]: entry for entry in _RECIPES} | {entry: entry for entry in _RECIPES}
     return UserError(
-        f"model.name {name!r}: {looked_for}: use {nearest_name(name)!r} (`r2vpo models` lists more), "
-        "a folder that save_pretrained wrote, or the name of a model on the hub"
+        f"model.name {name!r}: {looked_for}: use a name that `r2vpo models` lists, a folder that save_pretrained "
+        f"wrote, or the name of a model on the hub{did_you_mean(name.lower(), by_ending, show=by_ending.__getitem__)}"
     )
 
 

@@ -5,23 +5,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import matplotlib
-from markupsafe import Markup
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from r2vpo.errors import UserError
 from r2vpo.report.data import RunData, load_run
-from r2vpo.report.palette import LIGHT, PLACEHOLDERS
+from r2vpo.report.page import write_page
+from r2vpo.report.palette import Palette
 from r2vpo.report.panels import PANELS, Panel
-from r2vpo.report.svg import inline_svg, style
-from r2vpo.training.numbers import count, duration, megabytes, percent
+from r2vpo.report.svg import inline_svg, write_picture
+from r2vpo.training.numbers import count, duration, megabytes
 from r2vpo.training.recipe_inputs import AnyData, DatasetData, HabitData, ReasoningGymData
-from r2vpo.training.records import write_atomically
 
 PICTURE_PANELS = ("accuracy", "variance", "control", "rollouts")
-_FOLDER = Path(__file__).parent
+_TEMPLATE = Path(__file__).parent / "template.html.j2"
 
 
 def build_report(run: Path | str) -> Path:
@@ -39,17 +35,7 @@ def build_report(run: Path | str) -> Path:
     data = load_run(run)
     if data.run.report.is_dir():
         raise UserError(f"{data.run.report}: this is a folder: move it away, then: r2vpo report {data.run.path}")
-    # everything that a run's files say is escaped; only our own SVG and style are markup
-    environment = jinja2.Environment(
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        loader=jinja2.FileSystemLoader(_FOLDER),
-    )
-    environment.filters |= {"percent": percent, "slug": lambda text: text.lower().replace(" ", "-")}
-    page = environment.get_template("template.html.j2").render(page_values(data))
-    write_atomically(data.run.report, page)
+    write_page(data.run.report, _TEMPLATE, page_values(data))
     return data.run.report
 
 
@@ -66,11 +52,14 @@ def build_picture(run: Path | str, path: Path) -> Path:
     from r2vpo.report.picture_panels import draw_picture_panel
 
     data = load_run(run)
-    with matplotlib.rc_context(style(LIGHT) | {"figure.facecolor": "white", "font.size": 9}):
-        figure = Figure(figsize=(11, 6.4), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12), dpi=160)
+
+    def draw(figure: Figure, palette: Palette) -> None:
+        figure.set_size_inches(11, 6.4)
+        figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
         for axes, key in zip(figure.subplots(2, 2).flat, PICTURE_PANELS, strict=True):
             draw_picture_panel(axes, data, key)
-        figure.savefig(path, format="png", metadata={"Software": None})
+
+    write_picture(path, draw)
     return path
 
 
@@ -81,7 +70,6 @@ def page_values(data: RunData) -> dict[str, Any]:
     before, after = _whole(data.before), _whole(data.after)
     return {
         "title": data.run.path.resolve().name,
-        "style": Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),
         "finished": finished,
         "state": "finished" if finished else f"unfinished: step {steps} of {of_steps}",
         "lede": _lede(data),
@@ -144,7 +132,7 @@ def _difficulties(data: RunData) -> list[dict[str, Any]]:
     return [{"name": label, "before": value(first, label), "after": value(last, label)} for label in labels]
 
 
-def _facts(data: RunData, steps: int) -> list[dict[str, str]]:
+def _facts(data: RunData, steps: int) -> list[tuple[str, str, str]]:
     def take(key: str, metric: str | None = None) -> Any:
         return data.summary.get(key, data.last(metric or key))
 
@@ -164,7 +152,7 @@ def _facts(data: RunData, steps: int) -> list[dict[str, str]]:
         facts.append(("rounds without signal", count(silent), "no reward differed within a group"))
     if data.summary.get("peak_memory_bytes"):
         facts.append(("peak memory", megabytes(data.summary["peak_memory_bytes"]), ""))
-    return [{"name": name, "value": value, "more": more} for name, value, more in facts]
+    return facts
 
 
 def _unbroken(text: str) -> str:
@@ -182,8 +170,8 @@ def _panels(data: RunData) -> dict[str, list[dict[str, Any]]]:
 def _panel(panel: Panel, data: RunData) -> dict[str, Any]:
     shown = {"key": panel.key, "title": panel.title, "caption": "", "svg": ""}
     if panel.present(data):
-        svg = inline_svg(lambda axes, palette: panel.draw(axes, data, palette), PLACEHOLDERS, key=panel.key)
-        shown |= {"caption": panel.caption(data), "svg": Markup(svg)}
+        svg = inline_svg(lambda figure, palette: panel.draw(figure.add_subplot(), data, palette), key=panel.key)
+        shown |= {"caption": panel.caption(data), "svg": svg}
     return shown
 
 

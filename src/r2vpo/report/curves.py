@@ -8,13 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
 from r2vpo.report.data import RunData, Series
-from r2vpo.report.palette import Palette
+from r2vpo.report.palette import DASHES, MARKERS, Palette
 
-_DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1.2)), (0, (8, 2)))
-_MARKERS = "os^Dvp"
 _MOST_POINTS = 1500
 _LEGEND_POINTS = 320
-_LONGEST_LABEL = 18
 MOST_DIFFICULTIES = 6
 
 
@@ -24,11 +21,10 @@ def draw_accuracy(axes: Axes, data: RunData, palette: Palette) -> None:
     for number, label in enumerate(labels[:MOST_DIFFICULTIES] if len(labels) > 1 else []):
         color = palette.series[number % len(palette.series)]
         curve = data.accuracy(label)
-        label = label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 1]}…"
         axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.10, linewidth=0)
-        style = _DASHES[number % len(_DASHES)]
-        marker = _MARKERS[number % len(_MARKERS)]
-        axes.plot(curve.x, curve.value, color=color, linestyle=style, marker=marker, markersize=3.5, label=label)
+        style = DASHES[number % len(DASHES)]
+        marker = MARKERS[number % len(MARKERS)]
+        axes.plot(curve.x, curve.value, color=color, linestyle=style, marker=marker, markersize=3.5, label=short(label))
     every = data.accuracy()
     axes.fill_between(every.x, every.low, every.high, color=palette.ink, alpha=0.10, linewidth=0)
     axes.plot(every.x, every.value, color=palette.ink, linewidth=2.4, marker="o", markersize=4, label="all problems")
@@ -36,6 +32,11 @@ def draw_accuracy(axes: Axes, data: RunData, palette: Palette) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     _finish(axes, x_label="rollouts generated", legend=len(labels) > 1)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+
+
+def short(label: str) -> str:
+    """A label of at most 18 characters."""
+    return label if len(label) <= 18 else f"{label[:17]}…"
 
 
 def _noisy(axes: Axes, series: Series, color: str, *, log: bool = False, label: str | None = None) -> None:

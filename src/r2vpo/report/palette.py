@@ -14,6 +14,9 @@ class Palette:
     series: tuple[str, ...]
 
 
+DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1.2)), (0, (8, 2)))
+MARKERS = "os^Dvp"
+
 LIGHT = Palette(
     ink="#1d2530",
     muted="#5b6673",

@@ -1,15 +1,19 @@
-"""A matplotlib figure as SVG that belongs to the page: its fonts, its colours, no names of its own."""
+"""A matplotlib figure as SVG that belongs to a page (its fonts, its colours, no names of its own), or as a PNG."""
 
 import io
 import re
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import matplotlib
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from r2vpo.report.palette import CSS_VARIABLES, Palette
+from r2vpo.report.palette import CSS_VARIABLES, LIGHT, PLACEHOLDERS, Palette
+
+Draw = Callable[[Figure, Palette], None]
 
 SIZE_INCHES = (5.0, 2.75)
 _STYLE = {
@@ -37,8 +41,7 @@ _STYLE = {
 }
 
 
-def style(palette: Palette) -> Any:
-    """Matplotlib settings for a palette, for ``matplotlib.rc_context``."""
+def _style(palette: Palette) -> Any:
     return _STYLE | {
         "figure.facecolor": "none",
         "axes.facecolor": "none",
@@ -54,24 +57,41 @@ def style(palette: Palette) -> Any:
     }
 
 
-def inline_svg(draw: Callable[[Axes, Palette], None], palette: Palette, *, key: str) -> str:
-    """Draw one panel as SVG to be put into an HTML page.
+def on_axes(draw: Callable[[Axes, Palette], None]) -> Draw:
+    """Make what draws on axes draw on a figure."""
+    return lambda figure, palette: draw(figure.add_subplot(), palette)
+
+
+def inline_svg(draw: Draw, *, key: str) -> Markup:
+    """Draw a figure as SVG to be put into an HTML page.
 
     Args:
-        draw: draws on the axes it is given.
-        palette: placeholders; each becomes the CSS variable of its role.
+        draw: draws on an empty figure, whose size it may set.
         key: unique on the page; every id in the SVG begins with it.
 
     Returns:
         An ``svg`` element without size, namespaces, metadata or fonts; hidden from screen readers, which get
         the figure's own text.
     """
-    with matplotlib.rc_context(style(palette)):
+    with matplotlib.rc_context(_style(PLACEHOLDERS)):
         figure = Figure(figsize=SIZE_INCHES, layout="constrained")
-        draw(figure.add_subplot(), palette)
+        draw(figure, PLACEHOLDERS)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return _adopt(buffer.getvalue(), key)
+    return Markup(_adopt(buffer.getvalue(), key))
+
+
+def write_picture(file: Path | IO[bytes], draw: Draw) -> None:
+    """Draw a figure as a PNG in the light colours.
+
+    Args:
+        file: where to.
+        draw: draws on an empty figure, whose size it sets.
+    """
+    with matplotlib.rc_context(_style(LIGHT) | {"figure.facecolor": "white"}):
+        figure = Figure(layout="constrained", dpi=160)
+        draw(figure, LIGHT)
+        figure.savefig(file, format="png", metadata={"Software": None})
 
 
 def _adopt(svg: str, key: str) -> str:

@@ -1,4 +1,7 @@
-"""Requests to an OpenAI-compatible endpoint, within a budget."""
+"""Requests to an OpenAI-compatible endpoint, within a budget.
+
+The openai package is not used: its time-outs hold for a single read, and it bounds neither a reply's size nor a budget.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from r2vpo.errors import UserError
+from r2vpo.nearest import did_you_mean
 from r2vpo.rewards.choice import ChoiceOptions, choice_reward
 from r2vpo.rewards.code_answer import CodeOptions, code_reward
 from r2vpo.rewards.constraints import ConstraintsOptions, constraints_reward
@@ -83,10 +83,9 @@ def load_reward(spec: str | Mapping[str, Any] | RewardOptions) -> RewardFunction
         return REWARDS[options.name].build(options)
     if ":" in options.name:
         return _import(options.name)
-    close = difflib.get_close_matches(options.name, REWARDS, n=1, cutoff=0.0)[0]
     raise UserError(
-        f"reward {options.name!r} is unknown, the nearest of {', '.join(REWARDS)} is {close!r}: use one of "
-        "them, or `module:function` for your own"
+        f"reward {options.name!r} is unknown: use one of {', '.join(REWARDS)}, or `module:function` for your own"
+        f"{did_you_mean(options.name, REWARDS)}"
     )
 
 
@@ -140,8 +139,7 @@ def _import(spec: str) -> RewardFunction:
     function = getattr(module, function_name, None)
     if not callable(function):
         there = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        close = difflib.get_close_matches(function_name, there, n=1, cutoff=0.0)
-        nearest = f", the nearest is {close[0]!r}" if close else ""
-        raise UserError(f"reward {spec!r}: {module_name} has no function {function_name!r}{nearest}: correct the name")
+        hint = did_you_mean(function_name, there, ": correct the name")
+        raise UserError(f"reward {spec!r}: {module_name} has no function {function_name!r}{hint}")
     found: RewardFunction = function
     return found

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from r2vpo.evaluation import Answered
+from r2vpo.report.curves import short
 from r2vpo.report.palette import Palette
 
 _BINS = 24
@@ -32,7 +33,7 @@ def draw_by_difficulty(axes: Axes, summary: Mapping[str, Any], palette: Palette)
                 value = one["value"]
                 reach = [[100 * max(value - one["low"], 0)], [100 * max(one["high"] - value, 0)]]
                 axes.errorbar(100 * value, place, xerr=reach, fmt="none", ecolor=palette.ink, elinewidth=1, capsize=2)
-    axes.set_yticks(range(len(groups)), [_short(label) for label in groups])
+    axes.set_yticks(range(len(groups)), [short(label) for label in groups])
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("% solved")
@@ -86,7 +87,3 @@ def draw_lengths(axes: Axes, problems: Sequence[Answered], palette: Palette) -> 
     axes.set_ylabel("completions")
     axes.grid(axis="y")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= 18 else f"{label[:17]}…"

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
-from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.console import Console, RenderableType
 
+from r2vpo.training.display import Display
 from r2vpo.training.numbers import duration, percent
 
 _LINES = 10
 
 
-class SuiteProgress:
-    """Shows how far an evaluation is; a context manager that gives the terminal back, also on Ctrl-C.
+class SuiteProgress(Display):
+    """Shows how far an evaluation is.
 
     Args:
         total: number of problems.
@@ -26,30 +24,9 @@ class SuiteProgress:
     """
 
     def __init__(self, total: int, done: int, solved: int, *, console: Console, what: str) -> None:
-        self.total, self.done, self.solved, self.console, self.what = total, done, solved, console, what
-        self._first, self._started = done, time.monotonic()
-        self._said = done * _LINES // total
-        self._bar: Progress | None = None
-
-    def __enter__(self) -> Self:
-        if self.console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[state]}"),
-                TimeElapsedColumn(),
-                console=self.console,
-            )
-            self._bar.add_task(self.what, total=self.total, completed=self.done, state="")
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        super().__init__(console, total, done)
+        self.solved, self.what = solved, what
+        self._first, self._said = done, done * _LINES // total
 
     def advance(self, problems: int, solved: int) -> None:
         """Show that a batch is done.
@@ -59,17 +36,19 @@ class SuiteProgress:
             solved: how many of them greedily.
         """
         self.done, self.solved = self.done + problems, self.solved + solved
-        state = f"accuracy {percent(self.solved / self.done)}  {self.left()}"
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=self.done, state=state)
-        elif self.done * _LINES // self.total > self._said:
+        if self._live is None and self.done * _LINES // self.total > self._said:
             self._said = self.done * _LINES // self.total
-            line = f"{self.what}  {self.done:>{len(str(self.total))}} of {self.total} problems  {state}"
-            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self.say(f"{self.what}  {self.done:>{len(str(self.total))}} of {self.total} problems  {self.state()}")
 
-    def left(self) -> str:
-        """The time that the rest will take, at the pace of this session."""
-        if self.done == self.total:
-            return f"took {duration(time.monotonic() - self._started)}"
-        seconds = (time.monotonic() - self._started) / (self.done - self._first) * (self.total - self.done)
-        return f"{duration(seconds)} left"
+    def render(self) -> RenderableType:
+        """The live display: a bar over the problems."""
+        return self.bars(self.what, self.state())
+
+    def state(self) -> str:
+        """The accuracy so far, and the time that the rest will take at the pace of this session."""
+        if self.done == self._first:
+            return "starting"
+        elapsed = time.monotonic() - self._started
+        rest = duration(elapsed / (self.done - self._first) * (self.total - self.done))
+        left = f"took {duration(elapsed)}" if self.done == self.total else f"{rest} left"
+        return f"accuracy {percent(self.solved / self.done)}  {left}"

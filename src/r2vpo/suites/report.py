@@ -7,23 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
+from matplotlib.axes import Axes
 
-import r2vpo.report
 from r2vpo.evaluation import Answered
-from r2vpo.report.palette import PLACEHOLDERS
-from r2vpo.report.svg import inline_svg
+from r2vpo.report.page import write_page
+from r2vpo.report.palette import Palette
+from r2vpo.report.svg import inline_svg, on_axes
 from r2vpo.suites.baseline import question
 from r2vpo.suites.figures import draw_by_difficulty, draw_lengths, draw_passes
 from r2vpo.suites.folder import EvaluationFolder
 from r2vpo.suites.result import columns_shown, measures_shown, value_at
 from r2vpo.suites.schema import EvaluationConfig
 from r2vpo.training.numbers import about_intervals, count, percent, significant
-from r2vpo.training.records import write_atomically
 
-_FOLDER = Path(__file__).parent
-_STYLE = Path(r2vpo.report.__file__).parent / "style.css"
+_TEMPLATE = Path(__file__).parent / "report.html.j2"
 
 
 def build_evaluation_report(folder: EvaluationFolder) -> Path:
@@ -38,17 +36,8 @@ def build_evaluation_report(folder: EvaluationFolder) -> Path:
     Raises:
         UserError: a file is damaged, or the evaluation is not complete.
     """
-    # everything that the files say is escaped; only our own SVG, style and script are markup
-    environment = jinja2.Environment(
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        loader=jinja2.FileSystemLoader(_FOLDER),
-    )
-    environment.filters |= {"percent": percent}
     values = page_values(folder.path.resolve().name, folder.config(), folder.read_summary(), folder.read())
-    write_atomically(folder.report, environment.get_template("report.html.j2").render(values))
+    write_page(folder.report, _TEMPLATE, values)
     return folder.report
 
 
@@ -62,8 +51,6 @@ def page_values(
     versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
     return {
         "title": title,
-        "style": Markup(_STYLE.read_text(encoding="utf-8") + (_FOLDER / "report.css").read_text(encoding="utf-8")),
-        "script": Markup((_FOLDER / "report.js").read_text(encoding="utf-8")),
         "lede": [
             summary["model"],
             f"{count(summary['problems'])} problems",
@@ -101,7 +88,7 @@ def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _figures(summary: Mapping[str, Any], problems: Sequence[Answered]) -> list[dict[str, Any]]:
-    figures: list[tuple[str, str, str, Callable[..., None]]] = []
+    figures: list[tuple[str, str, str, Callable[[Axes, Palette], None]]] = []
     if len(summary["by_difficulty"]) > 1:
         sizes = [measures["accuracy"]["n"] for measures in summary["by_difficulty"].values()]
         caption = f"Share of problems solved; {about_intervals(sizes)}."
@@ -116,7 +103,7 @@ def _figures(summary: Mapping[str, Any], problems: Sequence[Answered]) -> list[d
     caption = f"{count(len(problems) * (1 + summary['k']))} completions, {kinds}."
     figures.append(("lengths", "Length", caption, lambda axes, palette: draw_lengths(axes, problems, palette)))
     return [
-        {"key": key, "title": title, "caption": caption, "svg": Markup(inline_svg(draw, PLACEHOLDERS, key=key))}
+        {"key": key, "title": title, "caption": caption, "svg": inline_svg(on_axes(draw), key=key)}
         for key, title, caption, draw in figures
     ]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from r2vpo.training.display import say
 from r2vpo.training.numbers import about_intervals, count, interval, percent, significant
 
 
@@ -46,32 +47,29 @@ def print_summary(console: Console, summary: Mapping[str, Any], report: Path) ->
         summary: the content of `summary.json`.
         report: the report's file.
     """
-
-    def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
     shown = measures_shown(summary)
     for name, key in shown:
-        say(f"{name:<12} {interval(value_at(summary, key))}")
+        say(console, f"{name:<12} {interval(value_at(summary, key))}")
     problems = summary["accuracy"]["n"]
-    say(f"{'problems':<12} {count(problems)}; {about_intervals([problems])}")
+    say(console, f"{'problems':<12} {count(problems)}; {about_intervals([problems])}")
     if len(summary["by_difficulty"]) > 1:
         width = max(map(len, summary["by_difficulty"]))
-        say(" ".join(f"{name:>12}" for name in (" " * width, *(name for name, _ in shown), "problems")))
+        say(console, " ".join(f"{name:>12}" for name in (" " * width, *(name for name, _ in shown), "problems")))
         for label, measures in summary["by_difficulty"].items():
             cells = [percent(value_at(measures, key)["value"]) for _, key in shown]
             cells.append(count(measures["accuracy"]["n"]))
-            say(f"{label:<{max(width, 12)}} " + " ".join(f"{cell:>12}" for cell in cells))
+            say(console, f"{label:<{max(width, 12)}} " + " ".join(f"{cell:>12}" for cell in cells))
     for kind, lengths in summary["lengths"].items():
         if lengths is not None:
             say(
+                console,
                 f"{kind:<12} {lengths['mean']:.1f} tokens in the mean, {lengths['median']:.0f} median, "
                 f"{lengths['p95']:.0f} at 95 %; {percent(lengths['truncated'])} truncated; entropy "
-                f"{significant(lengths['entropy'])} nats a token"
+                f"{significant(lengths['entropy'])} nats a token",
             )
     if summary.get("baseline"):
-        say(baseline_line(summary["baseline"]))
-    say(f"{'report':<12} {report}")
+        say(console, baseline_line(summary["baseline"]))
+    say(console, f"{'report':<12} {report}")
 
 
 def baseline_line(found: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from r2vpo.suites.problems import load_grader, load_problems, prompts_for
 from r2vpo.suites.progress import SuiteProgress
 from r2vpo.suites.schema import EvaluationConfig, Suite
 from r2vpo.suites.subject import Subject, load_subject
+from r2vpo.training.display import say
 from r2vpo.training.folder_lock import is_empty, working_in
 from r2vpo.trl.guards import guard_reward
 
@@ -49,7 +50,7 @@ def check_evaluation(config: EvaluationConfig, console: Console) -> list[PromptR
     reward, _ = load_grader(config.suite, rows)
     rows, note = usable_rows(reward, rows)
     if note is not None:
-        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"note: {note}")
     return rows
 
 
@@ -103,7 +104,7 @@ def evaluate_subject(
                 raise UserError(f"{place}: another evaluation began here meanwhile: give the same command again")
         folder = make_folder(config, place)
     on_start(folder.path)
-    console.print(f"evaluation {folder.path}", highlight=False, markup=False, soft_wrap=True)
+    say(console, f"evaluation {folder.path}")
     done = folder.whole_batches([row.prompt for row in rows], suite.problems_per_batch())
     solved = sum(problem.greedy.correct for problem in done)
     what = f"{suite.name}, {subject.label}"

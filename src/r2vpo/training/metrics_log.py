@@ -3,10 +3,11 @@
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.records import finite
 from r2vpo.training.run_directory import RunDirectory
 
@@ -57,13 +58,6 @@ _FROM_TRL = {"completion_length": "completions/mean_length"}
 _PART = re.compile(r"rewards/(.+)/mean")
 
 
-class Display(Protocol):
-    """What shows the records of a run, as ``TrainingProgress`` does."""
-
-    def update(self, record: Mapping[str, Any]) -> None:
-        """Show the record of one optimizer step."""
-
-
 class MetricsLog(TrainerCallback):
     """Write one record for each optimizer step, and pass it to the display.
 
@@ -79,7 +73,7 @@ class MetricsLog(TrainerCallback):
     def __init__(
         self,
         run: RunDirectory,
-        display: Display | None = None,
+        display: TrainingProgress | None = None,
         lists: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self.run = run

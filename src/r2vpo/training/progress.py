@@ -6,16 +6,14 @@ A live display in a terminal; aligned plain lines, one every few steps, where th
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.panel import Panel
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from r2vpo.training.display import Display, say
 from r2vpo.training.numbers import NOTHING, about_intervals, count, duration, interval, points, significant
 
 _REMEMBERED = (
@@ -30,8 +28,8 @@ _REMEMBERED = (
 )
 
 
-class TrainingProgress:
-    """Shows a run's progress; a context manager that gives the terminal back, also on Ctrl-C.
+class TrainingProgress(Display):
+    """Shows a run's progress.
 
     Args:
         total_steps: optimizer steps of the whole run.
@@ -48,64 +46,44 @@ class TrainingProgress:
         every: int = 10,
         first_step: int = 0,
     ) -> None:
-        self.total_steps = total_steps
-        self.console = console or Console()
+        super().__init__(console or Console(), total_steps, first_step)
         self.every = max(every, 1)
-        self.step = first_step
         self.accuracy: Mapping[str, Any] | None = None
         self._known: dict[str, float] = {}
         self._staleness: float | None = None
         self._rows_before: list[float] = []
         self._status = "starting"
-        self._started = time.monotonic()
         self._first_seen: tuple[int, float] | None = None
-        self._live: Live | None = None
 
-    def __enter__(self) -> Self:
-        self._started = time.monotonic()
-        if self.console.is_terminal:
-            self._live = Live(get_renderable=self.render, console=self.console, refresh_per_second=4, transient=False)
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._status = "stopped" if kind else "done"
-            live, self._live = self._live, None
-            live.stop()
+    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
+        self._status = "stopped" if kind else "done"
+        super().__exit__(kind, *details)
 
     def status(self, text: str) -> None:
         """Say what goes on now: ``evaluating``, ``generating``."""
         if self._live is None and text != self._status:
-            self.console.print(text, highlight=False, markup=False)
+            self.say(text)
         self._status = text
-
-    def say(self, text: str) -> None:
-        """Show a line that stays, above the live display where there is one."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def update(self, record: Mapping[str, Any]) -> None:
         """Show the record of one optimizer step (the keys of ``metrics.jsonl``)."""
-        self.step = int(record.get("step") or self.step)
-        self._first_seen = self._first_seen or (self.step, time.monotonic())
+        self.done = int(record.get("step") or self.done)
+        self._first_seen = self._first_seen or (self.done, time.monotonic())
         for name in _REMEMBERED:
             if record.get(name) is not None:
                 self._known[name] = record[name]
         self._age(record.get("staleness_rows"))
         self._status = "training"
-        if self._live is None and (self.step % self.every == 0 or self.step in (1, self.total_steps)):
-            self.console.print(self.line(), highlight=False, markup=False, soft_wrap=True)
+        if self._live is None and (self.done % self.every == 0 or self.done in (1, self.total)):
+            self.say(self.line())
 
     def evaluation(self, record: Mapping[str, Any]) -> None:
         """Show an evaluation (the keys of ``evaluations.jsonl``)."""
         self.accuracy = record.get("accuracy")
         # the trainer evaluates at a step's end before it logs that step
-        self.step = max(self.step, int(record.get("step") or 0))
+        self.done = max(self.done, int(record.get("step") or 0))
         if self._live is None:
-            text = f"step {self._of_total()}  held-out accuracy {interval(self.accuracy)}"
-            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.say(f"step {self.of_total()}  held-out accuracy {interval(self.accuracy)}")
 
     def line(self) -> str:
         """The state of the run as one line of fixed columns."""
@@ -113,7 +91,7 @@ class TrainingProgress:
         accuracy = (self.accuracy or {}).get("value")
         return "  ".join(
             (
-                f"step {self._of_total()}",
+                f"step {self.of_total()}",
                 f"reward {_fixed(known('reward'), 3)}",
                 f"accuracy {_fixed(accuracy, 3)}",
                 f"V_d {_fixed(known('decision_variance'), 3)} of {_fixed(known('decision_variance_target'), 3)}",
@@ -127,22 +105,12 @@ class TrainingProgress:
 
     def render(self) -> RenderableType:
         """The live display: a bar with the time left, and one row of numbers."""
-        bar = Table.grid(padding=(0, 1), expand=True)
-        bar.add_column(no_wrap=True)
-        bar.add_column(ratio=1)
-        bar.add_column(no_wrap=True, justify="right")
-        elapsed = duration(time.monotonic() - self._started)
-        bar.add_row(
-            Text(f"{self._status} {self._of_total()}", style="bold"),
-            ProgressBar(total=max(self.total_steps, 1), completed=self.step),
-            Text(f"{elapsed}, {self._time_left()} left", style="dim"),
-        )
         numbers = Table(expand=True, box=None, padding=(0, 1), header_style="dim")
         cells = self._cells()
         for name, _, style in cells:
             numbers.add_column(name, justify="right", no_wrap=True, style=style)
         numbers.add_row(*(value for _, value, _ in cells))
-        return Group(bar, numbers)
+        return Group(self.bars(self._status, f"{self._time_left()} left"), numbers)
 
     def _cells(self) -> list[tuple[str, str, str]]:
         known = self._known.get
@@ -161,15 +129,12 @@ class TrainingProgress:
             ("tokens/s", count(known("tokens_per_second")), ""),
         ]
 
-    def _of_total(self) -> str:
-        return f"{self.step:>{len(str(self.total_steps))}}/{self.total_steps}"
-
     def _time_left(self) -> str:
         # from the first step seen: what comes before it (loading, the first evaluation) does not count
-        if self._first_seen is None or self.step <= self._first_seen[0]:
+        if self._first_seen is None or self.done <= self._first_seen[0]:
             return NOTHING
         step, moment = self._first_seen
-        return duration((time.monotonic() - moment) / (self.step - step) * (self.total_steps - self.step))
+        return duration((time.monotonic() - moment) / (self.done - step) * (self.total - self.done))
 
     def _age(self, rows: list[float] | None) -> None:
         """Mean age, in policy versions, of the last step's rows; the counts are cumulative."""
@@ -215,7 +180,7 @@ def print_result(console: Console, summary: Mapping[str, Any], report: Path) -> 
         rows.insert(-1, ("no signal", f"{count(silent)} rounds, in which no reward differed within a group"))
     if not console.is_terminal:
         for name, value in rows:
-            console.print(f"{name:<16} {value}", highlight=False, markup=False, soft_wrap=True)
+            say(console, f"{name:<16} {value}")
         return
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)

@@ -7,7 +7,6 @@ loads again equal, which is what a run keeps as its ``config.yaml``.
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -23,7 +22,7 @@ from r2vpo.core.options import (
     StepControlOptions,
 )
 from r2vpo.errors import UserError
-from r2vpo.training.recipe_errors import nearest_file, validated
+from r2vpo.training.recipe_errors import validated
 from r2vpo.training.recipe_inputs import AnyData, InstructionsData, ModelRecipe, ReasoningGymData, RewardRecipe
 from r2vpo.training.recipe_optimisation import TrainerRecipe
 from r2vpo.training.recipe_schema import (
@@ -33,7 +32,8 @@ from r2vpo.training.recipe_schema import (
     Section,
     Tracker,
 )
-from r2vpo.training.recipe_yaml import RecipeDumper, parse_yaml, read_yaml
+from r2vpo.training.recipe_yaml import RecipeDumper, parse_yaml
+from r2vpo.training.shipped import RECIPES, read_mapping
 
 
 class Recipe(Section):
@@ -141,7 +141,7 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     """Read a recipe and apply overrides.
 
     Args:
-        path: a YAML file; a run's own ``config.yaml`` is one too.
+        path: a YAML file, such as a run's own ``config.yaml``, or a name that ``r2vpo recipes`` lists.
         overrides: ``key=value`` texts, the key dotted (``objective.delta``, ``data.mixture.0.weight``), the
             value YAML. Later ones win.
 
@@ -152,8 +152,8 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
         UserError: the file is missing, is no YAML or no mapping, a key is unknown, a value has the wrong type
             or is out of bounds, or two settings contradict each other. One line.
     """
-    path = Path(path)
-    settings = _read(path)
+    path = RECIPES.find(os.fspath(path))
+    settings = read_mapping(path, "recipe")
     overridden = [override(settings, text) for text in overrides]
     settings.setdefault("name", path.stem)
     return validated(Recipe, settings, source=str(path), overridden=overridden)
@@ -181,20 +181,6 @@ def differing_keys(recipe: Section, other: Section) -> list[str]:
     first, second = _flatten(recipe.model_dump()), _flatten(other.model_dump())
     missing = object()
     return [key for key in first | second if first.get(key, missing) != second.get(key, missing)]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise UserError(f"{path}: no such recipe{nearest_file(path)}")
-    settings = read_yaml(path, "recipe")
-    if settings is None:
-        raise UserError(f"{path}: the recipe is empty: give at least `name:` and `data:`")
-    if not isinstance(settings, dict):
-        raise UserError(
-            f"{path}: a recipe is a mapping of keys to values, this is a {type(settings).__name__}: "
-            "start it with `name: my-run`"
-        )
-    return settings
 
 
 def override(settings: dict[str, Any], text: str) -> str:

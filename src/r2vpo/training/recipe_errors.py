@@ -1,12 +1,10 @@
 """One line for what is wrong with a recipe: where, what, and how to fix it."""
 
 import dataclasses
-import difflib
 import reprlib
 import types
 import typing
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -14,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from r2vpo.core.declaration import Options
 from r2vpo.errors import UserError
+from r2vpo.nearest import did_you_mean, nearest
 
 Model = typing.TypeVar("Model", bound=BaseModel)
 
@@ -71,19 +70,6 @@ def parse_error(error: yaml.YAMLError) -> str:
     if mark is None:
         return f"not valid YAML: {problem}"
     return f"not valid YAML at line {mark.line + 1}, column {mark.column + 1}: {problem}"
-
-
-def nearest_file(path: Path) -> str:
-    """``; did you mean X?`` for the file of the same folder whose name is nearest, or an empty text."""
-    folder = path.parent
-    if not folder.is_dir():
-        return f": the folder {folder} does not exist"
-    names = sorted(entry.name for entry in folder.iterdir() if entry.suffix in {".yaml", ".yml"})
-    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.4)
-    close = close or difflib.get_close_matches(path.stem, [Path(name).stem for name in names], n=1, cutoff=0.4)
-    if not close:
-        return ": see `r2vpo recipes` for what can be used as it is"
-    return f"; did you mean {folder / next(name for name in names if name.startswith(close[0]))}?"
 
 
 def validated(model: type[Model], settings: dict[str, Any], *, source: str, overridden: Sequence[str] = ()) -> Model:
@@ -194,12 +180,10 @@ def _literals(expected: str) -> list[str]:
 
 
 def _choice(key: str, value: Any, choices: Sequence[str]) -> str:
-    close = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]}?" if close else ""
     given = repr(value) if isinstance(value, str) else _shown(value)
     if len(choices) == 1:
         return f"{key} is {given}; the only choice is {choices[0]}"
-    return f"{key} is {given}; choose one of {', '.join(choices)}{hint}"
+    return f"{key} is {given}; choose one of {', '.join(choices)}{did_you_mean(str(value), choices)}"
 
 
 def _unknown(key: str, recipe: type[BaseModel], settings: dict[str, Any]) -> str:
@@ -218,20 +202,19 @@ def _unknown(key: str, recipe: type[BaseModel], settings: dict[str, Any]) -> str
 
 
 def _nearest(key: str, known: Sequence[str]) -> str | None:
-    """The known key that a user most likely meant: the same word elsewhere, then the nearest spelling."""
+    """The known key that a user most likely meant: the same word elsewhere, then the nearest word, siblings first."""
     parent, _, last = key.rpartition(".")
     if last in _OTHER_NAMES:
         return _OTHER_NAMES[last]
     known = [name for name in known if not key.startswith(f"{name}.")]
     same_word = [name for name in known if name.rpartition(".")[2] == last]
     if same_word:
-        return max(same_word, key=lambda name: difflib.SequenceMatcher(None, key, name).ratio())
+        return nearest(key, same_word) or same_word[0]
     siblings = [name for name in known if name.rpartition(".")[0] == parent]
-    words = {name.rpartition(".")[2]: name for name in reversed(known)}
-    for candidates, word, cutoff in ((siblings, key, 0.7), (list(words), last, 0.75), (known, key, 0.6)):
-        close = difflib.get_close_matches(word, candidates, n=1, cutoff=cutoff)
-        if close:
-            return words.get(close[0], close[0])
+    for names in (siblings, known):
+        words = {name.rpartition(".")[2]: name for name in reversed(names)}
+        if close := nearest(last, words):
+            return words[close]
     return None
 
 

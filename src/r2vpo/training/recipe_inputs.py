@@ -1,6 +1,5 @@
 """The shape of a recipe's inputs: model, data and reward."""
 
-import difflib
 import re
 from typing import Annotated, Any, Literal
 
@@ -8,6 +7,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_
 
 from r2vpo.data.habit_formats import FORMATS, HabitDifficulty, HabitFormat, check_difficulties
 from r2vpo.data.options import Contamination, SchemaName
+from r2vpo.nearest import did_you_mean
 from r2vpo.rewards.registry import REWARDS, first_problem, options_class
 from r2vpo.training.recipe_schema import LAST_SEED, Section
 
@@ -229,8 +229,7 @@ def _refuse_unknown(key: str, name: str, section: type[RewardChoice]) -> None:
     known = options_class(name).model_fields
     if key in known:
         return
-    close = difflib.get_close_matches(key, [*known, *section.model_fields], n=1, cutoff=0.7)
-    remedy = f"; did you mean {close[0]}?" if close else ": remove it"
+    remedy = did_you_mean(key, [*known, *section.model_fields], ": remove it")
     raise ValueError(f"{key} is not an option of {name}{remedy}")
 
 

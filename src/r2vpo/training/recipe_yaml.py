@@ -1,4 +1,7 @@
-"""YAML as recipes use it: scientific notation is a number, a key is given once."""
+"""YAML as recipes use it: scientific notation is a number, a key is given once.
+
+ruamel.yaml follows YAML 1.2, where `no` is a text, which a recipe refuses for a switch, and 010 is the number 10.
+"""
 
 import math
 import re

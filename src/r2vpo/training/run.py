@@ -126,7 +126,7 @@ def _train(
         if is_main:
             described = [parts.data.described()] if isinstance(recipe.data, DatasetData) else []
             for line in (f"run {run.path}", *described, *(f"note: {note}" for note in notes)):
-                console.print(line, highlight=False, markup=False, soft_wrap=True)
+                display.say(line)
         if checkpoint is None:
             evaluator.evaluate()
         with suppress(_NothingLeft):

@@ -14,7 +14,6 @@
       .lock, .lock.json  which process works here, see folder_lock
 """
 
-import difflib
 import errno
 import os
 import re
@@ -29,6 +28,7 @@ from typing import Any
 
 from r2vpo.checkpoint_files import DamagedCheckpoint, check_files
 from r2vpo.errors import UserError
+from r2vpo.nearest import did_you_mean
 from r2vpo.training.folder_lock import new_folder
 from r2vpo.training.recipe import Recipe, dump_recipe, load_recipe
 from r2vpo.training.records import (
@@ -356,7 +356,5 @@ def _entries(folder: Path) -> list[Path]:
 
 def _nearest_run(path: Path) -> str:
     names = [entry.name for entry in _entries(path.parent) if (entry / "config.yaml").is_file()]
-    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.4)
-    if close:
-        return f"; did you mean {path.parent / close[0]}?"
-    return f": {path.parent} holds no runs" if not names else f": the last one there is {path.parent / names[-1]}"
+    last = f"the last one there is {path.parent / names[-1]}" if names else f"{path.parent} holds no runs"
+    return did_you_mean(path.name, names, f": {last}", show=path.parent.joinpath)

@@ -1,12 +1,12 @@
 """The YAML files that come with the package: recipes, experiments and suites, and what their names mean."""
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import r2vpo
 from r2vpo.errors import UserError
+from r2vpo.nearest import did_you_mean
 from r2vpo.training.recipe_yaml import read_yaml
 
 
@@ -50,11 +50,11 @@ class Shipped:
             return path
         if argument in listed:
             return listed[argument]
-        near = {entry.stem: str(entry) for entry in sorted(path.parent.glob("*.y*ml"))} if path.parent.is_dir() else {}
-        names = {name: name for name in listed} | near
+        if not path.parent.is_dir():
+            raise UserError(f"{argument}: no such {self.kind}: the folder {path.parent} does not exist")
+        names = {name: name for name in listed} | {file.stem: str(file) for file in sorted(path.parent.glob("*.y*ml"))}
         stem = path.stem if path.suffix in {".yaml", ".yml"} else path.name
-        close = difflib.get_close_matches(stem, names, n=1, cutoff=0.4)
-        hint = f"; did you mean {names[close[0]]}?" if close else f": `{self.listing}` lists what can be used as it is"
+        hint = did_you_mean(stem, names, f": `{self.listing}` lists what can be used as it is", show=names.__getitem__)
         raise UserError(f"{argument}: no such {self.kind}{hint}")
 
     def described(self) -> list[str]:
@@ -96,5 +96,9 @@ def read_mapping(path: Path, kind: str) -> dict[str, Any]:
     """
     settings = read_yaml(path, kind)
     if not isinstance(settings, dict):
-        raise UserError(f"{path}: this is no mapping of keys to values: start the {kind} with `name: my-{kind}`")
+        found = "empty" if settings is None else f"a {type(settings).__name__}"
+        raise UserError(
+            f"{path}: the {kind} must be a mapping of keys to values, and this is {found}: start it with "
+            f"`name: my-{kind}`"
+        )
     return settings

@@ -113,7 +113,10 @@ def test_data_set_columns():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mixture": (MixtureComponent(family="chain_sums"),)}, r"'chain_sums' is unknown.*is 'chain_sum'"),
+        (
+            {"mixture": (MixtureComponent(family="chain_sums"),)},
+            r"'chain_sums' is none of .*; did you mean chain_sum\?",
+        ),
         (
             {"train": 900, "mixture": (sums("easy", 2),)},
             r"train_size: 900 distinct problems are wanted to train on but the mixture has only 1\d\d left: lower",

@@ -192,7 +192,7 @@ def test_rows_that_are_skipped(name: SchemaName, record: dict[str, Any], reason:
         (
             "ifeval",
             {**IFEVAL, "instruction_id_list": ["punctuation:no_commas", "x"]},
-            "has 'punctuation:no_commas', the nearest that is known is 'punctuation:no_comma'",
+            "has 'punctuation:no_commas', which is unknown; did you mean punctuation:no_comma?",
         ),
     ],
 )

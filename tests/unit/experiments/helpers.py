@@ -37,7 +37,7 @@ def experiment(**changes: Any) -> Experiment:
 
 def plan(made: Experiment | None = None, **options: Any) -> Plan:
     made = made or experiment()
-    return Plan(made, base_recipe(made.recipe, "small.yaml", find=Path), source="small.yaml", **options)
+    return Plan(made, base_recipe(made.recipe, "small.yaml"), source="small.yaml", **options)
 
 
 def record(cell: Cell, accuracy: list[float], *, seconds: float = 40.0, diverged: str | None = None) -> dict[str, Any]:

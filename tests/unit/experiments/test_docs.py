@@ -13,7 +13,7 @@ from r2vpo.experiments.cells import Plan, base_recipe
 from r2vpo.experiments.schema import Experiment, MethodSpec, SettingsSpec, TuneSpec, TuningSpec
 from r2vpo.experiments.statistics import FEWEST_SEEDS
 from r2vpo.experiments.tasks import TasksExperiment, TaskSpec
-from r2vpo.training.shipped import EXPERIMENTS, RECIPES
+from r2vpo.training.shipped import EXPERIMENTS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "comparing.md").read_text(encoding="utf-8")
 
@@ -37,7 +37,7 @@ def test_the_example_is_an_experiment_with_every_key(tmp_path: Path) -> None:
     example, _ = blocks("yaml")
     file, made = read(tmp_path, example)
     assert isinstance(made, Experiment)
-    plan = Plan(made, base_recipe(made.recipe, str(file), RECIPES.find), source=str(file))
+    plan = Plan(made, base_recipe(made.recipe, str(file)), source=str(file))
     assert len(plan.tuning()) == 2 * 3 * 2
     assert len(plan.results({"grpo": 1e-4, "ours": 0.04})) == 2 * 4 * 10
     for model in (Experiment, MethodSpec, TuneSpec, TuningSpec, SettingsSpec):
@@ -48,7 +48,7 @@ def test_the_example_over_tasks_has_every_key_of_its_own(tmp_path: Path) -> None
     _, example = blocks("yaml")
     file, made = read(tmp_path, example)
     assert isinstance(made, TasksExperiment)
-    plans = TasksPlan.of(made, str(file), RECIPES.find, tmp_path)
+    plans = TasksPlan.of(made, str(file), tmp_path)
     assert [len(plans.plan(task).methods) for task in made.tasks] == [3, 2]
     own = set(TasksExperiment.model_fields) - set(Experiment.model_fields) | set(TaskSpec.model_fields)
     assert own <= named(example), own - named(example)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from r2vpo.evaluation.intervals import Interval
 from r2vpo.experiments.analysis import load_results
 from r2vpo.experiments.cells import Plan
 from r2vpo.experiments.drawings import drawings
 from r2vpo.experiments.report import build_comparison_report
-from r2vpo.experiments.statistics import Estimate
 from r2vpo.experiments.store import Store
 from r2vpo.experiments.tables import Table, percent, points, ratio, tables
 from tests.unit.experiments.helpers import EXPERIMENT, curve, experiment, full_store, plan, record
@@ -148,11 +148,11 @@ def test_collapses_and_failures_are_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (percent(Estimate(0.962, 0.95, 0.971, 4)), "96.2 (95.0 to 97.1)"),
-        (percent(Estimate(0.962, None, None, 4)), "96.2"),
-        (points(Estimate(0.012, -0.003, 0.025, 4)), "+1.2 (-0.3 to +2.5)"),
-        (ratio(Estimate(0.46, 0.3812, float("inf"), 4)), "0.46 (0.38 to ∞)"),
-        (ratio(Estimate(float("nan"), 0.0, float("inf"), 4)), "? (0.00 to ∞)"),
+        (percent(Interval(0.962, 0.95, 0.971, 4)), "96.2 (95.0 to 97.1)"),
+        (percent(Interval(0.962, None, None, 4)), "96.2"),
+        (points(Interval(0.012, -0.003, 0.025, 4)), "+1.2 (-0.3 to +2.5)"),
+        (ratio(Interval(0.46, 0.3812, float("inf"), 4)), "0.46 (0.38 to ∞)"),
+        (ratio(Interval(float("nan"), 0.0, float("inf"), 4)), "? (0.00 to ∞)"),
     ],
 )
 def test_numbers_as_they_are_written(shown: str, expected: str) -> None:

@@ -16,7 +16,7 @@ from r2vpo.experiments.cells import Plan, base_recipe
 from r2vpo.experiments.schema import Experiment, MethodSpec, label
 from r2vpo.experiments.tasks import TasksExperiment
 from r2vpo.training.recipe import load_recipe
-from r2vpo.training.shipped import EXPERIMENTS, RECIPES, description
+from r2vpo.training.shipped import EXPERIMENTS, description
 from tests.unit.experiments.helpers import EXPERIMENT, experiment
 
 
@@ -58,9 +58,9 @@ def test_what_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("- a\n", "no mapping of keys to values: start the experiment"),
+        ("- a\n", "the experiment must be a mapping of keys to values, and this is a list"),
         ("a: [\n", "not valid YAML at line 2"),
-        ("", "no mapping of keys to values: start the experiment"),
+        ("", "and this is empty: start it with `name: my-experiment`"),
     ],
 )
 def test_files_that_are_no_experiments(tmp_path: Path, text: str, said: str) -> None:
@@ -95,10 +95,10 @@ def test_every_shipped_experiment_builds_every_cell(name: str) -> None:
     made = load_experiment(path)
     assert made.name == name and len(description(path)) > 20
     if isinstance(made, TasksExperiment):
-        plans = TasksPlan.of(made, str(path), RECIPES.find, Path("out"))
+        plans = TasksPlan.of(made, str(path), Path("out"))
         built = [plans.plan(task) for task in made.tasks]
     else:
-        built = [Plan(made, base_recipe(made.recipe, str(path), RECIPES.find), source=str(path))]
+        built = [Plan(made, base_recipe(made.recipe, str(path)), source=str(path))]
     for plan in built:
         _builds_every_cell(plan)
 

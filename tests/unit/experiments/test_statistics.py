@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from r2vpo.evaluation.intervals import Interval
 from r2vpo.experiments import statistics as st
 
 INF = math.inf
@@ -29,7 +30,7 @@ def _mixture(generator: np.random.Generator, shape: tuple[int, ...], collapsing:
     return np.where(generator.random(shape) < collapsing, 0.3 * generator.random(shape), kept)
 
 
-def coverage(found: list[st.Estimate], truth: float) -> float:
+def coverage(found: list[Interval], truth: float) -> float:
     return float(np.mean([e.low is not None and e.high is not None and e.low <= truth <= e.high for e in found]))
 
 

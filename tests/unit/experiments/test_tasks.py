@@ -41,7 +41,7 @@ def tasks_plan(folder: Path, made: dict[str, Any] | None = None, **options: Any)
     file.write_text(yaml.safe_dump(made or TASKS, sort_keys=False))
     spec = load_experiment(file)
     assert isinstance(spec, TasksExperiment)
-    return TasksPlan.of(spec, str(file), Path, folder / "out", **options)
+    return TasksPlan.of(spec, str(file), folder / "out", **options)
 
 
 def fill(made: TasksPlan, task: str, *, results: bool = True) -> None:

@@ -67,9 +67,9 @@ def test_folders_and_hub_names(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("embedded/smolm2-135m", "no embedded model of that name.*use 'embedded/smollm2-135m'"),
-        ("tiny/random", "use 'tiny/random-llama'"),
-        ("habit/chain", "no embedded model of that name.*use 'habit/llama-chain'"),
+        ("embedded/smolm2-135m", "no embedded model of that name.*did you mean embedded/smollm2-135m"),
+        ("tiny/random", "did you mean tiny/random-llama"),
+        ("habit/chain", "no embedded model of that name.*did you mean habit/llama-chain"),
         ("./gone/model", "no folder gone/model"),
         ("/no/such/model", "no folder /no/such/model"),
         ("a/b/c", "no folder a/b/c"),

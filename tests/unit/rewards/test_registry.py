@@ -12,7 +12,7 @@ def test_own_function(tmp_path, monkeypatch):
     (tmp_path / "broken_for_test.py").write_text("import nothing_of_that_name\n")
     monkeypatch.chdir(tmp_path)
     assert load_reward("my_reward_for_test:length")(completions=["a"]) == [1.0]
-    with pytest.raises(UserError, match="no function 'lenth', the nearest is 'length'"):
+    with pytest.raises(UserError, match="no function 'lenth'; did you mean length"):
         load_reward("my_reward_for_test:lenth")
     with pytest.raises(UserError, match=r"cannot import 'broken_for_test'.*nothing_of_that_name"):
         load_reward("broken_for_test:length")
@@ -21,7 +21,7 @@ def test_own_function(tmp_path, monkeypatch):
 
 
 def test_names_that_are_wrong():
-    with pytest.raises(UserError, match=r"'exat' is unknown.*'exact'"):
+    with pytest.raises(UserError, match=r"'exat' is unknown: use one of .*; did you mean exact"):
         load_reward("exat")
     with pytest.raises(UserError, match=r"reward\.tolerance.*greater than or equal to 0"):
         load_reward({"name": "numeric", "tolerance": -1})

@@ -82,7 +82,7 @@ def test_a_file_of_ones_own_is_a_suite_of_all_its_rows(tmp_path: Path) -> None:
         (SUITE.replace("temperature", "x").replace("k: 3", "tempreature: 1.0"), "did you mean sampling.temperature?"),
         (SUITE.replace("source: reasoning_gym", "source: gym"), "choose one of"),
         (SUITE.replace("tests.integration.evaluation:mostly_even", "exakt"), "reward.name is 'exakt'"),
-        ("- a list", "no mapping of keys to values: start the suite"),
+        ("- a list", "the suite must be a mapping of keys to values, and this is a list: start it with"),
         ("name: [", "not valid YAML at line 1"),
     ],
 )

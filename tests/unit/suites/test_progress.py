@@ -1,0 +1,28 @@
+"""The progress of an evaluation: about ten plain lines without a terminal, a bar with it."""
+
+import io
+
+from rich.console import Console
+
+from r2vpo.suites.progress import SuiteProgress
+
+
+def test_about_ten_plain_lines_where_there_is_no_terminal() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=False, width=40)
+    with SuiteProgress(100, 20, 10, console=console, what="made, model") as progress:
+        for _ in range(80):
+            progress.advance(1, 1)
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 8, "a line longer than the console stays one"
+    assert lines[0].startswith("made, model   30 of 100 problems  accuracy 66.7 %  0 s left")
+    assert lines[-1] == "made, model  100 of 100 problems  accuracy 90.0 %  took 0 s"
+
+
+def test_a_terminal_shows_a_bar() -> None:
+    out = io.StringIO()
+    with SuiteProgress(10, 0, 0, console=Console(file=out, force_terminal=True, width=120), what="made") as progress:
+        assert progress.state() == "starting"
+        progress.advance(5, 2)
+    assert "made  5/10" in out.getvalue() and "accuracy 40.0 %" in out.getvalue()
+    assert out.getvalue().endswith("\x1b[?25h"), "the cursor is shown again"
