@@ -6,6 +6,7 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from r2vpo.errors import UserError
 
@@ -28,40 +29,53 @@ def write_list(folder: Path, *, name: str) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != LIST
     }
-    (folder / LIST).write_text(json.dumps({"checkpoint": name, "files": files}, indent=1) + "\n", encoding="utf-8")
+    listed = {"checkpoint": name, "files": files}
+    text = json.dumps(listed | {"sha256": _digest_of_list(listed)}, indent=1)
+    (folder / LIST).write_text(text + "\n", encoding="utf-8")
 
 
-def check_files(folder: Path, *, contents: bool = True) -> None:
+def check_files(folder: Path, *, contents: bool = True, pruned: bool = False) -> None:
     """Compare a checkpoint with its list.
 
     Args:
         folder: the checkpoint.
         contents: read every file, at the speed of the disk; False looks at names and sizes only.
+        pruned: a model is read out of it: files may be missing, the list too.
 
     Raises:
         DamagedCheckpoint: the list is not there or cannot be read, a file is missing or not as it was written, or the
             folder has another checkpoint's name. Further files do no harm.
     """
     if not (folder / LIST).is_file():
+        if pruned:
+            return
         raise DamagedCheckpoint(
             f"{folder} is not complete, it has no {LIST} (which is written last; r2vpo before 0.1.0 wrote none)"
         )
     try:
         listed = json.loads((folder / LIST).read_text(encoding="utf-8"))
-        name = listed["checkpoint"]
+        name, written = listed["checkpoint"], listed.pop("sha256")
         files = {key: (int(file["bytes"]), file["sha256"]) for key, file in listed["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        if _digest_of_list(listed) != written:
+            raise ValueError("its digest differs")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         raise DamagedCheckpoint(f"{folder / LIST} is damaged") from None
     if folder.name.startswith("checkpoint-") and folder.name != name:
         raise DamagedCheckpoint(f"{folder} holds {name}, not what its name says")
     for key, (size, digest) in files.items():
         path = folder / key
         if not path.is_file():
+            if pruned:
+                continue
             raise DamagedCheckpoint(f"{path} is missing")
         if path.stat().st_size != size:
             raise DamagedCheckpoint(f"{path} is damaged: it has {path.stat().st_size} bytes of {size}")
         if contents and _digest(path) != digest:
             raise DamagedCheckpoint(f"{path} is damaged: its content is not what was written (SHA-256)")
+
+
+def _digest_of_list(listed: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from r2vpo.evaluation import pass_at_k, sign_test
+from r2vpo.suites.folder import EvaluationFolder
 from tests.integration.cli import records, start, train, wait_for, write_recipe
 from tests.integration.evaluation import SUITE, evaluate, write_model, write_suite
 
@@ -157,16 +158,16 @@ def test_a_killed_evaluation_ends_as_one_that_was_not(done: Path, suite: Path, m
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert len(records(out / "completions.jsonl")) == 8 and not (out / "summary.json").exists()
+    EvaluationFolder(out).append(EvaluationFolder(done).read()[8:9])
     with open(out / "completions.jsonl", "ab") as file:  # the third batch, cut off in its second line
-        lines = (done / "completions.jsonl").read_bytes().splitlines(keepends=True)
-        file.write(lines[8] + lines[9][:40])
+        file.write((done / "completions.jsonl").read_bytes().splitlines(keepends=True)[9][:40])
     resumed = start("eval", "--resume", str(out), folder=tmp_path)
     printed, errors = resumed.communicate()
     assert resumed.returncode == 0, errors
     assert "12 of 12 problems" in printed
-    assert (out / "completions.jsonl").read_bytes() == (done / "completions.jsonl").read_bytes()
+    assert EvaluationFolder(out).read() == EvaluationFolder(done).read()
     mine, theirs = summary(out), summary(done)
-    assert mine == theirs | {"suite": mine["suite"]}
+    assert mine == theirs | {key: mine[key] for key in ("suite", "evaluation", "crc32")}
     # A result whose completions were lost in part is no result: they are made again.
     whole = (out / "completions.jsonl").read_bytes()
     (out / "completions.jsonl").write_bytes(b"".join(whole.splitlines(keepends=True)[:6]))
@@ -265,7 +266,7 @@ def test_what_it_was_begun_with_may_not_change_under_it(tmp_path: Path) -> None:
         (["{done}", "--suite", "{suite}"], "this is an evaluation"),
         (["{model}", "--suite", "{suite}", "--k", "few"], "sampling.k is the text 'few'"),
         (["{model}", "--suite", "{suite}", "--seed", "-1"], "seed"),
-        (["{model}", "--suite", "{suite}", "--set", "sampling.temperature=0"], "must be above 0"),
+        (["{model}", "--suite", "{suite}", "--set", "sampling.temperature=0"], "it must be at least 0.001"),
         (["{model}", "--suite", "{suite}", "--set", "sampling.stop=[12+]"], "sampling.stop: '12+' is 3 tokens"),
         (["{model}", "--suite", "{suite}", "--max-new-tokens", "500"], "lower it to"),
         (["{model}", "--suite", "{suite}", "--win-by", "score"], "give --baseline too"),

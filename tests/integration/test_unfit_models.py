@@ -111,3 +111,10 @@ def test_a_run_without_signal_says_so(tmp_path: Path) -> None:
     assert [record["signal"] for record in records(done.run / "metrics.jsonl")] == [0.0] * 16
     report = (done.run / "report.html").read_text()
     assert "rounds without signal" in report and "no reward differed within a group" in report
+
+
+@pytest.mark.parametrize("setting", ["trainer.learning_rate=1e-38", "trainer.max_grad_norm=1e-30"])
+def test_steps_that_change_no_weight_are_no_success(tmp_path: Path, setting: str) -> None:
+    done = train(write_recipe(tmp_path), setting, "step_control.enabled=false", "trainer.max_steps=2", runs=tmp_path)
+    assert done.code == 2 and done.err.count("\n") == 1
+    assert "no step has changed the weights: trainer.learning_rate" in done.err

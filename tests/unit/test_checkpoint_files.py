@@ -85,3 +85,20 @@ def test_another_checkpoints_content_under_this_name_is_refused(checkpoint: Path
         check_files(tmp_path / "checkpoint-13")
     os.rename(tmp_path / "checkpoint-13", tmp_path / "my copy")
     check_files(tmp_path / "my copy")
+
+
+@pytest.mark.parametrize("change", ['"files": {}', '"files": {"model.safetensors": {"bytes": 1e999, "sha256": "x"}}'])
+def test_a_list_that_was_changed_is_damaged(checkpoint: Path, change: str) -> None:
+    (checkpoint / LIST).write_text(f'{{"checkpoint": "checkpoint-12", {change}, "sha256": "x"}}')
+    with pytest.raises(DamagedCheckpoint, match="is damaged"):
+        check_files(checkpoint, contents=False)
+
+
+def test_a_model_may_be_what_is_left_of_a_checkpoint_but_not_damaged(checkpoint: Path) -> None:
+    (checkpoint / "optimizer" / "part-0").unlink()
+    check_files(checkpoint, pruned=True)
+    (checkpoint / "model.safetensors").write_bytes(bytes(256))
+    with pytest.raises(DamagedCheckpoint, match=r"model\.safetensors is damaged"):
+        check_files(checkpoint, pruned=True)
+    (checkpoint / LIST).unlink()
+    check_files(checkpoint, pruned=True)

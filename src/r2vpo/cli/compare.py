@@ -29,6 +29,8 @@ def compare(arguments: argparse.Namespace, session: Session) -> None:
     experiment = load_experiment(path)
     jobs = arguments.jobs or experiment.jobs or cores()
     check_jobs(jobs)
+    if Path(arguments.out).exists() and not Path(arguments.out).is_dir():
+        raise UserError(f"--out {arguments.out}: this is not a folder: name one, or a new one")
     chosen = _Chosen(str(path), Path(arguments.out), arguments.seeds, _names(arguments.methods))
     tasks = _names(arguments.tasks)
     if isinstance(experiment, TasksExperiment):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from r2vpo.disk import causes, disk_full, torch_write_failed
+from r2vpo.disk import causes, disk_failure
 from r2vpo.errors import UserError
 
 USER_ERROR, UNEXPECTED, INTERRUPTED, TERMINATED = 2, 1, 130, 143
@@ -99,13 +99,12 @@ def report_failure(error: BaseException, session: Session) -> int:
     if isinstance(error, UserError):
         _say(f"error: {error}")
         return USER_ERROR
-    full = disk_full(error)
-    if full is not None or torch_write_failed(error):
-        what = "the disk is full" if full is not None else "the disk is full, or it fails"
+    failed = disk_failure(error)
+    if failed is not None:
         command = session.resume_command()
-        after = f"make room and resume with: {command}" if command else "make room and start again"
-        place = full or session.run or session.evaluation or Path.cwd()
-        _say(f"error: {place}: {what}; nothing that was saved is lost: {after}")
+        after = f"{failed.remedy} and resume with: {command}" if command else f"{failed.remedy} and start again"
+        place = failed.path or session.run or session.evaluation or Path.cwd()
+        _say(f"error: {place}: {failed.what}; nothing that was saved is lost: {after}")
         return USER_ERROR
     if isinstance(error, OSError):
         what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import r2vpo
 from r2vpo.cli.failures import Session, ended_by_sigterm, quiet_exit_on_closed_pipe, report_failure
-from r2vpo.disk import disk_full
+from r2vpo.disk import disk_failure
 from r2vpo.errors import UserError
 
 ENVIRONMENT = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -169,7 +169,7 @@ def _add_compare(commands: Any, shared: argparse.ArgumentParser) -> None:
     compare = commands.add_parser("compare", parents=[shared], help="run methods against each other with many seeds")
     compare.add_argument("experiment", metavar="EXPERIMENT", nargs="?", help="a YAML file, or a name that --list lists")
     compare.add_argument("--list", action="store_true", help="list the experiments that can be run by name")
-    compare.add_argument("--seeds", metavar="N", type=_positive, help="seeds of the result (default: the experiment's)")
+    compare.add_argument("--seeds", metavar="N", type=_seeds, help="seeds of the result (default: the experiment's)")
     compare.add_argument("--methods", metavar="A,B", help="only these methods")
     compare.add_argument("--tasks", metavar="A,B", help="only these tasks, of an experiment that has tasks")
     compare.add_argument("--jobs", metavar="J", type=_positive, help="runs at once (default: one for each core)")
@@ -200,6 +200,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _seeds(text: str) -> int:
+    if not text.isdecimal() or len(text) > 5 or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 1 to 10000")
+    return int(text)
+
+
 def _seed(text: str) -> int:
     if not text.isdecimal() or len(text) > 10 or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {2**32 - 1}")
@@ -209,6 +215,9 @@ def _seed(text: str) -> int:
 def prepare_environment(*, debug: bool) -> None:
     """Settings of the libraries that have to be there before they are imported: no telemetry, no noise."""
     os.environ.update(ENVIRONMENT)
+    # Closed by who started us (`>&-`).
+    sys.stdout = open(os.devnull, "w") if sys.stdout is None else sys.stdout
+    sys.stderr = open(os.devnull, "w") if sys.stderr is None else sys.stderr
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # whatever a model or a data set has written
@@ -229,7 +238,7 @@ def _show_warning(message: Warning | str, category: type[Warning], filename: str
 
 def _show_thread_failure(failure: threading.ExceptHookArgs) -> None:
     """One line for what a library's thread raised, and none for a full disk, which the main thread meets as well."""
-    if failure.exc_value is None or disk_full(failure.exc_value) is not None:
+    if failure.exc_value is None or disk_failure(failure.exc_value) is not None:
         return
     name = failure.thread.name if failure.thread is not None else "a thread"
     text = f"{name} ended with {type(failure.exc_value).__name__}: {failure.exc_value}"
@@ -264,11 +273,19 @@ def _report(arguments: argparse.Namespace, session: Session) -> None:
     from r2vpo.training.run_directory import open_run
 
     run = open_run(arguments.run)
+    picture = None if arguments.png is None else _picture(arguments.png)
     from r2vpo.report.build import build_picture, build_report
 
     print(build_report(run.path))
-    if arguments.png:
-        print(build_picture(run.path, Path(arguments.png)))
+    if picture is not None:
+        print(build_picture(run.path, picture))
+
+
+def _picture(text: str) -> Path:
+    path = Path(text)
+    if path.suffix != ".png" or (path.exists() and not path.is_file()):
+        raise UserError(f"--png {text}: name a file that ends in .png")
+    return path
 
 
 def _runs(arguments: argparse.Namespace, session: Session) -> None:

@@ -118,3 +118,8 @@ def show_result(run_path: Path, console: Console) -> None:
             "group all rewards were equal. Look at the completions in the report, and check the reward, the length of "
             "completions and how hard the problems are"
         )
+    if summary.get("weights_changed") is False:
+        raise UserError(
+            f"{run.path}: no step has changed the weights: trainer.learning_rate, trainer.max_grad_norm or the bounds "
+            "of step_control are too small, or no reward differed within a group; raise them"
+        )

@@ -53,7 +53,7 @@ class SurrogateConfig(ObjectiveConfig):
     """
 
     ratio_variance_delta: float | None = option(
-        None, "adds the ratio-variance penalty; its multiplier aims at this, as objective.delta", above=0
+        None, "adds the ratio-variance penalty; its multiplier aims at this, as objective.delta", at_least=1e-9
     )
 
     @property

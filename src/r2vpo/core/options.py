@@ -57,7 +57,7 @@ def choices_of(section: type[Options], name: str) -> tuple[str, ...]:
 class RatioVarianceOptions(Options):
     """The ratio-variance penalty, added to another objective."""
 
-    delta: float = option(DELTA, "as objective.delta, for the penalty's multiplier", above=0)
+    delta: float = option(DELTA, "as objective.delta, for the penalty's multiplier", at_least=1e-9)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ObjectiveOptions(Options):
         DELTA,
         "how far a round may move the policy: V_d, the ratio variance per decision, for each informative rollout; one "
         "number for every task. Step control aims at it with every objective",
-        above=0,
+        at_least=1e-9,
     )
     anchor: Anchor = option("proximal", "ratio to the policy at the round's start, or to the one that sampled the row")
     level: Level | None = option(None, "a ratio for each token, or for each response; null is the objective's own")

@@ -44,7 +44,7 @@ class SeedsSpec(Section):
     """The seeds of the result: first, first + 1, ..."""
 
     first: int = Field(100, ge=0, description="the lowest seed")
-    count: int = Field(10, ge=1, description="how many; `--seeds` overrides it")
+    count: int = Field(10, ge=1, le=10_000, description="how many; `--seeds` overrides it")
 
 
 class TuningSpec(Section):

@@ -20,7 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
-from r2vpo.disk import disk_full, torch_write_failed
+from r2vpo.disk import disk_failure
 from r2vpo.errors import UserError
 from r2vpo.experiments.collect import collect
 from r2vpo.training.recipe import Recipe
@@ -57,9 +57,9 @@ def main() -> None:
 
 def _told(error: Exception, folder: str) -> tuple[bool, str]:
     """Whether an error is of a kind that is expected, and its text."""
-    full = disk_full(error)
-    if full is not None or torch_write_failed(error):
-        return True, f"{full or folder}: the disk is full, or it fails: make room"
+    failed = disk_failure(error)
+    if failed is not None:
+        return True, f"{failed.path or folder}: {failed.what}: {failed.remedy}"
     if isinstance(error, OSError) and error.filename and error.strerror:
         return True, f"{error.filename}: {error.strerror}"
     known = isinstance(error, UserError | OSError)

@@ -10,6 +10,7 @@ from pathlib import Path
 from r2vpo.errors import UserError
 from r2vpo.models.cache import build_once, cache_root, is_complete
 from r2vpo.models.convert import REQUIREMENT, convert_smollm2, gguf_tokenizer, make_tiny
+from r2vpo.models.folders import folder_of, refuse_damaged
 from r2vpo.models.habit import HABIT_MODELS, VERSION, make_habit
 from r2vpo.nearest import did_you_mean
 from r2vpo.weights import adapters_alone
@@ -151,8 +152,9 @@ def resolve_model(name: str, *, seed: int = 0) -> str:
         if not is_complete(target):
             logger.info("building %s once, into %s", name, target)
         return str(build_once(target, lambda folder: recipe.build(folder, seed)))
-    folder = Path(name).expanduser()
+    folder = folder_of(name, what="model.name") if name.strip() else Path(name)
     if name and folder.is_dir():
+        refuse_damaged(folder)
         if (folder / "adapter_config.json").is_file():
             raise adapters_alone(f"model.name {name!r}", str(folder))
         if not (folder / "config.json").is_file():

@@ -7,7 +7,6 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from r2vpo.errors import UserError
 from r2vpo.report.data import RunData, load_run
 from r2vpo.report.page import write_page
 from r2vpo.report.palette import Palette
@@ -33,8 +32,6 @@ def build_report(run: Path | str) -> Path:
         UserError: the folder is not a run's, one of its files is damaged, or the report's name is taken by a folder.
     """
     data = load_run(run)
-    if data.run.report.is_dir():
-        raise UserError(f"{data.run.report}: this is a folder: move it away, then: r2vpo report {data.run.path}")
     write_page(data.run.report, _TEMPLATE, page_values(data))
     return data.run.report
 

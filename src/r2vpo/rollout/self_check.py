@@ -26,7 +26,7 @@ from r2vpo.core.log_probs import (
 )
 from r2vpo.core.log_probs.support import base_model, learns_prompts, shifts_under_padding
 from r2vpo.rollout.generate import GenerateSampler
-from r2vpo.rollout.probe import Alone, Probe, fingerprint, numbers_restored, weights_away
+from r2vpo.rollout.probe import Alone, Probe, fingerprint, in_own_precision, numbers_restored, weights_away
 from r2vpo.rollout.sampler import SharedPrefixSampler, evaluating
 
 ORDINARY, SHARED, CHUNKED = "ordinary forward", "shared-prefix forward", "ordinary forward in chunks"
@@ -137,7 +137,7 @@ def check_model(
     kept = _KEPT.pop(base, None)
     if kept is not None and kept[0] == asked:
         return kept[1]
-    with numbers_restored(), evaluating(base), torch.no_grad():
+    with numbers_restored(), evaluating(base), in_own_precision(base), torch.no_grad():
         check = _Check(base, Probe.of(base, pad_token_id, longest), longest)
         found = check.run(shared=shared, samplers=samplers, everything=everything)
     if keep:

@@ -15,10 +15,11 @@ from r2vpo.data.rows import Prompt
 from r2vpo.errors import UserError
 from r2vpo.evaluation import Answered, difference_interval, preference
 from r2vpo.models import resolve_model
+from r2vpo.models.folders import fingerprint
 from r2vpo.suites.folder import EvaluationFolder, open_folder
 from r2vpo.suites.run import evaluate_subject
 from r2vpo.suites.schema import EvaluationConfig
-from r2vpo.suites.subject import RECORDS, Subject, find_subject, fingerprint
+from r2vpo.suites.subject import RECORDS, Subject, find_subject
 from r2vpo.suites.winning import Decider
 
 

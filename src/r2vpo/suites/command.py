@@ -10,15 +10,16 @@ from pathlib import Path
 
 from rich.console import Console
 
+from r2vpo.data.digest import digest_of
+from r2vpo.models.folders import fingerprint
 from r2vpo.rewards import load_answer_finder
 from r2vpo.suites.baseline import answers_of, compare, find_baseline
 from r2vpo.suites.folder import EvaluationFolder, open_folder
 from r2vpo.suites.lm_eval import write_lm_eval
-from r2vpo.suites.problems import digest_of
 from r2vpo.suites.result import print_summary
 from r2vpo.suites.run import check_evaluation, evaluate_subject
 from r2vpo.suites.schema import EvaluationConfig
-from r2vpo.suites.subject import Subject, find_subject, fingerprint
+from r2vpo.suites.subject import Subject, find_subject
 from r2vpo.suites.winning import load_decider
 
 

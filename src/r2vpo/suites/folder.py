@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,7 +72,13 @@ class EvaluationFolder:
             UserError: a line is not a record of an evaluation, or not that of its problem.
         """
         records = read_records(self.completions)
+        identity = self._identity()
         for number, record in enumerate(records):
+            if record.pop("evaluation", None) != identity:
+                raise UserError(
+                    f"{self.completions}: line {number + 1} is of another evaluation: restore the file from a copy, or "
+                    "evaluate into a new folder"
+                )
             if record.get("problem") != number:
                 raise UserError(
                     f"{self.completions}: line {number + 1} is not of problem {number}, lines were lost or doubled: "
@@ -87,10 +94,14 @@ class EvaluationFolder:
     def is_complete(self) -> bool:
         """Whether there is a result, and the completions that it was computed from; a damaged one is computed again."""
         try:
-            counted = read_object(self.summary).get("problems")
+            summary = read_object(self.summary)
         except (OSError, ValueError):
             return False
-        return bool(counted == len(self.read()))
+        return summary.get("evaluation") == self._identity() and summary.get("problems") == len(self.read())
+
+    def _identity(self) -> str:
+        """What tells the records of this evaluation from others': a digest of all that was asked for."""
+        return hashlib.sha256(self.config_file.read_bytes()).hexdigest()[:16]
 
     def whole_batches(self, prompts: Sequence[Any], size: int) -> list[Answered]:
         """The problems of whole batches, after forgetting those of a batch that was cut off.
@@ -116,8 +127,9 @@ class EvaluationFolder:
 
     def append(self, problems: Sequence[Answered]) -> None:
         """Append the problems of a batch, and wait until the disk has them."""
+        identity = self._identity()
         for problem in problems:
-            append_record(self.completions, problem.to_json())
+            append_record(self.completions, problem.to_json() | {"evaluation": identity})
         descriptor = os.open(self.completions, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -126,7 +138,7 @@ class EvaluationFolder:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write `summary.json` in one step."""
-        write_object(self.summary, summary)
+        write_object(self.summary, {"evaluation": self._identity(), **summary})
 
     def read_summary(self) -> dict[str, Any]:
         """The result.

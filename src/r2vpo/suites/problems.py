@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -31,16 +29,6 @@ def load_problems(suite: Suite) -> list[PromptRow]:
         UserError: its data cannot be read, or hold no problem.
     """
     return load_held_out(data_options(suite.data, seed=suite.seed))
-
-
-def digest_of(rows: Sequence[PromptRow]) -> str:
-    """SHA-256 of problems with all that their grading depends on.
-
-    Args:
-        rows: the problems, in order.
-    """
-    text = json.dumps([row.columns() for row in rows], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def load_grader(suite: Suite, rows: Sequence[PromptRow]) -> tuple[Callable[..., Any], AnswerFinder | None]:

@@ -11,8 +11,8 @@ from r2vpo.training.recipe_schema import LAST_SEED, Section
 class Sampling(Section):
     """How completions are made."""
 
-    k: int = Field(4, ge=0, description="completions sampled for each problem, beside the greedy one")
-    temperature: float = Field(1.0, gt=0, description="of the sampled completions, and of the entropy")
+    k: int = Field(4, ge=0, le=65_536, description="completions sampled for each problem, beside the greedy one")
+    temperature: float = Field(1.0, ge=0.001, le=1000, description="of the sampled completions, and of the entropy")
     max_new_tokens: int = Field(512, ge=1, description="longest completion")
     stop: list[str] = Field([], description="texts of one token that end a completion")
     format: Literal["auto", "chat", "text"] = Field(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from r2vpo.errors import UserError
+from r2vpo.models.folders import folder_of, refuse_damaged
 from r2vpo.training.run_directory import open_run, require_checkpoint
 
 RECORDS = "completions.jsonl"
 """The file that tells the folder of an evaluation from that of a run."""
-_MODEL_FILES = {".safetensors", ".bin", ".gguf", ".json", ".model", ".txt", ".jinja"}
-_SAMPLES, _SAMPLE_BYTES = 64, 1 << 16
 
 
 @dataclass(frozen=True)
@@ -56,38 +54,15 @@ def find_subject(name: str) -> Subject:
         UserError: a run without a checkpoint or with a damaged one, an evaluation in place of a model, or a damaged
             folder of adapters.
     """
-    folder = Path(name).expanduser()
+    folder = folder_of(name, what="the model")
     if (folder / RECORDS).is_file():
         raise UserError(f"{name}: this is an evaluation: name the model or the run that it evaluated")
     if (folder / "config.yaml").is_file():
         return _run(name, folder)
     if (folder / "adapter_config.json").is_file():
+        refuse_damaged(folder)
         return Subject(name, str(folder), base=_adapter_base(folder))
     return Subject(name, name)
-
-
-def fingerprint(weights: str) -> str | None:
-    """A digest by which other weights in the same folder are noticed.
-
-    Args:
-        weights: folder or name, as `Subject.weights`.
-
-    Returns:
-        SHA-256 over names and sizes of the model's files and samples of their contents, which reads a few megabytes of
-        a model of any size; None for a name.
-    """
-    folder = Path(weights).expanduser()
-    if not folder.is_dir():
-        return None
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.suffix in _MODEL_FILES and path.is_file()):
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size}\n".encode())
-        with open(path, "rb") as file:
-            for place in range(0, size, max(size // _SAMPLES, _SAMPLE_BYTES)):
-                file.seek(place)
-                digest.update(file.read(_SAMPLE_BYTES))
-    return digest.hexdigest()
 
 
 def _run(name: str, folder: Path) -> Subject:

@@ -10,6 +10,8 @@ from accelerate.utils import DistributedType
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from r2vpo.core.log_probs import length_limits
+from r2vpo.data import PromptData
+from r2vpo.data.digest import digest_of
 from r2vpo.errors import UserError
 from r2vpo.evaluation import encode_prompt, evaluate
 from r2vpo.rollout import GenerateSampler, check_model, make_sampler
@@ -20,6 +22,15 @@ from r2vpo.training.setup import Parts
 from r2vpo.training.shared_sampling import SharedSampling
 from r2vpo.trl import R2VPOTrainer
 from r2vpo.trl.guards import guard_reward
+
+
+def data_digests(data: PromptData) -> dict[str, str]:
+    """Return what tells the problems of a run from others.
+
+    Args:
+        data: the problems.
+    """
+    return {"train": digest_of(data.train), "held_out": digest_of(data.held_out)}
 
 
 class Evaluator(TrainerCallback):
@@ -49,6 +60,7 @@ class Evaluator(TrainerCallback):
         self.reward = guard_reward(parts.reward)
         self._chosen: str | None = None
         self._last_step: int | None = None
+        self._data = data_digests(parts.data)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Evaluate at the end of every `evaluation.every_rounds`-th round."""
@@ -77,6 +89,7 @@ class Evaluator(TrainerCallback):
             **evaluation.to_json(),
             "correct": evaluation.correct(),
             "split": "held_out",
+            "data": self._data,
             "completions": [
                 completion.to_json() for completion in evaluation.shown(self.recipe.evaluation.samples_shown)
             ],

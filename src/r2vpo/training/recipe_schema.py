@@ -60,7 +60,7 @@ class RolloutRecipe(Section):
     prompts_per_round: int = Field(16, ge=1, le=1_000_000, description="prompts of one round of generation")
     samples_per_prompt: int = Field(8, ge=1, le=65_536, description="completions of each prompt: one group")
     max_new_tokens: int = Field(64, ge=1, le=10_000_000, description="longest completion, in tokens")
-    temperature: float = Field(1.0, gt=0, description="sampling temperature")
+    temperature: float = Field(1.0, ge=0.001, le=1000, description="sampling temperature")
     lag: int = Field(0, ge=0, le=10_000, description="rounds that the sampling policy is behind, to study staleness")
     stop: list[Annotated[str, Field(min_length=1)]] = Field([], description="texts that end a completion")
     rows_per_batch: int | None = Field(

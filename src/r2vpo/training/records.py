@@ -29,6 +29,8 @@ _DIGEST = re.compile(r"(.*\n)# sha256 of the lines above: ([0-9a-f]{64})\n?", re
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
+    if path.is_dir():
+        raise UserError(f"{path}: this is a folder: move it away, a file of that name is written there")
     temporary = path.with_name(TEMPORARY.replace("*", f"{path.name}.{os.getpid()}"))
     try:
         with open(temporary, "w", encoding="utf-8", errors=_ESCAPED) as file:

@@ -20,8 +20,9 @@ from rich.console import Console
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from r2vpo.data import PromptData, to_dataset
+from r2vpo.errors import UserError
 from r2vpo.evaluation import difference_interval
-from r2vpo.training.evaluator import Evaluator
+from r2vpo.training.evaluator import Evaluator, data_digests
 from r2vpo.training.folder_lock import working_in
 from r2vpo.training.metrics_log import MetricsLog
 from r2vpo.training.optimizers import own_optimizer
@@ -38,7 +39,9 @@ from r2vpo.training.run_directory import (
     step_of,
 )
 from r2vpo.training.setup import Parts, prepare, trainer_config
+from r2vpo.training.unchanged import WeightsBefore
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer
+from r2vpo.trl.model_paths import weights_divided_by
 
 _PACKAGES = ("r2vpo", "torch", "transformers", "trl", "accelerate", "peft", "datasets")
 _FLOAT32 = "this device has no units for bfloat16, in which it would take several times as long: computing in float32"
@@ -81,6 +84,8 @@ def run_training(
                 open_run(resume).check_records(step)
         recipe = settle_precision(recipe, autocast=config.bf16, dtype=config.sampler_dtype)
         parts = prepare(recipe)
+        if resume is not None and PartialState().is_main_process:
+            _check_data(open_run(resume), parts.data)
         run = _folder(recipe, resume, runs_dir)
         if resume is None:
             held.enter_context(_alone(run.path))
@@ -129,11 +134,14 @@ def _train(
                 display.say(line)
         if checkpoint is None:
             evaluator.evaluate()
+        whole = weights_divided_by(trainer) is None
+        weights = WeightsBefore(trainer.model) if whole and is_main and checkpoint is None else None
         with suppress(_NothingLeft):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
         evaluator.evaluate()
         if is_main:
-            _finish(run, recipe, parts.data, trainer, time.monotonic() - started)
+            changed = weights is None or weights.changed()
+            _finish(run, recipe, parts.data, trainer, time.monotonic() - started, changed=changed)
     PartialState().wait_for_everyone()
 
 
@@ -157,6 +165,18 @@ def _alone(run: Path) -> AbstractContextManager[None]:
     if not PartialState().is_main_process:
         return nullcontext()
     return working_in(run, instead="start a new run without --resume")
+
+
+def _check_data(run: RunDirectory, data: PromptData) -> None:
+    """Refuse to resume on other problems: before and after would not be of the same ones."""
+    first = next(iter(run.read_evaluations()), {}).get("data")
+    now = data_digests(data)
+    for name, words in (("train", "the training problems"), ("held_out", "the held-out problems")):
+        if first is not None and first.get(name) != now[name]:
+            raise UserError(
+                f"{run.path}: {words} are not those that the run was started with: restore the files that data names, "
+                "or start a new run without --resume"
+            )
 
 
 def _folder(recipe: Recipe, resume: Path | None, runs_dir: Path) -> RunDirectory:
@@ -188,6 +208,8 @@ def _finish(
     data: PromptData,
     trainer: R2VPOTrainer,
     session_seconds: float,
+    *,
+    changed: bool,
 ) -> None:
     """Write the summary, from the records."""
     evaluations = run.read_evaluations()
@@ -217,6 +239,7 @@ def _finish(
             "optimizer_steps": trainer.state.global_step,
             "rounds_without_signal": len({row["round"] for row in run.read_metrics() if row.get("signal") == 0}),
             "non_finite_steps": trainer.counters["non_finite_steps"],
+            "weights_changed": changed,
             "wall_seconds": wall,
             "seconds_generating": trainer.seconds["generating"],
             "seconds_training": trainer.seconds["training"],

@@ -94,6 +94,9 @@ class RunDirectory:
         for folder in (self.checkpoints, self.set_aside):
             if os.path.lexists(folder) and not folder.is_dir():
                 raise UserError(f"{folder}: this is not a folder: restore it from a copy, or move it away")
+        for entry in _entries(self.checkpoints):
+            if entry.name.startswith("checkpoint-") and not entry.is_dir():
+                raise UserError(f"{entry}: this is not a folder, a checkpoint may be written there: move it away")
 
     def recipe(self) -> Recipe:
         """The recipe that the run was started with, as it was written."""
@@ -177,15 +180,16 @@ class RunDirectory:
         Raises:
             UserError: a file is damaged, or lacks a step up to this one or an evaluation.
         """
-        every = evaluated_every(self.recipe())
-        evaluated = {0, *(range(every, step + 1, every) if every else ())} if step else set()
-        for file, there, wanted in (
-            (self.metrics, {record["step"] for record in self.read_metrics()}, set(range(1, step + 1))),
-            (self.evaluations, {record["step"] for record in self.read_evaluations()}, evaluated),
+        every = evaluated_every(self.recipe()) or step + 1
+        for file, records, wanted in (
+            (self.metrics, self.read_metrics(), range(1, step + 1)),
+            (self.evaluations, self.read_evaluations(), range(0, step + 1, every) if step else ()),
         ):
-            if missing := wanted - there:
+            there = {record["step"] for record in records}
+            missing = next((number for number in wanted if number not in there), None)
+            if missing is not None:
                 raise UserError(
-                    f"{file}: step {min(missing)} is missing, the file was cut off: restore it from a copy, resume "
+                    f"{file}: step {missing} is missing, the file was cut off: restore it from a copy, resume "
                     "from a checkpoint before that step (--checkpoint N), or start a new run"
                 )
         for file in (self.metrics, self.evaluations):

@@ -164,7 +164,7 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
         UserError: a value that TRL or the trainer refuses, or a step that does not divide over the processes.
     """
     trainer, rollout = recipe.trainer, recipe.rollout
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = _processes()
     rows = rollout.prompts_per_round * rollout.samples_per_prompt
     parts = trainer.optimizer_steps_per_round * trainer.micro_batches * processes
     if rows % parts or rollout.prompts_per_round % processes:
@@ -224,6 +224,13 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
         raise
     except ValueError as error:
         raise UserError(f"recipe: {error}") from error
+
+
+def _processes() -> int:
+    text = os.environ.get("WORLD_SIZE", "1")
+    if not text.isdecimal() or not 1 <= int(text[:10]):
+        raise UserError(f"WORLD_SIZE={text[:40]!r} in the environment is not a number of processes: unset it")
+    return int(text[:10])
 
 
 def _vllm(recipe: Recipe) -> dict[str, Any]:

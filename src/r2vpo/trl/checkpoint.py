@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.utils import broadcast_object_list, gather_object
+from transformers.trainer_utils import sort_checkpoints
 
 from r2vpo.checkpoint_files import write_list
 from r2vpo.errors import UserError
@@ -71,6 +72,8 @@ def staged(run: Path, name: str, *, is_main: bool, barrier: Callable[[], None]) 
     """
     staging = run / STAGING
     if is_main:
+        if staging.is_symlink() or staging.is_file():
+            staging.unlink()
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
     barrier()
@@ -90,6 +93,26 @@ def staged(run: Path, name: str, *, is_main: bool, barrier: Callable[[], None]) 
         _flush(run)
         shutil.rmtree(staging, ignore_errors=True)
     barrier()
+
+
+def rotate(run: Path, limit: int | None, best: str | None) -> None:
+    """Remove the oldest checkpoints beyond a number, by transformers' rule, each in one rename before it is deleted.
+
+    The newest stays, to resume from, and so does the best.
+
+    Args:
+        run: The folder that holds the checkpoints.
+        limit: How many are kept; None or 0 keeps all.
+        best: Path of the best one, if one is known.
+    """
+    names = sort_checkpoints(str(run)) if limit else []
+    kept = {names[-1], *([] if best is None else [str(Path(best))])} if names else set()
+    surplus = len(names) - max(limit or 0, len(kept))
+    for name in [name for name in names if name not in kept][: max(surplus, 0)]:
+        removed = run / STAGING / Path(name).name
+        removed.parent.mkdir(exist_ok=True)
+        os.replace(name, removed)
+    shutil.rmtree(run / STAGING, ignore_errors=True)
 
 
 def _flush(folder: Path) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 from accelerate.utils import broadcast_object_list
 from transformers.trainer_callback import TrainerState
-from transformers.trainer_utils import SaveStrategy, get_last_checkpoint, rotate_checkpoints
+from transformers.trainer_utils import SaveStrategy, get_last_checkpoint
 
 from r2vpo.checkpoint_files import DamagedCheckpoint, check_files
 from r2vpo.errors import UserError
 from r2vpo.replay import ReplayBuffer, snapshot
-from r2vpo.trl.checkpoint import check_common_disk, staged, state_path
+from r2vpo.trl.checkpoint import check_common_disk, rotate, staged, state_path
 from r2vpo.trl.fitting import FittingTrainer
 from r2vpo.trl.layout import Layout, laid_out, states_for
 from r2vpo.trl.state import restore_trainer, trainer_state
@@ -52,7 +52,7 @@ class CheckpointingTrainer(FittingTrainer):
         if self.args.push_to_hub:
             super()._push_from_checkpoint(str(run / name))
         if self.args.should_save:
-            rotate_checkpoints(str(run), self.args.save_total_limit, self.state.best_model_checkpoint)
+            rotate(run, self.args.save_total_limit, self.state.best_model_checkpoint)
 
     def _name_best(self, run: Path, name: str) -> None:
         """Put the best checkpoint's own path into the state, as transformers does where it saves in place."""

@@ -124,7 +124,7 @@ def test_options_on_the_command_line():
     for wrong, message in {
         "objective.delta": "has no =",
         "objective.dleta=1": "--set objective.dleta: there is no such option: did you mean delta",
-        "objective.delta=-1": "--set objective.delta is -1; it must be above 0",
+        "objective.delta=-1": "--set objective.delta is -1; it must be at least 1e-09",
         "objective.aggregation=token_mean": "--actor.loss_agg_mode",
     }.items():
         with pytest.raises(UserError, match=message):

@@ -181,7 +181,7 @@ def test_what_is_not_measured_is_not_added_up() -> None:
         ({"mode": "token-sum"}, "actor.loss_agg_mode='token-sum'"),
         ({"objective": {"aggregation": "token_mean"}}, "set actor.loss_agg_mode"),
         ({"objective": "kl_penalty", "dual": "ascent"}, "dual.kind = ascent"),
-        ({"objective": {"delta": 0.0}}, "delta is 0; it must be above 0"),
+        ({"objective": {"delta": 0.0}}, "delta is 0; it must be at least 1e-09"),
     ],
 )
 def test_what_does_not_fit_is_refused(change: dict, message: str) -> None:

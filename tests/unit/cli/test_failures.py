@@ -12,7 +12,7 @@ import pytest
 import r2vpo.cli.train
 from r2vpo.cli.failures import Session, report_failure
 from r2vpo.cli.main import main
-from r2vpo.disk import disk_full, torch_write_failed
+from r2vpo.disk import disk_failure
 from r2vpo.training import records
 from r2vpo.training.run_directory import RunDirectory
 from tests.unit.cli.helpers import failure
@@ -70,7 +70,7 @@ def test_a_failed_torch_writer_says_how_to_go_on_and_claims_no_more_than_it_know
     session = Session()
     session.arguments = ["mine.yaml"]
     session.started(run.path)
-    assert disk_full(error) is None and torch_write_failed(error)
+    assert disk_failure(error) is not None
     assert report_failure(error, session) == 2
     line = capsys.readouterr().err
     assert f"{run.path}: the disk is full, or it fails; nothing that was saved is lost" in line
@@ -78,8 +78,22 @@ def test_a_failed_torch_writer_says_how_to_go_on_and_claims_no_more_than_it_know
 
 
 def test_other_errors_are_no_full_disk() -> None:
-    assert disk_full(ValueError("something else")) is None
-    assert not torch_write_failed(RuntimeError("shapes do not match"))
+    assert disk_failure(ValueError("something else")) is None
+    assert disk_failure(RuntimeError("shapes do not match")) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EDQUOT, "x"), "the disk quota is used up"),
+        (RuntimeError("I/O error: File too large (os error 27)"), "larger than this process may write"),
+        (OSError(errno.EROFS, "x"), "the disk can only be read"),
+        (OSError(errno.EIO, "x"), "the disk fails"),
+    ],
+)
+def test_other_disks_that_cannot_be_written(error: Exception, said: str) -> None:
+    failed = disk_failure(error)
+    assert failed is not None and said in failed.what
 
 
 def test_an_interrupt_says_how_to_go_on(

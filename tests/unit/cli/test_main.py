@@ -53,7 +53,7 @@ def test_a_bad_recipe_is_refused_before_torch_is_imported(recipe: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
-    assert result.stderr == "r2vpo: error: --set: objective.delta is -1; it must be above 0\n"
+    assert result.stderr == "r2vpo: error: --set: objective.delta is -1; it must be at least 1e-09\n"
 
 
 def test_the_module_runs_as_a_program(recipe: Path) -> None:
@@ -168,3 +168,22 @@ def test_a_complete_run_is_not_resumed(tmp_path: Path, capsys: pytest.CaptureFix
     assert "has done 160 of trainer.max_steps = 160" in line
     made.summary.unlink()
     r2vpo.cli.train.check_resume(made.recipe(), made.path, None, [])
+
+
+def test_a_closed_standard_output_is_no_defect() -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m r2vpo.cli.main recipes >&-"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("model", "said"), [("", "has an empty name"), ("~no-such-user/x", "there is no user")])
+def test_names_that_are_none(capsys: pytest.CaptureFixture[str], model: str, said: str) -> None:
+    assert said in failure(capsys, 2, "eval", model, "--suite", "arithmetic")
+
+
+@pytest.mark.parametrize("picture", ["", "metrics.jsonl", "."])
+def test_a_picture_is_a_png(capsys: pytest.CaptureFixture[str], tmp_path: Path, picture: str) -> None:
+    run = make_run(tmp_path, steps=1, finished=False)
+    line = failure(capsys, 2, "report", str(run.path), "--png", str(run.path / picture) if picture else "")
+    assert "name a file that ends in .png" in line

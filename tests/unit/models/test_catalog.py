@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 import torch
 
+from r2vpo.checkpoint_files import write_list
 from r2vpo.errors import UserError
 from r2vpo.models import catalog, load_model, load_tokenizer, resolve_model
 from r2vpo.models.convert import PACKAGE
@@ -111,3 +112,19 @@ def test_the_real_model_converts_and_calculates(tmp_path, monkeypatch):
     prompt = tokenizer("1 + 2 = 3\n4 + 4 = 8\n2 + 5 = 7\n2 + 2 =", return_tensors="pt")
     answer = model.generate(**prompt, max_new_tokens=3, do_sample=False)[0, prompt["input_ids"].shape[1] :]
     assert tokenizer.decode(answer) == " 4\n"
+
+
+def test_a_damaged_checkpoint_is_not_read_as_a_model(tmp_path):
+    folder = tmp_path / "checkpoint-4"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    write_list(folder, name="checkpoint-4")
+    assert resolve_model(str(folder)) == str(folder)
+    (folder / "config.json").write_text("[]")
+    with pytest.raises(UserError, match=r"config.json is damaged: .*: name another checkpoint, or copy it again"):
+        resolve_model(str(folder))
+
+
+def test_a_folder_of_a_user_that_is_not_there():
+    with pytest.raises(UserError, match="~no-such-user/x: there is no user of that name: write the folder out"):
+        resolve_model("~no-such-user/x")

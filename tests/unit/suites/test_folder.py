@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from r2vpo.data import PromptRow
+from r2vpo.data.digest import digest_of
 from r2vpo.errors import UserError
 from r2vpo.evaluation.attempts import Answered, Attempt
+from r2vpo.models.folders import fingerprint
 from r2vpo.suites.catalog import load_suite
 from r2vpo.suites.folder import EvaluationFolder, existing_folder, make_folder, open_folder
-from r2vpo.suites.problems import digest_of
 from r2vpo.suites.schema import EvaluationConfig
-from r2vpo.suites.subject import fingerprint
 from tests.integration.evaluation import write_suite
 
 ATTEMPT = Attempt(text="7", tokens=2, finished=True, score=1.0, correct=True, entropy=0.1, answer=None)
@@ -119,3 +119,18 @@ def test_a_fingerprint_of_weights(tmp_path: Path) -> None:
     assert first is not None and fingerprint(str(tmp_path)) == first and fingerprint("some/name") is None
     weights.write_bytes(bytes(1 << 20)[:-1] + b"x")
     assert fingerprint(str(tmp_path)) != first
+
+
+def test_records_of_another_evaluation_are_told(
+    folder: EvaluationFolder, config: EvaluationConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = make_folder(config.model_copy(update={"seed": 1}), tmp_path / "other")
+    other.append(PROBLEMS)
+    other.write_summary({"problems": 4})
+    folder.summary.write_bytes(other.summary.read_bytes())
+    assert not folder.is_complete(), "its result is computed again"
+    mine, theirs = (one.completions.read_bytes().splitlines(keepends=True) for one in (folder, other))
+    folder.completions.write_bytes(b"".join([*mine[:2], *theirs[2:]]))
+    with pytest.raises(UserError, match=r"completions.jsonl: line 3 is of another evaluation: restore the file"):
+        folder.read()

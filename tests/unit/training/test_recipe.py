@@ -74,7 +74,7 @@ def test_overrides_are_yaml_and_the_last_wins(path: Path) -> None:
         ("data.mixture.0.famly=x", "unknown key data.mixture.0.famly; did you mean data.mixture.0.family?"),
         ("zebra=1", "unknown key zebra: remove it"),
         ("data.path=x", "data.path is not used with data.source = reasoning_gym"),
-        ("objective.delta=-0.04", "objective.delta is -0.04; it must be above 0"),
+        ("objective.delta=-0.04", "objective.delta is -0.04; it must be at least 1e-09"),
         ("objective.delta=.inf", "it must be a finite number"),
         ("objective.delta=.nan", "it must be a finite number"),
         ("objective.name=r2po", "choose one of r2vpo, clip, spo, cispo, gspo, sapo, m2po, "),

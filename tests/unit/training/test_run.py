@@ -12,10 +12,16 @@ import torch
 from rich.console import Console
 from transformers import TrainerControl
 
+from r2vpo.data import PromptData, PromptRow
+from r2vpo.errors import UserError
 from r2vpo.training import run, setup
+from r2vpo.training.evaluator import data_digests
 from r2vpo.training.recipe import load_recipe
 from r2vpo.training.run import _NothingLeft, _StopBeforeMore, peak_memory_bytes
+from r2vpo.training.run_directory import create_run
+from r2vpo.training.unchanged import WeightsBefore
 from tests.integration.cli import RECIPE
+from tests.unit.report.synthetic_run import synthetic_recipe
 
 
 def test_peak_memory_is_in_bytes() -> None:
@@ -53,3 +59,24 @@ def test_vllm_is_told_how_long_texts_get(tmp_path: Path, monkeypatch: pytest.Mon
     ((config, parts),) = given
     longest = max(len(parts.tokenizer(str(row.prompt))["input_ids"]) for row in parts.data.train)
     assert config.vllm_max_model_length == longest + recipe.rollout.max_new_tokens
+
+
+def test_a_run_is_not_resumed_on_other_problems(tmp_path: Path) -> None:
+    def problems(answer: str) -> PromptData:
+        rows = [PromptRow(prompt=f"{n}+1=", answer=answer) for n in range(3)]
+        return PromptData(train=rows[:2], held_out=rows[2:], overlap=0, left_out={})
+
+    started = create_run(synthetic_recipe(), tmp_path)
+    started.append_evaluation({"step": 0, "data": data_digests(problems("7"))})
+    run._check_data(started, problems("7"))
+    with pytest.raises(UserError, match="the training problems are not those that the run was started with"):
+        run._check_data(started, problems("8"))
+
+
+def test_weights_that_no_step_has_changed_are_noticed() -> None:
+    model = torch.nn.Linear(3000, 2)
+    weights = WeightsBefore(model)
+    assert not weights.changed()
+    with torch.no_grad():
+        model.weight += 1e-3
+    assert weights.changed()

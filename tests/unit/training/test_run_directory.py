@@ -155,7 +155,6 @@ def test_the_latest_checkpoint_is_the_highest_number(tmp_path: Path) -> None:
         write_checkpoint(run, step)
     for name in (".checkpoint-200.tmp", "checkpoint-300.partial"):
         (run.checkpoints / name).mkdir()
-    (run.checkpoints / "checkpoint-400").write_text("a file")
     assert run.latest_checkpoint() == run.checkpoints / "checkpoint-100"
     assert require_checkpoint(run.path).name == "checkpoint-100"
     assert require_checkpoint(run.path, 9).name == "checkpoint-9"
@@ -289,3 +288,18 @@ def test_a_configuration_that_was_cut_off_at_a_line(tmp_path: Path) -> None:
     run.config.write_text("".join(lines[:last]))
     with pytest.raises(UserError, match=rf"config.yaml: it has no {lines[last].partition(':')[0]}, it was cut off"):
         run.recipe()
+
+
+def test_a_file_with_the_name_of_a_checkpoint_is_told_before_one_is_written_there(tmp_path: Path) -> None:
+    run = create_run(synthetic_recipe(), tmp_path)
+    write_checkpoint(run, 4)
+    (run.checkpoints / "checkpoint-8").write_text("a file")
+    with pytest.raises(UserError, match=r"checkpoint-8: this is not a folder, a checkpoint may be written there"):
+        require_checkpoint(run.path)
+
+
+def test_a_folder_with_a_huge_step_takes_no_time(tmp_path: Path) -> None:
+    run = create_run(synthetic_recipe(), tmp_path)
+    run.append_metrics({"step": 1})
+    (run.checkpoints / f"checkpoint-{10**20}").mkdir()
+    assert "metrics.jsonl: step 2 is missing" in state_of(run).because

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from transformers.trainer_utils import rotate_checkpoints
 
 from r2vpo.replay import snapshot
-from r2vpo.trl.checkpoint import STAGING, staged, state_path
+from r2vpo.trl.checkpoint import STAGING, rotate, staged, state_path
 from tests.tiny import parameters, tiny_trainer
 
 
@@ -86,3 +87,31 @@ def test_without_the_replay_a_resumed_run_would_differ(tmp_path: Path, monkeypat
     resumed.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-4"))
     gaps = [(parameters(resumed.model)[n] - v).abs().max() for n, v in parameters(whole.model).items()]
     assert max(gaps) > 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "best", "left"),
+    [
+        (None, None, [2, 4, 10, 12]),
+        (2, None, [10, 12]),
+        (1, 4, [4, 12]),
+        (2, 4, [4, 12]),
+        (9, 2, [2, 4, 10, 12]),
+    ],
+)
+def test_rotation_keeps_the_newest_and_the_best(tmp_path: Path, limit: Any, best: Any, left: list[int]) -> None:
+    for ours in (True, False):
+        run = tmp_path / str(ours)
+        for step in (2, 4, 10, 12):
+            (run / f"checkpoint-{step}").mkdir(parents=True)
+        named = None if best is None else str(run / f"checkpoint-{best}")
+        (rotate if ours else rotate_checkpoints)(str(run) if not ours else run, limit, named)
+        assert sorted(int(entry.name.split("-")[1]) for entry in run.iterdir()) == left, "as transformers' own"
+
+
+def test_a_file_in_the_place_of_the_staging_folder_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / STAGING).symlink_to(tmp_path / "nowhere")
+    write(tmp_path, "checkpoint-1", "a")
+    (tmp_path / STAGING).write_text("a file")
+    write(tmp_path, "checkpoint-2", "a")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["checkpoint-1", "checkpoint-2"]

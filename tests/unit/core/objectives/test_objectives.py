@@ -166,13 +166,13 @@ SHARED = [
     ("kind", "options", "message"),
     [
         *((objective.config_class, *case) for objective in OBJECTIVES.values() for case in SHARED),
-        (RatioVarianceConfig, {"delta": 0.0}, "delta is 0; it must be above 0"),
+        (RatioVarianceConfig, {"delta": 0.0}, "delta is 0; it must be at least 1e-09"),
         (RatioVarianceConfig, {"delta": True}, "delta is True; it must be a number"),
         (ClipConfig, {"clip_low": 0.0}, "clip_low is 0; it must be above 0"),
         (ClipConfig, {"clip_low": 1.2}, "clip_low is 1.2; it must be at most 1"),
         (ClipConfig, {"clip_high": -0.2}, "clip_high is -0.2"),
         (ClipConfig, {"dual_clip": 1.0}, "dual_clip is 1; it must be above 1"),
-        (ClipConfig, {"ratio_variance_delta": 0.0}, "ratio_variance_delta is 0; it must be above 0"),
+        (ClipConfig, {"ratio_variance_delta": 0.0}, "ratio_variance_delta is 0; it must be at least 1e-09"),
         (SpoConfig, {"epsilon": 0.0}, "epsilon is 0; it must be above 0"),
         (CispoConfig, {"clip_low": 1.5}, "clip_low is 1.5; it must be at most 1"),
         (CispoConfig, {"clip_high": 0.0}, "clip_high is 0; it must be above 0"),
@@ -346,7 +346,7 @@ def test_a_config_from_names():
         ({"options": {"brake": "inward"}}, r"^options.brake is 'inward'; choose one of outward, two_sided"),
         ({"ratio_variance": {"delta": 0.04}}, r"^ratio_variance is r2vpo's own penalty: set objective.delta"),
         ({"name": "kl_penalty", "ratio_variance": 0.04}, r"needs the one multiplier.*objective.name=policy_gradient"),
-        ({"name": "spo", "ratio_variance": -1.0}, r"^ratio_variance.delta is -1; it must be above 0"),
+        ({"name": "spo", "ratio_variance": -1.0}, r"^ratio_variance.delta is -1; it must be at least 1e-09"),
     ],
 )
 def test_a_config_from_wrong_names(options, message):

@@ -1,0 +1,30 @@
+"""Whether training has changed any weight: steps can be too small for the numbers that weights are kept in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+SAMPLED = 1024
+"""Numbers of each parameter that are compared: a step changes all of a matrix, or none of it."""
+
+
+class WeightsBefore:
+    """A sample of the weights that are trained, to compare with later.
+
+    Args:
+        model: the model, whole in this process.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._before = self._sample()
+
+    def changed(self) -> bool:
+        """Whether a number of the sample is another one now."""
+        return any(bool((one != other).any()) for one, other in zip(self._sample(), self._before, strict=True))
+
+    def _sample(self) -> list[Tensor]:
+        trained = (parameter.detach().flatten() for parameter in self._model.parameters() if parameter.requires_grad)
+        return [numbers[:: max(1, numbers.numel() // SAMPLED)].clone() for numbers in trained]
