@@ -94,7 +94,7 @@ class AgedReplayBuffer(NaiveReplayBuffer):
             What was drawn; `items` holds its experiences.
         """
         fresh = len(self.items)
-        ready = min(self._store.options.stale_rows(fresh), len(self._store))
+        ready = min(self._store.wanted(fresh), len(self._store))
         count = least(max(ready - (fresh + ready) % rows_a_step, 0))
         self._drawn = [self._kept[row.group] for row in self._store.sample(count, self.version)]
         if self._drawn:
