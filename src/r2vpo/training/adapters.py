@@ -10,6 +10,7 @@ import torch
 
 from r2vpo.errors import UserError
 from r2vpo.training.recipe import Recipe
+from r2vpo.training.recipe_inputs import LoraRecipe
 from r2vpo.weights import first_line
 
 
@@ -23,7 +24,7 @@ def peft_config(recipe: Recipe) -> Any:
     modules = lora.target_modules
     return LoraConfig(
         r=lora.r,
-        lora_alpha=lora.alpha,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # PEFT takes a fraction as well: it only divides by r
         lora_dropout=lora.dropout,
         target_modules=modules[0] if modules == ["all-linear"] else list(modules),
         task_type="CAUSAL_LM",
@@ -40,32 +41,32 @@ def check_adapters(recipe: Recipe, model: Any) -> None:
     Raises:
         UserError: a name is no layer of it, PEFT has no adapter for what it names, or it names the output layer.
     """
-    config = peft_config(recipe)
-    if config is None:
+    config, lora = peft_config(recipe), recipe.model.lora
+    if config is None or lora is None:
         return
     from peft import get_peft_model
 
     names = [name for name, _ in model.named_modules()]
-    for target in recipe.model.lora.target_modules if config.target_modules != "all-linear" else ():
+    for target in lora.target_modules if config.target_modules != "all-linear" else ():
         if not any(name == target or name.endswith(f".{target}") for name in names):
-            raise _refused(recipe, model, f"{recipe.model.name} has no layer {target!r}")
+            raise _refused(lora, model, f"{recipe.model.name} has no layer {target!r}")
     try:
         adapted = get_peft_model(_without_weights(model), config)
     except (ValueError, NotImplementedError) as error:
         # PEFT raises these for a layer of a kind that it has no adapter for, or cannot copy.
         kind = re.match(r"Target module (\w+)\(", str(error))
         why = f"on a {kind[1]}" if kind else f"there ({first_line(error)})"
-        raise _refused(recipe, model, f"PEFT puts no adapter {why}") from error
+        raise _refused(lora, model, f"PEFT puts no adapter {why}") from error
     output = adapted.get_base_model().get_output_embeddings()
     if hasattr(output, "get_base_layer"):
         raise _refused(
-            recipe,
+            lora,
             model,
             "log-probs are computed from the output layer's weights, so that an adapter on it would not be trained",
         )
 
 
-def _refused(recipe: Recipe, model: Any, why: str) -> UserError:
+def _refused(lora: LoraRecipe, model: Any, why: str) -> UserError:
     from transformers.pytorch_utils import Conv1D
 
     output = model.get_output_embeddings()
@@ -75,7 +76,7 @@ def _refused(recipe: Recipe, model: Any, why: str) -> UserError:
         if isinstance(module, (torch.nn.Linear, Conv1D)) and module is not output
     ]
     known = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
-    given = recipe.model.lora.target_modules
+    given = lora.target_modules
     also = "" if given == ["all-linear"] else ", or all-linear"
     return UserError(f"model.lora.target_modules: {why}; its linear layers are {known}: name some of them{also}")
 

@@ -20,7 +20,8 @@ def data_options(data: AnyData, *, seed: int) -> DataOptions:
         seed: seed of the problems, of the examples shown, and of the split.
     """
     if isinstance(data, DatasetData):
-        same = ("subset", "split", "revision", "layout", "prompt_column", "answer_column", "difficulty_column")
+        same: tuple[str, ...] = ("subset", "split", "revision", "layout")
+        same += ("prompt_column", "answer_column", "difficulty_column")
         same += ("held_out_subset", "held_out_split", "system_prompt", "instruction", "few_shot")
         same += ("contamination", "contamination_words")
         return DatasetOptions(

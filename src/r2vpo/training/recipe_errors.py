@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from r2vpo.core.declaration import Options
 from r2vpo.errors import UserError
@@ -135,7 +136,7 @@ def _plain_location(location: Sequence[str | int], settings: Any) -> list[str]:
     return parts
 
 
-def _what(problem: dict[str, Any], key: str, recipe: type[BaseModel], settings: dict[str, Any]) -> str:
+def _what(problem: ErrorDetails, key: str, recipe: type[BaseModel], settings: dict[str, Any]) -> str:
     kind, value, context = problem["type"], problem.get("input"), problem.get("ctx", {})
     if kind in _UNKNOWN:
         return _unknown(key, recipe, settings)

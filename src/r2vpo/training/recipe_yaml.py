@@ -22,7 +22,7 @@ _FLOAT = re.compile(
 _INT = re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$")
 
 
-def _with_number_rules(base: type) -> dict[str, Any]:
+def _with_number_rules(base: type[yaml.SafeLoader] | type[yaml.SafeDumper]) -> dict[str, Any]:
     replaced = {"tag:yaml.org,2002:float", "tag:yaml.org,2002:int"}
     rules = {
         first: [(tag, pattern) for tag, pattern in entries if tag not in replaced]

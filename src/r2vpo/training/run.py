@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
 from accelerate import PartialState
@@ -82,7 +82,9 @@ def run_training(
                 step = step_of(require_checkpoint(resume, checkpoint))
                 refuse_finished(open_run(resume), step, recipe.trainer.max_steps)  # by another process, meanwhile
                 open_run(resume).check_records(step)
-        recipe = settle_precision(recipe, autocast=config.bf16, dtype=config.sampler_dtype)
+        # The config has checked it, and found out what "auto" is.
+        dtype = cast(Literal["bfloat16", "model"], config.sampler_dtype)
+        recipe = settle_precision(recipe, autocast=config.bf16, dtype=dtype)
         parts = prepare(recipe)
         if resume is not None and PartialState().is_main_process:
             _check_data(open_run(resume), parts.data)
@@ -186,6 +188,7 @@ def _folder(recipe: Recipe, resume: Path | None, runs_dir: Path) -> RunDirectory
     path = [str(create_run(recipe, runs_dir).path) if PartialState().is_main_process else None]
     if PartialState().num_processes > 1:
         broadcast_object_list(path)
+    assert path[0] is not None, "the main process has sent its path"
     return RunDirectory(Path(path[0]))
 
 

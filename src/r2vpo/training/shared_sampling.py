@@ -24,7 +24,8 @@ class SharedSampling:
         """Answer each prompt; one answer a prompt, in order."""
         state = PartialState()
         if state.num_processes == 1:
-            return self._sampler.greedy(prompts)
+            alone: list[Any] = self._sampler.greedy(prompts)
+            return alone
         share = -(-len(prompts) // state.num_processes)
         mine = prompts[state.process_index :: state.num_processes]
         answers = self._sampler.greedy(mine + prompts[:1] * (share - len(mine)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from accelerate.utils import broadcast_object_list
 from transformers.trainer_callback import TrainerState
@@ -16,6 +16,9 @@ from r2vpo.trl.checkpoint import check_common_disk, rotate, staged, state_path
 from r2vpo.trl.fitting import FittingTrainer
 from r2vpo.trl.layout import Layout, laid_out, states_for
 from r2vpo.trl.state import restore_trainer, trainer_state
+
+if TYPE_CHECKING:
+    from r2vpo.trl.trainer import R2VPOTrainer
 
 TRAINER_STATE = "trainer_state.json"
 
@@ -32,6 +35,10 @@ class CheckpointingTrainer(FittingTrainer):
     _staging: Path | None = None
     _resumed: list[dict[str, Any]] | None = None
 
+    def _whole(self) -> R2VPOTrainer:
+        """This trainer, as which its state is read and written."""
+        return cast("R2VPOTrainer", self)  # the only class that derives from this one and is built
+
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._staging) if self._staging is not None else super()._get_output_dir(trial)
 
@@ -43,7 +50,8 @@ class CheckpointingTrainer(FittingTrainer):
             try:
                 super()._save_checkpoint(model, trial)
                 if not self.args.save_only_model:
-                    snapshot.save(state_path(staging / name, self.accelerator.process_index), trainer_state(self))
+                    own = state_path(staging / name, self.accelerator.process_index)
+                    snapshot.save(own, trainer_state(self._whole()))
             finally:
                 self._staging, self.state.best_model_checkpoint = None, best
             self._name_best(run, name)
@@ -77,7 +85,7 @@ class CheckpointingTrainer(FittingTrainer):
         self._resumed = None
         if checkpoint:
             self._check_files(Path(checkpoint), "resume from an earlier checkpoint")
-            self._resumed = states_for(self, str(checkpoint), divides_optimizer=not self.is_deepspeed_enabled)
+            self._resumed = states_for(self._whole(), str(checkpoint), divides_optimizer=not self.is_deepspeed_enabled)
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _check_files(self, checkpoint: Path, remedy: str) -> None:
@@ -102,5 +110,6 @@ class CheckpointingTrainer(FittingTrainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         if self._resumed is not None:
             part, replay = self.accelerator.process_index, self.replay.state_dict()
-            restore_trainer(self, laid_out(self._resumed, present=Layout.of(self), part=part, replay=replay))
+            trainer = self._whole()
+            restore_trainer(trainer, laid_out(self._resumed, present=Layout.of(trainer), part=part, replay=replay))
             self._resumed = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import torch
 from trl import GRPOConfig
@@ -33,11 +34,32 @@ SECTIONS: dict[str, type[Options]] = {
 """The sections of `R2VPOConfig`, which are those of a recipe."""
 
 
-# What a user writes, by types that transformers' parser of command lines knows; the config holds the section itself.
+Value = TypeVar("Value")
+OfSection = TypeVar("OfSection", bound=Options)
+
 if TYPE_CHECKING:
-    Section = Any
+
+    class Section(Generic[OfSection]):
+        """An option that is written as a section, a mapping or one value, and read as the section."""
+
+        def __get__(self, config: object, owner: type | None = None) -> OfSection: ...
+
+        def __set__(self, config: object, value: OfSection | Mapping[str, Any] | str | float | None) -> None: ...
+
+    class Derived(Generic[Value]):
+        """An option that may be left out, and that TRL or this config derives from the others when it is built."""
+
+        def __get__(self, config: object, owner: type | None = None) -> Value: ...
+
+        def __set__(self, config: object, value: Value | None) -> None: ...
 else:
-    Section = dict[str, Any] | str | None
+
+    class Section:
+        """What a user writes, by types that transformers' parser of command lines knows."""
+
+        def __class_getitem__(cls, section: type[Options]) -> Any:
+            """Leave the section out: the parser would make one of its fields."""
+            return dict[str, Any] | str | None
 
 
 def _section(name: str) -> Any:
@@ -88,14 +110,22 @@ class R2VPOConfig(GRPOConfig):
     """
 
     # TRL and transformers read the text of these as JSON.
-    _VALID_DICT_FIELDS: ClassVar[list[str]] = [*GRPOConfig._VALID_DICT_FIELDS, *SECTIONS]
+    _VALID_DICT_FIELDS = GRPOConfig._VALID_DICT_FIELDS + list(SECTIONS)
 
-    objective: Section = _section("objective")
-    dual: Section = _section("dual")
-    step_control: Section = _section("step_control")
-    replay: Section = _section("replay")
-    advantage: Section = _section("advantage")
-    curriculum: Section = _section("curriculum")
+    # Never None once the config is built; declared again for type checkers alone.
+    if TYPE_CHECKING:
+        steps_per_generation: Derived[int] = field(default_factory=Derived)
+        generation_batch_size: Derived[int] = field(default_factory=Derived)
+        num_generations: Derived[int] = field(default_factory=Derived)
+        output_dir: Derived[str] = field(default_factory=Derived)
+        bf16: Derived[bool] = field(default_factory=Derived)
+
+    objective: Section[ObjectiveOptions] = _section("objective")
+    dual: Section[DualOptions] = _section("dual")
+    step_control: Section[StepControlOptions] = _section("step_control")
+    replay: Section[ReplayOptions] = _section("replay")
+    advantage: Section[AdvantageOptions] = _section("advantage")
+    curriculum: Section[CurriculumOptions] = _section("curriculum")
     sampler: str = field(default="shared_prefix", metadata={"help": "shared_prefix or trl."})
     rollout_lag: int = field(default=0, metadata={"help": "Rounds that the sampling policy is behind."})
     sampler_dtype: str = field(default="auto", metadata={"help": "auto, bfloat16 or model."})
@@ -159,7 +189,8 @@ class R2VPOConfig(GRPOConfig):
 
     def to_dict(self) -> dict[str, Any]:
         """As transformers', with sections as mappings."""
-        return super().to_dict() | {name: asdict(getattr(self, name)) for name in SECTIONS}
+        plain: dict[str, Any] = super().to_dict()
+        return plain | {name: asdict(getattr(self, name)) for name in SECTIONS}
 
     def _check_choices(self) -> None:
         choices = {

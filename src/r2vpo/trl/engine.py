@@ -24,7 +24,7 @@ class EngineTrainer(GRPOTrainer):
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         prepared = super()._prepare_for_training(*args, **kwargs)
         if self.is_deepspeed_enabled:
-            engine = self.model_wrapped
+            engine: Any = self.model_wrapped  # DeepSpeed has no types here
             check_engine(engine)
             engine.step = functools.partial(self._step_engine, engine, engine.step)
         return prepared

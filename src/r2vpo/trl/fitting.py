@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
+from torch import nn
 from torch.utils.data import IterableDataset
 from trl import GRPOTrainer
 from trl.trainer import grpo_trainer
@@ -13,6 +14,7 @@ from trl.trainer import grpo_trainer
 from r2vpo.core.log_probs.support import base_model
 from r2vpo.models.fit import Room, check_tokenizer
 from r2vpo.positions import position_limit
+from r2vpo.trl.config import R2VPOConfig
 from r2vpo.weights import read_weights
 
 CHUNK = 1000
@@ -28,6 +30,10 @@ class FittingTrainer(GRPOTrainer):
     one none; the prompts of a round, and the rows that come out of it, are measured always.
     """
 
+    args: R2VPOConfig
+    model: nn.Module
+    num_generations: int
+    num_generations_eval: int
     _room: Room | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -43,13 +49,13 @@ class FittingTrainer(GRPOTrainer):
         evaluated = self.eval_dataset
         named = evaluated if isinstance(evaluated, dict) else {"eval_dataset": evaluated}
         for name, data in {"train_dataset": self.train_dataset, **named}.items():
-            self._measure(data, name)
+            self._measure(data, name, self._room)
 
-    def _measure(self, data: Any, name: str) -> None:
+    def _measure(self, data: Any, name: str, room: Room) -> None:
         is_known = not isinstance(data, IterableDataset) and hasattr(data, "column_names")
-        if not is_known or self.environment_factories or self._is_vlm or self._room.limit is None:
+        if not is_known or self.environment_factories or self._is_vlm or room.limit is None:
             return
-        sizes = {}
+        sizes: dict[int, int] = {}
         for start in range(0, len(data), CHUNK):
             prompts = data[start : start + CHUNK]["prompt"]
             sizes |= {start + place: len(str(prompt)) for place, prompt in enumerate(prompts)}
@@ -57,7 +63,7 @@ class FittingTrainer(GRPOTrainer):
         for start in range(0, len(rows), CHUNK):
             part = rows[start : start + CHUNK]
             prompts = data[part]["prompt"]
-            self._room.check(self._lengths(prompts), prompts, f"the prompt of {name}", rows=part)
+            room.check(self._lengths(prompts), prompts, f"the prompt of {name}", rows=part)
 
     def _lengths(self, prompts: list[Any]) -> list[int]:
         return [len(ids) for ids in super()._tokenize_prompts(prompts)[0]]
@@ -68,7 +74,7 @@ class FittingTrainer(GRPOTrainer):
             self._room.check([len(ids) for ids in tokenized[0]], prompts, "the prompt of row")
         return tokenized
 
-    def _generate_and_score_completions(self, inputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         batch = super()._generate_and_score_completions(inputs)
         # Samplers of others, and tools, give rows of any length.
         lengths = (batch["prompt_mask"].sum(dim=1) + batch["completion_mask"].sum(dim=1)).tolist()
@@ -80,7 +86,8 @@ class FittingTrainer(GRPOTrainer):
 @contextlib.contextmanager
 def whole_weights() -> Iterator[None]:
     """Let TRL load models and reward models by name through `read_weights` inside."""
-    policy, scorer = grpo_trainer.create_model_from_path, grpo_trainer.AutoModelForSequenceClassification
+    names: Any = grpo_trainer  # to put others in their place
+    policy, scorer = names.create_model_from_path, names.AutoModelForSequenceClassification
 
     def read_policy(name: str, **options: Any) -> Any:
         return read_weights(policy, name, what=f"model {name!r}", **options)
@@ -90,8 +97,8 @@ def whole_weights() -> Iterator[None]:
         def from_pretrained(name: str, **options: Any) -> Any:
             return read_weights(scorer.from_pretrained, name, what=f"reward_funcs: {name!r}", **options)
 
-    grpo_trainer.create_model_from_path, grpo_trainer.AutoModelForSequenceClassification = read_policy, Scorer
+    names.create_model_from_path, names.AutoModelForSequenceClassification = read_policy, Scorer
     try:
         yield
     finally:
-        grpo_trainer.create_model_from_path, grpo_trainer.AutoModelForSequenceClassification = policy, scorer
+        names.create_model_from_path, names.AutoModelForSequenceClassification = policy, scorer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
@@ -36,6 +36,7 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
         return function
     name = get_callable_name(function) if name is None else name
 
+    guarded: Callable[..., Any]
     if is_async_callable(function):
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:

@@ -125,4 +125,5 @@ def longest_row(trainer: Any) -> int | None:
         for start in range(0, len(data), CHUNK):
             prompts = data[start : start + CHUNK]["prompt"]
             longest = max(longest, *(len(ids) for ids in trainer._tokenize_prompts(prompts)[0]))
-    return longest + trainer.args.max_completion_length
+    completion: int = trainer.args.max_completion_length
+    return longest + completion

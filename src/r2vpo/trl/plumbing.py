@@ -55,7 +55,8 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
     @property
     def pad_token_id(self) -> int:
         """The tokenizer's padding token."""
-        return self._tokenizer.pad_token_id
+        number: int = self._tokenizer.pad_token_id
+        return number
 
     def _settle_paths(self, *, wanted: bool, own_sampler: bool, float32_head: bool) -> None:
         """Find out how log-probs and responses may be computed with this model, and say what is not as asked for."""
@@ -113,7 +114,10 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
         if aux_loss or not self._shares_prefix:
             options = {"shared": False, "aux_loss": aux_loss, "chunked": self.self_check.chunks and not aux_loss}
         with self.accelerator.autocast():
-            return model(prefix_batch=micro.prefix_batch(), **options, temperature=self.temperature)
+            found: TokenLogProbs | OrdinaryLogProbs = model(
+                prefix_batch=micro.prefix_batch(), **options, temperature=self.temperature
+            )
+        return found
 
     def _router_loss(self, current: Any) -> Tensor | float:
         """The load-balancing loss of a mixture of experts with its coefficient: a mean over micro-batches, as TRL's."""
@@ -126,7 +130,8 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
             mean = self.accelerator.gather_for_metrics(torch.stack(self._router_losses)).mean()
             self._metrics["train" if self.model.training else "eval"]["aux_loss"].append(float(mean))
             self._router_losses.clear()
-        return self.router_aux_loss_coef * current.aux_loss / pieces
+        loss: Tensor = self.router_aux_loss_coef * current.aux_loss / pieces
+        return loss
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         # generate fills up what the config leaves open from the model's own: penalties, forced and forbidden tokens.
@@ -160,6 +165,7 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
     def _get_train_sampler(self, dataset: Any = None) -> EpochRepeatSampler:
         sampler = super()._get_train_sampler(dataset)
         sampler.__class__ = EpochRepeatSampler
+        assert isinstance(sampler, EpochRepeatSampler)
         return sampler
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
@@ -194,17 +200,19 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """One micro-batch; its time counts as training except for what was spent on generating."""
         started, generating = time.perf_counter(), self.seconds["generating"]
-        loss = super().training_step(*args, **kwargs)
+        loss: Tensor = super().training_step(*args, **kwargs)
         spent = time.perf_counter() - started
         self.seconds["training"] += spent - (self.seconds["generating"] - generating)
         # As transformers' logging_nan_inf_filter, which asks the device twice a micro-batch: the mean so far in place
         # of a loss that is not finite.
         steps = 1 + self.state.global_step - self._globalstep_last_logged
-        return torch.where(loss.isfinite(), loss, self._tr_loss / steps)
+        mean: Tensor = self._tr_loss / steps
+        return torch.where(loss.isfinite(), loss, mean)
 
     def _total(self, value: Tensor | float) -> Tensor:
         tensor = value if isinstance(value, Tensor) else torch.tensor(float(value), device=self.accelerator.device)
-        return self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum")
+        total: Tensor = self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum")
+        return total
 
 
 def _placed(whole: Tensor, places: Tensor, part: Tensor) -> Tensor:

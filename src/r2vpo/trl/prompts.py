@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch.utils.data import Dataset
 
 
-class RepeatedRows(Dataset):
+class RepeatedRows(Dataset[dict[str, Any]]):
     """A map-style dataset that does not read again the batch that it gave last.
 
     Args:
@@ -25,7 +24,8 @@ class RepeatedRows(Dataset):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.rows[index]
+        row: dict[str, Any] = self.rows[index]
+        return row
 
     def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
         """The rows of a batch, as torch's data loader asks for them."""
@@ -44,7 +44,7 @@ class PromptBatch:
         rows: One mapping a completion.
     """
 
-    rows: Sequence[dict[str, Any]]
+    rows: list[dict[str, Any]]
 
     def __contains__(self, name: object) -> bool:
         # The training loop asks for labels.

@@ -154,6 +154,7 @@ def round_moments(micros: Sequence[MicroBatch], *, anchor: str, cap: float, leve
         mask, sampled = micro.response_mask, micro.rollout_log_probs
         weight, anchored = None, sampled
         if anchor == "proximal":
+            assert micro.old_log_probs is not None, "the policy at the round's start is not evaluated yet"
             weight, anchored = stale_weight(micro.old_log_probs, sampled, mask, cap, level), micro.old_log_probs
         moments = moments + advantage_moments(micro.advantages, mask, anchored, weight, level)
     return moments

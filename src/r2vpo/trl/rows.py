@@ -163,6 +163,7 @@ def collate(rollouts: Sequence[Rollout], *, version: int, pad_token_id: int, dev
     def left(tensors: list[Tensor], value: float) -> Tensor:
         return pad_sequence(tensors, batch_first=True, padding_value=value, padding_side="left")
 
+    old = [r.old_log_probs for r in rollouts if r.old_log_probs is not None]
     micro = MicroBatch(
         rollouts=list(rollouts),
         prompt_ids=left([r.prompt_ids for r in rollouts], pad_token_id),
@@ -174,14 +175,12 @@ def collate(rollouts: Sequence[Rollout], *, version: int, pad_token_id: int, dev
         rollout_log_probs=right([r.rollout_log_probs for r in rollouts], 0.0),
         staleness=torch.tensor([version - r.policy_version for r in rollouts]),
         held_out=torch.tensor([r.uses == 0 for r in rollouts]),
-        old_log_probs=(
-            right([r.old_log_probs for r in rollouts], 0.0)
-            if all(r.old_log_probs is not None for r in rollouts)
-            else None
-        ),
+        old_log_probs=right(old, 0.0) if len(old) == len(rollouts) else None,
     )
     prefix = micro.prefix_batch().to(device)
-    moved = {name: to_device(value, device) for name, value in vars(micro).items() if isinstance(value, Tensor)}
+    moved: dict[str, Any] = {
+        name: to_device(value, device) for name, value in vars(micro).items() if isinstance(value, Tensor)
+    }
     return replace(micro, **moved, _prefix_batch=prefix)
 
 

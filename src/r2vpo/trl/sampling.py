@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import is_peft_model
 
-from r2vpo.rollout import GenerateSampler, PastWeights, ShadowModel, make_sampler, tokenized_groups
+from r2vpo.rollout import (
+    GenerateSampler,
+    PastWeights,
+    ShadowModel,
+    SharedPrefixSampler,
+    make_sampler,
+    tokenized_groups,
+)
 from r2vpo.trl.model_paths import weights_divided_by
 
 if TYPE_CHECKING:
@@ -35,7 +43,7 @@ class OwnRollout:
         self.past = PastWeights(lag) if lag else None
         self._shadow: ShadowModel | None = None
         self._synced_step: int | None = None
-        self._sampler: Any = None
+        self._sampler: SharedPrefixSampler | GenerateSampler | None = None
         self._evaluated_batches = 0
 
     def model(self, trainer: R2VPOTrainer) -> Any:
@@ -60,20 +68,25 @@ class OwnRollout:
         same = all(parameter.dtype == wanted for parameter in policy.parameters())
         return "model" if same and not is_peft_model(policy) else wanted
 
-    def sampler(self, trainer: R2VPOTrainer) -> Any:
+    def sampler(self, trainer: R2VPOTrainer) -> SharedPrefixSampler | GenerateSampler:
         """The sampler of the training rounds, over the present weights."""
         model = self.model(trainer)
         if self._sampler is None:
-            divided = weights_divided_by(trainer) is not None
-            kind = (
-                partial(GenerateSampler, in_step=True) if divided else partial(make_sampler, trainer.self_check.sampler)
-            )
+            kind: Callable[..., SharedPrefixSampler | GenerateSampler]
+            if weights_divided_by(trainer) is not None:
+                kind = partial(GenerateSampler, in_step=True)
+            else:
+                chosen = trainer.self_check.sampler
+                assert chosen is not None, "the self-check refuses a model that no sampler is right for"
+                kind = partial(make_sampler, chosen)
+            longest = trainer.args.max_completion_length
+            assert longest is not None, "max_completion_length=None: this sampler needs a number"
             self._sampler = kind(
                 model,
                 eos_token_ids=trainer.eos_token_ids,
                 pad_token_id=trainer.pad_token_id,
                 temperature=trainer.args.temperature,
-                max_new_tokens=trainer.args.max_completion_length,
+                max_new_tokens=longest,
                 rows_per_batch=trainer.args.sampler_rows_per_batch,
             )
         return self._sampler
@@ -101,6 +114,7 @@ class OwnRollout:
         place = trainer.round_index if training else _SEED_STRIDE // 2 + self._evaluated_batches
         self._evaluated_batches += not training
         if self.past is not None and training:
+            assert self._shadow is not None, "the sampler has no model"
             self.past.exchange(self._shadow.model)
             self.forget()
         samples = sampler.sample(

@@ -51,13 +51,13 @@ class SignalWatch:
             )
 
 
-def describe_round(logged: Mapping[str, Any], statistics: Mapping[str, float], *, longest: int) -> str:
+def describe_round(logged: Mapping[str, Any], statistics: Mapping[str, float], *, longest: int | None) -> str:
     """Show a completion with its rewards, and what to look at.
 
     Args:
         logged: TRL's `completion` and `rewards` of the last rounds.
         statistics: `reward`, `reward_std` and `completion_length` of the round.
-        longest: the most tokens of a completion.
+        longest: the most tokens of a completion; None for no limit.
     """
     completion = list(logged["completion"])[-1:]
     rewards = {name: list(values)[-1] for name, values in logged["rewards"].items() if values}
@@ -69,10 +69,10 @@ def describe_round(logged: Mapping[str, Any], statistics: Mapping[str, float], *
     return f"{shown} {_cause(unscored, statistics, longest)}"
 
 
-def _cause(unscored: bool, statistics: Mapping[str, float], longest: int) -> str:
+def _cause(unscored: bool, statistics: Mapping[str, float], longest: int | None) -> str:
     if unscored:
         return "The reward gives None for every completion: look at what it needs from the data's columns."
-    if statistics["completion_length"] >= _CUT * longest:
+    if longest is not None and statistics["completion_length"] >= _CUT * longest:
         return (
             f"Answers are cut at max_completion_length = {longest}: raise it (in a recipe rollout.max_new_tokens), or "
             "name what ends an answer in rollout.stop."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from r2vpo.replay.packing import pack, unpack
+from r2vpo.rollout import PastWeights
 from r2vpo.trl.layout import Layout, settings
 from r2vpo.trl.rows import MicroBatch, collate, hold_out
 
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 
 def pack_round(micros: Sequence[MicroBatch]) -> list[dict[str, Any]]:
     """Lay the rows of each micro-batch end to end, with its normalizer."""
-    return [
-        {"rows": pack([[row] for row in micro.rollouts]), "normalizer": float(micro.normalizer)} for micro in micros
-    ]
+    packed: list[dict[str, Any]] = []
+    for micro in micros:
+        assert micro.normalizer is not None, "a round in progress has its normalizers"
+        packed.append({"rows": pack([[row] for row in micro.rollouts]), "normalizer": float(micro.normalizer)})
+    return packed
 
 
 def unpack_round(
@@ -38,8 +41,7 @@ def unpack_round(
 
 def trainer_state(trainer: R2VPOTrainer) -> dict[str, Any]:
     """Controllers, replay, random state, counters and, inside a round, its micro-batches: tensors and numbers only."""
-    every = trainer.args.steps_per_generation * trainer.num_iterations
-    between_rounds = trainer._step % every == 0
+    past = _past(trainer)
     return {
         "layout": Layout.of(trainer).state_dict(),
         "settings": settings(trainer),
@@ -52,9 +54,9 @@ def trainer_state(trainer: R2VPOTrainer) -> dict[str, Any]:
         "seconds": dict(trainer.seconds),
         "staleness_rows": list(trainer.staleness_rows),
         "round_stats": dict(trainer._round_stats),
-        "past_weights": _past(trainer).state_dict() if _past(trainer) is not None else None,
+        "past_weights": past.state_dict() if past is not None else None,
         "measured_again": pack([[row] for row in trainer.measured_again]),
-        "round": None if between_rounds else pack_round(trainer._buffered_inputs),
+        "round": _round(trainer),
     }
 
 
@@ -78,10 +80,20 @@ def restore_trainer(trainer: R2VPOTrainer, state: dict[str, Any]) -> None:
             device=trainer.accelerator.device,
         )
     if state["past_weights"] is not None:
-        _past(trainer).load_state_dict(state["past_weights"])
+        past = _past(trainer)
+        assert past is not None, "the settings of a checkpoint with older weights are compared before"
+        past.load_state_dict(state["past_weights"])
     if trainer._own_rollout is not None:
         trainer._own_rollout.forget()
 
 
-def _past(trainer: R2VPOTrainer) -> Any:
+def _round(trainer: R2VPOTrainer) -> list[dict[str, Any]] | None:
+    """The round in progress; None between two."""
+    if trainer._step % (trainer.args.steps_per_generation * trainer.num_iterations) == 0:
+        return None
+    assert trainer._buffered_inputs is not None, "a round in progress has micro-batches"
+    return pack_round(trainer._buffered_inputs)
+
+
+def _past(trainer: R2VPOTrainer) -> PastWeights | None:
     return trainer._own_rollout.past if trainer._own_rollout is not None else None

@@ -53,7 +53,11 @@ class R2VPOTrainer(TrainingPlumbing):
         project's (docs/objective.md).
     """
 
-    _tag_names = ("r2vpo", "trl", "grpo")
+    _logs: dict[str, Any]
+    # TRL's None stands for no type that a checker could find out.
+    _buffered_inputs: list[MicroBatch] | None  # type: ignore[assignment]
+    # TRL has a list, from which it only reads.
+    _tag_names = ("r2vpo", "trl", "grpo")  # type: ignore[assignment]
     __signature__ = SIGNATURE
 
     def __init__(self, *given: Any, **named: Any) -> None:
@@ -65,7 +69,7 @@ class R2VPOTrainer(TrainingPlumbing):
         lag: int | None = getattr(arguments.get("rollout_func"), "max_lag", None)
         self._rows_have_versions, self._generating, self._attached = lag is not None, False, False
         self._rewards: Tensor | None = None
-        self._router_losses = []
+        self._router_losses: list[Tensor] = []
         self._round_stats: dict[str, float] = {}
         # TRL's own cast names the layers of Llama, and autocast lowers it: the layer is cast below.
         float32_head, args.cast_lm_head_to_fp32 = args.cast_lm_head_to_fp32, False
@@ -79,7 +83,8 @@ class R2VPOTrainer(TrainingPlumbing):
             settle_sampler_dtype(self)
         if self.use_vllm:
             prepare_vllm(self)
-        self.data_collator = PromptBatch
+        # TRL passes its batch on to `_prepare_inputs` unread.
+        self.data_collator = PromptBatch  # type: ignore[assignment]
         args.cast_lm_head_to_fp32 = float32_head
         own = self._own_rollout is not None
         self._settle_paths(wanted=args.shared_prefix, own_sampler=own, float32_head=float32_head)
@@ -146,7 +151,8 @@ class R2VPOTrainer(TrainingPlumbing):
             self._rewards = super()._calculate_rewards(*args, **kwargs)
         return self._rewards
 
-    def _prepare_inputs(self, generation_batch: PromptBatch) -> MicroBatch:
+    # What TRL hands to it is the data collator's, and what it returns is for `_compute_loss`: both are ours.
+    def _prepare_inputs(self, generation_batch: PromptBatch) -> MicroBatch:  # type: ignore[override]
         if not self.model.training:
             fresh = self._generate_rollouts(generation_batch)
             micro = collate(
@@ -195,7 +201,8 @@ class R2VPOTrainer(TrainingPlumbing):
         if self.accelerator.sync_gradients:
             self._finish_step()
         # Gradients are averaged over processes, while the normalizer is already the global one.
-        return output.loss * self.accelerator.num_processes + router
+        loss: Tensor = output.loss * self.accelerator.num_processes + router
+        return loss
 
     # ------------------------------------------------------------------ a round
 
@@ -212,6 +219,7 @@ class R2VPOTrainer(TrainingPlumbing):
             batch = self._generate_and_score_completions(rows_of_prompts)
         finally:
             self._generating = False
+        assert self._rewards is not None, "TRL scores what it generates"
         if chosen is not None:
             chosen.record(self._rewards[:, 0])
         group_size = self.num_generations if self.model.training else self.num_generations_eval
@@ -256,7 +264,8 @@ class R2VPOTrainer(TrainingPlumbing):
             for piece in pieces
         ]
         hold_out(micros, per_step=self.args.gradient_accumulation_steps)
-        before = {id(row): row.old_log_probs for row in stale if row.old_version == version - 1}
+        seen = [(id(row), row.old_log_probs) for row in stale if row.old_version == version - 1]
+        before = {name: log_probs for name, log_probs in seen if log_probs is not None}
         self._evaluate_policy(micros)
         again = stale if self.replay.options.versions else self._evaluate_again(version, before)
         config = self.method.config
@@ -284,7 +293,7 @@ class R2VPOTrainer(TrainingPlumbing):
         self.staleness_rows = [before + int(now) for before, now in zip(self.staleness_rows, counts, strict=True)]
         return micros
 
-    def _evaluate_again(self, version: int, before: dict[int, Tensor | None]) -> list[Rollout]:
+    def _evaluate_again(self, version: int, before: dict[int, Tensor]) -> list[Rollout]:
         """Evaluate some of the last round's rows, which are not trained on again, to measure that round as a whole.
 
         Args:
@@ -295,7 +304,7 @@ class R2VPOTrainer(TrainingPlumbing):
             The rows.
         """
         rows = self.measured_again
-        before |= {id(row): row.old_log_probs for row in rows}
+        before |= {id(row): row.old_log_probs for row in rows if row.old_log_probs is not None}
         for start in range(0, len(rows), self.args.per_device_train_batch_size):
             piece = rows[start : start + self.args.per_device_train_batch_size]
             device = self.accelerator.device
@@ -320,6 +329,7 @@ class R2VPOTrainer(TrainingPlumbing):
             self.step_lists |= self.chosen.described()
         numbers = {name: value for name, value in metrics.items() if not isinstance(value, list)}
         if self.controls.step_size is None:
+            assert self.optimizer is not None, "an optimizer step has an optimizer"
             # Prodigy keeps the factor on its rate itself.
             numbers["step_scale"] = float(self.optimizer.param_groups[0].get("d", 1.0))
         statistics = self.replay.statistics()

@@ -58,6 +58,11 @@ def test_answers_that_are_cut(tmp_path: Path) -> None:
     assert "Answers are cut at max_completion_length = 6" in line
 
 
+def test_without_a_limit_no_answer_is_called_cut(tmp_path: Path) -> None:
+    (line,) = lines(tmp_path, constant(0.0), max_completion_length=None, sampler="trl")
+    assert "Every reward is 0" in line and "cut" not in line
+
+
 def test_problems_of_which_none_is_in_between(tmp_path: Path) -> None:
     def by_problem(prompts: list[str], **_: Any) -> list[float]:
         return [float(int(prompt.split("+")[0]) % 2) for prompt in prompts]

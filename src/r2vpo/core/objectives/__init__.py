@@ -10,7 +10,15 @@ from r2vpo.core.objectives.m2po import M2poConfig, m2po_loss
 from r2vpo.core.objectives.p3o import P3oConfig, p3o_loss
 from r2vpo.core.objectives.policy_gradient import PolicyGradientConfig, policy_gradient_loss
 from r2vpo.core.objectives.ratio_variance import RatioVarianceConfig, r2vpo_loss
-from r2vpo.core.objectives.registry import OBJECTIVES, Loss, Objective, find_objective, objective_config, own_options
+from r2vpo.core.objectives.registry import (
+    OBJECTIVES,
+    Batch,
+    Loss,
+    Objective,
+    find_objective,
+    objective_config,
+    own_options,
+)
 from r2vpo.core.objectives.sapo import SapoConfig, sapo_loss
 from r2vpo.core.objectives.spo import SpoConfig, spo_loss
 from r2vpo.core.objectives.surrogate import Terms, loss_of
@@ -20,6 +28,7 @@ from r2vpo.core.types import LossOutput
 
 __all__ = [
     "OBJECTIVES",
+    "Batch",
     "CispoConfig",
     "ClipConfig",
     "DppoTvConfig",

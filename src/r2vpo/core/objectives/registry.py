@@ -2,7 +2,7 @@
 
 import difflib
 from dataclasses import fields
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypedDict
 
 from torch import Tensor
 
@@ -41,6 +41,17 @@ class Loss(Protocol):
         normalizer: float | Tensor | None = None,
     ) -> LossOutput:
         """Compute the loss."""
+
+
+class Batch(TypedDict):
+    """What a loss, `Controls.measure` and `diagnostic_sums` are all given of a micro-batch, for `**batch`."""
+
+    log_probs: Tensor
+    old_log_probs: Tensor
+    rollout_log_probs: Tensor | None
+    advantages: Tensor
+    response_mask: Tensor
+    config: ObjectiveConfig
 
 
 class Objective(NamedTuple):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from r2vpo.core.controls import Controls
 from r2vpo.core.diagnostics import QUANTITIES, diagnostic_sums
 from r2vpo.core.method import Method
+from r2vpo.core.objectives import Batch
 
 
 class R2VPOPolicyLoss(nn.Module):
@@ -57,7 +58,7 @@ class R2VPOPolicyLoss(nn.Module):
             ValueError: Anchor "behavior" without `rollout_log_probs`.
         """
         mask = action_mask.bool()
-        batch = {
+        batch: Batch = {
             "log_probs": log_probs,
             "old_log_probs": old_log_probs,
             "rollout_log_probs": rollout_log_probs,

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from r2vpo.core.declaration import option
-from r2vpo.core.options import MethodOptions, ReplayOptions
+from r2vpo.core.options import Aggregation, MethodOptions, ReplayOptions
 from r2vpo.errors import UserError
 
 VARIABLE = "R2VPO_OPENRLHF"
@@ -73,7 +73,7 @@ def from_environment(*, loss_agg_mode: str) -> OpenRLHFOptions:
         loss_agg_mode: `args.actor.loss_agg_mode`; "token-mean" or a mean of each response.
     """
     options = OpenRLHFOptions.of(json.loads(os.environ.get(VARIABLE, "{}")), "r2vpo")
-    aggregation = "token_mean" if loss_agg_mode == "token-mean" else "sequence_mean"
+    aggregation: Aggregation = "token_mean" if loss_agg_mode == "token-mean" else "sequence_mean"
     return replace(options, objective=replace(options.objective, aggregation=aggregation))
 
 

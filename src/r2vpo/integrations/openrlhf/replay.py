@@ -46,6 +46,8 @@ class AgedReplayBuffer(NaiveReplayBuffer):
         seed: Of the draws.
     """
 
+    items: list[Experience]
+
     def __init__(self, theirs: NaiveReplayBuffer, options: ReplayOptions, *, seed: int = 0) -> None:
         super().__init__(
             theirs.sample_batch_size, theirs.limit, theirs.cpu_offload, theirs.packing_samples, theirs.dynamic_batch

@@ -33,6 +33,9 @@ class R2VPOActorTrainer(ActorPPOTrainer):
     accumulation, before the optimizer's step, both controllers move by sums over all processes.
     """
 
+    # OpenRLHF's own where nothing is replayed, of which only what it has is read.
+    replay_buffer: AgedReplayBuffer
+
     def __init__(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(strategy, *args, **kwargs)
         options = from_environment(loss_agg_mode=self.args.actor.loss_agg_mode)
@@ -59,7 +62,7 @@ class R2VPOActorTrainer(ActorPPOTrainer):
         rows_a_step = self._rows_a_step()
         last_round = self._draw(rows_a_step) if self.replay.versions else MovementSums.zero()
         self._begin_round(last_round, rows_a_step)
-        status = super().ppo_train(kl_ctl)
+        status: dict[str, float] = super().ppo_train(kl_ctl)
         return status | {f"r2vpo/{name}": value for name, value in (self.measured | self.reused).items()}
 
     def training_step(
@@ -69,7 +72,8 @@ class R2VPOActorTrainer(ActorPPOTrainer):
         if self.args.train.dynamic_batch_enable:
             # OpenRLHF tells DeepSpeed of one pass a step: under ZeRO-1 and 2 only the last gradient would be left.
             self.actor.model.set_gradient_accumulation_boundary(bool(self.replay_buffer.dynamic_optimizer_step[step]))
-        return super().training_step(experience, kl_ctl, step, loss_batch_info)
+        status: dict[str, Any] = super().training_step(experience, kl_ctl, step, loss_batch_info)
+        return status
 
     def _rows_a_step(self) -> int:
         if self.args.train.dynamic_batch_enable:

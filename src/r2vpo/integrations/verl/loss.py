@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from r2vpo.core.objectives import Batch
 from r2vpo.integrations.verl.options import AGGREGATIONS
 from r2vpo.integrations.verl.state import current
 
@@ -46,7 +47,7 @@ def policy_loss(
     rollout = _rollout_log_probs(old_log_prob, rollout_is_weights, state.method.config.anchor)
     if rollout_is_weights is not None:
         mask = mask & (rollout_is_weights > 0)
-    batch = {
+    batch: Batch = {
         "log_probs": log_prob,
         "old_log_probs": old_log_prob,
         "rollout_log_probs": rollout,

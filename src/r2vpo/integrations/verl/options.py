@@ -8,12 +8,12 @@ from typing import Any
 from omegaconf import OmegaConf
 from verl.workers.config.actor import PolicyLossConfig
 
-from r2vpo.core.options import MethodOptions
+from r2vpo.core.options import Aggregation, MethodOptions
 
 LOSS_MODE = "r2vpo"
 
 # verl's loss_agg_mode: our aggregation, and the constant that a response is divided by (None: verl's scale factor).
-AGGREGATIONS: dict[str, tuple[str, float | None]] = {
+AGGREGATIONS: dict[str, tuple[Aggregation, float | None]] = {
     "token-mean": ("token_mean", None),
     "seq-mean-token-mean": ("sequence_mean", None),
     "seq-mean-token-sum": ("constant", 1.0),

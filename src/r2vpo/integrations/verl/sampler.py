@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 import transfer_queue as tq
@@ -35,7 +35,14 @@ NEEDED = {
 OPTIONS = (*(field.name for field in fields(ReplayOptions) if field.name != "max_megabytes"), "seed")
 
 
-class _Reuse:
+# At run time each of verl's two buffers follows it among the bases; a type checker reads it as derived from one.
+if TYPE_CHECKING:
+    _Base: TypeAlias = SyncBuffer
+else:
+    _Base = object
+
+
+class _Reuse(_Base):
     """What both samplers add to verl's.
 
     Options are in `trainer.v1.sampler.sampler_kwargs`: those of `ReplayOptions`, and the `seed` of the draws.

@@ -58,7 +58,7 @@ class R2VPOTrainingWorker(TrainingWorker):
     def train_mini_batch(self, data: TensorDict) -> TensorDict:
         """One round: the closed form of the whole batch, then its mini-batches."""
         if self._state is not None:
-            self._begin_round(data)
+            self._begin_round(self._state, data)
         return super().train_mini_batch(data)
 
     @functools.wraps(TrainingWorker.train_batch)
@@ -98,25 +98,25 @@ class R2VPOTrainingWorker(TrainingWorker):
         text = path.read_text() if path is not None and self.rank == 0 and path.is_file() else None
         loaded = super().load_checkpoint(local_path, *args, **kwargs)
         if self._state is not None and local_path:
-            self._restore(text, str(path))
+            self._restore(self._state, text, str(path))
         return loaded
 
-    def _restore(self, text: str | None, path: str) -> None:
+    def _restore(self, mine: state.WorkerState, text: str | None, path: str) -> None:
         # One process reads: with a state of its own each process would make steps of its own.
         everywhere = [text]
         torch.distributed.broadcast_object_list(everywhere, src=0)
         if everywhere[0] is None:
             warnings.warn(f"{path} is missing: lambda and step scale start over", UserWarning, stacklevel=3)
             return
-        self._state.controls.load_state_dict(json.loads(everywhere[0]))
+        mine.controls.load_state_dict(json.loads(everywhere[0]))
 
-    def _begin_round(self, data: TensorDict) -> None:
+    def _begin_round(self, mine: state.WorkerState, data: TensorDict) -> None:
         mini = tu.get(data, "mini_batch_size", default=None)
         processes = self.engine.get_data_parallel_size()
         epochs = tu.get(data, "epochs", default=1)
         per_process = data.shape[0] // tu.get(data, "num_mini_batch") if mini is None else mini // processes
         moments, informative = _round(data)
-        self._state.controls.begin_round(
+        mine.controls.begin_round(
             moments,
             MovementSums.zero(moments.numerator.device),
             informative,
@@ -124,6 +124,7 @@ class R2VPOTrainingWorker(TrainingWorker):
         )
 
     def _finish_step(self) -> None:
+        assert self._state is not None, "called only where the loss is ours"
         measured = self._state.controls.finish_step()
         numbers = {name: value for name, value in measured.items() if not isinstance(value, list)}
         # verl does not give a policy loss the entropy.
