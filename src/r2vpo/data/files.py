@@ -185,7 +185,8 @@ def _values(batch: Any, path: Path, before: int) -> list[dict[str, Any]]:
                 except Exception as error:
                     raise UserError(
                         f"{path}, row {before + number + 1}: {name!r}, of type {column.type}, cannot be read "
-                        f"({type(error).__name__}: {_first_line(error)}): write it as a text, or leave that column out"
+                        f"({type(error).__name__}: {_first_line(error)}): correct it, write it as a text, or "
+                        "leave that column out"
                     ) from None
         raise
 
