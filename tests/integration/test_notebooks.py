@@ -37,7 +37,12 @@ def test_a_notebook_runs(tmp_path: Path, name: str, printed: list[str]) -> None:
     (path,) = [path for path in NOTEBOOKS if path.stem == name]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "R2VPO_NOTEBOOK_STEPS": "4"}
     done = subprocess.run(
-        [sys.executable, "-c", code_of(path)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900
+        [sys.executable, "-c", code_of(path)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     for text in printed:

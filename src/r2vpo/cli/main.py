@@ -6,8 +6,10 @@ import logging
 import os
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +26,9 @@ QUIET_ENVIRONMENT = {
     "TRL_EXPERIMENTAL_SILENCE": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
+
+SECONDS_OF_THREADS = 10.0
+"""How long threads that are left may go on when the command is done, as one that uploads something."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -61,6 +66,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BaseException as error:
         return report_failure(error, session)
     return code or 0
+
+
+def program() -> int:
+    """The program `r2vpo`: `main`, whose process ends even if a reward or a library has left a thread at work.
+
+    Returns:
+        Exit code, as `main`.
+    """
+    code = main()
+    # Python waits for such threads without end. This one, a daemon, is not waited for.
+    threading.Thread(target=_end, args=(code,), daemon=True).start()
+    return code
+
+
+def _end(code: int) -> None:
+    time.sleep(SECONDS_OF_THREADS)
+    left = [one.name for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
+    if left:
+        with suppress(Exception):  # a stream may be closed, or have no reader
+            print(f"r2vpo: warning: a thread is still at work and ends here: {', '.join(left)}", file=sys.stderr)
+            sys.stderr.flush()
+            sys.stdout.flush()
+        os._exit(code)
 
 
 def build_parser() -> Parser:
@@ -332,4 +360,4 @@ def _openrlhf(arguments: argparse.Namespace, session: Session) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +13,11 @@ from r2vpo.data.hub import read_rows
 from r2vpo.data.load import load_data
 from r2vpo.data.rows import PromptRow
 from r2vpo.data.schemas import SCHEMAS, BadRow, Columns, Skip
+from r2vpo.data.schemas.base import shown
 from r2vpo.errors import UserError
 from r2vpo.rewards import load_answer_finder, load_reward
 from r2vpo.rewards.audit import Answer, Audit, Verdict, audit, row_of
+from r2vpo.rewards.scores import is_number
 from r2vpo.training.data_options import data_options
 from r2vpo.training.recipe import Recipe, load_recipe, override
 from r2vpo.training.recipe_errors import validated
@@ -99,9 +100,9 @@ def _answers(path: Path, rows: Sequence[PromptRow]) -> list[Answer]:
             text = text[-1].get("content")
         if not isinstance(text, str):
             raise UserError(f"{where} has no text in 'completion': write what the model answered")
-        if expected is not None and (type(expected) not in (int, float) or not math.isfinite(expected)):
+        if expected is not None and (type(expected) not in (int, float) or not is_number(expected)):
             raise UserError(
-                f"{where} has 'score' = {expected!r}: write the number that should come out, or leave it out"
+                f"{where} has 'score' = {shown(expected)}: write the number that should come out, or leave it out"
             )
         answers.append(Answer(_index(record, rows, find, where), text, expected))
     return answers
@@ -111,7 +112,7 @@ def _index(record: dict[str, Any], rows: Sequence[PromptRow], find: Any, where: 
     number = record.get("row")
     if number is not None:
         if type(number) is not int or not 1 <= number <= len(rows):
-            raise UserError(f"{where} has 'row' = {number!r}: the data has rows 1 to {len(rows)}")
+            raise UserError(f"{where} has 'row' = {shown(number)}: the data has rows 1 to {len(rows)}")
         return number - 1
     if "prompt" not in record:
         raise UserError(f"{where} has neither 'row' nor 'prompt': write which problem it answers")

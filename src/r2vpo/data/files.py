@@ -9,6 +9,8 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,7 @@ def read_file(path: Path) -> Iterator[Row]:
         for row in reader(path):
             empty = False
             yield row
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise UserError(f"cannot read the data file {path}: {reason}: name a file that can be read, in UTF-8") from None
     if empty:
@@ -83,12 +85,26 @@ def _json(path: Path) -> Iterator[Row]:
 
 def _parsed(text: str, where: str) -> Any:
     try:
-        return _whole_characters(json.loads(text)) if "\\u" in text else json.loads(text)
+        value = json.loads(text, object_pairs_hook=_named_once)
+        return _whole_characters(value) if "\\u" in text else value
+    except _NamedTwice as error:
+        raise UserError(f"{where} names the key {error.args[0]!r} twice: name each once") from None
     except (RecursionError, ValueError) as error:
         if not isinstance(error, json.JSONDecodeError):  # thousands of brackets deep, or a number of as many digits
             raise UserError(f"{where} is no JSON that can be read ({_limit(error)}): correct that line") from None
         line = f"line {error.lineno}, " if "\n" in text.strip() else ""
         raise UserError(f"{where} is no JSON ({error.msg}, {line}column {error.colno}): correct that line") from None
+
+
+class _NamedTwice(Exception):
+    """An object has a key twice, of which JSON's reader would drop the first."""
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _NamedTwice(Counter(key for key, _ in pairs).most_common(1)[0][0])
+    return found
 
 
 def _whole_characters(value: Any) -> Any:
@@ -143,12 +159,36 @@ def _parquet(path: Path) -> Iterator[Row]:
     number = 0
     try:
         with parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            if len(set(names)) < len(names):
+                raise UserError(f"{path} names a column twice: {', '.join(map(repr, names))}: name each once")
             for batch in file.iter_batches():
-                for row in batch.to_pylist():
+                for row in _values(batch, path, number):
                     number += 1
                     yield f"{path}, row {number}", row
+    except UserError:
+        raise
     except (pyarrow.ArrowException, ValueError, OSError) as error:
         raise UserError(f"{path} is no Parquet file ({_first_line(error)}): write it again") from None
+
+
+def _values(batch: Any, path: Path, before: int) -> list[dict[str, Any]]:
+    """The rows of a batch, whose first one is row `before` + 1."""
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+        return rows
+    except Exception:  # a date that Python has not, an unknown time zone, no UTF-8: pyarrow raises many kinds
+        for number in range(batch.num_rows):
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                try:
+                    column[number].as_py()
+                except Exception as error:
+                    raise UserError(
+                        f"{path}, row {before + number + 1}: {name!r}, of type {column.type}, cannot be read "
+                        f"({type(error).__name__}: {_first_line(error)}): correct it, write it as a text, or "
+                        "leave that column out"
+                    ) from None
+        raise
 
 
 def _first_line(error: Exception) -> str:

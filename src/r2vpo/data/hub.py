@@ -66,8 +66,9 @@ def _hub(name: str, subset: str | None, split: str, revision: str | None, key: s
         rows = load_dataset(name, subset, split=split, revision=revision)
     if not len(rows):
         raise UserError(f"{key}path = {name}: the split {split} is empty: set {key}split to another one")
-    for number, row in enumerate(rows, start=1):
-        yield f"{name}, split {split}, row {number}", row
+    with _one_line(name, key):  # a value may be one that Python has not, such as a date
+        for number, row in enumerate(rows, start=1):
+            yield f"{name}, split {split}, row {number}", row
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from typing import Any
 from r2vpo.data.rows import PromptRow
 from r2vpo.rewards.answers import AnswerFinder
 from r2vpo.rewards.check import call_reward
-from r2vpo.rewards.scores import listed
+from r2vpo.rewards.scores import counted, is_number, listed
+from r2vpo.rewards.undisturbed import shown, told
 
 BATCH = 512
 TOLERANCE = 1e-6
@@ -137,15 +138,28 @@ def _judged(
     chosen, texts = [rows[one.index] for one in answers], [one.completion for one in answers]
     errors: list[str | None] = [None] * len(answers)
     try:
-        scores = listed(call_reward(reward, chosen, texts, [[]] * len(texts)))
-    except Exception as error:  # the reward may raise anything; which row it is for is found by trying each alone
+        scores = listed(call_reward(reward, chosen, texts, [[]] * len(texts)), len(texts))
+        _check_scores(scores, len(texts))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the reward may raise anything; which row it is for is found by trying each alone
         if len(answers) > 1:
             return [verdict for one in answers for verdict in _judged(reward, finder, rows, [one])]
-        scores, errors = [None], [f"{type(error).__name__}: {' '.join(str(error).split())}"]
+        scores, errors = [None], [f"{type(error).__name__}: {told(error)}"]
     return [
         Verdict(one.index + 1, row.answer, one.completion, finder(one.completion) if finder else None, *rest)
         for one, row, *rest in zip(answers, chosen, scores, (one.expected for one in answers), errors, strict=True)
     ]
+
+
+def _check_scores(scores: Any, count: int) -> None:
+    if not isinstance(scores, list):
+        raise TypeError(f"it returns {shown(scores)} for {count} completions")
+    if len(scores) != count:
+        raise ValueError(f"it returns {counted(scores, count)} scores for {count} completions")
+    wrong = [score for score in scores if score is not None and not is_number(score)]
+    if wrong:
+        raise ValueError(f"it returns {shown(wrong[0])}")
 
 
 def row_of(rows: Sequence[PromptRow]) -> Callable[[Any], int | None]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import reprlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -13,8 +12,8 @@ from rich.progress import track
 
 from r2vpo.data.rows import PromptRow
 from r2vpo.errors import UserError
-from r2vpo.rewards.scores import is_number, listed
-from r2vpo.rewards.undisturbed import told, undisturbed
+from r2vpo.rewards.scores import counted, is_number, listed
+from r2vpo.rewards.undisturbed import shown, told, undisturbed
 
 ROWS = 4
 CHUNK = 2000
@@ -81,8 +80,8 @@ def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Non
         return
     name = getattr(function, "__name__", type(function).__name__)
     try:
-        rewards = listed(_call(function, tried))
-    except KeyboardInterrupt:
+        rewards = listed(_call(function, tried), len(tried))
+    except (KeyboardInterrupt, LoopEnded):
         raise
     except BaseException as error:  # the user's function may raise anything, and call sys.exit
         number = _first_failing(function, tried)
@@ -91,7 +90,7 @@ def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Non
             f"with an empty completion: {_remedy(error)}"
         ) from error
     if not isinstance(rewards, list) or len(rewards) != len(tried):
-        got = f"{len(rewards)} rewards" if isinstance(rewards, list) else type(rewards).__name__
+        got = f"{counted(rewards, len(tried))} rewards" if isinstance(rewards, list) else type(rewards).__name__
         raise UserError(
             f"reward {name!r} returns {got} for {len(tried)} completions, from {_where(tried, 0)} on: make "
             "it return a list with one number a completion"
@@ -104,9 +103,13 @@ def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Non
     for number, reward in enumerate(rewards):
         if reward is not None and not is_number(reward):
             raise UserError(
-                f"reward {name!r} returns {reprlib.repr(reward)} on {_where(tried, number)} with an empty completion: "
+                f"reward {name!r} returns {shown(reward)} on {_where(tried, number)} with an empty completion: "
                 "make it return a finite number of float32's range (0.0 when nothing can be scored)"
             )
+
+
+class LoopEnded(UserError):
+    """An asynchronous function ended the event loop that it ran in."""
 
 
 def call_reward(
@@ -122,6 +125,9 @@ def call_reward(
 
     Returns:
         What the function returns.
+
+    Raises:
+        LoopEnded: it is async, and something that it began stopped its event loop.
     """
     columns = [row.columns() for row in rows]
     chat = [isinstance(row.prompt, list) for row in rows]
@@ -135,7 +141,35 @@ def call_reward(
             completion_ids=list(ids),
             **{key: [column[key] for column in columns] for key in ("answer", "difficulty", "source", "metadata")},
         )
-        return asyncio.run(result) if inspect.iscoroutine(result) else result
+        return _awaited(function, result) if inspect.iscoroutine(result) else result
+
+
+def _awaited(function: Callable[..., Any], result: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine in a loop of its own."""
+
+    async def finish() -> tuple[Any, BaseException | None]:
+        try:
+            value = await result
+            await asyncio.sleep(0)  # here it is noticed that the function stopped the loop
+            return value, None
+        except (KeyboardInterrupt, asyncio.CancelledError):  # by the latter Ctrl-C ends a loop
+            raise
+        except BaseException as error:
+            return None, error
+
+    try:
+        value, raised = asyncio.run(finish())
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise
+    except BaseException as error:  # not of the function itself, but of a task or a call that it left to the loop
+        name = getattr(function, "__name__", type(function).__name__)
+        raise LoopEnded(
+            f"reward {name!r} ends its event loop ({type(error).__name__}: {told(error)}): let it await what it "
+            "begins, and leave the loop running"
+        ) from error
+    if raised is not None:
+        raise raised
+    return value
 
 
 def _call(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Any:

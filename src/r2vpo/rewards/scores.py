@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Set, Sized
+from itertools import islice
 from numbers import Real
 from typing import Any
 
@@ -10,18 +11,30 @@ LARGEST = 3.4e38
 """Of float32, in which rewards are added up."""
 
 
-def listed(scores: Any) -> Any:
+def listed(scores: Any, count: int) -> Any:
     """Scores as a list of plain numbers where they are something like one, else as they are.
 
     Args:
         scores: what a function returned: a list, a tensor, an array, or anything else that can be gone through.
+        count: how many are wanted; of what does not say how many it has, one more is read, as it may have no end.
 
     Returns:
         A list in which every number is a float and everything else is unchanged; `scores` itself where it has no rows.
     """
     if isinstance(scores, str | bytes | Mapping | Set) or not isinstance(scores, Iterable) or _without_rows(scores):
         return scores
-    return [_plain(score) for score in scores]
+    most = max(count, len(scores) if isinstance(scores, Sized) else 0) + 1
+    return [_plain(score) for score in islice(scores, most)]
+
+
+def counted(scores: list[Any], count: int) -> str:
+    """How many scores there are, in words: of an iterator with too many only that is known.
+
+    Args:
+        scores: what `listed` gave.
+        count: how many are wanted.
+    """
+    return f"{len(scores)}" if len(scores) <= count else f"{len(scores)} or more"
 
 
 def is_number(score: Any) -> bool:

@@ -3,40 +3,37 @@
 from __future__ import annotations
 
 import os
+import reprlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from r2vpo.rewards.process_state import kept_errors, kept_signals, kept_torch
 
 _CHARACTERS = 500
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Put back torch's gradient mode, default type and device and autocast, the current folder and the output streams.
+    """Put back the current folder, the output streams and what `process_state` names; end a fork of the process.
 
     Rewards with a model of their own often begin with `torch.set_grad_enabled(False)`.
 
     Raises:
         RuntimeError: standard output or standard error was closed, which cannot be put back.
     """
-    import torch  # not at the top: `r2vpo rewards check` reads its input first
-
-    folder, dtype, device = os.getcwd(), torch.get_default_dtype(), torch.get_default_device()
-    streams = sys.stdout, sys.stderr
-    kinds = ("cpu", "cuda")
-    casting = [(kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in kinds]
+    folder, streams, process = os.getcwd(), (sys.stdout, sys.stderr), os.getpid()
     try:
-        with torch.set_grad_enabled(torch.is_grad_enabled()):
-            yield
+        with kept_signals(), kept_errors(), kept_torch():
+            try:
+                yield
+            finally:
+                if os.getpid() != process:
+                    os._exit(1)  # two processes would train in one folder
     finally:
         os.chdir(folder)
         sys.stdout, sys.stderr = streams
-        torch.set_default_dtype(dtype)
-        if torch.get_default_device() != device:
-            torch.set_default_device(None if device.type == "cpu" else device)
-        for kind, enabled, of in casting:
-            torch.set_autocast_enabled(kind, enabled)
-            torch.set_autocast_dtype(kind, of)
     for name, stream in zip(("standard output", "standard error"), streams, strict=True):
         if stream is not None and stream.closed:
             raise RuntimeError(f"it closed {name}, which the whole process writes to")
@@ -48,9 +45,22 @@ def told(error: BaseException) -> str:
     Args:
         error: what was raised.
     """
+    return _text(lambda: " ".join(str(error).split())[:_CHARACTERS] or "no message", "without a text")
+
+
+def shown(value: Any) -> str:
+    """What a user's function returned, cut off where it is long, whatever its class does.
+
+    Args:
+        value: what was returned.
+    """
+    return _text(lambda: reprlib.repr(value), f"a {type(value).__name__}")
+
+
+def _text(make: Callable[[], str], otherwise: str) -> str:
     try:
-        return " ".join(str(error).split())[:_CHARACTERS] or "no message"
+        return make()
     except KeyboardInterrupt:
         raise
     except BaseException:  # its own text cannot be made
-        return "without a text"
+        return otherwise

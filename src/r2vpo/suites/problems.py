@@ -15,7 +15,7 @@ from r2vpo.rewards import check_reward, load_answer_finder, load_reward
 from r2vpo.rewards.check import ROWS
 from r2vpo.suites.schema import Suite
 from r2vpo.training.data_options import data_options
-from r2vpo.training.prompt_length import prompt_lengths, without_long_prompts
+from r2vpo.training.prompt_length import check_chats, prompt_lengths, without_long_prompts
 from r2vpo.training.recipe_inputs import DatasetData
 
 
@@ -65,17 +65,18 @@ def prompts_for(rows: Sequence[PromptRow], suite: Suite, tokenizer: Any, model: 
     has_template = bool(getattr(tokenizer, "chat_template", None))
     form = suite.sampling.format
     chat = form == "chat" or (form == "auto" and has_template)
-    if (chat or any(isinstance(row.prompt, list) for row in rows)) and not has_template:
-        raise UserError(
-            "sampling.format: this model's tokenizer has no chat template, and the prompts are chats: set "
-            "sampling.format=text, and leave data.system_prompt out"
-        )
-    if form == "text" and any(isinstance(row.prompt, list) for row in rows):
-        raise UserError("sampling.format = text, but the prompts are chats: set sampling.format=chat")
     written = [
         replace(row, prompt=[{"role": "user", "content": row.prompt}]) if chat and isinstance(row.prompt, str) else row
         for row in rows
     ]
+    check_chats(
+        [row.prompt for row in written],
+        tokenizer,
+        key="sampling.format",
+        remedy="set sampling.format=text, and leave data.system_prompt out",
+    )
+    if form == "text" and any(isinstance(row.prompt, list) for row in rows):
+        raise UserError("sampling.format = text, but the prompts are chats: set sampling.format=chat")
     if isinstance(suite.data, DatasetData) and suite.data.max_prompt_tokens is not None:
         data = without_long_prompts(PromptData(train=[], held_out=written), tokenizer, suite.data.max_prompt_tokens)
         written = data.held_out

@@ -1,4 +1,4 @@
-"""Prompts that are too long for a model, which only its tokenizer can tell."""
+"""Prompts that a model cannot be given, too long ones and chats, which only its tokenizer can tell."""
 
 from __future__ import annotations
 
@@ -37,6 +37,32 @@ def prompt_lengths(prompts: Sequence[Prompt], tokenizer: Any) -> list[int]:
                 found = tokenizer(texts, verbose=False)
             lengths |= {row: len(ids) for row, ids in zip(part, found["input_ids"], strict=True)}
     return [lengths[row] for row in range(len(prompts))]
+
+
+def check_chats(prompts: Sequence[Prompt], tokenizer: Any, *, key: str, remedy: str) -> None:
+    """Refuse chats that a tokenizer cannot write.
+
+    Args:
+        prompts: texts, or lists of chat messages; one chat of each order of roles is tried.
+        tokenizer: the model's.
+        key: the setting that the line begins with.
+        remedy: what to set instead.
+
+    Raises:
+        UserError: the tokenizer has no chat template, or its template fails.
+    """
+    chats = {tuple(message["role"] for message in prompt): prompt for prompt in prompts if isinstance(prompt, list)}
+    if chats and not getattr(tokenizer, "chat_template", None):
+        raise UserError(f"{key}: this model's tokenizer has no chat template, and the prompts are chats: {remedy}")
+    for roles, chat in chats.items():
+        try:
+            tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        except Exception as error:  # a template is a program, which raises what it likes
+            said = " ".join(str(error).split())
+            raise UserError(
+                f"{key}: the chat template of this model's tokenizer cannot write a chat of {', '.join(roles)} "
+                f"({type(error).__name__}: {said[:200]}): {remedy}"
+            ) from error
 
 
 def without_long_prompts(data: PromptData, tokenizer: Any, most: int) -> PromptData:

@@ -21,7 +21,7 @@ from r2vpo.rewards.check import ROWS
 from r2vpo.training.adapters import check_adapters, peft_config
 from r2vpo.training.data_options import data_options
 from r2vpo.training.optimizers import OPTIMIZERS, check_optimizer
-from r2vpo.training.prompt_length import without_long_prompts
+from r2vpo.training.prompt_length import check_chats, without_long_prompts
 from r2vpo.training.recipe import Recipe
 from r2vpo.training.recipe_inputs import DatasetData
 from r2vpo.training.recipe_model import check_recipe_model
@@ -66,6 +66,12 @@ def prepare(recipe: Recipe) -> Parts:
     model_seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
     trusted = recipe.model.trust_remote_code
     tokenizer = load_tokenizer(recipe.model.name, seed=model_seed, trust_remote_code=trusted)
+    check_chats(
+        [row.prompt for row in (*data.train, *data.held_out)],
+        tokenizer,
+        key="data",
+        remedy="write the prompts as texts without data.system_prompt, or take a model that was trained on such chats",
+    )
     if isinstance(recipe.data, DatasetData) and recipe.data.max_prompt_tokens is not None:
         data = without_long_prompts(data, tokenizer, recipe.data.max_prompt_tokens)
         _check_enough(recipe, data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import reprlib
+import asyncio
 import warnings
 from collections.abc import Callable, Sequence
 from numbers import Real
@@ -12,8 +12,11 @@ import torch
 from trl.trainer.utils import get_callable_name, is_async_callable
 
 from r2vpo.errors import UserError
-from r2vpo.rewards.scores import is_number, listed
-from r2vpo.rewards.undisturbed import told, undisturbed
+from r2vpo.rewards.scores import counted, is_number, listed
+from r2vpo.rewards.undisturbed import shown, told, undisturbed
+
+_MANY = 1_000_000
+"""Scores that are read from an iterator at most, where nothing says how many are wanted."""
 
 
 def guard_reward(function: Any, name: str | None = None) -> Any:
@@ -42,18 +45,21 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
                 with undisturbed():
-                    scores = listed(await function(*args, **_copies(kwargs)))
+                    scores = listed(await function(*args, **_copies(kwargs)), _count(args, kwargs))
+                    await asyncio.sleep(0)  # here it is noticed that the function stopped the loop
                 return _checked(name, scores, kwargs.get("completions"))
             except (KeyboardInterrupt, _Unusable):
                 raise
             except BaseException as error:  # sys.exit would end the run as if it had succeeded
+                if _interrupted(error):
+                    raise
                 raise _raised(name, error) from error
     else:
 
         def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
                 with undisturbed():
-                    scores = listed(function(*args, **_copies(kwargs)))
+                    scores = listed(function(*args, **_copies(kwargs)), _count(args, kwargs))
                 return _checked(name, scores, kwargs.get("completions"))
             except (KeyboardInterrupt, _Unusable):
                 raise
@@ -69,6 +75,19 @@ def _copies(columns: dict[str, Any]) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, list) else value for key, value in columns.items()}
 
 
+def _count(given: Sequence[Any], columns: dict[str, Any]) -> int:
+    """How many scores a function is asked for; the most that anybody asks for where nothing says it."""
+    # An environment's own reward can be asked for by its environments alone.
+    lists = [columns.get(key) for key in ("completions", "prompts", "environments")] + [*given]
+    return next((len(rows) for rows in lists if isinstance(rows, Sequence)), _MANY)
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C cancels the task: `asyncio` then expects its own error, and gives it no words."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and not error.args and task is not None and task.cancelling() > 0
+
+
 def _raised(name: str, error: BaseException) -> UserError:
     said = told(error)
     return UserError(f"reward function {name!r} raised {type(error).__name__}: {said}; fix it or catch the case there")
@@ -80,20 +99,17 @@ class _Unusable(UserError):
 
 def _checked(name: str, scores: Any, completions: Sequence[Any] | None) -> list[float | None]:
     if not isinstance(scores, list) or not all(isinstance(score, Real | None) for score in scores):
-        raise _Unusable(
-            f"reward function {name!r} returned {reprlib.repr(scores)}; return a list with a number for each row"
-        )
-    # An environment's own reward can be asked for by its environments alone.
+        raise _Unusable(f"reward function {name!r} returned {shown(scores)}; return a list with a number for each row")
     completions = [""] * len(scores) if completions is None else completions
     if len(scores) != len(completions):
         raise _Unusable(
-            f"reward function {name!r} returned {len(scores)} scores for {len(completions)} completions; "
-            "return one each"
+            f"reward function {name!r} returned {counted(scores, len(completions))} scores for {len(completions)} "
+            "completions; return one each"
         )
     for row, score in enumerate(scores):
         if score is not None and not is_number(score):
             raise _Unusable(
-                f"reward function {name!r} returned {reprlib.repr(score)} for completion {row}: "
+                f"reward function {name!r} returned {shown(score)} for completion {row}: "
                 f"{str(completions[row])[:80]!r}; "
                 "return a finite number, or None where the function does not apply"
             )

@@ -14,6 +14,7 @@ from r2vpo.replay import ReplayBuffer, Rollout, last_round_movement
 from r2vpo.rewards.undisturbed import undisturbed
 from r2vpo.trl import rounds
 from r2vpo.trl.arguments import SIGNATURE, check_built, own_rollout, read_arguments, settle_sampler_dtype
+from r2vpo.trl.async_loop import keep_running
 from r2vpo.trl.config import R2VPOConfig
 from r2vpo.trl.curriculum import ChosenPrompts
 from r2vpo.trl.guards import guard_reward, no_brake_reason, note_dropout
@@ -75,6 +76,8 @@ class R2VPOTrainer(TrainingPlumbing):
         float32_head, args.cast_lm_head_to_fp32 = args.cast_lm_head_to_fp32, False
         super().__init__(**arguments)
         check_built(self)
+        if self._has_async_funcs:
+            keep_running(self)
         self.reward_funcs = [
             guard_reward(function, name)
             for function, name in zip(self.reward_funcs, self.reward_func_names, strict=True)

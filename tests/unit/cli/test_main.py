@@ -4,13 +4,14 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 import r2vpo.cli.train
 from r2vpo.checkpoint_files import write_list
-from r2vpo.cli.main import main
+from r2vpo.cli.main import SECONDS_OF_THREADS, main
 from r2vpo.core.radius import DELTA
 from r2vpo.errors import UserError
 from r2vpo.training.recipe import load_recipe
@@ -187,3 +188,21 @@ def test_a_picture_is_a_png(capsys: pytest.CaptureFixture[str], tmp_path: Path, 
     run = make_run(tmp_path, steps=1, finished=False)
     line = failure(capsys, 2, "report", str(run.path), "--png", str(run.path / picture) if picture else "")
     assert "name a file that ends in .png" in line
+
+
+def test_a_thread_that_is_left_does_not_keep_the_process() -> None:
+    code = (
+        "import sys, threading, time\nfrom r2vpo.cli import main\nmain.SECONDS_OF_THREADS = 0.5\n"
+        "def left(*_):\n    threading.Thread(target=time.sleep, args=(1000,), name='of a reward').start()\n"
+        "    print('done')\n    return 3\n"
+        "main._models = left\nsys.argv = ['r2vpo', 'models']\nsys.exit(main.program())\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (3, "done\n")
+    assert result.stderr == "r2vpo: warning: a thread is still at work and ends here: of a reward\n"
+
+
+def test_a_process_without_such_threads_ends_at_once() -> None:
+    started = time.monotonic()
+    assert command("--version").returncode == 0 and command("models").returncode == 0
+    assert time.monotonic() - started < 2 * SECONDS_OF_THREADS

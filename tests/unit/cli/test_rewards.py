@@ -94,6 +94,32 @@ def test_a_reward_that_fails_is_shown_by_row(
 
 
 @pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("__import__('sys').exit(0)", "SystemExit: 0"),
+        ("__import__('itertools').repeat(1.0)", "ValueError: it returns 2 or more scores for 1 completions"),
+        ("['good'] * len(completions)", "ValueError: it returns 'good'"),
+        ("1.0", "TypeError: it returns 1.0 for 1 completions"),
+    ],
+)
+def test_a_reward_that_returns_no_scores_is_shown_by_row(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    body: str,
+    said: str,
+) -> None:
+    name = f"scoreless_{len(said)}"
+    (tmp_path / f"{name}.py").write_text(f"def own(completions, **columns):\n    return {body}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    answers = lines(tmp_path / "answers.jsonl", {"row": 1, "completion": "CC"}, {"row": 2, "completion": "D"})
+    out = check(capsys, 1, data, "--reward", f"{name}:own", "--answers", answers)
+    assert out.count(f"read nothing, {said}") == 2
+
+
+@pytest.mark.parametrize(
     ("answer", "said"),
     [
         ({"row": 3, "completion": "C"}, "line 1 has 'row' = 3: the data has rows 1 to 2"),
@@ -102,6 +128,7 @@ def test_a_reward_that_fails_is_shown_by_row(
         ({"prompt": "Third?", "completion": "C"}, "line 1: no row of the data has this 'prompt'"),
         ({"row": 1}, "line 1 has no text in 'completion'"),
         ({"row": 1, "completion": "C", "score": "1"}, "line 1 has 'score' = '1': write the number"),
+        ({"row": 1, "completion": "C", "score": 10**400}, "line 1 has 'score' = 1000"),
         ([1], "line 1 is no JSON object"),
     ],
 )

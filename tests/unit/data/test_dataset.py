@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from r2vpo.data import DatasetOptions, PromptData, load_data, to_dataset
@@ -112,6 +116,8 @@ def test_chat_prompts_and_other_columns(tmp_path: Path) -> None:
         (['{"prompt": "a", "answer": true}'], "'answer' is True: write a string or a number"),
         (['{"prompt": "a", "answer": NaN}'], "'answer' is nan: write a string or a number"),
         (['{"prompt": "a", "answer": ["b"]}'], "'answer' is ['b']"),
+        (['{"prompt": "a", "prompt": "b", "answer": "c"}'], "a.jsonl, line 1 names the key 'prompt' twice"),
+        (['{"prompt": "a", "answer": "c", "x": {"y": 1, "y": 2}}'], "a.jsonl, line 1 names the key 'y' twice"),
         (['{"prompt": " ", "answer": "b"}'], "line 1: 'prompt' is ' '; it must be a text"),
         (['{"prompt": [{"text": "a"}], "answer": "b"}'], "'prompt' is [{'text': 'a'}]; it must be a text"),
         (["", ""], "a.jsonl is empty"),
@@ -141,6 +147,50 @@ def test_bad_rows_are_one_line(tmp_path: Path, lines: list[str], message: str) -
 def test_bad_files_are_one_line(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     assert message in refused(tmp_path / name, held_out=0)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda packed: packed[:40] + bytes([packed[40] ^ 255]) + packed[41:], lambda packed: packed[:-12]]
+)
+def test_a_damaged_gzip_file_is_one_line(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    rows = "".join(f"{json.dumps(row)}\n" for row in sums(100))
+    (tmp_path / "a.jsonl.gz").write_bytes(damage(gzip.compress(rows.encode())))
+    assert "cannot read the data file" in refused(tmp_path / "a.jsonl.gz", held_out=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (pyarrow.array([0, 2**62], pyarrow.timestamp("us")), "row 2: 't', of type timestamp[us], cannot be read (Over"),
+        (pyarrow.array([None, 1], pyarrow.timestamp("us", tz="Mars/Olympus")), "cannot be read (UnknownTimeZoneError"),
+        (pyarrow.array([b"a", b"\xff"]).view(pyarrow.utf8()), "row 2: 't', of type string, cannot be read (Unicode"),
+    ],
+    ids=["year", "zone", "text"],
+)
+def test_a_value_of_a_table_that_python_has_not_is_one_line(tmp_path: Path, value: pyarrow.Array, said: str) -> None:
+    table = pyarrow.table({"prompt": ["a", "b"], "answer": ["1", "2"], "t": value})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    line = refused(tmp_path / "a.parquet", held_out=0)
+    assert "a.parquet, row 2: 't', of type " in line and said in line and line.endswith("or leave that column out")
+
+
+def test_a_table_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
+    columns = [pyarrow.array([value]) for value in ("a", "1", "2")]
+    table = pyarrow.Table.from_arrays(columns, names=["prompt", "answer", "answer"])
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    line = refused(tmp_path / "a.parquet", held_out=0)
+    assert "a.parquet names a column twice: 'prompt', 'answer', 'answer': name each once" in line
+
+
+def test_whole_numbers_have_any_length(tmp_path: Path) -> None:
+    digits = "9" * 4000
+    path = write(
+        tmp_path / "a.jsonl", [f'{{"prompt": "a", "answer": {digits}, "difficulty": {digits}, "n": {digits}}}']
+    )
+    (row,) = load(path, held_out=0).train
+    assert row.answer == row.difficulty == digits and row.metadata == {"n": int(digits)}
+    path = write(tmp_path / "b.jsonl", [{"problem": "a", "answer": "0" + "9" * 5000}])
+    assert load(path, held_out=0, layout="aime").train[0].answer == "9" * 5000
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The trial call before training."""
 
+import asyncio
+import itertools
 import sys
 
 import pytest
@@ -8,6 +10,12 @@ import torch
 from r2vpo.data import MixtureComponent, PromptRow, ReasoningGymOptions, load_data
 from r2vpo.errors import UserError
 from r2vpo.rewards import check_reward, load_reward, usable_rows
+
+
+class Leaving:
+    def __repr__(self):
+        sys.exit(0)
+
 
 ROWS = [PromptRow(prompt=f"{i} + 1 =", answer=str(i + 1), metadata={"i": i}) for i in range(10)]
 
@@ -74,6 +82,27 @@ def test_async_rewards_are_awaited():
         check_reward(reward, ROWS)
 
 
+def test_an_async_reward_that_ends_its_loop_is_named():
+    async def stops(completions, **_):
+        asyncio.get_running_loop().stop()
+        return [0.0] * len(completions)
+
+    async def leaves_later(completions, **_):
+        asyncio.get_running_loop().call_soon(sys.exit, 0)
+        await asyncio.sleep(0.01)
+        return [0.0] * len(completions)
+
+    async def cancels(completions, **_):
+        raise asyncio.CancelledError
+
+    with pytest.raises(UserError, match=r"reward 'stops' ends its event loop \(RuntimeError: .*: let it await what"):
+        check_reward(stops, ROWS)
+    with pytest.raises(UserError, match=r"reward 'leaves_later' ends its event loop \(SystemExit: 0\)"):
+        check_reward(leaves_later, ROWS)
+    with pytest.raises(UserError, match="reward 'cancels' raises CancelledError"):
+        check_reward(cancels, ROWS)
+
+
 def test_a_reward_that_raises_names_the_row():
     def picky(completions, answer, **_):
         return [1.0 / (int(value) - 3) for value in answer]
@@ -101,6 +130,9 @@ def test_a_reward_that_raises_names_the_row():
         ([10**400] * 4, r"returns 1000+\.\.\.0+ on row 1 .*float32's range"),
         (torch.zeros(3), "returns 3 rewards for 4 completions"),
         (torch.zeros(4, 1), "returns tensor"),
+        (itertools.repeat(1.0), "returns 5 or more rewards for 4 completions"),
+        ([0.0] * 7, "returns 7 or more rewards for 4 completions"),
+        ([0.0, Leaving(), 0.0, 0.0], "returns a Leaving on row 2"),
     ],
 )
 def test_wrong_rewards_are_named(rewards, message):

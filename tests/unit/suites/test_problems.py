@@ -51,6 +51,7 @@ def test_the_form(tmp_path: Path, form: str, template: bool, chat: bool) -> None
     [
         (ROWS, "chat", False, "has no chat template"),
         (CHATS, "auto", False, "has no chat template"),
+        (CHATS, "text", False, "has no chat template"),
         (CHATS, "text", True, "the prompts are chats: set sampling.format=chat"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from r2vpo.data import PromptData, PromptRow
 from r2vpo.errors import UserError
 from r2vpo.models import load_tokenizer
-from r2vpo.training.prompt_length import longest_prompt, without_long_prompts
+from r2vpo.training.prompt_length import check_chats, longest_prompt, without_long_prompts
 
 
 def test_the_limit_is_in_tokens() -> None:
@@ -34,3 +34,23 @@ def test_the_longest_prompt_to_train_on() -> None:
     tokens = [len(tokenizer(str(row.prompt))["input_ids"]) for row in (short, long)]
     assert longest_prompt(PromptData(train=[short, long], held_out=[short]), tokenizer) == tokens[1]
     assert longest_prompt(PromptData(train=[short], held_out=[long]), tokenizer) == tokens[0]
+
+
+def test_chats_that_a_tokenizer_cannot_write_are_refused() -> None:
+    tokenizer = load_tokenizer("tiny/random-llama")
+    chats = [[{"role": role, "content": "1 + 1?"}] for role in ("user", "user", "wizard")]
+
+    def said(template: str | None) -> str:
+        tokenizer.chat_template = template
+        with pytest.raises(UserError) as caught:
+            check_chats(["2 + 2 =", *chats], tokenizer, key="data", remedy="write texts")
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert said(None) == "data: this model's tokenizer has no chat template, and the prompts are chats: write texts"
+    line = said("{% if messages[0].role != 'user' %}{{ raise_exception('no such\nrole') }}{% endif %}")
+    assert "cannot write a chat of wizard (TemplateError: no such role): write texts" in line
+    tokenizer.chat_template = "{{ messages[0].content }}"
+    check_chats(["2 + 2 =", *chats], tokenizer, key="data", remedy="write texts")
+    tokenizer.chat_template = None
+    check_chats(["2 + 2 ="], tokenizer, key="data", remedy="write texts")

@@ -76,6 +76,19 @@ def test_problems_whose_gold_cannot_be_read_are_left_out_before_training(tmp_pat
         prepare(load_recipe(path, ["rollout.prompts_per_round=8"]))
 
 
+def test_chats_need_a_chat_template(path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"prompt": [{"role": "user", "content": f"{i} + 1 ="}], "answer": str(i + 1)} for i in range(20)]
+    data = write(path.parent / "chats.jsonl", rows)
+    path.write_text(
+        f"name: chats\nmodel: {{name: tiny/random-llama}}\ndata: {{source: dataset, path: {data}, held_out_size: 4}}\n"
+        "reward: {name: exact}\nrollout: {prompts_per_round: 4}\n"
+    )
+    monkeypatch.setattr(tokenizer, "chat_template", None)
+    monkeypatch.setattr(setup, "load_tokenizer", lambda *_, **named: tokenizer)
+    with pytest.raises(UserError, match="data: this model's tokenizer has no chat template, and the prompts are chats"):
+        prepare(load_recipe(path, ["trainer.threads=null"]))
+
+
 def test_a_weighted_sum_of_rewards(path: Path) -> None:
     parts = (
         "[{name: exact}, {name: format, weight: 0.5, pattern: .*}, {name: format, layout: think_answer, weight: -1.0}]"

@@ -97,6 +97,17 @@ def test_what_overlapping_rewards_set_in_torch_does_not_reach_training(tmp_path:
         assert torch.get_default_dtype() == torch.float32
 
 
+def test_a_reward_that_stops_the_loop_ends_training_with_a_line(tmp_path: Path) -> None:
+    async def stops(completions: list[str], **_: Any) -> list[float]:
+        asyncio.get_running_loop().stop()
+        return [0.0] * len(completions)
+
+    trainer = built(tmp_path, reward=stops)
+    columns = {"prompts": ["p"], "completions": ["a"], "completion_ids_list": [[1]]}
+    with pytest.raises(UserError, match="'stops' raised CancelledError: its event loop was stopped; fix it"):
+        trainer._calculate_rewards([{"prompt": "p"}], **columns)
+
+
 def test_the_list_of_rewards_stays_the_users(tmp_path: Path) -> None:
     rewards = [even_digits]
     built(tmp_path, reward=rewards)

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import os
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+from r2vpo.data import PromptRow
 from r2vpo.errors import UserError
+from r2vpo.rewards.check import call_reward
 from r2vpo.trl.guards import guard_reward, no_brake_reason
 
 
@@ -34,6 +38,34 @@ def test_good_scores_and_none_pass() -> None:
 def test_a_score_that_is_no_number_names_function_and_row(value: float) -> None:
     with pytest.raises(UserError, match=r"'scores' returned (nan|inf|1e.300) for completion 1: 'b'"):
         call(guard_reward(partial(scores, [1.0, value])))
+
+
+def test_scores_without_an_end_are_refused() -> None:
+    endless = guard_reward(partial(scores, itertools.repeat(1.0)))
+    with pytest.raises(UserError, match="'scores' returned 3 or more scores for 2 completions"):
+        call(endless)
+    with pytest.raises(UserError, match="'scores' returned 3 or more scores for 2 completions"):
+        guard_reward(lambda prompts, completions: itertools.repeat(1.0), "scores")(["p", "q"], completions=["a", "b"])
+    assert guard_reward(lambda prompts, completions: iter([1.0, 0.5]))(["p", "q"], ["a", "b"]) == [1.0, 0.5]
+
+
+def test_scores_without_a_text_are_named_by_their_class() -> None:
+    class Leaving:
+        def __repr__(self) -> str:
+            sys.exit(0)
+
+    with pytest.raises(UserError, match="'scores' returned a list; return a list with a number for each row"):
+        call(guard_reward(partial(scores, [Leaving(), 1.0])))
+
+
+def test_ctrl_c_in_an_asynchronous_function_is_ctrl_c() -> None:
+    async def waits(prompts: list[str], completions: list[str], **_: object) -> list[float]:
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.sleep(60)
+        return [0.0]
+
+    with pytest.raises(KeyboardInterrupt):
+        call_reward(guard_reward(waits), [PromptRow("p", "a")], ["c"], [[1]])
 
 
 def test_a_wrong_count_is_told() -> None:

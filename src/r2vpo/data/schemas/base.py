@@ -111,7 +111,10 @@ def answer_of(record: Record, *columns: str) -> str:
         BadRow: there is no such column, or it holds neither.
     """
     value = value_of(record, *columns)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    # A whole number may be too large to be asked as a float whether it is finite.
+    is_number = (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, float) and math.isfinite(value)
+    )
     if is_number or (isinstance(value, str) and value.strip()):
         return str(value)
     raise BadRow(f"{_name(record, columns)!r} is {shown(value)}: write a string or a number")

@@ -142,6 +142,6 @@ def aime(record: Record, columns: Columns) -> PromptRow | Skip:
     lower = {key.lower(): value for key, value in record.items()}
     row = lower if {"answer"} <= lower.keys() and {"problem", "question"} & lower.keys() else record
     problem, answer = text_of(row, "problem", "question"), answer_of(row, "answer").strip()
-    answer = str(int(answer)) if re.fullmatch(r"[0-9]+", answer) else answer
+    answer = (answer.lstrip("0") or "0") if re.fullmatch(r"[0-9]+", answer) else answer
     year = row.get("year")
     return PromptRow(problem, answer, str(year) if year else "all", metadata=rest_of(row, "id", "solution"))
