@@ -60,7 +60,7 @@ def refused(recipe: Path, *overrides: str, said: str) -> None:
         (["objective.delta=-0.04"], r"--set: objective\.delta is -0\.04; it must be above 0"),
         (
             ["objective.name=cispo", "objective.options.clip_hihg=0.3"],
-            r"objective\.options\.clip_hihg is no option of 'cispo'.* did you mean clip_high\?",
+            r"objective\.options\.clip_hihg is not an option of 'cispo'.* did you mean clip_high\?",
         ),
         (
             ["objective.ratio_variance.delta=0.1"],
