@@ -249,7 +249,7 @@ def test_rows_without_constraints_or_with_wrong_ones():
     reward = load_reward("constraints")
     for known, said in (
         ({}, "names no constraints: use data.schema ifeval, or data.source instructions"),
-        ({"instruction_id_list": ["a:b"], "kwargs": [{}]}, "has 'a:b', the nearest that is known"),
+        ({"instruction_id_list": ["a:b"], "kwargs": [{}]}, "has 'a:b', the nearest known"),
     ):
         assert reward(prompts=["p"], completions=["c"], answer=[""], metadata=[json.dumps(known)]) == [None]
         (reason,) = reward.unreadable([PromptRow("p", "", metadata=known)])
