@@ -64,12 +64,12 @@ def without_special_tokens(folder: Path, *kept: str) -> None:
         ),
         (
             learned_positions,
-            r"behind training prompt \d+ of 15 tokens, .* the 16 positions of this model .*to at most 1,",
+            r"after training prompt \d+ of 15 tokens, .* the 16 positions of this model .*to at most 1,",
         ),
-        (without_special_tokens, r"no padding token, and no end-of-sequence token to stand in for it: set pad_token"),
+        (without_special_tokens, r"no padding token, and no end-of-sequence token to use instead: set pad_token"),
         (
             lambda folder: without_special_tokens(folder, "pad_token"),
-            r"nothing ends an answer, .*: set eos_token in its tokenizer_config\.json, or name a text .* rollout\.stop",
+            r"no token ends an answer, .*: set eos_token in its tokenizer_config\.json, or name .* rollout\.stop",
         ),
     ],
     ids=["no output layer", "vocabulary", "rope", "learned positions", "no end, no padding", "no end"],
