@@ -43,9 +43,9 @@ def aggregate(
 ) -> Tensor:
     """Reduce per-token values to a scalar.
 
-    `token_mean`: `sum(m x) / N`, with N response tokens: every token counts the same (DAPO). `sequence_mean`: `sum_i
-    (sum_t(m x) / n_i) / R`, with R responses of n_i tokens: every response counts the same (GRPO). `constant`: `sum(m
-    x) / (R C)`, with a fixed C: a response counts in proportion to its length (Dr. GRPO).
+    `token_mean`: `sum(m x) / N`, with N response tokens: every token counts the same (DAPO).
+    `sequence_mean`: `sum_i (sum_t(m x) / n_i) / R`, R responses of n_i tokens: responses count the same (GRPO).
+    `constant`: `sum(m x) / (R C)`, with a fixed C: a response counts in proportion to its length (Dr. GRPO).
 
     Args:
         values: Broadcastable to (B, T); padding may hold anything.

@@ -181,7 +181,7 @@ class DualController:
             raise ValueError(f"state of the multiplier lacks {', '.join(missing)}: load what state_dict() gave")
         if self.options.kind == "fixed":
             return
-        # Doubling takes no ceiling from a batch, and would keep the ceiling of another kind for ever.
+        # Doubling takes no ceiling from a batch, and would keep the ceiling of another kind permanently.
         if self.options.upper is None and self.options.kind != "doubling":
             self._ceiling = float(state["ceiling"])
         self._started = bool(state["started"])

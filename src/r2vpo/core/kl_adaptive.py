@@ -15,7 +15,7 @@ FACTOR = 1.5
 
 
 class KLAdaptiveController(ScaledSteps):
-    """Controller that scales the learning rate by a fixed factor when the KL divergence leaves a band.
+    """Controller that scales the learning rate by a fixed factor when the KL divergence leaves its target band.
 
     Before each optimizer step, with KL the divergence of the current policy from the one at the round's start,
     measured on the tokens of that step:

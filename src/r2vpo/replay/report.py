@@ -28,7 +28,7 @@ class ReplayStatistics:
         mean_uses: mean number of draws of the rows kept; 0 if the buffer is empty.
         drawn: rows drawn since the start.
         evicted_by_age: rows forgotten because they were too old, since the start.
-        evicted_by_memory: rows forgotten to stay under `max_bytes`, since the start.
+        evicted_by_memory: rows forgotten to stay under `max_megabytes`, since the start.
         refused: rows never kept since the start, by reason (zero_advantage, non_finite, too_large, not_kept).
     """
 

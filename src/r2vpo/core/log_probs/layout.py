@@ -39,7 +39,7 @@ def on_host(*tensors: Tensor) -> tuple[Tensor, ...]:
         tensors: bool or long, all on one device.
 
     Returns:
-        The same values on the CPU; as long if they were elsewhere.
+        The same values on the CPU, converted to long if they were elsewhere.
     """
     if all(tensor.device.type == "cpu" for tensor in tensors):
         return tensors
