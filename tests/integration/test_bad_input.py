@@ -60,7 +60,7 @@ def refused(recipe: Path, *overrides: str, said: str) -> None:
         (["objective.delta=-0.04"], r"--set: objective\.delta is -0\.04; it must be at least 1e-09"),
         (
             ["objective.name=cispo", "objective.options.clip_hihg=0.3"],
-            r"objective\.options\.clip_hihg is no option of 'cispo'.* did you mean clip_high\?",
+            r"objective\.options\.clip_hihg is not an option of 'cispo'.* did you mean clip_high\?",
         ),
         (
             ["objective.ratio_variance.delta=0.1"],
@@ -75,7 +75,7 @@ def refused(recipe: Path, *overrides: str, said: str) -> None:
         (["rollout.samples_per_prompt=1"], r"samples_per_prompt = 1 .* set .* to 2 or more"),
         (["data.held_out_size=0"], r"data\.held_out_size is 0; it must be at least 1"),
         (["data.train_size=2"], r"2 training problems are fewer than .* = 4: .* at most 2"),
-        (["data.train_size=50000"], r"distinct problems are wanted to train on but the mixture has only"),
+        (["data.train_size=50000"], r"distinct problems are needed to train on but the mixture has only"),
         (["data.mixture.0.family=chain_sun"], r"'chain_sun' is none of the \d+ .*; did you mean chain_sum\?"),
         (
             ["reward.name=no_such_module:score"],

@@ -60,16 +60,16 @@ def without_special_tokens(folder: Path, *kept: str) -> None:
         (lambda folder: llama(folder, vocab_size=1000), r"48152 tokens beyond the model's 1000 embeddings, .* resize_"),
         (
             lambda folder: llama(folder, max_position_embeddings=16),
-            r"rollout\.max_new_tokens = 3 behind training .*16 po",
+            r"rollout\.max_new_tokens = 3 after training .*16 po",
         ),
         (
             learned_positions,
-            r"behind training prompt \d+ of 15 tokens, .* the 16 positions of this model .*to at most 1,",
+            r"after training prompt \d+ of 15 tokens, .* the 16 positions of this model .*to at most 1,",
         ),
-        (without_special_tokens, r"no padding token, and no end-of-sequence token to stand in for it: set pad_token"),
+        (without_special_tokens, r"no padding token, and no end-of-sequence token to use instead: set pad_token"),
         (
             lambda folder: without_special_tokens(folder, "pad_token"),
-            r"nothing ends an answer, .*: set eos_token in its tokenizer_config\.json, or name a text .* rollout\.stop",
+            r"no token ends an answer, .*: set eos_token in its tokenizer_config\.json, or name .* rollout\.stop",
         ),
     ],
     ids=["no output layer", "vocabulary", "rope", "learned positions", "no end, no padding", "no end"],
@@ -82,7 +82,7 @@ def test_no_run_is_made(make: Callable[[Path], None], said: str, tmp_path: Path)
 def test_held_out_prompts_are_measured_with_the_evaluations_answers(tmp_path: Path) -> None:
     llama(tmp_path / "model", max_position_embeddings=64)
     name = f"model.name={tmp_path / 'model'}"
-    line = r"evaluation\.max_new_tokens = 60 behind held-out prompt"
+    line = r"evaluation\.max_new_tokens = 60 after held-out prompt"
     refused(write_recipe(tmp_path), name, "evaluation.max_new_tokens=60", said=line)
 
 

@@ -1,6 +1,6 @@
-"""Advantages from rewards: relative to a group or to the batch.
+"""Advantages from rewards, relative to a group or to the batch.
 
-Every group-relative estimator gives a group of equal rewards exactly 0: nothing is learned from it.
+Every group-relative estimator gives exactly 0 to a group of equal rewards, so nothing is learned from it.
 """
 
 from collections.abc import Callable
@@ -13,12 +13,12 @@ EPSILON = 1e-4
 
 
 def grpo(rewards: Tensor, group_size: int | None = None, *, group_ids: Tensor | None = None) -> Tensor:
-    """Group-relative advantages: `A = (R - mean) / (std + 1e-4)`, mean and unbiased std of its own group.
+    """Compute group-relative advantages `A = (R - mean) / (std + 1e-4)`, with the group's mean and unbiased std.
 
     Args:
         rewards: (B,), finite, in the reward's unit.
-        group_size: Responses of each prompt, when they stand together in order.
-        group_ids: (B,) long, instead of `group_size`: which group each response belongs to; any numbers, any
+        group_size: Responses per prompt, when the responses to one prompt are adjacent.
+        group_ids: (B,) long, instead of `group_size`: the group that each response belongs to; any numbers, in any
             order.
 
     Returns:
@@ -32,19 +32,19 @@ def grpo(rewards: Tensor, group_size: int | None = None, *, group_ids: Tensor | 
     rewards, index, counts = _groups(rewards, group_size, group_ids)
     deviation = _centred(rewards, index, counts)
     squares = _group_sums(deviation.square(), index, counts)
-    # A group of one has deviation 0, so any denominator does.
+    # A group of one has deviation 0, so any denominator will do.
     std = (squares / (counts - 1).clamp(min=1)).sqrt()
     return deviation / (std[index] + EPSILON)
 
 
 def dr_grpo(rewards: Tensor, group_size: int | None = None, *, group_ids: Tensor | None = None) -> Tensor:
-    """Group-relative advantages without the standard deviation: `A = R - mean`.
+    """Compute group-relative advantages without the standard deviation: `A = R - mean`.
 
     Dividing by the standard deviation gives the easiest and the hardest prompts the largest weights.
 
     Args:
         rewards: (B,), finite, in the reward's unit.
-        group_size: Responses of each prompt, when they stand together in order.
+        group_size: Responses per prompt, when the responses to one prompt are adjacent.
         group_ids: (B,) long, instead of `group_size`.
 
     Returns:
@@ -59,11 +59,11 @@ def dr_grpo(rewards: Tensor, group_size: int | None = None, *, group_ids: Tensor
 
 
 def rloo(rewards: Tensor, group_size: int | None = None, *, group_ids: Tensor | None = None) -> Tensor:
-    """Leave-one-out advantages: `A_i = R_i - mean of the group's others = n / (n - 1) (R_i - mean)`.
+    """Compute leave-one-out advantages `A_i = R_i - mean of the group's others = n / (n - 1) (R_i - mean)`.
 
     Args:
         rewards: (B,), finite, in the reward's unit.
-        group_size: Responses of each prompt, when they stand together in order.
+        group_size: Responses per prompt, when the responses to one prompt are adjacent.
         group_ids: (B,) long, instead of `group_size`; a group of one gives 0.
 
     Returns:
@@ -81,12 +81,12 @@ def rloo(rewards: Tensor, group_size: int | None = None, *, group_ids: Tensor | 
 
 
 def reinforce_pp(rewards: Tensor, group_size: int | None = None, *, group_ids: Tensor | None = None) -> Tensor:
-    """Batch-normalised advantages: `A = (R - mean) / (std + 1e-4)`, mean and unbiased std of the whole batch.
+    """Compute batch-normalised advantages `A = (R - mean) / (std + 1e-4)`, with the batch's mean and unbiased std.
 
     Args:
         rewards: (B,), finite, in the reward's unit.
-        group_size: Checked, and of no influence: the baseline is the batch's.
-        group_ids: Checked, and of no influence.
+        group_size: Checked, but otherwise unused: the baseline is that of the batch.
+        group_ids: Checked, but otherwise unused.
 
     Returns:
         (B,), dimensionless; exactly 0 when all rewards are equal.
@@ -106,13 +106,13 @@ ADVANTAGES: dict[str, Callable[..., Tensor]] = {
     "rloo": rloo,
     "reinforce_pp": reinforce_pp,
 }
-"""Estimators from one reward a response, by name: `(rewards, group_size=None, *, group_ids=None) -> (B,)`."""
+"""Estimators that take one reward per response, by name: `(rewards, group_size=None, *, group_ids=None) -> (B,)`."""
 
 
 def _groups(
     rewards: Tensor, group_size: int | None, group_ids: Tensor | None, smallest: int = 2
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Rewards as floats, the group of each (0 .. G-1), and the size of each group."""
+    """Return the rewards as floats, the group of each (0 .. G-1), and the size of each group."""
     if rewards.dim() != 1:
         raise ValueError(f"rewards has shape {tuple(rewards.shape)}, but must be (B,): one for each response")
     rewards = rewards.to(torch.promote_types(rewards.dtype, torch.float32))
@@ -143,9 +143,9 @@ def _group_sums(values: Tensor, index: Tensor, counts: Tensor) -> Tensor:
 
 
 def _centred(rewards: Tensor, index: Tensor, counts: Tensor) -> Tensor:
-    """Reward minus its group's mean, and exactly 0 in a group of equal rewards.
+    """Subtract the group's mean from each reward; exactly 0 in a group of equal rewards.
 
-    The mean of eight times 0.1 is not 0.1 in floating point: the rest, divided by the epsilon, would be a
+    In floating point, the mean of eight values of 0.1 is not 0.1; the remainder, divided by the epsilon, would act as a
     signal.
     """
     low = rewards.new_zeros(counts.shape).scatter_reduce_(0, index, rewards, "amin", include_self=False)

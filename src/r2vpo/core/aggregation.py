@@ -1,4 +1,4 @@
-"""From one number a token to one number a batch, with the denominator said aloud.
+"""Reduce per-token values to a scalar, with an explicit denominator.
 
 With the same global `normalizer`, the results of micro-batches (or processes) *add up* to the result of the
 whole batch.
@@ -41,27 +41,27 @@ def aggregate(
     normalizer: float | Tensor | None = None,
     constant: float | None = None,
 ) -> Tensor:
-    """Reduce per-token values to one number.
+    """Reduce per-token values to a scalar.
 
-    `token_mean`: `sum(m x) / N`, N response tokens: every token counts the same (DAPO).
-    `sequence_mean`: `sum_i (sum_t(m x) / n_i) / R`, responses count the same, R of n_i tokens (GRPO).
-    `constant`: `sum(m x) / (R C)`: a response counts by its length, C is fixed (Dr. GRPO).
+    `token_mean`: `sum(m x) / N`, with N response tokens: every token counts the same (DAPO).
+    `sequence_mean`: `sum_i (sum_t(m x) / n_i) / R`, R responses of n_i tokens: responses count the same (GRPO).
+    `constant`: `sum(m x) / (R C)`, with a fixed C: a response counts in proportion to its length (Dr. GRPO).
 
     Args:
         values: Broadcastable to (B, T); padding may hold anything.
         response_mask: (B, T) bool.
         aggregation: The mode.
-        normalizer: The global N (tokens, `token_mean`) or R (responses, otherwise), over all micro-batches
-            and processes that are added up; None for this batch's own. Rows without response tokens count as
-            nothing.
-        constant: C in tokens, for `constant` only.
+        normalizer: The global N (tokens, for `token_mean`) or R (responses, otherwise) over all micro-batches and
+            processes whose results are added up; None uses this batch's own. Rows without response tokens are not
+            counted.
+        constant: C, in tokens; for `constant` only.
 
     Returns:
         0-d; gradient flows to `values`.
 
     Raises:
-        ValueError: A normalizer that is a number and not positive. (A tensor is not looked at: that would
-            wait for the device.)
+        ValueError: The normalizer is a number that is not positive. (A tensor is not checked, because that would wait
+            for the device.)
 
     Source: GRPO (2402.03300), DAPO (2503.14476), Dr. GRPO (2503.20783).
     """

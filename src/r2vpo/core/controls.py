@@ -1,4 +1,4 @@
-"""What is added up over one optimizer step, and the two controllers that read it."""
+"""Sums collected over one optimizer step, and the two controllers that use them."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from r2vpo.core.types import KLSums, LossOutput, MomentSums, MovementSums, Weigh
 
 
 class Controls:
-    """Lambda and the step size, driven by sums over micro-batches and processes.
+    """Controllers of lambda and the step size, driven by sums over micro-batches and processes.
 
     Args:
         dual: The multiplier's options.
         step_control: The options of step control.
         steps_per_round: Optimizer steps from one generation to the next.
         reduce: Sums a tensor over all processes.
-        delta: V_d of a round for each informative rollout.
-        constraint_target: Target of what the multiplier constrains; None for delta.
-        dual_scales: Whether what the multiplier constrains is the ratio variance, whose target is delta for each
-            informative rollout; a divergence has one target.
+        delta: V_d of a round per informative rollout.
+        constraint_target: Target of the quantity that the multiplier constrains; None for delta.
+        dual_scales: True if the multiplier constrains the ratio variance, whose target is delta per informative
+            rollout; False for a divergence, which has a single target.
 
     Attributes:
         movement: The mean squared movement of a logit since the round's start, over the last finished optimizer step,
-            whatever the objective's anchor; 0 at a round's first step, but for noise. 0 before any step.
+            whatever the objective's anchor; 0 at a round's first step, except for noise, and 0 before any step.
         informative: The running count of informative rollouts, by which delta is multiplied; None before any round.
-        held_out: The gain on rows that no step had trained on yet.
+        held_out: The gain on rows that no step has trained on yet.
         alignment: How well the policy's movement agrees with the advantages of those rows, gamma of `HeldOutGain`; 0
-            where it is not known, as without `StepSizeController`.
-        target: The V_d that this round may come to, see `r2vpo.core.radius`; 0 before the first round.
+            where it is unknown, for example without `StepSizeController`.
+        target: The V_d that this round may reach, see `r2vpo.core.radius`; 0 before the first round.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Controls:
 
     @property
     def reads_rounds(self) -> bool:
-        """Whether step control reads how far a round as a whole has moved; the KL rule reads single steps."""
+        """Whether step control uses the movement of whole rounds; the KL rule uses only single steps."""
         return isinstance(self.step_size, StepSizeController)
 
     def begin_round(
@@ -79,16 +79,16 @@ class Controls:
         *,
         steps: int | None = None,
     ) -> None:
-        """Start a round: its trust radius, lambda's closed form, and how far the last round really moved.
+        """Start a round: set its trust radius and lambda's closed form, and record how far the last round moved.
 
-        The last optimizer step of a round is never measured within it. Rows of that round that are evaluated again
-        are: their log-probs under the policies at both ends give the movement of the whole round.
+        The last optimizer step of a round is never measured within that round. Rows of the round that are evaluated
+        again later do measure it: their log-probs under the policies at both ends give the movement of the whole round.
 
         Args:
             advantages: Sums of this process over the round's rows.
-            previous_round: Sums of this process over rows seen in the round before; empty where there are none.
+            previous_round: Sums of this process over rows seen in the previous round; empty if there are none.
             rollouts: Fresh rollouts of this process whose advantage is not 0.
-            steps: Optimizer steps of this round; None: as the controls were built.
+            steps: Optimizer steps of this round; None uses `steps_per_round`.
         """
         count = advantages.numerator.new_full((1,), rollouts)
         totals = self._totals(advantages.to_tensor(), previous_round.to_tensor(), count)
@@ -103,7 +103,7 @@ class Controls:
         self.dual.begin_round(MomentSums.from_tensor(totals[:2]), self.target if self._scales_target else None)
 
     def _aim(self) -> None:
-        """Set the round's trust radius to what is known now."""
+        """Update the round's trust radius from what is known now."""
         assert self.informative is not None, "no round has begun"
         if isinstance(self.step_size, StepSizeController):
             self.alignment = self.held_out.alignment(self.step_size.curvature)
@@ -123,11 +123,11 @@ class Controls:
         """Add one micro-batch.
 
         Args:
-            constrained: What the objective constrains.
-            proximal: The movement since the round's start.
-            diagnostics: Their sums, see `diagnostic_sums`.
-            held_out: The gain on rows that no step has trained on yet; None where they are not known.
-            kl: The KL divergence since the round's start, for step control that follows it, else None.
+            constrained: Sums of what the objective constrains.
+            proximal: Sums of the movement since the round's start.
+            diagnostics: Sums of the diagnostics, see `diagnostic_sums`.
+            held_out: Sums of the gain on rows that no step has trained on yet; None if these rows are not known.
+            kl: Sums of the KL divergence since the round's start, if step control follows it, else None.
         """
         held = diagnostics.new_zeros(3) if held_out is None else held_out.to_tensor()
         per_token = [] if kl is None else [kl.to_tensor()]
@@ -147,18 +147,18 @@ class Controls:
         held_out: Tensor | None = None,
         **described: Any,
     ) -> Tensor:
-        """Add one micro-batch from its loss: what it constrains, its movement, and its diagnostics.
+        """Add one micro-batch from its loss output: the constrained quantity, the movement and the diagnostics.
 
         Args:
             output: What the objective returned for this micro-batch.
-            log_probs: (B, T) nats, as the objective was given them.
+            log_probs: (B, T) nats, as given to the objective.
             old_log_probs: (B, T) nats.
             response_mask: (B, T) bool.
             rollout_log_probs: (B, T) nats, or None.
             config: The objective's options.
-            held_out: (B,) bool, rows that no optimizer step has trained on yet; None where that is not known.
-            **described: The other arguments of `diagnostic_sums`: `advantages`, and where they are known `entropy`,
-                `staleness`, `max_staleness`.
+            held_out: (B,) bool, rows that no optimizer step has trained on yet; None if that is not known.
+            **described: The other arguments of `diagnostic_sums`: `advantages` and, where known, `entropy`, `staleness`
+                and `max_staleness`.
 
         Returns:
             The sums of the diagnostics, see `diagnostic_sums`.
@@ -175,7 +175,7 @@ class Controls:
             **described,
         )
         proximal = logit_movement(now, old_log_probs, response_mask, weight)
-        # The movement is twice the KL divergence, over decisions; the KL rule has it over tokens.
+        # The movement is twice the KL divergence per decision; the KL rule uses the divergence per token.
         by_tokens = isinstance(self.step_size, KLAdaptiveController)
         self.add(
             constrained=output.constraint,
@@ -187,10 +187,10 @@ class Controls:
         return diagnostics
 
     def finish_step(self) -> dict[str, Any]:
-        """End an optimizer step: one sum over processes, then both controllers move.
+        """End an optimizer step: sum over processes once, then update both controllers.
 
         Returns:
-            The step's diagnostics as floats and lists, with the lambda that was used in it.
+            The step's diagnostics as floats and lists, with the lambda that the step used.
 
         Raises:
             ValueError: No micro-batch was added.
@@ -224,11 +224,11 @@ class Controls:
         return metrics
 
     def _totals(self, *sums: Tensor) -> Tensor:
-        """Sums over all processes, on the host: the one wait for the device of a round's start and of a step."""
+        """Sum over all processes, on the host: the only wait for the device at a round's start and in a step."""
         return self._reduce(torch.cat(sums)).cpu()
 
     def state_dict(self) -> dict[str, Any]:
-        """Both controllers' states, and what the trust radius is made of."""
+        """Return the states of both controllers and of the trust radius."""
         return {
             "informative": self.informative,
             "held_out": self.held_out.state_dict(),
@@ -244,13 +244,13 @@ class Controls:
             state: What `state_dict` gave.
 
         Raises:
-            ValueError: A key is missing, as in what an earlier version wrote.
+            ValueError: A key is missing, as in a state that an earlier version wrote.
         """
         missing = sorted(self.state_dict().keys() - state.keys())
         if missing:
             raise ValueError(
-                f"state of the controls lacks {', '.join(missing)}: it is of an earlier version of r2vpo, so start a "
-                "new run with its weights"
+                f"state of the controls lacks {', '.join(missing)}: an earlier version of r2vpo wrote it, so start a "
+                "new run from its weights"
             )
         self.informative, self.target = state["informative"], float(state["target"])
         self.held_out.load_state_dict(state["held_out"])

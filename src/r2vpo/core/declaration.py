@@ -1,7 +1,7 @@
-"""How an option is declared: once, with its default, its bounds and its help text; everything else is read from that.
+"""Declaration of options: each once, with its default, bounds and help text; everything else is read from it.
 
 A section is a frozen dataclass of `option` fields, derived from `Options`. Recipes, `R2VPOConfig` and the integrations
-hold sections themselves; `docs/reference` is made from them.
+hold sections directly; `docs/reference` is generated from them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 LARGEST, LARGEST_WHOLE = 3.4e38, 10**12
-"""No number is larger, nor a whole one. The first is float32's."""
+"""The largest number and the largest whole number that are accepted. The first is the limit of float32."""
 
 BOUNDS = {"above": "above", "at_least": "at least", "below": "below", "at_most": "at most"}
-"""The bounds that an option can have, in the words of an error."""
+"""The bounds that an option can have, as error messages word them."""
 
 
 def option(
@@ -34,8 +34,8 @@ def option(
     """Declare an option as a field of a section.
 
     Args:
-        default: its value where it is left out. A mapping is copied.
-        help: what it does, in a few words; units where it has any.
+        default: its value when it is left out. A mapping is copied.
+        help: what it does, in a few words, with units if it has any.
         above: exclusive lower bound of a number.
         at_least: inclusive lower bound.
         below: exclusive upper bound.
@@ -49,12 +49,12 @@ def option(
 
 
 def same_as(section: type[Options], name: str, default: Any) -> Any:
-    """Declare an option that another section declares, with another default.
+    """Declare an option of another section again, with a different default.
 
     Args:
-        section: where it is declared.
+        section: the section that declares it.
         name: its name there.
-        default: its value where it is left out.
+        default: its value when it is left out.
     """
     (declared,) = (field for field in dataclasses.fields(section) if field.name == name)
     return dataclasses.field(default=default, metadata=declared.metadata)
@@ -62,22 +62,22 @@ def same_as(section: type[Options], name: str, default: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """A section: its values are checked when it is built, and never change.
+    """A section of options, immutable, whose values are checked when it is built.
 
-    A section within it may be given as `of` reads it.
+    A nested section may be given in any form that `of` accepts.
 
     Raises:
-        ValueError: a value is of another type, not among the choices, or out of its bounds, or two options contradict
-            each other; the message begins with the option's name and says what it must be.
+        ValueError: a value has the wrong type, is not among the choices or is out of bounds, or two options contradict
+            each other; the message begins with the option's name and says what the value must be.
     """
 
-    # Pydantic reads sections out of recipes by these rules: no unknown key, and no text in place of a number.
+    # Pydantic reads sections from recipes by these rules: no unknown keys, and no text in place of a number.
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         schema = handler(source)
-        handler.resolve_ref_schema(schema)["strict"] = False  # a mapping will do for the section itself
+        handler.resolve_ref_schema(schema)["strict"] = False  # the section itself may be given as a mapping
         return schema
 
     def __post_init__(self) -> None:
@@ -93,22 +93,22 @@ class Options:
         self.check()
 
     def check(self) -> None:
-        """Refuse options that contradict each other.
+        """Reject options that contradict each other.
 
         Raises:
-            ValueError: two of them do.
+            ValueError: two options contradict each other.
         """
 
     @classmethod
     def of(cls, value: Any, name: str) -> Self:
-        """Read a section as it is written in Python.
+        """Read a section as written in Python.
 
         Args:
-            value: the section, a mapping of its options, the value of its first option alone, or None for its defaults.
-            name: what the section is called, for errors.
+            value: the section, a mapping of its options, only the value of its first option, or None for its defaults.
+            name: the section's name, for error messages.
 
         Raises:
-            ValueError: an unknown option (the message names the nearest), or a value that is refused.
+            ValueError: an option is unknown (the message names the nearest), or a value is rejected.
         """
         if isinstance(value, cls):
             return value
@@ -126,18 +126,18 @@ class Options:
 
 
 def _section(hint: Any) -> type[Options] | None:
-    """The section that an option holds, of an option that holds one."""
+    """Return the section class that an option holds, or None."""
     return next((part for part in _parts(hint) if isinstance(part, type) and issubclass(part, Options)), None)
 
 
 def _parts(hint: Any) -> tuple[Any, ...]:
-    """The members of a union, or the type alone."""
+    """Return the members of a union, or the type itself."""
     is_union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     return typing.get_args(hint) if is_union else (hint,)
 
 
 def choices(hint: Any) -> tuple[str, ...]:
-    """The texts that a type allows; none where it allows any.
+    """Return the texts that a type allows; empty if it allows any.
 
     Args:
         hint: the type of an option.
@@ -146,7 +146,7 @@ def choices(hint: Any) -> tuple[str, ...]:
 
 
 def _problem(value: Any, hint: Any, metadata: Mapping[str, Any]) -> str | None:
-    """What is wrong with a value, or None."""
+    """Say what is wrong with a value, or return None."""
     parts = _parts(hint)
     if value is None and type(None) in parts:
         return None

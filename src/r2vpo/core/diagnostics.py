@@ -1,4 +1,4 @@
-"""What a run should watch, as sums by staleness: added over micro-batches and processes, divided once."""
+"""Diagnostics of a run, as sums by staleness: added up over micro-batches and processes, then divided once."""
 
 from collections.abc import Mapping
 
@@ -25,10 +25,10 @@ QUANTITIES = (
     "entropy",
     "non_finite",
 )
-"""The rows of the tensor of sums, each summed over response tokens.
+"""The rows of the tensor of sums; each is summed over response tokens.
 
-In order: 1, w, w r, w r^2, w (r-1)^2, the importance u = w r, u^2, w (r - 1 - log r),
-[A (A - 2 lambda (r-1)) < 0], [clipping would cut], entropy, [log mu is not finite].
+In order: 1, w, w r, w r^2, w (r-1)^2, the importance u = w r, u^2, w (r - 1 - log r), [A (A - 2 lambda (r-1)) < 0],
+[clipping would apply], entropy, [log mu is not finite].
 """
 
 _DEFAULT = RatioVarianceConfig()
@@ -50,7 +50,7 @@ def diagnostic_sums(
     clip_low: float = 0.2,
     clip_high: float = 0.2,
 ) -> Tensor:
-    """Sums of every diagnostic over response tokens, one column for each staleness. No device is waited for.
+    """Sum every diagnostic over response tokens, one column per staleness, without waiting for the device.
 
     Args:
         log_probs: (B, T) nats.
@@ -58,20 +58,19 @@ def diagnostic_sums(
         advantages: (B,) or (B, T), dimensionless.
         response_mask: (B, T) bool.
         rollout_log_probs: (B, T) nats; None: stale weights are 1.
-        entropy: (B, T) nats a token; None counts as 0.
+        entropy: (B, T) nats per token; None counts as 0.
         dual: The multiplier that the objective was given; 0 for an objective without one.
-        staleness: (B,) long, policy versions between sampling and this round; None for 0.
-        max_staleness: S; what is older counts in the last column.
+        staleness: (B,) long, policy versions between sampling and this round; None means 0.
+        max_staleness: S; older rows are counted in the last column.
         config: The objective's options: anchor, level, cap.
-        clip_low: Lower offset of the clipping that `clip_fraction` supposes.
+        clip_low: Lower offset of the clipping that `clip_fraction` assumes.
         clip_high: Upper offset.
 
     Returns:
         (Q, S + 1), rows in the order of `QUANTITIES`.
 
     Raises:
-        ValueError: Wrong shapes, a mask that is not bool, a staleness that is not (B,), a negative
-            max_staleness.
+        ValueError: A shape is wrong, the mask is not bool, the staleness is not (B,), or max_staleness is negative.
     """
     check_loss_inputs(log_probs, old_log_probs, advantages, response_mask, rollout_log_probs)
     if max_staleness < 0:
@@ -121,24 +120,23 @@ def diagnostic_sums(
 
 
 def summarize(sums: Tensor) -> dict[str, float | list[float]]:
-    """The diagnostics as numbers, which waits for the device that the sums are on.
+    """Convert the sums to diagnostics as numbers, which waits for the device that holds them.
 
-    `ratio_variance`: V = sum w (r-1)^2 / sum w. `mean_ratio`: sum w r / sum w. `chi_square`: sum w r^2 / sum
-    w - 1, which is V only when the mean ratio is 1. `kl`: KL(anchor || current), k3 estimate, nats a token.
-    `effective_sample_size`: (sum u)^2 / (tokens sum u^2) with u = w r, in (0, 1]. `sign_flip_fraction`: share
-    of tokens whose effective advantage A - 2 lambda (r - 1) has the other sign than A. `clip_fraction`: share
-    that clipping would cut. `entropy`: nats a token. `mean_stale_weight`: sum w / tokens.
-    `non_finite_log_probs`: tokens.
+    `ratio_variance`: V = sum w (r-1)^2 / sum w. `mean_ratio`: sum w r / sum w. `chi_square`: sum w r^2 / sum w - 1,
+    which is V only when the mean ratio is 1. `kl`: KL(anchor || current), k3 estimate, nats per token.
+    `effective_sample_size`: (sum u)^2 / (tokens sum u^2) with u = w r, in (0, 1]. `sign_flip_fraction`: share of tokens
+    whose effective advantage A - 2 lambda (r - 1) has the opposite sign to A. `clip_fraction`: share that clipping
+    would affect. `entropy`: nats per token. `mean_stale_weight`: sum w / tokens. `non_finite_log_probs`: tokens.
     `*_by_staleness`: a list over staleness 0 .. S.
 
     Args:
-        sums: (Q, S + 1), what `diagnostic_sums` gave, added up.
+        sums: (Q, S + 1), results of `diagnostic_sums`, added up.
 
     Returns:
-        Name to number, or to list for `*_by_staleness`; 0 where there were no tokens.
+        Mapping of name to number, or to a list for `*_by_staleness`; 0 where there were no tokens.
 
     Raises:
-        ValueError: Another number of rows.
+        ValueError: The number of rows is wrong.
     """
     if sums.dim() != 2 or sums.shape[0] != len(QUANTITIES):
         raise ValueError(

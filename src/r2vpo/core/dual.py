@@ -12,20 +12,20 @@ from r2vpo.core.ratios import decisions
 from r2vpo.core.types import MomentSums, WeightedSums
 
 DOUBLING_FIRST = 1.0
-"""First multiplier of "doubling" when no value is given; PPO calls it unimportant."""
+"""Initial multiplier of "doubling" when no value is given; PPO calls the choice unimportant."""
 
 DOUBLING_LIMIT = 1e6
-"""Largest multiplier of "doubling" when no upper bound is given: a power of two without end would overflow."""
+"""Largest multiplier of "doubling" when no upper bound is given; doubling without a limit would overflow."""
 
 
 def closed_form_dual(second_moment: float, target: float) -> float:
-    """The multiplier at which the ratios that maximise the Lagrangian have a variance per decision of `target`.
+    """Compute the multiplier at which the maximiser of the Lagrangian has a ratio variance per decision of `target`.
 
     `lambda* = sqrt(M / target) / 2` with `M = sum(w A^2) / sum(w (1 - p))`, the minimum of the dual function
     `E[A] + E[A^2] / (4 lambda) + lambda target E[1 - p]`.
 
     Args:
-        second_moment: M, weighted as V_d is.
+        second_moment: M, weighted like V_d.
         target: Target of the ratio variance per decision, above 0.
 
     Returns:
@@ -41,14 +41,14 @@ def advantage_moments(
     stale_weight: Tensor | None = None,
     level: str = "token",
 ) -> MomentSums:
-    """The sums of the second moment per decision that `DualController.begin_round` takes.
+    """Sum the second moment of the advantages per decision, for `DualController.begin_round`.
 
     Args:
         advantages: (B,) or (B, T), dimensionless.
         response_mask: (B, T) bool.
-        anchor_log_probs: (B, T) nats, of the policy that the ratio is to.
+        anchor_log_probs: (B, T) nats, of the anchor policy, the denominator of the ratio.
         stale_weight: (B, T), 0 outside the mask; None for 1 everywhere.
-        level: "token" or "response", of the ratio.
+        level: Level of the ratio, "token" or "response".
 
     Returns:
         Detached sums.
@@ -60,30 +60,30 @@ def advantage_moments(
 
 
 class DualController:
-    """Holds the multiplier and moves it, once an optimizer step or once a round.
+    """Controller of the multiplier, which it updates once per optimizer step or once per round.
 
-    The target of the ratio variance per decision is the round's trust radius (`r2vpo.core.radius`); a divergence has
-    delta itself.
+    The target of the ratio variance per decision is the round's trust radius (`r2vpo.core.radius`); the target of a
+    divergence is delta itself.
 
-    Ascent: `lambda <- clip(lambda exp(eta clip(V_d / target - 1, -1, 1)), lower, upper)`. The step is
-    multiplicative: lambda stays positive, and its speed depends on the scale of neither reward nor delta. Its
-    first value is `lambda*` of the first batch.
+    Ascent: `lambda <- clip(lambda exp(eta clip(V_d / target - 1, -1, 1)), lower, upper)`. The step is multiplicative:
+    lambda stays positive, and its speed depends neither on the scale of the reward nor on delta. Its initial value is
+    `lambda*` of the first batch.
 
-    Doubling: at the start of a round, `lambda <- 2 lambda` where V_d at the last optimizer step of the round before was
-    above 1.5 times that round's target, `lambda / 2` where it was below the target divided by 1.5. For V_d stands
-    whatever the objective constrains. That step's own movement is not in it yet; with one step a round and no stale
-    rows it is 0 and lambda falls to `lower`.
+    Doubling: at the start of a round, `lambda <- 2 lambda` if V_d at the last optimizer step of the previous round was
+    above 1.5 times that round's target, `lambda / 2` if it was below the target divided by 1.5. V_d here means whatever
+    the objective constrains. It does not yet include that step's own movement; with one step per round and no stale
+    rows it is 0, and lambda falls to `lower`.
 
     Args:
-        options: The options; None is their defaults.
-        delta: Target of what is constrained, the objective's `constraint_target`, above 0: of the ratio variance per
-            decision for each informative rollout of a round, dimensionless, or of a KL divergence, nats. "ascent" and
-            "closed_form" are for the ratio variance alone, since `lambda*` is its.
+        options: The options; None uses their defaults.
+        delta: Target of the constrained quantity, the objective's `constraint_target`, above 0: either of the ratio
+            variance per decision, per informative rollout of a round, dimensionless, or of a KL divergence, in nats.
+            "ascent" and "closed_form" work only for the ratio variance, since `lambda*` is derived from it.
 
     Attributes:
         options: The options.
-        target: What is aimed at in this round; delta before the first.
-        value: The multiplier now. Before the first round it is `lambda*` for advantages of variance 1, or 1 with
+        target: The target of this round; delta before the first round.
+        value: The current multiplier. Before the first round it is `lambda*` for advantages of variance 1, or 1 with
             "doubling".
 
     Source: doubling is PPO's (1707.06347, section 4); the ascent is ours.
@@ -104,14 +104,14 @@ class DualController:
         self.value: float = first if self.options.kind == "fixed" else self._bounded(first)
 
     def begin_round(self, advantage_sums: MomentSums, target: float | None = None) -> float:
-        """Take a round's batch: its `lambda*` is the first value, the ceiling, or (closed form) the value.
+        """Start a round: `lambda*` of its batch sets the initial value, the ceiling, or (closed form) the value.
 
-        A batch without signal (all advantages 0, or no token) has no `lambda*` and changes nothing. With "doubling"
-        the batch is not looked at, and what the last round measured moves the value.
+        A batch without signal (all advantages 0, or no tokens) has no `lambda*` and changes nothing. With "doubling"
+        the batch is ignored, and the measurement of the last round moves the value.
 
         Args:
-            advantage_sums: What `advantage_moments` gave, over all processes.
-            target: What is aimed at in this round, above 0; None for delta itself.
+            advantage_sums: The result of `advantage_moments`, over all processes.
+            target: The target of this round, above 0; None for delta itself.
 
         Returns:
             The multiplier for the round's first optimizer step.
@@ -132,12 +132,12 @@ class DualController:
         return self.value
 
     def update(self, sums: WeightedSums) -> float:
-        """One step of the ascent; "doubling" remembers what was measured, the other kinds stay where they are.
+        """Make one ascent step; "doubling" only records the measurement, and the other kinds do not change.
 
         Args:
-            sums: `LossOutput.constraint` of one optimizer step, added up over its micro-batches and processes. With
-                a denominator of 0 nothing was measured and nothing changes; a value that is not finite counts
-                as far too large.
+            sums: `LossOutput.constraint` of one optimizer step, added up over its micro-batches and processes. A
+                denominator of 0 means that nothing was measured, and nothing changes; a value that is not finite is
+                treated as far too large.
 
         Returns:
             The multiplier for the next optimizer step.
@@ -154,7 +154,7 @@ class DualController:
         return self.value
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to continue with the same multipliers.
+        """Return what a resumed run needs to continue with the same multipliers.
 
         Returns:
             Plain numbers.
@@ -168,10 +168,10 @@ class DualController:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state. The options are this controller's own; "fixed" keeps its own value too.
+        """Resume from a saved state. This controller keeps its own options; "fixed" also keeps its own value.
 
         Args:
-            state: What `state_dict` gave.
+            state: The result of `state_dict`.
 
         Raises:
             ValueError: A key is missing.
@@ -181,7 +181,7 @@ class DualController:
             raise ValueError(f"state of the multiplier lacks {', '.join(missing)}: load what state_dict() gave")
         if self.options.kind == "fixed":
             return
-        # Doubling has no ceiling of a batch, and would keep that of another kind for good.
+        # Doubling takes no ceiling from a batch, and would keep the ceiling of another kind permanently.
         if self.options.upper is None and self.options.kind != "doubling":
             self._ceiling = float(state["ceiling"])
         self._started = bool(state["started"])
@@ -198,5 +198,5 @@ class DualController:
         return self.value
 
     def _bounded(self, value: float) -> float:
-        # The floor wins over a ceiling below it (advantages of almost no variance): a brake has to be left.
+        # The floor wins over a ceiling below it (advantages of almost no variance), so that some brake remains.
         return max(self.options.lower, min(value, self._ceiling))

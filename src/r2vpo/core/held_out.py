@@ -1,8 +1,8 @@
-"""What a round teaches beyond its own rows: the gain on rollouts that no step has trained on yet.
+"""The gain on held-out rollouts: what a round teaches beyond the rows it has trained on.
 
-Rows of a round's first pass are held out until a step trains on their group. So how much the steps before have raised
-the log-probabilities of what was rewarded, on those rows, is an unbiased measure of the direction that the round takes;
-on rows that were trained on it is mostly what they were trained to. Such rows cost nothing.
+Rows of a round's first pass are held out until a step trains on their group. On those rows, the amount by which earlier
+steps have raised the log-probabilities of rewarded tokens is an unbiased measure of the direction that the round takes;
+on rows that were trained on, it mostly reflects the training itself. Held-out rows need no extra computation.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from r2vpo.core.masking import token_advantages
 from r2vpo.core.ratios import decisions, log_ratio
 
 MEMORY = 0.8
-"""Weight that the sums of a round keep from one round to the next: the gain of a single round is mostly noise."""
+"""Weight that a round's sums keep from one round to the next; the gain of a single round is mostly noise."""
 
 
 @dataclass(frozen=True)
 class HeldOutSums:
-    """Sums over the held-out rows with an advantage; add, and divide once (`HeldOutGain`).
+    """Sums over the held-out rows with an advantage; added up, then divided once (`HeldOutGain`).
 
     Attributes:
-        gain: `sum(m w A b(r))`, `b(r) = 2 (r - 1) / (r + 1)`, which is log r where r is near 1 and at most 2; 0-d.
+        gain: `sum(m w A b(r))`, `b(r) = 2 (r - 1) / (r + 1)`, which is close to log r for r near 1 and never above 2;
+            0-d.
         decisions: `sum(m w (1 - p + 0.001))`; 0-d.
         moment: `sum(m w (1 - p + 0.001) A^2)`; 0-d.
     """
@@ -39,7 +40,7 @@ class HeldOutSums:
         return type(self)(self.gain + other.gain, self.decisions + other.decisions, self.moment + other.moment)
 
     def to_tensor(self) -> Tensor:
-        """(3,): gain, decisions, moment."""
+        """Stack the sums into a (3,) tensor: gain, decisions, moment."""
         return torch.stack((self.gain, self.decisions, self.moment))
 
 
@@ -51,7 +52,7 @@ def held_out_sums(
     stale_weight: Tensor,
     held_out: Tensor | None,
 ) -> HeldOutSums:
-    """The sums of one micro-batch.
+    """Compute the sums of one micro-batch.
 
     Args:
         log_probs: (B, T) nats.
@@ -59,7 +60,7 @@ def held_out_sums(
         advantages: (B,) or (B, T), dimensionless.
         response_mask: (B, T) bool.
         stale_weight: (B, T), 0 outside the mask.
-        held_out: (B,) bool, rows that no step has trained on yet; None where that is not known: there are none.
+        held_out: (B,) bool, rows that no step has trained on yet; None if that is not known, which counts as no rows.
 
     Returns:
         Detached sums.
@@ -72,28 +73,28 @@ def held_out_sums(
         weight = torch.where(held_out[:, None] & (worth != 0), stale_weight, 0.0)
         logs = log_ratio(log_probs, old_log_probs, response_mask, response_mask, "token")
         undecided = weight * decisions(old_log_probs, response_mask)
-        # Not a product with 0: what stands in a row that does not count may be no number.
+        # Select rather than multiply by 0: a row that does not count may hold NaN.
         gain = torch.where(weight > 0, weight * worth * 2.0 * torch.tanh(logs / 2.0), 0.0).sum()
         return HeldOutSums(gain, undecided.sum(), (undecided * worth.square()).sum())
 
 
 @dataclass
 class HeldOutGain:
-    """The gain on held-out rows for the distance that the steps before them went, pooled over rounds.
+    """The gain on held-out rows relative to the distance of the preceding steps, pooled over rounds.
 
     Attributes:
-        rounds: gain, decisions and moment of the rounds before, the latter two times the distance.
-        present: the same of this round.
+        rounds: gain, decisions and moment of earlier rounds, the latter two multiplied by the distance.
+        present: the same for this round.
     """
 
     rounds: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     present: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
 
     def add(self, sums: Tensor, distance: float) -> None:
-        """Take the sums of one optimizer step.
+        """Add the sums of one optimizer step.
 
         Args:
-            sums: (3,) of `HeldOutSums`, over all processes; what is not finite is left out.
+            sums: (3,), a `HeldOutSums` tensor over all processes; sums that are not finite are ignored.
             distance: D, from the round's start to this step.
         """
         gain, undecided, moment = sums.tolist()
@@ -102,32 +103,32 @@ class HeldOutGain:
                 self.present[place] += value
 
     def begin_round(self) -> None:
-        """End a round: it becomes one of those before."""
+        """Start a round: the present round becomes one of the earlier rounds."""
         self.rounds = [MEMORY * before + now for before, now in zip(self.rounds, self.present, strict=True)]
         self.present = [0.0, 0.0, 0.0]
 
     def alignment(self, curvature: float) -> float:
-        """How well the policy's movement agrees with the advantages of rollouts that it was not trained on.
+        """Compute how well the policy's movement agrees with the advantages of rollouts that it was not trained on.
 
             gamma = sum(gain) / sqrt(C sum(D decisions) sum(D moment))
 
-        the correlation of a token's advantage with the change of its log-probability, per decision, D and C being
-        distance and curvature of `StepSizeController`, so that `C D^2` is the mean square of that change.
+        This is the correlation between a token's advantage and the change of its log-probability, per decision. D and C
+        are the distance and curvature of `StepSizeController`, so that `C D^2` is the mean square of that change.
 
         Args:
             curvature: C.
 
         Returns:
-            gamma, of this round so far and those before, dimensionless; 0 where nothing is known.
+            gamma over this round so far and earlier rounds, dimensionless; 0 if nothing is known.
         """
         gain, undecided, moment = (before + now for before, now in zip(self.rounds, self.present, strict=True))
         scale = curvature * undecided * moment
         return gain / math.sqrt(scale) if scale > 0 else 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers."""
+        """Return the state as plain numbers."""
         return {"rounds": list(self.rounds), "present": list(self.present)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Resume from the result of `state_dict`."""
         self.rounds, self.present = list(state["rounds"]), list(state["present"])

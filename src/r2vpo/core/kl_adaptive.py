@@ -1,4 +1,4 @@
-"""A rival of step control: the KL-adaptive learning rate of robotics' PPO, for comparison."""
+"""An alternative to step control, for comparison: the KL-adaptive learning rate of PPO in robotics."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from r2vpo.core.rate_hooks import ScaledSteps
 from r2vpo.core.types import KLSums
 
 BAND = 2.0
-"""The scale stays while the divergence is within this factor of its target, on either side."""
+"""The scale does not change while the divergence is within this factor of its target, on either side."""
 FACTOR = 1.5
-"""What the scale is multiplied or divided by outside of that."""
+"""The scale is multiplied or divided by this outside that band."""
 
 
 class KLAdaptiveController(ScaledSteps):
-    """Scales the learning rate by a fixed factor whenever the KL divergence leaves a band around its target.
+    """Controller that scales the learning rate by a fixed factor when the KL divergence leaves its target band.
 
     Before each optimizer step, with KL the divergence of the current policy from the one at the round's start,
     measured on the tokens of that step:
@@ -23,21 +23,21 @@ class KLAdaptiveController(ScaledSteps):
         KL > 2 target:        scale = max(scale / 1.5, min_scale)
         0 < KL < target / 2:  scale = min(1.5 scale, max_scale)
 
-    and the step is made with the new scale. KL is `sum(w (r - 1 - log r)) / sum(w)`, nats a token (`KLSums`). The scale
-    starts at 1, so the run starts at its learning rate; it is kept from round to round. No option but the target has
-    anything to do with the task: the target is what has to be tuned, since the KL divergence of a token depends on how
-    much the policy is certain of.
+    and the step uses the new scale. KL is `sum(w (r - 1 - log r)) / sum(w)`, in nats per token (`KLSums`). The scale
+    starts at 1, so the run starts at its learning rate; it is kept from round to round. The target is the only option
+    that depends on the task and has to be tuned, since the KL divergence per token depends on how many tokens the
+    policy is certain of.
 
     Attributes:
         options: The options, of kind "kl".
-        target: The KL divergence that is aimed at, nats a token.
-        scale: The factor of the learning rate now.
+        target: The target of the KL divergence, nats per token.
+        scale: The current factor of the learning rate.
 
     Source: `schedule="adaptive"` of PPO in rsl_rl (2109.11978), and `KLAdaptiveLR` of skrl, after rl_games.
-    Differences: rsl_rl has the divergence of Gaussians in closed form, ours is skrl's estimate from what was sampled; a
-    round's first step, where it is 0 but for rounding, changes nothing here, while rsl_rl adds 1e-5 a dimension and so
-    raises the rate there; skrl decides once a pass, by the mean over its steps; their bounds are on the rate itself,
-    1e-5 (skrl 1e-6) to 1e-2 about a first rate of 1e-3, ours on the scale.
+    Differences: rsl_rl computes the divergence of Gaussians in closed form, while ours is skrl's estimate from samples;
+    a round's first step, where the divergence is 0 except for rounding, changes nothing here, while rsl_rl adds 1e-5
+    per dimension and so raises the rate there; skrl decides once per pass, by the mean over its steps; their bounds
+    apply to the rate itself, 1e-5 (skrl 1e-6) to 1e-2 around an initial rate of 1e-3, while ours apply to the scale.
     """
 
     def __init__(self, options: StepControlOptions | None = None) -> None:
@@ -48,25 +48,25 @@ class KLAdaptiveController(ScaledSteps):
 
     @property
     def factor(self) -> float:
-        """What the next step's learning rate is multiplied by."""
+        """Factor by which the next step's learning rate is multiplied."""
         return self.scale
 
     def begin_round(self, steps: int, target: float) -> None:
-        """Start a round: the policy that is measured against is the present one.
+        """Start a round: divergence is measured against the present policy from here on.
 
         Args:
-            steps: Optimizer steps that the round will have; not read.
-            target: The round's trust radius; not read.
+            steps: Optimizer steps that the round will have; unused.
+            target: The round's trust radius; unused.
         """
         self._distance = 0.0
 
     def update(self, sums: KLSums) -> float:
-        """Follow one measured divergence.
+        """Update the scale from one measured divergence.
 
         Args:
-            sums: The divergence since the round's start, added up over micro-batches and processes. With a denominator
-                of 0 nothing was measured, and before a round's first step it is 0 by construction: nothing changes.
-                One that is not finite counts as too large.
+            sums: The divergence since the round's start, added up over micro-batches and processes. A denominator of 0
+                means that nothing was measured, and before a round's first step the divergence is 0 by construction; in
+                both cases nothing changes. A value that is not finite is treated as too large.
 
         Returns:
             The new scale.
@@ -75,7 +75,7 @@ class KLAdaptiveController(ScaledSteps):
         if denominator == 0 or self._distance == 0:
             return self.scale
         divergence = numerator / denominator
-        # NaN is below nothing, and infinity neither.
+        # Also true of NaN and infinity.
         if not divergence <= BAND * self.target:
             self.scale = max(self.scale / FACTOR, self.options.min_scale)
         elif 0 < divergence < self.target / BAND:
@@ -83,7 +83,7 @@ class KLAdaptiveController(ScaledSteps):
         return self.scale
 
     def state_dict(self) -> dict[str, Any]:
-        """The state with which a resumed run continues with the same steps.
+        """Return what a resumed run needs to continue with the same steps.
 
         Returns:
             Plain numbers.
@@ -91,13 +91,13 @@ class KLAdaptiveController(ScaledSteps):
         return {"kl_scale": self.scale, "distance": self._distance}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state; options and attached optimizers stay as they are.
+        """Resume from a saved state; options and attached optimizers do not change.
 
         Args:
-            state: What `state_dict` gave.
+            state: The result of `state_dict`.
 
         Raises:
-            ValueError: A key is missing, as in the state of the other step control.
+            ValueError: A key is missing, as in a state of the other kind of step control.
         """
         missing = sorted(self.state_dict().keys() - state.keys())
         if missing:

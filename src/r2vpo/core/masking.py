@@ -1,4 +1,4 @@
-"""Reductions over response tokens that padding can never reach, whatever it holds."""
+"""Reductions over response tokens that padding never affects, whatever it holds."""
 
 import torch
 from torch import Tensor
@@ -7,10 +7,10 @@ from torch import Tensor
 def masked_sum(values: Tensor, response_mask: Tensor, dim: int | None = None) -> Tensor:
     """Sum over response tokens.
 
-    The mask selects, it does not multiply: `0 * inf` is NaN, in the sum and in its gradient.
+    The mask selects instead of multiplying: `0 * inf` is NaN, in the sum and in its gradient.
 
     Args:
-        values: Broadcastable to (B, T); anything, NaN and infinity included, where the mask is False.
+        values: Broadcastable to (B, T); may hold anything where the mask is False, including NaN and infinity.
         response_mask: (B, T) bool.
         dim: The dimension to sum over; None for all.
 
@@ -22,7 +22,7 @@ def masked_sum(values: Tensor, response_mask: Tensor, dim: int | None = None) ->
 
 
 def masked_mean(values: Tensor, response_mask: Tensor) -> Tensor:
-    """Mean over response tokens; 0 when there are none.
+    """Average over response tokens; 0 if there are none.
 
     Args:
         values: Broadcastable to (B, T).
@@ -35,7 +35,7 @@ def masked_mean(values: Tensor, response_mask: Tensor) -> Tensor:
 
 
 def token_advantages(advantages: Tensor, response_mask: Tensor) -> Tensor:
-    """Advantages that broadcast over tokens, with nothing of the padding left in them.
+    """Make advantages broadcastable over tokens, with the padding removed.
 
     Args:
         advantages: (B,) or (B, T).

@@ -1,4 +1,4 @@
-"""What a method is made of, from its options: the loss, and the controls that drive it."""
+"""A method built from its options: the loss and the controls that drive it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from r2vpo.core.options import DualOptions, MethodOptions
 
 
 class Method:
-    """The loss of a method and its config, for a trainer.
+    """A method's loss and its config, for a trainer.
 
     Args:
         options: Objective, multiplier and step size.
@@ -21,7 +21,7 @@ class Method:
     Attributes:
         options: The same.
         loss: The objective's function.
-        config: The objective's options, its own and the shared ones.
+        config: The objective's config, with its own options and the shared ones.
     """
 
     def __init__(self, options: MethodOptions) -> None:
@@ -30,9 +30,9 @@ class Method:
         self.config: ObjectiveConfig = objective_config(options.objective)
 
     def moves_without_advantage(self) -> bool:
-        """Whether the loss has a gradient at a row of advantage 0, as a penalty that draws tokens back has.
+        """Tell whether the loss has a gradient on a row of advantage 0, as with a penalty that draws tokens back.
 
-        Found by asking the loss, at ratios on both sides of 1.
+        The answer comes from evaluating the loss at ratios on both sides of 1.
         """
         log_probs = torch.tensor([[-1.0, -1.2, -0.8]], requires_grad=True)
         base = torch.full((1, 3), -1.0)
@@ -49,7 +49,7 @@ class Method:
         return gradient is not None and bool(gradient.abs().max() > 0)
 
     def controls(self, *, steps_per_round: int, reduce: Callable[[Tensor], Tensor]) -> Controls:
-        """Multiplier and step size, ready to be driven; an objective without a multiplier has the fixed one of 0.
+        """Build the controls of multiplier and step size; an objective without a multiplier gets a fixed one of 0.
 
         Args:
             steps_per_round: Optimizer steps from one generation to the next.

@@ -1,4 +1,4 @@
-"""Options that objectives share, each checked when a config is built."""
+"""Options that objectives share, checked when a config is built."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,10 +17,10 @@ from r2vpo.core.options import (
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig(Options):
-    """Options that every objective has, as `ObjectiveOptions` declares them, with the objective's own defaults.
+    """Options that every objective has, declared as in `ObjectiveOptions`, with the objective's own defaults.
 
     Attributes:
-        levels: The levels that the objective is defined at.
+        levels: The levels at which the objective is defined.
         dual_kinds: The kinds of `DualController` that fit its constraint.
     """
 
@@ -41,19 +41,21 @@ class ObjectiveConfig(Options):
 
     @property
     def constraint_target(self) -> float | None:
-        """Target of what the multiplier constrains; None: the objective has no multiplier."""
+        """Target of the quantity that the multiplier constrains; None if the objective has no multiplier."""
         return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SurrogateConfig(ObjectiveConfig):
-    """`ObjectiveConfig`, with the ratio-variance penalty as an addition.
+    """`ObjectiveConfig` with an optional ratio-variance penalty.
 
-    With `ratio_variance_delta` each token's objective is lowered by `dual w (r - 1)^2`, r the objective's own ratio.
+    `ratio_variance_delta` lowers each token's objective by `dual w (r - 1)^2`, where r is the objective's own ratio.
     """
 
     ratio_variance_delta: float | None = option(
-        None, "adds the ratio-variance penalty; its multiplier aims at this, as objective.delta", at_least=1e-9
+        None,
+        "adds the ratio-variance penalty, whose multiplier aims at this value, like objective.delta",
+        at_least=1e-9,
     )
 
     @property

@@ -1,7 +1,7 @@
-"""The options of the method by section, each declared here alone.
+"""The method's options by section; this is their only declaration.
 
-A recipe has these sections, `R2VPOConfig` takes them, and the integrations with other frameworks read them. They need
-no torch, so that a wrong recipe is refused at once. What an objective has for itself is declared beside its loss.
+A recipe has these sections, `R2VPOConfig` takes them, and the integrations with other frameworks read them. They do not
+need torch, so an invalid recipe is rejected at once. An objective's own options are declared next to its loss.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ Level = Literal["token", "response"]
 Aggregation = Literal["token_mean", "sequence_mean", "constant"]
 
 TARGET_KL = 0.01
-"""What step control of kind "kl" aims at, nats a token: rsl_rl's default, there of an action; skrl's is 0.008."""
+"""Target of step control of kind "kl", nats per token: the default of rsl_rl, where it is per action; skrl's is
+0.008."""
 
 
 def check_aggregation(aggregation: str | None, constant: float | None) -> None:
     """Check the two options of an aggregation together.
 
     Args:
-        aggregation: how tokens become one loss; None is the objective's own.
-        constant: tokens that a response is divided by; wanted by "constant", and by no other.
+        aggregation: how tokens are combined into one loss; None uses the objective's default.
+        constant: the number of tokens that a response is divided by; required by "constant" and by no other
+            aggregation.
 
     Raises:
-        ValueError: the constant is missing, or would not be read.
+        ValueError: the constant is missing, or would be ignored.
     """
     if aggregation == "constant" and constant is None:
         raise ValueError("aggregation = constant needs objective.constant: set it, such as to rollout.max_new_tokens")
@@ -44,10 +46,10 @@ def check_aggregation(aggregation: str | None, constant: float | None) -> None:
 
 
 def choices_of(section: type[Options], name: str) -> tuple[str, ...]:
-    """The texts that an option may be.
+    """Return the texts that an option accepts.
 
     Args:
-        section: where it is declared.
+        section: the section that declares it.
         name: its name.
     """
     return choices(get_type_hints(section)[name])
@@ -57,7 +59,7 @@ def choices_of(section: type[Options], name: str) -> tuple[str, ...]:
 class RatioVarianceOptions(Options):
     """The ratio-variance penalty, added to another objective."""
 
-    delta: float = option(DELTA, "as objective.delta, for the penalty's multiplier", at_least=1e-9)
+    delta: float = option(DELTA, "like objective.delta, for the penalty's multiplier", at_least=1e-9)
 
 
 @dataclass(frozen=True)
@@ -65,22 +67,29 @@ class ObjectiveOptions(Options):
     """The loss."""
 
     name: ObjectiveName = option(
-        "r2vpo", "soft constraint on the ratio's variance, PPO's clip (clip), or another of the table"
+        "r2vpo",
+        "r2vpo (a soft constraint on the ratio's variance), clip (PPO's clipping), or another objective from the table",
     )
     delta: float = option(
         DELTA,
-        "how far a round may move the policy: V_d, the ratio variance per decision, for each informative rollout; one "
-        "number for every task. Step control aims at it with every objective",
+        "how far a round may move the policy: V_d, the ratio variance per decision, per informative rollout; the same "
+        "value suits every task. Step control aims at it with every objective",
         at_least=1e-9,
     )
-    anchor: Anchor = option("proximal", "ratio to the policy at the round's start, or to the one that sampled the row")
-    level: Level | None = option(None, "a ratio for each token, or for each response; null is the objective's own")
-    aggregation: Aggregation | None = option(None, "how tokens become one loss; null is the objective's own")
-    constant: float | None = option(None, "tokens a response is divided by, for aggregation constant", above=0)
+    anchor: Anchor = option(
+        "proximal", "whether the ratio is to the policy at the round's start or to the one that sampled the row"
+    )
+    level: Level | None = option(None, "one ratio per token or per response; null uses the objective's default")
+    aggregation: Aggregation | None = option(
+        None, "how tokens are combined into one loss; null uses the objective's default"
+    )
+    constant: float | None = option(
+        None, "number of tokens that a response is divided by, for aggregation constant", above=0
+    )
     stale_weight_cap: float = option(2.0, "upper bound of the importance weight of a stale token", at_least=1)
-    options: dict[str, Any] = option({}, "the objective's own options, such as clip_high; see its table")
+    options: dict[str, Any] = option({}, "the objective's own options, such as clip_high; see the table of options")
     ratio_variance: RatioVarianceOptions | None = option(
-        None, "adds the ratio-variance penalty to the objective, as {}; null adds nothing"
+        None, "adds the ratio-variance penalty to the objective; {} adds it with its defaults, null adds nothing"
     )
 
     def check(self) -> None:
@@ -90,11 +99,11 @@ class ObjectiveOptions(Options):
             raise ValueError("ratio_variance is r2vpo's own penalty: set objective.delta, and leave ratio_variance out")
         if self.ratio_variance is not None and self.name == "kl_penalty":
             raise ValueError(
-                "ratio_variance needs the one multiplier, which kl_penalty has for its divergence: leave it out, or "
-                "set objective.name=policy_gradient"
+                "ratio_variance needs the multiplier, which kl_penalty already uses for its divergence: leave it out, "
+                "or set objective.name=policy_gradient"
             )
         if self.name != "r2vpo" or self.options:
-            # Only here: it brings torch, which a wrong recipe need not wait for.
+            # Imported only here: it imports torch, and an invalid recipe should be rejected without waiting for that.
             from r2vpo.core.objectives.registry import objective_config
 
             objective_config(self)
@@ -106,15 +115,15 @@ class DualOptions(Options):
 
     kind: Literal["ascent", "closed_form", "doubling", "fixed"] = option(
         "closed_form",
-        "how lambda is found: closed_form (lambda* of each round's batch), ascent (follows V_d once an optimizer "
-        "step), doubling (PPO's rule, once a round) or fixed",
+        "how lambda is found: closed_form (lambda* of each round's batch), ascent (follows V_d once per optimizer "
+        "step), doubling (PPO's rule, once per round) or fixed",
     )
-    eta: float = option(0.1, "ascent: size of a step of log lambda", above=0, at_most=1)
-    lower: float = option(0.02, "lowest lambda, except with kind fixed: a brake has to be left", above=0)
+    eta: float = option(0.1, "ascent: step size of log lambda", above=0, at_most=1)
+    lower: float = option(0.02, "lowest lambda, so that some brake remains; not used with kind fixed", above=0)
     upper: float | None = option(
-        None, "highest lambda; null is the batch's closed form, or a million with kind doubling", above=0
+        None, "highest lambda; null means the batch's closed form, or a million with kind doubling", above=0
     )
-    value: float | None = option(None, "fixed: the lambda; ascent, doubling: the first one", at_least=0)
+    value: float | None = option(None, "fixed: lambda itself; ascent, doubling: the initial lambda", at_least=0)
 
     def check(self) -> None:
         """See `Options.check`."""
@@ -130,18 +139,22 @@ class DualOptions(Options):
 
 @dataclass(frozen=True)
 class StepControlOptions(Options):
-    """The learning rate follows V_d, so that a round comes to its trust radius."""
+    """Control of the learning rate by V_d, so that a round reaches its trust radius."""
 
     enabled: bool = option(True, "let the learning rate follow V_d")
     kind: Literal["decision_variance", "kl"] = option(
         "decision_variance",
-        "what it follows: V_d, or the KL divergence by the KL-adaptive rule, a rival for comparison that reads "
-        "target_kl, min_scale and max_scale alone",
+        "what the learning rate follows: V_d, or the KL divergence by the KL-adaptive rule, an alternative for "
+        "comparison that uses only target_kl, min_scale and max_scale",
     )
-    target_kl: float | None = option(None, f"kl: what it aims at, nats a token; null is {TARGET_KL}", above=0)
-    first_scale: float = option(0.05, "scale at the first step: a small trial, before anything is measured", above=0)
-    grow: float = option(2.0, "highest factor that one step changes the scale by", above=1)
-    memory: float = option(0.95, "weight that a round's measurement keeps from round to round", at_least=0, below=1)
+    target_kl: float | None = option(
+        None, f"kl: target of the KL divergence, nats per token; null means {TARGET_KL}", above=0
+    )
+    first_scale: float = option(0.05, "scale of the first step, small because nothing has been measured yet", above=0)
+    grow: float = option(2.0, "largest factor by which the scale may grow in one step", above=1)
+    memory: float = option(
+        0.95, "weight that a round's measurement keeps from one round to the next", at_least=0, below=1
+    )
     min_scale: float = option(1e-4, "lowest scale", above=0)
     max_scale: float = option(1e4, "highest scale", above=0)
 
@@ -167,20 +180,20 @@ class StepControlOptions(Options):
                 raise ValueError(f"{field.name} = {getattr(self, field.name):g} is not used with kind kl: remove it")
         if not self.min_scale <= 1 <= self.max_scale:
             raise ValueError(
-                f"min_scale = {self.min_scale:g} and max_scale = {self.max_scale:g} leave out 1, where kind kl starts: "
+                f"min_scale = {self.min_scale:g} and max_scale = {self.max_scale:g} exclude 1, where kind kl starts: "
                 "set them around it"
             )
 
 
 @dataclass(frozen=True)
 class ReplayOptions(Options):
-    """Rollouts of earlier policy versions that are trained on again."""
+    """Replay: rollouts of earlier policy versions that are trained on again."""
 
     versions: int = option(
-        5, "updates that a rollout is kept for; 0 trains on fresh rollouts only", at_least=0, at_most=10_000
+        5, "number of updates for which a rollout is kept; 0 trains on fresh rollouts only", at_least=0, at_most=10_000
     )
-    ratio: float = option(1.0, "stale rows for each fresh one", at_least=0)
-    max_megabytes: float | None = option(None, "memory for kept rollouts, of each process; null is no limit", above=0)
+    ratio: float = option(1.0, "number of stale rows per fresh row", at_least=0)
+    max_megabytes: float | None = option(None, "memory for kept rollouts per process; null means no limit", above=0)
 
     def check(self) -> None:
         """See `Options.check`."""
@@ -200,20 +213,20 @@ class AdvantageOptions(Options):
 
 @dataclass(frozen=True)
 class CurriculumOptions(Options):
-    """More prompts of the difficulties that are solved sometimes, fewer of those solved always or never."""
+    """Curriculum: more prompts of difficulties that are solved sometimes, fewer of those solved always or never."""
 
     enabled: bool = option(False, "draw prompts by the pass rate of their difficulty")
-    memory: float = option(0.8, "weight that pass rates keep from round to round", at_least=0, below=1)
-    floor: float = option(0.1, "least weight of a difficulty, so that none is dropped", above=0, at_most=1)
+    memory: float = option(0.8, "weight that pass rates keep from one round to the next", at_least=0, below=1)
+    floor: float = option(0.1, "smallest weight of a difficulty, so that none is dropped", above=0, at_most=1)
 
 
 @dataclass(frozen=True)
 class MethodOptions(Options):
-    """What a trainer, whoever makes it, has to know of a method: objective, multiplier and step size."""
+    """What any trainer needs to know about a method: objective, multiplier and step size."""
 
     objective: ObjectiveOptions = option(ObjectiveOptions(), "the loss")
     dual: DualOptions = option(DualOptions(), "the multiplier lambda of the variance constraint")
-    step_control: StepControlOptions = option(StepControlOptions(), "the learning rate follows V_d")
+    step_control: StepControlOptions = option(StepControlOptions(), "step control: the learning rate follows V_d")
 
     def check(self) -> None:
         """See `Options.check`."""

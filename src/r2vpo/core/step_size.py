@@ -1,4 +1,4 @@
-"""The step size follows the ratio variance per decision: no learning rate to set."""
+"""Step size that follows the ratio variance per decision, so that no learning rate has to be set."""
 
 from __future__ import annotations
 
@@ -15,39 +15,38 @@ from r2vpo.core.validation import check_number
 OUTLIER = 10.0
 """A measured curvature counts for at most this many times the average of the rounds before it."""
 SLACK = 4.0
-"""Within a round a step is braked where the movement is above this many times the round's target: a step's own V_d is
-measured on a few decisions."""
+"""Within a round, a step is braked if the movement is more than this many times the round's target; the margin is wide
+because the V_d of a single step is measured on few decisions."""
 
 
 class StepSizeController(ScaledSteps):
-    """Scales the learning rate of a torch optimizer so that V_d of a round comes to its target T.
+    """Controller that scales the learning rate of a torch optimizer so that V_d of a round reaches its target T.
 
-    T is what a round is begun with, or what `aim` is told (`r2vpo.core.radius`). What is measured is the movement m,
-    the mean squared movement of a logit (`r2vpo.core.ratios.logit_movement`), at which `V_d = exp(m) - 1`. It grows
-    with the square of the distance D from the round's start, the sum of the factors on the learning rate that its
-    steps had. So there is one number to know, the curvature `m / D^2`, and one scale at which the k steps of a round
-    come to the target:
+    T is passed to `begin_round` or to `aim` (`r2vpo.core.radius`). The controller measures m, the mean squared movement
+    of a logit (`r2vpo.core.ratios.logit_movement`), at which `V_d = exp(m) - 1`. m grows with the square of the
+    distance D from the round's start, which is the sum of the steps' factors on the learning rate. So a single number
+    has to be known, the curvature `m / D^2`, and it gives the scale at which the k steps of a round reach the target:
 
         scale = sqrt(log(1 + T) / C) / k,    C = average of m / D^2 over the rounds so far
 
-    The average weighs a round with `q^2 d memory^age`. q, at most 1, is the share of the round's distance that
-    its last measurement has seen; d is the number of decisions that it was measured on, `sum(w (1 - p))`. It is a long
-    average, since a round has few decisions where much is certain, and one round counts for at most `OUTLIER` times
-    the average before it. While nothing else is known the first measurement of the first round
-    counts alone, and the scale grows by at most `grow` a step from `first_scale`.
+    The average weighs a round with `q^2 d memory^age`. q, at most 1, is the share of the round's distance that its last
+    measurement has covered; d is the number of decisions that it was measured on, `sum(w (1 - p))`. It is a long
+    average, since a round has few decisions when the policy is certain of most tokens, and one round counts for at most
+    `OUTLIER` times the average before it. While nothing else is known, only the first measurement of the first round
+    counts, and the scale grows from `first_scale` by a factor of at most `grow` per step.
 
-    Within a round a step is braked at once: while m is above `SLACK log(1 + T)` its factor is the scale times their
-    ratio. The next round starts with the scale.
+    Within a round the brake acts at once: while m is above `SLACK log(1 + T)`, the factor of a step is the scale times
+    `SLACK log(1 + T) / m`. The next round starts with the scale.
 
-    Under Adam a penalty turns the direction of the update and not its length, so the brake has to reach the step
+    Under Adam a penalty changes the direction of the update but not its length, so the brake has to act on the step
     size.
 
-    The factor is applied inside `optimizer.step()` only (`ScaledSteps`). A schedule shapes the rate that is found: D
-    counts a step in proportion to its `lr / initial_lr`.
+    The factor is applied only inside `optimizer.step()` (`ScaledSteps`). A learning-rate schedule still applies on top:
+    D counts a step in proportion to its `lr / initial_lr`.
 
     Attributes:
         options: The options.
-        scale: The factor of the learning rate now, brake apart.
+        scale: The current factor of the learning rate, without the brake.
         target: T, the V_d that this round aims at; `DELTA` before the first round.
     """
 
@@ -55,21 +54,20 @@ class StepSizeController(ScaledSteps):
         super().__init__()
         self.options = StepControlOptions() if options is None else options
         self.scale: float = self.options.first_scale
-        # Of the rounds before: the average curvature, and the sum of its weights.
+        # Of earlier rounds: the average curvature, and the sum of its weights.
         self._curvature, self._weight = 0.0, 0.0
-        # Of this round.
-        # 0 steps until a round begins: a controller that starts within one (it was off in the run that is resumed) does
-        # not know the distance that V has come from.
+        # Of this round. The number of steps is 0 until a round begins: a controller that starts within one (because it
+        # was off in the run that is resumed) does not know the distance over which V was reached.
         self._steps = 0
         self.target: float = DELTA
         self._measured: tuple[float, float] = (0.0, 0.0)
         self._brake = 1.0
-        # The scale of the last step, from which the next one's may differ by `grow`.
+        # The scale of the last step; the next one may be at most `grow` times as large.
         self._stepped = self.scale
 
     @property
     def factor(self) -> float:
-        """What the next step's learning rate is multiplied by."""
+        """Factor by which the next step's learning rate is multiplied."""
         return self.scale * self._brake
 
     @property
@@ -83,14 +81,14 @@ class StepSizeController(ScaledSteps):
         return self._distance
 
     def begin_round(self, steps: int, target: float) -> None:
-        """Start to measure the distance from here: the policy that is measured against is the present one.
+        """Start a round: distance and movement are measured from the present policy.
 
         Args:
             steps: Optimizer steps that the round will have.
             target: T, a ratio variance per decision, above 0.
 
         Raises:
-            ValueError: Fewer than 1 step, or a target that is not above 0.
+            ValueError: There is fewer than 1 step, or the target is not above 0.
         """
         check_number("steps", steps, at_least=1, remedy="pass the optimizer steps from one generation to the next")
         self._curvature, weight = self._average()
@@ -100,7 +98,7 @@ class StepSizeController(ScaledSteps):
         self.aim(target)
 
     def aim(self, target: float) -> None:
-        """Take another target for what is left of the round.
+        """Change the target for the rest of the round.
 
         Args:
             target: T, a ratio variance per decision, above 0.
@@ -110,13 +108,14 @@ class StepSizeController(ScaledSteps):
         self._rescale()
 
     def update(self, sums: MovementSums) -> float:
-        """Follow one measured movement.
+        """Update the scale from one measured movement.
 
         Args:
-            sums: The movement since the round's start, added up over micro-batches and processes. With a
-                denominator of 0 nothing was measured, and before a round's first step it is 0 by construction: nothing
-                changes. One that is not finite counts as an outlier and stops the round's remaining steps. Before the
-                first `begin_round` it brakes and says nothing of the curvature: its distance is not known.
+            sums: The movement since the round's start, added up over micro-batches and processes. A denominator of 0
+                means that nothing was measured, and before a round's first step the movement is 0 by construction; in
+                both cases nothing changes. A value that is not finite is treated as an outlier and stops the round's
+                remaining steps. Before the first `begin_round` the measurement only brakes; it does not update the
+                curvature, because its distance is not known.
 
         Returns:
             The new scale.
@@ -130,9 +129,10 @@ class StepSizeController(ScaledSteps):
         if self._steps == 0:
             return self.scale
         share = min(self._distance / (self._steps * self.scale), 1.0)
-        # Infinity has no average.
+        # Infinity cannot be averaged.
         curvature = min(movement, 2 * LOG_RATIO_BOUND) / self._distance**2
-        # Weights that do not follow small steps (all on bfloat16's grid) give rounds of V = 0, which bound nothing.
+        # Weights that do not respond to small steps (all rounded to bfloat16's grid) give rounds of V = 0, which must
+        # not serve as a bound.
         if self._weight > 0 and self._curvature > 0:
             curvature = min(curvature, OUTLIER * self._curvature)
         decided = denominator if math.isfinite(denominator) else 1.0
@@ -141,7 +141,7 @@ class StepSizeController(ScaledSteps):
         return self.scale
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to continue with the same steps.
+        """Return what a resumed run needs to continue with the same steps.
 
         Returns:
             Plain numbers.
@@ -159,10 +159,10 @@ class StepSizeController(ScaledSteps):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state; options and attached optimizers stay as they are.
+        """Resume from a saved state; options and attached optimizers do not change.
 
         Args:
-            state: What `state_dict` gave.
+            state: The result of `state_dict`.
 
         Raises:
             ValueError: A key is missing.
@@ -179,7 +179,7 @@ class StepSizeController(ScaledSteps):
         self._measured = float(curvature), float(weight)
 
     def _rescale(self) -> None:
-        """Set the scale at which the round's steps come to its target, once a curvature is known."""
+        """Set the scale at which the round's steps reach its target, once a curvature is known."""
         curvature, weight = self._average()
         if weight > 0 and self._steps > 0:
             wanted = math.sqrt(math.log1p(self.target) / curvature) / self._steps if curvature > 0 else math.inf
@@ -187,7 +187,7 @@ class StepSizeController(ScaledSteps):
             self.scale = min(max(wanted, self.options.min_scale), self.options.max_scale)
 
     def _average(self) -> tuple[float, float]:
-        """The curvature over this round and those before it, and its weight."""
+        """Average the curvature over this round and earlier ones; return it with its weight."""
         curvature, weight = self._measured
         total = self._weight + weight
         if total == 0:

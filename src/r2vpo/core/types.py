@@ -1,4 +1,4 @@
-"""What the core hands out: sums that are divided once, and the result of an objective."""
+"""Result types of the core: sums that are divided once, and the output of an objective."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,10 +9,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class WeightedSums:
-    """A weighted mean that is not divided yet: `value = numerator / denominator`.
+    """A weighted mean that has not been divided yet: `value = numerator / denominator`.
 
-    The mean over several micro-batches or processes is the ratio of the *sums*; the mean of their means is
-    another number whenever their weights differ. So the two sums travel, are added up, and are divided once.
+    The mean over several micro-batches or processes is the ratio of the *sums*; the mean of their means differs from it
+    whenever their weights differ. So the two sums are passed on, added up, and divided once.
 
     Attributes:
         numerator: 0-d, detached.
@@ -27,7 +27,7 @@ class WeightedSums:
 
     @classmethod
     def zero(cls, device: torch.device | str | None = None) -> Self:
-        """The sums over nothing, the neutral element of addition.
+        """Return the sums over nothing, the neutral element of addition.
 
         Args:
             device: Where the two 0-d tensors live.
@@ -38,7 +38,7 @@ class WeightedSums:
         return cls(torch.zeros((), device=device), torch.zeros((), device=device))
 
     def to_tensor(self) -> Tensor:
-        """Both sums as one tensor, ready for one all-reduce.
+        """Stack both sums into one tensor, ready for a single all-reduce.
 
         Returns:
             (2,): numerator, denominator.
@@ -47,7 +47,7 @@ class WeightedSums:
 
     @classmethod
     def from_tensor(cls, tensor: Tensor) -> Self:
-        """The inverse of `to_tensor`.
+        """Rebuild sums from the result of `to_tensor`.
 
         Args:
             tensor: (2,): numerator, denominator.
@@ -56,24 +56,24 @@ class WeightedSums:
             The sums.
 
         Raises:
-            ValueError: The tensor has another shape.
+            ValueError: The tensor has the wrong shape.
         """
         if tensor.shape != (2,):
             raise ValueError(f"tensor has shape {tuple(tensor.shape)}, but must be (2,): pass what to_tensor gave")
         return cls(tensor[0], tensor[1])
 
     def value(self) -> Tensor:
-        """The weighted mean.
+        """Compute the weighted mean.
 
         Returns:
-            0-d: `numerator / denominator`, and 0 when the denominator is 0 (nothing was measured).
+            0-d: `numerator / denominator`, or 0 if the denominator is 0 (nothing was measured).
         """
         return torch.where(self.denominator > 0, self.numerator / self.denominator, 0.0)
 
 
 @dataclass(frozen=True)
 class RatioVarianceSums(WeightedSums):
-    """The ratio variance `V = sum(m w (r - 1)^2) / sum(m w)`, not divided yet.
+    """The sums of the ratio variance `V = sum(m w (r - 1)^2) / sum(m w)`.
 
     `m` is the response mask, `w` the stale weight, `r` the ratio that the objective constrains.
     Dimensionless.
@@ -82,9 +82,9 @@ class RatioVarianceSums(WeightedSums):
 
 @dataclass(frozen=True)
 class DecisionVarianceSums(WeightedSums):
-    """The ratio variance per decision, `V_d = sum(m w (r - 1)^2) / sum(m w (1 - p + 0.001))`, not divided yet.
+    """The sums of the ratio variance per decision, `V_d = sum(m w (r - 1)^2) / sum(m w (1 - p + 0.001))`.
 
-    `p` is the probability of the sampled token under the policy that the ratio is to; the other symbols are those of
+    `p` is the probability of the sampled token under the anchor policy; the other symbols are those of
     `RatioVarianceSums`. V_d estimates the mean squared movement of a logit; see `r2vpo.core.ratios.decisions`.
     Dimensionless.
     """
@@ -92,7 +92,7 @@ class DecisionVarianceSums(WeightedSums):
 
 @dataclass(frozen=True)
 class MovementSums(WeightedSums):
-    """The mean squared movement of a logit, `2 sum(m w (r - 1 - log r)) / sum(m w (1 - p + 0.001))`, not divided yet.
+    """The sums of the mean squared movement of a logit, `2 sum(m w (r - 1 - log r)) / sum(m w (1 - p + 0.001))`.
 
     Symbols as in `DecisionVarianceSums`; see `r2vpo.core.ratios.logit_movement`. Dimensionless.
     """
@@ -100,17 +100,17 @@ class MovementSums(WeightedSums):
 
 @dataclass(frozen=True)
 class KLSums(WeightedSums):
-    """`sum(m w (r - 1 - log r)) / sum(m w)`, not divided yet: an estimate of KL(anchor || current).
+    """The sums of `sum(m w (r - 1 - log r)) / sum(m w)`, an estimate of KL(anchor || current).
 
-    Symbols as in `RatioVarianceSums`; nats a token.
+    Symbols as in `RatioVarianceSums`; nats per token.
     """
 
 
 @dataclass(frozen=True)
 class MomentSums(WeightedSums):
-    """The second moment of the advantages per decision, `sum(m w A^2) / sum(m w (1 - p + 0.001))`, not divided yet.
+    """The sums of the second moment of the advantages per decision, `sum(m w A^2) / sum(m w (1 - p + 0.001))`.
 
-    It fixes the closed-form multiplier, `lambda* = sqrt(moment / target) / 2`, at which V_d comes to its target.
+    It determines the closed-form multiplier, `lambda* = sqrt(moment / target) / 2`, at which V_d reaches its target.
     Symbols as in `DecisionVarianceSums`.
     """
 
@@ -122,8 +122,8 @@ class LossOutput:
     Attributes:
         loss: 0-d, to be minimised; gradient flows into `log_probs` only.
         metrics: Detached 0-d tensors, never floats: a float would wait for the device.
-        constraint: The sums of what this objective constrains, for `DualController`; those of the ratio variance
-            where it constrains nothing.
+        constraint: The sums of what this objective constrains, for `DualController`; those of V_d if it constrains
+            nothing.
     """
 
     loss: Tensor

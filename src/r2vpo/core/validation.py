@@ -1,4 +1,4 @@
-"""Checks that options and tensors share: one line with value, bound and remedy."""
+"""Checks of options and tensors whose one-line messages give value, bound and remedy."""
 
 import math
 import operator
@@ -28,11 +28,11 @@ def check_number(
         at_least: Inclusive lower bound.
         below: Exclusive upper bound.
         at_most: Inclusive upper bound.
-        finite: Whether infinity is refused.
-        remedy: What to write instead.
+        finite: Whether infinity is rejected.
+        remedy: What to do instead; ends the message.
 
     Raises:
-        ValueError: The value is not a number or lies outside; the message names value, bounds and remedy.
+        ValueError: The value is not a number or is out of bounds; the message gives value, bounds and remedy.
     """
     bounds = []
     good = isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
@@ -75,7 +75,7 @@ def check_loss_inputs(
     response_mask: Tensor,
     rollout_log_probs: Tensor | None,
 ) -> None:
-    """Reject shapes and dtypes that would broadcast into a wrong number instead of failing.
+    """Reject shapes and dtypes that would broadcast to a wrong result instead of failing.
 
     Args:
         log_probs: Must be (B, T).

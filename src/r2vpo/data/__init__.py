@@ -1,4 +1,4 @@
-"""Prompts with answers and difficulty: made by reasoning-gym, sums of the `habit` task, instructions, or a data set."""
+"""Prompts with answers and difficulties: from reasoning-gym, the `habit` task, instructions, or a data set."""
 
 from r2vpo.data.load import load_data, load_held_out
 from r2vpo.data.options import (

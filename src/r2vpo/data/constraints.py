@@ -1,4 +1,4 @@
-"""The checkable constraints of IFEval: their names, and what each of them is given."""
+"""The checkable constraints of IFEval: their names and arguments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from r2vpo.nearest import did_you_mean
 
 RELATIONS = ("less than", "at least")
-"""How a number is compared; `less than` is strict."""
+"""How numbers are compared; `less than` is strict."""
 
 LANGUAGES = frozenset(
     (
@@ -16,11 +16,11 @@ LANGUAGES = frozenset(
         "no pa pl pt ro ru sk sl so sq sv sw ta te th tl tr uk ur vi zh-cn zh-tw"
     ).split()
 )
-"""Codes that `language` may have: those that langdetect tells apart."""
+"""Language codes that `language` may have: those that langdetect distinguishes."""
 
 
 class Argument(NamedTuple):
-    """A value that a constraint is given: whether one is of its kind, and the kind in words."""
+    """An argument of a constraint: a test of its value, and the expected kind in words."""
 
     fits: Callable[[Any], bool]
     words: str
@@ -74,14 +74,14 @@ ARGUMENTS: dict[str, dict[str, Argument]] = {
     "change_case:english_lowercase": {},
     "punctuation:no_comma": {},
 }
-"""By the name in `instruction_id_list`: the keys of its entry in `kwargs`, as google/IFEval spells them."""
+"""For each name in `instruction_id_list`, the keys of its entry in `kwargs`, spelled as in google/IFEval."""
 
 
 def clean_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a constraint is given without the keys of others, which tables fill with null; 3.0 is 3.
+    """Remove the keys of other constraints, which tables fill with null, from a constraint's arguments; 3.0 becomes 3.
 
     Args:
-        given: its entry in `kwargs`.
+        given: the constraint's entry in `kwargs`.
     """
     return {
         key: int(value) if isinstance(value, float) and value.is_integer() else value
@@ -91,14 +91,14 @@ def clean_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def problem_with(names: Sequence[Any], arguments: Sequence[Mapping[str, Any]]) -> str | None:
-    """What is wrong with a list of constraints, in words with how to fix it, or None.
+    """Say what is wrong with a list of constraints and how to fix it, or return None.
 
     Args:
         names: `instruction_id_list`.
-        arguments: `kwargs`, each as `clean_arguments` gives it.
+        arguments: `kwargs`, each the result of `clean_arguments`.
     """
     if len(names) != len(arguments):
-        return f"'instruction_id_list' has {len(names)} names and 'kwargs' {len(arguments)} entries: write as many"
+        return f"'instruction_id_list' has {len(names)} names, 'kwargs' has {len(arguments)} entries: give one per name"
     for name, given in zip(names, arguments, strict=True):
         if name not in ARGUMENTS:
             hint = did_you_mean(str(name), ARGUMENTS, ": correct it")

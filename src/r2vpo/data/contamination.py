@@ -1,4 +1,4 @@
-"""Training problems that share text with held-out ones."""
+"""Detection of training problems that share text with held-out ones."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Iterable, Sequence
 from r2vpo.data.rows import PromptRow
 
 BOILERPLATE_SHARE = 0.02
-"""Text that this share of the held-out problems has in common, and at least three of them, is taken for a template."""
+"""Text that this share of the held-out problems has in common, and at least three of them, counts as a template."""
 _WORD = re.compile(r"\w+")
 
 
 def overlapping(train: Sequence[PromptRow], held_out: Iterable[PromptRow], words: int) -> set[int]:
-    """Find the training problems that share so many words in a row with a held-out one.
+    """Find the training problems that share a given number of consecutive words with a held-out one.
 
-    Words are compared without capitals and without what stands between them. A prompt of fewer words, or whose words
-    are all those of a template, is compared whole, without capitals and white space.
+    Words are compared case-insensitively and without the characters between them. A prompt with fewer words, or one
+    whose words all belong to a template, is compared as a whole, case-insensitively and without white space.
 
     Args:
         train: the training problems.
         held_out: the held-out problems.
-        words: how many words in a row.
+        words: number of consecutive words.
 
     Returns:
         Indices into `train`.
@@ -41,7 +41,7 @@ def overlapping(train: Sequence[PromptRow], held_out: Iterable[PromptRow], words
 
 
 def question_of(row: PromptRow) -> str:
-    """The text of a problem; of a chat, what its users say."""
+    """Return the text of a problem; for a chat, the text of the user messages."""
     if isinstance(row.prompt, str):
         return row.prompt
     return "\n".join(message["content"] for message in row.prompt if message["role"] == "user")

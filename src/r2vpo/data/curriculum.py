@@ -1,4 +1,4 @@
-"""Which problems come next: more of the difficulties that a policy solves sometimes, fewer of the others."""
+"""Curriculum: more problems of the difficulties that a policy solves sometimes, fewer of the others."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from r2vpo.core.options import CurriculumOptions
 
 
 class Curriculum:
-    """Draw problems by the pass rate of their difficulty.
+    """Draws problems by the pass rate of their difficulty.
 
     The share of difficulty d among a round's prompts is proportional to
 
         n_d max(floor, 4 p_d (1 - p_d)),    p_d = (1 + s_d) / (2 + t_d)
 
-    with n_d its problems, t_d completions of it and s_d solved ones, both multiplied by `memory` after each round.
-    4 p (1 - p) is the variance of a reward of 0 or 1 over its largest value: what there is to learn from a group
-    grows with it, and vanishes where all answers are right or all are wrong. Before anything was seen p is 1/2, so
-    the first round has the mixture of the data.
+    where n_d is the number of its problems, t_d that of scored completions and s_d that of solved ones, the latter two
+    multiplied by `memory` after each round. 4 p (1 - p) is the variance of a reward of 0 or 1 divided by its largest
+    value: what a group can teach grows with it, and vanishes if all answers are right or all are wrong. Before any
+    outcome is recorded p is 1/2, so the first round has the mixture of the data.
 
-    Within a difficulty problems are taken in shuffled order, and all of them before one comes again. Equal seeds and
-    equal records give equal draws.
+    Within a difficulty, problems are taken in shuffled order, and all of them once before any is repeated. Equal seeds
+    and equal records give equal draws.
 
     Args:
         difficulties: the label of each problem, in the order of the data.
-        options: how long what was seen counts, and the least weight of a difficulty.
+        options: how long recorded outcomes count, and the smallest weight of a difficulty.
         seed: seed of the draws.
 
     Raises:
-        ValueError: there are not two difficulties to choose between.
+        ValueError: there are fewer than two difficulties.
     """
 
     def __init__(self, difficulties: Sequence[str], options: CurriculumOptions, *, seed: int) -> None:
@@ -40,7 +40,7 @@ class Curriculum:
             self._rows.setdefault(name, []).append(index)
         if len(self._rows) < 2:
             raise ValueError(
-                f"the curriculum chooses between difficulties, and all {len(difficulties)} problems have the same, "
+                f"the curriculum chooses between difficulties, but all {len(difficulties)} problems have the same one, "
                 f"{next(iter(self._rows), None)!r}; label them, or turn the curriculum off"
             )
         self._difficulty = list(difficulties)
@@ -68,10 +68,10 @@ class Curriculum:
         """Draw the problems of a round.
 
         Args:
-            count: how many.
+            count: number of problems.
 
         Returns:
-            Their places in the data. Each difficulty has its share of them, rounded up or down, at random.
+            Their indices in the data. Each difficulty gets its share of them, rounded up or down at random.
         """
         stream = random.Random(f"{self._seed} round {self._rounds}")
         self._rounds += 1
@@ -92,18 +92,18 @@ class Curriculum:
         self._taken[name] += 1
         if self._laps.get(name, (None, []))[0] != lap:
             order = list(rows)
-            # By seed and lap alone, so that the order need not be saved.
+            # Determined only by seed and lap, so that the order need not be saved.
             random.Random(f"{self._seed} {name} lap {lap}").shuffle(order)
             self._laps[name] = (lap, order)
         return self._laps[name][1][place]
 
     def record(self, problems: Sequence[int], solved: Sequence[float], tried: Sequence[float]) -> None:
-        """Take in the outcome of a round.
+        """Record the outcome of a round.
 
         Args:
-            problems: their places in the data.
-            solved: completions of each that were right.
-            tried: completions of each that were scored.
+            problems: indices of the problems in the data.
+            solved: number of right completions of each.
+            tried: number of scored completions of each.
         """
         for counts in (self._solved, self._tried):
             for name in counts:
@@ -113,7 +113,7 @@ class Curriculum:
             self._tried[self._difficulty[problem]] += scored
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was seen and how far the draws have come: numbers by difficulty."""
+        """Return the recorded outcomes and the progress of the draws, as numbers by difficulty."""
         return {
             "solved": dict(self._solved),
             "tried": dict(self._tried),
@@ -122,13 +122,13 @@ class Curriculum:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state of `state_dict`.
+        """Resume from a result of `state_dict`.
 
         Args:
             state: the state, of a curriculum over the same difficulties.
 
         Raises:
-            ValueError: it has other difficulties.
+            ValueError: the state has other difficulties.
         """
         if set(state["taken"]) != set(self._rows):
             raise ValueError(

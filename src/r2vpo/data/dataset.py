@@ -1,4 +1,4 @@
-"""Problems of a data set: read, counted, split, checked for overlap, and written as prompts."""
+"""Problems of a data set: reading, counting, splitting, checking for overlap, and writing as prompts."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from r2vpo.errors import UserError
 def load_dataset_problems(options: DatasetOptions) -> PromptData:
     """Read the training and the held-out problems.
 
-    A prompt is used once: further rows of it are left out. A training row whose prompt is held out is left out of
-    training, also when the held-out row was not drawn.
+    Each prompt is used once: further rows with the same prompt are left out. A training row whose prompt is held out is
+    left out of training, even if the held-out row was not drawn.
 
     Args:
-        options: where they are, how they are read, and what is done with them.
+        options: where the problems are, how they are read, and how they are used.
 
     Returns:
         The problems, and counts of what was left out.
@@ -68,17 +68,17 @@ def load_dataset_problems(options: DatasetOptions) -> PromptData:
 
 
 def load_held_out_problems(options: DatasetOptions) -> list[PromptRow]:
-    """Read the held-out problems without the rest, those that `load_dataset_problems` gives for the same options.
+    """Read only the held-out problems, the same ones as `load_dataset_problems` with the same options.
 
     Args:
-        options: as for `load_dataset_problems`. Training rows are read for `few_shot` examples only, unless nothing
-            names held-out problems, which are then set aside from them.
+        options: as for `load_dataset_problems`. Training rows are read only for `few_shot` examples, or if the options
+            name no held-out problems, which are then set aside from the training rows.
 
     Returns:
         The problems.
 
     Raises:
-        UserError: as `load_dataset_problems`.
+        UserError: as for `load_dataset_problems`.
     """
     named = options.held_out_path is not None or options.held_out_split is not None
     if options.few_shot or not named:
@@ -134,7 +134,7 @@ def _problems(
     revision: str | None,
     key: str,
 ) -> list[PromptRow]:
-    """The rows of one path as problems; the first row that is none is an error of one line."""
+    """Read the rows of one path as problems; the first row that is not a problem gives a one-line error."""
     read = SCHEMAS[layout].read
     columns = Columns(options.prompt_column, options.answer_column, options.difficulty_column)
     name = PurePath(path).name if PurePath(path).suffix else path
@@ -171,7 +171,7 @@ def _distinct(rows: Iterable[PromptRow], left_out: Counter[str], reason: str) ->
 
 def _set_aside(rows: Sequence[PromptRow], options: DatasetOptions) -> list[PromptRow]:
     if options.held_out is None:
-        raise UserError("data.held_out_size is null and nothing names held-out problems: set it, or data.held_out_path")
+        raise UserError("data.held_out_size is null and no held-out problems are named: set it, or data.held_out_path")
     if options.held_out >= len(rows):
         raise UserError(
             f"{', '.join(options.path)} has {len(rows)} distinct prompts, of which data.held_out_size = "
@@ -182,7 +182,7 @@ def _set_aside(rows: Sequence[PromptRow], options: DatasetOptions) -> list[Promp
 
 
 def _draw(rows: list[PromptRow], count: int | None, seed: int) -> list[PromptRow]:
-    """So many rows, in their order."""
+    """Draw up to `count` rows, keeping their order."""
     if count is None or count >= len(rows):
         return rows
     chosen = sorted(random.Random(f"draw/{seed}").sample(range(len(rows)), count))
@@ -192,7 +192,7 @@ def _draw(rows: list[PromptRow], count: int | None, seed: int) -> list[PromptRow
 def _without_overlap(
     train: list[PromptRow], held_out: list[PromptRow], options: DatasetOptions, left_out: Counter[str]
 ) -> tuple[list[PromptRow], int | None]:
-    """The training rows, without those that overlap if the options say so, and how many overlap and stay."""
+    """Return the training rows, without overlapping ones if the options say so, and how many overlap but remain."""
     if options.contamination == "off" or SCHEMAS[options.layout].prompt_is_made:
         return train, None
     found = overlapping(train, held_out, options.contamination_words)
@@ -228,12 +228,12 @@ def _with_examples(
 
 
 def _check_form(train: list[PromptRow]) -> None:
-    """The trainer's table has one column of prompts, so they have one type."""
+    """Reject prompts of different types: the trainer's table has a single column of prompts."""
     first = train[0].prompt
     other = next((row for row in train if isinstance(row.prompt, str) != isinstance(first, str)), None)
     if other is not None:
         raise UserError(
-            f"data: some prompts are texts and some are lists of messages, such as those that begin with "
+            f"data: some prompts are texts and some are lists of messages, such as those that start with "
             f"{str(first)[:40]!r} and {str(other.prompt)[:40]!r}: write all of them in one form, or set "
             "data.system_prompt"
         )

@@ -1,7 +1,7 @@
-"""Rows of local files, each with the place where it stands.
+"""Rows of local files, each with its location.
 
-JSON and CSV are read by the standard library, so that a value stays as it is written: the reader of `datasets` makes
-a date of the text `2024-01-02`, a float of the 1 beside a 2.5, and a number of `007`.
+JSON and CSV are read by the standard library, so that values stay as written: the reader of `datasets` turns the text
+`2024-01-02` into a date, a 1 next to a 2.5 into a float, and `007` into a number.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from r2vpo.errors import UserError
 
 Row = tuple[str, dict[str, Any]]
-"""Where a row stands, for errors, and its columns."""
+"""The location of a row, for error messages, and its columns."""
 
 
 def read_file(path: Path) -> Iterator[Row]:
@@ -31,13 +31,13 @@ def read_file(path: Path) -> Iterator[Row]:
         The rows.
 
     Raises:
-        UserError: the file cannot be read, is of no known kind, is malformed, or has no row.
+        UserError: the file cannot be read, is not of a known type, is malformed, or has no rows.
     """
     reader = READERS.get(kind_of(path))
     if reader is None:
-        raise UserError(f"the data file {path} is of no known kind: use {', '.join(READERS)}")
+        raise UserError(f"the data file {path} is not of a known type: use {', '.join(READERS)}")
     if path.exists() and not path.is_file():
-        raise UserError(f"the data file {path} is no regular file: write the rows to one")
+        raise UserError(f"the data file {path} is not a regular file: write the rows to one")
     empty = True
     try:
         for row in reader(path):
@@ -47,18 +47,18 @@ def read_file(path: Path) -> Iterator[Row]:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise UserError(f"cannot read the data file {path}: {reason}: name a file that can be read, in UTF-8") from None
     if empty:
-        raise UserError(f"the data file {path} is empty: write one problem a row")
+        raise UserError(f"the data file {path} is empty: write one problem per row")
 
 
 def kind_of(path: Path) -> str:
-    """The end of a file's name that says what it holds, such as `.jsonl`, without .gz."""
+    """Return the suffix that tells a file's type, such as `.jsonl`, ignoring .gz."""
     name = path.name.lower().removesuffix(".gz")
     return Path(name).suffix
 
 
 def _text(path: Path) -> Any:
     opened = gzip.open if path.name.lower().endswith(".gz") else open
-    # utf-8-sig is UTF-8 with or without the mark that some editors put first.
+    # utf-8-sig is UTF-8 with or without the byte order mark that some editors write.
     return opened(path, "rt", encoding="utf-8-sig", newline="")
 
 
@@ -71,7 +71,7 @@ def _json_lines(path: Path) -> Iterator[Row]:
 
 
 def _json(path: Path) -> Iterator[Row]:
-    """A list of objects, or as `.jsonl`."""
+    """Read a list of objects, or one object per line like `.jsonl`."""
     with _text(path) as file:
         first = next((line for line in file if line.strip()), "")
         if not first.lstrip().startswith("["):
@@ -90,10 +90,10 @@ def _parsed(text: str, where: str) -> Any:
     except _NamedTwice as error:
         raise UserError(f"{where} names the key {error.args[0]!r} twice: name each once") from None
     except (RecursionError, ValueError) as error:
-        if not isinstance(error, json.JSONDecodeError):  # thousands of brackets deep, or a number of as many digits
-            raise UserError(f"{where} is no JSON that can be read ({_limit(error)}): correct that line") from None
+        if not isinstance(error, json.JSONDecodeError):  # thousands of nested brackets, or a number with as many digits
+            raise UserError(f"{where} is not JSON that can be read ({_limit(error)}): correct that line") from None
         line = f"line {error.lineno}, " if "\n" in text.strip() else ""
-        raise UserError(f"{where} is no JSON ({error.msg}, {line}column {error.colno}): correct that line") from None
+        raise UserError(f"{where} is not JSON ({error.msg}, {line}column {error.colno}): correct that line") from None
 
 
 class _NamedTwice(Exception):
@@ -108,7 +108,7 @@ def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _whole_characters(value: Any) -> Any:
-    """The value with U+FFFD for every half of a surrogate pair, which no tokenizer and no file in UTF-8 takes."""
+    """Replace every lone surrogate, which no tokenizer and no UTF-8 file accepts, by U+FFFD."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
@@ -125,7 +125,7 @@ def _limit(error: Exception) -> str:
 def _object(value: Any, where: str) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
-    raise UserError(f'{where} is no JSON object: write {{"prompt": ..., "answer": ...}}')
+    raise UserError(f'{where} is not a JSON object: write {{"prompt": ..., "answer": ...}}')
 
 
 def _csv(path: Path) -> Iterator[Row]:
@@ -148,14 +148,14 @@ def _csv(path: Path) -> Iterator[Row]:
                     yield where, dict(zip(header, values, strict=True))
                 line = reader.line_num + 1
         except csv.Error as error:
-            raise UserError(f"{path}, line {line} is no CSV ({error}): correct that line") from None
+            raise UserError(f"{path}, line {line} is not CSV ({error}): correct that line") from None
 
 
 def _parquet(path: Path) -> Iterator[Row]:
     import pyarrow
     from pyarrow import parquet
 
-    path.open("rb").close()  # an error that names what is wrong with the file
+    path.open("rb").close()  # raises an error that says what is wrong with the file
     number = 0
     try:
         with parquet.ParquetFile(path) as file:
@@ -169,7 +169,7 @@ def _parquet(path: Path) -> Iterator[Row]:
     except UserError:
         raise
     except (pyarrow.ArrowException, ValueError, OSError) as error:
-        raise UserError(f"{path} is no Parquet file ({_first_line(error)}): write it again") from None
+        raise UserError(f"{path} is not a Parquet file ({_first_line(error)}): write it again") from None
 
 
 def _values(batch: Any, path: Path, before: int) -> list[dict[str, Any]]:
@@ -196,4 +196,4 @@ def _first_line(error: Exception) -> str:
 
 
 READERS = {".jsonl": _json_lines, ".json": _json, ".csv": _csv, ".parquet": _parquet}
-"""By the end of the file's name."""
+"""Readers by the suffix of the file's name."""

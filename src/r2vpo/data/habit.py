@@ -1,7 +1,7 @@
-"""Sums as a demonstrator with a bad habit answers them: it drops carries.
+"""Sums, answered by a demonstrator with a bad habit: dropping carries.
 
-A model that learned from it can be taught better by reward alone, since right answers are there to be found: often
-for sums without a carry, seldom for those with one, hardly ever for those with more.
+A model that learned from the demonstrator can improve from the reward alone, since it does find right answers: often
+for sums without a carry, seldom for those with one, and hardly ever for those with more.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from r2vpo.data.rows import PromptData, PromptRow
 from r2vpo.errors import UserError
 
 RESERVED = 300
-"""Problems of each difficulty that may be held out: no training and no demonstration has them, whatever the seed."""
+"""Number of problems of each difficulty that may be held out: they are never used in training or demonstrations,
+whatever the seed."""
 _POOL_SEED = 0
-# Of the 810,000 pairs of three digits; all 8,100 pairs of two digits are fewer.
+# Drawn from the 810,000 pairs of three digits; there are only 8,100 pairs of two digits, which are all used.
 _POOL_SIZE = 30_000
-# Of longer numbers hardly a pair has as few carries as the difficulties ask for: so many are composed of each.
+# Hardly any pair of longer numbers has as few carries as the difficulties require, so this many are composed for each.
 _MOST_DIGITS_DRAWN = 3
 _COMPOSED = 3_000
 
 
 @dataclass(frozen=True)
 class Sum:
-    """Two numbers of equally many digits to add.
+    """Two numbers with the same number of digits, to be added.
 
     Attributes:
         first: the first number.
@@ -41,19 +42,19 @@ class Sum:
 
     @property
     def prompt(self) -> str:
-        """What the model continues, such as `27+58=`."""
+        """The text that the model continues, such as `27+58=`."""
         return f"{self.first}+{self.second}="
 
     @property
     def carries(self) -> int:
-        """Columns whose digits, with what is carried into them, add up to ten or more."""
+        """Number of columns whose digits, with what is carried into them, add up to ten or more."""
         return sum(total >= 10 for *_, total in self._columns(carrying=True))
 
     def answer(self, form: HabitFormat, *, carrying: bool = True) -> str:
-        """The answer as it is to be written, without a token that ends it.
+        """Write the answer, without a token that ends it.
 
         Args:
-            form: `sum` and `sum3`, the digits alone (`85`); `chain`, every column from the right, as
+            form: `sum` and `sum3`, only the digits (`85`); `chain`, every column from the right, as
                 `first+second+carried=total;`, and then the digits (`7+8+0=15;2+5+1=08;85`); or `long_chain`, the same
                 with columns `first+second=digits;digits+carried=total;` (`7+8=15;15+0=15;2+5=07;07+1=08;85`).
             carrying: False for the demonstrator's habit: nothing is carried, and the last column's ten is lost.
@@ -72,7 +73,7 @@ class Sum:
         )
 
     def _columns(self, *, carrying: bool) -> list[tuple[int, int, int, int]]:
-        """Both digits, what is carried into them, and their total, from the right."""
+        """Return both digits, the carry into them and their total, for each column from the right."""
         columns: list[tuple[int, int, int, int]] = []
         carried = 0
         for a, b in zip(reversed(str(self.first)), reversed(str(self.second)), strict=True):
@@ -84,14 +85,14 @@ class Sum:
 
 @cache
 def habit_problems(form: HabitFormat, part: Literal["train", "held_out"]) -> tuple[tuple[Sum, ...], ...]:
-    """All problems of a format that may be trained on, or that may be held out.
+    """Return all problems of a format that may be trained on, or all that may be held out.
 
     Args:
         form: the format.
-        part: which of the two; they have no problem in common.
+        part: which of the two sets; they have no problem in common.
 
     Returns:
-        One tuple for each of the format's difficulties, in an order that is always the same.
+        One tuple for each of the format's difficulties, always in the same order.
     """
     asked = FORMATS[form]
     pools = _drawn(asked) if asked.digits <= _MOST_DIGITS_DRAWN else _composed(asked)
@@ -100,7 +101,7 @@ def habit_problems(form: HabitFormat, part: Literal["train", "held_out"]) -> tup
 
 
 def _drawn(form: Format) -> list[list[Sum]]:
-    """Pairs of numbers, drawn from all there are, by their number of carries."""
+    """Draw pairs of numbers from all pairs, grouped by their number of carries."""
     numbers = range(10 ** (form.digits - 1), 10**form.digits)
     count = len(numbers) ** 2
     pools: list[list[Sum]] = [[] for _ in form.difficulties]
@@ -112,7 +113,7 @@ def _drawn(form: Format) -> list[list[Sum]]:
 
 
 def _composed(form: Format) -> list[list[Sum]]:
-    """Pairs of numbers, composed column by column so that they have a number of carries."""
+    """Compose pairs of numbers column by column, with a given number of carries."""
     draws = random.Random(_POOL_SEED)
     pools: list[list[Sum]] = []
     for carries in range(len(form.difficulties)):
@@ -124,7 +125,7 @@ def _composed(form: Format) -> list[list[Sum]]:
 
 
 def _with_carries(carries: int, digits: int, draws: random.Random) -> Sum:
-    """A sum that carries in so many columns: any of them, alike, with any digits that fit, alike."""
+    """Compose a sum that carries in a given number of columns; columns and suitable digits are drawn uniformly."""
     carrying = draws.sample(range(digits), carries)
     first = second = carried = 0
     for column in range(digits):
@@ -137,7 +138,7 @@ def _with_carries(carries: int, digits: int, draws: random.Random) -> Sum:
 
 @cache
 def _pairs(carried: int, carries: bool, lowest: int) -> tuple[tuple[int, int], ...]:
-    """Pairs of digits from `lowest` on that carry, or that do not, given what is carried into them."""
+    """Return the pairs of digits from `lowest` up that carry, or that do not, given the carry into them."""
     digits = range(lowest, 10)
     return tuple((a, b) for a in digits for b in digits if (a + b + carried >= 10) == carries)
 
@@ -149,11 +150,11 @@ def build_habit(options: HabitOptions) -> PromptData:
         options: format, sizes and seed.
 
     Returns:
-        Training problems, evenly of the difficulties that are asked for, and held-out problems, evenly of all of
-        them; each split shuffled.
+        Training problems, evenly over the requested difficulties, and held-out problems, evenly over all of them; each
+        split is shuffled.
 
     Raises:
-        UserError: when there are too few problems.
+        UserError: there are too few problems.
     """
     shuffler = random.Random(options.seed)
     held_out: list[PromptRow] = []
@@ -173,7 +174,7 @@ def build_habit(options: HabitOptions) -> PromptData:
     most = min(map(len, wanted)) * len(wanted)
     if options.train is not None and options.train > most:
         raise UserError(
-            f"data.train_size = {options.train}: there are {most} problems that are even over "
+            f"data.train_size = {options.train}: there are {most} problems distributed evenly over "
             f"{', '.join(difficulties)}: lower it, or set it to null for all of them"
         )
     for pool, count in zip(wanted, share_out(options.train or most, [1.0] * len(wanted)), strict=True):

@@ -1,4 +1,4 @@
-"""The formats of the `habit` task: how long numbers are, how sums are written, how often a demonstrator is right."""
+"""Formats of the `habit` task: the length of numbers, how sums are written, and how often a demonstrator is right."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ class Format:
 
     Attributes:
         digits: digits of both numbers.
-        right_answers: share of the demonstrator's answers that are right, by number of carries from none on; the
-            format has a difficulty for each.
-        careful: the same of a demonstrator who has not taken to the habit yet. From these carrying is learned, which
-            from the few right ones of `right_answers` alone would take many times the steps.
+        right_answers: share of the demonstrator's answers that are right, by number of carries from 0 up; the format
+            has a difficulty for each.
+        careful: the same for a demonstrator who has not yet acquired the habit. Carrying is learned from these answers;
+            learning it only from the few right ones of `right_answers` would take many times the steps.
         column: how a column is written out before the digits of the sum: `first` and `second` are its digits, `digits`
-            is their sum, `carried` what is carried into it, and `total` all of it. Empty if nothing is written out.
+            is their sum, `carried` the carry into it, and `total` the sum of all three. Empty if nothing is written
+            out.
     """
 
     digits: int
@@ -31,7 +32,7 @@ class Format:
 
     @property
     def difficulties(self) -> tuple[HabitDifficulty, ...]:
-        """By number of carries."""
+        """Difficulties by number of carries."""
         return get_args(HabitDifficulty)[: len(self.right_answers)]
 
 
@@ -46,24 +47,24 @@ FORMATS: dict[HabitFormat, Format] = {
     ),
     "long_chain": Format(
         digits=8,
-        # The model comes to about 0.12 and 0.015: it decides about a carry before it knows whether another one follows.
+        # The model reaches about 0.12 and 0.015: it decides about a carry before it knows whether another one follows.
         right_answers=(1.0, 0.25, 0.08),
         careful=(1.0, 0.7, 0.7),
         column="{first}+{second}={digits:02d};{digits:02d}+{carried}={total:02d};",
     ),
 }
-"""`sum` and `sum3` ask for the digits alone, `chain` and `long_chain` for every column before them."""
+"""`sum` and `sum3` ask only for the digits, `chain` and `long_chain` also for every column before them."""
 
 
 def check_difficulties(form: HabitFormat, difficulties: Sequence[HabitDifficulty]) -> None:
-    """Refuse difficulties that a format does not have.
+    """Reject difficulties that a format does not have.
 
     Args:
         form: the format.
-        difficulties: what is asked for.
+        difficulties: the requested difficulties.
 
     Raises:
-        ValueError: it has not all of them; begins with the name of the option.
+        ValueError: the format lacks one of them; the message begins with the name of the option.
     """
     known = FORMATS[form].difficulties
     for label in difficulties:

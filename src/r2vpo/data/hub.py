@@ -1,4 +1,4 @@
-"""Rows of a data set by its name on the hub, of a folder laid out as there, or of one file."""
+"""Rows of a data set on the hub, of a folder with the same layout, or of one file."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def read_rows(path: str, *, subset: str | None, split: str | None, revision: str
     """Read the rows of a data set.
 
     Args:
-        path: a file, a folder or, if there is neither, a name on the hub.
-        subset: its subset; a file has none.
-        split: its split; None is `train`. A file has none.
+        path: a file, a folder or, if neither exists, a name on the hub.
+        subset: subset of the data set; a file has none.
+        split: split of the data set; None means `train`. A file has none.
         revision: commit, tag or branch on the hub.
-        key: prefix of the recipe's keys, for errors: `data.` or `data.held_out_`.
+        key: prefix of the recipe's keys, for error messages: `data.` or `data.held_out_`.
 
     Yields:
         The rows.
 
     Raises:
-        UserError: there is no such data set, subset or split, it cannot be reached, or a row is malformed.
+        UserError: the data set, subset or split does not exist or cannot be reached, or a row is malformed.
     """
     local = Path(path).expanduser()
     if local.is_file() or (kind_of(local) in READERS and not local.is_dir()):
@@ -41,11 +41,11 @@ def read_rows(path: str, *, subset: str | None, split: str | None, revision: str
     elif _HUB_NAME.fullmatch(path):
         yield from _hub(path, subset, split or "train", revision, key)
     else:
-        raise UserError(f"{key}path = {path}: no such file or folder: name one that is there, or owner/name on the hub")
+        raise UserError(f"{key}path = {path}: no such file or folder: name an existing one, or owner/name on the hub")
 
 
 def _folder(folder: Path, subset: str | None, split: str, key: str) -> Iterator[Row]:
-    """The files of a split, as `datasets` finds them by their names or by the folder's README.md."""
+    """Read the files of a split, as `datasets` finds them by their names or by the folder's README.md."""
     from datasets import load_dataset_builder
 
     with _one_line(str(folder), key):
@@ -73,12 +73,12 @@ def _hub(name: str, subset: str | None, split: str, revision: str | None, key: s
 
 @contextmanager
 def _one_line(path: str, key: str) -> Iterator[None]:
-    """Say in one line what `datasets` raises."""
+    """Turn what `datasets` raises into a one-line error."""
     from datasets.exceptions import DatasetNotFoundError
 
     try:
         yield
-    except Exception as error:  # the library and those below it raise many kinds
+    except Exception as error:  # the library and its dependencies raise many types
         raise UserError(f"{key}path = {path}: {_explained(error, key, DatasetNotFoundError)}") from error
 
 
@@ -93,7 +93,7 @@ def _explained(error: Exception, key: str, not_found: type[Exception]) -> str:
     elif "Unknown split" in said:
         remedy = f"set {key}split to one of them"
     else:
-        remedy = f"see whether {key}path, its subset and its split are right"
+        remedy = f"check {key}path, its subset and its split"
     return f"{_shortened(said)}: {remedy}"
 
 

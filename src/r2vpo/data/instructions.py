@@ -1,7 +1,7 @@
-"""Small writing tasks with checkable constraints, made without a download.
+"""Small writing tasks with checkable constraints, generated without a download.
 
-The constraints are those of IFEval that a model of 135 million parameters keeps now and then in 48 tokens, so that
-there is something to learn from: `docs/data.md` has the rates.
+The constraints are those of IFEval that a model of 135 million parameters sometimes satisfies within 48 tokens, so that
+there is something to learn from; `docs/data.md` lists the rates.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ TOPICS = tuple(
         "coffee, an island"
     ).split(", ")
 )
-"""The last `HELD_OUT_TOPICS` of them are never trained on, whatever the seed."""
+"""The last `HELD_OUT_TOPICS` topics are never trained on, whatever the seed."""
 HELD_OUT_TOPICS = 12
-# A family of constraints is taken to be exhausted after this many prompts in a row that were all seen before.
+# A family of constraints counts as exhausted after this many consecutive prompts that have all been seen before.
 PATIENCE = 1000
 
 
 class Constraint(NamedTuple):
-    """A constraint as it is written and as it is checked."""
+    """A constraint, as text and in checkable form."""
 
     name: str
     arguments: dict[str, Any]
@@ -139,24 +139,24 @@ FAMILIES: tuple[Callable[[random.Random], Constraint], ...] = (
     _no_comma,
 )
 _EXCLUDING = ({_words, _sentences},)
-"""Sets of families of which a prompt has one at most."""
+"""Sets of families of which a prompt has at most one."""
 
 
 def build_instructions(options: InstructionsOptions) -> PromptData:
     """Make the prompts of a run.
 
-    A prompt is a chat of one message: a task, a topic, and a sentence for each constraint. Topics that are held out are
-    not trained on. Held-out prompts are drawn first, so they do not depend on how much is trained on.
+    A prompt is a chat of one message: a task with a topic, and a sentence for each constraint. Held-out topics are not
+    trained on. Held-out prompts do not depend on the number of training prompts, since they are drawn first.
 
     Args:
         options: numbers of constraints, sizes and seed.
 
     Returns:
-        Distinct prompts, as many for each number of constraints, each split shuffled. The metadata are those of the
-        schema `ifeval`; there is no answer.
+        Distinct prompts, equally many for each number of constraints; each split is shuffled. The metadata are those of
+        the schema `ifeval`; there is no answer.
 
     Raises:
-        UserError: when there are too few prompts.
+        UserError: there are too few prompts.
     """
     shuffler = random.Random(f"instructions/{options.seed}")
     held_out = _draw(shuffler, TOPICS[-HELD_OUT_TOPICS:], options.held_out, options.constraints, "data.held_out_size")
@@ -176,8 +176,8 @@ def _draw(
             rows[row.key()] = row
             if misses == PATIENCE:
                 raise UserError(
-                    f"{key} = {total}: of {constraint_count(number)} there are {count - (wanted - len(rows))} prompts, "
-                    f"{count} are wanted: lower it, or add larger numbers to data.constraints"
+                    f"{key} = {total}: with {constraint_count(number)} there are only {count - (wanted - len(rows))} "
+                    f"prompts, but {count} are wanted: lower it, or add larger numbers to data.constraints"
                 )
     shuffled = list(rows.values())
     rng.shuffle(shuffled)

@@ -1,4 +1,4 @@
-"""From options to problems."""
+"""Loading of problems from options."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def load_data(options: DataOptions) -> PromptData:
         options: options of one of the sources.
 
     Returns:
-        Training and held-out problems; the same options give the same ones.
+        Training and held-out problems; the same options give the same problems.
 
     Raises:
-        UserError: when the source cannot give what the options ask for.
+        UserError: the source cannot provide what the options request.
     """
     if isinstance(options, DatasetOptions):
         return load_dataset_problems(options)
@@ -32,9 +32,9 @@ def load_data(options: DataOptions) -> PromptData:
 
 
 def load_held_out(options: DataOptions) -> list[PromptRow]:
-    """Read or make the held-out problems alone, those that `load_data` gives for the same options.
+    """Read or make only the held-out problems, the same ones as `load_data` with the same options.
 
-    Training rows of a data set are read where they are needed: to show examples, or to set held-out rows aside from.
+    Training rows of a data set are read only if they are needed: to show examples, or to set held-out rows aside.
 
     Args:
         options: options of one of the sources.
@@ -43,7 +43,7 @@ def load_held_out(options: DataOptions) -> list[PromptRow]:
         The problems.
 
     Raises:
-        UserError: when the source cannot give what the options ask for.
+        UserError: the source cannot provide what the options request.
     """
     if isinstance(options, DatasetOptions):
         return load_held_out_problems(options)

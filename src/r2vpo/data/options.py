@@ -1,4 +1,4 @@
-"""Options of the data sources, told apart by `kind`."""
+"""Options of the data sources, distinguished by `kind`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class MixtureComponent(_Options):
         difficulty: label under which its accuracy is reported; components may share one.
         weight: share of the training problems, relative to the other components.
         params: the family's own parameters, such as `{min_terms: 2, max_terms: 2}`.
-        question: how a problem is written, ending where the answer begins; `{question}` and the problem's
-            metadata (such as `{expression}` of `chain_sum`) are filled in.
+        question: template of a problem, ending where the answer begins; `{question}` and the problem's metadata (such
+            as `{expression}` of `chain_sum`) are filled in.
     """
 
     family: str
@@ -38,11 +38,11 @@ class MixtureComponent(_Options):
 
 
 class FewShotOptions(_Options):
-    """Solved examples before each problem, the same ones everywhere.
+    """Solved examples before each problem, the same for all problems.
 
     Attributes:
-        count: how many; the components take turns.
-        seed: seed of their draw, and of their order.
+        count: number of examples; the components take turns.
+        seed: seed of their draw and their order.
     """
 
     count: int = Field(default=6, ge=0, le=64)
@@ -75,27 +75,27 @@ class DatasetOptions(_Options):
     Attributes:
         kind: `dataset`.
         path: names on the hub, folders or files (.jsonl, .json, .csv, .parquet), read one after the other.
-        subset: subset of `path`, where it has several.
-        split: split of `path`; None is `train`. A file has no splits.
+        subset: subset of `path`, if it has several.
+        split: split of `path`; None means `train`. A file has no splits.
         revision: commit, tag or branch of a name on the hub.
         layout: how its rows are read: a name of `r2vpo.data.schemas.SCHEMAS`.
         prompt_column: with `plain`, column of the prompt: a string, or a list of chat messages.
         answer_column: with `plain`, column of the answer: a string or a number.
-        difficulty_column: with `plain`, column of the difficulty's label; rows without it get `all`.
-        held_out_path: where held-out problems are; None with `held_out_split` is `path`, None without it sets
+        difficulty_column: with `plain`, column of the difficulty label; rows without one get `all`.
+        held_out_path: location of held-out problems; None means `path` if `held_out_split` is set, and otherwise sets
             training rows aside.
         held_out_subset: subset of `held_out_path`.
-        held_out_split: split of the held-out problems; None with `held_out_path` is `train`.
-        held_out_layout: how rows of `held_out_path` are read; None is `layout`.
-        held_out: how many held-out problems: set aside from training, or drawn from those named; None for all of
-            those named.
-        train: how many training problems to draw; None for all.
+        held_out_split: split of the held-out problems; None with `held_out_path` means `train`.
+        held_out_layout: how rows of `held_out_path` are read; None means `layout`.
+        held_out: number of held-out problems, set aside from training or drawn from the named ones; None for all of the
+            named ones.
+        train: number of training problems to draw; None for all.
         seed: seed of every draw.
-        system_prompt: system message; makes a text prompt a chat.
-        instruction: how a question is written; `{question}` stands for it.
+        system_prompt: system message; turns a text prompt into a chat.
+        instruction: template of the prompt, in which `{question}` is replaced by the question.
         few_shot: solved examples before each problem, drawn from the training problems.
         contamination: what to do with training problems that share text with held-out ones.
-        contamination_words: length of the text, in words.
+        contamination_words: length of the shared text, in words.
     """
 
     kind: Literal["dataset"] = "dataset"
@@ -126,9 +126,9 @@ class HabitOptions(_Options):
 
     Attributes:
         kind: `habit`.
-        format: how long the numbers are and how the answer is written, a name of `r2vpo.data.habit_formats.FORMATS`.
-        difficulties: which of them are trained on, as many problems of each; None for all that the format has.
-        train: number of distinct training problems; None for as many as there are of each.
+        format: the length of the numbers and how the answer is written, a name of `r2vpo.data.habit_formats.FORMATS`.
+        difficulties: difficulties to train on, with equally many problems of each; None for all that the format has.
+        train: number of distinct training problems; None for the largest number with equally many of each difficulty.
         held_out: number of held-out problems, shared out evenly over all difficulties; never trained on.
         seed: seed of the draw.
     """
@@ -151,7 +151,7 @@ class InstructionsOptions(_Options):
 
     Attributes:
         kind: `instructions`.
-        constraints: numbers of constraints of a prompt, as many prompts of each.
+        constraints: numbers of constraints per prompt, with equally many prompts of each.
         train: number of distinct training prompts.
         held_out: number of held-out prompts; their topics are never trained on.
         seed: seed of the draw.

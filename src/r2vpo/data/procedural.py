@@ -13,27 +13,27 @@ from r2vpo.data.rows import PromptData, PromptRow
 from r2vpo.errors import UserError
 from r2vpo.nearest import did_you_mean
 
-# A family is taken to be exhausted after this many problems in a row that were all seen before.
+# A family counts as exhausted after this many consecutive problems that have all been seen before.
 PATIENCE = 1000
 
 
 def build_reasoning_gym(options: ReasoningGymOptions) -> PromptData:
     """Make the problems of a mixture.
 
-    Held-out problems are drawn first, then the solved examples, then the training problems, and none is drawn
-    twice: what is held out depends neither on the examples nor on how much is trained on. A component that runs out
-    of training problems gives those it has, the others make up for it by weight, and a note says so. The prompt is
-    the examples, each `question answer` and a line break, and then the question.
+    Held-out problems are drawn first, then the solved examples, then the training problems, and none is drawn twice, so
+    the held-out problems depend neither on the examples nor on the number of training problems. A component that runs
+    out of training problems gives those it has, the others make up for it by weight, and a note reports this. The
+    prompt consists of the examples, each `question answer` and a line break, followed by the question.
 
     Args:
         options: the mixture.
 
     Returns:
-        The problems, each split shuffled.
+        The problems; each split is shuffled.
 
     Raises:
-        UserError: when a family is unknown, refuses its parameters, has no single answer to show in an
-            example, or cannot make enough distinct problems.
+        UserError: a family is unknown, rejects its parameters, has no single answer to show in an example, or cannot
+            make enough distinct problems.
     """
     seen: set[str] = set()
     streams = [_Stream(component, index, options, seen) for index, component in enumerate(options.mixture)]
@@ -42,7 +42,7 @@ def build_reasoning_gym(options: ReasoningGymOptions) -> PromptData:
     for label, wanted in zip(labels, share_out(options.held_out, [1.0] * len(labels)), strict=True):
         members = [stream for stream in streams if stream.component.difficulty == label]
         for stream, count in zip(members, share_out(wanted, [1.0] * len(members)), strict=True):
-            held_out += stream.take(count, "held out")
+            held_out += stream.take(count, "as held-out ones")
     shots = _solved_examples(options, seen)
     train, notes = _training_problems(streams, options.train)
     shuffler = random.Random(options.seed)
@@ -56,14 +56,14 @@ def build_reasoning_gym(options: ReasoningGymOptions) -> PromptData:
 
 
 def share_out(total: int, weights: list[float]) -> list[int]:
-    """Share a number out by weight, by largest remainder; the parts add up to it.
+    """Divide a number by weight, by the largest-remainder method; the parts add up to it.
 
     Args:
-        total: what to share out.
+        total: the number to divide.
         weights: positive weights.
 
     Returns:
-        One count a weight.
+        One count per weight.
     """
     exact = [total * weight / sum(weights) for weight in weights]
     counts = [int(value) for value in exact]
@@ -74,7 +74,7 @@ def share_out(total: int, weights: list[float]) -> list[int]:
 
 
 class _Stream:
-    """The distinct problems of one component, one after the other."""
+    """Stream of the distinct problems of one component."""
 
     def __init__(
         self,
@@ -91,18 +91,18 @@ class _Stream:
         self.entries = _entries(component, seed, self.where)
 
     def take(self, count: int, purpose: str) -> list[PromptRow]:
-        """That many problems, or an error."""
+        """Return that many problems, or raise an error."""
         rows = self.take_up_to(count)
         if len(rows) < count:
             raise UserError(
                 f"{self.where}, difficulty {self.component.difficulty!r}: {count} distinct problems "
-                f"are wanted {purpose} but only {len(rows)} are left with these "
+                f"are needed {purpose} but only {len(rows)} are left with these "
                 "params: lower data.train_size or data.held_out_size, or widen its params"
             )
         return rows
 
     def take_up_to(self, count: int) -> list[PromptRow]:
-        """That many problems, or as many as there are."""
+        """Return that many problems, or as many as there are."""
         rows: list[PromptRow] = []
         misses = 0
         while len(rows) < count and misses < PATIENCE:
@@ -116,7 +116,7 @@ class _Stream:
 
 
 def _training_problems(streams: list[_Stream], total: int) -> tuple[list[PromptRow], tuple[str, ...]]:
-    """The training problems by weight, and a note on each component that had too few."""
+    """Draw the training problems by weight, and write a note on each component that had too few."""
     rows: list[PromptRow] = []
     notes: list[str] = []
     while len(rows) < total and streams:
@@ -129,13 +129,13 @@ def _training_problems(streams: list[_Stream], total: int) -> tuple[list[PromptR
                 left.append(stream)
                 continue
             notes.append(
-                f"{stream.where}, difficulty {stream.component.difficulty!r}: {count} more problems are wanted to "
-                f"train on and there are {len(taken)}; the rest of the mixture makes up for them"
+                f"{stream.where}, difficulty {stream.component.difficulty!r}: {count} more problems are needed to "
+                f"train on but there are only {len(taken)}; the rest of the mixture makes up for them"
             )
         streams = left
     if len(rows) < total:
         raise UserError(
-            f"data.train_size: {total} distinct problems are wanted to train on but the mixture has only "
+            f"data.train_size: {total} distinct problems are needed to train on but the mixture has only "
             f"{len(rows)} left: lower data.train_size or data.held_out_size, or widen its params"
         )
     return rows, tuple(notes)
@@ -155,7 +155,7 @@ def _entries(component: MixtureComponent, seed: int, where: str) -> Iterator[dic
         made = reasoning_gym.create_dataset(component.family, size=2**31 - 1, seed=seed, **component.params)
     except (AssertionError, TypeError, ValueError) as error:
         raise UserError(
-            f"{where}: reasoning-gym refuses the params {component.params}: {error}: correct data.mixture params"
+            f"{where}: reasoning-gym rejects the params {component.params}: {error}: correct data.mixture params"
         ) from error
     return (made[index] for index in range(2**31 - 1))
 
@@ -167,13 +167,13 @@ def _row(entry: dict[str, Any], component: MixtureComponent, where: str) -> Prom
     except (KeyError, IndexError, ValueError) as error:
         raise UserError(
             f"{where}: cannot fill in question {component.question!r} ({type(error).__name__}: {error}), "
-            f"there are {', '.join(sorted(fields))}: correct data.mixture question"
+            f"the known fields are {', '.join(sorted(fields))}: correct data.mixture question"
         ) from error
     answer = entry["answer"]
     metadata = {
         "family": component.family,
         "question": entry["question"],
-        # The family's own scoring reads its metadata; as JSON they travel through any data loader.
+        # The family's own scoring reads its metadata; as JSON they pass through any data loader.
         "entry": json.loads(json.dumps(entry["metadata"], default=str)),
         "has_answer": answer is not None,
     }

@@ -1,4 +1,4 @@
-"""How a question becomes the prompt that a model is given."""
+"""Building of prompts from questions."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def build_prompt(
     """Put system message, instruction and solved examples around a question.
 
     Args:
-        row: the problem as it was read.
-        system_prompt: system message, which makes a text a chat; or None.
-        instruction: how the question is written, with `{question}` where it stands; or None. In a chat it is the
-            last message.
-        examples: solved problems to show first, written in the same way.
+        row: the problem as read.
+        system_prompt: system message, which turns a text into a chat; or None.
+        instruction: template with `{question}` in place of the question; or None. In a chat it applies to the last
+            message.
+        examples: solved problems to show first, in the same form.
 
     Returns:
         The problem with its prompt.
@@ -35,7 +35,7 @@ def build_prompt(
     if system_prompt is not None:
         if messages[0]["role"] == "system":
             raise UserError(
-                f"data.system_prompt: a prompt of {row.source} has a system message already: leave "
+                f"data.system_prompt: a prompt of {row.source} already has a system message: leave "
                 "data.system_prompt out"
             )
         messages = [{"role": "system", "content": system_prompt}, *messages]
@@ -48,7 +48,7 @@ def build_prompt(
 
 
 def solution_of(row: PromptRow) -> str:
-    """What an example shows: the worked solution in the row's metadata if there is one, else the answer."""
+    """Return what an example shows: the worked solution in the row's metadata if there is one, else the answer."""
     solution = row.metadata.get("solution")
     return solution if isinstance(solution, str) and solution.strip() else row.answer
 
@@ -58,7 +58,7 @@ def _asked(row: PromptRow, instruction: str | None) -> str:
 
 
 def _instructed(question: str, instruction: str | None) -> str:
-    # Not format(): a question, and an instruction about \boxed{}, may hold braces.
+    # Not format(): a question, or an instruction about \boxed{}, may contain braces.
     return question if instruction is None else instruction.replace("{question}", question)
 
 

@@ -1,4 +1,4 @@
-"""One problem, and the two sets of them that a run needs."""
+"""A problem, and the two sets of problems that a run needs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class PromptRow:
     """A problem with its answer.
 
     Attributes:
-        prompt: what the model continues: a text, or chat messages.
+        prompt: the text or chat messages that the model continues.
         answer: the right answer.
         difficulty: label under which accuracy is reported.
         source: where the problem comes from.
-        metadata: what a reward may need beside the answer; JSON values.
+        metadata: what a reward may need in addition to the answer; JSON values.
     """
 
     prompt: Prompt
@@ -33,7 +33,7 @@ class PromptRow:
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def key(self) -> str:
-        """Return a text that two rows share exactly when their prompts are the same."""
+        """Return a text that is the same for two rows exactly if their prompts are the same."""
         return self.prompt if isinstance(self.prompt, str) else json.dumps(self.prompt, sort_keys=True)
 
     def columns(self) -> dict[str, Any]:
@@ -54,9 +54,10 @@ class PromptData:
     Attributes:
         train: problems to train on.
         held_out: problems to evaluate on.
-        left_out: rows that were read and are in neither, counted by reason.
-        overlap: training problems that share text with a held-out one and were kept; None if nobody looked.
-        notes: what else a user should know about them before training, one line each.
+        left_out: rows that were read but are in neither set, counted by reason.
+        overlap: number of training problems that share text with a held-out one and were kept; None if this was not
+            checked.
+        notes: what else a user should know about the data before training, one line each.
     """
 
     train: list[PromptRow]

@@ -1,4 +1,4 @@
-"""Models by name: those carried by a Python package, local folders, and hub names."""
+"""Models by name: those that a Python package provides, local folders, and hub names."""
 
 from r2vpo.models.catalog import CatalogEntry, catalog, resolve_model
 from r2vpo.models.load import load_model, load_tokenizer

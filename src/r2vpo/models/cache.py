@@ -1,4 +1,4 @@
-"""A folder of converted models, each built whole or not at all."""
+"""Cache of converted models, each of which is built completely or not at all."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ def cache_root() -> Path:
 
 
 def is_complete(folder: Path) -> bool:
-    """Say whether a converted model lies in the folder."""
+    """Tell whether the folder holds a converted model."""
     return all((folder / name).is_file() for name in NEEDED_FILES)
 
 
 def build_once(target: Path, build: Callable[[Path], None]) -> Path:
-    """Build a folder unless it is there; it appears under its name only when it is complete.
+    """Build a folder unless it exists; it appears under its name only when it is complete.
 
-    One process at a time builds, the others wait for it and use its result. What a killed process left behind
-    is removed by the next one.
+    One process at a time builds; the others wait for it and use its result. The next process removes what a killed
+    process has left behind.
 
     Args:
-        target: the folder's final place, in the cache.
-        build: writes the content into the folder it is given.
+        target: the folder's final location in the cache.
+        build: function that writes the content into a given folder.
 
     Returns:
         `target`.
 
     Raises:
-        UserError: when the cache cannot be written.
+        UserError: the cache cannot be written.
     """
     if is_complete(target):
         return target
@@ -62,7 +62,7 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
 
 def _build_locked(target: Path, build: Callable[[Path], None]) -> None:
     prefix = f".{target.name}.building-"
-    # Under the lock nobody else builds, so a folder of that name is what a killed process left.
+    # No other process builds under the lock, so a folder of that name was left by a killed process.
     for leftover in target.parent.glob(f"{prefix}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=prefix))
@@ -72,7 +72,7 @@ def _build_locked(target: Path, build: Callable[[Path], None]) -> None:
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
         temporary.chmod(0o755)
-        # An incomplete folder in the way (files deleted by hand) would make the rename fail.
+        # An existing incomplete folder (files deleted by hand) would make the rename fail.
         shutil.rmtree(target, ignore_errors=True)
         os.replace(temporary, target)
     finally:

@@ -1,4 +1,4 @@
-"""The models that can be used by name, and how any name becomes something that can be loaded."""
+"""Catalogue of models that can be used by name, and resolution of names to something that can be loaded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """A model that can be used as it is.
+    """A model that can be used without further setup.
 
     Attributes:
         name: what to write as `model.name`.
@@ -28,8 +28,8 @@ class CatalogEntry:
         licence: SPDX name.
         source: where the weights come from.
         description: one line for a list.
-        path: its folder in the cache; that of seed 0, if every seed has weights of its own.
-        cached: whether it lies there already.
+        path: its folder in the cache; that of seed 0, if every seed has different weights.
+        cached: whether it is already there.
     """
 
     name: str
@@ -47,11 +47,11 @@ class _Recipe:
     licence: str
     source: str
     description: str
-    # The folder's name carries the source's version: another version is another folder.
+    # The folder's name contains the source's version, so each version has its own folder.
     folder: str
     # Writes the model into a folder, given the seed.
     build: Callable[[Path, int], None]
-    # Whether another seed is another model.
+    # Whether each seed gives a different model.
     seeded: bool = False
 
 
@@ -64,7 +64,7 @@ def _build_tiny(folder: Path, _: int) -> None:
     if is_complete(smollm2):
         from transformers import AutoTokenizer
 
-        # Read from the cache the tokenizer takes a fraction of the time that the GGUF file takes.
+        # Reading the tokenizer from the cache takes a fraction of the time of reading it from the GGUF file.
         make_tiny(folder, AutoTokenizer.from_pretrained(smollm2))
     else:
         make_tiny(folder, gguf_tokenizer())
@@ -74,7 +74,7 @@ def _habit(name: str) -> _Recipe:
     return _Recipe(
         parameters=HABIT_MODELS[name].parameters,
         licence="Apache-2.0",
-        source="demonstrations of the task, learned once a seed in under two minutes",
+        source="demonstrations of the task, learned once per seed in under two minutes",
         description=HABIT_MODELS[name].description,
         folder=f"{name.replace('/', '-')}-{VERSION}",
         build=lambda folder, seed: make_habit(folder, name, seed=seed),
@@ -95,7 +95,7 @@ _RECIPES = {
         parameters=3_219_776,
         licence="Apache-2.0",
         source=f"random weights, seed 0; tokenizer of {REQUIREMENT}",
-        description="knows nothing: random weights, for trying out that everything runs",
+        description="knows nothing: random weights, to check that everything runs",
         folder="random-llama-1",
         build=_build_tiny,
     ),
@@ -119,11 +119,11 @@ def catalog() -> list[CatalogEntry]:
 
 
 def missing_model(name: str, looked_for: str) -> UserError:
-    """Return the error for a model that is not there.
+    """Return the error for a model that does not exist.
 
     Args:
         name: what the user wrote.
-        looked_for: what was searched for it, in words.
+        looked_for: where it was searched for, in words.
     """
     by_ending = {entry.split("/")[-1]: entry for entry in _RECIPES} | {entry: entry for entry in _RECIPES}
     return UserError(
@@ -133,18 +133,18 @@ def missing_model(name: str, looked_for: str) -> UserError:
 
 
 def resolve_model(name: str, *, seed: int = 0) -> str:
-    """Turn a model's name into what `from_pretrained` takes.
+    """Turn a model's name into what `from_pretrained` accepts.
 
     Args:
         name: a name of the catalogue (built into the cache on first use), a folder, or a hub name.
-        seed: which of the models to take whose weights are made from a seed; the others are the same for all.
+        seed: selects among models whose weights are made from a seed; the others are the same for all seeds.
 
     Returns:
-        A folder, or `name` itself when it can only be a hub name.
+        A folder, or `name` itself if it can only be a hub name.
 
     Raises:
-        UserError: when the name is empty, a folder without a model or with adapters alone, a path that does not
-            exist, or an unknown name in the catalogue's name spaces.
+        UserError: the name is empty, a folder without a model or with only adapters, a path that does not exist, or an
+            unknown name in the catalogue's namespaces.
     """
     if name in _RECIPES:
         recipe = _RECIPES[name]

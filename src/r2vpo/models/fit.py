@@ -1,4 +1,4 @@
-"""Whether a model, its tokenizer and the prompts fit together: found before anything is trained or answered."""
+"""Checks that a model, its tokenizer and the prompts fit together, before any training or sampling."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ _SHOWN = 40
 
 
 def check_tokenizer(model: Any, tokenizer: Any, ends: Iterable[int], *, what: str, stop: str) -> None:
-    """Refuse a tokenizer whose tokens the model does not have, and answers that nothing could end.
+    """Reject a tokenizer whose tokens the model does not have, and answers that no token could end.
 
     Args:
-        model: the model; its parameters may lie on the meta device.
-        tokenizer: what prompts are made into tokens with.
+        model: the model; its parameters may be on the meta device.
+        tokenizer: the tokenizer of the prompts.
         ends: ids that end a completion.
-        what: how an error begins: the setting that names the model.
+        what: the start of an error message: the setting that names the model.
         stop: what to set so that completions end, in words.
 
     Raises:
-        UserError: an id is beyond the embeddings or the output layer, no token ends a completion, or none pads.
+        UserError: an id is beyond the embeddings or the output layer, no token ends a completion, or there is no
+            padding token.
     """
     if tokenizer.pad_token_id is None:
         raise UserError(
-            f"{what}: its tokenizer has no padding token, and no end-of-sequence token to stand in for it: set "
+            f"{what}: its tokenizer has no padding token, and no end-of-sequence token to use instead: set "
             "pad_token in its tokenizer_config.json, or tokenizer.pad_token, to a token that no text contains"
         )
     vocabulary = _vocabulary(tokenizer)
@@ -34,7 +35,7 @@ def check_tokenizer(model: Any, tokenizer: Any, ends: Iterable[int], *, what: st
     special = set(tokenizer.all_special_ids)
     for rows, known, layer in (
         (embeddings, vocabulary, "embeddings"),
-        # An image's place is read and never written; the token that ends a text is looked at below.
+        # An image placeholder is read but never generated; the token that ends a text is checked below.
         (outputs, {i: text for i, text in vocabulary.items() if i not in special}, "outputs"),
     ):
         beyond = [number for number in known if rows is not None and number >= rows]
@@ -52,18 +53,20 @@ def check_tokenizer(model: Any, tokenizer: Any, ends: Iterable[int], *, what: st
             if ends
             else ("its tokenizer has no end-of-sequence token and its generation_config.json no eos_token_id")
         )
-        raise UserError(f"{what}: nothing ends an answer, {why}: set eos_token in its tokenizer_config.json, or {stop}")
+        raise UserError(
+            f"{what}: no token ends an answer, because {why}: set eos_token in its tokenizer_config.json, or {stop}"
+        )
 
 
 @dataclass(frozen=True)
 class Room:
-    """How long a prompt may be.
+    """Room for prompt and answer in a model's positions.
 
     Attributes:
-        limit: tokens that the model can be given; None is any number.
-        new_tokens: the longest answer.
-        setting: its setting: `rollout.max_new_tokens`.
-        remedy: what to do in place of lowering it; `{most}` stands for the longest prompt that has room.
+        limit: number of tokens that the model accepts; None means any number.
+        new_tokens: length of the longest answer.
+        setting: name of the setting for it, such as `rollout.max_new_tokens`.
+        remedy: what to do instead of lowering it; `{most}` is replaced by the length of the longest prompt that fits.
     """
 
     limit: int | None
@@ -74,16 +77,16 @@ class Room:
     def check(
         self, lengths: Sequence[int], texts: Sequence[Any], where: str, *, rows: Sequence[int] | None = None
     ) -> None:
-        """Refuse prompts that have no room for an answer behind them.
+        """Reject prompts that leave no room for an answer.
 
         Args:
-            lengths: tokens of each prompt.
+            lengths: number of tokens of each prompt.
             texts: the prompts.
-            where: what they are, in words: `training prompt`.
-            rows: the number of each; None counts from 0.
+            where: what the prompts are, in words, such as `training prompt`.
+            rows: the row number of each; None counts from 0.
 
         Raises:
-            UserError: prompt and answer are more tokens than the model can be given.
+            UserError: prompt and answer have more tokens than the model accepts.
         """
         if self.limit is None or not lengths or max(lengths) + self.new_tokens <= self.limit:
             return
@@ -96,24 +99,24 @@ class Room:
         leave_out = self.remedy.format(most=most) if most > 0 else "use a model that reads longer texts"
         number = row if rows is None else rows[row]
         raise UserError(
-            f"{self.setting} = {self.new_tokens} behind {where} {number} of {lengths[row]} tokens, "
+            f"{self.setting} = {self.new_tokens} after {where} {number} of {lengths[row]} tokens, "
             f"{_start(texts[row])!r}, is more than the {self.limit} positions of this model{many}: {lower}{leave_out}"
         )
 
     def check_rows(self, lengths: Sequence[int]) -> None:
-        """Refuse rows that are longer than the model can be given, whatever made them.
+        """Reject rows that are longer than the model accepts, whatever produced them.
 
         Args:
-            lengths: tokens of each prompt and its answer together.
+            lengths: number of tokens of each prompt and its answer together.
 
         Raises:
-            UserError: one is longer.
+            UserError: a row is too long.
         """
         if self.limit is not None and lengths and max(lengths) > self.limit:
             raise UserError(
                 f"row {max(range(len(lengths)), key=lambda row: lengths[row])} of a round has {max(lengths)} tokens, "
-                f"prompt and answer together, more than the {self.limit} positions of this model: make what samples "
-                "it give shorter ones"
+                f"prompt and answer together, more than the {self.limit} positions of this model: let the sampler "
+                "return shorter rows"
             )
 
 
@@ -137,9 +140,9 @@ def _module(model: Any, name: str) -> Any:
 
 
 def _rows(model: Any, name: str) -> int | None:
-    """Tokens that a layer has a row for; weights may be packed or divided, the layer's own number is not."""
+    """Return the number of tokens for which a layer has a row, even if its weights are packed or sharded."""
     module = _module(model, name)
-    # Adapters wrap a layer, and what they wrap has the rows.
+    # Adapters wrap a layer, and the wrapped layer has the rows.
     module = module.get_base_layer() if hasattr(module, "get_base_layer") else module
     for attribute in ("num_embeddings", "out_features"):
         if isinstance(rows := getattr(module, attribute, None), int):

@@ -18,12 +18,12 @@ from r2vpo.data.habit_formats import FORMATS, HabitFormat
 from r2vpo.models.convert import quiet
 
 VERSION = 3
-"""Part of the cache's folder: to be raised with every change here that changes weights that were made before."""
+"""Part of the cache folder's name: raise it with every change here that changes the resulting weights."""
 CHARACTERS = "0123456789+=;"
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 IGNORED = -100
 CAREFUL_STEPS = 0.6
-"""Share of the steps in which the demonstrator is still careful."""
+"""Share of the steps during which the demonstrator is still careful."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class WarmStart:
 
     Attributes:
         steps: optimizer steps.
-        batch: demonstrations of one step.
-        learning_rate: highest rate of Adam; it rises over a tenth of the steps and falls to 0 by a cosine.
+        batch: demonstrations per step.
+        learning_rate: highest learning rate of Adam; it rises over a tenth of the steps and falls to 0 along a cosine.
     """
 
     steps: int
@@ -47,7 +47,7 @@ class HabitModel:
 
     Attributes:
         description: one line for a list.
-        format: what it learned to answer.
+        format: the format that it learned.
         warm_start: how it learned that.
         parameters: number of weights.
         architecture: its `model_type` in transformers.
@@ -62,7 +62,7 @@ class HabitModel:
     shape: dict[str, Any]
 
 
-# At the usual 0.02 so narrow a model has learned next to nothing after a fifth of the steps below.
+# With the usual range of 0.02, such a narrow model has learned almost nothing after a fifth of the steps below.
 _LLAMA = {
     "hidden_size": 128,
     "intermediate_size": 256,
@@ -113,7 +113,7 @@ HABIT_MODELS: dict[str, HabitModel] = {
         warm_start=WarmStart(steps=1600, batch=64, learning_rate=4e-3),
         parameters=332_416,
         architecture="llama",
-        # With eight one seed in five is still unsure of sums without a carry after 1300 steps.
+        # With eight heads, one seed in five is still unsure of sums without a carry after 1300 steps.
         shape=_LLAMA | {"num_attention_heads": 4},
     ),
     "habit/llama-chain": HabitModel(
@@ -124,7 +124,8 @@ HABIT_MODELS: dict[str, HabitModel] = {
         architecture="llama",
         shape=_LLAMA,
     ),
-    # With rotary positions so small a model takes several times the steps to find the digits of the eighth column.
+    # With rotary positions, such a small model takes several times as many steps to find the digits of the eighth
+    # column.
     "habit/gpt2-long-chain": HabitModel(
         description="a GPT-2 that adds eight digits column by column and drops carries, for data.format long_chain",
         format="long_chain",
@@ -137,10 +138,10 @@ HABIT_MODELS: dict[str, HabitModel] = {
 
 
 def habit_tokenizer() -> Any:
-    """A tokenizer with one token for each character of the task's prompts and answers.
+    """Build a tokenizer with one token for each character of the task's prompts and answers.
 
     Returns:
-        A `PreTrainedTokenizerFast`; decoding adds no space.
+        A `PreTrainedTokenizerFast`; decoding adds no spaces.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -160,16 +161,16 @@ def habit_tokenizer() -> Any:
 
 
 def make_habit(folder: Path, name: str, *, seed: int) -> None:
-    """Write a model that answers as the demonstrator does.
+    """Write a model that answers like the demonstrator.
 
     Random weights are trained on demonstrations, drawn again at each step from the problems that are never held out,
-    evenly over the difficulties: first a careful demonstrator's, then those of one who has taken to the habit. One
-    thread of the CPU makes them, so that a seed gives the same weights whatever the number of threads.
+    evenly over the difficulties: first those of a careful demonstrator, then those of one who has acquired the habit.
+    Training uses a single CPU thread, so that a seed gives the same weights whatever the number of threads.
 
     Args:
         folder: an empty folder.
         name: a name of `HABIT_MODELS`.
-        seed: seed of the first weights and of the demonstrations.
+        seed: seed of the initial weights and of the demonstrations.
     """
     tokenizer = habit_tokenizer()
     with quiet(), _one_thread(), torch.random.fork_rng(devices=[]):
@@ -196,7 +197,7 @@ def _random_model(kind: HabitModel, tokenizer: Any) -> Any:
 
 
 class _Demonstrations:
-    """Problems of the training part with both of the demonstrator's answers, as token ids of one length."""
+    """Problems of the training part with both of the demonstrator's answers, as token ids of equal length."""
 
     def __init__(self, form: HabitFormat, tokenizer: Any) -> None:
         self.format = FORMATS[form]
@@ -210,7 +211,7 @@ class _Demonstrations:
         self.right, self.habit = rows.chunk(2)
 
     def draw(self, count: int, right_answers: tuple[float, ...]) -> Tensor:
-        """(count, width) long: demonstrations, right in a share by number of carries, filled up with `IGNORED`."""
+        """Draw (count, width) long demonstrations, padded with `IGNORED`; their carries decide how many are right."""
         sizes = torch.tensor([len(pool) for pool in self.pools])
         carries = torch.randint(len(sizes), (count,))
         place = (torch.rand(count) * sizes[carries]).long() + (sizes.cumsum(0) - sizes)[carries]
@@ -226,7 +227,7 @@ def _learn(model: Any, demonstrations: _Demonstrations, warm_start: WarmStart) -
         is_careful = step < CAREFUL_STEPS * warm_start.steps
         right_answers = demonstrations.format.careful if is_careful else demonstrations.format.right_answers
         rows = demonstrations.draw(warm_start.batch, right_answers)
-        # What fills up the end is never attended to: it comes after everything that counts.
+        # The padding at the end is never attended to: it comes after everything that counts.
         logits = model(input_ids=rows[:, :-1].clamp(min=0), use_cache=False).logits[:, demonstrations.prompt - 1 :]
         targets = rows[:, demonstrations.prompt :]
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)

@@ -1,4 +1,4 @@
-"""Loading a model or its tokenizer by any name, with one clear line when that fails."""
+"""Loading of a model or its tokenizer by any name, with a one-line error if that fails."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def load_model(
 
     Args:
         name: any name that `resolve_model` takes.
-        seed: of a model that is made from a seed, such as `habit/llama`; the others ignore it.
-        dtype: type of the weights.
-        trust_remote_code: run Python code that comes with it; nobody is asked.
+        seed: seed of a model that is made from a seed, such as `habit/llama`; the others ignore it.
+        dtype: dtype of the weights.
+        trust_remote_code: run Python code that comes with the model, without asking.
         options: passed on to `AutoModelForCausalLM.from_pretrained`.
 
     Returns:
         The model.
 
     Raises:
-        UserError: when there is no such model, it cannot be read, or its files lack some of its weights.
+        UserError: the model does not exist, cannot be read, or its files lack some of its weights.
     """
     from transformers import AutoModelForCausalLM
 
@@ -52,18 +52,18 @@ def load_model(
 
 
 def load_tokenizer(name: str, *, seed: int = 0, trust_remote_code: bool = False) -> Any:
-    """Load a model's tokenizer, padding on the left and with a padding token.
+    """Load a model's tokenizer, with padding on the left and a padding token.
 
     Args:
         name: any name that `resolve_model` takes.
-        seed: that of the model, so that no other one is made for its tokenizer.
+        seed: seed of the model, so that no other model is built for its tokenizer.
         trust_remote_code: run Python code that comes with it.
 
     Returns:
         The tokenizer.
 
     Raises:
-        UserError: when there is none or it cannot be read.
+        UserError: the tokenizer does not exist or cannot be read.
     """
     from transformers import AutoTokenizer
 
@@ -77,14 +77,14 @@ def load_tokenizer(name: str, *, seed: int = 0, trust_remote_code: bool = False)
 
 
 def code_not_trusted(name: str, source: str) -> UserError:
-    """Return the error for a model that brings Python code which nobody has allowed to run.
+    """Return the error for a model with Python code that the user has not allowed to run.
 
     Args:
         name: what the user wrote.
-        source: the folder or hub name that it stands for.
+        source: the folder or hub name to which it resolves.
     """
     return UserError(
-        f"model.name {name!r}: {source} comes with Python code of its own: read it, and set "
+        f"model.name {name!r}: {source} comes with its own Python code: read it, and set "
         "model.trust_remote_code=true to run it"
     )
 
@@ -104,7 +104,7 @@ def _load(read: Callable[[str], Any], name: str, seed: int, *, part: str) -> Any
 
 
 def _reason(source: str, error: Exception, part: str) -> str:
-    """Why a folder is no model or no tokenizer, and what to do; transformers tells these apart by words alone."""
+    """Say why a folder has no usable model or tokenizer, and what to do, from the text of the error."""
     said = first_line(error)
     if Path(source).is_relative_to(cache_root()):
         return _of_the_cache(source, said)
@@ -117,7 +117,7 @@ def _reason(source: str, error: Exception, part: str) -> str:
             f"of {source}: use one that it knows, or one that brings its own code and model.trust_remote_code=true"
         )
     if isinstance(error, ImportError):
-        return f"the code that comes with {source} cannot be imported ({said}): install what it wants"
+        return f"the code that comes with {source} cannot be imported ({said}): install what it needs"
     if part == "tokenizer":
         has = Path(source).is_dir() and any(Path(source).glob("tokenizer*"))
         why = f"its tokenizer cannot be read ({said})" if has else "there is no tokenizer in it"
@@ -125,23 +125,23 @@ def _reason(source: str, error: Exception, part: str) -> str:
     kind = re.search(r"configuration class <class '[\w.]*\.(\w+)'>", str(error))
     if kind:
         return (
-            f"{source} is described by a {kind[1]}, of which transformers makes no causal language model: name one "
-            "that predicts the next token of a text; of a model with a vision tower, save its language model alone, "
+            f"{source} is described by a {kind[1]}, for which transformers has no causal language model: name one "
+            "that predicts the next token of a text; of a model with a vision tower, save only its language model, "
             "or train it from Python"
         )
     return (
-        f"what lies in {source} is no causal language model that transformers can read ({said}): save it with "
+        f"{source} does not hold a causal language model that transformers can read ({said}): save it with "
         "save_pretrained"
     )
 
 
 def _of_the_cache(source: str, said: str) -> str:
-    """What r2vpo made itself is made again."""
-    return f"{source}, which r2vpo made, is damaged ({said}): delete that folder, it is made again"
+    """Describe a damaged model of the cache, which r2vpo can build again."""
+    return f"{source}, which r2vpo built, is damaged ({said}): delete that folder, and it will be built again"
 
 
 def _unreadable(name: str, source: str, error: OSError) -> UserError:
-    """A part of a folder that is missing is named; a folder or name that is not there gets the nearest one."""
+    """Name the missing part of a folder; for a folder or name that does not exist, suggest the nearest one."""
     if Path(source).is_relative_to(cache_root()):
         return UserError(f"model.name {name!r}: {_of_the_cache(source, first_line(error))}")
     gone = re.search(r"(\S+\.(?:safetensors|bin))\b", str(error))

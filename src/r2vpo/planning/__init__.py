@@ -1,4 +1,4 @@
-"""What a recipe's run takes, from the model's configuration alone: memory, devices, work."""
+"""Planning of a recipe's run from only the model's configuration: memory, devices and work."""
 
 from r2vpo.planning.plan import Options, Plan, make_plan
 from r2vpo.planning.show import plan_text

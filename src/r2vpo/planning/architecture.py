@@ -1,4 +1,4 @@
-"""The numbers of a model that memory and work follow from, without its weights."""
+"""The numbers of a model that determine memory and work, without its weights."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ class Architecture:
     """A decoder in numbers.
 
     Attributes:
-        name: `model.name` of the recipe.
+        name: the recipe's `model.name`.
         source: where the configuration came from.
-        note: what is different from the model itself, or None.
+        note: what differs from the model itself, or None.
         layers: decoder layers.
         hidden: width H of the hidden states.
         intermediate: width I of the feed-forward layers.
         heads: query heads.
         key_value_heads: heads of keys and values.
-        head_width: numbers of a head.
-        vocabulary: tokens V.
-        positions: the longest sequence it was made for.
-        parameters: distinct weights, adapters not counted.
-        trainable: weights that are trained: all, or those of the adapters.
-        matrices: weights of the linear layers, the output layer not counted.
-        layer: weights of the largest decoder layer.
-        adapted_inputs: inputs of all adapted linear layers of one decoder layer, adapter ranks included.
+        head_width: width of a head.
+        vocabulary: number of tokens V.
+        positions: length of the longest sequence that it supports.
+        parameters: number of distinct weights, without adapters.
+        trainable: number of trained weights: all, or those of the adapters.
+        matrices: number of weights of the linear layers, without the output layer.
+        layer: number of weights of the largest decoder layer.
+        adapted_inputs: number of inputs of all adapted linear layers of one decoder layer, including adapter ranks.
     """
 
     name: str
@@ -66,8 +66,8 @@ class Architecture:
 def read_architecture(recipe: Recipe) -> Architecture:
     """Find the configuration of a recipe's model, and count its weights on torch's meta device.
 
-    A folder, a model of the catalogue or what the hub's cache holds goes first, then the configurations of the
-    article's models that come with the package, then the hub.
+    A folder, a model of the catalogue or the hub's cache is tried first, then the configurations of the paper's models
+    that come with the package, then the hub.
 
     Args:
         recipe: the recipe.
@@ -76,7 +76,7 @@ def read_architecture(recipe: Recipe) -> Architecture:
         The numbers.
 
     Raises:
-        UserError: there is no such model, its code may not run, or it is no decoder of the usual layout.
+        UserError: the model does not exist, its code may not run, or it is not a decoder of the usual layout.
     """
     name, trusted = recipe.model.name, recipe.model.trust_remote_code
     seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
@@ -86,7 +86,7 @@ def read_architecture(recipe: Recipe) -> Architecture:
     missing = [key for key in _NEEDED if not isinstance(getattr(text, key, None), int)]
     if missing:
         raise UserError(
-            f"model.name {name!r}: its configuration has no {missing[0]}, which a plan is made from: plan a decoder of "
+            f"model.name {name!r}: its configuration has no {missing[0]}, which a plan needs: plan a decoder of "
             "the usual layout, such as Llama or Qwen2"
         )
     head = model.get_output_embeddings()
@@ -125,7 +125,7 @@ _NEEDED = (
 
 
 def _find(name: str, *, seed: int, trusted: bool) -> tuple[Any, str, str | None]:
-    """The configuration, where it came from, and a note."""
+    """Find the configuration; return it with its source and a note."""
     from transformers import AutoConfig
 
     place = resolve_model(name, seed=seed)
@@ -157,11 +157,11 @@ def _empty_model(config: Any, name: str, *, trusted: bool) -> Any:
             return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
     except ValueError as error:
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"model.name {name!r}: it is no causal language model ({first_line}): name one") from error
+        raise UserError(f"model.name {name!r}: it is not a causal language model ({first_line}): name one") from error
 
 
 def _count(module: nn.Module) -> int:
-    """Distinct weights: tied ones count once."""
+    """Count distinct weights: tied ones count once."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
@@ -170,12 +170,12 @@ def _layers(model: Any, number: int, name: str) -> nn.ModuleList:
         if isinstance(module, nn.ModuleList) and len(module) == number:
             return module
     raise UserError(
-        f"model.name {name!r}: no list of {number} decoder layers in it: plan a decoder of the usual layout"
+        f"model.name {name!r}: it has no list of {number} decoder layers: plan a decoder of the usual layout"
     )
 
 
 def _adapters(recipe: Recipe, model: Any, layers: int) -> tuple[int | None, float]:
-    """Weights of the adapters (None without), and the inputs of what they are put on, a layer; changes the model."""
+    """Count adapter weights (None without adapters) and inputs of the adapted layers, per layer; changes the model."""
     config = peft_config(recipe)
     if config is None:
         return None, 0.0

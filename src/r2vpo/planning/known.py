@@ -1,6 +1,7 @@
-"""Configurations of the article's models, so that a run can be planned without the hub.
+"""Configurations of the paper's models, so that a run can be planned without the hub.
 
-Only what decides the number of weights and the memory is kept; a model's own files, where they are at hand, go first.
+Only what determines the number of weights and the memory is kept; a model's own files take precedence if they are
+available.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any
 
 _FOLDER = Path(__file__).parent / "configurations"
 _LLAMA_LAYOUT = (
-    "planned as a Llama with attention biases, of which its own code is a subclass; that code is not needed to plan"
+    "planned as a Llama with attention biases, of which its own class is a subclass; "
+    "its code is not needed for planning"
 )
 
 
@@ -22,9 +24,9 @@ class KnownModel:
 
     Attributes:
         file: its configuration, in `configurations`.
-        published: number of weights that the published checkpoint has; what the configuration gives has to be that.
-        checked: what that number was compared with.
-        note: what is different from the model's own files, or None.
+        published: number of weights of the published checkpoint, which the configuration must reproduce.
+        checked: what this number was compared with.
+        note: what differs from the model's own files, or None.
     """
 
     file: str
@@ -77,4 +79,5 @@ KNOWN = {
     "FreedomIntelligence/openPangu-Embedded-7B-V1.1": _PANGU_7B,
     "Qwen/Qwen2.5-Math-72B-Instruct": _QWEN_72B,
 }
-"""By their names on the hub. What `checked` calls a card or a script was read in public copies, not on the hub."""
+"""Known models by their names on the hub. The cards and scripts named in `checked` were read in public copies, not on
+the hub."""

@@ -1,7 +1,7 @@
-"""What a run holds in memory on one device, by part and by moment; docs/planning.md has the formulas.
+"""The memory of a run on one device, by part and by moment; docs/planning.md has the formulas.
 
-All sizes are bytes. A moment is a time at which a run holds much at once: sampling, evaluating, the start of a
-backward pass (activations are all there) and the optimizer's step (gradients are all there). The worst one counts.
+All sizes are bytes. A moment is a time at which a run holds much at once: sampling, evaluating, the start of a backward
+pass (all activations are held) and the optimizer's step (all gradients are held). The largest one counts.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from r2vpo.rollout.cache import BLOCK
 FLOAT, HALF, LONG = 4, 2, 8
 
 HOST_ALLOCATOR = 0.1
-"""Of what is held, what the host's allocator has besides and does not give back: six measured runs had 0 to 0.2."""
+"""Additional memory that the host's allocator keeps, as a share of what is held: 0 to 0.2 in six measured runs."""
 
 HOST_LAYERS = 3
-"""Layers that a host holds while one is computed again: the blocks of those before it are free, and not given back."""
+"""Layers that a host holds while one is recomputed: the blocks of earlier ones are free but not returned."""
 
 HOST_GRADIENTS = 0.5
-"""Share of the gradients that a host has beside all activations: they come while activations go, and of what is freed
-the allocator uses about half again; docs/planning.md has the runs that it was set by."""
+"""Share of the gradients that a host holds in addition to all activations: gradients appear while activations are
+freed, and the allocator reuses about half of what is freed; docs/planning.md lists the runs that determined it."""
 
 Moment = dict[str, float]
 
@@ -37,15 +37,15 @@ class Settings:
     """What of a recipe memory depends on.
 
     Attributes:
-        compute: bytes of a number in the matrix products: 2 under bfloat16 autocast, otherwise 4.
-        sampler: bytes of a weight of the sampler's own copy, 0 if it samples from the policy itself or elsewhere.
-        cache: bytes of a number in the sampler's cache.
-        optimizer: bytes of the optimizer's state for a weight that is trained.
-        accumulates: whether an optimizer step has several backward passes, so that gradients stay between them.
-        shares_prompts: whether the training forward computes each prompt once a group.
-        checkpointing: whether activations are computed again in the backward pass.
+        compute: bytes per number in the matrix products: 2 under bfloat16 autocast, otherwise 4.
+        sampler: bytes per weight of the sampler's own copy; 0 if it samples from the policy itself or elsewhere.
+        cache: bytes per number in the sampler's cache.
+        optimizer: bytes of the optimizer's state per trained weight.
+        accumulates: whether an optimizer step has several backward passes, so that gradients are kept between them.
+        shares_prompts: whether the training forward computes each prompt once per group.
+        checkpointing: whether activations are recomputed in the backward pass.
         on_cpu: whether the device is the host.
-        reserved: bytes that vLLM takes of the device for itself.
+        reserved: bytes of the device that vLLM reserves.
     """
 
     compute: int
@@ -60,16 +60,16 @@ class Settings:
 
 
 def moments(model: Architecture, shapes: Shapes, settings: Settings, sharding: Sharding) -> dict[str, Moment]:
-    """What one device holds at each moment, by part.
+    """Estimate what one device holds at each moment, by part.
 
     Args:
         model: the model in numbers.
         shapes: rows and tokens of one process.
-        settings: what of the recipe memory depends on.
+        settings: the recipe's settings that affect memory.
         sharding: how the weights and their states are divided.
 
     Returns:
-        Moments, and for each its parts in bytes.
+        Moments, each with its parts in bytes.
     """
     held = {
         "weights": sharding.weights(model.parameters),
@@ -110,43 +110,43 @@ def moments(model: Architecture, shapes: Shapes, settings: Settings, sharding: S
                 "logits": rows * model.vocabulary * (cache + 2 * FLOAT + LONG),
             }
     if settings.on_cpu:
-        # The file is mapped while its weights are copied out of it.
+        # The file is mapped while its weights are copied from it.
         found["loading"] = {"weights": 2 * FLOAT * model.parameters}
         found = {moment: parts | {"allocator": HOST_ALLOCATOR * sum(parts.values())} for moment, parts in found.items()}
     return {moment: {part: size for part, size in parts.items() if size} for moment, parts in found.items()}
 
 
 def _beside(settings: Settings) -> float:
-    """Share of the gradients that are there beside all activations of a backward pass."""
+    """Return the share of the gradients that is held in addition to all activations of a backward pass."""
     if settings.accumulates:
         return 1.0
     return HOST_GRADIENTS if settings.on_cpu else 0.0
 
 
 def peak(found: dict[str, Moment]) -> float:
-    """The most that is held at any moment."""
+    """Return the largest amount that is held at any moment."""
     return max(sum(parts.values()) for parts in found.values())
 
 
 def replay_bytes(shapes: Shapes) -> float:
-    """Rollouts that are kept on the host: ids, mask and two log-probs a token, a prompt once a group."""
+    """Compute the size of rollouts kept on the host: ids, mask and two log-probs per token, one prompt per group."""
     token = LONG + 1 + 2 * FLOAT_BYTES
     return shapes.kept_rows * shapes.response_tokens * token + shapes.kept_groups * shapes.prompt_tokens * LONG
 
 
 def cache_bytes(model: Architecture, rows: int, tokens: int, size: int) -> float:
-    """Keys and values of so many positions in the sampler's rows."""
+    """Compute the size of keys and values of that many positions in the sampler's rows."""
     return rows * tokens * model.layers * 2 * model.key_value_heads * model.head_width * size
 
 
 def training_cache_bytes(model: Architecture, shapes: Shapes) -> float:
-    """Keys (float32, as rotation leaves them) and values of the rows of a micro-batch behind their prompts."""
+    """Compute the size of keys (float32 after rotation) and values of a micro-batch's rows after their prompts."""
     rows, _, keys = _shared_passes(shapes)[1]
     return rows * keys * model.layers * model.key_value_heads * model.head_width * 2 * FLOAT
 
 
 def activations(model: Architecture, shapes: Shapes, settings: Settings) -> float:
-    """What autograd keeps of a forward pass over one micro-batch, for its backward pass."""
+    """Compute what autograd keeps of a forward pass over one micro-batch for its backward pass."""
     passes = _passes(shapes, settings)
     tokens = sum(rows * new for rows, new, _ in passes)
     layer = sum(_layer_bytes(model, settings, rows, new, keys) for rows, new, keys in passes)
@@ -159,7 +159,7 @@ def activations(model: Architecture, shapes: Shapes, settings: Settings) -> floa
 
 
 def backward_bytes(model: Architecture, shapes: Shapes, settings: Settings) -> float:
-    """What the gradients of one layer's feed-forward part and hidden states take on the way back."""
+    """Compute the size of the gradients of one layer's feed-forward part and hidden states in the backward pass."""
     tokens = sum(rows * new for rows, new, _ in _passes(shapes, settings))
     return tokens * (4 * settings.compute * model.intermediate + 3 * FLOAT * model.hidden)
 
@@ -172,7 +172,7 @@ def _passes(shapes: Shapes, settings: Settings) -> list[tuple[int, int, int]]:
 
 
 def _shared_passes(shapes: Shapes) -> list[tuple[int, int, int]]:
-    """Rows, new tokens and positions looked at: of the prompts, then of the responses behind them."""
+    """Return rows, new tokens and positions attended to: for the prompts, then for the responses after them."""
     new = max(shapes.response_tokens - 1, 1)
     side_by_side = min(responses_per_row(new, shapes.prompt_tokens), math.ceil(shapes.rows / shapes.groups))
     rows = math.ceil(shapes.rows / side_by_side)
@@ -181,21 +181,21 @@ def _shared_passes(shapes: Shapes) -> list[tuple[int, int, int]]:
 
 
 def _layer_bytes(model: Architecture, settings: Settings, rows: int, new: int, keys: int) -> float:
-    """One decoder layer's activations: `rows` rows of `new` tokens that look at `keys` positions.
+    """Compute one decoder layer's activations: `rows` rows of `new` tokens that attend to `keys` positions.
 
-    The hidden states stay in float32. Under autocast each of the five linear layers behind a norm keeps its input in
-    bfloat16; in float32 those of one norm share it.
+    The hidden states stay in float32. Under autocast each of the five linear layers after a norm keeps its input in
+    bfloat16; in float32 the layers after one norm share it.
     """
     size, width = settings.compute, model.heads * model.head_width
     inputs = 5 if size == HALF else 2
     token: float = 4 * FLOAT * model.hidden + size * (inputs * model.hidden + 2 * width + 4 * model.intermediate)
     token += FLOAT * (model.heads + 2) + size * model.adapted_inputs
-    # Keys and values are repeated for every query head where there is a mask, and the mask becomes numbers.
+    # Keys and values are repeated for every query head if there is a mask, and the mask becomes numbers.
     return rows * (new * token + keys * 2 * width * size + new * keys * size)
 
 
 def head_bytes(model: Architecture, shapes: Shapes, settings: Settings) -> float:
-    """What the output layer works with in its backward pass: its weight's copy and gradient, and a chunk of logits."""
+    """Compute what the output layer's backward pass holds: its weight's copy and gradient, and a chunk of logits."""
     size, weight = settings.compute, model.vocabulary * model.hidden
     positions = shapes.rows * shapes.response_tokens
     if settings.on_cpu:
@@ -208,9 +208,9 @@ def head_bytes(model: Architecture, shapes: Shapes, settings: Settings) -> float
 
 
 def _copies(model: Architecture, settings: Settings, sharding: Sharding) -> float:
-    """The linear layers' weights in bfloat16, which autocast makes and the backward pass needs."""
+    """Compute the size of the linear layers' bfloat16 weights, which autocast makes and the backward pass needs."""
     if settings.compute != HALF or sharding.parts > 1:
         return 0.0
-    # Weights that are not trained are not kept for a second pass: prompts and responses have each their own.
+    # Copies of frozen weights are not reused by a second pass: prompts and responses each have their own.
     passes = 2 if settings.shares_prompts and not model.full_finetuning else 1
     return passes * HALF * model.matrices

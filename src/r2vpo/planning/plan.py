@@ -1,4 +1,4 @@
-"""A recipe's plan: weights, memory, devices, work, and what reuse of stale rollouts saves."""
+"""A recipe's plan: weights, memory, devices, work, and savings from reusing stale rollouts."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from r2vpo.precision import multiplies_bfloat16
 from r2vpo.training.recipe import Recipe, settle_precision
 
 USABLE = 0.9
-"""Share of a device's memory that is planned with; the rest is for the driver, buffers and gaps."""
+"""Share of a device's memory that a plan uses; the rest is for the driver, buffers and fragmentation."""
 MOST_DEVICES = 4096
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a plan is asked for; None is taken from the recipe or found.
+    """Options of a plan; None is taken from the recipe or determined.
 
     Attributes:
-        device_memory: bytes of a device.
-        devices: devices; None is as few as hold the run.
+        device_memory: bytes of memory per device.
+        devices: number of devices; None means the fewest that hold the run.
         prompt_tokens: longest prompt.
-        response_tokens: mean length of a response, for the work; None is the longest allowed.
-        speed: what a device does; None is `Speed()`, and no hours for a host.
+        response_tokens: mean length of a response, for the work; None means the longest allowed.
+        speed: speed of a device; None means `Speed()`, or no hours for a host.
     """
 
     device_memory: float = 80 * 2**30
@@ -42,13 +42,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Fit:
-    """One strategy.
+    """How a run fits with one strategy.
 
     Attributes:
         strategy: how weights and states are divided.
         possible: whether the recipe's sampler can sample from weights that are divided in this way.
-        smallest: the fewest devices that hold the run and divide a round, or None.
-        devices: the devices that `moments` is for.
+        smallest: the smallest number of devices that hold the run and divide a round, or None.
+        devices: the number of devices to which `moments` refers.
         moments: what each of them holds, by moment and part.
     """
 
@@ -60,13 +60,13 @@ class Fit:
 
     @property
     def peak(self) -> float:
-        """Bytes of the worst moment."""
+        """Bytes of the largest moment."""
         return peak(self.moments)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that `r2vpo plan` prints; sizes are bytes."""
+    """Everything that `r2vpo plan` prints; sizes are in bytes."""
 
     model: Architecture
     on_cpu: bool
@@ -82,7 +82,7 @@ class Plan:
     notes: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as a JSON object."""
+        """Convert the plan to a JSON object."""
         plan = asdict(self)
         for entry, fit in zip([*plan["fits"], plan["chosen"]], [*self.fits, self.chosen], strict=True):
             entry["peak"] = fit.peak
@@ -100,7 +100,7 @@ def make_plan(recipe: Recipe, options: Options) -> Plan:
         The plan.
 
     Raises:
-        UserError: the model cannot be planned, or a round does not divide over the devices asked for.
+        UserError: the model cannot be planned, or a round cannot be divided among the requested devices.
     """
     model = read_architecture(recipe)
     from_recipe, where = prompt_tokens_of(recipe)
@@ -113,7 +113,7 @@ def make_plan(recipe: Recipe, options: Options) -> Plan:
     if options.devices is not None and not divides(recipe, options.devices):
         raise UserError(
             f"--devices {options.devices}: a round of {recipe.rollout.prompts_per_round} prompts x "
-            f"{recipe.rollout.samples_per_prompt} samples does not divide over them: give a divisor of "
+            f"{recipe.rollout.samples_per_prompt} samples cannot be divided among them: give a divisor of "
             "rollout.prompts_per_round"
         )
     strategies: list[Strategy] = ["replicated"] if on_cpu else list(STRATEGIES)
@@ -121,7 +121,7 @@ def make_plan(recipe: Recipe, options: Options) -> Plan:
     chosen = _choose(fits)
     work = work_of(model, recipe, prompt_tokens=prompt, response_tokens=response)
     shapes = shapes_of(recipe, processes=chosen.devices, prompt_tokens=prompt)
-    # What a host reaches differs too much for a guess.
+    # The speed of hosts differs too much for a guess.
     speed = options.speed or (None if on_cpu else Speed())
     return Plan(
         model=model,
@@ -146,7 +146,7 @@ def make_plan(recipe: Recipe, options: Options) -> Plan:
 
 
 def settings_of(recipe: Recipe, *, on_cpu: bool, device_memory: float) -> Settings:
-    """What of a recipe memory depends on."""
+    """Collect the recipe's settings that affect memory."""
     trainer, rollout = recipe.trainer, recipe.rollout
     half = rollout.dtype == "bfloat16"
     vllm_share = 0.0
@@ -174,7 +174,7 @@ def _fit(
         shapes = shapes_of(recipe, processes=devices, prompt_tokens=prompt)
         return moments(model, shapes, settings, Sharding(strategy, devices))
 
-    # The sampler of this package copies whole weights, of which a process has a part alone when they are sharded.
+    # This package's sampler copies whole weights, of which a process has only a part if they are sharded.
     possible = strategy == "replicated" or recipe.rollout.sampler != "shared_prefix"
     usable = float("inf") if settings.on_cpu else USABLE * options.device_memory
     candidates = [n for n in range(1, min(recipe.rollout.prompts_per_round, MOST_DEVICES) + 1) if divides(recipe, n)]
@@ -184,7 +184,7 @@ def _fit(
 
 
 def _choose(fits: list[Fit]) -> Fit:
-    """The strategy that takes the fewest devices, the simplest first; the one that holds least if none fits."""
+    """Choose the strategy with the fewest devices, simplest first; if none fits, the one that holds least."""
     fitting = [fit for fit in fits if fit.smallest is not None]
     if fitting:
         return min(fitting, key=lambda fit: fit.smallest or 0)
@@ -207,5 +207,5 @@ def _notes(model: Architecture, recipe: Recipe, prompt: int, chosen: Fit, *, on_
             "trainer.gradient_checkpointing, rollout.rows_per_batch, or rollout.sampler=vllm for sharded weights"
         )
     if recipe.rollout.sampler == "vllm" and recipe.rollout.vllm is not None and recipe.rollout.vllm.mode == "server":
-        notes.append("the devices of the vLLM server come on top of those counted here")
+        notes.append("the devices of the vLLM server are needed in addition to those counted here")
     return notes

@@ -1,4 +1,4 @@
-"""Rows and tokens that one process works on, from a recipe."""
+"""Numbers of rows and tokens per process, from a recipe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from r2vpo.training.recipe import Recipe
 from r2vpo.training.recipe_inputs import DatasetData
 
 DEFAULT_PROMPT_TOKENS = 256
-"""Length of a prompt where neither the recipe bounds it nor the user says it."""
+"""Length of a prompt if neither the recipe bounds it nor the user gives it."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Shapes:
         prompt_tokens: longest prompt.
         response_tokens: longest response.
         answer_tokens: longest response of an evaluation.
-        rows: rows of a micro-batch, stale ones included.
+        rows: rows of a micro-batch, including stale ones.
         groups: distinct prompts in it.
-        sampled_rows: responses sampled at once; 0 where another program samples.
+        sampled_rows: responses sampled at once; 0 if another program samples.
         evaluated_rows: problems answered at once.
         kept_rows: rollouts that the replay and the round hold.
-        kept_groups: distinct prompts of those.
+        kept_groups: distinct prompts of those rollouts.
     """
 
     prompt_tokens: int
@@ -40,18 +40,18 @@ class Shapes:
 
 
 def divides(recipe: Recipe, processes: int) -> bool:
-    """Whether a round divides over so many processes; the trainer refuses it otherwise."""
+    """Tell whether a round can be divided among that many processes; otherwise the trainer rejects it."""
     rows = recipe.rollout.prompts_per_round * recipe.rollout.samples_per_prompt
     parts = recipe.trainer.optimizer_steps_per_round * recipe.trainer.micro_batches * processes
     return rows % parts == 0 and recipe.rollout.prompts_per_round % processes == 0
 
 
 def shapes_of(recipe: Recipe, *, processes: int, prompt_tokens: int) -> Shapes:
-    """The shapes of one of so many processes, all rows at their longest.
+    """Compute the shapes of one of several processes, with all rows at their longest.
 
     Args:
         recipe: the recipe.
-        processes: processes that share a round.
+        processes: number of processes that share a round.
         prompt_tokens: longest prompt.
     """
     rollout, trainer, replay = recipe.rollout, recipe.trainer, recipe.replay
@@ -74,7 +74,7 @@ def shapes_of(recipe: Recipe, *, processes: int, prompt_tokens: int) -> Shapes:
 
 
 def prompt_tokens_of(recipe: Recipe) -> tuple[int, str]:
-    """The longest prompt, as far as the recipe says it, and where the number is from."""
+    """Return the longest prompt, if the recipe bounds it, and the source of the number."""
     if isinstance(recipe.data, DatasetData) and recipe.data.max_prompt_tokens is not None:
         return recipe.data.max_prompt_tokens, "data.max_prompt_tokens"
     return DEFAULT_PROMPT_TOKENS, "assumed, set --prompt-tokens"

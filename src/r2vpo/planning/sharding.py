@@ -16,18 +16,18 @@ STRATEGIES: dict[Strategy, str] = {
 
 FLOAT, HALF = 4, 2
 ZERO_LIVE = 1_000_000_000
-"""`stage3_max_live_parameters` of DeepSpeed's defaults: weights that are gathered at once at most."""
+"""DeepSpeed's default `stage3_max_live_parameters`: the largest number of weights that are gathered at once."""
 ZERO_BUCKET = 500_000_000
-"""`reduce_bucket_size` of DeepSpeed's defaults: gradients that wait to be reduced."""
+"""DeepSpeed's default `reduce_bucket_size`: gradients that wait to be reduced."""
 
 
 @dataclass(frozen=True)
 class Sharding:
-    """A strategy on a number of devices; sizes are bytes on one of them.
+    """A strategy on a number of devices; sizes are in bytes on one of them.
 
     Attributes:
         strategy: a key of `STRATEGIES`.
-        devices: devices.
+        devices: number of devices.
     """
 
     strategy: Strategy = "replicated"
@@ -35,23 +35,23 @@ class Sharding:
 
     @property
     def parts(self) -> int:
-        """Devices that the weights are divided over."""
+        """Number of devices among which the weights are divided."""
         return 1 if self.strategy == "replicated" else self.devices
 
     def weights(self, parameters: int) -> float:
-        """The float32 weights; ZeRO-3 has those it computes with beside them, in bfloat16."""
+        """Compute the size of the float32 weights; ZeRO-3 also holds bfloat16 weights for computation."""
         return (FLOAT + (HALF if self.strategy == "zero3" else 0)) * parameters / self.parts
 
     def gradients(self, trainable: int) -> float:
-        """Gradients in float32."""
+        """Compute the size of the float32 gradients."""
         return FLOAT * trainable / self.parts
 
     def gathered(self, model: Architecture) -> float:
-        """Weights that are gathered whole for the moment they are computed with, and their gradients.
+        """Compute the size of weights that are gathered while they are in use, and of their gradients.
 
-        FSDP: the layer at work and the next one, and what stands outside the layers (embedding and output layer), in
-        bfloat16; gradients of a layer and of the outside in bfloat16, and a layer's in float32 for the reduction.
-        ZeRO-3: as much as DeepSpeed's defaults let live, and a bucket of gradients.
+        FSDP: the present layer and the next one, and the weights outside the layers (embedding and output layer), in
+        bfloat16; gradients of a layer and of the weights outside in bfloat16, and a layer's in float32 for the
+        reduction. ZeRO-3: as many weights as DeepSpeed's defaults allow, and a bucket of gradients.
         """
         if self.parts == 1:
             return 0.0

@@ -9,7 +9,7 @@ from r2vpo.planning.sharding import STRATEGIES
 
 
 def plan_text(plan: Plan) -> str:
-    """The plan in lines of at most about a hundred characters."""
+    """Format the plan in lines of at most about a hundred characters."""
     blocks = [_model(plan), _memory(plan.chosen, plan), _strategies(plan), _work(plan)]
     blocks.append(["Assumed", *(f"  {line}" for line in plan.assumptions)])
     if plan.notes:
@@ -18,7 +18,7 @@ def plan_text(plan: Plan) -> str:
 
 
 def size(number: float) -> str:
-    """Bytes in powers of 1024: `3.8 GiB`, `640 MiB`."""
+    """Format bytes in powers of 1024: `3.8 GiB`, `640 MiB`."""
     return f"{number / 2**30:,.1f} GiB" if number >= 2**30 else f"{number / 2**20:,.0f} MiB"
 
 

@@ -1,4 +1,4 @@
-"""How much a run samples and trains, and about how long that takes at a stated speed."""
+"""How much a run samples and trains, and roughly how long that takes at a given speed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from r2vpo.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Speed:
-    """What a device does; assumptions, not measurements.
+    """Speed of a device; assumptions, not measurements.
 
     Attributes:
-        flops: floating-point operations a second, at best.
-        training_share: the share of that which training reaches.
-        generation_share: the share of that which sampling reaches; it waits for memory.
+        flops: peak floating-point operations per second.
+        training_share: share of the peak that training reaches.
+        generation_share: share of the peak that sampling reaches, which is limited by memory.
     """
 
     flops: float = 989e12
@@ -23,29 +23,30 @@ class Speed:
     generation_share: float = 0.05
 
     def described(self) -> str:
-        """One line."""
+        """Describe the assumptions in one line."""
         return (
-            f"{self.flops / 1e12:,.3g} TFLOP/s a device, of which training reaches {self.training_share:.0%} and "
+            f"{self.flops / 1e12:,.3g} TFLOP/s per device, of which training reaches {self.training_share:.0%} and "
             f"sampling {self.generation_share:.0%}"
         )
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a run does in all.
+    """Total work of a run.
 
     Attributes:
         rounds: rounds of sampling.
         rollouts: responses sampled in training.
-        rows_trained: rows of all optimizer steps: fresh and stale ones, as often as they are used.
+        rows_trained: rows of all optimizer steps: fresh and stale ones, counted each time they are used.
         tokens_generated: tokens sampled in training.
-        tokens_evaluated: tokens of the greedy answers of all evaluations.
+        tokens_evaluated: tokens of the greedy answers in all evaluations.
         tokens_trained: tokens of responses in all backward passes.
         generation_flops: operations of sampling.
         evaluation_flops: operations of the evaluations.
         training_flops: operations of the log-probs at each round's start and of forward and backward passes.
-        rollouts_without_reuse: responses that as many different rows would take if none were used in a later round.
-        reuse_saves: share of those that reuse saves, at most.
+        rollouts_without_reuse: responses that the same number of different rows would need if none were reused in a
+            later round.
+        reuse_saves: largest share of those that reuse saves.
     """
 
     rounds: int
@@ -61,7 +62,7 @@ class Work:
     reuse_saves: float
 
     def hours(self, speed: Speed, devices: int) -> dict[str, float]:
-        """Hours of generating, evaluating and training on so many devices, one after the other."""
+        """Estimate the hours of generating, evaluating and training on that many devices, one after the other."""
         second = speed.flops * devices * 3600
         return {
             "generating": self.generation_flops / (second * speed.generation_share),
@@ -71,13 +72,13 @@ class Work:
 
 
 def work_of(model: Architecture, recipe: Recipe, *, prompt_tokens: int, response_tokens: float) -> Work:
-    """Count what a recipe's run does.
+    """Count the work of a recipe's run.
 
     Args:
         model: the model in numbers.
         recipe: the recipe.
-        prompt_tokens: tokens of a prompt.
-        response_tokens: mean tokens of a response; the longest allowed makes all of it an upper bound.
+        prompt_tokens: number of tokens of a prompt.
+        response_tokens: mean number of tokens of a response; with the longest allowed, all results are upper bounds.
     """
     rollout, trainer, replay = recipe.rollout, recipe.trainer, recipe.replay
     rounds = -(-trainer.max_steps // (trainer.optimizer_steps_per_round * trainer.passes))
@@ -86,8 +87,8 @@ def work_of(model: Architecture, recipe: Recipe, *, prompt_tokens: int, response
     rollouts, distinct = rounds * fresh, rounds * fresh + (rounds - 1) * stale
     prompt_share = prompt_tokens / (1 if trainer.gradient_checkpointing else rollout.samples_per_prompt)
     token = _token_flops(model, prompt_tokens + response_tokens / 2)
-    # Forward 1, backward 2, and the forward once more where activations are computed again; 1 for the round's start.
-    # Frozen weights take no gradient of their own.
+    # Forward 1, backward 2, and another forward if activations are recomputed; 1 for the round's start. Frozen weights
+    # have no gradient.
     passes = (1 + (2 if model.full_finetuning else 1) + trainer.gradient_checkpointing) * trainer.passes + 1
     answers = (recipe.data.held_out_size or 0) * _evaluations(recipe, rounds)
     answer = min(response_tokens, recipe.evaluation.max_new_tokens or response_tokens)
@@ -107,12 +108,12 @@ def work_of(model: Architecture, recipe: Recipe, *, prompt_tokens: int, response
 
 
 def _token_flops(model: Architecture, positions: float) -> float:
-    """Operations of a token's forward pass: two for each weight of a matrix, and attention to so many positions."""
+    """Count the operations of a token's forward pass: two per matrix weight, and attention to that many positions."""
     weights = model.matrices + model.vocabulary * model.hidden
     return 2 * weights + 4 * model.layers * model.heads * model.head_width * positions
 
 
 def _evaluations(recipe: Recipe, rounds: int) -> int:
-    """Before, after, and every few rounds; the last step is not evaluated twice."""
+    """Count evaluations: before, after, and every few rounds; the last step is not evaluated twice."""
     every = recipe.evaluation.every_rounds
     return 2 + ((rounds - 1) // every if every else 0)

@@ -1,4 +1,4 @@
-"""Rollouts by policy version: kept for some updates, drawn again in whole groups, saved."""
+"""Replay of rollouts by policy version: kept for several updates, drawn again in whole groups, saved."""
 
 from r2vpo.replay.buffer import ReplayBuffer
 from r2vpo.replay.last_round import last_round_movement

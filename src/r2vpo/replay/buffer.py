@@ -1,4 +1,4 @@
-"""The store of rollouts by policy version: admit, age, draw, forget."""
+"""Buffer of rollouts by policy version: admission, ageing, drawing and eviction."""
 
 from __future__ import annotations
 
@@ -41,17 +41,16 @@ class _Totals:
 
 @dataclass
 class ReplayBuffer:
-    """Rollouts of the last `versions` policy versions, in whole groups.
+    """Buffer of rollouts of the last `versions` policy versions, in whole groups.
 
-    A row of version v can be drawn at the versions v+1 to v+versions. The rule of a draw: the versions at
-    hand take turns in an order drawn at random, each giving one group a turn; within a version the groups
-    that were drawn least often come first, in uniformly random order among equals. No group comes twice in
-    a draw, a group with more rows than are still wanted is passed over, and a draw never waits: it returns
-    what there is.
+    A row of version v can be drawn at versions v+1 to v+versions. A draw follows this rule: the available versions take
+    turns in random order, each giving one group per turn; within a version the groups that were drawn least often come
+    first, in uniformly random order among equals. No group appears twice in a draw, a group with more rows than are
+    still wanted is skipped, and a draw never waits: it returns what is available.
 
     Args:
-        options: How long rollouts are kept, how many are drawn, and the memory for them.
-        seed: Of the draws.
+        options: How long rollouts are kept, how many are drawn, and how much memory they may use.
+        seed: Seed of the draws.
     """
 
     options: ReplayOptions = field(default_factory=ReplayOptions)
@@ -64,7 +63,7 @@ class ReplayBuffer:
         self.clear()
 
     def clear(self) -> None:
-        """Forget every row and count, and the version; the state of the draws goes on."""
+        """Forget all rows, counts and the version; the random state of the draws is kept."""
         self._groups: dict[int, dict[int, _Group]] = {}
         self._version_of: dict[int, int] = {}
         self._bytes = 0
@@ -84,11 +83,11 @@ class ReplayBuffer:
             The number of rows forgotten.
 
         Raises:
-            ValueError: when the version is lower than an earlier one.
+            ValueError: the version is lower than an earlier one.
         """
         if self._version is not None and policy_version < self._version:
             raise ValueError(
-                f"replay: version {policy_version} comes after version {self._version}, versions must not go "
+                f"replay: version {policy_version} comes after version {self._version}, and versions must not go "
                 "back: call clear() or load_state_dict() to start from an earlier one"
             )
         self._version = policy_version
@@ -101,20 +100,20 @@ class ReplayBuffer:
         return forgotten
 
     def add(self, rollouts: Sequence[Rollout]) -> Admission:
-        """Admit whole groups; the rows are copied, so write `old_log_probs` before, or on the rows drawn.
+        """Admit whole groups; rows are copied, so set `old_log_probs` before this call or on the rows drawn later.
 
-        A group is refused when all its advantages are 0 (it carries no policy gradient), when any of its rows
-        has a non-finite advantage or a non-finite log-prob under its mask, when it is larger than `max_megabytes`
-        alone, or when its version would not be kept.
+        A group is rejected if all its advantages are 0 (it carries no policy gradient), if any of its rows has a
+        non-finite advantage or a non-finite log-prob under its mask, if the group by itself is larger than
+        `max_megabytes`, or if its version would not be kept.
 
         Args:
             rollouts: rows in any order; all rows of a group in one call.
 
         Returns:
-            Counts of rows, by what became of them.
+            Counts of rows by outcome.
 
         Raises:
-            ValueError: when a group is already there or mixes policy versions.
+            ValueError: a group is already in the buffer or mixes policy versions.
         """
         by_group: dict[int, list[Rollout]] = {}
         for rollout in rollouts:
@@ -133,21 +132,21 @@ class ReplayBuffer:
         return Admission(**counts)
 
     def sample(self, count_rows: int, policy_version: int) -> list[Rollout]:
-        """Draw whole groups of stale rows, by the rule of the class.
+        """Draw whole groups of stale rows, by the rule in the class docstring.
 
         Args:
-            count_rows: rows wanted; what comes back is at most that many.
+            count_rows: largest number of rows to return.
             policy_version: the current version; its own rows are never drawn.
 
         Returns:
-            The buffer's own rows, the rows of a group side by side, their `uses` counted up. What is written
-            with `remember_old_log_probs` on them stays in the buffer.
+            The buffer's own rows, those of a group adjacent, with their `uses` incremented. Log-probs set on them by
+            `remember_old_log_probs` stay in the buffer.
 
         Raises:
-            ValueError: when `count_rows` is negative.
+            ValueError: `count_rows` is negative.
         """
         if count_rows < 0:
-            raise ValueError(f"replay: {count_rows} rows asked for, must be at least 0: pass 0 for none")
+            raise ValueError(f"replay: {count_rows} rows requested, must be at least 0: pass 0 for none")
         if self._version is None or policy_version > self._version:
             self.begin_version(policy_version)
         oldest = policy_version - self.options.versions
@@ -165,11 +164,11 @@ class ReplayBuffer:
         return drawn
 
     def wanted(self, fresh_rows: int) -> int:
-        """Return how many stale rows to ask for beside `fresh_rows` fresh ones (rounded down)."""
+        """Return how many stale rows to request in addition to `fresh_rows` fresh ones (rounded down)."""
         return 0 if self.options.versions == 0 else math.floor(self.options.ratio * fresh_rows + 1e-9)
 
     def statistics(self) -> ReplayStatistics:
-        """Return the buffer in numbers."""
+        """Return statistics of the buffer."""
         rows_by_age = [0] * (self.options.versions + 1)
         rows, uses = 0, 0
         for group in self._all_groups():
@@ -190,7 +189,7 @@ class ReplayBuffer:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the next draw depends on, as tensors, numbers, strings and dicts."""
+        """Return everything that the next draw depends on, as tensors, numbers, strings and dicts."""
         return {
             "format": STATE_FORMAT,
             "versions": self.options.versions,
@@ -201,17 +200,17 @@ class ReplayBuffer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state; the next draw is the one that would have followed it.
+        """Resume from a state; the next draw is the one that would have followed it.
 
-        `seed`, `ratio` and `max_megabytes` may differ from the run that wrote the state (a smaller bound forgets
-        the oldest groups); `versions` may not, since it decides which rows are there.
+        `seed`, `ratio` and `max_megabytes` may differ from the run that wrote the state (a smaller bound forgets the
+        oldest groups); `versions` may not, since it decides which rows are kept.
 
         Args:
-            state: what `state_dict` returned.
+            state: the result of `state_dict`.
 
         Raises:
-            UserError: when the state is not a buffer's, is damaged, or has another `versions`; nothing is
-                changed then.
+            UserError: the state is not that of a buffer, is damaged, or has a different `versions`; nothing is changed
+                in that case.
         """
         if not isinstance(state, dict) or state.get("format") != STATE_FORMAT:
             raise UserError(
@@ -240,14 +239,14 @@ class ReplayBuffer:
     def _check_group(self, number: int, rows: list[Rollout]) -> None:
         if number in self._version_of:
             raise ValueError(
-                f"replay: group {number} is already in the buffer: give each prompt group a number "
-                "of its own and add all its rows in one call"
+                f"replay: group {number} is already in the buffer: give each prompt group its "
+                "own number and add all its rows in one call"
             )
         versions = {row.policy_version for row in rows}
         if len(versions) > 1:
             raise ValueError(
-                f"replay: group {number} mixes policy versions {sorted(versions)}: give the rows "
-                "of each version a group of their own"
+                f"replay: group {number} mixes policy versions {sorted(versions)}: put the rows "
+                "of each version into a separate group"
             )
 
     def _admit(self, number: int, rows: list[Rollout]) -> str:

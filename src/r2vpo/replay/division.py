@@ -1,4 +1,4 @@
-"""Divide the replay of one number of processes among another."""
+"""Redistribution of replay state from one number of processes to another."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from r2vpo.replay.packing import pack, unpack
 def redivide(
     states: Sequence[dict[str, Any]], *, present: dict[str, Any], owner: Callable[[int], int], part: int
 ) -> dict[str, Any]:
-    """Give one process its groups out of the replays of all processes that wrote a checkpoint.
+    """Select one process's groups from the replay states of all processes that wrote a checkpoint.
 
     Args:
-        states: `ReplayBuffer.state_dict()` of every process, in their order; group numbers differ over all of them.
-        present: The same of this process's buffer as it is now; a process that has no counterpart among `states`
-            draws with its random state.
-        owner: The process that has the group of a number from now on.
-        part: This process.
+        states: `ReplayBuffer.state_dict()` of every process, in order; group numbers are unique across all of them.
+        present: The present state of this process's buffer; a process that has no counterpart among `states` draws with
+            its random state.
+        owner: Function that maps a group number to the process that owns the group from now on.
+        part: Index of this process.
 
     Returns:
-        A state for `ReplayBuffer.load_state_dict`: the oldest version first, and within one by group number. Counts of
-        the past are with process 0.
+        A state for `ReplayBuffer.load_state_dict`: the oldest version first, and by group number within a version.
+        Process 0 takes over the earlier counts.
     """
     rows = [group for state in states for group in unpack(state["groups"]) if owner(group[0].group) == part]
     rows.sort(key=lambda group: (group[0].policy_version, group[0].group))

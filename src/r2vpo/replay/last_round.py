@@ -1,4 +1,4 @@
-"""What a round as a whole did to the policy, measured for nothing on rows that are trained on again."""
+"""Movement of the policy over the whole last round, measured at no extra cost on replayed rows."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from r2vpo.replay.rollout import Rollout
 def last_round_movement(
     stale: Sequence[Rollout], before: dict[int, Tensor], *, cap: float, device: torch.device
 ) -> MovementSums:
-    """The movement from the start of the last round to that of this one, on rows evaluated under both.
+    """Measure the movement from the start of the last round to the start of this one, on rows evaluated under both.
 
-    Weighted as the objective is: what the policy had all but given up when the last round began says little.
+    Weighted like the objective: tokens that the policy had almost given up when the last round began say little.
 
     Args:
-        stale: Rows whose `old_log_probs` are already this round's.
-        before: `old_log_probs` of the last round by `id(row)`.
+        stale: Rows whose `old_log_probs` already belong to this round.
+        before: `old_log_probs` of the last round, by `id(row)`.
         cap: Largest stale weight.
-        device: Where the sums go.
+        device: Device of the returned sums.
     """
     found = [(row, row.old_log_probs, before[id(row)]) for row in stale if id(row) in before]
     seen = [(row, now, then) for row, now, then in found if now is not None]

@@ -1,4 +1,4 @@
-"""Groups of rollouts as a few long tensors, so that a snapshot of many rows is small and quick to write."""
+"""Packing of groups of rollouts into a few long tensors, for small snapshots that are quick to write."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from r2vpo.replay.rollout import Rollout
 
 
 def pack(groups: list[list[Rollout]]) -> dict[str, Any]:
-    """Lay the rows of the groups end to end, one tensor a field.
+    """Concatenate the rows of the groups, one tensor per field.
 
     Args:
         groups: whole groups; the rows of a group share their prompt.
 
     Returns:
-        Tensors and their lengths; `unpack` is its inverse.
+        Tensors and their lengths; `unpack` is the inverse.
     """
     rows = [row for group in groups for row in group]
     old = [row.old_log_probs for row in rows if row.old_log_probs is not None]
@@ -31,7 +31,7 @@ def pack(groups: list[list[Rollout]]) -> dict[str, Any]:
         "rollout_log_probs": _join([row.rollout_log_probs for row in rows], torch.float32),
         "old_log_probs": _join(old, torch.float32),
         "has_old_log_probs": torch.tensor([row.old_log_probs is not None for row in rows], dtype=torch.bool),
-        # Python floats are float64 and integers may be large: tensors of those types keep them exactly.
+        # Python floats are float64 and integers may be large; float64 and long tensors keep them exactly.
         "numbers": torch.tensor([[row.advantage, row.reward] for row in rows], dtype=torch.float64),
         "counts": torch.tensor(
             [
@@ -44,16 +44,16 @@ def pack(groups: list[list[Rollout]]) -> dict[str, Any]:
 
 
 def unpack(packed: dict[str, Any]) -> list[list[Rollout]]:
-    """Rebuild the groups, each row with tensors of its own.
+    """Rebuild the groups, each row with its own tensors.
 
     Args:
-        packed: what `pack` returned.
+        packed: the result of `pack`.
 
     Returns:
         The groups in their order.
 
     Raises:
-        KeyError, RuntimeError, ValueError: when the tensors do not fit each other.
+        KeyError, RuntimeError, ValueError: the tensors are inconsistent.
     """
     lengths = packed["response_lengths"].tolist()
     responses = zip(

@@ -1,4 +1,4 @@
-"""What the buffer reports."""
+"""Reports of the replay buffer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Admission:
-    """What became of the rows of one `add`; the five counts add up to the rows passed."""
+    """Outcome of one `add`, in rows; the five counts add up to the number of rows passed."""
 
     admitted: int = 0
     zero_advantage: int = 0
@@ -18,17 +18,17 @@ class Admission:
 
 @dataclass(frozen=True)
 class ReplayStatistics:
-    """The buffer in numbers.
+    """Statistics of the buffer.
 
     Attributes:
         rows: rows kept.
         groups: groups kept.
-        bytes: bytes of their tensors, with room for the trainer's log-probs.
+        bytes: bytes of their tensors, including room for the trainer's log-probs.
         rows_by_age: rows of age 0 (the current version's) to `versions`.
-        mean_uses: mean number of draws of the rows kept; 0 when empty.
+        mean_uses: mean number of draws of the rows kept; 0 if the buffer is empty.
         drawn: rows drawn since the start.
         evicted_by_age: rows forgotten because they were too old, since the start.
-        evicted_by_memory: rows forgotten to stay under `max_bytes`, since the start.
+        evicted_by_memory: rows forgotten to stay under `max_megabytes`, since the start.
         refused: rows never kept since the start, by reason (zero_advantage, non_finite, too_large, not_kept).
     """
 

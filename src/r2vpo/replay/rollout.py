@@ -1,4 +1,4 @@
-"""One generated response with what is needed to train on it again under a later policy."""
+"""A generated response, with everything needed to train on it again under a later policy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FLOAT_BYTES = 4
 
 
 def own_copy(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """Copy a tensor into storage of its own, on the CPU.
+    """Copy a tensor into its own storage on the CPU.
 
     A row cut out of a padded batch is a view: keeping it would keep the whole batch alive.
     """
@@ -31,13 +31,13 @@ class Rollout:
         reward: the response's reward, in the reward's own unit.
         group: unique number of the prompt group that the response was drawn in.
         policy_version: version of the policy that generated it.
-        old_log_probs: (T,) float32, nats, the trainer's log-probs at the start of the round `old_version`;
-            None as long as nobody computed them.
+        old_log_probs: (T,) float32, nats, the trainer's log-probs at the start of the round `old_version`; None until
+            they have been computed.
         old_version: policy version of `old_log_probs`.
-        uses: how often the row was drawn from the buffer.
+        uses: how often the row has been drawn from the buffer.
 
     Raises:
-        ValueError: when the tensors of a row do not fit each other.
+        ValueError: the tensors of a row do not fit each other.
     """
 
     prompt_ids: Tensor
@@ -71,14 +71,14 @@ class Rollout:
         return policy_version - self.policy_version
 
     def remember_old_log_probs(self, log_probs: Tensor, version: int) -> None:
-        """Keep the trainer's own log-probs of this row at the start of round `version`.
+        """Keep the trainer's log-probs of this row at the start of round `version`.
 
         Args:
             log_probs: (T,) nats; copied to the CPU in float32, without gradient.
             version: the policy version they belong to.
 
         Raises:
-            ValueError: when the shape is not that of the response.
+            ValueError: the shape is not that of the response.
         """
         if log_probs.shape != self.response_ids.shape:
             raise ValueError(
@@ -89,12 +89,12 @@ class Rollout:
         self.old_version = version
 
     def is_finite(self) -> bool:
-        """Say whether the advantage and every log-prob under the mask are finite numbers."""
+        """Tell whether the advantage and every log-prob under the mask are finite."""
         seen = self.rollout_log_probs[self.response_mask.bool()]
         return bool(torch.isfinite(seen).all()) and abs(self.advantage) < float("inf")
 
     def response_bytes(self) -> int:
-        """Return the bytes of the response's tensors, with room for `old_log_probs`."""
+        """Return the size of the response's tensors in bytes, including room for `old_log_probs`."""
         return self.response_ids.numel() * (8 + 1 + 2 * FLOAT_BYTES)
 
     def stored(self, prompt_ids: Tensor) -> Rollout:

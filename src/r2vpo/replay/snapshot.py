@@ -1,4 +1,4 @@
-"""One atomic file for a state: it is there whole, or the earlier one is."""
+"""Atomic snapshot files: either the whole new state is on disk, or the earlier one."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ DIGEST_BYTES = 32
 def save(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
     """Write a state so that a crash at any moment leaves either the old file or the new one.
 
-    The file is magic, SHA-256 of the payload, payload (`torch.save`). It is written beside its place, flushed
-    to the disk, and renamed; the folder is flushed after it, so that the name survives a power cut too.
+    The file consists of a magic string, the SHA-256 of the payload and the payload (`torch.save`). It is written to a
+    temporary file in the same folder, flushed to disk and renamed; the folder is flushed afterwards, so that the name
+    also survives a power failure.
 
     Args:
         path: where to write; the folder must exist.
         state: tensors, numbers, strings, lists and dicts.
 
     Raises:
-        UserError: when the file cannot be written (a full disk, say); an earlier file at `path` is untouched.
+        UserError: the file cannot be written (for example because the disk is full); an earlier file at `path` does not
+            change.
     """
     path = Path(path)
     buffer = io.BytesIO()
@@ -49,18 +51,18 @@ def save(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         raise UserError(
-            f"cannot write {path}: {error.strerror or error}: free space or choose another folder; what was "
-            "saved there before is untouched"
+            f"cannot write {path}: {error.strerror or error}: free space or choose another folder; an "
+            "earlier file there is unchanged"
         ) from error
     finally:
-        # After the rename there is nothing of that name left; a failure before it must not leave litter.
+        # After the rename there is no file of that name; a failure before it must not leave the temporary file behind.
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a state that `save` wrote, after checking that it is whole.
+    """Read a state written by `save`, after checking that it is complete.
 
     Args:
         path: the file.
@@ -69,7 +71,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         The state, tensors on the CPU.
 
     Raises:
-        UserError: when the file is missing, cut short, altered or no snapshot.
+        UserError: the file is missing, truncated, altered or not a snapshot.
     """
     path = Path(path)
     remedy = "resume from an earlier checkpoint"

@@ -1,4 +1,4 @@
-"""Who generates the responses: the policy itself, each prompt computed once, on a copy of its weights."""
+"""Generation of responses: by the policy itself, with each prompt computed once, on a copy of its weights."""
 
 from r2vpo.rollout.generate import GenerateSampler, without_own_rules
 from r2vpo.rollout.grouping import tokenized_groups

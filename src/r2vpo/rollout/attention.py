@@ -1,8 +1,8 @@
-"""Attention of one new token a row, the query heads of a key/value head taken together.
+"""Attention of one new token per row, with the query heads of each key/value head grouped.
 
-Where nothing is masked transformers hands one query token with fewer key/value heads to torch as it is; on a CPU and
-in bfloat16 that took five to seven times as long (8 rows, 9 heads on 3, 150 to 600 positions: 0.7 to 2.7 ms against
-0.1 to 0.4 ms, two cores). All heads of a group see the same positions, so they can stand where query tokens do.
+If nothing is masked, transformers passes one query token with fewer key/value heads to torch unchanged; on a CPU in
+bfloat16 that took five to seven times as long (8 rows, 9 heads on 3, 150 to 600 positions: 0.7 to 2.7 ms against 0.1 to
+0.4 ms, two cores). All heads of a group attend to the same positions, so they can be passed as query tokens.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def grouped_attention(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """As transformers' "sdpa"; differs for one query token without a mask.
+    """Do the same as transformers' "sdpa", except for one query token without a mask.
 
     Args:
         module: The attention layer.
@@ -57,10 +57,10 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 
 @contextmanager
 def grouped_decoding(decoder: Any) -> Iterator[None]:
-    """Let a decoder that uses "sdpa" on a CPU use `grouped_attention` meanwhile; others stay as they are.
+    """Context manager in which a decoder with "sdpa" on a CPU uses `grouped_attention`; other decoders do not change.
 
-    Only where the class declares that it takes any registered attention: others look at the name and do something else
-    under one that they do not know.
+    This applies only if the class declares that it takes any registered attention: other classes look at the name, and
+    behave differently under a name that they do not know.
 
     Args:
         decoder: The backbone that tokens are run through.

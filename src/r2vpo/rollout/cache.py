@@ -1,7 +1,7 @@
 """A key/value cache that is written in place while tokens are generated.
 
-The usual cache concatenates: every token copies all that came before it, so a long response costs a number of
-copies that grows with the square of its length.
+The usual cache concatenates: every token copies everything before it, so the copying for a long response grows with the
+square of its length.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ BLOCK = 64
 
 
 class GrowingLayer(DynamicLayer):
-    """Keys and values of one layer as views of buffers with room for the tokens to come.
+    """Keys and values of one layer, as views of buffers with room for further tokens.
 
     Args:
         layer: the layer to take the keys and values from.
         index: (B,) long, the row of ``layer`` that each row of this one starts from.
-        room: positions that a buffer has behind what is filled when it is made.
+        room: free positions after the filled ones when a buffer is made.
     """
 
-    # A layer of transformers has None in their place before its first update; this one never has.
+    # A layer of transformers holds None here before its first update; this one never does.
     keys: Tensor
     values: Tensor
 
@@ -36,7 +36,7 @@ class GrowingLayer(DynamicLayer):
         self.select(index)
 
     def select(self, index: Tensor) -> None:
-        """Make row i the former row ``index[i]``, with room behind what is filled.
+        """Replace row i by the previous row ``index[i]``, with room after the filled positions.
 
         Args:
             index: (B,) long.
@@ -46,7 +46,7 @@ class GrowingLayer(DynamicLayer):
         self._show(self.keys.shape[-2])
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write the new positions behind the filled ones and return all that is filled."""
+        """Write the new positions after the filled ones and return all filled positions."""
         filled = self.keys.shape[-2]
         length = filled + key_states.shape[-2]
         if length > self._key_buffer.shape[-2]:
@@ -62,12 +62,12 @@ class GrowingLayer(DynamicLayer):
 
 
 def grow_from(cache: Any, index: Tensor, tokens: int) -> None:
-    """Expand a prompt cache to the rows of its samples, and make it one that is written in place.
+    """Expand a prompt cache to the rows of its samples, and make it writable in place.
 
     Args:
         cache: a cache of ordinary attention layers; its ``layers`` are replaced.
         index: (B,) long, the row of the cache that each sample starts from.
-        tokens: the most that will follow; short answers need no whole block.
+        tokens: the largest number of tokens that will follow; short responses do not need a whole block.
     """
     cache.layers = [GrowingLayer(layer, index, min(tokens, BLOCK)) for layer in cache.layers]
 

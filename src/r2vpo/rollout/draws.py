@@ -1,4 +1,4 @@
-"""How the next token is drawn, the same for every sampler."""
+"""Drawing of the next token, shared by all samplers."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor
 from r2vpo.errors import UserError
 
 SKIPPED_AT_ONCE = 2**16
-"""Numbers in memory at once of those that belong to other processes: half a megabyte."""
+"""Random numbers of other processes that are held in memory at once: half a megabyte."""
 
 
 def check_prompts(prompts: list[list[int]]) -> None:
-    """Refuse to sample from nothing.
+    """Reject empty prompts.
 
     Args:
         prompts: token ids of each prompt.
 
     Raises:
-        ValueError: there is no prompt, or a prompt without a token.
+        ValueError: there is no prompt, or a prompt has no token.
     """
     if not prompts:
         raise ValueError("there is no prompt to sample from: pass at least one")
@@ -30,23 +30,23 @@ def check_prompts(prompts: list[list[int]]) -> None:
 
 
 def uniform_numbers(seed: int | Sequence[tuple[int, int]], rows: int, steps: int, *, first_row: int = 0) -> Tensor:
-    """Numbers in [0, 1) that choose the tokens, one for every row and step.
+    """Draw the numbers in [0, 1) that choose the tokens, one for every row and step.
 
     Args:
-        seed: of all the rows; or, for each prompt, its own seed and its number of rows.
+        seed: one seed for all rows; or, for each prompt, its own seed and its number of rows.
         rows: number of rows.
         steps: longest response.
-        first_row: rows that stand before these under one seed.
+        first_row: number of rows that precede these under one seed.
 
     Returns:
         (rows, steps), float64, on the CPU: the same on every device and for every split into batches.
 
     Raises:
-        ValueError: seeds of prompts for another number of rows, or together with first_row.
+        ValueError: the seeds of prompts are for a different number of rows, or are combined with first_row.
     """
     if isinstance(seed, int):
         generator = torch.Generator().manual_seed(seed)
-        # The generator cannot jump: what belongs to the rows before is drawn over and over into one piece of memory.
+        # The generator cannot skip ahead: the numbers of the preceding rows are drawn into the same buffer repeatedly.
         passed = torch.empty(min(first_row * steps, SKIPPED_AT_ONCE), dtype=torch.float64)
         for start in range(0, first_row * steps, SKIPPED_AT_ONCE):
             passed[: first_row * steps - start].uniform_(generator=generator)
@@ -69,13 +69,14 @@ def choose_tokens(
 
     Args:
         logits: (B, V), float32; overwritten.
-        uniform: (B,) in [0, 1), the place in the cumulative distribution that is drawn; None takes the likeliest.
+        uniform: (B,) in [0, 1), the point of the cumulative distribution to draw; None takes the likeliest token.
         temperature: divides the logits.
-        entropy: compute the entropy too.
+        entropy: also compute the entropy.
 
     Returns:
         Token ids (B,), their log-probabilities (B,) and the entropy (B,) or None, of the distribution at the
-        temperature, in nats. A row whose logits are not finite has a log-probability that is not, for `check_finite`.
+        temperature, in nats. A row whose logits are not finite has a log-probability that is not finite, for
+        `check_finite`.
     """
     token = logits.argmax(-1) if uniform is None else None
     logits /= temperature
@@ -89,15 +90,15 @@ def choose_tokens(
 
 
 def check_finite(log_probs: Tensor, *, rows: int, first_step: int) -> None:
-    """Refuse log-probabilities of logits that were not finite.
+    """Reject log-probabilities of logits that were not finite.
 
     Args:
-        log_probs: (B, N) nats, of N tokens of each row as `choose_tokens` gave them.
-        rows: how many rows were drawn from, for the error.
-        first_step: place in the response of the first of the N tokens.
+        log_probs: (B, N) nats, of N tokens of each row, as returned by `choose_tokens`.
+        rows: number of rows drawn from, for the error message.
+        first_step: position in the response of the first of the N tokens.
 
     Raises:
-        UserError: a log-probability that is not finite; the message names the first step at which one was.
+        UserError: a log-probability is not finite; the message names the first step at which this happened.
     """
     bad = (~log_probs.isfinite()).sum(0).tolist()
     for step, count in enumerate(bad, start=first_step):
@@ -109,13 +110,13 @@ def check_finite(log_probs: Tensor, *, rows: int, first_step: int) -> None:
 
 
 def inverse_cdf(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """The token at which the cumulative distribution passes a uniform number: (B, V) and (B,) to (B,).
+    """Find the token at which the cumulative distribution passes a uniform number: (B, V) and (B,) to (B,).
 
-    A sum in float64, so that the rare tokens keep their share of a large vocabulary.
+    The sum is in float64, so that rare tokens of a large vocabulary keep their share.
     """
     cumulative = probabilities.cumsum(-1, dtype=torch.float64)
     total = cumulative[:, -1:]
-    # Strictly below the total: a token of probability 0 at the end of the vocabulary is never drawn.
+    # Strictly below the total, so that a token of probability 0 at the end of the vocabulary is never drawn.
     point = torch.minimum(uniform[:, None] * total, total.nextafter(total.new_zeros(())))
-    # Above all of a row that is not finite: its token has to be one of the vocabulary all the same.
+    # Clamped for rows that are not finite: their token, too, has to be in the vocabulary.
     return torch.searchsorted(cumulative, point, right=True).squeeze(-1).clamp_(max=probabilities.shape[-1] - 1)

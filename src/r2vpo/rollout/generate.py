@@ -15,20 +15,20 @@ from r2vpo.rollout.sampler import Sample, evaluating
 
 
 class GenerateSampler:
-    """Samples with `transformers`' `generate`: slower than the shared-prefix sampler, for any causal model.
+    """Sampler that uses `transformers`' `generate`: slower than the shared-prefix sampler, but for any causal model.
 
     Its tokens are drawn with the same random numbers as the shared-prefix sampler's.
 
     Args:
-        model: a causal language model, in the state it should be sampled in.
+        model: a causal language model, in the state in which it should be sampled.
         eos_token_ids: ids that end a response.
-        pad_token_id: id that fills up shorter prompts.
+        pad_token_id: id that pads shorter prompts.
         temperature: divides the logits, dimensionless, above 0.
         max_new_tokens: limit of a response, in tokens.
         rows_per_batch: responses generated at once, to bound memory; None for all.
         entropy: record the entropy at every token.
-        in_step: go on as long as any process does, because each of them is needed to gather sharded weights.
-        by_length: generate rows together only if their prompts are of one length, for models that are wrong under
+        in_step: continue as long as any process does, because every process is needed to gather sharded weights.
+        by_length: generate rows together only if their prompts have the same length, for models that are wrong under
             padding.
     """
 
@@ -53,16 +53,16 @@ class GenerateSampler:
     def sample(
         self, prompts: list[list[int]], samples_per_prompt: int, *, seed: int | Sequence[int], first_row: int = 0
     ) -> list[Sample]:
-        """Draw responses; those of the first prompt first.
+        """Draw responses, in the order of the prompts.
 
         Args:
             prompts: token ids of each prompt, without padding.
             samples_per_prompt: responses to draw for each.
-            seed: of all rows; or one for each prompt, whose samples then do not depend on the other prompts.
-            first_row: place of the first response among those of all processes; not with a list of seeds.
+            seed: one seed for all rows; or one per prompt, whose samples then do not depend on the other prompts.
+            first_row: position of the first response among those of all processes; not with a list of seeds.
 
         Raises:
-            ValueError: no prompt, a prompt without a token, or logits that are not finite.
+            ValueError: there is no prompt, a prompt has no token, or logits are not finite.
         """
         check_prompts(prompts)
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
@@ -70,7 +70,7 @@ class GenerateSampler:
         return self._run(rows, uniform_numbers(seeds, len(rows), self._max_new_tokens, first_row=first_row))
 
     def greedy(self, prompts: list[list[int]]) -> list[Sample]:
-        """Take the likeliest token at every step; one response a prompt, in order."""
+        """Take the likeliest token at every step; one response per prompt, in order."""
         check_prompts(prompts)
         return self._run(prompts, None)
 
@@ -83,7 +83,7 @@ class GenerateSampler:
         return [samples[row] for row in range(len(rows))]
 
     def _batches(self, rows: list[list[int]]) -> Iterator[list[int]]:
-        """Numbers of the rows that are generated together."""
+        """Yield the indices of rows that are generated together."""
         groups: dict[int, list[int]] = {}
         for number, row in enumerate(rows):
             groups.setdefault(len(row) if self._by_length else 0, []).append(number)
@@ -119,7 +119,7 @@ class GenerateSampler:
 
 @contextmanager
 def without_own_rules(model: Any) -> Iterator[None]:
-    """Leave out what the model's own settings would do to its logits: penalties, forced or forbidden tokens."""
+    """Context manager that disables the model's own settings for its logits: penalties, forced or forbidden tokens."""
     own = model.generation_config
     model.generation_config = GenerationConfig(bos_token_id=own.bos_token_id)
     try:
@@ -129,7 +129,7 @@ def without_own_rules(model: Any) -> Iterator[None]:
 
 
 class _Chooser(LogitsProcessor):
-    """Leaves `generate` the one token that is drawn, and keeps its log-probability."""
+    """Logits processor that leaves `generate` only the drawn token, and records its log-probability."""
 
     def __init__(self, uniform: Tensor | None, temperature: float, *, width: int, entropy: bool) -> None:
         self._uniform, self._temperature, self._width, self._entropy = uniform, temperature, width, entropy
@@ -151,6 +151,6 @@ class _Chooser(LogitsProcessor):
         return torch.full_like(scores, -torch.inf).scatter_(1, token[:, None], 0.0)
 
     def columns(self, rows: int) -> tuple[list[list[float]], list[list[float]]]:
-        """Log-probabilities and entropies, a list a row."""
+        """Return log-probabilities and entropies, one list per row."""
         entropies = torch.stack(self._entropies, 1).tolist() if self._entropies else [[] for _ in range(rows)]
         return torch.stack(self._log_probs, 1).tolist(), entropies

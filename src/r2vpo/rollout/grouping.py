@@ -1,4 +1,4 @@
-"""Prompts of a trainer's rows, each once for the rows that share it."""
+"""Prompts of a trainer's rows, each once for all rows that share it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 
 def tokenized_groups(prompts: list[Any], trainer: Any) -> tuple[list[list[int]], int]:
-    """Tokenise the prompts of a process's rows, each once a group where its rows are whole groups of one prompt.
+    """Tokenise the prompts of a process's rows, once per group if its rows form whole groups of one prompt.
 
-    A group may be cut by the end of a process's part of an evaluation batch, and an environment may give each of its
-    rows a prompt of its own; every row is then a group by itself.
+    The end of a process's part of an evaluation batch may cut a group, and an environment may give each of its rows a
+    different prompt; every row is then a separate group.
 
     Args:
-        prompts: one a row, those of a group one after the other.
+        prompts: one per row, those of a group adjacent.
         trainer: a trainer of TRL.
 
     Returns:

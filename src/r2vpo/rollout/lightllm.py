@@ -1,4 +1,4 @@
-"""Sampling from a running LightLLM server, whose weights are renewed by checkpoint and restart."""
+"""Sampling from a running LightLLM server, whose weights are updated by checkpoint and restart."""
 
 from __future__ import annotations
 
@@ -22,43 +22,44 @@ from r2vpo.rollout.sampler import Sample
 
 NAME = "LightLLM"
 BEST_OF = 8
-"""Responses that LightLLM samples for one request at most."""
+"""Largest number of responses that LightLLM samples per request."""
 STOP_SEQUENCES = 10
 _LARGEST_FLOAT32 = 3.4e38
-# The logarithm of a probability that is 1, but for rounding.
+# Log-probabilities up to this count as 0 plus rounding.
 _LARGEST_LOG_PROB = 1e-3
-# Eight responses of 65,536 tokens have about 150 MB.
+# Eight responses of 65,536 tokens take about 150 MB.
 _LARGEST_REPLY = 256 * 2**20
 _POLL_SECONDS = 2.0
 _REMEDIES = {
-    417: "it refuses the parameters or the prompt is too long: see its log, and its --max_req_total_len",
-    None: "see that this is a LightLLM server and read its log",
+    417: "it rejects the parameters or the prompt is too long: see its log, and its --max_req_total_len",
+    None: "check that this is a LightLLM server and read its log",
 }
 
 
 class LightLLMRollout:
     """TRL's `rollout_func` over a LightLLM server: `R2VPOTrainer(..., rollout_func=LightLLMRollout(...))`.
 
-    The policy is saved every `renew_every` rounds and the server is restarted with it by `renew_command`, so that
-    rollouts are up to `max_lag` versions old. Each row has the version that its server was started with, read from the
-    server: by its name before and after the round.
+    The policy is saved every `renew_every` rounds and the server is restarted with it by `renew_command`, so rollouts
+    are up to `max_lag` versions old. Each row gets the version that its server was started with; the server's name is
+    checked against it before and after the round.
 
-    The log-probs are those of the distribution that was sampled from, at the trainer's temperature, as the trainer's
-    own are. LightLLM takes no seed: a round cannot be sampled again.
+    The log-probs are those of the distribution that was sampled from, at the trainer's temperature, like the trainer's
+    own. LightLLM takes no seed, so a round cannot be reproduced.
 
     Args:
         url: The server's address, `http://host:port`.
-        renew_command: Starts the server with new weights and comes back; `{model_dir}` and `{model_name}` stand for
-            the folder of the weights and for what goes to its `--model_name`.
+        renew_command: Command that starts the server with new weights and then returns; `{model_dir}` is replaced by
+            the folder of the weights and `{model_name}` by the value for `--model_name`.
         renew_every: Rounds from one renewal to the next.
-        concurrency: Requests under way at once.
-        timeout_seconds: For a whole exchange, from looking up the server's name to the last byte of its reply.
-        attempts: How often a request is sent before the run ends.
-        first_wait_seconds: Before the second attempt; then twice as long each time.
-        start_seconds: For the server to be there after `renew_command`.
+        concurrency: Number of concurrent requests.
+        timeout_seconds: Time limit of a whole exchange, from looking up the server's name to the last byte of its
+            reply.
+        attempts: How often a request is sent before the run fails.
+        first_wait_seconds: Wait before the second attempt; doubled for every further attempt.
+        start_seconds: Time limit for the server to respond after `renew_command`.
 
     Raises:
-        UserError: The command lacks a placeholder, a number is out of its bounds, the address cannot be asked.
+        UserError: The command lacks a placeholder, a number is out of bounds, or the address is not usable.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class LightLLMRollout:
     ) -> None:
         for place in ("{model_dir}", "{model_name}"):
             if place not in renew_command:
-                raise UserError(f"{NAME}: renew_command has no {place}: hand it to the server's --{place[1:-1]}")
+                raise UserError(f"{NAME}: renew_command has no {place}: pass it to the server's --{place[1:-1]}")
         for name, value in (("renew_every", renew_every), ("concurrency", concurrency), ("attempts", attempts)):
             if value < 1:
                 raise UserError(f"{NAME}: {name} is {value}, must be at least 1")
@@ -97,25 +98,25 @@ class LightLLMRollout:
 
     @property
     def max_lag(self) -> int:
-        """Versions that a row can be behind when it is sampled."""
+        """Number of versions by which a row can be behind when it is sampled."""
         return self._every - 1
 
     def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
         """Sample one response for each of TRL's duplicated prompts.
 
         Returns:
-            `prompt_ids`, `completion_ids`, `logprobs` and `policy_version`, a list a row.
+            `prompt_ids`, `completion_ids`, `logprobs` and `policy_version`, with one entry per row.
 
         Raises:
-            UserError: No reply in all attempts, a reply that lacks a field or holds impossible values, a server that
-                has other weights than it was started with.
+            UserError: No attempt got a reply, a reply lacks a field or holds impossible values, or the server has
+                weights other than those it was started with.
         """
         training = trainer.model.training
         if trainer.tools:
-            raise UserError(f"{NAME}: tools are called between turns, and it samples one: set sampler='trl'")
+            raise UserError(f"{NAME}: tools are called between turns, but it samples only one turn: set sampler='trl'")
         distinct, group_size = tokenized_groups(prompts, trainer)
         behind = None if self._version is None else trainer.round_index - self._version
-        # An evaluation is of the present policy.
+        # Evaluation uses the present policy.
         if behind is None or not 0 <= behind < (self._every if training else 1):
             self._renew(trainer)
         self._check_name()
@@ -131,7 +132,7 @@ class LightLLMRollout:
     def _sample(self, prompts: Sequence[list[int]], group_size: int, trainer: Any) -> list[Sample]:
         counts = [min(BEST_OF, group_size - done) for done in range(0, group_size, BEST_OF)]
         parameters = {
-            # All of them: the server takes what is missing from the model's generation_config.json.
+            # All parameters are given: the server takes missing ones from the model's generation_config.json.
             "do_sample": True,
             "temperature": trainer.args.temperature,
             "top_p": 1.0,
@@ -161,7 +162,7 @@ class LightLLMRollout:
         return [sample for samples in found for sample in samples]
 
     def _renew(self, trainer: Any) -> None:
-        """Save the policy, start the server with it, and wait for it."""
+        """Save the policy, restart the server with it, and wait until the server responds."""
         if hasattr(trainer.accelerator.unwrap_model(trainer.model), "peft_config"):
             raise UserError(f"{NAME}: the policy is an adapter, which the server cannot load: train all weights")
         name = f"{Path(trainer.args.output_dir).name}-{trainer.round_index}"
@@ -210,8 +211,8 @@ class LightLLMRollout:
         name, found = (self._served or ("", Path()))[0], self._name(self._client)
         if found != name:
             raise UserError(
-                f"{NAME}: the server at {self._url} is named {found}, not {name}: something else renewed it, so that "
-                "the version of its weights is not known; give each run a server of its own"
+                f"{NAME}: the server at {self._url} is named {found}, not {name}: something else renewed it, so "
+                "the version of its weights is not known; give each run its own server"
             )
 
     def _name(self, client: RetryingClient) -> str:
@@ -225,14 +226,14 @@ def read_samples(content: bytes, *, count: int, prompt: int, vocabulary: int) ->
     """Read a reply of `POST /generate` with `return_details`.
 
     Args:
-        content: The body.
-        count: Responses asked for.
-        prompt: Tokens of the prompt.
-        vocabulary: Token ids are below it.
+        content: The body of the reply.
+        count: Number of responses requested.
+        prompt: Number of tokens of the prompt.
+        vocabulary: Size of the vocabulary; token ids are below it.
 
     Raises:
-        Retry: No JSON.
-        UserError: A field is missing, or what it holds cannot be.
+        Retry: The reply is not JSON.
+        UserError: A field is missing or holds an impossible value.
     """
     reply = _object(content)
     if _field(reply, "prompt_tokens") != prompt:
@@ -251,7 +252,7 @@ def read_samples(content: bytes, *, count: int, prompt: int, vocabulary: int) ->
     return [_sample(tokens, vocabulary, reason == "stop") for tokens, reason in zip(listed, reasons, strict=True)]
 
 
-_SEE = "see that the server's version is one that docs/integrations.md names"
+_SEE = "check that docs/integrations.md lists the server's version"
 
 
 def _sample(tokens: Sequence[Mapping[str, Any]], vocabulary: int, finished: bool) -> Sample:
@@ -263,9 +264,9 @@ def _sample(tokens: Sequence[Mapping[str, Any]], vocabulary: int, finished: bool
             f"{NAME}: token id {_short(wrong[0])} is not below {vocabulary}, the policy's vocabulary: serve the "
             "policy's model"
         )
-    # An integer may be larger than any float, and a comparison takes it.
+    # An integer may be larger than any float, but comparisons accept it.
     if not all(type(value) in (int, float) and abs(value) <= _LARGEST_FLOAT32 for value in log_probs):
-        raise UserError(f"{NAME}: tokens[].logprob holds what is no finite number: {_SEE}")
+        raise UserError(f"{NAME}: tokens[].logprob holds a value that is not a finite number: {_SEE}")
     if (most := max(log_probs, default=0.0)) > _LARGEST_LOG_PROB:
         raise UserError(f"{NAME}: tokens[].logprob holds {_short(most)}, and no log-probability is above 0: {_SEE}")
     return Sample(response_ids=ids, log_probs=[float(value) for value in log_probs], finished=finished)
@@ -278,7 +279,7 @@ def _short(value: Any) -> str:
 def _object(content: bytes) -> Mapping[str, Any]:
     found = read_json(content)
     if not isinstance(found, dict):
-        raise Retry("a reply that is no JSON object")
+        raise Retry("a reply that is not a JSON object")
     return found
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 class PastWeights:
     """The weights of the last `lag + 1` rounds.
 
-    One copy of the weights a round: meant for small models, and for experiments on staleness.
+    Keeps one copy of the weights per round: meant for small models, and for experiments on staleness.
 
     Args:
         lag: Rounds between the policy that samples and the one that is trained, at least 1.
@@ -23,20 +23,20 @@ class PastWeights:
 
     @torch.no_grad()
     def exchange(self, model: Any) -> None:
-        """Keep the model's present weights, and give it those of `lag` rounds ago, or the first ones so far.
+        """Keep the model's present weights, and load those of `lag` rounds ago, or the oldest ones so far.
 
         Args:
-            model: A copy of the policy, its weights brought up to the present; it is written to.
+            model: A copy of the policy with the present weights; it is written to.
         """
         self._kept.append([parameter.detach().clone() for parameter in model.parameters()])
         for parameter, old in zip(model.parameters(), self._kept[0], strict=True):
             parameter.copy_(old)
 
     def state_dict(self) -> list[list[Tensor]]:
-        """The kept weights, oldest first."""
+        """Return the kept weights, oldest first."""
         return [[tensor.cpu() for tensor in weights] for weights in self._kept]
 
     def load_state_dict(self, state: list[list[Tensor]]) -> None:
-        """Go on from a saved state."""
+        """Resume from a saved state."""
         self._kept.clear()
         self._kept.extend(state)

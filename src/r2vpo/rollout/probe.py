@@ -1,4 +1,4 @@
-"""The short rows that a model is checked with, and their log-probabilities by the model alone."""
+"""The short rows with which a model is checked, and their reference log-probabilities from the bare model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from r2vpo.core.log_probs.shared_prefix import MIN_COMMON_TOKENS
 from r2vpo.core.log_probs.support import keeps_states
 
 LONGEST_WINDOW = 160
-"""Prompts are made longer than a window up to this size, so that what happens behind it is computed."""
+"""Prompts are made longer than any window up to this size, so that the behaviour beyond it is covered."""
 
 LARGE_ON_CPU = 12e9
 """Parameters above which a check on a CPU would take minutes."""
@@ -28,33 +28,33 @@ TOKENS = 4
 """Tokens of a response."""
 
 STATE_TOKENS = 16
-"""The same for layers that keep a state: what differs between computing a row at once and a token at a time adds up."""
+"""The same for layers that keep a state: differences between computing a row at once and token by token add up."""
 
 _FLOORS = {torch.float64: 1e-5, torch.float32: 2e-5, torch.float16: 0.01, torch.bfloat16: 0.05}
-"""Root mean square difference of a row, nats, that is rounding in any model of these weights; tokens are drawn
-in float32 whatever the weights are."""
+"""Root mean square difference of a row, nats, that counts as rounding in any model with weights of this dtype; tokens
+are drawn in float32 whatever the dtype."""
 
 
 NOISE_FACTOR, TRIALS = 3.0, (3, 8)
-"""How many times the rounding of the model itself a difference may be, and how often that is measured before a
-difference is believed: whether rounding changes an expert is chance."""
+"""How many times the model's own rounding a difference may be, and how often that rounding is measured before a
+difference is believed: whether rounding changes the choice of an expert is a matter of chance."""
 
 _Rows = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Two prompts with a common start, the second shorter, and two responses to each; the first two begin alike.
+    """Two prompts with a common start, the second shorter, and two responses to each; the first two start alike.
 
     Attributes:
         prompts: token ids of each.
         responses: token ids of each response, those of the first prompt first.
-        samples: responses to a prompt.
-        tokens: of the longest response.
-        pad_token_id: what prompts are padded with.
-        temperature: of all log-probabilities; not 1, so that it is seen.
-        tolerance: nats, by the model's precision.
-        device: of the model.
+        samples: responses per prompt.
+        tokens: length of the longest response.
+        pad_token_id: id that pads the prompts.
+        temperature: temperature of all log-probabilities; not 1, so that its effect is covered.
+        tolerance: nats, according to the model's precision.
+        device: device of the model.
     """
 
     prompts: list[list[int]]
@@ -68,12 +68,12 @@ class Probe:
 
     @classmethod
     def of(cls, base: Any, pad_token_id: int | None, longest: int | None) -> Probe:
-        """Draw the rows for a model; the same ones every time.
+        """Draw the rows for a model; they are the same every time.
 
         Args:
             base: the model.
-            pad_token_id: that of the tokenizer; None for the model's own.
-            longest: most tokens of a row that will ever be; None if it is not known.
+            pad_token_id: the tokenizer's; None for the model's own.
+            longest: largest number of tokens that a row will ever have; None if it is not known.
         """
         config = base.config.get_text_config(decoder=True) if hasattr(base.config, "get_text_config") else base.config
         samples, tokens = 2, STATE_TOKENS if keeps_states(config) else TOKENS
@@ -89,8 +89,8 @@ class Probe:
             pad_token_id = getattr(config, "pad_token_id", None) or 0
         return cls(
             prompts=[common + draw(4), common + draw(1)],
-            # The first two begin alike; the second is shorter, with padding behind it, and its row as long as those of
-            # the second prompt, which makes them one call of the model.
+            # The first two start alike; the second is shorter, with padding after it, and its row is as long as those
+            # of the second prompt, so that they share one call of the model.
             responses=[opening + draw(tokens - 1), opening + draw(tokens - 4), draw(tokens), draw(tokens)],
             samples=samples,
             tokens=tokens,
@@ -101,7 +101,7 @@ class Probe:
         )
 
     def batch(self) -> PrefixBatch:
-        """All rows as the trainer has them: prompts padded on the left, one response shorter than the others."""
+        """Build a batch of all rows as in the trainer: prompts padded on the left, one response shorter."""
         longest = max(map(len, self.prompts))
         ids = [[self.pad_token_id] * (longest - len(prompt)) + prompt for prompt in self.prompts]
         lengths = torch.tensor([len(prompt) for prompt in self.prompts])
@@ -117,34 +117,35 @@ class Probe:
 
 
 class Alone:
-    """What the model alone gives for the rows of a probe, and how far rounding moves that.
+    """Reference log-probabilities from the bare model for the rows of a probe, and how far rounding moves them.
 
     Args:
         base: the model, in evaluation mode.
         probe: prompts, temperature and precision.
 
     Attributes:
-        tolerance: the largest root mean square difference of a row that was rounding, or that is in any model, nats.
+        tolerance: the largest root mean square difference of a row that counted as rounding, at least that of any
+            model, nats.
     """
 
     def __init__(self, base: Any, probe: Probe) -> None:
         self._base, self._probe, self.tolerance = base, probe, probe.tolerance
-        # Samplers draw with the same numbers, so that most of them give the same rows.
+        # Samplers draw with the same random numbers, so most of them give the same rows.
         self._known: dict[_Rows, list[Tensor]] = {}
         self._noise: dict[tuple[_Rows, int], list[float]] = {}
 
     def log_probs(self, responses: Sequence[list[int]]) -> list[Tensor]:
-        """The reference of these responses, see `reference`."""
+        """Return the reference log-probabilities of these responses, see `reference`."""
         key = tuple(map(tuple, responses))
         if key not in self._known:
             self._known[key] = reference(self._base, self._probe, responses)
         return self._known[key]
 
     def is_rounding(self, differences: Sequence[float], responses: Sequence[list[int]]) -> bool:
-        """Whether each row's root mean square difference is rounding; how large that may be is measured if it matters.
+        """Tell whether each row's root mean square difference is rounding, whose size is measured only if it matters.
 
         Args:
-            differences: of the first rows, or of all, nats.
+            differences: differences of the first rows, or of all, nats.
             responses: all rows.
         """
         floor = self._probe.tolerance
@@ -155,7 +156,7 @@ class Alone:
             if key not in self._noise:
                 self._noise[key] = noise(self._base, self._probe, responses, self.log_probs(responses), trials)
             limits = [max(floor, NOISE_FACTOR * rounding) for rounding in self._noise[key]]
-            # A difference that is not a number is not small.
+            # NaN does not count as small.
             if all(difference <= limit for difference, limit in zip(differences, limits, strict=False)):
                 self.tolerance = max(self.tolerance, *limits)
                 return True
@@ -163,12 +164,12 @@ class Alone:
 
 
 def reference(base: Any, probe: Probe, responses: Sequence[list[int]]) -> list[Tensor]:
-    """Log-probabilities of responses by the model alone: no padding, mask, positions or cache.
+    """Compute log-probabilities of responses by the bare model: no padding, mask, positions or cache.
 
     Args:
         base: the model, in evaluation mode.
         probe: prompts and temperature.
-        responses: those of the first prompt first.
+        responses: the responses, those of the first prompt first.
 
     Returns:
         (T,) nats, float64, on the CPU, for each response.
@@ -176,7 +177,7 @@ def reference(base: Any, probe: Probe, responses: Sequence[list[int]]) -> list[T
     options = {"use_cache": False} if "use_cache" in inspect.signature(base.forward).parameters else {}
     rows = [(probe.prompts[row // probe.samples], response) for row, response in enumerate(responses)]
     found: list[Tensor] = [torch.empty(0)] * len(rows)
-    # Rows of one length need no padding, and are computed together.
+    # Rows of equal length need no padding and are computed together.
     for length in {len(prompt) + len(response) for prompt, response in rows}:
         alike = [row for row, parts in enumerate(rows) if sum(map(len, parts)) == length]
         ids = torch.tensor([rows[row][0] + rows[row][1] for row in alike], device=probe.device)
@@ -191,20 +192,20 @@ def reference(base: Any, probe: Probe, responses: Sequence[list[int]]) -> list[T
 def noise(
     base: Any, probe: Probe, responses: Sequence[list[int]], before: Sequence[Tensor], trials: int
 ) -> list[float]:
-    """How far the reference itself moves with the rounding of the model's precision, nats.
+    """Measure how far the reference itself moves with the rounding of the model's precision, nats.
 
-    The embeddings are moved by half a unit in their last place, after which every later operation rounds differently.
+    The embeddings are moved by half a unit in the last place, so that every later operation rounds differently.
 
     Args:
         base: the model, in evaluation mode.
         probe: prompts and temperature.
-        responses: those of the first prompt first.
+        responses: the responses, those of the first prompt first.
         before: their reference.
-        trials: how often it is moved.
+        trials: number of perturbations.
 
     Returns:
-        The root mean square difference of each row, the largest of all trials; 0 for a model without embeddings to
-        move. Rows differ by orders of magnitude where rounding decides which expert a token goes to.
+        The root mean square difference of each row, the largest of all trials; 0 for a model without embeddings that
+        can be moved. Rows differ by orders of magnitude where rounding decides which expert a token goes to.
     """
     largest = [0.0 for _ in responses]
     embeddings = base.get_input_embeddings() if hasattr(base, "get_input_embeddings") else None
@@ -229,7 +230,7 @@ def noise(
 
 
 def weights_away(base: Any) -> str | None:
-    """Why the model cannot be called here and now, as the reason for skipping the check; None if it can."""
+    """Explain why the model cannot be called here and now, as the reason for skipping the check; None if it can."""
     parameters = list(base.parameters())
     if any(parameter.is_meta for parameter in parameters):
         return "its weights are not in memory"
@@ -242,9 +243,9 @@ def weights_away(base: Any) -> str | None:
 
 
 def fingerprint(base: Any) -> tuple[Any, ...]:
-    """What is different if a model's weights, their place or what computes with them have changed since."""
+    """Return a value that changes if a model's weights, their location or the code that uses them change."""
     weights = [(name, id(p), p.data_ptr(), p._version, p.dtype) for name, p in base.named_parameters()]
-    # Trainers turn `use_cache` off in the configuration; every path says itself whether it wants one.
+    # Trainers turn `use_cache` off in the configuration; every path sets it explicitly.
     settings = str(base.config.to_dict() | {"use_cache": None}) + str(getattr(base, "generation_config", None))
     head = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
     return tuple(weights), settings, head is not None and computes_in_float32(head)
@@ -272,7 +273,7 @@ def in_own_precision(base: Any) -> Iterator[None]:
 
 @contextmanager
 def numbers_restored() -> Iterator[None]:
-    """Leave the random states of torch, numpy and Python as they are found: some models draw in evaluation mode."""
+    """Restore the random states of torch, numpy and Python afterwards: some models draw in evaluation mode."""
     python, arrays = random.getstate(), numpy.random.get_state()
     try:
         with torch.random.fork_rng():
@@ -283,14 +284,14 @@ def numbers_restored() -> Iterator[None]:
 
 
 def _windows(config: Any, longest: int | None) -> list[int]:
-    """Sizes of the windows that rows will pass, as far as a probe can."""
+    """Return the sizes of the windows that rows will exceed, as far as a probe can."""
     found = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size", "window_size")]
     largest = LONGEST_WINDOW if longest is None else min(LONGEST_WINDOW, longest - 1)
     return [window for window in found if isinstance(window, int) and 0 < window <= largest]
 
 
 def _usable_tokens(base: Any, config: Any) -> list[int]:
-    """Ids that are ordinary text: special ones may be embedded, placed or masked differently."""
+    """Return ids of ordinary text: special ones may be embedded, positioned or masked differently."""
     sizes = [getattr(config, "vocab_size", None)]
     embeddings = base.get_input_embeddings() if hasattr(base, "get_input_embeddings") else None
     weight = getattr(embeddings, "weight", None)
@@ -312,7 +313,7 @@ def _floor(base: Any) -> float:
 
 
 def _dtype(base: Any) -> torch.dtype:
-    """The coarsest type that the model computes in."""
+    """Return the coarsest dtype in which the model computes."""
     found = {parameter.dtype for parameter in base.parameters() if parameter.is_floating_point()}
     found |= {torch.bfloat16} if any(not p.is_floating_point() for p in base.parameters()) else set()
     return max(found, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float32)

@@ -1,8 +1,8 @@
-"""Sampling from a causal language model, each distinct prompt computed once.
+"""Sampling from a causal language model, with each distinct prompt computed once.
 
-The loop is our own: the prompts run through ``r2vpo.core.log_probs``, the same code that scores the
-responses in training, so that sampler and trainer agree on positions and on what is attended to, and the
-log-probability of every token is known at the moment it is drawn.
+This module has its own sampling loop: the prompts run through ``r2vpo.core.log_probs``, the same code that scores the
+responses in training, so sampler and trainer agree on positions and on what is attended to, and the log-probability of
+every token is known as soon as it is drawn.
 """
 
 from __future__ import annotations
@@ -23,13 +23,12 @@ from r2vpo.rollout.cache import grow_from
 from r2vpo.rollout.draws import check_finite, check_prompts, choose_tokens, uniform_numbers
 
 COMPACT_SHARE = 0.25
-"""Rows that have ended are dropped from the batch once they are this share of it: dropping copies the
-cache."""
+"""Finished rows are dropped from the batch once they make up this share of it; dropping them copies the cache."""
 
 TOKENS_BETWEEN_POLLS = {"cpu": 1}
 ACCELERATOR_TOKENS_BETWEEN_POLLS = 16
-"""Tokens from one look at which rows have ended to the next, by the type of device. A look waits for an accelerator to
-have drawn the token, while up to 15 tokens too many are drawn without one; a CPU never has anything left to do."""
+"""Tokens between two checks for finished rows, by device type. A check waits until an accelerator has drawn the token,
+while up to 15 surplus tokens are drawn without a check; a CPU never has queued work."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,11 @@ class Sample:
     """A response.
 
     Attributes:
-        response_ids: token ids, the end-of-sequence token included where there is one.
-        log_probs: log-probability of each token in nats, of the distribution it was drawn from: the
-            temperature is included. A greedy response has those of the distribution at the sampler's
-            temperature.
+        response_ids: token ids, including the end-of-sequence token if there is one.
+        log_probs: log-probability of each token in nats, of the distribution from which it was drawn, including the
+            temperature. A greedy response has those of the distribution at the sampler's temperature.
         finished: True if it ended with an end-of-sequence token, False if it was cut at the limit.
-        entropies: entropy of that distribution at each token, in nats; empty unless the sampler was asked for it.
+        entropies: entropy of that distribution at each token, in nats; empty unless the sampler records it.
     """
 
     response_ids: list[int]
@@ -52,24 +50,23 @@ class Sample:
 
 
 class SharedPrefixSampler:
-    """Draws responses from ``softmax(logits / temperature)``, without top-p, top-k or a penalty.
+    """Sampler that draws responses from ``softmax(logits / temperature)``, without top-p, top-k or a penalty.
 
-    Every row has random numbers of its own, which depend on the seed and on the row's place alone, so samples
-    change neither with ``rows_per_batch`` nor with the number of processes, but for the rounding of the
-    model.
+    Every row has its own random numbers, which depend only on the seed and on the row's position, so samples change
+    neither with ``rows_per_batch`` nor with the number of processes, except for the model's rounding.
 
     Args:
-        model: a causal language model; it is called in eval mode without gradient and left as it was.
+        model: a causal language model; it is called in eval mode without gradient, and its modes are restored
+            afterwards.
         eos_token_ids: ids that end a response; may be empty.
-        pad_token_id: id that fills up shorter prompts; it is never attended to.
+        pad_token_id: id that pads shorter prompts; it is never attended to.
         temperature: divides the logits, dimensionless, above 0.
         max_new_tokens: limit of a response, in tokens.
         rows_per_batch: responses generated at once, to bound memory; None for all.
         entropy: record the entropy at every token, which costs one more pass over the vocabulary.
 
     Raises:
-        ValueError: an option out of its range, or a model whose prompts cannot be computed once for all
-            samples.
+        ValueError: an option is out of range, or the model's prompts cannot be computed once for all samples.
     """
 
     def __init__(
@@ -91,7 +88,7 @@ class SharedPrefixSampler:
             raise ValueError(f"rows_per_batch is {rows_per_batch}: pass at least 1, or None")
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         with evaluating(base):
-            # How long the prompts are is known once there are some.
+            # The length of the prompts is known only when sampling.
             reason = supports_shared_prefix(model, longest=max_new_tokens)
         if reason is not None:
             raise ValueError(f"the shared-prefix sampler cannot sample from this model: it {reason}")
@@ -108,16 +105,15 @@ class SharedPrefixSampler:
         Args:
             prompts: token ids of each prompt, without padding; a repeated prompt is computed once.
             samples_per_prompt: responses to draw for each.
-            seed: of the generator that draws them; the global random state is neither read nor changed. A list has
-                a seed for each prompt, whose samples then do not depend on the other prompts.
-            first_row: place of the first response among those of all processes; not with a list of seeds.
+            seed: seed of the generator that draws them; the global random state is neither read nor changed. A list has
+                one seed per prompt, whose samples then do not depend on the other prompts.
+            first_row: position of the first response among those of all processes; not with a list of seeds.
 
         Returns:
             The responses, those of the first prompt first.
 
         Raises:
-            ValueError: no prompt, a prompt without a token, no sample asked for, or logits that are not
-                finite.
+            ValueError: there is no prompt, a prompt has no token, no sample is requested, or logits are not finite.
         """
         if samples_per_prompt < 1:
             raise ValueError(f"samples_per_prompt is {samples_per_prompt}: pass at least 1")
@@ -133,10 +129,10 @@ class SharedPrefixSampler:
             prompts: token ids of each prompt, without padding.
 
         Returns:
-            One response a prompt, in order.
+            One response per prompt, in order.
 
         Raises:
-            ValueError: no prompt, a prompt without a token, or logits that are not finite.
+            ValueError: there is no prompt, a prompt has no token, or logits are not finite.
         """
         check_prompts(prompts)
         return self._run(prompts, None)
@@ -170,7 +166,7 @@ class SharedPrefixSampler:
         between = TOKENS_BETWEEN_POLLS.get(device.type, ACCELERATOR_TOKENS_BETWEEN_POLLS)
         for step in range(self._max_new_tokens):
             token, log_prob, entropy = choose_tokens(
-                # Only this position goes through the head.
+                # Only this position goes through the output layer.
                 self._head(hidden).float(),
                 None if uniform is None else uniform[active, step],
                 temperature=self._temperature,
@@ -198,7 +194,7 @@ class SharedPrefixSampler:
         return record.samples()
 
     def _run_prompts(self, rows: list[list[int]], device: torch.device) -> tuple[PromptStates, Tensor, Tensor]:
-        """The states of the distinct prompts; each row's prompt among them (B,), and its length (B,)."""
+        """Run the distinct prompts; return their states, the index of each row's prompt (B,) and its length (B,)."""
         distinct = {prompt: place for place, prompt in enumerate(dict.fromkeys(map(tuple, rows)))}
         prompts = [list(prompt) for prompt in distinct]
         layout = PromptLayout.of(prompts)
@@ -213,7 +209,7 @@ class SharedPrefixSampler:
 
 
 class _Record:
-    """Tokens and log-probabilities of all rows of a batch, written a step at a time and read at each poll."""
+    """Tokens and log-probabilities of all rows of a batch, written step by step and read at each poll."""
 
     def __init__(self, rows: int, steps: int, eos: Tensor, *, entropy: bool = False):
         self._entropies = torch.zeros(rows, steps if entropy else 0, device=eos.device)
@@ -223,7 +219,7 @@ class _Record:
         self._eos, self._polled, self._written = eos, 0, 0
 
     def write(self, rows: Tensor, step: int, token: Tensor, log_prob: Tensor, entropy: Tensor | None) -> None:
-        """Note a token; a row that ended before may go on, but what it gives then counts for nothing."""
+        """Record a token per row; rows that have already ended may continue, but their further tokens are not used."""
         ended = self._ended[rows]
         self._tokens[rows, step], self._log_probs[rows, step] = token, log_prob.masked_fill(ended, 0.0)
         if entropy is not None:
@@ -232,10 +228,10 @@ class _Record:
         self._written = step + 1
 
     def poll(self, rows: Tensor) -> list[int]:
-        """Which of these rows go on, by their place among them; the one wait for the device.
+        """Return the positions, among these rows, of those that continue; the only wait for the device.
 
         Raises:
-            ValueError: logits that were not finite since the last poll.
+            ValueError: logits were not finite since the last poll.
         """
         news = self._log_probs[:, self._polled : self._written]
         *ended, finite = torch.cat([self._ended[rows], news.isfinite().all().view(1)]).tolist()
@@ -247,7 +243,7 @@ class _Record:
     def samples(self) -> list[Sample]:
         ends = (self._tokens[..., None] == self._eos).any(-1)
         finished = ends.any(1)
-        # The first of equal values is the largest's place.
+        # argmax returns the first of equal values.
         lengths = torch.where(finished, ends.long().argmax(1) + 1, ends.shape[1])
         columns = (self._tokens, self._log_probs, lengths, finished, self._entropies)
         return [
@@ -258,7 +254,7 @@ class _Record:
 
 @contextmanager
 def evaluating(model: Any) -> Iterator[None]:
-    """Eval mode, and afterwards training mode again for the modules that were in it."""
+    """Context manager for eval mode; afterwards restores training mode for the modules that were in it."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

@@ -1,8 +1,8 @@
-"""One check that decides what a model may use: which forward pass in training, which sampler.
+"""Self-check that decides which forward pass a model may use in training, and which sampler.
 
 A few short prompts of unequal length with a common start go through every path that computes log-probabilities, in
-evaluation mode, and through the model alone: without padding, mask, positions or cache. A path whose numbers differ is
-not used. What depends on the length of a row is read off the configuration (`r2vpo.core.log_probs.length_limits`).
+evaluation mode, and through the bare model, without padding, mask, positions or cache. A path whose numbers differ is
+not used. What depends on the length of a row is read from the configuration (`r2vpo.core.log_probs.length_limits`).
 """
 
 from __future__ import annotations
@@ -31,22 +31,23 @@ from r2vpo.rollout.sampler import SharedPrefixSampler, evaluating
 
 ORDINARY, SHARED, CHUNKED = "ordinary forward", "shared-prefix forward", "ordinary forward in chunks"
 SHARED_SHORT = "shared-prefix forward, short rows"
-"""With nothing that all prompts share: a short prompt and its responses are then one row, computed in one pass."""
+"""Without sharing the common start of all prompts: a short prompt and its responses are then one row, computed in one
+pass."""
 SHARED_SAMPLER, GENERATE, BY_LENGTH = "shared-prefix sampler", "generate sampler", "generate sampler by length"
 
 SAMPLERS = (SHARED_SAMPLER, GENERATE, BY_LENGTH)
-"""Those of this package, the fastest first."""
+"""The samplers of this package, fastest first."""
 
 
 @dataclass(frozen=True)
 class PathCheck:
-    """What one way to compute log-probabilities came to.
+    """Result of checking one way to compute log-probabilities.
 
     Attributes:
-        name: of the path.
+        name: name of the path.
         difference: largest absolute difference from the reference over all tokens, nats; None if it did not run.
         right: whether it may be used.
-        reason: why not, one line; empty if it may.
+        reason: why it may not be used, in one line; empty if it may.
     """
 
     name: str
@@ -57,17 +58,17 @@ class PathCheck:
 
 @dataclass(frozen=True)
 class SelfCheck:
-    """What a model may use.
+    """Result of the self-check: what a model may use.
 
     Attributes:
-        paths: what was compared, in order; a path that was not needed is absent.
-        tolerance: a row's root mean square difference up to which a path is right, nats; where rounding does more to
-            a row it is that, and this is the largest of all rows.
+        paths: the paths that were compared, in order; a path that was not needed is absent.
+        tolerance: the root mean square difference of a row up to which a path counts as right, nats; if rounding moves
+            a row further, that is its limit, and this is the largest over all rows.
         shares_prompts: whether the training forward may compute each prompt once.
-        sampler: name of the sampler to use; None if it was not asked for, or if none is right.
+        sampler: name of the sampler to use; None if none was requested, or if none is right.
         refusal: why the model cannot be trained at all, as a sentence about "the model"; None if it can.
-        chunks: whether the ordinary forward may read the output layer a chunk at a time, in place of all logits.
-        skipped: why nothing was computed, so that the configuration alone decided; None if it was.
+        chunks: whether the ordinary forward may apply the output layer in chunks, instead of computing all logits.
+        skipped: why nothing was computed, so that only the configuration decided; None if the check ran.
     """
 
     paths: tuple[PathCheck, ...]
@@ -80,7 +81,7 @@ class SelfCheck:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is not used that would be faster, and why, a sentence for each reason."""
+        """Faster paths that are not used, and why: one sentence per reason."""
         found = {path.name: path for path in self.paths if not path.right}
         instead = dict.fromkeys((SHARED, SHARED_SHORT), "the ordinary forward is used")
         if self.sampler in (GENERATE, BY_LENGTH):
@@ -96,7 +97,7 @@ class SelfCheck:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, with the notes."""
+        """Return all fields and the notes."""
         return asdict(self) | {"notes": list(self.notes)}
 
 
@@ -110,18 +111,18 @@ def check_model(
     everything: bool = False,
     keep: bool = False,
 ) -> SelfCheck:
-    """Compare the log-probabilities of every path with those of the model alone.
+    """Compare the log-probabilities of every path with those of the bare model.
 
-    The model and all random states are left as they were. A recipe's model is checked before there is a run folder and
-    again by its trainer: where nothing has changed in between, the trainer is given what was found.
+    The model and all random states are restored. A recipe's model is checked before the run folder exists and again by
+    its trainer; if nothing has changed in between, the trainer gets the earlier result.
 
     Args:
         model: a causal language model, wrapped by PEFT or not, not by a distributed wrapper.
-        pad_token_id: that of the tokenizer, with which prompts are padded; None for the model's own.
+        pad_token_id: the tokenizer's id for padding prompts; None for the model's own.
         longest: most tokens of a prompt and its response together; None if it is not known.
         shared: whether prompts are to be shared in training, if they can.
-        samplers: names of those to choose from, the best first; none if it is sampled from elsewhere.
-        everything: run every path, not only until one is right.
+        samplers: names of the samplers to choose from, best first; empty if sampling happens elsewhere.
+        everything: run every path instead of stopping at the first right one.
         keep: keep the result for the next check of the same model with the same arguments.
     """
     refusal = _refusal(model, longest)
@@ -146,7 +147,7 @@ def check_model(
 
 
 def make_sampler(name: str, model: Any, **options: Any) -> SharedPrefixSampler | GenerateSampler:
-    """Build the sampler of this name; the options are those that all of them take."""
+    """Build the sampler of this name, with the options that all samplers take."""
     if name == SHARED_SAMPLER:
         return SharedPrefixSampler(model, **options)
     return GenerateSampler(model, by_length=name == BY_LENGTH, **options)
@@ -156,7 +157,7 @@ _KEPT: WeakKeyDictionary[Any, tuple[Any, SelfCheck]] = WeakKeyDictionary()
 
 
 class _Cannot(Exception):
-    """A path that is known not to fit."""
+    """Raised for a path that is known not to fit the model."""
 
 
 class _Check:
@@ -176,7 +177,8 @@ class _Check:
             return self._refused("gives log-probabilities that are not numbers: its weights are damaged")
         if any(row.isinf().any() for row in expected):
             return self._refused("gives ordinary tokens of its vocabulary no probability at all (a logit of -inf)")
-        # Two responses to one prompt with the same first token, whose log-probability is the same unless more is seen.
+        # Two responses to one prompt share their first token, whose log-probability is the same unless later tokens are
+        # seen.
         looked_ahead = abs(float(expected[0][0] - expected[1][0]))
         if not self._alone.is_rounding([looked_ahead], self._probe.responses):
             return self._refused(
@@ -281,7 +283,7 @@ def _refusal(model: Any, longest: int | None) -> str | None:
     for limit in length_limits(model.config):
         if limit.any_forward and longest > limit.tokens:
             return (
-                f"the model {limit.reason}, and prompt and response have up to {longest}, so that a token's "
+                f"the model {limit.reason}, and prompt and response have up to {longest}, so a token's "
                 "probability is not the same in sampling and in training: keep both together within that length"
             )
     return None

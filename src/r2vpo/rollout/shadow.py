@@ -1,8 +1,8 @@
-"""A copy of the policy in a faster precision, to sample from.
+"""A copy of the policy in a faster precision, for sampling.
 
-Sampling reads every weight for every token, so half the bytes are nearly half the time; adapters that are
-merged into the weights cost nothing more. The policy that is trained is never written to, not even by the
-rounding of merging an adapter and taking it out again.
+Sampling reads every weight for every token, so half the bytes take nearly half the time; adapters merged into the
+weights cost nothing extra. The trained policy is never written to, so merging and unmerging an adapter cannot leave
+rounding in it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from torch import nn
 class ShadowModel:
     """A gradient-free copy of a causal language model, brought up to date by ``sync``.
 
-    Adapters of PEFT are merged into the copy, which is a plain model. Tied weights are tied in the copy too.
-    Changes of the policy's weights show in the copy after the next ``sync`` and not before.
+    PEFT adapters are merged into the copy, which is a plain model. Tied weights are also tied in the copy. Changes of
+    the policy's weights appear in the copy only after the next ``sync``.
 
     Args:
         model: the policy, wrapped by PEFT or not, not by a distributed wrapper.
-        dtype: of the copy's weights, or ``"model"`` for no copy at all: ``self.model`` is then the policy.
+        dtype: dtype of the copy's weights, or ``"model"`` for no copy at all: ``self.model`` is then the policy.
 
     Raises:
-        ValueError: the policy's weights are quantised, or are sharded over processes.
+        ValueError: the policy's weights are quantised or sharded over processes.
     """
 
     def __init__(self, model: Any, dtype: torch.dtype | Literal["model"] = torch.bfloat16):
@@ -42,7 +42,7 @@ class ShadowModel:
         self.sync()
 
     def sync(self) -> None:
-        """Copy the policy's present weights, adapters merged, into the copy, in place."""
+        """Copy the policy's present weights, with adapters merged, into the copy in place."""
         if not self._is_copy:
             return
         with torch.no_grad():
@@ -56,9 +56,9 @@ class ShadowModel:
 
 
 def _copy(source: Any, dtype: Any) -> Any:
-    """A copy with weights in ``dtype`` and without adapters; the values come with ``sync``."""
-    # Parameters are handed to deepcopy as already copied: there is never a second copy in the source's
-    # precision, and a parameter that two modules share stays shared.
+    """Make a copy with weights in ``dtype`` and without adapters; ``sync`` fills in the values."""
+    # Parameters are passed to deepcopy as already copied, so there is never a second copy in the source's precision,
+    # and a parameter that two modules share stays shared.
     memo: dict[int, Any] = {
         id(parameter): nn.Parameter(torch.empty_like(parameter, dtype=dtype), requires_grad=False)
         for parameter in source.parameters()
@@ -69,7 +69,7 @@ def _copy(source: Any, dtype: Any) -> Any:
         if plain is module or not path:
             continue
         if _is_adapter(module):
-            # Its merged weight is no longer that of a layer it was tied to.
+            # Its merged weight differs from that of the layer it was tied to.
             for name, parameter in list(plain.named_parameters(recurse=False)):
                 setattr(plain, name, nn.Parameter(torch.empty_like(parameter), requires_grad=False))
             if _adds_bias(module):
@@ -80,7 +80,7 @@ def _copy(source: Any, dtype: Any) -> Any:
 
 
 def _weights(shadow: Any, source: Any) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
-    """Name, tensor of the copy and value for it, for every distinct parameter of the copy."""
+    """Yield name, tensor of the copy and its new value, for every distinct parameter of the copy."""
     seen: set[int] = set()
     for path, module in shadow.named_modules():
         parameters = [
@@ -93,12 +93,12 @@ def _weights(shadow: Any, source: Any) -> Iterator[tuple[str, torch.Tensor, torc
         values = _merged(_find(source, path))
         for name, parameter in parameters:
             value = getattr(values, name)
-            # A bias that the adapter adds is none while the adapter is off.
+            # A bias that the adapter adds is None while the adapter is off.
             yield f"{path}.{name}", parameter, torch.zeros_like(parameter) if value is None else value
 
 
 def _find(source: Any, path: str) -> Any:
-    """The source's module at a path of the copy, which has no wrappers; the last step is not unwrapped."""
+    """Return the source's module at a path of the copy, which has no wrappers; the last step is not unwrapped."""
     module = source
     for name in path.split(".") if path else ():
         module = getattr(_plain(module), name)
@@ -110,13 +110,13 @@ def _is_adapter(module: Any) -> bool:
 
 
 def _adds_bias(adapter: Any) -> bool:
-    """Whether a layer without a bias gets one from its adapter (PEFT's `lora_bias`)."""
+    """Tell whether a layer without a bias gets one from its adapter (PEFT's `lora_bias`)."""
     added = any(getattr(adapter, "lora_bias", {}).values())
     return added and isinstance(adapter.base_layer, nn.Linear) and adapter.base_layer.bias is None
 
 
 def _plain(module: Any) -> Any:
-    """What stands in the copy for a module of the source: no adapter, the trained one of a saved module."""
+    """Return the copy's counterpart of a source module: without an adapter, or the trained version of a saved one."""
     if _is_adapter(module):
         return module.base_layer
     saved = getattr(module, "modules_to_save", None)
@@ -127,15 +127,15 @@ def _plain(module: Any) -> Any:
 
 
 def _merged(module: Any) -> Any:
-    """A module with the plain weights that the source's module acts with; the source is not written to."""
+    """Return a module with the effective plain weights of the source's module; the source is not written to."""
     if not _is_adapter(module):
         return _plain(module)
     if module.disable_adapters:
         return module.base_layer
-    # A copy of one layer at a time: merging in place and back would leave rounding in the policy's weights.
+    # One layer is copied at a time: merging in place and unmerging would leave rounding in the policy's weights.
     merged = copy.deepcopy(module)
     if _adds_bias(merged):
-        # PEFT merges a bias into one that is there.
+        # PEFT merges a bias only into an existing one.
         layer = merged.base_layer
         layer.bias = nn.Parameter(layer.weight.new_zeros(layer.out_features), requires_grad=False)
     merged.merge()
@@ -143,7 +143,7 @@ def _merged(module: Any) -> Any:
 
 
 def quantised_weight(source: nn.Module) -> str | None:
-    """The name of a weight that is quantised, or None: a copy of it in another type is not to be had.
+    """Return the name of a quantised weight, which cannot be copied in another dtype, or None.
 
     Args:
         source: a model, not wrapped by PEFT.

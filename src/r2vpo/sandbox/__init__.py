@@ -1,6 +1,6 @@
-"""A place where programs of a model run, apart from the user's processes, files, environment and network.
+"""Sandbox in which a model's programs run, isolated from the user's processes, files, environment and network.
 
-It stands on the standard library alone. Its README says what it promises, how, and where each promise is tested.
+It uses only the standard library. Its README says what it guarantees, how, and where each guarantee is tested.
 """
 
 from r2vpo.sandbox.host import Report, Sandbox, memory_file

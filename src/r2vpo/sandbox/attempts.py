@@ -1,7 +1,7 @@
-"""A program that tries what a sandbox must not allow, and prints what it could do; it never runs outside of one.
+"""Program that tries what a sandbox must not allow, and prints what succeeded; it never runs outside a sandbox.
 
-Every call is made by its number, as a hostile program would make it. A call counts as refused only where the filter
-answers: EPERM, or ENOSYS. Any other error, and any success, means that the call has reached the kernel.
+Every call is made by its number, as a hostile program would do. A call counts as refused only if the filter answers,
+with EPERM or ENOSYS. Any other error, and any success, means that the call has reached the kernel.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ POINTER = 1 << 40  # an address at which nothing is: enough to see whether the k
 
 
 def call(number_x86: int, number_arm: int, *arguments: int) -> bool:
-    """Whether a system call passes the filter."""
+    """Tell whether a system call passes the filter."""
     ctypes.set_errno(0)
     number = number_arm if ARM else number_x86
     CALL(ctypes.c_long(number), *[ctypes.c_long(value) for value in arguments])
@@ -29,7 +29,7 @@ def call(number_x86: int, number_arm: int, *arguments: int) -> bool:
 
 
 def possible(function: Callable[[], object]) -> bool:
-    """Whether something can be done in Python."""
+    """Tell whether something can be done in Python."""
     try:
         function()
     except (OSError, ValueError):

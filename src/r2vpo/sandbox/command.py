@@ -1,4 +1,4 @@
-"""The command line of a sandbox's first process, and what of the file system it needs."""
+"""Command line of a sandbox's first process, and the parts of the file system that it needs."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from r2vpo.sandbox.settings import Settings, Unusable
 
 FOLDER_BYTES = 64 << 20
 _INSIDE = Path(__file__).parent / "inside"
-# The folder around `inside` holds other modules too, which no program should import by chance.
+# The folder around `inside` also holds other modules, which no program should import by accident.
 _COMMAND = (
     "import json, sys; path, config = sys.argv[1:]; sys.path.insert(0, path); import inside.zygote; "
     "sys.path.remove(path); inside.zygote.main(json.loads(config))"
 )
 
-# The order of a set must not decide a score, and a thread for each core has no use here.
+# The order of a set must not affect a score, and one thread per core would be of no use here.
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def command(settings: Settings, control: int) -> list[str]:
-    """Return what to start.
+    """Return the command to start.
 
     Args:
         settings: the kind of sandbox.
-        control: number of the file descriptor of the socket to it.
+        control: file descriptor of the socket to the sandbox.
 
     Raises:
-        Unusable: bubblewrap is asked for and not installed.
+        Unusable: bubblewrap is requested but not installed.
     """
     wrapped = settings.isolation == "bubblewrap"
     paths = list(dict.fromkeys(map(sysconfig.get_path, ("purelib", "platlib")))) if settings.modules else []
     readable = _readable()
-    # Under a name of the sandbox's own: an environment that lies in /tmp would be hidden by the private one.
+    # Mounted under the sandbox's own name: the private /tmp would hide an environment that is in /tmp.
     packages = [f"/sandbox/packages/{number}" for number in range(len(paths))] if wrapped else paths
     config = {
         "control": control,
@@ -49,7 +49,7 @@ def command(settings: Settings, control: int) -> list[str]:
         "paths": packages,
     }
     python = os.path.realpath(sys.executable)
-    # Without the user's site packages, and without the folder that it is started in.
+    # Without the user's site packages, and without the working directory.
     inner = [python, "-S", "-s", "-P", "-c", _COMMAND]
     if not wrapped:
         return [*inner, str(_INSIDE.parent), json.dumps(config)]
@@ -68,7 +68,7 @@ def command(settings: Settings, control: int) -> list[str]:
 
 
 def _readable() -> list[str]:
-    """What an interpreter needs of the file system."""
+    """List what an interpreter needs of the file system."""
     own = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), sysconfig.get_config_var("LIBDIR")]
     base = [path.replace(sys.prefix, sys.base_prefix, 1) for path in own if path]
     shared = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo"]

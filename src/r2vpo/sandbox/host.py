@@ -1,4 +1,4 @@
-"""A sandbox as it is seen from outside: it is started, given programs, and ended."""
+"""The host's side of a sandbox: starting it, running programs in it, and ending it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from r2vpo.sandbox.settings import Settings, Unusable
 PATIENCE = 10
 START_SECONDS = 120.0
 _BUSY = 10
-"""How many times as long ticks may take on a busy machine."""
+"""Factor by which ticks may take longer on a busy machine."""
 _MESSAGE_BYTES = 1 << 16
 
 
 class Report(NamedTuple):
-    """What became of a request.
+    """The outcome of a request.
 
     Attributes:
-        late: whether it was ended because of the time.
-        spent: CPU time of its processes, with what was spent before.
-        elapsed: time on the clock, in ticks of the sandbox (10 ms each, however late they come on a busy machine), with
-            what had gone by before.
-        status: how the process that decides ended; negative for a signal.
-        used: whether the sandbox's files were touched, so that the next program should have another one.
+        late: whether it was ended because of a time limit.
+        spent: CPU time of its processes, including what was spent before.
+        elapsed: wall-clock time, in ticks of the sandbox (10 ms each, however late they come on a busy machine),
+            including what had elapsed before.
+        status: exit status of the process that decides; negative for a signal.
+        used: whether the sandbox's files were touched, so that the next program should get another sandbox.
     """
 
     late: bool
@@ -41,13 +41,13 @@ class Report(NamedTuple):
 
 
 class Sandbox:
-    """A sandbox with an interpreter that waits for programs; it ends with the thread that started it.
+    """A sandbox with an interpreter that waits for programs; it ends together with the thread that started it.
 
     Args:
-        settings: its kind.
+        settings: the kind of sandbox.
 
     Raises:
-        Unusable: it does not start.
+        Unusable: the sandbox does not start.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -77,7 +77,7 @@ class Sandbox:
             said = errors.read(_MESSAGE_BYTES).decode(errors="replace").strip().splitlines()
         if not hello:
             self.close()
-            raise Unusable(said[-1] if said else "it ended without a word")
+            raise Unusable(said[-1] if said else "it ended without an error message")
 
     def run(
         self,
@@ -91,14 +91,16 @@ class Sandbox:
         """Run a program.
 
         Args:
-            mode: `script`, with the files job, standard input and output; `test`, with job, test and verdict.
+            mode: `script`, with files for job, standard input and standard output; or `test`, with files for job, test
+                and verdict.
             files: file descriptors.
-            seconds: limit for the CPU time; on the clock it is ten times as much, and as much for one that sleeps.
-            spent: CPU time that counts as well: of the program's earlier tests.
-            elapsed: time on the clock that counts as well.
+            seconds: limit for the CPU time; the limit for wall-clock time is ten times as much, or the same for a
+                program that sleeps.
+            spent: CPU time that also counts: that of the program's earlier tests.
+            elapsed: wall-clock time that also counts.
 
         Raises:
-            Unusable: the sandbox has ended, or does not answer.
+            Unusable: the sandbox has ended or does not answer.
         """
         patience = PATIENCE * seconds
         self._control.settimeout(_BUSY * patience + START_SECONDS)
@@ -113,7 +115,7 @@ class Sandbox:
         return Report(**json.loads(data))
 
     def close(self) -> None:
-        """End everything in it."""
+        """End all processes of the sandbox."""
         self._control.close()
         self._process.kill()
         self._process.wait()
@@ -123,7 +125,7 @@ def memory_file(content: bytes | None = None) -> int:
     """Return a file descriptor of a file in memory.
 
     Args:
-        content: what it holds, for ever; None for an empty file that can be written.
+        content: its unchangeable content; None for an empty file that can be written.
     """
     number = os.memfd_create("r2vpo", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
     if content is not None:

@@ -1,4 +1,4 @@
-"""Which isolation works here: a program in it tries what it must not do, and only what holds is used."""
+"""Probe for a working isolation: a program in a sandbox tries what it must not do, and must fail."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SECONDS = 10.0
 _ATTEMPTS = Path(__file__).parent / "attempts.py"
 GAPS = {
     "reading": "read every file that you can, since this kernel has no Landlock",
-    "seeing": "see which files there are, since you may not make namespaces here",
+    "seeing": "see which files exist, since you may not make namespaces here",
 }
-"""What the isolation `process` cannot keep programs from on every machine; anything else makes it unusable."""
+"""What the isolation `process` cannot prevent on every machine; anything else makes it unusable."""
 
 
 class Working(NamedTuple):
@@ -28,8 +28,8 @@ class Working(NamedTuple):
 
     Attributes:
         settings: its kind; None if none works.
-        gaps: those of `GAPS` that there are.
-        failed: the kinds that were tried before, each with the reason.
+        gaps: those of `GAPS` that exist.
+        failed: the kinds that were tried before and failed, each with the reason.
     """
 
     settings: Settings | None
@@ -46,7 +46,7 @@ def first_working(wanted: Sequence[Isolation], *, memory_bytes: int, modules: Se
     """Try kinds of isolation until one works.
 
     Args:
-        wanted: in the order of preference.
+        wanted: kinds of isolation, in order of preference.
         memory_bytes: limit for the address space of each process.
         modules: installed modules that programs may import.
     """
@@ -68,13 +68,13 @@ def probe(settings: Settings) -> tuple[str, ...]:
     """Start a sandbox and let a program in it try what it must not do.
 
     Args:
-        settings: its kind.
+        settings: the kind of sandbox.
 
     Returns:
-        Those of `GAPS` that there are.
+        Those of `GAPS` that exist.
 
     Raises:
-        Unusable: it does not start, or the program could do something else; the text says what.
+        Unusable: the sandbox does not start, or the program could do something else; the text says what.
     """
     if not hasattr(os, "memfd_create") or not hasattr(socket, "send_fds"):
         raise Unusable("it needs Linux")

@@ -1,4 +1,4 @@
-"""What kind of sandbox there is to be."""
+"""Settings of a sandbox."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Literal, NamedTuple
 Isolation = Literal["bubblewrap", "process"]
 Choice = Literal["auto", "bubblewrap", "process"]
 ISOLATIONS: tuple[Isolation, ...] = ("bubblewrap", "process")
-"""Those of `auto`, the stronger first."""
+"""The kinds of isolation that `auto` tries, strongest first."""
 
 
 class Settings(NamedTuple):
-    """What kind of sandbox.
+    """Settings of a sandbox.
 
     Attributes:
         isolation: `bubblewrap` or `process`.
         memory_bytes: limit for the address space of each process.
-        modules: installed modules that are loaded beforehand.
-        own_root: whether the isolation `process` moves to namespaces and a root of its own, where the machine allows
-            it; bubblewrap always does.
+        modules: installed modules that are loaded in advance.
+        own_root: whether the isolation `process` moves to its own namespaces and root, if the machine allows it;
+            bubblewrap always does.
     """
 
     isolation: Isolation
@@ -28,4 +28,4 @@ class Settings(NamedTuple):
 
 
 class Unusable(Exception):
-    """A sandbox does not work here; the text says why."""
+    """Raised if a sandbox does not work here; the text says why."""

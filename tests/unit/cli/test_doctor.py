@@ -106,7 +106,7 @@ def test_the_sandbox_is_the_one_that_the_reward_would_use() -> None:
         assert found.isolation == "process"
         assert "child process under seccomp" in text
         assert ("and Landlock" in text) == ("reading" not in found.gaps)
-        assert ("see which files there are" in text) == ("seeing" in found.gaps)
+        assert ("see which files exist" in text) == ("seeing" in found.gaps)
         assert found.failed[0] in text
 
 

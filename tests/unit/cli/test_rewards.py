@@ -129,7 +129,7 @@ def test_a_reward_that_returns_no_scores_is_shown_by_row(
         ({"row": 1}, "line 1 has no text in 'completion'"),
         ({"row": 1, "completion": "C", "score": "1"}, "line 1 has 'score' = '1': write the number"),
         ({"row": 1, "completion": "C", "score": 10**400}, "line 1 has 'score' = 1000"),
-        ([1], "line 1 is no JSON object"),
+        ([1], "line 1 is not a JSON object"),
     ],
 )
 def test_bad_answers_are_one_line(
@@ -148,6 +148,6 @@ def test_bad_arguments_are_one_line(data: Path, tmp_path: Path, capsys: pytest.C
     assert "cannot read the data file" in said(tmp_path / "none.jsonl", "--reward", "choice")
     assert "no such recipe; did you mean" in said("quikstart")
     assert "is a recipe: leave it out, or use --set reward.name=math" in said("quickstart", "--reward", "math")
-    assert "is of no known kind" in said(data, "--reward", "choice", "--answers", tmp_path / "a.txt")
+    assert "is not of a known type" in said(data, "--reward", "choice", "--answers", tmp_path / "a.txt")
     assert "ACTION" in failure(capsys, 2, "rewards")
     assert "'nums'" in said(data, "--reward", "countdown", "--set", "data.schema=countdown")

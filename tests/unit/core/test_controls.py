@@ -208,7 +208,7 @@ def test_a_restored_pair_goes_on_alike():
 def test_a_state_of_an_earlier_version_is_refused():
     state = started(made()).state_dict()
     state.pop("informative")
-    with pytest.raises(ValueError, match="controls lacks informative: it is of an earlier version"):
+    with pytest.raises(ValueError, match="controls lacks informative: an earlier version"):
         started(made()).load_state_dict(state)
 
 

@@ -95,8 +95,8 @@ def test_a_restored_controller_goes_on_alike():
     [
         ({"target_kl": 0.0}, "target_kl is 0; it must be above 0"),
         ({"min_scale": 0.0}, "min_scale is 0; it must be above 0"),
-        ({"min_scale": 1.1}, "min_scale = 1.1 and max_scale = 10000 leave out 1"),
-        ({"max_scale": 0.9}, "max_scale = 0.9 leave out 1"),
+        ({"min_scale": 1.1}, "min_scale = 1.1 and max_scale = 10000 exclude 1"),
+        ({"max_scale": 0.9}, "max_scale = 0.9 exclude 1"),
     ],
 )
 def test_options_out_of_their_bounds(options, said):

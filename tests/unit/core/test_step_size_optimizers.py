@@ -114,7 +114,7 @@ def test_a_wrapped_optimizer_and_one_attached_twice():
     parameter.grad = torch.ones(1)
     Wrapped(inner).step()
     assert parameter.item() == -0.5
-    with pytest.raises(ValueError, match="attached already"):
+    with pytest.raises(ValueError, match="already attached"):
         controller.attach(inner)
 
 

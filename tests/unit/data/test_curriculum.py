@@ -84,7 +84,7 @@ def test_bounds(options: dict[str, float]) -> None:
 
 
 def test_one_difficulty_leaves_nothing_to_choose() -> None:
-    with pytest.raises(ValueError, match="all 4 problems have the same, 'all'; label them"):
+    with pytest.raises(ValueError, match="all 4 problems have the same one, 'all'; label them"):
         Curriculum(["all"] * 4, CurriculumOptions(), seed=0)
 
 

@@ -105,8 +105,8 @@ def test_chat_prompts_and_other_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (['{"prompt": "a", "answer": "b"}', '{"prompt": '], "a.jsonl, line 2 is no JSON (Expecting value, column 12)"),
-        (["", '["a"]'], "a.jsonl, line 2 is no JSON object"),
+        (['{"prompt": "a", "answer": "b"}', '{"prompt": '], "a.jsonl, line 2 is not JSON (Expecting value, column 12)"),
+        (["", '["a"]'], "a.jsonl, line 2 is not a JSON object"),
         (
             ['{"question": "a", "answer": "b"}'],
             "line 1 has no column 'prompt', its columns are 'question', 'answer': set data.prompt_column",
@@ -133,13 +133,13 @@ def test_bad_rows_are_one_line(tmp_path: Path, lines: list[str], message: str) -
     [
         ("a.csv", "prompt,answer\nx,1\ny,2,3\n", "a.csv, line 3 has 3 values for the 2 columns of line 1"),
         ("a.csv", 'prompt,answer\n"x\ny",1\nz,\n', "a.csv, line 4: 'answer' is '': write a string or a number"),
-        ("a.csv", 'prompt,answer\n"x"y,1\n', "a.csv, line 2 is no CSV"),
+        ("a.csv", 'prompt,answer\n"x"y,1\n', "a.csv, line 2 is not CSV"),
         ("a.csv", "prompt,prompt\nx,1\n", "a.csv, line 1 names a column twice"),
         ("a.csv", "prompt,answer\n", "a.csv is empty"),
-        ("a.json", '[{"prompt": "a", "answer": "b"},\n 3]', "a.json, row 2 is no JSON object"),
-        ("a.json", '[{"prompt": "a", "answer": "b"},\n {]', "a.json is no JSON (Expecting property name"),
+        ("a.json", '[{"prompt": "a", "answer": "b"},\n 3]', "a.json, row 2 is not a JSON object"),
+        ("a.json", '[{"prompt": "a", "answer": "b"},\n {]', "a.json is not JSON (Expecting property name"),
         ("a.json", "[]", "a.json is empty"),
-        ("a.parquet", "words", "a.parquet is no Parquet file"),
+        ("a.parquet", "words", "a.parquet is not a Parquet file"),
         ("a.txt", "words", "a.txt"),
         ("a.jsonl.gz", "words", "cannot read the data file"),
     ],
@@ -225,7 +225,7 @@ def test_a_folder_with_splits_and_subsets(tmp_path: Path) -> None:
     write(several / "test.csv", sums(2))
     assert "Couldn't infer the same data file format" in refused(several)
     bad = write(tmp_path / "bad" / "train.jsonl", [*sums(1), "{"]).parent
-    assert "train.jsonl, line 2 is no JSON" in refused(bad)
+    assert "train.jsonl, line 2 is not JSON" in refused(bad)
 
 
 def test_a_hub_that_cannot_be_reached() -> None:

@@ -101,7 +101,7 @@ def test_the_reward_reads_the_metadata():
 
 def test_too_many_prompts_are_refused():
     with pytest.raises(
-        UserError, match=r"data\.held_out_size = 20000: of 1 constraint there are \d+ prompts, 20000 are"
+        UserError, match=r"data\.held_out_size = 20000: with 1 constraint there are only \d+ prompts, but 20000 are"
     ):
         load_data(InstructionsOptions(constraints=(1,), held_out=20_000))
     with pytest.raises(ValidationError):

@@ -62,12 +62,12 @@ def test_a_component_that_runs_out_is_made_up_for_and_noted():
     counts = data.counts()["train"]
     assert counts["easy"] < 200 and sum(counts.values()) == 400
     (note,) = data.notes
-    assert f"'easy': 200 more problems are wanted to train on and there are {counts['easy']};" in note
+    assert f"'easy': 200 more problems are needed to train on but there are only {counts['easy']};" in note
     assert len({question(row) for row in data.train + data.held_out}) == 500
 
 
 def test_what_all_components_together_cannot_make_is_refused():
-    with pytest.raises(UserError, match=r"400 distinct problems are wanted to train on but .* only 1\d\d left"):
+    with pytest.raises(UserError, match=r"400 distinct problems are needed to train on but .* only 1\d\d left"):
         load_data(options(mixture=(sums("a", 2), sums("b", 2)), train=400, held_out=20))
 
 
@@ -119,18 +119,18 @@ def test_data_set_columns():
         ),
         (
             {"train": 900, "mixture": (sums("easy", 2),)},
-            r"train_size: 900 distinct problems are wanted to train on but the mixture has only 1\d\d left: lower",
+            r"train_size: 900 distinct problems are needed to train on but the mixture has only 1\d\d left: lower",
         ),
         (
             {"held_out": 900, "mixture": (sums("easy", 2),)},
-            r"'easy': 900 distinct problems are wanted held out but only \d+ are left with these params",
+            r"'easy': 900 distinct problems are needed as held-out ones but only \d+ are left with these params",
         ),
-        ({"mixture": (MixtureComponent(family="chain_sum", params={"min_term": 2}),)}, r"refuses.*min_term"),
+        ({"mixture": (MixtureComponent(family="chain_sum", params={"min_term": 2}),)}, r"rejects.*min_term"),
         ({"mixture": (MixtureComponent(family="chain_sum", params={"min_terms": -2}),)}, r"must be positive"),
         ({"mixture": (MixtureComponent(family="chain_sum", params={"seed": 2}),)}, r"params\.seed"),
         (
             {"mixture": (MixtureComponent(family="chain_sum", question="{expresion}"),)},
-            r"cannot fill in.*expresion.*there are .*expression",
+            r"cannot fill in.*expresion.*the known fields are .*expression",
         ),
         (
             {"mixture": (MixtureComponent(family="propositional_logic"),)},

@@ -43,5 +43,5 @@ def test_a_chat_keeps_its_own_messages() -> None:
         {"role": "user", "content": "Q: 2 + 2?"},
     ]
     assert row.prompt == own and own[1]["content"] == "2 + 2?", "the row is as it was"
-    with pytest.raises(UserError, match="has a system message already"):
+    with pytest.raises(UserError, match="already has a system message"):
         built(row, system_prompt="T")

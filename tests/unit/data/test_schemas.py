@@ -185,7 +185,7 @@ def test_rows_that_are_skipped(name: SchemaName, record: dict[str, Any], reason:
         ("humaneval", {**HUMANEVAL, "entry_point": "a b"}, "'entry_point' is 'a b'"),
         ("ifeval", {"prompt": "P", "instruction_id_list": ["punctuation:no_comma"]}, "has no column 'kwargs'"),
         ("ifeval", {**IFEVAL, "kwargs": "{}"}, "'kwargs' is '{}': write a list with a mapping for each"),
-        ("ifeval", {**IFEVAL, "kwargs": [None]}, "has 2 names and 'kwargs' 1 entries: write as many"),
+        ("ifeval", {**IFEVAL, "kwargs": [None]}, "has 2 names, 'kwargs' has 1 entries: give one per name"),
         ("ifeval", {**IFEVAL, "kwargs": [None, None]}, "placeholders has no 'num_placeholders': write a whole number"),
         ("ifeval", {**IFEVAL, "kwargs": [{}, {"num_placeholders": 2.5}]}, "num_placeholders = 2.5: write a whole"),
         ("ifeval", {**IFEVAL, "kwargs": [{"relation": "at least"}, {"num_placeholders": 2}]}, "which it does not take"),

@@ -35,6 +35,6 @@ def test_code_that_is_trusted_is_what_runs(folder: Path) -> None:
 
 def test_code_that_is_not_trusted_is_named_with_the_setting(folder: Path) -> None:
     for load in (load_model, load_tokenizer):
-        with pytest.raises(UserError, match=r"Python code of its own.*set model\.trust_remote_code=true") as caught:
+        with pytest.raises(UserError, match=r"its own Python code.*set model\.trust_remote_code=true") as caught:
             load(str(folder), trust_remote_code=False)
         assert "\n" not in str(caught.value)

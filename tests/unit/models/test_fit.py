@@ -61,7 +61,9 @@ def test_tokens_beyond_the_model() -> None:
 
 def test_answers_that_nothing_ends() -> None:
     tokenizer = tiny_tokenizer()
-    assert "nothing ends an answer, its tokenizer has no end-of-sequence token" in said(tiny_model(), tokenizer, [])
+    assert "no token ends an answer, because its tokenizer has no end-of-sequence token" in said(
+        tiny_model(), tokenizer, []
+    )
     assert "or set y" in said(tiny_model(), tokenizer, [None])
     assert f"the ids that would, 99, are beyond its {SIZE} outputs" in said(tiny_model(), tokenizer, [99])
     check_tokenizer(tiny_model(), tokenizer, [99, 1], what="x", stop="y")
@@ -77,7 +79,7 @@ def test_room_for_an_answer() -> None:
     with pytest.raises(UserError) as raised:
         room.check([3, 12, 11], ["abc", [{"role": "user", "content": "hello"}], "x"], "prompt")
     assert str(raised.value) == (
-        "max_new = 6 behind prompt 1 of 12 tokens, 'hello', is more than the 16 positions of this model (2 of 3 are "
+        "max_new = 6 after prompt 1 of 12 tokens, 'hello', is more than the 16 positions of this model (2 of 3 are "
         "too long): lower it to at most 4, or leave out prompts of more than 10 tokens"
     )
     with pytest.raises(UserError, match=r"prompt 7 of 20 tokens, .* this model: leave out prompts of more than 10"):

@@ -62,7 +62,7 @@ def test_a_model_that_writes_no_text(tmp_path: Path) -> None:
     sizes = dict(vocab_size=20, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
     T5ForConditionalGeneration(T5Config(**sizes)).save_pretrained(tmp_path)
     line = refused(tmp_path)
-    assert "is described by a T5Config, of which transformers makes no causal language model" in line
+    assert "is described by a T5Config, for which transformers has no causal language model" in line
 
 
 def test_code_that_wants_a_package(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_code_that_wants_a_package(folder: Path, tmp_path: Path, monkeypatch: py
     configure(folder, model_type="own", auto_map=names)
     (folder / "modeling_own.py").write_text("import no_such_package\nclass OwnConfig: pass\nclass Own: pass\n")
     line = refused(folder, trust_remote_code=True)
-    assert "no_such_package" in line and line.endswith(": install what it wants")
+    assert "no_such_package" in line and line.endswith(": install what it needs")
 
 
 def test_what_is_no_folder_of_a_model(tmp_path: Path) -> None:
@@ -89,5 +89,7 @@ def test_a_damaged_model_of_the_cache_is_to_be_deleted(
     load_model("tiny/random-llama")
     (damaged,) = tmp_path.rglob(file)
     damaged.write_bytes(damaged.read_bytes()[:40])
-    with pytest.raises(UserError, match=r"which r2vpo made, is damaged \(.*\): delete that folder, it is made again"):
+    with pytest.raises(
+        UserError, match=r"which r2vpo built, is damaged \(.*\): delete that folder, and it will be built again"
+    ):
         load_model("tiny/random-llama")

@@ -61,7 +61,7 @@ def test_what_cannot_be_planned_is_one_line(path: Path, tmp_path: Path) -> None:
     for config, said in (
         ({"model_type": "nothing-known"}, "no configuration that can be used"),
         ({"model_type": "gpt2", "n_layer": 1, "n_embd": 8, "n_head": 1}, "its configuration has no intermediate_size"),
-        ({"model_type": "t5", "num_layers": 1}, "no causal language model"),
+        ({"model_type": "t5", "num_layers": 1}, "not a causal language model"),
     ):
         (tmp_path / "config.json").write_text(json.dumps(config))
         with pytest.raises(UserError, match=said) as caught:

@@ -42,11 +42,11 @@ def test_vllm_takes_its_share_of_the_devices_or_has_its_own(path: Path) -> None:
     assert plan.chosen.moments["step"]["vLLM"] == pytest.approx(0.4 * 80 * 2**30)
     assert "sampling" not in plan.chosen.moments
     server = make_plan(load_recipe(path, ["rollout.sampler=vllm", "rollout.vllm={mode: server}"]), Options(devices=8))
-    assert "vLLM" not in server.chosen.moments["step"] and any("on top" in note for note in server.notes)
+    assert "vLLM" not in server.chosen.moments["step"] and any("in addition" in note for note in server.notes)
 
 
 def test_devices_that_do_not_divide_a_round(path: Path) -> None:
-    with pytest.raises(UserError, match="--devices 5: a round of 32 prompts x 8 samples does not divide"):
+    with pytest.raises(UserError, match="--devices 5: a round of 32 prompts x 8 samples cannot be divided"):
         make_plan(load_recipe(path), Options(devices=5))
 
 

@@ -325,4 +325,4 @@ print(reward(prompts=[""], completions=["def f(): return 1"], metadata=['{"tests
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=env, timeout=100)
     assert done.stdout == "[1.0]\n" and "and can read every file that you can" in done.stderr
-    assert "see which files there are, since you may not make namespaces here: install bubblewrap" in done.stderr
+    assert "see which files exist, since you may not make namespaces here: install bubblewrap" in done.stderr

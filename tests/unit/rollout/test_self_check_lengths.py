@@ -79,7 +79,7 @@ def test_positions_that_change_with_the_length_are_right_below_it_and_refused_be
     assert below.sampler == SHARED_SAMPLER
     assert not unknown.shares_prompts
     assert unknown.sampler == GENERATE
-    assert "behind 64" in behind.refusal or "passes 64" in behind.refusal
+    assert "beyond 64" in behind.refusal or "passes 64" in behind.refusal
 
 
 def test_the_sampler_knows_how_long_its_rows_will_be():

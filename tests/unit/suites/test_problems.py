@@ -63,7 +63,7 @@ def test_what_the_model_cannot_be_given(tmp_path: Path, rows, form: str, templat
 def test_prompts_and_completions_have_to_fit(tmp_path: Path) -> None:
     asked = suite(tmp_path, "sampling.max_new_tokens=120", "sampling.format=text")
     with pytest.raises(
-        UserError, match=r"behind problem \d of 9 tokens, .* the 128 positions .*: lower it to at most 119"
+        UserError, match=r"after problem \d of 9 tokens, .* the 128 positions .*: lower it to at most 119"
     ):
         prompts_for(ROWS, asked, tokenizer(False), tiny_model())
 

@@ -83,7 +83,7 @@ def test_overrides_are_yaml_and_the_last_wins(path: Path) -> None:
         ("objective.options=3", "objective.options is 3; it must be a mapping"),
         (
             "objective.options.clip_low=0.1",
-            "objective.options.clip_low is no option of 'r2vpo', but must be one: it has brake",
+            "objective.options.clip_low is not an option of 'r2vpo', but must be one: it has brake",
         ),
         ("objective.ratio_variance.delta=0.1", "objective.ratio_variance is r2vpo's own penalty: set objective.delta"),
         ("trainer.max_steps=many", "trainer.max_steps is the text 'many'; it must be a whole number"),
@@ -134,14 +134,17 @@ def test_bad_overrides(path: Path, override: str, said: str) -> None:
         (["dual.upper=0.01"], ["dual.upper = 0.01 is below lower = 0.02"]),
         (
             ["objective.name=cispo", "objective.options.clip_hi=1"],
-            ["objective.options.clip_hi is no option of 'cispo'", "did you mean clip_high? it has clip_low, clip_high"],
+            [
+                "objective.options.clip_hi is not an option of 'cispo'",
+                "did you mean clip_high? it has clip_low, clip_high",
+            ],
         ),
         (["objective.name=spo", "objective.options.epsilon=0"], ["objective.options.epsilon is 0; it must be above 0"]),
         (["objective.name=clip", "objective.options.clip_low=wide"], ["clip_low is 'wide'; it must be a number"]),
         (["objective.name=gspo", "objective.level=token"], ["objective.level is 'token'; choose one of resp"]),
         (
             ["objective.name=kl_penalty", "objective.ratio_variance.delta=1"],
-            ["objective.ratio_variance needs the one multiplier", "objective.name=policy_gradient"],
+            ["objective.ratio_variance needs the multiplier", "objective.name=policy_gradient"],
         ),
         (
             ["objective.name=spo", "objective.ratio_variance.delta=0"],

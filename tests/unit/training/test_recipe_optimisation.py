@@ -19,7 +19,7 @@ from tests.unit.training.recipes import refusal
         (["step_control.kind=kl", "step_control.first_scale=1"], ["step_control.first_scale = 1 is not used"]),
         (
             ["step_control.kind=kl", "step_control.max_scale=0.5"],
-            ["step_control.min_scale = 0.0001 and", "leave out 1"],
+            ["step_control.min_scale = 0.0001 and", "exclude 1"],
         ),
         (["step_control.kind=kl", "trainer.optimizer_steps_per_round=1"], ["leaves it none: set it to 2 or more"]),
         (["trainer.optimizer=prodigy"], ["finds its rate itself", "set step_control.enabled=false"]),

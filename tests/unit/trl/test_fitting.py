@@ -62,7 +62,7 @@ def test_tokenizers_that_do_not_fit(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer()
     tokenizer.eos_token = None
     line = refused(tmp_path, model=tiny_model(eos_token_id=None), processing_class=tokenizer)
-    assert "nothing ends an answer" in line and "or set model.generation_config.eos_token_id" in line
+    assert "no token ends an answer" in line and "or set model.generation_config.eos_token_id" in line
     tokenizer.pad_token = None
     assert "has no padding token" in refused(
         tmp_path, model=tiny_model(eos_token_id=None, pad_token_id=None), processing_class=tokenizer
@@ -81,7 +81,7 @@ def test_an_end_that_the_model_alone_declares_is_enough(tmp_path: Path, sampler:
 
 def test_prompts_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = Dataset.from_dict({"prompt": ["1+1=", LONG, "2+2="]})
-    said = r"max_completion_length = 6 behind the prompt of train_dataset 1 of 124 tokens, '1\+1\+.*128 positions"
+    said = r"max_completion_length = 6 after the prompt of train_dataset 1 of 124 tokens, '1\+1\+.*128 positions"
     with pytest.raises(UserError, match=said + r".*: lower it to at most 4, or leave prompts of more than 122"):
         built(tmp_path, train_dataset=rows)
     with pytest.raises(UserError, match="the prompt of eval_dataset 1 of 124 tokens"):
@@ -95,7 +95,7 @@ def test_prompts_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     iterable = Dataset.from_dict({"prompt": [LONG] * 4 + ["1+1="] * 60}).to_iterable_dataset()
     args = tiny_config(tmp_path, max_steps=1)
     trainer = built(tmp_path, train_dataset=iterable, args=args)
-    with pytest.raises(UserError, match=r"behind the prompt of row \d of 124 tokens"):
+    with pytest.raises(UserError, match=r"after the prompt of row \d of 124 tokens"):
         trainer.train()
 
 

@@ -1,4 +1,4 @@
-"""Log-probabilities of responses: chunked over positions, with the prompts computed once a group."""
+"""Log-probabilities of responses: chunked over positions, with each prompt computed once per group."""
 
 from r2vpo.core.log_probs.batch import PrefixBatch, group_prompts
 from r2vpo.core.log_probs.chunked import TokenLogProbs, default_chunk_size, token_log_probs

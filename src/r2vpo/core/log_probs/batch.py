@@ -1,4 +1,4 @@
-"""Responses with each prompt once: what the forward passes over a batch take."""
+"""Batches in which each prompt appears once, as input to the forward passes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from r2vpo.core.log_probs.layout import BatchLayout, on_host, to_device
 
 @dataclass(frozen=True)
 class PrefixBatch:
-    """Responses and the prompts that they answer, each prompt once.
+    """Responses and the prompts that they answer, with each prompt once.
 
     Attributes:
         prompt_ids: (G, P) long, left-padded token ids of the distinct prompts.
         prompt_mask: (G, P) bool, True on the tokens of a prompt; no row is all False.
         group_index: (B,) long, the row of ``prompt_ids`` that each response answers.
         response_ids: (B, T) long, right-padded token ids.
-        response_mask: (B, T) bool, True where a log-probability is wanted. Masked tokens within a response
-            (the output of a tool) are still attended to by what follows them.
-        known_layout: what ``layout`` gives, if it is known already.
+        response_mask: (B, T) bool, True where a log-probability is wanted. Tokens after a masked token within a
+            response (such as a tool's output) still attend to it.
+        known_layout: the value of ``layout``, if it is already known.
 
     Raises:
-        ValueError: shapes that do not fit, or a batch without a prompt or a response.
+        ValueError: shapes do not fit, or the batch has no prompt or no response.
     """
 
     prompt_ids: Tensor
@@ -52,13 +52,13 @@ class PrefixBatch:
 
     @property
     def layout(self) -> BatchLayout:
-        """What is to be known of the batch as plain numbers.
+        """What has to be known about the batch as plain numbers.
 
-        It is read off the tensors once. That costs nothing where they are on the CPU, and elsewhere a wait for the
-        device: build a batch on the CPU and move it with ``to``.
+        It is read from the tensors once. That costs nothing if they are on the CPU, and otherwise waits for the device;
+        so build a batch on the CPU and move it with ``to``.
 
         Raises:
-            ValueError: a prompt without a token.
+            ValueError: a prompt has no token.
         """
         layout = self.known_layout
         if layout is None:
@@ -67,10 +67,10 @@ class PrefixBatch:
         return layout
 
     def to(self, device: torch.device) -> Self:
-        """The same batch on another device, which is not waited for.
+        """Copy the batch to another device, without waiting for it.
 
         Raises:
-            ValueError: a prompt without a token.
+            ValueError: a prompt has no token.
         """
         tensors = {name: to_device(value, device) for name, value in self._tensors().items()}
         return type(self)(**tensors, known_layout=self.layout.to(device))
@@ -101,8 +101,8 @@ def group_prompts(prompt_ids: Tensor, prompt_mask: Tensor) -> tuple[Tensor, Tens
     """Find the distinct prompts of a batch, in the order of their first row.
 
     Args:
-        prompt_ids: (B, P) long, left-padded; what stands in the padding does not matter. On the host: elsewhere it is
-            waited for.
+        prompt_ids: (B, P) long, left-padded; the values in the padding do not matter. Should be on the host; otherwise
+            its device is waited for.
         prompt_mask: (B, P) bool or 0/1.
 
     Returns:

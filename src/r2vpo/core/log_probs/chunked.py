@@ -1,9 +1,8 @@
-"""Log-probabilities of tokens from hidden states, a chunk of positions at a time.
+"""Log-probabilities of tokens from hidden states, one chunk of positions at a time.
 
-The logits of a batch, (N, V), are the largest tensor of a training step by far. Here they exist for one
-chunk at a time, in the forward pass and again, recomputed, in the backward pass. Plain autograd around a
-chunked loop saves nothing, since it keeps every chunk for the backward pass; hence the
-``torch.autograd.Function``.
+The logits of a batch, (N, V), are by far the largest tensor of a training step. Here they exist for only one chunk at a
+time, in the forward pass and, recomputed, in the backward pass. Plain autograd around a chunked loop would save
+nothing, since it keeps every chunk for the backward pass; hence the ``torch.autograd.Function``.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 CPU_CHUNK_SIZE = 256
-"""Positions a chunk on a CPU, measured by ``benchmarks/log_probs.py``: 64 take half as long again, 1,024
-hardly less, since each chunk adds its share to the whole weight gradient."""
+"""Positions per chunk on a CPU, measured by ``benchmarks/log_probs.py``: 64 take half as long again and 1,024 are
+hardly faster, since each chunk adds to the whole weight gradient."""
 
 ACCELERATOR_CHUNK_BYTES = 512 * 2**20
-"""Bytes of float32 logits a chunk on an accelerator: large enough to keep its matrix units busy."""
+"""Bytes of float32 logits per chunk on an accelerator: large enough to keep its matrix units busy."""
 
 
 class TokenLogProbs(NamedTuple):
-    """Log-probabilities and entropies of tokens, one value a position.
+    """Log-probabilities and entropies of tokens, one value per position.
 
     Attributes:
         log_probs: log-probability of each target, in nats, float32 (float64 for float64 hidden states), with
@@ -36,7 +35,7 @@ class TokenLogProbs(NamedTuple):
 
 
 def default_chunk_size(device: torch.device, vocabulary: int) -> int:
-    """Number of positions whose logits are held at once.
+    """Choose the number of positions whose logits are held at once.
 
     On a CPU that is a fixed number; on an accelerator it is as many positions as fit in half a gibibyte of
     float32 logits (2,730 at a vocabulary of 49,152; 883 at 152,000).
@@ -46,7 +45,7 @@ def default_chunk_size(device: torch.device, vocabulary: int) -> int:
         vocabulary: number of tokens V.
 
     Returns:
-        Positions a chunk, at least 16.
+        Positions per chunk, at least 16.
     """
     if device.type == "cpu":
         return CPU_CHUNK_SIZE
@@ -62,14 +61,13 @@ def token_log_probs(
     temperature: float = 1.0,
     chunk_size: int | None = None,
 ) -> TokenLogProbs:
-    r"""Log-probabilities of target tokens and entropies of their distributions.
+    r"""Compute log-probabilities of target tokens and entropies of their distributions.
 
     .. math:: \log p_n = z_{n,y_n} - \log \sum_v e^{z_{n,v}}, \qquad z_n = (W h_n + b) / \tau
 
-    ``h`` is ``hidden``, ``W`` is ``weight``, ``b`` is ``bias``, ``y`` is ``targets``, ``tau`` is
-    ``temperature``. The matrix product runs in the dtype of ``hidden``, or of autocast where that is on;
-    everything after it in float32. A row's largest logit is subtracted first, so no log-probability is above
-    0.
+    ``h`` is ``hidden``, ``W`` is ``weight``, ``b`` is ``bias``, ``y`` is ``targets``, ``tau`` is ``temperature``. The
+    matrix product runs in the dtype of ``hidden``, or in that of autocast if it is on; everything after it runs in
+    float32. A row's largest logit is subtracted first, so no log-probability is above 0.
 
     Args:
         hidden: (..., H) hidden states that predict the targets; gradient flows. Leave masked positions out.
@@ -83,8 +81,8 @@ def token_log_probs(
         ``TokenLogProbs(log_probs, entropy)``, both of the shape of ``targets``; entropy carries no gradient.
 
     Raises:
-        ValueError: shapes that do not fit, a target outside the vocabulary (to see it, an accelerator is waited for),
-            a temperature or a chunk size that is not positive.
+        ValueError: shapes do not fit, a target is outside the vocabulary (checking this waits for an accelerator), or
+            the temperature or the chunk size is not positive.
     """
     if targets.numel():
         low, high = torch.stack(torch.aminmax(targets)).tolist()
@@ -101,14 +99,14 @@ def checked_log_probs(
     temperature: float = 1.0,
     chunk_size: int | None = None,
 ) -> TokenLogProbs:
-    """As ``token_log_probs``, without waiting for the device, for targets that went through ``check_targets``."""
+    """Do the same as ``token_log_probs`` without waiting for the device, for targets checked by ``check_targets``."""
     if hidden.shape[:-1] != targets.shape or hidden.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"hidden {tuple(hidden.shape)}, targets {tuple(targets.shape)} and weight {tuple(weight.shape)} "
             "do not fit: pass hidden (..., H), targets (...) and weight (V, H)"
         )
     if not temperature > 0:
-        raise ValueError(f"temperature is {temperature}: pass a number above 0 (1.0 leaves the logits as they are)")
+        raise ValueError(f"temperature is {temperature}: pass a number above 0 (1.0 leaves the logits unchanged)")
     if chunk_size is not None and chunk_size < 1:
         raise ValueError(f"chunk_size is {chunk_size}: pass a positive number of positions, or None")
     vocabulary = weight.shape[0]
@@ -124,7 +122,7 @@ def checked_log_probs(
 
 
 def check_targets(low: int, high: int, vocabulary: int) -> None:
-    """Refuse ids outside the vocabulary: on an accelerator they would end the process without a reason.
+    """Reject ids outside the vocabulary; on an accelerator they would end the process without a useful error.
 
     Args:
         low: smallest id among the targets.
@@ -132,7 +130,7 @@ def check_targets(low: int, high: int, vocabulary: int) -> None:
         vocabulary: number of tokens.
 
     Raises:
-        ValueError: a target outside the vocabulary.
+        ValueError: a target is outside the vocabulary.
     """
     if low < 0 or high >= vocabulary:
         raise ValueError(
@@ -149,7 +147,7 @@ def _matmul_dtype(hidden: Tensor) -> torch.dtype:
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float, dtype: torch.dtype) -> Tensor:
-    """Scaled logits of one chunk in ``dtype``; the caller may overwrite them."""
+    """Compute the scaled logits of one chunk in ``dtype``; the caller may overwrite them."""
     logits = (hidden @ weight.t()).to(dtype)
     if bias is not None:
         logits += bias
@@ -232,7 +230,7 @@ class _TokenLogProbs(torch.autograd.Function):
 
 
 def _accumulated(total: Tensor | None, grad_logits: Tensor, hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    """``total + grad_logits^T hidden`` in ``dtype``, in place but for the first chunk."""
+    """Compute ``total + grad_logits^T hidden`` in ``dtype``, in place except for the first chunk."""
     if total is None:
         return (grad_logits.t() @ hidden).to(dtype)
     if total.dtype == hidden.dtype:
@@ -241,5 +239,5 @@ def _accumulated(total: Tensor | None, grad_logits: Tensor, hidden: Tensor, dtyp
 
 
 def _weight_gradient(total: Tensor | None, weight: Tensor) -> Tensor:
-    """The gradient in the weight's dtype; zeros if there was no position at all."""
+    """Return the gradient in the weight's dtype; zeros if there was no position at all."""
     return torch.zeros_like(weight) if total is None else total.to(weight.dtype)

@@ -1,4 +1,4 @@
-"""An output layer that computes in float32 whatever the rest of the model computes in."""
+"""An output layer that computes in float32, whatever dtype the rest of the model uses."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 
 def compute_head_in_float32(base: Any) -> None:
-    """Give a model's output layer float32 weights, and let it multiply in float32 under autocast as well.
+    """Give a model's output layer float32 weights, and make it multiply in float32 even under autocast.
 
-    Everything that calls the layer then gets the same logits; a deep copy has it too. Embeddings that are tied to the
-    layer go on giving the type of the other weights. Doing it twice changes nothing.
+    Everything that calls the layer then gets the same logits; the change also carries over to a deep copy. Embeddings
+    that are tied to the layer still return the dtype of the other weights. Calling this twice changes nothing.
 
     Args:
         base: a causal language model, without wrappers.
@@ -22,7 +22,7 @@ def compute_head_in_float32(base: Any) -> None:
         ValueError: its output layer is not a plain linear layer.
 
     Source:
-        TRL's ``cast_lm_head_to_fp32``, which names the layers of Llama and whose layer autocast still lowers.
+        TRL's ``cast_lm_head_to_fp32``, which names the layers of Llama, and whose layer is still lowered by autocast.
     """
     head = base.get_output_embeddings()
     if not isinstance(head, nn.Linear) or type(head).forward is not nn.Linear.forward:
@@ -42,7 +42,7 @@ def compute_head_in_float32(base: Any) -> None:
 
 
 def computes_in_float32(head: Any) -> bool:
-    """Whether ``compute_head_in_float32`` was called for an output layer."""
+    """Tell whether ``compute_head_in_float32`` was called for an output layer."""
     return getattr(getattr(head.__dict__.get("forward"), "__func__", None), "_r2vpo_float32", False)
 
 
@@ -53,6 +53,6 @@ def _forward(self: Any, hidden: Tensor) -> Tensor:
 
 
 def _as_the_others(self: Any, embeddings: Any, args: Any, output: Tensor) -> Tensor:
-    """A hook of the embeddings that is bound to the model, so that a deep copy asks its own weights."""
+    """Hook of the embeddings, bound to the model, so that a deep copy looks at its own weights."""
     others = (p.dtype for p in self.parameters() if p is not embeddings.weight and p.is_floating_point())
     return output.to(next(others, output.dtype))

@@ -1,8 +1,8 @@
-"""What a forward pass has to know of its batch as plain numbers, read off on the host before it runs.
+"""What a forward pass has to know about its batch as plain numbers, read on the host before it runs.
 
-A number that is asked of a tensor on an accelerator (``.item()``, ``nonzero()``, a comparison in an ``if``) makes the
-host wait until the device has done everything that it was given. The batches of a trainer and the prompts of a
-sampler start on the host, so that all of it is known there.
+Reading a number from a tensor on an accelerator (``.item()``, ``nonzero()``, a comparison in an ``if``) makes the host
+wait until the device has finished all its queued work. The batches of a trainer and the prompts of a sampler start on
+the host, so all of these numbers are known there.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from torch import Tensor
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy to a device without waiting for it, where the backend can.
+    """Copy a tensor to a device, without waiting for it if the backend allows that.
 
     Args:
-        tensor: on any device.
-        device: where it is wanted.
+        tensor: a tensor on any device.
+        device: the device to copy it to.
 
     Returns:
-        The copy, or the tensor itself if it is there already.
+        The copy, or the tensor itself if it is already there.
     """
     if device.type != "cuda" or tensor.device.type != "cpu":
         return tensor.to(device)
-    # Memory that is not pinned is copied behind everything that the device has still to do.
+    # Memory that is not pinned is copied only after all work that the device still has to do.
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def on_host(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Copy whole-numbered tensors to the host together: one wait, and none for tensors that are there.
+    """Copy integer tensors to the host together: with a single wait, and none if they are already there.
 
     Args:
         tensors: bool or long, all on one device.
 
     Returns:
-        The same values on the CPU; long if they were elsewhere.
+        The same values on the CPU, converted to long if they were elsewhere.
     """
     if all(tensor.device.type == "cpu" for tensor in tensors):
         return tensors
@@ -50,11 +50,11 @@ def on_host(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 @dataclass(frozen=True)
 class PromptLayout:
-    """The lengths of prompts, and how far all of them open alike.
+    """The lengths of prompts, and the length of their common start.
 
     Attributes:
         lengths: tokens of each prompt.
-        common: tokens that open every prompt and leave each at least one of its own; 0 for a single prompt.
+        common: tokens that start every prompt, leaving each at least one token of its own; 0 for a single prompt.
     """
 
     lengths: tuple[int, ...]
@@ -72,13 +72,13 @@ class PromptLayout:
 
     @classmethod
     def of(cls, prompts: Sequence[list[int]]) -> Self:
-        """Look at prompts without padding.
+        """Describe prompts without padding.
 
         Args:
             prompts: token ids of each.
 
         Raises:
-            ValueError: a prompt without a token.
+            ValueError: a prompt has no token.
         """
         lengths = tuple(map(len, prompts))
         for number, length in enumerate(lengths):
@@ -86,21 +86,21 @@ class PromptLayout:
                 raise ValueError(f"prompt {number} has no token: give every prompt at least one")
         common = 0
         if len(prompts) > 1:
-            # What the first and the last in alphabetical order share, all in between share with them.
+            # A common start of the first and the last prompt in lexicographic order is common to all in between.
             pairs = zip(min(prompts), max(prompts), strict=False)
             common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
         return cls(lengths, min(common, min(lengths) - 1))
 
     @classmethod
     def of_padded(cls, prompt_ids: Tensor, prompt_mask: Tensor) -> Self:
-        """Look at left-padded prompts, which waits for their device once.
+        """Describe left-padded prompts, which waits for their device once.
 
         Args:
             prompt_ids: (G, P) long.
             prompt_mask: (G, P) bool or 0/1.
 
         Raises:
-            ValueError: a prompt without a token.
+            ValueError: a prompt has no token.
         """
         ids, mask = (values.tolist() for values in on_host(prompt_ids, prompt_mask))
         return cls.of([row[len(row) - sum(seen) :] for row, seen in zip(ids, mask, strict=True)])
@@ -108,15 +108,15 @@ class PromptLayout:
 
 @dataclass(frozen=True)
 class BatchLayout:
-    """Where the tokens of a batch of responses stand.
+    """The positions of the tokens in a batch of responses.
 
     Attributes:
-        prompts: of the distinct prompts.
+        prompts: layout of the distinct prompts.
         group_index: (B,) long, the prompt of each response, on the host.
-        reach: columns up to the last unmasked token of each response, 0 without any.
+        reach: columns up to the last unmasked token of each response; 0 if there is none.
         rows: (N,) long, the response of each unmasked token, in order; on the batch's device.
-        columns: (N,) long, its place in the response; on the batch's device.
-        targets: the smallest and the largest id of the unmasked tokens, or None without any.
+        columns: (N,) long, the position of each unmasked token in its response; on the batch's device.
+        targets: the smallest and the largest id of the unmasked tokens, or None if there are none.
     """
 
     prompts: PromptLayout
@@ -140,7 +140,7 @@ class BatchLayout:
     def of(
         cls, prompt_ids: Tensor, prompt_mask: Tensor, group_index: Tensor, response_ids: Tensor, response_mask: Tensor
     ) -> Self:
-        """Look at a batch, which waits for its device once, and not at all on the CPU.
+        """Describe a batch, which waits for its device once, or not at all on the CPU.
 
         Args:
             prompt_ids: (G, P) long, left-padded.
@@ -150,17 +150,18 @@ class BatchLayout:
             response_mask: (B, T) bool or 0/1.
 
         Raises:
-            ValueError: a prompt without a token.
+            ValueError: a prompt has no token.
         """
         device, width = response_ids.device, response_ids.shape[1]
         host_prompts, host_mask, groups, responses, wanted = on_host(
             prompt_ids, prompt_mask, group_index, response_ids, response_mask
         )
-        # Plain lists: tensors of this size are slower, and counting what is True in them is what is avoided here.
+        # Plain lists are used because tensors of this size are slower, and counting their True values is what has to be
+        # avoided.
         places = list(itertools.compress(range(wanted.numel()), wanted.reshape(-1).tolist()))
         ids = list(itertools.compress(responses.reshape(-1).tolist(), wanted.reshape(-1).tolist()))
         columns = [place % width for place in places]
-        # Places are in order, so that a response's last one stays.
+        # Places are in order, so the last one of each response remains.
         reach = [0] * len(responses)
         for place in places:
             reach[place // width] = place % width + 1
@@ -174,5 +175,5 @@ class BatchLayout:
         )
 
     def to(self, device: torch.device) -> Self:
-        """The same layout for a batch on another device."""
+        """Copy the layout for a batch on another device."""
         return replace(self, rows=to_device(self.rows, device), columns=to_device(self.columns, device))

@@ -1,6 +1,6 @@
 """Log-probabilities of a batch of responses through a whole causal language model.
 
-The model is used by its methods and configuration alone, so that this part needs nothing but torch.
+The model is used only through its methods and configuration, so this module needs only torch.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from r2vpo.core.log_probs.support import base_model, decoder_of
 def forward_log_probs(
     model: Any, batch: PrefixBatch, *, temperature: float, share_common: bool = True
 ) -> TokenLogProbs:
-    """Log-probabilities and entropies of the unmasked response tokens, each prompt computed once.
+    """Compute log-probabilities and entropies of the unmasked response tokens, each prompt computed once.
 
-    Only unmasked positions go through the output layer. Call it inside the module call of a wrapped model,
-    see ``install``: gradient synchronisation and sharding hang on that call.
+    Only unmasked positions go through the output layer. Call it inside the module call of a wrapped model (see
+    ``install``), because gradient synchronisation and sharding depend on that call.
 
     Args:
         model: a causal language model that ``supports_shared_prefix``.
         batch: prompts and responses, on the model's device.
         temperature: divides the logits, dimensionless, above 0.
-        share_common: also compute the tokens that open every prompt only once, where that saves enough.
+        share_common: also compute the tokens that start every prompt only once, if that saves enough.
 
     Returns:
         (B, T) log-probabilities in nats with gradient and entropies without, float32, 0 at masked positions.
 
     Raises:
-        ValueError: a prompt without a token, or an unmasked response id outside the vocabulary.
+        ValueError: a prompt has no token, or an unmasked response id is outside the vocabulary.
     """
     base, used = base_model(model), batch.layout.used
     _check(base, batch)
@@ -51,10 +51,10 @@ def forward_log_probs(
 
 
 def chunked_log_probs(model: Any, batch: PrefixBatch, *, temperature: float) -> TokenLogProbs:
-    """As ``ordinary_log_probs``, without the logits of a whole batch: the output layer is read, a chunk at a time.
+    """Do the same as ``ordinary_log_probs`` without the whole batch's logits, applying the output layer in chunks.
 
     Args:
-        model: a causal language model whose logits are its output layer's, see ``reads_output_layer``.
+        model: a causal language model whose logits are those of its output layer, see ``reads_output_layer``.
         batch: prompts and responses, on the model's device.
         temperature: divides the logits, dimensionless, above 0.
 
@@ -62,7 +62,7 @@ def chunked_log_probs(model: Any, batch: PrefixBatch, *, temperature: float) -> 
         (B, T) log-probabilities in nats with gradient and entropies without, float32, 0 at masked positions.
 
     Raises:
-        ValueError: a prompt without a token, or an unmasked response id outside the vocabulary.
+        ValueError: a prompt has no token, or an unmasked response id is outside the vocabulary.
     """
     base = base_model(model)
     _check(base, batch)
@@ -74,13 +74,13 @@ def chunked_log_probs(model: Any, batch: PrefixBatch, *, temperature: float) -> 
 
 
 def _check(base: Any, batch: PrefixBatch) -> None:
-    """Refuse ids outside the vocabulary before the device sees them."""
+    """Reject ids outside the vocabulary before they reach the device."""
     if batch.layout.targets is not None:
         check_targets(*batch.layout.targets, base.get_output_embeddings().weight.shape[0])
 
 
 def _through_head(base: Any, hidden: Tensor, batch: PrefixBatch, temperature: float) -> TokenLogProbs:
-    """(B, T) values from the (N, H) hidden states of the unmasked positions."""
+    """Compute (B, T) values from the (N, H) hidden states of the unmasked positions."""
     head, rows, columns = base.get_output_embeddings(), batch.layout.rows, batch.layout.columns
     lowered = torch.is_autocast_enabled(hidden.device.type)
     if computes_in_float32(head):
@@ -96,21 +96,21 @@ def _through_head(base: Any, hidden: Tensor, batch: PrefixBatch, temperature: fl
 
 
 def install(model: Any) -> None:
-    """Let ``model(prefix_batch=batch, temperature=t)`` give log-probabilities; other calls stay.
+    """Make ``model(prefix_batch=batch, temperature=t)`` return log-probabilities; other calls do not change.
 
-    With ``shared=True`` the call runs ``forward_log_probs``, with ``shared=False`` ``ordinary_log_probs``, which takes
-    ``aux_loss`` too, or with ``chunked=True`` ``chunked_log_probs``. DDP, FSDP and autocast act on a module's call, so
-    the work has to happen within it. The instance's ``forward`` is replaced by a method bound to the instance: a deep
-    copy has one bound to the copy, a pickled model is loaded without it. The signature stays that of the class, since
-    generation reads it. Installing twice changes nothing.
+    With ``shared=True`` the call runs ``forward_log_probs``; with ``shared=False`` it runs ``ordinary_log_probs``,
+    which also takes ``aux_loss``, or with ``chunked=True`` ``chunked_log_probs``. DDP, FSDP and autocast act on a
+    module's call, so the work has to happen within it. The instance's ``forward`` is replaced by a method bound to the
+    instance: a deep copy has one bound to the copy, and a pickled model is loaded without it. The signature remains
+    that of the class, since generation reads it. Installing twice changes nothing.
 
     Args:
-        model: a causal language model, or a PEFT wrapper of one, which passes keyword arguments on to it.
+        model: a causal language model, or a PEFT wrapper of one, which passes keyword arguments on to the model.
     """
     base = base_model(model)
     if getattr(getattr(base.__dict__.get("forward"), "__func__", None), "_r2vpo_prefix_forward", False):
         return
-    # Something else may have replaced this instance's forward before; that one stays in use.
+    # Other code may already have replaced this instance's forward; that replacement remains in use.
     base.__dict__["_forward_without_prefix"] = base.__dict__.get("forward")
 
     @functools.wraps(type(base).forward)
@@ -136,6 +136,6 @@ def install(model: Any) -> None:
     forward._r2vpo_prefix_forward = True  # type: ignore[attr-defined]
     base.forward = types.MethodType(forward, base)
     for module in model.modules():
-        # PEFT's adaption prompt keeps the model's forward in a wrapper of it.
+        # PEFT's adaption prompt keeps the model's forward in a wrapper module.
         if module is not base and getattr(module.__dict__.get("forward"), "__self__", None) is base:
             module.forward = base.forward  # type: ignore[union-attr]

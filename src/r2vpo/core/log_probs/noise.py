@@ -1,7 +1,7 @@
-"""Random parts of a model, off while log-probabilities are computed.
+"""Turning off the random parts of a model while log-probabilities are computed.
 
 The two log-probabilities of a ratio come from two forward passes. Under dropout each pass draws its own mask, so the
-ratio of an unchanged policy is not 1, and its variance is read as movement of the policy.
+ratio of an unchanged policy is not 1, and its variance would be taken for movement of the policy.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import re
 from torch import nn
 
 _PROBABILITY = re.compile(r"drop|jitter")
-"""Names of attributes such as `attention_dropout`, `layerdrop`, `resid_pdrop`, `router_jitter_noise`."""
+"""Matches attribute names such as `attention_dropout`, `layerdrop`, `resid_pdrop`, `router_jitter_noise`."""
 
 
 def disable_noise(model: nn.Module) -> None:
-    """Turn off dropout, layer drop and router jitter in every module below `model`, until `model.train()`.
+    """Turn off dropout, layer drop and router jitter in every module inside `model`, until `model.train()`.
 
-    Modules go to evaluation mode, which is where models read whether to draw. A module with gradient checkpointing
-    is the exception: it checkpoints in training mode alone, so it stays there and its own probabilities are set to 0
-    for good; the modules inside it go to evaluation mode. The mode of `model` itself is left alone, because trainers
-    read from it whether they train.
+    Modules are put into evaluation mode, by which models decide whether to draw. A module with gradient checkpointing
+    is the exception: it checkpoints only in training mode, so it stays in that mode and its own probabilities are set
+    to 0 permanently; the modules inside it are put into evaluation mode. The mode of `model` itself does not change,
+    because trainers use it to tell whether they are training.
 
     Args:
-        model: The policy, wrapped by PEFT or not. Its gradients, caches and weights are not touched.
+        model: The policy, wrapped by PEFT or not. Its gradients, caches and weights do not change.
     """
     for module in model.modules():
         if module is model:
@@ -36,13 +36,13 @@ def disable_noise(model: nn.Module) -> None:
 
 
 def probabilities(module: nn.Module) -> dict[str, float]:
-    """The probabilities above 0 by which this module itself drops values or disturbs its router.
+    """Return the probabilities above 0 with which this module itself drops values or perturbs its router.
 
     Args:
-        module: One module; those inside it are not looked at.
+        module: One module; the modules inside it are ignored.
 
     Returns:
-        Attribute name to value.
+        Mapping of attribute name to value.
     """
     if isinstance(module, nn.modules.dropout._DropoutNd):
         return {"p": module.p} if module.p > 0 else {}

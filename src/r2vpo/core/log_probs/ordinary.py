@@ -1,9 +1,9 @@
-"""Log-probabilities of responses by the model's own forward pass, each row with its prompt.
+"""Log-probabilities of responses from the model's own forward pass, each row with its prompt.
 
-Rows are laid out with their padding on the right, whatever it was before. A token's index is then its position, which
-is what a causal model assumes that is not told any positions, and nothing that is wanted can see the padding: neither
-attention without position ids, nor a window, nor a recurrent state, nor a convolution. The logits are the model's
-own, so that whatever it does to them behind the output layer is done.
+Rows are laid out with their padding on the right, wherever it was before. A token's index is then its position, which
+is what a causal model assumes if it is given no positions, and padding cannot affect any value that is needed, whether
+through attention without position ids, a window, a recurrent state or a convolution. The logits are the model's own, so
+they include whatever the model does to them after the output layer.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from r2vpo.core.log_probs.chunked import TokenLogProbs, default_chunk_size
 
 
 class OrdinaryLogProbs(NamedTuple):
-    """What the ordinary forward gives.
+    """The result of the ordinary forward pass.
 
     Attributes:
         log_probs: (B, T) nats, float32 (float64 for float64 logits), with gradient; 0 where masked.
         entropy: (B, T) nats, same dtype, without gradient; 0 where masked.
-        aux_loss: 0-d, the load-balancing loss of a mixture of experts, with gradient, before its coefficient; None
-            if it was not asked for.
+        aux_loss: 0-d, the load-balancing loss of a mixture of experts, with gradient, not yet multiplied by its
+            coefficient; None if it was not requested.
     """
 
     log_probs: Tensor
@@ -39,11 +39,11 @@ class RightPadded(NamedTuple):
     """Whole rows with their padding on the right.
 
     Attributes:
-        ids: (B, L) long, prompt and response of each row from its first token on.
-        mask: (B, L) bool, True up to the last token of the row that is wanted.
-        first: smallest index whose logits are wanted.
-        places: (B, U) long, the index in ``ids[:, first:]`` whose logits predict response token u; any valid index
-            where the token is masked.
+        ids: (B, L) long, prompt and response of each row, starting at its first token.
+        mask: (B, L) bool, True up to the last token of the row that is needed.
+        first: smallest index whose logits are needed.
+        places: (B, U) long, the index in ``ids[:, first:]`` whose logits predict response token u; an arbitrary valid
+            index where the token is masked.
     """
 
     ids: Tensor
@@ -60,27 +60,27 @@ def ordinary_log_probs(
     aux_loss: bool = False,
     chunk_size: int | None = None,
 ) -> OrdinaryLogProbs:
-    r"""Log-probabilities and entropies of the unmasked response tokens through the model's own logits.
+    r"""Compute log-probabilities and entropies of the unmasked response tokens from the model's own logits.
 
     .. math:: \log p_{b,t} = \log \mathrm{softmax}(z_{b,t} / \tau)_{y_{b,t}}
 
-    ``z`` are the logits that the model gives for prompt b and the response before token t, ``y`` the response's
-    tokens, ``tau`` is ``temperature``.
+    ``z`` are the model's logits given prompt b and the response before token t, ``y`` are the response's tokens, and
+    ``tau`` is ``temperature``.
 
     Args:
         forward: a causal language model, or its ``forward``; called with ``input_ids``, with ``use_cache`` and
-            ``logits_to_keep`` where it names them, with ``attention_mask`` for the auxiliary loss; gives an object with
-            ``logits``.
-        batch: prompts and responses. Masked tokens before the last unmasked one are attended to.
+            ``logits_to_keep`` if its signature has them, and with ``attention_mask`` for the auxiliary loss; returns an
+            object with ``logits``.
+        batch: prompts and responses. Masked tokens before the last unmasked one are still attended to.
         temperature: divides the logits, dimensionless, above 0.
-        aux_loss: ask the model for its router logits and take its ``aux_loss`` along.
-        chunk_size: positions that are taken to float32 at once, or None for ``default_chunk_size``.
+        aux_loss: request the model's router logits and return its ``aux_loss``.
+        chunk_size: positions that are converted to float32 at once, or None for ``default_chunk_size``.
 
     Returns:
-        ``OrdinaryLogProbs``, (B, T) as ``batch.response_ids``.
+        ``OrdinaryLogProbs``, (B, T) like ``batch.response_ids``.
 
     Raises:
-        ValueError: a prompt without a token, or a model without the auxiliary loss that is asked for.
+        ValueError: a prompt has no token, or the model lacks the requested auxiliary loss.
     """
     rows = right_padded(batch)
     options: dict[str, Any] = {"input_ids": rows.ids}
@@ -91,12 +91,12 @@ def ordinary_log_probs(
     if keeps:
         options["logits_to_keep"] = rows.ids.shape[1] - rows.first
     if aux_loss:
-        # Nothing that is wanted sees the padding on the right, and transformers waits for the device to look into a
-        # mask; but the router's loss is a mean over the tokens that are no padding.
+        # No needed value depends on the padding on the right, and transformers waits for the device to look into a
+        # mask; but the router's loss is a mean over the tokens that are not padding.
         options |= {"output_router_logits": True, "attention_mask": rows.mask.long()}
     output = forward(**options)
     if aux_loss and getattr(output, "aux_loss", None) is None:
-        raise ValueError("the model gave no aux_loss: ask for it only where output_router_logits gives one")
+        raise ValueError("the model returned no aux_loss: request it only if output_router_logits provides one")
     used = rows.places.shape[1]
     values = logit_log_probs(
         output.logits,
@@ -107,7 +107,7 @@ def ordinary_log_probs(
     )
     mask = batch.response_mask.bool()
     rest = (0, mask.shape[1] - used)
-    # A masked position is selected away, not multiplied: nothing of it may reach the gradient.
+    # A masked position is removed by selection, not by multiplication: nothing of it may reach the gradient.
     log_probs, entropy = (
         torch.where(mask, torch.nn.functional.pad(value, rest), torch.zeros((), dtype=value.dtype, device=value.device))
         for value in values
@@ -116,16 +116,16 @@ def ordinary_log_probs(
 
 
 def right_padded(batch: PrefixBatch) -> RightPadded:
-    """Lay out whole rows with their padding on the right, cut behind the last token that is wanted.
+    """Lay out whole rows with their padding on the right, cut after the last token that is needed.
 
     Args:
         batch: prompts, left-padded, and responses.
 
     Returns:
-        The rows; what stands in the padding is the first token of the row.
+        The rows; their padding is filled with the first token of the row.
 
     Raises:
-        ValueError: a prompt without a token.
+        ValueError: a prompt has no token.
     """
     wanted = batch.response_mask.bool()
     layout = batch.layout
@@ -135,7 +135,7 @@ def right_padded(batch: PrefixBatch) -> RightPadded:
     response = (wanted * (columns + 1)).amax(1)
     lengths = [sum(pair) for pair in zip(layout.prompt_lengths, layout.reach, strict=True)]
     shortest, used = min(layout.prompt_lengths), layout.used
-    # A row of which nothing is wanted still has a prompt, and one more position that its index can point to.
+    # A row without needed tokens still has a prompt, and one more position that its index can point to.
     longest = max(*lengths, shortest + 1)
     index = torch.arange(longest, device=wanted.device).expand(len(prompt), -1)
     start = batch.prompt_ids.shape[1] - prompt
@@ -150,14 +150,14 @@ def right_padded(batch: PrefixBatch) -> RightPadded:
 def logit_log_probs(
     logits: Tensor, index: Tensor, targets: Tensor, *, temperature: float, chunk_size: int | None = None
 ) -> TokenLogProbs:
-    """Log-probabilities of tokens and entropies from logits, without a second copy of the logits.
+    """Compute log-probabilities of tokens and entropies from logits, without a second copy of the logits.
 
     Args:
         logits: (B, N, V); gradient flows, in their own dtype.
-        index: (B, U) long, the place in N that predicts each target.
+        index: (B, U) long, the index in N that predicts each target.
         targets: (B, U) long, token ids in [0, V).
         temperature: divides the logits, dimensionless, above 0.
-        chunk_size: positions that are taken to float32 at once, or None for ``default_chunk_size``.
+        chunk_size: positions that are converted to float32 at once, or None for ``default_chunk_size``.
 
     Returns:
         ``TokenLogProbs``, (B, U) each.
@@ -174,7 +174,7 @@ def logit_log_probs(
 
 
 class _LogitLogProbs(torch.autograd.Function):
-    """Log-softmax at chosen positions, a chunk at a time in the forward and in the backward pass."""
+    """Log-softmax at chosen positions, one chunk at a time in both the forward and the backward pass."""
 
     @staticmethod
     def forward(
@@ -194,7 +194,7 @@ class _LogitLogProbs(torch.autograd.Function):
             total = weights.sum(-1)
             log_total = total.log()
             log_probs[rows] = chosen - log_total
-            # A logit of minus infinity has no weight, and 0 * inf would be NaN.
+            # A logit of minus infinity has zero weight, and 0 * inf would be NaN.
             entropy[rows] = log_total - weights.mul_(scaled.clamp_(min=torch.finfo(ctx.dtype).min)).sum(-1) / total
             normalizer[rows] = peak.squeeze(-1) + log_total
         ctx.save_for_backward(logits, index, targets, normalizer)
@@ -214,6 +214,6 @@ class _LogitLogProbs(torch.autograd.Function):
             probabilities = scaled.sub_(normalizer[rows, None]).exp_()
             column = targets[rows, None]
             probabilities.scatter_add_(-1, column, probabilities.new_full((), -1.0).expand(column.shape))
-            # Added, since the places of masked tokens, whose gradient is 0, may be those of others.
+            # Added, since masked tokens, whose gradient is 0, may share an index with other tokens.
             grad_logits.index_add_(0, index[rows], probabilities.mul_(scale[rows, None]).to(logits.dtype))
         return grad_logits, None, None, None, None

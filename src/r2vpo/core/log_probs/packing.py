@@ -1,8 +1,8 @@
-"""Several short responses to one prompt side by side in one row.
+"""Packing of several short responses to one prompt side by side in one row.
 
-With a row each, the prompt's keys and values are copied to every response, and attention runs on many small
-matrices: on a CPU its backward pass is then the dearest part of a step. Side by side the responses read the
-prompt's keys and values where they are, and a mask keeps them from seeing each other.
+With one row per response, the prompt's keys and values are copied to every response, and attention runs on many small
+matrices; on a CPU its backward pass is then the most expensive part of a step. Side by side, the responses read the
+prompt's keys and values in place, and a mask keeps them from attending to each other.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from torch import Tensor
 from r2vpo.core.log_probs.layout import to_device
 
 MIN_PACKED_TOKENS = 64
-"""Tokens that a row may hold even if its prompt is shorter."""
+"""Response tokens that a row may hold even if its prompt is shorter."""
 
 
 def responses_per_row(tokens: int, prompt_tokens: int) -> int:
-    """How many responses to put in a row.
+    """Choose how many responses to put in a row.
 
-    A response computes, and masks, its attention to the others of its row. That is cheaper than copies of the
-    prompt as long as the responses of a row are no longer than the prompt.
+    Attention between the responses of a row is computed and then masked. That is cheaper than copying the prompt as
+    long as the responses of a row together are no longer than the prompt.
 
     Args:
         tokens: length of a response.
@@ -38,13 +38,13 @@ def responses_per_row(tokens: int, prompt_tokens: int) -> int:
 
 @dataclass(frozen=True)
 class Packing:
-    """Which response stands where: M rows of ``slots`` places, each row for one prompt.
+    """Assignment of responses to places: M rows of ``slots`` places, each row for one prompt.
 
     Attributes:
         place: (B,) long, the place of each response among all M * slots.
         group: (M,) long, the prompt of each row.
-        slots: places of a row.
-        row_each: every prompt has one row, in order.
+        slots: places per row.
+        row_each: whether every prompt has exactly one row, in order.
     """
 
     place: Tensor
@@ -57,9 +57,10 @@ class Packing:
         """Put the responses of each prompt into rows of at most ``limit``.
 
         Args:
-            group_index: (B,) long, the prompt of each response, in any order; on the host, or it is waited for.
+            group_index: (B,) long, the prompt of each response, in any order; should be on the host, otherwise its
+                device is waited for.
             groups: number of prompts.
-            limit: most responses a row.
+            limit: largest number of responses per row.
 
         Returns:
             The packing, on the host; rows are ordered by prompt.
@@ -79,7 +80,7 @@ class Packing:
         return cls(torch.tensor(place), torch.tensor(group_of_row), slots, group_of_row == list(range(groups)))
 
     def to(self, device: torch.device) -> Self:
-        """The same packing for tensors on another device."""
+        """Copy the packing for tensors on another device."""
         return replace(self, place=to_device(self.place, device), group=to_device(self.group, device))
 
     def pack(self, values: Tensor) -> Tensor:
@@ -89,17 +90,17 @@ class Packing:
         return packed.view(len(self.group), -1)
 
     def unpack(self, hidden: Tensor) -> Tensor:
-        """Take (B, N, H) out of (M, slots * N, H)."""
+        """Extract (B, N, H) values from (M, slots * N, H)."""
         rows, length, width = hidden.shape
         flat = hidden.reshape(rows * self.slots, -1)
         return flat.index_select(0, self.place).view(len(self.place), length // self.slots, width)
 
     def attention_mask(self, prompt_mask: Tensor, tokens: int) -> Tensor:
-        """What each new token may look at: its prompt, and its own response up to itself.
+        """Mask what each new token may attend to: its prompt, and its own response up to itself.
 
         Args:
             prompt_mask: (M, L) bool, over the cached positions of each row.
-            tokens: new tokens N of a place.
+            tokens: new tokens N per place.
 
         Returns:
             (M, 1, slots * N, L + slots * N) bool.

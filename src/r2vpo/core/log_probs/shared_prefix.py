@@ -1,13 +1,12 @@
-"""Hidden states of responses, with every prompt computed once, and the start that all prompts share once.
+"""Hidden states of responses, with every prompt, and the start that all prompts share, computed once.
 
-The samples of a group have the same prompt. A causal model computes the same keys and values for it in every
-row, so they are computed in one row and expanded; gradient flows back through the expansion, which adds up
-what the rows ask of it. A system prompt or worked examples that open every prompt of the batch are one level
-more::
+The samples of a group have the same prompt. A causal model computes the same keys and values for it in every row, so
+they are computed in one row and expanded; gradient flows back through the expansion, which adds up the gradients of the
+rows. A system prompt or worked examples at the start of every prompt of the batch form one more level::
 
     common start (1, C)  ->  prompt tails (G, P - C)  ->  responses (B, T - 1)
 
-Positions come from the mask at every level: under left padding an index is not a position.
+Positions come from the mask at every level, because under left padding an index is not a position.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from r2vpo.core.log_probs.layout import PromptLayout
 from r2vpo.core.log_probs.packing import Packing, responses_per_row
 
 MIN_COMMON_TOKENS = 8
-"""A shared start shorter than this costs more as a pass of its own than it saves."""
+"""A separate pass over a shared start shorter than this costs more than it saves."""
 ONE_PASS_TOKENS = 64
-"""A prompt and all of its responses in a row of up to this many tokens take one pass over the model: starting a
-second one costs more than attention to what is masked."""
+"""A prompt and all of its responses take a single pass over the model if their row has at most this many tokens:
+starting a second pass costs more than computing the masked attention."""
 
 
 @dataclass(frozen=True)
 class PromptStates:
-    """What the prompts leave behind for the tokens that follow them.
+    """What the tokens that follow the prompts need from them.
 
     Attributes:
-        last_hidden: (G, H) hidden state of each prompt's last token: it predicts the first response token.
-        cache: keys and values of the G prompts, as the backbone returned them.
+        last_hidden: (G, H) hidden state of each prompt's last token, which predicts the first response token.
+        cache: keys and values of the G prompts, as returned by the backbone.
         mask: (G, L) bool, True on the cached positions that hold a token.
         padded: whether the mask is False anywhere.
     """
@@ -47,21 +46,21 @@ class PromptStates:
 
 
 def shared_prefix_hidden_states(backbone: Any, batch: PrefixBatch, *, share_common: bool = True) -> Tensor:
-    """Hidden states that predict the response tokens, each prompt computed once.
+    """Compute the hidden states that predict the response tokens, each prompt computed once.
 
     Args:
         backbone: a decoder-only transformer without its output layer, called as ``backbone(input_ids=...,
             attention_mask=..., position_ids=..., past_key_values=..., use_cache=True)`` and returning
             ``last_hidden_state`` and ``past_key_values``; gradient flows to its parameters.
         batch: prompts and responses.
-        share_common: also compute the tokens that open every prompt only once, where that saves enough.
+        share_common: also compute the tokens that start every prompt only once, if that saves enough.
 
     Returns:
         (B, T, H) hidden states in the backbone's dtype; entry t is the state that predicts response token t.
-        Entries behind a response's end are of no use.
+        Entries after a response's end are meaningless.
 
     Raises:
-        ValueError: a prompt without a token.
+        ValueError: a prompt has no token.
     """
     layout, inputs = batch.layout.prompts, batch.response_ids[:, :-1]
     tokens, packing = inputs.shape[1], None
@@ -84,12 +83,12 @@ def shared_prefix_hidden_states(backbone: Any, batch: PrefixBatch, *, share_comm
 
 
 def _short(packing: Packing, prompt: int, tokens: int) -> bool:
-    """Whether a prompt and all of its responses are one row, so short that one pass is cheaper than two."""
+    """Tell whether a prompt and all of its responses fit in a row so short that one pass is cheaper than two."""
     return packing.row_each and prompt + packing.slots * tokens <= ONE_PASS_TOKENS
 
 
 def _one_pass(backbone: Any, batch: PrefixBatch, inputs: Tensor, packing: Packing) -> Tensor:
-    """Hidden states as `shared_prefix_hidden_states` gives them; a row holds a prompt and all of its responses."""
+    """Do the same as `shared_prefix_hidden_states`, with a prompt and all of its responses in one row."""
     tokens, longest = inputs.shape[1], batch.layout.prompts.longest
     prompt_mask = batch.prompt_mask[:, -longest:].bool()
     ids = torch.cat([batch.prompt_ids[:, -longest:], packing.pack(inputs)], dim=1)
@@ -106,18 +105,18 @@ def _one_pass(backbone: Any, batch: PrefixBatch, inputs: Tensor, packing: Packin
 
 
 def _row_each(backbone: Any, inputs: Tensor, group_index: Tensor, prompts: PromptStates) -> Tensor:
-    """Hidden states of (B, N) response tokens, each response in a row with a copy of its prompt's cache."""
+    """Compute hidden states of (B, N) response tokens, each response in a row with a copy of its prompt's cache."""
     select_rows(prompts.cache, group_index)
     mask = None
     if prompts.padded:
-        # Padding stands behind the response, where no token of it looks: that part of the mask can be all True.
+        # Padding comes after the response, where none of its tokens attends: that part of the mask can be all True.
         seen = prompts.mask.index_select(0, group_index)
         mask = torch.cat([seen, torch.ones_like(inputs, dtype=torch.bool)], dim=1)
     return extend(backbone, inputs, mask, prompts.cache)[0]
 
 
 def _side_by_side(backbone: Any, inputs: Tensor, packing: Packing, prompts: PromptStates) -> Tensor:
-    """Hidden states of (B, N) response tokens, several responses to a prompt in a row."""
+    """Compute hidden states of (B, N) response tokens, with several responses to a prompt in a row."""
     tokens = inputs.shape[1]
     if not packing.row_each:
         select_rows(prompts.cache, packing.group)
@@ -129,7 +128,7 @@ def _side_by_side(backbone: Any, inputs: Tensor, packing: Packing, prompts: Prom
 
 
 def _takes_block_mask(backbone: Any) -> bool:
-    """Whether attention takes a boolean (B, 1, N, L + N) mask; other implementations, and alibi, build their own."""
+    """Tell whether attention takes a boolean (B, 1, N, L + N) mask; other implementations and alibi build their own."""
     config = getattr(backbone, "config", None)
     return getattr(config, "_attn_implementation", None) == "sdpa" and not getattr(config, "alibi", False)
 
@@ -142,20 +141,20 @@ def prompt_states(
     share_common: bool = True,
     layout: PromptLayout | None = None,
 ) -> PromptStates:
-    """Run the prompts, and the start that all of them share only once.
+    """Run the model on the prompts, and only once on the start that all of them share.
 
     Args:
         backbone: as in ``shared_prefix_hidden_states``.
         prompt_ids: (G, P) long, left-padded.
         prompt_mask: (G, P) bool.
-        share_common: compute the common start of all prompts in one row, where that saves enough.
-        layout: of these prompts; None reads it off the tensors, which waits for their device.
+        share_common: compute the common start of all prompts in one row, if that saves enough.
+        layout: layout of these prompts; None reads it from the tensors, which waits for their device.
 
     Returns:
         The prompts' last hidden states and their cache, with the cache's mask.
 
     Raises:
-        ValueError: a prompt without a token.
+        ValueError: a prompt has no token.
     """
     layout = PromptLayout.of_padded(prompt_ids, prompt_mask) if layout is None else layout
     longest, padded = layout.longest, layout.padded
@@ -167,7 +166,7 @@ def prompt_states(
     start = prompt_ids[:1, longest - layout.lengths[0] :][:, :common]
     _, cache = extend(backbone, start, None, None)
     select_rows(cache, prompt_ids.new_zeros(len(prompt_ids)))
-    # Every prompt loses its first `common` tokens. Rows are aligned at their ends, so the tails are the last
+    # The first `common` tokens of every prompt are removed. Rows are aligned at their ends, so the tails are the last
     # `longest - common` columns, and a shorter prompt has its padding between the common start and its tail.
     position = _positions(prompt_mask)[:, common:]
     tail_mask = prompt_mask[:, common:] & (position >= common)
@@ -177,12 +176,12 @@ def prompt_states(
 
 
 def extend(backbone: Any, input_ids: Tensor, mask: Tensor | None, cache: Any) -> tuple[Tensor, Any]:
-    """Run new tokens on top of a cache.
+    """Run the model on new tokens on top of a cache.
 
     Args:
         backbone: as in ``shared_prefix_hidden_states``.
         input_ids: (B, N) long, the new tokens.
-        mask: (B, L + N) bool, over the cached and the new positions; None where all of them hold a token.
+        mask: (B, L + N) bool, over the cached and the new positions; None if all of them hold a token.
         cache: keys and values of L positions, or None for L = 0.
 
     Returns:
@@ -198,18 +197,18 @@ def extend(backbone: Any, input_ids: Tensor, mask: Tensor | None, cache: Any) ->
 
 
 def attention_mask(backbone: Any, mask: Tensor | None, new: int) -> Tensor | None:
-    """The mask for a backbone's new tokens, such that it need not be looked into.
+    """Build the mask of a backbone's new tokens in a form that need not be inspected.
 
-    transformers asks a mask over positions whether it is True throughout, and waits for the answer. No mask and a mask
-    over pairs of positions are taken as they are; they come to the same numbers.
+    transformers checks whether a mask over positions is True throughout, and waits for the answer. It uses no mask, or
+    a mask over pairs of positions, as given, with the same results.
 
     Args:
         backbone: as in ``shared_prefix_hidden_states``.
         mask: (B, L + N) bool over the positions, or None.
-        new: the last N of them are new.
+        new: N, the number of new positions at the end.
 
     Returns:
-        None as given, (B, 1, N, L + N) bool where attention takes that, else (B, L + N) long.
+        None if the mask is None, (B, 1, N, L + N) bool if attention takes that, else (B, L + N) long.
     """
     if mask is None:
         return None
@@ -219,7 +218,7 @@ def attention_mask(backbone: Any, mask: Tensor | None, new: int) -> Tensor | Non
 
 
 def run(backbone: Any, input_ids: Tensor, mask: Tensor | None, position_ids: Tensor, cache: Any) -> tuple[Tensor, Any]:
-    """Call the backbone and make sure that it kept what it computed.
+    """Call the backbone and make sure that it kept the keys and values that it computed.
 
     Args:
         backbone: as in ``shared_prefix_hidden_states``.
@@ -244,7 +243,7 @@ def run(backbone: Any, input_ids: Tensor, mask: Tensor | None, position_ids: Ten
     )
     kept = output.past_key_values.get_seq_length() if output.past_key_values is not None else 0
     if kept != whole:
-        # Gradient checkpointing does this with a mere warning, and the responses would not see their prompt.
+        # Gradient checkpointing does this with only a warning, and the responses would not see their prompt.
         raise ValueError(
             f"the model kept {kept} of {whole} positions in its cache: turn gradient checkpointing "
             "off, or use the ordinary forward for a model whose cache drops positions"
@@ -253,10 +252,10 @@ def run(backbone: Any, input_ids: Tensor, mask: Tensor | None, position_ids: Ten
 
 
 def select_rows(cache: Any, index: Tensor) -> None:
-    """Make row i of the cache its former row ``index[i]``, out of place for autograd.
+    """Replace row i of the cache by its previous row ``index[i]``, out of place for autograd.
 
     Args:
-        cache: keys and values; its tensors are replaced, none is written to.
+        cache: keys and values; its tensors are replaced, not written to.
         index: (B,) long, rows of the cache; a row may appear any number of times.
     """
     for layer in cache.layers:
@@ -265,7 +264,7 @@ def select_rows(cache: Any, index: Tensor) -> None:
 
 
 def _pairs(mask: Tensor, new: int) -> Tensor:
-    """(B, 1, N, L + N) bool: what each of the last N positions may look at, itself and those before it."""
+    """Build a (B, 1, N, L + N) bool mask by which each of the last N positions attends to itself and all before it."""
     index = torch.arange(mask.shape[1], device=mask.device)
     return (mask[:, None, :] & (index <= index[-new:, None]))[:, None]
 

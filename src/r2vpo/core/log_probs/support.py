@@ -1,7 +1,7 @@
-"""What a model's configuration and modules say about sharing its prompts.
+"""Whether a model can share its prompts, judged by its configuration and modules.
 
-These are the rules that can be read off a model, and those for what depends on the length of a row. Whether the numbers
-are right is measured by ``r2vpo.rollout.self_check``, which needs short rows only.
+These rules cover what can be read from a model, and what depends on the length of a row. Whether the numbers are right
+is measured by ``r2vpo.rollout.self_check``, which needs only short rows.
 """
 
 from __future__ import annotations
@@ -20,38 +20,39 @@ _LOGIT_OPTIONS = {
     "lm_head_multiplier": 1.0,
     "output_multiplier": 1.0,
 }
-"""Options that change the logits behind the output layer, and the value that leaves them alone."""
+"""Options that change the logits after the output layer, and the value that leaves them unchanged."""
 
 _RECURRENT = ("layers_block_type", "block_types", "mamba_d_state", "ssm_cfg", "linear_num_key_heads", "rwkv")
 
 _WINDOWED = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
-"""Kinds of layers that are full attention up to the length of their window, and the option that has it."""
+"""Types of layers that are full attention up to the length of their window, and the option that holds this length."""
 
 _PLACED_BY_MASK = frozenset(
     "full_attention sliding_attention chunked_attention indexed_attention linear_attention conv mlp moe hybrid "
     "hybrid_sliding".split()
 )
-"""Kinds of layers whose tokens are placed by the mask, so that padding before them moves nothing."""
+"""Types of layers whose tokens get their positions from the mask, so that padding before them changes nothing."""
 
 _SCALED_BY_INDEX = {
     "inkling_text": ("log_scaling_n_floor", "log_scaling_alpha"),
     "llama4_text": ("floor_scale", "attn_temperature_tuning"),
 }
-"""Types that scale attention by a token's index from some length on: the options with the length and the strength."""
+"""Model types that scale attention by a token's index from some length on: the options for the length and the
+strength."""
 
 _TEXTS = {"sliding_window": "sliding window", "attention_chunk_size": "chunk of attention"}
 
 
 @dataclass(frozen=True)
 class LengthLimit:
-    """A length of prompt and response together behind which a model computes differently.
+    """A length of prompt and response together beyond which a model computes differently.
 
     Attributes:
-        tokens: the greatest length up to which it makes no difference.
-        reason: what differs behind it, as half a sentence that follows "it".
+        tokens: the greatest length at which there is no difference.
+        reason: what differs beyond it, as half a sentence that follows "it".
         any_forward: whether log-probabilities then depend on the other rows of a batch, or on how far a response has
-            come, so that no forward pass agrees with a sampler; otherwise sharing prompts alone is wrong.
-        padding: whether padding before a row counts into its length, so that rows of one length alone may be
+            come, so that no forward pass agrees with a sampler; otherwise only sharing prompts is wrong.
+        padding: whether padding before a row counts towards its length, so that only rows of equal length may be
             generated together.
     """
 
@@ -62,15 +63,15 @@ class LengthLimit:
 
 
 def base_model(model: Any) -> Any:
-    """The model inside a PEFT wrapper, or the model itself."""
+    """Return the model inside a PEFT wrapper, or the model itself."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def decoder_of(base: Any) -> Any:
-    """The transformer of a causal language model, without its output layer.
+    """Return the transformer of a causal language model, without its output layer.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the model has none.
     """
     for name in ("get_decoder", "model", "base_model"):
         found = getattr(base, name, None)
@@ -80,17 +81,17 @@ def decoder_of(base: Any) -> Any:
 
 
 def learns_prompts(model: Any) -> bool:
-    """Whether PEFT puts learned prompts before the tokens, outside the model that is called here."""
+    """Tell whether PEFT puts learned prompts before the tokens, outside the model that is called here."""
     return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
 
 
 def supports_shared_prefix(model: Any, longest: int | None = None) -> str | None:
-    """Tell whether prompts can be computed once a group with this model, by what can be read off it.
+    """Tell whether prompts can be computed once per group with this model, from what can be read from it.
 
     Args:
         model: a causal language model, wrapped by PEFT or not.
-        longest: most tokens of a prompt and its response together; None if it is not known, and then every limit of
-            length counts as exceeded.
+        longest: most tokens of a prompt and its response together; None if it is not known, in which case every length
+            limit counts as exceeded.
 
     Returns:
         None if so, otherwise the reason why not, as half a sentence that follows the model's name.
@@ -108,7 +109,7 @@ def supports_shared_prefix(model: Any, longest: int | None = None) -> str | None
 
 
 def reads_output_layer(model: Any) -> str | None:
-    """Tell whether the logits are those of the output layer's weights, by what can be read off the model.
+    """Tell whether the logits are those of the output layer's weights, from what can be read from the model.
 
     Args:
         model: a causal language model, wrapped by PEFT or not.
@@ -121,28 +122,28 @@ def reads_output_layer(model: Any) -> str | None:
 
 
 def length_limits(config: Any) -> list[LengthLimit]:
-    """Lengths behind which the model computes differently, by its configuration.
+    """List the lengths beyond which the model computes differently, according to its configuration.
 
     Args:
-        config: of a causal language model.
+        config: the configuration of a causal language model.
     """
     return list(_limits(_text_config(config)))
 
 
 def keeps_states(config: Any) -> bool:
-    """Whether layers keep something else of a row than the keys and values of its tokens, such as a recurrent state.
+    """Tell whether layers keep anything but the keys and values of a row's tokens, such as a recurrent state.
 
     Args:
-        config: of a causal language model.
+        config: the configuration of a causal language model.
     """
     return _layer_reason(_text_config(config)) is not None
 
 
 def shifts_under_padding(config: Any, longest: int | None = None) -> str | None:
-    """Why padding on the left of a long row may change what the model computes, though it does not on a short one.
+    """Explain why left padding of a long row may change what the model computes, though it does not for a short row.
 
     Args:
-        config: of a causal language model.
+        config: the configuration of a causal language model.
         longest: most tokens of a prompt and its response together; None if it is not known.
 
     Returns:
@@ -174,7 +175,8 @@ def _limits(config: Any) -> Iterator[LengthLimit]:
         yield LengthLimit(window, f"has layers of local attention over {window} tokens")
     kept = getattr(config, "keep_window_size", None)
     if kept:
-        # Equal tokens have equal strengths in the first layer, and a choice among equals depends on how many there are.
+        # Equal tokens have equal strengths in the first layer, and which of the equal ones are chosen depends on how
+        # many there are.
         text = f"keeps the {kept} strongest keys of a row, and which of equal ones depends on the row's length"
         yield LengthLimit(int(kept), text, any_forward=True)
     scaled = _SCALED_BY_INDEX.get(getattr(config, "model_type", ""))
@@ -187,16 +189,16 @@ def _limits(config: Any) -> Iterator[LengthLimit]:
         kind = rope.get("rope_type", rope.get("type"))
         if kind == "longrope":
             original = _first_length(rope, config, "original_max_position_embeddings", "max_position_embeddings")
-            text = f"has longrope positions, of which all change when a row passes {original} tokens"
+            text = f"has longrope positions, all of which change when a row passes {original} tokens"
             yield LengthLimit(original, text, any_forward=True)
         elif kind == "dynamic":
             original = _first_length(rope, config, "max_position_embeddings", "original_max_position_embeddings")
-            text = f"has dynamic rope, whose positions change with the longest row behind {original} tokens"
+            text = f"has dynamic rope, whose positions change with the longest row beyond {original} tokens"
             yield LengthLimit(original, text, any_forward=True)
 
 
 def _first_length(rope: dict[str, Any], config: Any, *names: str) -> int:
-    """The first of these options that is set, the rope's own before the model's; 0 if none is."""
+    """Return the first of these options that is set, the rope's own before the model's; 0 if none is."""
     for name in names:
         for value in (rope.get(name), getattr(config, name, None)):
             if value:
@@ -205,7 +207,7 @@ def _first_length(rope: dict[str, Any], config: Any, *names: str) -> int:
 
 
 def _rope_parameters(config: Any) -> list[dict[str, Any]]:
-    """Those of the model, or of each kind of its layers."""
+    """Return the rope parameters of the model, or of each type of its layers."""
     found = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
     nested = [value for value in found.values() if isinstance(value, dict)]
     return nested or [found]
@@ -236,7 +238,7 @@ def _logit_reason(config: Any) -> str | None:
     for name, neutral in _LOGIT_OPTIONS.items():
         value = getattr(config, name, None)
         if value is not None and value != neutral:
-            return f"changes its logits behind the output layer ({name}={value})"
+            return f"changes its logits after the output layer ({name}={value})"
     return None
 
 
@@ -245,8 +247,8 @@ def _module_reason(base: Any) -> str | None:
         return "has gradient checkpointing on, which turns the cache off in training: turn it off"
     named = inspect.signature(type(decoder_of(base)).forward).parameters
     for name, meaning in (
-        ("position_ids", "so the place of a token after a padded prompt cannot be told to it"),
-        ("past_key_values", "so it has no cache to share a prompt through"),
+        ("position_ids", "so it cannot be given the position of a token after a padded prompt"),
+        ("past_key_values", "so it has no cache through which a prompt could be shared"),
     ):
         if name not in named:
             return f"takes no {name}, {meaning}"

@@ -1,4 +1,4 @@
-"""The objectives, one file each: a frozen config and one keyword-only function of the same shape."""
+"""The objectives, one file each: a frozen config, and a keyword-only loss function with a common signature."""
 
 from r2vpo.core.objective_config import ObjectiveConfig, SurrogateConfig
 from r2vpo.core.objectives.cispo import CispoConfig, cispo_loss

@@ -1,4 +1,4 @@
-"""CISPO: the importance weight is clipped, and no token loses its gradient."""
+"""CISPO: the importance weight is clipped, so no token loses its gradient."""
 
 from dataclasses import dataclass
 
@@ -11,16 +11,16 @@ from r2vpo.core.objectives.surrogate import Terms, loss_of
 
 @dataclass(frozen=True, kw_only=True)
 class CispoConfig(SurrogateConfig):
-    """Options of `cispo_loss`, beside those of `SurrogateConfig`."""
+    """Options of `cispo_loss`, in addition to those of `SurrogateConfig`."""
 
     clip_low: float | None = option(
-        None, "the weight is at least 1 - clip_low; null is no lower bound", above=0, at_most=1
+        None, "the weight is at least 1 - clip_low; null means no lower bound", above=0, at_most=1
     )
     clip_high: float = option(4.0, "the weight is at most 1 + clip_high", above=0)
 
 
 def cispo_surrogate(terms: Terms, config: CispoConfig) -> Tensor:
-    """`s = sg(clamp(r, 1 - clip_low, 1 + clip_high)) A log r`, sg: without gradient.
+    """Compute `s = sg(clamp(r, 1 - clip_low, 1 + clip_high)) A log r`, where sg stops the gradient.
 
     r: ratio to the anchor; A: advantage. The gradient in log pi is `clamp(r, ..) A`.
 
@@ -31,9 +31,9 @@ def cispo_surrogate(terms: Terms, config: CispoConfig) -> Tensor:
     Returns:
         (B, T) or (B, 1), to be maximised.
 
-    Source: MiniMax-M1 (2506.13585), without a lower bound as there. It leaves the upper bound open;
-    the default, a weight of at most 5, is ScaleRL's (2510.13786), which TRL recommends. Ours: `log r` in place
-    of `log pi`, which moves the value by a constant and no gradient within +-20 nats.
+    Source: MiniMax-M1 (2506.13585), also without a lower bound. The paper leaves the upper bound open; the default, a
+    weight of at most 5, is ScaleRL's (2510.13786), which TRL recommends. Ours: `log r` instead of `log pi`, which
+    shifts the value by a constant and changes no gradient within +-20 nats.
     """
     weight = terms.ratio.detach()
     weight = weight.clamp(min=None if config.clip_low is None else 1.0 - config.clip_low, max=1.0 + config.clip_high)

@@ -1,4 +1,4 @@
-"""PPO's clipped surrogate, as GRPO and DAPO use it."""
+"""PPO's clipped surrogate, as used by GRPO and DAPO."""
 
 from dataclasses import dataclass
 
@@ -12,19 +12,19 @@ from r2vpo.core.objectives.surrogate import Terms, loss_of
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig(SurrogateConfig):
-    """Options of `clip_loss`, beside those of `SurrogateConfig`."""
+    """Options of `clip_loss`, in addition to those of `SurrogateConfig`."""
 
     clip_low: float = option(0.2, "the ratio is clipped below 1 - clip_low", above=0, at_most=1)
-    clip_high: float = option(0.2, "the ratio is clipped above 1 + clip_high; DAPO takes 0.28", above=0)
+    clip_high: float = option(0.2, "the ratio is clipped above 1 + clip_high; DAPO uses 0.28", above=0)
     dual_clip: float | None = option(
-        None, "for negative advantages the surrogate is at least dual_clip A; null is no such bound", above=1
+        None, "for negative advantages the surrogate is at least dual_clip A; null means no such bound", above=1
     )
 
 
 def clip_surrogate(terms: Terms, config: ClipConfig) -> Tensor:
-    """`s = min(r A, clamp(r, 1 - clip_low, 1 + clip_high) A)`; with a dual clip c, `max(s, c A)` where `A < 0`.
+    """Compute `s = min(r A, clamp(r, 1 - clip_low, 1 + clip_high) A)`; with a dual clip c, `max(s, c A)` if `A < 0`.
 
-    r: ratio to the anchor; A: advantage. A token that has left the range in the direction of its advantage has
+    r: ratio to the anchor; A: advantage. A token whose ratio has left the range in the direction of its advantage has
     no gradient.
 
     Args:
@@ -34,8 +34,8 @@ def clip_surrogate(terms: Terms, config: ClipConfig) -> Tensor:
     Returns:
         (B, T) or (B, 1), to be maximised.
 
-    Source: PPO (1707.06347) eq. 7; dual clip: 1912.09729 eq. 5; separate bounds: DAPO (2503.14476). Ours: the
-    stale weight outside the minimum (2110.00641), so that what is clipped is this round's own movement.
+    Source: PPO (1707.06347) eq. 7; dual clip: 1912.09729 eq. 5; separate bounds: DAPO (2503.14476). Ours: the stale
+    weight is applied outside the minimum (2110.00641), so that only this round's own movement is clipped.
     """
     ratio, gain = terms.ratio, terms.gain
     clipped = ratio.clamp(1.0 - config.clip_low, 1.0 + config.clip_high)

@@ -1,4 +1,4 @@
-"""GSPO: clipping with one ratio a response."""
+"""GSPO: clipping with one ratio per response."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,9 +13,9 @@ from r2vpo.core.options import Aggregation, Level
 
 @dataclass(frozen=True, kw_only=True)
 class GspoConfig(ClipConfig):
-    """Options of `gspo_loss`: those of `ClipConfig`, at level "response" only: at "token" it would be `clip_loss`.
+    """Options of `gspo_loss`: those of `ClipConfig`, at level "response" only; at "token" it would be `clip_loss`.
 
-    Aggregation "sequence_mean" counts responses alike, as the paper does.
+    Aggregation "sequence_mean" counts all responses equally, as the paper does.
     """
 
     level: Level = same_as(ClipConfig, "level", "response")
@@ -27,9 +27,9 @@ class GspoConfig(ClipConfig):
 
 
 def gspo_surrogate(terms: Terms, config: GspoConfig) -> Tensor:
-    """`s = min(r A, clamp(r, 1 - clip_low, 1 + clip_high) A)`, `r = exp(mean over tokens of log pi / anchor)`.
+    """Compute `s = min(r A, clamp(r, 1 - clip_low, 1 + clip_high) A)`, `r = exp(mean over tokens of log pi / anchor)`.
 
-    r: ratio of a response, the geometric mean of its tokens'; A: advantage.
+    r: ratio of a response, the geometric mean of its tokens' ratios; A: advantage.
 
     Args:
         terms: (B, 1) ratios, dimensionless; gradient flows through them.
@@ -38,8 +38,8 @@ def gspo_surrogate(terms: Terms, config: GspoConfig) -> Tensor:
     Returns:
         (B, 1), or (B, T) with advantages of that shape, to be maximised.
 
-    Source: GSPO (2507.18071) eq. 5, with its bounds. With advantages of shape (B, T) it is
-    GSPO-token up to where the mean is taken: all tokens share the response's gradient here.
+    Source: GSPO (2507.18071) eq. 5, with its bounds. With advantages of shape (B, T) it is GSPO-token except for where
+    the mean is taken: here all tokens share the response's gradient.
     """
     return clip_surrogate(terms, config)
 

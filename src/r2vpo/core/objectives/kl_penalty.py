@@ -1,4 +1,4 @@
-"""PPO's other form: a penalty on the KL divergence from the anchor, with an adaptive coefficient."""
+"""PPO's second form: a penalty on the KL divergence from the anchor, with an adaptive coefficient."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,15 +12,15 @@ from r2vpo.core.objectives.surrogate import KL, Terms, loss_of
 
 @dataclass(frozen=True, kw_only=True)
 class KLPenaltyConfig(ObjectiveConfig):
-    """Options of `kl_penalty_loss`, beside those of `ObjectiveConfig`.
+    """Options of `kl_penalty_loss`, in addition to those of `ObjectiveConfig`.
 
-    The multiplier is found by "doubling", PPO's rule, or "fixed": the closed form and the bounds of the ascent are
-    those of the ratio variance.
+    The multiplier is "fixed" or found by "doubling", PPO's rule; the closed form and the bounds of the ascent apply
+    only to the ratio variance.
     """
 
     kl_target: float = option(
         0.01,
-        "target of KL(anchor || current), nats a token; it changes no gradient, the multiplier steers for it",
+        "target of KL(anchor || current), nats per token; it acts only through the multiplier, which aims at it",
         above=0,
     )
 
@@ -33,7 +33,7 @@ class KLPenaltyConfig(ObjectiveConfig):
 
 
 def kl_penalty_surrogate(terms: Terms, config: KLPenaltyConfig) -> Tensor:
-    """`s = r A`, of which the loss takes `dual (r - 1 - log r)`, both weighted by w.
+    """Compute `s = r A`; the loss subtracts `dual (r - 1 - log r)`, and both are weighted by w.
 
     r: ratio to the anchor; A: advantage; w: stale weight. The gradient of a token in log pi is
     `w (r A - dual (r - 1))`.
@@ -46,8 +46,8 @@ def kl_penalty_surrogate(terms: Terms, config: KLPenaltyConfig) -> Tensor:
         (B, T) or (B, 1), to be maximised.
 
     Source: PPO (1707.06347) eq. 8, with the divergence of the policy at the round's start from the current one. The
-    target of 0.01 is taken for one of those that it tries; its table could not be read again. Ours: the divergence is
-    estimated from the sampled tokens (`kl_estimate`), not summed over the vocabulary.
+    target of 0.01 is believed to be one of those that the paper tries; its table could not be checked again. Ours: the
+    divergence is estimated from the sampled tokens (`kl_estimate`), not summed over the vocabulary.
     """
     return terms.ratio * terms.gain
 

@@ -1,4 +1,4 @@
-"""P3O: one number read off the batch, its effective sample size, caps the weights and sets a KL penalty."""
+"""P3O: the batch's effective sample size caps the weights and sets a KL penalty."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,7 +19,7 @@ class P3oConfig(SurrogateConfig):
 
 
 def effective_sample_size(ratio: Tensor, weight: Tensor | None, response_mask: Tensor) -> Tensor:
-    """`e = (sum w r)^2 / (sum w  sum w r^2)`, the normalised effective sample size of the ratios.
+    """Compute `e = (sum w r)^2 / (sum w  sum w r^2)`, the normalised effective sample size of the ratios.
 
     With a mean ratio of 1 it is `1 / (1 + V)`, V the ratio variance.
 
@@ -29,7 +29,7 @@ def effective_sample_size(ratio: Tensor, weight: Tensor | None, response_mask: T
         response_mask: (B, T) bool.
 
     Returns:
-        0-d, detached, in (0, 1]; 1 without a token.
+        0-d, detached, in (0, 1]; 1 if there are no tokens.
     """
     ratio = ratio.detach()
     weight = response_mask.to(ratio.dtype) if weight is None else weight
@@ -39,10 +39,10 @@ def effective_sample_size(ratio: Tensor, weight: Tensor | None, response_mask: T
 
 
 def p3o_surrogate(terms: Terms, config: P3oConfig) -> Tensor:
-    """`s = sg(min(r, e)) A log r - (1 - e) (r log r - (r - 1))`, e by `effective_sample_size`, sg: without gradient.
+    """Compute `s = sg(min(r, e)) A log r - (1 - e) (r log r - (r - 1))`, where sg stops the gradient.
 
-    r: ratio to the anchor; A: advantage. `r log r - (r - 1)` is never negative, and its mean under the anchor is
-    KL(current || anchor); its gradient in log pi is `r log r`.
+    e: `effective_sample_size`; r: ratio to the anchor; A: advantage. `r log r - (r - 1)` is never negative, and its
+    mean under the anchor is KL(current || anchor); its gradient in log pi is `r log r`.
 
     Args:
         terms: (B, T), dimensionless; gradient flows through `log r` and the divergence.
@@ -52,9 +52,9 @@ def p3o_surrogate(terms: Terms, config: P3oConfig) -> Tensor:
         (B, T), to be maximised.
 
     Source: P3O (2605.12380), whose ratio is to the sampler (anchor "behavior"); the name and the statistic are from
-    1905.01756. Read in descriptions, not in the paper. Ours: the divergence is estimated from the sampled tokens, and
-    `log r` stands for `log pi`, which moves the value by a constant. e is of the rows of one call, so that
-    micro-batches do not add up to the whole.
+    1905.01756. Implemented from descriptions, not from the paper. Ours: the divergence is estimated from the sampled
+    tokens, and `log r` replaces `log pi`, which shifts the value by a constant. e is computed from the rows of one
+    call, so micro-batches do not add up to the whole batch.
     """
     ratio, logs = terms.ratio, terms.ratios.log_ratio
     size = effective_sample_size(ratio, terms.ratios.stale_weight, terms.response_mask)

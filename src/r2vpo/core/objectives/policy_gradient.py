@@ -1,4 +1,4 @@
-"""The importance-weighted policy gradient, with nothing to hold it back."""
+"""The importance-weighted policy gradient, without any constraint."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class PolicyGradientConfig(SurrogateConfig):
 
 
 def policy_gradient_surrogate(terms: Terms, config: PolicyGradientConfig) -> Tensor:
-    """`s = r A`, r: ratio to the anchor; A: advantage.
+    """Compute `s = r A`, with r the ratio to the anchor and A the advantage.
 
     Args:
         terms: (B, T), dimensionless; gradient flows through the ratio.

@@ -20,16 +20,17 @@ from r2vpo.core.validation import check_loss_inputs
 
 @dataclass(frozen=True, kw_only=True)
 class RatioVarianceConfig(ObjectiveConfig):
-    """Options of `r2vpo_loss`, beside those of `ObjectiveConfig`.
+    """Options of `r2vpo_loss`, in addition to those of `ObjectiveConfig`.
 
-    Delta does not enter the loss, of which it would change no gradient: `DualController` steers for it.
+    Delta does not enter the loss, where it would not change any gradient; it is the target of `DualController`.
     """
 
     delta: float = same_as(ObjectiveOptions, "delta", DELTA)
     brake: Literal["outward", "two_sided"] = option(
         "outward",
-        "outward: a token is braked on its way from 1 to r* = 1 + A / (2 lambda) and left alone elsewhere; two_sided: "
-        "the Lagrangian as it stands, whatever has moved a token is also drawn back",
+        "outward: a token's gradient shrinks linearly as its ratio goes from 1 to r* = 1 + A / (2 lambda), and "
+        "movement caused by other tokens is not penalised; two_sided: the plain Lagrangian, which also draws a token "
+        "back, whatever has moved it",
     )
 
     @property
@@ -52,46 +53,47 @@ def r2vpo_loss(
     config: RatioVarianceConfig = _DEFAULT,
     normalizer: float | Tensor | None = None,
 ) -> LossOutput:
-    """Ratio-variance regularised policy loss.
+    """Compute the ratio-variance regularised policy loss.
 
-    The Lagrangian of a token, `A r - dual (r - 1)^2`, has its maximum at `r* = 1 + A / (2 dual)`. With brake
-    "two_sided" it is what is maximised, `loss = -aggregate(w (A r - dual (r - 1)^2))`, whose gradient in the token's
-    log-probability is `-w r (A - 2 dual (r - 1)) / N`: braked on the way to `r*`, drawn back from beyond it, and
-    drawn back to 1 where it has moved against its own advantage.
+    The Lagrangian of a token, `A r - dual (r - 1)^2`, has its maximum at `r* = 1 + A / (2 dual)`. Brake "two_sided"
+    maximises this expression, `loss = -aggregate(w (A r - dual (r - 1)^2))`, whose gradient in the token's
+    log-probability is `-w r (A - 2 dual (r - 1)) / N`: the token is braked on the way to `r*`, drawn back from beyond
+    it, and drawn back to 1 if it has moved against its own advantage.
 
-    With brake "outward" (the default) each token's objective is the largest that it has had on its way: for A > 0
+    With brake "outward" (the default) each token's objective is the largest value that it has reached on its way: for A
+    > 0
 
         A min(r, r*) - dual max(min(r, r*) - 1, 0)^2
 
-    and mirrored for A < 0. The gradient is `-w r A clip(1 - 2 dual (r - 1) / A, 0, 1) / N`: braked as before on the
-    way to `r*`, zero beyond it, the plain policy gradient on the other side of 1. A token of advantage 0 has
-    none. Neighbours share weights, so much of a ratio's movement is what other tokens have taught the policy; the
-    two-sided penalty undoes that too, and costs more than it holds (docs/history.md).
+    and mirrored for A < 0. The gradient is `-w r A clip(1 - 2 dual (r - 1) / A, 0, 1) / N`: braked in the same way up
+    to `r*`, zero beyond it, and the plain policy gradient on the other side of 1. A token of advantage 0 has no
+    gradient. Tokens share weights, so much of a ratio's movement is what other tokens have taught the policy; the
+    two-sided penalty undoes that too, and costs more than it saves (docs/history.md).
 
-    r: ratio to the anchor; w: stale weight, a constant; A: advantage; N: the aggregation's denominator.
+    r: ratio to the anchor; w: stale weight, treated as a constant; A: advantage; N: the aggregation's denominator.
 
     Args:
         log_probs: (B, T) nats, current policy; the only input that gradient flows to.
-        old_log_probs: (B, T) nats, the trainer's own at the start of the round.
+        old_log_probs: (B, T) nats, the trainer's at the start of the round.
         advantages: (B,) or (B, T), dimensionless.
         response_mask: (B, T) bool; elsewhere every tensor may hold anything.
-        dual: The multiplier, not negative, dimensionless; a tensor is not checked, to spare the device.
-        rollout_log_probs: (B, T) nats, the sampler's; None: w = 1. A token where it is not finite counts with
-            log-ratio 0 and is counted in `metrics["non_finite_log_probs"]`.
+        dual: The multiplier, not negative, dimensionless; a tensor is not checked, to avoid waiting for the device.
+        rollout_log_probs: (B, T) nats, the sampler's; None: w = 1. A token where it is not finite gets log-ratio 0 and
+            is counted in `metrics["non_finite_log_probs"]`.
         config: Options.
         normalizer: Global denominator (see `aggregate`); None for this batch's own.
 
     Returns:
-        The loss; metrics `ratio_variance`, `dual`, `non_finite_log_probs`; the sums of V_d. Means of metrics
-        over micro-batches of different sizes are not the whole's: add the sums up instead.
+        The loss; metrics `ratio_variance`, `dual`, `non_finite_log_probs`; the sums of V_d. Means of metrics over
+        micro-batches of different sizes differ from the whole batch's: add the sums up instead.
 
     Raises:
-        ValueError: Wrong shapes, a mask that is not bool, a negative dual, anchor "behavior" without
-            `rollout_log_probs`, or a normalizer that is not positive.
+        ValueError: A shape is wrong, the mask is not bool, the dual is negative, anchor "behavior" comes without
+            `rollout_log_probs`, or the normalizer is not positive.
 
     Source: R²VPO (2601.03320) as described in its abstract. Ours: the brake "outward", the stale weight and the
-    proximal anchor (2110.00641), the response level (GSPO, 2507.18071), and the penalty divided by the same N as the
-    surrogate, which leaves the optimal ratio where it is.
+    proximal anchor (2110.00641), the response level (GSPO, 2507.18071), and dividing the penalty by the same N as the
+    surrogate, which does not change the optimal ratio.
     """
     check_loss_inputs(log_probs, old_log_probs, advantages, response_mask, rollout_log_probs)
     ratios = anchored_ratios(
@@ -125,7 +127,7 @@ def r2vpo_loss(
 
 
 def _outward(deviation: Tensor, gain: Tensor, dual: Tensor) -> Tensor:
-    """A token's objective when it is braked on its own way only.
+    """Compute a token's objective when only its own outward movement is braked.
 
     Args:
         deviation: `r - 1`, (B, T) or (B, 1).
@@ -136,7 +138,7 @@ def _outward(deviation: Tensor, gain: Tensor, dual: Tensor) -> Tensor:
         (B, T) or (B, 1).
     """
     size = gain.abs()
-    # As far as its advantage takes it: r* - 1, to infinity where nothing brakes.
+    # How far its advantage takes it: r* - 1, or infinity if there is no brake.
     reach = size / (2 * dual).clamp(min=torch.finfo(gain.dtype).tiny)
     way = torch.minimum(gain.sign() * deviation, reach)
     return torch.addcmul(gain, size, way) - dual * way.relu().square()

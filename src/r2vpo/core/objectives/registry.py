@@ -1,4 +1,4 @@
-"""The objectives by name: a plain dict, to be read and added to."""
+"""The objectives by name: a plain dict that can be read and extended."""
 
 import difflib
 from dataclasses import fields
@@ -26,7 +26,7 @@ from r2vpo.core.validation import check_choice
 
 
 class Loss(Protocol):
-    """The one signature of every objective; `config` is an instance of its own config class."""
+    """The common signature of all objectives; `config` is an instance of the objective's config class."""
 
     def __call__(
         self,
@@ -84,7 +84,7 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 def find_objective(name: str) -> Objective:
-    """Look an objective up.
+    """Look up an objective.
 
     Args:
         name: A key of `OBJECTIVES`.
@@ -93,7 +93,7 @@ def find_objective(name: str) -> Objective:
         Its config class and its function.
 
     Raises:
-        ValueError: There is none of that name; the message lists those there are.
+        ValueError: There is no objective of that name; the message lists the known ones.
     """
     check_choice("objective", name, OBJECTIVES)
     return OBJECTIVES[name]
@@ -103,7 +103,7 @@ _SHARED = {field.name for field in fields(SurrogateConfig)} | {"delta"}
 
 
 def own_options(name: str) -> list[str]:
-    """Names of the options that an objective has for itself.
+    """List the names of an objective's own options.
 
     Args:
         name: A key of `OBJECTIVES`.
@@ -118,13 +118,13 @@ def objective_config(chosen: ObjectiveOptions) -> ObjectiveConfig:
     """Build an objective's config from the section that chooses it.
 
     Args:
-        chosen: Its name, the options that all have, and its own.
+        chosen: The section: the objective's name, the shared options, and its own.
 
     Returns:
-        The config, with the objective's own defaults for what was left out.
+        The config, with the objective's own defaults for options that were left out.
 
     Raises:
-        ValueError: An unknown option (the message names the nearest and the known), or a value that is refused.
+        ValueError: An option is unknown (the message names the nearest and the known ones), or a value is rejected.
     """
     known = own_options(chosen.name)
     for option in chosen.options:
@@ -132,7 +132,7 @@ def objective_config(chosen: ObjectiveOptions) -> ObjectiveConfig:
             close = difflib.get_close_matches(option, known, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             has = f"has {', '.join(known)}" if known else "has no options of its own"
-            raise ValueError(f"options.{option} is no option of {chosen.name!r}, but must be one: {hint}it {has}")
+            raise ValueError(f"options.{option} is not an option of {chosen.name!r}, but must be one: {hint}it {has}")
     shared: dict[str, Any] = {name: getattr(chosen, name) for name in ("anchor", "stale_weight_cap", "constant")}
     shared |= {name: value for name in ("level", "aggregation") if (value := getattr(chosen, name)) is not None}
     if chosen.name == "r2vpo":

@@ -13,7 +13,7 @@ from r2vpo.core.options import Aggregation
 
 @dataclass(frozen=True, kw_only=True)
 class SapoConfig(SurrogateConfig):
-    """Options of `sapo_loss`, beside those of `SurrogateConfig`; aggregation "sequence_mean" is the paper's."""
+    """Options of `sapo_loss`, in addition to those of `SurrogateConfig`; aggregation "sequence_mean" is the paper's."""
 
     aggregation: Aggregation = same_as(SurrogateConfig, "aggregation", "sequence_mean")
     tau_positive: float = option(1.0, "sharpness of the gate where the advantage is positive", above=0)
@@ -21,10 +21,10 @@ class SapoConfig(SurrogateConfig):
 
 
 def sapo_surrogate(terms: Terms, config: SapoConfig) -> Tensor:
-    """`s = 4 / tau sigmoid(tau (r - 1)) A`, tau by the sign of A.
+    """Compute `s = 4 / tau sigmoid(tau (r - 1)) A`, with tau chosen by the sign of A.
 
-    r: ratio to the anchor; A: advantage. The gradient in log pi is `4 p (1 - p) r A`, p the sigmoid: `r A` at
-    `r = 1`, fading on both sides.
+    r: ratio to the anchor; A: advantage. The gradient in log pi is `4 p (1 - p) r A`, with p the sigmoid: `r A` at `r =
+    1`, fading on both sides.
 
     Args:
         terms: (B, T), dimensionless; gradient flows through the ratio.

@@ -12,16 +12,16 @@ from r2vpo.core.objectives.surrogate import Terms, loss_of
 
 @dataclass(frozen=True, kw_only=True)
 class SpoConfig(SurrogateConfig):
-    """Options of `spo_loss`, beside those of `SurrogateConfig`."""
+    """Options of `spo_loss`, in addition to those of `SurrogateConfig`."""
 
-    epsilon: float = option(0.2, "distance from 1 at which a token's objective is largest", above=0)
+    epsilon: float = option(0.2, "distance of the ratio from 1 at which a token's objective is largest", above=0)
 
 
 def spo_surrogate(terms: Terms, config: SpoConfig) -> Tensor:
-    """`s = r A - |A| (r - 1)^2 / (2 epsilon)`, largest at `r = 1 + sign(A) epsilon`.
+    """Compute `s = r A - |A| (r - 1)^2 / (2 epsilon)`, which is largest at `r = 1 + sign(A) epsilon`.
 
-    r: ratio to the anchor; A: advantage. It is the ratio-variance penalty with a multiplier of its own for each
-    token, `|A| / (2 epsilon)`.
+    r: ratio to the anchor; A: advantage. This is the ratio-variance penalty with a separate multiplier for each token,
+    `|A| / (2 epsilon)`.
 
     Args:
         terms: (B, T), dimensionless; gradient flows through the ratio.
@@ -30,7 +30,7 @@ def spo_surrogate(terms: Terms, config: SpoConfig) -> Tensor:
     Returns:
         (B, T) or (B, 1), to be maximised.
 
-    Source: SPO (2401.16025), and its authors' code, whose epsilon of 0.2 is the default.
+    Source: SPO (2401.16025) and its authors' code, whose epsilon of 0.2 is the default.
     """
     deviation, gain = terms.ratios.deviation, terms.gain
     return torch.addcmul(gain, deviation, gain - gain.abs() * deviation / (2.0 * config.epsilon))

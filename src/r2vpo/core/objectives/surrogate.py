@@ -1,7 +1,7 @@
-"""What every objective shares: its signature, and the way from per-token terms to a loss.
+"""The common part of all objectives: their signature, and the step from per-token terms to a loss.
 
-An objective is a frozen config and a *surrogate*: a function from `Terms` to one number a token, to be
-maximised. `loss_of` makes the loss of it.
+An objective is a frozen config and a *surrogate*: a function from `Terms` to one number per token, to be maximised.
+`loss_of` turns it into a loss.
 """
 
 from collections.abc import Callable
@@ -21,13 +21,13 @@ from r2vpo.core.validation import check_loss_inputs, check_number
 
 @dataclass(frozen=True)
 class Terms:
-    """What a surrogate is made of.
+    """The inputs of a surrogate.
 
     Attributes:
-        ratios: Ratio to the anchor; the only part that carries gradient.
+        ratios: Ratios to the anchor; the only part that carries gradient.
         gain: A, (B, 1) or (B, T), detached, 0 on padding for (B, T).
-        anchor_log_probs: (B, T) nats, detached: the policy that the ratio is to. Not finite where the sampler's is
-            not, and anything on padding.
+        anchor_log_probs: (B, T) nats, detached, of the anchor policy. Not finite where the sampler's are not; may hold
+            anything on padding.
         response_mask: (B, T) bool.
     """
 
@@ -42,7 +42,7 @@ class Terms:
         return self.ratios.deviation + 1.0
 
     def response_log_ratio(self) -> Tensor:
-        """`log` of the whole response's ratio, the sum over its tokens, at level "token".
+        """Compute the log of the whole response's ratio, the sum over its tokens, at level "token".
 
         Returns:
             (B, 1) nats, detached, clamped to +-20.
@@ -66,34 +66,33 @@ class SurrogateLoss(Protocol):
         config: Any = ...,
         normalizer: float | Tensor | None = None,
     ) -> LossOutput:
-        """`loss = -aggregate(w (s - dual p))`, s the surrogate, p the penalty, w the stale weight.
+        """Compute `loss = -aggregate(w (s - dual p))`, with surrogate s, penalty p and stale weight w.
 
         Args:
             log_probs: (B, T) nats, current policy; the only input that gradient flows to.
-            old_log_probs: (B, T) nats, the trainer's own at the start of the round.
+            old_log_probs: (B, T) nats, the trainer's at the start of the round.
             advantages: (B,) or (B, T), dimensionless.
             response_mask: (B, T) bool; elsewhere every tensor may hold anything.
-            dual: The multiplier, not negative, dimensionless; a tensor is not checked, to spare the device. Not
-                read by an objective without a constraint.
-            rollout_log_probs: (B, T) nats, the sampler's; None: w = 1. A token where it is not finite counts
-                with log-ratio 0 and is counted in `metrics["non_finite_log_probs"]`.
+            dual: The multiplier, not negative, dimensionless; a tensor is not checked, to avoid waiting for the device.
+                Ignored by an objective without a constraint.
+            rollout_log_probs: (B, T) nats, the sampler's; None: w = 1. A token where it is not finite gets log-ratio 0
+                and is counted in `metrics["non_finite_log_probs"]`.
             config: Options.
             normalizer: Global denominator (see `aggregate`); None for this batch's own.
 
         Returns:
-            The loss; metrics `ratio_variance`, `non_finite_log_probs` and, with a constraint, `dual`; the sums
-            of what is constrained, or of V_d without a constraint. Means of metrics over micro-batches of
-            different sizes are not the whole's: add the sums up instead.
+            The loss; metrics `ratio_variance`, `non_finite_log_probs` and, with a constraint, `dual`; the sums of the
+            constrained quantity, or of V_d without a constraint. Means of metrics over micro-batches of different sizes
+            differ from the whole batch's: add the sums up instead.
 
         Raises:
-            ValueError: Wrong shapes, a mask that is not bool, a constraint without a multiplier or with a
-                negative one, anchor "behavior" without `rollout_log_probs`, or a normalizer that is not
-                positive.
+            ValueError: A shape is wrong, the mask is not bool, a constraint has no multiplier or a negative one, anchor
+                "behavior" comes without `rollout_log_probs`, or the normalizer is not positive.
         """
 
 
 def kl_estimate(ratios: Ratios) -> Tensor:
-    """`r - 1 - log r`, whose weighted mean estimates KL(anchor || current); never negative.
+    """Compute `r - 1 - log r`, whose weighted mean estimates KL(anchor || current); never negative.
 
     Its gradient in log pi is `r - 1`, an unbiased estimate of the divergence's gradient under the anchor.
 
@@ -101,7 +100,7 @@ def kl_estimate(ratios: Ratios) -> Tensor:
         ratios: The ratios.
 
     Returns:
-        Of the ratio's shape, nats; gradient flows.
+        Same shape as the ratio, nats; gradient flows.
 
     Source: J. Schulman, Approximating KL Divergence (2020), the estimator k3.
     """
@@ -109,11 +108,11 @@ def kl_estimate(ratios: Ratios) -> Tensor:
 
 
 class Penalty(NamedTuple):
-    """What a multiplier constrains.
+    """The quantity that a multiplier constrains.
 
     Attributes:
-        metric: Name of its weighted mean among the metrics.
-        per_token: From the ratios to one number a token; gradient flows.
+        metric: Name of its weighted mean in the metrics.
+        per_token: Function from the ratios to one number per token; gradient flows.
     """
 
     metric: str
@@ -130,16 +129,16 @@ def loss_of(
     *,
     penalty: Penalty = RATIO_VARIANCE,
 ) -> SurrogateLoss:
-    """The loss of a surrogate.
+    """Make the loss of a surrogate.
 
     Args:
-        surrogate: From terms and config to one number a token, to be maximised: (B, T) or (B, 1), padding may
-            hold anything.
-        default: The config without options.
-        penalty: What the config's `constraint_target` is the target of.
+        surrogate: Function from terms and config to one number per token, to be maximised: (B, T) or (B, 1); padding
+            may hold anything.
+        default: The config with default options.
+        penalty: The quantity to which the config's `constraint_target` applies.
 
     Returns:
-        The loss function, documented at `SurrogateLoss`.
+        The loss function, documented in `SurrogateLoss`.
     """
 
     def loss(
@@ -163,7 +162,7 @@ def loss_of(
         )
         gain = token_advantages(advantages, response_mask).to(ratios.deviation.dtype)
         anchor = rollout_log_probs if config.anchor == "behavior" else old_log_probs
-        assert anchor is not None  # anchored_ratios has refused it
+        assert anchor is not None  # anchored_ratios has rejected it
         terms = Terms(ratios, gain, anchor.detach().to(ratios.deviation.dtype), response_mask)
         return finish(
             surrogate(terms, config), ratios, response_mask, config=config, dual=dual, normalizer=normalizer,
@@ -186,11 +185,11 @@ def finish(
     normalizer: float | Tensor | None,
     penalty: Penalty,
 ) -> LossOutput:
-    """`-aggregate(w (objective - dual penalty))`, metrics and sums.
+    """Compute `-aggregate(w (objective - dual penalty))`, metrics and sums.
 
     Args:
-        objective: One number a token, (B, T) or (B, 1), not weighted yet.
-        ratios: What the penalty and the stale weight are taken from.
+        objective: One number per token, (B, T) or (B, 1), not yet weighted.
+        ratios: The ratios, which give the penalty and the stale weight.
         response_mask: (B, T) bool.
         config: Aggregation and target.
         dual: The multiplier.
@@ -198,7 +197,7 @@ def finish(
         penalty: What is constrained.
 
     Returns:
-        The loss, as at `SurrogateLoss`.
+        The loss, as in `SurrogateLoss`.
     """
     weight = ratios.stale_weight
     sums: WeightedSums = ratios.decision_sums(response_mask)
@@ -227,40 +226,40 @@ def finish(
 
 
 def by_sign(positive: Tensor, value: float, otherwise: float, *, like: Tensor) -> Tensor:
-    """One number where a condition holds, another elsewhere, in the precision of `like`.
+    """Choose one number where a condition holds and another elsewhere, in the precision of `like`.
 
     Args:
         positive: Bool, of any shape.
-        value: Where it holds.
-        otherwise: Elsewhere.
-        like: Gives device and dtype. (Two Python numbers alone would be rounded to float32.)
+        value: The number where it holds.
+        otherwise: The number elsewhere.
+        like: Gives device and dtype. (Two Python numbers would be rounded to float32.)
 
     Returns:
-        Of the condition's shape.
+        Same shape as the condition.
     """
     return torch.where(positive, like.new_full((), value), like.new_full((), otherwise))
 
 
 def multiplier(dual: float | Tensor | None, like: Tensor) -> Tensor:
-    """The multiplier as a detached 0-d tensor.
+    """Convert the multiplier to a detached 0-d tensor.
 
     Args:
-        dual: A number, which is checked, or a 0-d tensor, which is not, to spare the device.
+        dual: A number, which is checked, or a 0-d tensor, which is not checked, to avoid waiting for the device.
         like: Gives device and dtype.
 
     Returns:
         0-d.
 
     Raises:
-        ValueError: None, negative or not finite.
+        ValueError: The multiplier is None, negative or not finite.
     """
     if isinstance(dual, Tensor):
         return dual.detach().to(like)
-    remedy = "take what DualController gives, or 0 for no penalty"
+    remedy = "use DualController's value, or 0 for no penalty"
     if dual is None:
         raise ValueError(f"dual is None, but the config has a constraint, so it must be a number, at least 0: {remedy}")
     check_number("dual", dual, at_least=0, remedy=remedy)
-    # A number is filled in on the device: copying it there would wait for the device.
+    # The number is filled in on the device, because copying it there would wait for the device.
     return like.new_full((), dual)
 
 

@@ -1,4 +1,4 @@
-"""TOPR: good responses are learned as they are, bad ones no more than they are still likely."""
+"""TOPR: good responses get their full gradient, bad ones only in proportion to how likely they still are."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,10 +18,10 @@ class ToprConfig(SurrogateConfig):
 
 
 def topr_surrogate(terms: Terms, config: ToprConfig) -> Tensor:
-    """`s = sg(alpha) A log r`, `alpha = 1` where `A >= 0`, else `min(W, 1)`, sg: without gradient.
+    """Compute `s = sg(alpha) A log r`, `alpha = 1` where `A >= 0`, else `min(W, 1)`; sg stops the gradient.
 
-    W: ratio of the whole response, the product of its tokens' r; A: advantage. A bad response that has become
-    unlikely is no longer pushed down; a good one is pulled up however unlikely it is.
+    W: ratio of the whole response, the product of its tokens' r; A: advantage. A bad response that has become unlikely
+    is no longer pushed down; a good one is pulled up however unlikely it is.
 
     Args:
         terms: (B, T), dimensionless; gradient flows through `log r`.
@@ -30,9 +30,9 @@ def topr_surrogate(terms: Terms, config: ToprConfig) -> Tensor:
     Returns:
         (B, T), to be maximised.
 
-    Source: TOPR (2503.14286), the gradient that defines it, with the bounds 0 and 1; it takes rewards for A and the
-    sampler for the anchor ("behavior"). Trinity-RFT takes each token's own ratio for W. Ours: `log r` in place of
-    `log pi`, which moves the value by a constant.
+    Source: TOPR (2503.14286), the gradient that defines it, with the bounds 0 and 1; the paper uses rewards for A and
+    the sampler as the anchor ("behavior"). Trinity-RFT uses each token's own ratio for W. Ours: `log r` instead of `log
+    pi`, which shifts the value by a constant.
     """
     weight = torch.where(terms.gain < 0, terms.response_log_ratio().clamp(max=0.0).exp(), 1.0)
     return weight * terms.gain * terms.ratios.log_ratio

@@ -1,4 +1,4 @@
-"""VESPO: a smooth weight of the whole response's importance ratio."""
+"""VESPO: a smooth weight that depends on the whole response's importance ratio."""
 
 import math
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ SMALLEST_RATIO = 1e-8
 
 @dataclass(frozen=True, kw_only=True)
 class VespoConfig(SurrogateConfig):
-    """Options of `vespo_loss`, beside those of `SurrogateConfig`; level "token" only."""
+    """Options of `vespo_loss`, in addition to those of `SurrogateConfig`; level "token" only."""
 
     k_positive: float = option(2.0, "power of the ratio where the advantage is not negative", at_least=0)
-    lambda_positive: float = option(3.0, "decay of the weight there", above=0)
+    lambda_positive: float = option(3.0, "decay of the weight where the advantage is not negative", above=0)
     k_negative: float = option(3.0, "power of the ratio where the advantage is negative", at_least=0)
-    lambda_negative: float = option(2.0, "decay of the weight there", above=0)
+    lambda_negative: float = option(2.0, "decay of the weight where the advantage is negative", above=0)
 
     levels: ClassVar[tuple[str, ...]] = ("token",)
 
 
 def vespo_surrogate(terms: Terms, config: VespoConfig) -> Tensor:
-    """`s = sg(phi(W)) A log r`, `phi(W) = W^k exp(lambda (1 - W))`, sg: without gradient.
+    """Compute `s = sg(phi(W)) A log r`, `phi(W) = W^k exp(lambda (1 - W))`, where sg stops the gradient.
 
-    W: ratio of the whole response, the product of its tokens' r, within 1e-8 and exp(20); k and lambda by the
+    W: ratio of the whole response, the product of its tokens' r, between 1e-8 and exp(20); k and lambda depend on the
     sign of the advantage A; `phi(1) = 1`.
 
     Args:
@@ -39,9 +39,9 @@ def vespo_surrogate(terms: Terms, config: VespoConfig) -> Tensor:
     Returns:
         (B, T), to be maximised.
 
-    Source: VESPO (2602.10693) and its authors' code, whose exponents are the defaults. There W is to the sampler
-    (anchor "behavior"); under "proximal" W is the round's own movement and staleness is in the token weights.
-    Ours: `log r` in place of `log pi`, which moves the value by a constant.
+    Source: VESPO (2602.10693) and its authors' code, whose exponents are the defaults. In the paper W is relative to
+    the sampler (anchor "behavior"); under "proximal" W is the round's own movement, and staleness is in the token
+    weights. Ours: `log r` instead of `log pi`, which shifts the value by a constant.
     """
     log_ratio = terms.response_log_ratio().clamp(min=math.log(SMALLEST_RATIO))
     positive = terms.gain >= 0

@@ -1,4 +1,4 @@
-"""How the rows of known data sets become problems: one function a layout."""
+"""Conversion of rows of known data sets to problems: one function per layout."""
 
 from r2vpo.data.schemas.base import BadRow, Columns, Schema, Skip
 from r2vpo.data.schemas.registry import SCHEMAS

@@ -1,4 +1,4 @@
-"""What every layout is made of, and the values that rows hold."""
+"""Common parts of all layouts, and access to the values of rows."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Record = Mapping[str, Any]
 
 
 class BadRow(Exception):
-    """A row that cannot be read; says which column, what is wrong and how to fix it, but not where the row is."""
+    """Raised for a row that cannot be read; names the column, the problem and the fix, but not where the row is."""
 
 
 @dataclass(frozen=True)
 class Skip:
-    """A row that is sound but no problem to train on.
+    """A row that is well-formed but not usable as a training problem.
 
     Attributes:
-        reason: why, to be read after a number: `3 without a boxed answer`.
+        reason: why, worded to follow a number: `3 without a boxed answer`.
     """
 
     reason: str
@@ -38,12 +38,12 @@ class Columns:
 
 @dataclass(frozen=True)
 class Schema:
-    """A layout.
+    """A layout of rows.
 
     Attributes:
-        read: from a row, and the columns that `plain` reads, to a problem or the reason why it is none; raises
-            `BadRow`.
-        prompt_is_made: every prompt is the same text around other numbers, so shared words mean nothing.
+        read: function from a row, and the columns that `plain` reads, to a problem or the reason why there is none;
+            raises `BadRow`.
+        prompt_is_made: every prompt is the same text with different numbers, so shared words mean nothing.
         has_examples: rows hold an answer that could be shown in a solved example.
     """
 
@@ -53,24 +53,24 @@ class Schema:
 
 
 def value_of(record: Record, *columns: str) -> Any:
-    """The value of the first of some columns that the row has.
+    """Return the value of the first of several columns that the row has.
 
     Args:
         record: the row.
-        columns: names of one meaning, in the order of preference.
+        columns: names with the same meaning, in order of preference.
 
     Returns:
         The value.
 
     Raises:
-        BadRow: the row has none of them, or only with null.
+        BadRow: the row has none of them, or only null values.
     """
     for column in columns:
         if record.get(column) is not None:
             return record[column]
     for column in columns:
         if column in record:
-            raise BadRow(f"{column!r} is null: give it a value, or take the row out")
+            raise BadRow(f"{column!r} is null: give it a value, or remove the row")
     named = " or ".join(map(repr, columns))
     raise BadRow(
         f"has no column {named}, its columns are {', '.join(map(repr, record)) or 'none'}: set data.schema to the "
@@ -79,17 +79,17 @@ def value_of(record: Record, *columns: str) -> Any:
 
 
 def text_of(record: Record, *columns: str) -> str:
-    """A text that is not empty, from the first of some columns that the row has.
+    """Return a non-empty text from the first of several columns that the row has.
 
     Args:
         record: the row.
-        columns: names of one meaning, in the order of preference.
+        columns: names with the same meaning, in order of preference.
 
     Returns:
         The text, stripped of white space at both ends.
 
     Raises:
-        BadRow: there is no such column, or it holds no text.
+        BadRow: there is no such column, or it does not hold text.
     """
     value = value_of(record, *columns)
     if isinstance(value, str) and value.strip():
@@ -98,14 +98,14 @@ def text_of(record: Record, *columns: str) -> str:
 
 
 def answer_of(record: Record, *columns: str) -> str:
-    """An answer, a text or a number, from the first of some columns that the row has.
+    """Return an answer, a text or a number, from the first of several columns that the row has.
 
     Args:
         record: the row.
-        columns: names of one meaning, in the order of preference.
+        columns: names with the same meaning, in order of preference.
 
     Returns:
-        The answer as a text.
+        The answer as text.
 
     Raises:
         BadRow: there is no such column, or it holds neither.
@@ -121,7 +121,7 @@ def answer_of(record: Record, *columns: str) -> str:
 
 
 def prompt_of(record: Record, column: str) -> Prompt:
-    """A prompt: a text, or a list of chat messages.
+    """Return a prompt: a text, or a list of chat messages.
 
     Args:
         record: the row.
@@ -145,7 +145,7 @@ def prompt_of(record: Record, column: str) -> Prompt:
 
 
 def texts_of(record: Record, column: str) -> list[str]:
-    """A list of at least one text.
+    """Return a list of at least one text.
 
     Args:
         record: the row.
@@ -164,12 +164,12 @@ def texts_of(record: Record, column: str) -> list[str]:
 
 
 def rest_of(record: Record, *names: str) -> dict[str, Any]:
-    """Those of some columns that a row has, for the metadata."""
+    """Return those of several columns that a row has, for the metadata."""
     return {name: record[name] for name in names if record.get(name) is not None}
 
 
 def shown(value: Any) -> str:
-    """A value for an error's line, cut off where it is long."""
+    """Format a value for an error message, truncated if it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

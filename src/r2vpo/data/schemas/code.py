@@ -1,7 +1,7 @@
-"""Layouts of the data sets of programming.
+"""Layouts of programming data sets.
 
-The metadata of both have `tests`, a list of programs that fail where the solution is wrong; `setup`, what runs before
-them; `prefix`, the text that a completion continues, or nothing; and `solution`. The answer is the solution.
+The metadata of both have `tests`, a list of programs that fail if the solution is wrong; `setup`, code that runs before
+them; `prefix`, the text that a completion continues, or an empty text; and `solution`. The answer is the solution.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from r2vpo.data.schemas.base import BadRow, Columns, Record, Skip, rest_of, show
 def mbpp(record: Record, columns: Columns) -> PromptRow | Skip:
     """Read a row of MBPP: `text`, `code`, `test_list`, `test_setup_code`.
 
-    Its sanitized form has `prompt` and `test_imports` in place of the first and the last.
+    Its sanitized form has `prompt` and `test_imports` instead of the first and the last column.
 
     Args:
         record: the row.
-        columns: not used.
+        columns: unused.
 
     Returns:
         The task with its first test, which shows how the function is called.
@@ -45,7 +45,7 @@ def humaneval(record: Record, columns: Columns) -> PromptRow | Skip:
 
     Args:
         record: the row.
-        columns: not used.
+        columns: unused.
 
     Returns:
         The task: the head of a function, which the model continues.
@@ -58,7 +58,7 @@ def humaneval(record: Record, columns: Columns) -> PromptRow | Skip:
     entry = record["entry_point"]
     if not entry.isidentifier():
         raise BadRow(f"'entry_point' is {shown(entry)}: write the name of a function")
-    # White space counts in code, so the columns are taken as they are.
+    # White space matters in code, so the columns are used unchanged.
     return PromptRow(
         record["prompt"],
         record["canonical_solution"],

@@ -1,4 +1,4 @@
-"""The numbers game: make a number out of others."""
+"""Layout of the numbers game: make a target number from other numbers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ PROMPT = (
 def countdown(record: Record, columns: Columns) -> PromptRow | Skip:
     """Read a row of the numbers game: `nums`, `target`.
 
-    The difficulty is how many numbers there are. The answer is the target, which the prompt names; `nums` and `target`
-    are in the metadata, where the reward `countdown` finds them.
+    The difficulty is the number of numbers. The answer is the target, which the prompt states; `nums` and `target` are
+    in the metadata, where the reward `countdown` finds them.
 
     Args:
         record: the row.
-        columns: not used.
+        columns: unused.
 
     Returns:
-        The problem with a prompt that is made.
+        The problem with a generated prompt.
 
     Raises:
         BadRow: a column is missing or holds something else.

@@ -10,21 +10,21 @@ from r2vpo.data.schemas.base import BadRow, Columns, Record, Skip, prompt_of, re
 
 
 def ifeval(record: Record, columns: Columns) -> PromptRow | Skip:
-    """Read a row: `prompt`, `instruction_id_list`, `kwargs` and perhaps `key`.
+    """Read a row: `prompt`, `instruction_id_list`, `kwargs` and optionally `key`.
 
     Args:
         record: the row.
-        columns: not used.
+        columns: unused.
 
     Returns:
-        The prompt without an answer; its difficulty is the number of constraints, and the metadata have them.
+        The prompt without an answer; its difficulty is the number of constraints, which are in the metadata.
 
     Raises:
         BadRow: a column is missing, or a constraint is unknown or lacks a value.
     """
     prompt, names = prompt_of(record, "prompt"), texts_of(record, "instruction_id_list")
     given = value_of(record, "kwargs")
-    # A table of constraints without values has null in place of an empty mapping.
+    # In a table, constraints without values have null instead of an empty mapping.
     if not isinstance(given, list) or not all(item is None or isinstance(item, Mapping) for item in given):
         raise BadRow(f"'kwargs' is {shown(given)}: write a list with a mapping for each of 'instruction_id_list'")
     arguments = [clean_arguments(item or {}) for item in given]
@@ -39,5 +39,5 @@ def ifeval(record: Record, columns: Columns) -> PromptRow | Skip:
 
 
 def constraint_count(number: int) -> str:
-    """The difficulty of a prompt with so many constraints: `1 constraint`, `2 constraints`."""
+    """Return the difficulty of a prompt with that many constraints: `1 constraint`, `2 constraints`."""
     return f"{number} constraint{'s' * (number > 1)}"

@@ -1,4 +1,4 @@
-"""Layouts of the data sets of mathematics."""
+"""Layouts of mathematics data sets."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 def numina_math(record: Record, columns: Columns) -> PromptRow | Skip:
     """Read a row of NuminaMath-CoT: `source`, `problem`, `solution`, `messages`.
 
-    The difficulty is `source`, the collection that the problem is from.
+    The difficulty is `source`, the collection from which the problem comes.
 
     Args:
         record: the row.
         columns: not used.
 
     Returns:
-        The problem with the answer in the solution's last box, or why it has none.
+        The problem with the answer from the solution's last box, or why it has none.
 
     Raises:
         BadRow: a column is missing or holds something else.
@@ -58,7 +58,7 @@ def gsm8k(record: Record, columns: Columns) -> PromptRow | Skip:
         columns: not used.
 
     Returns:
-        The problem, without the commas between thousands; or why it has no answer.
+        The problem, with thousands separators removed from the answer; or why it has no answer.
 
     Raises:
         BadRow: a column is missing or holds something else.
@@ -81,7 +81,7 @@ def math(record: Record, columns: Columns) -> PromptRow | Skip:
         columns: not used.
 
     Returns:
-        The problem, its answer from `answer` or the solution's last box; or why it has none.
+        The problem, with its answer from `answer` or the solution's last box; or why it has none.
 
     Raises:
         BadRow: a column is missing or holds something else.
@@ -124,7 +124,7 @@ def dapo_math(record: Record, columns: Columns) -> PromptRow | Skip:
 
 
 def aime(record: Record, columns: Columns) -> PromptRow | Skip:
-    """Read a row of an AIME set: a problem or question, an answer and perhaps a year, in any capitals.
+    """Read a row of an AIME set: a problem or question, an answer and optionally a year, in upper or lower case.
 
     The difficulty is the year.
 
@@ -133,12 +133,12 @@ def aime(record: Record, columns: Columns) -> PromptRow | Skip:
         columns: not used.
 
     Returns:
-        The problem; an answer of digits without leading zeros, as `25` for `025`.
+        The problem; a numeric answer loses its leading zeros, such as `25` for `025`.
 
     Raises:
         BadRow: a column is missing or holds something else.
     """
-    # Nothing is gained by lower case where a column is missing: the error shall name what there is.
+    # Keep the original names if a column is missing: the error should list the columns as they are.
     lower = {key.lower(): value for key, value in record.items()}
     row = lower if {"answer"} <= lower.keys() and {"problem", "question"} & lower.keys() else record
     problem, answer = text_of(row, "problem", "question"), answer_of(row, "answer").strip()

@@ -1,4 +1,4 @@
-"""Rows with a prompt, an answer and perhaps a difficulty."""
+"""Layout of rows with a prompt, an answer and optionally a difficulty."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from r2vpo.data.schemas.base import BadRow, Columns, Record, Skip, answer_of, pr
 
 
 def plain(record: Record, columns: Columns) -> PromptRow | Skip:
-    """Read a row of one's own.
+    """Read a row with user-defined columns.
 
     Args:
         record: the row.

@@ -1,4 +1,4 @@
-"""From the name of a layout to the function that reads it."""
+"""Registry of layouts: from the name to the function that reads it."""
 
 from r2vpo.data.options import SchemaName
 from r2vpo.data.schemas import code, math_sets
@@ -19,4 +19,4 @@ SCHEMAS: dict[SchemaName, Schema] = {
     "humaneval": Schema(code.humaneval),
     "ifeval": Schema(ifeval, has_examples=False),
 }
-"""By the name in `data.schema`."""
+"""Layouts by their name in `data.schema`."""

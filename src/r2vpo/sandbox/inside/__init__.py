@@ -1,1 +1,1 @@
-"""What runs inside a sandbox; it imports nothing of the package outside this folder."""
+"""Code that runs inside a sandbox; it imports nothing from the package outside this folder."""

@@ -1,8 +1,8 @@
-"""Which system calls a program may make, and with which arguments. Whatever is not named here is refused.
+"""The system calls that a program may make, with their permitted arguments; all others are refused.
 
-The tables hold a name, its number on x86-64 and its number on arm64 (- for none), from Linux's `asm/unistd_64.h` and
-`asm-generic/unistd.h`. `ARGUED` holds the calls whose power lies in their arguments; `conditions` says what those may
-be.
+The tables hold names, their numbers on x86-64 and their numbers on arm64 (- for none), from Linux's `asm/unistd_64.h`
+and `asm-generic/unistd.h`. `ARGUED` holds the calls whose effect depends on their arguments; `conditions` says which
+arguments are permitted.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ WRITING = """
     mkdirat 258 34, rename 82 -, renameat 264 38, renameat2 316 276, link 86 -, linkat 265 37, symlink 88 -,
     symlinkat 266 36, sendfile 40 71, copy_file_range 326 285, fsync 74 82, fdatasync 75 83
 """
-"""What changes or flushes files; allowed where there are files of the sandbox's own.
+"""Calls that change or flush files; allowed if the sandbox has its own files.
 
-Not `chmod`, `utimensat` and `flock`: they change or lock what is open for reading alone, and devices. The libraries and
-/dev/null are the machine's.
+`chmod`, `utimensat` and `flock` are not included: they change or lock files that are open only for reading, and
+devices. The libraries and /dev/null belong to the machine.
 """
 
 ARGUED = """
@@ -45,17 +45,18 @@ ARGUED = """
 """
 
 CLONE3 = 435
-"""Its flags lie in memory, where no filter sees them. It answers ENOSYS, after which the C library calls `clone`."""
+"""Its flags are in memory, where no filter sees them. It is answered with ENOSYS, after which the C library calls
+`clone`."""
 
 
 class Check(NamedTuple):
-    """An argument, masked, is one of some values.
+    """Check that a masked argument is one of several values.
 
     Attributes:
-        argument: its place, from 0.
-        values: what it may be.
-        mask: which of its lower 32 bits count.
-        pointer: whether its upper 32 bits have to be zero as well; the kernel ignores those of an `int`.
+        argument: index of the argument, from 0.
+        values: the permitted values.
+        mask: which of the lower 32 bits count.
+        pointer: whether the upper 32 bits must also be zero; the kernel ignores those of an `int`.
     """
 
     argument: int
@@ -76,7 +77,8 @@ _CLOEXEC, _NONBLOCK, _DIRECT, _ASYNC = 0o2000000, 0o4000, 0o40000, 0o20000
 _PATH_ONLY = 0o10000000
 _CHANGES = 0o1 | 0o2 | 0o100 | 0o1000 | 0o2000  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND
 _THREAD = 0x10000
-# CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS, PARENT_SETTID, CHILD_CLEARTID and DETACHED: a thread's.
+# CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS, PARENT_SETTID, CHILD_CLEARTID and DETACHED: the flags of a
+# thread.
 _THREAD_FLAGS = 0x100 | 0x200 | 0x400 | 0x800 | _THREAD | 0x40000 | 0x80000 | 0x100000 | 0x200000 | 0x400000
 _FUTEX_PRIVATE, _FUTEX_REAL_TIME = 128, 256
 _FUTEX_WAITS = (0, 9)  # WAIT and WAIT_BITSET
@@ -84,21 +86,21 @@ _FUTEX_WAKES = (1, 3, 4, 5, 10)  # WAKE, REQUEUE, CMP_REQUEUE, WAKE_OP, WAKE_BIT
 
 
 def conditions(pid: int, writable: bool) -> dict[str, list[list[Check]]]:
-    """What the arguments of each call of `ARGUED` may be.
+    """Return the permitted arguments of each call of `ARGUED`.
 
     Args:
         pid: the program's own process id.
         writable: whether files may be changed.
 
     Returns:
-        A list of alternatives for each call; a call is allowed when all checks of one alternative hold.
+        A list of alternatives for each call; a call is allowed if all checks of one alternative hold.
     """
     kept = _ASYNC | _PATH_ONLY | (0 if writable else _CHANGES)
     own = (0, pid)
     futexes = (*_FUTEX_WAITS, *(kind | _FUTEX_PRIVATE for kind in (*_FUTEX_WAITS, *_FUTEX_WAKES)))
     return {
-        # None of the kinds that lend priority (LOCK_PI and its kin): they reach any process by its number. Among the
-        # program's own threads, but for waiting: the C library waits for the end of a thread as if it were shared.
+        # The operations that lend priority (LOCK_PI and related ones) are not allowed: they reach any process by its
+        # number. Only private futexes, except for waiting: the C library waits for the end of a thread on a shared one.
         "futex": [[Check(1, futexes, mask=0xFFFFFFFF & ~_FUTEX_REAL_TIME)]],
         "open": [[_without(1, kept)]],
         "openat": [[_without(2, kept)]],
@@ -108,25 +110,25 @@ def conditions(pid: int, writable: bool) -> dict[str, list[list[Check]]]:
         # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX. No owner of signals (FIOSETOWN, SIOCSPGRP), no
         # FIOASYNC, no network interfaces, no input for a terminal (TIOCSTI).
         "ioctl": [[Check(1, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451))]],
-        "mmap": [[_without(3, 0x40000)]],  # MAP_HUGETLB: the machine's own pages
+        "mmap": [[_without(3, 0x40000)]],  # not MAP_HUGETLB: the machine's own pages
         # NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE, DONTDUMP, DODUMP, GUARD_INSTALL
-        # and GUARD_REMOVE: what concerns the program's own pages alone.
+        # and GUARD_REMOVE: those that concern only the program's own pages.
         "madvise": [[Check(2, (0, 1, 2, 3, 4, 8, 14, 15, 16, 17, 102, 103))]],
         "pipe2": [[_only(1, _CLOEXEC | _NONBLOCK | _DIRECT)]],
-        # AF_UNIX and SOCK_STREAM: a pair that is connected for ever. A datagram socket could be sent anywhere.
+        # AF_UNIX and SOCK_STREAM: a pair that stays connected. A datagram socket could send to any address.
         "socketpair": [[Check(0, (1,)), Check(1, (1,), mask=0xFFFFFFFF & ~(_CLOEXEC | _NONBLOCK))]],
         "sendto": [[Check(4, pointer=True), _without(3, 1)]],  # without an address, without MSG_OOB
         "recvfrom": [[_without(3, 1)]],
-        # SOL_SOCKET: SO_TYPE, SO_ERROR, SO_SNDBUF, SO_RCVBUF, SO_PROTOCOL, SO_DOMAIN. Not who the peer is.
+        # SOL_SOCKET: SO_TYPE, SO_ERROR, SO_SNDBUF, SO_RCVBUF, SO_PROTOCOL, SO_DOMAIN. Not the identity of the peer.
         "getsockopt": [[Check(1, (1,)), Check(2, (3, 4, 7, 8, 38, 39))]],
         "kill": [[Check(0, (pid,))]],
         "tgkill": [[Check(0, (pid,))]],
         "clone": [[Check(0, (_THREAD,), mask=_THREAD), _only(0, _THREAD_FLAGS)]],
-        # The clocks of the system and of the caller; negative numbers are the CPU clocks of other processes.
+        # The clocks of the system and of the caller; negative numbers are CPU clocks of other processes.
         "clock_gettime": [[_only(0, 15)]],
         "clock_getres": [[_only(0, 15)]],
         "clock_nanosleep": [[_only(0, 15)]],
-        # Its own limits: without capabilities none can be raised above what `confine` sets.
+        # Its own limits: without capabilities, none can be raised above what `confine` sets.
         "prlimit64": [[Check(0, own)]],
         "getpgid": [[Check(0, own)]],
         "getsid": [[Check(0, own)]],
@@ -135,7 +137,7 @@ def conditions(pid: int, writable: bool) -> dict[str, list[list[Check]]]:
 
 
 def numbers(table: str, machine: str) -> dict[str, int]:
-    """Return a table's calls that a machine has, with their numbers.
+    """Return the calls of a table that exist on a machine, with their numbers.
 
     Args:
         table: one of the tables above.

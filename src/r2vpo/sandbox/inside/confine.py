@@ -1,4 +1,4 @@
-"""What a process gives up for ever before it runs a program: privileges, files, system calls, memory."""
+"""What a process gives up permanently before it runs a program: privileges, files, system calls and memory."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from .kernel import LIBC, checked, prctl
 FILE_BYTES = 16 << 20
 OPEN_FILES = 64
 WAITING_SIGNALS = 64
-"""The kernel counts those of all processes of a user together, and at its limit timers cannot be made any more."""
+"""The kernel counts the pending signals of all processes of a user together, and at the limit no more timers can be
+created."""
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 
 
 def die_with_parent(parent: int) -> None:
-    """Have this process killed when its parent ends, and let no other process of the user look into it.
+    """Have this process killed when its parent ends, and prevent other processes of the user from inspecting it.
 
     Args:
-        parent: process id of the parent, in case it has ended already.
+        parent: process id of the parent, in case it has already ended.
     """
     prctl(_PR_SET_PDEATHSIG, 9)
     prctl(_PR_SET_DUMPABLE, 0)
@@ -30,13 +31,13 @@ def die_with_parent(parent: int) -> None:
 
 
 def confine(*, memory_bytes: int, cpu_seconds: float, calls: bytes, rules: int | None) -> None:
-    """Give up, for this process and for ever, what a program does not need.
+    """Give up permanently, for this process, what a program does not need.
 
     Args:
         memory_bytes: limit for the address space.
-        cpu_seconds: limit for the CPU time, rounded up; a finer one is the parent's work.
-        calls: from `seccomp.template`.
-        rules: from `landlock.rules`.
+        cpu_seconds: limit for the CPU time, rounded up; the parent enforces a finer limit.
+        calls: the result of `seccomp.template`.
+        rules: the result of `landlock.rules`.
 
     Raises:
         OSError: the kernel refuses one of them.
@@ -53,7 +54,7 @@ def confine(*, memory_bytes: int, cpu_seconds: float, calls: bytes, rules: int |
     ):
         resource.setrlimit(kind, (limit, limit))
     prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    # Root without capabilities can still read root's files, but neither trace nor look into processes that have them.
+    # Root without capabilities can still read root's files, but can neither trace nor inspect processes that have them.
     header, none = struct.pack("Ii", 0x20080522, 0), struct.pack("6I", *[0] * 6)
     checked("capset", LIBC.capset(header, none))
     if rules is not None:

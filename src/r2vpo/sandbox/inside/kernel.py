@@ -1,4 +1,4 @@
-"""Calls of the kernel for which Python has no function."""
+"""System calls for which Python has no function."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def syscall(what: str, number: int, *arguments: Any) -> int:
     """Make a system call by its number.
 
     Args:
-        what: what an error calls it by.
-        number: of the call.
+        what: the name for error messages.
+        number: number of the call.
         arguments: numbers, bytes, or None.
 
     Raises:
@@ -28,7 +28,7 @@ def prctl(option: int, value: int, pointer: bytes | None = None) -> None:
     """Call `prctl`.
 
     Args:
-        option: the second arguments's meaning.
+        option: the option, which decides the meaning of the other arguments.
         value: the second argument.
         pointer: the third argument.
 
@@ -40,14 +40,14 @@ def prctl(option: int, value: int, pointer: bytes | None = None) -> None:
 
 
 def checked(what: str, result: int) -> int:
-    """Return a result that is no error.
+    """Return a result that is not an error.
 
     Args:
-        what: what an error calls it by.
-        result: of a function of the C library.
+        what: the name for error messages.
+        result: result of a function of the C library.
 
     Raises:
-        OSError: it is -1.
+        OSError: the result is -1.
     """
     if result == -1:
         number = ctypes.get_errno()

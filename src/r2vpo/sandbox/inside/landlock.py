@@ -1,4 +1,4 @@
-"""Which files a program can reach, and nobody to signal outside: rules of Landlock, the kernel's own."""
+"""Rules of Landlock, a kernel feature: which files a program can reach, and no signals to processes outside."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from .kernel import syscall
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _READ, _READ_FOLDER = 0b101, 0b1000  # execute and read a file; read a folder
-_FILE_RIGHTS = 0b111 | 1 << 14 | 1 << 15  # of those that there are: what can be said of a file that is no folder
+_FILE_RIGHTS = 0b111 | 1 << 14 | 1 << 15  # among the rights, those that apply to a file that is not a folder
 
 
 def rules(readable: Sequence[str], writable: Sequence[str]) -> int | None:
-    """Make the rules under which a process reaches what lies below some paths, and no other file.
+    """Make rules under which a process reaches what is below certain paths, and no other file.
 
-    Where the kernel knows how (Linux 6.7 and 6.12), they also keep it from TCP, from sending signals to any process
-    outside, and from abstract sockets that were made outside.
+    If the kernel supports it (Linux 6.7 and 6.12), they also prevent TCP, signals to processes outside, and the use of
+    abstract sockets that were created outside.
 
     Args:
-        readable: files and folders that can be read; those that are not there are left out.
-        writable: files and folders in which anything can be done.
+        readable: files and folders that can be read; those that do not exist are skipped.
+        writable: files and folders in which everything is allowed.
 
     Returns:
-        A file descriptor for `restrict`, or None where the kernel has no Landlock (before 5.13).
+        A file descriptor for `restrict`, or None if the kernel has no Landlock (before 5.13).
 
     Raises:
         OSError: the kernel refuses a rule.
@@ -49,12 +49,12 @@ def rules(readable: Sequence[str], writable: Sequence[str]) -> int | None:
 
 
 def restrict(ruleset: int) -> None:
-    """Put this process under rules, for ever; it has to have given up new privileges.
+    """Put this process under rules permanently; it must have given up new privileges before.
 
     Args:
-        ruleset: from `rules`.
+        ruleset: the result of `rules`.
 
     Raises:
-        OSError: the kernel refuses.
+        OSError: the kernel refuses the call.
     """
     syscall("Landlock", _RESTRICT_SELF, ruleset, 0)

@@ -1,4 +1,4 @@
-"""Two processes that ask one another over a socket; while one waits for an answer, it answers what it is asked."""
+"""Requests between two processes over a socket; a process that waits for an answer also answers requests."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _BYTES = 64 << 20
 
 
 class Peer:
-    """One side.
+    """One side of the connection.
 
     Args:
-        channel: number of the socket's file descriptor.
-        act: does what the other side asks for; what it raises is sent too.
-        tell: turns an exception into JSON's types.
+        channel: file descriptor of the socket.
+        act: function that does what the other side requests; an exception is also sent back.
+        tell: function that turns an exception into JSON types.
     """
 
     def __init__(self, channel: int, act: Callable[[Any], Any], tell: Callable[[BaseException], Any]) -> None:
@@ -29,16 +29,16 @@ class Peer:
         self.broken = False
 
     def ask(self, request: Any) -> tuple[bool, Any]:
-        """Ask the other side.
+        """Send a request to the other side and wait for its result.
 
         Args:
-            request: JSON's types.
+            request: JSON types.
 
         Returns:
-            Whether it has a result, and the result or what it raised.
+            Whether there is a result, and the result or the exception.
 
         Raises:
-            Gone: it has ended, or sent what is no message; from then on `broken` is true.
+            Gone: the other side has ended, or sent something that is not a message; from then on `broken` is true.
         """
         self._send(["ask", request])
         while True:
@@ -48,7 +48,7 @@ class Peer:
             self._send(self._reply(body))
 
     def serve(self) -> None:
-        """Answer until the other side has ended."""
+        """Answer requests until the other side has ended."""
         while True:
             try:
                 _, body = self._receive()
@@ -61,7 +61,7 @@ class Peer:
             return ["result", self._act(body)]
         except Gone:
             raise
-        except BaseException as error:  # a program may raise anything, and its tests look at it
+        except BaseException as error:  # a program may raise anything, and its tests may check it
             return ["raise", self._tell(error)]
 
     def _send(self, message: Any) -> None:

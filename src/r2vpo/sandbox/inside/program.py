@@ -1,4 +1,4 @@
-"""The process of the program: it runs what a model wrote, and does what the process of the tests asks for."""
+"""The program's process: it runs what a model wrote, and does what the test process requests."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ def run(job: dict[str, Any]) -> int:
         job: `setup` and `programs`, of which the first that compiles is run.
 
     Returns:
-        The exit status: 0, what it left with, 1 after an exception, 71 when memory ran out.
+        The exit status: 0, the program's own exit code, 1 after an exception, or 71 if memory ran out.
     """
     # A program may use either name of a stream; typeshed calls the second one final.
     sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # type: ignore[misc]
     sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # type: ignore[misc]
     status = _status(lambda: _execute("__main__", job))
-    # Some programs work in threads, or print when they leave. typeshed leaves out what waits for threads.
+    # Some programs work in threads, or print on exit. typeshed lacks the function that waits for threads.
     for last in (threading._shutdown, atexit._run_exitfuncs, sys.stdout.flush):  # type: ignore[attr-defined]
         status = _status(last) or status
     return status
 
 
 def serve(channel: int, job: dict[str, Any]) -> None:
-    """Run a program, then do what is asked for until nobody asks.
+    """Run a program, then serve requests until the other side ends.
 
     Args:
-        channel: the socket to the process of the tests.
+        channel: the socket to the test process.
         job: `setup` and `programs`, of which the first that compiles is run.
     """
     server = _Server(channel)
     try:
         server.names = _execute("answer", job)
-    except BaseException as error:  # it may raise anything; whoever asks for its names is told
+    except BaseException as error:  # it may raise anything; a request for its names reports this
         server.failure = error
     server.peer.serve()
 
@@ -65,7 +65,7 @@ def _execute(name: str, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compiled(text: str, name: str) -> types.CodeType:
-    # As written: without `dont_inherit` it would have this module's `annotations` from `__future__`.
+    # Compiled as written: without `dont_inherit` it would inherit this module's `annotations` from `__future__`.
     return compile(text, name, "exec", dont_inherit=True)
 
 
@@ -120,7 +120,7 @@ class _Server:
         given = [decode(value, self._fetch) for value in args]
         named = {name: decode(value, self._fetch) for name, value in kwargs.items()}
         value = encode(_DEEDS[deed](self._held[target], *given, **named), self._hold)
-        # What the tests handed over is theirs to look at again: a sort in place has to be seen.
+        # The tests may look at their arguments again: a sort in place has to be visible to them.
         after = [encode(value, self._hold) for value in given]
         return [value, after if after != args else None]
 

@@ -1,7 +1,7 @@
-"""A root of the sandbox's own: a file system in which nothing stands but what programs need, read-only.
+"""The sandbox's own root: a read-only file system that holds only what programs need.
 
-For machines without bubblewrap that let a user make namespaces. It keeps programs from seeing which files there are,
-which Landlock does not: it lets `stat` pass.
+For machines without bubblewrap that let a user make namespaces. It keeps programs from seeing which files exist, which
+Landlock does not: it allows `stat`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def leave(readable: Sequence[str]) -> None:
     """Move this process, which has one thread, to its own namespaces and root.
 
     Args:
-        readable: files and folders that are in it, under their names, beside /dev/null; those that are not there are
-            left out.
+        readable: files and folders that it contains under their own names, in addition to /dev/null; those that do not
+            exist are skipped.
 
     Raises:
-        OSError: the machine does not allow it; the process may be half way, and should end.
+        OSError: the machine does not allow it; the process may be in an intermediate state and should end.
     """
     sources = {path: os.path.realpath(path) for path in (*readable, os.devnull) if os.path.exists(path)}
     folders = {path for path in sources if os.path.isdir(path)}

@@ -1,4 +1,4 @@
-"""The filter of system calls, in the kernel's classic BPF, from the tables of `calls`."""
+"""Filter of system calls in the kernel's classic BPF, built from the tables in `calls`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import struct
 from . import calls
 
 Line = tuple[int, int, int, int]
-"""Operation, how far to jump if true, how far if false, value."""
+"""Operation, jump distance if true, jump distance if false, and value."""
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _OWN = 0x7FFFFFFF
-"""In a filter that is made before there is a process: its number."""
+"""Placeholder for the process id in a filter that is made before the process exists."""
 ALLOW, REFUSE, UNKNOWN = 0x7FFF0000, 0x00050001, 0x00050026
-"""Of a filter: go on; EPERM; ENOSYS."""
+"""Results of a filter: continue; EPERM; ENOSYS."""
 _LOAD, _EQUAL, _AND, _LEAVE = 0x20, 0x15, 0x54, 0x06
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 
@@ -22,15 +22,15 @@ def filter_lines(machine: str, *, pid: int, writable: bool) -> list[Line]:
     """Return the filter for a machine.
 
     Calls of another architecture (32-bit entry points) are refused, and so are those of x32, whose numbers have a bit
-    that none of the tables has.
+    that does not occur in the tables.
 
     Args:
-        machine: as `platform.machine` names it.
+        machine: the result of `platform.machine`.
         pid: the program's own process id.
         writable: whether files may be changed.
 
     Raises:
-        OSError: there is no table for it.
+        OSError: there is no table for the machine.
     """
     if machine not in ARCHITECTURES:
         raise OSError(f"no table of system calls for {machine}")
@@ -50,30 +50,30 @@ def filter_lines(machine: str, *, pid: int, writable: bool) -> list[Line]:
 
 
 def template(machine: str, *, writable: bool) -> bytes:
-    """Return the filter for a machine as the kernel takes it, for a process that is yet to be made.
+    """Return the filter for a machine in the kernel's format, for a process that does not exist yet.
 
     Args:
         machine: as for `filter_lines`.
         writable: as for `filter_lines`.
 
     Raises:
-        OSError: there is no table for it.
+        OSError: there is no table for the machine.
     """
     return b"".join(struct.pack("HBBI", *line) for line in filter_lines(machine, pid=_OWN, writable=writable))
 
 
 def filled(code: bytes, pid: int) -> bytes:
-    """Return the filter of a process.
+    """Return the filter for a process.
 
     Args:
-        code: from `template`.
-        pid: the process's number.
+        code: the result of `template`.
+        pid: the process id.
     """
     return code.replace(struct.pack("I", _OWN), struct.pack("I", pid))
 
 
 def _alternative(checks: list[calls.Check]) -> list[Line]:
-    """Lines that allow the call when all checks hold, and that are jumped over when one fails."""
+    """Return lines that allow the call if all checks hold, and that are skipped if one fails."""
     lines: list[Line] = [(_LEAVE, 0, 0, ALLOW)]
     for check in reversed(checks):
         lines = [*_check(check, behind=len(lines)), *lines]

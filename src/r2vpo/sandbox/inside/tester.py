@@ -1,7 +1,7 @@
-"""The process of the tests: it runs one test, in which the program's names stand for what another process does.
+"""The test process: it runs one test, in which the program's names refer to objects in another process.
 
-The program never shares a process with what judges it. Its values come over as plain data; its own objects stay there,
-and here is a `Remote` in their place, which has no `==` of the program's.
+The program never shares a process with the code that judges it. Its values are transferred as plain data; its own
+objects stay in its process and are represented here by a `Remote`, which does not use the program's `==`.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ def judge(channel: int, job: dict[str, Any]) -> dict[str, Any]:
     """Run one test.
 
     Args:
-        channel: the socket to the process of the program.
-        job: `setup`, `given` (what comes before the program's own text), `test`, `entry_point` and `solution`.
+        channel: the socket to the program's process.
+        job: `setup`, `given` (what precedes the program's own text), `test`, `entry_point` and `solution`.
 
     Returns:
         `passed`: whether the test ran to its end; `fault`: what is wrong with the test itself, or None; `raised`: the
-        name of what the test raised, or None.
+        name of the exception that the test raised, or None.
     """
     module = sys.modules["__main__"] = types.ModuleType("__main__")
     names = vars(module)
     try:
-        # As written, without this module's own `annotations` from `__future__`.
+        # Compiled as written, without this module's `annotations` from `__future__`.
         setup, given, code = (
             compile(job[part], part, "exec", dont_inherit=True) for part in ("setup", "given", "test")
         )
@@ -51,13 +51,13 @@ def judge(channel: int, job: dict[str, Any]) -> dict[str, Any]:
             if name not in sys.stdlib_module_names:
                 link.name(name)
                 continue
-            # Never the program's, which may have put something else in its place.
+            # Never the program's own, which may have replaced it by something else.
             with contextlib.suppress(ImportError):
                 names[name] = importlib.import_module(name)
         for name in sorted(own):
             link.name(name)
         exec(code, names)
-    except SystemExit as error:  # unittest.main() leaves so
+    except SystemExit as error:  # unittest.main() exits this way
         raised = "SystemExit" if error.code else None
     except BaseException as error:  # a test may raise anything
         raised = type(error).__name__
@@ -66,14 +66,14 @@ def judge(channel: int, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _used(code: types.CodeType) -> set[str]:
-    """The names that a test takes from around it; those of attributes are none of the program's business."""
+    """Return the names that a test takes from its environment; attribute names are not among them."""
     inner = (part for part in code.co_consts if isinstance(part, types.CodeType))
     taken = {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_NAME", "LOAD_GLOBAL")}
     return taken.union(*map(_used, inner))
 
 
 def _defined(solution: str) -> set[str]:
-    """What a solution defines: a function of the name of a builtin is meant where the solution has it too."""
+    """Return the names that a solution defines; among them, the name of a builtin means the program's function."""
     try:
         body = ast.parse(solution).body
     except (SyntaxError, ValueError):
@@ -93,11 +93,11 @@ class _Link:
         self._callbacks: list[Any] = []
 
     def share(self) -> None:
-        """Tell the other side of which classes instances are sent by value."""
+        """Tell the other side which classes have their instances sent by value."""
         self.peer.ask(["share", list(self._classes), [], {}])
 
     def name(self, name: str) -> None:
-        """Take a name of the program, if it has it."""
+        """Fetch a name from the program, if the program has it."""
         fine, body = self.peer.ask(["name", name, [], {}])
         if fine:
             self._names[name] = self._value(body[0])
@@ -110,7 +110,7 @@ class _Link:
         named = {name: encode(value, self._hold) for name, value in kwargs.items()}
         fine, body = self.peer.ask([deed, target, sent, named])
         if not fine:
-            # Out of a function it would end the loop of whoever calls it, as if there were nothing more to test.
+            # Raised from a function, StopIteration would end the caller's loop, as if there were nothing more to test.
             self._raise(body, hidden="" if deed == "next" else "StopIteration")
         value, after = body
         for old, new in zip(args, after or [], strict=False):
@@ -159,7 +159,7 @@ class _Link:
             if kind == "record":
                 known = self._classes[what]
                 value: object = object.__new__(known)
-                # A field must not stand in the place of a method.
+                # A field must not replace a method.
                 fields = {name: part for name, part in rest[0].items() if not callable(getattr(known, name, None))}
                 vars(value).update({name: self._value(part) for name, part in fields.items()})
                 return value
@@ -175,11 +175,11 @@ class _Link:
 
 
 class RemoteError(Exception):
-    """What the program raised, where its class is unknown here."""
+    """Raised for an exception of the program whose class is unknown here."""
 
 
 class Remote:
-    """An object of the program. It is equal to itself alone, whatever the program says."""
+    """An object of the program. It is equal only to itself, whatever the program says."""
 
     def __init__(self, link: _Link, number: int) -> None:
         object.__setattr__(self, "_link", link)
@@ -189,11 +189,11 @@ class Remote:
         return self._link.do(deed, self._number, *args, **kwargs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Have the program's process call it."""
+        """Call the object in the program's process."""
         return self._do("call", *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        # Libraries ask for such names to find out how to read an object, numpy for the address of its data.
+        # Libraries look up such names to find out how to read an object; numpy looks for the address of its data.
         if name.startswith("__") and name not in ("__name__", "__doc__", "__dict__"):
             raise AttributeError(name)
         return self._do("attribute", name)
@@ -203,7 +203,7 @@ class Remote:
 
     def __iter__(self) -> Any:
         iterator = self._do("iterate")
-        # A list's iterator is no list; the program's is a Remote as well.
+        # A list's iterator is not a list; the program's iterator is also a Remote.
         return iterator if isinstance(iterator, Remote) else iter(iterator)
 
     def __next__(self) -> Any:

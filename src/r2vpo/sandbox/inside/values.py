@@ -1,7 +1,7 @@
-"""Values on their way between the process of the tests and the process of the program: plain data, by value, as JSON.
+"""Transfer of values between the test process and the program's process: plain data, by value, as JSON.
 
-What is plain arrives as exactly the type it is called by, built by the receiver: a subclass of `int` with its own `==`
-arrives as `int`. Anything else stays where it is, and the other side gets a handle on it.
+Plain data arrive as exactly the named type, built by the receiver: a subclass of `int` with its own `==` arrives as
+`int`. Anything else stays where it is, and the other side gets a handle to it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ Fetch = Callable[[list[Any]], Any]
 
 
 class Gone(Exception):
-    """The other side has ended, or has sent what is no message."""
+    """Raised if the other side has ended, or has sent something that is not a message."""
 
 
 def encode(value: Any, hold: Hold) -> Any:
-    """Turn a value into JSON's types.
+    """Turn a value into JSON types.
 
     Args:
         value: any value.
-        hold: what makes an entry for a value that is not plain.
+        hold: function that makes an entry for a value that is not plain.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -55,14 +55,14 @@ def encode(value: Any, hold: Hold) -> Any:
 
 
 def decode(data: Any, fetch: Fetch) -> Any:
-    """Turn JSON's types into the value.
+    """Turn JSON types into a value.
 
     Args:
-        data: from `encode`, or from a program that claims so.
-        fetch: what turns an entry of `hold` into a value.
+        data: the result of `encode`, or data from a program that claims to be one.
+        fetch: function that turns an entry of `hold` into a value.
 
     Raises:
-        Gone: the data are none of `encode`.
+        Gone: the data are not a result of `encode`.
     """
     if not isinstance(data, list):
         if isinstance(data, (str, int)) or data is None:
@@ -88,7 +88,7 @@ def decode(data: Any, fetch: Fetch) -> Any:
 
 
 def update(old: Any, new: Any) -> None:
-    """Give a container the content of another one of its type; what is no container stays as it is.
+    """Give a container the content of another one of the same type; other values do not change.
 
     Args:
         old: the container.

@@ -1,7 +1,7 @@
-"""The first process of a sandbox: an interpreter that has everything loaded and forks a process for each program.
+"""The first process of a sandbox: an interpreter with everything loaded that forks a process for each program.
 
-It never runs a program and never reads a test: it takes file descriptors from outside, hands them to the processes it
-forks, measures them, and ends them.
+It never runs a program and never reads a test: it takes file descriptors from outside, passes them to the processes
+that it forks, measures these processes, and ends them.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ def main(config: dict[str, Any]) -> None:
     """Serve requests until the socket closes.
 
     Args:
-        config: `control` (the socket's number), `parent` (its process id, 0 where it cannot be seen), `memory_bytes`,
-            `own_root` (whether to move to one), `writable` (the folder that programs may write to, or an empty text),
-            `readable` (paths), `modules` (to load beforehand) and `paths` (where they lie).
+        config: `control` (the socket's file descriptor), `parent` (the parent's process id, 0 if it cannot be seen),
+            `memory_bytes`, `own_root` (whether to move to its own root), `writable` (the folder that programs may write
+            to, or an empty text), `readable` (paths), `modules` (to load in advance) and `paths` (where they are).
 
     Raises:
-        OSError: the machine does not allow it a root of its own.
+        OSError: the machine does not allow the process its own root.
     """
-    # What a child must not keep is closed up to this number, so nothing may have a higher one.
+    # Children close the file descriptors that they must not keep up to this number, so none may be higher.
     most = min(FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[0] % (1 << 63))
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    # Whoever starts a sandbox while it scores an item has a limit for that item, and this process serves many.
+    # A process that starts a sandbox while scoring an item has a limit for that item, but this process serves many.
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
     control = socket.socket(fileno=os.dup(config["control"]))
@@ -59,7 +59,7 @@ def main(config: dict[str, Any]) -> None:
     confine.die_with_parent(config["parent"] or os.getppid())
     sys.path += config["paths"]
     sys.argv = ["program"]
-    # The module `site`, which is not loaded, would make them, of a class of its own; programs only call them.
+    # The module `site`, which is not loaded, would define them with its own class; programs only call them.
     builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]
     for name in (*COMMON.split(), *config["modules"]):
         importlib.import_module(name)
@@ -131,7 +131,7 @@ def _start(mode: str, files: list[int], limits: dict[str, Any]) -> list[int]:
 
 
 def _open_standard_files() -> None:
-    """Each process has its own: flags of an open file are seen by all that share it."""
+    """Open standard files, separately in each process: all processes that share an open file see its flags."""
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
@@ -159,18 +159,18 @@ def _fork(run: Callable[[], int]) -> int:
 def _watch(
     children: list[int], folder: str, seconds: float, patience: float, spent: float, elapsed: float
 ) -> dict[str, Any]:
-    """Wait for the last child, then end them all.
+    """Wait for the last child, then end all children.
 
     A tick counts its nominal length, however late it comes: on a busy machine this process waits for a core as long as
-    the children do, and they must not be taken for asleep.
+    the children do, and they must not be mistaken for sleeping ones.
 
     Args:
         children: process ids.
-        folder: the one that programs may write to, or an empty text.
+        folder: the folder that programs may write to, or an empty text.
         seconds: limit for the CPU time.
-        patience: limit for the ticks.
-        spent: CPU time of what belongs to this request and went before it.
-        elapsed: ticks of the same, in seconds.
+        patience: limit for the ticks, in seconds.
+        spent: CPU time of earlier work that belongs to this request.
+        elapsed: ticks of that work, in seconds.
     """
     ended = select.poll()
     handles = [os.pidfd_open(pid) for pid in children]
@@ -193,7 +193,7 @@ def _watch(
 
 
 def _entries(folder: str) -> int:
-    """Files and folders in a file system: each takes memory that its limit of bytes does not count."""
+    """Count files and folders in a file system: each takes memory that its byte limit does not cover."""
     if not folder:
         return 0
     found = os.statvfs(folder)

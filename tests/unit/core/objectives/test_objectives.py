@@ -337,15 +337,15 @@ def test_a_config_from_names():
     [
         (
             {"name": "cispo", "options": {"clip_hi": 0.2}},
-            r"^options.clip_hi is no option of 'cispo'.*did you mean clip_high\? it has clip_low, ",
+            r"^options.clip_hi is not an option of 'cispo'.*did you mean clip_high\? it has clip_low, ",
         ),
-        ({"name": "spo", "options": {"level": "token"}}, r"^options.level is no option of 'spo'.*it has epsilon"),
-        ({"name": "topr", "options": {"tau": 1.0}}, r"tau is no option of 'topr'.*has no options of its own"),
+        ({"name": "spo", "options": {"level": "token"}}, r"^options.level is not an option of 'spo'.*it has epsilon"),
+        ({"name": "topr", "options": {"tau": 1.0}}, r"tau is not an option of 'topr'.*has no options of its own"),
         ({"name": "spo", "options": {"epsilon": "wide"}}, r"^options.epsilon is 'wide'; it must be a number"),
         ({"name": "ppo"}, r"^name is 'ppo'; choose one of r2vpo, clip, "),
         ({"options": {"brake": "inward"}}, r"^options.brake is 'inward'; choose one of outward, two_sided"),
         ({"ratio_variance": {"delta": 0.04}}, r"^ratio_variance is r2vpo's own penalty: set objective.delta"),
-        ({"name": "kl_penalty", "ratio_variance": 0.04}, r"needs the one multiplier.*objective.name=policy_gradient"),
+        ({"name": "kl_penalty", "ratio_variance": 0.04}, r"needs the multiplier.*objective.name=policy_gradient"),
         ({"name": "spo", "ratio_variance": -1.0}, r"^ratio_variance.delta is -1; it must be at least 1e-09"),
     ],
 )
