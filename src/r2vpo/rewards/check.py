@@ -1,4 +1,4 @@
-"""A trial call of a reward function, and a look at all its answers, before any time is spent on training."""
+"""A trial call of a reward function, and a check of all its answers, before any time is spent on training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from r2vpo.rewards.undisturbed import told, undisturbed
 
 ROWS = 4
 CHUNK = 2000
-"""Answers that are looked at between two steps of the progress bar, which larger sets have."""
+"""Answers checked per step of the progress bar, which is shown only for larger sets."""
 
 
 def usable_rows(
@@ -27,16 +27,16 @@ def usable_rows(
     """Leave out the rows whose answer a reward cannot use.
 
     Args:
-        function: the reward function. Its attribute `unreadable`, where there is one, takes rows and returns for each
+        function: the reward function. Its attribute `unreadable`, if it has one, takes rows and returns for each row
             why its answer cannot be used, or None.
         rows: the data.
-        word: what the rows are, in the note.
+        word: what the note calls the rows.
 
     Returns:
-        The other rows, in their order, and a note that counts those left out and shows the first, or None.
+        The remaining rows in their order, and a note that counts those left out and shows the first, or None.
 
     Raises:
-        UserError: no row is left.
+        UserError: no row remains.
     """
     unreadable = getattr(function, "unreadable", None)
     if unreadable is None or not rows:
@@ -60,7 +60,8 @@ def usable_rows(
             "answers, or choose a reward that reads them, such as 'exact'"
         )
     note = (
-        f"{len(wrong)} of {len(rows)} {word} are left out, their answer is of no use to {name!r}; the first is {first}"
+        f"{len(wrong)} of {len(rows)} {word} are left out because {name!r} cannot use their answer; the first is "
+        f"{first}"
     )
     return [row for row, reason in zip(rows, reasons, strict=True) if reason is None], note
 
@@ -73,8 +74,8 @@ def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Non
         rows: the data; the first few are used.
 
     Raises:
-        UserError: when the function raises, returns the wrong number of rewards, None alone, or a number that
-            is not finite; it names the reward and the row, and how to fix it.
+        UserError: the function raises, returns the wrong number of rewards, returns only None, or returns a number
+            that is not finite; the message names the reward and the row, and says how to fix it.
     """
     tried = list(rows[:ROWS])
     if not tried:
@@ -84,7 +85,7 @@ def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Non
         rewards = listed(_call(function, tried))
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # the user's function may raise anything, and call sys.exit
+    except BaseException as error:  # the user's function may raise anything or call sys.exit
         number = _first_failing(function, tried)
         raise UserError(
             f"reward {name!r} raises {type(error).__name__}: {told(error)} on {_where(tried, number)} "
@@ -94,7 +95,7 @@ def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Non
         got = f"{len(rewards)} rewards" if isinstance(rewards, list) else type(rewards).__name__
         raise UserError(
             f"reward {name!r} returns {got} for {len(tried)} completions, from {_where(tried, 0)} on: make "
-            "it return a list with one number a completion"
+            "it return a list with one number per completion"
         )
     if all(reward is None for reward in rewards):
         raise UserError(
@@ -117,8 +118,8 @@ def call_reward(
     Args:
         function: the reward function, plain or async.
         rows: the problems.
-        texts: one completion a row.
-        ids: their tokens.
+        texts: one completion per row.
+        ids: the completions' token ids.
 
     Returns:
         What the function returns.
@@ -148,7 +149,7 @@ def _first_failing(function: Callable[..., Any], rows: Sequence[PromptRow]) -> i
             _call(function, [row])
         except KeyboardInterrupt:
             raise
-        except BaseException:  # that it raises is what is looked for
+        except BaseException:  # the first row that raises is the one to find
             return number
     return 0
 

@@ -1,4 +1,4 @@
-"""What a reward function may return: the same in the trial call, in evaluation and in training."""
+"""The values that a reward function may return; the trial call, evaluation and training use the same rules."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from numbers import Real
 from typing import Any
 
 LARGEST = 3.4e38
-"""Of float32, in which rewards are added up."""
+"""Largest number of float32, in which rewards are summed."""
 
 
 def listed(scores: Any) -> Any:
-    """Scores as a list of plain numbers where they are something like one, else as they are.
+    """Turn scores into a list of plain numbers if they resemble one, else return them unchanged.
 
     Args:
-        scores: what a function returned: a list, a tensor, an array, or anything else that can be gone through.
+        scores: the value that a function returned: a list, a tensor, an array, or any other iterable.
 
     Returns:
         A list in which every number is a float and everything else is unchanged; `scores` itself where it has no rows.
@@ -28,9 +28,9 @@ def is_number(score: Any) -> bool:
     """Whether a score is a finite number that float32 can hold.
 
     Args:
-        score: one of those that `listed` gave.
+        score: an element of what `listed` returned.
     """
-    # Not as a float, which an integer may be too large for; and NaN is not.
+    # Not converted to float, which an integer may be too large for; NaN fails the comparison.
     return isinstance(score, Real) and bool(abs(score) <= LARGEST)  # type: ignore[operator]
 
 
@@ -41,7 +41,7 @@ def _without_rows(scores: Any) -> bool:
 def _plain(score: Any) -> Any:
     if isinstance(score, Real):
         return float(score) if is_number(score) else score
-    # A tensor or an array of one number, whatever the library.
+    # A tensor or an array with one number, from any library.
     if hasattr(score, "item") and getattr(score, "ndim", None) == 0:
         return score.item()
     return score

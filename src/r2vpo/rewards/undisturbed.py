@@ -1,4 +1,4 @@
-"""Around a user's function or module: what it sets for the whole process does not reach training."""
+"""Keep the process-wide settings of a user's function or module from reaching training."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _CHARACTERS = 500
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Put back torch's gradient mode, default type and device and autocast, the current folder and the output streams.
+    """Restore torch's gradient mode, default type and device and autocast, the current folder and the output streams.
 
-    Rewards with a model of their own often begin with `torch.set_grad_enabled(False)`.
+    Rewards that run their own model often begin with `torch.set_grad_enabled(False)`.
 
     Raises:
-        RuntimeError: standard output or standard error was closed, which cannot be put back.
+        RuntimeError: standard output or standard error was closed, which cannot be undone.
     """
     import torch  # not at the top: `r2vpo rewards check` reads its input first
 
@@ -43,14 +43,14 @@ def undisturbed() -> Iterator[None]:
 
 
 def told(error: BaseException) -> str:
-    """The text of what a user's function raised, in one line, whatever its class does.
+    """Return the text of what a user's function raised, in one line, whatever its class does.
 
     Args:
-        error: what was raised.
+        error: the exception.
     """
     try:
         return " ".join(str(error).split())[:_CHARACTERS] or "no message"
     except KeyboardInterrupt:
         raise
-    except BaseException:  # its own text cannot be made
+    except BaseException:  # its text cannot be produced
         return "without a text"
