@@ -1,4 +1,4 @@
-"""A matplotlib figure as SVG that belongs to the page: its fonts, its colours, no names of its own."""
+"""Convert a matplotlib figure to SVG that uses the page's fonts and colours and has no ids of its own."""
 
 import io
 import re
@@ -38,7 +38,7 @@ _STYLE = {
 
 
 def style(palette: Palette) -> Any:
-    """Matplotlib settings for a palette, for ``matplotlib.rc_context``."""
+    """Return matplotlib settings for a palette, for ``matplotlib.rc_context``."""
     return _STYLE | {
         "figure.facecolor": "none",
         "axes.facecolor": "none",
@@ -55,16 +55,16 @@ def style(palette: Palette) -> Any:
 
 
 def inline_svg(draw: Callable[[Axes, Palette], None], palette: Palette, *, key: str) -> str:
-    """Draw one panel as SVG to be put into an HTML page.
+    """Draw one panel as SVG for inclusion in an HTML page.
 
     Args:
         draw: draws on the axes it is given.
-        palette: placeholders; each becomes the CSS variable of its role.
-        key: unique on the page; every id in the SVG begins with it.
+        palette: placeholder colours; each becomes the CSS variable of its role.
+        key: unique key on the page; every id in the SVG begins with it.
 
     Returns:
-        An ``svg`` element without size, namespaces, metadata or fonts; hidden from screen readers, which get
-        the figure's own text.
+        An ``svg`` element without size, namespaces, metadata or fonts; hidden from screen readers, which read the
+        figure's own text.
     """
     with matplotlib.rc_context(style(palette)):
         figure = Figure(figsize=SIZE_INCHES, layout="constrained")
@@ -84,7 +84,7 @@ def _adopt(svg: str, key: str) -> str:
     svg = re.sub(r'\bid="', f'id="{key}-', svg)
     svg = re.sub(r'\bxlink:href="#', f'href="#{key}-', svg)
     svg = re.sub(r"url\(#", f"url(#{key}-", svg)
-    # the page's own font; matplotlib has measured with a wider one, so nothing runs over
+    # the page's own font; matplotlib has measured with a wider one, so nothing overflows
     svg = re.sub(r"font: (?:[\w.]+ )*?([\d.]+px) [^;\"]+", r"font-size: \1", svg)
     svg = re.sub(r"font-family: [^;\"]+;?", "", svg)
     for color, variable in CSS_VARIABLES.items():

@@ -134,6 +134,6 @@ class _Parser:
                 raise ValueError("a bracket is not closed")
             return value
         if not token.isdigit():
-            raise ValueError(f"{token!r} stands where a number should")
+            raise ValueError(f"{token!r} is where a number should be")
         self.numbers.append((int(token), minus))
         return Fraction(int(token))

@@ -12,10 +12,10 @@ from r2vpo.errors import UserError
 from r2vpo.retrying import Retry, RetryingClient, read_json
 
 _REMEDIES = {
-    400: "set model, or what the endpoint refuses",
+    400: "set model, or change what the endpoint rejects",
     401: "set api_key_env to an environment variable that holds a valid key",
     403: "set api_key_env to an environment variable whose key may use the model",
-    404: "set url to end where /chat/completions follows, such as http://localhost:8000/v1, and model",
+    404: "set url to what precedes /chat/completions, such as http://localhost:8000/v1, and set model",
     None: "set url and model to what the endpoint has",
 }
 # More than any reply has; a larger reported number is not counted.
@@ -95,12 +95,12 @@ class ChatClient:
         with self._lock:
             if self._max_requests is not None and self.requests >= self._max_requests:
                 raise UserError(
-                    f"judge: max_requests = {self._max_requests} are spent: raise it, or leave it out, and "
+                    f"judge: max_requests = {self._max_requests} is spent: raise it, or leave it out, and "
                     "resume from the last checkpoint"
                 )
             if self._max_tokens is not None and self.tokens >= self._max_tokens:
                 raise UserError(
-                    f"judge: max_tokens = {self._max_tokens} are spent ({self.tokens} used): raise it, or leave "
+                    f"judge: max_tokens = {self._max_tokens} is spent ({self.tokens} used): raise it, or leave "
                     "it out, and resume from the last checkpoint"
                 )
             self.requests += 1
@@ -141,7 +141,7 @@ def _key(variable: str) -> str:
         raise UserError(f"judge: api_key_env names the environment variable{named} is not set: export it")
     if not re.fullmatch(r"[!-~]+", key):
         raise UserError(
-            f"judge: the key in the environment variable {variable} holds a line break, a space or a letter that no "
-            "key has: export it again"
+            f"judge: the key in the environment variable {variable} contains a line break, a space or a character "
+            "that no key has: export it again"
         )
     return key

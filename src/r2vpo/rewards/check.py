@@ -56,7 +56,7 @@ def usable_rows(
     first = f"{_where(rows, wrong[0])}: {reasons[wrong[0]]}"
     if len(wrong) == len(rows):
         raise UserError(
-            f"reward {name!r} can use the answer of none of {len(rows)} {word}, the first is {first}; correct the "
+            f"reward {name!r} cannot use the answer of any of {len(rows)} {word}; the first is {first}; correct the "
             "answers, or choose a reward that reads them, such as 'exact'"
         )
     note = (
@@ -106,7 +106,7 @@ def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Non
         if reward is not None and not is_number(reward):
             raise UserError(
                 f"reward {name!r} returns {reprlib.repr(reward)} on {_where(tried, number)} with an empty completion: "
-                "make it return a finite number of float32's range (0.0 when nothing can be scored)"
+                "make it return a finite number in float32's range (0.0 when nothing can be scored)"
             )
 
 

@@ -102,7 +102,7 @@ class _Run:
             for number in files:
                 os.close(number)
         if report is None:
-            self.over, self.reason, self.detail = True, "crash", "its sandbox ended, and another one too"
+            self.over, self.reason, self.detail = True, "crash", "its sandbox ended, and so did another one"
             return None, b""
         self.spent, self.elapsed = report.spent, report.elapsed
         if report.late:

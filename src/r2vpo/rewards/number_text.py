@@ -27,7 +27,7 @@ _NUMBER = re.compile(
           |\s*[x*\u00d7\u00b7]\s*{_TEN.format(name="power")})?
         (?:\s*/\s*(?P<divisor>\d+(?:\.\d+)?)|[\s-]*(?P<multiple>{"|".join(_MULTIPLES)})s?\b)?
     )
-    (?![\d]|[.,/:]\d|[xXbBoO][\da-fA-F]|[eE][-+]?\d)      # 3.14.15, 12,34, 1/2/3, 12:30 and 0x10 are no numbers
+    (?![\d]|[.,/:]\d|[xXbBoO][\da-fA-F]|[eE][-+]?\d)      # 3.14.15, 12,34, 1/2/3, 12:30 and 0x10 are not numbers
     """,
     re.VERBOSE | re.IGNORECASE,
 )

@@ -1,4 +1,4 @@
-"""What a user sees while a suite is answered: a bar in a terminal, plain lines in a file or a pipe."""
+"""Progress display for an evaluation: a bar in a terminal, plain lines in a file or a pipe."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _LINES = 10
 
 
 class SuiteProgress:
-    """Shows how far an evaluation is; a context manager that gives the terminal back, also on Ctrl-C.
+    """Progress of an evaluation. Context manager; restores the terminal on exit, including on Ctrl-C.
 
     Args:
         total: number of problems.
-        done: problems that were answered before.
-        solved: how many of them greedily.
+        done: number of problems answered before.
+        solved: number of those solved greedily.
         console: where to show it; a bar if it is a terminal, else about ten plain lines.
-        what: what is answered, and by whom.
+        what: text that says what is answered, and by whom.
     """
 
     def __init__(self, total: int, done: int, solved: int, *, console: Console, what: str) -> None:
@@ -52,11 +52,11 @@ class SuiteProgress:
             self._bar.stop()
 
     def advance(self, problems: int, solved: int) -> None:
-        """Show that a batch is done.
+        """Show that a batch is finished.
 
         Args:
-            problems: problems in it.
-            solved: how many of them greedily.
+            problems: number of problems in the batch.
+            solved: number of those solved greedily.
         """
         self.done, self.solved = self.done + problems, self.solved + solved
         state = f"accuracy {percent(self.solved / self.done)}  {self.left()}"
@@ -68,7 +68,7 @@ class SuiteProgress:
             self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def left(self) -> str:
-        """The time that the rest will take, at the pace of this session."""
+        """Return the time that the rest will take at the pace of this session."""
         if self.done == self.total:
             return f"took {duration(time.monotonic() - self._started)}"
         seconds = (time.monotonic() - self._started) / (self.done - self._first) * (self.total - self.done)

@@ -37,7 +37,7 @@ def test_experiments_are_listed(arguments: list[str], capsys: pytest.CaptureFixt
     ("arguments", "said"),
     [
         (["nowhere"], "nowhere: no such experiment"),
-        (["small.yaml", "--seeds", "0"], "'0' is no whole number from 1 to"),
+        (["small.yaml", "--seeds", "0"], "'0' is not a whole number from 1 to"),
         (["small.yaml", "--methods", "clip,his"], "--methods: small.yaml has no method his: it has clip, ours"),
         (["small.yaml", "--tasks", "one"], "--tasks: small.yaml has no tasks: leave it out"),
         (["small.yaml", "--jobs", "4096"], f"--jobs 4096: this machine lends {cores()} cores"),

@@ -101,7 +101,7 @@ def test_a_reward_that_fails_is_shown_by_row(
         ({"completion": "C"}, "line 1 has neither 'row' nor 'prompt'"),
         ({"prompt": "Third?", "completion": "C"}, "line 1: no row of the data has this 'prompt'"),
         ({"row": 1}, "line 1 has no text in 'completion'"),
-        ({"row": 1, "completion": "C", "score": "1"}, "line 1 has 'score' = '1': write the number"),
+        ({"row": 1, "completion": "C", "score": "1"}, "line 1 has 'score' = '1': write the expected score"),
         ([1], "line 1 is no JSON object"),
     ],
 )

@@ -140,7 +140,9 @@ def test_a_reward_that_says_nothing_about_answers_keeps_all_rows():
 
 
 def test_no_row_of_use_is_an_error():
-    with pytest.raises(UserError, match=r"'reward' can use the answer of none of 5 problems, the first is row 1 .*odd"):
+    with pytest.raises(
+        UserError, match=r"'reward' cannot use the answer of any of 5 problems; the first is row 1 .*odd"
+    ):
         usable_rows(without_odd_answers(), ROWS[::2])
 
 
