@@ -1,4 +1,4 @@
-"""Convert a matplotlib figure to SVG that uses the page's fonts and colours and has no ids of its own."""
+"""Convert a matplotlib figure to SVG that uses the page's fonts and colours, with ids that are unique on the page."""
 
 import io
 import re

@@ -40,7 +40,7 @@ def programs(text: str, prefix: str, names: Sequence[str]) -> list[str]:
         names: the names that have to be defined.
 
     Returns:
-        One program, or several of which the first that compiles is to be used: a continuation that goes on after the
+        One program, or several of which the first that compiles is to be used: a continuation that runs past the
         function it was to write, and breaks off there, is cut at the first line that is not indented, and prose before
         it is left out.
     """

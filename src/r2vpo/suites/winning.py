@@ -15,7 +15,7 @@ from r2vpo.rewards.reward_model import RewardModel
 from r2vpo.training.recipe_yaml import parse_yaml
 
 Decider = Callable[[Sequence[Answered], Sequence[Answered]], tuple[list[Outcome], dict[str, Any]]]
-"""From the answers of two models to the same problems to the outcomes of the first model, and further information."""
+"""Function from two models' answers to the same problems to the first model's outcomes and further information."""
 
 WAYS = ("score", "reward_model", "judge")
 # Ranking scores needs no centre or scale, and a judge that compares has its own prompt.
