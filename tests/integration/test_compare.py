@@ -264,7 +264,7 @@ def test_ctrl_c_ends_it_cleanly(held: tuple[Path, subprocess.Popen[str]]) -> Non
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and err == "r2vpo: interrupted\n"
-    assert out.splitlines()[-1].startswith("what is finished is kept; the same command continues")
+    assert out.splitlines()[-1].startswith("finished cells are kept; the same command continues")
     assert ends(worker)
     assert not (file.parent / "comparisons" / "small" / "results.jsonl").exists()
 

@@ -273,7 +273,7 @@ def test_what_it_was_begun_with_may_not_change_under_it(tmp_path: Path) -> None:
         (["{model}", "--suite", "{suite}", "--baseline", "{done}", "--set", "data.held_out_size=10"], "--baseline"),
         (["--resume", "{missing}"], "no such folder"),
         (["--resume", "{model}"], "not an evaluation"),
-        (["{model}", "--resume", "{done}"], "give the folder alone"),
+        (["{model}", "--resume", "{done}"], "give only the folder"),
         (["{model}", "--suite", "{suite}", "--out", "{model}"], "not an evaluation"),
     ],
 )

@@ -1,1 +1,1 @@
-"""The command line: it parses, calls, and says what went wrong in one line. No mathematics."""
+"""The command line: parse arguments, call the library, and report errors in one line."""

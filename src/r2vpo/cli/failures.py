@@ -1,4 +1,4 @@
-"""Every way a command can fail, as one line on stderr and an exit code."""
+"""Report every kind of failure of a command as one line on stderr and an exit code."""
 
 import os
 import shlex
@@ -17,12 +17,12 @@ USER_ERROR, UNEXPECTED, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: a scheduler wants the process to end."""
+    """SIGTERM, as when a scheduler ends the process."""
 
 
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """End as after Ctrl-C when this process gets SIGTERM; its children, which inherit that, end as they did before."""
+    """End as after Ctrl-C when this process gets SIGTERM; children inherit that setting and end as they did before."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -42,15 +42,15 @@ def ended_by_sigterm() -> Iterator[None]:
 
 
 class Session:
-    """What is known about the command so far, for the line that says how to resume.
+    """What is known about the command so far, used for the line that says how to resume.
 
     Attributes:
         debug: print tracebacks.
         may_leave: whether `sys.exit` ends the command with its own code, as after --help; not while our own code runs,
-            which a reward could end as if it had succeeded.
+            which a reward could otherwise end as if it had succeeded.
         arguments: the arguments of ``train`` that a resumed run needs again: the recipe and its overrides.
-        run: the folder of the run, as soon as there is one.
-        evaluation: the folder of an evaluation, as soon as there is one.
+        run: the folder of the run, once it exists.
+        evaluation: the folder of an evaluation, once it exists.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Session:
         self.evaluation = folder
 
     def resume_command(self) -> str | None:
-        """The command that resumes, or None as long as a run has no checkpoint to resume from."""
+        """Return the command that resumes, or None while a run has no checkpoint to resume from."""
         if self.evaluation is not None:
             return shlex.join(["r2vpo", "eval", "--resume", str(self.evaluation)])
         from r2vpo.training.run_directory import RunDirectory
@@ -79,7 +79,7 @@ class Session:
 
 
 def report_failure(error: BaseException, session: Session) -> int:
-    """Print what went wrong; returns the exit code.
+    """Print what went wrong and return the exit code.
 
     Args:
         error: what the command raised.
@@ -128,11 +128,11 @@ def report_failure(error: BaseException, session: Session) -> int:
 
 
 def _say(text: str) -> None:
-    """One line, whatever the message of a foreign error looks like."""
+    """Print one line, whatever the message of an external error looks like."""
     print("r2vpo: " + " ".join(text.split()), file=sys.stderr, flush=True)
 
 
 def quiet_exit_on_closed_pipe() -> int:
-    """For ``r2vpo recipes | head``: no complaint when the reader has gone."""
+    """Ignore a closed pipe, as in ``r2vpo recipes | head``."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return UNEXPECTED

@@ -32,10 +32,10 @@ SECONDS_OF_THREADS = 10.0
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as all others are."""
+    """A parser that reports errors in one line, like all other errors."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise what is wrong with the arguments, with the command that explains them."""
+        """Raise an error about the arguments, with the command that explains them."""
         raise UserError(f"{message} (see `{self.prog} --help`)")
 
 
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: arguments without the program's name; None takes the process's.
+        argv: arguments without the program's name; None uses those of the process.
 
     Returns:
         Exit code: 0, or the command's own; 2 for what the user can fix; 130 after Ctrl-C; 143 after SIGTERM; 1 for
@@ -92,14 +92,14 @@ def _end(code: int) -> None:
 
 
 def build_parser() -> Parser:
-    """The parser of all the commands."""
+    """Build the parser of all the commands."""
     parser = Parser(prog="r2vpo", description="Fine-tune reasoning models with R²VPO, and reuse stale rollouts.")
     parser.add_argument("--version", action="version", version=f"r2vpo {r2vpo.__version__}")
     shared = Parser(add_help=False)
     shared.add_argument("--debug", action="store_true", help="print tracebacks and the libraries' own messages")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    train = commands.add_parser("train", parents=[shared], help="train a model as a recipe says")
+    train = commands.add_parser("train", parents=[shared], help="train a model with a recipe")
     train.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file, or a name `r2vpo recipes` lists")
     _add_overrides(train, "replay.versions=2 trainer.max_steps=50 seed=1")
     train.add_argument("--resume", metavar="RUN", help="resume this run from its last checkpoint")
@@ -112,13 +112,13 @@ def build_parser() -> Parser:
     _add_compare(commands, shared)
 
     runs = commands.add_parser("runs", parents=[shared], help="list the runs of a folder, or check one of them")
-    runs.add_argument("what", metavar="check RUN", nargs="*", help="read all of this run, say what is damaged")
+    runs.add_argument("what", metavar="check RUN", nargs="*", help="read this whole run and report damage")
     runs.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
     runs.add_argument("--json", action="store_true", help="print it as JSON")
     runs.set_defaults(command=_runs)
     _add_rewards(commands, shared)
 
-    report = commands.add_parser("report", parents=[shared], help="draw a run's report.html again")
+    report = commands.add_parser("report", parents=[shared], help="redraw a run's report.html")
     report.add_argument("run", metavar="RUN", help="the folder of a run")
     report.add_argument("--png", metavar="FILE", help="also write its main curves as one picture")
     report.set_defaults(command=_report)
@@ -129,7 +129,9 @@ def build_parser() -> Parser:
     recipes.set_defaults(command=_recipes)
     doctor = commands.add_parser("doctor", parents=[shared], help="versions, devices, imports; or a model's check")
     doctor.add_argument("model", metavar="MODEL", nargs="?", help="check this one: a folder, a listed or a hub name")
-    doctor.add_argument("--longest", metavar="N", type=_positive, help="most tokens of a prompt and its response")
+    doctor.add_argument(
+        "--longest", metavar="N", type=_positive, help="largest number of tokens of a prompt and its response"
+    )
     doctor.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
     doctor.add_argument("--json", action="store_true", help="print it as JSON")
     doctor.set_defaults(command=_doctor)
@@ -175,7 +177,7 @@ def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--suite", metavar="NAME", help="a YAML file, or a name that --list lists")
     evaluate.add_argument("--list", action="store_true", help="list the suites that can be used by name")
     evaluate.add_argument("--k", metavar="N", help="completions sampled for each problem (default: the suite's)")
-    evaluate.add_argument("--temperature", metavar="T", help="of the sampled completions (default: the suite's)")
+    evaluate.add_argument("--temperature", metavar="T", help="temperature of the samples (default: the suite's)")
     evaluate.add_argument("--max-new-tokens", metavar="N", help="longest completion (default: the suite's)")
     evaluate.add_argument("--seed", metavar="S", type=_seed, default=0, help="seed of the samples (default: 0)")
     _add_overrides(evaluate, "data.held_out_size=50")
@@ -205,14 +207,14 @@ def _add_compare(commands: Any, shared: argparse.ArgumentParser) -> None:
     what = compare.add_mutually_exclusive_group()
     what.add_argument("--dry-run", action="store_true", help="print the cells, their state and the time left")
     what.add_argument("--tuning-only", action="store_true", help="choose every method's learning rate and stop")
-    what.add_argument("--report", action="store_true", help="draw the report of what is finished, run nothing")
+    what.add_argument("--report", action="store_true", help="draw the report of finished cells without running any")
     compare.set_defaults(command=_compare)
 
 
 def _add_rewards(commands: Any, shared: argparse.ArgumentParser) -> None:
-    rewards = commands.add_parser("rewards", parents=[shared], help="see what a reward makes of your data")
+    rewards = commands.add_parser("rewards", parents=[shared], help="check a reward on your data")
     actions = rewards.add_subparsers(title="actions", metavar="ACTION", required=True)
-    check = actions.add_parser("check", parents=[shared], help="print verdicts on answers of a data set")
+    check = actions.add_parser("check", parents=[shared], help="print a reward's verdicts on answers of a data set")
     check.add_argument("data", metavar="DATA", help="a recipe's name or YAML file, or a data file with --reward")
     check.add_argument("--reward", metavar="NAME", help="of a data file: a reward's name, or module:function")
     check.add_argument("--answers", metavar="FILE", help="JSON Lines: row or prompt, completion, score if it is known")
@@ -224,7 +226,7 @@ def _add_rewards(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or len(text) > 12 or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from 1 to 999999999999")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 1 to 999999999999")
     return int(text)
 
 
@@ -236,19 +238,19 @@ def _seeds(text: str) -> int:
 
 def _seed(text: str) -> int:
     if not text.isdecimal() or len(text) > 10 or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {2**32 - 1}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
     return int(text)
 
 
 def prepare_environment(*, debug: bool) -> None:
-    """Settings of the libraries that have to be there before they are imported: no telemetry, no noise."""
+    """Set the libraries' settings that are read at import: no telemetry, no unnecessary output."""
     os.environ.update(ENVIRONMENT)
     # Closed by who started us (`>&-`).
     sys.stdout = open(os.devnull, "w") if sys.stdout is None else sys.stdout
     sys.stderr = open(os.devnull, "w") if sys.stderr is None else sys.stderr
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # whatever a model or a data set has written
+            stream.reconfigure(errors="backslashreplace")  # a model or a data set may write any character
     warnings.showwarning = _show_warning
     if debug:
         return
@@ -257,7 +259,7 @@ def prepare_environment(*, debug: bool) -> None:
         os.environ.setdefault(name, value)
     libraries = "transformers|trl|torch|accelerate|peft|datasets|huggingface_hub|tensorboard|multiprocessing"
     warnings.filterwarnings("ignore", module=rf"({libraries})(\..*)?$")
-    logging.getLogger("trl").setLevel(logging.ERROR)  # it has no variable for it
+    logging.getLogger("trl").setLevel(logging.ERROR)  # trl has no variable for this
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **named: Any) -> None:

@@ -8,14 +8,14 @@ from r2vpo.integrations.openrlhf.options import parse_options
 
 
 def openrlhf(arguments: argparse.Namespace, session: Session) -> None:
-    """Check the options, then hand over."""
+    """Check the options, then start OpenRLHF."""
     options = parse_options(arguments.overrides)
     try:
         from r2vpo.integrations.openrlhf.launch import launch
     except ModuleNotFoundError as error:
         raise UserError(
             f"{error.name} is not installed: r2vpo openrlhf runs in the environment of OpenRLHF 0.11.2; install it "
-            "and r2vpo beside it (docs/integrations.md)"
+            "and r2vpo in the same environment (docs/integrations.md)"
         ) from error
     session.may_leave = True  # OpenRLHF parses its own arguments, and exits after --help
     launch(options, arguments.arguments)

@@ -1,4 +1,4 @@
-"""``r2vpo plan``: what a recipe's run takes, before any weights are there."""
+"""``r2vpo plan``: estimate what a recipe's run needs, before any weights are loaded."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""``r2vpo rewards check``: what a reward makes of a data set, before a run is paid for."""
+"""``r2vpo rewards check``: check a reward on a data set before paying for a run."""
 
 import argparse
 import json
@@ -43,14 +43,14 @@ def check(arguments: argparse.Namespace, session: Session) -> int:
     if arguments.json:
         summary = {"reward": part.name, "rows": len(rows), "seconds": round(seconds, 3), **_counts(found)}
         written = json.dumps({**summary, **found.to_json()}, indent=1, ensure_ascii=False)
-        # Half a surrogate pair has no UTF-8, but an escape in JSON.
+        # Half a surrogate pair cannot be written in UTF-8, but can be written as a JSON escape.
         Path(arguments.json).write_text(written + "\n", encoding="utf-8", errors="backslashreplace")
     _print(found, part.name, rows, seconds, arguments.show)
     return MISSED if found.unreadable or found.missed else 0
 
 
 def _data(arguments: argparse.Namespace) -> tuple[Recipe, list[PromptRow]]:
-    """A recipe with its problems: of a recipe's own, or of a data file and the reward that is named."""
+    """Return a recipe with its problems: the recipe's own, or those of a data file with the named reward."""
     path = Path(arguments.data)
     if kind_of(path) not in READERS:
         if arguments.reward is not None:
@@ -75,7 +75,7 @@ def _data(arguments: argparse.Namespace) -> tuple[Recipe, list[PromptRow]]:
 
 
 def _file_rows(data: DatasetData) -> list[PromptRow]:
-    """Every problem of the files, in their order: none is held out, drawn, or left out as a double."""
+    """Return all problems of the files in their order: none is held out, sampled, or removed as a duplicate."""
     columns = Columns(data.prompt_column, data.answer_column, data.difficulty_column)
     rows = []
     for path in data.path:

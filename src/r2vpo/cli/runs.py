@@ -1,4 +1,4 @@
-"""``r2vpo runs``: what has become of every run of a folder, and whether one is as it was written."""
+"""``r2vpo runs``: the state of every run in a folder, and a check of whether a run is damaged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def runs(arguments: argparse.Namespace, session: Session) -> None:
     """List the runs, or check one.
 
     Raises:
-        UserError: the run is damaged, after a line for everything that is; or there is no such run or folder.
+        UserError: the run is damaged, after a line for each damaged part; or there is no such run or folder.
     """
     match arguments.what:
         case []:
@@ -65,4 +65,4 @@ def _check(name: str, *, as_json: bool) -> None:
         raise UserError(f"{run.path}: damaged in {len(found)} {'place' if len(found) == 1 else 'places'}, see above")
     if not as_json:
         steps = ", ".join(map(str, checkpoints)) or "none"
-        print(f"{run.path}: as it was written; checkpoints: {steps}")
+        print(f"{run.path}: intact; checkpoints: {steps}")

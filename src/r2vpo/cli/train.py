@@ -14,12 +14,12 @@ from r2vpo.training.progress import print_result
 from r2vpo.training.recipe import Recipe, differing_keys, load_recipe, settle_precision
 from r2vpo.training.run_directory import open_run, refuse_finished, require_checkpoint, step_of
 
-# What may change when a run is resumed: it can be made longer.
+# Settings that may change when a run is resumed: it can be made longer.
 MAY_DIFFER = {"trainer.max_steps"}
 
 
 def train(arguments: argparse.Namespace, session: Session) -> None:
-    """Run or resume a training; what is wrong with the recipe or the run is said before torch is imported."""
+    """Run or resume a training; problems with the recipe or the run are reported before torch is imported."""
     session.arguments = [
         *([arguments.recipe] if arguments.recipe else []),
         *(part for text in arguments.overrides for part in ("--set", text)),
@@ -58,7 +58,7 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
 
 
 def quiet_bars() -> None:
-    """Keep transformers' bars for loading and saving out of the display; a download still shows its own."""
+    """Hide transformers' bars for loading and saving; a download still shows its own."""
     import transformers
     from huggingface_hub.utils import enable_progress_bars  # type: ignore[attr-defined]  # documented there
 
@@ -67,22 +67,22 @@ def quiet_bars() -> None:
 
 
 def as_started(recipe: Recipe, run_path: Path) -> Recipe:
-    """The recipe in the precision that the run was started with, wherever it says `auto`."""
+    """Return the recipe with the precision that the run was started with wherever it says `auto`."""
     started_with = open_run(run_path).recipe()
-    # A run keeps its recipe as it was settled, in which nothing is left at `auto`.
+    # A run stores its recipe after all settings are resolved, so nothing in it is `auto`.
     autocast = cast(bool, started_with.trainer.bf16_autocast)
     dtype = cast(Literal["bfloat16", "model"], started_with.rollout.dtype)
     return settle_precision(recipe, autocast=autocast, dtype=dtype)
 
 
 def check_resume(recipe: Recipe, run_path: Path, checkpoint: int | None, arguments: Sequence[str]) -> None:
-    """Refuse to resume with another recipe than the run's, from a damaged checkpoint, or with a run that is complete.
+    """Refuse to resume with a recipe other than the run's, from a damaged checkpoint, or a run that is complete.
 
     Args:
-        recipe: what is asked for.
-        run_path: the run.
+        recipe: the requested recipe.
+        run_path: the folder of the run.
         checkpoint: step of the checkpoint to resume from; None for the last one.
-        arguments: of the command, for the one that resumes from an earlier checkpoint.
+        arguments: arguments of the command, for the command that resumes from an earlier checkpoint.
 
     Raises:
         UserError: the recipes differ, the run has no such checkpoint, it is damaged, or it has done all its steps.
@@ -104,7 +104,7 @@ def show_result(run_path: Path, console: Console) -> None:
     """Build the report and print the result.
 
     Raises:
-        UserError: the run is complete and has learned nothing, because no round had a signal.
+        UserError: the run is complete and has learned nothing because no round had a signal.
     """
     from r2vpo.report.build import build_report
 

@@ -1,4 +1,4 @@
-"""What arguments of the command line mean; it imports nothing heavy, since every command's help needs it."""
+"""Parse argument values of the command line; imports nothing heavy, since every command's help needs it."""
 
 import argparse
 import math
@@ -8,28 +8,28 @@ _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 def memory(text: str) -> float:
-    """Bytes of a size such as ``80GiB``, ``40 GB`` or ``640MiB``."""
+    """Return the bytes of a size such as ``80GiB``, ``40 GB`` or ``640MiB``."""
     match = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([KMGT]?)(i?)B?", text.strip())
     if match is None or float(match[1]) <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: write it as 80GiB or 40GB")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: write it as 80GiB or 40GB")
     base = 1024.0 if match[3] else 1000.0
     return float(match[1]) * math.pow(base, _UNITS[match[2]])
 
 
 def above_zero(text: str) -> float:
-    """A number above 0."""
+    """Return a number above 0."""
     try:
         number = float(text)
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return number
 
 
 def share(text: str) -> float:
-    """A number above 0, at most 1."""
+    """Return a number above 0 and at most 1."""
     number = above_zero(text)
     if number > 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share: write a number above 0, at most 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share: write a number above 0, at most 1")
     return number

@@ -1,1 +1,1 @@
-"""The report of a run: one self-contained page, and one picture, drawn from the files of its folder."""
+"""The report of a run: a self-contained page and a picture, drawn from the files of its folder."""

@@ -1,4 +1,4 @@
-"""Build a run's report: ``report.html``, one file without scripts that needs nothing from outside itself."""
+"""Build a run's report: ``report.html``, one file without scripts that needs no external resources."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _TEMPLATE = Path(__file__).parent / "template.html.j2"
 
 
 def build_report(run: Path | str) -> Path:
-    """Draw ``report.html`` from the files of a run, finished or not.
+    """Draw ``report.html`` from the files of a finished or unfinished run.
 
     Args:
         run: the run's folder.
@@ -37,11 +37,11 @@ def build_report(run: Path | str) -> Path:
 
 
 def build_picture(run: Path | str, path: Path) -> Path:
-    """Write four panels as one PNG: accuracy, V_d against its target, lambda and the rate's scale, rollouts.
+    """Write four panels to one PNG: accuracy, V_d against its target, lambda and the learning-rate scale, rollouts.
 
     Args:
         run: the run's folder.
-        path: the picture's file.
+        path: the file to write.
 
     Returns:
         The picture's path.
@@ -61,7 +61,7 @@ def build_picture(run: Path | str, path: Path) -> Path:
 
 
 def page_values(data: RunData) -> dict[str, Any]:
-    """Everything that the template shows."""
+    """Return all the values that the template shows."""
     finished = bool(data.summary)
     steps, of_steps = int(data.last("step") or 0), data.recipe.trainer.max_steps
     before, after = _whole(data.before), _whole(data.after)
@@ -84,7 +84,7 @@ def page_values(data: RunData) -> dict[str, Any]:
 
 
 def _whole(accuracy: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """An accuracy with all of its keys, or None if it has no value."""
+    """Return an accuracy with all its keys, or None if it has no value."""
     if not accuracy or accuracy.get("value") is None:
         return None
     whole = {key: accuracy.get(key) for key in ("value", "low", "high", "n")}
@@ -173,7 +173,7 @@ def _panel(panel: Panel, data: RunData) -> dict[str, Any]:
 
 
 def _samples(data: RunData) -> list[dict[str, Any]]:
-    """Pair completions of the same prompt, of the first evaluation and of the last."""
+    """Pair completions of the same prompt from the first and last evaluations."""
     pairs: dict[str, dict[str, Any]] = {}
     first, last = data.accuracy_at(0), data.accuracy_at(-1)
     for when, evaluation in (("before", first), ("after", last)):
@@ -197,14 +197,14 @@ def _samples(data: RunData) -> list[dict[str, Any]]:
 
 
 def _text(value: Any) -> str:
-    """A text, or the contents of a list of messages."""
+    """Return a text, or the contents of a list of messages."""
     if isinstance(value, list):
         return "\n\n".join(str(item.get("content", "")) if isinstance(item, dict) else str(item) for item in value)
     return "" if value is None else str(value)
 
 
 def _question(prompt: str) -> str:
-    """The end of a prompt, which is what was asked: what stands before are worked examples."""
+    """Return the end of a prompt, which contains the question; the text before it is worked examples."""
     last = prompt.strip().split("\n\n")[-1].strip()
     return last if len(last) <= 600 else f"…{last[-600:]}"
 

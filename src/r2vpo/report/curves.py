@@ -1,4 +1,4 @@
-"""The drawings of a report, each on the axes it is given."""
+"""The drawings of a report, each drawn on given axes."""
 
 import math
 import statistics
@@ -16,7 +16,7 @@ MOST_DIFFICULTIES = 6
 
 
 def draw_accuracy(axes: Axes, data: RunData, palette: Palette) -> None:
-    """Accuracy over rollouts, with intervals: all problems, and each difficulty if there are several."""
+    """Draw accuracy over rollouts with intervals: all problems, and each difficulty if there are several."""
     labels = data.difficulties()
     for number, label in enumerate(labels[:MOST_DIFFICULTIES] if len(labels) > 1 else []):
         color = palette.series[number % len(palette.series)]
@@ -40,7 +40,7 @@ def short(label: str) -> str:
 
 
 def _noisy(axes: Axes, series: Series, color: str, *, log: bool = False, label: str | None = None) -> None:
-    """A thin line for each step and a thick one for the running mean (geometric on a log scale)."""
+    """Draw a thin line for the steps and a thick one for the running mean (geometric on a log scale)."""
     thin = _thinned(series)
     window = max(1, len(thin.x) // 20)
     if window == 1:
@@ -61,13 +61,13 @@ def _thinned(series: Series) -> Series:
 
 
 def metric_curve(name: str, number: int, *, low: float | None = None, high: float | None = None) -> Callable[..., None]:
-    """A function that draws one metric over steps.
+    """Return a function that draws one metric over steps.
 
     Args:
         name: the metric.
-        number: its colour in the palette's series.
-        low: lower end of y, or None for the data's.
-        high: upper end of y.
+        number: index of its colour in the palette's series.
+        low: lower end of y; None uses the data's.
+        high: upper end of y; None uses the data's.
     """
 
     def draw(axes: Axes, data: RunData, palette: Palette) -> None:
@@ -82,8 +82,8 @@ def metric_curve(name: str, number: int, *, low: float | None = None, high: floa
 
 
 def draw_variance(axes: Axes, data: RunData, palette: Palette) -> None:
-    """V_d over steps on a log scale, with its target."""
-    # a round's first step has V_d = 0: it has no place on a log scale
+    """Draw V_d over steps on a log scale, with its target."""
+    # a round's first step has V_d = 0, which cannot be shown on a log scale
     series = data.series("decision_variance", minimum=0.0)
     target = _thinned(data.series("decision_variance_target", minimum=0.0))
     _noisy(axes, series, palette.series[0], log=True, label="V_d")
@@ -95,12 +95,12 @@ def draw_variance(axes: Axes, data: RunData, palette: Palette) -> None:
 
 
 def log_axis(axes: Axes, values: list[float], *, unit: str = "") -> None:
-    """Make y logarithmic, with enough labels also where the values stay within one decade.
+    """Make y logarithmic, with enough labels even if the values stay within one decade.
 
     Args:
-        axes: whose y axis.
-        values: what is drawn, all above 0.
-        unit: written behind each label.
+        axes: the axes whose y axis is changed.
+        values: the values that are drawn, all above 0.
+        unit: text to append to each label.
     """
     decades = math.log10(max(values) / min(values)) if values else 0.0
     axes.set_yscale("log")
@@ -113,7 +113,7 @@ def log_axis(axes: Axes, values: list[float], *, unit: str = "") -> None:
 
 
 def draw_scale(axes: Axes, data: RunData, palette: Palette) -> None:
-    """The scale of the learning rate over steps, on a log scale."""
+    """Draw the scale of the learning rate over steps, on a log scale."""
     series = _thinned(data.series("step_scale", minimum=0.0))
     axes.plot(series.x, series.y, color=palette.series[2], marker="o" if len(series.x) == 1 else None)
     log_axis(axes, series.y, unit=" ×")
@@ -121,7 +121,7 @@ def draw_scale(axes: Axes, data: RunData, palette: Palette) -> None:
 
 
 def draw_staleness(axes: Axes, data: RunData, palette: Palette) -> None:
-    """The share of the rows trained on, by age."""
+    """Draw the share of trained rows by age."""
     rows = data.last("staleness_rows") or []
     total = sum(rows) or 1
     shares = [number / total for number in rows]
@@ -131,7 +131,7 @@ def draw_staleness(axes: Axes, data: RunData, palette: Palette) -> None:
 
 
 def _bars(axes: Axes, heights: list[float], labels: list[str], colors: list[str], palette: Palette) -> None:
-    """A bar for each age."""
+    """Draw a bar for each age."""
     ages = range(len(heights))
     bars = axes.bar(ages, heights, color=colors, width=0.72)
     axes.bar_label(bars, labels, padding=3, color=palette.ink, fontsize=9)
@@ -141,7 +141,7 @@ def _bars(axes: Axes, heights: list[float], labels: list[str], colors: list[str]
 
 
 def sample_size_by_age(data: RunData) -> list[float | None]:
-    """Mean effective sample size of each age over the last quarter of the run, None where no rows were."""
+    """Return the mean effective sample size of each age in the last quarter of the run, None for ages without rows."""
     name = "effective_sample_size_by_staleness"
     rows = [record[name] for record in data.metrics if record.get(name)]
     rows = rows[-max(1, len(rows) // 4) :]
@@ -154,14 +154,14 @@ def _longest(rows: list[list[float | None]]) -> int:
 
 
 def draw_sample_size_by_age(axes: Axes, data: RunData, palette: Palette) -> None:
-    """Effective sample size by age."""
+    """Draw the effective sample size by age."""
     values = sample_size_by_age(data)
     labels = ["" if value is None else f"{value:.2f}" for value in values]
     _bars(axes, [value or 0.0 for value in values], labels, [palette.series[2]] * len(values), palette)
 
 
 def draw_rollouts(axes: Axes, data: RunData, palette: Palette) -> None:
-    """Rows trained on, cumulative: generated, and reused on top."""
+    """Draw the cumulative rows trained on: generated ones, with reused ones on top."""
     generated, reused = data.series("rollouts_generated"), data.series("rollouts_reused")
     _stack(axes, [("generated", generated), ("reused", reused)], (palette.series[0], palette.series[1]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}"))
@@ -169,7 +169,7 @@ def draw_rollouts(axes: Axes, data: RunData, palette: Palette) -> None:
 
 
 def draw_time(axes: Axes, data: RunData, palette: Palette) -> None:
-    """Seconds, cumulative, by what they were spent on."""
+    """Draw the cumulative seconds by activity."""
     parts = time_parts(data)
     _stack(axes, list(parts.items()), (palette.series[0], palette.series[2], palette.muted))
     longest = max((sum(values) for values in zip(*(part.y for part in parts.values()), strict=True)), default=0)
@@ -180,7 +180,7 @@ def draw_time(axes: Axes, data: RunData, palette: Palette) -> None:
 
 
 def time_parts(data: RunData) -> dict[str, Series]:
-    """Seconds spent generating, training and otherwise, cumulative, over optimizer steps."""
+    """Return the cumulative seconds of generating, training and everything else, over optimizer steps."""
     rows = [
         (record["step"], record["seconds"], record["seconds_generating"], record["seconds_training"])
         for record in data.metrics
@@ -212,7 +212,7 @@ def _finish(axes: Axes, *, x_label: str = "optimizer steps", legend: bool = Fals
     if x_label == "optimizer steps":
         axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     if legend:
-        # as many columns as fit beside each other, so that the legend never makes the plot narrower
+        # as many columns as fit next to each other, so that the legend never narrows the plot
         lengths = [len(label) for label in axes.get_legend_handles_labels()[1]]
         columns = max(1, min(4, int(_LEGEND_POINTS // (5.4 * max(lengths) + 34))))
         if sum(5.4 * length + 34 for length in lengths) <= _LEGEND_POINTS:

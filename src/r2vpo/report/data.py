@@ -1,4 +1,4 @@
-"""What a report is drawn from: the files of a run, in the shapes that curves and tables need."""
+"""The data of a report: the files of a run in the form that curves and tables need."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from r2vpo.training.run_directory import RunDirectory, open_run
 
 @dataclass(frozen=True)
 class Series:
-    """A curve: one x and one y for every record that has the value."""
+    """A curve with one x and one y for every record that has the value."""
 
     x: list[float]
     y: list[float]
@@ -32,7 +32,7 @@ class AccuracyCurve:
 
 @dataclass(frozen=True)
 class RunData:
-    """A run as it is on disk; everything but the recipe may still be missing."""
+    """A run's files as read from disk; everything but the recipe may still be missing."""
 
     run: RunDirectory
     recipe: Recipe
@@ -41,7 +41,7 @@ class RunData:
     summary: dict[str, Any]
 
     def series(self, name: str, *, minimum: float | None = None) -> Series:
-        """A metric over optimizer steps; steps without a value, or not above ``minimum``, are left out."""
+        """Return a metric over optimizer steps; steps without a value, or not above ``minimum``, are left out."""
         pairs = [
             (record["step"], record[name])
             for record in self.metrics
@@ -52,11 +52,11 @@ class RunData:
         return Series([x for x, _ in pairs], [y for _, y in pairs])
 
     def last(self, name: str) -> Any:
-        """The metric's last value that is not null, or None."""
+        """Return the metric's last value that is not null, or None."""
         return next((r[name] for r in reversed(self.metrics) if r.get(name) is not None), None)
 
     def accuracy(self, difficulty: str | None = None) -> AccuracyCurve:
-        """Accuracy over generated rollouts, of all problems or of one difficulty."""
+        """Return the accuracy over generated rollouts, of all problems or of one difficulty."""
         points = []
         for record in self.evaluations:
             entry = (
@@ -77,34 +77,34 @@ class RunData:
         return AccuracyCurve(*(list(column) for column in columns))
 
     def difficulties(self) -> list[str]:
-        """Labels of the difficulties, in the order in which they first appear."""
+        """Return the labels of the difficulties in the order in which they first appear."""
         return list(dict.fromkeys(label for record in self.evaluations for label in record.get("by_difficulty") or {}))
 
     def sizes(self) -> list[int]:
-        """Numbers of problems in the last evaluation, of all and of each difficulty, as far as they are known."""
+        """Return the known numbers of problems in the last evaluation, of all and of each difficulty."""
         last = self.accuracy_at(-1)
         entries = [last.get("accuracy"), *(last.get("by_difficulty") or {}).values()]
         return [entry["n"] for entry in entries if entry and entry.get("n")]
 
     def accuracy_at(self, position: int) -> dict[str, Any]:
-        """The first (0) or last (-1) evaluation, or an empty one."""
+        """Return the first (0) or last (-1) evaluation, or an empty one."""
         return self.evaluations[position] if self.evaluations else {}
 
     @property
     def before(self) -> dict[str, Any] | None:
-        """Accuracy before training: the summary's, else the evaluation at step 0."""
+        """The accuracy before training: from the summary, else from the evaluation at step 0."""
         first = self.accuracy_at(0)
         return self.summary.get("accuracy_before") or (first.get("accuracy") if first.get("step") == 0 else None)
 
     @property
     def after(self) -> dict[str, Any] | None:
-        """Accuracy after training; of an unfinished run, the last evaluation of a later step than 0."""
+        """The accuracy after training; for an unfinished run, the last evaluation after step 0."""
         last = self.accuracy_at(-1)
         return self.summary.get("accuracy_after") or (last.get("accuracy") if last.get("step") else None)
 
 
 def load_run(path: Path | str) -> RunData:
-    """Read what there is of a run.
+    """Read the files that a run has so far.
 
     Raises:
         UserError: the folder is not a run's, or one of its files is damaged.

@@ -1,11 +1,11 @@
-"""Colours of the curves: real ones for pictures, CSS variables for the page, which knows light and dark."""
+"""Colours of the curves: real colours for pictures, CSS variables for the page, which has a light and a dark mode."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours by role: ``series`` tell curves apart, ``ink`` matters most and ``muted`` less."""
+    """Colours by role: ``series`` distinguish curves, ``ink`` is for the most important and ``muted`` for less."""
 
     ink: str
     muted: str
@@ -25,7 +25,7 @@ LIGHT = Palette(
     series=("#2563c9", "#b4540a", "#0d7a6f", "#8439b0", "#a8325c", "#5f6c00"),
 )
 
-# Colours that nobody would choose, so that each can be found in the SVG and replaced by its CSS variable.
+# Unlikely colours, so that each can be found in the SVG and replaced by its CSS variable.
 PLACEHOLDERS = Palette(
     ink="#010a01",
     muted="#010a02",

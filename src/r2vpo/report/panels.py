@@ -1,4 +1,4 @@
-"""The panels of a report: what stands where, what each draws, and what it says in words."""
+"""The panels of a report: their positions, drawings and captions."""
 
 import statistics
 from collections.abc import Callable
@@ -30,10 +30,10 @@ class Panel:
 
     Attributes:
         key: its id on the page.
-        section: heading under which it stands.
+        section: heading of its section.
         title: what it shows.
-        draw: draws it.
-        caption: what it means and how the run did, in one or two sentences; also what a screen reader reads.
+        draw: function that draws it.
+        caption: meaning and result of the run in one or two sentences; also read by screen readers.
         present: whether the run has data for it.
     """
 
@@ -81,9 +81,9 @@ def _say_last(name: str, meaning: str) -> Callable[[RunData], str]:
 
 def _say_scale(data: RunData) -> str:
     values, base = data.series("step_scale").y, data.recipe.trainer.learning_rate
-    aim = " under the KL-adaptive rule" if data.recipe.step_control.kind == "kl" else " so that V_d comes to its target"
+    aim = " under the KL-adaptive rule" if data.recipe.step_control.kind == "kl" else " so that V_d reaches its target"
     if data.recipe.trainer.optimizer == "prodigy":
-        aim = ", as Prodigy finds it"
+        aim = ", as estimated by Prodigy"
     return (
         f"What the learning rate is multiplied by{aim}. "
         f"Last {significant(values[-1])} × {base:g} = {significant(values[-1] * base)}."
@@ -99,7 +99,7 @@ def _say_staleness(data: RunData) -> str:
 def _say_rollouts(data: RunData) -> str:
     generated, reused = data.last("rollouts_generated"), data.last("rollouts_reused") or 0
     return (
-        f"Rows trained on so far: {count(generated)} were generated, {count(reused)} were used once more: "
+        f"Rows trained on so far: {count(generated)} were generated, {count(reused)} were reused: "
         f"{significant(1 + reused / generated) if generated else '–'} rows for each one generated."
     )
 
@@ -152,7 +152,9 @@ PANELS = (
         "Trust region",
         "Multiplier λ",
         metric_curve("dual", 1, low=0),
-        _say_last("dual", "The price of variance: how hard a token is braked in proportion to its way."),
+        _say_last(
+            "dual", "The price of variance: how strongly a token is braked in proportion to how far it has moved."
+        ),
         _has("dual"),
     ),
     Panel("scale", "Trust region", "Learning-rate scale", draw_scale, _say_scale, _has("step_scale")),

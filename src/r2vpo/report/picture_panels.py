@@ -1,4 +1,4 @@
-"""The panels of the picture for READMEs: those of the report, and one of lambda and the scale together."""
+"""The panels of the picture for READMEs: some from the report, and one with lambda and the scale together."""
 
 from matplotlib.axes import Axes
 
@@ -9,10 +9,10 @@ from r2vpo.report.panels import PANELS
 
 
 def draw_picture_panel(axes: Axes, data: RunData, key: str) -> None:
-    """Draw one panel with its title, or say that nothing was recorded.
+    """Draw one panel with its title, or a note that nothing was recorded.
 
     Args:
-        axes: where to.
+        axes: the axes to draw on.
         data: the run.
         key: a panel of the report, or ``control``.
     """

@@ -70,8 +70,8 @@ def inline_svg(draw: Draw, *, key: str) -> Markup:
         key: unique on the page; every id in the SVG begins with it.
 
     Returns:
-        An ``svg`` element without size, namespaces, metadata or fonts; hidden from screen readers, which get
-        the figure's own text.
+        An ``svg`` element without size, namespaces, metadata or fonts; hidden from screen readers, which read the
+        figure's own text.
     """
     with matplotlib.rc_context(_style(PLACEHOLDERS)):
         figure = Figure(figsize=SIZE_INCHES, layout="constrained")
@@ -104,7 +104,7 @@ def _adopt(svg: str, key: str) -> str:
     svg = re.sub(r'\bid="', f'id="{key}-', svg)
     svg = re.sub(r'\bxlink:href="#', f'href="#{key}-', svg)
     svg = re.sub(r"url\(#", f"url(#{key}-", svg)
-    # the page's own font; matplotlib has measured with a wider one, so nothing runs over
+    # the page's own font; matplotlib has measured with a wider one, so nothing overflows
     svg = re.sub(r"font: (?:[\w.]+ )*?([\d.]+px) [^;\"]+", r"font-size: \1", svg)
     svg = re.sub(r"font-family: [^;\"]+;?", "", svg)
     for color, variable in CSS_VARIABLES.items():

@@ -1,4 +1,4 @@
-"""Verifiable rewards by name, with the signature that TRL calls them with."""
+"""Verifiable rewards by name, with the signature that TRL calls."""
 
 from r2vpo.rewards.answers import load_answer_finder
 from r2vpo.rewards.check import check_reward, usable_rows

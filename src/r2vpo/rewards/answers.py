@@ -1,4 +1,4 @@
-r"""The answer that a completion votes for, as a text that is equal for equal answers."""
+r"""The answer that a completion votes for, as a text that is the same for equal answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def line_finder(_: Any) -> AnswerFinder:
 
 
 def number_finder(_: Any) -> AnswerFinder:
-    """Find the first number of that line, as the reward `numeric` reads it."""
+    """Find the first number of the answer's first line, as the reward `numeric` reads it."""
 
     def number(completion: Any) -> str | None:
         found = first_number(first_line(completion))
@@ -43,7 +43,7 @@ def math_finder(_: Any) -> AnswerFinder:
     r"""Find the last box, or the last number of the last 1,000 characters.
 
     Votes are compared as texts: a number counts as its value, and spaces, dollars, `\left`, `\right` and the size of
-    a fraction do not count. `\frac{1}{2}` and `0.5` are two answers here, though `math` holds them equal.
+    a fraction do not count. `\frac{1}{2}` and `0.5` are two different answers here, though `math` treats them as equal.
     """
 
     def answer(completion: Any) -> str | None:
@@ -68,18 +68,18 @@ FINDERS: dict[str, Callable[[Any], AnswerFinder]] = {
     "choice": letter_finder,
     "countdown": expression_finder,
 }
-"""What finds the answer, by reward; completions of the other rewards hold none."""
+"""The answer finder of each reward; the completions of other rewards contain no answer."""
 
 
 def load_answer_finder(spec: str | Mapping[str, Any] | RewardOptions) -> AnswerFinder | None:
-    """Return what finds the answer in a completion, as a reward's votes are counted.
+    """Return the function that finds the answer in a completion, for counting a reward's votes.
 
     Args:
         spec: as `load_reward` takes it.
 
     Returns:
-        A function from a completion to a text that is equal for equal answers, or to None without an answer; or None
-        for a reward whose completions hold no answer.
+        A function from a completion to a text that is the same for equal answers, or to None if there is no answer; or
+        None for a reward whose completions contain no answer.
 
     Raises:
         UserError: the options are wrong.

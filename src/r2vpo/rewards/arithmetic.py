@@ -1,4 +1,4 @@
-"""Exact values of sums, differences, products and quotients of whole numbers; the parser knows nothing else."""
+"""Exact values of sums, differences, products and quotients of whole numbers; the parser accepts nothing else."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ _LETTER_TIMES = re.compile(r"(?<=[\d)])(\s*)[xX](?=\s*[\d(])")
 
 
 class Evaluated(NamedTuple):
-    """What an expression comes to.
+    """The result of evaluating an expression.
 
     Attributes:
         value: its exact value.
-        numbers: the numbers that stand in it, from left to right, each with whether a minus of its own stands before
-            it.
-        operations: how many operators it has between two operands.
+        numbers: the numbers in it, from left to right, each with whether it has its own minus sign.
+        operations: the number of operators between two operands.
     """
 
     value: Fraction
@@ -39,7 +38,7 @@ class Evaluated(NamedTuple):
 
 
 def plain_signs(text: str) -> str:
-    r"""Return a text with `+ - * / ( )` in place of the signs of Unicode and LaTeX, fractions included.
+    r"""Replace the Unicode and LaTeX signs of a text, fractions included, with `+ - * / ( )`.
 
     Args:
         text: any text.
@@ -55,16 +54,16 @@ def plain_signs(text: str) -> str:
 
 
 def evaluate(text: str) -> Evaluated:
-    """Evaluate an expression of whole numbers, `+`, `-`, `*`, `/` and parentheses; a sign may stand before an operand.
+    """Evaluate an expression of whole numbers, `+`, `-`, `*`, `/` and parentheses; an operand may have a sign.
 
     Args:
-        text: the expression, as `plain_signs` gives it, at most 500 characters long and 30 brackets deep.
+        text: the expression, as `plain_signs` returns it, at most 500 characters long and 30 brackets deep.
 
     Returns:
         Its value and its numbers.
 
     Raises:
-        ValueError: it is something else, is too long, or divides by zero.
+        ValueError: it is not such an expression, is too long, or divides by zero.
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"it has over {MAX_CHARACTERS} characters")
@@ -87,7 +86,7 @@ def _tokens(text: str) -> list[str]:
 
 
 class _Parser:
-    """Recursive descent; one method for each level of precedence."""
+    """Recursive descent parser with one method for each level of precedence."""
 
     def __init__(self, tokens: list[str]) -> None:
         self.tokens, self.place, self.operations = tokens, 0, 0
@@ -135,6 +134,6 @@ class _Parser:
                 raise ValueError("a bracket is not closed")
             return value
         if not token.isdigit():
-            raise ValueError(f"{token!r} stands where a number should")
+            raise ValueError(f"{token!r} is where a number should be")
         self.numbers.append((int(token), minus))
         return Fraction(int(token))

@@ -1,4 +1,4 @@
-"""What a reward makes of a data set: whether its answers can be used, and what given completions score."""
+"""Check a reward against a data set: which answers it can use, and what given completions score."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ WAYS = ("The answer is {}.", r"\boxed{{{}}}")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a reward says of one completion.
+    """A reward's verdict on one completion.
 
     Attributes:
         row: the row's number, from 1.
         gold: its answer.
         completion: what was scored.
-        read: what the reward took for the completion's answer; None if it found none, or does not look for one.
-        score: what it gave; None where it gave none.
-        expected: what was to come out; None where nobody said.
+        read: what the reward took for the completion's answer; None if it found none or does not look for one.
+        score: the score that it gave; None if it gave none.
+        expected: the expected score; None if it is not known.
         error: what the reward raised.
     """
 
@@ -56,9 +56,9 @@ class Answer:
     """A completion to score.
 
     Attributes:
-        index: of its row, from 0.
+        index: index of its row, from 0.
         completion: the text.
-        expected: the score that should come out, if somebody knows.
+        expected: the expected score; None if it is not known.
     """
 
     index: int
@@ -68,7 +68,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Audit:
-    """What came out.
+    """The result of an audit.
 
     Attributes:
         unreadable: rows whose answer cannot be used, by number, with the reason.
@@ -84,7 +84,7 @@ class Audit:
         return [verdict for verdict in self.verdicts if verdict.wrong]
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, as JSON's types."""
+        """Return the whole audit as JSON types."""
         return {
             "unreadable": [{"row": row, "reason": reason} for row, reason in self.unreadable.items()],
             "verdicts": [{**asdict(verdict), "wrong": verdict.wrong} for verdict in self.verdicts],
@@ -95,8 +95,8 @@ def usual_answers(rows: Sequence[PromptRow]) -> list[Answer]:
     r"""Return the answer of every row as models usually write it, each of which should score 1.
 
     Args:
-        rows: the problems. One without an answer has none; one of several lines, or with a box of its own, stands
-            plainly.
+        rows: the problems. A row without an answer gives none; an answer of several lines, or one that already
+            contains a box, is used as it is.
     """
     answers = []
     for index, row in enumerate(rows):
@@ -109,16 +109,16 @@ def usual_answers(rows: Sequence[PromptRow]) -> list[Answer]:
 def audit(
     reward: Callable[..., Any], finder: AnswerFinder | None, rows: Sequence[PromptRow], answers: Sequence[Answer] | None
 ) -> Audit:
-    """Let a reward judge completions of a data set.
+    """Score completions of a data set with a reward and compare the scores with the expected ones.
 
     Args:
         reward: the reward function.
-        finder: what finds the answer in a completion as the reward does, if there is such a thing.
+        finder: finds the answer in a completion as the reward does; None for a reward that looks for no answer.
         rows: the problems.
-        answers: completions; None takes `usual_answers` where the reward looks for an answer that is the row's own.
+        answers: completions; None uses `usual_answers` if the reward looks for an answer that is the row's own.
 
     Returns:
-        What came out. A row whose answer cannot be used has no verdict, unless somebody expected a score.
+        The result. A row whose answer cannot be used has no verdict, unless a score was expected for it.
     """
     said = getattr(reward, "unreadable", None)
     reasons = said(rows) if said else [None] * len(rows)
@@ -163,10 +163,10 @@ def _check_scores(scores: Any, count: int) -> None:
 
 
 def row_of(rows: Sequence[PromptRow]) -> Callable[[Any], int | None]:
-    """Return a function from a prompt, a text or chat messages, to the index of its row, or None.
+    """Return a function from a prompt (a text or chat messages) to the index of its row, or None.
 
     Args:
-        rows: the problems. A text also means the chat whose last message it is.
+        rows: the problems. A text also matches the chat whose last message it is.
     """
     by_prompt: dict[str, int] = {}
     for index, row in enumerate(rows):

@@ -15,22 +15,22 @@ from r2vpo.errors import UserError
 from r2vpo.retrying import Retry, RetryingClient, read_json
 
 _REMEDIES = {
-    400: "set model, or what the endpoint refuses",
+    400: "set model, or change what the endpoint rejects",
     401: "set api_key_env to an environment variable that holds a valid key",
     403: "set api_key_env to an environment variable whose key may use the model",
-    404: "set url to end where /chat/completions follows, such as http://localhost:8000/v1, and model",
+    404: "set url to what precedes /chat/completions, such as http://localhost:8000/v1, and set model",
     None: "set url and model to what the endpoint has",
 }
-# More than any reply has: what is reported above it is not counted.
+# More than any reply has; a larger reported number is not counted.
 _MOST_TOKENS = 10**9
 
 
 class ChatClient:
-    """Sends chats to one endpoint; may be used from several threads.
+    """Client that sends chats to one endpoint; it may be used from several threads.
 
     Attributes:
-        requests: requests sent so far, repeated ones too.
-        tokens: tokens that the endpoint has reported so far, of prompts and replies.
+        requests: requests sent so far, including repeated ones.
+        tokens: tokens of prompts and replies that the endpoint has reported so far.
     """
 
     def __init__(
@@ -47,16 +47,16 @@ class ChatClient:
         """Read the key and open the client; nothing is sent yet.
 
         Args:
-            url: what comes before `/chat/completions`.
-            api_key_env: the environment variable that holds the key; None sends none.
-            timeout_seconds: for a whole exchange, from looking up the name to the last byte.
-            attempts: how often a request is sent before it counts as failed.
-            first_wait_seconds: before the second attempt, see `RetryingClient`.
-            max_requests: limit over the life of the client, repeated requests included; None is no limit.
-            max_tokens: limit for what the endpoint reports; requests that are under way may exceed it.
+            url: the part before `/chat/completions`.
+            api_key_env: the environment variable that holds the key; None sends no key.
+            timeout_seconds: limit for a whole exchange, from the name lookup to the last byte.
+            attempts: how many times a request is sent before it counts as failed.
+            first_wait_seconds: wait before the second attempt, see `RetryingClient`.
+            max_requests: limit over the life of the client, including repeated requests; None means no limit.
+            max_tokens: limit for the tokens that the endpoint reports; requests already in progress may exceed it.
 
         Raises:
-            UserError: the environment variable is not set, or its value cannot be a key.
+            UserError: the environment variable is not set, or its value is not a valid key.
         """
         self._url = f"{url.rstrip('/')}/chat/completions"
         key = _key(api_key_env) if api_key_env else ""
@@ -76,19 +76,20 @@ class ChatClient:
     def reply(self, messages: Sequence[Mapping[str, str]], stopped: threading.Event, **options: Any) -> str:
         """Send a chat and return the text of the reply.
 
-        What may pass is tried again, see `RetryingClient.send`; so are replies that are no JSON of the documented form.
+        Temporary failures are retried, see `RetryingClient.send`, and so are replies that are not JSON of the
+        documented form.
 
         Args:
             messages: the chat.
-            stopped: once it is set, nothing more is sent and nobody waits.
-            **options: more keys of the request's body, such as `model` and `temperature`.
+            stopped: once it is set, nothing more is sent and no call waits any longer.
+            **options: more keys for the request's body, such as `model` and `temperature`.
 
         Returns:
             The text.
 
         Raises:
-            Failed: no success in all attempts, or a refusal of this request alone.
-            UserError: another status, or a spent budget.
+            Failed: no attempt succeeded, or the endpoint refused only this request.
+            UserError: the endpoint returned another status, or the budget is spent.
         """
         body = {**options, "messages": list(messages)}
         return self._client.send("POST", self._url, self._read, body=body, stopped=stopped, before=self._spend)
@@ -97,18 +98,18 @@ class ChatClient:
         with self._lock:
             if self._max_requests is not None and self.requests >= self._max_requests:
                 raise UserError(
-                    f"judge: max_requests = {self._max_requests} are spent: raise it, or leave it out, and "
+                    f"judge: max_requests = {self._max_requests} is spent: raise it, or leave it out, and "
                     "resume from the last checkpoint"
                 )
             if self._max_tokens is not None and self.tokens >= self._max_tokens:
                 raise UserError(
-                    f"judge: max_tokens = {self._max_tokens} are spent ({self.tokens} used): raise it, or leave "
+                    f"judge: max_tokens = {self._max_tokens} is spent ({self.tokens} used): raise it, or leave "
                     "it out, and resume from the last checkpoint"
                 )
             self.requests += 1
 
     def printable(self, text: str) -> str:
-        """What the endpoint said as it may be printed, see `RetryingClient.printable`."""
+        """Return what the endpoint said in a form that is safe to print, see `RetryingClient.printable`."""
         return self._client.printable(text)
 
     def _read(self, content: bytes) -> str:
@@ -119,14 +120,14 @@ class ChatClient:
         except (KeyError, IndexError, TypeError, AttributeError):
             text = usage = None
         if not isinstance(text, str):
-            raise Retry(f"a reply that is no chat completion, beginning with {content[:60]!r}")
+            raise Retry(f"a reply that is not a chat completion, beginning with {content[:60]!r}")
         total = usage.get("total_tokens") if isinstance(usage, dict) else usage
         if type(total) is int and 0 <= total <= _MOST_TOKENS:
             with self._lock:
                 self.tokens += total
         elif self._max_tokens is not None:
             if total is not None:
-                raise Retry("a reply whose usage.total_tokens is no number of tokens")
+                raise Retry("a reply whose usage.total_tokens is not a number of tokens")
             raise UserError(
                 f"judge: max_tokens is set and {self._url} reports no usage.total_tokens to count: set "
                 "max_requests in its place"
@@ -135,15 +136,15 @@ class ChatClient:
 
 
 def _key(variable: str) -> str:
-    """The key in an environment variable; no message repeats it."""
+    """Return the key in an environment variable; no message repeats it."""
     key = os.environ.get(variable, "").strip()
     if not key:
-        # A name in small letters may be the key itself, put where the variable's name belongs.
+        # A lower-case name may be the key itself, entered where the variable's name belongs.
         named = f" {variable}, which" if variable.isupper() else " that"
         raise UserError(f"judge: api_key_env names the environment variable{named} is not set: export it")
     if not re.fullmatch(r"[!-~]+", key):
         raise UserError(
-            f"judge: the key in the environment variable {variable} holds a line break, a space or a letter that no "
-            "key has: export it again"
+            f"judge: the key in the environment variable {variable} contains a line break, a space or a character "
+            "that no key has: export it again"
         )
     return key

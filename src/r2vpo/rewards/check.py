@@ -1,4 +1,4 @@
-"""A trial call of a reward function, and a look at all its answers, before any time is spent on training."""
+"""A trial call of a reward function, and a check of all its answers, before any time is spent on training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from r2vpo.rewards.undisturbed import shown, told, undisturbed
 
 ROWS = 4
 CHUNK = 2000
-"""Answers that are looked at between two steps of the progress bar, which larger sets have."""
+"""Answers checked per step of the progress bar, which is shown only for larger sets."""
 
 
 def usable_rows(
@@ -26,16 +26,16 @@ def usable_rows(
     """Leave out the rows whose answer a reward cannot use.
 
     Args:
-        function: the reward function. Its attribute `unreadable`, where there is one, takes rows and returns for each
+        function: the reward function. Its attribute `unreadable`, if it has one, takes rows and returns for each row
             why its answer cannot be used, or None.
         rows: the data.
-        word: what the rows are, in the note.
+        word: what the note calls the rows.
 
     Returns:
-        The other rows, in their order, and a note that counts those left out and shows the first, or None.
+        The remaining rows in their order, and a note that counts those left out and shows the first, or None.
 
     Raises:
-        UserError: no row is left.
+        UserError: no row remains.
     """
     unreadable = getattr(function, "unreadable", None)
     if unreadable is None or not rows:
@@ -55,11 +55,12 @@ def usable_rows(
     first = f"{_where(rows, wrong[0])}: {reasons[wrong[0]]}"
     if len(wrong) == len(rows):
         raise UserError(
-            f"reward {name!r} can use the answer of none of {len(rows)} {word}, the first is {first}; correct the "
+            f"reward {name!r} cannot use the answer of any of {len(rows)} {word}; the first is {first}; correct the "
             "answers, or choose a reward that reads them, such as 'exact'"
         )
     note = (
-        f"{len(wrong)} of {len(rows)} {word} are left out, their answer is of no use to {name!r}; the first is {first}"
+        f"{len(wrong)} of {len(rows)} {word} are left out because {name!r} cannot use their answer; the first is "
+        f"{first}"
     )
     return [row for row, reason in zip(rows, reasons, strict=True) if reason is None], note
 
@@ -72,8 +73,8 @@ def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Non
         rows: the data; the first few are used.
 
     Raises:
-        UserError: when the function raises, returns the wrong number of rewards, None alone, or a number that
-            is not finite; it names the reward and the row, and how to fix it.
+        UserError: the function raises, returns the wrong number of rewards, returns only None, or returns a number
+            that is not finite; the message names the reward and the row, and says how to fix it.
     """
     tried = list(rows[:ROWS])
     if not tried:
@@ -83,7 +84,7 @@ def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Non
         rewards = listed(_call(function, tried), len(tried))
     except (KeyboardInterrupt, LoopEnded):
         raise
-    except BaseException as error:  # the user's function may raise anything, and call sys.exit
+    except BaseException as error:  # the user's function may raise anything or call sys.exit
         number = _first_failing(function, tried)
         raise UserError(
             f"reward {name!r} raises {type(error).__name__}: {told(error)} on {_where(tried, number)} "
@@ -93,7 +94,7 @@ def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Non
         got = f"{counted(rewards, len(tried))} rewards" if isinstance(rewards, list) else type(rewards).__name__
         raise UserError(
             f"reward {name!r} returns {got} for {len(tried)} completions, from {_where(tried, 0)} on: make "
-            "it return a list with one number a completion"
+            "it return a list with one number per completion"
         )
     if all(reward is None for reward in rewards):
         raise UserError(
@@ -120,8 +121,8 @@ def call_reward(
     Args:
         function: the reward function, plain or async.
         rows: the problems.
-        texts: one completion a row.
-        ids: their tokens.
+        texts: one completion per row.
+        ids: the completions' token ids.
 
     Returns:
         What the function returns.
@@ -182,7 +183,7 @@ def _first_failing(function: Callable[..., Any], rows: Sequence[PromptRow]) -> i
             _call(function, [row])
         except KeyboardInterrupt:
             raise
-        except BaseException:  # that it raises is what is looked for
+        except BaseException:  # the first row that raises is the one to find
             return number
     return 0
 

@@ -1,4 +1,4 @@
-"""A child process that scores, as its parent sees it; what it sends is bounded and checked before it is used."""
+"""The parent's side of a scoring child process; what the child sends is limited and checked before it is used."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Child:
     def __init__(self, function: str, seconds: float, memory_bytes: int | None) -> None:
         limits = [str(seconds), str(memory_bytes or 0), str(os.getpid())]
         paths = [os.path.abspath(path) for path in sys.path]
-        # A fixed hash seed: the order of a set must not decide a score.
+        # A fixed hash seed, so that the order of a set does not decide a score.
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-c", _COMMAND, function, *limits],
@@ -49,11 +49,11 @@ class Child:
         self.restart_clock()
 
     def restart_clock(self) -> None:
-        """Count from now on."""
+        """Restart the measurement of time."""
         self.since, self._cpu_before = time.monotonic(), _cpu_seconds(self.process.pid)
 
     def overdue(self, seconds: float) -> bool:
-        """Whether it takes too long: to start, or for the item that it is at.
+        """Whether the process takes too long to start or to score its current item.
 
         Args:
             seconds: limit for one item.
@@ -67,14 +67,14 @@ class Child:
         return elapsed >= PATIENCE * seconds or math.isnan(spent) or spent >= seconds
 
     def send(self, indices: Sequence[int], items: Sequence[Sequence[Any]]) -> None:
-        """Give it items.
+        """Send items to the process.
 
         Args:
-            indices: of the items that it gets.
-            items: of the call.
+            indices: indices of the items to send.
+            items: all items of the call.
 
         Raises:
-            BrokenPipeError: it has ended.
+            BrokenPipeError: the process has ended.
         """
         assert self.process.stdin is not None
         self.items.extend(indices)
@@ -83,10 +83,10 @@ class Child:
         self.process.stdin.flush()
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """Yield what has come in.
+        """Yield the messages that have arrived.
 
         Raises:
-            EOFError: the process has ended, or has sent what is no message.
+            EOFError: the process has ended, or has sent something that is not a message.
         """
         assert self.process.stdout is not None
         data = os.read(self.process.stdout.fileno(), 1 << 16)
@@ -108,18 +108,18 @@ class Child:
 
     def kill(self) -> int:
         """End the process group and return the exit status, negative for a signal."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended already
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it may have ended already
             os.killpg(self.process.pid, signal.SIGKILL)
         status = self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
             assert stream is not None
-            with contextlib.suppress(OSError):  # what was not sent has no reader any more
+            with contextlib.suppress(OSError):  # unsent data no longer have a reader
                 stream.close()
         return status
 
 
 def _cpu_seconds(pid: int) -> float:
-    """CPU time of a process in seconds, NaN where the system does not show it."""
+    """Return the CPU time of a process in seconds, NaN where the system does not show it."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

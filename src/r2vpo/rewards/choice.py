@@ -1,4 +1,4 @@
-"""The letter of a multiple choice."""
+"""Score the letter chosen in a multiple-choice question."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ class ChoiceOptions(RewardOptions):
     """Options of `choice`.
 
     Attributes:
-        letters: the letters there are, in capitals.
+        letters: the available letters, in capitals.
     """
 
     letters: str = Field(default="ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_length=2, pattern=r"^[A-Z]+$")
 
 
 def choice_reward(options: ChoiceOptions) -> Any:
-    r"""Score 1 where the letter that a completion chooses is the answer's, else 0; None for an answer without a letter.
+    r"""Score 1 if a completion chooses the answer's letter, else 0; None for an answer without a letter.
 
-    Thoughts are left out. The letter is looked for in these places, and the first that there is decides, even if it
-    has no letter: the last closed `\boxed{}`; the last `<answer>`; the last statement such as "answer is X",
-    "option X is correct" or "I choose X" of the last 1,000 characters. Without any of them it is the letter that the
-    completion begins with, or that its last line consists of. A statement that is denied, asked or supposed does not
-    count. Two letters, as in "C and D" or "C or maybe D", choose none.
+    Thoughts are left out. The letter is looked for in these places, and the first place that exists decides, even if it
+    contains no letter: the last closed `\boxed{}`; the last `<answer>`; the last statement such as "answer is X",
+    "option X is correct" or "I choose X" in the last 1,000 characters. If none of them exists, the letter is the one
+    that the completion begins with, or that its last line consists of. A statement that is denied, asked or supposed
+    does not count. Two letters, as in "C and D" or "C or maybe D", do not choose either.
 
     Args:
         options: the letters.
 
     Returns:
-        The reward function; its attribute `unreadable` says which rows have an answer that is no letter.
+        The reward function; its attribute `unreadable` says which rows have an answer that is not a letter.
     """
     letters, letter = options.letters, letter_finder(options)
 

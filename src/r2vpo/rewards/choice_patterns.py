@@ -1,8 +1,8 @@
-r"""Patterns of statements that choose a letter, and of what takes a statement back.
+r"""Patterns of statements that choose a letter, and of words that take a statement back.
 
-They are for text as `marked` of `choice_text` leaves it: a letter that may be a choice is a separate character,
-`LETTER`, whatever the marks around it, and `)` follows it where it stood in brackets. What stands before a letter is
-looked at from its end, what stands after it from its beginning.
+They apply to text that `choice_text.marked` has processed: a letter that may be a choice is a separate character,
+`LETTER`, whatever marks surrounded it, followed by `)` if it was in brackets. The text before a letter is matched at
+its end, the text after it at its beginning.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from r2vpo.rewards.denials import AND
 
 LETTER = "[\ue041-\ue05a\ue061-\ue07a]"
-"""The capital and small letters of ASCII, 0xE000 further on, in the private use area of Unicode."""
+"""The capital and small ASCII letters, shifted by 0xE000 into the private use area of Unicode."""
 _FIRST = r"(?<![A-Za-z])"
 _LEADS = (
     "answer|ans|respuesta|r\u00e9ponse|antwort|antwoord|risposta|resposta|odpowied\u017a|svar|cevap|jawaban"
@@ -31,7 +31,7 @@ _ADVERBS = (
 _NOUN = r"(?: ?:? ?(?:\b(?:the|la|le|die|der)\b)? ?(?:\b(?:option|choice|letter|answer|statement)\b|\u9009\u9879)?)"
 _END = r"[ :=-]*(?:\( ?)?$"
 ANSWER = re.compile(rf"{_FIRST}(?:{_LEADS})s?(?:{_BETWEEN}{_LINK}{_ADVERBS})?{_NOUN}{_END}", re.IGNORECASE)
-"""What ends in front of a letter that is called the answer."""
+"""The end of the text before a letter that is called the answer."""
 _I = r"\b(?:I|we)(?:'d| would|'ll| will| have|'ve)? "
 CHOICE = re.compile(
     r"\b(?:(?:correct|right|best|only|true) (?:one|statement)|option|choice|pick|selection|letter|guess|verdict"
@@ -42,14 +42,14 @@ CHOICE = re.compile(
     rf"{_ADVERBS}{_NOUN}{_END}",
     re.IGNORECASE,
 )
-"""What ends in front of a letter that is chosen or called the right choice."""
+"""The end of the text before a letter that is chosen or called the right choice."""
 CONCLUDES = re.compile(
     r"(?:^yes|,(?= (?:option|choice)\b)|\b(?:it(?:'s| is| must be)|(?:must|should) be"
     r"|(?:which|that|this) (?:is|matches|corresponds to)"
     rf"|corresponding to|leav(?:es|ing)|thus|hence|therefore|so)){_ADVERBS},?{_NOUN}{_END}",
     re.IGNORECASE,
 )
-"""What ends in front of a letter that ends its sentence, as a conclusion."""
+"""The end of the text before a letter that ends its sentence as a conclusion."""
 NOUN = re.compile(r"(?:\bthe )?\b(?:options?|choices?|letters?|answers?|statements?) ?$", re.IGNORECASE)
 
 _STARTS = r"\)?(?:,? (?:however|though|then|in fact|of course|\w+ly)\b,?)? "
@@ -62,24 +62,24 @@ RIGHT = re.compile(
     r"(?!,? (?:\w+ )?(?:is|was|would|if|unless|isn't)\b|,? (?:but|yet) (?:it(?:'s| is| isn't)|wrong|incorrect|not)\b)",
     re.IGNORECASE,
 )
-"""What follows a letter that is called right."""
+"""The text after a letter that is called right."""
 VERB = re.compile(
     rf"{_STARTS}(?:\w+ly )?(?:(?:is|are|was|were|has|have|had|does|did|do|would|could|can|cannot|will|must|should"
     r"|may|might|seems|looks|appears|fails|\w+n't)\b|not (?:correct|right|true|the\b|it\b))",
     re.IGNORECASE,
 )
-"""What makes a sentence about a letter, which chooses it only if it is `RIGHT`."""
+"""The text after a letter that a sentence is about; the sentence chooses it only if it is `RIGHT`."""
 OWN = re.compile(
     r"\)? (?:(?!as\b|this\b|unless\b|besides\b|perhaps\b|always\b)[a-z']+s\b|would|can|cannot|could|will|had|did|do"
     r"|may|might|being|\w+n't)",
     re.IGNORECASE,
 )
-"""What shows that a second letter begins another sentence."""
+"""A sign that a second letter begins another sentence."""
 JOINED = re.compile(
     rf"[ ,;/&+(-]*(?:\b{AND}\b(?: both\b)?[ .,;/&+(-]*){{0,5}}(?:(?:the )?(?:option|choice|letter|answer)\b)? ?\(?",
     re.IGNORECASE,
 )
-"""What stands between two letters that are both chosen."""
+"""The text between two letters that are both chosen."""
 
 _FOR_SURE = (
     r"\b(?:(?:there (?:is|can be) )?(?:no|without(?: a| any)?|beyond(?: a| any)?|not?) doubt|no question"
@@ -90,7 +90,7 @@ NO_DENIALS = re.compile(
     rf"(?: but(?: rather)?(?=[^.;]{{0,20}}{LETTER})|(?: but)?(?: rather)? it(?:'s| is)) ?",
     re.IGNORECASE,
 )
-"""What only looks like a denial: "no doubt", "none other than", and the first half of "not A but B"."""
+"""Words that only look like a denial: "no doubt", "none other than", and the first half of "not A but B"."""
 DENIES = re.compile(
     r"\b(?:not|never|nobody|none|nothing|neither|nor|cannot|\w+n't|no (?:\w+ )?(?:would|can|could|should|will|way"
     r"|one|reasons?|chance|evidence|sense|need|person|means|circumstances?)|refus\w+|declin\w+|hesitat\w+|reluctan\w+"
@@ -103,7 +103,7 @@ DENIES = re.compile(
     r"|\b(?:avoid\w*|eliminat\w+|exclud\w+|reject\w*|rul\w+ out|discard\w*|dismiss\w*|refut\w+)(?: the)? ?$",
     re.IGNORECASE,
 )
-"""What, in front of a statement, denies it, or says that it is about another letter than the chosen one."""
+"""Words before a statement that deny it, or say that it is about another letter than the chosen one."""
 SUPPOSES = re.compile(
     r"\b(?:whether|assum(?:e|ing)|suppos\w+|imagin\w+|wonder\w*|pretend|hypothetically|let(?:'s| us| me) say"
     r"|(?:I|we|they) (?:\w+ )?thought|about to|(?:was|were) going to|wanted to"
@@ -116,13 +116,13 @@ SUPPOSES = re.compile(
     r"|\b(?:may|might|could) (?:be )?(?:think|say|argue|choos\w+|pick\w*|select\w*|go\w*|the)\b",
     re.IGNORECASE,
 )
-"""What, in front of a statement, supposes it, asks about it, or leaves it to others."""
+"""Words before a statement that suppose it, ask about it, or attribute it to others."""
 HEDGES = re.compile(
     r"\b(?:not|never|no|cannot|nor|neither|hardly|scarcely|barely|unlikely|\w+n't|could|may|might|can be|possibly"
     r"|thought|supposed|nicht|pas|choices|options|wrong|incorrect|false|between|from|among)\b",
     re.IGNORECASE,
 )
-"""What, within a statement, makes it none."""
+"""Words within a statement that cancel it."""
 UNLESS = re.compile(r"\)?,? (?:only )?(?:if(?! I\b)|unless|had|were|provided|assuming|supposing)\b", re.IGNORECASE)
 TAKEN_BACK = re.compile(
     r"(?:no, )?(?:this|that|it|which)(?: is|'s| was) (?:\w+ly )?"
@@ -132,12 +132,12 @@ TAKEN_BACK = re.compile(
 """A sentence that takes the one before it back."""
 
 BEGINS = re.compile(rf"[^\w\ue000-\ue0ff]*{_NOUN} ?(?={LETTER})", re.IGNORECASE)
-"""What may stand before the letter that a text begins with, or that is its last line."""
+"""The text allowed before the letter that a text begins with, or that is its last line."""
 ENDS = re.compile(r"[ .!)-]*$")
-"""What follows a letter that ends its sentence."""
+"""The text after a letter that ends its sentence."""
 AFTER_FIRST = re.compile(
     r"\)|[ .!]*$|[.:,]| -| (?:because|since|as|due|for|given|which|with|from|by|so|but|not|and|or"
     r"|instead|rather|over|\()(?![A-Za-z])"
 )
-"""What may follow the letter that a text begins with: the option's text after a mark, or a reason."""
+"""The text allowed after the letter that a text begins with: the option's text after a mark, or a reason."""
 AFTER_CAPITAL = re.compile(r" [A-Z0-9]")

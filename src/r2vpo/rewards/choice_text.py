@@ -1,8 +1,8 @@
-r"""Where a text states the letter of a choice.
+r"""Find where a text states the letter of a choice.
 
-A text is first made plain: marks of layout go, and each letter that may be a choice becomes a separate character.
-It is then cut into sentences, in which every such letter is looked at by itself: what stands before it and after it
-says whether it is chosen, and whether that is denied, asked or supposed; its neighbours whether it is one of two.
+A text is first simplified: layout marks are removed, and each letter that may be a choice becomes a separate character.
+It is then cut into sentences, and each such letter is examined on its own: the text before and after it shows whether
+it is chosen, and whether that is denied, asked or supposed; its neighbours show whether it is one of two.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ class _Letter(NamedTuple):
     """A letter that a sentence chooses.
 
     Attributes:
-        letter: the letter, a capital.
+        letter: the letter as a capital.
         rank: 0 where it is called the answer, 1 where it is chosen or called right, 2 where it ends a conclusion.
-        denied: whether that is denied.
-        joined: whether another letter stands beside it.
+        denied: whether the statement is denied.
+        joined: whether another letter is stated next to it.
     """
 
     letter: str
@@ -74,9 +74,9 @@ def chosen_letter(text: str, letters: str, short: bool = False) -> str | None:
 
     Args:
         text: what a model wrote, without its thoughts.
-        letters: the letters there are, in capitals.
-        short: whether the text is the content of a box or a tag, or the right answer, and may have any text after a
-            letter that it begins with, such as `C water`.
+        letters: the available letters, in capitals.
+        short: whether the text is the content of a box or a tag, or the right answer; it may then have any text after
+            the letter that it begins with, such as `C water`.
     """
     end = marked(text[-READ_CHARACTERS:], letters)
     said = [one for sentence in _answered(end) for one in _stated(sentence)]
@@ -93,12 +93,12 @@ def chosen_letter(text: str, letters: str, short: bool = False) -> str | None:
 
 
 def boxed_letter(text: str, box: str, letters: str) -> str | None:
-    r"""Return the letter of the last box of a text; None if it is denied, or another box is joined to it with "or".
+    r"""Return the letter of a text's last box; None if it is denied, or another box is joined to it with "or".
 
     Args:
         text: the text, in which the last box is the last `\boxed`.
-        box: what the box holds.
-        letters: the letters there are, in capitals.
+        box: the content of the box.
+        letters: the available letters, in capitals.
     """
     letter = chosen_letter(box, letters, short=True)
     place = max(0, text.rfind("\\boxed"))
@@ -109,14 +109,14 @@ def boxed_letter(text: str, box: str, letters: str) -> str | None:
 
 
 def marked(text: str, letters: str) -> str:
-    """Return a text without marks of layout, in which each letter that may be a choice is a separate character.
+    """Remove the layout marks of a text and make each letter that may be a choice a separate character.
 
-    A capital may be a choice where no letter, digit or apostrophe follows it; A and I not before a word, which makes
-    them words too. A small letter may be one in brackets or quotes, and at the end of a sentence.
+    A capital may be a choice if no letter, digit or apostrophe follows it; A and I also must not precede a word, since
+    they are then words themselves. A small letter may be a choice in brackets or quotes, and at the end of a sentence.
 
     Args:
         text: any text.
-        letters: the letters there are, in capitals.
+        letters: the available letters, in capitals.
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
@@ -145,7 +145,7 @@ def marked(text: str, letters: str) -> str:
 
 
 def _answered(text: str) -> list[str]:
-    """The sentences of a text that are no questions, and are not taken back by the next one."""
+    """Return the sentences of a text that are not questions and that the next sentence does not take back."""
     sentences = [sentence.strip() for sentence in _SENTENCES.split(text) if sentence.strip()]
     return [
         sentence
@@ -155,7 +155,7 @@ def _answered(text: str) -> list[str]:
 
 
 def _stated(sentence: str) -> list[_Letter]:
-    """The letters that a sentence states, in their order."""
+    """Return the letters that a sentence states, in order."""
     sentence = patterns.NO_DENIALS.sub(" ", sentence)
     found = list(_FOUND.finditer(sentence))
     joined = [_are_joined(sentence, *pair) for pair in pairwise(found)]
@@ -188,7 +188,7 @@ def _statement(sentence: str, found: re.Match[str], joined: bool) -> _Letter | N
 
 
 def _are_joined(sentence: str, one: re.Match[str], two: re.Match[str]) -> bool:
-    """Whether two letters, one after the other, are stated together, as in "B or maybe C"."""
+    """Whether two consecutive letters are stated together, as in "B or maybe C"."""
     gap = sentence[one.end() : two.start()]
     if _capital(one) == _capital(two) or not patterns.JOINED.fullmatch(gap):
         return False
@@ -202,8 +202,8 @@ def _are_joined(sentence: str, one: re.Match[str], two: re.Match[str]) -> bool:
 
 
 def _first(text: str, short: bool) -> str | None:
-    """The letter that a text begins with, as an answer and not as a word."""
-    # "A:" before a letter alone stands for the word, as in questions and answers.
+    """Return the letter that a text begins with, if it is an answer and not a word."""
+    # "A:" before nothing but a letter means "answer", as in lists of questions and answers.
     text = _SHORT_LEAD.sub("", text).strip()
     sentence = next(iter(_SENTENCES.split(text)), "")
     begins = patterns.BEGINS.match(sentence)
@@ -222,7 +222,7 @@ def _first(text: str, short: bool) -> str | None:
 
 
 def _last_line(text: str) -> str | None:
-    """The letter that the last line of a text consists of: a capital, or a small one in brackets."""
+    """Return the letter that the last line of a text consists of: a capital, or a small one in brackets."""
     line = text.strip().rpartition("\n")[2].strip()
     begins = patterns.BEGINS.match(line)
     found = _FOUND.match(line, begins.end()) if begins else None

@@ -1,4 +1,4 @@
-"""Programs that a model wrote, run against tests in a sandbox."""
+"""Run programs that a model wrote against tests in a sandbox."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class CodeOptions(PoolOptions):
     """Options of `code`.
 
     Attributes:
-        partial: the fraction of the tests that are passed, in place of 1 for all of them and 0 otherwise.
-        isolation: `bubblewrap`, `process`, or `auto`, the first of the two that works.
-        modules: installed modules that programs and tests may import beside the standard library.
-        seconds_per_item: CPU time of a completion's program and of its tests, all together.
+        partial: score the fraction of passed tests instead of 1 for passing all of them and 0 otherwise.
+        isolation: `bubblewrap`, `process`, or `auto`, which uses the first of the two that works.
+        modules: installed modules that programs and tests may import in addition to the standard library.
+        seconds_per_item: limit for the CPU time of a completion's program and all its tests together.
         memory_megabytes: limit for the address space of each of their processes.
     """
 
@@ -39,26 +39,26 @@ class CodeOptions(PoolOptions):
 
 
 def code_reward(options: CodeOptions) -> Any:
-    """Score 1 where a completion's program passes all tests of its row, else 0; or the fraction that it passes.
+    """Score 1 if a completion's program passes all tests of its row, else 0; or the fraction that it passes.
 
-    The program is found by `programs`. It runs in one process, a test in another one, and plain data go between the
-    two, so that no program can reach what judges it. Each test has new processes, and they run in a sandbox.
+    `programs` finds the program. It runs in one process and a test in another, and they exchange only plain data, so
+    that no program can reach the code that judges it. Each test has new processes, which run in a sandbox.
 
     Args:
         options: what counts, and the limits.
 
     Returns:
-        The reward function. It raises ValueError for a row without tests, and RuntimeError when no sandbox starts any
-        more; no program can bring that about.
+        The reward function. It raises ValueError for a row without tests, and RuntimeError when a sandbox no longer
+        starts, which no program can cause.
 
     Raises:
-        UserError: no sandbox works here, or not the one that is asked for.
+        UserError: no sandbox works here, or the requested one does not.
     """
     settings = choose(options)
     pool = ScoringPool(
         "r2vpo.rewards.code_scorer:score_program",
         workers=options.workers,
-        # The sandbox measures its own programs; a worker itself only waits and compares.
+        # The sandbox measures its own programs; a worker only waits and compares.
         seconds_per_item=options.seconds_per_item + 1.0,
         memory_bytes=None,
     )
@@ -81,10 +81,10 @@ def code_reward(options: CodeOptions) -> Any:
 
 
 def choose(options: CodeOptions) -> Settings:
-    """Return the kind of sandbox that is asked for and works, and log which one it is.
+    """Return the settings of the first requested kind of sandbox that works, and log which one it is.
 
     Args:
-        options: of the reward.
+        options: options of the reward.
 
     Raises:
         UserError: none works.

@@ -1,4 +1,4 @@
-"""The pieces of a completion that may be its program: fenced blocks, tagged text, runs of code between prose."""
+"""The parts of a completion that may be its program: fenced blocks, tagged text, and runs of code between prose."""
 
 from __future__ import annotations
 
@@ -27,16 +27,15 @@ _START = re.compile(
     r"[A-Za-z_][\w.\[\]]*(?: *, *[\w.]+)*(?: *:[^=]*| *[-+*/%&|^]?)=[^=]|[A-Za-z_][\w.]*\()"
 )
 _TRIES, _LINES = 100, 400
-"""How often code is looked for between prose, and in how many lines: a hostile text must cost no more than others."""
+"""Limits on the search for code between prose: attempts, and lines per attempt. They bound the cost of hostile text."""
 
 
 class Block(NamedTuple):
-    """A piece of a completion.
+    """A part of a completion.
 
     Attributes:
-        text: its lines, without what surrounds them.
-        rank: 2 for a block that is marked as Python, 1 for any other block and for what stands in a tag, 0 for code
-            between prose.
+        text: its lines, without the marks that surround them.
+        rank: 2 for a block marked as Python, 1 for any other block and for the text in a tag, 0 for code between prose.
     """
 
     text: str
@@ -44,17 +43,17 @@ class Block(NamedTuple):
 
 
 def blocks(text: str) -> list[Block]:
-    """Return what may be the program of a completion, in its order.
+    """Return the parts of a completion that may be its program, in order.
 
     Args:
-        text: a completion without its thought. A block that is not closed, as in a completion that was cut off, ends
-            with the text.
+        text: a completion without its thought. A block that is not closed, as in a completion that was cut off,
+            extends to the end of the text.
     """
     return _Reader(text.split("\n")).read()
 
 
 def parses(code: str) -> bool:
-    """Whether a text is a program of Python.
+    """Whether a text is a Python program.
 
     Args:
         code: any text.
@@ -87,7 +86,7 @@ def runs(lines: list[str]) -> list[Block]:
 
 
 def answer(text: str) -> str:
-    """Return what follows the thought of a completion: nothing when the thought does not end.
+    """Return the text after the thought of a completion; empty if the thought does not end.
 
     Args:
         text: a completion.
@@ -101,7 +100,7 @@ def answer(text: str) -> str:
 
 
 def _run(lines: list[str], indent: str, tries: Iterator[int]) -> tuple[int, str]:
-    """How many of the first lines are a program, and the program; each look at them takes one of the tries."""
+    """Return how many of the first lines form a program, and the program; each attempt uses up one of the tries."""
     outside = (place for place, line in enumerate(lines) if line.strip() and not line.startswith(indent))
     end = next(outside, len(lines))
     bare = [line.removeprefix(indent) for line in lines[:end]]
@@ -123,7 +122,7 @@ def _run(lines: list[str], indent: str, tries: Iterator[int]) -> tuple[int, str]
 
 
 def _is_word(statement: ast.stmt) -> bool:
-    """Whether a statement is a word or two of prose, which does nothing as Python."""
+    """Whether a statement is one or two words of prose, which do nothing as Python."""
     return isinstance(statement, ast.Expr) and not any(
         isinstance(node, (ast.Call, ast.Constant, ast.Await, ast.Yield, ast.YieldFrom, ast.comprehension))
         for node in ast.walk(statement)
@@ -131,7 +130,7 @@ def _is_word(statement: ast.stmt) -> bool:
 
 
 class _Reader:
-    """Goes through the lines of a completion; in a fence nothing else counts, in a tag only fences do."""
+    """Reader of a completion's lines; inside a fence nothing else counts, inside a tag only fences do."""
 
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines
@@ -187,7 +186,7 @@ class _Reader:
         if text.startswith(self.fence) and not deeper and not text.strip(self.fence[0])[:1].isalnum():
             self._close_fence()
         elif again and again[2] == self.fence and not deeper and _LABEL.fullmatch(again[3].strip()):
-            self._close_fence()  # it was never closed, and the next one begins
+            self._close_fence()  # the previous block was never closed, and the next one begins
             self._open_fence(line, again, 0)
         elif text.endswith(self.fence) and "`" not in (code := text.removesuffix(self.fence)) and code:
             self.inner.append(line.rstrip().removesuffix(self.fence))
@@ -220,7 +219,7 @@ class _Reader:
             self.tagged.append(line)
 
     def _close_tag(self) -> None:
-        if len(self.found) == self.before and self.tagged:  # else its fences hold the code
+        if len(self.found) == self.before and self.tagged:  # otherwise its fences contain the code
             self.found += [Block(code, 1) for code, _ in runs(self.tagged)] or [Block("\n".join(self.tagged) + "\n", 1)]
         self.tagged = None
 
@@ -230,7 +229,7 @@ def _is_python(label: re.Match[str] | None) -> bool:
 
 
 def _without(lead: str, line: str) -> str:
-    """A line without what the opening fence has before it: a list's indentation, a quotation's marks."""
+    """Return a line without the prefix of the opening fence: a list's indentation or quotation marks."""
     if ">" in lead:
         return re.sub(r"^[ \t]*(?:> ?)+", "", line)
     width = len(lead)
@@ -238,9 +237,9 @@ def _without(lead: str, line: str) -> str:
 
 
 def dedented(text: str) -> str:
-    """A block without an indentation that all its lines have.
+    """Remove the indentation that all lines of a block share.
 
     Args:
-        text: of a block.
+        text: text of a block.
     """
     return textwrap.dedent(text) if text[:1].isspace() else text

@@ -1,4 +1,4 @@
-"""What a worker of the reward `code` runs: it keeps a sandbox, sends it programs, and replaces it."""
+"""The code that a worker of the reward `code` runs: it keeps a sandbox, sends it programs, and replaces it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from r2vpo.rewards.worker import NoScore
 from r2vpo.sandbox import OUT_OF_MEMORY, Report, Sandbox, Settings, Unusable, memory_file
 
 NO_SANDBOX = "sandbox"
-"""The reason of an item that was never run, since no sandbox starts; no program can bring that about."""
+"""The reason for an item that was never run because no sandbox starts; no program can cause it."""
 _STARTS, _PAUSE_SECONDS = 3, 1.0
 _VERDICT_BYTES = 1 << 16
 _SPARE_BYTES = 1 << 16
@@ -28,17 +28,17 @@ def score_program(
 
     Args:
         text: the completion.
-        task: `Task`, what the completion is to write.
+        task: `Task`, what the completion has to write.
         tests: `Tests`, from `read_tests`.
-        partial: whether the fraction of the tests counts; otherwise the first that fails ends it.
-        seconds: limit for the CPU time of all of them together, and on the clock for one that sleeps.
+        partial: whether the fraction of the tests counts; otherwise the first failed test ends the run.
+        seconds: limit for the CPU time of all tests together, and for the elapsed time of one that sleeps.
         settings: `Settings` of the sandbox.
 
     Returns:
         The fraction of the tests that the program passes, or 1 or 0.
 
     Raises:
-        NoScore: no test is passed, and time, memory or a test that is wrong itself is the reason; or no sandbox starts.
+        NoScore: no test passed because of time, memory or a test that is itself faulty; or no sandbox starts.
     """
     scripts, calls, setup = tests
     isolation, memory_bytes, modules, own_root = settings
@@ -56,7 +56,7 @@ def score_program(
 
 
 class _Run:
-    """A program with the time that its tests have taken, and why one of them had no result."""
+    """A program, the time that its tests have taken, and why one of them had no result."""
 
     def __init__(self, settings: Settings, job: dict[str, Any], seconds: float) -> None:
         self.settings, self.limit, self.over = settings, seconds, False
@@ -66,10 +66,10 @@ class _Run:
         self._job = json.dumps(job).encode()
 
     def script(self, source: str, wanted: str) -> bool:
-        """Whether the program turns an input into an output; lines are compared word by word."""
-        # A half of a surrogate pair has no place in UTF-8, and may stand in a test all the same.
+        """Whether the program turns an input into the expected output; lines are compared word by word."""
+        # Half of a surrogate pair is not valid UTF-8, but a test may contain one.
         expected = wanted.encode("utf-8", "surrogatepass")
-        # What is longer is wrong, and is not read: white space alone may differ.
+        # Longer output is wrong and is not read: only white space may differ.
         most = 2 * len(expected) + _SPARE_BYTES
         report, said = self._request("script", source.encode("utf-8", "surrogatepass"), most + 1)
         if report is None or report.late:
@@ -102,7 +102,7 @@ class _Run:
             for number in files:
                 os.close(number)
         if report is None:
-            self.over, self.reason, self.detail = True, "crash", "its sandbox ended, and another one too"
+            self.over, self.reason, self.detail = True, "crash", "its sandbox ended, and so did another one"
             return None, b""
         self.spent, self.elapsed = report.spent, report.elapsed
         if report.late:
@@ -110,18 +110,18 @@ class _Run:
         return report, said
 
     def _reported(self, mode: Any, files: list[int]) -> Report | None:
-        """The report, or None when the sandbox ended twice with the program in it."""
+        """Return the report, or None if the sandbox ended twice while running the program."""
         settings = self.settings
-        for _ in range(2):  # somebody may have ended the sandbox while it waited
+        for _ in range(2):  # the sandbox may have been ended from outside while it waited
             sandbox = _sandboxes.get(settings) or _sandboxes.setdefault(settings, _started(settings))
             try:
                 report = sandbox.run(mode, files, self.limit, spent=self.spent, elapsed=self.elapsed)
             except Unusable:
                 _sandboxes.pop(settings).close()
-                os.ftruncate(files[2], 0)  # what was said until then is not the next one's
+                os.ftruncate(files[2], 0)  # discard the output so far
                 os.lseek(files[2], 0, os.SEEK_SET)
                 continue
-            if report.used:  # what one program leaves behind, the next must not find
+            if report.used:  # the next program must not find what this one left behind
                 _sandboxes.pop(settings).close()
             return report
         return None

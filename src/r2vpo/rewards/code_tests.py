@@ -1,4 +1,4 @@
-"""The tests of a row, as they stand in its metadata."""
+"""Read the tests of a row from its metadata."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from r2vpo.rewards.code_text import Task, given
 
 
 class Tests(NamedTuple):
-    """What a program has to pass; JSON's types alone, since it goes to another process.
+    """The tests that a program has to pass; only JSON types, since they are sent to another process.
 
     Attributes:
-        scripts: for each test on standard input and output, the input and the output that is wanted.
-        calls: for each test that is a program, what its process has to know.
-        setup: what runs before the program, and before each test.
+        scripts: for each test on standard input and output, the input and the expected output.
+        calls: for each test that is a program, what its process needs to know.
+        setup: code that runs before the program and before each test.
     """
 
     scripts: list[tuple[str, str]]
@@ -30,11 +30,11 @@ def read_tests(metadata: str) -> Tests:
 
     Args:
         metadata: JSON with `tests` (programs that fail for a wrong solution), or `inputs` and `outputs`, or
-            `input_output` with the two in it, as an object or as JSON text, or `public_tests`, `private_tests` and
+            `input_output` with both in it, as an object or as JSON text, or `public_tests`, `private_tests` and
             `generated_tests`, each with `input` and `output`.
 
     Raises:
-        ValueError: there are none, or they have another form.
+        ValueError: there are no tests, or they have another form.
     """
     known = json.loads(metadata)
     pairs = known.get("input_output") or known
@@ -50,7 +50,7 @@ def read_tests(metadata: str) -> Tests:
     if len(inputs) != len(outputs):
         raise ValueError(f"there are {len(inputs)} inputs for {len(outputs)} outputs: give each input its output")
     if not inputs and not tests:
-        raise ValueError("the metadata hold no tests: give the rows `tests`, or `inputs` and `outputs`")
+        raise ValueError("the metadata contain no tests: give the rows `tests`, or `inputs` and `outputs`")
     setup = known.get("setup") or ""
     call = {
         "setup": setup,
@@ -63,7 +63,7 @@ def read_tests(metadata: str) -> Tests:
 
 
 def read_task(metadata: str, tests: Tests) -> Task:
-    """Read what a completion is to write: `prefix` of the row, and `entry_point` or else what its tests use.
+    """Read what a completion has to write: the row's `prefix`, and `entry_point` or else the names that its tests use.
 
     Args:
         metadata: as for `read_tests`.
@@ -91,7 +91,7 @@ def _loaded(text: str) -> set[str]:
 
 
 def _stored(text: str) -> set[str]:
-    """What a program defines, imports, or takes as an argument anywhere."""
+    """Return the names that a program defines, imports, or takes as an argument anywhere."""
     found = set()
     for node in _nodes(text):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
@@ -108,9 +108,9 @@ def _stored(text: str) -> set[str]:
 
 
 def _text(value: Any) -> str:
-    """A text, or the lines of one."""
+    """Return a text, or the joined lines of one."""
     if isinstance(value, list) and all(isinstance(line, str) for line in value):
         return "\n".join(value)
     if not isinstance(value, str):
-        raise ValueError(f"a test holds {str(value)[:40]!r}, which is no text: write it as one")
+        raise ValueError(f"a test holds {str(value)[:40]!r}, which is not a text: write it as one")
     return value

@@ -1,4 +1,4 @@
-"""From a completion to the program in it."""
+"""Extract the program from a completion."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _READS = re.compile(r"\binput\(|\bstdin\b|\bopen\(0|\bos\.read\(|\bfileinput\b")
 
 
 class Task(NamedTuple):
-    """What a completion is to write; JSON's types alone, since it goes to another process.
+    """What a completion has to write; only JSON types, since it is sent to another process.
 
     Attributes:
-        prefix: what the completion continues, or an empty text.
-        names: what it has to define: the function that is asked for, or what the tests call.
+        prefix: the code that the completion continues, or an empty text.
+        names: the names that it has to define: the requested function, or what the tests call.
     """
 
     prefix: str
@@ -27,27 +27,27 @@ class Task(NamedTuple):
 
 
 def programs(text: str, prefix: str, names: Sequence[str]) -> list[str]:
-    """Return the program of a completion, and what to run where that does not compile.
+    """Return the program of a completion, and what to run if it does not compile.
 
-    Of several blocks the one counts that defines the most of `names`, and of those the last; without names the last
-    that reads standard input, or the last. Blocks marked as Python come before others, and code in blocks before code
-    between prose. What the block uses and another one defines is put before it.
+    Of several blocks, the one that defines the most of `names` counts, and of those the last; if there are no names,
+    the last one that reads standard input, or else the last. Blocks marked as Python come before others, and code in
+    blocks before code between prose. What the block uses and another block defines is put before it.
 
     Args:
         text: a completion.
-        prefix: what it continues, or an empty text. A completion that defines one of `names` itself follows the prefix,
-            in which the body of the function is then made empty.
-        names: what has to be defined.
+        prefix: the code that it continues, or an empty text. A completion that itself defines one of `names` follows
+            the prefix, in which the body of the function is then made empty.
+        names: the names that have to be defined.
 
     Returns:
-        One program, or several of which the first that compiles is meant: a continuation that continues after the
+        One program, or several of which the first that compiles is to be used: a continuation that runs past the
         function it was to write, and breaks off there, is cut at the first line that is not indented, and prose before
         it is left out.
     """
     text = answer(text)
     found = blocks(text)
     if prefix:
-        # A function's body may stand before the first fence, and its usage in it.
+        # A function's body may come before the first fence, with an example of its use inside the fence.
         continues = _is_indented(text) and parses(prefix + _cut(text))
         whole = [block for block in found if _defines(block.text, names)]
         if continues or not whole:
@@ -62,10 +62,10 @@ def programs(text: str, prefix: str, names: Sequence[str]) -> list[str]:
 
 
 def given(prefix: str) -> str:
-    """Return a prefix as a program of its own.
+    """Turn a prefix into a complete program.
 
     Args:
-        prefix: it ends with the head of a function, or with its docstring.
+        prefix: code that ends with the head of a function, or with its docstring.
     """
     lines = [line for line in prefix.splitlines() if line.strip()]
     heads = re.findall(r"^([ \t]*)(?:async )?(?:def|class) ", prefix, re.MULTILINE)
@@ -78,7 +78,7 @@ def given(prefix: str) -> str:
 
 
 def _defines(code: str, names: Iterable[str]) -> int:
-    """How many of some names a program defines at its outermost level."""
+    """Count how many of the given names a program defines at its outermost level."""
     kinds = r"(?:async +)?def +{0}\b|class +{0}\b|{0} *(?::[^=\n]+)?=[^=]"
     return sum(re.search(rf"^(?:{kinds.format(re.escape(name))})", code, re.MULTILINE) is not None for name in names)
 
@@ -92,7 +92,7 @@ def _chosen(pieces: list[Block], names: Sequence[str]) -> str:
 
 
 def _continuations(prefix: str, text: str, found: list[Block]) -> list[str]:
-    """A prefix with what continues it, from the likeliest on."""
+    """Return a prefix with each text that may continue it, the most likely first."""
     fenced = [block.text for block in found if block.rank]
     bodies = [code for code in fenced if _is_indented(code)]
     own = (bodies or fenced or [text])[-1]
@@ -106,13 +106,13 @@ def _is_indented(code: str) -> bool:
 
 
 def _cut(code: str) -> str:
-    """What stands before the first line, after the first one, that is not indented."""
+    """Return the text before the first line, after the first one, that is not indented."""
     start, *rest = _NEXT.split(code, maxsplit=1)
     return f"{start}\n" if rest else code
 
 
 def _completed(code: str, others: list[str], names: Iterable[str], prefix: str) -> str:
-    """A program with what it lacks and another block defines before it."""
+    """Put before a program what it lacks and another block defines."""
     elsewhere: dict[str, str] = {}
     for other in others:
         elsewhere |= _definitions(other)
@@ -132,7 +132,7 @@ def _completed(code: str, others: list[str], names: Iterable[str], prefix: str) 
 
 
 def _definitions(code: str) -> dict[str, str]:
-    """What a block defines at its outermost level, each with its text."""
+    """Return what a block defines at its outermost level, with the text of each definition."""
     try:
         body = ast.parse(code).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -149,7 +149,7 @@ def _definitions(code: str) -> dict[str, str]:
 
 
 def _names(code: str) -> tuple[set[str], set[str]]:
-    """What a program binds at its outermost level, and what it uses without binding it anywhere."""
+    """Return the names that a program binds at its outermost level, and those it uses without binding them anywhere."""
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -182,7 +182,7 @@ def _bound(statement: ast.stmt) -> set[str]:
 
 
 def _after(first: str, code: str) -> str:
-    """Two programs as one; what the second imports from `__future__` has to come before all else."""
+    """Join two programs; imports of the second from `__future__` come before everything else."""
     lines, future = code.split("\n"), []
     try:
         body = ast.parse(code).body

@@ -1,6 +1,6 @@
-"""Whether a text keeps a constraint, for each of the 25 of IFEval.
+"""Check whether a text keeps a constraint, for each of the 25 constraints of IFEval.
 
-Written after the definitions of Zhou et al., arXiv 2311.07911, table 1. A check's time grows as the text does.
+Written from the definitions of Zhou et al., arXiv 2311.07911, table 1. The time of a check is linear in the text.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _forbidden_words(text: str, forbidden_words: list[str]) -> bool:
 
 
 def _as_word(word: str) -> str:
-    """A pattern of a word that is no part of a longer one; beside a sign, as in `C++` or `#1`, anything may stand."""
+    """Return a pattern for a word that is not part of a longer one; a sign at its edge (`C++`, `#1`) has no limit."""
     start = r"(?<!\w)" if re.match(r"\w", word) else ""
     end = r"(?!\w)" if re.search(r"\w\Z", word) else ""
     return start + re.escape(word) + end
@@ -73,7 +73,7 @@ def _number_placeholders(text: str, num_placeholders: int) -> bool:
 
 
 def _postscript(text: str, postscript_marker: str) -> bool:
-    # A space may stand between the letters: P. S.
+    # There may be a space between the letters: P. S.
     letters = re.findall(r"\S", postscript_marker.lower())
     return re.search(r"\s?".join(map(re.escape, letters)), text.lower()) is not None
 
@@ -175,14 +175,14 @@ CHECKS: dict[str, Callable[..., bool]] = {
     "change_case:english_lowercase": _english_lowercase,
     "punctuation:no_comma": _no_comma,
 }
-"""By the name in `instruction_id_list`: a function of the text and of the values in `kwargs`."""
+"""Functions of the text and of the values in `kwargs`, by the name in `instruction_id_list`."""
 
 
 def detected(text: str) -> str | None:
-    """The language of a text as langdetect tells it, with its random draws seeded; None if it cannot.
+    """Detect the language of a text with langdetect, with a fixed seed; None if it cannot tell.
 
     Args:
-        text: any text; its first 10,000 characters count.
+        text: any text; only its first 10,000 characters count.
     """
     from langdetect import DetectorFactory, LangDetectException, detect
 
@@ -194,11 +194,11 @@ def detected(text: str) -> str | None:
 
 
 def count_sentences(text: str) -> int:
-    """The number of sentences.
+    """Count the sentences of a text.
 
-    A sentence ends with `.`, `!` or `?`, closing quotes and brackets included, before white space or the text's end. A
+    A sentence ends with `.`, `!` or `?`, including closing quotes and brackets, before white space or the text's end. A
     full stop does not end one after a common abbreviation, a single capital or a number that begins a line, nor before
-    a small letter. What stands after the last end is a sentence too.
+    a small letter. Any text after the last end is also a sentence.
 
     Args:
         text: any text.
@@ -214,7 +214,7 @@ def count_sentences(text: str) -> int:
 def _ends_sentence(text: str, found: re.Match[str]) -> bool:
     if found.group() != ".":
         return True
-    # The word before the stop, and the next character that is no space; both within a few characters.
+    # The word before the stop, and the next non-space character, both within a few characters.
     line = text[max(0, found.start() - 40) : found.start()].rpartition("\n")[2]
     word = (line.split() or [""])[-1].strip("('\"*")
     after = text[found.end() : found.end() + 40].lstrip()[:1]
@@ -224,7 +224,7 @@ def _ends_sentence(text: str, found: re.Match[str]) -> bool:
 
 
 def _divided(text: str, mark: str) -> int | None:
-    """The number of parts between marks, but for empty ones at both ends; None where one in the middle is empty."""
+    """Count the parts between marks, ignoring empty ones at both ends; None if one in the middle is empty."""
     parts = [part.strip() for part in text.split(mark)]
     parts = parts[not parts[0] :] if len(parts) > 1 else parts
     parts = parts[:-1] if len(parts) > 1 and not parts[-1] else parts

@@ -1,4 +1,4 @@
-"""Whether a completion keeps the checkable constraints of its prompt."""
+"""Score whether a completion keeps the checkable constraints of its prompt."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class ConstraintsOptions(RewardOptions):
     """Options of `constraints`.
 
     Attributes:
-        mode: strict, the completion as it is; loose, also without its first line, its last line, or asterisks.
-        score: all, 1 where every constraint is kept; fraction, the share that is kept.
+        mode: strict reads the completion as it is; loose also without its first line, its last line, or asterisks.
+        score: all gives 1 if every constraint is kept; fraction gives the share that is kept.
     """
 
     mode: Literal["strict", "loose"] = "strict"
@@ -34,7 +34,7 @@ def constraints_reward(options: ConstraintsOptions) -> Any:
         options: how completions are read, and what counts.
 
     Returns:
-        The reward function. A row without constraints, or with one that is unknown, has no score (None); the function's
+        The reward function. A row without constraints, or with an unknown one, has no score (None); the function's
         attribute `unreadable` names such rows.
 
     Source:
@@ -62,16 +62,16 @@ def constraints_reward(options: ConstraintsOptions) -> Any:
 def follows(
     text: str, names: Sequence[str], arguments: Sequence[dict[str, Any]], *, mode: Literal["strict", "loose"]
 ) -> list[bool]:
-    """Which constraints a text keeps.
+    """Check which constraints a text keeps.
 
     Args:
         text: what a model wrote.
         names: names of the constraints.
-        arguments: what each of them is given.
-        mode: strict, the text as it is; loose, a constraint is kept when one of `loose_texts` keeps it.
+        arguments: the arguments of each constraint.
+        mode: strict checks the text as it is; in loose, a constraint is kept if one of `loose_texts` keeps it.
 
     Returns:
-        One answer a constraint.
+        One boolean per constraint.
     """
     texts = list(loose_texts(text)) if mode == "loose" else [text]
     texts = [one for one in texts if one.strip()]
@@ -79,7 +79,7 @@ def follows(
 
 
 def loose_texts(text: str) -> Iterator[str]:
-    """The eight texts that the loose mode tries: with and without first line, last line, and asterisks.
+    """Yield the eight texts that the loose mode tries: with and without first line, last line, and asterisks.
 
     Args:
         text: what a model wrote.
@@ -92,7 +92,7 @@ def loose_texts(text: str) -> Iterator[str]:
 
 
 def _problem(known: dict[str, Any]) -> str | None:
-    """Why a row's constraints cannot be checked, or None."""
+    """Return why a row's constraints cannot be checked, or None."""
     names, arguments = known.get("instruction_id_list"), known.get("kwargs")
     if not names or not isinstance(arguments, list):
         return "the metadata names no constraints: use data.schema ifeval, or data.source instructions"

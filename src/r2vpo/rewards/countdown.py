@@ -1,4 +1,4 @@
-"""The numbers game: an expression that makes the target out of the numbers of the row."""
+"""Score the countdown numbers game: an expression that makes the target from the row's numbers."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ class CountdownOptions(RewardOptions):
     """Options of `countdown`.
 
     Attributes:
-        use_all: whether every number has to be used, once; otherwise each may be left out.
+        use_all: whether every number has to be used once; otherwise each may be left out.
     """
 
     use_all: bool = True
 
 
 def countdown_reward(options: CountdownOptions) -> Any:
-    r"""Score 1 where the last answer of a completion makes the target out of the numbers, else 0.
+    r"""Score 1 if the last answer of a completion makes the target from the numbers, else 0.
 
-    The answer is what stands in the last `<answer>` or the last box outside the thoughts; without both, the last
-    expression after "answer is" or, without that, of the last 2,000 characters. It is an expression of whole numbers
-    with `+ - * /` and parentheses, also in the signs of Unicode and LaTeX; `= 98` may stand after it, and is wrong if
-    it is not the value. Its exact rational value has to be the target, and every number has to be one of the row's,
-    used once.
+    The answer is the content of the last `<answer>` or the last box outside the thoughts; if there is neither, the last
+    expression after "answer is" or, without that, in the last 2,000 characters. It is an expression of whole numbers
+    with `+ - * /` and parentheses, also in Unicode and LaTeX signs; `= 98` may follow it, and makes it wrong if that is
+    not its value. Its exact rational value has to be the target, and every number has to be one of the row's, used
+    once.
 
     Args:
-        options: whether all the numbers are to be used.
+        options: whether all the numbers have to be used.
 
     Returns:
         The reward function; its attribute `unreadable` says which rows name no numbers or no target.
@@ -64,7 +64,7 @@ def countdown_reward(options: CountdownOptions) -> Any:
 
 
 def find_expression(completion: Any) -> str | None:
-    """Return the expression that a completion answers with, in plain signs, or None.
+    """Return the expression that a completion gives as its answer, in plain signs, or None.
 
     Args:
         completion: what TRL passes.
@@ -87,12 +87,12 @@ def find_expression(completion: Any) -> str | None:
 
 
 def solves(text: str, numbers: Sequence[int], target: int, use_all: bool) -> bool:
-    """Whether an expression makes the target out of the numbers.
+    """Whether an expression makes the target from the numbers.
 
     Args:
-        text: an expression, or an equation of which every side has the target's value; its first side that is more
-            than a number is what has to use the numbers.
-        numbers: the numbers there are.
+        text: an expression, or an equation in which every side has the target's value; its first side that is more
+            than a number has to use the numbers.
+        numbers: the available numbers.
         target: the value.
         use_all: whether all of them have to be used.
     """
@@ -117,7 +117,7 @@ def _uses(made: Evaluated, numbers: Sequence[int], use_all: bool) -> bool:
 
 
 def _trimmed(text: str) -> str:
-    """A text without the number of a list before it, marks of emphasis, a full stop or an empty equals sign."""
+    """Remove a list number before a text, emphasis marks, and a full stop or an empty equals sign after it."""
     return re.sub(r"^\d+\.\s+(?=[\d(])", "", text.strip(" \t\r\n*`").rstrip(".,;:= \n"))
 
 

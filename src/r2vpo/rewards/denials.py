@@ -1,4 +1,4 @@
-"""Words of a sentence that join two answers, or deny one: for the letters of `choice` and the numbers of `numeric`."""
+"""Words that join or deny answers in a sentence, for the letters of `choice` and the numbers of `numeric`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ EXCEPT = re.compile(
     r"|cannot|\w+n't|neither|than|unlike) ?$",
     re.IGNORECASE,
 )
-"""What leaves out what follows."""
+"""Words that exclude what follows."""
 _BREAK = re.compile(
     r"[,;:()]| - |\b(?:so|thus|hence|therefore|then|but|and|meaning|(?<!no )means|leaving)\b"
     r"|(?P<reason>\b(?:since|because|as(?! if)|given|when|once|while|although|though|after)\b)",
     re.IGNORECASE,
 )
-"""What ends the reach of a denial; after a word such as "since" only a reason is denied."""
+"""The end of a denial's reach; after a word such as "since" only a reason is denied."""
 
 
 def reach(before: str) -> str:
-    """The end of what stands before a statement, as far as a denial in it reaches; none of a reason given there.
+    """Return the part before a statement in which a denial applies to it; empty if only a reason precedes it.
 
     Args:
-        before: what stands before the statement in its sentence.
+        before: the text before the statement in its sentence.
     """
     breaks = list(_BREAK.finditer(before))
     if not breaks:

@@ -1,4 +1,4 @@
-"""The first line of an answer, compared as a text."""
+"""Compare the first line of an answer as a text."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from r2vpo.rewards.text import answer_block, bare, first_line, normalise
 
 
 def exact_reward(options: RewardOptions) -> Any:
-    """Score 1 where the first line of a completion's answer is the row's answer, else 0.
+    """Score 1 if the first line of a completion's answer is the row's answer, else 0.
 
-    Case, spaces, thousands' commas and a full stop at the end do not count, nor does "Answer:" before either of the
-    two. A row's answer of several lines is compared with the whole answer. Thoughts are left out, and of a line with a
-    box the content of the box is compared.
+    Case, spaces, thousands separators and a full stop at the end do not count, nor does "Answer:" before either of the
+    two. A row's answer of several lines is compared with the whole answer. Thoughts are left out, and if a line has a
+    box, the content of the box is compared.
 
     Args:
-        options: the name alone.
+        options: only the name.
 
     Returns:
         The reward function.
@@ -34,7 +34,7 @@ def _read(completion: Any, right: str) -> str:
 
 
 def _same(line: str, right: str) -> bool:
-    """Whether two lines are the same as they stand, or without what introduces an answer."""
+    """Whether two lines are the same as they are, or without the words that introduce an answer."""
     if not normalise(line):  # nothing but a full stop
         return line.strip() == right.strip()
     if normalise(line) == normalise(right):

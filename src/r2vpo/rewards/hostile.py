@@ -1,4 +1,4 @@
-"""Answers that would cost a worker its life, told from their text alone, without evaluating anything."""
+"""Detect answers that would hang or crash a scoring worker from their text, without evaluating anything."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ _SUM_POWER = re.compile(r"[)\]]\s*(?:\^|\*\*)\s*[{(]?\s*(\d+)")
 
 
 def refusal(text: str) -> str | None:
-    r"""Why an answer is not worth a worker's time, or None.
+    r"""Return why an answer should not be evaluated, or None.
 
-    Parsing takes twice as long with every bracket, a second at ten. Brackets that open, and those that close before a
-    power or a factorial, are left out before powers are looked for, so `(2^3)^4` is judged as `2^{3^4}`; other brackets
-    that close end a number: the 25 of `\frac{x^2}{25}` is no exponent. The upper limit of a sum counts as one.
+    The time of parsing doubles with every bracket and reaches a second at ten. Opening brackets, and closing ones
+    before a power or a factorial, are removed before powers are looked for, so `(2^3)^4` is judged as `2^{3^4}`; other
+    closing brackets end a number: the 25 of `\frac{x^2}{25}` is not an exponent. The upper limit of a sum counts as
+    one.
 
     Args:
-        text: the answer, at any length.
+        text: the answer, of any length.
 
     Returns:
         `length` (over 1,000 characters), `nesting` (over 10 brackets deep), `power` (an exponent over 10,000, itself a
@@ -46,7 +47,7 @@ def refusal(text: str) -> str | None:
 
 
 def refusal_of_size(text: str) -> str | None:
-    """`length` or `nesting`, as `refusal` says, or None."""
+    """Return `length` or `nesting` as `refusal` defines them, or None."""
     if len(text) > MAX_CHARACTERS:
         return "length"
     return "nesting" if _depth(text) > MAX_DEPTH else None
@@ -72,7 +73,7 @@ def _expands(text: str, plain: str) -> bool:
 
 
 def _is_huge(tower: str) -> bool:
-    """Whether an exponent of a tower such as `9^9^9` is over the bound."""
+    """Whether an exponent of a tower such as `9^9^9` is over the limit."""
     *bases, top = (abs(_number(part)) for part in re.split(r"\^|\*\*", tower))
     exponent = top
     for base in reversed(bases):

@@ -17,22 +17,22 @@ class JudgeOptions(RewardOptions):
     """Options of `judge`.
 
     Attributes:
-        url: what comes before `/chat/completions`.
+        url: the part before `/chat/completions`.
         model: the model's name at the endpoint.
-        api_key_env: the environment variable that holds the key; None sends none.
-        template: the request for a grade, with {completion}, and {question}, {answer} and {highest} if they are
-            wanted; None is the one of this module.
+        api_key_env: the environment variable that holds the key; None sends no key.
+        template: the request for a grade, with {completion}, and optionally {question}, {answer} and {highest}; None
+            uses the built-in one.
         highest: the highest grade; a grade is divided by it.
-        concurrency: requests at a time.
-        timeout_seconds: for a whole exchange, from looking up the endpoint's name to the last byte of its reply.
-        attempts: how often a request is sent before it counts as failed, and its row has no grade.
+        concurrency: number of simultaneous requests.
+        timeout_seconds: limit for a whole exchange, from the name lookup to the last byte of the reply.
+        attempts: how many times a request is sent before it counts as failed and its row has no grade.
         reply_tokens: limit for a reply.
-        seed: sent with every request.
-        max_requests: limit for all requests together, repeated ones too; None is no limit.
-        max_tokens: limit for all tokens together that the endpoint reports; None is no limit.
+        seed: seed sent with every request.
+        max_requests: limit for all requests together, including repeated ones; None means no limit.
+        max_tokens: limit for the tokens of all requests that the endpoint reports; None means no limit.
     """
 
-    # Messages of a field repeat its value, which may hold a secret: what is wrong with these is said for the whole.
+    # Messages of a field repeat its value, which may be a secret: problems with these are reported for the whole model.
     model_config = ConfigDict(hide_input_in_errors=True)
 
     url: str
@@ -56,8 +56,10 @@ class JudgeOptions(RewardOptions):
         url, variable = values.get("url", ""), values.get("api_key_env")
         for name in values:
             if name not in cls.model_fields:
-                raise ValueError(f"{name}: is no option of judge; a key goes into the variable that api_key_env names")
-        problem = url_problem(url) if isinstance(url, str) else "it is no text"
+                raise ValueError(
+                    f"{name}: is not an option of judge; a key goes into the variable that api_key_env names"
+                )
+        problem = url_problem(url) if isinstance(url, str) else "it is not a text"
         if "url" in values and problem is not None:
             raise ValueError(f"url: {problem}: write http://host:port/v1; a key goes into the variable of api_key_env")
         if variable is not None and not (isinstance(variable, str) and _VARIABLE.fullmatch(variable)):

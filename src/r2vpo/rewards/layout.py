@@ -1,4 +1,4 @@
-"""The form of a completion: a layout by name, or a regular expression."""
+"""Score the form of a completion: a layout by name, or a regular expression."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ READ_CHARACTERS = 100_000
 
 
 class FormatOptions(PoolOptions):
-    """Options of `format`: one of the two, and the limits of the child processes in which a pattern is matched.
+    """Options of `format`: a layout or a pattern, and limits for the child processes in which a pattern is matched.
 
     Attributes:
-        layout: `think_answer`.
-        pattern: a regular expression that the whole completion has to match; `.` matches a line's end too.
+        layout: name of the layout, `think_answer`.
+        pattern: a regular expression that the whole completion has to match; `.` also matches a line break.
     """
 
     layout: Literal["think_answer"] | None = None
@@ -31,7 +31,7 @@ class FormatOptions(PoolOptions):
         try:
             re.compile(pattern or "")
         except re.error as error:
-            raise ValueError(f"is no regular expression ({error})") from None
+            raise ValueError(f"is not a regular expression ({error})") from None
         return pattern
 
     @model_validator(mode="after")
@@ -42,14 +42,14 @@ class FormatOptions(PoolOptions):
 
 
 def format_reward(options: FormatOptions) -> Any:
-    """Score 1 where a completion has the form, else 0.
+    """Score 1 if a completion has the form, else 0.
 
     `think_answer`: the completion, without the space around it, is `<think>`, a text, `</think>`, space or nothing,
-    `<answer>`, a text, `</answer>`; each of the four tags stands there once and neither text is empty. The first tag
-    may be missing: the chat templates of many reasoning models write it at the end of the prompt, which a reward is
-    not shown.
+    `<answer>`, a text, `</answer>`; each of the four tags occurs once and neither text is empty. The first tag may be
+    missing: the chat templates of many reasoning models write it at the end of the prompt, which a reward does not
+    see.
 
-    A pattern is matched in a child process, since some patterns take for ever on some texts. A completion of over
+    A pattern is matched in a child process, since some patterns take forever on some texts. A completion of over
     100,000 characters, and one that takes too long, scores 0.
 
     Args:
@@ -81,7 +81,7 @@ def format_reward(options: FormatOptions) -> Any:
 
 
 def matches(pattern: str, text: str) -> float:
-    """Whether a pattern matches the whole text, as 1 or 0; runs in a child process.
+    """Return 1 if a pattern matches the whole text, else 0; runs in a child process.
 
     Args:
         pattern: a regular expression.

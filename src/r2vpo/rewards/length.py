@@ -1,4 +1,4 @@
-"""A penalty on completions that come near the length limit."""
+"""A penalty on completions that come close to the length limit."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class LengthOptions(RewardOptions):
     """Options of `length`, in tokens.
 
     Attributes:
-        max_tokens: L_max, from which on the penalty is -1.
-        cache_tokens: L_cache, the width of the slope before it.
+        max_tokens: L_max, the length from which the penalty is -1.
+        cache_tokens: L_cache, the width of the slope before that.
     """
 
     max_tokens: int = Field(ge=1)
@@ -28,7 +28,7 @@ class LengthOptions(RewardOptions):
 
 
 def length_reward(options: LengthOptions) -> Any:
-    """Give 0 up to L_max - L_cache tokens, then fall in a line to -1 at L_max; -1 beyond.
+    """Give 0 up to L_max - L_cache tokens, then a linear decrease to -1 at L_max, and -1 beyond.
 
         R(y) = 0                                  |y| <= L_max - L_cache
         R(y) = ((L_max - L_cache) - |y|) / L_cache  up to L_max

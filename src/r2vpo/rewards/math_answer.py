@@ -17,18 +17,18 @@ UNREADABLE = "it is neither mathematics nor words that an answer could be compar
 
 
 class MathOptions(PoolOptions):
-    """Options of `math`: those of the child processes."""
+    """Options of `math`: the limits of the child processes."""
 
 
 def math_reward(options: MathOptions) -> Any:
-    r"""Score 1 where the completion's answer equals the gold answer, else 0.
+    r"""Score 1 if the completion's answer equals the gold answer, else 0.
 
-    Where the answer is looked for says `place_of`, and `stated_answer` for a text without a box; what is equal says
-    docs/rewards.md. What `hostile.refusal` names, what takes too long and what takes too much memory scores 0, with a
-    line in the log.
+    `place_of` defines where the answer is looked for, `stated_answer` how it is found in a text without a box, and
+    docs/rewards.md which answers are equal. An answer that `hostile.refusal` rejects, or that takes too much time or
+    memory, scores 0, with a line in the log.
 
     Args:
-        options: limits of the child processes.
+        options: limits for the child processes.
 
     Returns:
         The reward function. A row whose gold answer cannot be read has no score (None), with a line in the log: a 0 for
@@ -36,8 +36,8 @@ def math_reward(options: MathOptions) -> Any:
         attribute `unreadable` finds such rows before training.
 
     Source:
-        Expressions that are no rational numbers are parsed by the parser of math-verify 0.9, latex2sympy2_extended.
-        The comparison is not math-verify's, which rounds to six places, takes the last side of any equation for its
+        Expressions that are not rational numbers are parsed by the parser of math-verify 0.9, latex2sympy2_extended.
+        The comparison is not that of math-verify, which rounds to six places, uses the last side of any equation as its
         value, and reads several boxes near each other as one list; here the last box counts.
     """
     pool = ScoringPool(
@@ -72,14 +72,14 @@ def math_reward(options: MathOptions) -> Any:
 
 
 def find_answer(text: str) -> tuple[str, bool]:
-    r"""Find where an answer is, for rewards and votes that read it themselves.
+    r"""Find where the answer is, for rewards and votes that read it themselves.
 
     Args:
         text: a completion.
 
     Returns:
-        The content of the last box and True; or the end of what follows the thought, or of the last `<answer>`, and
-        False.
+        The content of the last box and True; or False with the end of what follows the thought, or with the last
+        `<answer>`.
     """
     place = place_of(text)
     return (place.text, True) if place.kind == "box" else (place.text[-END_CHARACTERS:], False)

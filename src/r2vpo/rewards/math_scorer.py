@@ -1,4 +1,4 @@
-"""What a worker of the reward `math` runs; only workers import it, since sympy takes a while to load."""
+"""The code that a worker of the reward `math` runs; only workers import it, since sympy takes a while to load."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def score_answer(text: str, kind: str, gold: str) -> float:
 
 
 def _answer(text: str, kind: str) -> str | None:
-    """The answer: the box, what is between the tags as it is, or what a text states."""
+    """Return the content of the box, the text between the tags as it is, or the answer that a text states."""
     if kind == "box":
         return text
     if kind == "tags" and not states_answer(text) and len(text) <= 1000:
@@ -59,10 +59,10 @@ def _answer(text: str, kind: str) -> str | None:
 
 
 def gold_text(gold: str) -> str:
-    """The answer that a gold answer holds, which may be boxed, quoted or a sentence.
+    """Return the answer within a gold answer, which may be boxed, quoted or a sentence.
 
     Args:
-        gold: as the data give it.
+        gold: the gold answer as it is in the data.
     """
     place = place_of(gold)
     if place.kind == "text":
@@ -74,14 +74,14 @@ def gold_text(gold: str) -> str:
 
 
 def read_gold(gold: str) -> float:
-    r"""Find out whether there is anything in a gold answer to compare with.
+    r"""Check whether a gold answer contains anything that answers can be compared with.
 
     Args:
-        gold: as the data give it.
+        gold: the gold answer as it is in the data.
 
     Returns:
-        1; or 0 where it is empty, its brackets do not match, or it is an expression that cannot be parsed. What has
-        commands that no expression has, such as `\parallel`, and what would cost too much, is compared as text.
+        1; or 0 if it is empty, its brackets do not match, or it is an expression that cannot be parsed. An answer with
+        commands that no expression has, such as `\parallel`, or one that would cost too much, is compared as text.
     """
     answer = read_answer(gold_text(gold))
     return float(bool(answer.text) and (answer.value is None or _is_readable(answer.value)))

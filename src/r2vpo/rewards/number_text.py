@@ -1,4 +1,4 @@
-r"""The number that a short answer states."""
+r"""Find the number that a short answer states."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _NUMBER = re.compile(
           |\s*[x*\u00d7\u00b7]\s*{_TEN.format(name="power")})?
         (?:\s*/\s*(?P<divisor>\d+(?:\.\d+)?)|[\s-]*(?P<multiple>{"|".join(_MULTIPLES)})s?\b)?
     )
-    (?![\d]|[.,/:]\d|[xXbBoO][\da-fA-F]|[eE][-+]?\d)      # 3.14.15, 12,34, 1/2/3, 12:30 and 0x10 are no numbers
+    (?![\d]|[.,/:]\d|[xXbBoO][\da-fA-F]|[eE][-+]?\d)      # 3.14.15, 12,34, 1/2/3, 12:30 and 0x10 are not numbers
     """,
     re.VERBOSE | re.IGNORECASE,
 )
 _CANDIDATE = re.compile(r"[-+]|\.?\d")
 _PARTS = r"(?:halves|(?:thi|four|fif|six|seven|eigh|nin|ten|hundred|thousand|million)(?:rd|th)s?)"
 _FUNCTIONS = r"(?:sqrt|cbrt|log|ln|lg|exp|sin|cos|tan|cot|sec|csc|arc\w+|abs)"
-# What makes a product, a power, a term, a bound or a part of a number.
+# Context that makes a number part of a product, a power, a term, a bound or another number.
 _GOES_ON = re.compile(
     rf"""
     \s*(?:\*\*|[-+*/^\u00d7\u00b7\u22c5\u00b1])\s*(?:[\d({{\\]|[b-hj-z](?![A-Za-z]))
@@ -51,7 +51,7 @@ _GOES_ON = re.compile(
 )
 _ARITHMETIC = re.compile(r"(?:[\d.,\s()+\-*/^\u00d7\u00b7$%{}]|(?<=[\d)\s])x(?=\s*[\d(]))*[=\u2248]\s*")
 _POWER = re.compile(r"[A-Za-z)\]}]\s*(?:\^|\*\*)\s*\{?\s*$")
-# What makes a root, a function, a bound, or the negative of it; an arrow and a tag make none.
+# Context that makes a number the argument of a root, a function, a bound, or its negative; arrows and tags do not.
 _GOES_BEFORE = re.compile(
     rf"""
     (?:\u221a|\b{_FUNCTIONS}(?:_\{{?\w+\}}?|\d+)?|[\u2260\u2264\u2265\u00b1]|\+/-?|\\(?:[lg]eq?(?:slant)?|neq?|lt|gt|pm)|-
@@ -85,7 +85,7 @@ _SECOND = re.compile(
 )
 _SIDES = re.compile(r"(?:^|[.,;:?]\s|\n)(?P<sides>[^,;:?\n]*)[=\u2248][\s$({]*$")
 _LETTER = r"(?:(?<![A-Za-z\\])[A-Za-z](?![A-Za-z]))"
-# What is an equation still to be solved: a product, a sum, a power or a function of a letter.
+# An equation that is still to be solved: a product, a sum, a power or a function of a letter.
 _UNSOLVED = re.compile(
     rf"^[\s$(]*(?:-[\s(]*{_LETTER}|(?!my|an|am|by)[xyzabmnpq]{{2}}[\s$)]*$|xyz|abc)|!\s*$|\|\s*{_LETTER}\s*\|"
     rf"|(?:\u221a|{_FUNCTIONS}(?:_\{{?\w+\}}?)?)[\s({{]*(?:{_LETTER}|(?<=\u221a)[a-z]|\\[a-z])"
@@ -94,7 +94,7 @@ _UNSOLVED = re.compile(
 )
 _MINUS = re.compile(r"\b(?:minus|negative)\s+\$?$", re.IGNORECASE)
 _OFF = 0.02
-"""How far, relatively, a result may be from the arithmetic before it: results are often rounded."""
+"""Largest relative difference of a result from the arithmetic before it: results are often rounded."""
 _FRACTION = re.compile(
     r"(?P<sign>-\s*)?\\[dtc]?frac\s*(?:\{\s*(?P<over>-?\s*\d+(?:\.\d+)?)\s*\}\s*\{\s*(?P<under>-?\s*\d+(?:\.\d+)?)\s*\}"
     r"|(?P<one>\d)\s*(?P<other>\d)(?!\d))"
@@ -113,14 +113,14 @@ _SPACES = re.compile(r"[\u00a0\u2007\u2009\u200a\u202f~]|\\[,;:! ]|\\q?quad(?![A
 
 
 def first_number(text: str) -> float | None:
-    r"""Return the first number of a text, None when there is none.
+    r"""Return the first number of a text, or None if there is none.
 
-    Read are decimals, exponents (`1.5e9`, `1.5 \times 10^9`), fractions, mixed numbers (`1 1/2`) and thousands with
-    commas, spaces or apostrophes, with the signs and digits of Unicode. Of arithmetic that ends in an equals sign,
-    such as `2 + 3 = 5`, the number after the sign counts; arithmetic without a result states no number, and neither
+    Decimals, exponents (`1.5e9`, `1.5 \times 10^9`), fractions, mixed numbers (`1 1/2`) and thousands separated by
+    commas, spaces or apostrophes are read, with Unicode signs and digits. For arithmetic that ends in an equals sign,
+    such as `2 + 3 = 5`, the number after the sign counts. Arithmetic without a result states no number, and neither
     does a power, a root, a function, a bound or a part of a number, a multiple of a letter, an equation that is not
-    solved (`|x| = 5`), or what only looks like a number (`3.14.15`, `12,34`, `0x10`, `Area51`). Two numbers side by
-    side, such as `5 or 6`, state none. A number that is denied, supposed or asked about is passed over.
+    solved (`|x| = 5`), or text that only looks like a number (`3.14.15`, `12,34`, `0x10`, `Area51`). Two numbers next
+    to each other, such as `5 or 6`, state none. A number that is denied, supposed or asked about is skipped.
 
     Args:
         text: an answer; its first 2,000 characters are read.
@@ -149,7 +149,7 @@ def first_number(text: str) -> float | None:
 
 
 def _is_near(side: str, value: float) -> bool:
-    """Whether arithmetic comes to a number or near it; what is no arithmetic of whole numbers is not asked."""
+    """Whether arithmetic comes to a number or near it; True for text that is not arithmetic of whole numbers."""
     try:
         computed = float(evaluate(plain_signs(side)).value)
     except (ValueError, OverflowError):
@@ -158,7 +158,7 @@ def _is_near(side: str, value: float) -> bool:
 
 
 def _plain(text: str) -> str:
-    """A text with the digits, signs and spaces of ASCII, and fractions written with a slash."""
+    """Rewrite a text with ASCII digits, signs and spaces, and with fractions written with a slash."""
     if not text.isascii():
         text = _VULGAR.sub(lambda found: _apart(found, unicodedata.normalize("NFKC", found.group())), text)
         text = _RAISED.sub(lambda found: "^" + unicodedata.normalize("NFKC", found.group()), text)
@@ -170,7 +170,7 @@ def _plain(text: str) -> str:
 
 
 def _with_slash(found: re.Match[str]) -> str:
-    """A fraction with a slash and one sign at most."""
+    """Return a fraction with a slash and at most one sign."""
     signs = "".join(found[name] or "" for name in ("sign", "over", "under"))
     over, under = (re.sub(r"[-\s]", "", found[a] or found[b]) for a, b in (("over", "one"), ("under", "other")))
     signless = f"{over}/{under}"
@@ -186,12 +186,12 @@ def _ascii(character: str) -> str:
 
 
 def _apart(found: re.Match[str], fraction: str) -> str:
-    """A fraction, apart from a whole number before it: 1 and a half is `1 1/2`."""
+    """Separate a fraction from a whole number before it: 1 and a half is `1 1/2`."""
     return f" {fraction}" if found.string[: found.start()][-1:].isdigit() else fraction
 
 
 def _is_part(text: str, found: re.Match[str]) -> bool:
-    """Whether a number is a part of something larger, or solves nothing, so that it is not stated by itself."""
+    """Whether a number is part of something larger, or solves nothing, and is therefore not stated on its own."""
     before = text[: found.start()]
     if _GOES_ON.match(text, found.end()) or _GOES_BEFORE.search(before[-40:]):
         return True
@@ -200,7 +200,7 @@ def _is_part(text: str, found: re.Match[str]) -> bool:
 
 
 def _is_denied(text: str, found: re.Match[str]) -> bool:
-    """Whether a number is denied, supposed or asked about, in its own part of its sentence."""
+    """Whether a number is denied, supposed or asked about in its own part of its sentence."""
     if _DENIED_AFTER.match(text, found.end()):
         return True
     before = _SENTENCE.split(text[max(0, found.start() - 80) : found.start()])[-1].replace("\u2019", "'")
@@ -208,7 +208,7 @@ def _is_denied(text: str, found: re.Match[str]) -> bool:
 
 
 def _has_second(text: str, found: re.Match[str], value: float) -> bool:
-    """Whether another number is stated beside a number, as in "42 or maybe 43"."""
+    """Whether another number is stated next to a number, as in "42 or maybe 43"."""
     joined = _SECOND.match(text, found.end())
     if joined and joined["gap"].strip().startswith(".."):
         return True
@@ -241,7 +241,7 @@ def _quotient(over: float, under: float) -> float:
 
 
 def _is_minus(text: str, found: re.Match[str]) -> bool:
-    """Whether the sign is the number's own and not a dash or a minus between two things."""
+    """Whether the sign belongs to the number and is not a dash or a minus between two things."""
     before = text[: found.start()]
     if found["sign"] != "-":
         return _MINUS.search(before[-12:]) is not None and not re.search(r"\d\s*minus\s+\$?$", before[-20:])

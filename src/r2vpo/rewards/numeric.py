@@ -1,4 +1,4 @@
-"""The first number of an answer, within a tolerance."""
+"""Compare the first number of an answer with the row's, within a tolerance."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class NumericOptions(RewardOptions):
     """Options of `numeric`.
 
     Attributes:
-        tolerance: largest difference, relative to the answer (absolute below 1).
+        tolerance: largest difference, relative to the answer (absolute if |answer| is below 1).
     """
 
     tolerance: float = Field(default=1e-6, ge=0)
 
 
 def numeric_reward(options: NumericOptions) -> Any:
-    """Score 1 where |found - answer| <= tolerance max(1, |answer|), else 0; None where the answer holds no number.
+    """Score 1 if |found - answer| <= tolerance max(1, |answer|), else 0; None if the answer contains no number.
 
-    Both are the number that `first_number` reads, of a completion in the first line of its answer that is not empty.
+    Both numbers are read by `first_number`; a completion's from the first line of its answer that is not empty.
 
     Args:
         options: the tolerance.

@@ -1,4 +1,4 @@
-"""What the options of every reward have in common."""
+"""Options that all rewards have in common."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class RewardOptions(BaseModel):
-    """Options of a reward: unknown ones are refused, values keep their type, and nothing changes later.
+    """Options of a reward: unknown ones are rejected, values keep their type, and the options are immutable.
 
     Attributes:
-        name: a name of the registry, or `module:function`.
+        name: a name in the registry, or `module:function`.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
@@ -21,9 +21,9 @@ class PoolOptions(RewardOptions):
     """Options of a reward that is scored in child processes.
 
     Attributes:
-        workers: child processes.
-        seconds_per_item: limit for one completion, in seconds of a worker's CPU.
-        memory_megabytes: limit for the address space of a worker; it needs about 100 to start.
+        workers: number of child processes.
+        seconds_per_item: limit for one completion, in seconds of a worker's CPU time.
+        memory_megabytes: limit for the address space of a worker, which needs about 100 to start.
     """
 
     workers: int = Field(default=2, ge=1)

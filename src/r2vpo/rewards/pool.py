@@ -26,12 +26,12 @@ END_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an item.
+    """The result of an item.
 
     Attributes:
-        score: what the function returned, 0 when there is a reason.
-        reason: None, or why there is no score: `time`, `memory`, `crash`, `error` for an exception, or what
-            the function says with `NoScore`.
+        score: the number that the function returned, or 0 if there is a reason.
+        reason: None, or why there is no score: `time`, `memory`, `crash`, `error` for an exception, or the reason that
+            the function gives with `NoScore`.
         detail: the exception, or how the worker ended.
     """
 
@@ -41,21 +41,22 @@ class Outcome:
 
 
 class ScoringPool:
-    """Score items in child processes, with limits on the time and the memory of each item.
+    """Scorer of items in child processes, with limits on the time and memory of each item.
 
-    An item that takes too long is ended by a SIGKILL to its worker's process group, a fresh worker takes over, and
-    the other items are scored as if it had not been there. The limit holds for the worker's CPU time, so that a busy
-    machine takes no score away; an item that waits without computing is ended after sixty times the limit on the
-    clock. Workers are started when they are first needed, outlive a call, and end with this process. They can be used
-    from any thread; one call runs at a time.
+    If an item takes too long, its worker's process group is killed with SIGKILL, a fresh worker takes over, and the
+    other items are scored as if the item had not been there. The limit applies to the worker's CPU time, so that a busy
+    machine costs no scores; an item that waits without computing is ended after sixty times the limit in elapsed time.
+    Workers are started when first needed, outlive a call, and end with this process. They can be used from any thread;
+    one call runs at a time.
 
     Args:
         function: `module:function`, a plain function from the parts of an item to a number; the module must not import
             torch if workers are to start fast.
-        workers: child processes.
+        workers: number of child processes.
         seconds_per_item: limit for one item.
-        memory_bytes: limit for the address space of a worker, which then may start no process; None for a function that
-            starts processes and limits them itself. They have to end with the worker's process group, or by themselves.
+        memory_bytes: limit for the address space of a worker, which then cannot start processes; None for a function
+            that starts processes and limits them itself. These must end with the worker's process group, or on their
+            own.
 
     Raises:
         ValueError: a limit is not positive.
@@ -84,27 +85,27 @@ class ScoringPool:
         """Score items.
 
         Args:
-            items: each a sequence of arguments of the function, of types that JSON knows.
-            places: what the log calls each item by; by default its place, from 0.
+            items: one sequence of the function's arguments for each item, of types that JSON supports.
+            places: how the log refers to each item; by default its position, from 0.
 
         Returns:
-            One outcome an item, in their order.
+            One outcome per item, in order.
 
         Raises:
             RuntimeError: a worker cannot load the function.
         """
         with self._lock:
-            if self._owner != os.getpid():  # after a fork the workers are the other process's
+            if self._owner != os.getpid():  # after a fork the workers belong to the other process
                 self._begin()
             try:
                 return _Job(self, items, places or range(len(items)), self._alive).run()
             except BaseException:
-                # Answers to this call must not be taken for answers to the next one.
+                # Results of this call must not be taken for results of the next one.
                 _end(self._alive, self._owner)
                 raise
 
     def close(self) -> None:
-        """End the workers; a later call starts new ones."""
+        """End the workers; the next call starts new ones."""
         with self._lock:
             _end(self._alive, self._owner)
 
@@ -120,7 +121,7 @@ class ScoringPool:
 
 
 class _Job:
-    """One call: items that wait, items that are out, outcomes."""
+    """One call: items that are waiting, items that are being scored, and outcomes."""
 
     def __init__(
         self, pool: ScoringPool, items: Sequence[Sequence[Any]], places: Sequence[int], alive: list[Child]
@@ -151,9 +152,9 @@ class _Job:
             self.alive.append(Child(self.pool.function, self.pool.seconds_per_item, self.pool.memory_bytes))
         for worker in list(self.alive):
             if not worker.items and worker.process.poll() is not None:
-                self._drop(worker, None)  # it ended while it had nothing to do
+                self._drop(worker, None)  # it ended while it was idle
             elif worker.ready and not worker.items and self.waiting:
-                # Short at the end, so that no worker has a queue while another has nothing.
+                # Short at the end, so that no worker has a queue while another is idle.
                 size = max(1, min(BATCH, len(self.waiting) // (2 * self.pool.workers)))
                 indices = [self.waiting.popleft() for _ in range(min(size, len(self.waiting)))]
                 try:
@@ -169,23 +170,23 @@ class _Job:
                 if "ready" in message:
                     worker.ready, self.pool._failed_starts = True, 0
                     continue
-                if not worker.items:  # an answer to nothing
+                if not worker.items:  # a result without an item
                     raise EOFError
                 self._settle(worker.items.popleft(), Outcome(**message))
                 worker.restart_clock()
-                if message["reason"] == "memory":  # what is left of it may be too little for the next item
+                if message["reason"] == "memory":  # the remaining memory may be too little for the next item
                     self._drop(worker, None)
                     return
         except EOFError:
             self._drop(worker, "ended")
 
     def _drop(self, worker: Child, reason: str | None) -> None:
-        """End a worker; the item it was at is settled if there is a reason, the others go back to the queue."""
+        """End a worker; its current item is settled if there is a reason, and the others return to the queue."""
         self.alive.remove(worker)
         detail = "it took too long"
         ended = False
         if reason == "ended":
-            with contextlib.suppress(subprocess.TimeoutExpired):  # it is still there, and has sent what is no message
+            with contextlib.suppress(subprocess.TimeoutExpired):  # alive, but sent something other than a message
                 worker.process.wait(END_SECONDS)
                 ended = True
         status = worker.kill()
@@ -202,7 +203,7 @@ class _Job:
             index = worker.items.popleft()
             if reason == "time" or index in self.suspects:
                 self._settle(index, Outcome(0.0, reason, detail))
-            else:  # somebody else may have ended the worker: only an item that ends a second one is to blame
+            else:  # something else may have ended the worker: an item is blamed only if it ends a second one
                 self.suspects.add(index)
                 self.waiting.appendleft(index)
         self.waiting.extendleft(reversed(worker.items))
@@ -214,13 +215,13 @@ class _Job:
 
 
 def log_zero(name: str, index: int, item: Any, reason: str) -> None:
-    """Log that an item has no score, with a shortened text of it.
+    """Log that an item has no score, with an abbreviated text of it.
 
     Args:
-        name: what scores.
-        index: the item's place in its call, from 0.
+        name: name of the scorer.
+        index: the item's position in its call, from 0.
         item: the item.
-        reason: why.
+        reason: why it has no score.
     """
     text = " | ".join(str(part)[:100] for part in item)
     logger.warning("%s: item %d scores 0, reason %s: %r", name, index, reason, text)

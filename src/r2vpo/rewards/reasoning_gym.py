@@ -1,4 +1,4 @@
-"""What a family of reasoning-gym gives an answer, without running any text that a model wrote."""
+"""Score answers as their reasoning-gym family does, without running any text that a model wrote."""
 
 from __future__ import annotations
 
@@ -28,36 +28,36 @@ HARMLESS = frozenset(
         "word_sorting zebra_puzzles"
     ).split()
 )
-"""Families whose scorer only compares texts and numbers, in a time that grows as the text does; read in version 0.1.25.
+"""Families whose scorer only compares texts and numbers, in linear time; as of version 0.1.25.
 
-Those with the library's common scorer, which looks for one text in another, are harmless too. Every other family, and
-each that a later version adds, is scored in child processes in which no text can be compiled.
+Families with the library's common scorer, which looks for one text in another, are also harmless. Every other family,
+and every one that a later version adds, is scored in child processes in which no text can be compiled.
 """
 
-# Some scorers hold NaN equal to every number, and some write a power of ten out.
+# Some scorers treat NaN as equal to every number, and some write out a power of ten.
 _NO_NUMBER = re.compile(r"(?<![a-z])(?:nan|inf(?:inity)?)(?![a-z])|\de[-+]?\d{4}", re.IGNORECASE)
 
 
 class ReasoningGymOptions(PoolOptions):
-    """Options of `reasoning_gym`: those of the child processes for families that need them.
+    """Options of `reasoning_gym`: the limits of the child processes, for families that need them.
 
     Attributes:
-        seconds_per_item: limit for one completion, in seconds of a worker's CPU; loading a family counts.
+        seconds_per_item: limit for one completion, in seconds of a worker's CPU time, including loading a family.
     """
 
     seconds_per_item: float = Field(default=5.0, gt=0)
 
 
 def reasoning_gym_reward(options: ReasoningGymOptions) -> Any:
-    """Score what the family's own scorer gives the first line of an answer, between 0 and 1.
+    """Give the first line of an answer the score of the family's own scorer, between 0 and 1.
 
-    Where the row's answer has several lines, an answer ends at its first empty line, unless the row's has such lines
-    too. Families whose scorer evaluates the text as Python or with sympy are scored by `reasoning_gym_own`, after the
-    same rules. An answer of over 20,000 characters, one with `nan`, `inf` or an exponent of four digits, and one on
-    which a scorer fails score 0.
+    If the row's answer has several lines, an answer ends at its first empty line, unless the row's answer also contains
+    empty lines. Families whose scorer evaluates the text as Python or with sympy are scored by `reasoning_gym_own`, by
+    the same rules. An answer of over 20,000 characters, one with `nan`, `inf` or an exponent of four digits, and one on
+    which a scorer fails all score 0.
 
     Args:
-        options: limits of the child processes.
+        options: limits for the child processes.
 
     Returns:
         The reward function; its attribute `unreadable` says which rows name no family. Such rows have no score.
@@ -113,12 +113,12 @@ def _given(completion: Any, right: str) -> str:
 
 
 def _has_no_number(text: str) -> bool:
-    # Most answers are digits and signs alone, in which there is nothing to look for.
+    # Most answers consist of digits and signs, so there is nothing to look for.
     return any(letter in text for letter in "nNeE") and _NO_NUMBER.search(text) is not None
 
 
 def _problem(known: dict[str, Any]) -> str | None:
-    """Why a row cannot be scored, or None."""
+    """Return why a row cannot be scored, or None."""
     if not all(name in known for name in ("family", "entry", "question")):
         return "the metadata names no reasoning-gym family: use 'exact' or 'numeric' for such data"
     if known["family"] not in _families():
@@ -134,7 +134,7 @@ def _families() -> frozenset[str]:
 
 
 def _entry(known: dict[str, Any], right: str) -> tuple[str, dict[str, Any]]:
-    """The family that scores a row, and the row as the family knows it."""
+    """Return the family that scores a row, and the row in the family's format."""
     entry = {
         "question": known["question"],
         "answer": right if known.get("has_answer", True) else None,
@@ -146,7 +146,7 @@ def _entry(known: dict[str, Any], right: str) -> tuple[str, dict[str, Any]]:
 
 @cache
 def _in_process(family: str) -> Callable[..., float] | None:
-    """The scorer of a family that needs no child process, or None."""
+    """Return the scorer of a family that needs no child process, or None."""
     if family in OWN:
         return OWN[family]
     from reasoning_gym.dataset import ProceduralDataset
@@ -162,7 +162,7 @@ def _in_process(family: str) -> Callable[..., float] | None:
 def _score(scorer: Callable[..., float], given: str, entry: dict[str, Any], row: int) -> float:
     try:
         return _bounded(float(scorer(answer=given, entry=entry)))
-    except Exception as error:  # some scorers fail on some texts: on a whole number of 400 digits, for example
+    except Exception as error:  # some scorers fail on some texts, for example on a whole number of 400 digits
         log_zero("reasoning_gym", row, (given, entry["answer"]), f"{type(error).__name__}: {error}"[:100])
         return 0.0
 

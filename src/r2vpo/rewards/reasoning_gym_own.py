@@ -1,9 +1,10 @@
-"""Scorers in place of those of reasoning-gym that evaluate the text of an answer, or take any text for right.
+"""Replacements for reasoning-gym scorers that evaluate the text of an answer, or that accept any text as right.
 
-Each takes the answer and the entry as the library's does. The differences that are meant: an answer that is nothing of
-the family's kind scores 0, where some families give 0.01; lists are read as JSON, with either kind of quotes; the game
-of 24 wants the row's own numbers, where the library takes any four of their range, and exactly 24, where it cuts off
-decimals; a halting game of life is compared, where the library takes every text that is not empty.
+Each takes the answer and the entry as the library's scorer does. The intended differences: an answer that is nothing
+like the family's kind of answer scores 0, where some families give 0.01; lists are read as JSON, with either kind of
+quotes; the game of 24 requires the row's own numbers, where the library accepts any four in their range, and exactly
+24, where the library truncates decimals; a halting game of life is compared, where the library accepts every text that
+is not empty.
 """
 
 from __future__ import annotations
@@ -77,11 +78,11 @@ OWN: dict[str, Callable[..., float]] = {
     "bitwise_arithmetic": _bitwise_arithmetic,
     "game_of_life_halting": _game_of_life_halting,
 }
-"""By the family's name."""
+"""The replacement scorers by family name."""
 
 
 def _text_or_list(answer: str, right: list[str], written: Callable[[Any], str], share: float) -> float:
-    """1 for the text of a right answer, a share for a list that is written as one."""
+    """Return 1 for the text of a right answer, or the given share for a list whose written form is one of them."""
     if answer in right:
         return 1.0
     try:
@@ -97,5 +98,5 @@ def _spaced(row: Any) -> str:
 
 
 def _left_side(answer: str) -> str:
-    """What stands before an equals sign, in plain signs."""
+    """Return the text before an equals sign, in plain signs."""
     return plain_signs(answer).partition("=")[0]

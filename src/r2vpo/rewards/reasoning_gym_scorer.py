@@ -1,4 +1,4 @@
-"""What a worker of the reward `reasoning_gym` runs; only workers import it."""
+"""The code that a worker of the reward `reasoning_gym` runs; only workers import it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _armed = False
 
 
 def _guard(event: str, arguments: tuple[Any, ...]) -> None:
-    # `exec` of code that an import has read is no text of a model; compiling a text is what evaluates one.
+    # An import runs `exec` on code that it has read, which is not a model's text; evaluating a text requires compiling.
     if _armed and event in _REFUSED and not (event == "compile" and str(arguments[1]).endswith(".py")):
         raise PermissionError(f"{event} is refused while an answer is scored")
 
@@ -33,11 +33,11 @@ def _scorer(family: str) -> Callable[..., float]:
 
 
 def score_family(family: str, answer: str, entry: dict[str, Any]) -> float:
-    """Score an answer as its family does, where no text can be compiled.
+    """Score an answer as its family does, in a process in which no text can be compiled.
 
     Args:
-        family: a name of reasoning-gym.
-        answer: what the model answered.
+        family: name of a reasoning-gym family.
+        answer: the model's answer.
         entry: question, answer and metadata of the problem.
 
     Returns:
@@ -47,7 +47,7 @@ def score_family(family: str, answer: str, entry: dict[str, Any]) -> float:
     if family in SYMBOLIC:
         return _symbolic_score(family, answer, entry)
     scorer = _scorer(family)
-    if family in ("arc_agi", "rearc"):  # they compare tuples, which JSON makes lists of
+    if family in ("arc_agi", "rearc"):  # they compare tuples, which JSON turns into lists
         known = entry["metadata"]
         entry = {**entry, "metadata": {**known, "output": tuple(map(tuple, known["output"]))}}
     _armed = True

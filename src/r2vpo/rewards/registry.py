@@ -1,4 +1,4 @@
-"""From a reward's name to its function."""
+"""Look up reward functions by name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RewardFunction = Callable[..., list[float | None]]
 
 
 class Reward(NamedTuple):
-    """A reward of the registry: the class of its options, and what makes its function from them."""
+    """A reward in the registry: the class of its options, and the function that builds it from them."""
 
     options: type[RewardOptions]
     build: Callable[[Any], RewardFunction]
@@ -58,7 +58,7 @@ def options_class(name: str) -> type[RewardOptions]:
     """Return the class of a reward's options.
 
     Args:
-        name: a name of the registry, or any other.
+        name: a name in the registry, or any other name.
     """
     return REWARDS[name].options if name in REWARDS else RewardOptions
 
@@ -67,16 +67,15 @@ def load_reward(spec: str | Mapping[str, Any] | RewardOptions) -> RewardFunction
     """Turn a reward's name into its function.
 
     Args:
-        spec: a name of the registry, `module:function` (the current folder is searched too), or options with
-            a name.
+        spec: a name in the registry, `module:function` (the current folder is also searched), or options with a name.
 
     Returns:
-        A function `(prompts, completions, answer, **columns)` that returns one number for each completion, or None
-        where a row has no score. Its attribute `unreadable`, if it has one, tells from rows why their answers cannot
-        be used.
+        A function `(prompts, completions, answer, **columns)` that returns one number for each completion, or None for
+        a row without a score. Its attribute `unreadable`, if it has one, takes rows and returns why their answers
+        cannot be used.
 
     Raises:
-        UserError: when there is no such reward, or it does not import.
+        UserError: there is no such reward, or it cannot be imported.
     """
     options = reward_options(spec)
     if options.name in REWARDS:
@@ -90,10 +89,10 @@ def load_reward(spec: str | Mapping[str, Any] | RewardOptions) -> RewardFunction
 
 
 def first_problem(error: ValidationError) -> str:
-    """Say what is wrong with options in one line that begins with the option.
+    """Describe in one line what is wrong with the options, starting with the option's name.
 
     Args:
-        error: what pydantic found.
+        error: the error from pydantic.
     """
     first = error.errors()[0]
     where, message = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
@@ -103,13 +102,13 @@ def first_problem(error: ValidationError) -> str:
 
 
 def reward_options(spec: str | Mapping[str, Any] | RewardOptions) -> RewardOptions:
-    """Return a reward's options, checked.
+    """Return a reward's validated options.
 
     Args:
         spec: as `load_reward` takes it.
 
     Raises:
-        UserError: they are wrong.
+        UserError: the options are wrong.
     """
     if isinstance(spec, RewardOptions):
         spec = spec.model_dump()
@@ -123,7 +122,7 @@ def reward_options(spec: str | Mapping[str, Any] | RewardOptions) -> RewardOptio
 def _import(spec: str) -> RewardFunction:
     module_name, _, function_name = spec.partition(":")
     folder = os.getcwd()
-    # A command on the path does not search the folder it is called in, where the user's module lies.
+    # An installed command does not search the folder in which it is called, where the user's module is.
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
@@ -131,7 +130,7 @@ def _import(spec: str) -> RewardFunction:
             module = importlib.import_module(module_name)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # the user's module may raise anything, and call sys.exit
+    except BaseException as error:  # the user's module may raise anything or call sys.exit
         raise UserError(
             f"reward {spec!r}: cannot import {module_name!r} from {folder} or the installed packages "
             f"({type(error).__name__}: {told(error)}): correct the name, or the module"

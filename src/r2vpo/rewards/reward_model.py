@@ -1,4 +1,4 @@
-"""A reward model: a sequence classifier of transformers that gives a conversation one number."""
+"""A reward model: a transformers sequence classifier that gives a conversation one number."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class RewardModelOptions(RewardOptions):
     """Options of `reward_model`.
 
     Attributes:
-        model: a folder that save_pretrained wrote, or a name on the hub.
+        model: a folder written by save_pretrained, or a name on the hub.
         batch_size: conversations scored at a time.
-        max_tokens: longer conversations lose their beginning; None is the most that the model takes.
+        max_tokens: longer conversations lose their beginning; None uses the model's limit.
         dtype: type of the weights.
-        device: where it runs; auto is the current GPU, and the CPU where there is none.
-        centre: what is taken away from the model's number.
-        scale: what the difference is then divided by.
+        device: device of the model; auto is the current GPU, and the CPU where there is none.
+        centre: number that is subtracted from the model's number.
+        scale: number by which the difference is then divided.
     """
 
     model: str = Field(min_length=1)
@@ -42,13 +42,13 @@ class RewardModelOptions(RewardOptions):
 
 
 class RewardModel:
-    """A classifier with one output, in evaluation mode, with its own tokenizer.
+    """A classifier with one output in evaluation mode, with its own tokenizer.
 
-    Its number is read where the classifier reads it: causal models at the last token that is no padding, which makes
-    the end of the text count; encoders such as BERT at the first.
+    Its number is read where the classifier reads it: in causal models at the last token that is not padding, so that
+    the end of the text counts; in encoders such as BERT at the first token.
 
     Attributes:
-        max_tokens: longer conversations lose their beginning; None where the model names no limit.
+        max_tokens: longer conversations lose their beginning; None if the model specifies no limit.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class RewardModel:
         """Load classifier and tokenizer.
 
         Args:
-            name: a folder that save_pretrained wrote, or a name on the hub.
+            name: a folder written by save_pretrained, or a name on the hub.
             batch_size: conversations scored at a time.
-            max_tokens: longer conversations lose their beginning; None is the most that the model takes.
+            max_tokens: longer conversations lose their beginning; None uses the model's limit.
             dtype: type of the weights.
-            device: where it runs; auto is the current GPU, and the CPU where there is none.
+            device: device of the model; auto is the current GPU, and the CPU where there is none.
 
         Raises:
-            UserError: there is no such model, it is no classifier with one output, or the device is missing.
+            UserError: there is no such model, it is not a classifier with one output, or the device is missing.
         """
         import torch
 
@@ -80,7 +80,7 @@ class RewardModel:
         self._device = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
         self._model = _classifier(name, getattr(torch, dtype)).to(self._device).eval().requires_grad_(False)
         self._tokenizer = _tokenizer(name)
-        # Where a causal classifier has no padding token it reads the last place of a row, padding or not.
+        # A causal classifier without a padding token reads the last position of a row, whether it is padding or not.
         self._model.config.get_text_config().pad_token_id = self._tokenizer.pad_token_id
         self._model.config.pad_token_id = self._tokenizer.pad_token_id
         self.max_tokens = _limit(name, self._model, self._tokenizer, max_tokens)
@@ -90,7 +90,7 @@ class RewardModel:
 
         A conversation is the prompt and the completion as the assistant's message, in the tokenizer's chat template;
         without a template it is their texts, one after the other. A score does not depend on the other conversations,
-        but for rounding.
+        except for rounding.
 
         Args:
             prompts: texts, or lists of chat messages.
@@ -100,12 +100,12 @@ class RewardModel:
             The model's number for each.
 
         Raises:
-            UserError: the template refuses a conversation, or a number is not finite.
+            UserError: the template rejects a conversation, or a number is not finite.
         """
         import torch
 
         rows = [self._encode(*pair) for pair in zip(prompts, completions, strict=True)]
-        # Neighbours in length share a batch, so that little is padding.
+        # Conversations of similar length share a batch, to keep padding small.
         order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
         scores = [0.0] * len(rows)
         for start in range(0, len(rows), self._batch_size):
@@ -161,7 +161,7 @@ def reward_model_reward(options: RewardModelOptions) -> Any:
     """Score (n - centre) / scale, where n is the number that a reward model gives the conversation.
 
     Args:
-        options: the model, and how it is run.
+        options: the model and how to run it.
 
     Returns:
         The reward function.
@@ -212,7 +212,7 @@ def _tokenizer(name: str) -> Any:
 
 
 def _limit(name: str, model: Any, tokenizer: Any, max_tokens: int | None) -> int | None:
-    # A tokenizer without a limit says 10**30.
+    # A tokenizer without a limit reports 10**30.
     limits = [position_limit(model), int(tokenizer.model_max_length)]
     most = min((limit for limit in limits if limit is not None and 0 < limit < 10**9), default=None)
     if max_tokens is None or most is None:

@@ -1,4 +1,4 @@
-"""What a reward function may return: the same in the trial call, in evaluation and in training."""
+"""The values that a reward function may return; the trial call, evaluation and training use the same rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any
 
 LARGEST = 3.4e38
-"""Of float32, in which rewards are added up."""
+"""Largest number of float32, in which rewards are summed."""
 
 
 def listed(scores: Any, count: int) -> Any:
@@ -41,9 +41,9 @@ def is_number(score: Any) -> bool:
     """Whether a score is a finite number that float32 can hold.
 
     Args:
-        score: one of those that `listed` gave.
+        score: an element of what `listed` returned.
     """
-    # Not as a float, which an integer may be too large for; and NaN is not.
+    # Not converted to float, which an integer may be too large for; NaN fails the comparison.
     return isinstance(score, Real) and bool(abs(score) <= LARGEST)  # type: ignore[operator]
 
 
@@ -54,7 +54,7 @@ def _without_rows(scores: Any) -> bool:
 def _plain(score: Any) -> Any:
     if isinstance(score, Real):
         return float(score) if is_number(score) else score
-    # A tensor or an array of one number, whatever the library.
+    # A tensor or an array with one number, from any library.
     if hasattr(score, "item") and getattr(score, "ndim", None) == 0:
         return score.item()
     return score

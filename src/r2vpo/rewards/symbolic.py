@@ -1,4 +1,4 @@
-"""Formulas as objects of sympy, built from a syntax tree: only the operators and functions named here count."""
+"""Formulas as sympy objects, built from a syntax tree; only the operators and functions named here are accepted."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def formula(text: str) -> Any:
         text: at most 1,000 characters, 50 levels deep, with exponents up to 200 in magnitude.
 
     Returns:
-        An expression of sympy; a name that is no constant is a symbol.
+        A sympy expression; a name that is not a constant is a symbol.
 
     Raises:
-        ValueError: it is anything else.
+        ValueError: it is not such a formula.
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"it has over {MAX_CHARACTERS} characters")
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, MemoryError, RecursionError) as error:
-        raise ValueError(f"it is no formula ({error})") from None
+        raise ValueError(f"it is not a formula ({error})") from None
     return _built(tree.body, 0)
 
 
@@ -56,7 +56,7 @@ def _built(node: ast.expr, depth: int) -> Any:
             return _joined(_built(left, depth + 1), operator, _built(right, depth + 1))
         case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _FUNCTIONS:
             return _FUNCTIONS[name](_built(argument, depth + 1))
-    raise ValueError(f"{ast.unparse(node)[:40]!r} is no part of a formula")
+    raise ValueError(f"{ast.unparse(node)[:40]!r} is not part of a formula")
 
 
 def _joined(left: Any, operator: ast.operator, right: Any) -> Any:
@@ -73,4 +73,4 @@ def _joined(left: Any, operator: ast.operator, right: Any) -> Any:
             if right.is_number and not abs(right) <= MAX_EXPONENT:
                 raise ValueError(f"the exponent {right} is over {MAX_EXPONENT}")
             return left**right
-    raise ValueError(f"{type(operator).__name__} is no operator of a formula")
+    raise ValueError(f"{type(operator).__name__} is not an operator of a formula")

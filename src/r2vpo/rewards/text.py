@@ -1,4 +1,4 @@
-r"""Finding the answer in what a model wrote: thoughts and tags, the last box, the first line."""
+r"""Find the answer in a model's text: thoughts and tags, the last box, the first line."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def completion_text(completion: Any) -> str:
 
 
 def outside_thoughts(text: str) -> tuple[str, bool]:
-    """What a text says outside its thoughts, and whether a thought in it never ends.
+    """Return a text without its thoughts, and whether a thought in it never ends.
 
     A thought begins at `<think>` and ends at the next `</think>`; `<thinking>`, `<thought>`, `<reasoning>` and
-    `[THINK]` are read alike. A thought that never ends runs to the end of the text. What comes before an end without a
-    beginning is a thought too: the chat templates of reasoning models open the tag in the prompt.
+    `[THINK]` are treated in the same way. A thought that never ends extends to the end of the text. The text before an
+    end tag without a start tag is also a thought: the chat templates of reasoning models open the tag in the prompt.
 
     Args:
         text: what a model wrote.
@@ -59,12 +59,12 @@ def outside_thoughts(text: str) -> tuple[str, bool]:
 
 
 def without_thoughts(text: str) -> str:
-    """What a text says outside its thoughts, see `outside_thoughts`."""
+    """Return a text without its thoughts, see `outside_thoughts`."""
     return outside_thoughts(text)[0]
 
 
 def tagged_answer(text: str) -> str | None:
-    """What the last `<answer>` of a text holds, up to the text's end if it is not closed; None without one.
+    """Return the content of a text's last `<answer>`, to the end of the text if it is not closed; None without one.
 
     Args:
         text: a text without thoughts.
@@ -80,7 +80,7 @@ def tagged_answer(text: str) -> str | None:
 
 
 def answer_block(completion: Any) -> str:
-    """Return where the answer is looked for: outside the thoughts, and in the last `<answer>` if there is one.
+    """Return the text in which the answer is looked for: outside the thoughts, and in the last `<answer>` if any.
 
     Args:
         completion: what TRL passes.
@@ -89,10 +89,10 @@ def answer_block(completion: Any) -> str:
 
 
 def first_line(completion: Any) -> str:
-    """Return the first line of the answer's block that is not empty; where there is a box, what the last one holds.
+    """Return the first non-empty line of the answer block; if it contains a box, the content of the last box.
 
-    A box counts in that line alone, unless there were thoughts or a tag: a model that only continues a text goes on
-    with other problems, which have boxes too.
+    Only a box in that line counts, unless there were thoughts or a tag: a model that only continues a text goes on to
+    other problems, which have boxes too.
 
     Args:
         completion: what TRL passes.
@@ -111,7 +111,7 @@ def _block(text: str) -> str:
 
 
 def first_answer(completion: Any) -> str:
-    """Return the first line without "Answer:" before it, a full stop after it, or marks of emphasis around it.
+    """Return the first line without "Answer:" before it, a full stop after it, or emphasis marks around it.
 
     Args:
         completion: what TRL passes.
@@ -120,7 +120,7 @@ def first_answer(completion: Any) -> str:
 
 
 def bare(line: str) -> str:
-    """Return a line without "Answer:" before it, a full stop after it, or marks of emphasis around it.
+    """Return a line without "Answer:" before it, a full stop after it, or emphasis marks around it.
 
     Args:
         line: one line.
@@ -132,7 +132,7 @@ def bare(line: str) -> str:
 
 
 def normalise(answer: str) -> str:
-    """Return an answer as it is compared; case, spaces and thousands' commas do not count."""
+    """Return an answer in the form that is compared; case, spaces and thousands separators do not count."""
     text = " ".join(answer.translate(_DASHES).casefold().split())
     return _THOUSANDS.sub("", text).removesuffix(".")
 

@@ -1,4 +1,4 @@
-"""Around a user's function or module: what it sets for the whole process does not reach training."""
+"""Keep the process-wide settings of a user's function or module from reaching training."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _CHARACTERS = 500
 def undisturbed() -> Iterator[None]:
     """Put back the current folder, the output streams and what `process_state` names; end a fork of the process.
 
-    Rewards with a model of their own often begin with `torch.set_grad_enabled(False)`.
+    Rewards that run their own model often begin with `torch.set_grad_enabled(False)`.
 
     Raises:
-        RuntimeError: standard output or standard error was closed, which cannot be put back.
+        RuntimeError: standard output or standard error was closed, which cannot be undone.
     """
     folder, streams, process = os.getcwd(), (sys.stdout, sys.stderr), os.getpid()
     try:
@@ -40,10 +40,10 @@ def undisturbed() -> Iterator[None]:
 
 
 def told(error: BaseException) -> str:
-    """The text of what a user's function raised, in one line, whatever its class does.
+    """Return the text of what a user's function raised, in one line, whatever its class does.
 
     Args:
-        error: what was raised.
+        error: the exception.
     """
     return _text(lambda: " ".join(str(error).split())[:_CHARACTERS] or "no message", "without a text")
 

@@ -1,6 +1,6 @@
-"""A child process that scores items: a frame of items comes in, a frame for each finished item goes out.
+"""A child process that scores items: a frame of items comes in, and a frame for each finished item goes out.
 
-It imports the standard library and the module of its function, nothing else, so that it starts fast.
+It imports only the standard library and the module of its function, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any, BinaryIO
 
 LENGTH = struct.Struct("!I")
 MESSAGE_BYTES = 1 << 16
-"""What an outcome takes at most; a longer one is not read."""
+"""Maximum size of an outcome; a longer one is not read."""
 _DETAIL_CHARACTERS = 500
 
 
 class NoScore(Exception):
-    """What a function raises when an item has no score, for a reason that is nobody's error.
+    """Exception for an item that has no score, for a reason that is not an error.
 
     Args:
         reason: as in `Outcome`.
@@ -36,13 +36,13 @@ class NoScore(Exception):
 
 
 def frame(value: Any) -> bytes:
-    """Return a value as JSON with its length before it."""
+    """Return a value as JSON, preceded by its length."""
     data = json.dumps(value).encode()
     return LENGTH.pack(len(data)) + data
 
 
 def read_message(data: bytes) -> dict[str, Any] | None:
-    """Return what a worker has sent: that it is ready, why it failed, or an outcome; None for anything else.
+    """Return a worker's message: that it is ready, why it failed, or an outcome; None for anything else.
 
     Args:
         data: a frame without its length.
@@ -58,10 +58,10 @@ def read_message(data: bytes) -> dict[str, Any] | None:
 
 
 def main() -> None:
-    """Score what comes in until the input ends; the arguments are those that `ScoringPool` passes."""
+    """Score the items on standard input until it ends; the arguments are those that `ScoringPool` passes."""
     path, seconds, memory_bytes, parent = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    # What the function prints must not get between the frames.
+    # Anything that the function prints must not get between the frames.
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
@@ -73,13 +73,13 @@ def main() -> None:
         _send(sink, {"failed": f"{type(error).__name__}: {error}"[:_DETAIL_CHARACTERS]})
         return
     _limit(resource.RLIMIT_CORE, 0)
-    if memory_bytes:  # otherwise the function starts processes, and sees to their limits
+    if memory_bytes:  # otherwise the function starts processes, and enforces their limits
         _limit(resource.RLIMIT_AS, memory_bytes)
         _limit(resource.RLIMIT_NPROC, 0)
     _send(sink, {"ready": True})
     while (header := source.read(LENGTH.size)) and len(header) == LENGTH.size:
         for item in json.loads(source.read(LENGTH.unpack(header)[0])):
-            # Should the parent die, nobody else would end a computation that never returns.
+            # If the parent dies, nothing else would end a computation that never returns.
             _limit(resource.RLIMIT_CPU, int(time.process_time() + seconds) + 1)
             _send(sink, _outcome(function, item))
 

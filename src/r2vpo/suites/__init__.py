@@ -1,1 +1,1 @@
-"""Suites of problems, and the evaluation of models on them: what `r2vpo eval` runs."""
+"""Suites of problems and the evaluation of models on them, as run by `r2vpo eval`."""

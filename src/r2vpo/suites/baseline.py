@@ -1,4 +1,4 @@
-"""What an evaluation is compared with, and the comparison: paired on the same problems."""
+"""The baseline of an evaluation, and the comparison with it: paired on the same problems."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from r2vpo.suites.winning import Decider
 
 @dataclass(frozen=True)
 class Baseline:
-    """A model to evaluate on the same suite, or an evaluation that is complete.
+    """A model to evaluate on the same suite, or a complete evaluation.
 
     Attributes:
         name: what the user wrote.
-        subject: the model; None for an evaluation.
-        folder: the evaluation; None for a model.
+        subject: the model; None if the baseline is an evaluation.
+        folder: the folder of the evaluation; None if the baseline is a model.
     """
 
     name: str
@@ -39,10 +39,10 @@ class Baseline:
 
 
 def find_baseline(name: str, rows: Sequence[PromptRow]) -> Baseline:
-    """Find out what a baseline's name means, before work starts.
+    """Resolve a baseline's name before work starts.
 
     Args:
-        name: a model by any name, a run, or the folder of an evaluation.
+        name: any name of a model, a run, or the folder of an evaluation.
         rows: the suite's problems.
 
     Raises:
@@ -58,7 +58,7 @@ def find_baseline(name: str, rows: Sequence[PromptRow]) -> Baseline:
     theirs = folder.read()
     for number, (row, problem) in enumerate(zip(rows, theirs, strict=False)):
         if question(row.prompt) != question(problem.prompt):
-            raise UserError(f"--baseline {name}: its problem {number + 1} is not that of this suite: {_SAME}")
+            raise UserError(f"--baseline {name}: its problem {number + 1} is not the one in this suite: {_SAME}")
     if len(rows) != len(theirs):
         raise UserError(f"--baseline {name}: it has {len(theirs)} problems and this suite has {len(rows)}: {_SAME}")
     return Baseline(name, None, folder)
@@ -68,7 +68,7 @@ _SAME = "give an evaluation of the same suite, or the model itself, which is the
 
 
 def question(prompt: Prompt) -> str:
-    """What tells a problem from others whether it is asked as a text or as a chat."""
+    """Return a key of a problem, the same whether it is asked as a text or as a chat."""
     return prompt if isinstance(prompt, str) else "\n\n".join(message["content"] for message in prompt)
 
 
@@ -81,14 +81,14 @@ def answers_of(
     held: ExitStack,
     console: Console,
 ) -> list[Answered]:
-    """The baseline's answers; a model is evaluated into `out / "baseline"` as far as it is not yet.
+    """Return the baseline's answers; the missing answers of a model are evaluated into `out / "baseline"`.
 
     Args:
         baseline: from `find_baseline`.
-        config: that of the evaluation it is compared with.
+        config: the configuration of the evaluation that is compared with it.
         out: the folder of that evaluation.
         rows: the suite's problems.
-        held: gets the lock of the folder.
+        held: receives the lock of the folder.
         console: where progress is shown.
     """
     if baseline.folder is not None:
@@ -111,16 +111,16 @@ def compare(
 
     Args:
         ours: the answers of the model that is evaluated.
-        theirs: the baseline's on the same problems.
-        decider: says which of two completions is better.
-        name: of the baseline.
-        win_by: what the decider was made from.
+        theirs: the baseline's answers to the same problems.
+        decider: decides which of two completions is better.
+        name: name of the baseline.
+        win_by: the settings that the decider was made from.
 
     Returns:
-        What stands under `baseline` in `summary.json`.
+        The value of `baseline` in `summary.json`.
 
     Raises:
-        UserError: the two have answered different problems.
+        UserError: the two models have answered different problems.
     """
     if [question(one.prompt) for one in ours] != [question(one.prompt) for one in theirs]:
         raise UserError(

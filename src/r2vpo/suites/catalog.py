@@ -1,4 +1,4 @@
-"""How a suite's file is read."""
+"""Read a suite's file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def load_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
         The suite, with every default filled in.
 
     Raises:
-        UserError: it cannot be read, or it is no suite. One line.
+        UserError: the file cannot be read, or it is not a suite. One line.
     """
     settings = read_mapping(path, "suite")
     overridden = [override(settings, text) for text in overrides]

@@ -1,4 +1,4 @@
-"""An evaluation from beginning to end: answers, comparison, files, report."""
+"""Run an evaluation from beginning to end: answers, comparison, files, report."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def run_evaluation(
     """Evaluate a model, compare it with the baseline if there is one, write all files and print the result.
 
     Args:
-        config: what is asked for.
+        config: the requested evaluation.
         subject: the model.
-        out: the folder, or None for a new one; one that was started with the same settings is gone on with.
-        console: where progress and result are shown.
-        on_start: called with the folder as soon as there is one, unless it is complete.
+        out: the folder, or None for a new one; an evaluation started there with the same settings is continued.
+        console: where progress and the result are shown.
+        on_start: called with the folder as soon as it exists, unless the evaluation is complete.
 
     Returns:
         The folder.
 
     Raises:
-        UserError: what can be known to be wrong, before the folder is made; what the reward does, later.
+        UserError: anything that can be known to be wrong before the folder is made; later, a failure of the reward.
     """
     started = time.monotonic()
     rows = check_evaluation(config, console)
@@ -67,13 +67,13 @@ def run_evaluation(
 
 
 def resumed(path: Path | str) -> tuple[EvaluationConfig, Subject]:
-    """What a resumed evaluation continues with: the weights it began with, also if its run has trained on since.
+    """Return what a resumed evaluation continues with: its original weights, even if its run has trained since.
 
     Args:
         path: the folder of the evaluation.
 
     Raises:
-        UserError: it is no evaluation's.
+        UserError: it is not the folder of an evaluation.
     """
     config = open_folder(path).config()
     return config, replace(find_subject(config.model), weights=config.weights)

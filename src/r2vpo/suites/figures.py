@@ -17,7 +17,7 @@ _BINS = 24
 
 
 def draw_by_difficulty(axes: Axes, summary: Mapping[str, Any], palette: Palette) -> None:
-    """Bars of accuracy, and of the mean of k where there is one, by difficulty, with intervals where there are any."""
+    """Draw bars of accuracy by difficulty, and of the mean of k and intervals if there are any."""
     groups = summary["by_difficulty"]
     kinds = [("greedy", "accuracy", palette.series[0])]
     if summary["mean_at_k"] is not None:
@@ -42,7 +42,7 @@ def draw_by_difficulty(axes: Axes, summary: Mapping[str, Any], palette: Palette)
 
 
 def draw_passes(axes: Axes, summary: Mapping[str, Any], palette: Palette) -> None:
-    """The pass@k curve with its interval where it has one."""
+    """Draw the pass@k curve, with its interval if it has one."""
     sizes = [int(size) for size in summary["pass_at"]]
     found = list(summary["pass_at"].values())
     color = palette.series[0]
@@ -66,11 +66,11 @@ def draw_passes(axes: Axes, summary: Mapping[str, Any], palette: Palette) -> Non
 
 
 def draw_lengths(axes: Axes, problems: Sequence[Answered], palette: Palette) -> None:
-    """How long completions are: those that ended by themselves, and those that were cut at the limit."""
+    """Draw the lengths of completions: those that ended on their own, and those that were cut at the limit."""
     attempts = [attempt for problem in problems for attempt in (problem.greedy, *problem.samples)]
     tokens = [attempt.tokens for attempt in attempts]
     low, high = min(tokens), max(tokens)
-    # Bins of whole tokens, as many as there are lengths where those are few.
+    # Bins of whole tokens, one for each length if there are few.
     width = max(1, -(-(high - low + 1) // _BINS))
     edges = np.arange(low, high + width + 1, width) - 0.5
     parts = [[a.tokens for a in attempts if a.finished], [a.tokens for a in attempts if not a.finished]]

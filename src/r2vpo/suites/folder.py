@@ -3,12 +3,12 @@
 ::
 
     evaluations/<suite>-<model>-<YYYYmmdd-HHMMSS>/
-      config.yaml         what was asked for, everything resolved
-      completions.jsonl   one object a problem, in the order of the suite
+      config.yaml         what was requested, with everything resolved
+      completions.jsonl   one object per problem, in the order of the suite
       summary.json        the result
       report.html
-      results_<time>.json, samples_<suite>_<time>.jsonl   the same in the layout of lm-eval
-      baseline/           the same folder for the model it is compared with
+      results_<time>.json, samples_<suite>_<time>.jsonl   the result in the layout of lm-eval
+      baseline/           the same files for the baseline model
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class EvaluationFolder:
     """One evaluation on disk.
 
     Args:
-        path: an existing folder; `open_folder` and `make_folder` give you one.
+        path: an existing folder; `open_folder` and `make_folder` return one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,15 +61,15 @@ class EvaluationFolder:
         self.report = path / "report.html"
 
     def config(self) -> EvaluationConfig:
-        """What was asked for."""
+        """Return what was requested."""
         check_digest(self.config_file)
         return validated(EvaluationConfig, read_mapping(self.config_file, "evaluation"), source=str(self.config_file))
 
     def read(self) -> list[Answered]:
-        """The problems that are answered; a cut-off last line is no error.
+        """Return the problems that have been answered; a last line that was cut off is not an error.
 
         Raises:
-            UserError: a line is not a record of an evaluation, or not that of its problem.
+            UserError: a line is not a record of an evaluation, or belongs to another problem.
         """
         records = read_records(self.completions)
         identity = self._identity()
@@ -81,7 +81,7 @@ class EvaluationFolder:
                 )
             if record.get("problem") != number:
                 raise UserError(
-                    f"{self.completions}: line {number + 1} is not of problem {number}, lines were lost or doubled: "
+                    f"{self.completions}: line {number + 1} is not of problem {number}; lines were lost or duplicated: "
                     "restore the file from a copy, or evaluate into a new folder"
                 )
         try:
@@ -92,7 +92,7 @@ class EvaluationFolder:
             ) from None
 
     def is_complete(self) -> bool:
-        """Whether there is a result, and the completions that it was computed from; a damaged one is computed again."""
+        """Whether there is a result with the completions it was computed from; a damaged result is computed again."""
         try:
             summary = read_object(self.summary)
         except (OSError, ValueError):
@@ -104,14 +104,14 @@ class EvaluationFolder:
         return hashlib.sha256(self.config_file.read_bytes()).hexdigest()[:16]
 
     def whole_batches(self, prompts: Sequence[Any], size: int) -> list[Answered]:
-        """The problems of whole batches, after forgetting those of a batch that was cut off.
+        """Return the problems of whole batches, discarding those of a batch that was cut off.
 
         Args:
-            prompts: the suite's, in order.
-            size: problems in a batch.
+            prompts: the suite's prompts, in order.
+            size: number of problems in a batch.
 
         Raises:
-            UserError: what is there answers other problems.
+            UserError: the existing answers are to other problems.
         """
         done = self.read()
         for number, problem in enumerate(done):
@@ -141,10 +141,10 @@ class EvaluationFolder:
         write_object(self.summary, {"evaluation": self._identity(), **summary})
 
     def read_summary(self) -> dict[str, Any]:
-        """The result.
+        """Return the result.
 
         Raises:
-            UserError: there is none, because the evaluation is not complete.
+            UserError: there is no result because the evaluation is not complete.
         """
         try:
             return read_object(self.summary)
@@ -153,10 +153,10 @@ class EvaluationFolder:
 
 
 def open_folder(path: Path | str) -> EvaluationFolder:
-    """Open the folder of an evaluation.
+    """Open an evaluation's folder.
 
     Raises:
-        UserError: there is none, or it is not an evaluation's.
+        UserError: there is no such folder, or it is not an evaluation's.
     """
     folder = EvaluationFolder(Path(path))
     is_run = (folder.path / "checkpoints").is_dir()
@@ -168,22 +168,22 @@ def open_folder(path: Path | str) -> EvaluationFolder:
 
 
 def existing_folder(config: EvaluationConfig, out: Path | None) -> EvaluationFolder | None:
-    """The evaluation that is gone on with, if `out` holds one.
+    """Return the evaluation to continue if `out` contains one.
 
     Args:
-        config: what is asked for.
+        config: the requested evaluation.
         out: the folder; None for a new one.
 
     Returns:
-        The evaluation; None where there is none, or none that has answered anything.
+        The evaluation; None if there is none, or none that has answered anything.
 
     Raises:
-        UserError: `out` holds something else, or an evaluation of other settings.
+        UserError: `out` contains something else, or an evaluation with other settings.
     """
     if out is None or not out.is_dir() or is_empty(out):
         return None
     folder = open_folder(out)
-    folder.config()  # of something else's folder nothing is overwritten
+    folder.config()  # never overwrite anything in a folder that is not ours
     if not (folder.read() or folder.summary.exists() or (out / "baseline").exists()):
         return None
     _check_same(folder, config)
@@ -194,12 +194,12 @@ def new_place(config: EvaluationConfig, out: Path | None, label: str) -> Path:
     """Make an empty folder for a new evaluation.
 
     Args:
-        config: what is asked for.
-        out: the folder; None makes one under `evaluations`, which nobody else has.
-        label: the model's short name, for its name.
+        config: the requested evaluation.
+        out: the folder; None makes a new, unique one under `evaluations`.
+        label: the model's short name, used in the folder's name.
 
     Raises:
-        UserError: it cannot be made.
+        UserError: the folder cannot be made.
     """
     stem = f"{config.suite.name}-{label}-{time.strftime('%Y%m%d-%H%M%S')}"
     with _writable(out or Path("evaluations")):
@@ -210,14 +210,14 @@ def new_place(config: EvaluationConfig, out: Path | None, label: str) -> Path:
 
 
 def make_folder(config: EvaluationConfig, path: Path) -> EvaluationFolder:
-    """Begin a new evaluation in a folder.
+    """Start a new evaluation in a folder.
 
     Args:
-        config: what is asked for.
+        config: the requested evaluation.
         path: an existing folder.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the folder cannot be written.
     """
     folder = EvaluationFolder(path)
     text = yaml.dump(

@@ -1,4 +1,4 @@
-"""The result in the layout of `lm-evaluation-harness` 0.4, so that what reads its files reads these."""
+"""Write the result in the layout of `lm-evaluation-harness` 0.4, so that tools for its files can read it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _VERSION = 1
 
 
 def write_lm_eval(folder: EvaluationFolder, problems: Sequence[Answered], *, votes: bool, seconds: float) -> list[Path]:
-    """Write `results_<time>.json` and `samples_<suite>_<time>.jsonl` in place of earlier ones.
+    """Write `results_<time>.json` and `samples_<suite>_<time>.jsonl`, replacing earlier ones.
 
     Args:
         folder: the evaluation.
-        problems: all its problems.
+        problems: all problems of the evaluation.
         votes: whether the reward finds answers whose majority can be counted.
-        seconds: how long the evaluation took.
+        seconds: duration of the evaluation.
 
     Returns:
         The two files.
@@ -121,8 +121,8 @@ def _task(task: str, config: EvaluationConfig, metrics: Sequence[str]) -> dict[s
 
 
 def _sample(problem: Answered, config: EvaluationConfig, values: dict[str, float]) -> dict[str, Any]:
-    """One problem: the greedy completion is the first request, the sampled ones are the second."""
-    # A chat is written as its messages: what the harness does for models that are given chats.
+    """Return one problem: the greedy completion is the first request, the sampled ones are the second."""
+    # A chat is written as its messages, as the harness does for models that are given chats.
     prompt = problem.prompt if isinstance(problem.prompt, str) else json.dumps(problem.prompt, ensure_ascii=False)
     doc = {
         "question": question(problem.prompt),

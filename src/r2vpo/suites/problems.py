@@ -1,4 +1,4 @@
-"""A suite's problems, as a model is given them."""
+"""Prepare a suite's problems for a model."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def load_problems(suite: Suite) -> list[PromptRow]:
         suite: the suite.
 
     Raises:
-        UserError: its data cannot be read, or hold no problem.
+        UserError: its data cannot be read or contain no problem.
     """
     return load_held_out(data_options(suite.data, seed=suite.seed))
 
 
 def load_grader(suite: Suite, rows: Sequence[PromptRow]) -> tuple[Callable[..., Any], AnswerFinder | None]:
-    """Make what grades completions, and what finds the answers that votes are counted over.
+    """Load the grader of completions, and the finder of the answers that votes are counted over.
 
     Args:
-        suite: the suite; of a reward of several parts the first one grades.
-        rows: its problems, some of which the reward is tried on.
+        suite: the suite; if its reward has several parts, the first part grades.
+        rows: its problems; the reward is tried on some of them.
 
     Raises:
         UserError: the reward does not fit the problems.
@@ -48,16 +48,16 @@ def load_grader(suite: Suite, rows: Sequence[PromptRow]) -> tuple[Callable[..., 
 
 
 def prompts_for(rows: Sequence[PromptRow], suite: Suite, tokenizer: Any, model: Any) -> list[PromptRow]:
-    """Write the prompts in the form that the suite asks for.
+    """Write the prompts in the form that the suite specifies.
 
     Args:
         rows: the problems.
-        suite: says whether a text becomes a chat, and how long completions may be.
-        tokenizer: the model's.
-        model: whose longest context is known.
+        suite: specifies whether a text becomes a chat, and how long completions may be.
+        tokenizer: the model's tokenizer.
+        model: the model, whose longest context is known.
 
     Returns:
-        The problems, without those that are longer than `data.max_prompt_tokens`.
+        The problems without those that are longer than `data.max_prompt_tokens`.
 
     Raises:
         UserError: the model cannot be given such prompts, or they and their completions are too long for it.

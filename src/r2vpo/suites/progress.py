@@ -1,4 +1,4 @@
-"""What a user sees while a suite is answered: a bar in a terminal, plain lines in a file or a pipe."""
+"""Progress display for an evaluation: a bar in a terminal, plain lines in a file or a pipe."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class SuiteProgress(Display):
 
     Args:
         total: number of problems.
-        done: problems that were answered before.
-        solved: how many of them greedily.
+        done: number of problems answered before.
+        solved: number of those solved greedily.
         console: where to show it; a bar if it is a terminal, else about ten plain lines.
-        what: what is answered, and by whom.
+        what: text that says what is answered, and by whom.
     """
 
     def __init__(self, total: int, done: int, solved: int, *, console: Console, what: str) -> None:
@@ -29,11 +29,11 @@ class SuiteProgress(Display):
         self._first, self._said = done, done * _LINES // total
 
     def advance(self, problems: int, solved: int) -> None:
-        """Show that a batch is done.
+        """Show that a batch is finished.
 
         Args:
-            problems: problems in it.
-            solved: how many of them greedily.
+            problems: number of problems in the batch.
+            solved: number of those solved greedily.
         """
         self.done, self.solved = self.done + problems, self.solved + solved
         if self._live is None and self.done * _LINES // self.total > self._said:

@@ -1,4 +1,4 @@
-"""Build an evaluation's report: one file that needs nothing from outside itself; its script draws completions only."""
+"""Build an evaluation's report: one file without external resources; its only script displays completions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TEMPLATE = Path(__file__).parent / "report.html.j2"
 
 
 def build_evaluation_report(folder: EvaluationFolder) -> Path:
-    """Draw `report.html` from the files of an evaluation that is complete.
+    """Draw `report.html` from the files of a complete evaluation.
 
     Args:
         folder: the evaluation.
@@ -44,7 +44,7 @@ def build_evaluation_report(folder: EvaluationFolder) -> Path:
 def page_values(
     title: str, config: EvaluationConfig, summary: Mapping[str, Any], problems: Sequence[Answered]
 ) -> dict[str, Any]:
-    """Everything that the template shows."""
+    """Return all the values that the template shows."""
     columns = columns_shown(summary)
     baseline = summary.get("baseline")
     sizes = [measures["accuracy"]["n"] for measures in columns.values()]
@@ -109,7 +109,7 @@ def _figures(summary: Mapping[str, Any], problems: Sequence[Answered]) -> list[d
 
 
 def _embedded(problems: Sequence[Answered], baseline: Mapping[str, Any] | None) -> str:
-    """The completions as JSON inside a script element, which nothing in a completion can end."""
+    """Return the completions as JSON for a script element, which nothing in a completion can end."""
     outcomes = baseline["outcomes"] if baseline else [None] * len(problems)
     questions = [question(problem.prompt) for problem in problems]
     shared = shared_beginning(questions)
@@ -132,14 +132,14 @@ def _embedded(problems: Sequence[Answered], baseline: Mapping[str, Any] | None) 
 
 
 def shared_beginning(prompts: Sequence[str]) -> str:
-    """The whole lines that all prompts begin with: worked examples. Empty for a single prompt.
+    """Return the whole lines that all prompts begin with, which are worked examples. Empty for a single prompt.
 
     Args:
-        prompts: at least one.
+        prompts: at least one prompt.
     """
     if len(prompts) < 2:
         return ""
-    # What the first and the last in order have in common, all have.
+    # Whatever the first and the last in sorted order have in common, all have.
     first, last = min(prompts), max(prompts)
     same = next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
     return first[: first.rfind("\n", 0, same) + 1]

@@ -1,4 +1,4 @@
-"""The result of an evaluation in the terminal."""
+"""Show the result of an evaluation in the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from r2vpo.training.numbers import about_intervals, count, interval, percent, si
 
 
 def measures_shown(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
-    """Name and key of every measure that an evaluation has: accuracy first, pass@k by k.
+    """Return the name and key of every measure of an evaluation: accuracy first, then pass@k by k.
 
     Args:
         summary: the content of `summary.json`.
@@ -32,7 +32,7 @@ def measures_shown(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...
 
 
 def value_at(measures: Mapping[str, Any], key: tuple[str, ...]) -> Any:
-    """The interval that stands under a key of `measures_shown`."""
+    """Return the interval under a key of `measures_shown`."""
     found: Any = measures
     for part in key:
         found = found[part]
@@ -40,12 +40,12 @@ def value_at(measures: Mapping[str, Any], key: tuple[str, ...]) -> Any:
 
 
 def print_summary(console: Console, summary: Mapping[str, Any], report: Path) -> None:
-    """Print what an evaluation came to, with 95 % intervals where there are problems enough.
+    """Print the result of an evaluation, with 95 % intervals if there are enough problems.
 
     Args:
-        console: where to.
+        console: where to print.
         summary: the content of `summary.json`.
-        report: the report's file.
+        report: path of the report.
     """
     shown = measures_shown(summary)
     for name, key in shown:
@@ -73,7 +73,7 @@ def print_summary(console: Console, summary: Mapping[str, Any], report: Path) ->
 
 
 def baseline_line(found: Mapping[str, Any]) -> str:
-    """One line: win rate with its interval, counts, sign test."""
+    """Return one line with the win rate and its interval, the counts and the sign test."""
     return (
         f"{'against':<12} {found['model']}, by {found['win_by']}: win rate {interval(found['win_rate'])}, "
         f"{found['wins']} won, {found['ties']} tied, {found['losses']} lost, "
@@ -82,6 +82,6 @@ def baseline_line(found: Mapping[str, Any]) -> str:
 
 
 def columns_shown(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The measures of all problems, and of each difficulty where there are several."""
+    """Return the measures of all problems, and of each difficulty if there are several."""
     by_difficulty = summary["by_difficulty"] if len(summary["by_difficulty"]) > 1 else {}
     return {"all problems": summary} | by_difficulty

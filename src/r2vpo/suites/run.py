@@ -1,4 +1,4 @@
-"""One evaluation from its settings to its result: whole batches are kept, and a stopped one continues after them."""
+"""Run one evaluation from its settings to its result; whole batches are kept, and a stopped run resumes after them."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ _INSTEAD = "name another --out"
 
 
 def check_evaluation(config: EvaluationConfig, console: Console) -> list[PromptRow]:
-    """Find out what is wrong with a suite's problems and its reward before a folder is made.
+    """Find problems with a suite's data and reward before a folder is made.
 
     Args:
-        config: what is asked for.
-        console: where it is said which problems are left out.
+        config: the requested evaluation.
+        console: where the problems that are left out are reported.
 
     Returns:
         The suite's problems, without those whose answer the reward cannot use.
 
     Raises:
-        UserError: they cannot be read, or the reward does not fit them.
+        UserError: the problems cannot be read, or the reward does not fit them.
     """
     rows = load_problems(config.suite)
     reward, _ = load_grader(config.suite, rows)
@@ -64,26 +64,26 @@ def evaluate_subject(
     console: Console,
     on_start: Callable[[Path], None] = lambda path: None,
 ) -> tuple[EvaluationFolder, list[Answered]]:
-    """Answer the problems that are not answered yet, and write the summary.
+    """Answer the problems that are still open, and write the summary.
 
-    The problems are answered in batches that are always the same, and each problem's samples have a seed of their
-    own, so that an evaluation that was stopped ends as one that was not.
+    The problems are answered in batches that are always the same, and each problem's samples have their own seed, so
+    that an evaluation that was stopped and continued gives the same result as one that was not.
 
     Args:
-        config: what is asked for.
+        config: the requested evaluation.
         subject: the model.
         rows: the suite's problems.
-        out: the folder; an evaluation that lies there is gone on with, None makes a new one.
-        held: gets the folder's lock, and frees it when the caller is done with the folder.
+        out: the folder; an evaluation in it is continued, and None makes a new folder.
+        held: receives the folder's lock, and releases it when the caller is finished with the folder.
         console: where progress is shown.
-        on_start: called with the folder as soon as there is one.
+        on_start: called with the folder as soon as it exists.
 
     Returns:
         The folder, and all problems with their completions.
 
     Raises:
         UserError: the model cannot be loaded or cannot be given the prompts, before a folder is made; or the reward
-            failed; or another process works in the folder.
+            fails; or another process is using the folder.
     """
     is_held = out is not None and out.is_dir()
     if out is not None and is_held:
@@ -128,10 +128,10 @@ def evaluate_subject(
 
 
 def summarise(config: EvaluationConfig, problems: Sequence[Answered], *, votes: bool) -> dict[str, Any]:
-    """The content of `summary.json`, without a comparison.
+    """Return the content of `summary.json` without a comparison.
 
     Args:
-        config: what was asked for.
+        config: the requested evaluation.
         problems: all problems.
         votes: whether the reward finds answers whose majority can be counted.
     """
@@ -165,7 +165,7 @@ def summarise(config: EvaluationConfig, problems: Sequence[Answered], *, votes: 
 def _sampler(
     model: Any, tokenizer: Any, ends: Sequence[int], suite: Suite, rows: Sequence[PromptRow], *, name: str
 ) -> Any:
-    """The fastest sampler that is right for the model and its prompts."""
+    """Return the fastest sampler that is correct for the model and its prompts."""
     longest = max(len(encode_prompt(tokenizer, row.prompt)) for row in rows) + suite.sampling.max_new_tokens
     check = check_model(model, pad_token_id=tokenizer.pad_token_id, longest=longest, shared=False)
     if check.sampler is None:

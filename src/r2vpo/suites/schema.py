@@ -1,4 +1,4 @@
-"""The shape of a suite, and of what an evaluation was asked for."""
+"""The schema of a suite and of an evaluation's configuration."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,7 +9,7 @@ from r2vpo.training.recipe_schema import LAST_SEED, Section
 
 
 class Sampling(Section):
-    """How completions are made."""
+    """How completions are sampled."""
 
     k: int = Field(4, ge=0, le=65_536, description="completions sampled for each problem, beside the greedy one")
     temperature: float = Field(1.0, ge=0.001, le=1000, description="of the sampled completions, and of the entropy")
@@ -29,24 +29,24 @@ class Suite(Section):
     data: Annotated[AnyData, Field(discriminator="source")] = Field(
         description="as in a recipe; the held-out problems are the suite's"
     )
-    reward: RewardRecipe = Field(description="as in a recipe; of several parts the first one grades")
+    reward: RewardRecipe = Field(description="as in a recipe; if there are several parts, the first one grades")
     sampling: Sampling = Field(Sampling(), description="how completions are made")
 
     def problems_per_batch(self) -> int:
-        """Problems whose completions are made at once."""
+        """Return the number of problems whose completions are made at once."""
         return max(1, self.sampling.batch // max(1, self.sampling.k))
 
 
 class EvaluationConfig(Section):
-    """What an evaluation was asked for: its `config.yaml`."""
+    """The settings of an evaluation, as stored in its `config.yaml`."""
 
-    model: str = Field(min_length=1, description="what was evaluated, as it was named")
-    weights: str = Field(min_length=1, description="where its weights are read from: of a run, a checkpoint")
+    model: str = Field(min_length=1, description="the name under which the model was given")
+    weights: str = Field(min_length=1, description="where its weights are read from; for a run, a checkpoint")
     seed: int = Field(0, ge=0, le=LAST_SEED, description="seed of the samples")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where the model runs")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="device of the model")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="type of the weights")
     baseline: str | None = Field(None, description="model, run or evaluation it is compared with")
-    win_by: dict[str, Any] = Field({"name": "score"}, description="what decides which completion is better")
-    suite: Suite = Field(description="the suite, with what was overridden")
+    win_by: dict[str, Any] = Field({"name": "score"}, description="the rule that decides which completion is better")
+    suite: Suite = Field(description="the suite with its overrides")
     problems: str | None = Field(None, description="SHA-256 of the suite's problems, to notice if they change")
-    fingerprint: str | None = Field(None, description="of the weights' files where they lie here, for the same")
+    fingerprint: str | None = Field(None, description="digest of local weight files, for the same purpose")

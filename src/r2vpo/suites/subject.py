@@ -1,4 +1,4 @@
-"""What is evaluated: a model by any name, a run's last checkpoint, or a folder of adapters."""
+"""The model to evaluate: a model by any name, a run's last checkpoint, or a folder of adapters."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ RECORDS = "completions.jsonl"
 
 @dataclass(frozen=True)
 class Subject:
-    """Where a model's weights are.
+    """Location of a model's weights.
 
     Attributes:
         name: what the user wrote.
-        weights: folder or name that they are read from; of a run, its last checkpoint.
+        weights: folder or name that they are read from; for a run, its last checkpoint.
         base: the model that adapters in `weights` belong to; None for whole weights.
-        seed: of a base that is made from a seed.
+        seed: seed of a base that is made from a seed.
         trust_remote_code: run Python code that comes with the model.
-        stop: texts that ended the completions in training, which a checkpoint declares as its end tokens.
+        stop: texts that ended the completions in training; a checkpoint declares them as its end tokens.
     """
 
     name: str
@@ -38,20 +38,20 @@ class Subject:
 
     @property
     def label(self) -> str:
-        """A short name that a folder can have."""
+        """Return a short name for use in a folder's name."""
         last = Path(self.name).name or self.name
         return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in last)[:60].strip(".-")
 
 
 def find_subject(name: str) -> Subject:
-    """Find out what a name means; nothing is loaded.
+    """Resolve the name of a model without loading anything.
 
     Args:
-        name: a run's folder, a folder that `save_pretrained` wrote, whole or of adapters, a listed name, or a name on
-            the hub.
+        name: a run's folder, a folder of a whole model or of adapters that `save_pretrained` wrote, a listed name, or a
+            name on the hub.
 
     Raises:
-        UserError: a run without a checkpoint or with a damaged one, an evaluation in place of a model, or a damaged
+        UserError: a run without a checkpoint or with a damaged one, an evaluation instead of a model, or a damaged
             folder of adapters.
     """
     folder = folder_of(name, what="the model")
@@ -70,7 +70,7 @@ def _run(name: str, folder: Path) -> Subject:
     recipe = run.recipe()
     if run.latest_checkpoint() is None:
         raise UserError(
-            f"{name}: this run has no checkpoint yet: let it train on, or name the model {recipe.model.name}"
+            f"{name}: this run has no checkpoint yet: continue training it, or name the model {recipe.model.name}"
         )
     checkpoint = require_checkpoint(folder)
     adapters = (checkpoint / "adapter_config.json").is_file()
@@ -98,7 +98,7 @@ def _adapter_base(folder: Path) -> str:
 
 
 def load_subject(subject: Subject, *, device: str, dtype: str, stop: Sequence[str]) -> tuple[Any, Any, list[int]]:
-    """Load a model to sample from.
+    """Load a model for sampling.
 
     Args:
         subject: where the weights are.
@@ -107,11 +107,11 @@ def load_subject(subject: Subject, *, device: str, dtype: str, stop: Sequence[st
         stop: the suite's texts that end a completion.
 
     Returns:
-        The model, adapters merged; its tokenizer; and the ids that end a completion: the model's own and the suite's,
-        without those of the training alone.
+        The model with merged adapters, its tokenizer, and the ids that end a completion: the model's own and the
+        suite's, without those used only in training.
 
     Raises:
-        UserError: there is no such model, or it cannot be read, its tokenizer is of another model, a stop text is
+        UserError: there is no such model, it cannot be read, its tokenizer belongs to another model, a stop text is
             more than one token, or nothing ends an answer.
     """
     import torch
@@ -124,7 +124,7 @@ def load_subject(subject: Subject, *, device: str, dtype: str, stop: Sequence[st
     model = load_model(subject.base or subject.weights, **options)
     if subject.base is not None:
         model = _merged(model, subject)
-    # Training adapters changes no tokenizer, and their folder has no model's settings to load one with.
+    # Training adapters does not change the tokenizer, and their folder has no model settings to load it with.
     tokenizer = load_tokenizer(subject.base or subject.weights, seed=subject.seed)
     # A run's checkpoint declares what ended completions in training, which may be a line break.
     trained = {token for text in subject.stop for token in tokenizer.encode(text, add_special_tokens=False)}

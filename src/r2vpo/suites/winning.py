@@ -1,4 +1,4 @@
-"""Which of two completions of a prompt is better: by verifiable score, by a reward model, or by a judge."""
+"""Decide which of two completions of a prompt is better: by verifiable score, by a reward model, or by a judge."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from r2vpo.rewards.reward_model import RewardModel
 from r2vpo.training.recipe_yaml import parse_yaml
 
 Decider = Callable[[Sequence[Answered], Sequence[Answered]], tuple[list[Outcome], dict[str, Any]]]
-"""From the answers of two models to the same problems to what the first has of each, and what else is worth knowing."""
+"""Function from two models' answers to the same problems to the first model's outcomes and further information."""
 
 WAYS = ("score", "reward_model", "judge")
-# An order of scores has no centre and no scale, and a judge that compares is asked in words of its own.
+# Ranking scores needs no centre or scale, and a judge that compares has its own prompt.
 _UNUSED = {"reward_model": ("centre", "scale"), "judge": ("template", "highest")}
 
 
 def parse_win_by(words: Sequence[str]) -> dict[str, Any]:
-    """Read what stands behind `--win-by`.
+    """Parse the value of `--win-by`.
 
     Args:
-        words: `score`, `reward_model:NAME` or `judge`, and then options of that reward as `key=value`.
+        words: `score`, `reward_model:NAME` or `judge`, followed by options of that reward as `key=value`.
 
     Returns:
-        Name and options.
+        The name and the options.
 
     Raises:
         UserError: the name is unknown, or the options are wrong.
@@ -41,7 +41,7 @@ def parse_win_by(words: Sequence[str]) -> dict[str, Any]:
     for word in words[1:]:
         key, equals, value = word.partition("=")
         if not equals or name == "score" or key in _UNUSED[name]:
-            raise UserError(f"--win-by {name}: {key!r} is no option of it: {_OPTIONS[name]}")
+            raise UserError(f"--win-by {name}: {key!r} is not an option of it: {_OPTIONS[name]}")
         try:
             options[key] = parse_yaml(value)
         except ValueError:
@@ -55,17 +55,17 @@ def parse_win_by(words: Sequence[str]) -> dict[str, Any]:
 
 
 _OPTIONS = {
-    "score": "it has none",
-    "reward_model": "write options as batch_size=16, after docs/rewards.md",
-    "judge": "write options as url=http://localhost:8000/v1 model=NAME, after docs/rewards.md",
+    "score": "it has no options",
+    "reward_model": "write options as batch_size=16, see docs/rewards.md",
+    "judge": "write options as url=http://localhost:8000/v1 model=NAME, see docs/rewards.md",
 }
 
 
 def load_decider(win_by: dict[str, Any]) -> Decider:
-    """Make what decides which of two greedy completions is better.
+    """Load the rule that decides which of two greedy completions is better.
 
     Args:
-        win_by: name and options, from `parse_win_by`.
+        win_by: the name and options from `parse_win_by`.
 
     Raises:
         UserError: the reward model or the judge cannot be used.
@@ -89,7 +89,7 @@ def _by_reward_model(model: RewardModel) -> Decider:
             model.score([one.prompt for one in ours], [one.greedy.text for one in answers])
             for answers in (ours, theirs)
         )
-        # Batches round differently; what is closer than that is no difference.
+        # Batches round differently; a smaller difference than that does not count.
         found = outcomes_by_score(mine, other, tolerance=1e-5)
         means = {"mean_score": sum(mine) / len(mine), "mean_score_of_baseline": sum(other) / len(other)}
         return _equal_texts_tie(found, ours, theirs), means

@@ -53,7 +53,7 @@ def test_the_list_has_every_run_with_its_state(folder: Path, capsys: pytest.Capt
 def test_a_check_reads_everything(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = RunDirectory(folder / "synthetic-finished")
     assert main(["runs", "check", str(run.path)]) == 0
-    assert capsys.readouterr().out == f"{run.path}: as it was written; checkpoints: 2\n"
+    assert capsys.readouterr().out == f"{run.path}: intact; checkpoints: 2\n"
     (run.checkpoints / "checkpoint-2" / "model.safetensors").write_text("WEIGHTS")
     run.metrics.write_text(run.metrics.read_text().replace('"step": 2', '"st', 1))
     assert main(["runs", "check", str(run.path)]) == 2

@@ -108,12 +108,12 @@ def test_a_host_is_planned_in_the_precision_that_it_would_train_in(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--device-memory", "many"], "'many' is no size: write it as 80GiB"),
-        (["--device-memory", "0GB"], "is no size"),
-        (["--devices", "0"], "no whole number from 1 to"),
-        (["--mfu", "1.5"], "is no share"),
-        (["--flops", "-1"], "no number above 0"),
-        (["--response-tokens", "nan"], "no number above 0"),
+        (["--device-memory", "many"], "'many' is not a size: write it as 80GiB"),
+        (["--device-memory", "0GB"], "is not a size"),
+        (["--devices", "0"], "not a whole number from 1 to"),
+        (["--mfu", "1.5"], "is not a share"),
+        (["--flops", "-1"], "not a number above 0"),
+        (["--response-tokens", "nan"], "not a number above 0"),
     ],
 )
 def test_bad_arguments(path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:

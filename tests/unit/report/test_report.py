@@ -192,11 +192,11 @@ def test_the_problems_are_named_whatever_their_source(data: dict[str, str], show
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({}, " so that V_d comes to its target."),
+        ({}, " so that V_d reaches its target."),
         ({"step_control": {"kind": "kl"}}, " under the KL-adaptive rule."),
         (
             {"step_control": {"enabled": False}, "trainer": {"max_steps": 160, "optimizer": "prodigy"}},
-            ", as Prodigy finds it. Last",
+            ", as estimated by Prodigy. Last",
         ),
     ],
 )

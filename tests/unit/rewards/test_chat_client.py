@@ -85,7 +85,7 @@ def test_waits_double_and_retry_after_goes_before_them():
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [(400, "set model"), (401, "set api_key_env"), (403, "api_key_env"), (404, "set url to end"), (307, "set url")],
+    [(400, "set model"), (401, "set api_key_env"), (403, "api_key_env"), (404, "set url to what"), (307, "set url")],
 )
 def test_what_stays_wrong_is_asked_once(monkeypatch, status, said):
     monkeypatch.setenv("KEY_FOR_TEST", "secret-1")
@@ -116,13 +116,13 @@ def test_budgets():
     with endpoint(lambda request: "Hi", [Fault(status=500)]) as server:
         client = ChatClient(server.url, max_requests=3, first_wait_seconds=0.01)
         assert [ask(client), ask(client)] == ["Hi", "Hi"]
-        with pytest.raises(UserError, match="max_requests = 3 are spent: raise it"):
+        with pytest.raises(UserError, match="max_requests = 3 is spent: raise it"):
             ask(client)
         assert len(server.requests) == 3
     with endpoint(lambda request: "Hi") as server:
         client = ChatClient(server.url, max_tokens=150)
         assert [ask(client), ask(client)] == ["Hi", "Hi"]
-        with pytest.raises(UserError, match=r"max_tokens = 150 are spent \(200 used\)"):
+        with pytest.raises(UserError, match=r"max_tokens = 150 is spent \(200 used\)"):
             ask(client)
     with endpoint(lambda request: "Hi", usage=False) as server:
         assert ask(ChatClient(server.url)) == "Hi"

@@ -155,7 +155,7 @@ def without_odd_answers():
 def test_rows_whose_answer_is_of_no_use_are_left_out():
     kept, note = usable_rows(without_odd_answers(), ROWS)
     assert [row.answer for row in kept] == ["2", "4", "6", "8", "10"]
-    assert note.startswith("5 of 10 problems are left out, their answer is of no use to 'reward'; the first is row 1 ")
+    assert note.startswith("5 of 10 problems are left out because 'reward' cannot use their answer; the first is ")
     assert note.endswith("(prompt ends in '0 + 1 =', answer '1'): it is odd") and "\n" not in note
 
 
@@ -172,7 +172,9 @@ def test_a_reward_that_says_nothing_about_answers_keeps_all_rows():
 
 
 def test_no_row_of_use_is_an_error():
-    with pytest.raises(UserError, match=r"'reward' can use the answer of none of 5 problems, the first is row 1 .*odd"):
+    with pytest.raises(
+        UserError, match=r"'reward' cannot use the answer of any of 5 problems; the first is row 1 .*odd"
+    ):
         usable_rows(without_odd_answers(), ROWS[::2])
 
 

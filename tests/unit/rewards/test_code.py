@@ -251,9 +251,9 @@ def test_modules_are_there_when_they_are_asked_for(isolation):
 
 def test_rows_without_tests_are_named(reward):
     for known, why in (
-        ({}, "hold no tests"),
+        ({}, "contain no tests"),
         ({"inputs": ["1"]}, "1 inputs for 0 outputs"),
-        ({"inputs": [1], "outputs": ["1"]}, "'1', which is no text"),
+        ({"inputs": [1], "outputs": ["1"]}, "'1', which is not a text"),
         ({"input_output": {"fn_name": "f", "inputs": [[1]], "outputs": [2]}}, "call the function `fn_name`"),
     ):
         with pytest.raises(UserError, match=why):

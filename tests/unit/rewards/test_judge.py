@@ -145,7 +145,7 @@ def test_the_first_failure_ends_the_rest_and_what_is_known_stays():
     with endpoint(by_length) as server:
         asked = judge(server, concurrency=1, max_requests=3)
         assert asked.grade(["p"], ["a"]) == [0.1]
-        with pytest.raises(UserError, match="max_requests = 3 are spent"):
+        with pytest.raises(UserError, match="max_requests = 3 is spent"):
             asked.grade(["p"] * 50, [str(number) for number in range(50)])
         assert len(server.requests) == 3
         assert asked.grade(["p"], ["a"]) == [0.1]

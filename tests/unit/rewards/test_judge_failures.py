@@ -137,7 +137,7 @@ def test_a_judge_that_repeats_the_key_does_not_get_it_logged(monkeypatch, caplog
 @pytest.mark.parametrize("key", ["sk-1\nX-Evil: 1", "sk-1\r\n\r\nGET /", "sk 1", "sk-\u00e9", "sk-1\x7f"])
 def test_a_key_that_is_no_key_is_refused_before_anything_is_sent(monkeypatch, key) -> None:
     monkeypatch.setenv("KEY_FOR_TEST", key)
-    with pytest.raises(UserError, match="the key in the environment variable KEY_FOR_TEST holds") as caught:
+    with pytest.raises(UserError, match="the key in the environment variable KEY_FOR_TEST contains") as caught:
         Judge(JudgeOptions(name="judge", url="http://127.0.0.1:9/v1", model="m", api_key_env="KEY_FOR_TEST"))
     assert "sk" not in str(caught.value)
 

@@ -51,7 +51,7 @@ def test_a_pattern_matches_the_whole_completion_and_may_hang():
     [
         ({}, "reward.needs layout or pattern"),
         ({"layout": "think_answer", "pattern": "a"}, "and not both"),
-        ({"pattern": "("}, r"reward\.pattern: is no regular expression"),
+        ({"pattern": "("}, r"reward\.pattern: is not a regular expression"),
         ({"layout": "xml"}, r"reward\.layout"),
     ],
 )

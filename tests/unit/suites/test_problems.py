@@ -78,6 +78,6 @@ def test_problems_whose_gold_cannot_be_read_are_left_out_before_evaluation(tmp_p
     assert [row.answer for row in kept] == [r"\$36", "5"]
     said = console.file.getvalue()
     assert said.startswith(
-        "note: 1 of 3 problems are left out, their answer is of no use to 'math'; the first is row 2 "
+        "note: 1 of 3 problems are left out because 'math' cannot use their answer; the first is row 2 "
     )
     assert said.count("\n") == 1 and r"\\frac{1" in said

@@ -81,10 +81,10 @@ def test_a_reward_model_decides_by_its_scores(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["length"], "choose score, reward_model:NAME or judge"),
-        (["score", "tolerance=1"], "it has none"),
+        (["score", "tolerance=1"], "it has no options"),
         (["judge:http://x"], "choose score"),
         (["judge", "url=http://x"], "model is missing"),
-        (["judge", "url=http://x", "model=m", "template=x"], "no option of it"),
+        (["judge", "url=http://x", "model=m", "template=x"], "not an option of it"),
         (["judge", "url=ftp://x", "model=m"], "url"),
         (["judge", "url=http://x", "model=m", "api_key=k"], "api_key_env"),
         (["judge", "url=http://x", "model=m", "api_key_env=[k"], "api_key_env is not valid YAML"),

@@ -1,4 +1,4 @@
-"""Amounts: money, separators between thousands, multiples in words, and bases in words."""
+"""Amounts: money, thousands separators, multiples in words, and bases in words."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _MONEY = re.compile(
     rf"(?P<number>(?:{_NUMBER}|{_PART})"
     rf"(?:\s*{_PART}|\s+\d+/\d+|/\d+|\s*\^\s*(?:\{{\s*\d+\s*\}}|\d)|\s*(?:\\cdot|\\times|\*)\s*{_NUMBER})*)?"
 )
-"""A sign of dollars and the whole amount after it."""
+"""A dollar sign and the whole amount after it."""
 _CURRENCY = re.compile(
     r"(?<![\d}])(?P<currency>\\text\{ ?(?:gbp|euros|yen|rupees)\})\s*(?P<sign>[-+]?)(?P<number>\d[\d,]*\.?\d*|\.\d+)"
 )
 _SPACED_THOUSANDS = re.compile(r"(?<![\d.,])(?<!\d )\d{1,3}(?:[ _'\u2019]\d{3})+(?! ?[\d/])(?! ?\\frac)")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!,?\d)")
 _ODD_THOUSANDS = re.compile(r"(?<![\d.,])(?=[\d,]*,0\d)\d{1,3}(?:,\d{2})*,(?:0\d{2,}|\d{3})(?!,?\d)")
-"""Groups of other lengths, `1,00,000`: no item of a list begins with a zero, and without one it may be a list."""
+"""Groups of other lengths, `1,00,000`: no list item begins with a zero; without one it may be a list."""
 _MULTIPLES = {
     "hundred": "100",
     "thousand": "1000",
@@ -48,7 +48,7 @@ _BASED = re.compile(
 
 
 def plain_money(text: str) -> str:
-    r"""`\$36` is 36 dollars; `$` in pairs are delimiters, and one alone is money."""
+    r"""Read `\$36` as 36 dollars; `$` in pairs are delimiters, and a single one is money."""
     text = _BRACED_POINT.sub(".", _BRACED_SIGN.sub(r"\1", text))
     if (text.replace(r"\$", "")).count("$") % 2:
         text = re.sub(r"(?<!\\)\$(?=\s*[-+]?[\d.])", r"\\$", text, count=1)
@@ -61,7 +61,7 @@ def plain_money(text: str) -> str:
 
 
 def without_separators(text: str) -> str:
-    """9,500 and 9 500 are 9500, 10,20,100 are three; inside brackets a comma separates, unless LaTeX says otherwise."""
+    """Read 9,500 and 9 500 as 9500, 10,20,100 as three; in brackets a comma separates unless LaTeX says otherwise."""
     text = _SPACED_THOUSANDS.sub(lambda found: re.sub(r"\D", "", found[0]), text)
     if not re.search(r"[(\[]|\\\{", text):
         for pattern in (_THOUSANDS, _ODD_THOUSANDS):
@@ -70,7 +70,7 @@ def without_separators(text: str) -> str:
 
 
 def plain_multiples(text: str) -> str:
-    r"""`2 \text{million people}` is `2 \cdot 10^{6} \text{people}`, and `101 \text{base 2}` is `101_{2}`."""
+    r"""Write `2 \text{million people}` as `2 \cdot 10^{6} \text{people}`, and `101 \text{base 2}` as `101_{2}`."""
 
     def write(found: re.Match[str]) -> str:
         rest = found["rest"].strip()

@@ -1,4 +1,4 @@
-"""An answer, read: the letter of a choice and the form of what it says."""
+"""Read an answer: the letter of a choice and the form of the rest."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _WHOLE = re.compile(r"(?<![\\A-Za-z])([a-z])\s*(?:\\in|∈)\s*(?:\\mathbb\s*\{?\
 
 
 class Answer(NamedTuple):
-    """An answer, read.
+    """An answer that has been read.
 
     Attributes:
-        text: in plain LaTeX.
-        letter: of a multiple choice, where it is one.
-        value: the outer form of what it says besides; None where it is a letter alone.
+        text: the answer in plain LaTeX.
+        letter: the letter of a multiple choice, if it is one.
+        value: the outer form of the rest of the answer; None if it is only a letter.
     """
 
     text: str
@@ -46,14 +46,14 @@ def read_answer(text: str) -> Answer:
         return Answer(plain, choice["letter"], read_shape(choice["value"]))
     if choice := _CHOICE.fullmatch(plain):
         rest = choice["rest"].strip(" .,:;")
-        if _SECOND.match(rest):  # two letters choose none
+        if _SECOND.match(rest):  # two letters do not choose either
             return Answer(plain, None, None)
         return Answer(plain, choice["bracketed"] or choice["marked"], read_shape(rest) if rest else None)
     return Answer(plain, None, read_shape(plain))
 
 
 def with_whole_letter(answer: str, gold: str) -> str:
-    r"""An answer with the gold answer's letter for any whole number: `n\pi, n \in \mathbb{Z}` is that with k."""
+    r"""Give any whole number in an answer the gold answer's letter: `n\pi, n \in \mathbb{Z}` is the same with k."""
     one, other = _WHOLE.search(gold), _WHOLE.search(answer)
     if one is None or other is None or re.search(rf"(?<![\\A-Za-z]){one[1]}(?![A-Za-z])", answer):
         return answer
@@ -61,6 +61,6 @@ def with_whole_letter(answer: str, gold: str) -> str:
 
 
 def _rather_than(text: str) -> str:
-    """`5 not 6` is 5."""
+    """Read `5 not 6` as 5."""
     kept = _NOT.split(text, maxsplit=1)[0].strip()
     return kept or text

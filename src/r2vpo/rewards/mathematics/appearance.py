@@ -1,4 +1,4 @@
-"""How an answer looks: fonts, sizes, colours, alignments, delimiters and spaces say nothing about it."""
+"""The appearance of an answer: fonts, sizes, colours, alignments, delimiters and spaces have no effect on it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TEXTS = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal|sc|up|md)?|mbox|hbox|emp
 _OPERATOR = re.compile(r"\\operatorname\*?\s*(?=\{)")
 _SWITCHED = re.compile(r"(?<![A-Za-z\]}^_*])\{\s*\\(?:rm|bf|it|sf|tt|em)(?![A-Za-z])\s*")
 _ARROW = re.compile(r"\\(?:Rightarrow|implies|Longrightarrow|iff|Longleftrightarrow)(?![A-Za-z])|\s=>\s")
-"""What follows the last arrow is the conclusion."""
+"""The text after the last arrow is the conclusion."""
 _CONCLUDES = re.compile(r"^\s*(?:\\(?:therefore|because|Rightarrow|implies|Longrightarrow|iff|to)(?![A-Za-z])\s*)+")
 _NUMBER_SETS = re.compile(
     r"\\Bbb\s*(?:\{\s*(?P<group>[A-Z])\s*\}|(?P<one>[A-Z])(?![A-Za-z]))|\\mathbf\s*(?:\{\s*R\s*\}|R(?![A-Za-z]))"
@@ -59,13 +59,13 @@ _QUOTES = re.compile('["“”]|``')
 
 
 def plain_appearance(text: str) -> str:
-    r"""Take away what an answer only looks like.
+    r"""Remove what affects only the appearance of an answer.
 
     Args:
         text: LaTeX.
 
     Returns:
-        It without fonts, sizes, colours, phantoms, delimiters and more than single spaces; the lines of an alignment as
+        The text without fonts, sizes, colours, phantoms, delimiters and repeated spaces; the lines of an alignment as
         a chain of equations or a list; degrees as `\degree` and percent as `\%`; a unit in one `\text{}`.
     """
     text = _BRACED.sub(r"\1", _WRAPPED.sub(r"\g<starred>\g<inner>", text))
@@ -94,7 +94,7 @@ def plain_appearance(text: str) -> str:
 
 
 def _lines(found: re.Match[str]) -> str:
-    """The lines of an alignment: one that begins with a relation continues the line before, others make a list."""
+    """Join the lines of an alignment: one that begins with a relation continues the line before, others make a list."""
     lines = [line.replace("&", " ").strip(" \n\t,;.") for line in re.split(r"\\\\(?:\s*\[[^\[\]]*\])?", found["inner"])]
     lines = _solved([line for line in lines if line])
     text = ""
@@ -105,7 +105,7 @@ def _lines(found: re.Match[str]) -> str:
 
 
 def _solved(lines: list[str]) -> list[str]:
-    """The lines of a system with a name for each value; of a derivation, the last equation and what continues it."""
+    """Return a system's lines with a name for each value, or a derivation's last equation and what continues it."""
     names = [re.match(r"\s*([A-Za-z])\s*=", line) for line in lines]
     starts = [
         place

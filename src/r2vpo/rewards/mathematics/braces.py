@@ -1,4 +1,4 @@
-"""Arguments of LaTeX's commands, with any braces inside."""
+"""Arguments of LaTeX commands, which may contain braces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CLOSING = {"{": "}", "(": ")", "[": "]"}
 
 
 def closing(text: str, start: int) -> int:
-    """Where the bracket that opens at `start` is closed, or -1; escaped braces do not count."""
+    """Return where the bracket that opens at `start` is closed, or -1; escaped braces do not count."""
     opens, closes = text[start], CLOSING[text[start]]
     depth, position = 0, start
     while position < len(text):
@@ -29,14 +29,14 @@ def closing(text: str, start: int) -> int:
 
 
 def argument(text: str, start: int) -> tuple[str, int] | None:
-    """The argument of a command: a group without its braces, a command with its group, or one character.
+    """Return the argument of a command: a group without its braces, a command with its group, or one character.
 
     Args:
         text: LaTeX.
-        start: where the command's name ends.
+        start: the position at which the command's name ends.
 
     Returns:
-        The argument and where it ends, or None where there is none.
+        The argument and the position at which it ends, or None if there is none.
     """
     while start < len(text) and text[start] == " ":
         start += 1
@@ -54,13 +54,13 @@ def argument(text: str, start: int) -> tuple[str, int] | None:
 
 
 def rewrite(text: str, command: re.Pattern[str], arguments: int, write: Callable[..., str]) -> str:
-    """Rewrite every occurrence of a command, the outer ones after those inside them.
+    """Rewrite every occurrence of a command; commands inside others are rewritten first.
 
     Args:
         text: LaTeX.
         command: matches the command without its arguments.
-        arguments: how many it has.
-        write: from the match and the arguments to what takes their place.
+        arguments: the number of its arguments.
+        write: a function from the match and the arguments to the replacement.
     """
     done, position = [], 0
     for match in command.finditer(text):
@@ -78,12 +78,12 @@ def rewrite(text: str, command: re.Pattern[str], arguments: int, write: Callable
 
 
 def infix(text: str, command: re.Pattern[str], write: Callable[[str, str], str]) -> str:
-    r"""Write every command that stands between its two arguments, `{1 \over 2}`, in another way.
+    r"""Rewrite every command that comes between its two arguments, such as `{1 \over 2}`.
 
     Args:
         text: LaTeX.
-        command: matches the command; its arguments are what its group, or the text, has before and after it.
-        write: from the two arguments to what takes their place and that of the group's braces.
+        command: matches the command; its arguments are the parts of its group, or of the text, before and after it.
+        write: a function from the two arguments to what replaces them and the braces of the group.
     """
     while (match := command.search(text)) is not None:
         opened: list[int] = []

@@ -1,4 +1,4 @@
-"""Unicode that stands for LaTeX."""
+"""Unicode characters that represent LaTeX."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ _COMMANDS = {
     "✅": "",
 } | {dash: "-" for dash in "−–—－‐‑‒―﹣⁃"}
 _SLASHED = re.compile("(?:(\\d+)|([⁰¹²³⁴⁵⁶⁷⁸⁹]+))\\s?[⁄∕]\\s?(?:(\\d+)|([₀₁₂₃₄₅₆₇₈₉]+))")
-"""A fraction with the slash of Unicode, its parts raised and lowered or not."""
+"""A fraction with the Unicode slash, whose parts may be raised and lowered."""
 _UNIT_IN_TEXT = re.compile(r"(\\(?:text|mathrm)\{[^{}]*[A-Za-z])([²³])\}")
-"""The power of a unit that stands in its brackets: `\\text{ cm²}`."""
+"""The power of a unit inside its brackets: `\\text{ cm²}`."""
 _ROOTED = re.compile(r"√\s?(\d+(?:\.\d+)?)")
 _GREEK = re.compile("[Α-Ωα-ω]")
 _CJK = re.compile("[\u3040-\u30ff\u4e00-\u9fff]+")
@@ -100,10 +100,10 @@ _OTHER = re.compile("|".join(map(re.escape, _COMMANDS)))
 
 
 def plain_characters(text: str) -> str:
-    r"""Write Unicode's digits, signs, letters and scripts in LaTeX.
+    r"""Write Unicode digits, signs, letters and scripts in LaTeX.
 
     Args:
-        text: any text; one without such characters is returned as it is.
+        text: any text; a text without such characters is returned unchanged.
     """
     if text.isascii():
         return text
@@ -120,7 +120,7 @@ def plain_characters(text: str) -> str:
 
 
 def _vulgar_fraction(character: str) -> str:
-    r"""½ as `\frac{1}{2}`: its compatible form is 1, a fraction slash, and 2."""
+    r"""Write ½ as `\frac{1}{2}`: its compatible form is 1, a fraction slash, and 2."""
     if character.isascii() or "\u2044" not in (form := unicodedata.normalize("NFKC", character)):
         return character
     above, _, below = form.partition("\u2044")

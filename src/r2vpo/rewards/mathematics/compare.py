@@ -1,4 +1,4 @@
-"""Whether an answer is the gold answer."""
+"""Compare an answer with the gold answer."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from r2vpo.rewards.mathematics.symbolic import expression, proportional
 _MARKS = re.compile(r"\s*(?:\\text\{[^{}]*\}(?:\s*\^\s*(?:\{\d\}|\d))?|\\%|\\degree(?![A-Za-z]))")
 _COMMA = re.compile(r"(?<=\d),(?=[1-9])")
 _MATCHED_ITEMS = 60
-"""Items of a list that is compared in any order, at most."""
+"""Largest number of items of a list that is compared in any order."""
 
 
 def same_answer(gold: str, answer: str) -> bool:
-    """Whether an answer is the gold answer.
+    """Whether an answer equals the gold answer.
 
     Args:
         gold: the gold answer.
-        answer: what was found in a completion.
+        answer: the answer found in a completion.
 
     Raises:
         NoScore: the comparison would cost too much.
@@ -48,7 +48,7 @@ def same_answer(gold: str, answer: str) -> bool:
     if right.letter is not None and right.value is None and found.value is not None:
         return same(Leaf(right.letter), found.value)
     shapes = (right.value, found.value)
-    if any(isinstance(shape, Leaf) for shape in shapes) and any(map(_is_list, shapes)):  # 100,200 is a list beside one
+    if any(isinstance(shape, Leaf) for shape in shapes) and any(map(_is_list, shapes)):  # 100,200 is a list next to one
         right, found = (read_answer(_COMMA.sub(", ", text)) for text in (gold, answer))
     return right.value is not None and found.value is not None and same(right.value, found.value)
 
@@ -58,7 +58,7 @@ def _is_list(shape: Shape | None) -> bool:
 
 
 def same(gold: Shape, answer: Shape) -> bool:
-    """Whether two forms say the same.
+    """Whether two forms mean the same.
 
     Args:
         gold: from `read_shape`.
@@ -96,7 +96,7 @@ def _is_bare(shape: Shape) -> bool:
 
 
 def _once(shape: Shape) -> Shape:
-    r"""`\frac{1}{2} \text{ or } 0.5` says one thing twice."""
+    r"""Remove repeated values: `\frac{1}{2} \text{ or } 0.5` states one value twice."""
     if not isinstance(shape, Group) or shape.opens or shape.word != "or":
         return shape
     first, *others = shape.items
@@ -104,7 +104,7 @@ def _once(shape: Shape) -> Shape:
 
 
 def _alone(shape: Shape) -> Shape:
-    """{5} is 5, and {(1, 2)} the point."""
+    """Unwrap a single item: {5} is 5, and {(1, 2)} is the point."""
     if isinstance(shape, Group) and len(shape.items) == 1 and shape.opens == "{":
         item = shape.items[0]
         return item if not isinstance(item, Group) or item.opens == "(" else shape
@@ -112,10 +112,10 @@ def _alone(shape: Shape) -> Shape:
 
 
 def value_of(shape: Shape) -> Shape | None:
-    r"""What a form says: an equation says its last value where every side is a name or that value; else None.
+    r"""Return the value that a form states: the last of an equation whose sides are names or that value; else None.
 
-    `x = 5`, `5 = x`, `x = 2 + 3 = 5`, `x + y = 2 + 3 = 5` and `2 + 3 = 5` say 5; `2x = 5`, `x + 1 = 5`, `4 = 5` and
-    `\gcd(4, 6) = 5` say nothing.
+    `x = 5`, `5 = x`, `x = 2 + 3 = 5`, `x + y = 2 + 3 = 5` and `2 + 3 = 5` state 5; `2x = 5`, `x + 1 = 5`, `4 = 5` and
+    `\gcd(4, 6) = 5` state nothing.
     """
     if not is_equation(shape):
         return shape
@@ -136,7 +136,7 @@ def value_of(shape: Shape) -> Shape | None:
 
 
 def _same_amount(value: Shape, side: Shape) -> bool:
-    r"""Whether a side of arithmetic comes to a value, marks of money, percent, degrees and units left out."""
+    r"""Whether a side of arithmetic comes to a value, ignoring marks of money, percent, degrees and units."""
     if same(value, side):
         return True
     if not (isinstance(value, Leaf) and isinstance(side, Leaf)) or not _MARKS.search(side.text):
@@ -147,7 +147,7 @@ def _same_amount(value: Shape, side: Shape) -> bool:
 
 
 def _same_equation(gold: Shape, answer: Shape) -> bool:
-    """Two equations are the same by their values, or as conditions, up to a factor."""
+    """Whether two equations are the same by their values, or as conditions up to a factor."""
     right, found = value_of(gold), value_of(answer)
     if right is not None and found is not None and not is_function_of_other(gold, answer):
         if same(right, found):
@@ -168,7 +168,7 @@ def _difference(shape: Shape) -> object:
 
 
 def _same_relation(gold: Shape, answer: Shape) -> bool:
-    """Inequalities in several letters, such as `x < y` and `y > x`."""
+    """Whether inequalities in several letters are the same, such as `x < y` and `y > x`."""
     if not (
         isinstance(gold, Chain) and isinstance(answer, Chain) and len(gold.relations) == len(answer.relations) == 1
     ):
@@ -184,14 +184,14 @@ def _same_relation(gold: Shape, answer: Shape) -> bool:
 
 
 def _same_texts(gold: Shape, answer: Shape) -> bool:
-    """The same relations between the same sides, with the same letters or any."""
+    """Whether two texts have the same relations between the same sides, with the same letters or any."""
     if not (isinstance(gold, Chain) and isinstance(answer, Chain)) or gold.relations != answer.relations:
         return False
     return len(gold.sides) == len(answer.sides) and all(map(same, gold.sides, answer.sides))
 
 
 def _same_systems(gold: Shape, answer: Shape) -> bool | None:
-    """Lists in which every item is an equation with a name; None where neither is one."""
+    """Compare lists in which every item is an equation with a name; None if neither is such a list."""
     right, found = _system(gold), _system(answer)
     if right is None and found is None:
         return None
@@ -209,14 +209,14 @@ def _same_systems(gold: Shape, answer: Shape) -> bool | None:
 
 
 def _listed(system: dict[str, Shape] | Group) -> Group:
-    """Values in the alphabetical order of their names, which is that of a point's coordinates."""
+    """Return values in the alphabetical order of their names, which is that of a point's coordinates."""
     if isinstance(system, Group):
         return system
     return Group(tuple(system[name] for name in sorted(system)), "(", ")")
 
 
 def _system(shape: Shape) -> dict[str, Shape] | Group | None:
-    """Values by name where the names differ; a list of the values where all names are the same."""
+    """Return values by name if the names differ; a list of the values if all names are the same."""
     if not isinstance(shape, Group) or len(shape.items) < 2 or not all(is_equation(item) for item in shape.items):
         return None
     names, values = [name_of(item) for item in shape.items], [value_of(item) for item in shape.items]
@@ -254,13 +254,13 @@ def _brackets(group: Group) -> str:
 
 
 def _is_vector(gold: Group, answer: Group) -> bool:
-    """Whether one is a point and the other its coordinates in a row or a column."""
+    """Whether one group is a point and the other its coordinates in a row or a column."""
     kinds = {gold.opens, answer.opens}
     return kinds == {"(", "matrix"} and all(_coordinates(group).opens == "(" for group in (gold, answer))
 
 
 def _coordinates(group: Group) -> Group:
-    """A matrix of one row or one column, as a point; any other group as it is."""
+    """Return a matrix of one row or one column as a point, and any other group unchanged."""
     rows = [item.items for item in group.items if isinstance(item, Group) and item.opens == "row"]
     if group.opens != "matrix" or len(rows) != len(group.items):
         return group
@@ -270,7 +270,7 @@ def _coordinates(group: Group) -> Group:
 
 
 def _is_interval(group: Group) -> bool:
-    """Whether two items in square brackets are ends of an interval, the first below the second."""
+    """Whether two items in square brackets are the ends of an interval, the first below the second."""
     if len(group.items) != 2:
         return False
     ends = [read_single(item.text).number for item in group.items if isinstance(item, Leaf)]
@@ -299,7 +299,7 @@ def _same_in_any_order(gold: tuple[Shape, ...], answer: tuple[Shape, ...], *, di
 
 
 def _same_items(item: Shape, other: Shape) -> bool:
-    """Whether two members are equal; {1} is no 1 among them."""
+    """Whether two members of a list are equal; here {1} does not equal 1."""
     sets = [isinstance(one, Group) and one.opens == "{" for one in (item, other)]
     return sets[0] == sets[1] and same(item, other)
 

@@ -1,4 +1,4 @@
-"""Words in a sentence that deny, bound, suppose or ask for a number, or continue the expression after it."""
+"""Words in a sentence that deny, bound, suppose or ask for a number, or that continue the expression after it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NO_ANSWER = re.compile(
     r"|(?:can|could|should|would|must|may|will)\s+(?:not|never))\b(?:(?!\s+but\b|[,;]\s+it(?:['\u2019]s|\s+is)\b)[^.\n!?]|\.(?=\d))*",
     re.IGNORECASE,
 )
-"""From "the answer cannot be" to the sentence's end, or to what it says instead."""
+"""Text from "the answer cannot be" to the sentence's end, or to what it says instead."""
 NOT_THE_ANSWER = re.compile(
     r"\b(?:is|are|was)\s+(?:\w+ly\s+)?not\s+(?:the\s+|a\s+)?(?:right\s+|correct\s+)?(?:answer|result|solution)\b",
     re.IGNORECASE,
@@ -21,9 +21,9 @@ CONTRAST = re.compile(
     rf"|\s(?:rather\s+than|instead\s+of|and\s+not|but\s+not)\s{_UP_TO}\d{_UP_TO}",
     re.IGNORECASE,
 )
-"""What an answer is set against: `15, not 30`."""
+"""Text that an answer is contrasted with: `15, not 30`."""
 SUPPOSED = re.compile(r"\bwould\s[^.\n]{0,100}\d[^.\n]{0,100}\b(?:if|when|unless|were|had)\b", re.IGNORECASE)
-"""In a sentence: what would be so under a condition."""
+"""Words in a sentence that say what would hold under a condition."""
 RULED_OUT = re.compile(
     r"[\s$*)]{0,8}(?:(?:is|are|was|were|seems|would\s+be|must\s+be)\s+(?:\w+ly\s+)?(?:not|wrong|incorrect|false)\b"
     r"|(?:isn|wasn)['\u2019]t\b|(?:can(?:not|['\u2019]t)|(?:wo|would|did)n['\u2019]t|(?:will|would|did)\s+not)"
@@ -34,14 +34,14 @@ RULED_OUT = re.compile(
     r"(?:impossible|invalid|excluded|ruled\s+out|discarded|rejected|eliminated|extraneous|inadmissible|absurd|no|too|out\s+of)\b))",
     re.IGNORECASE,
 )
-"""After a number: words that deny it."""
+"""Words after a number that deny it."""
 _PART = re.compile(
     r"[\s$*)]{0,8}(?:\?|divides\b|mod(?:ulo)?\b|of\s+\$?\d"
     r"|,?\s*(?:only\s+)?(?:if|unless|provided|assuming|given\s+that|whenever|in\s+case|as\s+long\s+as)\b|only\s+(?:when|for)\b"
     r"|squared\b|cubed\b|factorial\b|divided\s+by\b|or\s+(?:more|less|fewer|greater)\b)",
     re.IGNORECASE,
 )
-"""After a number: a question, a condition, or words that make it a part of something."""
+"""A question, a condition, or words after a number that make it part of something."""
 TAKEN_BACK = re.compile(
     r"(?:(?:n['\u2019]t|\b(?:not|never|nobody|no\s+one))\s+(?:\w+\s+){0,2}?"
     r"(?:think|thinks|believe|say|claim|agree|mean|imply|sure|certain|clear|true|correct|right|case|possible|likely)\b"
@@ -49,7 +49,7 @@ TAKEN_BACK = re.compile(
     r"(?:(?!\b(?:and|so|but|hence|therefore|thus|then|because|since)\b)[^.\n;:,])*$",
     re.IGNORECASE,
 )
-"""Before "answer is", in its sentence: words that take it back."""
+"""Words before "answer is" in its sentence that take it back."""
 _DENIES = re.compile(
     r"\b(?:not|cannot|never|neither|at least|at most|(?:less|more|fewer|greater|smaller|larger|other) than"
     r"|negative|minus|twice|double|except|(?:all|(?:any|every)(?:thing|one)) but|between|from|up to|over|under|above"
@@ -63,7 +63,7 @@ _DENIES = re.compile(
 )
 _NEAR = re.compile(rf"(?:{_DENIES.pattern}|(?<!only )\bif\b(?!\s+and))(?:\s+[A-Za-z]+){{0,3}}[\s$*(]*$", re.IGNORECASE)
 _BUT = re.compile(r"(?<!thing )(?<!one )(?<!\ball )\bbut\b", re.IGNORECASE)
-"""What ends a denial: the number after it is the one that counts."""
+"""The end of a denial: the number after it is the one that counts."""
 GOES_ON = re.compile(
     r"[\s;,(]*(?:(?:or|maybe|possibly|perhaps|plus|minus|times|squared|cubed|hundred|thousand|million|billion|dozen"
     r"|choose|factorial|divided\s+by|multiplied\s+by|to\s+the\s+power|(?:less|more)\s+than)\b"
@@ -74,21 +74,21 @@ GOES_ON = re.compile(
 
 
 def is_denied(before: str, *, near: bool = False) -> bool:
-    """Whether words before a number deny it, bound it, or make it a part of something.
+    """Whether words before a number deny it, bound it, or make it part of something.
 
     Args:
-        before: what stands before the number in its sentence; of it the part after the last "but" counts.
-        near: only words up to three before the number count.
+        before: the text before the number in its sentence; only the part after the last "but" counts.
+        near: count only words at most three before the number.
     """
     before = _BUT.split(before)[-1]
     return (_NEAR if near else _DENIES).search(before) is not None
 
 
 def is_asked(text: str, place: int = 0) -> bool:
-    """Whether what follows a number denies it, asks for it, or makes it a part of something.
+    """Whether the text after a number denies it, asks for it, or makes it part of something.
 
     Args:
-        text: has the number.
-        place: where the number ends.
+        text: the text that contains the number.
+        place: the position at which the number ends.
     """
     return RULED_OUT.match(text, place) is not None or _PART.match(text, place) is not None

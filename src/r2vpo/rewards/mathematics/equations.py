@@ -1,4 +1,4 @@
-"""What an equation says: a value for a name, or a condition that is not solved."""
+"""The meaning of an equation: a value for a name, or a condition that is not solved."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def is_equation(shape: Shape) -> bool:
 
 
 def name_of(shape: Shape) -> str | None:
-    """The name that an equation gives a value to: the first side that is one; None where there is none."""
+    """Return the name that an equation gives a value to: the first side that is one; None if there is none."""
     if not isinstance(shape, Chain) or not is_equation(shape):
         return None
     return next((side.text.replace(" ", "") for side in shape.sides if isinstance(side, Leaf) and is_name(side)), None)
 
 
 def is_function_of_other(shape: Shape, other: Shape) -> bool:
-    """Whether one equation gives a value to a letter, and the other one to a function of it: `x = 2` and `p(x) = 2`.
+    """Whether one equation gives a value to a letter, and the other to a function of it: `x = 2` and `p(x) = 2`.
 
-    Other letters are no reason to call two values different: `y = 5` says 5 where `x = 5` does.
+    Other letters are no reason to call two values different: `y = 5` states 5 where `x = 5` does.
     """
     one, two = (_LETTER.fullmatch(name) for name in (name_of(shape) or "", name_of(other) or ""))
     if one is None or two is None or (one["called"] is None) == (two["called"] is None):
@@ -35,7 +35,7 @@ def is_function_of_other(shape: Shape, other: Shape) -> bool:
 
 
 def named_point(shape: Shape) -> Group | None:
-    """`(x, y) = (1, 2)` as the list of `x = 1` and `y = 2`; None where it is none."""
+    """Return `(x, y) = (1, 2)` as the list of `x = 1` and `y = 2`; None for any other form."""
     if not isinstance(shape, Chain) or not is_equation(shape) or len(shape.sides) != 2:
         return None
     names, values = shape.sides
@@ -48,14 +48,14 @@ def named_point(shape: Shape) -> Group | None:
 
 
 def without_membership(shape: Shape) -> Shape:
-    r"""What is said of a name: `x \in S` says S."""
+    r"""Return what is said about a name: `x \in S` says S."""
     if isinstance(shape, Chain) and shape.relations == (r"\in",) and is_name(shape.sides[0]):
         return shape.sides[1]
     return shape
 
 
 def expanded(shape: Shape) -> Shape:
-    r"""Give the name before the first item of a list to the whole list: `n = 1, 2, 3`, `x \ne 0, 3`."""
+    r"""Apply the name before the first item of a list to the whole list: `n = 1, 2, 3`, `x \ne 0, 3`."""
     if not isinstance(shape, Group) or shape.opens or len(shape.items) < 2:
         return shape
     first, *others = shape.items

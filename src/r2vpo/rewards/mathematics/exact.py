@@ -1,4 +1,4 @@
-"""Numbers that are rational, read and computed without rounding."""
+"""Rational numbers, read and computed without rounding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fractions import Fraction
 MAX_EXPONENT = 10_000
 MAX_FACTORIAL = 2_000
 MAX_BITS = 100_000
-"""Of a numerator or denominator on the way; the largest power that is allowed, 10,000 digits, has 33,220."""
+"""Limit for an intermediate numerator or denominator; the largest allowed power, 10,000 digits, has 33,220 bits."""
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<recurring>\d*\.\d*(?:\\overline\{\d+\}|\\bar\{\d+\}|\\dot\{?\d\}?(?:\d*\\dot\{?\d\}?)?|\(\d+\)(?![\d!^])))"
@@ -31,7 +31,7 @@ _NO_BRACKETS = str.maketrans("", "", "{})")
 
 
 class TooLarge(ValueError):
-    """A number that is not worth its computation; the text says whether by a power or by a factorial."""
+    """A number that would take too long to compute; the text says whether a power or a factorial is the cause."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Number:
     """A rational number as it was written.
 
     Attributes:
-        value: its value; with `percent` that of what stands before the sign.
+        value: its value; with `percent`, the value of the number before the sign.
         percent: whether a percent sign follows.
-        places: digits after the point where it is one decimal number, else None.
-        digits: significant digits of that.
+        places: number of digits after the point if it is a single decimal number, else None.
+        digits: number of significant digits of that decimal number.
         base: the base that was written, or None.
         written: the digits before the base.
     """
@@ -59,14 +59,14 @@ def read_number(text: str) -> Number | None:
     r"""Read a rational number.
 
     Args:
-        text: what `normalise` gives: integers, decimals, recurring decimals, fractions, mixed numbers, powers, roots
-            that are rational, factorials, binomial coefficients, their sums and products, percent, and `101_2`.
+        text: from `normalise`: integers, decimals, recurring decimals, fractions, mixed numbers, powers, rational
+            roots, factorials, binomial coefficients, their sums and products, percent, and `101_2`.
 
     Returns:
-        The number; None where the text is something else.
+        The number; None if the text is something else.
 
     Raises:
-        TooLarge: a power or a factorial is over its bound.
+        TooLarge: a power or a factorial is over its limit.
     """
     if len(text) > 1000:
         return None
@@ -89,10 +89,10 @@ def read_number(text: str) -> Number | None:
 
 
 def is_arithmetic(text: str) -> bool:
-    """Whether an expression is well formed, told without sympy: with a number for every letter and root it has a value.
+    """Check without sympy whether an expression is well formed: with a number for each letter and root it has a value.
 
     Args:
-        text: what `normalise` gives. False says nothing: there are more expressions than these.
+        text: from `normalise`. False proves nothing: there are more expressions than these.
     """
     plain = re.sub(r"\\(?:sqrt|sin|cos|tan|ln)(?![A-Za-z])|_\{\w+\}", "", text)
     plain = re.sub(
@@ -131,7 +131,7 @@ def _tokens(text: str) -> list[tuple[str, str]] | None:
 
 
 class _Reader:
-    """Recursive descent over the tokens; each method reads one level of precedence."""
+    """Recursive descent parser over the tokens; each method reads one level of precedence."""
 
     def __init__(self, tokens: list[tuple[str, str]]) -> None:
         self.tokens, self.position = tokens, 0
@@ -190,7 +190,7 @@ class _Reader:
         return self.power()
 
     def mixed(self, whole: Fraction) -> Fraction:
-        """An integer before a proper fraction of integers is added to it, before any other it is a factor."""
+        """Add an integer to a proper fraction of integers after it; before any other fraction it is a factor."""
         start = self.position
         plain = [token[1] for token in self.tokens[start : start + 7]]
         part, _ = self.power()
@@ -204,7 +204,7 @@ class _Reader:
         return whole * part
 
     def power(self) -> tuple[Fraction, bool]:
-        """A value with what follows it: powers and factorials; whether it is a bare integer."""
+        """Return a value with the powers and factorials that follow it, and whether it is a bare integer."""
         kind, text = self.peek()
         is_number = kind == "number" and text.isdigit()
         value = self.atom()
@@ -249,7 +249,7 @@ class _Reader:
 
 
 def _decimal(text: str) -> Fraction:
-    """As `Fraction` reads it, with a bound on the exponent."""
+    """Read a decimal number as `Fraction` does, with a limit on the exponent."""
     _, _, exponent = text.lower().partition("e")
     if exponent and abs(int(exponent)) > MAX_EXPONENT:
         raise TooLarge("power")
@@ -297,7 +297,7 @@ def _binomial(above: Fraction, below: Fraction) -> Fraction:
 
 
 def _recurring(text: str) -> Fraction:
-    r"""0.1\overline{6} and 0.1\dot{6}: the digits under the line, or from dot to dot, repeat for ever."""
+    r"""Read 0.1\overline{6} and 0.1\dot{6}: the digits under the line, or from dot to dot, repeat forever."""
     whole, _, rest = text.partition(".")
     head, _, tail = re.sub(r"\\(?:overline|bar|dot)|\(", "|", rest).translate(_NO_BRACKETS).partition("|")
     repeated = tail.replace("|", "")
@@ -305,7 +305,7 @@ def _recurring(text: str) -> Fraction:
 
 
 def _dotted(text: str) -> Fraction:
-    """0.333 and 0.1818 with dots after them: one digit that stands there three times, or several that do twice."""
+    """Read 0.333 and 0.1818 with dots after them: one digit that occurs three times, or several that occur twice."""
     whole, _, digits = text.partition(".")
     if (found := _REPEATS.search(digits)) is None:
         raise _NotRational

@@ -1,4 +1,4 @@
-"""Single expressions: numbers first, exactly; then words; sympy for the rest."""
+"""Single expressions: first exact numbers, then words; sympy for the rest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from r2vpo.rewards.worker import NoScore
 
 RADIANS = read_unit("rad")
 PLACES = 6
-"""A rounded decimal needs as many digits after the point, and as many significant ones."""
+"""A rounded decimal needs this many digits after the point, and this many significant digits."""
 
 _LEADING = re.compile(r"(?:\\text\{[^{}]*\}\s*[:=]?\s*)+(?=[^\s])")
 _DEGREE = re.compile(r"\s*\\degree\s*[CFK]?$")
@@ -34,7 +34,7 @@ _NO_VALUE = re.compile(
 _QUANTITY = re.compile(
     r"\b(?:number|sum|product|difference|remainder)s?\s+of\b(?=.*(?:[:=]|\b(?:is|are|equals)\b)\W*$)", re.IGNORECASE
 )
-"""What a value is given to in words: `Number of ways:`"""
+"""Words that a value is given to: `Number of ways:`"""
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _COUNT = re.compile(r"(?:[a-z]{2}(?<!s)s|people|children|men|women)\W*$", re.IGNORECASE)
 _BARE_UNIT = re.compile(r"(?P<amount>.*[\d}])\s?(?P<unit>[mgshlLNJWVKA])(?P<power>\s*\^\s*(?:\{\d\}|\d))?")
@@ -42,16 +42,16 @@ _RATIO = re.compile(r"\s*([^:]+):([^:]+)\s*")
 
 
 class Single:
-    """A single expression, read.
+    """A single expression that has been read.
 
     Attributes:
-        text: without words before and after it.
+        text: the expression without the words before and after it.
         unit: a known unit after it, or None.
         degrees: whether it is an angle in degrees.
-        number: its exact value where it is rational.
+        number: its exact value if it is rational.
         words: whether it has words that cannot be left out.
         bare: all its letters, digits and signs, in small letters.
-        lead: the same of the words before it.
+        lead: the same for the words before it.
         said: its words.
         counts: whether the words after it say what is counted.
     """
@@ -78,14 +78,14 @@ class Single:
 
     @property
     def kind(self) -> str:
-        """What its mark says it is: a share, an angle in degrees, or a known measure; empty without a mark."""
+        """The kind that its mark shows: a share, an angle in degrees, or a known measure; empty without a mark."""
         if self.number is not None and self.number.percent:
             return "percent"
         return "degrees" if self.degrees else "measure" if self.unit is not None else ""
 
 
 def _with_digits(text: str) -> str:
-    r"""`\text{three days}` as `3 \text{days}`: a number in words alone or before a known unit."""
+    r"""Write `\text{three days}` as `3 \text{days}`: a number in words, alone or before a known unit."""
     found = _IN_WORDS.fullmatch(text)
     if found is None or (number := NUMBERS.get(found["number"].lower())) is None:
         return text
@@ -99,7 +99,7 @@ def _changes_value(lead: str) -> bool:
 
 
 def squeezed(text: str) -> str:
-    """An expression without spaces, but for those between digits."""
+    """Remove the spaces of an expression, except those between digits."""
     return re.sub(r"(?<!\d) | (?!\d)", "", text)
 
 
@@ -155,14 +155,14 @@ def same_leaf(gold: str, answer: str) -> bool:
 
 
 def _exclude(single: Single, other: Single) -> bool:
-    """Whether answers contradict each other: opposite words, such as north and south, or a count and a percentage."""
+    """Whether answers contradict each other: opposite words such as north and south, or a count and a percentage."""
     if single.said and other.said and are_contrary(single.said, other.said):
         return True
     return single.counts and other.kind == "percent" != single.kind
 
 
 def _with_unit(single: Single, other: Single) -> Single:
-    r"""Beside a known unit a bare letter is one: `5 N`."""
+    r"""Read a bare letter as a unit next to a known unit: `5 N`."""
     if other.unit is None or single.unit is not None or single.number is not None:
         return single
     found = _BARE_UNIT.fullmatch(single.text)
@@ -172,8 +172,8 @@ def _with_unit(single: Single, other: Single) -> Single:
 
 
 def _same_measure(gold: Single, one: Unit, answer: Single, other: Unit) -> bool:
-    """5 km is 5000 m, and neither 5 m nor 5 km^2; 18 km/h is 5 m/s."""
-    if without_rate(one) == other or one == without_rate(other):  # a wage, of which one side leaves out the time
+    """Compare measures: 5 km is 5000 m, and neither 5 m nor 5 km^2; 18 km/h is 5 m/s."""
+    if without_rate(one) == other or one == without_rate(other):  # a wage, where one side leaves out the time
         one, other = without_rate(one), without_rate(other)
     if one.dimensions != other.dimensions or gold.number is None or answer.number is None:
         return False
@@ -191,14 +191,14 @@ def _same_number(gold: Number, answer: Number) -> bool:
 
 
 def _readings(number: Number, other: Number) -> tuple[Fraction, ...]:
-    """50 % is 50 and 0.5, unless the other number has a percent sign too."""
+    """Return the possible values: 50 % is 50 and 0.5, unless the other number also has a percent sign."""
     if not number.percent or other.percent:
         return (number.value,)
     return number.value, number.value / 100
 
 
 def _same_in_bases(gold: Number, answer: Number) -> bool:
-    """Equal values; a number without a base may be the digits of the other one."""
+    """Whether two values are equal; a number without a base may be the digits of the other one."""
     if gold.value == answer.value:
         return True
     if gold.base is not None and answer.base is not None:
@@ -208,18 +208,18 @@ def _same_in_bases(gold: Number, answer: Number) -> bool:
 
 
 def _rounded(decimal: Number, other: Number) -> bool:
-    """Whether a decimal number of six places or more is another one, rounded to its places."""
+    """Whether a decimal number of six or more places is another number rounded to its places."""
     if decimal.places is None or decimal.places < PLACES or decimal.digits < PLACES or decimal.percent != other.percent:
         return False
     if other.places is not None and other.places <= decimal.places:
         return False
-    if decimal.value.denominator == 1:  # 1.000000 is 1, not what is near it
+    if decimal.value.denominator == 1:  # 1.000000 is exactly 1, not a number near it
         return False
     return 2 * abs(other.value - decimal.value) <= Fraction(1, 10**decimal.places)
 
 
 def _same_ratio(gold: str, answer: str) -> bool | None:
-    """4:3 is 4:3 and 4/3; None where there is no ratio. Times of the day are compared as texts."""
+    """Compare ratios: 4:3 is 4:3 and 4/3; None if there is no ratio. Times of the day are compared as texts."""
     one, other = _RATIO.fullmatch(gold), _RATIO.fullmatch(answer)
     if one is None and other is None:
         return None
@@ -252,7 +252,7 @@ def _expression(single: Single) -> object:
 
 
 def _same_angle(gold: Single, answer: Single) -> bool:
-    r"""45 degrees are \frac{\pi}{4}."""
+    r"""Whether two angles are the same: 45 degrees are \frac{\pi}{4}."""
     if gold.degrees == answer.degrees:
         return False
     degrees, radians = (gold, answer) if gold.degrees else (answer, gold)

@@ -1,4 +1,4 @@
-"""Lists with dots: every written item counts, and what the dots stand for where they can be filled in."""
+"""Lists with dots: every written item counts, and so do the items that the dots represent if they can be filled in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def filled(items: tuple[Shape, ...]) -> tuple[Shape, ...]:
     """Fill in dots between integers of an arithmetic progression: 1, 2, ..., 5 is 1, 2, 3, 4, 5.
 
     Args:
-        items: of a list. Others than such a progression, and one of over 1,000 items, stay as they are.
+        items: items of a list. Items that are not such a progression, or that would be over 1,000, are unchanged.
     """
     places = [place for place, item in enumerate(items) if _is_dots(item)]
     if len(places) != 1 or places[0] < 2 or places[0] == len(items) - 1:
@@ -31,9 +31,9 @@ def filled(items: tuple[Shape, ...]) -> tuple[Shape, ...]:
 
 
 def same_dotted(gold: Sequence[Shape], answer: Sequence[Shape], same: Callable[[Shape, Shape], bool]) -> bool:
-    """Whether two lists are the same item by item; dots are equal to dots alone.
+    """Whether two lists are the same item by item; dots are equal only to dots.
 
-    Before dots one list may have more items than the other where they go on as its progression does.
+    Before dots, one list may have more items than the other if they continue its progression.
 
     Args:
         gold: items, from `filled`.
@@ -58,10 +58,10 @@ def same_dotted(gold: Sequence[Shape], answer: Sequence[Shape], same: Callable[[
 
 
 def summed(text: str) -> str:
-    r"""Write a sum with dots whose written terms are an arithmetic progression of integers in closed form.
+    r"""Write a sum with dots in closed form if its written terms are an arithmetic progression of integers.
 
     Args:
-        text: `1+2+\ldots+n`; any other text is returned as it is.
+        text: `1+2+\ldots+n`; any other text is returned unchanged.
     """
     terms = [term.strip() for term in text.split("+")]
     if DOTS not in terms or text.count(DOTS) > 1 or (place := terms.index(DOTS)) < 2 or place != len(terms) - 2:

@@ -1,4 +1,4 @@
-"""Sides of an equation that name a quantity, and those that can be computed or are evaluated."""
+"""Sides of an equation that name a quantity, and those that can be computed or evaluated."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _SUM = re.compile(r"(?<=[^\s({^_+-])\s*([-+])")
 def is_name(shape: Shape) -> bool:
     r"""Whether a side of an equation names a quantity: `x`, `a_1`, `AB`, `f(5)`, `\angle A`, words; not `2x`, `xy`.
 
-    A point of names is one: `(x, y) = (1, 2)`.
+    A point of names is also one: `(x, y) = (1, 2)`.
     """
     if isinstance(shape, Group):
         return shape.opens == "(" and all(isinstance(item, Leaf) and is_name(item) for item in shape.items)
@@ -81,23 +81,23 @@ def is_name(shape: Shape) -> bool:
 
 
 def _unknowns(text: str, letter: str) -> set[str]:
-    """Letters besides the variable of a limit or an integral; a function and a sequence are none."""
+    """Return letters other than the variable of a limit or an integral, without functions and sequences."""
     plain = re.sub(r"\\text\{[^{}]*\}|\\[A-Za-z]+|[A-Za-z](?=\s*_)", " ", re.sub(rf"d\s*{letter}$", "", text))
     plain = re.sub(rf"[{_FUNCTIONS}]'*(?=\s*\()", " ", plain)
     return set(re.findall("[A-Za-z]", plain)) - {letter, "e"}
 
 
 def _flat(text: str) -> str:
-    """An expression without what is in its brackets."""
+    """Return an expression without the content of its brackets."""
     while (less := re.sub(r"\([^()]*\)|\{[^{}]*\}|\[[^\[\]]*\]", "0", text)) != text:
         text = less
     return text
 
 
 def _is_product(name: str) -> bool:
-    """Whether a letter before brackets multiplies them, `x(x+1)`, or has the power -1 without being called, `x^{-1}`.
+    """Whether a letter before brackets multiplies them, `x(x+1)`, or has the power -1 without an argument, `x^{-1}`.
 
-    Brackets after one of the usual letters of functions, or that hold no sum, are what it is called with.
+    Brackets after one of the usual letters of functions, or brackets that contain no sum, are the function's arguments.
     """
     if re.search(r"\\text\{[^{}]*(?:[\d+*/^=-]|\b(?:twice|half|double|not|no|square|root)\b)", name):
         return True
@@ -114,7 +114,7 @@ def _is_product(name: str) -> bool:
 
 
 def computed(shape: Shape) -> Shape:
-    r"""A greatest common divisor and its like, or a count of arrangements, as its value; any other side as it is."""
+    r"""Return the value of a greatest common divisor or the like, or a count of arrangements; other sides unchanged."""
     if not isinstance(shape, Leaf):
         return shape
     if (found := _COMPUTED.fullmatch(shape.text)) is not None:
@@ -140,7 +140,7 @@ def _value(text: str) -> Fraction | None:
 
 
 def contradicts(name: Shape, value: Shape) -> bool:
-    r"""Whether a limit or an integral that is easily computed differs from the value that an equation gives it."""
+    r"""Whether an easily computed limit or integral differs from the value that an equation gives it."""
     if not (isinstance(name, Leaf) and isinstance(value, Leaf)):
         return False
     if (found := _LIMIT.fullmatch(name.text.strip())) is not None:
@@ -153,16 +153,16 @@ def contradicts(name: Shape, value: Shape) -> bool:
 
 
 def has_letters(shape: Shape) -> bool:
-    """Whether an expression has letters besides commands and words."""
+    """Whether an expression has letters other than those of commands and words."""
     if not isinstance(shape, Leaf):
         return False
     return re.search(r"[A-Za-z]", re.sub(r"\\text\{[^{}]*\}|\\[A-Za-z]+", "", shape.text)) is not None
 
 
 def is_evaluated(shape: Shape, values: Shape) -> bool:
-    """Whether the second side is the first one with a number for each letter: `m + n = 5 + 7`, `2x = 2 * 36`.
+    """Whether the second side is the first with a number for each letter: `m + n = 5 + 7`, `2x = 2 * 36`.
 
-    The terms of a sum may be computed already: `a^2 + b^2 = 9 + 16`; `2x = 5 + 7` evaluates nothing.
+    The terms of a sum may already be computed: `a^2 + b^2 = 9 + 16`; `2x = 5 + 7` evaluates nothing.
     """
     if not (isinstance(shape, Leaf) and isinstance(values, Leaf)) or has_letters(values):
         return False

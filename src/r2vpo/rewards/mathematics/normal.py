@@ -1,4 +1,4 @@
-"""An answer in plain LaTeX: one spelling for everything that looks the same."""
+"""Rewrite an answer in plain LaTeX, with one spelling for everything that looks the same."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CHOOSE = re.compile(
 _EMPTY = re.compile(r"[\^_]\s*\{\s*\}|(?<![}A-Za-z\\])\{\s*\}(?!\s*[\^_])")
 _MIXED = re.compile(r"(?<![\d./^_{])(\d+) +(\d+) ?/ ?(\d+)(?![\d./])")
 _SYNONYMS = tuple(
-    (re.compile(pattern), partial(re.Match.expand, template=plain))  # a template itself costs, found or not
+    (re.compile(pattern), partial(re.Match.expand, template=plain))  # a template takes time even without a match
     for pattern, plain in (
         (r"\\(?:leq|leqslant|leqq)(?![A-Za-z])|<=|=<", r"\\le "),
         (r"\\(?:geq|geqslant|geqq)(?![A-Za-z])|>=", r"\\ge "),
@@ -95,11 +95,11 @@ def normalise(text: str) -> str:
     r"""Write an answer in plain LaTeX.
 
     Args:
-        text: an answer, or a gold answer, without brackets more than ten deep.
+        text: an answer, or a gold answer, with brackets at most ten deep.
 
     Returns:
-        LaTeX with `\frac{}{}`, `\sqrt{}`, `\binom{}{}`, `\text{}`, `\%`, `\degree`, numbers without separators, and
-        without layout, fonts, delimiters, and punctuation at its end.
+        LaTeX with `\frac{}{}`, `\sqrt{}`, `\binom{}{}`, `\text{}`, `\%`, `\degree` and numbers without separators; it
+        has no layout, fonts, delimiters or punctuation at its end.
     """
     if _PLAIN_NUMBER.fullmatch(text):
         return text
@@ -116,7 +116,7 @@ def _synonyms(text: str) -> str:
 
 
 def _commands(text: str) -> str:
-    """Commands whose arguments may have no braces, or stand before them, and what means a binomial coefficient."""
+    """Rewrite commands whose arguments lack braces or come before them, and other forms of binomial coefficients."""
     text = infix(text, _OVER, lambda above, below: rf"\frac{{{above}}}{{{below}}}")
     text = infix(text, _CHOOSES, lambda above, below: rf"\binom{{{above}}}{{{below}}}")
     text = rewrite(text, _FRACTION, 2, lambda _, above, below: rf"\frac{{{above}}}{{{below}}}")
@@ -128,7 +128,7 @@ def _commands(text: str) -> str:
         text = rf"{text[:start]}\sqrt{{{text[start + 6 : end]}}}{text[end + 1 :]}"
     text = rewrite(text, _ROOT, 1, lambda found, inner: rf"\sqrt{(found['index'] or '').strip()}{{{inner}}}")
     text = _EMPTY.sub("", _CHOOSE.sub(_choose, text))
-    text = re.sub(r"\^\s*(\d{2,})", r"^{\1}", text)  # 2^10 means 1024, whatever LaTeX sets
+    text = re.sub(r"\^\s*(\d{2,})", r"^{\1}", text)  # 2^10 means 1024, whatever LaTeX typesets
     return _MIXED.sub(r"\1\\frac{\2}{\3}", text)
 
 
@@ -146,7 +146,7 @@ def _choose(found: re.Match[str]) -> str:
 
 
 def _french(text: str) -> str:
-    """`]2,5[` is `(2,5)`: a bracket that turns its back to an end of an interval leaves it out."""
+    """Write `]2,5[` as `(2,5)`: a bracket that turns away from an interval's end excludes it."""
 
     def write(found: re.Match[str]) -> str:
         opens, closes = found["opens"].replace("]", "("), found["closes"].replace("[", ")")
@@ -178,4 +178,4 @@ RULES: tuple[Callable[[str], str], ...] = (
     _french,
     _ends,
 )
-"""In this order; each takes and gives an answer."""
+"""The rules in this order; each takes an answer and returns one."""

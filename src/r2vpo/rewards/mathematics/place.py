@@ -1,4 +1,4 @@
-"""Where the answer is in a completion."""
+"""Find where the answer is in a completion."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from r2vpo.boxes import last_box
 from r2vpo.rewards.text import outside_thoughts, tagged_answer
 
 READ_CHARACTERS = 20_000
-"""How much of a completion's end is looked at."""
+"""The number of characters at a completion's end that are read."""
 GOLD = "gold"
-"""In place of a kind: there is no completion, the gold answer itself is looked at."""
+"""Used as a kind: there is no completion, and the gold answer itself is examined."""
 
 _END_TOKEN = re.compile(r"</s>|<\|[a-z_]{2,20}\|>|<eos>|<pad>|<end_of_turn>")
 
 
 class Place(NamedTuple):
-    """Where an answer is.
+    """The place of an answer.
 
     Attributes:
-        text: what is there.
-        kind: `box`, the content of a box; `tags`, what is between `<answer>` and `</answer>`; or `text`, everything
-            that was written after the thought.
+        text: the text at that place.
+        kind: `box`, the content of a box; `tags`, the text between `<answer>` and `</answer>`; or `text`, everything
+            after the thought.
     """
 
     text: str
@@ -34,11 +34,11 @@ def place_of(text: str) -> Place:
 
     Args:
         text: a completion, of which the last 20,000 characters outside thoughts are read, without the tokens that end
-            a completion; nothing where a thought is never closed.
+            a completion; nothing is read if a thought is never closed.
 
     Returns:
         The content of the last box in the last `<answer>`; else the last `<answer>`; else the content of the last box;
-        else everything outside the thoughts. One pass for each of them, whatever the text.
+        else everything outside the thoughts. Each of them takes one pass, whatever the text.
     """
     text, is_open = outside_thoughts(text)
     text = "" if is_open else _END_TOKEN.sub(" ", text)[-READ_CHARACTERS:]

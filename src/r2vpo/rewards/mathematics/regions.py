@@ -24,7 +24,7 @@ _RELATION = {"<": sympy.StrictLessThan, ">": sympy.StrictGreaterThan, r"\le": sy
 
 
 def is_region(shape: Shape) -> bool:
-    """Whether a form is a set of real numbers in any case, not merely a pair or a list."""
+    """Whether a form is a set of real numbers in any case, not only a pair or a list."""
     if isinstance(shape, Sets):
         return True
     if isinstance(shape, Leaf):
@@ -37,7 +37,7 @@ def is_region(shape: Shape) -> bool:
 
 
 def same_region(gold: Shape, answer: Shape) -> bool:
-    """Whether two forms are the same set; letters that stand for the numbers in it may differ.
+    """Whether two forms are the same set; the letters for the numbers in it may differ.
 
     Args:
         gold: from `read_shape`.
@@ -60,11 +60,11 @@ def _same_interval(one: Any, other: Any) -> bool:
 
 
 def region(shape: Shape) -> Any:
-    """Return a form as a set of sympy, or None where it is none."""
+    """Return a form as a sympy set, or None if it is not one."""
     try:
         return _region(shape)
     except (TypeError, ValueError, NotImplementedError, AttributeError, RecursionError):
-        # Sympy raises these for what it cannot compare or solve, and for expressions that are no numbers.
+        # Sympy raises these for what it cannot compare or solve, and for expressions that are not numbers.
         return None
 
 
@@ -95,7 +95,7 @@ def _region(shape: Shape) -> Any:
 
 
 def _part(shape: Shape) -> Any:
-    """A set beside another one; braces without a backslash around a number look like the number."""
+    """Return a set next to another one; braces without a backslash around a number look the same as the number."""
     found = _region(shape)
     if found is None and isinstance(shape, Leaf) and (number := _number(shape)) is not None:
         return sympy.FiniteSet(number)
@@ -115,7 +115,7 @@ def _number(shape: Shape) -> Any:
 
 
 def _solutions(chain: Chain) -> Any:
-    """The numbers that solve all relations of a chain, in the one letter that it has."""
+    """Return the numbers that solve all relations of a chain, in its one letter."""
     if chain.relations[0] == r"\in":
         return _region(chain.sides[1]) if len(chain.sides) == 2 else None
     values = [_number(side) for side in chain.sides]

@@ -12,7 +12,7 @@ from r2vpo.rewards.mathematics.braces import CLOSING
 
 DOTS = r"\ldots"
 _LIMIT = 200
-"""Items of a list, at most."""
+"""Largest number of items of a list."""
 _MARKS = re.compile(
     r"\\(?:le|ge|ne|approx|in|cup|cap|setminus|pm|mp|ldots|equiv|begin|end|langle|rangle)(?![A-Za-z])|\\text\{(?:or|and|not)\}"
     r"|\\[{}]|\\[A-Za-z]+|\\.|[{}()\[\],;=<>:|]"
@@ -42,16 +42,16 @@ _SET_WORDS = (r"\cup", r"\cap", r"\setminus")
 
 @dataclass(frozen=True)
 class Leaf:
-    """A single expression, in plain LaTeX."""
+    """A single expression in plain LaTeX."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Group:
-    """Several answers: `opens` and `closes` are `(`, `[`, `{` and their like, or empty for a bare list.
+    """Several answers: `opens` and `closes` are `(`, `[`, `{` and the like, or empty for a bare list.
 
-    `word` is what separates them: `,`, `or`, `and`.
+    `word` is the separator: `,`, `or`, `and`.
     """
 
     items: tuple[Shape, ...]
@@ -84,10 +84,10 @@ def read_shape(text: str) -> Shape:
     """Take an answer apart.
 
     Args:
-        text: what `normalise` gives.
+        text: from `normalise`.
 
     Returns:
-        Its outer form. Text that fits none of the others is a leaf.
+        Its outer form. Text that fits none of the other forms is a leaf.
     """
     text = text.strip()
     marks = list(_outer(text))
@@ -119,16 +119,16 @@ def read_shape(text: str) -> Shape:
 
 
 def _is_approximated(text: str, relations: list[tuple[str, int, int]]) -> bool:
-    r"""Whether a decimal after `\approx` only says roughly what stands before it: `2\sqrt{5} \approx 4.47`."""
+    r"""Whether a decimal after `\approx` only approximates what precedes it: `2\sqrt{5} \approx 4.47`."""
     before = _between(text[: relations[-1][1]], relations[:-1])[-1]
     return re.search(r"\d", before) is not None and re.match(r"\s*-?\d*\.?\d+", text[relations[-1][2] :]) is not None
 
 
 def _outer(text: str) -> Iterator[tuple[str, int, int]]:
-    """Marks outside all brackets, each with where it begins and ends."""
+    """Yield the marks outside all brackets, each with its start and end."""
     depth, bars = 0, False
     expected: list[str] = []
-    outside: list[bool] = []  # whether bars are open before each bracket: inside one, bars are its own
+    outside: list[bool] = []  # whether bars are open before each bracket: bars inside a bracket belong to it
     for match in _MARKS.finditer(text):
         mark = match[0]
         if mark == r"\begin":
@@ -156,7 +156,7 @@ def _between(text: str, marks: list[tuple[str, int, int]]) -> list[str]:
 
 
 def _bracketed(text: str, marks: list[tuple[str, int, int]]) -> Shape | None:
-    """A text that is one bracket from its beginning to its end."""
+    """Read a text that is one bracket from its beginning to its end."""
     for opens, closes in (
         (r"\{", r"\}"),
         ("{", "}"),
@@ -186,7 +186,7 @@ def _bracketed(text: str, marks: list[tuple[str, int, int]]) -> Shape | None:
 
 
 def _matrix(text: str) -> Shape | None:
-    """A matrix is a group of rows, one cell what it holds; brackets do not count; a determinant is an expression."""
+    """Read a matrix as a group of rows, or as its only cell; brackets do not count; a determinant is an expression."""
     if (scaled := _SCALED.match(text)) is not None:
         inner = _matrix(text[scaled.end() :])
         return (
@@ -209,14 +209,14 @@ def _matrix(text: str) -> Shape | None:
 
 
 def _times(factor: str, shape: Shape) -> Shape:
-    """A matrix with its factor in every cell."""
+    """Return a matrix with the factor in every cell."""
     if isinstance(shape, Group):
         return Group(tuple(_times(factor, item) for item in shape.items), shape.opens, shape.closes)
     return Leaf(rf"{factor} \cdot ({shape.text})") if isinstance(shape, Leaf) else shape
 
 
 def _cases(rows: list[str]) -> Group:
-    """A list of equations, or values with the condition for each."""
+    """Return a list of equations, or of values with the condition for each."""
     cells = [[cell.strip(" ,;.") for cell in _CONDITION.sub(" ", row).split("&")] for row in rows]
     if all(len(row) == 1 or not row[0] or re.match(r"=", row[1]) for row in cells):
         return Group(tuple(read_shape(" ".join(row)) for row in cells))
@@ -238,7 +238,7 @@ def _closes_early(text: str) -> bool:
 
 
 def _signs(text: str, marks: list[tuple[str, int, int]]) -> Group | None:
-    r"""`1 \pm \sqrt{2}` is the list of two, every sign taken the same way."""
+    r"""Read `1 \pm \sqrt{2}` as the list of two, with every sign taken the same way."""
     if not any(mark[0] in (r"\pm", r"\mp") for mark in marks) and not re.match(r"-?\s*\\frac\{[^{}]*\\pm", text):
         return None
     upper = re.sub(r"\\pm(?![A-Za-z])", "+", re.sub(r"\\mp(?![A-Za-z])", "-", text))
@@ -247,7 +247,7 @@ def _signs(text: str, marks: list[tuple[str, int, int]]) -> Group | None:
 
 
 def _both_signs(item: Shape) -> tuple[Shape, ...]:
-    r"""`\pm 1` among others in a list is two of its items."""
+    r"""Return two items for a `\pm 1` among the items of a list."""
     if (
         isinstance(item, Chain)
         and item.relations == ("=",)
@@ -258,6 +258,6 @@ def _both_signs(item: Shape) -> tuple[Shape, ...]:
 
 
 def step_of(values: list[int]) -> int | None:
-    """The constant difference of an arithmetic progression, or None."""
+    """Return the constant difference of an arithmetic progression, or None."""
     steps = {after - before for before, after in pairwise(values)}
     return steps.pop() if len(steps) == 1 else None

@@ -1,4 +1,4 @@
-"""The answer that a text states without a box."""
+"""Find the answer that a text states without a box."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from r2vpo.rewards.mathematics.words import DIRECTION
 
 _MARK = re.compile(r"####[ \t]*([^\n]*)")
 _CUES = 3
-"""How many of the last "answer is" are looked at."""
+"""The number of occurrences of "answer is" that are examined, from the last one."""
 _BOLD = re.compile(r"(?<![\w)}])\*\*|\*\*(?![\w({])")
 _CUE = re.compile(
     r"\banswer(?: (?:to|of|for) [^\n.$]{0,60}?(?= is\b))?[ \t]*"
@@ -55,7 +55,7 @@ _LAYOUT = re.compile(
     r"|\$\$?\s*\\(?:qed|qedsymbol|square|blacksquare|Box)\s*\$\$?",
     re.IGNORECASE | re.MULTILINE,
 )
-"""The calculations of GSM8K, tags of HTML, quotations, and the sign at a proof's end."""
+"""Calculations of GSM8K, HTML tags, quotations, and the sign at a proof's end."""
 _MARKER = re.compile(
     r"\$\$[^$]{1,2000}\$\$|\\\[.{1,2000}?\\\]|\\begin\{(?P<kind>[a-z]{4,9}\*?)\}.{1,2000}?\\end\{(?P=kind)\}"
     r"|^(?P<marker>[ \t]*(?:[-\u2013*\u2022][ \t]+(?=\S))?"
@@ -63,7 +63,7 @@ _MARKER = re.compile(
     r"[ \t]+\d+[ \t]*:[ \t])?)",
     re.DOTALL | re.MULTILINE,
 )
-"""At a line's beginning: the dash of a list, which is no minus sign, and a number that only says which item follows."""
+"""At a line's beginning: the dash of a list, which is not a minus sign, and a number that only numbers an item."""
 _POWER_APART = re.compile(r"(?<=[A-Za-z])\s?\$\s*\^\s*\{?\s*(\d)\s*\}?\s*\$")
 _POWER_BARE = re.compile(r"(?<=\d)(\s?(?:mm|cm|dm|km|m|ft|yd))([23])(?!\w)")
 _UNIT_APART = re.compile(r"(?<=[\d}])\s*\$\s+\$\s*(?=\\(?:text|mathrm)\s*\{[^{}$]*\}(?:\s*\^\s*\{?\d\}?)?\s*\$)")
@@ -71,7 +71,7 @@ _CORRECTED = re.compile(
     r"[^.\n]*?\bbut\s+(?=[^.\n]*\b(?:actually|correct\w*|really|in fact|should|now|instead)\b[^.\n]*\d)", re.IGNORECASE
 )
 _WAS_BUT = re.compile(r"[^.\n]*?\bbut\s+(?=[^.\n]*\d)", re.IGNORECASE)
-"""A mistake and the word before its correction: `18 but I corrected it to`."""
+"""A mistake and the words before its correction: `18 but I corrected it to`."""
 _WHICH_IS = re.compile(r",\s*which\s+(?:is|equals|gives)\s+(?=[^.\n]*\d)", re.IGNORECASE)
 _SENTENCES = re.compile(r"(?<=[.!?])(?=\s)|(?=\n)")
 _DIGIT = "[\\d¼-¾⅐-⅞]"
@@ -82,7 +82,7 @@ _NOT_BUT = re.compile(r"not\b[^\n]{0,60}?(?:\bbut\s+|[,;]\s*(?:it['\u2019]s|it\s
 _OR_ELSE = re.compile(
     r"\s*,?\s*\(?or\s+(?:equivalently,?\s+)?(?:\$([^$\n]+)\$|((?:\d[\d.,/]*)?\d(?![\w/])(?:\s?\\?%)?))", re.IGNORECASE
 )
-"""The answer once more, in another form."""
+"""The answer again, in another form."""
 _NAMES = "|".join(sorted((name for name in UNITS if len(name) > 1), key=len, reverse=True))
 _POWER = r"(?:\s?\^\s?\{?\d\}?|[²³]|\s(?:squared|cubed)\b)?"
 _UNIT = re.compile(
@@ -103,7 +103,7 @@ def stated_answer(text: str) -> str | None:
 
     Returns:
         What follows the last `####`; else the formula or number after the last "answer is" or "answer:"; else the last
-        formula or number of all. None where the text has none: without a box an answer in words is not read.
+        formula or number of the text. None if the text has none: without a box, an answer in words is not read.
     """
     if marks := _MARK.findall(text):
         mark = str(marks[-1]).strip()
@@ -129,13 +129,13 @@ def states_answer(text: str) -> bool:
 
 
 def is_hedged(text: str) -> bool:
-    """Whether a short answer has a number and words beside it that deny or bound it, `at least 18`."""
+    """Whether a short answer has a number and words next to it that deny or bound it, such as `at least 18`."""
     digits = [found.end() for found in re.finditer(r"\d", text)]
     return bool(digits) and (is_denied(text[: digits[0] - 1]) or any(is_asked(text, end) for end in digits))
 
 
 def _tidied(text: str) -> str:
-    """A text without layout, asides, and what it says the answer is not."""
+    """Return a text without layout, asides, and what it says the answer is not."""
     text = _MARKER.sub(lambda found: "" if found["marker"] else found[0], _BOLD.sub("", _LAYOUT.sub("", text)))
     text = text.replace("sq. ", "sq ").replace("cu. ", "cu ")
     text = _UNIT_APART.sub(" ", _POWER_BARE.sub(r"\1^\2", _POWER_APART.sub(r"^\1", text)))
@@ -145,7 +145,7 @@ def _tidied(text: str) -> str:
 
 
 def _first(rest: str, *, past: bool) -> str | None:
-    """The answer at the beginning of what follows "answer is", or, where it is past, "answer was"."""
+    """Return the answer at the beginning of the text after "answer is" or, if `past`, after "answer was"."""
     rest = rest.lstrip()
     if (corrected := (_WAS_BUT if past else _CORRECTED).match(rest)) is not None:
         rest = rest[corrected.end() :]
@@ -170,16 +170,16 @@ def _first(rest: str, *, past: bool) -> str | None:
 
 
 def _unless_open(before: str, rest: str, answer: str, place: int) -> str | None:
-    """An answer and its other form, unless what stands before or after it denies it, continues it, or asks for it."""
+    """Return an answer and its other form, unless the text around it denies it, continues it, or asks for it."""
     if (other := _OR_ELSE.match(rest, place)) is not None:
         answer, place = rf"{answer} \text{{ or }} {other[1] or other[2]}", other.end()
     return None if is_denied(before) or GOES_ON.match(rest, place) or is_asked(rest, place) else answer
 
 
 def _last(text: str) -> str | None:
-    """The last formula, with those of its form that `and`, `or` or a comma joins to it, or number, whichever is later.
+    """Return the last formula, with those joined to it by `and`, `or` or a comma, or the last number if it comes later.
 
-    What a sentence denies, bounds or asks for is passed over, and so is the same number before it.
+    A number that a sentence denies, bounds or asks for is skipped, and so is the same number before it.
     """
     text = "".join(part for part in _SENTENCES.split(text[-2000:]) if not part.rstrip().endswith("?"))
     formulas: list[re.Match[str]] = []
@@ -223,7 +223,7 @@ def _said(formula: str) -> str:
 
 
 def _alike(formula: re.Match[str], other: re.Match[str]) -> bool:
-    """Whether two formulas are values, or give values to the same name; a condition and a result are not."""
+    """Whether two formulas are values, or give values to the same name; a condition and a result are not alike."""
     sides = [re.split(r"(=|[<>]|\\(?:le|ge|ne|leq|geq|neq)(?![A-Za-z]))", _inside(one)) for one in (formula, other)]
     return [part.strip() for part in sides[0][:-1]] == [part.strip() for part in sides[1][:-1]]
 
@@ -234,13 +234,13 @@ def _formula_at(text: str) -> re.Match[str] | None:
 
 
 def _is_money(text: str, formula: re.Match[str]) -> bool:
-    """Whether two amounts of dollars look like a formula: $5 and $7."""
+    """Whether two dollar amounts look like a formula: $5 and $7."""
     inner = formula[2]
     return inner is not None and inner[0].isdigit() and text[formula.end() : formula.end() + 1].isdigit()
 
 
 def _joined(text: str, formula: re.Match[str]) -> tuple[str, int]:
-    """A formula, with those that `and`, `or` or a comma joins to it, and its unit; and where they end."""
+    """Return a formula with its unit and those joined to it by `and`, `or` or a comma, and where they end."""
     parts, end = [_inside(formula)], formula.end()
     while (link := _LINK.match(text, end)) and (more := _FORMULA.match(text, link.end())):
         parts += [rf"\text{{ {link[1]} }}" if link[1] else ",", _inside(more)]
@@ -250,7 +250,7 @@ def _joined(text: str, formula: re.Match[str]) -> tuple[str, int]:
 
 
 def _unit_at(text: str, place: int) -> tuple[str, int]:
-    """The unit that follows an amount, with a word of direction after it, and where they end."""
+    """Return the unit that follows an amount, with a word of direction after it, and where they end."""
     unit = _UNIT.match(text, place)
     place = place if unit is None else unit.end()
     side = _DIRECTION.match(text, place)
@@ -265,13 +265,13 @@ def _inside(formula: re.Match[str]) -> str:
 
 
 def _runs(clause: str) -> list[tuple[str, int, int]]:
-    """The stretches of a clause that are mathematics, each with the unit that follows it, its start and its end."""
+    """Return the parts of a clause that are mathematics, each with the unit that follows it, its start and its end."""
     found: list[tuple[str, int, int]] = []
     for match in _RUN.finditer(clause):
         if found and match.start() < found[-1][2]:  # the power of a unit
             continue
         run = _EDGES.sub("", _EDGES.sub("", match[0]))
-        if re.fullmatch(r"[^()\[\]{}]+[)\]}]", run):  # of a bracket before the words
+        if re.fullmatch(r"[^()\[\]{}]+[)\]}]", run):  # the bracket was opened before the words
             run = run[:-1].strip()
         if not re.search(_DIGIT + r"|\\[A-Za-z]|[√π∞]", run) and not re.fullmatch(
             r"\(?[A-Z]\)?|.*[a-z].*[+\-*/^=].*", run

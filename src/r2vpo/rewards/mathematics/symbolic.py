@@ -16,7 +16,7 @@ from r2vpo.rewards.worker import NoScore
 
 DIGITS = 40
 MANY_DIGITS = 4_000
-"""More than the largest power that is allowed can hide: 2^-10000 is 10^-3010."""
+"""More digits than the largest allowed power can hide: 2^-10000 is 10^-3010."""
 
 _KNOWN = frozenset(
     "frac sqrt binom cdot pi infty sin cos tan cot sec csc arcsin arccos arctan arcsec arccsc arccot sinh cosh "
@@ -28,7 +28,7 @@ _KNOWN = frozenset(
 _COMMAND = re.compile(r"\\([A-Za-z]+|.)")
 _FOREIGN = re.compile(r"\d\s+\d|\d\s*[_']|[;:?\"@#$~&]|[-+]{3}|[-+]\s*$")
 _BARS = 8
-"""Bars of absolute values, at most: the parser takes twice as long with each."""
+"""Largest number of absolute-value bars: the parser takes twice as long with each."""
 _COMMAS = 8
 _DECIMAL = re.compile(r"(\d*)\.(\d+)")
 _DEGREES = re.compile(r"(\d+(?:\.\d+)?|\\frac\{\d+\}\{\d+\})\s*\\degree(?![A-Za-z])")
@@ -39,7 +39,7 @@ _UNBRACKETED = re.compile(
     r"|\d*(?:[A-Za-z]|\\(?:theta|alpha|beta|pi|phi)(?![A-Za-z]))(?:\s*\^\s*(?:\{\d\}|\d))?|\d+)"
     rf"\s*(?=/|\*|\\(?:cdot|times)(?![A-Za-z])|(?:{_FUNCTION})(?![A-Za-z]))"
 )
-"""A function whose argument ends where a product or a quotient goes on; the parser would take all of that."""
+"""A function whose argument ends where a product or quotient continues; the parser would take all of it."""
 _INDICES = frozenset("klmnjt")
 _FACTORS = re.compile(r"(?<![\\A-Za-z])([a-eik-zA-EI-OQ-Z])\s*(?=\()")
 _LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
@@ -47,7 +47,7 @@ _CONFIG = ConversionConfig(lowercase_symbols=False, interpret_as_mixed_fractions
 
 
 def has_unknown_command(text: str) -> bool:
-    """Whether a leaf has a command that the parser would pass over, or take for something else."""
+    """Whether a leaf has a command that the parser would skip or misread."""
     return any(name not in _KNOWN for name in _COMMAND.findall(text))
 
 
@@ -59,10 +59,10 @@ def expression(text: str) -> Any:
         text: a leaf, in plain LaTeX.
 
     Returns:
-        Sympy's expression, in which decimals are exact; None where it cannot be parsed as a whole.
+        Sympy's expression, in which decimals are exact; None if it cannot be parsed as a whole.
 
     Raises:
-        NoScore: its parsing or its value would cost too much; the reason is `refusal`'s.
+        NoScore: parsing or evaluating it would cost too much; the reason is the one that `refusal` gives.
     """
     plain = _DEGREES.sub(r"(\1 \\cdot \\frac{\\pi}{180})", text)
     if has_unknown_command(plain) or _FOREIGN.search(text) or text.count("|") > _BARS or text.count(",") > _COMMAS:
@@ -80,18 +80,18 @@ def expression(text: str) -> Any:
         return parsed.doit()
     except NoScore:
         raise
-    except Exception:  # the parser and sympy raise anything
+    except Exception:  # the parser and sympy may raise anything
         return None
 
 
 def contradicts_limit(body: str, letter: str, end: str, value: str) -> bool:
-    """Whether what a limit is taken of has another value at the letter's end; False where it has none there.
+    """Whether the body of a limit has another value at the letter's end; False if it has none there.
 
     Args:
-        body: in plain LaTeX, as the other arguments.
+        body: the body in plain LaTeX, like the other arguments.
         letter: the variable.
-        end: what it goes to.
-        value: what the limit is said to be.
+        end: the value that the letter tends to.
+        value: the stated value of the limit.
     """
     function, place, said = (expression(text) for text in (body, end, value))
     if not (isinstance(function, sympy.Expr) and is_constant(place) and is_constant(said)):
@@ -101,14 +101,14 @@ def contradicts_limit(body: str, letter: str, end: str, value: str) -> bool:
 
 
 def contradicts_integral(body: str, letter: str, lower: str, upper: str, value: str) -> bool:
-    """Whether the integral of a polynomial is another one than it is said to be; False for other functions.
+    """Whether the integral of a polynomial differs from the stated value; False for other functions.
 
     Args:
-        body: in plain LaTeX, as the other arguments.
+        body: the integrand in plain LaTeX, like the other arguments.
         letter: the variable.
         lower: the lower limit.
         upper: the upper limit.
-        value: what the integral is said to be.
+        value: the stated value of the integral.
     """
     function, *ends, said = (expression(text) for text in (body, lower, upper, value))
     if not isinstance(function, sympy.Expr) or not all(is_constant(number) for number in (*ends, said)):
@@ -120,7 +120,7 @@ def contradicts_integral(body: str, letter: str, lower: str, upper: str, value: 
 
 
 def rational(value: Fraction) -> Any:
-    """A fraction, as sympy has it."""
+    """Return a fraction as a sympy number."""
     return sympy.Rational(value.numerator, value.denominator)
 
 
@@ -132,8 +132,8 @@ def is_constant(value: Any) -> bool:
 def same_expression(gold: Any, answer: Any) -> bool:
     """Whether two expressions are equal wherever they are defined.
 
-    Rational values are compared as such. Others are computed to 40 digits, and, if they agree, to 4,000: they are equal
-    when they agree relatively to all of these. Expressions with letters are compared at fixed points, some of them
+    Rational values are compared as such. Others are computed to 40 digits and, if they agree, to 4,000: they are equal
+    if they agree relatively to all of these. Expressions with letters are compared at fixed points, some of them
     negative; `2n+1` and `2k+1`, with one letter each from j to n or t, are equal.
 
     Args:
@@ -164,7 +164,7 @@ def same_expression(gold: Any, answer: Any) -> bool:
 
 def _same_at_points(gold: Any, answer: Any, symbols: list[Any]) -> bool:
     agreed = 0
-    # A factorial of a fraction is a gamma function, and takes seconds to 4,000 digits.
+    # A factorial of a fraction is a gamma function, which takes seconds to 4,000 digits.
     whole = any(side.has(sympy.factorial, sympy.binomial, sympy.gamma, sympy.Sum) for side in (gold, answer))
     for point in _whole_points(len(symbols)) if whole else _points(len(symbols)):
         values = dict(zip(symbols, point, strict=True))
@@ -180,7 +180,7 @@ def _same_at_points(gold: Any, answer: Any, symbols: list[Any]) -> bool:
 
 
 def _points(count: int) -> list[tuple[Any, ...]]:
-    """Fixed rational points, positive, negative, and of both signs."""
+    """Return fixed rational points: positive, negative, and of both signs."""
     numbers = [sympy.Rational(*pair) for pair in ((7, 5), (13, 3), (5, 11), (17, 7), (3, 8), (23, 9), (31, 13))]
     rows = []
     for shift, signs in enumerate(islice(product((1, -1), repeat=3), 5)):
@@ -189,7 +189,7 @@ def _points(count: int) -> list[tuple[Any, ...]]:
 
 
 def _whole_points(count: int) -> list[tuple[Any, ...]]:
-    """Fixed whole numbers, those of later letters smaller and larger than those of earlier ones."""
+    """Return fixed whole numbers; those of later letters are smaller and larger than those of earlier ones."""
     rows = ((7, 3, 5, 2), (5, 2, 9, 4), (9, 4, 2, 7), (3, 8, 6, 1), (11, 6, 4, 3), (4, 1, 8, 5))
     return [tuple(sympy.Integer(row[i % 4] + i // 4) for i in range(count)) for row in rows]
 
@@ -201,7 +201,7 @@ def _same_constant(gold: Any, answer: Any) -> bool:
 
 
 def _agree(gold: Any, answer: Any, digits: int) -> bool:
-    """Whether two numbers agree, relatively, to all but a few of as many digits; a zero is equal to zero alone."""
+    """Whether two numbers agree, relatively, to almost all of the given digits; a zero is equal only to zero."""
     one, other = (_value(number, digits) for number in (gold, answer))
     if one is None or other is None:
         return False
@@ -210,10 +210,10 @@ def _agree(gold: Any, answer: Any, digits: int) -> bool:
 
 
 def _value(number: Any, digits: int) -> Any:
-    """A number's value, a zero where what is left of it after cancellation is no digit; None where there is none."""
+    """Return a number's value, zero if cancellation leaves no digit of it; None if it has no value."""
     try:
         found = sympy.N(number, digits, maxn=2 * digits)
-    except Exception:  # sympy raises anything
+    except Exception:  # sympy may raise anything
         return None
     parts = found.as_real_imag()
     if not all(part.is_Float or part.is_Rational for part in parts):
@@ -223,12 +223,12 @@ def _value(number: Any, digits: int) -> Any:
 
 
 def rounds_to(number: Any, decimal: Any, places: int) -> bool:
-    """Whether a decimal number is another one, rounded.
+    """Whether a decimal number is another one rounded.
 
     Args:
         number: a constant from `expression`.
-        decimal: the decimal number, a fraction.
-        places: its digits after the point.
+        decimal: the decimal number as a fraction.
+        places: the number of digits after its point.
     """
     value = _value(number, DIGITS)
     if value is None or not value.is_real:
@@ -238,12 +238,12 @@ def rounds_to(number: Any, decimal: Any, places: int) -> bool:
 
 
 def proportional(gold: Any, answer: Any, *, positive: bool = False) -> bool:
-    """Whether one expression is the other times a number other than zero, as the two sides of an equation may be.
+    """Whether one expression is the other times a nonzero number, as the two sides of an equation may be.
 
     Args:
         gold: from `expression`.
         answer: from `expression`.
-        positive: whether the number has to be positive, as for the sides of an inequality.
+        positive: whether the number must be positive, as for the sides of an inequality.
     """
     if (
         not isinstance(gold, sympy.Expr)

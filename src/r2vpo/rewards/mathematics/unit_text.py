@@ -28,7 +28,7 @@ _COMPOUND = re.compile(
     r"(?<=[\d}])(?:\\[,;: ]|[~\s])*((?:\\(?:text|mathrm)\s*\{(?:[^{}]|\{[^{}]*\})*\}|\\cdot(?![A-Za-z])|[/()\s~]"
     r"|\\[,;: ]|\^\s*(?:\{\s*-?\d\s*\}|-?\d))+)$"
 )
-"""What follows a number to the end, where it is made of words and signs of units alone."""
+"""The text from a number to the end, if it consists only of words and signs of units."""
 _PLAIN_UNIT = re.compile(
     r"(?<=\d)(?:\\[,;: ]|[~\s])+([A-Za-z]{1,3}(?:\s*\^\s*\{?-?\d\}?)?\s*/\s*[a-z]{1,3}(?:\s*\^\s*\{?-?\d\}?)?)\s*$"
 )
@@ -51,7 +51,7 @@ def plain_units(text: str) -> str:
 
 
 def _compound(found: re.Match[str]) -> str:
-    r"""A unit in several parts, `\mathrm{J} /(\mathrm{mol} \cdot \mathrm{K})`, as one text."""
+    r"""Write a unit in several parts, `\mathrm{J} /(\mathrm{mol} \cdot \mathrm{K})`, as one text."""
     plain = re.sub(r"\\(?:text|mathrm|cdot)\s*|[{}~]|\\[,;: ]|\^\s*\\circ", " ", found[1])
     plain = " ".join(re.sub(r"\s*\^\s*", "^", plain).split())
     is_unit = re.fullmatch(r"(?:[A-Za-z]+(?:\^-?\d)?|[\s/()])+", plain) and re.search(r"[/^ ]", plain)
@@ -66,6 +66,6 @@ def _compound(found: re.Match[str]) -> str:
 
 
 def _plain_unit(found: re.Match[str]) -> str:
-    """`5 m/s`, with a space, is a speed; `5m/s` is a quotient."""
+    """Read `5 m/s`, with a space, as a speed; `5m/s` is a quotient."""
     measure = re.sub(r"[{}]", "", found[1])
     return rf"\text{{ {measure}}}" if read_unit(measure) is not None else found[0]

@@ -1,4 +1,4 @@
-"""Units: most are left out, but two known units that differ are compared."""
+"""Units: most are ignored, but two different known units are compared."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ resistance 1 ohm
 
 
 class Unit(NamedTuple):
-    """What is measured, and in how many of the smallest common unit.
+    """A dimension, and its size in the smallest common unit.
 
     Attributes:
-        dimensions: what is measured with its power: length 1 and time -1 for a speed.
-        size: how much one of it is in the units of the table whose size is 1.
+        dimensions: the measured quantities with their powers: length 1 and time -1 for a speed.
+        size: the size of one such unit in the units of the table that have size 1.
     """
 
     dimensions: frozenset[tuple[str, int]]
@@ -62,7 +62,7 @@ def _table() -> dict[str, tuple[tuple[tuple[str, int], ...], Fraction]]:
 
 
 UNITS = _table()
-"""What is measured, with its powers, and the size, by name, singular and plural."""
+"""The measured quantities with their powers, and the size, by name in singular and plural."""
 _SHORT = {"mph": "mi / h", "kmh": "km / h", "kph": "km / h", "kmph": "km / h", "sqft": "ft ^2", "cc": "cm ^3"}
 _BEFORE = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _AFTER = {"squared": 2, "cubed": 3}
@@ -78,14 +78,14 @@ _PART = re.compile(r"(?P<over>/|\bper\b)|(?P<word>[A-Za-z¢]+)(?:\s*\^\s*(?P<pow
 
 
 def split_unit(text: str) -> tuple[str, Unit | None]:
-    r"""Take the words at an expression's end off it.
+    r"""Split off the words at an expression's end.
 
     Args:
         text: `5 \text{cm}^{2}` or any other leaf.
 
     Returns:
-        What stands before the words, and the unit that they are, None where it is none of the table. A text of words
-        alone stays as it is.
+        The text before the words, and the unit that they form, or None if it is not in the table. A text of only
+        words is returned unchanged.
     """
     found = _TRAILING.search(text)
     if found is None or not (before := text[: found.start()].strip()):
@@ -110,7 +110,7 @@ def read_unit(words: str) -> Unit | None:
         words: without braces.
 
     Returns:
-        The product of all of it; None where there is a word that is no unit of the table.
+        The product of all its parts; None if there is a word that is not a unit of the table.
     """
     powers: dict[str, int] = {}
     size, sign, before, last = Fraction(1), 1, 1, None
@@ -142,7 +142,7 @@ def read_unit(words: str) -> Unit | None:
 
 
 def without_rate(unit: Unit) -> Unit:
-    """The money of a wage, `dollars per hour`; any other unit as it is."""
+    """Return the money of a wage, `dollars per hour`; any other unit unchanged."""
     money = [name for name, power in unit.dimensions if name in _MONEY and power == 1]
     return Unit(frozenset({(money[0], 1)}), Fraction(1)) if len(money) == 1 and len(unit.dimensions) > 1 else unit
 
@@ -152,14 +152,14 @@ _PARTS = re.compile(rf"\s*(-?\d+(?:\.\d+)?)\s*({_WORDS})\s*")
 
 
 def summed_measure(text: str) -> tuple[Fraction, Unit] | None:
-    r"""What a measure in several units comes to: `2 \text{hours} 30 \text{minutes}` is 9000 seconds.
+    r"""Add up a measure in several units: `2 \text{hours} 30 \text{minutes}` is 9000 seconds.
 
     Args:
         text: a leaf.
 
     Returns:
-        The sum and its unit, the one of the table whose size is 1; None where there are not at least two parts, all of
-        one dimension.
+        The sum and its unit, the one of size 1 in the table; None unless there are at least two parts, all of one
+        dimension.
     """
     total, unit, place, count = Fraction(0), None, 0, 0
     while (part := _PARTS.match(text, place)) is not None:

@@ -33,7 +33,7 @@ CHANGES_VALUE = re.compile(
     r"|^\W*e\W*$",
     re.IGNORECASE,
 )
-"""Words beside a number that say another value, or several: they are never left out as a unit or a remark is."""
+"""Words next to a number that state another value, or several; they are never left out like a unit or a remark."""
 _CONTRARY = (
     "increase increases increased rise gain gains profit profits surplus"
     " | decrease decreases decreased fall drop loss losses deficit",
@@ -57,22 +57,22 @@ _CONTRARY = (
     " | oct october | nov november | dec december",
     "monday | tuesday | wednesday | thursday | friday | saturday | sunday",
 )
-"""Words that cannot both be said of a number."""
+"""Pairs of words that cannot both describe a number."""
 _SIDES: dict[str, set[tuple[int, int]]] = {}
 for _kind, _sides in enumerate(_CONTRARY):
     for _side, _words in enumerate(_sides.split("|")):
         for _one in _words.split():
             _SIDES.setdefault(_one, set()).add((_kind, _side))
 DIRECTION = r"(?:(?:to\s|due\s)?(?:the\s)?(?:north|south|east|west|left|right)|increase|decrease|gain|loss|profit)"
-"""Words of these that stand after a unit in a sentence."""
+"""Words of these that may follow a unit in a sentence."""
 
 
 def are_contrary(one: str, other: str) -> bool:
-    """Whether two texts say what cannot both be, such as "increase" and "decrease".
+    """Whether two texts say what cannot both be true, such as "increase" and "decrease".
 
     Args:
         one: the words of an answer.
-        other: those of another; a word that stands in one of the two alone makes no difference.
+        other: those of another; a word that occurs in only one of the two makes no difference.
     """
     first, second = (
         {side for word in re.findall("[a-z]+", text.lower()) for side in _SIDES.get(word, ())} for text in (one, other)
@@ -87,7 +87,7 @@ _NUMERIC = re.compile(r"[\s\d.,;:+\-*/^=()\[\]<>|!%\\$_{}]*")
 _CALLED = re.compile(r"\s*[({_\\]")
 _CHOICE = re.compile(r"\s*\(?\s*[A-Z]\s*[).:]?\s*(?:[-\d.,/]*)\s*")
 SPACED_LETTER = re.compile(r"(?:\\?[\s~,;:])+[A-Za-z]\s*")
-"""A unit: a letter that stands away from the number before it."""
+"""A unit: a letter separated by a space from the number before it."""
 _LETTERS = re.compile(r"\s*[A-Z](?:\s*(?:,|,?\s*(?:and|or)\b)\s*[A-Z])+\s*")
 _NAMES = re.compile(r"\s*[A-Z][a-z]+(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+)[A-Z][a-z]+)+\s*")
 _NUMBERS = re.compile(r"\s*-?\d[\d./]*(?:\s*(?:,|,?\s*(?:and|or)\b)\s*-?\d[\d./]*)+\s*")
@@ -122,11 +122,11 @@ NUMBERS |= {
 
 
 def text_command(_: object, inner: str) -> str:
-    r"""What takes the place of `\text{...}` and its kin.
+    r"""Return the replacement of `\text{...}` and similar commands.
 
     Args:
         _: not used.
-        inner: what the braces hold.
+        inner: the content of the braces.
 
     Returns:
         Numbers, commands, single letters and choices without `\text`; a number before its unit; otherwise
@@ -158,14 +158,14 @@ def text_command(_: object, inner: str) -> str:
 
 
 def plain_words(text: str) -> str:
-    r"""Give words outside `\text{}` what LaTeX would give them.
+    r"""Write words outside `\text{}` as LaTeX would have them.
 
     Args:
         text: LaTeX.
 
     Returns:
-        Names of functions with a backslash, units and other words in `\text{}`. Two or three letters that are no known
-        word, and capitals, are products or segments and stay.
+        Names of functions with a backslash, and units and other words in `\text{}`. Two or three letters that are not a
+        known word, and capitals, are products or segments and are unchanged.
     """
     parts, position = [], 0
     text = _DAY_FIRST.sub(r"\\text{\2 \1 \3}", _DATE.sub(r"\\text{\1 \2 \3}", text))
