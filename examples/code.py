@@ -2,7 +2,7 @@
 
     python examples/code.py [STEPS]
 
-A row's tests stand in its metadata; docs/rewards.md has the other forms (MBPP, HumanEval, contests). Linux only.
+A row's tests are in its metadata; docs/rewards.md describes the other forms (MBPP, HumanEval, contests). Linux only.
 """
 
 import sys
@@ -13,7 +13,7 @@ from r2vpo import R2VPOConfig, R2VPOTrainer, load_model, load_reward, load_token
 from r2vpo.data import PromptRow, to_dataset
 
 MODEL = "embedded/smollm2-135m"  # or a folder that save_pretrained wrote, or a name on the hub
-TASKS = {  # what a function does, and a test of it
+TASKS = {  # the beginning of a function with a comment on what it does, and a test of it
     "add(a, b):\n    # the sum of a and b": "assert add(2, 3) == 5",
     "double(x):\n    # twice x": "assert double(7) == 14",
     "last(items):\n    # the last item of a list": "assert last([4, 5, 6]) == 6",
@@ -26,14 +26,14 @@ TASKS = {  # what a function does, and a test of it
 
 
 def row(task: str, test: str) -> PromptRow:
-    """The beginning of a function as the prompt, and what the completion has to pass."""
+    """Return a row with the beginning of a function as the prompt, and the test that the completion has to pass."""
     prefix = f"def {task}\n"
     name = task.partition("(")[0]
     return PromptRow(prefix, answer="", metadata={"prefix": prefix, "tests": [test], "entry_point": name})
 
 
 def main(steps: int) -> None:
-    """Train for some optimizer steps."""
+    """Train for a number of optimizer steps."""
     args = R2VPOConfig(
         "runs/code",
         num_generations=8,

@@ -1,10 +1,10 @@
-"""A reward of your own: what you write in Python is what the model is paid for.
+"""Custom rewards: Python functions that score the model's completions.
 
     python examples/custom_reward.py [STEPS]
 
 A reward gets the completions and the data's columns as lists and returns a number for each completion, or None where
-it does not apply. Several are added up with weights, and each is logged by its name. In a recipe the same function is
-`reward: {name: "custom_reward:begins_with"}`.
+it does not apply. Several rewards are added up with weights, and each is logged by its name. In a recipe the same
+function is `reward: {name: "custom_reward:begins_with"}`.
 """
 
 import sys
@@ -20,19 +20,19 @@ ROWS = [{"prompt": f"A list of {thing} beginning with {c}:", "letter": c} for th
 
 
 def begins_with(completions: list[str], letter: list[str], **columns: object) -> list[float]:
-    """The share of words that begin with the row's letter."""
+    """Return the share of words that begin with the row's letter."""
     words = [text.split() for text in completions]
     return [sum(w.startswith(c) for w in ws) / max(len(ws), 1) for ws, c in zip(words, letter, strict=True)]
 
 
 def repeats(completions: list[str], **columns: object) -> list[float]:
-    """The share of words that were there before: without it one word over and over is the best answer."""
+    """Return the share of repeated words. Without this penalty, repeating one word would be the best answer."""
     words = [text.split() for text in completions]
     return [1 - len(set(ws)) / max(len(ws), 1) for ws in words]
 
 
 def main(steps: int) -> None:
-    """Train for some optimizer steps."""
+    """Train for a number of optimizer steps."""
     args = R2VPOConfig(
         "runs/custom-reward",
         reward_weights=[1.0, -1.0],

@@ -2,7 +2,7 @@ r"""Math with LoRA: a small language model learns to reduce fractions, and only 
 
     python examples/math_lora.py [STEPS]
 
-The reward `math` knows that 2/3, \frac{4}{6} and 0.667 are the same or not. The adapters are saved at the end.
+The reward `math` decides whether 2/3, \frac{4}{6} and 0.667 are equal. The adapters are saved at the end.
 """
 
 import sys
@@ -22,7 +22,7 @@ OUTPUT = "runs/math-lora"
 
 
 def main(steps: int) -> None:
-    """Train for some optimizer steps and save the adapters."""
+    """Train for a number of optimizer steps and save the adapters."""
     problems = load_data(
         ReasoningGymOptions(mixture=(FRACTIONS,), train=40, held_out=8, few_shot=FewShotOptions(count=4))
     )

@@ -1,9 +1,10 @@
-"""R²VPO in a training loop of your own: torch, a model, and what of the mathematics and the replay a loop has to call.
+"""R²VPO in your own training loop: torch, a model, and the calls to the mathematics and the replay that a loop needs.
 
     python examples/plain_loop.py [ROUNDS]
 
-A small language model is trained on sums. Everything of `r2vpo.core` and `r2vpo.replay` is in `main`; the two
-functions before it, sampling and log-probs, are what your own trainer has already.
+A small language model is trained on sums. All calls to `r2vpo.core` and `r2vpo.replay` are in `main`, except for the
+advantages and the rows of type `Rollout`. The two functions before it, sampling and log-probs, are parts that your own
+trainer already has.
 """
 
 import random
@@ -23,7 +24,7 @@ MODEL, PROMPTS, SAMPLES, STEPS = "embedded/smollm2-135m", 4, 8, 2
 
 @torch.no_grad()
 def sample(model, tokenizer, version):
-    """A round's rows: for each prompt a group of answers, with the log-probs that they were drawn by."""
+    """Sample a round's rows: for each prompt a group of answers, with their log-probs when they were sampled."""
     rows = []
     for group in range(PROMPTS):
         a, b = random.randrange(10, 30), random.randrange(2, 30)
@@ -38,14 +39,14 @@ def sample(model, tokenizer, version):
         rewards = torch.tensor([float(text.split("\n")[0].strip() == str(a + b)) for text in texts])
         advantages = ADVANTAGES["grpo"](rewards, SAMPLES)
         for ids, log_probs, advantage, reward in zip(answers, drawn, advantages, rewards, strict=True):
-            mask = (ids == tokenizer.eos_token_id).cumsum(0) == 0  # what follows an end was not sampled
+            mask = (ids == tokenizer.eos_token_id).cumsum(0) == 0  # tokens after the end were not sampled
             rows.append(Rollout(prompt[0], ids, mask, log_probs, float(advantage), float(reward),
                                 group=version * PROMPTS + group, policy_version=version))  # fmt: skip
     return rows
 
 
 def log_probs_of(model, rows):
-    """(B, T) nats: the model's log-probs of each row's response; only its positions go through the output layer."""
+    """Return (B, T) log-probs of each row's response in nats; only its positions go through the output layer."""
     whole = [torch.cat((row.prompt_ids, row.response_ids)) for row in rows]
     hidden = model.model(pad_sequence(whole, batch_first=True)).last_hidden_state
     mine = [h[len(r.prompt_ids) - 1 : len(w) - 1] for h, r, w in zip(hidden, rows, whole, strict=True)]
@@ -55,7 +56,7 @@ def log_probs_of(model, rows):
 
 
 def main(rounds):
-    """Train, and print the share of right answers by round."""
+    """Train, and print the share of right answers in each round."""
     random.seed(0), torch.manual_seed(0)
     model, tokenizer = load_model(MODEL), load_tokenizer(MODEL)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5, weight_decay=0.0)
@@ -68,7 +69,7 @@ def main(rounds):
         stale = replay.sample(replay.wanted(len(fresh)), version)
         rows = fresh + stale
         before = {id(row): row.old_log_probs for row in stale if row.old_version == version - 1}
-        with torch.no_grad():  # the proximal policy: this model, now, on every row
+        with torch.no_grad():  # the proximal policy: the present model on every row
             for row, old in zip(rows, log_probs_of(model, rows), strict=True):
                 row.remember_old_log_probs(old[: len(row.response_ids)], version)
         batch = {
@@ -91,7 +92,7 @@ def main(rounds):
             controls.measure(output, held_out=held_out, **mine)
             optimizer.zero_grad()
             output.loss.backward()
-            measured = controls.finish_step()  # before the step, so that a V_d that is too large brakes it
+            measured = controls.finish_step()  # before the optimizer step, so that it is braked if V_d is too large
             optimizer.step()
         replay.add(fresh)
         right = sum(row.reward for row in fresh) / len(fresh)

@@ -1,10 +1,10 @@
-"""A reward model, a policy trained on it, and its win rate over the policy before.
+"""A reward model, a policy trained on it, and the policy's win rate over itself before training.
 
     python examples/reward_model_win_rate.py [STEPS PROBLEMS]
 
-The reward model is made here, so that nothing is downloaded: a classifier head on the embedded model that prefers one
-sentence to three. Any sequence classifier with one output takes its place. Beware: the policy is judged by what it was
-trained on; use another model, or a judge, to know more.
+The reward model is trained here, so that nothing is downloaded: a classifier head on the embedded model that prefers
+one sentence to three. Any sequence classifier with one output can be used instead. Note that the policy is judged by
+the model that it was trained on; use another model, or a judge, for an independent result.
 """
 
 import sys
@@ -25,7 +25,7 @@ SENTENCES = ("Many people like {} a lot.", "There is much to say about {}.", "My
 
 
 def make_reward_model() -> None:
-    """Fit the head alone to pairs (Bradley and Terry): minimise -log sigmoid(score of one - score of three)."""
+    """Fit only the head to pairs (Bradley and Terry): minimise -log sigmoid(score of one - score of three)."""
     tokenizer = load_tokenizer(MODEL)
     model = AutoModelForSequenceClassification.from_pretrained(resolve_model(MODEL), num_labels=1)
     short = [sentence.format(thing) for thing in THINGS for sentence in SENTENCES]
@@ -43,14 +43,14 @@ def make_reward_model() -> None:
 
 @torch.no_grad()
 def last_hidden(model: torch.nn.Module, tokenizer: object, text: str) -> torch.Tensor:
-    """What the head reads of a conversation: the last token's hidden state."""
+    """Return the head's input for a conversation: the last token's hidden state."""
     chat = [{"role": "user", "content": "Write something."}, {"role": "assistant", "content": text}]
     ids = tokenizer.apply_chat_template(chat, return_tensors="pt", return_dict=True)["input_ids"]
     return model.model(ids).last_hidden_state[0, -1]
 
 
 def main(steps: int, problems: int) -> None:
-    """Make the reward model, train on it, and compare the policy with itself before."""
+    """Train the reward model and the policy, and compare the policy with itself before training."""
     make_reward_model()
     args = R2VPOConfig(
         POLICY,
