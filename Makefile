@@ -77,11 +77,12 @@ test-vllm: FRAMEWORK = $(VLLM)
 test-vllm: .venv-vllm/installed ## our trainer with vLLM for CPUs as its sampler, in an environment of its own
 	.venv-vllm/bin/python -m pytest tests/frameworks/vllm
 
-check: setup ## lint, format, types, layers; edits nothing
+check: setup ## lint, format, types, layers, spelling; edits nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell -D - -D scripts/words.txt README.md CONTRIBUTING.md CHANGELOG.md docs src examples recipes scripts benchmarks
 
 format: setup ## apply the formatter and the safe fixes
 	$(BIN)/ruff check --fix .
