@@ -29,7 +29,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_experiments_are_listed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(re.match(r"habit +What replay, anchor", line) for line in lines)
+    assert any(re.match(r"habit +How much replay, anchor", line) for line in lines)
     assert lines[-1].startswith("Run one with `r2vpo compare")
 
 
