@@ -44,7 +44,7 @@ def test_weights_that_are_divided_are_refused(
 ) -> None:
     check_optimizer(recipe)
     monkeypatch.setenv(variable, "true")
-    with pytest.raises(UserError, match=f"one rate for all weights, {said} divides over processes: set"):
+    with pytest.raises(UserError, match=f"one rate for all weights, and {said} shards the weights over processes: set"):
         check_optimizer(recipe)
     plain = recipe.trainer.model_copy(update={"optimizer": "adamw"})
     check_optimizer(recipe.model_copy(update={"trainer": plain}))
