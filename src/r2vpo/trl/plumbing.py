@@ -142,7 +142,7 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
                 if "probability tensor contains" not in str(error):
                     raise
                 raise UserError(
-                    "the logits of a response are not finite: the weights have diverged; go back to a checkpoint or "
+                    "the logits of a response are not finite: the weights have diverged, go back to a checkpoint or "
                     "lower the learning rate"
                 ) from error
 

@@ -37,7 +37,7 @@ def test_it_has_its_authors_settings(recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "said"), [("ACCELERATE_USE_FSDP", "which FSDP"), ("ACCELERATE_USE_DEEPSPEED", "which DeepSpeed")]
+    ("variable", "said"), [("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")]
 )
 def test_weights_that_are_divided_are_refused(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch, variable: str, said: str
