@@ -211,7 +211,7 @@ ECHOES = {
     "escaped": f"{NOT_FOUND}{KEY.replace('/', '%2F').replace('+', '%2B')}",
     "header": f"HTTP/1.1 503 no\r\nX-Echo: {KEY}\r\nRetry-After: 0\r\n\r\n",
     "encoding": f"HTTP/1.1 200 OK\r\nContent-Encoding: {KEY.upper()}\r\n\r\nx",
-    "no HTTP": f"{KEY}\r\n\r\n",
+    "not HTTP": f"{KEY}\r\n\r\n",
     "no status": f"HTTP/1.1 {KEY}\r\n\r\n",
     "bad header": f"HTTP/1.1 200 OK\r\n{KEY} {KEY}\r\n\r\n",
     "reply": f"HTTP/1.1 200 OK\r\n\r\n{KEY}",
