@@ -1,6 +1,6 @@
 """R²VPO: reinforcement-learning fine-tuning with a soft constraint on the variance of the policy ratio.
 
-The names below are imported when they are first used, so that `import r2vpo` takes no time.
+The names below are imported on first use, so that `import r2vpo` is fast.
 """
 
 from importlib import import_module

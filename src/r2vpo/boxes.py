@@ -1,4 +1,4 @@
-r"""The box that holds the answer of a worked solution: `\boxed{...}`."""
+r"""Find the box that holds the answer of a worked solution: `\boxed{...}`."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class _Box(NamedTuple):
 
 
 def last_box(text: str) -> str | None:
-    r"""What the last box of a text holds.
+    r"""Return the content of the last box of a text.
 
     Args:
         text: a solution. `\boxed{...}` and `\fbox{...}` are boxes, with braces nested in them; so is `\boxed 5`, which
             holds the next word, and `\boxed\frac{1}{2}`, which holds the command and its arguments.
 
     Returns:
-        The content of the last complete box that no other complete box holds, without white space at both ends; it may
-        be empty. A box that holds nothing but a box stands for that one. None where no box is complete. One pass,
-        whatever the braces.
+        The content of the last complete box that is not inside another complete box, without white space at both ends;
+        it may be empty. A box that contains only a box is replaced by that one. None if no box is complete. The text
+        is read in one pass, whatever its braces.
     """
     opened: list[tuple[int, int] | None] = []
     complete: list[_Box] = []

@@ -1,4 +1,4 @@
-"""The list of a checkpoint's files, written last: what is missing, cut short or altered is found before loading."""
+"""Write and check the list of a checkpoint's files, so that missing or damaged ones are found before loading."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ LIST = "r2vpo_files.json"
 
 
 class DamagedCheckpoint(UserError):
-    """A checkpoint that is not as it was written. The message has no remedy: that is up to who wanted to load it."""
+    """A checkpoint that has changed since it was written. The message has no remedy, which the caller adds."""
 
 
 def write_list(folder: Path, *, name: str) -> None:
-    """Name every file of a checkpoint, with its size in bytes and its SHA-256.
+    """List every file of a checkpoint, with its size in bytes and its SHA-256.
 
     Args:
-        folder: where the checkpoint lies for now, with all its files.
-        name: the name that its folder will have, with the number of its step.
+        folder: the checkpoint's present folder, with all its files.
+        name: the final name of its folder, with the number of its step.
     """
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _digest(path)}
@@ -39,12 +39,12 @@ def check_files(folder: Path, *, contents: bool = True, pruned: bool = False) ->
 
     Args:
         folder: the checkpoint.
-        contents: read every file, at the speed of the disk; False looks at names and sizes only.
-        pruned: a model is read out of it: files may be missing, the list too.
+        contents: whether to read every file, at the speed of the disk; False checks only names and sizes.
+        pruned: whether only a model is read from it, in which case files and the list may be missing.
 
     Raises:
-        DamagedCheckpoint: the list is not there or cannot be read, a file is missing or not as it was written, or the
-            folder has another checkpoint's name. Further files do no harm.
+        DamagedCheckpoint: the list is missing or cannot be read, a file is missing or has changed, or the folder has
+            another checkpoint's name. Additional files are allowed.
     """
     if not (folder / LIST).is_file():
         if pruned:
@@ -83,7 +83,7 @@ def _digest(path: Path) -> str:
     return _digest_of(path, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-@cache  # a command and the trainer that it starts read a large checkpoint once
+@cache  # so that a command and the trainer that it starts read a large checkpoint only once
 def _digest_of(path: Path, *version: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Whether an exception is about a disk that cannot be written, whatever library raised it."""
+"""Recognise exceptions caused by a disk that cannot be written, whatever library raised them."""
 
 import errno
 import re
@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 
 class DiskFailure(NamedTuple):
-    """Why nothing more could be written.
+    """Reason why writing failed.
 
     Attributes:
-        path: The file or folder; empty where it is not known.
+        path: The file or folder; empty if unknown.
         what: What is wrong.
-        remedy: What to do before going on.
+        remedy: What to do before continuing.
     """
 
     path: str
@@ -31,18 +31,18 @@ _TORCH = ("PytorchStreamWriter", "iostream error", "unexpected pos")
 
 
 def disk_failure(error: BaseException) -> DiskFailure | None:
-    """What kept an exception's writer from writing; None if it is about something else.
+    """Return the disk failure that caused an exception; None if it has another cause.
 
-    Writers in other languages do not raise OSError: safetensors has the system's words and number in its own error, and
-    torch's writer does not say why (what it wrote is gone by now, with its space).
+    Writers in other languages do not raise OSError: safetensors puts the system's text and number into its own error,
+    and torch's writer gives no reason (what it wrote is already deleted, and its space is free again).
 
     Args:
-        error: What was raised.
+        error: The exception.
     """
     for cause in causes(error):
         if isinstance(cause, OSError) and cause.errno in _BY_NUMBER:
             return DiskFailure(str(cause.filename or ""), *_BY_NUMBER[cause.errno])
-        # A message of ours, or of pydantic, may quote anything that a user wrote.
+        # A message of this package or of pydantic may quote anything that a user wrote.
         text = "" if isinstance(cause, ValueError) else str(cause)
         found = re.search(r"\bos error (\d+)\)", text)
         if found and int(found[1]) in _BY_NUMBER:
@@ -55,7 +55,7 @@ def disk_failure(error: BaseException) -> DiskFailure | None:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception, and what it was raised from or while handling."""
+    """Yield an exception and its chain of causes and contexts."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -1,8 +1,8 @@
-"""One HTTP request and its whole reply, under one deadline and within a bound on its size.
+"""Send one HTTP request and receive its whole reply, with one deadline and a limit on its size.
 
-aiohttp speaks the protocol. Time-outs of HTTP libraries mostly hold for a single read, and a server that sends a byte
-now and then is waited for without end. Here asyncio cancels the exchange as a whole, from looking up the server's name
-to the last byte of the reply.
+aiohttp implements the protocol. Time-outs of HTTP libraries usually apply to a single read, so a server that sends an
+occasional byte could block a client forever. Here asyncio cancels the exchange as a whole, from the lookup of the
+server's name to the last byte of the reply.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 _BEGINNING_SECONDS = 1.0
 _POLL_SECONDS = 0.1
-# Servers close idle connections after five seconds, some of them.
+# Some servers close idle connections after five seconds.
 _KEPT_SECONDS = 4.0
 
 
@@ -52,18 +52,18 @@ def exchange(
 
     Args:
         method: ``GET`` or ``POST``.
-        url: where to; one that `url_problem` finds nothing wrong with.
-        headers: sent as they are.
-        body: the request's body; None is none.
-        seconds: from the beginning to the last byte of the reply.
-        largest: bytes of a reply's body, as it comes and unpacked.
+        url: the URL; `url_problem` must accept it.
+        headers: sent unchanged.
+        body: the request's body; None for no body.
+        seconds: time limit from the beginning to the last byte of the reply.
+        largest: most bytes of a reply's body, both as received and unpacked.
         stopped: once it is set, the exchange ends within a tenth of a second.
 
     Returns:
         The reply; None if `stopped` was set before there was one.
 
     Raises:
-        Retry: there is no whole reply. It has no cause that could repeat what the server said.
+        Retry: there is no complete reply. It has no chained cause, which could repeat what the server said.
     """
     work = _whole_reply(method, url, headers=headers, body=body, seconds=seconds, largest=largest)
     running = asyncio.run_coroutine_threadsafe(work, _loop(os.getpid()))
@@ -78,7 +78,7 @@ def exchange(
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """Looks names up in daemon threads: a process that ends waits for the loop's own ones, and a resolver may hang."""
+    """Event loop that resolves names in daemon threads: an exiting process waits for other threads, which may hang."""
 
     async def getaddrinfo(self, host: Any, port: Any, **options: int) -> Any:
         found: concurrent.futures.Future[Any] = concurrent.futures.Future()
@@ -96,7 +96,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 @functools.cache
 def _loop(process: int) -> asyncio.AbstractEventLoop:
-    """The loop of this process, in its own thread; a forked process has no thread of its parent."""
+    """Return the loop of this process, in its own thread; a forked process does not inherit its parent's thread."""
     loop = _Loop()
     loop.set_exception_handler(_told)
     threading.Thread(target=loop.run_forever, name=f"http-{process}", daemon=True).start()
@@ -104,13 +104,13 @@ def _loop(process: int) -> asyncio.AbstractEventLoop:
 
 
 def _told(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-    """Say of an error that nobody waited for what kind it is: what it is about may hold headers, and so a password."""
+    """Log only the type of an error that no one awaited: its content may hold headers, and so a password."""
     logger.debug("an error in the loop of HTTP requests: %s", type(context.get("exception")).__name__)
 
 
 @functools.cache
 def _session(loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
-    """What all exchanges of a loop share: connections that are kept for a moment, and no cookies."""
+    """Return the session shared by all exchanges of a loop: connections are kept for a moment, and no cookies."""
     session = aiohttp.ClientSession(
         connector=_Connector(limit=0, keepalive_timeout=_KEPT_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -128,7 +128,7 @@ def _session(loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Uses a kept connection again only if nothing came behind the last reply: it would be taken for the next one."""
+    """Connector that reuses a connection only if no data followed its last reply; it would be taken for the next."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -138,10 +138,10 @@ class _Connector(aiohttp.TCPConnector):
         while True:
             connection = await super().connect(*arguments, **named)
             try:
-                # The loop reads what has arrived meanwhile between the two.
+                # Between the two, the loop reads what has arrived meanwhile.
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
-            except BaseException:  # the exchange is cancelled, and nobody else has the connection
+            except BaseException:  # the exchange is cancelled, and nothing else owns the connection
                 connection.close()
                 raise
             protocol = connection.protocol
@@ -164,7 +164,7 @@ async def _whole_reply(
     except aiohttp.ClientHttpProxyError as error:
         reason = f"status {error.status} of the proxy"
     except aiohttp.ClientResponseError as error:
-        reason = f"a reply that is no HTTP ({error.message})"
+        reason = f"a reply that is not HTTP ({error.message})"
     except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError, ValueError) as error:
         kind = "ConnectError" if isinstance(error, aiohttp.ClientConnectorError) else type(error).__name__
         reason = f"{kind} ({error})" if str(error) else kind
@@ -176,7 +176,7 @@ async def _reply(method: str, url: str, headers: Mapping[str, str], body: bytes 
     sent = {"Accept-Encoding": "identity", **headers}
     options: dict[str, Any] = {"data": body, "headers": sent, "allow_redirects": False, "proxy": proxy}
     if url.startswith("https:"):
-        options["proxy_headers"] = login  # for the tunnel; what goes through it is the server's
+        options["proxy_headers"] = login  # for the tunnel; its content is for the server
     else:
         sent |= login
     async with _session(asyncio.get_running_loop()).request(method, URL(url), **options) as response:
@@ -194,7 +194,7 @@ async def _reply(method: str, url: str, headers: Mapping[str, str], body: bytes 
 
 
 async def _beginning(content: aiohttp.StreamReader) -> bytes:
-    """What comes first of a body; the status is known, so a body that breaks off or does not end changes nothing."""
+    """Read the beginning of a body; the status is known, so a broken or endless body does not matter."""
     found = bytearray()
     with contextlib.suppress(TimeoutError, aiohttp.ClientError):
         async with asyncio.timeout(_BEGINNING_SECONDS):
@@ -206,7 +206,7 @@ async def _beginning(content: aiohttp.StreamReader) -> bytes:
 
 
 def _unpacked(content: bytes, encoding: str, largest: int) -> bytes:
-    """No encoding is asked for; servers that pack all the same are read if it is in one of the usual two ways."""
+    """Unpack a body: no encoding is requested, but the two usual ones are accepted if a server uses them."""
     if encoding in ("", "identity") or not content:
         return content
     if encoding not in ("gzip", "deflate"):
@@ -224,9 +224,9 @@ def _unpacked(content: bytes, encoding: str, largest: int) -> bytes:
 
 
 def _proxy(url: str) -> tuple[URL | None, dict[str, str]]:
-    """The environment's proxy, and the header with its password.
+    """Return the environment's proxy, and the header with its password.
 
-    Neither its address, which errors repeat, nor what aiohttp calls a connection by holds the password.
+    The password is neither in its address, which errors repeat, nor in aiohttp's key of a connection.
     """
     parts = urlsplit(url)
     address = getproxies().get(parts.scheme)
@@ -243,4 +243,4 @@ def _proxy(url: str) -> tuple[URL | None, dict[str, str]]:
 
 
 class _Unusable(Exception):
-    """A reply that is not taken, and why."""
+    """A reply that is not accepted, and why."""

@@ -1,4 +1,4 @@
-"""What the clients of HTTP servers have in common, without the library that speaks the protocol."""
+"""Definitions shared by the clients of HTTP servers, without importing the HTTP library."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 BEGINNING = 2000
-"""Bytes that are read of a reply that is no success."""
+"""Bytes read of an unsuccessful reply."""
 
 
 class Retry(Exception):
-    """A request that may succeed if it is sent again; `wait` is what the other side asks for, in seconds."""
+    """A request that may succeed if it is sent again; `wait` is the delay that the server asks for, in seconds."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
@@ -19,7 +19,7 @@ class Retry(Exception):
 
 
 class Reply(NamedTuple):
-    """A reply; of another status than 200 only the beginning of the body, at most `BEGINNING` bytes."""
+    """A reply; if its status is not 200, only the beginning of the body, at most `BEGINNING` bytes."""
 
     status: int
     retry_after: str | None
@@ -27,7 +27,7 @@ class Reply(NamedTuple):
 
 
 def url_problem(url: str) -> str | None:
-    """Say what keeps a URL from being asked, without repeating any of it that may be secret; None is nothing.
+    """Return why a URL cannot be requested, without repeating any secret part of it; None if it can be.
 
     User names, passwords and queries are refused: a URL is printed in messages and kept with a run's settings.
     """

@@ -1,14 +1,14 @@
-"""The known name that a user most likely meant by one that is unknown."""
+"""Suggest the known name that a user most likely meant by an unknown one."""
 
 import difflib
 from collections.abc import Callable, Iterable
 
 CUTOFF = 0.6
-"""The least similarity of a suggestion, from 0 to 1; what is less alike is more often misleading than helpful."""
+"""The lowest similarity of a suggestion, from 0 to 1; less similar names are more often misleading than helpful."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is most like this one, or None if none is like it."""
+    """Return the known name most similar to this one, or None if none is similar enough."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=CUTOFF)), None)
 
 
@@ -17,9 +17,9 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "", *, show: 
 
     Args:
         name: what the user wrote.
-        known: what could have been meant.
-        otherwise: what to return if none is like it.
-        show: gives what the message calls a known name.
+        known: the names that could have been meant.
+        otherwise: returned if no name is similar.
+        show: formats a known name for the message.
 
     Returns:
         ``; did you mean X?``, or `otherwise`.

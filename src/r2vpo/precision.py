@@ -1,17 +1,17 @@
-"""Whether a device multiplies in bfloat16, or only holds numbers in it."""
+"""Determine whether a device multiplies in bfloat16 or only stores numbers in it."""
 
 import torch
 
-# As `torch.cpu.get_capabilities` names them. AVX-512's and AMX's are the ones that were measured.
+# Names of `torch.cpu.get_capabilities`. Those of AVX-512 and AMX were measured.
 _CPU_UNITS = ("avx512_bf16", "amx_bf16")
 
 
 def multiplies_bfloat16(*, on_cpu: bool) -> bool:
-    """Whether bfloat16 is the fast type of the device that trains.
+    """Return whether bfloat16 is the fast type of the training device.
 
     Args:
-        on_cpu: The device is the host; otherwise it is the accelerator that torch sees. Without one, or with one that
-            is not CUDA's, the answer is yes: what is planned for, or what its own trainer decides.
+        on_cpu: The device is the host; otherwise it is the accelerator that torch sees. If there is none, or it is not
+            a CUDA device, the answer is yes, which fits planning for a GPU and leaves the decision to the trainer.
     """
     if on_cpu:
         return cpu_multiplies_bfloat16()
@@ -19,11 +19,11 @@ def multiplies_bfloat16(*, on_cpu: bool) -> bool:
 
 
 def cpu_multiplies_bfloat16() -> bool:
-    """Whether the CPU has units for bfloat16, and oneDNN, which multiplies on it, may use them.
+    """Return whether the CPU has bfloat16 units and oneDNN, which does the multiplication, may use them.
 
     Without them every operand is converted: products of the quickstart's model then take about four times as long as in
-    float32, and about half as long where there are units. oneDNN can be held to older instructions
-    (`ONEDNN_MAX_CPU_ISA=AVX2`); it says yes to any AVX-512, with or without units.
+    float32, whereas with units they take about half as long. oneDNN can be restricted to older instructions
+    (`ONEDNN_MAX_CPU_ISA=AVX2`); its own check says yes to any AVX-512, with or without units.
     """
     capabilities = torch.cpu.get_capabilities()
     units = any(capabilities.get(unit) for unit in _CPU_UNITS)

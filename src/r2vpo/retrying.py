@@ -1,7 +1,7 @@
-"""HTTP requests that are tried again where that may help, with messages that keep a secret.
+"""Retry HTTP requests where that may help, with messages that do not leak secrets.
 
-The loop is this package's own: no other thread can end the waits of stamina, and tenacity needs as many lines for
-Retry-After, the budget that is asked before each attempt, and the last reason in the message.
+The retry loop is this package's own: another thread cannot end the waits of stamina, and tenacity needs as many lines
+for Retry-After, the budget check before each attempt, and the last reason in the message.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ LONGEST_RETRY_AFTER = 600.0
 LARGEST_REPLY = 4 * 2**20
 _RETRIED = {408, 409, 425, 429}
 _OF_ONE_REQUEST = {400, 413, 422}
-# What is said with these is about the key, or about the proxy's password, and adds nothing to the status.
+# Replies with these statuses are about the key or the proxy's password, and add nothing to the status.
 _ABOUT_SECRETS = {401, 403, 407}
 _SHOWN = 200
-# So many characters of a secret in a row are taken for a part of it, and so many of its letters and digits; of one that
-# has fewer, all of them, unless those are so few that they stand in any text.
+# This many consecutive characters of a secret count as a part of it, and so do this many of its letters and digits; of
+# a shorter secret, all of them, unless they are so few that they occur in any text.
 _PIECE, _FEWEST = 8, 4
 _ESCAPED = re.compile(r"(?:%|\\x|\\u00)([0-9a-f]{2})", re.IGNORECASE)
 T = TypeVar("T")
@@ -44,26 +44,26 @@ J = TypeVar("J")
 
 
 class Failed(UserError):
-    """One request has no answer, after all attempts or since it was refused; others may have one."""
+    """One request failed, after all attempts or because it was refused; other requests may succeed."""
 
 
 class Stopped(UserError):
-    """A request that was given up because another one failed."""
+    """A request that was abandoned because another one failed."""
 
 
 class RetryingClient:
-    """Sends requests to one server; may be used from several threads.
+    """Client that sends requests to one server; it may be used from several threads.
 
     Args:
-        name: begins every message.
+        name: text at the beginning of every message.
         headers: sent with every request.
-        secret: text that is kept out of messages, beside the password of the environment's proxies.
-        timeout_seconds: for a whole exchange, from looking up the server's name to the last byte of its reply.
+        secret: text that is kept out of messages, like the password of the environment's proxies.
+        timeout_seconds: time limit of a whole exchange, from the lookup of the server's name to the last byte.
         attempts: how often a request is sent before it counts as failed.
-        first_wait_seconds: before the second attempt; then twice as long each time, at most 30, less up to half of it
-            at random.
+        first_wait_seconds: wait before the second attempt; it doubles each time, up to 30, minus a random part of up
+            to half of it.
         remedies: what to do about a status, by status; ``None`` is for all others.
-        largest_reply: bytes of a reply's body, unpacked.
+        largest_reply: most bytes of a reply's body, unpacked.
     """
 
     def __init__(
@@ -101,18 +101,18 @@ class RetryingClient:
 
         Args:
             method: ``GET`` or ``POST``.
-            url: where to.
-            read: makes the result of the reply's body.
-            body: sent as JSON; what UTF-8 cannot hold becomes a question mark.
-            stopped: once it is set, nothing more is sent and nobody waits.
+            url: the URL.
+            read: makes the result from the reply's body.
+            body: sent as JSON; characters that UTF-8 cannot encode become question marks.
+            stopped: once it is set, nothing more is sent and all waits end.
             before: called before every attempt.
 
         Raises:
-            Failed: no success in all attempts, or a status that is about this request alone (400, 413, 422).
+            Failed: no attempt succeeded, or the status concerns only this request (400, 413, 422).
             Stopped: `stopped` was set.
-            UserError: another status, or a URL that cannot be asked.
+            UserError: another status, or a URL that cannot be requested.
         """
-        # Scoring workers import this module and never send; with aiohttp their start would take half as long again.
+        # Scoring workers import this module but never send; importing aiohttp would make their start 50 % slower.
         from r2vpo.exchange import exchange
 
         self._check(url)
@@ -145,16 +145,16 @@ class RetryingClient:
             if attempt < self._attempts:
                 stopped.wait(self._backoff(attempt) if wait_seconds is None else wait_seconds)
         raise Failed(
-            f"{self._name}: {url} failed {self._attempts} times, the last time with {reason}: see that it runs, or "
+            f"{self._name}: {url} failed {self._attempts} times, the last time with {reason}: check that it runs, or "
             "raise attempts or timeout_seconds"
         )
 
     def printable(self, text: str) -> str:
-        """What a server said, as it may be printed: one short line without secrets and without control characters.
+        """Return a server's text in printable form: one short line without secrets and control characters.
 
-        Secrets are the one that the client was given and the password of the environment's proxies. A text that holds
-        one is shown with asterisks in its place. A text that holds a part of it is not shown at all, also if it writes
-        that part in capitals, with escapes, or with other signs in between.
+        Secrets are the client's own and the password of the environment's proxies. A text that contains one is shown
+        with asterisks in its place. A text that contains a part of one is not shown at all, even if the part is
+        written in capitals, with escapes, or with other characters in between.
         """
         line = " ".join(text.split())
         secrets = [secret for secret in (self._secret, *_proxy_secrets()) if secret]
@@ -165,17 +165,17 @@ class RetryingClient:
         hidden = {form for secret in secrets for form in (secret.casefold(), _letters(secret))}
         pieces = {piece for form in hidden for piece in _pieces(form)}
         if any(piece in text for text in said for piece in pieces):
-            return "a text that is left out, since it repeats a part of the key"
+            return "a text that is left out because it repeats a part of the key"
         return "".join(letter if letter.isprintable() else "?" for letter in line[:_SHOWN])
 
     def _check(self, url: str) -> None:
         problem = url_problem(url)
         if problem is not None:
             shown = "" if set("@?#") & set(url) else f" {url!r}"
-            raise UserError(f"{self._name}: url{shown} cannot be asked ({problem}): correct it")
+            raise UserError(f"{self._name}: url{shown} cannot be requested ({problem}): correct it")
 
     def _stopped(self) -> Stopped:
-        return Stopped(f"{self._name}: stopped, since another request failed")
+        return Stopped(f"{self._name}: stopped because another request failed")
 
     def _backoff(self, attempt: int) -> float:
         longest = min(LONGEST_BACKOFF, self._first_wait * 2.0 ** (attempt - 1))
@@ -184,7 +184,7 @@ class RetryingClient:
     def _judge_status(self, url: str, status: int, retry_after: str | None, content: bytes) -> None:
         if status == 200:
             return
-        # 101 and 204 have no body that could be read, and say nothing of the next attempt.
+        # 101 and 204 have no body that could be read, and say nothing about the next attempt.
         if status in _RETRIED or status >= 500 or status < 300:
             raise Retry(f"status {status}", self._retry_after(retry_after))
         remedy = self._remedies.get(status, self._remedies[None])
@@ -193,7 +193,7 @@ class RetryingClient:
         raise kind(f"{self._name}: {url} answers with status {status}{said}: {remedy}")
 
     def _retry_after(self, value: str | None) -> float | None:
-        """Seconds to wait, from a header that holds seconds or a date; None where it holds neither."""
+        """Return the seconds to wait from a header with seconds or a date; None if it has neither."""
         try:
             wait_seconds = float(value or "")
         except ValueError:
@@ -211,7 +211,7 @@ class RetryingClient:
 
 
 def _proxy_secrets() -> list[str]:
-    """The passwords in the addresses of the environment's proxies, as they stand there and as they are sent."""
+    """Return the passwords in the addresses of the environment's proxies, as written there and as sent."""
     found = []
     for address in getproxies().values():
         login = address.rpartition("@")[0].rpartition("//")[2]
@@ -222,7 +222,7 @@ def _proxy_secrets() -> list[str]:
 
 
 def _letters(text: str) -> str:
-    """What is left of a text without the signs that may be written in several ways, or stand in between."""
+    """Return a text without the characters that can be written in several ways or inserted in between."""
     return "".join(letter for letter in text.casefold() if letter.isalnum())
 
 
@@ -235,34 +235,34 @@ def read_json(content: bytes) -> Any:
     """Parse a reply.
 
     Raises:
-        Retry: it is no JSON, or JSON that Python does not read: nested thousands deep, numbers of thousands of digits.
+        Retry: it is not JSON, or JSON that Python cannot read: nested thousands deep, numbers with thousands of digits.
     """
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-    raise Retry(f"a reply that is no JSON ({reason}), beginning with {content[:60]!r}")
+    raise Retry(f"a reply that is not JSON ({reason}), beginning with {content[:60]!r}")
 
 
 def side_by_side(call: Callable[[J, threading.Event], T], jobs: Sequence[J], *, concurrency: int) -> list[T]:
     """Call a function for each job, several at a time.
 
     Args:
-        call: takes a job and the event that is set once the others are of no use; `RetryingClient.send` heeds it.
-        jobs: what it is called with.
-        concurrency: calls at a time.
+        call: takes a job and an event that is set once the result is no longer needed; `RetryingClient.send` obeys it.
+        jobs: the arguments of the calls.
+        concurrency: number of simultaneous calls.
 
     Returns:
         The results, in the order of the jobs.
 
     Raises:
-        Exception: the first that a call raised; what runs is then stopped, as it is on Ctrl-C.
+        Exception: the first one that a call raised; running calls are then stopped, as on Ctrl-C.
     """
     stopped = threading.Event()
 
     def called(job: J) -> T:
         if stopped.is_set():
-            raise Stopped("stopped, since another call failed")
+            raise Stopped("stopped because another call failed")
         try:
             return call(job, stopped)
         except BaseException:
@@ -277,7 +277,7 @@ def side_by_side(call: Callable[[J, threading.Event], T], jobs: Sequence[J], *, 
             stopped.set()
             threads.shutdown(wait=False, cancel_futures=True)
     failures = [error for one in running if not one.cancelled() and (error := one.exception()) is not None]
-    # The first that failed by itself, not one that was stopped by it.
+    # The first one that failed by itself, not one that was stopped because of it.
     for failure in sorted(failures, key=lambda error: isinstance(error, Stopped)):
         raise failure
     return [one.result() for one in running]

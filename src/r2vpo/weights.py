@@ -1,4 +1,4 @@
-"""Reading weights so that nothing is left at random: what a file lacks, or has too much of, is one line."""
+"""Read weights so that none are left random; missing or surplus weights are reported in one line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from r2vpo.errors import UserError
 
 UNREADABLE = (ValueError, KeyError, RuntimeError, ImportError, EOFError, pickle.UnpicklingError, SafetensorError)
-"""What transformers raises for a folder that it cannot make a model of, beside OSError."""
+"""Exceptions that transformers raises, in addition to OSError, for a folder that it cannot load as a model."""
 SHOWN = 3
 _BLOCK = re.compile(r"(.*?\.)?(\d+)\.")
 
@@ -25,12 +25,12 @@ _BLOCK = re.compile(r"(.*?\.)?(\d+)\.")
 def read_weights(load: Callable[..., Any], source: str, *, what: str, **options: Any) -> Any:
     """Load a model whose weights all come from its files, and whose files have no layer that the model lacks.
 
-    transformers draws at random what a file lacks, and leaves out what the model has no place for.
+    transformers initialises missing weights at random, and ignores weights that the model has no place for.
 
     Args:
-        load: `from_pretrained` of a class of transformers, or what passes all its options on to one.
+        load: `from_pretrained` of a transformers class, or a function that passes all its options on to one.
         source: a folder or a name on the hub.
-        what: how an error begins: the setting that names the model.
+        what: beginning of an error: the setting that names the model.
         options: passed on to `load`.
 
     Returns:
@@ -45,12 +45,12 @@ def read_weights(load: Callable[..., Any], source: str, *, what: str, **options:
         try:
             model, found = load(source, output_loading_info=True, **options)
         except RuntimeError as error:
-            # Experts are stored one by one and computed as one tensor; transformers names them in its table alone.
+            # Experts are stored one by one and computed as one tensor; transformers names them only in its table.
             merged = [line.split()[0] for table in tables for line in table.splitlines() if "CONVERSION |" in line]
             if not merged:
                 raise
             raise UserError(
-                f"{what}: the tensors in {place} that {_listed(merged)} is made of are not all there, or not of one "
+                f"{what}: the tensors in {place} that {_listed(merged)} is made of are incomplete, or differ in "
                 "shape: save the whole model again with save_pretrained"
             ) from error
     if getattr(model, "_hf_peft_config_loaded", False):
@@ -80,39 +80,39 @@ def read_weights(load: Callable[..., Any], source: str, *, what: str, **options:
 
 
 def first_line(error: BaseException) -> str:
-    """Return an error's first line, or its type where it has no words.
+    """Return an error's first line, or its type if it has no message.
 
     Args:
-        error: of another library.
+        error: an error of another library.
     """
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def adapters_alone(what: str, place: str) -> UserError:
-    """Return the error for a folder that holds adapters where a whole model is wanted.
+    """Return the error for a folder that holds adapters where a whole model is expected.
 
     Args:
         what: the setting that names the folder.
         place: the folder.
     """
     return UserError(
-        f"{what}: {place} holds adapters (adapter_config.json), and a whole model is wanted: merge them into their "
-        "model with peft's merge_and_unload, save that with save_pretrained in a folder of its own, and name that"
+        f"{what}: {place} holds adapters (adapter_config.json), but a whole model is required: merge them into their "
+        "model with peft's merge_and_unload, save it with save_pretrained in a separate folder, and name that folder"
     )
 
 
 def read_adapters(model: Any, folder: str) -> Any:
-    """Put adapters on their model.
+    """Add adapters to their model.
 
     Args:
-        model: the model they were trained on.
-        folder: where they are.
+        model: the model that they were trained on.
+        folder: the folder of the adapters.
 
     Returns:
         The model with adapters.
 
     Raises:
-        UserError: the files lack adapters, which peft would draw at random.
+        UserError: the files lack adapters, which peft would initialise at random.
     """
     from peft import PeftModel
 
@@ -123,18 +123,18 @@ def read_adapters(model: Any, folder: str) -> Any:
         if "missing adapter keys" in str(warning.message):
             first = re.findall(r"[\w.]*lora[\w.]*", str(warning.message)) or ["adapter_model.safetensors"]
             raise UserError(
-                f"{folder}: its weights lack {_listed(sorted(set(first)))}, which adapter_config.json asks for: save "
+                f"{folder}: its weights lack {_listed(sorted(set(first)))}, which adapter_config.json requires: save "
                 "the adapters again with save_pretrained"
             )
     return adapted
 
 
 def missing_weights(model: Any, keys: Iterable[str]) -> list[str]:
-    """Say which of the weights that no file has would be random.
+    """Return the missing weights that would be random.
 
     Args:
         model: the model.
-        keys: what transformers found missing; tied weights and those that it makes itself are not among them.
+        keys: weights that transformers found missing, without tied weights and those that it creates itself.
     """
     found = set(keys)
     quantized = getattr(model, "hf_quantizer", None) is not None
@@ -144,20 +144,20 @@ def missing_weights(model: Any, keys: Iterable[str]) -> list[str]:
     return sorted(
         key
         for key in found
-        # A quantised layer has several tensors, some of them only in some formats: it is there if any of them is.
+        # A quantised layer has several tensors, some of them only in some formats: it is present if any of them is.
         if not quantized or by_module.get(key.rpartition(".")[0], set()) <= found
     )
 
 
 def foreign_weights(model: Any, keys: Iterable[str]) -> list[str]:
-    """Say which of the weights that the model has no place for show that the files hold another network.
+    """Return the unexpected weights that show that the files hold another network.
 
     These are whole layers, and weights inside a layer that the model has. Other heads, vision towers and the causal
-    masks that old files carry do not matter to what is computed; of a quantised file nothing can be said by names.
+    masks in old files do not affect the computation; the names in a quantised file allow no conclusion.
 
     Args:
         model: the model.
-        keys: what transformers did not expect.
+        keys: weights that transformers did not expect.
     """
     if getattr(model, "hf_quantizer", None) is not None:
         return []
@@ -166,7 +166,7 @@ def foreign_weights(model: Any, keys: Iterable[str]) -> list[str]:
     for name in modules:
         if match := _BLOCK.match(name + "."):
             blocks.setdefault(match[1] or "", set()).add(int(match[2]))
-    # Layers for predicting several tokens at once stand behind the others, and are not used.
+    # Layers for predicting several tokens at once come after the others, and are not used.
     ahead = int(getattr(model.config.get_text_config(), "num_nextn_predict_layers", None) or 0)
     return sorted(key for key in keys if _is_foreign(key, modules, blocks, ahead))
 
@@ -179,14 +179,14 @@ def _is_foreign(key: str, modules: dict[str, Any], blocks: dict[str, set[int]], 
     numbers = blocks[match[1] or ""]
     if int(match[2]) not in numbers:
         return int(match[2]) > max(numbers) + ahead
-    # A `bias` directly on a module that has others inside is the causal mask of an old file.
+    # A `bias` directly on a module that contains other modules is the causal mask of an old file.
     return parent not in modules or not any(modules[parent].children())
 
 
 def _make_buffers(model: Any, missing: set[str]) -> set[str]:
-    """Make the buffers that no file has as the model's own Python code makes them; returns their names.
+    """Create the buffers that no file has, as the model's own Python code does, and return their names.
 
-    transformers does so for its own classes; those of code that comes with a model it leaves as memory happens to be.
+    transformers does so for its own classes, but leaves those of code that comes with a model uninitialised.
     """
     import torch
     from accelerate import init_empty_weights
@@ -218,7 +218,7 @@ def _remedy(model: Any, missing: list[str]) -> str:
 
 
 def _files(source: str) -> str:
-    """The folder with the name of its weights, where there is one file or one index."""
+    """Return the folder with the name of its weights, if there is one file or one index."""
     folder = Path(source)
     for name in ("model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json"):
         if (folder / name).is_file():
@@ -236,7 +236,7 @@ def _shape(shape: Iterable[int]) -> str:
 
 @contextlib.contextmanager
 def _without_table() -> Iterator[list[str]]:
-    """Keep the table of transformers, which says on many lines what is judged here, from being printed."""
+    """Suppress the multi-line table of transformers, whose content is reported here."""
     kept: list[str] = []
 
     def wanted(record: logging.LogRecord) -> bool:

@@ -275,5 +275,5 @@ def test_a_worker_that_is_killed_fails_its_cell_alone(held: tuple[Path, subproce
     (worker,) = psutil.Process(process.pid).children()
     worker.kill()
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 2 and "its process was killed, perhaps for want of memory" in err
+    assert process.returncode == 2 and "its process was killed, perhaps for lack of memory" in err
     assert json.loads((file.parent / "comparisons" / "small" / "results.jsonl").read_text())["status"] == "failed"

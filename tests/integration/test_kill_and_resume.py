@@ -198,7 +198,7 @@ def test_it_goes_on_in_the_precision_that_it_was_started_in(
     whole = train(recipe, *LONG, *exact, runs=tmp_path / "whole")
     monkeypatch.setattr("r2vpo.precision.cpu_multiplies_bfloat16", lambda: False)
     short = train(recipe, *SETTINGS, "trainer.max_steps=6", runs=tmp_path)
-    assert "no units for bfloat16" in short.out and "no units for bfloat16" not in whole.out
+    assert "no bfloat16 units" in short.out and "no bfloat16 units" not in whole.out
     monkeypatch.setattr("r2vpo.precision.cpu_multiplies_bfloat16", lambda: True)
     longer = train(recipe, *LONG, runs=tmp_path, more=("--resume", str(short.run)))
     assert (longer.code, longer.err) == (0, "")

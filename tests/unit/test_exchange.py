@@ -50,7 +50,7 @@ def test_the_deadline_holds_from_the_first_byte_to_the_last(behave: Behaviour) -
     with hostile(behave) as url:
         said = ends_in_time(url)
     # A server that sends without a pause may meet another bound first.
-    assert "no whole reply in 0.4 s" in said or "no HTTP" in said or "ClientPayloadError" in said
+    assert "no whole reply in 0.4 s" in said or "not HTTP" in said or "ClientPayloadError" in said
 
 
 def test_the_deadline_holds_for_tls_for_sending_and_for_connecting() -> None:
@@ -87,17 +87,17 @@ PACKED = gzip.compress(b"good" * 100)
 BAD: dict[str, tuple[Behaviour, str]] = {
     "closed at once": (says(b""), "ServerDisconnectedError"),
     "reset": (resets, "reset by peer"),
-    "no HTTP": (says(b"good\n"), "no HTTP"),
-    "HTTP/0.9": (says(b"<html>good</html>"), "no HTTP"),
-    "no status": (says(b"HTTP/1.1 OK\r\n\r\n"), "no HTTP"),
+    "no HTTP": (says(b"good\n"), "not HTTP"),
+    "HTTP/0.9": (says(b"<html>good</html>"), "not HTTP"),
+    "no status": (says(b"HTTP/1.1 OK\r\n\r\n"), "not HTTP"),
     "cut in the headers": (says(OK + b"Content-Le"), "ServerDisconnectedError"),
     "cut in the body": (says(OK + b"Content-Length: 10\r\n\r\ngood"), "ClientPayloadError"),
     "cut in a chunk": (says(CHUNKED + b"10\r\ngood"), "ClientPayloadError"),
-    "chunk of no length": (says(CHUNKED + b"good\r\n"), "no HTTP"),
-    "negative length": (says(OK + b"Content-Length: -4\r\n\r\ngood"), "no HTTP"),
-    "two lengths": (says(OK + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\ngood!"), "no HTTP"),
-    "one huge header": (says(OK + b"X: " + b"y" * 300_000 + b"\r\n\r\n"), "no HTTP"),
-    "many headers": (says(OK + b"X: y\r\n" * 100_000 + b"\r\n"), "no HTTP"),
+    "chunk of no length": (says(CHUNKED + b"good\r\n"), "not HTTP"),
+    "negative length": (says(OK + b"Content-Length: -4\r\n\r\ngood"), "not HTTP"),
+    "two lengths": (says(OK + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\ngood!"), "not HTTP"),
+    "one huge header": (says(OK + b"X: " + b"y" * 300_000 + b"\r\n\r\n"), "not HTTP"),
+    "many headers": (says(OK + b"X: y\r\n" * 100_000 + b"\r\n"), "not HTTP"),
     "too large": (body(b"x" * 1001), "more than 1000 bytes"),
     "too large in chunks": (says(CHUNKED + b"3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n"), "more than 1000 bytes"),
     "brotli": (body(PACKED, b"Content-Encoding: br"), "in the encoding 'br'"),
@@ -192,7 +192,7 @@ def test_a_server_that_speaks_first_is_connected_to_once(monkeypatch: pytest.Mon
                     met[-1].sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
 
         threading.Thread(target=greet, daemon=True).start()
-        with pytest.raises(Retry, match="no HTTP"):
+        with pytest.raises(Retry, match="not HTTP"):
             ask(f"http://127.0.0.1:{listening.getsockname()[1]}/")
         listening.shutdown(socket.SHUT_RDWR)
     assert len(met) == 1

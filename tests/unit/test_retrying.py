@@ -161,7 +161,7 @@ def test_waits_grow_to_a_bound() -> None:
 def test_once_stopped_nothing_is_sent_and_nobody_waits(server: Server) -> None:
     stopped = threading.Event()
     stopped.set()
-    with pytest.raises(UserError, match="stopped, since another request failed"):
+    with pytest.raises(UserError, match="stopped because another request failed"):
         send(server, stopped=stopped)
     assert not server.asked
     stopped.clear()
@@ -175,7 +175,7 @@ def test_once_stopped_nothing_is_sent_and_nobody_waits(server: Server) -> None:
 @pytest.mark.parametrize("url", ["localhost:8000/", "ftp://localhost/", "http://a:b/"])
 def test_an_address_that_is_none_is_said_at_once(url: str) -> None:
     client = RetryingClient("test", timeout_seconds=1, attempts=3, first_wait_seconds=60, remedies={None: ""})
-    with pytest.raises(UserError, match="cannot be asked"):
+    with pytest.raises(UserError, match="cannot be requested"):
         client.send("GET", url, bytes.decode, stopped=threading.Event())
 
 
@@ -211,7 +211,7 @@ ECHOES = {
     "escaped": f"{NOT_FOUND}{KEY.replace('/', '%2F').replace('+', '%2B')}",
     "header": f"HTTP/1.1 503 no\r\nX-Echo: {KEY}\r\nRetry-After: 0\r\n\r\n",
     "encoding": f"HTTP/1.1 200 OK\r\nContent-Encoding: {KEY.upper()}\r\n\r\nx",
-    "no HTTP": f"{KEY}\r\n\r\n",
+    "not HTTP": f"{KEY}\r\n\r\n",
     "no status": f"HTTP/1.1 {KEY}\r\n\r\n",
     "bad header": f"HTTP/1.1 200 OK\r\n{KEY} {KEY}\r\n\r\n",
     "reply": f"HTTP/1.1 200 OK\r\n\r\n{KEY}",
@@ -283,7 +283,7 @@ def test_what_a_server_says_is_one_short_line(server: Server) -> None:
 @pytest.mark.parametrize("address", ["someone:word@127.0.0.1:9/", "127.0.0.1:9/?key=word", "127.0.0.1:9/#word"])
 def test_an_address_with_a_secret_is_refused_without_it(address: str) -> None:
     client = RetryingClient("test", timeout_seconds=1, attempts=3, first_wait_seconds=60, remedies={None: ""})
-    with pytest.raises(UserError, match="test: url cannot be asked") as caught:
+    with pytest.raises(UserError, match="test: url cannot be requested") as caught:
         client.send("GET", f"http://{address}", bytes.decode, stopped=threading.Event())
     assert "word" not in str(caught.value).replace("password", "")
 
@@ -294,7 +294,7 @@ def test_an_address_with_a_secret_is_refused_without_it(address: str) -> None:
     ids=["empty", "no UTF-8", "nested lists", "nested objects", "long number", "more behind", "half UTF-16"],
 )
 def test_what_is_no_json_is_tried_again(content: bytes) -> None:
-    with pytest.raises(Retry, match="a reply that is no JSON") as caught:
+    with pytest.raises(Retry, match="a reply that is not JSON") as caught:
         read_json(content)
     assert caught.value.__context__ is None
 

@@ -158,7 +158,7 @@ def test_files_of_another_network(tmp_path: Path) -> None:
         saved(tmp_path / "experts", ARCHITECTURES["mixtral"]()),
         lambda weights: weights.pop("model.layers.1.block_sparse_moe.experts.1.w1.weight"),
     )
-    assert "that model.layers.1.mlp.experts.gate_up_proj is made of are not all there" in refused(experts)
+    assert "that model.layers.1.mlp.experts.gate_up_proj is made of are incomplete" in refused(experts)
 
 
 def test_what_old_files_and_other_heads_leave_behind_is_no_fault(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_adapters_in_place_of_a_model(tmp_path: Path) -> None:
     weights = load_file(file)
     lost = sorted(weights)[0]
     save_file({name: value for name, value in weights.items() if name != lost}, file)
-    with pytest.raises(UserError, match=r"its weights lack .*lora_A.*, which adapter_config\.json asks for"):
+    with pytest.raises(UserError, match=r"its weights lack .*lora_A.*, which adapter_config\.json requires"):
         read_adapters(tiny_model(), str(tmp_path / "adapters"))
 
 

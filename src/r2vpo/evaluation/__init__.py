@@ -1,4 +1,4 @@
-"""Accuracy on held-out problems, what several samples a problem say, and which of two models does better."""
+"""Accuracy on held-out problems, measures over several samples per problem, and comparison of two models."""
 
 from r2vpo.evaluation.attempts import Answered, Attempt, answer_problems
 from r2vpo.evaluation.evaluate import Evaluation, GradedCompletion, encode_prompt, evaluate

@@ -1,4 +1,4 @@
-"""Answers to problems: one greedy, and several sampled, with their grades."""
+"""Answer problems greedily and by sampling, and grade the answers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ AnswerFinder = Callable[[Any], str | None]
 
 
 class Sampler(Protocol):
-    """What is needed of a sampler."""
+    """Interface of a sampler."""
 
     def greedy(self, prompts: list[list[int]]) -> Sequence[Any]:
-        """Return the likeliest continuation of each prompt, as `r2vpo.rollout.Sample`."""
+        """Return the most likely continuation of each prompt, as `r2vpo.rollout.Sample`."""
         ...
 
     def sample(self, prompts: list[list[int]], samples_per_prompt: int, *, seed: Sequence[int]) -> Sequence[Any]:
@@ -31,11 +31,11 @@ class Attempt:
 
     Attributes:
         text: what the model wrote.
-        answer: the answer that was found in it, as votes are compared; None without one.
+        answer: the answer found in it, in the form in which votes are compared; None without one.
         score: the reward.
         correct: whether the reward is at least 1.
-        tokens: length in tokens, the one that ends it included.
-        finished: whether it ended by itself, and was not cut at the limit.
+        tokens: length in tokens, including the end token.
+        finished: whether it ended by itself and was not cut at the limit.
         entropy: mean over its tokens of the entropy of the distribution at the sampling temperature, in nats.
     """
 
@@ -53,7 +53,7 @@ class Answered:
     """A problem with its completions.
 
     Attributes:
-        problem: its place in the suite, from 0.
+        problem: its index in the suite, from 0.
         prompt: what the model continued: a text, or chat messages.
         right: the right answer.
         difficulty: the problem's label.
@@ -86,10 +86,10 @@ class Answered:
 
 
 def problem_seed(seed: int, row: PromptRow) -> int:
-    """Return the seed of a problem's samples, which depends on its prompt and on the evaluation's seed alone.
+    """Return the seed of a problem's samples, which depends only on its prompt and on the evaluation's seed.
 
     Args:
-        seed: of the evaluation.
+        seed: seed of the evaluation.
         row: the problem.
     """
     return int.from_bytes(hashlib.sha256(f"{seed}/{row.key()}".encode()).digest()[:7])
@@ -109,20 +109,20 @@ def answer_problems(
     """Answer problems greedily and by sampling, and grade the answers.
 
     Args:
-        sampler: records the entropy.
+        sampler: the sampler; it must record the entropy.
         tokenizer: turns prompts into tokens and tokens into text.
         rows: the problems.
         reward: the reward function that grades them.
         samples: completions to sample for each problem, 0 or more.
-        seed: of the samples.
-        find_answer: finds the answer that a completion votes for; None where the reward has none.
-        first: place of the first problem in the suite.
+        seed: seed of the samples.
+        find_answer: finds the answer that a completion votes for; None if the reward has none.
+        first: index of the first problem in the suite.
 
     Returns:
         The problems in order.
 
     Raises:
-        UserError: the reward does not return one number a completion.
+        UserError: the reward does not return one number per completion.
     """
     prompts = [encode_prompt(tokenizer, row.prompt) for row in rows]
     drawn = list(sampler.greedy(prompts))

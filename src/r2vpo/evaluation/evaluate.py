@@ -1,4 +1,4 @@
-"""Greedy accuracy on a set of problems."""
+"""Measure greedy accuracy on a set of problems."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class GreedySample(Protocol):
 
 
 class GreedySampler(Protocol):
-    """What evaluation needs of a sampler."""
+    """Interface of the sampler that evaluation needs."""
 
     def greedy(self, prompts: list[list[int]]) -> Sequence[Any]:
         """Return the most likely continuation of each prompt, as `GreedySample`."""
@@ -72,7 +72,7 @@ class Evaluation:
         }
 
     def shown(self, count: int) -> list[GradedCompletion]:
-        """Return the first `count` completions, of each difficulty in turn: the same problems in each evaluation."""
+        """Return `count` completions, taken from each difficulty in turn: the same problems in every evaluation."""
         by_difficulty: dict[str, list[GradedCompletion]] = {}
         for completion in self.completions:
             by_difficulty.setdefault(completion.difficulty, []).append(completion)
@@ -84,12 +84,12 @@ class Evaluation:
 
 
 def encode_prompt(tokenizer: Any, prompt: Prompt, chat_template_kwargs: Mapping[str, Any] | None = None) -> list[int]:
-    """Return a prompt's tokens, the way TRL's trainer makes them.
+    """Return a prompt's tokens, encoded as in TRL's trainer.
 
     Args:
         tokenizer: a transformers tokenizer.
         prompt: a text, or chat messages (the chat template is applied).
-        chat_template_kwargs: what the chat template is told besides, as `R2VPOConfig.chat_template_kwargs`.
+        chat_template_kwargs: further arguments of the chat template, as `R2VPOConfig.chat_template_kwargs`.
     """
     if isinstance(prompt, str):
         return list(tokenizer(prompt)["input_ids"])
@@ -111,7 +111,7 @@ def evaluate(
     """Answer each problem greedily and grade the answers.
 
     Args:
-        sampler: has `greedy(prompts)`.
+        sampler: an object with `greedy(prompts)`.
         tokenizer: turns prompts into tokens and tokens into text.
         rows: the problems.
         reward: the reward function that grades them.
@@ -122,7 +122,7 @@ def evaluate(
         The accuracy, and each completion in the order of the rows.
 
     Raises:
-        UserError: when there is no problem, or the reward does not return one number a problem.
+        UserError: there is no problem, or the reward does not return one number per problem.
     """
     if not rows:
         raise UserError("evaluation: there is no held-out problem: set data.held_out_size to 1 or more")
@@ -149,7 +149,7 @@ def evaluate(
 def grade(
     reward: Callable[..., Any], rows: Sequence[PromptRow], texts: Sequence[str], ids: Sequence[list[int]]
 ) -> list[float]:
-    """Return the reward of each completion; 0 where it gives none.
+    """Return the reward of each completion; 0 if the function returns None.
 
     Args:
         reward: the reward function.
@@ -158,7 +158,7 @@ def grade(
         ids: their tokens.
 
     Raises:
-        UserError: it does not return one number a completion.
+        UserError: the function does not return one number per completion.
     """
     scores = call_reward(reward, rows, texts, ids)
     if len(scores) != len(rows):
@@ -170,7 +170,7 @@ def grade(
 
 
 def solved(score: float, correct_at: float = 1.0) -> bool:
-    """Whether a reward is at least `correct_at` (within 1e-6)."""
+    """Return whether a reward is at least `correct_at` (within 1e-6)."""
     return score >= correct_at - 1e-6
 
 

@@ -1,8 +1,8 @@
 """Intervals for a mean of values in [0, 1], such as an accuracy, and for the difference of two accuracies.
 
-Both add a few imagined problems that came out as far apart as they can, and then take the ordinary normal interval. So
-the interval has a width where all problems came out the same, and its coverage does not fall below 92 % of cases
-whatever the law of the values, from ten problems on.
+Both add a few imaginary problems with the most extreme outcomes and then take the usual normal interval. The interval
+therefore has a width even if all problems have the same outcome, and from ten problems on it covers at least 92 % of
+cases for any distribution of the values.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-# The two-sided 95 % quantile of the standard normal distribution; statistics.NormalDist has it to 15 digits only.
+# The two-sided 95 % quantile of the standard normal distribution; statistics.NormalDist gives only 15 digits of it.
 Z95 = 1.959963984540054
 
 FEWEST_PROBLEMS = 10
-"""With fewer problems the intervals cover less than 92 or more than 98 of 100 cases too often: none is given."""
+"""With fewer problems the intervals too often cover less than 92 or more than 98 of 100 cases, so none is given."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Interval:
 
     Attributes:
         value: the estimate.
-        low: lower end; None where no interval is known.
-        high: upper end; None where no interval is known.
+        low: lower end; None if there is no interval.
+        high: upper end; None if there is no interval.
         n: number of problems, or of seeds, behind it.
     """
 
@@ -44,25 +44,25 @@ class Interval:
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """Return a mean over problems with its 95 % interval, where all values lie in [0, 1].
+    """Return a mean over problems with its 95 % interval, for values in [0, 1].
 
     ``m +- z sqrt(v / N)``, with m and v the mean and the variance of ``N = n + z^2`` values: the n given ones and
     z^2 / 2 (nearly 2) each of 0 and of 1. For values of 0 and 1 it is Agresti and Coull's interval of a proportion. The
     samples of a problem stay together: they are not independent of each other.
 
     Args:
-        values: one a problem, such as its share of right samples, or 0 or 1; at least one.
+        values: one per problem, such as its share of right samples, or 0 or 1; at least one.
 
     Returns:
-        The mean of the given values, and the interval, cut at 0 and 1. Without ends where there are fewer than
-        ``FEWEST_PROBLEMS`` values, or where one lies outside [0, 1]: the bounds of such scores are not known.
+        The mean of the given values, and the interval, cut at 0 and 1. It has no ends if there are fewer than
+        ``FEWEST_PROBLEMS`` values, or if one lies outside [0, 1], since the bounds of such scores are unknown.
 
     Raises:
         ValueError: there is no value.
 
     Source:
-        Agresti, A., and Coull, B. A. (1998), The American Statistician 52, 119-126. That values between 0 and 1 are
-        taken by the same rule is ours.
+        Agresti, A., and Coull, B. A. (1998), The American Statistician 52, 119-126. Applying the same rule to
+        values between 0 and 1 is this project's.
     """
     n = len(values)
     if not n:
@@ -81,18 +81,18 @@ def difference_interval(before: Sequence[bool], after: Sequence[bool]) -> Interv
     """Return the gain in accuracy on the same problems, with its 95 % interval.
 
     ``d +- z sqrt((p + q - d^2) / N)`` with ``p = (gained + 1) / N``, ``q = (lost + 1) / N``, ``d = p - q`` and
-    ``N = n + 2``: one more problem that is gained and one more that is lost. Pairing matters: most problems come out
-    the same before and after, which narrows the interval.
+    ``N = n + 2``: one additional problem is gained and one is lost. Pairing matters: most problems have the same result
+    before and after, which narrows the interval.
 
     Args:
         before: whether each problem was right before.
         after: whether the same problem was right after.
 
     Returns:
-        The difference after minus before, -1 to 1; without ends where there are fewer than ``FEWEST_PROBLEMS``.
+        The difference after minus before, -1 to 1; without ends if there are fewer than ``FEWEST_PROBLEMS``.
 
     Raises:
-        ValueError: when the two are empty or of different length.
+        ValueError: the two are empty or of different length.
 
     Source:
         Bonett, D. G., and Price, R. M. (2012), Journal of Educational and Behavioral Statistics 37, 479-488.

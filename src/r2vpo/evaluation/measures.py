@@ -1,4 +1,4 @@
-"""What the answers to a suite come to: accuracy, mean of k, pass@k, majority, lengths and entropy."""
+"""Measures of the answers to a suite: accuracy, mean of k, pass@k, majority, lengths and entropy."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from r2vpo.evaluation.passes import majority, pass_at_k, pass_sizes
 
 @dataclass(frozen=True)
 class Measures:
-    """What a set of problems came to.
+    """Results on a set of problems; each has the interval of `mean_interval`.
 
     Attributes:
-        accuracy: share that is solved greedily; all have the intervals of `mean_interval`.
+        accuracy: share of problems solved greedily.
         score: mean reward of the greedy answers.
         mean_at_k: mean share of right samples; None without samples.
         pass_at: pass@j by j.
-        majority_at_k: share whose most frequent answer is right; None without samples, or without answers to count.
+        majority_at_k: share of problems whose most frequent answer is right; None without samples or answers.
     """
 
     accuracy: Interval
@@ -38,15 +38,15 @@ class Measures:
 
 @dataclass(frozen=True)
 class Lengths:
-    """How long completions are, and how sure the model was.
+    """Lengths of completions, and the model's entropy.
 
     Attributes:
-        completions: number of them.
+        completions: number of completions.
         tokens: number of their tokens.
         mean: mean length in tokens.
         median: median length.
         p95: length that 95 % of them do not exceed.
-        truncated: share that was cut at the limit.
+        truncated: share cut at the limit.
         entropy: mean over all tokens, in nats, of the entropy of the distribution at the sampling temperature.
     """
 
@@ -67,8 +67,8 @@ def measure(problems: Sequence[Answered], *, votes: bool) -> Measures:
     """Measure a set of problems.
 
     Args:
-        problems: at least one, all with as many samples.
-        votes: whether the reward finds answers, whose majority can be counted.
+        problems: at least one, all with the same number of samples.
+        votes: whether the reward finds answers, so that a majority can be counted.
     """
     values = values_by_measure(problems, votes=votes)
     k = len(problems[0].samples)
@@ -83,14 +83,14 @@ def measure(problems: Sequence[Answered], *, votes: bool) -> Measures:
 
 
 def values_by_measure(problems: Sequence[Answered], *, votes: bool) -> dict[str, list[float]]:
-    """What each problem adds to each measure, which is the mean of them.
+    """Return each problem's value of each measure; the measure is their mean.
 
     Args:
         problems: as for `measure`.
         votes: as for `measure`.
 
     Returns:
-        `acc` and `score` of the greedy completions, and with samples `mean@k`, `pass@j` by j and, with votes, `maj@k`.
+        `acc` and `score` of the greedy completions; with samples also `mean@k`, `pass@j` by j and, with votes, `maj@k`.
     """
     k = len(problems[0].samples)
     right = [sum(attempt.correct for attempt in problem.samples) for problem in problems]
@@ -116,7 +116,7 @@ def measure_by_difficulty(problems: Sequence[Answered], *, votes: bool) -> dict[
 
 
 def majority_is_right(problem: Answered) -> bool:
-    """Whether the most frequent answer of the samples is right, by the grade of the first sample that gave it."""
+    """Return whether the samples' most frequent answer is right, by the grade of the first sample that gave it."""
     place = majority([attempt.answer for attempt in problem.samples])
     return place is not None and problem.samples[place].correct
 

@@ -1,4 +1,4 @@
-"""What several samples a problem say: pass@k, and the answer that most of them give."""
+"""Measures over several samples per problem: pass@k, and the answer that most of them give."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from math import comb
 
 
 def pass_at_k(correct: int, samples: int, k: int) -> float:
-    """Return the chance that at least one of k samples of a problem is right.
+    """Return the probability that at least one of k samples of a problem is right.
 
-    `1 - C(n - c, k) / C(n, k)`, with n samples of which c are right: the share of the sets of k of them that hold a
-    right one. It is unbiased, which `1 - (1 - c/n)^k` is not.
+    `1 - C(n - c, k) / C(n, k)`, with n samples of which c are right: the share of all sets of k samples that contain a
+    right one. It is unbiased, unlike `1 - (1 - c/n)^k`.
 
     Args:
-        correct: samples that are right, 0 to `samples`.
-        samples: samples of the problem, n.
+        correct: number of right samples, 0 to `samples`.
+        samples: number of samples of the problem, n.
         k: size of the sets, 1 to n.
 
     Returns:
@@ -24,8 +24,8 @@ def pass_at_k(correct: int, samples: int, k: int) -> float:
         ValueError: k or `correct` is out of range.
 
     Source:
-        Chen et al. (2021), Evaluating Large Language Models Trained on Code, arXiv:2107.03374, equation 1; here with
-        whole numbers, so that nothing is rounded before the division.
+        Chen et al. (2021), Evaluating Large Language Models Trained on Code, arXiv:2107.03374, equation 1; computed
+        with integers, so that nothing is rounded before the division.
     """
     if not 1 <= k <= samples or not 0 <= correct <= samples:
         raise ValueError(
@@ -41,19 +41,19 @@ def pass_sizes(samples: int) -> list[int]:
 
 
 def majority(answers: Sequence[str | None]) -> int | None:
-    """Return the place of the first sample with the most frequent answer.
+    """Return the index of the first sample with the most frequent answer.
 
-    Of answers that are equally frequent, the one that was given first counts.
+    Among equally frequent answers, the one given first counts.
 
     Args:
-        answers: one a sample; None for a sample without an answer, which has no vote.
+        answers: one per sample; None for a sample without an answer, which has no vote.
 
     Returns:
-        The place, or None when no sample has an answer.
+        The index, or None if no sample has an answer.
     """
     votes: dict[str, int] = {}
     for answer in answers:
         if answer is not None:
             votes[answer] = votes.get(answer, 0) + 1
-    # max() keeps the first of equals, and a dict the order in which answers came up.
+    # max() returns the first of equals, and a dict keeps the order in which answers occurred.
     return answers.index(max(votes, key=lambda answer: votes[answer])) if votes else None

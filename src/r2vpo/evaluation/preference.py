@@ -1,6 +1,6 @@
-"""Which of two models does better on the same prompts: win rate, its interval, and the sign test.
+"""Compare two models on the same prompts: win rate, its interval, and the sign test.
 
-The sign test is one line, too little to require scipy for.
+The sign test is one line, which does not justify a dependency on scipy.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ POINTS: dict[Outcome, float] = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 
 @dataclass(frozen=True)
 class Preference:
-    """How one model does against another, prompt by prompt.
+    """Result of one model against another, prompt by prompt.
 
     Attributes:
         win_rate: (wins + ties / 2) / prompts, with its 95 % interval over prompts.
-        wins: prompts on which it does better.
-        ties: prompts without a difference.
-        losses: prompts on which it does worse.
-        p_value: of the two-sided sign test.
+        wins: number of prompts on which it does better.
+        ties: number of prompts without a difference.
+        losses: number of prompts on which it does worse.
+        p_value: p-value of the two-sided sign test.
     """
 
     win_rate: Interval
@@ -44,7 +44,7 @@ def preference(outcomes: Sequence[Outcome]) -> Preference:
     """Count wins, ties and losses.
 
     Args:
-        outcomes: one a prompt, at least one.
+        outcomes: one per prompt, at least one.
 
     Returns:
         Win rate, counts and sign test.
@@ -60,12 +60,12 @@ def preference(outcomes: Sequence[Outcome]) -> Preference:
 
 
 def outcomes_by_score(ours: Sequence[float], theirs: Sequence[float], tolerance: float = 1e-9) -> list[Outcome]:
-    """Turn two scores a prompt into outcomes.
+    """Turn two scores per prompt into outcomes.
 
     Args:
-        ours: a score a prompt.
+        ours: one score per prompt.
         theirs: the scores of the other model on the same prompts.
-        tolerance: scores no further apart are a tie.
+        tolerance: scores that differ by no more than this are a tie.
     """
     differences = [a - b for a, b in zip(ours, theirs, strict=True)]
     return ["tie" if abs(gap) <= tolerance else "win" if gap > 0 else "loss" for gap in differences]
@@ -74,13 +74,13 @@ def outcomes_by_score(ours: Sequence[float], theirs: Sequence[float], tolerance:
 def sign_test(wins: int, losses: int) -> float:
     """Return the p-value of the exact two-sided sign test.
 
-    `min(1, 2 P(X <= min(wins, losses)))`, X binomial with n = wins + losses and probability 1/2: ties are left out.
-    Without a win or a loss it is 1.
+    `min(1, 2 P(X <= min(wins, losses)))`, X binomial with n = wins + losses and probability 1/2; ties are left out.
+    Without wins and losses it is 1.
 
     Args:
-        wins: prompts won.
-        losses: prompts lost.
+        wins: number of prompts won.
+        losses: number of prompts lost.
     """
     n = wins + losses
-    # Whole numbers to the end: 2^n is beyond a float from n = 1024 on, the quotient is not.
+    # Integers until the division: 2^n exceeds a float from n = 1024 on, but the quotient does not.
     return min(1.0, 2 * sum(comb(n, i) for i in range(min(wins, losses) + 1)) / (1 << n))

@@ -1,4 +1,4 @@
-"""A comparison over tasks, from its file to its report: each task is run as an experiment, then regrets are taken."""
+"""Run a comparison over tasks, from its file to its report: each task is an experiment, then regrets are computed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ class TasksPlan:
 
     Attributes:
         experiment: the experiment.
-        source: its file, for the lines of errors.
-        out: the folder of comparisons; each task has its own in it, ``<name>.<task>``.
+        source: its file, for error messages.
+        out: the folder of comparisons, in which each task has its own folder ``<name>.<task>``.
         tasks: keys of the tasks to run.
         methods: keys of the methods to run; empty for all.
-        seeds: how many seeds; None takes each task's.
+        seeds: number of seeds; None takes each task's.
     """
 
     experiment: TasksExperiment
@@ -47,7 +47,7 @@ class TasksPlan:
         methods: Sequence[str] | None = None,
         seeds: int | None = None,
     ) -> "TasksPlan":
-        """Take what was asked for, and build a cell of every method on every task: what is refused is refused now.
+        """Build the plan, and a cell of every method on every task, so that problems are refused now.
 
         Raises:
             UserError: a task or a method is unknown, or a cell's recipe is refused.
@@ -59,7 +59,7 @@ class TasksPlan:
         chosen = [
             task for task in tasks or experiment.tasks if not methods or set(methods) & set(experiment.methods_of(task))
         ]
-        # First the task whose chosen values the others need.
+        # The task whose chosen values the others need comes first.
         chosen.sort(key=lambda task: task != experiment.carried_from)
         if not chosen:
             raise UserError(f"--methods: none of {', '.join(methods or ())} runs on these tasks: name others")
@@ -69,7 +69,7 @@ class TasksPlan:
         return plan
 
     def plan(self, task: str) -> Plan:
-        """The cells of one task; what is carried over to it is among them as soon as it is chosen.
+        """Return the cells of one task, including those with carried-over values once these are chosen.
 
         Raises:
             UserError: a cell's recipe is refused.
@@ -78,12 +78,12 @@ class TasksPlan:
         return self._plan(task, carried)
 
     def results(self) -> dict[str, Results]:
-        """What is finished of each task."""
+        """Return the finished results of each task."""
         plans = {task: self.plan(task) for task in self.tasks}
         return {task: load_results(plan, Store(self.out / plan.experiment.name)) for task, plan in plans.items()}
 
     def _carried(self) -> dict[str, float]:
-        """The values that are chosen already on the task that they are carried over from."""
+        """Return the values already chosen on the task that they are carried over from."""
         source = self.experiment.carried_from
         if source is None or not (
             set(self.methods or self.experiment.methods) & set(self.experiment.methods_of(source))
@@ -102,16 +102,16 @@ class TasksPlan:
 
 
 def run_tasks(tasks: TasksPlan, *, jobs: int, console: Console, tuning_only: bool = False) -> None:
-    """Run what is not finished of every task, one task after the other.
+    """Run the unfinished cells of every task, one task after the other.
 
     Args:
         tasks: the cells.
-        jobs: cells at once.
+        jobs: number of cells to run at once.
         console: where progress is shown.
         tuning_only: leave the results for another call.
 
     Raises:
-        UserError: cells failed, after every task had its turn; or another process runs the same.
+        UserError: cells failed (raised after all tasks), or another process runs the same comparison.
     """
     failed: list[UserError] = []
     for task in tasks.tasks:
@@ -126,7 +126,7 @@ def run_tasks(tasks: TasksPlan, *, jobs: int, console: Console, tuning_only: boo
 
 
 def describe_tasks(tasks: TasksPlan, *, jobs: int, console: Console) -> None:
-    """Print every cell of every task with its state; runs nothing."""
+    """Print every cell of every task with its state, without running anything."""
     for task in tasks.tasks:
         say(console, f"{tasks.experiment.task_title(task)}:")
         describe(tasks.plan(task), tasks.out, jobs=jobs, console=console)

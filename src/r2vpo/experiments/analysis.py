@@ -1,4 +1,4 @@
-"""The finished cells of an experiment, put together: by method and setting, and paired by seed."""
+"""Group the finished cells of an experiment by method and setting, and pair them by seed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from r2vpo.experiments.tuning import Choice, choices, finalists, waiting
 
 @dataclass(frozen=True)
 class Results:
-    """What is known of an experiment.
+    """Results of an experiment so far.
 
     Attributes:
         experiment: the experiment.
@@ -36,23 +36,23 @@ class Results:
 
     @cached_property
     def methods(self) -> list[str]:
-        """Methods with a finished run."""
+        """Return the methods with a finished run."""
         return list(dict.fromkeys(method for method, _ in self.groups))
 
     @cached_property
     def settings(self) -> list[Value | None]:
-        """Values of the axis with a finished run, in the experiment's order; a single None without an axis."""
+        """Return the axis values with a finished run, in the experiment's order; a single None without an axis."""
         present = {str(value) for _, value in self.groups}
         return [value for value in self.experiment.values if str(value) in present]
 
     @cached_property
     def runs(self) -> list[Run]:
-        """Every finished run."""
+        """Return every finished run."""
         return [run for group in self.groups.values() for run in group.values()]
 
     @cached_property
     def difficulties(self) -> list[str]:
-        """Labels of the difficulties, the easiest before training first."""
+        """Return the labels of the difficulties, ordered from easiest to hardest before training."""
         first: dict[str, list[float]] = {}
         for run in self.runs:
             for name, values in run.by_difficulty.items():
@@ -61,11 +61,11 @@ class Results:
 
     @property
     def hardest(self) -> str | None:
-        """The difficulty that is solved least before training, if there are several."""
+        """Return the difficulty solved least before training, if there are several."""
         return self.difficulties[-1] if len(self.difficulties) > 1 else None
 
     def group(self, method: str, setting: Value | None) -> list[Run]:
-        """The runs of a method at a setting, by rising seed."""
+        """Return the runs of a method at a setting, in order of seed."""
         runs = self.groups.get((method, setting), {})
         return [runs[seed] for seed in sorted(runs)]
 
@@ -75,14 +75,14 @@ class Results:
         theirs: tuple[str, Value | None],
         measure: Callable[[Run], float],
     ) -> tuple[Array, Array]:
-        """A measure of two groups at the seeds that both have, in the same order."""
+        """Return a measure of two groups at their common seeds, in the same order."""
         one, other = self.groups.get(ours, {}), self.groups.get(theirs, {})
         seeds = sorted(set(one) & set(other))
         return np.array([measure(one[s]) for s in seeds]), np.array([measure(other[s]) for s in seeds])
 
 
 def load_results(plan: Plan, store: Store) -> Results:
-    """Read what is finished.
+    """Read the finished cells.
 
     Args:
         plan: the experiment's cells.
@@ -108,7 +108,7 @@ def load_results(plan: Plan, store: Store) -> Results:
 
 
 def final_on(difficulty: str | None) -> Callable[[Run], float]:
-    """A measure: the final accuracy on one difficulty, or on all problems."""
+    """Return a measure: the final accuracy on one difficulty, or on all problems."""
     if difficulty is None:
         return lambda run: run.final
     return lambda run: float(run.by_difficulty[difficulty][-1])

@@ -1,4 +1,4 @@
-"""How an experiment's file is read."""
+"""Read an experiment's file."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from r2vpo.training.shipped import read_mapping
 
 
 def load_experiment(path: Path) -> Experiment | TasksExperiment:
-    """Read an experiment's file; one that has ``tasks`` is an experiment over tasks.
+    """Read an experiment's file; a file with ``tasks`` is an experiment over tasks.
 
     Args:
         path: a YAML file.
@@ -18,7 +18,7 @@ def load_experiment(path: Path) -> Experiment | TasksExperiment:
         The experiment, with every default filled in.
 
     Raises:
-        UserError: it cannot be read, or it is no experiment. One line.
+        UserError: it cannot be read, or it is not an experiment. One line.
     """
     content = read_mapping(path, "experiment")
     if "tasks" in content:

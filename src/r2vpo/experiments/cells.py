@@ -1,4 +1,4 @@
-"""The cells of an experiment: each one recipe, known by what it resolves to."""
+"""Cells of an experiment: each is one recipe, identified by its resolved content."""
 
 import copy
 import hashlib
@@ -16,10 +16,10 @@ from r2vpo.training.recipe import Recipe, load_recipe, settle_precision
 from r2vpo.training.recipe_errors import explain
 from r2vpo.training.recipe_inputs import HabitData
 
-# What does not change a run's numbers, or only how they are kept.
+# Settings that do not change a run's numbers, or only how they are stored.
 _NOT_IDENTITY = ("name", "report_to", "trainer.threads", "trainer.save_steps", "trainer.keep_checkpoints")
-# Options younger than cells that are finished: at these values, their defaults, they are left out, so that those cells
-# keep their keys.
+# Options that were added after some cells had finished: at these values, their defaults, they are left out, so that
+# those cells keep their keys.
 _ADDED = {
     "trainer.router_aux_loss_coef": None,
     "step_control.kind": "decision_variance",
@@ -35,10 +35,10 @@ class Cell:
     Attributes:
         kind: ``tuning`` or ``result``.
         method: the method's key.
-        setting: the value on the settings' axis; of a try in tuning, what is tried.
+        setting: the value on the settings' axis; for a tuning try, the value that is tried.
         seed: the run's seed.
-        recipe: all of it.
-        key: the recipe's identity; equal keys are equal runs.
+        recipe: the complete recipe.
+        key: the recipe's identity; equal keys mean equal runs.
     """
 
     kind: str
@@ -59,9 +59,9 @@ class Plan:
     Args:
         experiment: the experiment.
         base: the recipe that every cell starts from.
-        source: the experiment's file, for the lines of errors.
-        seeds: how many seeds; None takes the experiment's.
-        methods: which methods; None takes all.
+        source: the experiment's file, for error messages.
+        seeds: number of seeds; None takes the experiment's.
+        methods: keys of the methods; None takes all.
 
     Raises:
         UserError: a method is unknown, a cell's recipe is refused, or methods generate different numbers of rollouts.
@@ -88,7 +88,7 @@ class Plan:
         self._check()
 
     def tuning(self) -> list[Cell]:
-        """Every try, seed by seed, so that an interrupted tuning is balanced over the methods."""
+        """Return every try, seed by seed, so that an interrupted tuning is balanced over the methods."""
         spec = self.experiment.tuning
         if spec is None:
             return []
@@ -101,10 +101,10 @@ class Plan:
         ]
 
     def results(self, tuned: Mapping[str, float]) -> list[Cell]:
-        """The cells of the result, seed by seed.
+        """Return the cells of the result, seed by seed.
 
         Args:
-            tuned: the chosen value of each method that is tuned; those that wait for theirs are left out.
+            tuned: the chosen value of each tuned method; methods without a value yet are left out.
         """
         methods = [name for name in self.methods if name not in self.tunes or name in tuned]
         return [
@@ -122,12 +122,12 @@ class Plan:
         ]
 
     def _check(self) -> None:
-        """Build one cell of each method and setting: what is refused is refused before anything runs."""
+        """Build one cell of each method and setting, so that problems are refused before anything runs."""
         tuned = {method: tune.values[0] for method, tune in self.tunes.items()}
         for name, tune in self.tunes.items():
             if tune.key in self.experiment.methods[name].set:
                 raise UserError(
-                    f"{self.source}: methods.{name}.set has {tune.key}, which tuning chooses: take it out of either"
+                    f"{self.source}: methods.{name}.set has {tune.key}, which tuning chooses: remove one of the two"
                 )
         cells = [cell for cell in self.results(tuned) if cell.seed == self.seeds[0]]
         budgets: dict[int, str] = {}
@@ -170,20 +170,20 @@ class Plan:
             recipe = Recipe.model_validate(settings)
         except ValidationError as error:
             raise UserError(explain(error, Recipe, source=where, settings=settings, overridden=())) from None
-        # A cell is the same run on every machine, so that what one has finished counts on another.
+        # A cell is the same run on every machine, so that a cell finished on one counts on another.
         recipe = settle_precision(recipe, autocast=True, dtype="bfloat16")
         return Cell(kind, method, value, seed, recipe, identity(recipe))
 
 
 def base_recipe(recipe: str | dict[str, Any], source: str) -> Recipe:
-    """The recipe that an experiment names, or holds.
+    """Return the recipe that an experiment names or contains.
 
     Args:
         recipe: its name, its file, or its content.
-        source: the experiment's file, for the line of an error.
+        source: the experiment's file, for error messages.
 
     Raises:
-        UserError: there is none, or it is refused.
+        UserError: the recipe does not exist, or is refused.
     """
     if isinstance(recipe, str):
         return load_recipe(recipe)
@@ -195,17 +195,17 @@ def base_recipe(recipe: str | dict[str, Any], source: str) -> Recipe:
 
 
 def rollouts(recipe: Recipe) -> int:
-    """Rollouts that a run of the recipe generates."""
+    """Return the number of rollouts that a run of the recipe generates."""
     trainer = recipe.trainer
     rounds = -(-trainer.max_steps // (trainer.optimizer_steps_per_round * trainer.passes))
     return rounds * recipe.rollout.prompts_per_round * recipe.rollout.samples_per_prompt
 
 
 def identity(recipe: Recipe) -> str:
-    """A short hash of what a recipe resolves to, without what does not change the run's numbers."""
+    """Return a short hash of a resolved recipe, without settings that do not change the run's numbers."""
     settings = recipe.model_dump(mode="json")
     if isinstance(recipe.data, HabitData):
-        # Null and all of them are one run, and cells that were finished before there was a null name all of them.
+        # Null and the full list are the same run; cells finished before null was allowed have the full list.
         settings["data"]["difficulties"] = recipe.data.trained_on()
     without = {*_NOT_IDENTITY, *_unread(recipe)}
     for key in (*without, *_ADDED):
@@ -220,7 +220,7 @@ def identity(recipe: Recipe) -> str:
 
 
 def _unread(recipe: Recipe) -> list[str]:
-    """Settings that a run of this recipe never reads, so that another default makes no other run of it."""
+    """Return settings that a run of this recipe never reads, so that a new default leaves it the same run."""
     step = recipe.step_control
     if step.enabled and step.kind == "decision_variance":
         return []
@@ -232,7 +232,7 @@ def _unread(recipe: Recipe) -> list[str]:
 
 
 def set_dotted(settings: dict[str, Any], key: str, value: Any, where: str) -> None:
-    """Write a value at a dotted key; sections that are null or missing are made.
+    """Write a value at a dotted key; null or missing sections are created.
 
     Raises:
         UserError: the key leads through a value that has no keys.
@@ -254,7 +254,7 @@ def set_dotted(settings: dict[str, Any], key: str, value: Any, where: str) -> No
 
 
 def folder_of(out: Path, cell: Cell) -> Path:
-    """Where a cell's run lies while it is not finished."""
+    """Return the folder of a cell's run while it is unfinished."""
     return out / "cells" / cell.key
 
 
@@ -270,7 +270,7 @@ def _apply_setting(settings: dict[str, Any], spec: SettingsSpec, value: Value, w
     for part in str(spec.multiply).split("."):
         node = node.get(part) if isinstance(node, dict) else None
     if not isinstance(node, int | float) or isinstance(node, bool):
-        raise UserError(f"{where}: settings.multiply = {spec.multiply} is no number of the recipe: name one that is")
+        raise UserError(f"{where}: settings.multiply = {spec.multiply} is not a number in the recipe: name one that is")
     if isinstance(value, str):
         raise UserError(f"{where}: settings.multiply = {spec.multiply} takes numbers, not {value!r}")
     set_dotted(settings, str(spec.multiply), node * value, where)

@@ -1,4 +1,4 @@
-"""From the folder of a finished run to the one record that is kept of it."""
+"""Turn the folder of a finished run into the one record that is kept of it."""
 
 import functools
 import os
@@ -19,13 +19,13 @@ COURSE = ("decision_variance", "ratio_variance", "dual", "entropy", "step_scale"
 
 
 def collect(run: RunDirectory, *, seconds: float, threads: int, diverged: str | None = None) -> Record:
-    """Everything that tables and figures need of a run.
+    """Return everything that tables and figures need from a run.
 
     Args:
         run: its folder.
-        seconds: wall time of the cell, loading included.
+        seconds: wall time of the cell, including loading.
         threads: CPU threads that it had.
-        diverged: the line with which a run ended whose weights are no numbers any more.
+        diverged: the message with which a run with non-finite weights ended.
     """
     summary = run.read_summary() or {}
     metrics = run.read_metrics()
@@ -51,7 +51,7 @@ def collect(run: RunDirectory, *, seconds: float, threads: int, diverged: str | 
 
 
 def course(metrics: Iterable[Record]) -> dict[str, list[Any]]:
-    """The metrics by round: V_d, V, lambda and the scale as the round's last step has them, the others' means.
+    """Return the metrics by round: V_d, V, lambda and the scale at the round's last step, and means of the others.
 
     Args:
         metrics: the records of the optimizer steps, in order.
@@ -83,7 +83,7 @@ def course(metrics: Iterable[Record]) -> dict[str, list[Any]]:
 
 @functools.cache
 def commit() -> str | None:
-    """The commit of the checkout that this process runs from, with a plus if its source has changes; else None."""
+    """Return the commit of the checkout of this process, with a plus if its source has changes; None without one."""
     folder = Path(r2vpo.__file__).resolve().parent
     try:
         head = _git(folder, "rev-parse", "--short=12", "HEAD")
@@ -95,7 +95,7 @@ def commit() -> str | None:
 
 
 def cpu_name() -> str:
-    """The processor's name, as the system tells it."""
+    """Return the processor's name, as the system reports it."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

@@ -1,4 +1,4 @@
-"""A comparison from its experiment to its report: tuning, the result, tables and figures."""
+"""Run a comparison from its experiment to its report: tuning, the result, tables and figures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +17,12 @@ from r2vpo.training.numbers import duration
 
 
 def run_comparison(plan: Plan, out: Path, *, jobs: int, console: Console, tuning_only: bool = False) -> None:
-    """Run what is not finished of an experiment.
+    """Run the unfinished cells of an experiment.
 
     Args:
         plan: its cells.
-        out: the folder of comparisons; the experiment's own is made in it.
-        jobs: cells at once.
+        out: the folder of comparisons, in which the experiment's folder is created.
+        jobs: number of cells to run at once.
         console: where progress is shown.
         tuning_only: leave the result for another call.
 
@@ -46,13 +46,13 @@ def run_comparison(plan: Plan, out: Path, *, jobs: int, console: Console, tuning
         cell, reason = display.failures[0]
         failed = len(display.failures)
         raise UserError(
-            f"{folder}: {failed} {'cell' if failed == 1 else 'cells'} failed, {cell} with: {reason}; fix it and give "
-            "the same command again, what is finished is kept"
+            f"{folder}: {failed} {'cell' if failed == 1 else 'cells'} failed, {cell} with: {reason}; fix it and run "
+            "the same command again; finished cells are kept"
         )
 
 
 def describe(plan: Plan, out: Path, *, jobs: int, console: Console) -> None:
-    """Print every cell with its state, and how long what is left will take; runs nothing."""
+    """Print every cell with its state and the estimated time left, without running anything."""
     store = Store(out / plan.experiment.name)
     found = choices(plan, store)
     cells = [*plan.tuning(), *plan.results(finalists(plan, found))]

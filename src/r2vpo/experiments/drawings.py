@@ -1,4 +1,4 @@
-"""Which figures the finished cells of an experiment give, and what is written below them."""
+"""Choose the figures that the finished cells of an experiment allow, with their captions."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -33,7 +33,7 @@ _COURSES = (
 
 
 def drawings(results: Results) -> list[Drawing]:
-    """Every figure that has something to show, in the report's order."""
+    """Return every figure that has something to show, in the report's order."""
     if not results.runs:
         return []
     if results.experiment.settings is not None:
@@ -42,7 +42,7 @@ def drawings(results: Results) -> list[Drawing]:
 
 
 def _curves(results: Results) -> Iterator[Drawing]:
-    """The figures of an experiment without an axis."""
+    """Yield the figures of an experiment without an axis."""
     yield _accuracy(results, None)
     lines = figures.over_rollouts(
         results, None, lambda run: (run.seconds, run.accuracy), x_label="seconds", finish=figures.seconds_axes
@@ -63,7 +63,7 @@ def _curves(results: Results) -> Iterator[Drawing]:
 
 
 def _axis(results: Results) -> Iterator[Drawing]:
-    """Accuracy and area over a numeric axis."""
+    """Yield accuracy and area over a numeric axis."""
     settings = results.experiment.settings
     if settings is None or not settings.numeric or len(results.settings) < 2:
         return
@@ -89,7 +89,7 @@ def _axis(results: Results) -> Iterator[Drawing]:
 
 
 def _each_setting(results: Results) -> Iterator[Drawing]:
-    """The accuracy curves at every value of the axis."""
+    """Yield the accuracy curves at every value of the axis."""
     for value in results.settings:
         yield _accuracy(results, value)
         if results.experiment.target is not None:
@@ -137,9 +137,9 @@ def _named(results: Results, key: str, title: str, value: Value | None) -> tuple
 
 def _course(run: Run, name: str) -> tuple[Array, Array]:
     rounds = run.course["rollouts"]
-    # a record that was made before a metric was known does not have it
+    # a record from before a metric existed does not have it
     y = run.course.get(name, np.full(len(rounds), np.nan))
-    # V_d is 0 and lambda is not there where a method has none: neither has a place on a logarithmic axis
+    # where a method has none, V_d is 0 and lambda is missing: neither can be drawn on a logarithmic axis
     shown = np.where(y > 0, y, np.nan) if name != "entropy" else y
     return rounds, shown
 

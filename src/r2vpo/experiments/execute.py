@@ -1,4 +1,4 @@
-"""Hands out cells to workers, keeps what they answer, and can be stopped and called again at any time."""
+"""Distribute cells to workers and store their results; the work can be stopped and continued at any time."""
 
 import queue
 import shutil
@@ -14,17 +14,17 @@ from r2vpo.experiments.progress import CompareProgress
 from r2vpo.experiments.store import Store
 from r2vpo.training.records import Record
 
-# seconds between two looks at how far the running cells are
+# seconds between two checks of the running cells' progress
 _LOOK = 0.5
 
 
 class Executor:
-    """Runs cells that are not finished yet; a context manager that leaves no process behind.
+    """Executor of unfinished cells; a context manager that leaves no process behind.
 
     Args:
-        store: where records go.
-        jobs: cells at once; each has its share of the cores' threads.
-        display: what shows them.
+        store: the store of the records.
+        jobs: number of cells to run at once; each gets its share of the cores' threads.
+        display: the display that shows them.
     """
 
     def __init__(self, store: Store, *, jobs: int, display: CompareProgress) -> None:
@@ -48,7 +48,7 @@ class Executor:
             worker.stop()
 
     def run(self, cells: Sequence[Cell]) -> None:
-        """Run the cells in their order; those that an equal run has answered are only written down."""
+        """Run the cells in order; if an equal run exists, its record is only copied."""
         self.store.adopt(cells)
         self._cells = cells
         self._waiting = deque({cell.key: cell for cell in cells if self.store.finished(cell) is None}.values())
@@ -93,7 +93,7 @@ class Executor:
                 self._failed(cell, reason)
             return
         assert cell is not None, "an answer without a task"
-        # after what nobody expected, who knows in what state the libraries are
+        # after an unexpected error the libraries may be in any state
         if message.get("unexpected"):
             self._retire(worker)
         else:
@@ -120,14 +120,14 @@ class Executor:
 
 
 class _Steps:
-    """How many optimizer steps a running cell has written down, read as its file grows."""
+    """Counter of the optimizer steps that a running cell has recorded, read from its growing file."""
 
     def __init__(self) -> None:
         self.file: Path | None = None
         self._offset = self._count = 0
 
     def done(self) -> int:
-        """Steps so far."""
+        """Return the steps so far."""
         if self.file is not None:
             try:
                 with open(self.file, "rb") as file:

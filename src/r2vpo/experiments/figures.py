@@ -1,4 +1,4 @@
-"""The figures of a comparison. Few methods share one drawing; many get one each, with the baseline behind."""
+"""Draw the figures of a comparison: few methods share one drawing; many get one each, with the baseline behind."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from r2vpo.report.svg import Draw
 WIDTH, HEIGHT, WIDE = 5.0, 2.9, 10.4
 MOST_TOGETHER = 6
 _COLUMNS = 4
-_TITLE = 32  # characters to a line of a small drawing's title
+_TITLE = 32  # characters per line of a small drawing's title
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Drawing:
     """One figure.
 
     Attributes:
-        key: its name on the page and its file's.
+        key: its name on the page and in its file's name.
         title: its heading.
-        caption: what is drawn.
-        draw: draws it on an empty figure, whose size it sets.
-        wide: whether it takes the page's width.
+        caption: description of the drawing.
+        draw: draws it on an empty figure and sets the figure's size.
+        wide: whether it takes the page's full width.
     """
 
     key: str
@@ -45,12 +45,12 @@ class Drawing:
 
 
 class Lines:
-    """Draws one curve for each method: together while they can be told apart, else side by side.
+    """Drawing of one curve per method: in one plot if they can be distinguished, otherwise side by side.
 
     Args:
         results: the finished cells.
         curve: draws a method's curve, if it has one: axes, method, colour, line style, name for the legend.
-        x_label: of the x axis.
+        x_label: label of the x axis.
         finish: sets up the axes.
     """
 
@@ -67,7 +67,7 @@ class Lines:
 
     @property
     def note(self) -> str:
-        """What a caption has to say of how the methods are arranged."""
+        """Return the caption's note on the arrangement of the methods."""
         baseline = self.results.experiment.baseline[0]
         behind = self.wide and baseline in self.results.methods
         return f" Dashed: {self.results.experiment.title(baseline)}." if behind else ""
@@ -117,13 +117,13 @@ class Lines:
 def over_rollouts(
     results: Results, setting: Value | None, column: Callable[[Run], tuple[Array, Array]], **options: object
 ) -> Lines:
-    """Curves over rollouts or seconds: median over seeds, and the band that holds their middle half.
+    """Return curves over rollouts or seconds: the median over seeds, and a band with their middle half.
 
     Args:
         results: the finished cells.
         setting: the value on the settings' axis.
-        column: x and y of a run.
-        options: of ``Lines``.
+        column: returns x and y of a run.
+        options: options of ``Lines``.
     """
 
     def curve(axes: Axes, method: str, color: str, dashes: object, name: str) -> None:
@@ -132,7 +132,7 @@ def over_rollouts(
         pairs = [pair for pair in pairs if len(pair[0])]
         if not pairs:
             return
-        # the runs' own points where they share them, else a common grid: seconds differ from run to run
+        # the runs' own points if they share them, otherwise a common grid, since seconds differ between runs
         shared = all(np.array_equal(x, pairs[0][0]) for x, _ in pairs)
         grid = pairs[0][0] if shared else np.linspace(0, float(np.median([x[-1] for x, _ in pairs])), 60)
         table = np.stack([np.interp(grid, x, y) for x, y in pairs])
@@ -144,7 +144,7 @@ def over_rollouts(
 
 
 def survival(results: Results, setting: Value | None, target: float) -> Lines:
-    """The share of runs that have not reached the target yet, over rollouts."""
+    """Return the share of runs that have not reached the target yet, over rollouts."""
 
     def curve(axes: Axes, method: str, color: str, dashes: object, name: str) -> None:
         runs = results.group(method, setting)
@@ -159,7 +159,7 @@ def survival(results: Results, setting: Value | None, target: float) -> Lines:
 
 
 def over_axis(results: Results, measure: Callable[[list[Run]], Interval]) -> Lines:
-    """A measure over the values of the settings' axis, with its interval where it has one."""
+    """Return a measure over the values of the settings' axis, with its interval if it has one."""
 
     def curve(axes: Axes, method: str, color: str, dashes: object, name: str) -> None:
         places = [i for i, value in enumerate(results.settings) if results.group(method, value)]
@@ -179,7 +179,7 @@ def over_axis(results: Results, measure: Callable[[list[Run]], Interval]) -> Lin
 
 
 def by_difficulty(results: Results, setting: Value | None) -> Draw:
-    """Final accuracy of every method on every difficulty, with intervals."""
+    """Draw the final accuracy of every method on every difficulty, with intervals."""
 
     def draw(figure: Figure, palette: Palette) -> None:
         axes = _rows(figure, results)
@@ -205,7 +205,7 @@ def by_difficulty(results: Results, setting: Value | None) -> Draw:
 
 
 def collapse(results: Results) -> Draw:
-    """The share of runs that collapse, method by method, over all settings."""
+    """Draw the share of runs that collapse, method by method, over all settings."""
 
     def draw(figure: Figure, palette: Palette) -> None:
         axes = _rows(figure, results)
@@ -223,26 +223,26 @@ def collapse(results: Results) -> Draw:
 
 
 def log_values(axes: Axes) -> None:
-    """A logarithmic y axis for what was drawn."""
+    """Set a logarithmic y axis that fits the drawn values."""
     values = [y for line in axes.get_lines() for y in np.asarray(line.get_ydata(), dtype=float) if y > 0]
     log_axis(axes, values)
     _thousands(axes)
 
 
 def accuracy_axes(axes: Axes) -> None:
-    """Axes of accuracy over rollouts."""
+    """Set up axes of accuracy over rollouts."""
     _percent(axes)
     _thousands(axes)
 
 
 def seconds_axes(axes: Axes) -> None:
-    """Axes of accuracy over seconds."""
+    """Set up axes of accuracy over seconds."""
     _percent(axes)
     axes.xaxis.set_major_locator(MaxNLocator(4))
 
 
 def plain_axes(axes: Axes) -> None:
-    """Axes of a value of any size over rollouts."""
+    """Set up axes of a value of any size over rollouts."""
     _thousands(axes)
 
 

@@ -1,4 +1,4 @@
-"""Worker processes of a comparison, as the process sees them that hands out the cells."""
+"""Worker processes of a comparison, as seen by the process that distributes the cells."""
 
 import json
 import os
@@ -15,16 +15,16 @@ Message = dict[str, Any]
 
 
 class Worker:
-    """One process that runs cells, started with as many threads as it may use.
+    """One process that runs cells, started with the number of threads that it may use.
 
     Args:
-        number: which one, for its log's name.
+        number: its number, for its log's name.
         threads: CPU threads of its libraries.
-        folder: where ``worker-<number>.log`` goes.
-        inbox: gets ``(worker, message)``, and ``(worker, None)`` when the process has ended.
+        folder: folder of ``worker-<number>.log``.
+        inbox: receives ``(worker, message)``, and ``(worker, None)`` when the process has ended.
 
     Raises:
-        UserError: something that is no regular file has the log's name.
+        UserError: something other than a regular file has the log's name.
     """
 
     def __init__(
@@ -32,8 +32,8 @@ class Worker:
     ) -> None:
         self.number = number
         self.log = folder / f"worker-{number}.log"
-        if self.log.exists() and not self.log.is_file():  # a pipe would be waited for
-            raise UserError(f"{self.log}: this is no regular file: remove it")
+        if self.log.exists() and not self.log.is_file():  # opening a pipe would block
+            raise UserError(f"{self.log}: this is not a regular file: remove it")
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "r2vpo.experiments.worker"],
@@ -43,13 +43,13 @@ class Worker:
                 text=True,
                 encoding="utf-8",
                 env=os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
-                # Ctrl-C is for the process that hands out cells: it ends the others in its own order.
+                # Ctrl-C is for the process that distributes the cells; it ends the others in its own order.
                 start_new_session=True,
             )
         threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
 
     def send(self, task: Message) -> None:
-        """Hand over a cell; a process that is gone says so in the inbox."""
+        """Send a cell; if the process has ended, the inbox reports it."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(task) + "\n")
@@ -58,7 +58,7 @@ class Worker:
             pass
 
     def stop(self) -> None:
-        """End the process, whatever it does."""
+        """End the process, whatever it is doing."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -74,10 +74,10 @@ class Worker:
                     pass
 
     def last_words(self) -> str:
-        """Why a process ended that should not have."""
+        """Return why the process ended unexpectedly."""
         code = self._process.wait()
         if code < 0:
-            why = "killed, perhaps for want of memory" if code == -9 else f"ended by signal {-code}"
+            why = "killed, perhaps for lack of memory" if code == -9 else f"ended by signal {-code}"
         else:
             why = f"ended with code {code}"
         return f"its process was {why}: see {self.log}"
@@ -93,15 +93,15 @@ class Worker:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_jobs(jobs: int) -> None:
-    """Refuse more cells at once than there are cores.
+    """Refuse to run more cells at once than there are cores.
 
     Raises:
-        UserError: so many do not fit.
+        UserError: there are fewer cores.
     """
     if not 1 <= jobs <= cores():
-        raise UserError(f"--jobs {jobs}: this machine lends {cores()} cores: give a number from 1 to {cores()}")
+        raise UserError(f"--jobs {jobs}: this process may use {cores()} cores: give a number from 1 to {cores()}")

@@ -1,4 +1,4 @@
-"""What a user sees while a comparison goes on, and how long it will still take."""
+"""Progress display of a comparison, and the estimate of the time left."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from r2vpo.training.records import Record
 
 
 class Estimator:
-    """How long cells take, from those that are finished: seconds an optimizer step, by method, else over all.
+    """Estimator of cells' durations from finished ones: seconds per optimizer step, by method or else over all.
 
     Args:
         records: finished cells.
@@ -24,17 +24,17 @@ class Estimator:
             self.learn(record)
 
     def learn(self, record: Record) -> None:
-        """Take one more finished cell into account."""
+        """Add a finished cell to the estimate."""
         if record.get("optimizer_steps") and record.get("wall_seconds"):
             rate = record["wall_seconds"] / record["optimizer_steps"]
             self._rates.setdefault(str(record["method"]), []).append(rate)
 
     def seconds(self, cells: Iterable[Cell], done: Mapping[str, int] | None = None) -> float | None:
-        """Seconds that cells take one after the other, or None as long as no cell is finished.
+        """Return the seconds that cells take one after the other, or None while no cell is finished.
 
         Args:
             cells: the cells.
-            done: optimizer steps that are done already, by the cell's key.
+            done: optimizer steps already done, by the cell's key.
         """
         if not self._rates:
             return None
@@ -48,11 +48,11 @@ class Estimator:
 
 
 class CompareProgress(Display):
-    """Shows a comparison's progress.
+    """Progress display of a comparison.
 
     Args:
-        console: where to; a live display if it is a terminal, else a plain line for each cell.
-        estimator: how long cells take.
+        console: where to show it; a live display if it is a terminal, otherwise a plain line per cell.
+        estimator: estimates how long cells take.
     """
 
     def __init__(self, console: Console, estimator: Estimator) -> None:
@@ -68,17 +68,17 @@ class CompareProgress(Display):
         super().__exit__(kind, *details)
 
     def phase(self, name: str, *, done: int, total: int) -> None:
-        """Begin a part of the work: tuning, or the result."""
+        """Begin a phase of the work: tuning, or the result."""
         self._phase, self.done, self.total = name, done, total
         self.say(f"{name}: {done} of {total} cells are finished")
 
     def refresh(self, running: Mapping[str, tuple[Cell, int]], waiting: Sequence[Cell], jobs: int) -> None:
-        """Take note of what goes on.
+        """Update the state of the cells.
 
         Args:
             running: cell and optimizer steps done, by the cell's key.
-            waiting: cells that nobody runs yet.
-            jobs: cells at once.
+            waiting: cells that are not running yet.
+            jobs: number of cells that run at once.
         """
         self._running = running
         steps = {key: done for key, (_, done) in running.items()}
@@ -87,7 +87,7 @@ class CompareProgress(Display):
         self._left = None if seconds is None else seconds / max(min(jobs, len(cells) + len(waiting)), 1)
 
     def finished(self, cell: Cell, record: Record, *, done: int) -> None:
-        """Show a cell's result, and how many are finished with it."""
+        """Show a cell's result, and the number of finished cells including it."""
         self.done = done
         self.estimator.learn({**record, "method": cell.method})
         accuracy = record["evaluations"][-1]["accuracy"] if record["evaluations"] else float("nan")
@@ -100,7 +100,7 @@ class CompareProgress(Display):
         self.say(f"{self.of_total()}  {cell}  failed: {reason}")
 
     def render(self) -> RenderableType:
-        """The live display: a bar over the cells, and a line for each that runs."""
+        """Return the live display: a bar over the cells, and a line for each running one."""
         cells = [(str(cell), done, cell.recipe.trainer.max_steps) for cell, done in self._running.values()]
         below = [(*cell, f"step {cell[1]}/{cell[2]}" if cell[1] else "starting") for cell in cells]
         return self.bars(self._phase, f"{duration(self._left)} left", below)

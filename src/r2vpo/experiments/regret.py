@@ -1,7 +1,7 @@
 """Regret over tasks: how far a method's area is below that of the best tuned method of a task, in points.
 
-The best tuned method of a task is the one with the largest mean area over the seeds of the result itself. So it is
-chosen with hindsight, which is in its favour: with many tuned methods a method as good as all of them has some regret.
+The best tuned method of a task is the one with the largest mean area over the seeds of the result itself. It is thus
+chosen in hindsight, which favours it: with many tuned methods, even a method as good as all of them has some regret.
 """
 
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ class Regret:
     """One method on one task.
 
     Attributes:
-        points: (n,), area of the best tuned method less the method's own, in points, seed by seed.
+        points: (n,), area of the best tuned method minus the method's own, in points, seed by seed.
         area: mean of the method's own area over those seeds.
-        collapsed: runs of the method that collapsed.
-        runs: seeds that both have.
+        collapsed: number of the method's runs that collapsed.
+        runs: number of seeds that both have.
     """
 
     points: Array
@@ -32,24 +32,24 @@ class Regret:
 
     @property
     def mean(self) -> float:
-        """Mean over seeds."""
+        """Return the mean over seeds."""
         return float(self.points.mean())
 
     @property
     def median(self) -> Interval:
-        """Median over seeds with its 95 % interval."""
+        """Return the median over seeds with its 95 % interval."""
         return median(self.points)
 
 
 @dataclass(frozen=True)
 class TaskRegrets:
-    """All methods on one task.
+    """Regrets of all methods on one task.
 
     Attributes:
         best: key of the best tuned method; None while no tuned method is finished.
         best_area: its mean area.
-        compared: number of tuned methods that it is the best of: those with most seeds.
-        tuned: number of tuned methods that the task has.
+        compared: number of tuned methods among which it is the best: those with the most seeds.
+        tuned: number of tuned methods of the task.
         by_method: regrets of the methods that have seeds in common with it.
     """
 
@@ -61,15 +61,15 @@ class TaskRegrets:
 
 
 def task_regrets(results: Results) -> TaskRegrets:
-    """The regrets on one task, from what is finished.
+    """Compute the regrets on one task from its finished cells.
 
     Args:
-        results: of the task.
+        results: results of the task.
     """
     groups = {method: results.groups[method, None] for method in results.methods}
     areas = {method: {seed: run.area() for seed, run in runs.items()} for method, runs in groups.items()}
     every = [name for name in results.experiment.methods if results.experiment.tune(name) is not None]
-    # A mean over fewer seeds is no match for one over more.
+    # Means over fewer seeds are not compared with means over more.
     most = max((len(areas[name]) for name in every if name in areas), default=0)
     compared = [name for name in every if name in areas and len(areas[name]) == most]
     if not compared:
@@ -87,7 +87,7 @@ def task_regrets(results: Results) -> TaskRegrets:
 
 
 def over_tasks(tasks: Mapping[str, TaskRegrets], method: str) -> float | None:
-    """The mean over tasks of a method's mean regret; None unless it ran on every task that has a best method."""
+    """Return the mean over tasks of a method's mean regret; None unless it ran on every task with a best method."""
     found = [regrets.by_method.get(method) for regrets in tasks.values() if regrets.best is not None]
     if not found or any(regret is None for regret in found):
         return None

@@ -1,4 +1,4 @@
-"""Tables and figure of the regrets over tasks."""
+"""Report of the regrets over tasks: tables and a figure."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,9 +20,9 @@ from r2vpo.report.palette import Palette
 from r2vpo.training.numbers import NOTHING
 
 SHOWN_TO = 30.0
-"""Points at which a bar of the figure ends; every bar has its value at its end."""
+"""Points at which the figure cuts its bars; every bar has its value written at its end."""
 
-_TITLE = 19  # characters to a line of a panel's title
+_TITLE = 19  # characters per line of a panel's title
 
 
 def build_regret_report(tasks: TasksPlan) -> list[Path]:
@@ -35,16 +35,16 @@ def build_regret_report(tasks: TasksPlan) -> list[Path]:
 
 
 def regret_parts(spec: TasksExperiment, results: Mapping[str, Results]) -> tuple[list[Table], list[Drawing]]:
-    """Tables and figures of the tasks on which a tuned method is finished; none while there is no such task.
+    """Return tables and figures of the tasks on which a tuned method is finished; none if there is no such task.
 
     Args:
         spec: the experiment.
-        results: of each task.
+        results: results of each task.
     """
     regrets = {task: task_regrets(found) for task, found in results.items()}
     source = regrets.get(spec.carried_from or "")
     if source is not None:
-        # What is carried over is what was chosen there: the tuned methods' own runs.
+        # The carried-over values were chosen there, so these are the tuned methods' own runs.
         tuned = [name for name in source.by_method if name in spec.methods and spec.methods[name].tune != "nothing"]
         stand_in = {name + CARRIED: source.by_method[name] for name in tuned}
         regrets[str(spec.carried_from)] = replace(source, by_method={**source.by_method, **stand_in})
@@ -57,7 +57,7 @@ def regret_parts(spec: TasksExperiment, results: Mapping[str, Results]) -> tuple
 
 
 def titles_of(spec: TasksExperiment, results: Mapping[str, Results]) -> dict[str, str]:
-    """Names of all methods with a result: the default first, then the others that run as they are, then the tuned."""
+    """Return the names of all methods with a result: the default, then other untuned ones, then the tuned ones."""
     titles: dict[str, str] = {}
     untuned: dict[str, bool] = {}
     for found in results.values():
@@ -69,7 +69,7 @@ def titles_of(spec: TasksExperiment, results: Mapping[str, Results]) -> dict[str
 
 
 def regret_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], titles: Mapping[str, str]) -> Table:
-    """Mean regret of every method on every task, with the interval of the median."""
+    """Return a table of the mean regret of every method on every task, with the interval of the median."""
     rows = []
     for method, title in titles.items():
         mean = over_tasks(regrets, method)
@@ -87,7 +87,7 @@ def regret_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], titl
 
 
 def best_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], results: Mapping[str, Results]) -> Table:
-    """The best tuned method of every task, and the area of the default beside it."""
+    """Return a table of the best tuned method of every task, next to the area of the default."""
     rows = []
     for task, found in regrets.items():
         assert found.best is not None, "a task without a best method"
@@ -121,7 +121,7 @@ def best_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], result
 
 
 def regret_drawing(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], titles: Mapping[str, str]) -> Drawing:
-    """A panel for each method that is to be shown and ran on all tasks, a bar for each task and one for the mean."""
+    """Return a panel for each shown method that ran on all tasks, with a bar for each task and one for the mean."""
     methods = [name for name in titles if name in (spec.default, *spec.shown) and over_tasks(regrets, name) is not None]
     tasks = [spec.task_title(task) for task in regrets]
 
@@ -130,7 +130,7 @@ def regret_drawing(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], ti
         panels = figure.subplots(1, len(methods), sharex=True, sharey=True, squeeze=False)[0]
         for axes, method in zip(panels, methods, strict=True):
             values = [*(found.by_method[method].mean for found in regrets.values()), over_tasks(regrets, method) or 0.0]
-            places = [*range(len(tasks)), len(tasks) + 0.5]  # the mean stands apart
+            places = [*range(len(tasks)), len(tasks) + 0.5]  # the mean is set apart
             color = palette.series[0] if method == spec.default else palette.muted
             axes.barh(places, np.clip(values, -SHOWN_TO, SHOWN_TO), 0.7, color=color)
             for place, value in zip(places, values, strict=True):

@@ -1,4 +1,4 @@
-"""The report of a comparison: one page that needs nothing else, the same as Markdown, and every figure as a PNG."""
+"""Report of a comparison: one self-contained page, the same as Markdown, and every figure as a PNG."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +21,7 @@ _FOOTER = "Drawn by r2vpo from results.jsonl and tuning.jsonl beside it; report.
 
 
 def build_comparison_report(plan: Plan, out: Path) -> list[Path]:
-    """Draw ``report.html``, ``report.md`` and the PNGs from what is finished.
+    """Write ``report.html``, ``report.md`` and the PNGs from the finished cells.
 
     Args:
         plan: the experiment's cells.
@@ -41,7 +41,7 @@ def write_report(
     """Write ``report.html``, ``report.md`` and the PNGs of a comparison.
 
     Args:
-        folder: where to; made if it is not there.
+        folder: the folder to write to; created if missing.
         name: the heading.
         facts: how the cells were run, by name.
         made: the tables.
@@ -61,7 +61,7 @@ def write_report(
 
 
 def _facts(results: Results, plan: Plan) -> list[tuple[str, str]]:
-    """What has to be known of how the cells were run."""
+    """Return the facts about how the cells were run."""
     facts = [
         ("cells", f"{results.finished} of {results.total} finished"),
         ("seeds", f"{plan.seeds[0]} to {plan.seeds[-1]}"),
@@ -73,7 +73,7 @@ def _facts(results: Results, plan: Plan) -> list[tuple[str, str]]:
 
 
 def facts_of_runs(runs: list[Run]) -> list[tuple[str, str]]:
-    """Time, machine, versions and commit of at least one finished run."""
+    """Return time, machine, versions and commit of finished runs, of which there is at least one."""
     records = [run.record for run in runs]
     return [
         ("time", f"{duration(sum(run.wall_seconds for run in runs))} for all runs one after the other"),
@@ -94,7 +94,7 @@ def _versions(record: dict[str, Any]) -> str:
 
 
 def _distinct(values: Iterable[str]) -> str:
-    """All values that occur: a comparison over several machines or versions has to say so."""
+    """Return all values that occur, since a comparison over several machines or versions must report them."""
     return "; ".join(dict.fromkeys(values))
 
 
@@ -109,14 +109,14 @@ def _write_pictures(shown: Iterable[Drawing], folder: Path) -> None:
 def markdown(
     name: str, facts: Iterable[tuple[str, str]], made: Iterable[Table], shown: Iterable[Drawing], pictures: str
 ) -> str:
-    """A comparison as Markdown.
+    """Format a comparison as Markdown.
 
     Args:
         name: the heading.
         facts: how the cells were run, by name.
         made: the tables.
         shown: the figures.
-        pictures: what stands before a figure's key in the name of its file.
+        pictures: prefix of a figure's key in the name of its file.
     """
     parts = [f"# {name}", "\n".join(f"- {key}: {value}" for key, value in facts)]
     for table in made:

@@ -1,4 +1,4 @@
-"""A finished cell as numbers: its curves, and what is measured of it."""
+"""A finished cell as numbers: its curves and measures."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,11 +22,11 @@ class Run:
         seconds: (evaluations,), seconds spent generating and training before each.
         accuracy: (evaluations,), share of the held-out problems that is solved.
         by_difficulty: the same, for each difficulty.
-        course: columns by round: V_d, V, lambda, entropy, step scale, reward, staleness; without those that were not
-            measured yet when the record was written.
+        course: columns by round: V_d, V, lambda, entropy, step scale, reward, staleness; without those that did not
+            exist yet when the record was written.
         wall_seconds: wall time of the cell.
-        diverged: whether the weights ended as no numbers.
-        record: all that was written of it.
+        diverged: whether the weights became non-finite.
+        record: the complete record.
     """
 
     method: str
@@ -42,28 +42,28 @@ class Run:
     record: Record
 
     def area(self) -> float:
-        """Area under the accuracy curve over rollouts, as a mean accuracy."""
+        """Return the area under the accuracy curve over rollouts, as a mean accuracy."""
         return area_under_curve(self.rollouts, self.accuracy)
 
     def time_to(self, target: float) -> float:
-        """Rollouts to an accuracy, infinite if it was never measured."""
+        """Return the rollouts to an accuracy, infinite if it was never measured."""
         return time_to_target(self.rollouts, self.accuracy, target)
 
     @property
     def final(self) -> float:
-        """Accuracy at the end."""
+        """Return the accuracy at the end."""
         return float(self.accuracy[-1])
 
     @property
     def collapsed(self) -> bool:
-        """Whether the run lost what it had."""
+        """Return whether the run lost the accuracy that it had."""
         return self.diverged or collapsed(self.accuracy)
 
 
 def read_run(record: Record) -> Run:
-    """The numbers of a cell's record.
+    """Read the numbers of a cell's record.
 
-    A run that diverged can answer nothing any more: from its last evaluation on, its accuracy is 0.
+    A diverged run can no longer answer anything: from its last evaluation on, its accuracy is 0.
     """
     points: list[dict[str, Any]] = list(record["evaluations"])
     if record.get("diverged"):
@@ -87,7 +87,7 @@ def read_run(record: Record) -> Run:
 
 
 def budget(record: Record) -> int:
-    """Rollouts that the cell's recipe generates."""
+    """Return the number of rollouts that the cell's recipe generates."""
     trainer, rollout = record["recipe"]["trainer"], record["recipe"]["rollout"]
     rounds = -(-trainer["max_steps"] // (trainer["optimizer_steps_per_round"] * trainer["passes"]))
     return int(rounds * rollout["prompts_per_round"] * rollout["samples_per_prompt"])

@@ -1,4 +1,4 @@
-"""The shape of an experiment: methods x settings x seeds over one recipe, and how each method's rate is tuned."""
+"""Schema of an experiment: methods x settings x seeds over one recipe, and the tuning of each method's rate."""
 
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,7 @@ def _as_list(value: Any) -> Any:
 
 def _rising(values: list[int | float]) -> list[int | float]:
     if list(values) != sorted({*values}):
-        raise ValueError(f"is {values}, whose values must rise, each given once: sort them")
+        raise ValueError(f"is {values}, whose values must be rising and distinct: sort them")
     return values
 
 
@@ -24,19 +24,19 @@ Tries = Annotated[list[int | float], Field(min_length=1), AfterValidator(_rising
 
 
 class TuneSpec(Section):
-    """What is tuned of one method in place of `tuning.key`: as many tries of another key."""
+    """The key that is tuned for one method in place of `tuning.key`, with the same number of tries."""
 
     key: str = Field(min_length=1, description="the dotted key that is chosen")
-    values: Tries = Field(description="what is tried; as many values as tuning.values")
+    values: Tries = Field(description="values to try; as many as in tuning.values")
 
 
 class MethodSpec(Section):
     """One way to train: what it sets on top of the recipe."""
 
-    title: str | None = Field(None, min_length=1, description="its name in the report; null takes its key")
+    title: str | None = Field(None, min_length=1, description="its name in the report; null uses its key")
     set: Overrides = Field({}, description="dotted keys of the recipe and their values")
     tune: TuneSpec | Literal["nothing"] | None = Field(
-        None, description="another key to tune, or `nothing`, for a method that runs as it is; null tunes tuning.key"
+        None, description="another key to tune, or `nothing` for a method that runs untuned; null tunes tuning.key"
     )
 
 
@@ -44,26 +44,26 @@ class SeedsSpec(Section):
     """The seeds of the result: first, first + 1, ..."""
 
     first: int = Field(100, ge=0, description="the lowest seed")
-    count: int = Field(10, ge=1, le=10_000, description="how many; `--seeds` overrides it")
+    count: int = Field(10, ge=1, le=10_000, description="number of seeds; `--seeds` overrides it")
 
 
 class TuningSpec(Section):
-    """One key of every method is chosen among the same values, on seeds that the result does not use."""
+    """Tuning: one key of every method is chosen from the same values, on seeds that the result does not use."""
 
     seeds: list[int] = Field(min_length=1, description="seeds of the tries; all below seeds.first")
     key: str = Field("trainer.learning_rate", min_length=1, description="the dotted key that is chosen")
-    values: Tries = Field(description="what is tried, the same for every method")
-    rounds: int | None = Field(None, ge=1, description="rounds of a try; null takes those of the experiment")
+    values: Tries = Field(description="values to try, the same for every method")
+    rounds: int | None = Field(None, ge=1, description="rounds of a try; null uses those of the experiment")
     finalists: int | None = Field(
-        None, ge=1, description="how many tuned methods run in the result, the best on these seeds; null: all"
+        None, ge=1, description="number of tuned methods that run in the result, the best on these seeds; null: all"
     )
-    always: list[str] = Field([], description="tuned methods that run in the result beside the finalists")
+    always: list[str] = Field([], description="tuned methods that run in the result in addition to the finalists")
     set: Overrides = Field({}, description="dotted keys that only the tries have")
 
     @model_validator(mode="after")
     def _consistent(self) -> "TuningSpec":
         if len({*self.seeds}) != len(self.seeds):
-            raise ValueError("seeds has one twice: give each once")
+            raise ValueError("seeds has a duplicate: give each once")
         return self
 
 
@@ -78,43 +78,45 @@ class SettingsSpec(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "SettingsSpec":
         if (self.key is None) == (self.multiply is None):
-            raise ValueError("key and multiply exclude each other and one is needed: give exactly one of them")
+            raise ValueError("key and multiply exclude each other, and one is required: give exactly one of them")
         if len({*map(str, self.values)}) != len(self.values):
-            raise ValueError("values has one twice: give each once")
+            raise ValueError("values has a duplicate: give each once")
         if self.multiply is not None and not self.numeric:
             raise ValueError("values are factors with multiply: give numbers")
         return self
 
     @property
     def numeric(self) -> bool:
-        """Whether the values are numbers, so that curves over them make sense."""
+        """Return whether the values are numbers, so that curves over them make sense."""
         return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
 
 
 class Experiment(Section):
-    """A comparison. Every cell is one run of the recipe with a method's, a setting's and the seed's changes."""
+    """A comparison: every cell is one run of the recipe with the changes of a method, a setting and a seed."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="name, and its folder's")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="name of the comparison and of its folder"
+    )
     recipe: str | dict[str, Any] = Field(description="a recipe's name, its file, or its content")
     set: Overrides = Field({}, description="dotted keys of the recipe for every cell")
     rounds: int | None = Field(
-        None, ge=1, description="rounds of generation of every cell, whatever its steps; null leaves trainer.max_steps"
+        None, ge=1, description="rounds of generation of every cell, whatever its steps; null keeps trainer.max_steps"
     )
     seeds: SeedsSpec = Field(SeedsSpec(), description="the seeds of the result")
     tuning: TuningSpec | None = Field(None, description="how each method's rate is chosen; null tunes nothing")
-    target: float | None = Field(None, gt=0, le=1, description="accuracy, for the rollouts it takes to get there")
+    target: float | None = Field(None, gt=0, le=1, description="accuracy to which rollouts are counted")
     baseline: Annotated[list[str], BeforeValidator(_as_list)] = Field(
-        min_length=1, description="the method, or methods, that all others are compared with"
+        min_length=1, description="the method or methods that all others are compared with"
     )
-    methods: dict[str, MethodSpec] = Field(min_length=1, description="what is compared")
+    methods: dict[str, MethodSpec] = Field(min_length=1, description="the methods to compare")
     settings: SettingsSpec | None = Field(None, description="an axis that the methods are crossed with")
-    jobs: int | None = Field(None, ge=1, description="cells at once; null is one for each core")
+    jobs: int | None = Field(None, ge=1, description="number of cells to run at once; null means one per core")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Experiment":
         unknown = [name for name in self.baseline if name not in self.methods]
         if unknown:
-            raise ValueError(f"baseline = {unknown[0]} is no method: choose one of {', '.join(self.methods)}")
+            raise ValueError(f"baseline = {unknown[0]} is not a method: choose one of {', '.join(self.methods)}")
         for name, method in self.methods.items():
             self._check_tune(name, method)
         used = [seed for seed in self.tuning.seeds if seed >= self.seeds.first] if self.tuning else []
@@ -129,32 +131,32 @@ class Experiment(Section):
         if method.tune is None:
             return
         if self.tuning is None:
-            raise ValueError(f"methods.{name}.tune does nothing without tuning: add tuning, or take it out")
+            raise ValueError(f"methods.{name}.tune does nothing without tuning: add tuning, or remove it")
         if isinstance(method.tune, TuneSpec) and len(method.tune.values) != len(self.tuning.values):
             raise ValueError(
                 f"methods.{name}.tune has {len(method.tune.values)} values and tuning {len(self.tuning.values)}: every "
-                "method gets the same number of tries, so give as many"
+                "method gets the same number of tries, so give equally many"
             )
 
     def tune(self, method: str) -> TuneSpec | None:
-        """What is tuned of a method; None for one that runs as it is."""
+        """Return what is tuned for a method; None for one that runs untuned."""
         spec = self.methods[method].tune
         if self.tuning is None or spec == "nothing":
             return None
         return spec or TuneSpec(key=self.tuning.key, values=list(self.tuning.values))
 
     def title(self, method: str) -> str:
-        """A method's name in the report."""
+        """Return a method's name in the report."""
         return self.methods[method].title or method
 
     @property
     def values(self) -> list[Value | None]:
-        """The values of the settings' axis; without one, a single None."""
+        """Return the values of the settings' axis; without one, a single None."""
         return list(self.settings.values) if self.settings else [None]
 
 
 def label(value: Value | None) -> str:
-    """A setting's value as it is written: ``0.3``, ``true``, an empty text for none."""
+    """Format a setting's value: ``0.3``, ``true``, an empty text for none."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -1,11 +1,11 @@
-"""What several seeds say: medians with intervals that need no law of the scores, and times that some runs never reach.
+"""Statistics over seeds: medians with distribution-free intervals, and times to a target that some runs never reach.
 
-Scores of runs are skewed at a ceiling and fall apart into two groups where some runs collapse. There the bootstrap, and
-a t interval of a mean or of an interquartile mean, cover the truth far less often than they say when seeds are few.
-Order statistics cover the median as often under every continuous law. The runs of a comparison share their seeds (data,
-first weights, order of problems), so differences and ratios are taken seed by seed. The Mann-Whitney statistic,
-the binomial sums and Kaplan and Meier's curve are those of scipy.stats to 1e-12; written out they are ten lines, where
-scipy, which nothing else here needs, is 140 MB and 1.5 s of import.
+Scores of runs are skewed near a ceiling and form two groups if some runs collapse. With few seeds, the bootstrap and
+a t interval of a mean or an interquartile mean then cover the true value far less often than they claim. The coverage
+of the median by order statistics is the same for every continuous distribution. The runs of a comparison share their
+seeds (data, initial weights, order of problems), so differences and ratios are taken seed by seed. The Mann-Whitney
+statistic, the binomial sums and Kaplan and Meier's curve agree with scipy.stats to 1e-12. They take ten lines, whereas
+scipy, which nothing else here needs, is 140 MB and takes 1.5 s to import.
 """
 
 import math
@@ -18,22 +18,22 @@ from r2vpo.evaluation.intervals import Interval
 Array = NDArray[np.float64]
 LEVEL = 0.95
 LEAST = 0.92
-"""What an interval has to cover whatever the law: 95 % itself cannot be had from few order statistics."""
+"""Required coverage of an interval for any distribution: few order statistics cannot give exactly 95 %."""
 FEWEST_SEEDS = 5
-"""With fewer seeds not even the range of all scores covers the median in 92 of 100 cases: no interval is given."""
+"""With fewer seeds not even the range of all scores covers the median in 92 of 100 cases, so no interval is given."""
 
 
 def median(scores: Array) -> Interval:
     """Return the median over seeds with its 95 % interval; infinite scores stay in.
 
     The interval from the k-th lowest to the k-th highest of n scores covers the median with the probability
-    ``c_k = 1 - 2 P(B < k)``, B binomial with n and 1/2, whatever the law of the scores. Between the largest k with
-    ``c_k >= 0.95`` and the next, the ends are interpolated, but only where ``(c_k + c_(k+1)) / 2 >= 0.92``: scores that
-    fall apart into two levels, with a gap on one side of their median, are covered no less often than that. Of five
-    scores it is the range, which covers 93.75 %; of six too, 96.9 %.
+    ``c_k = 1 - 2 P(B < k)``, B binomial with n and 1/2, for any distribution of the scores. The ends are interpolated
+    between the largest k with ``c_k >= 0.95`` and the next, but only if ``(c_k + c_(k+1)) / 2 >= 0.92``: that is the
+    least coverage for scores on two levels with a gap on one side of their median. With five scores the interval is
+    their range, which covers 93.75 %; with six too, which covers 96.9 %.
 
     Args:
-        scores: (n,), infinite where a run never reached what is measured.
+        scores: (n,), infinite if a run never reached what is measured.
 
     Returns:
         The median and its interval; no interval with fewer than five scores.
@@ -65,12 +65,12 @@ def paired_difference(ours: Array, theirs: Array) -> Interval:
 def paired_ratio(ours: Array, theirs: Array) -> Interval:
     """Return the median of the ratios ``ours / theirs`` of times to a target seed by seed, with its interval.
 
-    The ratio is 0 where only ours reached the target and infinite where only theirs did. Where neither did it is not
-    known: it counts as 0 for the lower end and as infinite for the upper end. The median is that of the known ratios,
-    and NaN where they are not more than half.
+    The ratio is 0 if only ours reached the target and infinite if only theirs did. If neither did, it is unknown: it
+    counts as 0 for the lower end and as infinite for the upper end. The median is that of the known ratios, and NaN
+    unless they are more than half.
 
     Args:
-        ours: (n,), infinite where a run never reached the target.
+        ours: (n,), infinite if a run never reached the target.
         theirs: (n,), the same seeds.
 
     Raises:
@@ -88,7 +88,8 @@ def paired_ratio(ours: Array, theirs: Array) -> Interval:
 def probability_of_improvement(ours: Array, theirs: Array) -> float:
     """Return the probability that a run of ours scores above one of theirs.
 
-    ``mean over i, j of [x_i > y_j] + [x_i = y_j] / 2``. It has no interval: with few seeds none that was tried covers.
+    ``mean over i, j of [x_i > y_j] + [x_i = y_j] / 2``. It has no interval: with few seeds no
+    interval that was tried had sufficient coverage.
 
     Args:
         ours: (n,).
@@ -116,7 +117,7 @@ def _pair(ours: Array, theirs: Array) -> tuple[Array, Array]:
 
 
 def _median(lowest: Array, highest: Array) -> Interval:
-    """The median of scores of which each is known to lie between two bounds."""
+    """Return the median of scores that are each known to lie between two bounds."""
     lowest, highest = np.sort(np.asarray(lowest, np.float64)), np.sort(np.asarray(highest, np.float64))
     n = len(lowest)
     if not n:
@@ -129,7 +130,7 @@ def _median(lowest: Array, highest: Array) -> Interval:
 
 
 def _places(n: int) -> tuple[int, float]:
-    """Which score from outside an interval ends at, and which share of the way to the next one it goes further."""
+    """Return at which score, counted from outside, an interval ends, and its share of the way to the next score."""
     covered = [1 - 2 * sum(math.comb(n, i) for i in range(k)) / 2**n for k in range(1, n // 2 + 1)]
     k = sum(cover >= LEVEL for cover in covered)
     if k in (0, len(covered)) or (covered[k - 1] + covered[k]) / 2 < LEAST:
@@ -140,7 +141,7 @@ def _places(n: int) -> tuple[int, float]:
 
 def _end(ordered: Array, k: int, share: float) -> float:
     outer, inner = float(ordered[k - 1]), float(ordered[k])
-    # No interpolation with infinity: the mean of a number and infinity says nothing.
+    # No interpolation with infinity: the mean of a number and infinity is meaningless.
     return outer if math.isinf(outer) or math.isinf(inner) else (1 - share) * outer + share * inner
 
 
@@ -169,18 +170,18 @@ def time_to_target(x: Array, y: Array, target: float) -> float:
 def survival_curve(times: Array, ends: Array) -> tuple[Array, Array]:
     """Return the share of runs that have not reached the target yet, as steps (Kaplan and Meier 1958).
 
-    ``S(t) = product over times t_i <= t of (1 - d_i / n_i)``, with d_i runs that reach it at t_i of the n_i that are
-    still watched then.
+    ``S(t) = product over times t_i <= t of (1 - d_i / n_i)``, where d_i of the n_i runs still observed at t_i
+    reach the target then.
 
     Args:
         times: (n,), time at which a run reached the target, infinite if it never did.
-        ends: (n,), time up to which it was watched.
+        ends: (n,), time up to which it was observed.
 
     Returns:
         Times, beginning with 0, and the share from each of them on.
 
     Raises:
-        ValueError: no runs.
+        ValueError: there are no runs.
     """
     times, ends = np.asarray(times, dtype=np.float64), np.asarray(ends, dtype=np.float64)
     if not len(times) or times.shape != ends.shape:
@@ -194,6 +195,6 @@ def survival_curve(times: Array, ends: Array) -> tuple[Array, Array]:
 
 
 def collapsed(accuracy: Array) -> bool:
-    """Say whether a run ended at less than half of the best accuracy that it had, before training included."""
+    """Return whether a run ended at less than half of its best accuracy, including the one before training."""
     accuracy = np.asarray(accuracy, dtype=np.float64)
     return bool(accuracy[-1] < accuracy.max() / 2)

@@ -1,4 +1,4 @@
-"""The files of finished cells, one JSON object a line, shared by the experiments of one folder."""
+"""Store finished cells in files with one JSON object per line, shared by the experiments of one folder."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ class Store:
     """Finished and failed cells of an experiment, and the finished ones of its neighbours.
 
     Args:
-        folder: the experiment's folder, ``<out>/<name>``; made when the first record is added.
+        folder: the experiment's folder, ``<out>/<name>``; created when the first record is added.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,34 +29,34 @@ class Store:
                     self._take(record, own=file.parent == folder, kind=file.stem)
 
     def finished(self, cell: Cell) -> Record | None:
-        """The record of an equal run, of this experiment or of a neighbour."""
+        """Return the record of an equal run, of this experiment or of a neighbour."""
         return self._finished.get(cell.key)
 
     def failure(self, cell: Cell) -> str | None:
-        """Why the cell's last run failed, if it did."""
+        """Return why the cell's last run failed, if it did."""
         return None if cell.key in self._finished else self._failed.get(cell.key)
 
     def adopt(self, cells: Iterable[Cell]) -> None:
-        """Write the cells that an equal run has answered into this experiment's own files."""
+        """Copy the records of cells with an equal finished run into this experiment's own files."""
         for cell in cells:
             known = self._finished.get(cell.key)
             if known is not None and _name(cell) not in self._own:
                 self.add(cell, known)
 
     def add(self, cell: Cell, record: Mapping[str, Any]) -> None:
-        """Append a cell's record: what a run left, under the cell's own names."""
+        """Append a cell's record: the run's result, under the cell's own names."""
         whole = _renamed(cell, record)
         self.folder.mkdir(parents=True, exist_ok=True)
         append_record(self.folder / FILES[cell.kind], whole)
         self._take(whole, own=True, kind=Path(FILES[cell.kind]).stem)
 
     def records(self, cells: Iterable[Cell]) -> list[Record]:
-        """The records of those cells that are finished, here or by a neighbour, under their own names."""
+        """Return the records of the cells that are finished, here or by a neighbour, under their own names."""
         found = ((cell, self._finished.get(cell.key)) for cell in cells)
         return [_renamed(cell, record) for cell, record in found if record is not None]
 
     def own_finished(self) -> list[Record]:
-        """Every finished run of this experiment, for estimates of time: a neighbour's model may be far larger."""
+        """Return every finished run of this experiment, for time estimates: a neighbour's model may be far larger."""
         return [record for key, record in self._finished.items() if key in self._own_keys]
 
     def _take(self, record: Record, *, own: bool, kind: str) -> None:

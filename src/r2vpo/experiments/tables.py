@@ -1,4 +1,4 @@
-"""The tables of a comparison, as texts that both the page and the Markdown show."""
+"""Build the tables of a comparison, as texts for both the page and the Markdown."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -21,9 +21,9 @@ class Table:
 
     Attributes:
         title: its heading.
-        note: what one has to know to read it.
-        columns: heads; the first is that of the rows' names.
-        rows: cells as texts, as many as columns.
+        note: explanation of its content.
+        columns: headings; the first is that of the rows' names.
+        rows: rows of cells as texts, one per column.
     """
 
     title: str
@@ -33,7 +33,7 @@ class Table:
 
 
 def tables(results: Results) -> list[Table]:
-    """All the tables that the finished cells allow."""
+    """Return all tables that the finished cells allow."""
     made: list[Table] = []
     if results.runs:
         made.append(result_table(results))
@@ -49,7 +49,7 @@ def tables(results: Results) -> list[Table]:
 
 
 def result_table(results: Results) -> Table:
-    """Every method by itself."""
+    """Return the table of every method by itself."""
     target, hardest = results.experiment.target, results.hardest
     columns = ["method", *_axis_column(results), "seeds", *(["tuned to"] if results.tuning else [])]
     columns += ["final accuracy, %"]
@@ -81,7 +81,7 @@ def result_table(results: Results) -> Table:
 
 
 def baseline_table(results: Results, baseline: str) -> Table:
-    """Every other method against one, paired by seed."""
+    """Return the table of every other method against one, paired by seed."""
     target, hardest = results.experiment.target, results.hardest
     columns = ["method", *_axis_column(results), "seeds", "final accuracy, points"]
     columns += [f"on {hardest}, points"] if hardest else []
@@ -117,7 +117,7 @@ def baseline_table(results: Results, baseline: str) -> Table:
 
 
 def axis_table(results: Results) -> Table:
-    """Every method against itself at the axis' first value, paired by seed."""
+    """Return the table of every method against itself at the axis' first value, paired by seed."""
     assert results.experiment.settings is not None
     name, first = results.experiment.settings.name, results.settings[0]
     columns = ["method", name, "seeds", "final accuracy, points", "area, points"]
@@ -141,7 +141,7 @@ def axis_table(results: Results) -> Table:
 
 
 def tuning_table(results: Results) -> Table:
-    """Every try of every method."""
+    """Return the table of every try of every method."""
     spec = results.experiment.tuning
     assert spec is not None
     columns = ["method", "tuned", *(f"try {number + 1}" for number in range(len(spec.values))), "chosen", ""]
@@ -164,28 +164,28 @@ def tuning_table(results: Results) -> Table:
 
 
 def percent(estimate: Interval) -> str:
-    """A share as ``96.2 (95.0 to 97.1)``."""
+    """Format a share as ``96.2 (95.0 to 97.1)``."""
     return _numbers(estimate, 100, 1)
 
 
 def points(estimate: Interval) -> str:
-    """A difference of shares as ``+1.2 (-0.3 to +2.5)``."""
+    """Format a difference of shares as ``+1.2 (-0.3 to +2.5)``."""
     return _numbers(estimate, 100, 1, sign="+")
 
 
 def rollouts(estimate: Interval, runs: list[Run]) -> str:
-    """A number of rollouts as ``3,072 (2,560 to above 12,288)``."""
+    """Format a number of rollouts as ``3,072 (2,560 to above 12,288)``."""
     budget = max(float(run.rollouts[-1]) for run in runs)
     return _with_interval(estimate, lambda x: count(x) if math.isfinite(x) else f"above {count(budget)}")
 
 
 def ratio(estimate: Interval) -> str:
-    """A ratio of times as ``0.46 (0.38 to 0.60)``; ``?`` where neither gets there at half of the seeds."""
+    """Format a ratio of times as ``0.46 (0.38 to 0.60)``; ``?`` if neither reaches the target at half of the seeds."""
     return _with_interval(estimate, lambda x: "?" if math.isnan(x) else "∞" if math.isinf(x) else f"{x:.2f}")
 
 
 def intervals_of(results: Results) -> str:
-    """What a note or a caption says of the intervals: there are none from fewer seeds than can carry one."""
+    """Return the note on the intervals; there are none for too few seeds."""
     groups = [len(group) for group in results.groups.values()]
     text = f"fewer than {FEWEST_SEEDS} seeds carry no interval."
     if max(groups) < FEWEST_SEEDS:

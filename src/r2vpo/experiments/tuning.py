@@ -1,4 +1,4 @@
-"""Which value of the tuned key each method gets: the one with the largest mean area under the accuracy curve."""
+"""Choose each method's value of the tuned key: the one with the largest mean area under the accuracy curve."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Try:
 
     Attributes:
         value: what was tried.
-        areas: area under the accuracy curve by seed; None where the cell is not finished.
+        areas: area under the accuracy curve by seed; None if the cell is not finished.
     """
 
     value: float
@@ -22,7 +22,7 @@ class Try:
 
     @property
     def score(self) -> float | None:
-        """The mean over seeds, or None while one is missing."""
+        """Return the mean over seeds, or None while one is missing."""
         known = [area for area in self.areas if area is not None]
         return sum(known) / len(known) if len(known) == len(self.areas) else None
 
@@ -41,24 +41,24 @@ class Choice:
 
     @property
     def value(self) -> float | None:
-        """The best value, the first of equals; None while a try is missing: every method has the same number."""
+        """Return the best value, the first among equals; None while a try is missing, so that all have equally many."""
         if any(item.score is None for item in self.tries):
             return None
         return max(self.tries, key=lambda item: item.score or 0.0).value
 
     @property
     def score(self) -> float:
-        """The mean area of the best value; 0 while nothing is finished."""
+        """Return the mean area of the best value; 0 while nothing is finished."""
         return max(item.score or 0.0 for item in self.tries)
 
     @property
     def at_edge(self) -> bool:
-        """Whether the best value is the first or the last of several: a better one may lie outside."""
+        """Return whether the best value is the first or last of several, so that a better one may lie outside."""
         return len(self.tries) > 1 and self.value in (self.tries[0].value, self.tries[-1].value)
 
 
 def choices(plan: Plan, store: Store) -> list[Choice]:
-    """What is known of the tuning of each method that is tuned."""
+    """Return the state of the tuning of each tuned method."""
     spec = plan.experiment.tuning
     if spec is None:
         return []
@@ -75,17 +75,17 @@ def choices(plan: Plan, store: Store) -> list[Choice]:
 
 
 def tuned(found: Iterable[Choice]) -> dict[str, float]:
-    """The chosen value of every method whose tries are all finished."""
+    """Return the chosen value of every method whose tries are all finished."""
     return {choice.method: choice.value for choice in found if choice.value is not None}
 
 
 def finalists(plan: Plan, found: Sequence[Choice]) -> dict[str, float]:
-    """The chosen value of every tuned method that runs in the result: all, or the best on the tuning's seeds.
+    """Return the chosen value of every tuned method that runs in the result: all, or the best on the tuning's seeds.
 
     Args:
         plan: the experiment's cells.
-        found: the choices of all methods. While one is open it is not known which are the best, and none runs but
-            those that always do.
+        found: the choices of all methods. While one is open, the best are unknown, and only methods that always run
+            are returned.
     """
     chosen, spec = tuned(found), plan.experiment.tuning
     if spec is None or spec.finalists is None:
@@ -96,7 +96,7 @@ def finalists(plan: Plan, found: Sequence[Choice]) -> dict[str, float]:
 
 
 def waiting(plan: Plan, found: Sequence[Choice]) -> int:
-    """How many methods, at most, join the result as soon as the choices that are open are made."""
+    """Return how many methods, at most, join the result once the open choices are made."""
     open_choices = sum(choice.value is None for choice in found)
     spec = plan.experiment.tuning
     if spec is None or spec.finalists is None or not open_choices:

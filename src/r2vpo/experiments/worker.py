@@ -1,8 +1,8 @@
-"""A process that runs one cell after the other: ``python -m r2vpo.experiments.worker``, spoken to in JSON lines.
+"""Worker process that runs cells one after the other: ``python -m r2vpo.experiments.worker``, controlled by JSON lines.
 
-Importing torch and trl takes longer than a small cell, so a worker stays. It reads tasks from its standard input and
-ends when that closes, also in the middle of a cell: nobody is left to hear of the result, and the next call goes on
-from the checkpoint. Answers go to what was its standard output; what libraries print goes to its standard error.
+Importing torch and trl takes longer than a small cell, so a worker is reused. It reads tasks from its standard input
+and ends when that closes, even in the middle of a cell: no process is left to receive the result, and the next call
+resumes from the checkpoint. Answers go to its original standard output; output of libraries goes to standard error.
 """
 
 import gc
@@ -29,7 +29,7 @@ from r2vpo.training.run import run_training
 from r2vpo.training.run_directory import RunDirectory, require_checkpoint, step_of
 from r2vpo.training.run_state import problems
 
-# how the sampler's error says that the weights are no numbers any more
+# part of the sampler's error if the weights are no longer finite
 _DIVERGED = "the weights have diverged"
 
 
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def _told(error: Exception, folder: str) -> tuple[bool, str]:
-    """Whether an error is of a kind that is expected, and its text."""
+    """Return whether an error is of an expected kind, and its text."""
     failed = disk_failure(error)
     if failed is not None:
         return True, f"{failed.path or folder}: {failed.what}: {failed.remedy}"
@@ -67,15 +67,15 @@ def _told(error: Exception, folder: str) -> tuple[bool, str]:
 
 
 def run_cell(recipe: Recipe, folder: Path, tell: Any) -> Record:
-    """Run a cell, or resume what an earlier call left of it.
+    """Run a cell, or resume it from an earlier call.
 
     Args:
-        recipe: the cell's.
-        folder: where its run's folder is made.
-        tell: called with ``event="run"`` and the run's ``path`` when there is one.
+        recipe: the cell's recipe.
+        folder: folder in which its run's folder is created.
+        tell: called with ``event="run"`` and the run's ``path`` once it exists.
 
     Returns:
-        The cell's record. A run whose weights are no numbers any more has one too: that is its result.
+        The cell's record. A run whose weights are no longer finite has one too: divergence is its result.
     """
     started = time.monotonic()
     threads = recipe.trainer.threads or os.cpu_count() or 1
@@ -101,9 +101,9 @@ def run_cell(recipe: Recipe, folder: Path, tell: Any) -> Record:
 
 
 def _left_over(folder: Path) -> RunDirectory | None:
-    """What an earlier call left that can be used: a finished run, or one with a checkpoint, with all of its records.
+    """Return a usable run of an earlier call: a finished one, or one with a checkpoint, with all of its records.
 
-    Other remains go: the cell runs again, to the same numbers.
+    Other remains are removed: the cell runs again, with the same numbers.
     """
     run = _newest(folder)
     if run is not None and run.summary.is_file() and not problems(run, contents=False):

@@ -1,1 +1,1 @@
-"""R²VPO inside other trainers: each subpackage translates one framework and calls the core; none needs another."""
+"""R²VPO in other trainers: each subpackage adapts one framework to the core, independently of the others."""

@@ -1,4 +1,4 @@
-"""The adapters that a recipe asks for, tried on a model without weights before work starts."""
+"""Adapters of a recipe: build their PEFT configuration and try them on a weightless model before work starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from r2vpo.weights import first_line
 
 
 def peft_config(recipe: Recipe) -> Any:
-    """What PEFT makes the adapters from, or None where all the weights are trained."""
+    """Return the PEFT configuration of the adapters, or None if all weights are trained."""
     lora = recipe.model.lora
     if lora is None:
         return None
@@ -24,7 +24,7 @@ def peft_config(recipe: Recipe) -> Any:
     modules = lora.target_modules
     return LoraConfig(
         r=lora.r,
-        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # PEFT takes a fraction as well: it only divides by r
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # PEFT accepts fractions too, it only divides by r
         lora_dropout=lora.dropout,
         target_modules=modules[0] if modules == ["all-linear"] else list(modules),
         task_type="CAUSAL_LM",
@@ -32,14 +32,14 @@ def peft_config(recipe: Recipe) -> Any:
 
 
 def check_adapters(recipe: Recipe, model: Any) -> None:
-    """Refuse adapters that cannot be put on the model, or would not be trained.
+    """Refuse adapters that cannot be added to the model or would not be trained.
 
     Args:
         recipe: the recipe.
-        model: the model that it names; it stays as it is.
+        model: the model that it names; it is not changed.
 
     Raises:
-        UserError: a name is no layer of it, PEFT has no adapter for what it names, or it names the output layer.
+        UserError: a name matches no layer, PEFT has no adapter for the named layer, or it is the output layer.
     """
     config, lora = peft_config(recipe), recipe.model.lora
     if config is None or lora is None:
@@ -53,7 +53,7 @@ def check_adapters(recipe: Recipe, model: Any) -> None:
     try:
         adapted = get_peft_model(_without_weights(model), config)
     except (ValueError, NotImplementedError) as error:
-        # PEFT raises these for a layer of a kind that it has no adapter for, or cannot copy.
+        # PEFT raises these for a layer type that it has no adapter for or cannot copy.
         kind = re.match(r"Target module (\w+)\(", str(error))
         why = f"on a {kind[1]}" if kind else f"there ({first_line(error)})"
         raise _refused(lora, model, f"PEFT puts no adapter {why}") from error
@@ -62,7 +62,7 @@ def check_adapters(recipe: Recipe, model: Any) -> None:
         raise _refused(
             lora,
             model,
-            "log-probs are computed from the output layer's weights, so that an adapter on it would not be trained",
+            "log-probs are computed from the output layer's weights, so an adapter on it would not be trained",
         )
 
 
@@ -82,7 +82,7 @@ def _refused(lora: LoraRecipe, model: Any, why: str) -> UserError:
 
 
 def _without_weights(model: Any) -> Any:
-    """A copy of a model on the meta device: its modules as they are, and no memory for weights."""
+    """Copy a model to the meta device: the same modules, without memory for weights."""
     tensors = [*model.parameters(), *model.buffers()]
     return copy.deepcopy(model, {id(tensor): _meta(tensor) for tensor in tensors})
 

@@ -1,4 +1,4 @@
-"""From a recipe's problems to the options of the data package."""
+"""Translate a recipe's data section into the options of the data package."""
 
 from r2vpo.data.options import (
     DataOptions,
@@ -13,11 +13,11 @@ from r2vpo.training.recipe_inputs import AnyData, DatasetData, HabitData, Instru
 
 
 def data_options(data: AnyData, *, seed: int) -> DataOptions:
-    """The options that ``r2vpo.data.load_data`` takes.
+    """Return the options that ``r2vpo.data.load_data`` takes.
 
     Args:
         data: the recipe's section.
-        seed: seed of the problems, of the examples shown, and of the split.
+        seed: seed of the problems, the few-shot examples and the split.
     """
     if isinstance(data, DatasetData):
         same: tuple[str, ...] = ("subset", "split", "revision", "layout")

@@ -1,4 +1,4 @@
-"""What all displays of progress share: a live one in a terminal, plain lines in a file or a pipe."""
+"""Base class of progress displays: live in a terminal, plain lines in a file or a pipe."""
 
 import time
 from collections.abc import Iterable
@@ -17,9 +17,9 @@ class Display:
     """Shows progress; a context manager that restores the terminal on exit, including on Ctrl-C.
 
     Args:
-        console: where to show it; live, as `render` draws it, if it is a terminal, else in plain lines.
-        total: how much there is to do.
-        done: how much of it is done already.
+        console: where to show it; a live display drawn by `render` if it is a terminal, otherwise plain lines.
+        total: amount of work.
+        done: amount of work already done.
     """
 
     def __init__(self, console: Console, total: int = 0, done: int = 0) -> None:
@@ -44,20 +44,20 @@ class Display:
         raise NotImplementedError
 
     def say(self, text: str) -> None:
-        """Print a line that stays, above the live display where there is one."""
+        """Print a permanent line, above the live display if there is one."""
         say(self.console, text)
 
     def of_total(self) -> str:
-        """Return ``  3/120``, as wide for every number."""
+        """Return ``  3/120``, padded to a constant width."""
         return f"{self.done:>{len(str(self.total))}}/{self.total}"
 
     def bars(self, title: str, note: str, below: Iterable[tuple[str, int, int, str]] = ()) -> Table:
-        """Return a progress bar over the whole work, and others below it.
+        """Return a progress bar for the whole work, with further bars below it.
 
         Args:
-            title: what goes on.
-            note: what stands behind the bar and the time so far.
-            below: title, amount done, total and note of each of the others.
+            title: what is being done.
+            note: text after the bar and the elapsed time.
+            below: title, amount done, total and note of each further bar.
         """
         grid = Table.grid(padding=(0, 1), expand=True)
         grid.add_column(no_wrap=True)
@@ -72,5 +72,5 @@ class Display:
 
 
 def say(console: Console, text: str) -> None:
-    """Print a line as it is: nothing in it is markup, and the terminal wraps it."""
+    """Print a line verbatim: no markup is interpreted, and the terminal wraps it."""
     console.print(text, highlight=False, markup=False, soft_wrap=True)

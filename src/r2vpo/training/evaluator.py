@@ -1,4 +1,4 @@
-"""Held-out accuracy before, during and after training, written to the run."""
+"""Evaluate held-out accuracy before, during and after training, and record it in the run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from r2vpo.trl.guards import guard_reward
 
 
 def data_digests(data: PromptData) -> dict[str, str]:
-    """Return what tells the problems of a run from others.
+    """Return digests that identify the problems of a run.
 
     Args:
         data: the problems.
@@ -34,16 +34,17 @@ def data_digests(data: PromptData) -> dict[str, str]:
 
 
 class Evaluator(TrainerCallback):
-    """Answers the held-out problems greedily with the present policy, every few rounds and whenever it is asked.
+    """Evaluate the current policy greedily on the held-out problems, every few rounds and on request.
 
-    All processes of a run have one and call it together: each answers a share, the main process grades and records.
+    All processes of a run have an evaluator and call it together: each answers a share of the problems, and the main
+    process grades and records the answers.
 
     Args:
         recipe: the recipe.
         parts: data, reward and tokenizer.
-        trainer: whose policy is evaluated.
-        run: where the records go.
-        display: what shows them.
+        trainer: the trainer whose policy is evaluated.
+        run: the run that the records are written to.
+        display: the display that shows them.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Evaluator(TrainerCallback):
         display: TrainingProgress,
     ) -> None:
         self.recipe, self.parts, self.trainer, self.run, self.display = recipe, parts, trainer, run, display
-        # As the trainer does: a reward that fails here, on the first real completions, is the user's to fix.
+        # As in the trainer: if the reward fails here, on the first real completions, the user has to fix it.
         self.reward = guard_reward(parts.reward)
         self._chosen: str | None = None
         self._last_step: int | None = None
@@ -69,7 +70,7 @@ class Evaluator(TrainerCallback):
             self.evaluate()
 
     def evaluate(self) -> None:
-        """Evaluate now, unless this step was evaluated already."""
+        """Evaluate now, unless this step has already been evaluated."""
         step = self.trainer.state.global_step
         if self._last_step == step:
             return
@@ -107,12 +108,12 @@ class Evaluator(TrainerCallback):
             rows_per_batch=self.recipe.evaluation.rows_per_batch,
         )
         if self.trainer.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-            # Sharded weights are gathered by the whole model's call, in which all processes have to take part.
+            # Sharded weights are gathered by calling the whole model, and all processes must take part in the call.
             return GenerateSampler(model, in_step=True, **options)
         return make_sampler(self._sampler_name(model, tokens), model, **options)
 
     def _sampler_name(self, model: Any, tokens: int) -> str:
-        """The sampler that is right for the held-out prompts, which need not be those of the trainer."""
+        """Return the name of the sampler that suits the held-out prompts; it may differ from the trainer's sampler."""
         if self._chosen is None:
             self._chosen = self.trainer.self_check.sampler
         if self._chosen is None or length_limits(model.config):

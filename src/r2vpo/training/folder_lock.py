@@ -1,6 +1,6 @@
-"""Folders of runs, evaluations and comparisons: made by one process, and worked in by one at a time.
+"""Create and lock the folders of runs, evaluations and comparisons, so that one process works in each at a time.
 
-The lock is freed by the kernel when its holder ends, however it ends.
+The kernel releases the lock when its holder ends, however it ends.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from r2vpo.errors import UserError
 from r2vpo.training.records import TEMPORARY, write_atomically
 
 LOCK, HOLDER = ".lock", ".lock.json"
-"""The locked file, which stays, and who holds it, for the message that others get."""
+"""The lock file, which is never removed, and a description of its holder for the message to other processes."""
 _GLANCE_SECONDS = 0.3
-"""Of patience: `holder`, which `r2vpo runs` asks, takes a free lock for a moment."""
+"""How long to wait for the lock: `holder`, which `r2vpo runs` calls, takes a free lock for a moment."""
 
 
 class FolderInUse(UserError):
@@ -31,14 +31,14 @@ class FolderInUse(UserError):
 
 @contextmanager
 def working_in(folder: Path, *, instead: str) -> Iterator[None]:
-    """Hold a folder while this process works in it.
+    """Lock a folder while this process works in it.
 
     Args:
         folder: an existing folder.
-        instead: what another process can do in place of waiting, for its message.
+        instead: what another process can do instead of waiting, for its message.
 
     Raises:
-        FolderInUse: another process holds it; the line names its host, number and command.
+        FolderInUse: another process holds the lock; the message names its host, process number and command.
         UserError: the folder cannot be written.
     """
     lock = FileLock(folder / LOCK, timeout=_GLANCE_SECONDS)
@@ -50,12 +50,12 @@ def working_in(folder: Path, *, instead: str) -> Iterator[None]:
         if error.errno == errno.ENOSPC:
             raise
         if (folder / LOCK).is_symlink() or (folder / LOCK).is_dir():
-            raise UserError(f"{folder / LOCK}: this is no regular file: remove it, or {instead}") from None
+            raise UserError(f"{folder / LOCK}: this is not a regular file: remove it, or {instead}") from None
         raise UserError(f"{folder}: {error.strerror}: make it writable, or {instead}") from None
     try:
         command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
         holder = {"host": socket.gethostname(), "pid": os.getpid(), "command": command}
-        with suppress(OSError):  # a full disk takes the message from others, not the folder from us
+        with suppress(OSError):  # on a full disk other processes get no details, but this one keeps the lock
             write_atomically(folder / HOLDER, json.dumps(holder))
         yield
     finally:
@@ -65,15 +65,15 @@ def working_in(folder: Path, *, instead: str) -> Iterator[None]:
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """Make a folder that nobody else has, whoever else makes one at the same moment.
+    """Create a new folder under a unique name, safely against other processes doing the same.
 
     Args:
-        parent: where; made if it is not there.
-        name: its name; where that is taken, with -2, -3, ... behind.
+        parent: the parent folder; created if missing.
+        name: the folder's name; -2, -3, ... is appended if it is taken.
 
     Raises:
-        UserError: a thousand of that name are there.
-        OSError: it cannot be made.
+        UserError: a thousand folders of that name exist.
+        OSError: the folder cannot be created.
     """
     parent.mkdir(parents=True, exist_ok=True)
     for attempt in range(1, 1000):
@@ -81,16 +81,16 @@ def new_folder(parent: Path, name: str) -> Path:
         with suppress(FileExistsError):
             path.mkdir()
             return path
-    raise UserError(f"{parent / name}: 1000 folders of this name are there: choose another place")
+    raise UserError(f"{parent / name}: 1000 folders of this name exist: choose another place")
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing but what a lock leaves there, and temporary files of a killed process."""
+    """Return whether a folder holds only lock files and the temporary files of a killed process."""
     return all(entry.name in (LOCK, HOLDER) or entry.match(TEMPORARY) for entry in folder.iterdir())
 
 
 def holder(folder: Path) -> str | None:
-    """Which process works in a folder, None if none does."""
+    """Return a description of the process that works in a folder, or None."""
     if not (folder / LOCK).is_file():
         return None
     lock = FileLock(folder / LOCK, timeout=0)
@@ -98,17 +98,23 @@ def holder(folder: Path) -> str | None:
         lock.acquire()
     except Timeout:
         return _holder(folder)
-    except OSError:  # a folder that only its owner can write
+    except OSError:  # a folder that only its owner can write to
         return None
     lock.release()
     return None
 
 
 def _holder(folder: Path) -> str:
-    if not (folder / HOLDER).is_file():  # a pipe would be waited for
+    if not (folder / HOLDER).is_file():  # reading a pipe would block
         return "another process"
     try:
         known = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
         return f"process {known['pid']} on {known['host']} ({known['command']})"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # it has only just begun, or its disk is full
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+    ):  # the process has only just started, or its disk is full
         return "another process"

@@ -1,4 +1,4 @@
-"""What the trainer logs, kept: one record an optimizer step in ``metrics.jsonl``, and shown as it comes."""
+"""Record what the trainer logs, one record per optimizer step in ``metrics.jsonl``, and show it."""
 
 import re
 import time
@@ -53,7 +53,7 @@ METRICS = (
     "non_finite_steps",
     "tokens_generated",
 )
-# names that TRL gives to what we call otherwise
+# TRL's names for metrics that have other names here
 _FROM_TRL = {"completion_length": "completions/mean_length"}
 _PART = re.compile(r"rewards/(.+)/mean")
 
@@ -61,13 +61,13 @@ _PART = re.compile(r"rewards/(.+)/mean")
 class MetricsLog(TrainerCallback):
     """Write one record for each optimizer step, and pass it to the display.
 
-    Every key of ``METRICS`` is in every record; what the step did not log, and what is not finite, is null.
+    Every record has every key of ``METRICS``; values that the step did not log or that are not finite are null.
 
     Args:
-        run: where to write.
-        display: what shows the records, or None.
-        lists: gives the metrics that are lists (by staleness). They are kept out of the trainer's logs, since
-            trackers warn about what they cannot draw. Lists in the logs are taken too.
+        run: the run to write to.
+        display: the display that shows the records, or None.
+        lists: returns the metrics that are lists (by staleness). They are kept out of the trainer's logs because
+            trackers warn about values that they cannot draw. Lists in the logs are recorded too.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class MetricsLog(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Start the clock; a resumed run counts on from the seconds of its last record."""
+        """Start the clock; a resumed run continues from the seconds of its last record."""
         self._started = time.monotonic()
         earlier = [record for record in self.run.read_metrics() if (record.get("step") or 0) <= state.global_step]
         self._seconds_before = (earlier[-1].get("seconds") or 0.0) if earlier else 0.0
@@ -98,7 +98,7 @@ class MetricsLog(TrainerCallback):
         logs: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Write the record of a step; logs without a loss, as at the end of training, are not a step's."""
+        """Write the record of a step; logs without a loss, as at the end of training, do not belong to a step."""
         if not logs or "loss" not in logs or not state.is_world_process_zero:
             return
         record = self.record(logs, step=state.global_step)
@@ -107,10 +107,10 @@ class MetricsLog(TrainerCallback):
             self.display.update(record)
 
     def record(self, logs: Mapping[str, Any], *, step: int) -> dict[str, Any]:
-        """The record of one step: all of ``METRICS``, in that order.
+        """Return the record of one step: all of ``METRICS``, in that order.
 
         Args:
-            logs: what the trainer logged; names are those of ``METRICS``, or TRL's.
+            logs: what the trainer logged, under the names of ``METRICS`` or TRL's.
             step: optimizer steps so far.
         """
         values: dict[str, Any] = {ours: logs[theirs] for ours, theirs in _FROM_TRL.items() if theirs in logs}

@@ -1,4 +1,4 @@
-"""Numbers as people read them, for the terminal and the report."""
+"""Format numbers for the terminal and the report."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ NOTHING = "–"
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as ``48 s``, ``3 min 05 s`` or ``2 h 07 min``."""
+    """Format seconds as ``48 s``, ``3 min 05 s`` or ``2 h 07 min``."""
     if seconds is None:
         return NOTHING
     whole = round(seconds)
@@ -22,29 +22,29 @@ def duration(seconds: float | None) -> str:
 
 
 def count(number: float | None) -> str:
-    """A whole number with thin thousands: ``12,800``."""
+    """Format a whole number with thousands separators: ``12,800``."""
     return NOTHING if number is None else f"{round(number):,}"
 
 
 def megabytes(size: float | None) -> str:
-    """Bytes as ``640 MB`` or ``2.1 GB``."""
+    """Format bytes as ``640 MB`` or ``2.1 GB``."""
     if size is None:
         return NOTHING
     return f"{size / 1e6:,.0f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"
 
 
 def percent(value: float | None) -> str:
-    """A share as ``48.2 %``."""
+    """Format a share as ``48.2 %``."""
     return NOTHING if value is None else f"{100 * value:.1f} %"
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """A number with a few significant digits: ``0.0412``, ``2.5e-05``."""
+    """Format a number with a few significant digits: ``0.0412``, ``2.5e-05``."""
     return NOTHING if value is None else f"{value:.{digits}g}"
 
 
 def interval(accuracy: Mapping[str, Any] | None) -> str:
-    """An accuracy with its 95 % interval: ``48.2 % (42.1 to 54.4 %)``."""
+    """Format an accuracy with its 95 % interval: ``48.2 % (42.1 to 54.4 %)``."""
     if not accuracy or accuracy.get("value") is None:
         return NOTHING
     value, low, high = accuracy["value"], accuracy.get("low"), accuracy.get("high")
@@ -54,7 +54,7 @@ def interval(accuracy: Mapping[str, Any] | None) -> str:
 
 
 def about_intervals(sizes: Iterable[int]) -> str:
-    """What is said beside means over these numbers of problems: ``intervals are 95 %``, or why there are none."""
+    """Return the note next to means over these numbers of problems: ``intervals are 95 %``, or why there are none."""
     sizes = list(sizes)
     few = f"fewer than {FEWEST_PROBLEMS} problems carry no interval"
     if max(sizes, default=FEWEST_PROBLEMS) < FEWEST_PROBLEMS:
@@ -65,7 +65,7 @@ def about_intervals(sizes: Iterable[int]) -> str:
 def points(
     before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, gain: Mapping[str, Any] | None = None
 ) -> str:
-    """The difference of two accuracies in percentage points, ``+32.4 points``, with its interval if known.
+    """Format the difference of two accuracies in percentage points, ``+32.4 points``, with its interval if known.
 
     Args:
         before: accuracy before.

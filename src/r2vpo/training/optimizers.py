@@ -1,4 +1,4 @@
-"""The optimizers that a recipe names: transformers' own, and Prodigy, which it does not know."""
+"""Optimizers of a recipe: those of transformers, and Prodigy, which transformers does not provide."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from r2vpo.errors import UserError
 from r2vpo.training.recipe import Recipe
 
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "sgd": "sgd", "prodigy": "adamw_torch_fused"}
-"""Names of transformers' `TrainingArguments.optim`. That of Prodigy is not read: see `own_optimizer`."""
+"""Values of transformers' `TrainingArguments.optim`. The one for Prodigy is not used: see `own_optimizer`."""
 
 _SHARDED = {"ACCELERATE_USE_DEEPSPEED": "DeepSpeed", "ACCELERATE_USE_FSDP": "FSDP"}
 
 
 def check_optimizer(recipe: Recipe) -> None:
-    """Refuse Prodigy where it is not installed, or where each process would find a different rate.
+    """Refuse Prodigy if it is not installed, or if each process would find a different rate.
 
-    Its rate rests on sums over all weights. With replicated weights and reduced gradients every process has the same
-    ones; an optimizer that holds a part of the weights has the sums of that part.
+    Its rate is computed from sums over all weights. With replicated weights and reduced gradients these sums are the
+    same in every process; an optimizer that holds a part of the weights only has the sums of that part.
 
     Args:
         recipe: the recipe.
 
     Raises:
-        UserError: one of the two.
+        UserError: either is the case.
     """
     if recipe.trainer.optimizer != "prodigy":
         return
@@ -36,30 +36,31 @@ def check_optimizer(recipe: Recipe) -> None:
     for variable, name in _SHARDED.items():
         if parse_flag_from_env(variable):
             raise UserError(
-                f"trainer.optimizer = prodigy finds one rate for all weights, which {name} divides over processes: "
-                "set trainer.optimizer=adamw, or launch without it"
+                f"trainer.optimizer = prodigy finds one rate for all weights, and {name} shards the weights over "
+                "processes: set trainer.optimizer=adamw, or launch without it"
             )
 
 
 def own_optimizer(recipe: Recipe) -> tuple[type[Optimizer], dict[str, Any]] | None:
-    """Class and options of an optimizer that transformers does not know, as its trainer takes them.
+    """Return class and options of an optimizer that transformers does not provide, in the form its trainer takes.
 
-    Prodigy (Mishchenko and Defazio, 2306.06101) in its authors' package; its rate is `learning_rate d`, with d found
-    from how far the weights have gone against the gradients. As its authors advise, the factor is 1, weight decay is
-    decoupled, and `safeguard_warmup` is on where the rate rises from 0 at the start, since d would be overestimated
-    there. Bias correction, which AdamW has and which they advise for diffusion models, is on: off, as by default, two
-    of four runs of the habit task ended at 0 (docs/objective.md, section 7). All else is at their defaults.
+    This is Prodigy (Mishchenko and Defazio, 2306.06101) from its authors' package. Its rate is `learning_rate d`, where
+    d is estimated from how far the weights have moved against the gradients. As its authors advise, the factor is 1,
+    weight decay is decoupled, and `safeguard_warmup` is on if the rate rises from 0 at the start, since d would be
+    overestimated there. Bias correction, which AdamW has and which they advise for diffusion models, is on: with it
+    off, the default, two of four runs of the habit task ended at 0 (docs/objective.md, section 7). All other options
+    have their defaults.
 
     Args:
         recipe: the recipe.
 
     Returns:
-        The pair, or None where `OPTIMIZERS` names it.
+        The pair, or None if transformers provides the optimizer.
     """
     trainer = recipe.trainer
     if trainer.optimizer != "prodigy":
         return None
-    # An optional package.
+    # optional package
     from prodigyopt import Prodigy
 
     return Prodigy, {

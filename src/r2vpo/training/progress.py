@@ -1,6 +1,6 @@
-"""What a user sees while a run goes on, and at its end.
+"""Progress display of a run, and its printed result.
 
-A live display in a terminal; aligned plain lines, one every few steps, where the output is a file or a pipe.
+In a terminal the display is live; in a file or a pipe it is an aligned plain line every few steps.
 """
 
 import time
@@ -29,13 +29,13 @@ _REMEMBERED = (
 
 
 class TrainingProgress(Display):
-    """Shows a run's progress.
+    """Progress display of a run.
 
     Args:
         total_steps: optimizer steps of the whole run.
-        console: where to show it; a live display if it is a terminal, else plain lines.
+        console: where to show it; a live display if it is a terminal, otherwise plain lines.
         every: steps between two plain lines.
-        first_step: steps that were already done when a run is resumed.
+        first_step: steps already done when a run is resumed.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class TrainingProgress(Display):
         super().__exit__(kind, *details)
 
     def status(self, text: str) -> None:
-        """Say what goes on now: ``evaluating``, ``generating``."""
+        """Show what is being done now: ``evaluating``, ``generating``."""
         if self._live is None and text != self._status:
             self.say(text)
         self._status = text
@@ -86,7 +86,7 @@ class TrainingProgress(Display):
             self.say(f"step {self.of_total()}  held-out accuracy {interval(self.accuracy)}")
 
     def line(self) -> str:
-        """The state of the run as one line of fixed columns."""
+        """Return the state of the run as one line of fixed columns."""
         known = self._known.get
         accuracy = (self.accuracy or {}).get("value")
         return "  ".join(
@@ -104,7 +104,7 @@ class TrainingProgress(Display):
         )
 
     def render(self) -> RenderableType:
-        """The live display: a bar with the time left, and one row of numbers."""
+        """Return the live display: a bar with the time left, and one row of numbers."""
         numbers = Table(expand=True, box=None, padding=(0, 1), header_style="dim")
         cells = self._cells()
         for name, _, style in cells:
@@ -130,14 +130,14 @@ class TrainingProgress(Display):
         ]
 
     def _time_left(self) -> str:
-        # from the first step seen: what comes before it (loading, the first evaluation) does not count
+        # measured from the first step seen, without loading and the first evaluation
         if self._first_seen is None or self.done <= self._first_seen[0]:
             return NOTHING
         step, moment = self._first_seen
         return duration((time.monotonic() - moment) / (self.done - step) * (self.total - self.done))
 
     def _age(self, rows: list[float] | None) -> None:
-        """Mean age, in policy versions, of the last step's rows; the counts are cumulative."""
+        """Update the mean age, in policy versions, of the last step's rows; the counts are cumulative."""
         if not rows:
             return
         before = self._rows_before if len(self._rows_before) == len(rows) else [0.0] * len(rows)
@@ -148,12 +148,12 @@ class TrainingProgress(Display):
 
 
 def print_result(console: Console, summary: Mapping[str, Any], report: Path) -> None:
-    """Print what a run achieved: accuracy before and after with 95 % intervals, rollouts, time, the report.
+    """Print the result of a run: accuracy before and after with 95 % intervals, rollouts, time, the report.
 
     Args:
-        console: where to.
-        summary: the keys of ``summary.json``.
-        report: the report's file.
+        console: where to print.
+        summary: the content of ``summary.json``.
+        report: path of the report.
     """
     before, after = summary.get("accuracy_before"), summary.get("accuracy_after")
     n = (after or {}).get("n")

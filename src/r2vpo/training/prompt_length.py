@@ -1,4 +1,4 @@
-"""Prompts that a model cannot be given, too long ones and chats, which only its tokenizer can tell."""
+"""Use the tokenizer to find prompts that a model cannot take: too long ones, and chats it has no template for."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from r2vpo.data.rows import Prompt
 from r2vpo.errors import UserError
 
 CHUNK = 1000
-"""Prompts that are tokenised at once."""
+"""Number of prompts tokenised at once."""
 
 
 def prompt_lengths(prompts: Sequence[Prompt], tokenizer: Any) -> list[int]:
-    """Count each prompt's tokens, as `encode_prompt` makes them.
+    """Count the tokens that `encode_prompt` makes of each prompt.
 
     Args:
         prompts: texts, or lists of chat messages.
@@ -33,19 +33,19 @@ def prompt_lengths(prompts: Sequence[Prompt], tokenizer: Any) -> list[int]:
                     texts, add_generation_prompt=True, tokenize=True, return_dict=True
                 )
             else:
-                # A text beyond model_max_length is for the callers to refuse.
+                # The callers refuse a text longer than model_max_length.
                 found = tokenizer(texts, verbose=False)
             lengths |= {row: len(ids) for row, ids in zip(part, found["input_ids"], strict=True)}
     return [lengths[row] for row in range(len(prompts))]
 
 
 def check_chats(prompts: Sequence[Prompt], tokenizer: Any, *, key: str, remedy: str) -> None:
-    """Refuse chats that a tokenizer cannot write.
+    """Refuse chats that a tokenizer cannot format.
 
     Args:
-        prompts: texts, or lists of chat messages; one chat of each order of roles is tried.
+        prompts: texts, or lists of chat messages; one chat is tried for each sequence of roles.
         tokenizer: the model's.
-        key: the setting that the line begins with.
+        key: the setting that the message begins with.
         remedy: what to set instead.
 
     Raises:
@@ -57,16 +57,16 @@ def check_chats(prompts: Sequence[Prompt], tokenizer: Any, *, key: str, remedy: 
     for roles, chat in chats.items():
         try:
             tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-        except Exception as error:  # a template is a program, which raises what it likes
+        except Exception as error:  # a template is a program and can raise anything
             said = " ".join(str(error).split())
             raise UserError(
-                f"{key}: the chat template of this model's tokenizer cannot write a chat of {', '.join(roles)} "
+                f"{key}: the chat template of this model's tokenizer cannot format a chat of {', '.join(roles)} "
                 f"({type(error).__name__}: {said[:200]}): {remedy}"
             ) from error
 
 
 def without_long_prompts(data: PromptData, tokenizer: Any, most: int) -> PromptData:
-    """Leave out the problems, to train on and held out, whose prompt is longer than a limit.
+    """Leave out training and held-out problems whose prompt is longer than a limit.
 
     Args:
         data: the problems.
@@ -74,7 +74,7 @@ def without_long_prompts(data: PromptData, tokenizer: Any, most: int) -> PromptD
         most: the limit, in tokens.
 
     Returns:
-        The other problems; `left_out` counts the long ones.
+        The remaining problems; `left_out` counts the long ones.
 
     Raises:
         UserError: nothing is left to train on, or nothing to evaluate on.
@@ -98,7 +98,7 @@ def without_long_prompts(data: PromptData, tokenizer: Any, most: int) -> PromptD
 
 
 def longest_prompt(data: PromptData, tokenizer: Any) -> int:
-    """Tokens of the longest prompt to train on.
+    """Return the number of tokens of the longest training prompt.
 
     Args:
         data: the problems.

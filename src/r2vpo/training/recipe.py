@@ -1,8 +1,8 @@
-"""Recipes: one YAML file that says everything about a run, and how it is read, checked and written.
+"""Read, check and write recipes: one YAML file describes a run completely.
 
-``load_recipe`` turns a file and the ``--set`` overrides of a command line into a frozen ``Recipe``, or into
+``load_recipe`` turns a file and the ``--set`` overrides of a command line into a frozen ``Recipe``, or raises
 a ``UserError`` of one line that names the file, the key and the remedy. ``dump_recipe`` writes a recipe that
-loads again equal, which is what a run keeps as its ``config.yaml``.
+loads back as an equal one; a run keeps it as its ``config.yaml``.
 """
 
 import os
@@ -37,7 +37,7 @@ from r2vpo.training.shipped import RECIPES, read_mapping
 
 
 class Recipe(Section):
-    """Everything about a run. Two runs of equal recipes on one machine give equal numbers."""
+    """Complete description of a run. Two runs of equal recipes on one machine give equal numbers."""
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
@@ -51,9 +51,9 @@ class Recipe(Section):
     objective: ObjectiveOptions = Field(ObjectiveOptions(), description="the loss")
     dual: DualOptions = Field(DualOptions(), description="the multiplier lambda of the variance constraint")
     step_control: StepControlOptions = Field(StepControlOptions(), description="the learning rate follows V")
-    replay: ReplayOptions = Field(ReplayOptions(), description="stale rollouts that are trained on again")
+    replay: ReplayOptions = Field(ReplayOptions(), description="training again on stale rollouts")
     advantage: AdvantageOptions = Field(AdvantageOptions(), description="how rewards become advantages")
-    curriculum: CurriculumOptions = Field(CurriculumOptions(), description="which prompts come next")
+    curriculum: CurriculumOptions = Field(CurriculumOptions(), description="how the prompts of each round are chosen")
     rollout: RolloutRecipe = Field(RolloutRecipe(), description="sampling of completions")
     trainer: TrainerRecipe = Field(TrainerRecipe(), description="optimisation")
     evaluation: EvaluationRecipe = Field(EvaluationRecipe(), description="greedy accuracy on held-out problems")
@@ -88,10 +88,10 @@ class Recipe(Section):
         return None
 
     def _group_problem(self) -> str | None:
-        # TRL's trainer refuses it for every estimator, so for reinforce_pp as well, which compares over the batch.
+        # TRL's trainer refuses this for every estimator, including reinforce_pp, which compares over the batch.
         if self.rollout.samples_per_prompt < 2:
             return (
-                "rollout.samples_per_prompt = 1 leaves a completion nothing to be compared with: "
+                "rollout.samples_per_prompt = 1 leaves nothing to compare a completion with: "
                 "set rollout.samples_per_prompt to 2 or more"
             )
         return None
@@ -108,12 +108,12 @@ class Recipe(Section):
         if step.enabled and trainer.optimizer == "prodigy":
             return (
                 "trainer.optimizer = prodigy finds its rate itself, and step_control would be a second controller of "
-                "it: set step_control.enabled=false"
+                "the rate: set step_control.enabled=false"
             )
         if step.enabled and step.kind == "kl" and trainer.optimizer_steps_per_round * trainer.passes == 1:
             return (
-                "step_control.kind = kl measures what a round's earlier steps did, and "
-                "trainer.optimizer_steps_per_round = 1 leaves it none: set it to 2 or more"
+                "step_control.kind = kl measures what a round's earlier steps did, and with "
+                "trainer.optimizer_steps_per_round = 1 there are none: set it to 2 or more"
             )
         return None
 
@@ -142,14 +142,14 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
 
     Args:
         path: a YAML file, such as a run's own ``config.yaml``, or a name that ``r2vpo recipes`` lists.
-        overrides: ``key=value`` texts, the key dotted (``objective.delta``, ``data.mixture.0.weight``), the
-            value YAML. Later ones win.
+        overrides: ``key=value`` texts with a dotted key (``objective.delta``, ``data.mixture.0.weight``) and a
+            YAML value. Later ones win.
 
     Returns:
-        The recipe, with every default filled in; its name is that of the file where it has none.
+        The recipe, with every default filled in; if it has no name, the file's name is used.
 
     Raises:
-        UserError: the file is missing, is no YAML or no mapping, a key is unknown, a value has the wrong type
+        UserError: the file is missing, is not YAML or not a mapping, a key is unknown, a value has the wrong type
             or is out of bounds, or two settings contradict each other. One line.
     """
     path = RECIPES.find(os.fspath(path))
@@ -160,14 +160,14 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """The recipe as YAML, with every default written out; ``load_recipe`` gives an equal recipe back."""
+    """Return the recipe as YAML, with every default written out; ``load_recipe`` reads back an equal recipe."""
     return yaml.dump(
         recipe.model_dump(mode="json"), Dumper=RecipeDumper, sort_keys=False, allow_unicode=True, width=100
     )
 
 
 def settle_precision(recipe: Recipe, *, autocast: bool, dtype: Literal["bfloat16", "model"]) -> Recipe:
-    """The recipe with these in place of `auto`, as `trainer.bf16_autocast` and `rollout.dtype`."""
+    """Return the recipe with `auto` in `trainer.bf16_autocast` and `rollout.dtype` replaced by these values."""
     trainer, rollout = recipe.trainer, recipe.rollout
     if trainer.bf16_autocast == "auto":
         trainer = trainer.model_copy(update={"bf16_autocast": autocast})
@@ -177,24 +177,24 @@ def settle_precision(recipe: Recipe, *, autocast: bool, dtype: Literal["bfloat16
 
 
 def differing_keys(recipe: Section, other: Section) -> list[str]:
-    """Dotted keys whose values differ, in the order of the recipe; list items are told apart by position."""
+    """Return the dotted keys whose values differ, in the order of the recipe; list items are compared by position."""
     first, second = _flatten(recipe.model_dump()), _flatten(other.model_dump())
     missing = object()
     return [key for key in first | second if first.get(key, missing) != second.get(key, missing)]
 
 
 def override(settings: dict[str, Any], text: str) -> str:
-    """Write one `key=value` of a command line into settings.
+    """Apply one `key=value` override of a command line to settings.
 
     Args:
         settings: changed in place.
-        text: the key dotted, the value YAML.
+        text: a dotted key and a YAML value.
 
     Returns:
         The key.
 
     Raises:
-        UserError: the text is no override, or the key leads into a value.
+        UserError: the text is not an override, or a parent of the key is a plain value.
     """
     key, equals, value = text.partition("=")
     key = key.strip()
@@ -214,7 +214,7 @@ def override(settings: dict[str, Any], text: str) -> str:
                 node[part] = {}
             node = node[part]
         if not isinstance(node, dict | list):
-            raise UserError(f"--set {text}: {part} is the value {node!r}, it has no keys of its own")
+            raise UserError(f"--set {text}: {part} is the value {node!r} and has no keys")
     node[_index(node, last, text) if isinstance(node, list) else last] = parsed
     return key
 
@@ -222,7 +222,7 @@ def override(settings: dict[str, Any], text: str) -> str:
 def _index(items: list[Any], part: str, text: str) -> int:
     if part.isdecimal() and int(part) < len(items):
         return int(part)
-    raise UserError(f"--set {text}: {part!r} is no item of the list: give a number from 0 to {len(items) - 1}")
+    raise UserError(f"--set {text}: {part!r} is not an item of the list: give a number from 0 to {len(items) - 1}")
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One line for what is wrong with a recipe: where, what, and how to fix it."""
+"""Turn the errors of a recipe into one line that says where, what, and how to fix it."""
 
 import dataclasses
 import reprlib
@@ -40,7 +40,7 @@ _BOUNDS = {
     "less_than_equal": ("le", "at most"),
 }
 
-# what other libraries call these settings
+# names that other libraries use for these settings
 _OTHER_NAMES = {
     "lr": "trainer.learning_rate",
     "steps": "trainer.max_steps",
@@ -65,7 +65,7 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 
 
 def parse_error(error: yaml.YAMLError) -> str:
-    """What YAML could not read, with line and column counted from 1."""
+    """Describe what YAML could not read, with line and column counted from 1."""
     mark = getattr(error, "problem_mark", None)
     problem = " ".join(str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).split())
     if mark is None:
@@ -79,11 +79,11 @@ def validated(model: type[Model], settings: dict[str, Any], *, source: str, over
     Args:
         model: what to build.
         settings: its values.
-        source: the file they come from.
+        source: the file that they come from.
         overridden: dotted keys that came from ``--set``.
 
     Raises:
-        UserError: they do not fit. One line.
+        UserError: they do not fit the model. One line.
     """
     try:
         return model.model_validate(settings)
@@ -99,17 +99,17 @@ def explain(
     settings: dict[str, Any],
     overridden: Sequence[str],
 ) -> str:
-    """The first problem of a validation error as one line, and how many more there are.
+    """Return the first problem of a validation error as one line, and the number of further problems.
 
     Args:
         error: what pydantic found.
         recipe: the model that was built.
-        source: the file, for the line's beginning.
+        source: the file, named at the beginning of the line.
         settings: what was validated.
-        overridden: dotted keys that came from ``--set``: problems there are not the file's.
+        overridden: dotted keys that came from ``--set``; the file is not to blame for problems there.
     """
     problems = error.errors(include_url=False)
-    # an unknown key is often the cause of what else is wrong, so it goes first
+    # an unknown key often causes the other problems, so it goes first
     problems.sort(key=lambda item: item["type"] not in _UNKNOWN)
     first = problems[0]
     key = ".".join(_plain_location(first["loc"], settings))
@@ -171,7 +171,7 @@ def _shown(value: Any) -> str:
         return "empty"
     if isinstance(value, bool):
         return str(value).lower()
-    # repr of a value whose parts name each other by anchors may have no end.
+    # repr of a value whose parts refer to each other by anchors may never end.
     text = _SHORT.repr(value)
     return f"the text {text}" if isinstance(value, str) else text
 
@@ -189,7 +189,7 @@ def _choice(key: str, value: Any, choices: Sequence[str]) -> str:
 
 def _unknown(key: str, recipe: type[BaseModel], settings: dict[str, Any]) -> str:
     source = settings["data"].get("source") if isinstance(settings.get("data"), dict) else None
-    # items of a list have no name of their own: data.mixture.0.famly is compared as data.mixture.famly
+    # list items have no names: data.mixture.0.famly is compared as data.mixture.famly
     named = ".".join(part for part in key.split(".") if not part.isdecimal())
     if named in set(known_keys(recipe)):
         return f"{key} is not used with data.source = {source}: remove it"
@@ -203,7 +203,7 @@ def _unknown(key: str, recipe: type[BaseModel], settings: dict[str, Any]) -> str
 
 
 def _nearest(key: str, known: Sequence[str]) -> str | None:
-    """The known key that a user most likely meant: the same word elsewhere, then the nearest word, siblings first."""
+    """Return the key that a user most likely meant: the same word elsewhere, then the nearest word, siblings first."""
     parent, _, last = key.rpartition(".")
     if last in _OTHER_NAMES:
         return _OTHER_NAMES[last]
@@ -220,7 +220,7 @@ def _nearest(key: str, known: Sequence[str]) -> str | None:
 
 
 def known_keys(model: Any, source: str | None = None, prefix: str = "") -> Iterator[str]:
-    """Dotted names of all the keys of a model, sections included; of one data source only, if it is given."""
+    """Yield the dotted names of all keys of a model, sections included; only of one data source if it is given."""
     for name, annotation in _keys(model).items():
         key = f"{prefix}{name}"
         yield key
@@ -231,7 +231,7 @@ def known_keys(model: Any, source: str | None = None, prefix: str = "") -> Itera
 
 
 def _keys(section: Any) -> dict[str, Any]:
-    """The types of a section's keys, by name."""
+    """Return the types of a section's keys, by name."""
     if issubclass(section, BaseModel):
         return {field.alias or name: field.annotation for name, field in section.model_fields.items()}
     hints = typing.get_type_hints(section)

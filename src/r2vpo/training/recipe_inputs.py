@@ -1,4 +1,4 @@
-"""The shape of a recipe's inputs: model, data and reward."""
+"""Schema of a recipe's inputs: model, data and reward."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -11,7 +11,7 @@ from r2vpo.nearest import did_you_mean
 from r2vpo.rewards.registry import REWARDS, first_problem, options_class
 from r2vpo.training.recipe_schema import LAST_SEED, Section
 
-# One path may be written without a list.
+# A single path may be given without a list.
 Paths = Annotated[
     list[Annotated[str, Field(min_length=1)]],
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
@@ -26,16 +26,16 @@ class LoraRecipe(Section):
     target_modules: list[str] = Field(
         ["all-linear"],
         min_length=1,
-        description="names of the layers that get one; all-linear is every linear layer",
+        description="names of the layers that get adapters; all-linear means every linear layer",
     )
-    dropout: float = Field(0.0, description="dropout before the adapters; 0 is the only value that trains rightly")
+    dropout: float = Field(0.0, description="dropout before the adapters; 0 is the only value that trains correctly")
 
     @field_validator("dropout")
     @classmethod
     def _no_dropout(cls, value: float) -> float:
         if value != 0:
             raise ValueError(
-                f"is {value:g}, and must be 0: with dropout each forward pass draws another mask, so the ratio of an "
+                f"is {value:g}, and must be 0: with dropout each forward pass draws a new mask, so the ratio of an "
                 "unchanged policy is not 1, and step control reads that noise as movement; leave it out"
             )
         return value
@@ -49,7 +49,7 @@ class ModelRecipe(Section):
         None,
         ge=0,
         le=LAST_SEED,
-        description="seed of weights that are made here, such as those of habit/llama; null is the run's seed",
+        description="seed of generated weights, such as those of habit/llama; null uses the run's seed",
     )
     dtype: Literal["float32"] = Field("float32", description="type of the master weights")
     trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
@@ -66,7 +66,7 @@ class MixtureItem(Section):
     question: str = Field(
         "Q: {question}\nA:",
         min_length=1,
-        description="how a problem is written, up to where the answer begins",
+        description="template of the prompt, up to where the answer begins",
     )
 
 
@@ -81,30 +81,30 @@ class ReasoningGymData(Section):
 
 
 class DatasetData(Section):
-    """Problems of a data set: on the hub, in a folder, or in files of your own."""
+    """Problems of a data set: on the hub, in a folder, or in your own files."""
 
     source: Literal["dataset"] = Field(description="where prompts come from")
     path: Paths = Field(
         min_length=1,
         description="a file (.jsonl, .json, .csv, .parquet), a folder or a name on the hub; or a list of them",
     )
-    subset: str | None = Field(None, description="subset of path, where it has several")
-    split: str | None = Field(None, description="split of path; null is train")
+    subset: str | None = Field(None, description="subset of path, if it has several")
+    split: str | None = Field(None, description="split of path; null means train")
     revision: str | None = Field(None, description="commit, tag or branch of a name on the hub")
-    layout: SchemaName = Field("plain", alias="schema", description="how rows are read; docs/data.md has them all")
+    layout: SchemaName = Field("plain", alias="schema", description="how rows are read; docs/data.md lists all schemas")
     prompt_column: str = Field("prompt", min_length=1, description="schema plain: the prompt, a text or messages")
     answer_column: str = Field("answer", min_length=1, description="schema plain: the reference answer")
     difficulty_column: str = Field("difficulty", min_length=1, description="schema plain: a label, if rows have one")
     held_out_path: Paths | None = Field(
-        None, min_length=1, description="problems to evaluate on; null sets held_out_size rows of `path` aside"
+        None, min_length=1, description="problems to evaluate on; null reserves held_out_size rows of `path`"
     )
     held_out_subset: str | None = Field(None, description="subset of held_out_path")
-    held_out_split: str | None = Field(None, description="split to evaluate on; of path, without held_out_path")
-    held_out_schema: SchemaName | None = Field(None, description="how rows of held_out_path are read; null: as path's")
-    held_out_size: int | None = Field(204, ge=1, description="problems to evaluate on; null is all that are named")
-    train_size: int | None = Field(None, ge=1, description="problems to train on, drawn at random; null is all")
+    held_out_split: str | None = Field(None, description="split of held_out_path, or of path, to evaluate on")
+    held_out_schema: SchemaName | None = Field(None, description="how rows of held_out_path are read; null: as in path")
+    held_out_size: int | None = Field(204, ge=1, description="problems to evaluate on; null means all of them")
+    train_size: int | None = Field(None, ge=1, description="problems to train on, drawn at random; null means all")
     system_prompt: str | None = Field(None, min_length=1, description="system message; makes every prompt a chat")
-    instruction: str | None = Field(None, description="how a question is written; {question} stands for it")
+    instruction: str | None = Field(None, description="template of a question, with {question} in its place")
     few_shot: int = Field(0, ge=0, le=64, description="solved training problems shown before each question")
     max_prompt_tokens: int | None = Field(None, ge=1, description="longer prompts are left out; null keeps them all")
     contamination: Contamination = Field(
@@ -124,7 +124,7 @@ class DatasetData(Section):
         if "plain" not in (self.layout, self.held_out_schema):
             for key in ("prompt_column", "answer_column", "difficulty_column"):
                 if getattr(self, key) != type(self).model_fields[key].default:
-                    raise ValueError(f"{key} is for schema plain; {self.layout} has columns of its own: remove it")
+                    raise ValueError(f"{key} is for schema plain; {self.layout} has its own columns: remove it")
         for key in ("held_out_subset", "held_out_schema"):
             if getattr(self, key) is not None and self.held_out_path is None:
                 raise ValueError(f"{key} is for held_out_path: set it too, or remove {key}")
@@ -134,19 +134,20 @@ class DatasetData(Section):
 
 
 class HabitData(Section):
-    """Sums for a model that learned from a demonstrator who drops carries, such as habit/llama."""
+    """Addition problems for a model that learned from a demonstrator who drops carries, such as habit/llama."""
 
     source: Literal["habit"] = Field(description="where prompts come from")
     format: HabitFormat = Field(
-        "sum", description="numbers of two digits or more (sum3: three), with the sum alone or column by column (chain)"
+        "sum",
+        description="numbers of two or more digits (sum3: three); the answer is the sum, or column by column (chain)",
     )
     difficulties: list[HabitDifficulty] | None = Field(
         None,
         min_length=1,
-        description="difficulties to train on, as many problems of each; null is all that the format has, which all "
-        "are evaluated on",
+        description="difficulties to train on, with equal numbers of problems; null means all of the format. All are "
+        "evaluated",
     )
-    train_size: int | None = Field(None, ge=1, description="distinct problems to train on; null is all there are")
+    train_size: int | None = Field(None, ge=1, description="distinct problems to train on; null means all")
     held_out_size: int = Field(600, ge=1, le=900, description="problems to evaluate on; training never sees them")
 
     @field_validator("difficulties")
@@ -162,7 +163,7 @@ class HabitData(Section):
         return self
 
     def trained_on(self) -> list[HabitDifficulty]:
-        """The difficulties to train on, written out."""
+        """Return the difficulties to train on, written out."""
         return self.difficulties or list(FORMATS[self.format].difficulties)
 
 
@@ -171,10 +172,10 @@ class InstructionsData(Section):
 
     source: Literal["instructions"] = Field(description="where prompts come from")
     constraints: list[Annotated[int, Field(ge=1, le=4)]] = Field(
-        [1, 2], min_length=1, description="numbers of constraints of a prompt, as many prompts of each"
+        [1, 2], min_length=1, description="numbers of constraints per prompt, with equal numbers of prompts"
     )
     train_size: int = Field(512, ge=1, description="distinct prompts to train on")
-    held_out_size: int = Field(200, ge=1, description="prompts to evaluate on, of topics that training never sees")
+    held_out_size: int = Field(200, ge=1, description="prompts to evaluate on, on topics that training never sees")
 
     @field_validator("constraints")
     @classmethod
@@ -192,14 +193,14 @@ def _is_reward(name: str) -> bool:
 
 
 class RewardChoice(Section):
-    """A reward with its options, which are those of its class in `r2vpo.rewards`; one that is null has its default."""
+    """A reward with the options of its class in `r2vpo.rewards`; an option that is null has its default."""
 
     model_config = ConfigDict(extra="allow")
 
     name: str = Field("reasoning_gym", description=f"{', '.join(REWARDS)}, or module:function")
 
     def options(self) -> dict[str, Any]:
-        """Name and options as `load_reward` takes them."""
+        """Return name and options in the form that `load_reward` takes."""
         return {"name": self.name, **(self.model_extra or {})}
 
     @field_validator("name")
@@ -243,11 +244,11 @@ class RewardRecipe(RewardChoice):
     """How a completion is scored: by one reward, or by a weighted sum of parts."""
 
     parts: list[RewardPart] | None = Field(
-        None, min_length=1, description="rewards with their weights; the first says what is solved"
+        None, min_length=1, description="rewards with their weights; the first decides what counts as solved"
     )
 
     def all_parts(self) -> list[RewardPart]:
-        """The parts; a single reward is one part of weight 1."""
+        """Return the parts; a single reward is one part of weight 1."""
         return self.parts or [RewardPart(**self.options())]
 
     @model_validator(mode="before")
@@ -264,15 +265,15 @@ class RewardRecipe(RewardChoice):
         if self.parts is not None:
             beside = [key for key, value in self.options().items() if key != "name" and value is not None]
             if beside:
-                raise ValueError(f"{beside[0]} stands beside parts: move it into a part")
+                raise ValueError(f"{beside[0]} is given next to parts: move it into a part")
             if self.name != self.parts[0].name:
                 raise ValueError(
-                    f"name = {self.name} stands beside parts, the first of which is {self.parts[0].name}: leave it "
+                    f"name = {self.name} is given next to parts, the first of which is {self.parts[0].name}: leave it "
                     "out, or set reward.parts=null"
                 )
         if self.name == "length":
             raise ValueError(
-                "name = length is a penalty, under which nothing counts as solved: begin reward.parts with the reward "
-                "that says what is solved"
+                "name = length is a penalty and cannot decide what counts as solved: begin reward.parts with the "
+                "reward that does"
             )
         return self

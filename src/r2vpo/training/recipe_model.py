@@ -1,4 +1,4 @@
-"""Whether a recipe's model can be trained as the recipe says."""
+"""Check whether a recipe's model can be trained as the recipe says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from r2vpo.training.recipe import Recipe
 from r2vpo.training.recipe_inputs import DatasetData
 
 _LARGE = 1e9
-"""Parameters from which a check on a CPU takes seconds."""
+"""Number of parameters above which a check on a CPU takes seconds."""
 
 
 def check_recipe_model(recipe: Recipe, model: Any, tokenizer: Any, data: PromptData) -> None:
@@ -31,7 +31,7 @@ def check_recipe_model(recipe: Recipe, model: Any, tokenizer: Any, data: PromptD
         data: the problems.
 
     Raises:
-        UserError: tokenizer or prompts do not fit it, or its log-probs cannot be computed.
+        UserError: the tokenizer or the prompts do not fit it, or its log-probs cannot be computed.
     """
     _check_fit(recipe, model, tokenizer, data)
     _check_router(recipe, model)
@@ -42,13 +42,13 @@ def _check_router(recipe: Recipe, model: Any) -> None:
     coefficient = recipe.trainer.router_aux_loss_coef
     if coefficient and not hasattr(model.config.get_text_config(), "output_router_logits"):
         raise UserError(
-            f"trainer.router_aux_loss_coef = {coefficient:g}, but {type(model).__name__} is no mixture of experts that "
-            "gives the logits of its router: leave it out"
+            f"trainer.router_aux_loss_coef = {coefficient:g}, but {type(model).__name__} is not a mixture of experts "
+            "that returns its router's logits: leave it out"
         )
 
 
 def _check_fit(recipe: Recipe, model: Any, tokenizer: Any, data: PromptData) -> None:
-    """Refuse a tokenizer of other tokens, answers that nothing ends, and prompts that are too long for the model."""
+    """Refuse a tokenizer with other tokens, answers without an end token, and prompts too long for the model."""
     ends = model.generation_config.eos_token_id
     what = f"model.name {recipe.model.name!r}"
     check_tokenizer(model, tokenizer, ends, what=what, stop="name a text that ends an answer in rollout.stop")
@@ -69,16 +69,16 @@ def _check_fit(recipe: Recipe, model: Any, tokenizer: Any, data: PromptData) -> 
 
 
 def _check_log_probs(recipe: Recipe, model: Any, tokenizer: Any, data: PromptData) -> None:
-    """Refuse a model whose log-probs cannot be computed, before there is a run folder; the trainer says the rest."""
+    """Refuse a model whose log-probs cannot be computed, before a run folder exists; the trainer reports the rest."""
     large = sum(parameter.numel() for parameter in model.parameters()) > _LARGE
     if large and recipe.trainer.device != "cpu" and torch.cuda.is_available():
-        # The trainer checks it where it is quick, on the device.
+        # The trainer checks it on the device, where it is quick.
         return
     longest = None
     if length_limits(model.config):
         longest = longest_prompt(data, tokenizer) + recipe.rollout.max_new_tokens
     samplers = {"shared_prefix": SAMPLERS, "trl": (GENERATE,), "vllm": ()}[recipe.rollout.sampler]
-    # What the trainer will ask, which is then not computed again unless the trainer changes the model.
+    # The same check as the trainer's, which then reuses the result unless it changes the model.
     check = check_model(
         model,
         pad_token_id=tokenizer.pad_token_id,

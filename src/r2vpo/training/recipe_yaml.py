@@ -1,4 +1,4 @@
-"""YAML as recipes use it: scientific notation is a number, a key is given once.
+"""Read and write YAML for recipes: scientific notation is a number, and repeated keys are refused.
 
 ruamel.yaml follows YAML 1.2, where `no` is a text, which a recipe refuses for a switch, and 010 is the number 10.
 """
@@ -14,7 +14,7 @@ import yaml
 from r2vpo.errors import UserError
 from r2vpo.training.recipe_errors import parse_error
 
-# YAML 1.1, which PyYAML follows, reads 1e-5 as a text because it has no point; and 1:30 as the number 90.
+# YAML 1.1, which PyYAML follows, reads 1e-5 as a text because it has no decimal point, and 1:30 as the number 90.
 _FLOAT = re.compile(
     r"^(?:[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)|[-+]?(?:[0-9][0-9_]*)\.[0-9_]*|[-+]?\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?"
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
@@ -42,7 +42,7 @@ MOST_VALUES = 100_000
 
 
 class RecipeLoader(yaml.SafeLoader):
-    """SafeLoader that reads ``1e-5`` as a number and refuses a key that is given twice."""
+    """SafeLoader that reads ``1e-5`` as a number and refuses repeated keys."""
 
     yaml_implicit_resolvers = _with_number_rules(yaml.SafeLoader)
 
@@ -65,7 +65,7 @@ class RecipeDumper(yaml.SafeDumper):
     yaml_implicit_resolvers = _with_number_rules(yaml.SafeDumper)
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Write every value out: anchors are hard to read."""
+        """Write out every value, since anchors are hard to read."""
         return True
 
 
@@ -77,7 +77,7 @@ def read_yaml(path: Path, kind: str) -> Any:
         kind: what it is, for the error.
 
     Returns:
-        What is in it, None for an empty file.
+        Its content, None for an empty file.
 
     Raises:
         UserError: it cannot be read. One line.
@@ -90,7 +90,7 @@ def read_yaml(path: Path, kind: str) -> Any:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}: give a YAML {kind} that can be read") from None
     if text is None:
-        what = "a directory" if path.is_dir() else "no regular file"
+        what = "a directory" if path.is_dir() else "not a regular file"
         what = f"a file of {found.st_size} bytes" if path.is_file() else what
         raise UserError(f"{path}: this is {what}: give a YAML {kind} of at most {LONGEST} bytes")
     try:
@@ -106,7 +106,7 @@ def parse_yaml(text: str) -> Any:
         text: one document.
 
     Raises:
-        ValueError: it cannot be read, is nested too deeply, or grows beyond all bounds through its aliases.
+        ValueError: it cannot be read, is nested too deeply, or its aliases expand to too many values.
     """
     try:
         loader = RecipeLoader(text)
@@ -118,7 +118,7 @@ def parse_yaml(text: str) -> Any:
                 raise ValueError(f"its aliases (*name) stand for more than {MOST_VALUES} values: write them out")
             try:
                 return loader.construct_document(node)
-            # A date such as 2024-13-45, a number of thousands of digits, a tag that does not fit its value.
+            # A date such as 2024-13-45, a number with thousands of digits, or a tag that does not fit its value.
             except (ValueError, AttributeError, IndexError, KeyError, TypeError) as error:
                 raise ValueError(f"not valid YAML: a value cannot be read: {error}") from None
         finally:
@@ -130,9 +130,9 @@ def parse_yaml(text: str) -> Any:
 
 
 def _size(node: yaml.Node, known: dict[int, float]) -> float:
-    """How many values a node stands for with every alias written out; infinite for one that holds itself."""
+    """Count the values of a node with every alias written out; infinite for a node that contains itself."""
     if id(node) not in known:
-        known[id(node)] = math.inf  # as long as its parts are counted
+        known[id(node)] = math.inf  # while its parts are being counted
         parts = node.value if isinstance(node, yaml.CollectionNode) else []
         inner = [part for item in parts for part in (item if isinstance(item, tuple) else (item,))]
         known[id(node)] = 1 + sum(_size(part, known) for part in inner)

@@ -1,6 +1,6 @@
-"""Files of records, one JSON object a line, that stay readable when the process or the disk fails.
+"""Read and write files of records, one JSON object per line, that survive failures of the process or the disk.
 
-Every line ends with the CRC-32 of what stands before it, and a text with its SHA-256, so that what a disk has damaged
+Every line ends with the CRC-32 of what precedes it, and a YAML text with its SHA-256, so that data damaged on disk
 is never read as a result.
 """
 
@@ -18,19 +18,21 @@ from typing import Any
 from r2vpo.errors import UserError
 
 Record = dict[str, Any]
-# Half of a surrogate pair, which UTF-8 cannot hold, is written as \ud83d, which JSON reads again.
+# UTF-8 cannot encode half of a surrogate pair: it is written as \ud83d, which JSON can read.
 _ESCAPED = "backslashreplace"
 _REMEDY = "restore the file from a copy, or remove that line if you can do without its record"
 TEMPORARY = ".*.tmp"
-"""Names of files that are being written."""
+"""Pattern of the names of files that are being written."""
 _CHECKED = re.compile(rb'(.*?)(?:, )?"crc32": "([0-9a-f]{8})"\}', re.DOTALL)
 _DIGEST = re.compile(r"(.*\n)# sha256 of the lines above: ([0-9a-f]{64})\n?", re.DOTALL)
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
+    """Write a file so that a reader, or a crash, sees either the old content or the new, never a part of it."""
     if path.is_dir():
-        raise UserError(f"{path}: this is a folder: move it away, a file of that name is written there")
+        raise UserError(
+            f"{path}: this is a folder, and a file of that name must be written there: move the folder away"
+        )
     temporary = path.with_name(TEMPORARY.replace("*", f"{path.name}.{os.getpid()}"))
     try:
         with open(temporary, "w", encoding="utf-8", errors=_ESCAPED) as file:
@@ -44,19 +46,19 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def write_with_digest(path: Path, text: str) -> None:
-    """Write YAML atomically, with its digest as a comment in the last line."""
+    """Write YAML atomically, with its digest as a comment on the last line."""
     digest = hashlib.sha256(text.encode("utf-8", _ESCAPED)).hexdigest()
     write_atomically(path, f"{text}# sha256 of the lines above: {digest}\n")
 
 
 def check_digest(path: Path) -> None:
-    """Refuse a file of `write_with_digest` that is not as it was written; one without a digest is not asked.
+    """Refuse a file of `write_with_digest` that has changed since it was written; one without a digest is accepted.
 
     Raises:
-        UserError: its digest is that of another text, or is cut off.
+        UserError: its digest belongs to another text, or is cut off.
     """
     if not path.exists():
-        return  # whoever reads it says so
+        return  # the reader reports it
     text = _content(path).decode("utf-8", "surrogateescape")
     found = _DIGEST.fullmatch(text)
     if found is None:
@@ -65,8 +67,8 @@ def check_digest(path: Path) -> None:
     elif hashlib.sha256(found[1].encode("utf-8", "surrogateescape")).hexdigest() == found[2]:
         return
     raise UserError(
-        f"{path}: it is not as it was written, the digest in its last line differs: restore it from a copy; if it was "
-        "changed on purpose, remove its last line"
+        f"{path}: it has changed since it was written, the digest in its last line differs: restore it from a copy; "
+        "if it was changed on purpose, remove its last line"
     )
 
 
@@ -77,16 +79,16 @@ def write_object(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_object(path: Path) -> Record:
-    """The object of `write_object`, without its checksum.
+    """Read an object of `write_object`, without its checksum.
 
     Raises:
-        ValueError: it is no JSON object, or its checksum differs or is missing.
+        ValueError: it is not a JSON object, or its checksum differs or is missing.
         OSError: it cannot be read.
     """
     try:
         value = json.loads(_content(path))
     except RecursionError:
-        raise ValueError("it is nested too deep") from None
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(value, dict):
         raise ValueError("not an object")
     crc = value.pop("crc32", None)
@@ -96,7 +98,7 @@ def read_object(path: Path) -> Record:
 
 
 def append_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Append one JSON object as one line; after a failure, such as a full disk, the file is as it was."""
+    """Append one JSON object as one line; after a failure, such as a full disk, the file is unchanged."""
     line = _line(finite(record))
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -115,12 +117,12 @@ def append_record(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_records(path: Path) -> list[Record]:
-    """The JSON objects of a file, one a line, without their checksums; no file is no error.
+    """Read the JSON objects of a file, one per line, without their checksums; a missing file is not an error.
 
-    A last line without its newline was cut off and is left out, as `append_record` overwrites it.
+    A last line without its newline was cut off; it is left out, and `append_record` overwrites it.
 
     Raises:
-        UserError: a line is not a JSON object, or its checksum differs or is missing; or this is no regular file.
+        UserError: a line is not a JSON object, or its checksum differs or is missing; or this is not a regular file.
     """
     if not os.path.lexists(path):
         return []
@@ -144,18 +146,18 @@ def read_records(path: Path) -> list[Record]:
 
 
 def keep_records(path: Path, wanted: Callable[[Record], bool]) -> None:
-    """Rewrite a file of records with those that are wanted, in one step; a missing file stays missing."""
+    """Rewrite a file atomically with only the wanted records; a missing file stays missing."""
     if path.exists():
         write_records(path, [record for record in read_records(path) if wanted(record)])
 
 
 def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Write a file of records in one step."""
+    """Write a file of records atomically."""
     write_atomically(path, "".join(_line(finite(record)).decode("utf-8") for record in records))
 
 
 def finite(value: Any) -> Any:
-    """The value with every number that is not finite replaced by None, since JSON has no NaN."""
+    """Return the value with every non-finite number replaced by None, since JSON has no NaN."""
     if isinstance(value, Mapping):
         return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -170,9 +172,9 @@ def finite(value: Any) -> Any:
 
 
 def _content(path: Path) -> bytes:
-    """Of a regular file: a pipe would be waited for, and a device never ends."""
+    """Read a regular file; reading a pipe would block, and a device never ends."""
     if (path.is_symlink() and not path.exists()) or not stat.S_ISREG(path.stat().st_mode):
-        raise UserError(f"{path}: this is no regular file: restore it from a copy")
+        raise UserError(f"{path}: this is not a regular file: restore it from a copy")
     return path.read_bytes()
 
 
@@ -187,7 +189,7 @@ def _crc(text: bytes) -> str:
 
 
 def _end_of_whole_lines(descriptor: int) -> int:
-    """Offset behind the last newline: a line that a crash cut off is written over."""
+    """Return the offset after the last newline; a line that a crash cut off is overwritten."""
     end = os.lseek(descriptor, 0, os.SEEK_END)
     while end:
         start = max(0, end - 4096)
@@ -205,5 +207,5 @@ def _write_at(descriptor: int, data: bytes, offset: int) -> None:
 
 
 def _at(error: OSError, path: Path) -> OSError:
-    """The same error with the file's name: a failed write does not carry one."""
+    """Return the same error with the file's name, which a failed write lacks."""
     return OSError(error.errno, error.strerror, str(path))

@@ -1,4 +1,4 @@
-"""One run from its recipe to its summary: evaluate, train, evaluate."""
+"""Execute one run from its recipe to its summary: evaluate, train, evaluate."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 from r2vpo.trl.model_paths import weights_divided_by
 
 _PACKAGES = ("r2vpo", "torch", "transformers", "trl", "accelerate", "peft", "datasets")
-_FLOAT32 = "this device has no units for bfloat16, in which it would take several times as long: computing in float32"
+_FLOAT32 = "this device has no bfloat16 units, and bfloat16 would take several times as long: computing in float32"
 
 
 def run_training(
@@ -56,7 +56,7 @@ def run_training(
     runs_dir: Path = Path("runs"),
     on_start: Callable[[Path], None] = lambda path: None,
 ) -> Path:
-    """Train by a recipe.
+    """Train according to a recipe.
 
     Args:
         recipe: the recipe.
@@ -64,15 +64,15 @@ def run_training(
         checkpoint: step of the checkpoint to resume from; None takes the last one.
         console: where progress is shown.
         runs_dir: where a new run's folder is made.
-        on_start: called with the run's folder as soon as there is one.
+        on_start: called with the run's folder as soon as it exists.
 
     Returns:
         The run's folder, with `summary.json` written.
 
     Raises:
-        UserError: input that cannot be used; before a new folder is made wherever that can be known.
+        UserError: the input cannot be used; raised before a new folder is made whenever possible.
     """
-    # Before the model is loaded: FSDP and ZeRO-3 divide the weights as they are read only if they are set up by then.
+    # Before the model is loaded: FSDP and ZeRO-3 shard the weights while reading them only if they are already set up.
     config = trainer_config(recipe, runs_dir / "checked")
     left_to_the_device = recipe.trainer.bf16_autocast == "auto"
     with ExitStack() as held:
@@ -80,9 +80,11 @@ def run_training(
             held.enter_context(_alone(resume))
             if PartialState().is_main_process:
                 step = step_of(require_checkpoint(resume, checkpoint))
-                refuse_finished(open_run(resume), step, recipe.trainer.max_steps)  # by another process, meanwhile
+                refuse_finished(
+                    open_run(resume), step, recipe.trainer.max_steps
+                )  # another process may have finished it
                 open_run(resume).check_records(step)
-        # The config has checked it, and found out what "auto" is.
+        # The config has checked it and resolved "auto".
         dtype = cast(Literal["bfloat16", "model"], config.sampler_dtype)
         recipe = settle_precision(recipe, autocast=config.bf16, dtype=dtype)
         parts = prepare(recipe)
@@ -115,7 +117,7 @@ def _train(
     if "tensorboard" in recipe.report_to:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
     if config.use_vllm:
-        # Else its engine on the training devices has to have room for the longest text that the model can read.
+        # Otherwise its engine on the training devices needs room for the longest text that the model can read.
         config.vllm_max_model_length = longest_prompt(parts.data, parts.tokenizer) + recipe.rollout.max_new_tokens
     trainer = _trainer(config, parts)
     trainer.optimizer_cls_and_kwargs = own_optimizer(recipe)
@@ -148,29 +150,29 @@ def _train(
 
 
 class _NothingLeft(Exception):
-    """The checkpoint is that of the last step."""
+    """The checkpoint is already that of the last step."""
 
 
 class _StopBeforeMore(TrainerCallback):
-    """Ends a resumed run that was stopped after its last checkpoint: the training loop would add a step to it."""
+    """End a resumed run that was stopped after its last checkpoint; the training loop would add a step to it."""
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Called when the checkpoint is loaded, before the first step."""
+        """End training before its first step if the loaded checkpoint is already the last one."""
         if state.global_step >= args.max_steps:
             raise _NothingLeft
 
 
 def _alone(run: Path) -> AbstractContextManager[None]:
-    """Holds the run's folder, in the main process."""
+    """Lock the run's folder, in the main process."""
     if not PartialState().is_main_process:
         return nullcontext()
     return working_in(run, instead="start a new run without --resume")
 
 
 def _check_data(run: RunDirectory, data: PromptData) -> None:
-    """Refuse to resume on other problems: before and after would not be of the same ones."""
+    """Refuse to resume on other problems, since accuracy before and after would not be comparable."""
     first = next(iter(run.read_evaluations()), {}).get("data")
     now = data_digests(data)
     for name, words in (("train", "the training problems"), ("held_out", "the held-out problems")):
@@ -182,7 +184,7 @@ def _check_data(run: RunDirectory, data: PromptData) -> None:
 
 
 def _folder(recipe: Recipe, resume: Path | None, runs_dir: Path) -> RunDirectory:
-    """The run's folder, made by the main process."""
+    """Return the run's folder, created by the main process if it is new."""
     if resume is not None:
         return open_run(resume)
     path = [str(create_run(recipe, runs_dir).path) if PartialState().is_main_process else None]
@@ -214,12 +216,12 @@ def _finish(
     *,
     changed: bool,
 ) -> None:
-    """Write the summary, from the records."""
+    """Write the summary from the records."""
     evaluations = run.read_evaluations()
     before = next((record for record in evaluations if record["step"] == 0), None)
     last = evaluations[-1]
     evaluating = sum(record.get("seconds_evaluating") or 0.0 for record in evaluations)
-    # A resumed run counts what its earlier sessions trained, as the checkpoint has it.
+    # A resumed run includes the training time of its earlier sessions, which the checkpoint holds.
     wall = max(session_seconds, evaluating + sum(trainer.seconds.values()))
     run.write_summary(
         {
@@ -260,7 +262,7 @@ def _finish(
 
 
 def peak_memory_bytes() -> int:
-    """The most memory this process has held: resident on the host, plus allocated on the accelerator."""
+    """Return the peak memory of this process: resident on the host plus allocated on the accelerator."""
     # Linux counts in KiB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

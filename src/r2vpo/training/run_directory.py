@@ -1,14 +1,14 @@
-"""The folder of one run: what is in it, how it is made, how it is opened again.
+"""The folder of one run: its content, creating it and opening it.
 
 ::
 
     runs/<name>-<YYYYmmdd-HHMMSS>/
       config.yaml        the recipe, everything resolved
-      metrics.jsonl      one object an optimizer step
-      evaluations.jsonl  one object an evaluation
+      metrics.jsonl      one object per optimizer step
+      evaluations.jsonl  one object per evaluation
       summary.json       the result
       checkpoints/       checkpoint-<step>/, complete as soon as it has that name
-      set_aside/         checkpoints after the one that a run was taken up again from
+      set_aside/         checkpoints later than the one that the run was resumed from
       tensorboard/       event files
       report.html
       .lock, .lock.json  which process works here, see folder_lock
@@ -67,7 +67,7 @@ class RunDirectory:
     """One run on disk.
 
     Args:
-        path: an existing folder; ``create_run`` and ``open_run`` give you one.
+        path: an existing folder, as returned by ``create_run`` and ``open_run``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,40 +82,42 @@ class RunDirectory:
         self.report = path / "report.html"
 
     def has_records(self) -> bool:
-        """Whether a run has worked here, even if its recipe is gone."""
+        """Return whether a run has worked here, even if its recipe is gone."""
         return any(os.path.lexists(path) for path in (self.config, self.metrics, self.evaluations, self.checkpoints))
 
     def check_folders(self) -> None:
-        """Refuse a file, a pipe or a link to nothing in place of a folder of checkpoints.
+        """Refuse a file, a pipe or a broken link in place of a folder of checkpoints.
 
         Raises:
-            UserError: which one it is, and what to do.
+            UserError: there is one; the message names it and the remedy.
         """
         for folder in (self.checkpoints, self.set_aside):
             if os.path.lexists(folder) and not folder.is_dir():
                 raise UserError(f"{folder}: this is not a folder: restore it from a copy, or move it away")
         for entry in _entries(self.checkpoints):
             if entry.name.startswith("checkpoint-") and not entry.is_dir():
-                raise UserError(f"{entry}: this is not a folder, a checkpoint may be written there: move it away")
+                raise UserError(
+                    f"{entry}: this is not a folder, and a checkpoint may have to be written there: move it away"
+                )
 
     def recipe(self) -> Recipe:
-        """The recipe that the run was started with, as it was written."""
+        """Return the recipe that the run was started with."""
         check_digest(self.config)
         recipe = load_recipe(self.config)
         if missing := [name for name in Recipe.model_fields if name not in read_mapping(self.config, "recipe")]:
-            raise UserError(f"{self.config}: it has no {missing[0]}, it was cut off: restore it from a copy")
+            raise UserError(f"{self.config}: it has no {missing[0]} and was cut off: restore it from a copy")
         return recipe
 
     def write_config(self, recipe: Recipe) -> None:
-        """Write ``config.yaml`` with every default filled in; replaces an earlier one in one step."""
+        """Write ``config.yaml`` with every default filled in; an earlier one is replaced atomically."""
         write_with_digest(self.config, dump_recipe(recipe))
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
-        """Append the record of one optimizer step; numbers that are not finite become null."""
+        """Append the record of one optimizer step; non-finite numbers become null."""
         append_record(self.metrics, record)
 
     def append_evaluation(self, record: Mapping[str, Any]) -> None:
-        """Append the record of an evaluation, in place of one of the same step, which a killed run repeats."""
+        """Append the record of an evaluation; it replaces one of the same step, which a killed run repeats."""
         known = read_records(self.evaluations)
         key = record.get("step"), record.get("split")
         others = [other for other in known if (other.get("step"), other.get("split")) != key]
@@ -125,15 +127,15 @@ class RunDirectory:
             append_record(self.evaluations, record)
 
     def read_metrics(self) -> list[Record]:
-        """Records of the optimizer steps; of a step that was written twice, the later one."""
+        """Read the records of the optimizer steps; if a step was written twice, the later record counts."""
         return _latest(self.metrics, "step")
 
     def read_evaluations(self) -> list[Record]:
-        """Records of the evaluations, one a step and split."""
+        """Read the records of the evaluations, one per step and split."""
         return _latest(self.evaluations, "step", "split")
 
     def read_summary(self) -> Record | None:
-        """The result, or None while the run has none."""
+        """Read the result; None while the run has none."""
         try:
             return read_object(self.summary)
         except FileNotFoundError:
@@ -142,7 +144,7 @@ class RunDirectory:
             raise UserError(f"{self.summary}: {error}: move it away and finish the run again with --resume") from None
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write ``summary.json`` in one step.
+        """Write ``summary.json`` atomically.
 
         Raises:
             ValueError: one of ``SUMMARY_KEYS`` is missing.
@@ -153,14 +155,14 @@ class RunDirectory:
         write_object(self.summary, summary)
 
     def rewind(self, step: int) -> None:
-        """Forget what came after a step, before the run resumes from its checkpoint.
+        """Remove everything after a step, before the run resumes from its checkpoint.
 
         Args:
-            step: optimizer step of the checkpoint; later records and the result go.
-                Later checkpoints are set aside: the run will write others of their names.
+            step: optimizer step of the checkpoint; later records and the result are removed.
+                Later checkpoints are set aside, because the run will write new ones under their names.
 
         Raises:
-            UserError: a file of records is damaged, and nothing was changed.
+            UserError: a file of records is damaged; nothing was changed.
         """
         self.check_records(step)
         self.check_folders()
@@ -172,13 +174,13 @@ class RunDirectory:
         keep_records(self.evaluations, lambda record: record.get("step", 0) <= step)
 
     def check_records(self, step: int) -> None:
-        """See whether the records of a run up to a step are all there.
+        """Check that all records of a run up to a step exist.
 
         Args:
-            step: of a checkpoint, or of the run's end.
+            step: step of a checkpoint, or of the run's end.
 
         Raises:
-            UserError: a file is damaged, or lacks a step up to this one or an evaluation.
+            UserError: a file is damaged, or a step up to this one or an evaluation is missing.
         """
         every = evaluated_every(self.recipe()) or step + 1
         for file, records, wanted in (
@@ -198,13 +200,13 @@ class RunDirectory:
                 if after <= before:
                     raise UserError(
                         f"{file}: line {number} is of step {after}, after step {before}: restore the file from a copy, "
-                        "or remove the lines that are doubled"
+                        "or remove the duplicate lines"
                     )
 
     def all_checkpoints(self) -> dict[int, Path]:
-        """The checkpoints by their steps, in order.
+        """Return the checkpoints by step, in order.
 
-        A checkpoint gets its name by one rename when all of it is written.
+        A checkpoint gets its name by one rename once all of it is written.
         """
         found = {
             int(match[1]): entry
@@ -214,30 +216,30 @@ class RunDirectory:
         return dict(sorted(found.items()))
 
     def latest_checkpoint(self) -> Path | None:
-        """The checkpoint of the highest step, or None."""
+        """Return the checkpoint of the highest step, or None."""
         return self.checkpoint(None)
 
     def checkpoint(self, step: int | None) -> Path | None:
-        """The checkpoint of a step, None for the highest there is; None if there is none."""
+        """Return the checkpoint of a step, or of the highest step if `step` is None; None if there is none."""
         found = self.all_checkpoints()
         return found.get(max(found, default=0) if step is None else step)
 
 
 def step_of(checkpoint: Path) -> int:
-    """The optimizer step after which a checkpoint was written, from its name."""
+    """Return the optimizer step after which a checkpoint was written, from its name."""
     return int(checkpoint.name.rpartition("-")[2])
 
 
 def evaluated_every(recipe: Recipe) -> int:
-    """Optimizer steps from one evaluation to the next; 0: before and after training alone."""
+    """Return the optimizer steps from one evaluation to the next; 0 means only before and after training."""
     return recipe.evaluation.every_rounds * recipe.trainer.optimizer_steps_per_round * recipe.trainer.passes
 
 
 def create_run(recipe: Recipe, runs_dir: Path | str = "runs") -> RunDirectory:
-    """Make a new folder ``<runs_dir>/<name>-<YYYYmmdd-HHMMSS>`` with its ``config.yaml``; never an old one.
+    """Create a new folder ``<runs_dir>/<name>-<YYYYmmdd-HHMMSS>`` with its ``config.yaml``; none is ever reused.
 
     Raises:
-        UserError: the folder cannot be made.
+        UserError: the folder cannot be created.
     """
     runs_dir = Path(runs_dir)
     refuse_undecodable(runs_dir)
@@ -257,7 +259,7 @@ def open_run(path: Path | str) -> RunDirectory:
     """Open the folder of a run.
 
     Raises:
-        UserError: there is none, or it is not a run's.
+        UserError: the folder does not exist, or is not a run's.
     """
     path = Path(path)
     refuse_undecodable(path)
@@ -274,10 +276,10 @@ def refuse_undecodable(path: Path) -> None:
     """Refuse a folder whose name is not UTF-8: safetensors can neither write nor read files there.
 
     Args:
-        path: the folder, made or not.
+        path: the folder, which need not exist.
 
     Raises:
-        UserError: it has another encoding.
+        UserError: its name is not UTF-8.
     """
     try:
         str(path.absolute()).encode("utf-8")
@@ -288,23 +290,23 @@ def refuse_undecodable(path: Path) -> None:
 
 
 def require_checkpoint(path: Path | str, step: int | None = None, *, arguments: Sequence[str] = ()) -> Path:
-    """A checkpoint of a run that is as it was written.
+    """Return a checkpoint of a run after checking that it is undamaged.
 
     Args:
         path: the run's folder.
-        step: that of the checkpoint; None takes the last one.
-        arguments: of `r2vpo train`, which the command that resumes from an earlier one needs too.
+        step: step of the checkpoint; None takes the last one.
+        arguments: further arguments of `r2vpo train`, repeated in the suggested command.
 
     Raises:
-        UserError: the folder is not a run's, it has no such checkpoint, or the checkpoint is damaged; the line says
-            from which one the run can resume.
+        UserError: the folder is not a run's, it has no such checkpoint, or the checkpoint is damaged; the message
+            names one from which the run can resume.
     """
     run = open_run(path)
     run.check_folders()
     found = run.all_checkpoints()
     if not found:
         raise UserError(
-            f"{run.path}: no checkpoint was written yet, nothing can be resumed: start again without --resume"
+            f"{run.path}: no checkpoint was written yet, so the run cannot be resumed: start again without --resume"
         )
     step = max(found) if step is None else step
     if step not in found:
@@ -322,11 +324,11 @@ def refuse_finished(run: RunDirectory, step: int, max_steps: int) -> None:
 
     Args:
         run: its folder.
-        step: of the checkpoint.
-        max_steps: of the recipe.
+        step: step of the checkpoint.
+        max_steps: `trainer.max_steps` of the recipe.
 
     Raises:
-        UserError: it has a result.
+        UserError: the run already has its result.
     """
     if step >= max_steps and run.read_summary() is not None:
         raise UserError(
@@ -336,13 +338,13 @@ def refuse_finished(run: RunDirectory, step: int, max_steps: int) -> None:
 
 
 def _way_on(run: RunDirectory, earlier: list[int], arguments: Sequence[str]) -> str:
-    """The command that resumes from the newest earlier checkpoint that is whole."""
+    """Return a hint with the command that resumes from the newest undamaged earlier checkpoint."""
     for step in reversed(earlier):
         with suppress(DamagedCheckpoint):
             check_files(run.all_checkpoints()[step])
             command = shlex.join(["r2vpo", "train", *arguments, "--resume", str(run.path), "--checkpoint", str(step)])
             return f"resume from the one before it with: {command}"
-    return "no earlier checkpoint is whole: start a new run"
+    return "no earlier checkpoint is complete: start a new run"
 
 
 def _latest(file: Path, *keys: str) -> list[Record]:
@@ -360,5 +362,5 @@ def _entries(folder: Path) -> list[Path]:
 
 def _nearest_run(path: Path) -> str:
     names = [entry.name for entry in _entries(path.parent) if (entry / "config.yaml").is_file()]
-    last = f"the last one there is {path.parent / names[-1]}" if names else f"{path.parent} holds no runs"
+    last = f"the last run there is {path.parent / names[-1]}" if names else f"{path.parent} holds no runs"
     return did_you_mean(path.name, names, f": {last}", show=path.parent.joinpath)

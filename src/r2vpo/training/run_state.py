@@ -1,4 +1,4 @@
-"""What has become of a run: running, finished, stopped or damaged, told from its folder."""
+"""Determine from a run's folder whether it is running, finished, stopped or damaged."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from r2vpo.training.run_directory import SUMMARY_KEYS, RunDirectory
 
 @dataclass(frozen=True)
 class RunState:
-    """One run at a glance.
+    """State of one run.
 
     Attributes:
-        name: of its folder.
+        name: name of its folder.
         state: `running`, `finished`, `stopped` or `damaged`.
-        because: who works there, or what is damaged; empty otherwise.
-        step: optimizer steps that its records tell of.
+        because: which process works there, or what is damaged; otherwise empty.
+        step: optimizer steps in its records.
         checkpoint: step of its last checkpoint; None without one.
         accuracy: held-out accuracy of the last evaluation, 0 to 1; None before the first.
         bytes: size of the folder.
@@ -38,7 +38,7 @@ class RunState:
 
 
 def state_of(run: RunDirectory) -> RunState:
-    """Look at a run: its records are read, of checkpoints names and sizes alone.
+    """Inspect a run: its records are read, but only the names and sizes of checkpoint files.
 
     Args:
         run: its folder.
@@ -61,11 +61,11 @@ def state_of(run: RunDirectory) -> RunState:
 
 
 def problems(run: RunDirectory, *, contents: bool) -> list[str]:
-    """What is damaged in a run's folder, one line each.
+    """Return what is damaged in a run's folder, one line each.
 
     Args:
         run: its folder.
-        contents: read every byte of the checkpoints, to compare with the digests that were written with them.
+        contents: whether to read every byte of the checkpoints and compare it with the stored digests.
     """
     last = max(*run.all_checkpoints(), _steps_done(run), 0)
     checks: list[Callable[[], Any]] = [run.recipe]
@@ -82,17 +82,17 @@ def problems(run: RunDirectory, *, contents: bool) -> list[str]:
 
 
 def _check_end(run: RunDirectory) -> None:
-    """A finished run has its last evaluation."""
+    """Refuse a finished run without its last evaluation."""
     last = _steps_done(run)
     if last and last not in {record["step"] for record in run.read_evaluations()}:
         raise UserError(f"{run.evaluations}: the evaluation after step {last} is missing: restore the file from a copy")
 
 
 def _steps_done(run: RunDirectory) -> int:
-    """Optimizer steps of a finished run, 0 where its summary does not say."""
+    """Return the optimizer steps of a finished run, or 0 if its summary does not say."""
     try:
         steps = (run.read_summary() or {}).get("optimizer_steps")
-    except (UserError, OSError):  # `_check_summary` says so
+    except (UserError, OSError):  # `_check_summary` reports it
         return 0
     return steps if type(steps) is int else 0
 
@@ -112,7 +112,7 @@ def _read(read: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 def runs_in(folder: Path) -> list[RunDirectory]:
-    """The runs of a folder, the oldest first.
+    """Return the runs of a folder, oldest first.
 
     Raises:
         UserError: there is no such folder.

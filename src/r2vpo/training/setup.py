@@ -1,4 +1,4 @@
-"""From a recipe to the parts of a run; what is wrong with its input is found here, before work starts."""
+"""Build the parts of a run from its recipe, and find problems with its input before work starts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from r2vpo.trl import R2VPOConfig
 
 @dataclass
 class Parts:
-    """What a run is made of; `reward` says what is solved, `more_rewards` are the other parts of the sum."""
+    """The parts of a run; `reward` decides what is solved, `more_rewards` are the other parts of the sum."""
 
     data: PromptData
     reward: Callable[..., Any]
@@ -50,7 +50,7 @@ def prepare(recipe: Recipe) -> Parts:
         The parts.
 
     Raises:
-        UserError: one of them is missing or does not fit the others.
+        UserError: a part is missing or does not fit the others.
     """
     if recipe.trainer.threads is not None:
         torch.set_num_threads(recipe.trainer.threads)
@@ -83,7 +83,7 @@ def prepare(recipe: Recipe) -> Parts:
 
 
 def _check_enough(recipe: Recipe, data: PromptData) -> None:
-    """Refuse to train on less than a round, or to evaluate on nothing."""
+    """Refuse fewer training problems than a round needs, or no held-out problems."""
     if not data.held_out:
         raise UserError("data.held_out_size: there are no held-out problems to evaluate on: set it to 1 or more")
     prompts = recipe.rollout.prompts_per_round
@@ -95,7 +95,7 @@ def _check_enough(recipe: Recipe, data: PromptData) -> None:
 
 
 def _with_usable_answers(function: Callable[..., Any], data: PromptData) -> PromptData:
-    """Leave out problems whose answer a reward cannot use, so that none stops the run or trains towards 0 later."""
+    """Leave out problems whose answer a reward cannot use; they would stop the run later or train towards 0."""
     train, train_note = usable_rows(function, data.train, "training problems")
     held_out, held_out_note = usable_rows(function, data.held_out, "held-out problems")
     count = len(data.train) + len(data.held_out) - len(train) - len(held_out)
@@ -107,14 +107,16 @@ def _with_usable_answers(function: Callable[..., Any], data: PromptData) -> Prom
 
 
 def _rewards(recipe: Recipe) -> list[Callable[..., Any]]:
-    """The functions of all parts, each with a name of its own for the log: format, format_2."""
+    """Return the functions of all parts, each with a unique name for the log: format, format_2."""
     functions: list[Callable[..., Any]] = []
     names: list[str] = []
     for part in recipe.reward.all_parts():
         function = load_reward(part.options())
         name = getattr(function, "__name__", type(function).__name__)
         if names.count(name) and part.name not in REWARDS:
-            raise UserError(f"reward.parts: two functions are called {name!r}, one name in the log: rename one of them")
+            raise UserError(
+                f"reward.parts: two functions are called {name!r} and would share a name in the log: rename one of them"
+            )
         functions.append(function)
         names.append(name)
         if names.count(name) > 1:
@@ -123,7 +125,7 @@ def _rewards(recipe: Recipe) -> list[Callable[..., Any]]:
 
 
 def stop_ids(tokenizer: Any, stop: Sequence[str], model: Any, *, key: str = "rollout.stop") -> list[int]:
-    """Ids that end a completion: the model's own and those of the stop texts, which stand under `key`.
+    """Return the ids that end a completion: the model's own and those of the stop texts given under `key`.
 
     Raises:
         UserError: a stop text is more than one token.
@@ -136,14 +138,14 @@ def stop_ids(tokenizer: Any, stop: Sequence[str], model: Any, *, key: str = "rol
         tokens = tokenizer.encode(text, add_special_tokens=False)
         if len(tokens) != 1:
             raise UserError(
-                f"{key}: {text!r} is {len(tokens)} tokens of this model, a stop text must be one: shorten it"
+                f"{key}: {text!r} is {len(tokens)} tokens of this model, but a stop text must be one: shorten it"
             )
         ids.append(tokens[0])
     return list(dict.fromkeys(ids))
 
 
 def _check_installed(recipe: Recipe) -> None:
-    """Refuse trackers and samplers whose packages are missing; the trainer would only notice inside the run."""
+    """Refuse trackers and samplers whose packages are missing; the trainer would notice only during the run."""
     missing = [name for name in recipe.report_to if name not in get_available_reporting_integrations()]
     if missing:
         raise UserError(
@@ -157,17 +159,17 @@ def _check_installed(recipe: Recipe) -> None:
 
 
 def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
-    """The recipe in TRL's terms.
+    """Translate the recipe into a configuration for TRL.
 
     Args:
         recipe: the recipe.
-        checkpoints: where checkpoints go.
+        checkpoints: folder of the checkpoints.
 
     Returns:
         The configuration.
 
     Raises:
-        UserError: a value that TRL or the trainer refuses, or a step that does not divide over the processes.
+        UserError: TRL or the trainer refuses a value, or a step does not divide over the processes.
     """
     trainer, rollout = recipe.trainer, recipe.rollout
     processes = _processes()

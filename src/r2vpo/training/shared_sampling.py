@@ -1,4 +1,4 @@
-"""Greedy answers by all processes of a run, each a share of the problems."""
+"""Sample greedy answers with all processes of a run, each answering a share of the problems."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from accelerate.utils import gather_object
 
 
 class SharedSampling:
-    """Divides prompts over the processes and gives every process all the answers; all of them have to call it.
+    """Sampler that divides prompts over the processes and returns all answers to each; all processes must call it.
 
-    Every share is as long as the others: where weights are sharded, a process takes part in each step of all others.
+    All shares have the same length: with sharded weights, a process takes part in each step of all others.
 
     Args:
         sampler: has `greedy(prompts)`.
@@ -21,7 +21,7 @@ class SharedSampling:
         self._sampler = sampler
 
     def greedy(self, prompts: list[list[int]]) -> list[Any]:
-        """Answer each prompt; one answer a prompt, in order."""
+        """Return one answer per prompt, in order."""
         state = PartialState()
         if state.num_processes == 1:
             alone: list[Any] = self._sampler.greedy(prompts)

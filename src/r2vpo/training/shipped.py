@@ -1,4 +1,4 @@
-"""The YAML files that come with the package: recipes, experiments and suites, and what their names mean."""
+"""Find the YAML files that come with the package: recipes, experiments and suites."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,11 @@ from r2vpo.training.recipe_yaml import read_yaml
 
 @dataclass(frozen=True)
 class Shipped:
-    """One kind of them.
+    """One kind of shipped YAML file.
 
     Attributes:
-        kind: what one is called.
-        folder_name: their folder in ``recipes``.
+        kind: what such a file is called.
+        folder_name: name of their folder in ``recipes``.
         listing: the command that lists them.
     """
 
@@ -25,9 +25,9 @@ class Shipped:
     listing: str
 
     def folder(self) -> Path | None:
-        """The folder they are in; None where they were not installed."""
+        """Return their folder, or None if they are not installed."""
         package = Path(r2vpo.__file__).resolve().parent
-        # In an installed package, or beside src in a checkout.
+        # In an installed package, or next to src in a checkout.
         for parent in (package, package.parents[1]):
             folder = parent / "recipes" / self.folder_name
             if folder.is_dir():
@@ -35,15 +35,15 @@ class Shipped:
         return None
 
     def listed(self) -> dict[str, Path]:
-        """Name and file of every one that can be used as it is."""
+        """Return the name and path of each file that can be used unchanged."""
         folder = self.folder()
         return {path.stem: path for path in sorted(folder.glob("*.yaml"))} if folder else {}
 
     def find(self, argument: str) -> Path:
-        """The file that an argument of the command line means: a path, or a listed name.
+        """Return the file that a command-line argument refers to: a path, or a listed name.
 
         Raises:
-            UserError: it is neither; the line names the nearest, listed or in the folder that was named.
+            UserError: it is neither; the message suggests the nearest name, listed or in the given folder.
         """
         path, listed = Path(argument), self.listed()
         if path.exists():
@@ -58,7 +58,7 @@ class Shipped:
         raise UserError(f"{argument}: no such {self.kind}{hint}")
 
     def described(self) -> list[str]:
-        """A line for each: its name, and what its first line says of it.
+        """Return a line for each file: its name, and the description on its first line.
 
         Raises:
             UserError: none are installed.
@@ -78,14 +78,14 @@ SUITES = Shipped("suite", "eval", "r2vpo eval --list")
 
 
 def description(path: Path) -> str:
-    """The text of a file's first line, if that is a comment."""
+    """Return the text of a file's first line if it is a comment."""
     with open(path, encoding="utf-8") as file:
         first = file.readline().strip()
     return first.lstrip("# ").rstrip() if first.startswith("#") else ""
 
 
 def read_mapping(path: Path, kind: str) -> dict[str, Any]:
-    """Read a YAML file that holds keys and values.
+    """Read a YAML file that holds a mapping.
 
     Args:
         path: the file.

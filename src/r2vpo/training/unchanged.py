@@ -1,4 +1,4 @@
-"""Whether training has changed any weight: steps can be too small for the numbers that weights are kept in."""
+"""Check whether training has changed any weight: steps can be too small for the weights' number format."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 from torch import Tensor
 
 SAMPLED = 1024
-"""Numbers of each parameter that are compared: a step changes all of a matrix, or none of it."""
+"""Numbers compared per parameter: a step changes all of a matrix or none of it."""
 
 
 class WeightsBefore:
-    """A sample of the weights that are trained, to compare with later.
+    """Sample of the trained weights, for a later comparison.
 
     Args:
-        model: the model, whole in this process.
+        model: the model, complete in this process.
     """
 
     def __init__(self, model: Any) -> None:
@@ -22,7 +22,7 @@ class WeightsBefore:
         self._before = self._sample()
 
     def changed(self) -> bool:
-        """Whether a number of the sample is another one now."""
+        """Return whether any number of the sample has changed."""
         return any(bool((one != other).any()) for one, other in zip(self._sample(), self._before, strict=True))
 
     def _sample(self) -> list[Tensor]:

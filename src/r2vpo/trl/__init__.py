@@ -2,7 +2,7 @@
 
 import os
 
-# The sampler is a `rollout_func`; TRL's warning that this hook may change is met by pinning TRL and by contract tests.
+# The sampler is a `rollout_func`. TRL warns that this hook may change; pinning TRL and contract tests guard against it.
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 from r2vpo.trl.config import R2VPOConfig

@@ -1,4 +1,4 @@
-"""What `R2VPOTrainer` is handed, read before and after TRL has seen it; whatever cannot be trained on is refused."""
+"""Check the arguments of `R2VPOTrainer` before and after TRL reads them, and refuse what cannot be trained on."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from r2vpo.trl.config import R2VPOConfig
 from r2vpo.trl.sampling import OwnRollout
 
 SIGNATURE = inspect.signature(GRPOTrainer)
-"""The arguments of `R2VPOTrainer`, by name and place."""
+"""Names of the arguments of `R2VPOTrainer`, in order of position."""
 
 
 def read_arguments(given: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
-    """Every argument by its name, with a config and a list of reward functions that TRL may write to.
+    """Return every argument by name; config and list of reward functions are copies that TRL may modify.
 
     Args:
-        given: By place.
-        named: By name.
+        given: Positional arguments.
+        named: Keyword arguments.
 
     Raises:
-        UserError: The config is another class's, or a reward function is nothing that scores.
+        UserError: The config is of another class, or a reward function cannot score.
     """
     arguments = dict(SIGNATURE.bind(*given, **named).arguments)
     config = arguments.get("args")
@@ -54,16 +54,16 @@ def read_arguments(given: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str
 
 
 def own_rollout(arguments: dict[str, Any]) -> OwnRollout | None:
-    """This package's sampler as `rollout_func`, or None where another one samples.
+    """Return this package's sampler as `rollout_func`, or None if another one samples.
 
-    Tools and environments answer between two turns of a response, which TRL's samplers ask them for; the config's
+    Tools and environments answer between two turns of a response, which only TRL's samplers support; the config's
     sampler is then set to TRL's.
 
     Args:
-        arguments: Of `read_arguments`; the sampler is added to them.
+        arguments: Result of `read_arguments`; the sampler is added to it.
 
     Raises:
-        UserError: Older weights are to be sampled from with tools or environments.
+        UserError: `rollout_lag` is combined with tools or environments.
     """
     config: R2VPOConfig = arguments["args"]
     if config.sampler != "shared_prefix" or config.use_vllm or arguments.get("rollout_func") is not None:
@@ -74,7 +74,8 @@ def own_rollout(arguments: dict[str, Any]) -> OwnRollout | None:
         return rollout
     if config.rollout_lag:
         raise UserError(
-            f"rollout_lag={config.rollout_lag} needs sampler='shared_prefix', which takes no {' or '.join(turns)}: "
+            f"rollout_lag={config.rollout_lag} needs sampler='shared_prefix', which takes "
+            f"no {' or '.join(turns)}: "
             "set rollout_lag=0"
         )
     warnings.warn(
@@ -87,38 +88,38 @@ def own_rollout(arguments: dict[str, Any]) -> OwnRollout | None:
 
 
 def check_built(trainer: Any) -> None:
-    """Refuse what TRL would build and this trainer would train wrongly or not at all.
+    """Refuse what TRL would accept but this trainer would train wrongly or not at all.
 
     Raises:
-        UserError: Images, or fewer prompts than a round has.
+        UserError: The data or the model has images, or there are fewer prompts than a round needs.
     """
     rows = trainer.train_dataset
     with_images = {"image", "images"} & set(getattr(rows, "column_names", None) or [])
     if trainer._is_vlm:
         raise UserError(
-            "images are not supported by R2VPOTrainer; to train this model on text alone pass its tokenizer, "
+            "images are not supported by R2VPOTrainer; to train this model on text only, pass its tokenizer, "
             "processing_class=AutoTokenizer.from_pretrained(...)"
         )
     if with_images:
         raise UserError(
             f"images are not supported by R2VPOTrainer; remove the column {', '.join(sorted(with_images))} to train on "
-            "the text alone"
+            "text only"
         )
     args = trainer.args
     wanted = args.generation_batch_size // args.num_generations
     if hasattr(rows, "__len__") and len(rows) < wanted:
         raise UserError(
             f"train_dataset has {len(rows)} prompts and a round takes {wanted} (generation_batch_size="
-            f"{args.generation_batch_size} / num_generations={args.num_generations}), so that no step would be made: "
+            f"{args.generation_batch_size} / num_generations={args.num_generations}), so no step would be made: "
             f"add prompts, or set generation_batch_size to {len(rows) * args.num_generations} or less"
         )
 
 
 def settle_sampler_dtype(trainer: Any) -> None:
-    """Sample from the model itself where its weights cannot be copied, since they are quantised.
+    """Sample from the model itself if its weights are quantised and therefore cannot be copied.
 
     Raises:
-        UserError: They would have to be copied to sample from older ones.
+        UserError: `rollout_lag` needs copies of the weights.
     """
     args, name = trainer.args, quantised_weight(base_model(trainer.model))
     if name is None:

@@ -1,4 +1,4 @@
-"""The event loop of asynchronous rewards, which one of them can end while training waits for it."""
+"""Keep the event loop of asynchronous rewards alive if a reward stops it while training waits for it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from r2vpo.rewards.undisturbed import told
 
 
 def keep_running(trainer: Any) -> None:
-    """Run a trainer's loop in a thread that goes on when something stops the loop; what it ran is cancelled.
+    """Run a trainer's event loop in a thread that restarts the loop when something stops it; its tasks are cancelled.
 
-    In TRL's own thread the loop would end, and training wait for a result that never comes.
+    In TRL's own thread the loop would end, and training would wait for a result that never comes.
 
     Args:
-        trainer: TRL's, with the loop that it has made.
+        trainer: A TRL trainer that has created its loop.
     """
     loop: asyncio.AbstractEventLoop = trainer.async_loop
     shutdown_event_loop_in_daemon(trainer.async_loop_thread, loop)
@@ -30,7 +30,7 @@ def keep_running(trainer: Any) -> None:
             why = "its event loop was stopped"
             try:
                 loop.run_forever()
-            except KeyboardInterrupt:  # of a reward, which is its result: another turn of the loop hands it on
+            except KeyboardInterrupt:  # raised by a reward and already its result: running the loop again delivers it
                 continue
             except BaseException as error:
                 why = f"its event loop was ended by {type(error).__name__}: {told(error)}"
@@ -39,4 +39,4 @@ def keep_running(trainer: Any) -> None:
 
     trainer.async_loop_thread = threading.Thread(target=run, name="R2VPOTrainer-AsyncLoop", daemon=True)
     trainer.async_loop_thread.start()
-    atexit.register(over.set)  # before TRL stops the loop: what is registered last is called first
+    atexit.register(over.set)  # runs before TRL stops the loop: exit handlers run in reverse order

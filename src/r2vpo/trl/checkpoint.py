@@ -1,4 +1,4 @@
-"""Checkpoints that are either whole or not there: written beside their place, then renamed into it."""
+"""Write checkpoints that are either complete or absent: they are written to a staging folder, then renamed."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ STAGING = ".staging"
 
 
 def state_path(checkpoint: str | os.PathLike[str], process_index: int) -> Path:
-    """Where a process keeps lambda, the step size, the replay and the round in progress."""
+    """Return the file in which a process keeps lambda, the step size, the replay and the round in progress."""
     return Path(checkpoint) / f"r2vpo_state_{process_index}.pt"
 
 
 def check_common_disk(accelerator: Any, run: Path) -> None:
-    """Refuse machines that do not write to one disk: a checkpoint would lack the state of the others' processes.
+    """Refuse machines that do not share a disk: a checkpoint would lack the state of the other machines' processes.
 
     Args:
-        accelerator: Of the run; all processes call.
+        accelerator: The run's; all processes must call this.
         run: The folder that will hold the checkpoints.
 
     Raises:
@@ -47,7 +47,7 @@ def check_common_disk(accelerator: Any, run: Path) -> None:
     if not all(seen):
         away = ", ".join(str(index) for index, sees in enumerate(seen) if not sees)
         raise UserError(
-            f"processes {away} of {len(seen)} do not see {run} of the first machine, so that no checkpoint would hold "
+            f"processes {away} of {len(seen)} do not see {run} of the first machine, so no checkpoint would hold "
             "their state: put output_dir on a disk that all machines share (save_on_each_node does not replace it), or "
             "set save_strategy='no'"
         )
@@ -55,10 +55,10 @@ def check_common_disk(accelerator: Any, run: Path) -> None:
 
 @contextmanager
 def staged(run: Path, name: str, *, is_main: bool, barrier: Callable[[], None]) -> Iterator[Path]:
-    """Give a folder to write the checkpoint `name` into, and put it into `run` in one rename when all is written.
+    """Provide a folder to write the checkpoint `name` into, and move it into `run` by one rename when it is complete.
 
-    Whatever goes wrong inside (a full disk, an exception), earlier checkpoints stay as they are and the half-written
-    one is removed. A checkpoint folder in `run` is therefore always complete, even after SIGKILL. Last of all its files
+    If anything fails inside (a full disk, an exception), earlier checkpoints are unchanged and the partial one is
+    removed. A checkpoint folder in `run` is therefore always complete, even after SIGKILL. Before the rename, its files
     are listed with their sizes and digests (`r2vpo.checkpoint_files`).
 
     Args:
@@ -96,14 +96,14 @@ def staged(run: Path, name: str, *, is_main: bool, barrier: Callable[[], None]) 
 
 
 def rotate(run: Path, limit: int | None, best: str | None) -> None:
-    """Remove the oldest checkpoints beyond a number, by transformers' rule, each in one rename before it is deleted.
+    """Remove the oldest checkpoints beyond a limit, by transformers' rule; each is renamed before it is deleted.
 
-    The newest stays, to resume from, and so does the best.
+    The newest is kept, to resume from, and so is the best.
 
     Args:
         run: The folder that holds the checkpoints.
-        limit: How many are kept; None or 0 keeps all.
-        best: Path of the best one, if one is known.
+        limit: Number of checkpoints to keep; None or 0 keeps all.
+        best: Path of the best one, if known.
     """
     names = sort_checkpoints(str(run)) if limit else []
     kept = {names[-1], *([] if best is None else [str(Path(best))])} if names else set()
@@ -116,7 +116,7 @@ def rotate(run: Path, limit: int | None, best: str | None) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """Force a folder, with all that is in it, to the disk, so that the rename cannot overtake them."""
+    """Flush a folder and its content to disk, so that the rename cannot be stored before them."""
     for path in [*folder.rglob("*"), folder]:
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""How the trainer writes and reads checkpoints: whole or not there, the best one kept, our own state in each."""
+"""Checkpointing of the trainer: checkpoints are complete or absent, hold R²VPO's state, and the best one is kept."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ TRAINER_STATE = "trainer_state.json"
 
 
 class CheckpointingTrainer(FittingTrainer):
-    """A `GRPOTrainer` whose checkpoints are complete, and hold what R²VPO adds to a run's state.
+    """A `GRPOTrainer` whose checkpoints are complete and include R²VPO's part of the run's state.
 
-    transformers writes into a staging folder, which is then renamed. Whatever names a checkpoint (the best one's path,
-    rotation, a push to the hub) waits for the rename, so that nothing refers to the staging folder.
+    transformers writes into a staging folder, which is then renamed. Everything that names a checkpoint (the best one's
+    path, rotation, a push to the hub) waits for the rename, so that nothing refers to the staging folder.
     """
 
     state: TrainerState
@@ -36,8 +36,8 @@ class CheckpointingTrainer(FittingTrainer):
     _resumed: list[dict[str, Any]] | None = None
 
     def _whole(self) -> R2VPOTrainer:
-        """This trainer, as which its state is read and written."""
-        return cast("R2VPOTrainer", self)  # the only class that derives from this one and is built
+        """Return this trainer with the type by which its state is read and written."""
+        return cast("R2VPOTrainer", self)  # the only subclass that is instantiated
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._staging) if self._staging is not None else super()._get_output_dir(trial)
@@ -63,7 +63,7 @@ class CheckpointingTrainer(FittingTrainer):
             rotate(run, self.args.save_total_limit, self.state.best_model_checkpoint)
 
     def _name_best(self, run: Path, name: str) -> None:
-        """Put the best checkpoint's own path into the state, as transformers does where it saves in place."""
+        """Store the best checkpoint's final path in the state, as transformers does when it saves in place."""
         if not self.state.best_global_step:
             return
         best = run / f"checkpoint-{self.state.best_global_step}"
@@ -71,12 +71,12 @@ class CheckpointingTrainer(FittingTrainer):
             self.state.best_model_checkpoint = str(best)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        # The upload continues in another thread, and the staging folder will be renamed: `_save_checkpoint` pushes.
+        # The upload would continue in another thread while the staging folder is renamed: `_save_checkpoint` pushes.
         if self._staging is None:
             super()._push_from_checkpoint(checkpoint_folder)
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Train as transformers does; a checkpoint from which this run cannot resume is refused first."""
+        """Train as transformers does, after refusing a checkpoint from which this run cannot resume."""
         checkpoint = resume_from_checkpoint
         if checkpoint is True:
             checkpoint = get_last_checkpoint(self.args.output_dir)
@@ -89,7 +89,7 @@ class CheckpointingTrainer(FittingTrainer):
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _check_files(self, checkpoint: Path, remedy: str) -> None:
-        """Refuse a damaged checkpoint; one process reads it for all."""
+        """Refuse a damaged checkpoint; one process checks it for all."""
         problem = None
         if self.accelerator.is_main_process:
             try:

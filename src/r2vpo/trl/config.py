@@ -1,4 +1,4 @@
-"""`R2VPOConfig`: TRL's `GRPOConfig` with the options of R²VPO, checked when it is built."""
+"""`R2VPOConfig`: TRL's `GRPOConfig` with the options of R²VPO, validated on construction."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SECTIONS: dict[str, type[Options]] = {
     "advantage": AdvantageOptions,
     "curriculum": CurriculumOptions,
 }
-"""The sections of `R2VPOConfig`, which are those of a recipe."""
+"""The sections of `R2VPOConfig`, the same as those of a recipe."""
 
 
 Value = TypeVar("Value")
@@ -40,14 +40,14 @@ OfSection = TypeVar("OfSection", bound=Options)
 if TYPE_CHECKING:
 
     class Section(Generic[OfSection]):
-        """An option that is written as a section, a mapping or one value, and read as the section."""
+        """An option that is set to a section, a mapping or one value, and is read as the section."""
 
         def __get__(self, config: object, owner: type | None = None) -> OfSection: ...
 
         def __set__(self, config: object, value: OfSection | Mapping[str, Any] | str | float | None) -> None: ...
 
     class Derived(Generic[Value]):
-        """An option that may be left out, and that TRL or this config derives from the others when it is built."""
+        """An option that may be left out; TRL or this config then derives it from the others on construction."""
 
         def __get__(self, config: object, owner: type | None = None) -> Value: ...
 
@@ -55,10 +55,10 @@ if TYPE_CHECKING:
 else:
 
     class Section:
-        """What a user writes, by types that transformers' parser of command lines knows."""
+        """Type of what a user writes, in terms of types that transformers' command-line parser supports."""
 
         def __class_getitem__(cls, section: type[Options]) -> Any:
-            """Leave the section out: the parser would make one of its fields."""
+            """Leave out the section's class, of which the parser would try to build one."""
             return dict[str, Any] | str | None
 
 
@@ -69,50 +69,50 @@ def _section(name: str) -> Any:
 
 @dataclass
 class R2VPOConfig(GRPOConfig):
-    """Options of `R2VPOTrainer`: everything of TRL's `GRPOConfig`, the sections of a recipe, and the following.
+    """Options of `R2VPOTrainer`: all of TRL's `GRPOConfig`, the sections of a recipe, and the following.
 
-    A section is given as its class (`r2vpo.core.options`), as a mapping of its options, or as the value of its first
-    option alone: `objective={"name": "clip", "options": {"clip_high": 0.28}}`, `dual="ascent"`, `step_control=False`,
+    A section is given as its class (`r2vpo.core.options`), as a mapping of its options, or as just the value of its
+    first option: `objective={"name": "clip", "options": {"clip_high": 0.28}}`, `dual="ascent"`, `step_control=False`,
     `replay=0`. docs/reference lists the options of each.
 
-    Where `bf16` and `fp16` are left out, `bf16` is on where the device multiplies in bfloat16
-    (`r2vpo.precision`); TRL turns it on everywhere, which most CPUs pay for with several times the time.
+    If `bf16` and `fp16` are left out, `bf16` is on if the device multiplies in bfloat16
+    (`r2vpo.precision`); TRL turns it on everywhere, which takes several times as long on most CPUs.
 
     Args:
         objective: The loss; its first option is the name, a key of `r2vpo.core.objectives.OBJECTIVES`.
-        dual: The multiplier lambda; not read by an objective without one.
+        dual: The multiplier lambda; not used by an objective without one.
         step_control: Whether, and how, the learning rate follows V_d.
-        replay: Rollouts of earlier policy versions that are trained on again.
+        replay: Training again on rollouts of earlier policy versions.
         advantage: The estimator of advantages.
-        curriculum: Draw each round's prompts by the pass rate of their `difficulty`, a column of the data set, in place
-            of the data's order; see `r2vpo.data.curriculum`. A row passes when the first reward function gives 1 or
+        curriculum: Draw each round's prompts by the pass rate of their `difficulty`, a column of the data set, instead
+            of in the data's order; see `r2vpo.data.curriculum`. A row passes when the first reward function gives 1 or
             more.
-        sampler: `"shared_prefix"` (this package's, prompts computed once a group) or `"trl"` (TRL's own, which
-            recomputes the sampler's log-probs with the trainer). Not read with `use_vllm=True`.
-        rollout_lag: Sample from the policy as it was this many rounds ago, to study staleness; 0 is the present one. It
-            keeps a copy of the weights a round, and wants the sampler `"shared_prefix"` and no replay.
+        sampler: `"shared_prefix"` (this package's, prompts computed once per group) or `"trl"` (TRL's own, which
+            recomputes the sampler's log-probs with the trainer). Not used with `use_vllm=True`.
+        rollout_lag: Sample from the policy of this many rounds ago, to study staleness; 0 is the current policy. It
+            keeps a copy of the weights per round, and requires the sampler `"shared_prefix"` and no replay.
         sampler_dtype: `"bfloat16"` samples from a copy of the weights in that type, `"model"` from the model itself;
-            `"auto"` is the first where the device multiplies in bfloat16.
-        sampler_rows_per_batch: Responses that the sampler `"shared_prefix"` draws at once, to bound its cache; None is
-            all of a process's. The responses are the same.
-        logging_nan_inf_filter: As in transformers, but off: the trainer keeps a loss that is not finite out of the
-            logged mean in the same way, without waiting for the device at every micro-batch.
-        shared_prefix: Whether the training forward computes each prompt once a group.
+            `"auto"` is `"bfloat16"` if the device multiplies in bfloat16, otherwise `"model"`.
+        sampler_rows_per_batch: Responses that the sampler `"shared_prefix"` draws at once, to bound its cache; None
+            means all of a process. The responses are the same either way.
+        logging_nan_inf_filter: As in transformers, but off: the trainer keeps a non-finite loss out of the logged mean
+            in the same way, without waiting for the device at every micro-batch.
+        shared_prefix: Whether the training forward computes each prompt once per group.
         skip_zero_advantage: Compute rows of zero advantage without a backward pass. They have no policy gradient, so
-            this changes nothing but time; where the objective gives them one (a two-sided penalty, a KL penalty, a
+            this changes nothing but time; if the objective gives them a gradient (a two-sided penalty, a KL penalty, a
             router loss), none is skipped.
-        disable_dropout: As in TRL, but on, and it cannot be turned off: each forward pass would draw another mask, and
+        disable_dropout: As in TRL, but on, and it cannot be turned off: each forward pass would draw a new mask, and
             the ratio of an unchanged policy would not be 1.
 
     Raises:
-        ValueError: An option of TRL that would silently change the objective, or a value out of its bounds; the
-            message names the value and the remedy.
+        ValueError: An option of TRL would silently change the objective, or a value is out of bounds; the message
+            names the value and the remedy.
     """
 
     # TRL and transformers read the text of these as JSON.
     _VALID_DICT_FIELDS = GRPOConfig._VALID_DICT_FIELDS + list(SECTIONS)
 
-    # Never None once the config is built; declared again for type checkers alone.
+    # Never None once the config is built; redeclared only for type checkers.
     if TYPE_CHECKING:
         steps_per_generation: Derived[int] = field(default_factory=Derived)
         generation_batch_size: Derived[int] = field(default_factory=Derived)
@@ -127,30 +127,34 @@ class R2VPOConfig(GRPOConfig):
     advantage: Section[AdvantageOptions] = _section("advantage")
     curriculum: Section[CurriculumOptions] = _section("curriculum")
     sampler: str = field(default="shared_prefix", metadata={"help": "shared_prefix or trl."})
-    rollout_lag: int = field(default=0, metadata={"help": "Rounds that the sampling policy is behind."})
+    rollout_lag: int = field(default=0, metadata={"help": "Rounds that the sampling policy lags behind."})
     sampler_dtype: str = field(default="auto", metadata={"help": "auto, bfloat16 or model."})
-    sampler_rows_per_batch: int | None = field(default=None, metadata={"help": "Responses drawn at once; None: all."})
+    sampler_rows_per_batch: int | None = field(
+        default=None, metadata={"help": "Responses drawn at once; None means all."}
+    )
     gradient_checkpointing: bool = field(
         default=False,
-        metadata={"help": "As in TRL, but off: it turns off the cache that prompts are shared through."},
+        metadata={"help": "As in TRL, but off: it disables the cache through which prompts are shared."},
     )
     logging_nan_inf_filter: bool = field(
         default=False,
-        metadata={"help": "Off: the trainer keeps a loss that is not finite out of the log itself, without waiting."},
+        metadata={
+            "help": "Off: the trainer itself keeps a non-finite loss out of the log, without waiting for the device."
+        },
     )
-    shared_prefix: bool = field(default=True, metadata={"help": "Compute a prompt once a group in training."})
+    shared_prefix: bool = field(default=True, metadata={"help": "Compute a prompt once per group in training."})
     skip_zero_advantage: bool = field(default=False, metadata={"help": "No backward pass for rows of zero advantage."})
     disable_dropout: bool = field(default=True, metadata={"help": "As in TRL, but on; it cannot be turned off."})
 
     def __new__(cls, *given: Any, **named: Any) -> Self:
-        """Refuse what an option was called once, with the name that it has now."""
+        """Refuse former names of options, and report the present name."""
         for name in named:
             if name in FORMER:
                 raise ValueError(f"{name} is now {FORMER[name]}")
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        """Check every option; see the class."""
+        """Validate every option; see the class."""
         for name, section in SECTIONS.items():
             value = getattr(self, name)
             if isinstance(value, str) and value.startswith("{"):
@@ -160,13 +164,13 @@ class R2VPOConfig(GRPOConfig):
         self._settle_precision()
         super().__post_init__()
         if self.use_vllm:
-            # Our stale weight is min(pi_k / mu, cap), which corrects for the engine's mismatch as well.
+            # Our stale weight min(pi_k / mu, cap) also corrects for the engine's mismatch.
             self.vllm_importance_sampling_correction = False
         refuse(self, REFUSED)
         if not self.disable_dropout:
             raise ValueError(
-                "disable_dropout=False is not supported; leave it at True: with dropout each forward pass draws its "
-                "own mask, so the ratio of an unchanged policy is not 1, and step control reads that noise as movement"
+                "disable_dropout=False is not supported; leave it at True: with dropout each forward pass draws a "
+                "new mask, so the ratio of an unchanged policy is not 1, and step control reads that noise as movement"
             )
         if self.sampler == "shared_prefix" and not self.use_vllm:
             refuse(self, REFUSED_OWN_SAMPLER)
@@ -180,15 +184,15 @@ class R2VPOConfig(GRPOConfig):
 
     @property
     def steps_per_round(self) -> int:
-        """Optimizer steps from one generation to the next."""
+        """Return the number of optimizer steps from one generation to the next."""
         return self.steps_per_generation * self.num_iterations // self.gradient_accumulation_steps
 
     def method(self) -> MethodOptions:
-        """Objective, multiplier and step size."""
+        """Return the options of objective, multiplier and step size."""
         return MethodOptions(objective=self.objective, dual=self.dual, step_control=self.step_control)
 
     def to_dict(self) -> dict[str, Any]:
-        """As transformers', with sections as mappings."""
+        """Return the options as transformers does, with sections as mappings."""
         plain: dict[str, Any] = super().to_dict()
         return plain | {name: asdict(getattr(self, name)) for name in SECTIONS}
 
@@ -202,7 +206,7 @@ class R2VPOConfig(GRPOConfig):
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(allowed)}")
 
     def _settle_precision(self) -> None:
-        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()  # unless it is said, bf16 means a GPU's
+        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()  # without use_cpu, bf16 would mean a GPU's
         fast = multiplies_bfloat16(on_cpu=self.use_cpu)
         if self.bf16 is None and not self.fp16:
             self.bf16 = fast
@@ -213,21 +217,21 @@ class R2VPOConfig(GRPOConfig):
         if self.step_control.enabled and self.step_control.kind == "kl" and self.steps_per_round == 1:
             raise ValueError(
                 "step_control.kind = kl measures how far a round's earlier steps have moved the policy, and rounds of "
-                "one optimizer step have none; make steps_per_generation x num_iterations / "
+                "one optimizer step have no earlier ones; make steps_per_generation x num_iterations / "
                 "gradient_accumulation_steps 2 or more"
             )
 
     def _check_lag(self) -> None:
         if self.rollout_lag < 0:
-            raise ValueError(f"rollout_lag={self.rollout_lag} must be at least 0; 0 samples from the present policy")
+            raise ValueError(f"rollout_lag={self.rollout_lag} must be at least 0; 0 samples from the current policy")
         if self.rollout_lag and self.replay.versions:
             raise ValueError(
-                f"rollout_lag={self.rollout_lag} makes every row stale, replay.versions = {self.replay.versions} adds "
-                "others; set replay.versions to 0"
+                f"rollout_lag={self.rollout_lag} makes every row stale, and replay.versions = {self.replay.versions} "
+                "would add others; set replay.versions to 0"
             )
         if self.rollout_lag and (self.use_vllm or self.sampler != "shared_prefix"):
             raise ValueError(
-                f"rollout_lag={self.rollout_lag} needs the sampler of this package; set sampler='shared_prefix' and "
+                f"rollout_lag={self.rollout_lag} needs this package's sampler; set sampler='shared_prefix' and "
                 "use_vllm=False"
             )
 
@@ -237,7 +241,7 @@ class R2VPOConfig(GRPOConfig):
             raise ValueError(
                 f"each process generates {local} rows (per_device_train_batch_size "
                 f"{self.per_device_train_batch_size} x "
-                f"steps_per_generation {self.steps_per_generation}), which cut groups of num_generations="
+                f"steps_per_generation {self.steps_per_generation}), which would split groups of num_generations="
                 f"{self.num_generations}; make it a multiple"
             )
         if self.steps_per_generation % self.gradient_accumulation_steps:

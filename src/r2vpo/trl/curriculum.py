@@ -1,4 +1,4 @@
-"""A round's prompts by the curriculum, over all processes."""
+"""Draw a round's prompts by the curriculum, over all processes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from r2vpo.data.curriculum import Curriculum
 from r2vpo.errors import UserError
 
 SOLVED = 1.0 - 1e-6
-"""The least score of the first reward function at which a completion counts as solved."""
+"""The lowest score of the first reward function at which a completion counts as solved."""
 
 
 class ChosenPrompts:
-    """The prompts of each round as a curriculum draws them, in place of those that the data loader brings.
+    """Prompts of each round as drawn by a curriculum, in place of those from the data loader.
 
-    Every process draws the prompts of all and takes its own part, so that the curricula of all processes stay equal.
+    Every process draws the prompts of all processes and takes its own part, so that all curricula stay equal.
 
     Args:
         rows: The data set, with a column `difficulty`.
@@ -31,7 +31,7 @@ class ChosenPrompts:
     def __init__(self, rows: Any, options: CurriculumOptions, *, seed: int) -> None:
         if "difficulty" not in (getattr(rows, "column_names", None) or []) or not hasattr(rows, "__len__"):
             raise UserError(
-                "curriculum=True draws prompts by the column 'difficulty' of a data set with a length, and this one "
+                "curriculum=True draws prompts by the column 'difficulty' of a data set with a length, but this one "
                 "has none: add it, or set curriculum=False (in a recipe curriculum.enabled)"
             )
         self.rows = rows
@@ -47,8 +47,8 @@ class ChosenPrompts:
 
         Args:
             rows: Rows of this process; a multiple of `group_size`.
-            group_size: Rows of one prompt, which stand together.
-            place: This process's index, and the number of processes.
+            group_size: Rows of one prompt, which are consecutive.
+            place: This process's index and the number of processes.
 
         Returns:
             This process's rows.
@@ -62,10 +62,10 @@ class ChosenPrompts:
         return [dict(prompt) for prompt in prompts for _ in range(group_size)]
 
     def record(self, scores: Tensor) -> None:
-        """Take in what the first reward function gave.
+        """Record the scores of the first reward function.
 
         Args:
-            scores: One a row, of all processes in their order; NaN where the function does not apply.
+            scores: One per row, of all processes in order; NaN where the function does not apply.
         """
         groups = scores.detach().float().cpu().view(len(self._problems), -1)
         self.curriculum.record(
@@ -73,5 +73,5 @@ class ChosenPrompts:
         )
 
     def described(self) -> dict[str, dict[str, float]]:
-        """Pass rates after the present round and the shares that it was drawn by, for the log."""
+        """Return pass rates after the current round and the shares by which it was drawn, for the log."""
         return {"pass_rate_by_difficulty": self.curriculum.pass_rates(), "share_by_difficulty": self._shares}

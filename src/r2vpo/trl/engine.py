@@ -1,4 +1,4 @@
-"""The optimizer's step where DeepSpeed makes it: within the backward pass, in an engine of its own."""
+"""Optimizer steps under DeepSpeed, whose engine makes them within the backward pass."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from r2vpo.engine_step import check_engine, engine_step
 
 
 class EngineTrainer(GRPOTrainer):
-    """A `GRPOTrainer` whose DeepSpeed engine takes one scaled step an optimizer step, and none that is not finite.
+    """A `GRPOTrainer` whose DeepSpeed engine makes one scaled step per optimizer step, and skips non-finite ones.
 
-    A subclass has the controllers.
+    A subclass provides the controllers.
     """
 
     controls: Controls
@@ -30,11 +30,11 @@ class EngineTrainer(GRPOTrainer):
         return prepared
 
     def _step_engine(self, engine: Any, step: Any, *args: Any, **kwargs: Any) -> None:
-        # accelerate calls it once all micro-batches of the step are in.
+        # accelerate calls this after all micro-batches of the step.
         run = functools.partial(step, *args, **kwargs)
         self._step_left_out = not engine_step(engine, run, self.controls.step_size)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        # The engine would report the norm of the last step that it made.
+        # The engine would report the norm of the last step that it actually made.
         return math.nan if self._step_left_out else norm

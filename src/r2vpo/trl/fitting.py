@@ -1,4 +1,4 @@
-"""A trainer that reads whole weights, and whose model, tokenizer and prompts fit together."""
+"""Trainer that checks loaded weights for completeness, and that model, tokenizer and prompts fit together."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from r2vpo.trl.config import R2VPOConfig
 from r2vpo.weights import read_weights
 
 CHUNK = 1000
-"""Prompts that are tokenised at once."""
+"""Number of prompts tokenised at once."""
 MEASURED = 20_000
-"""Prompts of a data set that are measured when the trainer is built: its longest by characters."""
+"""Number of prompts per data set measured when the trainer is built: the longest by characters."""
 
 
 class FittingTrainer(GRPOTrainer):
-    """A `GRPOTrainer` that refuses what does not fit together: when it is built, and else at the round that meets it.
+    """A `GRPOTrainer` that refuses inputs that do not fit together: on construction, or at the round that has them.
 
-    Of a data set with more than `MEASURED` rows only the longest by characters are measured beforehand, of an iterable
-    one none; the prompts of a round, and the rows that come out of it, are measured always.
+    In a data set with more than `MEASURED` rows only the longest by characters are measured beforehand, and none in
+    an iterable one; the prompts of a round, and the rows sampled from them, are always measured.
     """
 
     args: R2VPOConfig
@@ -39,7 +39,7 @@ class FittingTrainer(GRPOTrainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         with whole_weights():
             super().__init__(*args, **kwargs)
-        # TRL puts the tokenizer's end there, also where it has none.
+        # TRL puts the tokenizer's end token there, even if it has none.
         self.eos_token_ids[:] = [number for number in self.eos_token_ids if number is not None]
         model, what = base_model(self.model), type(base_model(self.model)).__name__
         stop = "model.generation_config.eos_token_id"
@@ -76,7 +76,7 @@ class FittingTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         batch = super()._generate_and_score_completions(inputs)
-        # Samplers of others, and tools, give rows of any length.
+        # Third-party samplers and tools can return rows of any length.
         lengths = (batch["prompt_mask"].sum(dim=1) + batch["completion_mask"].sum(dim=1)).tolist()
         if self._room is not None:
             self._room.check_rows(lengths)
@@ -86,7 +86,7 @@ class FittingTrainer(GRPOTrainer):
 @contextlib.contextmanager
 def whole_weights() -> Iterator[None]:
     """Let TRL load models and reward models by name through `read_weights` inside."""
-    names: Any = grpo_trainer  # to put others in their place
+    names: Any = grpo_trainer  # its attributes are replaced
     policy, scorer = names.create_model_from_path, names.AutoModelForSequenceClassification
 
     def read_policy(name: str, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Checks around what users hand to the trainer: reward functions, the shape of a round."""
+"""Checks of what users pass to the trainer: reward functions, the shape of a round."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from r2vpo.rewards.scores import counted, is_number, listed
 from r2vpo.rewards.undisturbed import shown, told, undisturbed
 
 _MANY = 1_000_000
-"""Scores that are read from an iterator at most, where nothing says how many are wanted."""
+"""Most scores read from an iterator if the number wanted is unknown."""
 
 
 def guard_reward(function: Any, name: str | None = None) -> Any:
     """Wrap a reward function so that an exception or a NaN names the function and the row.
 
     Args:
-        function: A reward function of TRL's signature, sync or async, or an object that is called like one; models and
-            their names are returned as they are. Scores may be a list, a tensor, an array or anything else that can
-            be gone through; None is allowed as a score (the function does not apply to that row).
-        name: What errors call it; None for its own name.
+        function: A reward function with TRL's signature, sync or async, or an object that is called like one; models
+            and their names are returned unchanged. Scores may be a list, a tensor, an array or any other iterable;
+            None is allowed as a score (the function does not apply to that row).
+        name: Its name in errors; None for its own name.
 
     Returns:
         The guarded function, whose scores are a list of floats and None.
 
     Raises:
-        UserError: When called: the function raised, returned the wrong number of scores, or a score that is no finite
-            number.
+        UserError: When called: the function raised, returned the wrong number of scores, or a score that is not a
+            finite number.
     """
     if not callable(function) or isinstance(function, torch.nn.Module):
         return function
@@ -46,7 +46,7 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
             try:
                 with undisturbed():
                     scores = listed(await function(*args, **_copies(kwargs)), _count(args, kwargs))
-                    await asyncio.sleep(0)  # here it is noticed that the function stopped the loop
+                    await asyncio.sleep(0)  # notices here if the function stopped the loop
                 return _checked(name, scores, kwargs.get("completions"))
             except (KeyboardInterrupt, _Unusable):
                 raise
@@ -71,19 +71,19 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
 
 
 def _copies(columns: dict[str, Any]) -> dict[str, Any]:
-    """The columns with copies of their lists: a function may change what it is given."""
+    """Return the columns with copied lists, since a function may modify its arguments."""
     return {key: list(value) if isinstance(value, list) else value for key, value in columns.items()}
 
 
 def _count(given: Sequence[Any], columns: dict[str, Any]) -> int:
-    """How many scores a function is asked for; the most that anybody asks for where nothing says it."""
-    # An environment's own reward can be asked for by its environments alone.
+    """Return the number of scores expected from a function, or an upper bound if it is unknown."""
+    # An environment's own reward may be called with only its environments.
     lists = [columns.get(key) for key in ("completions", "prompts", "environments")] + [*given]
     return next((len(rows) for rows in lists if isinstance(rows, Sequence)), _MANY)
 
 
 def _interrupted(error: BaseException) -> bool:
-    """Whether Ctrl-C cancels the task: `asyncio` then expects its own error, and gives it no words."""
+    """Return whether Ctrl-C cancels the task: `asyncio` then expects its own error, which has no message."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and not error.args and task is not None and task.cancelling() > 0
 
@@ -94,7 +94,7 @@ def _raised(name: str, error: BaseException) -> UserError:
 
 
 class _Unusable(UserError):
-    """A function returned what are no scores."""
+    """A function returned something that is not a list of scores."""
 
 
 def _checked(name: str, scores: Any, completions: Sequence[Any] | None) -> list[float | None]:
@@ -117,29 +117,29 @@ def _checked(name: str, scores: Any, completions: Sequence[Any] | None) -> list[
 
 
 def no_brake_reason(*, constrained: bool, anchor: str, steps_per_round: int, versions: int) -> str | None:
-    """Why the penalty of an objective with a multiplier cannot act with these settings, or None.
+    """Return why the penalty of an objective with a multiplier cannot act with these settings, or None.
 
-    With one optimizer step a round the proximal ratio is 1 at every step, so V and its gradient are zero.
+    With one optimizer step per round the proximal ratio is 1 at every step, so V and its gradient are zero.
     """
     if not constrained or steps_per_round > 1:
         return None
     if versions == 0:
         return (
-            "one optimizer step a generation and no replay: the ratio is always 1, so the penalty cannot act "
+            "one optimizer step per generation and no replay: the ratio is always 1, so the penalty cannot act "
             "and this is plain policy gradient; raise steps_per_generation or num_iterations, or set replay.versions "
             "(in a recipe also trainer.optimizer_steps_per_round)"
         )
     if anchor == "proximal":
         return (
-            "one optimizer step a generation with objective.anchor = proximal: the ratio is always 1, so the penalty "
-            "cannot act (stale rows are weighted all the same); "
+            "one optimizer step per generation with objective.anchor = proximal: the ratio is always 1, so the penalty "
+            "cannot act (stale rows are still weighted); "
             "raise steps_per_generation or num_iterations, or set objective.anchor to behavior"
         )
     return None
 
 
 def note_dropout(peft_config: Any) -> None:
-    """Say that the dropout of adapters, which somebody asked for, is off.
+    """Warn that the requested dropout of adapters is off.
 
     Args:
         peft_config: PEFT's options of the adapters, or None.
@@ -147,7 +147,7 @@ def note_dropout(peft_config: Any) -> None:
     dropout = getattr(peft_config, "lora_dropout", 0.0)
     if dropout:
         warnings.warn(
-            f"lora_dropout={dropout:g} is off: with dropout each forward pass draws another mask, so the ratio of an "
+            f"lora_dropout={dropout:g} is off: with dropout each forward pass draws a new mask, so the ratio of an "
             "unchanged policy is not 1; set lora_dropout=0",
             UserWarning,
             stacklevel=3,

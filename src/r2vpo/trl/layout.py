@@ -1,4 +1,4 @@
-"""How a round is laid out over processes and micro-batches, and a saved state laid out anew for other processes."""
+"""Layout of a round over processes and micro-batches, and redistribution of a saved state over other processes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Layout:
     """The shape of a round.
 
     Attributes:
-        processes: That train together.
-        rows: Fresh rows of a round, over all processes.
-        group_size: Rows of a prompt.
-        steps: Optimizer steps of a round.
-        micro_batches: Of an optimizer step, on each process.
+        processes: Number of processes that train together.
+        rows: Fresh rows per round, over all processes.
+        group_size: Rows per prompt.
+        steps: Optimizer steps per round.
+        micro_batches: Micro-batches per optimizer step on each process.
     """
 
     processes: int
@@ -39,7 +39,7 @@ class Layout:
 
     @classmethod
     def of(cls, trainer: R2VPOTrainer) -> Layout:
-        """The layout of a trainer."""
+        """Return the layout of a trainer."""
         args = trainer.args
         return cls(
             processes=trainer.accelerator.num_processes,
@@ -54,13 +54,13 @@ class Layout:
         return asdict(self)
 
     def owner(self, group: int) -> int:
-        """The process that a group was sampled on, or would have been with this layout."""
+        """Return the process that sampled a group, or would have sampled it with this layout."""
         groups = self.rows // self.group_size
         return group % groups * self.processes // groups
 
 
 def settings(trainer: R2VPOTrainer) -> dict[str, Any]:
-    """The options that a checkpoint's rows, normalizers, older weights and controllers were made with, by name."""
+    """Return the options behind a checkpoint's rows, normalizers, older weights and controllers, by name."""
     args = trainer.args
     return {
         "rollout_lag": args.rollout_lag,
@@ -72,28 +72,28 @@ def settings(trainer: R2VPOTrainer) -> dict[str, Any]:
     }
 
 
-# What only matters to rows that the checkpoint holds; the rest of `settings` always does.
+# Options that matter only to rows in the checkpoint; the rest of `settings` always matters.
 _ROUND_ONLY = ("num_iterations", "aggregation")
 _ROWS_ONLY = ("temperature",)
 
 
 def states_for(trainer: R2VPOTrainer, checkpoint: str, *, divides_optimizer: bool) -> list[dict[str, Any]]:
-    """Read what a trainer needs of a checkpoint: its own state, or those of all processes if their number changed.
+    """Read a trainer's state from a checkpoint: its process's own, or that of all processes if their number changed.
 
     Args:
-        trainer: The one that is to resume.
-        checkpoint: Its folder.
-        divides_optimizer: Whether the optimizer's state can be loaded by another number of processes.
+        trainer: The trainer that is to resume.
+        checkpoint: Folder of the checkpoint.
+        divides_optimizer: Whether another number of processes can load the optimizer's state.
 
     Raises:
-        UserError: The checkpoint holds no state of ours, or one from which this trainer cannot resume; the message has
-            both numbers.
+        UserError: The checkpoint has no state of r2vpo, or one from which this trainer cannot resume; the message
+            gives both numbers.
     """
     files = sorted(Path(checkpoint).glob(state_path(checkpoint, 0).name.replace("0", "*")))
     if not files:
         raise UserError(
-            f"{checkpoint} holds no state of r2vpo, so that no run can resume from it: it was written with "
-            "save_only_model=True or by another trainer; take its weights as the model of a new run"
+            f"{checkpoint} holds no state of r2vpo, so no run can resume from it: it was written with "
+            "save_only_model=True or by another trainer; use its weights as the model of a new run"
         )
     own = state_path(checkpoint, trainer.accelerator.process_index)
     state = snapshot.load(own if own in files else files[0])
@@ -117,7 +117,7 @@ def states_for(trainer: R2VPOTrainer, checkpoint: str, *, divides_optimizer: boo
 def _check(checkpoint: str, saved: Layout, present: Layout, *, divides_optimizer: bool) -> None:
     same = {
         "rows": ("rows in a round", "generation_batch_size"),
-        "group_size": ("rows a prompt", "num_generations"),
+        "group_size": ("rows per prompt", "num_generations"),
         "steps": ("optimizer steps in a round", "steps_per_generation / gradient_accumulation_steps x num_iterations"),
     }
     for name, (what, setting) in same.items():
@@ -136,7 +136,7 @@ def _check(checkpoint: str, saved: Layout, present: Layout, *, divides_optimizer
 
 
 def _check_settings(checkpoint: str, state: dict[str, Any], present: dict[str, Any]) -> None:
-    """Refuse options that what the checkpoint holds does not fit; at a round's start it holds less."""
+    """Refuse options that do not fit the checkpoint's content; between rounds there is less of it to fit."""
     within = state["round"] is not None
     rows = within or len(state["replay"]["groups"]["group_sizes"]) > 0
     for name, before in state["settings"].items():
@@ -153,17 +153,17 @@ def _check_settings(checkpoint: str, state: dict[str, Any], present: dict[str, A
 
 
 def laid_out(states: Sequence[dict[str, Any]], *, present: Layout, part: int, replay: dict[str, Any]) -> dict[str, Any]:
-    """The state from which one process resumes, out of those of all that wrote the checkpoint.
+    """Build the state from which one process resumes, out of the states of all processes that wrote the checkpoint.
 
-    What all processes hold alike (controllers, curriculum, counters, clocks) is the first one's. A group is where it
-    would have been sampled with the present layout. The rows of each optimizer step of a round in progress are divided
-    evenly; its normalizer, which is over all processes, stays.
+    State that is equal in all processes (controllers, curriculum, counters, clocks) is taken from the first. A group
+    goes to the process that would have sampled it with the present layout. The rows of each optimizer step of a round
+    in progress are divided evenly; its normalizer, which is over all processes, stays the same.
 
     Args:
-        states: What `states_for` gave, not yet unpacked.
+        states: Result of `states_for`, not yet unpacked.
         present: The layout of the run that resumes.
-        part: The process.
-        replay: The state of its replay as it is now.
+        part: Index of the process.
+        replay: The current state of its replay.
     """
     saved = Layout(**states[0]["layout"])
     if saved == present:
@@ -180,7 +180,7 @@ def laid_out(states: Sequence[dict[str, Any]], *, present: Layout, part: int, re
 
 
 def _redivide_rows(packed: Sequence[Any], present: Layout, part: int) -> Any:
-    """Each process as many rows as any other: all take the same number of forward passes."""
+    """Give each process equally many rows, so that all make the same number of forward passes."""
     rows = [row for rows in packed for group in unpack(rows) for row in group]
     each = len(rows) // present.processes
     return pack([[row] for row in rows[part * each : (part + 1) * each]])

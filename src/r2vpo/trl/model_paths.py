@@ -1,4 +1,4 @@
-"""What the trainer's model may use, found out when the trainer is built."""
+"""Determine, when the trainer is built, which log-prob and sampling paths its model can use."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from r2vpo.rollout import SelfCheck, check_model
 from r2vpo.rollout.self_check import GENERATE, SAMPLERS
 
 CHUNK = 1000
-"""Prompts that are tokenised at once."""
+"""Number of prompts tokenised at once."""
 
 
 def prepare_model(trainer: Any, *, float32_head: bool) -> None:
-    """Let the model's call give log-probs, and its output layer compute in float32 where that is asked for.
+    """Let the model's call return log-probs, and cast its output layer to float32 on request.
 
     Args:
-        trainer: whose model it is.
-        float32_head: what TRL's `cast_lm_head_to_fp32` asks for.
+        trainer: the trainer of the model.
+        float32_head: value of TRL's `cast_lm_head_to_fp32`.
 
     Raises:
         UserError: the output layer cannot be cast.
@@ -42,9 +42,9 @@ def prepare_model(trainer: Any, *, float32_head: bool) -> None:
 
 
 def _take_out_fused_head(base: Any) -> None:
-    """Give the model back the forward that it had before TRL put its own around it.
+    """Restore the forward that the model had before TRL wrapped it.
 
-    TRL's holds on to the original, so that a copy of the model would compute with the weights of the original.
+    TRL's wrapper keeps a reference to the original, so a copy of the model would compute with the original's weights.
     """
     function = getattr(base.__dict__.get("forward"), "__func__", None)
     if function is None or "original_forward" not in function.__code__.co_freevars:
@@ -56,7 +56,7 @@ def _take_out_fused_head(base: Any) -> None:
 
 
 def weights_divided_by(trainer: Any) -> str | None:
-    """What divides the weights over the processes of a trainer, so that only the whole model's call gathers them."""
+    """Return what shards the weights over a trainer's processes, so that only calling the whole model gathers them."""
     plugin = getattr(trainer.accelerator.state, "deepspeed_plugin", None)
     if plugin is not None and plugin.zero_stage == 3:
         return "DeepSpeed's ZeRO-3"
@@ -64,28 +64,28 @@ def weights_divided_by(trainer: Any) -> str | None:
 
 
 def check_trainer(trainer: Any, *, shared: bool, own_sampler: bool) -> SelfCheck:
-    """Run the self-check in the main process, for all of them.
+    """Run the self-check in the main process on behalf of all processes.
 
     Args:
-        trainer: whose model it is.
+        trainer: the trainer of the model.
         shared: whether prompts are to be shared in training.
         own_sampler: whether this package samples.
 
     Raises:
-        UserError: the model cannot be trained as it is.
+        UserError: the model cannot be trained.
     """
     samplers: Sequence[str] = ()
     if own_sampler:
         samplers = SAMPLERS if weights_divided_by(trainer) is None else (GENERATE,)
     elif trainer.args.sampler == "trl" and not trainer.args.use_vllm and trainer.rollout_func is None:
-        # TRL calls the model's generate with padding on the left.
+        # TRL calls the model's generate with left padding.
         samplers = (GENERATE,)
     name, limits = type(base_model(trainer.model)).__name__, length_limits(trainer.model.config)
     longest = longest_row(trainer) if limits else None
     for limit in limits if longest is None else ():
         if limit.any_forward:
             raise UserError(
-                f"{name}: the model {limit.reason}, and how long rows become is not known before training: "
+                f"{name}: the model {limit.reason}, and the length of the rows is not known before training: "
                 "train on a dataset that has a length, without environments"
             )
     found: list[SelfCheck | None] = [None]
@@ -101,7 +101,7 @@ def check_trainer(trainer: Any, *, shared: bool, own_sampler: bool) -> SelfCheck
     if check.refusal is not None:
         remedy = ""
         if samplers == (GENERATE,) and not own_sampler:
-            remedy = "; set sampler='shared_prefix', which finds one that is right"
+            remedy = "; set sampler='shared_prefix', which finds one that works"
         raise UserError(f"{name}: {check.refusal}{remedy}")
     if check.skipped is not None and samplers == (GENERATE,):
         check = replace(check, sampler=GENERATE)
@@ -109,7 +109,7 @@ def check_trainer(trainer: Any, *, shared: bool, own_sampler: bool) -> SelfCheck
 
 
 def longest_row(trainer: Any) -> int | None:
-    """Most tokens of a prompt and its response, over all data of a trainer; None if that cannot be known before.
+    """Return the most tokens of a prompt and its response over all data of a trainer; None if unknown beforehand.
 
     Args:
         trainer: its data, tokenizer and longest completion.

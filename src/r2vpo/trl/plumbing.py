@@ -1,6 +1,6 @@
-"""What `R2VPOTrainer` replaces of TRL's trainer that has nothing to do with the objective.
+"""The parts of TRL's trainer that `R2VPOTrainer` replaces and that do not concern the objective.
 
-Order of the prompts, the forward pass with shared prompts, gradients that are not finite, and clocks.
+These are the order of the prompts, the forward pass with shared prompts, non-finite gradients, and clocks.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from r2vpo.trl.watch import RunWatch
 
 
 class EpochRepeatSampler(RepeatSampler):
-    """TRL's sampler, reshuffled from (seed, epoch) alone, so that a resumed run meets the same prompts."""
+    """TRL's sampler, reshuffled only from (seed, epoch), so that a resumed run gets the same prompts."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the training loop at each epoch's start."""
+        """Set the epoch; the training loop calls this at the start of each epoch."""
         if self.shuffle:
             self.generator.manual_seed((self.seed or 0) + epoch)
 
 
 class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
-    """A `GRPOTrainer` that resumes to the numbers of a run that was not stopped, and computes each prompt once a group.
+    """A `GRPOTrainer` that computes each prompt once per group, and whose resumed runs match uninterrupted ones.
 
-    A subclass has the counters and seconds that are counted here, and calls `_settle_paths` before it trains.
+    A subclass holds the counters and seconds that are updated here, and calls `_settle_paths` before it trains.
     """
 
     counters: dict[str, int]
@@ -54,27 +54,27 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
 
     @property
     def pad_token_id(self) -> int:
-        """The tokenizer's padding token."""
+        """Return the id of the tokenizer's padding token."""
         number: int = self._tokenizer.pad_token_id
         return number
 
     def _settle_paths(self, *, wanted: bool, own_sampler: bool, float32_head: bool) -> None:
-        """Find out how log-probs and responses may be computed with this model, and say what is not as asked for."""
+        """Determine how this model can compute log-probs and responses, and warn about deviations from the request."""
         prepare_model(self, float32_head=float32_head)
         notes = []
         if wanted and self.args.gradient_checkpointing:
             wanted = False
-            reason = "gradient_checkpointing=True turns off the cache that the prompts are shared through"
+            reason = "gradient_checkpointing=True turns off the cache through which prompts are shared"
             notes.append(f"prompts are not shared in training: {reason}")
         if wanted and self.aux_loss_enabled:
             wanted = False
             notes.append(
-                "prompts are not shared in training: the router's load-balancing loss is that of whole rows; "
+                "prompts are not shared in training: the router's load-balancing loss is defined on whole rows; "
                 "router_aux_loss_coef=0.0 (in a recipe trainer.router_aux_loss_coef) leaves it out"
             )
         divider = weights_divided_by(self)
         if divider is not None:
-            reason = f"{divider} divides the weights over processes and gathers them for the whole model's call alone"
+            reason = f"{divider} shards the weights over processes and gathers them only when the whole model is called"
             if wanted:
                 notes.append(f"prompts are not shared in training: {reason}")
             if own_sampler:
@@ -88,10 +88,10 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
             warnings.warn(note, UserWarning, stacklevel=3)
 
     def _policy(self, model: Any, micro: MicroBatch, *, aux_loss: bool = False) -> TokenLogProbs | OrdinaryLogProbs:
-        """Log-probs of a micro-batch's responses, with a gradient where a row's advantage asks for one.
+        """Compute log-probs of a micro-batch's responses, with a gradient for rows whose advantage needs one.
 
-        Called in training by `_compute_loss`, and without gradient at the round's start, by the same passes over the
-        same rows: the two agree to the last bit where the weights do.
+        `_compute_loss` calls this in training, and the round's start calls it without gradient, with the same passes
+        over the same rows: with equal weights the results are bitwise equal.
         """
         disable_noise(self.model)
         if not (self._skips and self.model.training):
@@ -109,7 +109,7 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
         return TokenLogProbs(log_probs=log_probs, entropy=entropy)
 
     def _forward(self, model: Any, micro: MicroBatch, *, aux_loss: bool = False) -> TokenLogProbs | OrdinaryLogProbs:
-        """Log-probs of a micro-batch's responses; the router's loss comes with the ordinary forward alone."""
+        """Compute log-probs of a micro-batch's responses; only the ordinary forward also returns the router's loss."""
         options: dict[str, Any] = {}
         if aux_loss or not self._shares_prefix:
             options = {"shared": False, "aux_loss": aux_loss, "chunked": self.self_check.chunks and not aux_loss}
@@ -120,13 +120,13 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
         return found
 
     def _router_loss(self, current: Any) -> Tensor | float:
-        """The load-balancing loss of a mixture of experts with its coefficient: a mean over micro-batches, as TRL's."""
+        """Return the weighted load-balancing loss of a mixture of experts: a mean over micro-batches, as in TRL."""
         if not self.aux_loss_enabled:
             return 0.0
         pieces = self.current_gradient_accumulation_steps if self.model.training else 1
         self._router_losses.append(current.aux_loss.detach())
         if not self.model.training or self.accelerator.sync_gradients:
-            # Once an optimizer step: to read a number off the device is to wait for it.
+            # Once per optimizer step, because reading a number from the device waits for it.
             mean = self.accelerator.gather_for_metrics(torch.stack(self._router_losses)).mean()
             self._metrics["train" if self.model.training else "eval"]["aux_loss"].append(float(mean))
             self._router_losses.clear()
@@ -134,7 +134,7 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
         return loss
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
-        # generate fills up what the config leaves open from the model's own: penalties, forced and forbidden tokens.
+        # generate takes unset options from the model's own config: penalties, forced and forbidden tokens.
         with without_own_rules(base_model(self.accelerator.unwrap_model(self.model))):
             try:
                 return super()._generate_single_turn(*args, **kwargs)
@@ -147,7 +147,7 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
                 ) from error
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """As transformers'; each evaluation draws the same random numbers, and samples from the present weights."""
+        """Evaluate as transformers does, with the same random numbers each time and the current weights."""
         if self._own_rollout is not None:
             self._own_rollout.begin_evaluation()
         return super().evaluation_loop(*args, **kwargs)
@@ -172,7 +172,7 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         finite = norm is None or math.isfinite(float(norm))
         if not finite:
-            # Every process sees the same reduced gradient, so all of them leave the step out together.
+            # Every process has the same reduced gradient, so all of them skip the step together.
             for parameter in model.parameters():
                 parameter.grad = None
             self.counters["non_finite_steps"] += 1
@@ -180,11 +180,11 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
         return norm
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """As TRL's.
+        """Train as TRL does.
 
         Raises:
-            UserError: What `RunWatch` ends a run for (noisy log-probs, no step with a finite gradient), or a stream
-                without the prompts of a single round.
+            UserError: `RunWatch` ends the run (noisy log-probs, no step with a finite gradient), or a stream has fewer
+                prompts than one round.
         """
         result = super().train(*args, **kwargs)
         self.watch.end()
@@ -193,18 +193,18 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
             raise UserError(
                 f"no step was made: train_dataset has fewer than the {wanted} prompts of a round "
                 f"(generation_batch_size={self.args.generation_batch_size} / num_generations={self.num_generations}); "
-                "add prompts, or set generation_batch_size lower"
+                "add prompts, or reduce generation_batch_size"
             )
         return result
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """One micro-batch; its time counts as training except for what was spent on generating."""
+        """Train on one micro-batch; its time counts as training, except for the time spent on generation."""
         started, generating = time.perf_counter(), self.seconds["generating"]
         loss: Tensor = super().training_step(*args, **kwargs)
         spent = time.perf_counter() - started
         self.seconds["training"] += spent - (self.seconds["generating"] - generating)
-        # As transformers' logging_nan_inf_filter, which asks the device twice a micro-batch: the mean so far in place
-        # of a loss that is not finite.
+        # Like transformers' logging_nan_inf_filter, which queries the device twice per micro-batch: a non-finite loss
+        # is replaced by the mean so far.
         steps = 1 + self.state.global_step - self._globalstep_last_logged
         mean: Tensor = self._tr_loss / steps
         return torch.where(loss.isfinite(), loss, mean)
@@ -216,7 +216,7 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
 
 
 def _placed(whole: Tensor, places: Tensor, part: Tensor) -> Tensor:
-    """Write the rows of a part, shorter or as long, into (B, T); an idle row adds its graph and no number."""
+    """Write the rows of a part, at most T long, into (B, T); an idle row adds its graph but no number."""
     if len(places) == 0:
         return whole + 0.0 * part.sum()
     padded = torch.nn.functional.pad(part, (0, whole.shape[1] - part.shape[1]))

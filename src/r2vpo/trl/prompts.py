@@ -1,4 +1,4 @@
-"""Prompts on their way to a round: TRL asks for the same batch at every step of it, and only the first is used."""
+"""Load a round's prompts: TRL requests the same batch at every step of the round, and only the first is used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 
 class RepeatedRows(Dataset[dict[str, Any]]):
-    """A map-style dataset that does not read again the batch that it gave last.
+    """A map-style dataset that does not read its most recent batch again.
 
     Args:
         rows: The dataset.
@@ -28,9 +28,9 @@ class RepeatedRows(Dataset[dict[str, Any]]):
         return row
 
     def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
-        """The rows of a batch, as torch's data loader asks for them."""
+        """Return the rows of a batch, as torch's data loader requests them."""
         if indices != self._indices:
-            # Every prompt stands there once for each of its samples.
+            # Every prompt is repeated once for each of its samples.
             distinct = {index: self.rows[index] for index in dict.fromkeys(indices)}
             self._indices, self._batch = list(indices), [dict(distinct[index]) for index in indices]
         return self._batch
@@ -38,10 +38,10 @@ class RepeatedRows(Dataset[dict[str, Any]]):
 
 @dataclass
 class PromptBatch:
-    """Rows of a batch as one object, which a data loader hands on without looking for tensors in every row.
+    """Rows of a batch as one object, which a data loader passes on without looking for tensors in every row.
 
     Attributes:
-        rows: One mapping a completion.
+        rows: One mapping per completion.
     """
 
     rows: list[dict[str, Any]]

@@ -1,6 +1,6 @@
-"""Options of TRL's `GRPOConfig` that `R2VPOTrainer` does not read, and what to set instead.
+"""Options of TRL's `GRPOConfig` that `R2VPOTrainer` does not support, and what to set instead.
 
-They would change the objective or the distribution that is sampled from without a word.
+They would silently change the objective or the sampling distribution.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_OTHER_DISTRIBUTION = "the log-probs of the trainer are those of the whole distribution at temperature"
+_OTHER_DISTRIBUTION = "the trainer's log-probs are those of the full distribution at temperature"
 
 _LOSS = "the loss is chosen by objective.name and objective.aggregation"
 _LOSS_TYPES = {
@@ -29,7 +29,7 @@ _SCALING = {
 _RANGE = "set objective.name to clip and objective.options."
 
 Refused = dict[str, tuple[Any, str | Mapping[str, str]]]
-"""By option: the value that leaves it off, and the remedy or one for each value."""
+"""For each option: the value that leaves it off, and the remedy, or a remedy for each value."""
 
 REFUSED: Refused = {
     "beta": (
@@ -42,7 +42,7 @@ REFUSED: Refused = {
     "scale_rewards": ("group", _SCALING),
     "multi_objective_aggregation": (
         "sum_then_normalize",
-        "only weighted sums of rewards are supported; weigh them with reward_weights",
+        "only weighted sums of rewards are supported; set their weights in reward_weights",
     ),
     "top_entropy_quantile": (1.0, "every response token is trained on"),
     "entropy_coef": (0.0, "an entropy bonus is not supported; objective.delta is what holds a policy back"),
@@ -61,12 +61,15 @@ REFUSED: Refused = {
     "epsilon": (0.2, f"{_RANGE}clip_low"),
     "epsilon_high": (None, f"{_RANGE}clip_high"),
     "delta": (None, f"{_RANGE}dual_clip; the trust region is objective.delta"),
-    "neftune_noise_alpha": (None, "noise in the embeddings would give one policy other log-probs in each pass"),
+    "neftune_noise_alpha": (
+        None,
+        "noise in the embeddings would give the same policy different log-probs in each pass",
+    ),
     "top_p": (1.0, f"{_OTHER_DISTRIBUTION}, which alone can be set"),
     "top_k": (0, f"{_OTHER_DISTRIBUTION}, which alone can be set"),
     "min_p": (None, f"{_OTHER_DISTRIBUTION}, which alone can be set"),
     "repetition_penalty": (1.0, f"{_OTHER_DISTRIBUTION}, which alone can be set"),
-    "vllm_structured_outputs_regex": (None, f"{_OTHER_DISTRIBUTION}, not of what a pattern leaves of it"),
+    "vllm_structured_outputs_regex": (None, f"{_OTHER_DISTRIBUTION}, not of the part that a pattern allows"),
     "use_transformers_continuous_batching": (
         False,
         'set sampler="shared_prefix" (the default), sampler="trl" or use_vllm=True',
@@ -91,14 +94,14 @@ FORMER = {
     "advantage_estimator": "advantage.name",
     **{f"curriculum_{name}": f"curriculum.{name}" for name in ("memory", "floor")},
 }
-"""What options of `R2VPOConfig` were called before they were those of a recipe's sections."""
+"""Former names of options of `R2VPOConfig`, from before they matched a recipe's sections."""
 
 REFUSED_OWN_SAMPLER: Refused = {
     "generation_kwargs": (None, 'sampler="shared_prefix" takes none; set sampler="trl"'),
-    "cache_implementation": (None, 'sampler="shared_prefix" has a cache of its own; set sampler="trl"'),
+    "cache_implementation": (None, 'sampler="shared_prefix" has its own cache; set sampler="trl"'),
 }
 
-# Keys of generation_kwargs that leave the sampled distribution as it is: any value, or this one alone.
+# Keys of generation_kwargs that do not change the sampled distribution: with any value, or only with this one.
 _ANY = object()
 _GENERATE: dict[str, Any] = {
     "cache_implementation": _ANY,
@@ -130,7 +133,7 @@ _VLLM: dict[str, Any] = {
     "ignore_eos": False,
 }
 _NEUTRAL: dict[str, Any] = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
-# What has an option of its own, from which everything else is derived.
+# Keys that have their own option, from which everything else is derived.
 _OWN = {
     "temperature": "temperature",
     "max_new_tokens": "max_completion_length",
@@ -140,14 +143,14 @@ _OWN = {
 
 
 def refuse(config: Any, refused: Refused) -> None:
-    """Refuse every option that is not at the value that leaves it off.
+    """Refuse every option that does not have the value that leaves it off.
 
     Args:
-        config: Has the options as attributes.
+        config: An object with the options as attributes.
         refused: A table of this module.
 
     Raises:
-        ValueError: With option, value and remedy.
+        ValueError: An option is set; the message names option, value and remedy.
     """
     for name, (off, remedy) in refused.items():
         value = getattr(config, name)
@@ -155,20 +158,20 @@ def refuse(config: Any, refused: Refused) -> None:
             continue
         if not isinstance(remedy, str):
             remedy = remedy.get(value, f"{_LOSS}" if name == "loss_type" else "; ".join(remedy.values()))
-        raise ValueError(f"{name}={value!r} is not read by R2VPOTrainer; leave it at {off!r}: {remedy}")
+        raise ValueError(f"{name}={value!r} is not supported by R2VPOTrainer; leave it at {off!r}: {remedy}")
 
 
 def refuse_generation_kwargs(config: Any) -> None:
-    """Refuse what would sample from another distribution than the one whose log-probs are computed.
+    """Refuse keys that would sample from a different distribution than the one whose log-probs are computed.
 
-    TRL hands `generation_kwargs` to `generate`, or to vLLM, over everything that the config has said. What only
-    chooses how it is computed passes, and so does a value that changes nothing.
+    TRL passes `generation_kwargs` to `generate` or to vLLM, where they override the config. Keys that affect only how
+    sampling is computed are accepted, and so are values that change nothing.
 
     Args:
         config: An `R2VPOConfig`.
 
     Raises:
-        ValueError: With key, value and remedy.
+        ValueError: A key is refused; the message names key, value and remedy.
     """
     harmless = _NEUTRAL | (_VLLM if config.use_vllm else _GENERATE)
     for key, value in (config.generation_kwargs or {}).items():
@@ -177,8 +180,8 @@ def refuse_generation_kwargs(config: Any) -> None:
             if value == own:
                 continue
             raise ValueError(
-                f"generation_kwargs={{{key!r}: {value!r}}} is not what {_OWN[key]}={own!r} says, which the trainer "
-                f"reckons with; set {_OWN[key]}"
+                f"generation_kwargs={{{key!r}: {value!r}}} contradicts {_OWN[key]}={own!r}, which the trainer "
+                f"uses; set {_OWN[key]}"
             )
         if key in harmless and (harmless[key] is _ANY or value is None or value == harmless[key]):
             continue
@@ -187,5 +190,5 @@ def refuse_generation_kwargs(config: Any) -> None:
         passes = ", ".join(sorted(name for name, only in harmless.items() if only is _ANY))
         raise ValueError(
             f"generation_kwargs={{{key!r}: {value!r}}} may change which tokens are sampled, and the log-probs are "
-            f"those of the whole distribution at temperature; leave it out (what passes: {passes})"
+            f"those of the full distribution at temperature; leave it out (allowed: {passes})"
         )

@@ -1,4 +1,4 @@
-"""The sums that a round of updates starts from: pure functions of its micro-batches."""
+"""Compute the sums that a round of updates starts from: pure functions of its micro-batches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from r2vpo.trl.rows import MicroBatch
 
 
 def weigh_rewards(scores: Tensor, weights: Tensor, *, group_size: int, estimator: str) -> tuple[Tensor, Tensor]:
-    """Each row's reward and advantage from the scores of all reward functions.
+    """Compute each row's reward and advantage from the scores of all reward functions.
 
     Args:
         scores: (B, F), NaN where a function does not apply.
@@ -27,9 +27,9 @@ def weigh_rewards(scores: Tensor, weights: Tensor, *, group_size: int, estimator
         estimator: A key of `ADVANTAGES`.
 
     Returns:
-        (B,) rewards and (B,) advantages. A row that no function scored takes its group's mean as reward and has no
-        advantage: it weighs neither on itself nor on the others' baseline. Nor has a row that is alone in its group,
-        as in an evaluation of one completion per prompt.
+        (B,) rewards and (B,) advantages. A row that no function scored gets its group's mean as reward and has no
+        advantage: it affects neither itself nor the baseline of the others. A row that is the only one in its group,
+        as in an evaluation with one completion per prompt, has no advantage either.
     """
     unscored = torch.isnan(scores).all(dim=1)
     rewards = (scores * weights.to(scores.device)).nansum(dim=1)
@@ -42,13 +42,13 @@ def weigh_rewards(scores: Tensor, weights: Tensor, *, group_size: int, estimator
 
 
 def round_statistics(rewards: Tensor, advantages: Tensor, *, tokens: int, seconds: float) -> dict[str, float]:
-    """What a round is logged by, under the names of docs/metrics.md.
+    """Return the statistics of a round for the log, under the names of docs/metrics.md.
 
     Args:
         rewards: (B,) of all processes.
         advantages: (B,) of all processes.
         tokens: Completion tokens of all processes.
-        seconds: That sampling and scoring took.
+        seconds: Time that sampling and scoring took.
     """
     return {
         "reward": float(rewards.mean()),
@@ -60,7 +60,7 @@ def round_statistics(rewards: Tensor, advantages: Tensor, *, tokens: int, second
 
 
 def part_means(scores: Tensor, names: Sequence[str]) -> dict[str, float]:
-    """Mean score of each reward function over the rows that it scored, under the names that TRL logs them by.
+    """Return the mean score of each reward function over the rows that it scored, under TRL's log names.
 
     Args:
         scores: (B, F), NaN where a function does not apply.
@@ -71,10 +71,10 @@ def part_means(scores: Tensor, names: Sequence[str]) -> dict[str, float]:
 
 
 def log_advantages(log: deque[float], advantages: Tensor) -> None:
-    """Put the advantages that are trained on where TRL has just put its own, for `log_completions`.
+    """Replace the advantages that TRL has just logged for `log_completions` with those that are trained on.
 
     Args:
-        log: TRL's, of the newest rows.
+        log: TRL's log of the newest rows.
         advantages: (B,) of all processes, in the order in which TRL logged them.
     """
     for _ in range(min(len(log), advantages.numel())):
@@ -83,28 +83,28 @@ def log_advantages(log: deque[float], advantages: Tensor) -> None:
 
 
 def check_sampled(rollouts: Sequence[Rollout], version: int) -> None:
-    """Refuse rows of an older policy whose log-probs nobody knows.
+    """Refuse rows of an older policy without log-probs.
 
     Args:
-        rollouts: As they were sampled; log-probs that were not given are NaN.
+        rollouts: The sampled rows; missing log-probs are NaN.
         version: The round.
 
     Raises:
-        UserError: There are some.
+        UserError: There are such rows.
     """
     for rollout in rollouts:
         behind = rollout.staleness(version)
         if behind and bool(rollout.rollout_log_probs.isnan().all()):
             raise UserError(
                 f"rollout_func gave no logprobs for rows that were sampled {behind} versions ago: the policy has moved "
-                "since, so they cannot be computed anew; return the sampler's own"
+                "since, so they cannot be recomputed; return the sampler's own"
             )
 
 
 def remember_policy(micro: MicroBatch, log_probs: Tensor, *, version: int) -> None:
-    """Write the policy's log-probs at the start of a round into a micro-batch and into its rows.
+    """Write the policy's log-probs at the start of a round into a micro-batch and its rows.
 
-    They stand for the sampler's on fresh rows whose sampler gave none: it was the same policy.
+    On fresh rows whose sampler returned no log-probs they replace the sampler's, since the policy is the same.
 
     Args:
         micro: B rows.
@@ -132,9 +132,9 @@ def set_normalizers(
 
     Args:
         micros: The round's micro-batches in order.
-        per_step: Micro-batches an optimizer step; divides `len(micros)`.
-        by_tokens: Count tokens, else responses.
-        total: Sums a tensor over all processes.
+        per_step: Micro-batches per optimizer step; divides `len(micros)`.
+        by_tokens: Count tokens if true, otherwise responses.
+        total: Function that sums a tensor over all processes.
     """
     counts = [_size(micro, by_tokens) for micro in micros]
     windows = torch.stack([torch.stack(counts[i : i + per_step]).sum() for i in range(0, len(micros), per_step)])
@@ -148,7 +148,7 @@ def _size(micro: MicroBatch, by_tokens: bool) -> Tensor:
 
 
 def round_moments(micros: Sequence[MicroBatch], *, anchor: str, cap: float, level: str) -> MomentSums:
-    """Sums of the advantages' second moment per decision over a round, weighted as its objective weights them."""
+    """Sum the advantages' second moment per decision over a round, with the weights of its objective."""
     moments = MomentSums.zero(micros[0].advantages.device)
     for micro in micros:
         mask, sampled = micro.response_mask, micro.rollout_log_probs

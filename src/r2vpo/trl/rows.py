@@ -1,4 +1,4 @@
-"""Rows between TRL's padded batches, the replay's unpadded rollouts and the micro-batches that are trained on."""
+"""Convert rows between TRL's padded batches, the replay's unpadded rollouts and micro-batches for training."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from r2vpo.replay import Rollout
 
 @dataclass
 class MicroBatch:
-    """What one forward and backward pass works on; B rows, prompts padded left to P, responses right to T.
+    """Rows of one forward and backward pass; B rows, prompts left-padded to P, responses right-padded to T.
 
     Attributes:
-        rollouts: The rows, unpadded, in order; empty when the micro-batch only keeps processes in step.
+        rollouts: The rows, unpadded, in order; empty if the micro-batch only keeps processes in step.
         prompt_ids: (B, P) long.
         prompt_mask: (B, P) bool.
         response_ids: (B, T) long.
         response_mask: (B, T) bool, True on the tokens that are trained on.
-        attention_mask: (B, T) bool, True on every token of the response (tool results included).
+        attention_mask: (B, T) bool, True on every token of the response, including tool results.
         advantages: (B,) float.
         rollout_log_probs: (B, T) nats, or None.
         staleness: (B,) long, versions behind.
-        held_out: (B,) bool, rows that no optimizer step before this one's has trained on, nor on others of their group;
-            see `hold_out`.
+        held_out: (B,) bool, True on rows whose group no earlier optimizer step of the round has trained on; see
+            `hold_out`.
         normalizer: The global number of tokens (or responses) of this micro-batch's optimizer step.
-        old_log_probs: (B, T) nats, the policy's at the start of the round; None where that is the present policy.
-        parts: The rows apart by whether they need a gradient; None until `in_parts` is asked.
+        old_log_probs: (B, T) nats, the policy's at the start of the round; None if that is the current policy.
+        parts: The rows split by whether they need a gradient; None until `in_parts` is called.
     """
 
     rollouts: list[Rollout]
@@ -53,7 +53,7 @@ class MicroBatch:
     _prefix_batch: PrefixBatch | None = None
 
     def prefix_batch(self) -> PrefixBatch:
-        """The rows with each distinct prompt once."""
+        """Return the rows with each distinct prompt once."""
         if self._prefix_batch is None:
             self._prefix_batch = PrefixBatch.from_rows(
                 self.prompt_ids, self.prompt_mask, self.response_ids, self.attention_mask
@@ -63,11 +63,12 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class MicroBatchPart:
-    """Some rows of a micro-batch, computed by a forward pass of their own.
+    """Some rows of a micro-batch, computed by a separate forward pass.
 
     Attributes:
-        micro: The rows, padded anew; only what a forward pass reads is of use.
-        places: (b,) long, their rows in the whole; empty for an idle row that only keeps processes in step.
+        micro: The rows, padded again; only what a forward pass reads is meaningful.
+        places: (b,) long, their row indices in the micro-batch; empty for an idle row that only keeps processes in
+            step.
         trained: Whether the pass keeps a graph for the backward pass.
     """
 
@@ -77,10 +78,10 @@ class MicroBatchPart:
 
 
 def in_parts(micro: MicroBatch, *, pad_token_id: int, processes: int) -> list[MicroBatchPart]:
-    """Take apart the rows with an advantage, which need a gradient, and those without, which need none.
+    """Split the rows into those with an advantage, which need a gradient, and those without, which need none.
 
-    Every micro-batch has a part with a gradient, and with several processes both parts: where there is no such row, an
-    idle one stands in, so that all processes run the same number of forward passes.
+    Every micro-batch has a part with a gradient, and with several processes both parts. If there is no such row, an
+    idle row takes its place, so that all processes run the same number of forward passes.
     """
     rows: dict[bool, list[int]] = {True: [], False: []}
     for place, rollout in enumerate(micro.rollouts):
@@ -105,7 +106,7 @@ def fresh_rollouts(
     versions: Sequence[int],
     first_group: int,
 ) -> list[Rollout]:
-    """Unpad what TRL generated into rollouts, `group_size` consecutive rows a group.
+    """Unpad TRL's generated batch into rollouts; `group_size` consecutive rows are a group.
 
     Args:
         batch: TRL's generation batch: `prompt_ids`, `prompt_mask` (B, P), `completion_ids`, `completion_mask` (B,
@@ -113,13 +114,13 @@ def fresh_rollouts(
             where they apply `sampling_per_token_logps` and `tool_mask` (B, T).
         rewards: (B,) weighted sums.
         advantages: (B,).
-        group_size: Rows a prompt.
-        versions: (B,) the policy version that generated each.
+        group_size: Rows per prompt.
+        versions: (B,) the policy version that generated each row.
         first_group: Identifier of the first group; the following ones count up.
 
     Returns:
-        B rollouts on the CPU. `rollout_log_probs` are NaN where the sampler gave none: filled in from the
-        trainer's own.
+        B rollouts on the CPU. `rollout_log_probs` are NaN if the sampler returned none; they are later filled in from
+        the trainer's own.
     """
     sampled = batch.get("sampling_per_token_logps")
     tools = batch.get("tool_mask")
@@ -154,7 +155,7 @@ def fresh_rollouts(
 def collate(rollouts: Sequence[Rollout], *, version: int, pad_token_id: int, device: torch.device) -> MicroBatch:
     """Pad rollouts to one micro-batch; prompts on the left, responses on the right.
 
-    All of it is laid out on the CPU, where the rollouts are, and moved once; the device is not asked later.
+    Everything is assembled on the CPU, where the rollouts are, and moved once; the device is not queried later.
     """
 
     def right(tensors: list[Tensor], value: float) -> Tensor:
@@ -185,14 +186,14 @@ def collate(rollouts: Sequence[Rollout], *, version: int, pad_token_id: int, dev
 
 
 def hold_out(micros: Sequence[MicroBatch], *, per_step: int) -> None:
-    """Take out of `held_out` the rows of groups that an earlier step of the round trains on.
+    """Remove from `held_out` the rows of groups that an earlier step of the round trains on.
 
-    The responses to one prompt have a baseline in common, and often their tokens: what one teaches holds for the
-    others, whatever else is learned.
+    The responses to one prompt share a baseline, and often tokens: what one teaches carries over to the others,
+    whatever else is learned.
 
     Args:
         micros: The micro-batches of one pass, in order.
-        per_step: Micro-batches of an optimizer step.
+        per_step: Micro-batches per optimizer step.
     """
     seen: set[tuple[int, int]] = set()
     for start in range(0, len(micros), per_step):
@@ -204,7 +205,7 @@ def hold_out(micros: Sequence[MicroBatch], *, per_step: int) -> None:
 
 
 def idle_rollout(rollouts: Sequence[Rollout]) -> Rollout:
-    """A row that is computed but not trained on: a process without rows still takes part in every collective."""
+    """Return a row that is computed but not trained on; a process without rows still takes part in every collective."""
     source = min(rollouts, key=lambda r: r.response_ids.numel())
     return Rollout(
         prompt_ids=source.prompt_ids,
@@ -223,7 +224,7 @@ def cut(rollouts: Sequence[Rollout], parts: int, *, generator: torch.Generator) 
     """Shuffle whole groups and cut the rows into `parts` runs of equal length (within one).
 
     Fresh and stale groups are spread evenly, so that every part has the same mixture of ages. Groups stay together as
-    far as the cut allows, so that their prompt is computed once. There are at least as many rows as parts.
+    far as the cut allows, so that their prompt is computed once. There must be at least as many rows as parts.
     """
     newest = max((r.policy_version for r in rollouts), default=0)
     groups: dict[tuple[int, int], list[Rollout]] = {}

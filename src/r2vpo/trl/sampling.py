@@ -22,21 +22,21 @@ from r2vpo.trl.model_paths import weights_divided_by
 if TYPE_CHECKING:
     from r2vpo.trl.trainer import R2VPOTrainer
 
-# Rounds are seeded apart by more rows than one round can have.
+# The seeds of two rounds differ by more than the number of rows in a round.
 _SEED_STRIDE = 1_000_003
 
 
 class OwnRollout:
-    """Samples with the trainer's present weights; called by TRL as `rollout_func(prompts, trainer)`.
+    """Sampler with the trainer's current weights; TRL calls it as `rollout_func(prompts, trainer)`.
 
-    The sampler is the one that the trainer's self-check has chosen.
+    It uses the sampler that the trainer's self-check has chosen.
 
-    Every row has a random stream of its own, made from the run's seed, the round and the row's place in the global
-    batch: a round can be sampled again from a checkpoint, and by any number of processes. In an evaluation the batch
-    takes the place of the round: no two batches draw alike, and two evaluations of the same weights are equal.
+    Every row has its own random stream, derived from the run's seed, the round and the row's position in the global
+    batch, so a round can be sampled again from a checkpoint and by any number of processes. In an evaluation the batch
+    replaces the round: different batches draw different numbers, and two evaluations of the same weights are equal.
 
     Args:
-        lag: Rounds that the policy that samples is behind the one that is trained; 0 is the present policy.
+        lag: Rounds that the sampling policy lags behind the trained one; 0 is the current policy.
     """
 
     def __init__(self, lag: int = 0) -> None:
@@ -47,7 +47,7 @@ class OwnRollout:
         self._evaluated_batches = 0
 
     def model(self, trainer: R2VPOTrainer) -> Any:
-        """The model to sample from, its weights brought up to the trainer's."""
+        """Return the model to sample from, with its weights updated from the trainer's."""
         if self._shadow is None:
             policy = trainer.accelerator.unwrap_model(trainer.model)
             self._shadow = ShadowModel(policy, self._dtype(trainer, policy))
@@ -57,19 +57,19 @@ class OwnRollout:
         return self._shadow.model
 
     def _dtype(self, trainer: R2VPOTrainer, policy: Any) -> Any:
-        """That of the copy of the policy to sample from, or `"model"` for none."""
+        """Return the type of the policy's copy that is sampled from, or `"model"` if there is no copy."""
         wanted = torch.bfloat16 if trainer.args.sampler_dtype == "bfloat16" else None
         if self.past:
-            # Older weights go into a copy, whatever its type: the policy itself is not to be written to.
+            # Older weights go into a copy of any type, because the policy itself must not be overwritten.
             return wanted or policy.dtype
         if wanted is None or weights_divided_by(trainer) is not None:
             return "model"
-        # Merged adapters make a copy quicker; a plain one of the same type would only take memory.
+        # Merging adapters makes a copy faster; a plain copy of the same type would only cost memory.
         same = all(parameter.dtype == wanted for parameter in policy.parameters())
         return "model" if same and not is_peft_model(policy) else wanted
 
     def sampler(self, trainer: R2VPOTrainer) -> SharedPrefixSampler | GenerateSampler:
-        """The sampler of the training rounds, over the present weights."""
+        """Return the sampler of the training rounds, with the current weights."""
         model = self.model(trainer)
         if self._sampler is None:
             kind: Callable[..., SharedPrefixSampler | GenerateSampler]
@@ -92,11 +92,11 @@ class OwnRollout:
         return self._sampler
 
     def forget(self) -> None:
-        """Bring the weights up again at the next call, whatever step it is (after loading a checkpoint)."""
+        """Update the weights at the next call, whatever its step (after loading a checkpoint)."""
         self._synced_step = None
 
     def begin_evaluation(self) -> None:
-        """Start the random numbers of an evaluation over, and bring the weights up: they may be other ones."""
+        """Restart the random numbers of an evaluation, and update the weights, which may have changed."""
         self._evaluated_batches = 0
         self.forget()
 
@@ -104,13 +104,13 @@ class OwnRollout:
         """Sample one response for each of TRL's duplicated prompts.
 
         Returns:
-            `prompt_ids`, `completion_ids` and `logprobs`, a list a row.
+            `prompt_ids`, `completion_ids` and `logprobs`, with one list per row.
         """
         training = trainer.model.training
         distinct, group_size = tokenized_groups(prompts, trainer)
         offset = trainer.accelerator.process_index * len(prompts)
         sampler = self.sampler(trainer)
-        # Rounds have the first half of the seeds, the batches of an evaluation the other.
+        # Rounds use the first half of the seeds, the batches of an evaluation the second half.
         place = trainer.round_index if training else _SEED_STRIDE // 2 + self._evaluated_batches
         self._evaluated_batches += not training
         if self.past is not None and training:

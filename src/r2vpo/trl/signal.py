@@ -1,4 +1,4 @@
-"""Rounds that teach nothing, said while they happen: then no reward differed within a group."""
+"""Warn about rounds without signal, in which no reward differed within a group and nothing is learned."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 ROUNDS = 3
-"""Rounds in a row without signal after which it is said; it is said again whenever their number has doubled."""
+"""Consecutive rounds without signal after which the warning is shown; it is repeated whenever the number doubles."""
 _SHOWN = 200
 _CUT = 0.9
 
 
 def warn(line: str) -> None:
-    """Show a line as a warning of Python's."""
+    """Show a line as a Python warning."""
     warnings.warn(line, UserWarning, stacklevel=2)
 
 
 class SignalWatch:
-    """Counts rounds without signal, in which no row has an advantage, and says so after several in a row.
+    """Counter of rounds without signal, in which no row has an advantage; warns after several in a row.
 
     Args:
-        say: shows a line.
+        say: function that shows a line.
 
     Attributes:
-        say: shows a line; the command line puts its display here.
-        in_a_row: rounds without signal up to the present one.
+        say: function that shows a line; the command line sets it to its display.
+        in_a_row: consecutive rounds without signal up to the current one.
     """
 
     def __init__(self, say: Callable[[str], None] = warn) -> None:
@@ -37,7 +37,7 @@ class SignalWatch:
 
         Args:
             signal: share of its fresh rows that have an advantage.
-            describe: shows a completion with its rewards and names a cause; called only where something is said.
+            describe: returns a completion with its rewards and a likely cause; called only if a warning is shown.
         """
         if signal > 0:
             self.in_a_row, self._next = 0, ROUNDS
@@ -46,18 +46,18 @@ class SignalWatch:
         if self.in_a_row == self._next:
             self._next *= 2
             self.say(
-                f"no signal for {self.in_a_row} rounds: no reward differed within a group, so that nothing was "
+                f"no signal for {self.in_a_row} rounds: no reward differed within a group, so nothing was "
                 f"learned.{describe()}"
             )
 
 
 def describe_round(logged: Mapping[str, Any], statistics: Mapping[str, float], *, longest: int | None) -> str:
-    """Show a completion with its rewards, and what to look at.
+    """Describe a completion with its rewards, and what to check.
 
     Args:
         logged: TRL's `completion` and `rewards` of the last rounds.
         statistics: `reward`, `reward_std` and `completion_length` of the round.
-        longest: the most tokens of a completion; None for no limit.
+        longest: maximum number of tokens of a completion; None for no limit.
     """
     completion = list(logged["completion"])[-1:]
     rewards = {name: list(values)[-1] for name, values in logged["rewards"].items() if values}
@@ -71,16 +71,16 @@ def describe_round(logged: Mapping[str, Any], statistics: Mapping[str, float], *
 
 def _cause(unscored: bool, statistics: Mapping[str, float], longest: int | None) -> str:
     if unscored:
-        return "The reward gives None for every completion: look at what it needs from the data's columns."
+        return "The reward gives None for every completion: check which data columns it needs."
     if longest is not None and statistics["completion_length"] >= _CUT * longest:
         return (
             f"Answers are cut at max_completion_length = {longest}: raise it (in a recipe rollout.max_new_tokens), or "
-            "name what ends an answer in rollout.stop."
+            "set the text that ends an answer in rollout.stop."
         )
     if statistics["reward_std"] > 0:
-        return "Some problems are always solved and the others never: add problems of a difficulty in between."
+        return "Some problems are always solved and the others never: add problems of intermediate difficulty."
     return (
-        f"Every reward is {statistics['reward']:g}: look whether the reward finds the answer in such a text, "
+        f"Every reward is {statistics['reward']:g}: check whether the reward finds the answer in such a text, "
         "whether the problems are too hard or too easy for this model, and whether a chat model is given its chat "
         "template (prompts that are messages, in a recipe data.system_prompt)."
     )

@@ -1,4 +1,4 @@
-"""What a checkpoint keeps of the trainer besides TRL's own files, a round in progress included."""
+"""Trainer state that a checkpoint keeps in addition to TRL's own files, including a round in progress."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pack_round(micros: Sequence[MicroBatch]) -> list[dict[str, Any]]:
 def unpack_round(
     packed: Sequence[dict[str, Any]], *, version: int, per_step: int, pad_token_id: int, device: torch.device
 ) -> list[MicroBatch]:
-    """Rebuild the micro-batches, of which `per_step` make an optimizer step; the inverse of `pack_round`."""
+    """Rebuild the micro-batches, `per_step` of them per optimizer step; the inverse of `pack_round`."""
     micros = []
     for part in packed:
         rows = [row for group in unpack(part["rows"]) for row in group]
@@ -40,7 +40,7 @@ def unpack_round(
 
 
 def trainer_state(trainer: R2VPOTrainer) -> dict[str, Any]:
-    """Controllers, replay, random state, counters and, inside a round, its micro-batches: tensors and numbers only."""
+    """Return controllers, replay, random state, counters and a round in progress, as tensors and numbers only."""
     past = _past(trainer)
     return {
         "layout": Layout.of(trainer).state_dict(),
@@ -61,7 +61,7 @@ def trainer_state(trainer: R2VPOTrainer) -> dict[str, Any]:
 
 
 def restore_trainer(trainer: R2VPOTrainer, state: dict[str, Any]) -> None:
-    """Bring a trainer to a state of `trainer_state`."""
+    """Restore a trainer to a state returned by `trainer_state`."""
     trainer._step = state["step"]
     trainer.controls.load_state_dict(state["controls"])
     trainer.replay.load_state_dict(state["replay"])
@@ -88,7 +88,7 @@ def restore_trainer(trainer: R2VPOTrainer, state: dict[str, Any]) -> None:
 
 
 def _round(trainer: R2VPOTrainer) -> list[dict[str, Any]] | None:
-    """The round in progress; None between two."""
+    """Return the round in progress; None between two rounds."""
     if trainer._step % (trainer.args.steps_per_generation * trainer.num_iterations) == 0:
         return None
     assert trainer._buffered_inputs is not None, "a round in progress has micro-batches"

@@ -29,25 +29,26 @@ COUNTERS = ("rollouts_generated", "rollouts_reused", "tokens_generated", "non_fi
 
 
 MEASURED_AGAIN = 4
-"""Without replay one row in so many is evaluated again at the start of the next round: what a round as a whole did to
-the policy is not known otherwise. They are spread over all groups, and the same whatever the number of processes."""
+"""Without replay, one row in this many is evaluated again at the start of the next round; otherwise the effect of a
+whole round on the policy would be unknown. The rows are spread over all groups, and are the same for any number of
+processes."""
 
 
 class R2VPOTrainer(TrainingPlumbing):
     """Fine-tune a causal language model with R²VPO; used as TRL's `GRPOTrainer` is.
 
-    A round samples a generation batch, adds stale rollouts of the last `replay.versions` rounds, evaluates the
-    policy on all of them once, and makes `steps_per_round` optimizer steps. Rows of a group stay together, so that the
+    A round samples a generation batch, adds stale rollouts of the last `replay.versions` rounds, evaluates the policy
+    on all of them once, and makes `steps_per_round` optimizer steps. Rows of a group stay together, so that the
     training forward computes each prompt once.
 
     Args:
-        *given: The arguments of `GRPOTrainer`, in its order; `args` is an `R2VPOConfig`. An exception or a NaN of a
-            reward function ends the run with a line that names function and row.
+        *given: The arguments of `GRPOTrainer`, in its order; `args` is an `R2VPOConfig`. If a reward function raises
+            or returns NaN, the run ends with a line that names function and row.
         **named: The same by name: `model`, `reward_funcs`, `args`, datasets, `processing_class`, `peft_config`,
             callbacks, `tools`, `environment_factory`, `rollout_func`.
 
     Raises:
-        UserError: The model or the options ask for something that would be trained wrongly.
+        UserError: Training with this model or these options would be wrong.
 
     Source:
         R²VPO, arXiv 2601.03320. The anchor, the ascent on lambda, step-size control and the replay's rules are this
@@ -55,9 +56,9 @@ class R2VPOTrainer(TrainingPlumbing):
     """
 
     _logs: dict[str, Any]
-    # TRL's None stands for no type that a checker could find out.
+    # TRL initialises it to None, from which a type checker cannot infer a type.
     _buffered_inputs: list[MicroBatch] | None  # type: ignore[assignment]
-    # TRL has a list, from which it only reads.
+    # TRL has a list, but only reads it.
     _tag_names = ("r2vpo", "trl", "grpo")  # type: ignore[assignment]
     __signature__ = SIGNATURE
 
@@ -66,13 +67,13 @@ class R2VPOTrainer(TrainingPlumbing):
         args: R2VPOConfig = arguments["args"]
         note_dropout(arguments.get("peft_config"))
         self._own_rollout = own_rollout(arguments)
-        # Only a sampler that can be behind says which version each row is of.
+        # Only a sampler that can lag behind reports the version of each row.
         lag: int | None = getattr(arguments.get("rollout_func"), "max_lag", None)
         self._rows_have_versions, self._generating, self._attached = lag is not None, False, False
         self._rewards: Tensor | None = None
         self._router_losses: list[Tensor] = []
         self._round_stats: dict[str, float] = {}
-        # TRL's own cast names the layers of Llama, and autocast lowers it: the layer is cast below.
+        # TRL's own cast assumes Llama's layer names, and autocast undoes it, so the layer is cast below.
         float32_head, args.cast_lm_head_to_fp32 = args.cast_lm_head_to_fp32, False
         super().__init__(**arguments)
         check_built(self)
@@ -86,7 +87,7 @@ class R2VPOTrainer(TrainingPlumbing):
             settle_sampler_dtype(self)
         if self.use_vllm:
             prepare_vllm(self)
-        # TRL passes its batch on to `_prepare_inputs` unread.
+        # TRL passes its batch to `_prepare_inputs` without reading it.
         self.data_collator = PromptBatch  # type: ignore[assignment]
         args.cast_lm_head_to_fp32 = float32_head
         own = self._own_rollout is not None
@@ -100,13 +101,13 @@ class R2VPOTrainer(TrainingPlumbing):
         )
         if reason is not None:
             warnings.warn(reason, UserWarning, stacklevel=2)
-        # The router's loss, too, has a gradient at every row.
+        # The router's loss also has a gradient at every row.
         self._skips = args.skip_zero_advantage and not (self.method.moves_without_advantage() or self.aux_loss_enabled)
         self.controls = self.method.controls(
             steps_per_round=args.steps_per_round,
             reduce=lambda tensor: self.accelerator.reduce(tensor, reduction="sum"),
         )
-        self.replay = ReplayBuffer(args.replay, seed=args.seed + args.process_index)  # a stream for each process
+        self.replay = ReplayBuffer(args.replay, seed=args.seed + args.process_index)  # a separate stream per process
         self.chosen = None
         if args.curriculum.enabled:
             self.chosen = ChosenPrompts(self.train_dataset, args.curriculum, seed=args.seed)
@@ -125,11 +126,11 @@ class R2VPOTrainer(TrainingPlumbing):
 
     @property
     def round_index(self) -> int:
-        """Rounds begun so far; the version of the policy that the present round's rollouts came from."""
+        """Return the number of rounds begun; the policy version that sampled the current round's rollouts."""
         return self._step // (self.args.steps_per_generation * self.num_iterations)
 
     def sampling_model(self) -> Any:
-        """The present policy as it is sampled from: a synchronised copy, or the model itself."""
+        """Return the current policy for sampling: a synchronised copy, or the model itself."""
         if self._own_rollout is not None:
             return self._own_rollout.model(self)
         return self.accelerator.unwrap_model(self.model)
@@ -137,24 +138,24 @@ class R2VPOTrainer(TrainingPlumbing):
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         """Create the optimizer and let the step-size controller scale its learning rate."""
         optimizer = super().create_optimizer(*args, **kwargs)
-        # DeepSpeed's inner optimizer steps once a parameter group: there the engine's step is scaled (`EngineTrainer`).
+        # DeepSpeed's inner optimizer steps once per parameter group, so the engine's step is scaled (`EngineTrainer`).
         if self.controls.step_size is not None and not self._attached and not self.is_deepspeed_enabled:
             self.controls.step_size.attach(optimizer)
             self._attached = True
         return optimizer
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        # TRL would evaluate the fresh rows alone and share no prompts; the round evaluates all its rows at once.
+        # TRL would evaluate only the fresh rows and share no prompts; the round evaluates all its rows at once.
         if self._generating:
             return None, None, None
         return super()._get_per_token_logps_and_entropies(*args, **kwargs)
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
-        with undisturbed():  # around all of them: asynchronous ones overlap, so each can put back what another set
+        with undisturbed():  # around all of them: asynchronous ones overlap, and each could restore what another set
             self._rewards = super()._calculate_rewards(*args, **kwargs)
         return self._rewards
 
-    # What TRL hands to it is the data collator's, and what it returns is for `_compute_loss`: both are ours.
+    # Its input comes from the data collator and its result goes to `_compute_loss`; both are ours.
     def _prepare_inputs(self, generation_batch: PromptBatch) -> MicroBatch:  # type: ignore[override]
         if not self.model.training:
             fresh = self._generate_rollouts(generation_batch)
@@ -210,7 +211,7 @@ class R2VPOTrainer(TrainingPlumbing):
     # ------------------------------------------------------------------ a round
 
     def _generate_rollouts(self, generation_batch: PromptBatch) -> list[Rollout]:
-        """Let TRL generate and score, and take its rows apart; the advantages are ours."""
+        """Let TRL generate and score, and unpad its rows; the advantages are computed here."""
         started = time.perf_counter()
         rows_of_prompts = generation_batch.rows
         chosen = self.chosen if self.model.training else None
@@ -239,7 +240,7 @@ class R2VPOTrainer(TrainingPlumbing):
             advantages=advantages[mine],
             group_size=group_size,
             versions=[row["policy_version"] if self._rows_have_versions else version for row in rows_of_prompts],
-            # By the place in the global batch: no two processes have a group of the same number.
+            # Numbered by position in the global batch, so that no two processes share a group number.
             first_group=(self.round_index * self.accelerator.num_processes + self.accelerator.process_index)
             * (rows // group_size),
         )
@@ -297,11 +298,11 @@ class R2VPOTrainer(TrainingPlumbing):
         return micros
 
     def _evaluate_again(self, version: int, before: dict[int, Tensor]) -> list[Rollout]:
-        """Evaluate some of the last round's rows, which are not trained on again, to measure that round as a whole.
+        """Evaluate some of the last round's rows, without training on them again, to measure that round as a whole.
 
         Args:
             version: The round that begins.
-            before: Where their log-probs at the last round's start are put, by `id(row)`.
+            before: Receives their log-probs at the last round's start, by `id(row)`.
 
         Returns:
             The rows.
@@ -316,7 +317,7 @@ class R2VPOTrainer(TrainingPlumbing):
 
     @torch.no_grad()
     def _evaluate_policy(self, micros: list[MicroBatch]) -> None:
-        """Log-probs of the policy at the round's start, into the micro-batches and their rows."""
+        """Write the policy's log-probs at the round's start into the micro-batches and their rows."""
         for micro in micros:
             log_probs = self._policy(self.model, micro).log_probs
             rounds.remember_policy(micro, log_probs, version=self.round_index)
@@ -333,7 +334,7 @@ class R2VPOTrainer(TrainingPlumbing):
         numbers = {name: value for name, value in metrics.items() if not isinstance(value, list)}
         if self.controls.step_size is None:
             assert self.optimizer is not None, "an optimizer step has an optimizer"
-            # Prodigy keeps the factor on its rate itself.
+            # Prodigy manages the factor on its rate itself.
             numbers["step_scale"] = float(self.optimizer.param_groups[0].get("d", 1.0))
         statistics = self.replay.statistics()
         numbers |= {"round": float(self.round_index)}

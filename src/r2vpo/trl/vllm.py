@@ -1,4 +1,4 @@
-"""vLLM as the sampler, through TRL: what its engine has to be told, and what a server has to be started with."""
+"""vLLM as the sampler, through TRL: settings of its engine, and required options of a server."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ SERVE = (
 
 
 def prepare_vllm(trainer: Any) -> None:
-    """Give the engine the ids that end a completion and a way to take new weights, and look at a server's options.
+    """Give the engine the ids that end a completion and a way to take new weights, and check a server's options.
 
-    vLLM reads end tokens out of the model's folder; stop texts of a recipe and what was changed on the loaded model are
-    not there.
+    vLLM reads end tokens from the model's folder, which does not contain a recipe's stop texts or changes made to the
+    loaded model.
 
-    TRL writes new weights into the parameters of an engine in this process. On a CPU with units for bfloat16 those are
-    empty: vLLM keeps each weight packed as oneDNN wants it, so there it is asked to load and pack them again.
+    TRL writes new weights into the parameters of an engine in this process. On a CPU with bfloat16 units those are
+    empty, because vLLM keeps each weight packed for oneDNN; it is then asked to load and pack the weights again.
 
     Args:
-        trainer: A trainer of TRL that samples with vLLM.
+        trainer: A TRL trainer that samples with vLLM.
 
     Raises:
-        UserError: The server gives log-probs of another distribution than it samples from.
+        UserError: The server returns log-probs of another distribution than the one it samples from.
     """
     generation = trainer.vllm_generation
     generation.generation_kwargs = {"stop_token_ids": list(trainer.eos_token_ids)} | generation.generation_kwargs
@@ -37,20 +37,20 @@ def prepare_vllm(trainer: Any) -> None:
 
 
 def check_server(config: dict[str, Any], *, temperature: float) -> None:
-    """Refuse log-probs before the temperature, which are not those of the sampler.
+    """Refuse log-probs taken before the temperature is applied, which are not those of the sampler.
 
     Args:
-        config: What the server's `/server_info` calls `vllm_config`.
-        temperature: Of the sampling; at 1 both are the same.
+        config: The `vllm_config` of the server's `/server_info`.
+        temperature: Sampling temperature; at 1 both are the same.
 
     Raises:
-        UserError: They are.
+        UserError: The server returns such log-probs.
     """
     mode = config["model_config"]["logprobs_mode"]
     if temperature != 1.0 and mode != "processed_logprobs":
         raise UserError(
-            f"the vLLM server gives {mode}, those of temperature 1, and samples at {temperature}: its rows could not "
-            f"be weighted; start it so: {SERVE}"
+            f"the vLLM server returns {mode}, those of temperature 1, but samples at {temperature}: its rows could not "
+            f"be weighted; start it with: {SERVE}"
         )
 
 

@@ -152,7 +152,7 @@ def test_what_it_cannot_do_is_refused(tmp_path):
             our_trainer._check_replay(args(section, name, value), TinyActor(1))
     of_images = TinyActor(1)
     of_images.is_vlm = True
-    with pytest.raises(UserError, match="keeps no images"):
+    with pytest.raises(UserError, match="does not keep images"):
         our_trainer._check_replay(arguments(tmp_path), of_images)
     batch = experience(TinyActor(1))
     batch.rollout_log_probs = None

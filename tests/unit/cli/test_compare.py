@@ -40,7 +40,7 @@ def test_experiments_are_listed(arguments: list[str], capsys: pytest.CaptureFixt
         (["small.yaml", "--seeds", "0"], "'0' is not a whole number from 1 to"),
         (["small.yaml", "--methods", "clip,his"], "--methods: small.yaml has no method his: it has clip, ours"),
         (["small.yaml", "--tasks", "one"], "--tasks: small.yaml has no tasks: leave it out"),
-        (["small.yaml", "--jobs", "4096"], f"--jobs 4096: this machine lends {cores()} cores"),
+        (["small.yaml", "--jobs", "4096"], f"--jobs 4096: this process may use {cores()} cores"),
         (["small.yaml", "--report", "--dry-run"], "not allowed with argument"),
     ],
 )
@@ -62,7 +62,7 @@ def test_an_experiment_can_say_how_many_run_at_once(file: Path, capsys: pytest.C
     assert main(["compare", str(file), "--dry-run"]) == 0
     assert "time left with 1 at once" in capsys.readouterr().out
     file.write_text(yaml.safe_dump(EXPERIMENT | {"jobs": 4096}))
-    assert "this machine lends" in failure(capsys, 2, "compare", str(file), "--dry-run")
+    assert "this process may use" in failure(capsys, 2, "compare", str(file), "--dry-run")
 
 
 def test_a_report_is_drawn_without_running_anything(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,4 +105,4 @@ def test_a_bad_experiment_is_refused_before_transformers_is_imported(file: Path)
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
-    assert result.stderr.startswith(f"r2vpo: error: {file}: baseline = his is no method")
+    assert result.stderr.startswith(f"r2vpo: error: {file}: baseline = his is not a method")

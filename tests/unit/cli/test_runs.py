@@ -98,7 +98,7 @@ def test_a_check_misses_records(folder: Path, capsys: pytest.CaptureFixture[str]
     os.mkfifo(run.evaluations)
     assert main(["runs", "--runs-dir", str(folder)]) == 0, "a pipe is not waited for"
     assert "synthetic-stopped damaged" in " ".join(capsys.readouterr().out.split())
-    with pytest.raises(UserError, match="this is no regular file"):
+    with pytest.raises(UserError, match="this is not a regular file"):
         run.read_evaluations()
 
 

@@ -204,7 +204,7 @@ def test_a_cell_is_the_same_on_every_machine(monkeypatch: pytest.MonkeyPatch) ->
         ({"methods": {"clip": {"set": {"seed.first": 1}}}}, "methods.clip: seed.first leads through 0"),
         ({"methods": {"clip": {"set": {"trainer.learning_rate": 1e-3}}}}, "which tuning chooses"),
         ({"set": {"replay.ratio": 0}}, "versions = 5 keeps rollouts that ratio = 0 never uses"),
-        ({"settings": {"name": "a", "multiply": "model.name", "values": [2]}}, "model.name is no number"),
+        ({"settings": {"name": "a", "multiply": "model.name", "values": [2]}}, "model.name is not a number"),
         ({"settings": {"name": "a", "key": "rollout.lag", "values": [-1]}}, "rollout.lag is -1"),
         ({"tuning": {"seeds": [1], "values": [1e-4], "set": {"replay.ratio": -1}}}, "replay.ratio is -1"),
         ({"recipe": RECIPE | {"objectve": {}}}, "recipe: unknown key objectve; did you mean objective?"),

@@ -86,16 +86,16 @@ def test_what_is_tuned_on_one_task_runs_on_the_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"default": "mine"}, "default = mine is no method: choose one of ours, clip, cispo"),
+        ({"default": "mine"}, "default = mine is not a method: choose one of ours, clip, cispo"),
         ({"default": "clip"}, "default = clip is tuned: set methods.clip.tune to nothing"),
-        ({"carried": ["ours"]}, "carried has ours, which is no tuned method"),
-        ({"carried_from": "tiny"}, "carried_from = tiny is no task: choose one of large, small, steep"),
+        ({"carried": ["ours"]}, "carried has ours, which is not a tuned method"),
+        ({"carried_from": "tiny"}, "carried_from = tiny is not a task: choose one of large, small, steep"),
         ({"tasks": {"a": {"methods": {"ours": {}, "clpi": {}}}}, "carried_from": None}, "tasks.a.methods has clpi"),
         ({"tasks": {"a": {"methods": {"clip": {}}}}, "carried_from": None}, "tasks.a.methods lacks ours"),
         ({"tasks": {}}, "tasks is empty"),
         (
             {"tasks": {"a": {"steps": 0.3}}, "carried_from": None},
-            "tasks.a.steps = 0.3 makes 0.6 optimizer steps a round",
+            "tasks.a.steps = 0.3 makes 0.6 optimizer steps per round",
         ),
         (
             {"tasks": {"a": {"set": {"trainer.lr": 1}}}, "carried_from": None},

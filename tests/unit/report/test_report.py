@@ -164,7 +164,7 @@ def test_an_unfinished_run(tmp_path: Path) -> None:
 def test_a_folder_in_the_place_of_the_report_is_named(tmp_path: Path) -> None:
     run = make_run(tmp_path, steps=1, finished=False)
     run.report.mkdir()
-    with pytest.raises(UserError, match=r"report.html: this is a folder: move it away, a file"):
+    with pytest.raises(UserError, match=r"report.html: this is a folder, and a file"):
         build_report(run.path)
 
 

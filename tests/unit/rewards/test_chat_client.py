@@ -56,7 +56,7 @@ def test_what_may_pass_is_tried_again(fault):
     with endpoint(lambda request: "Hi", [fault] * 2) as server:
         client = ChatClient(server.url, timeout_seconds=0.4, first_wait_seconds=0.01, attempts=2)
         with pytest.raises(
-            UserError, match=r"/chat/completions failed 2 times, the last time with .*: see that it runs"
+            UserError, match=r"/chat/completions failed 2 times, the last time with .*: check that it runs"
         ):
             ask(client)
 
@@ -102,7 +102,7 @@ def test_an_endpoint_that_is_not_there():
         url = server.url
     with pytest.raises(UserError, match="failed 2 times, the last time with ConnectError"):
         ask(ChatClient(url, attempts=2, first_wait_seconds=0.01))
-    with pytest.raises(UserError, match="url 'http://host:port/v1/chat/completions' cannot be asked"):
+    with pytest.raises(UserError, match="url 'http://host:port/v1/chat/completions' cannot be requested"):
         ask(ChatClient("http://host:port/v1"))
 
 
@@ -135,6 +135,6 @@ def test_a_stop_ends_the_waiting():
     with endpoint(lambda request: "Hi", [Fault(status=429, headers={"Retry-After": "60"})]) as server:
         threading.Timer(0.2, stopped.set).start()
         start = time.monotonic()
-        with pytest.raises(UserError, match="stopped, since another request failed"):
+        with pytest.raises(UserError, match="stopped because another request failed"):
             ChatClient(server.url).reply(HELLO, stopped, model="m")
         assert time.monotonic() - start < 10

@@ -88,7 +88,7 @@ def test_a_comparison_without_a_reply_is_a_tie() -> None:
 def test_no_grade_for_any_row_is_told_with_the_reason() -> None:
     with endpoint(lambda request: "Score: 1", [Fault(status=503)] * 20) as server:
         with pytest.raises(
-            UserError, match=r"failed 2 times, the last time with status 503: see that it runs"
+            UserError, match=r"failed 2 times, the last time with status 503: check that it runs"
         ) as caught:
             judge(server, attempts=2).grade(["p"] * 3, ["a", "b", "c"])
         assert "\n" not in str(caught.value)

@@ -81,7 +81,7 @@ def test_a_data_set() -> None:
     ("settings", "said"),
     [
         ({"instruction": "Q:"}, "write {question} where the question goes"),
-        ({"schema": "gsm8k", "prompt_column": "q"}, "prompt_column is for schema plain; gsm8k has columns of its own"),
+        ({"schema": "gsm8k", "prompt_column": "q"}, "prompt_column is for schema plain; gsm8k has its own columns"),
         ({"held_out_subset": "x"}, "held_out_subset is for held_out_path"),
         ({"held_out_schema": "math"}, "held_out_schema is for held_out_path"),
         ({"held_out_size": None}, "held_out_size is null; give a number"),

@@ -37,14 +37,14 @@ def test_it_has_its_authors_settings(recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "said"), [("ACCELERATE_USE_FSDP", "which FSDP"), ("ACCELERATE_USE_DEEPSPEED", "which DeepSpeed")]
+    ("variable", "said"), [("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")]
 )
 def test_weights_that_are_divided_are_refused(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch, variable: str, said: str
 ) -> None:
     check_optimizer(recipe)
     monkeypatch.setenv(variable, "true")
-    with pytest.raises(UserError, match=f"one rate for all weights, {said} divides over processes: set"):
+    with pytest.raises(UserError, match=f"one rate for all weights, and {said} shards the weights over processes: set"):
         check_optimizer(recipe)
     plain = recipe.trainer.model_copy(update={"optimizer": "adamw"})
     check_optimizer(recipe.model_copy(update={"trainer": plain}))

@@ -49,7 +49,7 @@ def test_chats_that_a_tokenizer_cannot_write_are_refused() -> None:
 
     assert said(None) == "data: this model's tokenizer has no chat template, and the prompts are chats: write texts"
     line = said("{% if messages[0].role != 'user' %}{{ raise_exception('no such\nrole') }}{% endif %}")
-    assert "cannot write a chat of wizard (TemplateError: no such role): write texts" in line
+    assert "cannot format a chat of wizard (TemplateError: no such role): write texts" in line
     tokenizer.chat_template = "{{ messages[0].content }}"
     check_chats(["2 + 2 =", *chats], tokenizer, key="data", remedy="write texts")
     tokenizer.chat_template = None

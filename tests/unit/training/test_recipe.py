@@ -93,7 +93,7 @@ def test_overrides_are_yaml_and_the_last_wins(path: Path) -> None:
         ("rollout=3", "rollout is 3; it must be a mapping"),
         ("data.mixture=[]", "data.mixture is empty"),
         ("data.mixture.4.weight=1", "give a number from 0 to 0"),
-        ("name.more=1", "it has no keys of its own"),
+        ("name.more=1", "and has no keys"),
         ("name=../up", "name is '../up'; use letters"),
         (
             "reward.name=exakt",
@@ -125,7 +125,7 @@ def test_bad_overrides(path: Path, override: str, said: str) -> None:
         (["rollout.vllm={}"], ["rollout.vllm is for sampler vllm", "set rollout.sampler=vllm"]),
         (
             ["rollout.rows_per_batch=8", "rollout.sampler=trl"],
-            ["rollout.rows_per_batch = 8 is for sampler shared_prefix", "this is trl"],
+            ["rollout.rows_per_batch = 8 is for sampler shared_prefix", "the sampler is trl"],
         ),
         (["replay.ratio=0"], ["replay.versions = 5", "ratio = 0", "replay.versions=0"]),
         (["dual.kind=fixed"], ["dual.kind = fixed needs dual.value"]),
@@ -223,8 +223,11 @@ def test_a_reward_takes_its_options_and_parts(path: Path) -> None:
         ("{parts: [{name: exakt}]}", "reward.parts.0.name is 'exakt'; use one of exact"),
         ("{parts: [{name: exact, wieght: 2}]}", "parts.0.wieght is not an option of exact; did you mean weight?"),
         ("{name: numeric, tolerance: '1'}", "reward.tolerance: Input should be a valid number (got '1')"),
-        ("{parts: [{name: exact}], name: numeric}", "name = numeric stands beside parts, the first of which is exact"),
-        ("{parts: [{name: numeric}], tolerance: 0.1}", "reward.tolerance stands beside parts: move it into a part"),
+        (
+            "{parts: [{name: exact}], name: numeric}",
+            "name = numeric is given next to parts, the first of which is exact",
+        ),
+        ("{parts: [{name: numeric}], tolerance: 0.1}", "reward.tolerance is given next to parts: move it into a part"),
         ("{parts: [{name: exact}, {name: reasoning_gym}]}", "reward.name = reasoning_gym cannot score data.source"),
     ],
 )

@@ -21,11 +21,11 @@ from tests.unit.training.recipes import refusal
             ["step_control.kind=kl", "step_control.max_scale=0.5"],
             ["step_control.min_scale = 0.0001 and", "exclude 1"],
         ),
-        (["step_control.kind=kl", "trainer.optimizer_steps_per_round=1"], ["leaves it none: set it to 2 or more"]),
+        (["step_control.kind=kl", "trainer.optimizer_steps_per_round=1"], ["there are none: set it to 2 or more"]),
         (["trainer.optimizer=prodigy"], ["finds its rate itself", "set step_control.enabled=false"]),
         (
             ["trainer.optimizer=prodigy", "trainer.learning_rate=2e-5", "step_control.enabled=false"],
-            ["trainer.learning_rate = 2e-05 is no factor on the rate that optimizer prodigy finds", "learning_rate=1"],
+            ["trainer.learning_rate = 2e-05 is too small for optimizer prodigy", "learning_rate=1"],
         ),
         (["trainer.warmup_steps=5"], ["constant_with_warmup"]),
     ],

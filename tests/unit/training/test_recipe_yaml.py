@@ -60,7 +60,7 @@ def test_a_value_of_any_size_is_quoted_in_part(path: Path) -> None:
 def test_only_regular_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     for name in (str(tmp_path / "pipe.yaml"), "/dev/zero"):
-        with pytest.raises(UserError, match="this is no regular file"):
+        with pytest.raises(UserError, match="this is not a regular file"):
             read_yaml(Path(name), "recipe")
     (tmp_path / "long.yaml").write_bytes(b"#" * 10_000_001)
     with pytest.raises(UserError, match="this is a file of 10000001 bytes: give a YAML recipe of at most 10000000"):

@@ -57,7 +57,7 @@ def test_a_last_line_without_its_newline_is_cut_off_for_reader_and_writer(file: 
 
 def test_a_link_to_nothing_is_not_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "link.jsonl").symlink_to(tmp_path / "gone.jsonl")
-    with pytest.raises(UserError, match=r"link.jsonl: this is no regular file"):
+    with pytest.raises(UserError, match=r"link.jsonl: this is not a regular file"):
         read_records(tmp_path / "link.jsonl")
 
 
@@ -86,7 +86,7 @@ def test_a_text_and_its_digest(tmp_path: Path) -> None:
     written = file.read_text()
     for damaged in (written.replace("seed: 1", "seed: 3"), written[:-3]):
         file.write_text(damaged)
-        with pytest.raises(UserError, match=r"config\.yaml: it is not as it was written"):
+        with pytest.raises(UserError, match=r"config\.yaml: it has changed since it was written"):
             check_digest(file)
     file.write_text("name: ä\nseed: 3\n")
     check_digest(file)

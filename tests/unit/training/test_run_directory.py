@@ -204,7 +204,7 @@ def test_a_damaged_checkpoint_names_the_command_that_resumes_from_the_last_whole
     with pytest.raises(UserError, match=r"checkpoint-12 is not complete, .* --checkpoint 8$"):
         require_checkpoint(run.path, 12)
     (run.checkpoints / "checkpoint-4" / LIST).unlink()
-    with pytest.raises(UserError, match="no earlier checkpoint is whole: start a new run"):
+    with pytest.raises(UserError, match="no earlier checkpoint is complete: start a new run"):
         require_checkpoint(run.path, 4)
 
 
@@ -286,7 +286,7 @@ def test_a_configuration_that_was_cut_off_at_a_line(tmp_path: Path) -> None:
     lines = run.config.read_text().splitlines(keepends=True)
     last = max(place for place, line in enumerate(lines) if line[0].isalpha())
     run.config.write_text("".join(lines[:last]))
-    with pytest.raises(UserError, match=rf"config.yaml: it has no {lines[last].partition(':')[0]}, it was cut off"):
+    with pytest.raises(UserError, match=rf"config.yaml: it has no {lines[last].partition(':')[0]} and was cut off"):
         run.recipe()
 
 
@@ -294,7 +294,9 @@ def test_a_file_with_the_name_of_a_checkpoint_is_told_before_one_is_written_ther
     run = create_run(synthetic_recipe(), tmp_path)
     write_checkpoint(run, 4)
     (run.checkpoints / "checkpoint-8").write_text("a file")
-    with pytest.raises(UserError, match=r"checkpoint-8: this is not a folder, a checkpoint may be written there"):
+    with pytest.raises(
+        UserError, match=r"checkpoint-8: this is not a folder, and a checkpoint may have to be written there"
+    ):
         require_checkpoint(run.path)
 
 

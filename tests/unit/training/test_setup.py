@@ -228,7 +228,7 @@ def test_packages_and_devices_that_are_missing(path: Path, tmp_path: Path, monke
 
 def test_a_router_loss_of_a_model_without_router(path: Path) -> None:
     line = refused(path, "trainer.router_aux_loss_coef=0.01")
-    assert line.startswith("trainer.router_aux_loss_coef = 0.01, but LlamaForCausalLM is no mixture of experts")
+    assert line.startswith("trainer.router_aux_loss_coef = 0.01, but LlamaForCausalLM is not a mixture of experts")
     assert prepare(load_recipe(path, ["trainer.router_aux_loss_coef=0"])).model is not None
 
 

@@ -249,7 +249,10 @@ def test_what_an_option_was_called_once_is_told(tmp_path: Any, name: str) -> Non
         ({"dual": {"lower": -1.0}}, "dual.lower is -1; it must be above 0"),
         ({"objective": {"stale_weight_cap": 0.5}}, "objective.stale_weight_cap is 0.5; it must be at least 1"),
         ({"step_control": {"memory": 1.5}}, "memory is 1.5"),
-        ({"step_control": {"kind": "kl"}, "gradient_accumulation_steps": 2}, "rounds of one optimizer step have none"),
+        (
+            {"step_control": {"kind": "kl"}, "gradient_accumulation_steps": 2},
+            "rounds of one optimizer step have no earlier ones",
+        ),
         ({"step_control": {"kind": "kl"}, "gradient_accumulation_steps": 2, "num_iterations": 2}, None),
         ({"step_control": {"kind": "kl", "target_kl": -1.0}}, "step_control.target_kl is -1; it must be above 0"),
         ({"generation_batch_size": 24, "per_device_train_batch_size": 6, "num_generations": 8}, None),

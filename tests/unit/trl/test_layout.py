@@ -116,7 +116,7 @@ def test_more_parts_than_rows_leave_rows_that_are_not_trained_on(tmp_path: Path)
     ("changes", "message"),
     [
         (dict(generation_batch_size=16), "with 32 rows in a round; this run, of 1, has 16: keep generation_batch_size"),
-        (dict(num_generations=8), "with 4 rows a prompt; this run, of 1, has 8: keep num_generations at 4"),
+        (dict(num_generations=8), "with 4 rows per prompt; this run, of 1, has 8: keep num_generations at 4"),
         (dict(per_device_train_batch_size=16), "with 4 optimizer steps in a round; this run, of 1, has 2: keep steps_"),
     ],
 )

@@ -33,7 +33,7 @@ def test_a_reward_that_is_always_the_same(tmp_path: Path, skip: bool) -> None:
     (line,) = lines(tmp_path, constant(0.0), skip_zero_advantage=skip)
     assert line.startswith("no signal for 3 rounds: no reward differed within a group")
     assert "One completion: '" in line and "rewards: reward 0." in line
-    assert "Every reward is 0: look whether the reward finds the answer" in line and "chat template" in line
+    assert "Every reward is 0: check whether the reward finds the answer" in line and "chat template" in line
 
 
 def test_a_reward_of_a_tenth_has_no_signal_either(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ def test_log_probs_before_the_temperature_are_refused() -> None:
     processed = {"model_config": {"logprobs_mode": "processed_logprobs"}}
     check_server(raw, temperature=1.0)
     check_server(processed, temperature=0.7)
-    with pytest.raises(UserError, match=r"gives raw_logprobs, those of temperature 1, and samples at 0\.7") as refused:
+    with pytest.raises(
+        UserError, match=r"returns raw_logprobs, those of temperature 1, but samples at 0\.7"
+    ) as refused:
         check_server(raw, temperature=0.7)
     assert SERVE in str(refused.value)

@@ -14,14 +14,14 @@ from r2vpo.integrations.openrlhf.options import OpenRLHFOptions, to_environment
 from r2vpo.integrations.openrlhf.trainer import R2VPOActorTrainer
 
 MODULE = "openrlhf.cli.train_ppo_ray"
-# OpenRLHF's own settings for its workers, which it makes only where Ray is not up yet.
+# OpenRLHF's own settings for its workers, which it applies only if Ray is not running yet.
 _THEIRS = {"TOKENIZERS_PARALLELISM": "true", "NCCL_DEBUG": "WARN", "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1"}
 
 
 def place(options: OpenRLHFOptions) -> dict[str, str]:
-    """Let the workers make our trainer, and say what their environment has to have.
+    """Make the workers build our trainer, and return the environment variables that they need.
 
-    Ray ships the worker's class by value and our trainer by its name, so the name in the class's module decides.
+    Ray ships the worker's class by value and our trainer by name, so the name in the class's module decides.
 
     Returns:
         Environment variables of the workers.
@@ -35,8 +35,8 @@ def launch(options: OpenRLHFOptions, arguments: Sequence[str]) -> None:
     """Run `python -m openrlhf.cli.train_ppo_ray` with these arguments in this process.
 
     Args:
-        options: the method, checked.
-        arguments: OpenRLHF's own.
+        options: the checked options of the method.
+        arguments: OpenRLHF's own arguments.
     """
     ray.init(runtime_env={"env_vars": place(options)})
     sys.argv = [MODULE, *arguments]

@@ -1,4 +1,4 @@
-"""The policy loss under OpenRLHF's contract."""
+"""The policy loss with OpenRLHF's interface."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from r2vpo.core.objectives import Batch
 
 
 class R2VPOPolicyLoss(nn.Module):
-    """Called as OpenRLHF's `PolicyLoss` is, with every objective of `r2vpo.core.objectives`.
+    """Loss that is called like OpenRLHF's `PolicyLoss`, with every objective of `r2vpo.core.objectives`.
 
-    `old_log_probs` are the actor's own at the start of the round, `rollout_log_probs` the sampler's: present where
+    `old_log_probs` are the actor's own at the start of the round, and `rollout_log_probs` are the sampler's, present if
     `--algo.advantage.is_correction_level` is not `off`. Their ratio is the stale weight, capped by `stale_weight_cap`;
-    OpenRLHF's own correction (its mode, gating and threshold) is not applied besides.
+    OpenRLHF's own correction (its mode, gating and threshold) is not applied in addition.
 
     Args:
         method: its loss and options.
-        controls: multiplier and step size; every call that has a gradient is added up in them.
+        controls: multiplier and step size, which accumulate every call that has a gradient.
     """
 
     def __init__(self, method: Method, controls: Controls) -> None:
@@ -46,9 +46,9 @@ class R2VPOPolicyLoss(nn.Module):
             advantages: (B, A), dimensionless; per token under GAE.
             action_mask: (B, A).
             rollout_log_probs: (B, A) nats, or None.
-            dp_size: processes that gradients are averaged over.
+            dp_size: number of processes over which gradients are averaged.
             batch_num_tokens: tokens of the optimizer step over all processes; None for this batch's.
-            global_batch_size: responses of it.
+            global_batch_size: responses of the optimizer step over all processes.
 
         Returns:
             Loss; share of tokens that clipping at 0.2 would cut; mean of `log pi_k - log pi`, nats; mean of `log mu -

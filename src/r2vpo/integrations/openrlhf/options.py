@@ -1,4 +1,4 @@
-"""The options of R²VPO on the command line and on their way to Ray's workers."""
+"""Options of R²VPO: read from the command line and passed to Ray's workers."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from r2vpo.core.options import Aggregation, MethodOptions, ReplayOptions
 from r2vpo.errors import UserError
 
 VARIABLE = "R2VPO_OPENRLHF"
-"""The environment variable that carries them to the workers, as JSON."""
+"""The environment variable that passes the options to the workers, as JSON."""
 
 
 @dataclass(frozen=True)
 class OpenRLHFOptions(MethodOptions):
-    """The method's options and those of the replay.
+    """Options of the method and of the replay.
 
     Raises:
-        ValueError: A value out of its bounds.
+        ValueError: A value is out of bounds.
     """
 
-    replay: ReplayOptions = option(ReplayOptions(), "rollouts of earlier policy versions that are trained on again")
+    replay: ReplayOptions = option(ReplayOptions(), "training again on rollouts of earlier policy versions")
     seed: int = option(0, "seed of the replay's draws", at_least=0)
 
 
@@ -32,14 +32,14 @@ _THEIRS = ("objective.aggregation", "objective.constant")
 
 
 def parse_options(overrides: Sequence[str]) -> OpenRLHFOptions:
-    """Read `KEY=VALUE`; keys are those of a recipe, values JSON, and what is no JSON is a string.
+    """Read `KEY=VALUE`; keys are those of a recipe, values are JSON, and a value that is not JSON is a string.
 
     Args:
         overrides: options, such as `dual.kind=ascent`.
 
     Raises:
-        UserError: no `=`, an unknown key (with the nearest one), a value out of its bounds, or an option that
-            OpenRLHF has itself.
+        UserError: there is no `=`, a key is unknown (the nearest one is named), a value is out of bounds, or OpenRLHF
+            itself has the option.
     """
     given: dict[str, Any] = {}
     for text in overrides:
@@ -62,12 +62,12 @@ def parse_options(overrides: Sequence[str]) -> OpenRLHFOptions:
 
 
 def to_environment(options: OpenRLHFOptions) -> dict[str, str]:
-    """The environment variable for `runtime_env`."""
+    """Return the environment variable for `runtime_env`."""
     return {VARIABLE: json.dumps(asdict(options))}
 
 
 def from_environment(*, loss_agg_mode: str) -> OpenRLHFOptions:
-    """The options in a worker, with the aggregation that OpenRLHF was given.
+    """Return the options in a worker, with the aggregation that OpenRLHF was given.
 
     Args:
         loss_agg_mode: `args.actor.loss_agg_mode`; "token-mean" or a mean of each response.

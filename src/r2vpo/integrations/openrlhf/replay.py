@@ -1,4 +1,4 @@
-"""OpenRLHF's buffer, which ages its rows where theirs forgets them."""
+"""Replacement of OpenRLHF's buffer that keeps rows for further rounds instead of discarding them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class StaleRow:
     """A row of an earlier round.
 
     Attributes:
-        item: Its experience, one row; `info["policy_version"]` is the round that it was made in.
-        evaluated: The round whose first policy `item.action_log_probs` are of.
+        item: Its experience, one row; `info["policy_version"]` is the round in which it was made.
+        evaluated: The round whose first policy gave `item.action_log_probs`.
     """
 
     item: Experience
@@ -37,13 +37,13 @@ class StaleRow:
 class AgedReplayBuffer(NaiveReplayBuffer):
     """OpenRLHF's buffer of one round's rows, whose `clear()` keeps them for `versions` more rounds.
 
-    Rows come back one by one and not in groups of a prompt: their advantages are fixed when they are made. The rule of
-    a draw is `r2vpo.replay`'s; it decides by a stand-in of each row, the experiences stay here.
+    Rows are drawn again one by one and not in groups of a prompt, because their advantages are fixed when they are
+    made. `r2vpo.replay` decides on a placeholder for each row; the experiences stay here.
 
     Args:
-        theirs: The empty buffer that it takes the place of.
-        options: Versions kept, stale rows for each fresh one.
-        seed: Of the draws.
+        theirs: The empty OpenRLHF buffer that it replaces.
+        options: Versions to keep, and stale rows per fresh row.
+        seed: Seed of the draws.
     """
 
     items: list[Experience]
@@ -61,15 +61,15 @@ class AgedReplayBuffer(NaiveReplayBuffer):
 
     @property
     def kept(self) -> int:
-        """Rows of earlier rounds at hand."""
+        """Return the number of stored rows of earlier rounds."""
         return len(self._store)
 
     def is_fresh(self, item: Experience) -> bool:
-        """Whether a row was sampled in this round."""
+        """Return whether a row was sampled in this round."""
         return bool(item.info["policy_version"] == self.version)
 
     def append(self, experience: Experience) -> None:
-        """Take in fresh rows, and note the version of the policy.
+        """Add fresh rows, and record the version of the policy in them.
 
         Raises:
             UserError: The rows have no `rollout_log_probs`.
@@ -86,35 +86,35 @@ class AgedReplayBuffer(NaiveReplayBuffer):
                 item.info["policy_version"] = float(self.version)
 
     def draw(self, rows_a_step: int, least: Callable[[int], int]) -> list[StaleRow]:
-        """Put stale rows beside the fresh ones, in random order.
+        """Add stale rows to the fresh ones, in random order.
 
         Args:
-            rows_a_step: Rows of an optimizer step on this process; so many are drawn that steps come out even.
-            least: The smallest of a number over all processes, which have to take the same number of steps.
+            rows_a_step: Rows per optimizer step on this process; the number drawn makes all steps complete.
+            least: Returns the minimum of a number over all processes, which must take the same number of steps.
 
         Returns:
-            What was drawn; `items` holds its experiences.
+            The draw; `items` holds its experiences.
         """
         fresh = len(self.items)
         ready = min(self._store.wanted(fresh), len(self._store))
         count = least(max(ready - (fresh + ready) % rows_a_step, 0))
         self._drawn = [self._kept[row.group] for row in self._store.sample(count, self.version)]
         if self._drawn:
-            # Their loader does not shuffle under ring attention and tensor parallelism.
+            # OpenRLHF's loader does not shuffle under ring attention and tensor parallelism.
             rows = self.items + [row.item for row in self._drawn]
             self.items = [rows[place] for place in torch.randperm(len(rows), generator=self._order).tolist()]
         return self._drawn
 
     def setup_dynamic_batch(self, strategy: Any) -> None:
-        """Split all rows into steps and micro-batches; theirs takes as many steps as the fresh ones alone make."""
+        """Split all rows into steps and micro-batches; OpenRLHF's makes only the steps of the fresh rows."""
         told = copy.copy(strategy)
         told.args, told.args.rollout = copy.copy(strategy.args), copy.copy(strategy.args.rollout)
-        # An upper bound to them, over all processes: theirs takes the steps that the fewest rows fill.
+        # An upper bound over all processes, since OpenRLHF's takes the steps that the fewest rows fill.
         told.args.rollout.batch_size = len(self.items) * dist.get_world_size()
         super().setup_dynamic_batch(told)
 
     def clear(self) -> None:
-        """End the round: its fresh rows are one version old from here on, and the oldest go."""
+        """End the round: its fresh rows become one version old, and the oldest are removed."""
         stale = {id(row.item) for row in self._drawn}
         for item in self.items:
             if id(item) not in stale:
@@ -131,7 +131,7 @@ class AgedReplayBuffer(NaiveReplayBuffer):
             prompt_ids=torch.empty(0, dtype=torch.long),
             response_ids=torch.zeros(1, dtype=torch.long),
             response_mask=torch.ones(1, dtype=torch.bool),
-            # One sum shows whether all are finite.
+            # One sum tells whether all are finite.
             rollout_log_probs=item.rollout_log_probs[mask].float().sum()[None],
             advantage=float(item.advantages[mask].abs().sum()),
             reward=0.0,
@@ -148,10 +148,10 @@ def forward_passes(
     """Split rows into forward passes.
 
     Args:
-        rows: As many on every process.
+        rows: The rows; every process has the same number.
         args: OpenRLHF's; with dynamic batching a pass has at most `rollout.max_tokens_per_gpu` tokens.
-        micro_batch: Rows of a pass without it.
-        most: The largest of a number over all processes: under ZeRO-3 all take the same number of passes.
+        micro_batch: Rows per pass without dynamic batching.
+        most: Returns the maximum of a number over all processes: under ZeRO-3 all make the same number of passes.
     """
     if not args.train.dynamic_batch_enable or not rows:
         return [list(rows[start : start + micro_batch]) for start in range(0, len(rows), micro_batch)]
@@ -164,19 +164,19 @@ def forward_passes(
 def evaluate(
     batches: Sequence[Sequence[StaleRow]], actor: Any, *, version: int, cap: float, packing: bool, ring: Any
 ) -> MovementSums:
-    """Give stale rows the log-probs of the present policy, `pi_k`, in place of an earlier one's.
+    """Replace the log-probs of stale rows by those of the current policy, `pi_k`.
 
     Args:
-        batches: What was drawn, in forward passes; as many on every process.
+        batches: The drawn rows by forward pass; every process has the same number.
         actor: OpenRLHF's actor.
         version: k.
         cap: Largest stale weight.
         packing: Whether OpenRLHF packs samples.
-        ring: Its group of ring attention, or None.
+        ring: Its ring-attention group, or None.
 
     Returns:
         Sums of the movement between the last round's first policy and this round's, over the rows that were
-        trained on in the last round; empty where there are none.
+        trained on in the last round; empty if there are none.
     """
     total = MovementSums.zero()
     actor.eval()

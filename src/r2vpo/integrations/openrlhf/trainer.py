@@ -1,4 +1,4 @@
-"""OpenRLHF's actor trainer with R²VPO's loss and both controllers; Ray's workers make it in place of their own."""
+"""OpenRLHF's actor trainer with R²VPO's loss and both controllers; Ray's workers build it instead of OpenRLHF's."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ FILE = "r2vpo.json"
 
 
 class R2VPOActorTrainer(ActorPPOTrainer):
-    """`ActorPPOTrainer` with our loss, multiplier and step size, and with stale rows beside the fresh ones.
+    """`ActorPPOTrainer` with our loss, multiplier and step size, and with stale rows in addition to the fresh ones.
 
-    One `ppo_train` is a round: lambda's closed form is of all its experiences, and at each boundary of gradient
-    accumulation, before the optimizer's step, both controllers move by sums over all processes.
+    One `ppo_train` is a round: lambda's closed form is computed over all its experiences, and at each boundary of
+    gradient accumulation, before the optimizer's step, both controllers are updated from sums over all processes.
     """
 
-    # OpenRLHF's own where nothing is replayed, of which only what it has is read.
+    # OpenRLHF's own buffer if nothing is replayed; only its own attributes are then read.
     replay_buffer: AgedReplayBuffer
 
     def __init__(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
@@ -54,7 +54,7 @@ class R2VPOActorTrainer(ActorPPOTrainer):
             self._restore(Path(self.args.ckpt.path) / "_actor")
 
     def ppo_train(self, kl_ctl: float) -> dict[str, float]:
-        """Train one round on what the buffer holds.
+        """Train one round on the buffer's content.
 
         Returns:
             OpenRLHF's means, over fresh and stale rows, with the round's last diagnostics as `r2vpo/<name>`.
@@ -68,9 +68,9 @@ class R2VPOActorTrainer(ActorPPOTrainer):
     def training_step(
         self, experience: Any, kl_ctl: float, step: int, loss_batch_info: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """One forward and backward pass, and the optimizer's step where it is due."""
+        """Make one forward and backward pass, and the optimizer's step when it is due."""
         if self.args.train.dynamic_batch_enable:
-            # OpenRLHF tells DeepSpeed of one pass a step: under ZeRO-1 and 2 only the last gradient would be left.
+            # OpenRLHF tells DeepSpeed of one pass per step; under ZeRO-1 and 2 only the last gradient would remain.
             self.actor.model.set_gradient_accumulation_boundary(bool(self.replay_buffer.dynamic_optimizer_step[step]))
         status: dict[str, Any] = super().training_step(experience, kl_ctl, step, loss_batch_info)
         return status
@@ -130,13 +130,13 @@ class R2VPOActorTrainer(ActorPPOTrainer):
         if name != "actor" or not engine.is_gradient_accumulation_boundary():
             return step()
         numbers = self.controls.finish_step()
-        # The loss is not given the entropy.
+        # The loss does not receive the entropy.
         self.measured = {key: value for key, value in numbers.items() if isinstance(value, float) and key != "entropy"}
         engine_step(engine, step, self.controls.step_size)
 
     def _save_ckpt(self, model: Any, save_dir: str, tag: str | None = None, *args: Any, **kwargs: Any) -> Any:
         saved = self._save(model, save_dir, tag, *args, **kwargs)
-        # The same on all processes, so the first one's is kept; in the tag's folder, with which OpenRLHF deletes it.
+        # Equal on all processes, so the first one's is saved, in the tag's folder, with which OpenRLHF deletes it.
         if tag is not None and _rank() == 0:
             folder = Path(save_dir) / tag
             folder.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ class R2VPOActorTrainer(ActorPPOTrainer):
             if text[0] is None:
                 warnings.warn(f"{path} is missing: lambda and step scale start over", UserWarning, stacklevel=3)
         if dist.is_initialized():
-            # One process reads: with a state of its own each process would make steps of its own.
+            # One process reads for all: different states would lead to different steps.
             dist.broadcast_object_list(text, src=0)
         if text[0] is not None:
             self.controls.load_state_dict(json.loads(text[0]))
@@ -172,7 +172,7 @@ def _sum(tensor: Tensor) -> Tensor:
 
 
 def _least(number: int) -> int:
-    """The smallest over all processes."""
+    """Return the minimum over all processes."""
     if not dist.is_initialized():
         return number
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
@@ -182,15 +182,15 @@ def _least(number: int) -> int:
 
 
 def _check_replay(args: Any, actor: Any) -> None:
-    """Refuse what stale rows cannot be trained on with, before a row is sampled."""
+    """Refuse settings that do not allow training on stale rows, before a row is sampled."""
     off = "or --set replay.versions=0"
     if args.algo.advantage.is_correction_level == "off":
         raise UserError(
-            "replay: --algo.advantage.is_correction_level is off, so that no log-probs of the sampler are there to "
+            "replay: --algo.advantage.is_correction_level is off, so there are no log-probs of the sampler to "
             f"weight stale rows by: set it to token, {off}"
         )
     if getattr(actor, "is_vlm", False):
-        raise UserError(f"replay: keeps no images: train a model of text, {off}")
+        raise UserError(f"replay: does not keep images: train a text model, {off}")
 
 
 def _rank() -> int:

@@ -1,4 +1,4 @@
-"""The policy loss under verl's signature."""
+"""The policy loss with verl's signature."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def policy_loss(
     config: Any = None,
     rollout_is_weights: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Any]]:
-    """R²VPO, or another objective of `r2vpo.core.objectives`, as verl calls a policy loss.
+    """Compute R²VPO, or another objective of `r2vpo.core.objectives`, as a policy loss of verl.
 
-    The stale weight is verl's own `rollout_is_weights`, capped once more by `stale_weight_cap`; with its weight of 0
-    (rejected) a token is not trained on. With anchor "behavior" `old_log_prob` has to be the sampler's, which is what
-    `algorithm.rollout_correction.bypass_mode=true` puts there.
+    The stale weight is verl's own `rollout_is_weights`, capped again by `stale_weight_cap`; a token with weight 0
+    (rejected) is not trained on. With anchor "behavior" `old_log_prob` must be the sampler's, which is the case with
+    `algorithm.rollout_correction.bypass_mode=true`.
 
     Args:
         old_log_prob: (B, T) nats, of the trainer at the round's start, or of the sampler in bypass mode.
@@ -37,10 +37,10 @@ def policy_loss(
         rollout_is_weights: (B, T), dimensionless; None for 1 everywhere.
 
     Returns:
-        The loss, scaled as verl's `agg_loss` scales it, and detached 0-d metrics.
+        The loss, scaled like verl's `agg_loss`, and detached 0-d metrics.
 
     Raises:
-        ValueError: Anchor "behavior" with importance weights: the ratio to the sampler carries them already.
+        ValueError: Anchor "behavior" with importance weights, which the ratio to the sampler already includes.
     """
     state = current(config)
     mask = response_mask.bool()
@@ -59,17 +59,17 @@ def policy_loss(
     output = state.method.loss(**batch, dual=state.controls.dual.value, normalizer=normalizer)
     if state.measuring and torch.is_grad_enabled():
         state.controls.measure(output, **batch)
-        # The worker reports once a mini-batch, over all processes; here each number would wait for the device.
+        # The worker reports once per mini-batch, over all processes; here each number would wait for the device.
         return output.loss, {}
     return output.loss, {f"actor/r2vpo/{name}": value.item() for name, value in output.metrics.items()}
 
 
 def _rollout_log_probs(old: Tensor, weights: Tensor | None, anchor: str) -> Tensor | None:
-    """Log-probs of the sampler, from verl's weights `pi_k / mu`."""
+    """Return the sampler's log-probs, from verl's weights `pi_k / mu`."""
     if anchor == "behavior":
         if weights is not None:
             raise ValueError(
-                "policy_loss.anchor=behavior takes the ratio to the sampler, and rollout_is_weights weigh by it again: "
+                "policy_loss.anchor=behavior takes the ratio to the sampler, and rollout_is_weights would repeat it: "
                 "set algorithm.rollout_correction.bypass_mode=true, or policy_loss.anchor=proximal"
             )
         return old.detach()
@@ -79,7 +79,7 @@ def _rollout_log_probs(old: Tensor, weights: Tensor | None, anchor: str) -> Tens
 
 
 def _normalizer(mode: str, info: dict[str, Any]) -> Tensor | float | None:
-    """The denominator over all processes; verl averages gradients over `dp_size` of them."""
+    """Return the denominator over all processes; verl averages gradients over `dp_size` of them."""
     name = "batch_num_tokens" if AGGREGATIONS[mode][0] == "token_mean" else "global_batch_size"
     total = info.get(name)
     return None if total is None else total / info.get("dp_size", 1)

@@ -1,4 +1,4 @@
-"""The options of R²VPO as a policy-loss config of verl's."""
+"""The options of R²VPO as a policy-loss config of verl."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PolicyLossOptions = make_dataclass(
 
 
 def _sections(policy_loss: Any) -> MethodOptions:
-    """Our sections of a `policy_loss`; without our fields (no `_target_` was given) it has the defaults."""
+    """Return our sections of a `policy_loss`; without our fields (no `_target_` was given) they have the defaults."""
     given = {name: getattr(policy_loss, name, None) for name in (field.name for field in fields(MethodOptions))}
     return MethodOptions.of({name: _plain(value) for name, value in given.items() if value is not None}, "policy_loss")
 
@@ -51,7 +51,7 @@ def _plain(value: Any) -> Any:
 
 
 def method_options(config: Any) -> MethodOptions:
-    """What `policy_loss` of an actor's config asks for.
+    """Return the options in the `policy_loss` of an actor's config.
 
     Args:
         config: verl's `ActorConfig`. A `policy_loss` without our fields (no `_target_` was given) has the defaults.
@@ -60,12 +60,12 @@ def method_options(config: Any) -> MethodOptions:
         The options, with the aggregation that `loss_agg_mode` names.
 
     Raises:
-        ValueError: An aggregation that R²VPO has not, or options that do not fit each other.
+        ValueError: R²VPO does not have the aggregation, or options contradict each other.
     """
     mode = config.loss_agg_mode
     if mode not in AGGREGATIONS:
         known = ", ".join(AGGREGATIONS)
-        raise ValueError(f"actor.loss_agg_mode={mode!r} is none that R²VPO has: choose one of {known}")
+        raise ValueError(f"actor.loss_agg_mode={mode!r} is not supported by R²VPO: choose one of {known}")
     aggregation, constant = AGGREGATIONS[mode]
     if aggregation == "constant" and constant is None:
         constant = config.loss_scale_factor

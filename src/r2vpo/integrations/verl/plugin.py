@@ -1,4 +1,4 @@
-"""What verl loads by itself in every process (entry point `verl.plugins`): the loss, and the worker that steps it."""
+"""Plugin that verl loads in every process (entry point `verl.plugins`): the loss, and the worker that steps it."""
 
 from verl.trainer.ppo.core_algos import register_policy_loss
 from verl.workers.engine_workers import ActorRolloutRefWorker

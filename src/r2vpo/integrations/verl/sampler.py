@@ -1,9 +1,9 @@
-"""Samplers for verl's trainer that give rows out again for up to five versions, beside the fresh ones.
+"""Samplers for verl's trainer that return rows again for up to five versions, in addition to the fresh ones.
 
-verl's own samplers consume a row once. Here each fresh group is copied, before the trainer writes to it, to a partition
-of its own in verl's store, and copies of older groups are put into the batch under new keys. From there on they are
-rows as any other: the trainer evaluates the present policy on them and takes `pi_k / mu` from the log-probs that they
-were sampled with. Which groups come back is `r2vpo.replay`'s rule.
+verl's own samplers use a row once. Here each fresh group is copied, before the trainer writes to it, to a separate
+partition of verl's store, and copies of older groups are added to the batch under new keys. From then on they are
+ordinary rows: the trainer evaluates the current policy on them and computes `pi_k / mu` from the log-probs that they
+were sampled with. `r2vpo.replay` decides which groups are drawn again.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from r2vpo.errors import UserError
 from r2vpo.replay import ReplayBuffer, Rollout
 
 PARTITION = "r2vpo"
-"""Where the copies lie. verl saves all partitions with the checkpoints of its asynchronous trainers."""
+"""Partition of the copies. verl saves all partitions with the checkpoints of its asynchronous trainers."""
 
 NEEDED = {
     "rollout_log_probs": "set actor_rollout_ref.rollout.calculate_log_probs=true",
     "rm_scores": "a reward model that shares the actor's devices scores after sampling: set "
     "reward.reward_model.enable_resource_pool=true",
 }
-# The memory bound of `ReplayOptions` is for tensors of its own; these lie in verl's store.
+# The memory bound of `ReplayOptions` is for the replay's own tensors; these are in verl's store.
 OPTIONS = (*(field.name for field in fields(ReplayOptions) if field.name != "max_megabytes"), "seed")
 
 
-# At run time each of verl's two buffers follows it among the bases; a type checker reads it as derived from one.
+# At run time one of verl's two buffers follows it among the bases; for a type checker it derives from one of them.
 if TYPE_CHECKING:
     _Base: TypeAlias = SyncBuffer
 else:
@@ -43,7 +43,7 @@ else:
 
 
 class _Reuse(_Base):
-    """What both samplers add to verl's.
+    """Additions of both samplers to verl's.
 
     Options are in `trainer.v1.sampler.sampler_kwargs`: those of `ReplayOptions`, and the `seed` of the draws.
     """
@@ -63,7 +63,7 @@ class _Reuse(_Base):
                 f"{type(self).__name__} does not fit trainer.v1.trainer_mode={trainer_mode}: set "
                 f"trainer.v1.sampler.custom_sampler.name={other}"
             )
-        # verl gives a sampler its own options only; the trainer's are reached by the method that it passes on.
+        # verl gives a sampler only its own options; the trainer's are reached through the method that it passes.
         trainer = getattr(refill_fn, "__self__", None)
         if trainer is not None:
             check_weights(trainer.config)
@@ -71,7 +71,7 @@ class _Reuse(_Base):
         seed = options.pop("seed", 0)
         self._store = ReplayBuffer(ReplayOptions(**options), seed)
         self._numbers = itertools.count()
-        # The store's number of a group: its version, and its rows' keys in PARTITION.
+        # For the store's number of a group: its version, and its rows' keys in PARTITION.
         self._groups: dict[int, tuple[int, list[str]]] = {}
         self._step: int | None = None
 
@@ -80,7 +80,7 @@ class _Reuse(_Base):
 
         Args:
             global_steps: the trainer's step, which is the version of the policy that is trained.
-            partition_id: "train"; any other is verl's own.
+            partition_id: "train"; any other is handled by verl.
             batch_size: fresh groups.
 
         Returns:
@@ -107,7 +107,7 @@ class _Reuse(_Base):
         return _with_copies(batch, [key for _, keys in stale for key in keys]), metrics
 
     def _begin_step(self, step: int) -> None:
-        """Take in what earlier steps have left, or a checkpoint has brought back, and let go of what is too old."""
+        """Add groups left by earlier steps or restored from a checkpoint, and remove those that are too old."""
         self._store.begin_version(step)
         listed = (tq.kv_list(PARTITION) or {}).get(PARTITION, {})
         known = {key for _, keys in self._groups.values() for key in keys}
@@ -123,13 +123,13 @@ class _Reuse(_Base):
             tq.kv_clear(keys=gone, partition_id=PARTITION)
 
     def _admit(self, keys: list[str], tags: dict[str, Any]) -> list[str]:
-        """Offer a group to the store; its keys if it was refused."""
+        """Offer a group to the store; return its keys if it was refused."""
         number, version = next(self._numbers), min(tags[key]["global_steps"] for key in keys)
         data = tq.kv_batch_get(
             keys=keys, partition_id=PARTITION, select_fields=["rm_scores", "rollout_log_probs", "response_mask"]
         )
         rewards = [float(scores.sum()) for scores in data["rm_scores"].unbind()]
-        # Equal rewards carry no gradient; a group of one row, as with a critic, says nothing about that.
+        # Equal rewards give no gradient; this cannot be told from a group of one row, as with a critic.
         mean = sum(rewards) / len(rewards) if len(rewards) > 1 else rewards[0] - 1.0
         rows = [
             _as_rollout(log_probs, mask, reward, reward - mean, group=number, version=version)
@@ -150,19 +150,19 @@ class ReplaySampler(_Reuse, SyncBuffer):
 
 
 class ReplaySamplerAsync(_Reuse, AsyncBuffer):
-    """For `colocate_async` and `separate_async`."""
+    """Sampler for `colocate_async` and `separate_async`."""
 
     synchronous = False
 
 
 def check_weights(config: Any) -> None:
-    """Refuse a configuration under which older rows would count as fresh ones do.
+    """Refuse a configuration under which older rows would count like fresh ones.
 
     Args:
         config: verl's whole configuration.
 
     Raises:
-        UserError: The sampler's log-probs are not kept, or nothing weighs by them.
+        UserError: The sampler's log-probs are not kept, or not used as weights.
     """
     if not config.actor_rollout_ref.rollout.calculate_log_probs:
         raise UserError(
@@ -177,7 +177,7 @@ def check_weights(config: Any) -> None:
 
 
 def _keep(batch: KVBatchMeta) -> None:
-    """Copy fresh rows as they are now: the trainer writes its own log-probs, advantages and rejections to them."""
+    """Copy fresh rows before the trainer writes its own log-probs, advantages and rejections to them."""
     data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id)
     for name, remedy in NEEDED.items():
         if name not in data.keys():
@@ -186,7 +186,7 @@ def _keep(batch: KVBatchMeta) -> None:
 
 
 def _with_copies(batch: KVBatchMeta, keys: list[str]) -> KVBatchMeta:
-    """The batch with copies of kept rows: new keys, since the trainer clears what it has trained on."""
+    """Return the batch with copies of kept rows, under new keys, since the trainer deletes rows after training."""
     if not keys:
         return batch
     uids: dict[str, str] = {}
@@ -201,7 +201,7 @@ def _with_copies(batch: KVBatchMeta, keys: list[str]) -> KVBatchMeta:
 def _as_rollout(
     log_probs: torch.Tensor, mask: torch.Tensor, reward: float, advantage: float, *, group: int, version: int
 ) -> Rollout:
-    """What the store decides by. The tokens stay with verl: one sum shows whether all log-probs are finite."""
+    """Return what the store decides on. The tokens stay with verl: one sum tells whether all log-probs are finite."""
     return Rollout(
         prompt_ids=torch.empty(0, dtype=torch.long),
         response_ids=torch.zeros(1, dtype=torch.long),

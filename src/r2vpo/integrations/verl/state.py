@@ -1,7 +1,7 @@
 """The multiplier and the step size of this worker process.
 
 verl calls a policy loss as a plain function that sees neither the process group nor the end of an optimizer step, so
-what has to last from call to call lives in the process: one actor is trained in it.
+the state between calls is global to the process, which trains one actor.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from r2vpo.integrations.verl.options import method_options
 
 @dataclass
 class WorkerState:
-    """What the loss reads and adds to.
+    """State that the loss reads and accumulates in.
 
     Attributes:
         method: loss and options, as the actor's config gives them.
         controls: multiplier and step size.
-        measuring: whether micro-batches are added up now; only within a training step.
+        measuring: whether micro-batches are being accumulated, which is so only within a training step.
     """
 
     method: Method
@@ -40,22 +40,22 @@ def start(config: Any, *, reduce: Callable[[Tensor], Tensor]) -> WorkerState:
 
     Args:
         config: verl's `ActorConfig`.
-        reduce: sums a tensor over the data-parallel processes.
+        reduce: function that sums a tensor over the data-parallel processes.
     """
     global _state
     method = Method(method_options(config))
-    # verl tells the number of optimizer steps with each batch; `begin_round` sets it.
+    # verl gives the number of optimizer steps with each batch; `begin_round` sets it.
     controls = method.controls(steps_per_round=1, reduce=reduce)
     _state = WorkerState(method, controls)
     return _state
 
 
 def current(config: Any) -> WorkerState:
-    """This process's state; made where the loss is called outside of our worker."""
+    """Return this process's state; it is created if the loss is called outside our worker."""
     return _state if _state is not None else start(config, reduce=lambda tensor: tensor)
 
 
 def forget() -> None:
-    """Let the next call start from the beginning."""
+    """Reset the state, so that the next call starts from the beginning."""
     global _state
     _state = None

@@ -1,4 +1,4 @@
-"""verl's training worker with a round's start, an optimizer step's end, and the multiplier in its checkpoints."""
+"""verl's training worker, extended by round starts, optimizer step ends, and the multiplier in its checkpoints."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class R2VPOTrainingWorker(TrainingWorker):
     """`TrainingWorker` for `policy_loss.loss_mode=r2vpo`; with any other loss it is verl's own.
 
     An update of the actor is a round: it starts from the closed form over the whole batch, and after each
-    mini-batch's backward pass, before the optimizer's step, both controllers move by sums over the data-parallel
-    processes.
+    mini-batch's backward pass, before the optimizer's step, both controllers are updated from sums over the
+    data-parallel processes.
     """
 
     _state: state.WorkerState | None = None
@@ -35,7 +35,7 @@ class R2VPOTrainingWorker(TrainingWorker):
 
     @functools.wraps(TrainingWorker.set_loss_fn)
     def set_loss_fn(self, loss_fn: Any) -> None:
-        """Take the loss; if it is ours, attach both controllers to the engine's optimizer."""
+        """Set the loss; if it is ours, attach both controllers to the engine's optimizer."""
         super().set_loss_fn(loss_fn)
         config = getattr(loss_fn, "keywords", {}).get("config")
         policy_loss = getattr(config, "policy_loss", None)
@@ -44,7 +44,7 @@ class R2VPOTrainingWorker(TrainingWorker):
         self._state = state.start(config, reduce=self._sum)
         optimizer = getattr(self.engine, "optimizer", None)
         if isinstance(optimizer, torch.optim.Optimizer):
-            # First this, then the scaling: a V that is too large brakes the very step that it was measured before.
+            # Before the scaling, so that a V that is too large already brakes the step that follows its measurement.
             optimizer.register_step_pre_hook(lambda *_: self._finish_step())
             if self._state.controls.step_size is not None:
                 self._state.controls.step_size.attach(optimizer)
@@ -56,14 +56,14 @@ class R2VPOTrainingWorker(TrainingWorker):
 
     @functools.wraps(TrainingWorker.train_mini_batch)
     def train_mini_batch(self, data: TensorDict) -> TensorDict:
-        """One round: the closed form of the whole batch, then its mini-batches."""
+        """Train one round: the closed form of the whole batch, then its mini-batches."""
         if self._state is not None:
             self._begin_round(self._state, data)
         return super().train_mini_batch(data)
 
     @functools.wraps(TrainingWorker.train_batch)
     def train_batch(self, data: TensorDict) -> TensorDict:
-        """One optimizer step, with the diagnostics over all processes among its metrics."""
+        """Make one optimizer step, with the diagnostics over all processes among its metrics."""
         if self._state is None:
             return super().train_batch(data)
         self._state.measuring, self._metrics = True, None
@@ -72,7 +72,7 @@ class R2VPOTrainingWorker(TrainingWorker):
         finally:
             self._state.measuring = False
         if self._metrics is None:
-            # No step was made (a gradient that is not finite), or the optimizer is none of torch's.
+            # No step was made (non-finite gradient), or the optimizer is not a torch optimizer.
             self._finish_step()
         if output is not None:
             tu.get(output, "metrics").update(self._metrics)
@@ -80,9 +80,9 @@ class R2VPOTrainingWorker(TrainingWorker):
 
     @functools.wraps(TrainingWorker.save_checkpoint)
     def save_checkpoint(self, local_path: str, *args: Any, **kwargs: Any) -> Any:
-        """Save what verl saves, and lambda and the step scale beside it."""
+        """Save what verl saves, and lambda and the step scale next to it."""
         saved = super().save_checkpoint(local_path, *args, **kwargs)
-        # The same on all processes, so the first one's is kept.
+        # Equal on all processes, so the first one's is saved.
         if self._state is not None and self.rank == 0:
             partial = Path(local_path) / f"{FILE}.part"
             partial.parent.mkdir(parents=True, exist_ok=True)
@@ -92,8 +92,8 @@ class R2VPOTrainingWorker(TrainingWorker):
 
     @functools.wraps(TrainingWorker.load_checkpoint)
     def load_checkpoint(self, local_path: str, *args: Any, **kwargs: Any) -> Any:
-        """Load what verl loads, and lambda and the step scale from beside it."""
-        # Read first: verl may delete the folder after loading.
+        """Load what verl loads, and lambda and the step scale next to it."""
+        # Read this first, because verl may delete the folder after loading.
         path = Path(local_path) / FILE if local_path else None
         text = path.read_text() if path is not None and self.rank == 0 and path.is_file() else None
         loaded = super().load_checkpoint(local_path, *args, **kwargs)
@@ -102,7 +102,7 @@ class R2VPOTrainingWorker(TrainingWorker):
         return loaded
 
     def _restore(self, mine: state.WorkerState, text: str | None, path: str) -> None:
-        # One process reads: with a state of its own each process would make steps of its own.
+        # One process reads for all: different states would lead to different steps.
         everywhere = [text]
         torch.distributed.broadcast_object_list(everywhere, src=0)
         if everywhere[0] is None:
@@ -141,7 +141,7 @@ class R2VPOTrainingWorker(TrainingWorker):
 
 
 def _round(data: TensorDict) -> tuple[MomentSums, float]:
-    """Sums of the advantages' second moment over a batch, weighted as V_d is, and its rows with an advantage."""
+    """Sum the advantages' second moment over a batch, weighted like V_d, and count its rows with an advantage."""
     names = ("advantages", "response_mask", "old_log_probs", "rollout_is_weights")
     padded = data.select(*(name for name in names if name in data.keys())).to_padded_tensor()
     mask = padded["response_mask"].bool()
