@@ -58,7 +58,8 @@ def text() -> str:
             "",
             "## Options",
             "",
-            "Options that affect positions, windows, scales or noise; everything else is the type's tiny configuration.",
+            "Options that affect positions, windows, scales or noise; everything else is the type's tiny "
+            "configuration.",
             "",
             "| type | options | training | sampling | why not the faster way |",
             "|---|---|---|---|---|",
