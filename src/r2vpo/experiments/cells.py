@@ -244,12 +244,12 @@ def set_dotted(settings: dict[str, Any], key: str, value: Any, where: str) -> No
             node = node[part]
             continue
         if not isinstance(node, dict):
-            raise UserError(f"{where}: {key} leads through {node!r}, which has no keys of its own: correct the key")
+            raise UserError(f"{where}: {key} leads through {node!r}, which has no keys: correct the key")
         if node.get(str(part)) is None:
             node[str(part)] = {}
         node = node[str(part)]
     if not isinstance(node, dict):
-        raise UserError(f"{where}: {key} leads through {node!r}, which has no keys of its own: correct the key")
+        raise UserError(f"{where}: {key} leads through {node!r}, which has no keys: correct the key")
     node[last] = value
 
 

@@ -19,7 +19,7 @@ Paths = Annotated[
 
 
 class LoraRecipe(Section):
-    """Low-rank adapters: train a few small matrices beside the frozen weights."""
+    """Low-rank adapters: train a few small matrices next to the frozen weights."""
 
     r: int = Field(16, ge=1, description="rank of the adapters")
     alpha: float = Field(32.0, gt=0, description="scale of the adapters; they are multiplied by alpha / r")
@@ -49,7 +49,7 @@ class ModelRecipe(Section):
         None,
         ge=0,
         le=LAST_SEED,
-        description="seed of generated weights, such as those of habit/llama; null uses the run's seed",
+        description="seed of newly created weights, such as those of habit/llama; null uses the run's seed",
     )
     dtype: Literal["float32"] = Field("float32", description="type of the master weights")
     trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
@@ -144,8 +144,8 @@ class HabitData(Section):
     difficulties: list[HabitDifficulty] | None = Field(
         None,
         min_length=1,
-        description="difficulties to train on, with equal numbers of problems; null means all of the format. All are "
-        "evaluated",
+        description="difficulties to train on, with equal numbers of problems; null means all of the format. "
+        "Evaluation always uses all",
     )
     train_size: int | None = Field(None, ge=1, description="distinct problems to train on; null means all")
     held_out_size: int = Field(600, ge=1, le=900, description="problems to evaluate on; training never sees them")
