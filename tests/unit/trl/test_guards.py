@@ -64,8 +64,13 @@ def test_ctrl_c_in_an_asynchronous_function_is_ctrl_c() -> None:
         await asyncio.sleep(60)
         return [0.0]
 
-    with pytest.raises(KeyboardInterrupt):
-        call_reward(guard_reward(waits), [PromptRow("p", "a")], ["c"], [[1]])
+    # A process that a shell starts in the background ignores the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            call_reward(guard_reward(waits), [PromptRow("p", "a")], ["c"], [[1]])
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_wrong_count_is_told() -> None:
