@@ -47,7 +47,7 @@ def compare(arguments: argparse.Namespace, session: Session) -> None:
         if not arguments.report:
             work.run(jobs, console, arguments.tuning_only)
     except KeyboardInterrupt:
-        text = "what is finished is kept; the same command continues, with --report it draws what there is"
+        text = "finished cells are kept; the same command continues, and --report draws what there is"
         say(console, text)
         raise
     except FolderInUse:
