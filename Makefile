@@ -51,7 +51,7 @@ test: setup .venv/peers ## the suite, minutes on two cores
 test-slow: setup ## the long tests: whole runs, killed and resumed, on the real model
 	$(PYTEST) -m slow
 
-# A framework whose pins exclude those of .venv has an environment of its own. None takes its own dependencies along: they
+# A framework whose pins exclude those of .venv has its own environment. None takes its own dependencies along: they
 # bring GPU packages. r2vpo brings none, as it does for a user of theirs; vLLM's lock has those of r2vpo[trl].
 .venv-%/installed: requirements-%.lock pyproject.toml
 	@test -x .venv-$*/bin/python && .venv-$*/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv-$*
@@ -62,19 +62,19 @@ test-slow: setup ## the long tests: whole runs, killed and resumed, on the real 
 	@touch $@
 
 test-verl: FRAMEWORK = $(VERL)
-test-verl: .venv-verl/installed ## our loss and worker in verl itself, in an environment of its own
+test-verl: .venv-verl/installed ## our loss and worker in verl itself, in its own environment
 	.venv-verl/bin/python -m pytest tests/frameworks/verl
 
 test-openrlhf: FRAMEWORK = $(DEEPSPEED) $(OPENRLHF)
-test-openrlhf: .venv-openrlhf/installed ## our loss and trainer in OpenRLHF itself, in an environment of its own
+test-openrlhf: .venv-openrlhf/installed ## our loss and trainer in OpenRLHF itself, in its own environment
 	.venv-openrlhf/bin/python -m pytest tests/frameworks/openrlhf
 
 test-deepspeed: FRAMEWORK = $(DEEPSPEED)
-test-deepspeed: .venv-deepspeed/installed ## our trainer under DeepSpeed's ZeRO-2 and ZeRO-3, in an environment of its own
+test-deepspeed: .venv-deepspeed/installed ## our trainer under DeepSpeed's ZeRO-2 and ZeRO-3, in its own environment
 	.venv-deepspeed/bin/python -m pytest tests/frameworks/deepspeed
 
 test-vllm: FRAMEWORK = $(VLLM)
-test-vllm: .venv-vllm/installed ## our trainer with vLLM for CPUs as its sampler, in an environment of its own
+test-vllm: .venv-vllm/installed ## our trainer with vLLM for CPUs as its sampler, in its own environment
 	.venv-vllm/bin/python -m pytest tests/frameworks/vllm
 
 check: setup ## lint, format, types, layers, spelling; edits nothing

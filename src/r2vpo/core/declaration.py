@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import math
 import operator
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -151,11 +152,17 @@ def _problem(value: Any, hint: Any, metadata: Mapping[str, Any]) -> str | None:
     if value is None and type(None) in parts:
         return None
     if allowed := choices(hint):
-        return None if value in allowed else f"is {value!r}; choose one of {', '.join(allowed)}"
+        return None if value in allowed else f"is {_shown(value)}; choose one of {', '.join(allowed)}"
     kinds = [typing.get_origin(part) or part for part in parts if part is not type(None)]
     if not any(_is_a(value, kind) for kind in kinds):
-        return f"is {value!r}; it must be {' or '.join(_WORDS.get(kind, 'a mapping') for kind in kinds)}"
+        return f"is {_shown(value)}; it must be {' or '.join(_WORDS.get(kind, 'a mapping') for kind in kinds)}"
     return _out_of_bounds(value, metadata) if isinstance(value, int | float) and bool not in kinds else None
+
+
+def _shown(value: Any) -> str:
+    """Return a value as it is written, cut off where it is long."""
+    too_long = isinstance(value, int) and abs(value) >= 1e300
+    return "a number of 300 digits or more" if too_long else reprlib.repr(value)
 
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
@@ -168,15 +175,16 @@ def _is_a(value: Any, kind: type) -> bool:
 
 
 def _out_of_bounds(value: float, metadata: Mapping[str, Any]) -> str | None:
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         return f"is {value}; it must be a finite number"
     largest = LARGEST if isinstance(value, float) else LARGEST_WHOLE
     bounds = {name: metadata[name] for name in _HOLDS if name in metadata}
     if abs(value) > largest:
-        bounds["at_most"] = largest
+        bounds.setdefault("at_most", largest)
     for name, bound in bounds.items():
         if not _HOLDS[name](value, bound):
-            shown = f"{value:g}" if abs(value) < 1e300 else f"a number of {len(str(value))} digits"
+            # A whole number can be too long for a float, and for being written out.
+            shown = f"{value:g}" if abs(value) < 1e300 else "a number of 300 digits or more"
             return f"is {shown}; it must be {BOUNDS[name]} {bound:g}"
     return None
 

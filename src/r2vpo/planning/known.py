@@ -43,7 +43,7 @@ class KnownModel:
 _DEEPSEEK_1_5B = KnownModel(
     file="deepseek_r1_distill_qwen_1_5b",
     published=1_777_088_000,
-    checked="the 1.78 B of its model card; the shape is that of Qwen2.5-Math-1.5B, with an output layer of its own",
+    checked="the 1.78 B of its model card; the shape is that of Qwen2.5-Math-1.5B, with a separate output layer",
 )
 _DEEPSEEK_7B = KnownModel(
     file="deepseek_r1_distill_qwen_7b",

@@ -55,7 +55,7 @@ def save(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
             "earlier file there is unchanged"
         ) from error
     finally:
-        # After the rename there is no file of that name; a failure before it must not leave the temporary file behind.
+        # After the rename the temporary file is gone; after a failure before it, it has to be removed.
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)

@@ -1,4 +1,4 @@
-"""A matplotlib figure as SVG that belongs to a page (its fonts, its colours, no names of its own), or as a PNG."""
+"""Write a matplotlib figure as SVG with the fonts and colours of a page and with unique ids, or as a PNG."""
 
 import io
 import re

@@ -146,7 +146,7 @@ def call_reward(
 
 
 def _awaited(function: Callable[..., Any], result: Coroutine[Any, Any, Any]) -> Any:
-    """The result of a coroutine in a loop of its own."""
+    """Run a coroutine in its own event loop and return the result."""
 
     async def finish() -> tuple[Any, BaseException | None]:
         try:

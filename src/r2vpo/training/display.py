@@ -1,6 +1,7 @@
 """Base class of progress displays: live in a terminal, plain lines in a file or a pipe."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Self
 
@@ -13,7 +14,7 @@ from rich.text import Text
 from r2vpo.training.numbers import duration
 
 
-class Display:
+class Display(ABC):
     """Shows progress; a context manager that restores the terminal on exit, including on Ctrl-C.
 
     Args:
@@ -39,9 +40,9 @@ class Display:
             live, self._live = self._live, None
             live.stop()
 
+    @abstractmethod
     def render(self) -> RenderableType:
         """Return what the terminal shows now."""
-        raise NotImplementedError
 
     def say(self, text: str) -> None:
         """Print a permanent line, above the live display if there is one."""

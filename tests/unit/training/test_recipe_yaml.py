@@ -71,6 +71,7 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     "override",
     [
         "replay.versions=1000000000",
+        f"replay.versions={10**400}",
         "trainer.threads=100000000",
         "seed=4294967296",
         "model.seed=4294967296",

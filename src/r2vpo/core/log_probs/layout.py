@@ -54,7 +54,7 @@ class PromptLayout:
 
     Attributes:
         lengths: tokens of each prompt.
-        common: tokens that start every prompt, leaving each at least one token of its own; 0 for a single prompt.
+        common: tokens that start every prompt, leaving at least one further token in each; 0 for a single prompt.
     """
 
     lengths: tuple[int, ...]

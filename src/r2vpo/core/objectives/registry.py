@@ -131,7 +131,7 @@ def objective_config(chosen: ObjectiveOptions) -> ObjectiveConfig:
         if option not in known:
             close = difflib.get_close_matches(option, known, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
-            has = f"has {', '.join(known)}" if known else "has no options of its own"
+            has = f"has {', '.join(known)}" if known else "has none"
             raise ValueError(f"options.{option} is not an option of {chosen.name!r}, but must be one: {hint}it {has}")
     shared: dict[str, Any] = {name: getattr(chosen, name) for name in ("anchor", "stale_weight_cap", "constant")}
     shared |= {name: value for name in ("level", "aggregation") if (value := getattr(chosen, name)) is not None}

@@ -340,7 +340,7 @@ def test_a_config_from_names():
             r"^options.clip_hi is not an option of 'cispo'.*did you mean clip_high\? it has clip_low, ",
         ),
         ({"name": "spo", "options": {"level": "token"}}, r"^options.level is not an option of 'spo'.*it has epsilon"),
-        ({"name": "topr", "options": {"tau": 1.0}}, r"tau is not an option of 'topr'.*has no options of its own"),
+        ({"name": "topr", "options": {"tau": 1.0}}, r"tau is not an option of 'topr'.*it has none"),
         ({"name": "spo", "options": {"epsilon": "wide"}}, r"^options.epsilon is 'wide'; it must be a number"),
         ({"name": "ppo"}, r"^name is 'ppo'; choose one of r2vpo, clip, "),
         ({"options": {"brake": "inward"}}, r"^options.brake is 'inward'; choose one of outward, two_sided"),
