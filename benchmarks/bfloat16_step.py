@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM
 from r2vpo.core.log_probs import PrefixBatch, forward_log_probs, group_prompts
 from r2vpo.models import load_tokenizer
 from r2vpo.models.convert import find_gguf, spread_within_bfloat16
-from r2vpo.rollout import SharedPrefixSampler
+from r2vpo.sampling import SharedPrefixSampler
 
 RESULT = Path(__file__).parent / "results" / "bfloat16_step.json"
 SHOTS = "3 + 4 = 7\n52 - 8 = 44\n6 + 9 = 15\n71 - 26 = 45\n"

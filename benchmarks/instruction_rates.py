@@ -21,7 +21,7 @@ from r2vpo.data import InstructionsOptions, load_data
 from r2vpo.evaluation.evaluate import encode_prompt
 from r2vpo.models import load_model, load_tokenizer
 from r2vpo.rewards.constraints import follows
-from r2vpo.rollout import SharedPrefixSampler
+from r2vpo.sampling import SharedPrefixSampler
 
 MODEL = "embedded/smollm2-135m"
 SAMPLES = 4

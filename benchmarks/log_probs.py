@@ -23,7 +23,7 @@ import transformers
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from r2vpo.core.log_probs import PrefixBatch, shared_prefix_hidden_states, token_log_probs
-from r2vpo.rollout import ShadowModel, SharedPrefixSampler
+from r2vpo.sampling import ShadowModel, SharedPrefixSampler
 
 RESULTS = Path(__file__).parent / "results" / "log_probs.json"
 VOCABULARY = 49_152

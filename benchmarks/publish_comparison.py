@@ -23,21 +23,21 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from r2vpo.experiments.across_tasks import TasksPlan
-from r2vpo.experiments.analysis import Results
-from r2vpo.experiments.catalog import load_experiment
-from r2vpo.experiments.cells import base_recipe
-from r2vpo.experiments.collect import COURSE
-from r2vpo.experiments.drawings import drawings
-from r2vpo.experiments.figures import Drawing
-from r2vpo.experiments.regret_report import regret_parts
-from r2vpo.experiments.report import markdown
-from r2vpo.experiments.runs import Run, budget
-from r2vpo.experiments.schema import Experiment
-from r2vpo.experiments.store import Store
-from r2vpo.experiments.tables import Table, tables
-from r2vpo.experiments.tasks import TasksExperiment
-from r2vpo.experiments.tuning import Choice, Try, choices, finalists
+from r2vpo.compare.across_tasks import TasksPlan
+from r2vpo.compare.analysis import Results
+from r2vpo.compare.catalog import load_experiment
+from r2vpo.compare.cells import base_recipe
+from r2vpo.compare.collect import COURSE
+from r2vpo.compare.drawings import drawings
+from r2vpo.compare.figures import Drawing
+from r2vpo.compare.regret_report import regret_parts
+from r2vpo.compare.report import markdown
+from r2vpo.compare.runs import Run, budget
+from r2vpo.compare.schema import Experiment
+from r2vpo.compare.store import Store
+from r2vpo.compare.tables import Table, tables
+from r2vpo.compare.tasks import TasksExperiment
+from r2vpo.compare.tuning import Choice, Try, choices, finalists
 from r2vpo.report.svg import write_picture
 
 ROOT = Path(__file__).parents[1]

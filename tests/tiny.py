@@ -11,7 +11,7 @@ from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from r2vpo.rollout import SharedPrefixSampler
+from r2vpo.sampling import SharedPrefixSampler
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 
 VOCABULARY = ["<pad>", "<eos>", *"0123456789+-=", " "]

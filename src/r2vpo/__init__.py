@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from r2vpo.models import load_model, load_tokenizer
     from r2vpo.replay import ReplayBuffer, Rollout
     from r2vpo.rewards import load_reward
-    from r2vpo.rollout import SharedPrefixSampler
-    from r2vpo.rollout.lightllm import LightLLMRollout
+    from r2vpo.sampling import SharedPrefixSampler
+    from r2vpo.sampling.lightllm import LightLLMRollout
     from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 
 __version__ = "0.1.0"
@@ -44,8 +44,8 @@ _MODULES = {
     "r2vpo.models": ("load_model", "load_tokenizer"),
     "r2vpo.replay": ("ReplayBuffer", "Rollout"),
     "r2vpo.rewards": ("load_reward",),
-    "r2vpo.rollout": ("SharedPrefixSampler",),
-    "r2vpo.rollout.lightllm": ("LightLLMRollout",),
+    "r2vpo.sampling": ("SharedPrefixSampler",),
+    "r2vpo.sampling.lightllm": ("LightLLMRollout",),
     "r2vpo.trl": ("R2VPOConfig", "R2VPOTrainer"),
 }
 _WHERE = {name: module for module, names in _MODULES.items() for name in names}

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from r2vpo.core.log_probs import PrefixBatch, install, length_limits
-from r2vpo.rollout import GenerateSampler, SelfCheck, SharedPrefixSampler, check_model
-from r2vpo.rollout.sampler import evaluating
-from r2vpo.rollout.self_check import BY_LENGTH, GENERATE, ORDINARY, SHARED, SHARED_SAMPLER
+from r2vpo.sampling import GenerateSampler, SelfCheck, SharedPrefixSampler, check_model
+from r2vpo.sampling.sampler import evaluating
+from r2vpo.sampling.self_check import BY_LENGTH, GENERATE, ORDINARY, SHARED, SHARED_SAMPLER
 from tests.architectures.sizes import ATTENTION_WINDOW, VOCABULARY
 from tests.architectures.zoo import Entry, build, config_of
 

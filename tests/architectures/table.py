@@ -8,7 +8,7 @@ from pathlib import Path
 from transformers import __version__
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from r2vpo.rollout.self_check import BY_LENGTH, GENERATE, SHARED, SHARED_SAMPLER, SHARED_SHORT, SelfCheck
+from r2vpo.sampling.self_check import BY_LENGTH, GENERATE, SHARED, SHARED_SAMPLER, SHARED_SHORT, SelfCheck
 from tests.architectures.overrides import UNBUILDABLE
 from tests.architectures.sweep import WIDE, limited, outcome
 from tests.architectures.zoo import Entry, entries

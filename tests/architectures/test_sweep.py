@@ -8,8 +8,8 @@ import torch
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from r2vpo.core.log_probs import forward_log_probs
-from r2vpo.rollout.sampler import evaluating
-from r2vpo.rollout.self_check import GENERATE
+from r2vpo.sampling.sampler import evaluating
+from r2vpo.sampling.self_check import GENERATE
 from tests.architectures.overrides import UNBUILDABLE
 from tests.architectures.sizes import VOCABULARY
 from tests.architectures.sweep import CLOSE, TEMPERATURE, WIDE, Rows, limited, outcome, sampled

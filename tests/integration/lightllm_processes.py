@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from r2vpo.errors import UserError
-from r2vpo.rollout.lightllm import LightLLMRollout
+from r2vpo.sampling.lightllm import LightLLMRollout
 from tests.tiny import parameters, tiny_trainer
 
 

@@ -12,7 +12,7 @@ from accelerate import PartialState
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from r2vpo.rollout import GenerateSampler
+from r2vpo.sampling import GenerateSampler
 from r2vpo.training.shared_sampling import SharedSampling
 from tests.tiny import tiny_model
 

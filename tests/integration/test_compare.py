@@ -17,8 +17,8 @@ import psutil
 import pytest
 import yaml
 
-from r2vpo.experiments.collect import course
-from r2vpo.experiments.worker import run_cell
+from r2vpo.compare.collect import course
+from r2vpo.compare.worker import run_cell
 from r2vpo.training.recipe import Recipe
 from tests.integration.cli import BEHAVIOUR, RECIPE, Outcome, command, records, start, train, wait_for, write_recipe
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.rollout.lightllm_server import lightllm
-from tests.unit.rollout.test_lightllm import RENEW
+from tests.unit.sampling.lightllm_server import lightllm
+from tests.unit.sampling.test_lightllm import RENEW
 
 pytestmark = pytest.mark.slow
 

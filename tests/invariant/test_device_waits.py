@@ -14,8 +14,8 @@ from r2vpo.core.method import Method
 from r2vpo.core.objectives import OBJECTIVES
 from r2vpo.core.objectives.registry import own_options
 from r2vpo.core.options import MethodOptions
-from r2vpo.rollout import SharedPrefixSampler
-from r2vpo.rollout import sampler as sampling
+from r2vpo.sampling import SharedPrefixSampler
+from r2vpo.sampling import sampler as sampling
 from r2vpo.trl.rows import collate
 from tests.oracles.cases import OWN
 from tests.tiny import tiny_trainer

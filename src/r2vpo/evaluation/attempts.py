@@ -17,7 +17,7 @@ class Sampler(Protocol):
     """Interface of a sampler."""
 
     def greedy(self, prompts: list[list[int]]) -> Sequence[Any]:
-        """Return the most likely continuation of each prompt, as `r2vpo.rollout.Sample`."""
+        """Return the most likely continuation of each prompt, as `r2vpo.sampling.Sample`."""
         ...
 
     def sample(self, prompts: list[list[int]], samples_per_prompt: int, *, seed: Sequence[int]) -> Sequence[Any]:

@@ -18,7 +18,7 @@ from r2vpo.data import PromptRow
 from r2vpo.errors import UserError
 from r2vpo.evaluation import Answered, answer_problems, encode_prompt, lengths, measure, measure_by_difficulty
 from r2vpo.rewards import usable_rows
-from r2vpo.rollout import check_model, make_sampler
+from r2vpo.sampling import check_model, make_sampler
 from r2vpo.suites.folder import EvaluationFolder, existing_folder, make_folder, new_place
 from r2vpo.suites.problems import load_grader, load_problems, prompts_for
 from r2vpo.suites.progress import SuiteProgress

@@ -14,7 +14,7 @@ from r2vpo.data import PromptData
 from r2vpo.data.digest import digest_of
 from r2vpo.errors import UserError
 from r2vpo.evaluation import encode_prompt, evaluate
-from r2vpo.rollout import GenerateSampler, check_model, make_sampler
+from r2vpo.sampling import GenerateSampler, check_model, make_sampler
 from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.recipe import Recipe
 from r2vpo.training.run_directory import RunDirectory, evaluated_every

@@ -11,8 +11,8 @@ from r2vpo.data import PromptData
 from r2vpo.errors import UserError
 from r2vpo.models.fit import Room, check_tokenizer
 from r2vpo.positions import position_limit
-from r2vpo.rollout import check_model
-from r2vpo.rollout.self_check import GENERATE, SAMPLERS
+from r2vpo.sampling import check_model
+from r2vpo.sampling.self_check import GENERATE, SAMPLERS
 from r2vpo.training.prompt_length import longest_prompt, prompt_lengths
 from r2vpo.training.recipe import Recipe
 from r2vpo.training.recipe_inputs import DatasetData

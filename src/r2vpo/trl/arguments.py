@@ -12,7 +12,7 @@ from trl import GRPOTrainer
 
 from r2vpo.core.log_probs.support import base_model
 from r2vpo.errors import UserError
-from r2vpo.rollout import quantised_weight
+from r2vpo.sampling import quantised_weight
 from r2vpo.trl.config import R2VPOConfig
 from r2vpo.trl.sampling import OwnRollout
 

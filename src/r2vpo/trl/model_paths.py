@@ -13,8 +13,8 @@ from torch.utils.data import IterableDataset
 from r2vpo.core.log_probs import compute_head_in_float32, install, length_limits
 from r2vpo.core.log_probs.support import base_model
 from r2vpo.errors import UserError
-from r2vpo.rollout import SelfCheck, check_model
-from r2vpo.rollout.self_check import GENERATE, SAMPLERS
+from r2vpo.sampling import SelfCheck, check_model
+from r2vpo.sampling.self_check import GENERATE, SAMPLERS
 
 CHUNK = 1000
 """Number of prompts tokenised at once."""

@@ -18,7 +18,7 @@ from trl.trainer.utils import RepeatSampler
 from r2vpo.core.log_probs import OrdinaryLogProbs, TokenLogProbs, disable_noise
 from r2vpo.core.log_probs.support import base_model
 from r2vpo.errors import UserError
-from r2vpo.rollout import SelfCheck, without_own_rules
+from r2vpo.sampling import SelfCheck, without_own_rules
 from r2vpo.trl.checkpointing import CheckpointingTrainer
 from r2vpo.trl.engine import EngineTrainer
 from r2vpo.trl.model_paths import check_trainer, prepare_model, weights_divided_by

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import is_peft_model
 
-from r2vpo.rollout import (
+from r2vpo.sampling import (
     GenerateSampler,
     PastWeights,
     ShadowModel,

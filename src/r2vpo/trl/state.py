@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from r2vpo.replay.packing import pack, unpack
-from r2vpo.rollout import PastWeights
+from r2vpo.sampling import PastWeights
 from r2vpo.trl.layout import Layout, settings
 from r2vpo.trl.rows import MicroBatch, collate, hold_out
 

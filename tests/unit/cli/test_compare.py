@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from r2vpo.cli.main import main
-from r2vpo.experiments.pool import cores
+from r2vpo.compare.pool import cores
 from tests.unit.cli.helpers import failure
-from tests.unit.experiments.helpers import EXPERIMENT, experiment, full_store, plan
-from tests.unit.experiments.test_tasks import TASKS, fill, tasks_plan
+from tests.unit.compare.helpers import EXPERIMENT, experiment, full_store, plan
+from tests.unit.compare.test_tasks import TASKS, fill, tasks_plan
 
 
 @pytest.fixture

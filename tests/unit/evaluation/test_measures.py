@@ -6,7 +6,7 @@ from r2vpo.data import PromptRow
 from r2vpo.evaluation import Answered, Attempt, answer_problems, lengths, measure, measure_by_difficulty
 from r2vpo.evaluation.attempts import problem_seed
 from r2vpo.rewards import load_answer_finder, load_reward
-from r2vpo.rollout import SharedPrefixSampler
+from r2vpo.sampling import SharedPrefixSampler
 from tests.tiny import tiny_model, tiny_tokenizer
 
 

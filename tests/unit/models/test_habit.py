@@ -13,7 +13,7 @@ from r2vpo.evaluation import evaluate
 from r2vpo.models import catalog, habit, load_model, load_tokenizer, resolve_model
 from r2vpo.models.habit import EOS, HABIT_MODELS, IGNORED, WarmStart, habit_tokenizer
 from r2vpo.rewards import load_reward
-from r2vpo.rollout import SharedPrefixSampler, check_model
+from r2vpo.sampling import SharedPrefixSampler, check_model
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from r2vpo.planning.memory import Settings, activations, cache_bytes, head_bytes
 from r2vpo.planning.shapes import Shapes, shapes_of
 from r2vpo.planning.sharding import Sharding
 from r2vpo.replay import ReplayBuffer, Rollout
-from r2vpo.rollout.cache import grow_from
+from r2vpo.sampling.cache import grow_from
 from r2vpo.training.recipe import load_recipe
 from tests.tiny import tiny_model
 

@@ -14,7 +14,7 @@ from transformers import MistralConfig, MistralForCausalLM, TrainerControl
 from r2vpo.data import PromptData
 from r2vpo.data.rows import PromptRow
 from r2vpo.errors import UserError
-from r2vpo.rollout import GenerateSampler, SharedPrefixSampler
+from r2vpo.sampling import GenerateSampler, SharedPrefixSampler
 from r2vpo.training.evaluator import Evaluator
 from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.run_directory import create_run

@@ -1,7 +1,7 @@
 """Whether a model can share its prompts, judged by its configuration and modules.
 
 These rules cover what can be read from a model, and what depends on the length of a row. Whether the numbers are right
-is measured by ``r2vpo.rollout.self_check``, which needs only short rows.
+is measured by ``r2vpo.sampling.self_check``, which needs only short rows.
 """
 
 from __future__ import annotations

@@ -1,0 +1,26 @@
+"""Read an experiment's file."""
+
+from pathlib import Path
+
+from r2vpo.compare.schema import Experiment
+from r2vpo.compare.tasks import TasksExperiment
+from r2vpo.training.recipe_errors import validated
+from r2vpo.training.shipped import read_mapping
+
+
+def load_experiment(path: Path) -> Experiment | TasksExperiment:
+    """Read an experiment's file; a file with ``tasks`` is an experiment over tasks.
+
+    Args:
+        path: a YAML file.
+
+    Returns:
+        The experiment, with every default filled in.
+
+    Raises:
+        UserError: it cannot be read, or it is not an experiment. One line.
+    """
+    content = read_mapping(path, "experiment")
+    if "tasks" in content:
+        return validated(TasksExperiment, content, source=str(path))
+    return validated(Experiment, content, source=str(path))

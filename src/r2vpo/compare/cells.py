@@ -1,0 +1,276 @@
+"""Cells of an experiment: each is one recipe, identified by its resolved content."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from r2vpo.compare.schema import Experiment, SettingsSpec, Value, label
+from r2vpo.errors import UserError
+from r2vpo.training.recipe import Recipe, load_recipe, settle_precision
+from r2vpo.training.recipe_errors import explain
+from r2vpo.training.recipe_inputs import HabitData
+
+# Settings that do not change a run's numbers, or only how they are stored.
+_NOT_IDENTITY = ("name", "report_to", "trainer.threads", "trainer.save_steps", "trainer.keep_checkpoints")
+# Options that were added after some cells had finished: at these values, their defaults, they are left out, so that
+# those cells keep their keys.
+_ADDED = {
+    "trainer.router_aux_loss_coef": None,
+    "step_control.kind": "decision_variance",
+    "step_control.target_kl": None,
+}
+_FIXED = {"report_to": [], "evaluation.samples_shown": 0, "trainer.threads": None}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the matrix.
+
+    Attributes:
+        kind: ``tuning`` or ``result``.
+        method: the method's key.
+        setting: the value on the settings' axis; for a tuning try, the value that is tried.
+        seed: the run's seed.
+        recipe: the complete recipe.
+        key: the recipe's identity; equal keys mean equal runs.
+    """
+
+    kind: str
+    method: str
+    setting: Value | None
+    seed: int
+    recipe: Recipe
+    key: str
+
+    def __str__(self) -> str:
+        middle = f" {label(self.setting)}" if self.setting is not None else ""
+        return f"{self.method}{middle} seed {self.seed}"
+
+
+class Plan:
+    """All the cells of an experiment.
+
+    Args:
+        experiment: the experiment.
+        base: the recipe that every cell starts from.
+        source: the experiment's file, for error messages.
+        seeds: number of seeds; None takes the experiment's.
+        methods: keys of the methods; None takes all.
+
+    Raises:
+        UserError: a method is unknown, a cell's recipe is refused, or methods generate different numbers of rollouts.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        base: Recipe,
+        *,
+        source: str,
+        seeds: int | None = None,
+        methods: Sequence[str] | None = None,
+    ) -> None:
+        unknown = [name for name in methods or () if name not in experiment.methods]
+        if unknown:
+            raise UserError(f"--methods: {source} has no method {unknown[0]}: it has {', '.join(experiment.methods)}")
+        self.experiment = experiment
+        self.source = source
+        self.methods = [name for name in experiment.methods if methods is None or name in methods]
+        self.seeds = [experiment.seeds.first + i for i in range(seeds or experiment.seeds.count)]
+        self._base = base.model_dump(mode="json")
+        self.tunes = {name: tune for name in self.methods if (tune := experiment.tune(name)) is not None}
+        self._check()
+
+    def tuning(self) -> list[Cell]:
+        """Return every try, seed by seed, so that an interrupted tuning is balanced over the methods."""
+        spec = self.experiment.tuning
+        if spec is None:
+            return []
+        return [
+            self._cell("tuning", method, value, seed, {tune.key: value} | spec.set, rounds=spec.rounds)
+            for seed in spec.seeds
+            for place in range(len(spec.values))
+            for method, tune in self.tunes.items()
+            for value in [tune.values[place]]
+        ]
+
+    def results(self, tuned: Mapping[str, float]) -> list[Cell]:
+        """Return the cells of the result, seed by seed.
+
+        Args:
+            tuned: the chosen value of each tuned method; methods without a value yet are left out.
+        """
+        methods = [name for name in self.methods if name not in self.tunes or name in tuned]
+        return [
+            self._cell(
+                "result",
+                method,
+                value,
+                seed,
+                {self.tunes[method].key: tuned[method]} if method in self.tunes else {},
+                setting=value,
+            )
+            for seed in self.seeds
+            for value in self.experiment.values
+            for method in methods
+        ]
+
+    def _check(self) -> None:
+        """Build one cell of each method and setting, so that problems are refused before anything runs."""
+        tuned = {method: tune.values[0] for method, tune in self.tunes.items()}
+        for name, tune in self.tunes.items():
+            if tune.key in self.experiment.methods[name].set:
+                raise UserError(
+                    f"{self.source}: methods.{name}.set has {tune.key}, which tuning chooses: remove one of the two"
+                )
+        cells = [cell for cell in self.results(tuned) if cell.seed == self.seeds[0]]
+        budgets: dict[int, str] = {}
+        for cell in cells:
+            budgets.setdefault(rollouts(cell.recipe), str(cell))
+        if len(budgets) > 1:
+            (one, first), (two, second), *_ = budgets.items()
+            raise UserError(
+                f"{self.source}: {first} generates {one} rollouts and {second} {two}: comparisons need the same "
+                "number, set `rounds`, which counts rounds of generation for every method"
+            )
+        self.tuning()
+
+    def _cell(
+        self,
+        kind: str,
+        method: str,
+        value: Value | None,
+        seed: int,
+        chosen: Mapping[str, Any],
+        *,
+        setting: Value | None = None,
+        rounds: int | None = None,
+    ) -> Cell:
+        experiment = self.experiment
+        settings = copy.deepcopy(self._base)
+        where = f"{self.source}: methods.{method}"
+        for layer in (experiment.set, experiment.methods[method].set, chosen):
+            for key, item in layer.items():
+                set_dotted(settings, key, item, where)
+        if experiment.settings is not None and setting is not None:
+            _apply_setting(settings, experiment.settings, setting, where)
+        rounds = rounds or experiment.rounds
+        if rounds is not None:
+            trainer = settings["trainer"]
+            trainer["max_steps"] = rounds * trainer["optimizer_steps_per_round"] * trainer["passes"]
+        for key, item in {**_FIXED, "name": experiment.name, "seed": seed}.items():
+            set_dotted(settings, key, item, where)
+        try:
+            recipe = Recipe.model_validate(settings)
+        except ValidationError as error:
+            raise UserError(explain(error, Recipe, source=where, settings=settings, overridden=())) from None
+        # A cell is the same run on every machine, so that a cell finished on one counts on another.
+        recipe = settle_precision(recipe, autocast=True, dtype="bfloat16")
+        return Cell(kind, method, value, seed, recipe, identity(recipe))
+
+
+def base_recipe(recipe: str | dict[str, Any], source: str) -> Recipe:
+    """Return the recipe that an experiment names or contains.
+
+    Args:
+        recipe: its name, its file, or its content.
+        source: the experiment's file, for error messages.
+
+    Raises:
+        UserError: the recipe does not exist, or is refused.
+    """
+    if isinstance(recipe, str):
+        return load_recipe(recipe)
+    try:
+        return Recipe.model_validate(recipe)
+    except ValidationError as error:
+        line = explain(error, Recipe, source=f"{source}: recipe", settings=recipe, overridden=())
+        raise UserError(line) from None
+
+
+def rollouts(recipe: Recipe) -> int:
+    """Return the number of rollouts that a run of the recipe generates."""
+    trainer = recipe.trainer
+    rounds = -(-trainer.max_steps // (trainer.optimizer_steps_per_round * trainer.passes))
+    return rounds * recipe.rollout.prompts_per_round * recipe.rollout.samples_per_prompt
+
+
+def identity(recipe: Recipe) -> str:
+    """Return a short hash of a resolved recipe, without settings that do not change the run's numbers."""
+    settings = recipe.model_dump(mode="json")
+    if isinstance(recipe.data, HabitData):
+        # Null and the full list are the same run; cells finished before null was allowed have the full list.
+        settings["data"]["difficulties"] = recipe.data.trained_on()
+    without = {*_NOT_IDENTITY, *_unread(recipe)}
+    for key in (*without, *_ADDED):
+        *parents, last = key.split(".")
+        node = settings
+        for part in parents:
+            node = node[part]
+        if key in without or node.get(last) == _ADDED[key]:
+            node.pop(last, None)
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _unread(recipe: Recipe) -> list[str]:
+    """Return settings that a run of this recipe never reads, so that a new default leaves it the same run."""
+    step = recipe.step_control
+    if step.enabled and step.kind == "decision_variance":
+        return []
+    read = ("enabled", "kind", "target_kl", "min_scale", "max_scale") if step.enabled else ("enabled",)
+    unread = [f"step_control.{name}" for name in (field.name for field in fields(step)) if name not in read]
+    if recipe.objective.name != "r2vpo" and recipe.objective.ratio_variance is None:
+        unread.append("objective.delta")
+    return unread
+
+
+def set_dotted(settings: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Write a value at a dotted key; null or missing sections are created.
+
+    Raises:
+        UserError: the key leads through a value that has no keys.
+    """
+    node: Any = settings
+    *parents, last = key.split(".")
+    for part in _parts(parents):
+        if isinstance(node, list) and isinstance(part, int) and part < len(node):
+            node = node[part]
+            continue
+        if not isinstance(node, dict):
+            raise UserError(f"{where}: {key} leads through {node!r}, which has no keys: correct the key")
+        if node.get(str(part)) is None:
+            node[str(part)] = {}
+        node = node[str(part)]
+    if not isinstance(node, dict):
+        raise UserError(f"{where}: {key} leads through {node!r}, which has no keys: correct the key")
+    node[last] = value
+
+
+def folder_of(out: Path, cell: Cell) -> Path:
+    """Return the folder of a cell's run while it is unfinished."""
+    return out / "cells" / cell.key
+
+
+def _parts(parts: Sequence[str]) -> Iterator[str | int]:
+    return (int(part) if part.isdecimal() else part for part in parts)
+
+
+def _apply_setting(settings: dict[str, Any], spec: SettingsSpec, value: Value, where: str) -> None:
+    if spec.key is not None:
+        set_dotted(settings, spec.key, value, where)
+        return
+    node: Any = settings
+    for part in str(spec.multiply).split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    if not isinstance(node, int | float) or isinstance(node, bool):
+        raise UserError(f"{where}: settings.multiply = {spec.multiply} is not a number in the recipe: name one that is")
+    if isinstance(value, str):
+        raise UserError(f"{where}: settings.multiply = {spec.multiply} takes numbers, not {value!r}")
+    set_dotted(settings, str(spec.multiply), node * value, where)

@@ -1,0 +1,148 @@
+"""Choose the figures that the finished cells of an experiment allow, with their captions."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+
+from r2vpo.compare import figures, statistics
+from r2vpo.compare.analysis import Results
+from r2vpo.compare.figures import Drawing
+from r2vpo.compare.runs import Run
+from r2vpo.compare.schema import Value, label
+from r2vpo.compare.statistics import FEWEST_SEEDS, Array
+from r2vpo.evaluation.intervals import Interval
+
+_BAND = "Median over seeds; the band holds the middle half of the seeds."
+_COURSES = (
+    ("entropy", "Entropy", "Mean entropy of the next token, in nats. " + _BAND, figures.plain_axes),
+    (
+        "decision_variance",
+        "Ratio variance per decision, V_d",
+        "At each round's last step. " + _BAND,
+        figures.log_values,
+    ),
+    (
+        "dual",
+        "Multiplier λ",
+        "At each round's last step; methods without one are not drawn. " + _BAND,
+        figures.log_values,
+    ),
+    ("step_scale", "Scale of the learning rate", "1 is the tuned rate. " + _BAND, figures.log_values),
+)
+
+
+def drawings(results: Results) -> list[Drawing]:
+    """Return every figure that has something to show, in the report's order."""
+    if not results.runs:
+        return []
+    if results.experiment.settings is not None:
+        return [*_axis(results), *_each_setting(results), *_collapse(results)]
+    return [*_curves(results), *_collapse(results)]
+
+
+def _curves(results: Results) -> Iterator[Drawing]:
+    """Yield the figures of an experiment without an axis."""
+    yield _accuracy(results, None)
+    lines = figures.over_rollouts(
+        results, None, lambda run: (run.seconds, run.accuracy), x_label="seconds", finish=figures.seconds_axes
+    )
+    caption = f"Seconds of generating and training, without evaluation; cells ran side by side. {_BAND}"
+    yield Drawing("accuracy-seconds", "Accuracy against time", caption + lines.note, lines, lines.wide)
+    if results.experiment.target is not None:
+        yield _survival(results, None, results.experiment.target)
+    if results.difficulties:
+        caption = _medians(results)
+        drawing = figures.by_difficulty(results, None)
+        yield Drawing("difficulty", "Final accuracy by difficulty", caption, drawing, False)
+    for name, title, caption, finish in _COURSES:
+        if any(_drawable(run, name) for run in results.runs):
+            column = partial(_course, name=name)
+            lines = figures.over_rollouts(results, None, column, x_label="rollouts generated", finish=finish)
+            yield Drawing(name.replace("_", "-"), title, caption + lines.note, lines, lines.wide)
+
+
+def _axis(results: Results) -> Iterator[Drawing]:
+    """Yield accuracy and area over a numeric axis."""
+    settings = results.experiment.settings
+    if settings is None or not settings.numeric or len(results.settings) < 2:
+        return
+    note = _medians(results)
+
+    def final(runs: list[Run]) -> Interval:
+        return statistics.median(np.array([run.final for run in runs]))
+
+    def area(runs: list[Run]) -> Interval:
+        return statistics.median(np.array([run.area() for run in runs]))
+
+    def collapsed(runs: list[Run]) -> Interval:
+        share = sum(run.collapsed for run in runs) / len(runs)
+        return Interval(share, None, None, len(runs))
+
+    for key, title, caption, measure in (
+        ("axis-final", "Final accuracy", note, final),
+        ("axis-area", "Area under the accuracy curve", note, area),
+        ("axis-collapse", "Share of runs that collapse", "Of all seeds at that value.", collapsed),
+    ):
+        lines = figures.over_axis(results, measure)
+        yield Drawing(key, f"{title} against {settings.name}", caption + lines.note, lines, lines.wide)
+
+
+def _each_setting(results: Results) -> Iterator[Drawing]:
+    """Yield the accuracy curves at every value of the axis."""
+    for value in results.settings:
+        yield _accuracy(results, value)
+        if results.experiment.target is not None:
+            yield _survival(results, value, results.experiment.target)
+
+
+def _collapse(results: Results) -> Iterator[Drawing]:
+    caption = (
+        "A run collapses that ends at less than half of the best accuracy it had, or with weights that are no numbers."
+    )
+    yield Drawing("collapse", "Share of runs that collapse", caption, figures.collapse(results), False)
+
+
+def _accuracy(results: Results, value: Value | None) -> Drawing:
+    lines = figures.over_rollouts(
+        results,
+        value,
+        lambda run: (run.rollouts, run.accuracy),
+        x_label="rollouts generated",
+        finish=figures.accuracy_axes,
+    )
+    key, title = _named(results, "accuracy-rollouts", "Accuracy against rollouts", value)
+    return Drawing(key, title, f"Greedy accuracy on the held-out problems. {_BAND}{lines.note}", lines, lines.wide)
+
+
+def _survival(results: Results, value: Value | None, target: float) -> Drawing:
+    lines = figures.survival(results, value, target)
+    key, title = _named(results, "rollouts-to-target", f"Runs that are not at {100 * target:g} % yet", value)
+    caption = "Share of the seeds, by the first evaluation that reaches it (Kaplan and Meier); lower is better."
+    return Drawing(key, title, caption + lines.note, lines, lines.wide)
+
+
+def _medians(results: Results) -> str:
+    enough = any(len(group) >= FEWEST_SEEDS for group in results.groups.values())
+    return "Median over seeds" + (" with its 95 % interval." if enough else "; too few seeds for an interval.")
+
+
+def _named(results: Results, key: str, title: str, value: Value | None) -> tuple[str, str]:
+    settings = results.experiment.settings
+    if settings is None or value is None:
+        return key, title
+    place = results.experiment.values.index(value)
+    return f"{key}-{place}", f"{title}, {settings.name} {label(value)}"
+
+
+def _course(run: Run, name: str) -> tuple[Array, Array]:
+    rounds = run.course["rollouts"]
+    # a record from before a metric existed does not have it
+    y = run.course.get(name, np.full(len(rounds), np.nan))
+    # where a method has none, V_d is 0 and lambda is missing: neither can be drawn on a logarithmic axis
+    shown = np.where(y > 0, y, np.nan) if name != "entropy" else y
+    return rounds, shown
+
+
+def _drawable(run: Run, name: str) -> bool:
+    return bool(np.isfinite(_course(run, name)[1]).any())

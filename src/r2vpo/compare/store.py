@@ -1,0 +1,80 @@
+"""Store finished cells in files with one JSON object per line, shared by the experiments of one folder."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from r2vpo.compare.cells import Cell
+from r2vpo.training.records import Record, append_record, read_records
+
+FILES = {"tuning": "tuning.jsonl", "result": "results.jsonl"}
+
+
+class Store:
+    """Finished and failed cells of an experiment, and the finished ones of its neighbours.
+
+    Args:
+        folder: the experiment's folder, ``<out>/<name>``; created when the first record is added.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._finished: dict[str, Record] = {}
+        self._failed: dict[str, str] = {}
+        self._own: set[tuple[str, ...]] = set()
+        self._own_keys: set[str] = set()
+        for file in sorted(folder.parent.glob("*/*.jsonl")):
+            if file.name in FILES.values():
+                for record in read_records(file):
+                    self._take(record, own=file.parent == folder, kind=file.stem)
+
+    def finished(self, cell: Cell) -> Record | None:
+        """Return the record of an equal run, of this experiment or of a neighbour."""
+        return self._finished.get(cell.key)
+
+    def failure(self, cell: Cell) -> str | None:
+        """Return why the cell's last run failed, if it did."""
+        return None if cell.key in self._finished else self._failed.get(cell.key)
+
+    def adopt(self, cells: Iterable[Cell]) -> None:
+        """Copy the records of cells with an equal finished run into this experiment's own files."""
+        for cell in cells:
+            known = self._finished.get(cell.key)
+            if known is not None and _name(cell) not in self._own:
+                self.add(cell, known)
+
+    def add(self, cell: Cell, record: Mapping[str, Any]) -> None:
+        """Append a cell's record: the run's result, under the cell's own names."""
+        whole = _renamed(cell, record)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        append_record(self.folder / FILES[cell.kind], whole)
+        self._take(whole, own=True, kind=Path(FILES[cell.kind]).stem)
+
+    def records(self, cells: Iterable[Cell]) -> list[Record]:
+        """Return the records of the cells that are finished, here or by a neighbour, under their own names."""
+        found = ((cell, self._finished.get(cell.key)) for cell in cells)
+        return [_renamed(cell, record) for cell, record in found if record is not None]
+
+    def own_finished(self) -> list[Record]:
+        """Return every finished run of this experiment, for time estimates: a neighbour's model may be far larger."""
+        return [record for key, record in self._finished.items() if key in self._own_keys]
+
+    def _take(self, record: Record, *, own: bool, kind: str) -> None:
+        key = str(record.get("cell"))
+        if record.get("status") == "failed":
+            if own:
+                self._failed[key] = str(record.get("reason"))
+            return
+        self._finished[key] = record
+        if own:
+            self._own_keys.add(key)
+            self._own.add((kind, key, str(record.get("method")), str(record.get("setting"))))
+
+
+def _renamed(cell: Cell, record: Mapping[str, Any]) -> Record:
+    names = {"cell": cell.key, "method": cell.method, "setting": cell.setting, "seed": cell.seed}
+    return names | {key: value for key, value in record.items() if key not in names}
+
+
+def _name(cell: Cell) -> tuple[str, ...]:
+    return Path(FILES[cell.kind]).stem, cell.key, cell.method, str(cell.setting)

@@ -1,0 +1,131 @@
+"""Worker process that runs cells one after the other: ``python -m r2vpo.compare.worker``, controlled by JSON lines.
+
+Importing torch and trl takes longer than a small cell, so a worker is reused. It reads tasks from its standard input
+and ends when that closes, even in the middle of a cell: no process is left to receive the result, and the next call
+resumes from the checkpoint. Answers go to its original standard output; output of libraries goes to standard error.
+"""
+
+import gc
+import json
+import os
+import queue
+import shutil
+import sys
+import threading
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from r2vpo.compare.collect import collect
+from r2vpo.disk import disk_failure
+from r2vpo.errors import UserError
+from r2vpo.training.recipe import Recipe
+from r2vpo.training.records import Record
+from r2vpo.training.run import run_training
+from r2vpo.training.run_directory import RunDirectory, require_checkpoint, step_of
+from r2vpo.training.run_state import problems
+
+# part of the sampler's error if the weights are no longer finite
+_DIVERGED = "the weights have diverged"
+
+
+def main() -> None:
+    """Answer tasks until the standard input ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    tasks: queue.Queue[dict[str, Any]] = queue.Queue()
+    threading.Thread(target=_read, args=(tasks,), daemon=True).start()
+
+    def answer(**message: Any) -> None:
+        answers.write(json.dumps(message, allow_nan=False) + "\n")
+
+    while True:
+        task = tasks.get()
+        try:
+            recipe, folder = Recipe.model_validate(task["recipe"]), Path(task["folder"])
+            answer(event="finished", record=run_cell(recipe, folder, answer))
+        except Exception as error:
+            traceback.print_exc()
+            known, text = _told(error, task["folder"])
+            answer(event="failed", reason=" ".join(text.split()), unexpected=not known)
+        gc.collect()
+
+
+def _told(error: Exception, folder: str) -> tuple[bool, str]:
+    """Return whether an error is of an expected kind, and its text."""
+    failed = disk_failure(error)
+    if failed is not None:
+        return True, f"{failed.path or folder}: {failed.what}: {failed.remedy}"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return True, f"{error.filename}: {error.strerror}"
+    known = isinstance(error, UserError | OSError)
+    return known, str(error) if known else f"{type(error).__name__}: {error}"
+
+
+def run_cell(recipe: Recipe, folder: Path, tell: Any) -> Record:
+    """Run a cell, or resume it from an earlier call.
+
+    Args:
+        recipe: the cell's recipe.
+        folder: folder in which its run's folder is created.
+        tell: called with ``event="run"`` and the run's ``path`` once it exists.
+
+    Returns:
+        The cell's record. A run whose weights are no longer finite has one too: divergence is its result.
+    """
+    started = time.monotonic()
+    threads = recipe.trainer.threads or os.cpu_count() or 1
+    run, diverged = _left_over(folder), None
+    if run is None or run.read_summary() is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            path = run_training(
+                recipe,
+                resume=run.path if run is not None else None,
+                console=Console(file=sys.stderr, force_terminal=False),
+                runs_dir=folder,
+                on_start=lambda path: tell(event="run", path=str(path)),
+            )
+        except ValueError as error:
+            run = _newest(folder)
+            if _DIVERGED not in str(error) or run is None:
+                raise
+            diverged = str(error)
+        else:
+            run = RunDirectory(path)
+    return collect(run, seconds=time.monotonic() - started, threads=threads, diverged=diverged)
+
+
+def _left_over(folder: Path) -> RunDirectory | None:
+    """Return a usable run of an earlier call: a finished one, or one with a checkpoint, with all of its records.
+
+    Other remains are removed: the cell runs again, with the same numbers.
+    """
+    run = _newest(folder)
+    if run is not None and run.summary.is_file() and not problems(run, contents=False):
+        return run
+    if run is not None and not run.summary.is_file() and run.latest_checkpoint() is not None:
+        with suppress(UserError, OSError):
+            run.check_records(step_of(require_checkpoint(run.path)))
+            return run
+    shutil.rmtree(folder, ignore_errors=True)
+    return None
+
+
+def _newest(folder: Path) -> RunDirectory | None:
+    runs = sorted(path.parent for path in folder.glob("*/config.yaml"))
+    return RunDirectory(runs[-1]) if runs else None
+
+
+def _read(tasks: "queue.Queue[dict[str, Any]]") -> None:
+    for line in sys.stdin:
+        tasks.put(json.loads(line))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What docs/comparing.md says is so."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from r2vpo.cli.main import build_parser
+from r2vpo.compare.across_tasks import TasksPlan
+from r2vpo.compare.catalog import load_experiment
+from r2vpo.compare.cells import Plan, base_recipe
+from r2vpo.compare.schema import Experiment, MethodSpec, SettingsSpec, TuneSpec, TuningSpec
+from r2vpo.compare.statistics import FEWEST_SEEDS
+from r2vpo.compare.tasks import TasksExperiment, TaskSpec
+from r2vpo.training.shipped import EXPERIMENTS
+
+PAGE = (Path(__file__).parents[3] / "docs" / "comparing.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def named(text: str) -> set[str]:
+    """Every key of an example, and what is set in code type beside it."""
+    return set(re.findall(r"[\w.]+(?=:)", text)) | set(re.findall(r"`(\w+)", text))
+
+
+def read(folder: Path, example: str) -> tuple[Path, Experiment | TasksExperiment]:
+    file = folder / "mine.yaml"
+    file.write_text(example)
+    return file, load_experiment(file)
+
+
+def test_the_example_is_an_experiment_with_every_key(tmp_path: Path) -> None:
+    example, _ = blocks("yaml")
+    file, made = read(tmp_path, example)
+    assert isinstance(made, Experiment)
+    plan = Plan(made, base_recipe(made.recipe, str(file)), source=str(file))
+    assert len(plan.tuning()) == 2 * 3 * 2
+    assert len(plan.results({"grpo": 1e-4, "ours": 0.04})) == 2 * 4 * 10
+    for model in (Experiment, MethodSpec, TuneSpec, TuningSpec, SettingsSpec):
+        assert set(model.model_fields) <= named(example), f"{set(model.model_fields) - named(example)} of {model}"
+
+
+def test_the_example_over_tasks_has_every_key_of_its_own(tmp_path: Path) -> None:
+    _, example = blocks("yaml")
+    file, made = read(tmp_path, example)
+    assert isinstance(made, TasksExperiment)
+    plans = TasksPlan.of(made, str(file), tmp_path)
+    assert [len(plans.plan(task).methods) for task in made.tasks] == [3, 2]
+    own = set(TasksExperiment.model_fields) - set(Experiment.model_fields) | set(TaskSpec.model_fields)
+    assert own <= named(example), own - named(example)
+
+
+def test_its_commands_parse() -> None:
+    for line in "".join(blocks("sh")).splitlines():
+        build_parser().parse_args(shlex.split(line, comments=True)[1:])
+
+
+def test_it_names_what_comes_with_the_package() -> None:
+    table = PAGE.partition("## What comes with the package")[2]
+    assert set(re.findall(r"`(\w+)`", table)) == set(EXPERIMENTS.listed())
+
+
+def test_it_says_from_how_many_seeds_there_are_intervals() -> None:
+    assert FEWEST_SEEDS == 5 and "fewer than five seeds" in PAGE
