@@ -12,9 +12,9 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from r2vpo.config.recipe import Recipe
 from r2vpo.core.declaration import BOUNDS, Options
 from r2vpo.core.objectives import OBJECTIVES, own_options
-from r2vpo.training.recipe import Recipe
 
 FILE = Path(__file__).parents[1] / "docs" / "reference" / "recipe.md"
 HEAD = """# Settings of a recipe

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from r2vpo.training.recipe import dump_recipe, load_recipe
+from r2vpo.config.recipe import dump_recipe, load_recipe
 from tests.faults.campaign import ALL, one_line
 from tests.faults.children import command
 from tests.integration.cli import RECIPE, write_recipe

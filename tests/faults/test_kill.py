@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from r2vpo.cli.main import main
-from r2vpo.training.run_directory import RunDirectory
+from r2vpo.config.run_directory import RunDirectory
 from tests.faults.campaign import ALL, STEPS, Campaign, same
 from tests.faults.children import KILLED, command, ended, forked, killed_at
 

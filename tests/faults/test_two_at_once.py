@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from r2vpo.cli.main import main
-from r2vpo.training.records import read_records
+from r2vpo.config.records import read_records
 from tests.faults.campaign import Campaign, one_line, same
 from tests.faults.children import Ended, ended, forked
 from tests.integration.evaluation import write_suite

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 from r2vpo.cli.main import main
-from r2vpo.training.records import read_records
+from r2vpo.config.records import read_records
 
 ROOT = Path(__file__).parents[2]
 PROMPTS, SAMPLES, STEPS_PER_ROUND, HELD_OUT = 4, 4, 4, 20

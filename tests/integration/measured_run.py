@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 from rich.console import Console
 
-from r2vpo.training.recipe import load_recipe
+from r2vpo.config.recipe import load_recipe
 from r2vpo.training.run import run_training
 
 

@@ -24,12 +24,12 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from r2vpo.cli.main import build_parser
+from r2vpo.config.recipe import Recipe, differing_keys, load_recipe
+from r2vpo.config.shipped import RECIPES
 from r2vpo.planning import Options, make_plan
 from r2vpo.planning.known import KNOWN
 from r2vpo.planning.plan import USABLE
 from r2vpo.planning.shapes import divides
-from r2vpo.training.recipe import Recipe, differing_keys, load_recipe
-from r2vpo.training.shipped import RECIPES
 from r2vpo.trl.vllm import SERVE
 from tests.custom_code import custom_model_folder, separate_modules
 from tests.integration.cli import ROOT, Outcome, records, train, weights

@@ -18,10 +18,10 @@ import pytest
 import torch
 from transformers import BertConfig, BertLMHeadModel, MistralConfig, MistralForCausalLM
 
+from r2vpo.config.run_directory import open_run
 from r2vpo.models import load_model, load_tokenizer
 from r2vpo.replay import snapshot
 from r2vpo.training import setup
-from r2vpo.training.run_directory import open_run
 from tests.integration.cli import BEHAVIOUR, Outcome, command, records, start, train, write_recipe
 
 SCRIPTED = "reward.name=tests.integration.cli:scripted"

@@ -19,7 +19,7 @@ import yaml
 
 from r2vpo.compare.collect import course
 from r2vpo.compare.worker import run_cell
-from r2vpo.training.recipe import Recipe
+from r2vpo.config.recipe import Recipe
 from tests.integration.cli import BEHAVIOUR, RECIPE, Outcome, command, records, start, train, wait_for, write_recipe
 
 SCRIPTED = yaml.safe_load(RECIPE.replace("even_digits", "scripted").replace("1e-3", "1.0e-3"))

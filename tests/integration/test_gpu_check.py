@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from r2vpo.cli.main import build_parser
+from r2vpo.config.recipe import load_recipe
+from r2vpo.config.shipped import RECIPES
 from r2vpo.core.objectives import OBJECTIVES
-from r2vpo.training.recipe import load_recipe
-from r2vpo.training.shipped import RECIPES
 from r2vpo.trl.vllm import SERVE
 from tests.gpu_check import ROOT, SCRIPT, pretend
 

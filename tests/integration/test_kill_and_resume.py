@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import torch
 
+from r2vpo.config.run_directory import open_run
 from r2vpo.models import load_model
 from r2vpo.replay import snapshot
-from r2vpo.training.run_directory import open_run
 from tests.integration.cli import (
     BEHAVIOUR,
     TIMES,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from r2vpo.config.recipe import dump_recipe, load_recipe
 from r2vpo.planning import Options, make_plan
-from r2vpo.training.recipe import dump_recipe, load_recipe
 from tests.tiny import tiny_model, tiny_tokenizer
 
 RECIPE = """\

@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from r2vpo.cli.main import build_parser
+from r2vpo.config.data_options import data_options
+from r2vpo.config.recipe import Recipe, load_recipe
+from r2vpo.config.recipe_errors import known_keys
+from r2vpo.config.shipped import RECIPES, SUITES
 from r2vpo.core.objectives import OBJECTIVES, RatioVarianceConfig, own_options
 from r2vpo.core.options import DualOptions, ReplayOptions
 from r2vpo.core.radius import DELTA, PRICE
 from r2vpo.data import load_data
 from r2vpo.rewards import check_reward, load_reward
 from r2vpo.suites.catalog import load_suite
-from r2vpo.training.data_options import data_options
-from r2vpo.training.recipe import Recipe, load_recipe
-from r2vpo.training.recipe_errors import known_keys
-from r2vpo.training.shipped import RECIPES, SUITES
 from r2vpo.trl.refusals import REFUSED
 
 ROOT = Path(__file__).parents[2]

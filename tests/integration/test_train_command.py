@@ -14,12 +14,12 @@ from peft import PeftModel
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from r2vpo.config.recipe import load_recipe
+from r2vpo.config.run_directory import SUMMARY_KEYS
 from r2vpo.core.radius import FURTHEST, PRICE
 from r2vpo.models import load_model
 from r2vpo.precision import multiplies_bfloat16
 from r2vpo.training.metrics_log import METRICS
-from r2vpo.training.recipe import load_recipe
-from r2vpo.training.run_directory import SUMMARY_KEYS
 from tests.integration.cli import (
     HELD_OUT,
     ROWS,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from r2vpo.training.records import read_records
+from r2vpo.config.records import read_records
 from tests.integration.cli import RECIPE
 
 pytestmark = pytest.mark.slow

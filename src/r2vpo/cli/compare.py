@@ -14,10 +14,10 @@ from r2vpo.compare.comparison import describe, run_comparison
 from r2vpo.compare.pool import check_jobs, cores
 from r2vpo.compare.schema import Experiment
 from r2vpo.compare.tasks import TasksExperiment
+from r2vpo.config.display import say
+from r2vpo.config.folder_lock import FolderInUse
+from r2vpo.config.shipped import EXPERIMENTS
 from r2vpo.errors import UserError
-from r2vpo.training.display import say
-from r2vpo.training.folder_lock import FolderInUse
-from r2vpo.training.shipped import EXPERIMENTS
 
 
 def compare(arguments: argparse.Namespace, session: Session) -> None:

@@ -8,11 +8,11 @@ from rich.console import Console
 
 from r2vpo.cli.failures import Session
 from r2vpo.cli.train import quiet_bars
+from r2vpo.config.shipped import SUITES
 from r2vpo.errors import UserError
 from r2vpo.suites.catalog import load_suite
 from r2vpo.suites.schema import EvaluationConfig
 from r2vpo.suites.subject import Subject, find_subject
-from r2vpo.training.shipped import SUITES
 
 _OVERRIDES = {"k": "sampling.k", "temperature": "sampling.temperature", "max_new_tokens": "sampling.max_new_tokens"}
 

@@ -71,7 +71,7 @@ class Session:
         """Return the command that resumes, or None while a run has no checkpoint to resume from."""
         if self.evaluation is not None:
             return shlex.join(["r2vpo", "eval", "--resume", str(self.evaluation)])
-        from r2vpo.training.run_directory import RunDirectory
+        from r2vpo.config.run_directory import RunDirectory
 
         if self.run is None or RunDirectory(self.run).latest_checkpoint() is None:
             return None

@@ -300,7 +300,7 @@ def _compare(arguments: argparse.Namespace, session: Session) -> None:
 
 
 def _report(arguments: argparse.Namespace, session: Session) -> None:
-    from r2vpo.training.run_directory import open_run
+    from r2vpo.config.run_directory import open_run
 
     run = open_run(arguments.run)
     picture = None if arguments.png is None else _picture(arguments.png)
@@ -337,7 +337,7 @@ def _models(arguments: argparse.Namespace, session: Session) -> None:
 
 
 def _recipes(arguments: argparse.Namespace, session: Session) -> None:
-    from r2vpo.training.shipped import RECIPES
+    from r2vpo.config.shipped import RECIPES
 
     print(*RECIPES.described(), sep="\n")
     print("Run one with `r2vpo train NAME`; any path of a YAML file works too.")

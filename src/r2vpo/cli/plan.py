@@ -4,7 +4,7 @@ import argparse
 import json
 
 from r2vpo.cli.failures import Session
-from r2vpo.training.recipe import load_recipe
+from r2vpo.config.recipe import load_recipe
 
 
 def plan(arguments: argparse.Namespace, session: Session) -> None:

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from r2vpo.cli.failures import Session
+from r2vpo.config.data_options import data_options
+from r2vpo.config.recipe import Recipe, load_recipe, override
+from r2vpo.config.recipe_errors import validated
+from r2vpo.config.recipe_inputs import DatasetData
 from r2vpo.data.files import READERS, kind_of, read_file
 from r2vpo.data.hub import read_rows
 from r2vpo.data.load import load_data
@@ -18,10 +22,6 @@ from r2vpo.errors import UserError
 from r2vpo.rewards import load_answer_finder, load_reward
 from r2vpo.rewards.audit import Answer, Audit, Verdict, audit, row_of
 from r2vpo.rewards.scores import is_number
-from r2vpo.training.data_options import data_options
-from r2vpo.training.recipe import Recipe, load_recipe, override
-from r2vpo.training.recipe_errors import validated
-from r2vpo.training.recipe_inputs import DatasetData
 
 MISSED = 1
 SHOWN_CHARACTERS = 60

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from r2vpo.cli.failures import Session
+from r2vpo.config.folder_lock import holder
+from r2vpo.config.numbers import NOTHING, megabytes, percent
+from r2vpo.config.run_directory import open_run
+from r2vpo.config.run_state import RunState, problems, runs_in, state_of
 from r2vpo.errors import UserError
-from r2vpo.training.folder_lock import holder
-from r2vpo.training.numbers import NOTHING, megabytes, percent
-from r2vpo.training.run_directory import open_run
-from r2vpo.training.run_state import RunState, problems, runs_in, state_of
 
 
 def runs(arguments: argparse.Namespace, session: Session) -> None:

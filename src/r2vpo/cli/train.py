@@ -9,10 +9,10 @@ from typing import Literal, cast
 from rich.console import Console
 
 from r2vpo.cli.failures import Session
+from r2vpo.config.recipe import Recipe, differing_keys, load_recipe, settle_precision
+from r2vpo.config.run_directory import open_run, refuse_finished, require_checkpoint, step_of
 from r2vpo.errors import UserError
 from r2vpo.training.progress import print_result
-from r2vpo.training.recipe import Recipe, differing_keys, load_recipe, settle_precision
-from r2vpo.training.run_directory import open_run, refuse_finished, require_checkpoint, step_of
 
 # Settings that may change when a run is resumed: it can be made longer.
 MAY_DIFFER = {"trainer.max_steps"}

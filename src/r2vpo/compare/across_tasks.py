@@ -12,8 +12,8 @@ from r2vpo.compare.comparison import describe, run_comparison
 from r2vpo.compare.store import Store
 from r2vpo.compare.tasks import TasksExperiment
 from r2vpo.compare.tuning import choices, tuned
+from r2vpo.config.display import say
 from r2vpo.errors import UserError
-from r2vpo.training.display import say
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from r2vpo.compare.schema import Experiment, SettingsSpec, Value, label
+from r2vpo.config.recipe import Recipe, load_recipe, settle_precision
+from r2vpo.config.recipe_errors import explain
+from r2vpo.config.recipe_inputs import HabitData
 from r2vpo.errors import UserError
-from r2vpo.training.recipe import Recipe, load_recipe, settle_precision
-from r2vpo.training.recipe_errors import explain
-from r2vpo.training.recipe_inputs import HabitData
 
 # Settings that do not change a run's numbers, or only how they are stored.
 _NOT_IDENTITY = ("name", "report_to", "trainer.threads", "trainer.save_steps", "trainer.keep_checkpoints")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import r2vpo
-from r2vpo.training.records import Record
-from r2vpo.training.run_directory import RunDirectory
+from r2vpo.config.records import Record
+from r2vpo.config.run_directory import RunDirectory
 
 _PACKAGES = ("r2vpo", "torch", "transformers", "trl", "numpy")
 COURSE = ("decision_variance", "ratio_variance", "dual", "entropy", "step_scale", "reward")

@@ -10,10 +10,10 @@ from r2vpo.compare.execute import Executor
 from r2vpo.compare.progress import CompareProgress, Estimator
 from r2vpo.compare.store import Store
 from r2vpo.compare.tuning import choices, finalists, waiting
+from r2vpo.config.display import say
+from r2vpo.config.folder_lock import working_in
+from r2vpo.config.numbers import duration
 from r2vpo.errors import UserError
-from r2vpo.training.display import say
-from r2vpo.training.folder_lock import working_in
-from r2vpo.training.numbers import duration
 
 
 def run_comparison(plan: Plan, out: Path, *, jobs: int, console: Console, tuning_only: bool = False) -> None:

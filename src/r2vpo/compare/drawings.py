@@ -11,7 +11,7 @@ from r2vpo.compare.figures import Drawing
 from r2vpo.compare.runs import Run
 from r2vpo.compare.schema import Value, label
 from r2vpo.compare.statistics import FEWEST_SEEDS, Array
-from r2vpo.evaluation.intervals import Interval
+from r2vpo.intervals import Interval
 
 _BAND = "Median over seeds; the band holds the middle half of the seeds."
 _COURSES = (

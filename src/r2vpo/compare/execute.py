@@ -12,7 +12,7 @@ from r2vpo.compare.cells import Cell, folder_of
 from r2vpo.compare.pool import Message, Worker, cores
 from r2vpo.compare.progress import CompareProgress
 from r2vpo.compare.store import Store
-from r2vpo.training.records import Record
+from r2vpo.config.records import Record
 
 # seconds between two checks of the running cells' progress
 _LOOK = 0.5

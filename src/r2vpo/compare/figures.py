@@ -14,7 +14,7 @@ from r2vpo.compare.analysis import Results, final_on
 from r2vpo.compare.runs import Run
 from r2vpo.compare.schema import Value, label
 from r2vpo.compare.statistics import Array
-from r2vpo.evaluation.intervals import Interval
+from r2vpo.intervals import Interval
 from r2vpo.report.curves import log_axis
 from r2vpo.report.palette import DASHES, MARKERS, Palette
 from r2vpo.report.svg import Draw

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.console import Console, RenderableType
 
 from r2vpo.compare.cells import Cell
-from r2vpo.training.display import Display
-from r2vpo.training.numbers import NOTHING, duration
-from r2vpo.training.records import Record
+from r2vpo.config.display import Display
+from r2vpo.config.numbers import NOTHING, duration
+from r2vpo.config.records import Record
 
 
 class Estimator:

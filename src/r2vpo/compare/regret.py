@@ -11,7 +11,7 @@ import numpy as np
 
 from r2vpo.compare.analysis import Results
 from r2vpo.compare.statistics import Array, median
-from r2vpo.evaluation.intervals import Interval
+from r2vpo.intervals import Interval
 
 
 @dataclass(frozen=True)

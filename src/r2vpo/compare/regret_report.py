@@ -16,8 +16,8 @@ from r2vpo.compare.report import facts_of_runs, write_report
 from r2vpo.compare.statistics import FEWEST_SEEDS
 from r2vpo.compare.tables import Table
 from r2vpo.compare.tasks import CARRIED, TasksExperiment
+from r2vpo.config.numbers import NOTHING
 from r2vpo.report.palette import Palette
-from r2vpo.training.numbers import NOTHING
 
 SHOWN_TO = 30.0
 """Points at which the figure cuts its bars; every bar has its value written at its end."""

@@ -11,10 +11,10 @@ from r2vpo.compare.figures import Drawing
 from r2vpo.compare.runs import Run
 from r2vpo.compare.store import Store
 from r2vpo.compare.tables import Table, tables
+from r2vpo.config.numbers import duration
+from r2vpo.config.records import write_atomically
 from r2vpo.report.page import write_page
 from r2vpo.report.svg import inline_svg, write_picture
-from r2vpo.training.numbers import duration
-from r2vpo.training.records import write_atomically
 
 _TEMPLATE = Path(__file__).parent / "report.html.j2"
 _FOOTER = "Drawn by r2vpo from results.jsonl and tuning.jsonl beside it; report.md has the same."

@@ -7,7 +7,7 @@ import numpy as np
 
 from r2vpo.compare.schema import Value
 from r2vpo.compare.statistics import Array, area_under_curve, collapsed, time_to_target
-from r2vpo.training.records import Record
+from r2vpo.config.records import Record
 
 
 @dataclass(frozen=True)

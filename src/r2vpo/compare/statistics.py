@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from r2vpo.evaluation.intervals import Interval
+from r2vpo.intervals import Interval
 
 Array = NDArray[np.float64]
 LEVEL = 0.95

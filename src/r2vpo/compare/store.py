@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from r2vpo.compare.cells import Cell
-from r2vpo.training.records import Record, append_record, read_records
+from r2vpo.config.records import Record, append_record, read_records
 
 FILES = {"tuning": "tuning.jsonl", "result": "results.jsonl"}
 

@@ -11,8 +11,8 @@ from r2vpo.compare.analysis import Results, final_on
 from r2vpo.compare.runs import Run
 from r2vpo.compare.schema import Value, label
 from r2vpo.compare.statistics import FEWEST_SEEDS
-from r2vpo.evaluation.intervals import Interval
-from r2vpo.training.numbers import NOTHING, count, duration
+from r2vpo.config.numbers import NOTHING, count, duration
+from r2vpo.intervals import Interval
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,13 @@ from typing import Any
 from rich.console import Console
 
 from r2vpo.compare.collect import collect
+from r2vpo.config.recipe import Recipe
+from r2vpo.config.records import Record
+from r2vpo.config.run_directory import RunDirectory, require_checkpoint, step_of
+from r2vpo.config.run_state import problems
 from r2vpo.disk import disk_failure
 from r2vpo.errors import UserError
-from r2vpo.training.recipe import Recipe
-from r2vpo.training.records import Record
 from r2vpo.training.run import run_training
-from r2vpo.training.run_directory import RunDirectory, require_checkpoint, step_of
-from r2vpo.training.run_state import problems
 
 # part of the sampler's error if the weights are no longer finite
 _DIVERGED = "the weights have diverged"

@@ -2,10 +2,10 @@
 
 from r2vpo.evaluation.attempts import Answered, Attempt, answer_problems
 from r2vpo.evaluation.evaluate import Evaluation, GradedCompletion, encode_prompt, evaluate
-from r2vpo.evaluation.intervals import FEWEST_PROBLEMS, Interval, difference_interval, mean_interval
 from r2vpo.evaluation.measures import Lengths, Measures, lengths, measure, measure_by_difficulty
 from r2vpo.evaluation.passes import majority, pass_at_k
 from r2vpo.evaluation.preference import Preference, outcomes_by_score, preference, sign_test
+from r2vpo.intervals import FEWEST_PROBLEMS, Interval, difference_interval, mean_interval
 
 __all__ = [
     "FEWEST_PROBLEMS",

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from r2vpo.data.rows import Prompt, PromptRow
 from r2vpo.errors import UserError
-from r2vpo.evaluation.intervals import Interval, mean_interval
+from r2vpo.intervals import Interval, mean_interval
 from r2vpo.rewards.check import call_reward
 
 

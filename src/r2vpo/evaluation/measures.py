@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from r2vpo.evaluation.attempts import Answered, Attempt
-from r2vpo.evaluation.intervals import Interval, mean_interval
 from r2vpo.evaluation.passes import majority, pass_at_k, pass_sizes
+from r2vpo.intervals import Interval, mean_interval
 
 
 @dataclass(frozen=True)

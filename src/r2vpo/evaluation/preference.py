@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import comb
 from typing import Any, Literal
 
-from r2vpo.evaluation.intervals import Interval, mean_interval
+from r2vpo.intervals import Interval, mean_interval
 
 Outcome = Literal["win", "tie", "loss"]
 POINTS: dict[Outcome, float] = {"win": 1.0, "tie": 0.5, "loss": 0.0}

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from r2vpo.config.recipe import Recipe
 from r2vpo.errors import UserError
 from r2vpo.models.catalog import missing_model, resolve_model
 from r2vpo.models.load import code_not_trusted
 from r2vpo.planning.known import KNOWN
 from r2vpo.positions import position_limit
 from r2vpo.training.adapters import peft_config
-from r2vpo.training.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from r2vpo.config.recipe import Recipe, settle_precision
 from r2vpo.errors import UserError
 from r2vpo.planning.architecture import Architecture, read_architecture
 from r2vpo.planning.memory import Moment, Settings, moments, peak, replay_bytes
@@ -14,7 +15,6 @@ from r2vpo.planning.shapes import Shapes, divides, prompt_tokens_of, shapes_of
 from r2vpo.planning.sharding import STRATEGIES, Sharding, Strategy
 from r2vpo.planning.work import Speed, Work, work_of
 from r2vpo.precision import multiplies_bfloat16
-from r2vpo.training.recipe import Recipe, settle_precision
 
 USABLE = 0.9
 """Share of a device's memory that a plan uses; the rest is for the driver, buffers and fragmentation."""

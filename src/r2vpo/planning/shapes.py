@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from r2vpo.training.recipe import Recipe
-from r2vpo.training.recipe_inputs import DatasetData
+from r2vpo.config.recipe import Recipe
+from r2vpo.config.recipe_inputs import DatasetData
 
 DEFAULT_PROMPT_TOKENS = 256
 """Length of a prompt if neither the recipe bounds it nor the user gives it."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from r2vpo.config.recipe import Recipe
 from r2vpo.planning.architecture import Architecture
-from r2vpo.training.recipe import Recipe
 
 
 @dataclass(frozen=True)

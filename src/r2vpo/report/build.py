@@ -7,13 +7,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from r2vpo.config.numbers import count, duration, megabytes
+from r2vpo.config.recipe_inputs import AnyData, DatasetData, HabitData, ReasoningGymData
 from r2vpo.report.data import RunData, load_run
 from r2vpo.report.page import write_page
 from r2vpo.report.palette import Palette
 from r2vpo.report.panels import PANELS, Panel
 from r2vpo.report.svg import inline_svg, write_picture
-from r2vpo.training.numbers import count, duration, megabytes
-from r2vpo.training.recipe_inputs import AnyData, DatasetData, HabitData, ReasoningGymData
 
 PICTURE_PANELS = ("accuracy", "variance", "control", "rollouts")
 _TEMPLATE = Path(__file__).parent / "template.html.j2"

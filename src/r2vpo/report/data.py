@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r2vpo.training.recipe import Recipe
-from r2vpo.training.run_directory import RunDirectory, open_run
+from r2vpo.config.recipe import Recipe
+from r2vpo.config.run_directory import RunDirectory, open_run
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import jinja2
 
-from r2vpo.training.numbers import percent
-from r2vpo.training.records import write_atomically
+from r2vpo.config.numbers import percent
+from r2vpo.config.records import write_atomically
 
 
 def write_page(path: Path, template: Path, values: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
+from r2vpo.config.numbers import about_intervals, count, duration, interval, percent, significant
 from r2vpo.report.curves import (
     MOST_DIFFICULTIES,
     draw_accuracy,
@@ -21,7 +22,6 @@ from r2vpo.report.curves import (
 )
 from r2vpo.report.data import RunData
 from r2vpo.report.palette import Palette
-from r2vpo.training.numbers import about_intervals, count, duration, interval, percent, significant
 
 
 @dataclass(frozen=True)

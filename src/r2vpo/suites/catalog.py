@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from r2vpo.config.recipe import override
+from r2vpo.config.recipe_errors import validated
+from r2vpo.config.shipped import read_mapping
 from r2vpo.suites.schema import Suite
-from r2vpo.training.recipe import override
-from r2vpo.training.recipe_errors import validated
-from r2vpo.training.shipped import read_mapping
 
 
 def load_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:

@@ -24,15 +24,11 @@ from typing import Any
 
 import yaml
 
-from r2vpo.errors import UserError
-from r2vpo.evaluation import Answered
-from r2vpo.suites.schema import EvaluationConfig
-from r2vpo.suites.subject import RECORDS
-from r2vpo.training.folder_lock import is_empty, new_folder
-from r2vpo.training.recipe import differing_keys
-from r2vpo.training.recipe_errors import validated
-from r2vpo.training.recipe_yaml import RecipeDumper
-from r2vpo.training.records import (
+from r2vpo.config.folder_lock import is_empty, new_folder
+from r2vpo.config.recipe import differing_keys
+from r2vpo.config.recipe_errors import validated
+from r2vpo.config.recipe_yaml import RecipeDumper
+from r2vpo.config.records import (
     append_record,
     check_digest,
     keep_records,
@@ -41,7 +37,11 @@ from r2vpo.training.records import (
     write_object,
     write_with_digest,
 )
-from r2vpo.training.shipped import read_mapping
+from r2vpo.config.shipped import read_mapping
+from r2vpo.errors import UserError
+from r2vpo.evaluation import Answered
+from r2vpo.suites.schema import EvaluationConfig
+from r2vpo.suites.subject import RECORDS
 
 _CHANGES = {"problems": "its problems", "fingerprint": "the weights of its model"}
 

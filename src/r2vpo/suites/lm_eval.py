@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import r2vpo
+from r2vpo.config.records import finite, write_atomically
 from r2vpo.evaluation import Answered
 from r2vpo.evaluation.measures import values_by_measure
 from r2vpo.suites.baseline import question
 from r2vpo.suites.folder import EvaluationFolder
 from r2vpo.suites.schema import EvaluationConfig
-from r2vpo.training.records import finite, write_atomically
 
 _VERSION = 1
 

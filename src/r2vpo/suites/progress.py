@@ -6,8 +6,8 @@ import time
 
 from rich.console import Console, RenderableType
 
-from r2vpo.training.display import Display
-from r2vpo.training.numbers import duration, percent
+from r2vpo.config.display import Display
+from r2vpo.config.numbers import duration, percent
 
 _LINES = 10
 

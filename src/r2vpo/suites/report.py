@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
+from r2vpo.config.numbers import about_intervals, count, percent, significant
 from r2vpo.evaluation import Answered
 from r2vpo.report.page import write_page
 from r2vpo.report.palette import Palette
@@ -19,7 +20,6 @@ from r2vpo.suites.figures import draw_by_difficulty, draw_lengths, draw_passes
 from r2vpo.suites.folder import EvaluationFolder
 from r2vpo.suites.result import columns_shown, measures_shown, value_at
 from r2vpo.suites.schema import EvaluationConfig
-from r2vpo.training.numbers import about_intervals, count, percent, significant
 
 _TEMPLATE = Path(__file__).parent / "report.html.j2"
 

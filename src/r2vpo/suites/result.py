@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from r2vpo.training.display import say
-from r2vpo.training.numbers import about_intervals, count, interval, percent, significant
+from r2vpo.config.display import say
+from r2vpo.config.numbers import about_intervals, count, interval, percent, significant
 
 
 def measures_shown(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from r2vpo.config.display import say
+from r2vpo.config.folder_lock import is_empty, working_in
 from r2vpo.data import PromptRow
 from r2vpo.errors import UserError
 from r2vpo.evaluation import Answered, answer_problems, encode_prompt, lengths, measure, measure_by_difficulty
@@ -24,8 +26,6 @@ from r2vpo.suites.problems import load_grader, load_problems, prompts_for
 from r2vpo.suites.progress import SuiteProgress
 from r2vpo.suites.schema import EvaluationConfig, Suite
 from r2vpo.suites.subject import Subject, load_subject
-from r2vpo.training.display import say
-from r2vpo.training.folder_lock import is_empty, working_in
 from r2vpo.trl.guards import guard_reward
 
 _PACKAGES = ("r2vpo", "torch", "transformers", "peft", "datasets", "reasoning-gym", "math-verify")

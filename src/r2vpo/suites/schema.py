@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from r2vpo.training.recipe_inputs import AnyData, RewardRecipe
-from r2vpo.training.recipe_schema import LAST_SEED, Section
+from r2vpo.config.recipe_inputs import AnyData, RewardRecipe
+from r2vpo.config.recipe_schema import LAST_SEED, Section
 
 
 class Sampling(Section):

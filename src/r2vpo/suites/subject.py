@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from r2vpo.config.run_directory import open_run, require_checkpoint
 from r2vpo.errors import UserError
 from r2vpo.models.folders import folder_of, refuse_damaged
-from r2vpo.training.run_directory import open_run, require_checkpoint
 
 RECORDS = "completions.jsonl"
 """The file that tells the folder of an evaluation from that of a run."""

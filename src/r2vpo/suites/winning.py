@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from r2vpo.config.recipe_yaml import parse_yaml
 from r2vpo.errors import UserError
 from r2vpo.evaluation import Answered, outcomes_by_score
 from r2vpo.evaluation.preference import Outcome
@@ -12,7 +13,6 @@ from r2vpo.rewards.judge import Judge
 from r2vpo.rewards.judge_options import JudgeOptions
 from r2vpo.rewards.registry import reward_options
 from r2vpo.rewards.reward_model import RewardModel
-from r2vpo.training.recipe_yaml import parse_yaml
 
 Decider = Callable[[Sequence[Answered], Sequence[Answered]], tuple[list[Outcome], dict[str, Any]]]
 """Function from two models' answers to the same problems to the first model's outcomes and further information."""

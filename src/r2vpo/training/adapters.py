@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from r2vpo.config.recipe import Recipe
+from r2vpo.config.recipe_inputs import LoraRecipe
 from r2vpo.errors import UserError
-from r2vpo.training.recipe import Recipe
-from r2vpo.training.recipe_inputs import LoraRecipe
 from r2vpo.weights import first_line
 
 

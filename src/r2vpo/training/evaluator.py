@@ -9,6 +9,8 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from r2vpo.config.recipe import Recipe
+from r2vpo.config.run_directory import RunDirectory, evaluated_every
 from r2vpo.core.log_probs import length_limits
 from r2vpo.data import PromptData
 from r2vpo.data.digest import digest_of
@@ -16,8 +18,6 @@ from r2vpo.errors import UserError
 from r2vpo.evaluation import encode_prompt, evaluate
 from r2vpo.sampling import GenerateSampler, check_model, make_sampler
 from r2vpo.training.progress import TrainingProgress
-from r2vpo.training.recipe import Recipe
-from r2vpo.training.run_directory import RunDirectory, evaluated_every
 from r2vpo.training.setup import Parts
 from r2vpo.training.shared_sampling import SharedSampling
 from r2vpo.trl import R2VPOTrainer

@@ -7,9 +7,9 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from r2vpo.config.records import finite
+from r2vpo.config.run_directory import RunDirectory
 from r2vpo.training.progress import TrainingProgress
-from r2vpo.training.records import finite
-from r2vpo.training.run_directory import RunDirectory
 
 METRICS = (
     "step",

@@ -8,8 +8,8 @@ from typing import Any
 from accelerate.utils import parse_flag_from_env
 from torch.optim import Optimizer
 
+from r2vpo.config.recipe import Recipe
 from r2vpo.errors import UserError
-from r2vpo.training.recipe import Recipe
 
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "sgd": "sgd", "prodigy": "adamw_torch_fused"}
 """Values of transformers' `TrainingArguments.optim`. The one for Prodigy is not used: see `own_optimizer`."""

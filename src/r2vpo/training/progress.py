@@ -13,8 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from r2vpo.training.display import Display, say
-from r2vpo.training.numbers import NOTHING, about_intervals, count, duration, interval, points, significant
+from r2vpo.config.display import Display, say
+from r2vpo.config.numbers import NOTHING, about_intervals, count, duration, interval, points, significant
 
 _REMEMBERED = (
     "reward",

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from r2vpo.config.recipe import Recipe
+from r2vpo.config.recipe_inputs import DatasetData
 from r2vpo.core.log_probs import length_limits
 from r2vpo.data import PromptData
 from r2vpo.errors import UserError
@@ -14,8 +16,6 @@ from r2vpo.positions import position_limit
 from r2vpo.sampling import check_model
 from r2vpo.sampling.self_check import GENERATE, SAMPLERS
 from r2vpo.training.prompt_length import longest_prompt, prompt_lengths
-from r2vpo.training.recipe import Recipe
-from r2vpo.training.recipe_inputs import DatasetData
 
 _LARGE = 1e9
 """Number of parameters above which a check on a CPU takes seconds."""

@@ -19,18 +19,10 @@ from accelerate.utils import broadcast_object_list
 from rich.console import Console
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from r2vpo.data import PromptData, to_dataset
-from r2vpo.errors import UserError
-from r2vpo.evaluation import difference_interval
-from r2vpo.training.evaluator import Evaluator, data_digests
-from r2vpo.training.folder_lock import working_in
-from r2vpo.training.metrics_log import MetricsLog
-from r2vpo.training.optimizers import own_optimizer
-from r2vpo.training.progress import TrainingProgress
-from r2vpo.training.prompt_length import longest_prompt
-from r2vpo.training.recipe import Recipe, settle_precision
-from r2vpo.training.recipe_inputs import DatasetData
-from r2vpo.training.run_directory import (
+from r2vpo.config.folder_lock import working_in
+from r2vpo.config.recipe import Recipe, settle_precision
+from r2vpo.config.recipe_inputs import DatasetData
+from r2vpo.config.run_directory import (
     RunDirectory,
     create_run,
     open_run,
@@ -38,6 +30,14 @@ from r2vpo.training.run_directory import (
     require_checkpoint,
     step_of,
 )
+from r2vpo.data import PromptData, to_dataset
+from r2vpo.errors import UserError
+from r2vpo.evaluation import difference_interval
+from r2vpo.training.evaluator import Evaluator, data_digests
+from r2vpo.training.metrics_log import MetricsLog
+from r2vpo.training.optimizers import own_optimizer
+from r2vpo.training.progress import TrainingProgress
+from r2vpo.training.prompt_length import longest_prompt
 from r2vpo.training.setup import Parts, prepare, trainer_config
 from r2vpo.training.unchanged import WeightsBefore
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer

@@ -13,17 +13,17 @@ import torch
 from transformers.integrations import get_available_reporting_integrations
 from trl.import_utils import is_vllm_available
 
+from r2vpo.config.data_options import data_options
+from r2vpo.config.recipe import Recipe
+from r2vpo.config.recipe_inputs import DatasetData
 from r2vpo.data import PromptData, load_data
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
 from r2vpo.rewards import REWARDS, check_reward, load_reward, usable_rows
 from r2vpo.rewards.check import ROWS
 from r2vpo.training.adapters import check_adapters, peft_config
-from r2vpo.training.data_options import data_options
 from r2vpo.training.optimizers import OPTIMIZERS, check_optimizer
 from r2vpo.training.prompt_length import check_chats, without_long_prompts
-from r2vpo.training.recipe import Recipe
-from r2vpo.training.recipe_inputs import DatasetData
 from r2vpo.training.recipe_model import check_recipe_model
 from r2vpo.trl import R2VPOConfig
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from r2vpo.checkpoint_files import write_list
-from r2vpo.training.recipe import load_recipe
-from r2vpo.training.run_directory import RunDirectory, create_run
+from r2vpo.config.recipe import load_recipe
+from r2vpo.config.run_directory import RunDirectory, create_run
 
 RECIPE = """\
 # Teaches nothing; for tests

@@ -51,7 +51,7 @@ def test_arguments_that_do_not_work(
 
 
 def test_no_experiments_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("r2vpo.training.shipped.Shipped.folder", lambda self: None)
+    monkeypatch.setattr("r2vpo.config.shipped.Shipped.folder", lambda self: None)
     assert "no experiments are installed" in failure(capsys, 2, "compare")
 
 

@@ -12,9 +12,9 @@ import pytest
 import r2vpo.cli.train
 from r2vpo.cli.failures import Session, report_failure
 from r2vpo.cli.main import main
+from r2vpo.config import records
+from r2vpo.config.run_directory import RunDirectory
 from r2vpo.disk import disk_failure
-from r2vpo.training import records
-from r2vpo.training.run_directory import RunDirectory
 from tests.unit.cli.helpers import failure
 from tests.unit.report.synthetic_run import make_run
 

@@ -12,11 +12,11 @@ import pytest
 import r2vpo.cli.train
 from r2vpo.checkpoint_files import write_list
 from r2vpo.cli.main import SECONDS_OF_THREADS, main
+from r2vpo.config.recipe import load_recipe
+from r2vpo.config.run_directory import RunDirectory
+from r2vpo.config.shipped import RECIPES, description
 from r2vpo.core.radius import DELTA
 from r2vpo.errors import UserError
-from r2vpo.training.recipe import load_recipe
-from r2vpo.training.run_directory import RunDirectory
-from r2vpo.training.shipped import RECIPES, description
 from tests.unit.cli.helpers import failure
 from tests.unit.report.synthetic_run import make_run
 
@@ -99,7 +99,7 @@ def test_arguments_that_do_not_work(
 def test_a_recipe_is_a_path_or_a_listed_name(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("r2vpo.training.shipped.Shipped.folder", lambda self: tmp_path)
+    monkeypatch.setattr("r2vpo.config.shipped.Shipped.folder", lambda self: tmp_path)
     assert RECIPES.find(str(recipe)) == recipe
     assert RECIPES.find("small") == recipe
     for wrong in ("smal", "recipes/smal.yaml"):
@@ -110,7 +110,7 @@ def test_a_recipe_is_a_path_or_a_listed_name(
 
 
 def test_every_recipe_of_the_package_loads_and_is_described() -> None:
-    from r2vpo.training.shipped import RECIPES
+    from r2vpo.config.shipped import RECIPES
 
     for name, path in RECIPES.listed().items():
         load_recipe(path)
@@ -118,7 +118,7 @@ def test_every_recipe_of_the_package_loads_and_is_described() -> None:
 
 
 def test_no_recipes_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("r2vpo.training.shipped.Shipped.folder", lambda self: None)
+    monkeypatch.setattr("r2vpo.config.shipped.Shipped.folder", lambda self: None)
     assert "no recipes are installed" in failure(capsys, 2, "recipes")
 
 

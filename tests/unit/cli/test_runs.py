@@ -8,9 +8,9 @@ import pytest
 
 from r2vpo.checkpoint_files import write_list
 from r2vpo.cli.main import main
+from r2vpo.config.folder_lock import working_in
+from r2vpo.config.run_directory import SUMMARY_KEYS, RunDirectory, create_run
 from r2vpo.errors import UserError
-from r2vpo.training.folder_lock import working_in
-from r2vpo.training.run_directory import SUMMARY_KEYS, RunDirectory, create_run
 from tests.unit.cli.helpers import failure
 from tests.unit.report.synthetic_run import synthetic_recipe
 

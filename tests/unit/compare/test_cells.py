@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from r2vpo.compare.cells import identity, rollouts, set_dotted
+from r2vpo.config.recipe import load_recipe
+from r2vpo.config.shipped import RECIPES
 from r2vpo.errors import UserError
-from r2vpo.training.recipe import load_recipe
-from r2vpo.training.shipped import RECIPES
 from tests.unit.compare.helpers import RECIPE, experiment, plan
 
 TUNED = {"clip": 1e-3, "ours": 1e-4}

@@ -13,7 +13,7 @@ from r2vpo.compare.cells import Plan, base_recipe
 from r2vpo.compare.schema import Experiment, MethodSpec, SettingsSpec, TuneSpec, TuningSpec
 from r2vpo.compare.statistics import FEWEST_SEEDS
 from r2vpo.compare.tasks import TasksExperiment, TaskSpec
-from r2vpo.training.shipped import EXPERIMENTS
+from r2vpo.config.shipped import EXPERIMENTS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "comparing.md").read_text(encoding="utf-8")
 

@@ -10,7 +10,7 @@ import pytest
 from r2vpo.compare.regret import over_tasks, task_regrets
 from r2vpo.compare.regret_report import build_regret_report
 from r2vpo.compare.store import Store
-from r2vpo.training.numbers import NOTHING
+from r2vpo.config.numbers import NOTHING
 from tests.unit.compare.helpers import record
 from tests.unit.compare.test_tasks import TASKS, fill, tasks_plan
 

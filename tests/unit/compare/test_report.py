@@ -14,7 +14,7 @@ from r2vpo.compare.drawings import drawings
 from r2vpo.compare.report import build_comparison_report
 from r2vpo.compare.store import Store
 from r2vpo.compare.tables import Table, percent, points, ratio, tables
-from r2vpo.evaluation.intervals import Interval
+from r2vpo.intervals import Interval
 from tests.unit.compare.helpers import EXPERIMENT, curve, experiment, full_store, plan, record
 
 LAGS = {"name": "staleness", "key": "rollout.lag", "values": [0, 1, 5]}

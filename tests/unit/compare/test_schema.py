@@ -14,9 +14,9 @@ from r2vpo.compare.catalog import load_experiment
 from r2vpo.compare.cells import Plan, base_recipe
 from r2vpo.compare.schema import Experiment, MethodSpec, label
 from r2vpo.compare.tasks import TasksExperiment
+from r2vpo.config.recipe import load_recipe
+from r2vpo.config.shipped import EXPERIMENTS, description
 from r2vpo.errors import UserError
-from r2vpo.training.recipe import load_recipe
-from r2vpo.training.shipped import EXPERIMENTS, description
 from tests.unit.compare.helpers import EXPERIMENT, experiment
 
 

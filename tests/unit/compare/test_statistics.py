@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from r2vpo.compare import statistics as st
-from r2vpo.evaluation.intervals import Interval
+from r2vpo.intervals import Interval
 
 INF = math.inf
 # Laws of a run's score at one seed: a generator and a shape in, scores out.

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from peft import LoraConfig, get_peft_model
 
+from r2vpo.config.recipe import load_recipe
 from r2vpo.errors import UserError
 from r2vpo.planning.architecture import read_architecture
 from r2vpo.planning.known import KNOWN
-from r2vpo.training.recipe import load_recipe
 from tests.custom_code import custom_model_folder, separate_modules
 from tests.tiny import tiny_model, tiny_tokenizer
 

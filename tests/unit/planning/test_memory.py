@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from r2vpo.config.recipe import load_recipe
 from r2vpo.core.log_probs import PrefixBatch, forward_log_probs
 from r2vpo.core.options import ReplayOptions
 from r2vpo.planning.architecture import Architecture, read_architecture
@@ -16,7 +17,6 @@ from r2vpo.planning.shapes import Shapes, shapes_of
 from r2vpo.planning.sharding import Sharding
 from r2vpo.replay import ReplayBuffer, Rollout
 from r2vpo.sampling.cache import grow_from
-from r2vpo.training.recipe import load_recipe
 from tests.tiny import tiny_model
 
 MODEL = dict(hidden_size=64, intermediate_size=160, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2)

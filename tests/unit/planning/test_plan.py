@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from r2vpo.cli.main import main
+from r2vpo.config.recipe import load_recipe
 from r2vpo.errors import UserError
 from r2vpo.planning import Options, make_plan
 from r2vpo.planning.plan import USABLE
-from r2vpo.training.recipe import load_recipe
 from tests.unit.cli.helpers import failure
 
 

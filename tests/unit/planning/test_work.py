@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from r2vpo.config.recipe import load_recipe
 from r2vpo.planning.architecture import read_architecture
 from r2vpo.planning.work import Speed, work_of
-from r2vpo.training.recipe import load_recipe
 
 
 def test_work_by_hand(path: Path) -> None:

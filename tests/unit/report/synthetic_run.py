@@ -5,9 +5,9 @@ import random
 from pathlib import Path
 from typing import Any
 
+from r2vpo.config.recipe import Recipe
+from r2vpo.config.run_directory import RunDirectory, create_run
 from r2vpo.core.radius import DELTA
-from r2vpo.training.recipe import Recipe
-from r2vpo.training.run_directory import RunDirectory, create_run
 
 STEPS_PER_ROUND, FRESH_ROWS, VERSIONS = 4, 128, 5
 

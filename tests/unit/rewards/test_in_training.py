@@ -2,8 +2,8 @@
 
 import math
 
+from r2vpo.config.recipe import load_recipe
 from r2vpo.rewards import load_reward
-from r2vpo.training.recipe import load_recipe
 from tests.tiny import tiny_trainer
 from tests.unit.rewards.classifiers import save_classifier
 from tests.unit.rewards.endpoint import endpoint

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from r2vpo.config.data_options import data_options
+from r2vpo.config.recipe_inputs import DatasetData
+from r2vpo.config.shipped import SUITES
 from r2vpo.data import DatasetOptions, load_held_out
 from r2vpo.data.schemas import SCHEMAS
 from r2vpo.errors import UserError
 from r2vpo.rewards import REWARDS
 from r2vpo.suites.catalog import load_suite
 from r2vpo.suites.problems import load_grader, load_problems
-from r2vpo.training.data_options import data_options
-from r2vpo.training.recipe_inputs import DatasetData
-from r2vpo.training.shipped import SUITES
 from tests.integration.evaluation import SUITE, write_suite
 from tests.unit.data.writing import write
 
@@ -57,9 +57,9 @@ def test_what_needs_no_download_makes_its_problems_and_grades_them(name: str) ->
 
 
 def test_arithmetic_is_what_quickstart_holds_out() -> None:
+    from r2vpo.config.recipe import load_recipe
+    from r2vpo.config.shipped import RECIPES
     from r2vpo.data import load_data
-    from r2vpo.training.recipe import load_recipe
-    from r2vpo.training.shipped import RECIPES
 
     recipe = load_recipe(RECIPES.find("quickstart"))
     expected = load_data(data_options(recipe.data, seed=recipe.seed)).held_out

@@ -9,10 +9,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from r2vpo.checkpoint_files import write_list
+from r2vpo.config.recipe import load_recipe
+from r2vpo.config.run_directory import create_run
 from r2vpo.errors import UserError
 from r2vpo.suites.subject import find_subject, load_subject
-from r2vpo.training.recipe import load_recipe
-from r2vpo.training.run_directory import create_run
 from tests.integration.evaluation import write_model
 from tests.tiny import tiny_model, tiny_tokenizer
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from r2vpo.config.recipe import load_recipe
 from r2vpo.errors import UserError
-from r2vpo.training.recipe import load_recipe
 
 MINIMAL = """\
 # a recipe for tests

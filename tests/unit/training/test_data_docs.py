@@ -10,11 +10,11 @@ from typing import get_args
 import pytest
 import yaml
 
+from r2vpo.config.recipe import Recipe
+from r2vpo.config.recipe_inputs import DatasetData, HabitData, InstructionsData
 from r2vpo.data import PromptRow
 from r2vpo.data.options import SchemaName
 from r2vpo.data.schemas import SCHEMAS, Columns
-from r2vpo.training.recipe import Recipe
-from r2vpo.training.recipe_inputs import DatasetData, HabitData, InstructionsData
 
 PAGE = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
 

@@ -11,13 +11,13 @@ import pytest
 from rich.console import Console
 from transformers import MistralConfig, MistralForCausalLM, TrainerControl
 
+from r2vpo.config.run_directory import create_run
 from r2vpo.data import PromptData
 from r2vpo.data.rows import PromptRow
 from r2vpo.errors import UserError
 from r2vpo.sampling import GenerateSampler, SharedPrefixSampler
 from r2vpo.training.evaluator import Evaluator
 from r2vpo.training.progress import TrainingProgress
-from r2vpo.training.run_directory import create_run
 from r2vpo.training.setup import Parts
 from tests.tiny import VOCABULARY, tiny_tokenizer, tiny_trainer
 from tests.unit.report.synthetic_run import synthetic_recipe

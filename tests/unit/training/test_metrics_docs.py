@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
+from r2vpo.config.recipe import Recipe
+from r2vpo.config.recipe_errors import known_keys
+from r2vpo.config.run_directory import SUMMARY_KEYS
 from r2vpo.training.metrics_log import METRICS
-from r2vpo.training.recipe import Recipe
-from r2vpo.training.recipe_errors import known_keys
-from r2vpo.training.run_directory import SUMMARY_KEYS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
 ROWS = [line.split("|")[1] for line in PAGE.splitlines() if line.startswith("| `")]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from r2vpo.config.run_directory import RunDirectory, create_run
 from r2vpo.training.metrics_log import METRICS, MetricsLog
-from r2vpo.training.run_directory import RunDirectory, create_run
 from tests.unit.report.synthetic_run import synthetic_recipe
 
 

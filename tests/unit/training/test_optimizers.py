@@ -9,11 +9,11 @@ import pytest
 import torch
 from prodigyopt import Prodigy
 
+from r2vpo.config.recipe import Recipe, load_recipe
 from r2vpo.errors import UserError
 from r2vpo.planning.plan import settings_of
 from r2vpo.training import optimizers
 from r2vpo.training.optimizers import check_optimizer, own_optimizer
-from r2vpo.training.recipe import Recipe, load_recipe
 from tests.integration.cli import RECIPE
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from r2vpo.training.numbers import (
+from r2vpo.config.numbers import (
     about_intervals,
     count,
     duration,

@@ -4,9 +4,9 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from r2vpo.config.recipe import Recipe
+from r2vpo.config.recipe_errors import known_keys
 from r2vpo.core.objectives import OBJECTIVES, own_options
-from r2vpo.training.recipe import Recipe
-from r2vpo.training.recipe_errors import known_keys
 
 ROOT = Path(__file__).parents[3]
 

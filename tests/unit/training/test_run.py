@@ -12,13 +12,13 @@ import torch
 from rich.console import Console
 from transformers import TrainerControl
 
+from r2vpo.config.recipe import load_recipe
+from r2vpo.config.run_directory import create_run
 from r2vpo.data import PromptData, PromptRow
 from r2vpo.errors import UserError
 from r2vpo.training import run, setup
 from r2vpo.training.evaluator import data_digests
-from r2vpo.training.recipe import load_recipe
 from r2vpo.training.run import _NothingLeft, _StopBeforeMore, peak_memory_bytes
-from r2vpo.training.run_directory import create_run
 from r2vpo.training.unchanged import WeightsBefore
 from tests.integration.cli import RECIPE
 from tests.unit.report.synthetic_run import synthetic_recipe

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from r2vpo.config.recipe import Recipe, load_recipe
 from r2vpo.core.options import (
     AdvantageOptions,
     CurriculumOptions,
@@ -21,7 +22,6 @@ from r2vpo.data import to_dataset
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
 from r2vpo.training import setup
-from r2vpo.training.recipe import Recipe, load_recipe
 from r2vpo.training.setup import prepare, stop_ids, trainer_config
 from r2vpo.trl import R2VPOTrainer
 from tests.integration.cli import HELD_OUT, RECIPE

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from r2vpo.evaluation import FEWEST_PROBLEMS
+from r2vpo.intervals import FEWEST_PROBLEMS
 
 NOTHING = "–"
 

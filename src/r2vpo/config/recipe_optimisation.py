@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from r2vpo.training.recipe_schema import Section
+from r2vpo.config.recipe_schema import Section
 
 
 class TrainerRecipe(Section):

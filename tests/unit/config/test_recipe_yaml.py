@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from r2vpo.config.recipe import load_recipe, override
+from r2vpo.config.recipe_yaml import parse_yaml, read_yaml
 from r2vpo.errors import UserError
-from r2vpo.training.recipe import load_recipe, override
-from r2vpo.training.recipe_yaml import parse_yaml, read_yaml
 from tests.unit.training.recipes import MINIMAL
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(

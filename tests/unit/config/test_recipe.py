@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from r2vpo.config import recipe_inputs, recipe_optimisation, recipe_schema
+from r2vpo.config.recipe import Recipe, differing_keys, dump_recipe, load_recipe
+from r2vpo.config.recipe_errors import known_keys
 from r2vpo.core import options
 from r2vpo.core.declaration import Options
 from r2vpo.core.options import ObjectiveOptions, choices_of
 from r2vpo.core.radius import DELTA
-from r2vpo.training import recipe_inputs, recipe_optimisation, recipe_schema
-from r2vpo.training.recipe import Recipe, differing_keys, dump_recipe, load_recipe
-from r2vpo.training.recipe_errors import known_keys
 from tests.unit.training.recipes import MINIMAL, refusal
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from r2vpo.config.records import TEMPORARY, write_atomically
 from r2vpo.errors import UserError
-from r2vpo.training.records import TEMPORARY, write_atomically
 
 LOCK, HOLDER = ".lock", ".lock.json"
 """The lock file, which is never removed, and a description of its holder for the message to other processes."""

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import r2vpo
+from r2vpo.config.recipe_yaml import read_yaml
 from r2vpo.errors import UserError
 from r2vpo.nearest import did_you_mean
-from r2vpo.training.recipe_yaml import read_yaml
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Shipped:
 
     def folder(self) -> Path | None:
         """Return their folder, or None if they are not installed."""
-        package = Path(r2vpo.__file__).resolve().parent
+        package = Path(__file__).resolve().parents[1]
         # In an installed package, or next to src in a checkout.
         for parent in (package, package.parents[1]):
             folder = parent / "recipes" / self.folder_name

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from r2vpo.errors import UserError
-from r2vpo.training.records import (
+from r2vpo.config.records import (
     append_record,
     check_digest,
     keep_records,
@@ -18,6 +17,7 @@ from r2vpo.training.records import (
     write_object,
     write_with_digest,
 )
+from r2vpo.errors import UserError
 
 RECORDS: list[dict[str, Any]] = [
     {"step": 1, "loss": 0.1, "text": "ä\ud83d\n"},

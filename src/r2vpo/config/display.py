@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from r2vpo.training.numbers import duration
+from r2vpo.config.numbers import duration
 
 
 class Display(ABC):

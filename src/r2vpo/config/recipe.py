@@ -12,6 +12,18 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
+from r2vpo.config.recipe_errors import validated
+from r2vpo.config.recipe_inputs import AnyData, InstructionsData, ModelRecipe, ReasoningGymData, RewardRecipe
+from r2vpo.config.recipe_optimisation import TrainerRecipe
+from r2vpo.config.recipe_schema import (
+    LAST_SEED,
+    EvaluationRecipe,
+    RolloutRecipe,
+    Section,
+    Tracker,
+)
+from r2vpo.config.recipe_yaml import RecipeDumper, parse_yaml
+from r2vpo.config.shipped import RECIPES, read_mapping
 from r2vpo.core.options import (
     AdvantageOptions,
     CurriculumOptions,
@@ -22,18 +34,6 @@ from r2vpo.core.options import (
     StepControlOptions,
 )
 from r2vpo.errors import UserError
-from r2vpo.training.recipe_errors import validated
-from r2vpo.training.recipe_inputs import AnyData, InstructionsData, ModelRecipe, ReasoningGymData, RewardRecipe
-from r2vpo.training.recipe_optimisation import TrainerRecipe
-from r2vpo.training.recipe_schema import (
-    LAST_SEED,
-    EvaluationRecipe,
-    RolloutRecipe,
-    Section,
-    Tracker,
-)
-from r2vpo.training.recipe_yaml import RecipeDumper, parse_yaml
-from r2vpo.training.shipped import RECIPES, read_mapping
 
 
 class Recipe(Section):

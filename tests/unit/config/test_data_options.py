@@ -5,6 +5,8 @@ import re
 import pytest
 from pydantic import ValidationError
 
+from r2vpo.config.data_options import data_options
+from r2vpo.config.recipe_inputs import DatasetData, HabitData, InstructionsData, ReasoningGymData
 from r2vpo.data.options import (
     DatasetOptions,
     FewShotOptions,
@@ -13,8 +15,6 @@ from r2vpo.data.options import (
     MixtureComponent,
     ReasoningGymOptions,
 )
-from r2vpo.training.data_options import data_options
-from r2vpo.training.recipe_inputs import DatasetData, HabitData, InstructionsData, ReasoningGymData
 
 ITEM = {
     "family": "chain_sum",

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from r2vpo.checkpoint_files import check_files
+from r2vpo.config.folder_lock import holder
+from r2vpo.config.run_directory import SUMMARY_KEYS, RunDirectory
 from r2vpo.errors import UserError
-from r2vpo.training.folder_lock import holder
-from r2vpo.training.run_directory import SUMMARY_KEYS, RunDirectory
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from r2vpo.checkpoint_files import LIST, write_list
-from r2vpo.errors import UserError
-from r2vpo.training import records
-from r2vpo.training.records import append_record, read_records, write_atomically, write_records
-from r2vpo.training.run_directory import (
+from r2vpo.config import records
+from r2vpo.config.records import append_record, read_records, write_atomically, write_records
+from r2vpo.config.run_directory import (
     SUMMARY_KEYS,
     RunDirectory,
     create_run,
@@ -20,7 +19,8 @@ from r2vpo.training.run_directory import (
     open_run,
     require_checkpoint,
 )
-from r2vpo.training.run_state import state_of
+from r2vpo.config.run_state import state_of
+from r2vpo.errors import UserError
 from tests.unit.report.synthetic_run import synthetic_recipe
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from r2vpo.config.recipe_errors import parse_error
 from r2vpo.errors import UserError
-from r2vpo.training.recipe_errors import parse_error
 
 # YAML 1.1, which PyYAML follows, reads 1e-5 as a text because it has no decimal point, and 1:30 as the number 90.
 _FLOAT = re.compile(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from r2vpo.training.recipe import dump_recipe, load_recipe
+from r2vpo.config.recipe import dump_recipe, load_recipe
 from tests.unit.training.recipes import refusal
 
 

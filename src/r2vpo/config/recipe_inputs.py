@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from r2vpo.config.recipe_schema import LAST_SEED, Section
 from r2vpo.data.habit_formats import FORMATS, HabitDifficulty, HabitFormat, check_difficulties
 from r2vpo.data.options import Contamination, SchemaName
 from r2vpo.nearest import did_you_mean
 from r2vpo.rewards.registry import REWARDS, first_problem, options_class
-from r2vpo.training.recipe_schema import LAST_SEED, Section
 
 # A single path may be given without a list.
 Paths = Annotated[

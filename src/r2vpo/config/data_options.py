@@ -1,5 +1,6 @@
 """Translate a recipe's data section into the options of the data package."""
 
+from r2vpo.config.recipe_inputs import AnyData, DatasetData, HabitData, InstructionsData
 from r2vpo.data.options import (
     DataOptions,
     DatasetOptions,
@@ -9,7 +10,6 @@ from r2vpo.data.options import (
     MixtureComponent,
     ReasoningGymOptions,
 )
-from r2vpo.training.recipe_inputs import AnyData, DatasetData, HabitData, InstructionsData
 
 
 def data_options(data: AnyData, *, seed: int) -> DataOptions:

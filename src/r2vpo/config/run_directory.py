@@ -27,11 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from r2vpo.checkpoint_files import DamagedCheckpoint, check_files
-from r2vpo.errors import UserError
-from r2vpo.nearest import did_you_mean
-from r2vpo.training.folder_lock import new_folder
-from r2vpo.training.recipe import Recipe, dump_recipe, load_recipe
-from r2vpo.training.records import (
+from r2vpo.config.folder_lock import new_folder
+from r2vpo.config.recipe import Recipe, dump_recipe, load_recipe
+from r2vpo.config.records import (
     Record,
     append_record,
     check_digest,
@@ -42,7 +40,9 @@ from r2vpo.training.records import (
     write_records,
     write_with_digest,
 )
-from r2vpo.training.shipped import read_mapping
+from r2vpo.config.shipped import read_mapping
+from r2vpo.errors import UserError
+from r2vpo.nearest import did_you_mean
 
 SUMMARY_KEYS = (
     "accuracy_before",

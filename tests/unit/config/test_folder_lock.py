@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from r2vpo.config.folder_lock import HOLDER, LOCK, FolderInUse, is_empty, new_folder, working_in
 from r2vpo.errors import UserError
-from r2vpo.training.folder_lock import HOLDER, LOCK, FolderInUse, is_empty, new_folder, working_in
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from r2vpo.training.folder_lock import working_in
+from r2vpo.config.folder_lock import working_in
 sys.argv = ["/usr/bin/r2vpo", "train", "habit", "--set", "seed=1"]
 with working_in(Path({folder!r}), instead="x"):
     print("held", flush=True)

@@ -1,0 +1,1 @@
+"""Recipes, the folders of runs, and how numbers and progress are written."""
