@@ -19,9 +19,11 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from r2vpo.core.log_probs import PrefixBatch, forward_log_probs, group_prompts
+from r2vpo.core.log_probs import PrefixBatch, forward_log_probs
+from r2vpo.learner.micro_batch import collate
 from r2vpo.models import load_tokenizer
 from r2vpo.models.convert import find_gguf, spread_within_bfloat16
+from r2vpo.replay import Group, Rollout
 from r2vpo.sampling import SharedPrefixSampler
 
 RESULT = Path(__file__).parent / "results" / "bfloat16_step.json"
@@ -34,17 +36,14 @@ def rollouts(model: Any, tokenizer: Any) -> tuple[PrefixBatch, torch.Tensor]:
     stop = [tokenizer.eos_token_id, *tokenizer.encode("\n")]
     sampler = SharedPrefixSampler(model, eos_token_ids=stop, pad_token_id=tokenizer.pad_token_id, max_new_tokens=5)
     samples = sampler.sample(prompts, 4, seed=0)
-    rows = [prompt for prompt in prompts for _ in range(4)]
-    width, length = max(map(len, rows)), max(len(sample.response_ids) for sample in samples)
-    pad = tokenizer.pad_token_id
-    ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
-    mask = torch.tensor([[False] * (width - len(row)) + [True] * len(row) for row in rows])
-    responses = torch.tensor([s.response_ids + [pad] * (length - len(s.response_ids)) for s in samples])
-    taken = torch.tensor([[t < len(s.response_ids) for t in range(length)] for s in samples])
-    unique, unique_mask, index = group_prompts(ids, mask)
-    batch = PrefixBatch(
-        prompt_ids=unique, prompt_mask=unique_mask, group_index=index, response_ids=responses, response_mask=taken
-    )
+    rows = [
+        Rollout(torch.tensor(s.response_ids), torch.ones(len(s.response_ids), dtype=torch.bool),
+                torch.tensor(s.log_probs), advantage=0.0, reward=0.0)
+        for s in samples
+    ]  # fmt: skip
+    groups = [Group(i, 0, torch.tensor(ids), rows[4 * i : 4 * i + 4]) for i, ids in enumerate(prompts)]
+    cpu = torch.device("cpu")
+    batch = collate(groups, version=0, pad_token_id=tokenizer.pad_token_id, device=cpu).batch
     advantages = torch.randn(len(rows), generator=torch.Generator().manual_seed(1))
     return batch, advantages - advantages.mean()
 

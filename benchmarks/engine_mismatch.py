@@ -25,8 +25,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from r2vpo.core.log_probs import PrefixBatch, forward_log_probs, group_prompts
+from r2vpo.core.log_probs import forward_log_probs
 from r2vpo.core.ratios import stale_weight
+from r2vpo.learner.micro_batch import collate
+from r2vpo.replay import Group, Rollout
 
 RESULT = Path(__file__).parent / "results" / "engine_mismatch.json"
 SHOTS = "3 + 4 = 7\n52 - 8 = 44\n6 + 9 = 15\n71 - 26 = 45\n"
@@ -50,17 +52,14 @@ def sampled(url: str, prompts: list[list[int]]) -> list[tuple[list[int], list[in
 
 def evaluated(model: Any, rows: list[Any], pad: int, bfloat16: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """The trainer's log-probs (B, T) of the same tokens, and their mask."""
-    width, length = max(len(row[0]) for row in rows), max(len(row[1]) for row in rows)
-    ids = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt, _, _ in rows])
-    mask = torch.tensor([[False] * (width - len(prompt)) + [True] * len(prompt) for prompt, _, _ in rows])
-    responses = torch.tensor([tokens + [pad] * (length - len(tokens)) for _, tokens, _ in rows])
-    taken = torch.tensor([[place < len(tokens) for place in range(length)] for _, tokens, _ in rows])
-    unique, unique_mask, index = group_prompts(ids, mask)
-    batch = PrefixBatch(
-        prompt_ids=unique, prompt_mask=unique_mask, group_index=index, response_ids=responses, response_mask=taken
-    )
+    groups = []
+    for number, (prompt, tokens, log_probs) in enumerate(rows):
+        mask = torch.ones(len(tokens), dtype=torch.bool)
+        row = Rollout(torch.tensor(tokens), mask, torch.tensor(log_probs), advantage=0.0, reward=0.0)
+        groups.append(Group(number, 0, torch.tensor(prompt), [row]))
+    batch = collate(groups, version=0, pad_token_id=pad, device=torch.device("cpu")).batch
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
-        return forward_log_probs(model, batch, temperature=1.0).log_probs.float(), taken
+        return forward_log_probs(model, batch, temperature=1.0).log_probs.float(), batch.response_mask
 
 
 def main() -> None:

@@ -119,7 +119,7 @@ def build(method: str, shape: dict[str, int], folder: str, recorded: list[list[i
         config = R2VPOConfig(**common, replay=0, skip_zero_advantage=method == "r2vpo_skip")
         trainer = R2VPOTrainer(args=config, rollout_func=None, **inputs)
         timed = TimedRollout()
-        trainer._own_rollout = trainer.rollout_func = timed
+        trainer.own_rollout = trainer.rollout_func = timed
     return trainer, seconds, responses
 
 

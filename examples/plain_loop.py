@@ -1,10 +1,9 @@
-"""R²VPO in your own training loop: torch, a model, and the calls to the mathematics and the replay that a loop needs.
+"""R²VPO in your own training loop: torch, a model, and the four calls to the learner that a loop needs.
 
     python examples/plain_loop.py [ROUNDS]
 
-A small language model is trained on sums. All calls to `r2vpo.core` and `r2vpo.replay` are in `main`, except for the
-advantages and the rows of type `Rollout`. The two functions before it, sampling and log-probs, are parts that your own
-trainer already has.
+A small language model is trained on sums. The two functions before `main`, sampling and log-probs, are parts that your
+own trainer already has. What the learner does in each call can be read in one file, src/r2vpo/learner/learner.py.
 """
 
 import random
@@ -13,20 +12,29 @@ import sys
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from r2vpo import Method, MethodOptions, ReplayOptions, load_model, load_tokenizer
+from r2vpo import (
+    Group,
+    Learner,
+    Method,
+    MethodOptions,
+    ReplayBuffer,
+    ReplayOptions,
+    Rollout,
+    RoundShape,
+    load_model,
+    load_tokenizer,
+)
 from r2vpo.core.advantages import ADVANTAGES
-from r2vpo.core.dual import advantage_moments
-from r2vpo.core.ratios import stale_weight
-from r2vpo.replay import ReplayBuffer, Rollout, last_round_movement
+from r2vpo.core.log_probs import TokenLogProbs
 
 MODEL, PROMPTS, SAMPLES, STEPS = "embedded/smollm2-135m", 4, 8, 2
 
 
 @torch.no_grad()
 def sample(model, tokenizer, version):
-    """Sample a round's rows: for each prompt a group of answers, with their log-probs when they were sampled."""
-    rows = []
-    for group in range(PROMPTS):
+    """Sample a round's groups: a prompt each, and answers to it with their log-probs when they were sampled."""
+    groups = []
+    for place in range(PROMPTS):
         a, b = random.randrange(10, 30), random.randrange(2, 30)
         prompt = tokenizer(f"13 + 24 = 37\n{a} + {b} =", return_tensors="pt").input_ids
         out = model.generate(
@@ -38,65 +46,49 @@ def sample(model, tokenizer, version):
         texts = tokenizer.batch_decode(answers)
         rewards = torch.tensor([float(text.split("\n")[0].strip() == str(a + b)) for text in texts])
         advantages = ADVANTAGES["grpo"](rewards, SAMPLES)
+        rows = []
         for ids, log_probs, advantage, reward in zip(answers, drawn, advantages, rewards, strict=True):
             mask = (ids == tokenizer.eos_token_id).cumsum(0) == 0  # tokens after the end were not sampled
-            rows.append(Rollout(prompt[0], ids, mask, log_probs, float(advantage), float(reward),
-                                group=version * PROMPTS + group, policy_version=version))  # fmt: skip
-    return rows
+            rows.append(Rollout(ids, mask, log_probs, float(advantage), float(reward)))
+        groups.append(Group(version * PROMPTS + place, version, prompt[0], rows))
+    return groups
 
 
-def log_probs_of(model, rows):
-    """Return (B, T) log-probs of each row's response in nats; only its positions go through the output layer."""
-    whole = [torch.cat((row.prompt_ids, row.response_ids)) for row in rows]
+def log_probs_of(model, micro):
+    """Return log-probs (B, T) of each row's response in nats; only its positions go through the output layer."""
+    batch = micro.batch
+    prompts = [batch.prompt_ids[group][batch.prompt_mask[group]] for group in batch.group_index]
+    whole = [torch.cat((prompt, ids)) for prompt, ids in zip(prompts, batch.response_ids, strict=True)]
     hidden = model.model(pad_sequence(whole, batch_first=True)).last_hidden_state
-    mine = [h[len(r.prompt_ids) - 1 : len(w) - 1] for h, r, w in zip(hidden, rows, whole, strict=True)]
-    answers = pad_sequence([row.response_ids for row in rows], batch_first=True)
-    scores = model.lm_head(pad_sequence(mine, batch_first=True)).log_softmax(-1)
-    return scores.gather(2, answers[..., None])[..., 0]
+    mine = [h[len(p) - 1 : len(w) - 1] for h, p, w in zip(hidden, prompts, whole, strict=True)]
+    scores = model.lm_head(torch.stack(mine)).log_softmax(-1)
+    entropy = -(scores.detach().exp() * scores.detach()).sum(-1)
+    return TokenLogProbs(scores.gather(2, batch.response_ids[..., None])[..., 0], entropy)
 
 
 def main(rounds):
     """Train, and print the share of right answers in each round."""
     random.seed(0), torch.manual_seed(0)
-    model, tokenizer = load_model(MODEL), load_tokenizer(MODEL)
+    model, tokenizer = load_model(MODEL).train(), load_tokenizer(MODEL)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5, weight_decay=0.0)
     method = Method(MethodOptions())
     controls = method.controls(steps_per_round=STEPS, reduce=lambda tensor: tensor)  # or a sum over processes
     controls.step_size.attach(optimizer)
-    replay = ReplayBuffer(ReplayOptions(versions=5, ratio=0.5))
+    learner = Learner(
+        method.loss, method.config, controls, ReplayBuffer(ReplayOptions(versions=5, ratio=0.5)),
+        RoundShape(micro_batches=STEPS, per_step=1, rows=SAMPLES), forward=log_probs_of, total=lambda tensor: tensor,
+        skips=True, max_staleness=5, pad_token_id=0, device=torch.device("cpu"), seed=0,
+    )  # fmt: skip
     for version in range(rounds):
         fresh = sample(model, tokenizer, version)
-        stale = replay.sample(replay.wanted(len(fresh)), version)
-        rows = fresh + stale
-        before = {id(row): row.old_log_probs for row in stale if row.old_version == version - 1}
-        with torch.no_grad():  # the proximal policy: the present model on every row
-            for row, old in zip(rows, log_probs_of(model, rows), strict=True):
-                row.remember_old_log_probs(old[: len(row.response_ids)], version)
-        batch = {
-            "old_log_probs": pad_sequence([row.old_log_probs for row in rows], True),
-            "rollout_log_probs": pad_sequence([row.rollout_log_probs for row in rows], True),
-            "response_mask": pad_sequence([row.response_mask for row in rows], True),
-            "advantages": torch.tensor([row.advantage for row in rows]),
-        }
-        weight = stale_weight(batch["old_log_probs"], batch["rollout_log_probs"], batch["response_mask"])
-        moments = advantage_moments(batch["advantages"], batch["response_mask"], batch["old_log_probs"], weight)
-        whole_round = last_round_movement(stale, before, cap=method.config.stale_weight_cap, device="cpu")
-        controls.begin_round(moments, whole_round, float(sum(row.advantage != 0 for row in fresh)))
-        trained = set()  # groups that a step of this round has trained on
-        for part in torch.randperm(len(rows)).chunk(STEPS):
-            mine = {name: tensor[part] for name, tensor in batch.items()}
-            mine |= {"log_probs": log_probs_of(model, [rows[i] for i in part]), "config": method.config}
-            output = method.loss(dual=controls.dual.value, **mine)
-            held_out = torch.tensor([i < len(fresh) and rows[i].group not in trained for i in part])
-            trained |= {rows[i].group for i in part}
-            controls.measure(output, held_out=held_out, **mine)
+        stale = learner.begin_round(model, fresh, version)
+        for micro in learner.micros:
             optimizer.zero_grad()
-            output.loss.backward()
-            measured = controls.finish_step()  # before the optimizer step, so that it is braked if V_d is too large
+            learner.loss(learner.policy(model, micro), micro, first_pass=True).backward()
+            measured = learner.finish_step()  # before the optimizer step, so that it is braked if V_d is too large
             optimizer.step()
-        replay.add(fresh)
-        right = sum(row.reward for row in fresh) / len(fresh)
-        print(f"round {version}: right {right:.2f}, stale rows {len(stale)}, "
+        right = sum(row.reward for group in fresh for row in group.rollouts) / (PROMPTS * SAMPLES)
+        print(f"round {version}: right {right:.2f}, stale rows {stale}, "
               f"V_d {measured['decision_variance']:.2f} of {measured['decision_variance_target']:.2f}, "
               f"lambda {measured['dual']:.2f}, step scale {measured['step_scale']:.2f}", flush=True)  # fmt: skip
 

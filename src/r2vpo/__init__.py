@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     )
     from r2vpo.data import load_data, to_dataset
     from r2vpo.errors import UserError
+    from r2vpo.learner import Learner, RoundShape
     from r2vpo.models import load_model, load_tokenizer
-    from r2vpo.replay import ReplayBuffer, Rollout
+    from r2vpo.replay import Group, ReplayBuffer, Rollout
     from r2vpo.rewards import load_reward
     from r2vpo.sampling import SharedPrefixSampler
     from r2vpo.sampling.lightllm import LightLLMRollout
@@ -41,8 +42,9 @@ _MODULES = {
     ),
     "r2vpo.data": ("load_data", "to_dataset"),
     "r2vpo.errors": ("UserError",),
+    "r2vpo.learner": ("Learner", "RoundShape"),
     "r2vpo.models": ("load_model", "load_tokenizer"),
-    "r2vpo.replay": ("ReplayBuffer", "Rollout"),
+    "r2vpo.replay": ("Group", "ReplayBuffer", "Rollout"),
     "r2vpo.rewards": ("load_reward",),
     "r2vpo.sampling": ("SharedPrefixSampler",),
     "r2vpo.sampling.lightllm": ("LightLLMRollout",),
@@ -54,6 +56,8 @@ __all__ = [
     "AdvantageOptions",
     "CurriculumOptions",
     "DualOptions",
+    "Group",
+    "Learner",
     "LightLLMRollout",
     "Method",
     "MethodOptions",
@@ -63,6 +67,7 @@ __all__ = [
     "ReplayBuffer",
     "ReplayOptions",
     "Rollout",
+    "RoundShape",
     "SharedPrefixSampler",
     "StepControlOptions",
     "UserError",

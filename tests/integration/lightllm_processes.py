@@ -26,7 +26,7 @@ def main(url: str, renew_command: str, folder: Path) -> None:
         "processes": trainer.accelerator.num_processes,
         "said": said,
         "rounds": trainer.round_index,
-        "staleness": trainer.staleness_rows,
+        "staleness": trainer.learner.staleness_rows,
         "weights": [
             float(value.sum()) for value in parameters(trainer.accelerator.unwrap_model(trainer.model)).values()
         ],

@@ -52,7 +52,7 @@ def test_two_processes_are_one_run(tmp_path: Path) -> None:
     one, two = launch(tmp_path / "one", 1), launch(tmp_path / "two", 2)
     assert (one["processes"], two["processes"]) == (1, 2)
     assert two["rollouts"] == one["rollouts"] == 32
-    assert two["groups"] == one["groups"] == [group for group in (4, 5, 6, 7) for _ in range(4)]
+    assert two["groups"] == one["groups"] == [group for group in (16, 20, 24, 28) for _ in range(4)]
     assert two["dual"] == pytest.approx(one["dual"], rel=1e-5)
     assert two["scale"] == pytest.approx(one["scale"], rel=1e-4)
     assert two["ratio_variance"] == pytest.approx(one["ratio_variance"], rel=1e-3, abs=1e-9)

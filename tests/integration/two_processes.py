@@ -10,6 +10,7 @@ import torch
 from accelerate.utils import gather_object
 
 from r2vpo.errors import UserError
+from r2vpo.replay.group import each_row
 from tests.tiny import parameters, same_rollouts, tiny_trainer
 
 
@@ -34,7 +35,8 @@ def main(folder: Path, rows_per_process: int, save_steps: int, resume: str | Non
         if trainer.accelerator.is_main_process:
             (folder / "result.json").write_text(json.dumps({"refused": str(error)}))
         return
-    groups = gather_object([row.group for micro in trainer._buffered_inputs for row in micro.rollouts])
+    mine = [group for micro in trainer.learner.micros for group in micro.groups]
+    groups = gather_object(each_row(mine, lambda group: group.number))
     if trainer.accelerator.is_main_process:
         model = trainer.accelerator.unwrap_model(trainer.model)
         torch.save(parameters(model), folder / "parameters.pt")

@@ -14,13 +14,13 @@ from r2vpo.core.method import Method
 from r2vpo.core.objectives import OBJECTIVES
 from r2vpo.core.objectives.registry import own_options
 from r2vpo.core.options import MethodOptions
+from r2vpo.learner.micro_batch import collate
 from r2vpo.sampling import SharedPrefixSampler
 from r2vpo.sampling import sampler as sampling
-from r2vpo.trl.rows import collate
 from tests.oracles.cases import OWN
 from tests.tiny import tiny_trainer
 from tests.unit.core.log_probs.small_models import VOCABULARY, random_batch, small_model
-from tests.unit.trl.test_rows import rollout
+from tests.unit.learner.groups import one_row
 from tests.waiting import AWAY, Away, Counted, device, sent_away
 
 SHAPES = {
@@ -83,7 +83,7 @@ def test_a_micro_batch_is_measured_without_a_wait_and_a_step_with_one(name: str,
     chosen = {"name": name, "anchor": anchor, "options": own}
     method = Method(MethodOptions(objective=chosen, dual={"kind": "fixed", "value": 1.0}))
     config, total = method.config, torch.ones(())
-    rows = [rollout(group, 2 + group, advantage=1.0 - group, version=group) for group in range(3)]
+    rows = [one_row(group, 2 + group, advantage=1.0 - group, version=group) for group in range(3)]
     controls = method.controls(steps_per_round=2, reduce=lambda tensor: tensor)
     with device() as mode:
         micro = collate(rows, version=3, pad_token_id=0, device=AWAY)
@@ -242,7 +242,7 @@ def test_a_run_waits_for_no_micro_batch_and_once_for_the_gradient(tmp_path: Any,
 def test_a_loss_that_is_not_finite_stays_out_of_the_log_as_transformers_keeps_it_out(tmp_path: Any) -> None:
     trainer = tiny_trainer(tmp_path, max_steps=4, logging_steps=4, step_control=False)
     losses: list[float] = []
-    loss = trainer.method.loss
+    loss = trainer.learner.objective
 
     def spoiled(**inputs: Any) -> Any:
         output = loss(**inputs)
@@ -251,7 +251,7 @@ def test_a_loss_that_is_not_finite_stays_out_of_the_log_as_transformers_keeps_it
         losses.append(float(output.loss.detach()))
         return output
 
-    trainer.method.loss = spoiled
+    trainer.learner.objective = spoiled
     trainer.train()
     assert math.isinf(losses[2]) and len(losses) == 4
     # After two steps the mean so far is a third of their sum: transformers divides by the steps including this one.

@@ -120,24 +120,25 @@ def test_skipping_rows_of_zero_advantage_changes_nothing_but_time(tmp_path: Any,
         # Squares of small differences of log-probs, and what follows from them: rounding weighs more there.
         rel = 1e-4 if name in ("ratio_variance", "kl", "step_scale") else 1e-6
         assert second == pytest.approx(first, rel=rel, abs=1e-6), name
-    assert whole.staleness_rows == skipping.staleness_rows
+    assert whole.learner.staleness_rows == skipping.learner.staleness_rows
     if kind in ("two_sided", "kl_penalty"):
         assert not graded, "rows of zero advantage have a gradient there: none is skipped"
     else:
-        assert 0 < sum(graded) <= 0.75 * 2 * sum(whole.staleness_rows), "some rows were computed without a graph"
+        trained = 2 * sum(whole.learner.staleness_rows)
+        assert 0 < sum(graded) <= 0.75 * trained, "some rows were computed without a graph"
 
 
 def rows_of(trainer: Any, graded: list[int]) -> None:
     """Note how many rows of each part of a micro-batch are computed with a graph."""
-    forward = trainer._forward
+    forward = trainer.learner._forward
 
     def noting(model: Any, micro: Any, **options: Any) -> Any:
         values = forward(model, micro, **options)
-        if trainer._skips and values.log_probs.requires_grad:
+        if trainer.learner.skips and values.log_probs.requires_grad:
             graded.append(len(micro.rollouts))
         return values
 
-    trainer._forward = noting
+    trainer.learner._forward = noting
 
 
 def test_a_micro_batch_without_any_advantage_still_has_a_backward_pass(tmp_path: Any) -> None:

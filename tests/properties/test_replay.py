@@ -23,13 +23,13 @@ def play(buffer, rounds, start=0, version=0):
     """Add groups (size, length, zero advantage), draw, move on; yield what each round drew."""
     number = start
     for groups, wanted, step in rounds:
-        rows = []
+        added = []
         for size, length, zero in groups:
-            rows += group(number, version, size, length, advantages=[0.0] * size if zero else None)
+            added.append(group(number, version, size, length, advantages=[0.0] * size if zero else None))
             number += 1
-        admission = buffer.add(rows)
+        admission = buffer.add(added)
         version += step
-        yield buffer.sample(wanted, version), wanted, version, rows, admission
+        yield buffer.sample(wanted, version), wanted, version, added, admission
 
 
 @settings(max_examples=60, deadline=None)
@@ -37,16 +37,14 @@ def play(buffer, rounds, start=0, version=0):
 def test_every_round_keeps_the_promises(rounds, versions, limit):
     buffer = ReplayBuffer(ReplayOptions(versions=versions, max_megabytes=None if limit is None else limit / 1e6))
     sizes = {}
-    for drawn, wanted, version, rows, admission in play(buffer, rounds):
-        for row in rows:
-            sizes[row.group] = sizes.get(row.group, 0) + 1
+    for drawn, wanted, version, added, admission in play(buffer, rounds):
+        sizes |= {one.number: len(one) for one in added}
         counts = vars(admission)
-        assert sum(counts.values()) == len(rows)
-        assert len(drawn) <= wanted
-        assert all(1 <= row.staleness(version) <= versions for row in drawn)
-        assert all(any(row.advantage for row in drawn if row.group == number) for number in numbers(drawn))
-        for number in numbers(drawn):
-            assert sum(row.group == number for row in drawn) == sizes[number]
+        assert sum(counts.values()) == sum(map(len, added))
+        assert sum(map(len, drawn)) <= wanted
+        assert all(1 <= one.staleness(version) <= versions for one in drawn)
+        assert all(any(row.advantage for row in one.rollouts) for one in drawn)
+        assert [len(one) for one in drawn] == [sizes[number] for number in numbers(drawn)]
         statistics = buffer.statistics()
         assert limit is None or statistics.bytes <= limit
         assert statistics.rows == len(buffer) == sum(statistics.rows_by_age)

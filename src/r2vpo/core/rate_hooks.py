@@ -40,15 +40,18 @@ class ScaledSteps(ABC):
         Raises:
             ValueError: It is already attached, so its steps would be scaled twice.
         """
-        while isinstance(getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
-            optimizer = optimizer.optimizer  # type: ignore[attr-defined]
-        if id(optimizer) in self._scaled:
+        optimizer = _innermost(optimizer)
+        if self.scales(optimizer):
             raise ValueError(
                 "optimizer is already attached, and must be attached only once: call attach once for each optimizer"
             )
         self._scaled[id(optimizer)] = []
         optimizer.register_step_pre_hook(self._before)
         optimizer.register_step_post_hook(self._after)
+
+    def scales(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Tell whether an optimizer, or the one that it wraps, is attached."""
+        return id(_innermost(optimizer)) in self._scaled
 
     @contextmanager
     def scaled(self, groups: list[dict[str, Any]], applied: Callable[[], bool]) -> Iterator[None]:
@@ -98,6 +101,12 @@ class _ScaledGroup(NamedTuple):
     group: dict[str, Any]
     scheduled: Any
     scaled: Any
+
+
+def _innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    while isinstance(getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
+        optimizer = optimizer.optimizer  # type: ignore[attr-defined]
+    return optimizer
 
 
 def _restore(groups: list[_ScaledGroup]) -> None:

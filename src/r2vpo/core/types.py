@@ -1,7 +1,7 @@
 """Result types of the core: sums that are divided once, and the output of an objective."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -129,3 +129,21 @@ class LossOutput:
     loss: Tensor
     metrics: dict[str, Tensor]
     constraint: WeightedSums
+
+
+class Loss(Protocol):
+    """The common signature of all objectives; `config` is an instance of the objective's config class."""
+
+    def __call__(
+        self,
+        *,
+        log_probs: Tensor,
+        old_log_probs: Tensor,
+        advantages: Tensor,
+        response_mask: Tensor,
+        dual: float | Tensor,
+        rollout_log_probs: Tensor | None = None,
+        config: Any = ...,
+        normalizer: float | Tensor | None = None,
+    ) -> LossOutput:
+        """Compute the loss."""

@@ -14,7 +14,7 @@ from r2vpo.core.log_probs.packing import responses_per_row
 from r2vpo.planning.architecture import Architecture
 from r2vpo.planning.shapes import Shapes
 from r2vpo.planning.sharding import Sharding
-from r2vpo.replay.rollout import FLOAT_BYTES
+from r2vpo.replay.group import FLOAT_BYTES
 from r2vpo.sampling.cache import BLOCK
 
 FLOAT, HALF, LONG = 4, 2, 8

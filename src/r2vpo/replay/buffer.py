@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,21 +12,11 @@ import torch
 
 from r2vpo.core.options import ReplayOptions
 from r2vpo.errors import UserError
+from r2vpo.replay.group import Group
 from r2vpo.replay.packing import pack, unpack
 from r2vpo.replay.report import Admission, ReplayStatistics
-from r2vpo.replay.rollout import Rollout, own_copy
 
 STATE_FORMAT = 1
-
-
-@dataclass
-class _Group:
-    rows: list[Rollout]
-    num_bytes: int
-
-    @property
-    def uses(self) -> int:
-        return self.rows[0].uses
 
 
 @dataclass
@@ -64,14 +55,14 @@ class ReplayBuffer:
 
     def clear(self) -> None:
         """Forget all rows, counts and the version; the random state of the draws is kept."""
-        self._groups: dict[int, dict[int, _Group]] = {}
+        self._groups: dict[int, dict[int, Group]] = {}
         self._version_of: dict[int, int] = {}
         self._bytes = 0
         self._version: int | None = None
         self._totals = _Totals()
 
     def __len__(self) -> int:
-        return sum(len(group.rows) for group in self._all_groups())
+        return sum(len(group) for group in self._all_groups())
 
     def begin_version(self, policy_version: int) -> int:
         """Move on to a policy version and forget the groups that are now too old.
@@ -99,39 +90,40 @@ class ReplayBuffer:
         self._totals.evicted_by_age += forgotten
         return forgotten
 
-    def add(self, rollouts: Sequence[Rollout]) -> Admission:
-        """Admit whole groups; rows are copied, so set `old_log_probs` before this call or on the rows drawn later.
+    def add(self, groups: Sequence[Group]) -> Admission:
+        """Admit whole groups; they are copied, so set `old_log_probs` before this call or on the groups drawn later.
 
         A group is rejected if all its advantages are 0 (it carries no policy gradient), if any of its rows has a
         non-finite advantage or a non-finite log-prob under its mask, if the group by itself is larger than
         `max_megabytes`, or if its version would not be kept.
 
         Args:
-            rollouts: rows in any order; all rows of a group in one call.
+            groups: in any order, each with all its rows.
 
         Returns:
             Counts of rows by outcome.
 
         Raises:
-            ValueError: a group is already in the buffer or mixes policy versions.
+            ValueError: a group is already in the buffer.
         """
-        by_group: dict[int, list[Rollout]] = {}
-        for rollout in rollouts:
-            by_group.setdefault(rollout.group, []).append(rollout)
-        for number, rows in by_group.items():
-            self._check_group(number, rows)
-        newest = max((row.policy_version for row in rollouts), default=None)
+        for number, times in Counter(group.number for group in groups).items():
+            if times > 1 or number in self._version_of:
+                raise ValueError(
+                    f"replay: group {number} is already in the buffer: give each prompt group its "
+                    "own number and add all its rows at once"
+                )
+        newest = max((group.policy_version for group in groups), default=None)
         if newest is not None and (self._version is None or newest > self._version):
             self.begin_version(newest)
         counts = dict.fromkeys(Admission.__dataclass_fields__, 0)
-        for number, rows in by_group.items():
-            counts[self._admit(number, rows)] += len(rows)
+        for group in groups:
+            counts[self._admit(group)] += len(group)
         self._shrink()
         for reason in ("zero_advantage", "non_finite", "too_large", "not_kept"):
             setattr(self._totals, reason, getattr(self._totals, reason) + counts[reason])
         return Admission(**counts)
 
-    def sample(self, count_rows: int, policy_version: int) -> list[Rollout]:
+    def sample(self, count_rows: int, policy_version: int) -> list[Group]:
         """Draw whole groups of stale rows, by the rule in the class docstring.
 
         Args:
@@ -139,7 +131,7 @@ class ReplayBuffer:
             policy_version: the current version; its own rows are never drawn.
 
         Returns:
-            The buffer's own rows, those of a group adjacent, with their `uses` incremented. Log-probs set on them by
+            The buffer's own groups, with their `uses` incremented. Log-probs set on their rows by
             `remember_old_log_probs` stay in the buffer.
 
         Raises:
@@ -151,16 +143,15 @@ class ReplayBuffer:
             self.begin_version(policy_version)
         oldest = policy_version - self.options.versions
         versions = [v for v in sorted(self._groups) if oldest <= v < policy_version]
-        wanted, drawn = count_rows, list[Rollout]()
+        wanted, drawn = count_rows, list[Group]()
         for group in self._in_turns(versions):
             if wanted == 0:
                 break
-            if len(group.rows) <= wanted:
-                wanted -= len(group.rows)
-                drawn.extend(group.rows)
-        for row in drawn:
-            row.uses += 1
-        self._totals.drawn += len(drawn)
+            if len(group) <= wanted:
+                wanted -= len(group)
+                group.uses += 1
+                drawn.append(group)
+        self._totals.drawn += count_rows - wanted
         return drawn
 
     def wanted(self, fresh_rows: int) -> int:
@@ -172,9 +163,9 @@ class ReplayBuffer:
         rows_by_age = [0] * (self.options.versions + 1)
         rows, uses = 0, 0
         for group in self._all_groups():
-            rows += len(group.rows)
-            uses += group.uses * len(group.rows)
-            rows_by_age[(self._version or 0) - group.rows[0].policy_version] += len(group.rows)
+            rows += len(group)
+            uses += group.uses * len(group)
+            rows_by_age[group.staleness(self._version or 0)] += len(group)
         totals = asdict(self._totals)
         return ReplayStatistics(
             rows=rows,
@@ -196,7 +187,7 @@ class ReplayBuffer:
             "version": self._version,
             "generator": self._generator.get_state(),
             "totals": asdict(self._totals),
-            "groups": pack([group.rows for group in self._all_groups()]),
+            "groups": pack(list(self._all_groups())),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -232,52 +223,34 @@ class ReplayBuffer:
             ) from error
         self.clear()
         self._version, self._totals = version, totals
-        for rows in groups:
-            self._insert(rows)
+        for group in groups:
+            self._insert(group)
         self._shrink()
 
-    def _check_group(self, number: int, rows: list[Rollout]) -> None:
-        if number in self._version_of:
-            raise ValueError(
-                f"replay: group {number} is already in the buffer: give each prompt group its "
-                "own number and add all its rows in one call"
-            )
-        versions = {row.policy_version for row in rows}
-        if len(versions) > 1:
-            raise ValueError(
-                f"replay: group {number} mixes policy versions {sorted(versions)}: put the rows "
-                "of each version into a separate group"
-            )
-
-    def _admit(self, number: int, rows: list[Rollout]) -> str:
-        if not all(row.is_finite() for row in rows):
+    def _admit(self, group: Group) -> str:
+        if not all(row.is_finite() for row in group.rollouts):
             return "non_finite"
-        if all(row.advantage == 0 for row in rows):
+        if all(row.advantage == 0 for row in group.rollouts):
             return "zero_advantage"
-        version = rows[0].policy_version
-        if self.options.versions == 0 or version < (self._version or 0) - self.options.versions:
+        if self.options.versions == 0 or group.staleness(self._version or 0) > self.options.versions:
             return "not_kept"
-        limit = self._max_bytes
-        if limit is not None and _group_bytes(rows) > limit:
+        if self._max_bytes is not None and group.num_bytes() > self._max_bytes:
             return "too_large"
-        # One prompt tensor serves the whole group, so it is kept and counted once.
-        prompt = own_copy(rows[0].prompt_ids, torch.long)
-        self._insert([row.stored(prompt) for row in rows])
+        self._insert(group.stored())
         return "admitted"
 
-    def _insert(self, rows: list[Rollout]) -> None:
-        version, number, size = rows[0].policy_version, rows[0].group, _group_bytes(rows)
-        self._groups.setdefault(version, {})[number] = _Group(rows, size)
-        self._version_of[number] = version
-        self._bytes += size
+    def _insert(self, group: Group) -> None:
+        self._groups.setdefault(group.policy_version, {})[group.number] = group
+        self._version_of[group.number] = group.policy_version
+        self._bytes += group.num_bytes()
 
     def _remove(self, version: int, number: int) -> int:
         group = self._groups[version].pop(number)
         if not self._groups[version]:
             del self._groups[version]
         del self._version_of[number]
-        self._bytes -= group.num_bytes
-        return len(group.rows)
+        self._bytes -= group.num_bytes()
+        return len(group)
 
     def _shrink(self) -> None:
         limit = self._max_bytes
@@ -285,11 +258,11 @@ class ReplayBuffer:
             oldest = min(self._groups)
             self._totals.evicted_by_memory += self._remove(oldest, next(iter(self._groups[oldest])))
 
-    def _all_groups(self) -> Iterator[_Group]:
+    def _all_groups(self) -> Iterator[Group]:
         for version in sorted(self._groups):
             yield from self._groups[version].values()
 
-    def _in_turns(self, versions: list[int]) -> Iterator[_Group]:
+    def _in_turns(self, versions: list[int]) -> Iterator[Group]:
         order = torch.randperm(len(versions), generator=self._generator).tolist()
         queues = []
         for index in order:
@@ -304,7 +277,3 @@ class ReplayBuffer:
                     waiting.append(queue)
                     yield group
             queues = waiting
-
-
-def _group_bytes(rows: list[Rollout]) -> int:
-    return rows[0].prompt_ids.numel() * 8 + sum(row.response_bytes() for row in rows)

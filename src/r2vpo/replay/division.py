@@ -24,8 +24,8 @@ def redivide(
         A state for `ReplayBuffer.load_state_dict`: the oldest version first, and by group number within a version.
         Process 0 takes over the earlier counts.
     """
-    rows = [group for state in states for group in unpack(state["groups"]) if owner(group[0].group) == part]
-    rows.sort(key=lambda group: (group[0].policy_version, group[0].group))
+    groups = [group for state in states for group in unpack(state["groups"]) if owner(group.number) == part]
+    groups.sort(key=lambda group: (group.policy_version, group.number))
     totals = {name: sum(state["totals"][name] for state in states) if part == 0 else 0 for name in states[0]["totals"]}
     generator = states[part]["generator"] if part < len(states) else present["generator"]
-    return states[0] | {"groups": pack(rows), "totals": totals, "generator": generator}
+    return states[0] | {"groups": pack(groups), "totals": totals, "generator": generator}

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from r2vpo.core.ratios import logit_movement, stale_weight
 from r2vpo.core.types import MovementSums
-from r2vpo.replay.rollout import Rollout
+from r2vpo.replay.group import Rollout
 
 
 def last_round_movement(

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from r2vpo.replay.rollout import Rollout
+from r2vpo.replay.group import Group, Rollout, rows_of
 
 
-def pack(groups: list[list[Rollout]]) -> dict[str, Any]:
+def pack(groups: Sequence[Group]) -> dict[str, Any]:
     """Concatenate the rows of the groups, one tensor per field.
 
     Args:
-        groups: whole groups; the rows of a group share their prompt.
+        groups: the groups.
 
     Returns:
         Tensors and their lengths; `unpack` is the inverse.
     """
-    rows = [row for group in groups for row in group]
+    rows = rows_of(groups)
     old = [row.old_log_probs for row in rows if row.old_log_probs is not None]
     return {
         "group_sizes": torch.tensor([len(group) for group in groups], dtype=torch.long),
-        "prompt_lengths": torch.tensor([group[0].prompt_ids.numel() for group in groups], dtype=torch.long),
-        "prompt_ids": _join([group[0].prompt_ids for group in groups], torch.long),
+        "prompt_lengths": torch.tensor([group.prompt_ids.numel() for group in groups], dtype=torch.long),
+        "prompt_ids": _join([group.prompt_ids for group in groups], torch.long),
         "response_lengths": torch.tensor([row.response_ids.numel() for row in rows], dtype=torch.long),
         "response_ids": _join([row.response_ids for row in rows], torch.long),
         "response_mask": _join([row.response_mask for row in rows], torch.bool),
@@ -35,15 +36,16 @@ def pack(groups: list[list[Rollout]]) -> dict[str, Any]:
         "numbers": torch.tensor([[row.advantage, row.reward] for row in rows], dtype=torch.float64),
         "counts": torch.tensor(
             [
-                [row.group, row.policy_version, -1 if row.old_version is None else row.old_version, row.uses]
-                for row in rows
+                [group.number, group.policy_version, -1 if row.old_version is None else row.old_version, group.uses]
+                for group in groups
+                for row in group.rollouts
             ],
             dtype=torch.long,
         ),
     }
 
 
-def unpack(packed: dict[str, Any]) -> list[list[Rollout]]:
+def unpack(packed: dict[str, Any]) -> list[Group]:
     """Rebuild the groups, each row with its own tensors.
 
     Args:
@@ -70,30 +72,26 @@ def unpack(packed: dict[str, Any]) -> list[list[Rollout]]:
     old = iter(_split(packed["old_log_probs"], old_lengths))
     sizes = packed["group_sizes"].tolist()
     prompts = _split(packed["prompt_ids"], packed["prompt_lengths"].tolist())
-    if sum(sizes) != len(lengths) or len(prompts) != len(sizes):
-        raise ValueError(f"groups of {sum(sizes)} rows with {len(lengths)} responses")
+    if sum(sizes) != len(lengths) or len(prompts) != len(sizes) or not all(sizes):
+        raise ValueError(f"groups of {sizes} rows with {len(lengths)} responses and {len(prompts)} prompts")
     groups = []
     for prompt, size in zip(prompts, sizes, strict=True):
-        group = []
+        rows = []
         for _ in range(size):
             ids, mask, log_probs, known, (advantage, reward), counts = next(responses)
             number, version, old_version, uses = counts
-            group.append(
+            rows.append(
                 Rollout(
-                    prompt_ids=prompt,
                     response_ids=ids,
                     response_mask=mask,
                     rollout_log_probs=log_probs,
                     advantage=advantage,
                     reward=reward,
-                    group=number,
-                    policy_version=version,
                     old_log_probs=next(old) if known else None,
                     old_version=None if old_version < 0 else old_version,
-                    uses=uses,
                 )
             )
-        groups.append(group)
+        groups.append(Group(number, version, prompt, rows, uses))
     return groups
 
 

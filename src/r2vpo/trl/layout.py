@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r2vpo.errors import UserError
+from r2vpo.learner.micro_batch import idle_group
 from r2vpo.replay import snapshot
 from r2vpo.replay.division import redivide
+from r2vpo.replay.group import divide
 from r2vpo.replay.packing import pack, unpack
 from r2vpo.trl.checkpoint import state_path
-from r2vpo.trl.rows import idle_rollout
 
 if TYPE_CHECKING:
     from r2vpo.trl.trainer import R2VPOTrainer
@@ -54,9 +54,8 @@ class Layout:
         return asdict(self)
 
     def owner(self, group: int) -> int:
-        """Return the process that sampled a group, or would have sampled it with this layout."""
-        groups = self.rows // self.group_size
-        return group % groups * self.processes // groups
+        """Return the process that sampled a group, or would have sampled it with this layout; see `Group.number`."""
+        return group % self.rows * self.processes // self.rows
 
 
 def settings(trainer: R2VPOTrainer) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def settings(trainer: R2VPOTrainer) -> dict[str, Any]:
     args = trainer.args
     return {
         "rollout_lag": args.rollout_lag,
-        "max_lag of rollout_func": trainer.sampler_lag,
+        "max_lag of rollout_func": trainer.sampler_lag or 0,
         "temperature": args.temperature,
         "num_iterations": args.num_iterations,
         "aggregation": trainer.method.config.aggregation,
@@ -181,9 +180,10 @@ def laid_out(states: Sequence[dict[str, Any]], *, present: Layout, part: int, re
 
 def _redivide_rows(packed: Sequence[Any], present: Layout, part: int) -> Any:
     """Give each process equally many rows, so that all make the same number of forward passes."""
-    rows = [row for rows in packed for group in unpack(rows) for row in group]
-    each = len(rows) // present.processes
-    return pack([[row] for row in rows[part * each : (part + 1) * each]])
+    groups = [group for rows in packed for group in unpack(rows)]
+    each = sum(map(len, groups)) // present.processes
+    (mine,) = divide(groups, [part * each, (part + 1) * each])
+    return pack(mine)
 
 
 def _redivide_round(
@@ -193,9 +193,9 @@ def _redivide_round(
     mine = []
     for first in range(0, len(rounds[0]), saved.micro_batches):
         window = [micro for parts in rounds for micro in parts[first : first + saved.micro_batches]]
-        rows = [row for micro in window for group in unpack(micro["rows"]) for row in group]
-        bounds = [round(piece * len(rows) / pieces) for piece in range(pieces + 1)]
-        cuts = [rows[start:end] or [idle_rollout(rows)] for start, end in itertools.pairwise(bounds)]
+        groups = [group for micro in window for group in unpack(micro["rows"])]
+        rows = sum(map(len, groups))
+        cuts = divide(groups, [round(piece * rows / pieces) for piece in range(pieces + 1)])
         for piece in cuts[part * present.micro_batches : (part + 1) * present.micro_batches]:
-            mine.append({"rows": pack([[row] for row in piece]), "normalizer": window[0]["normalizer"]})
+            mine.append({"rows": pack(piece or [idle_group(groups)]), "normalizer": window[0]["normalizer"]})
     return mine

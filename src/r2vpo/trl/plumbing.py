@@ -15,15 +15,16 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 from trl.trainer.utils import RepeatSampler
 
-from r2vpo.core.log_probs import OrdinaryLogProbs, TokenLogProbs, disable_noise
+from r2vpo.core.log_probs import TokenLogProbs, disable_noise
 from r2vpo.core.log_probs.support import base_model
 from r2vpo.errors import UserError
+from r2vpo.learner import MicroBatch
+from r2vpo.rewards.undisturbed import undisturbed
 from r2vpo.sampling import SelfCheck, without_own_rules
 from r2vpo.trl.checkpointing import CheckpointingTrainer
 from r2vpo.trl.engine import EngineTrainer
 from r2vpo.trl.model_paths import check_trainer, prepare_model, weights_divided_by
 from r2vpo.trl.prompts import RepeatedRows
-from r2vpo.trl.rows import MicroBatch, in_parts
 from r2vpo.trl.sampling import OwnRollout
 from r2vpo.trl.watch import RunWatch
 
@@ -47,10 +48,10 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
     seconds: dict[str, float]
     self_check: SelfCheck
     watch: RunWatch
-    _skips: bool
-    _own_rollout: OwnRollout | None
+    own_rollout: OwnRollout | None
     _shares_prefix: bool
     _router_losses: list[Tensor]
+    _scores: Tensor
 
     @property
     def pad_token_id(self) -> int:
@@ -61,6 +62,7 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
     def _settle_paths(self, *, wanted: bool, own_sampler: bool, float32_head: bool) -> None:
         """Determine how this model can compute log-probs and responses, and warn about deviations from the request."""
         prepare_model(self, float32_head=float32_head)
+        self._router_losses = []
         notes = []
         if wanted and self.args.gradient_checkpointing:
             wanted = False
@@ -87,37 +89,29 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
         for note in [*notes, *self.self_check.notes]:
             warnings.warn(note, UserWarning, stacklevel=3)
 
-    def _policy(self, model: Any, micro: MicroBatch, *, aux_loss: bool = False) -> TokenLogProbs | OrdinaryLogProbs:
-        """Compute log-probs of a micro-batch's responses, with a gradient for rows whose advantage needs one.
-
-        `_compute_loss` calls this in training, and the round's start calls it without gradient, with the same passes
-        over the same rows: with equal weights the results are bitwise equal.
-        """
-        disable_noise(self.model)
-        if not (self._skips and self.model.training):
-            return self._forward(model, micro, aux_loss=aux_loss)
-        if micro.parts is None:
-            processes = self.accelerator.num_processes
-            micro.parts = in_parts(micro, pad_token_id=self.pad_token_id, processes=processes)
-        whole = torch.zeros_like(micro.rollout_log_probs)
-        log_probs, entropy = whole, whole
-        for part in micro.parts:
-            with torch.set_grad_enabled(part.trained and torch.is_grad_enabled()):
-                values = self._forward(model, part.micro)
-            log_probs = _placed(log_probs, part.places, values.log_probs)
-            entropy = _placed(entropy, part.places, values.entropy)
-        return TokenLogProbs(log_probs=log_probs, entropy=entropy)
-
-    def _forward(self, model: Any, micro: MicroBatch, *, aux_loss: bool = False) -> TokenLogProbs | OrdinaryLogProbs:
+    def _forward(self, model: Any, micro: MicroBatch, *, aux_loss: bool = False) -> TokenLogProbs:
         """Compute log-probs of a micro-batch's responses; only the ordinary forward also returns the router's loss."""
+        disable_noise(self.model)
         options: dict[str, Any] = {}
         if aux_loss or not self._shares_prefix:
             options = {"shared": False, "aux_loss": aux_loss, "chunked": self.self_check.chunks and not aux_loss}
         with self.accelerator.autocast():
-            found: TokenLogProbs | OrdinaryLogProbs = model(
-                prefix_batch=micro.prefix_batch(), **options, temperature=self.temperature
-            )
+            found: TokenLogProbs = model(prefix_batch=micro.batch, **options, temperature=self.temperature)
         return found
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        # TRL would evaluate only the fresh rows and share no prompts; the learner evaluates all rows at once.
+        return None, None, None
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
+        with undisturbed():  # around all of them: asynchronous ones overlap, and each could restore what another set
+            self._scores = super()._calculate_rewards(*args, **kwargs)
+        return self._scores
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return TRL's batch with the scores of all processes, (B, F), which TRL computes and does not return."""
+        batch = super()._generate_and_score_completions(inputs)
+        return batch | {"scores": self._scores}
 
     def _router_loss(self, current: Any) -> Tensor | float:
         """Return the weighted load-balancing loss of a mixture of experts: a mean over micro-batches, as in TRL."""
@@ -148,14 +142,14 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluate as transformers does, with the same random numbers each time and the current weights."""
-        if self._own_rollout is not None:
-            self._own_rollout.begin_evaluation()
+        if self.own_rollout is not None:
+            self.own_rollout.begin_evaluation()
         return super().evaluation_loop(*args, **kwargs)
 
     def _load_best_model(self) -> None:
         super()._load_best_model()
-        if self._own_rollout is not None:
-            self._own_rollout.forget()
+        if self.own_rollout is not None:
+            self.own_rollout.forget()
 
     def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(dataset, IterableDataset):
@@ -213,11 +207,3 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
         tensor = value if isinstance(value, Tensor) else torch.tensor(float(value), device=self.accelerator.device)
         total: Tensor = self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum")
         return total
-
-
-def _placed(whole: Tensor, places: Tensor, part: Tensor) -> Tensor:
-    """Write the rows of a part, at most T long, into (B, T); an idle row adds its graph but no number."""
-    if len(places) == 0:
-        return whole + 0.0 * part.sum()
-    padded = torch.nn.functional.pad(part, (0, whole.shape[1] - part.shape[1]))
-    return whole.index_copy(0, places, padded.to(whole.dtype))

@@ -1,4 +1,4 @@
-"""`R2VPOTrainer`: TRL's `GRPOTrainer` with R²VPO's objective, controllers and replay of stale rollouts."""
+"""`R2VPOTrainer`: TRL's `GRPOTrainer` as the outer loop, and R²VPO's `Learner` in each round."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from r2vpo.core.method import Method
-from r2vpo.replay import ReplayBuffer, Rollout, last_round_movement
-from r2vpo.rewards.undisturbed import undisturbed
-from r2vpo.trl import rounds
+from r2vpo.learner import Learner, MicroBatch, RoundShape
+from r2vpo.replay import Group, ReplayBuffer
+from r2vpo.replay.group import rows_of
+from r2vpo.trl import groups
 from r2vpo.trl.arguments import SIGNATURE, check_built, own_rollout, read_arguments, settle_sampler_dtype
 from r2vpo.trl.async_loop import keep_running
 from r2vpo.trl.config import R2VPOConfig
@@ -20,18 +21,11 @@ from r2vpo.trl.curriculum import ChosenPrompts
 from r2vpo.trl.guards import guard_reward, no_brake_reason, note_dropout
 from r2vpo.trl.plumbing import TrainingPlumbing
 from r2vpo.trl.prompts import PromptBatch
-from r2vpo.trl.rows import MicroBatch, collate, cut, fresh_rollouts, hold_out
 from r2vpo.trl.signal import SignalWatch, describe_round, warn
 from r2vpo.trl.vllm import prepare_vllm
 from r2vpo.trl.watch import RunWatch
 
 COUNTERS = ("rollouts_generated", "rollouts_reused", "tokens_generated", "non_finite_steps")
-
-
-MEASURED_AGAIN = 4
-"""Without replay, one row in this many is evaluated again at the start of the next round; otherwise the effect of a
-whole round on the policy would be unknown. The rows are spread over all groups, and are the same for any number of
-processes."""
 
 
 class R2VPOTrainer(TrainingPlumbing):
@@ -56,8 +50,8 @@ class R2VPOTrainer(TrainingPlumbing):
     """
 
     _logs: dict[str, Any]
-    # TRL initialises it to None, from which a type checker cannot infer a type.
-    _buffered_inputs: list[MicroBatch] | None  # type: ignore[assignment]
+    # TRL initialises it to None, and buffers here what a round trains on; the learner does.
+    _buffered_inputs: None
     # TRL has a list, but only reads it.
     _tag_names = ("r2vpo", "trl", "grpo")  # type: ignore[assignment]
     __signature__ = SIGNATURE
@@ -66,16 +60,13 @@ class R2VPOTrainer(TrainingPlumbing):
         arguments = read_arguments(given, named)
         args: R2VPOConfig = arguments["args"]
         note_dropout(arguments.get("peft_config"))
-        self._own_rollout = own_rollout(arguments)
+        self.own_rollout = own_rollout(arguments)
         # Only a sampler that can lag behind reports the version of each row.
-        lag: int | None = getattr(arguments.get("rollout_func"), "max_lag", None)
-        self._rows_have_versions, self._generating, self._attached = lag is not None, False, False
-        self._rewards: Tensor | None = None
-        self._router_losses: list[Tensor] = []
-        self._round_stats: dict[str, float] = {}
+        self.sampler_lag: int | None = getattr(arguments.get("rollout_func"), "max_lag", None)
         # TRL's own cast assumes Llama's layer names, and autocast undoes it, so the layer is cast below.
         float32_head, args.cast_lm_head_to_fp32 = args.cast_lm_head_to_fp32, False
         super().__init__(**arguments)
+        args.cast_lm_head_to_fp32 = float32_head
         check_built(self)
         if self._has_async_funcs:
             keep_running(self)
@@ -83,263 +74,174 @@ class R2VPOTrainer(TrainingPlumbing):
             guard_reward(function, name)
             for function, name in zip(self.reward_funcs, self.reward_func_names, strict=True)
         ]
-        if self._own_rollout is not None:
+        if self.own_rollout is not None:
             settle_sampler_dtype(self)
         if self.use_vllm:
             prepare_vllm(self)
         # TRL passes its batch to `_prepare_inputs` without reading it.
         self.data_collator = PromptBatch  # type: ignore[assignment]
-        args.cast_lm_head_to_fp32 = float32_head
-        own = self._own_rollout is not None
-        self._settle_paths(wanted=args.shared_prefix, own_sampler=own, float32_head=float32_head)
-        self.method = Method(args.method())
-        reason = no_brake_reason(
-            constrained=self.method.config.constraint_target is not None,
-            anchor=self.method.config.anchor,
-            steps_per_round=args.steps_per_round,
-            versions=args.replay.versions or args.rollout_lag or lag or 0,
+        self._settle_paths(
+            wanted=args.shared_prefix, own_sampler=self.own_rollout is not None, float32_head=float32_head
         )
-        if reason is not None:
-            warnings.warn(reason, UserWarning, stacklevel=2)
-        # The router's loss also has a gradient at every row.
-        self._skips = args.skip_zero_advantage and not (self.method.moves_without_advantage() or self.aux_loss_enabled)
-        self.controls = self.method.controls(
-            steps_per_round=args.steps_per_round,
-            reduce=lambda tensor: self.accelerator.reduce(tensor, reduction="sum"),
-        )
-        self.replay = ReplayBuffer(args.replay, seed=args.seed + args.process_index)  # a separate stream per process
         self.chosen = None
         if args.curriculum.enabled:
             self.chosen = ChosenPrompts(self.train_dataset, args.curriculum, seed=args.seed)
-        self._cut_generator = torch.Generator().manual_seed(args.seed)
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.seconds = {"generating": 0.0, "training": 0.0}
-        self.sampler_lag = lag or 0
-        self.max_staleness = max(args.replay.versions, args.rollout_lag, self.sampler_lag)
-        self.staleness_rows = [0] * (self.max_staleness + 1)
-        self.measured_again: list[Rollout] = []
+        self.round_statistics: dict[str, float] = {}
         self.step_lists: dict[str, Any] = {}
         self.watch = RunWatch()
         self.signal_watch = SignalWatch(warn if self.accelerator.is_main_process else lambda line: None)
+        self.method = Method(args.method())
+        self.learner = self._learner()
+        self.controls, self.replay = self.learner.controls, self.learner.replay
 
-    # ------------------------------------------------------------------ what TRL calls
+    def _learner(self) -> Learner:
+        """Build what happens in a round between sampling and the optimizer."""
+        args, method = self.args, self.method
+        lag = args.rollout_lag or self.sampler_lag or 0
+        reason = no_brake_reason(
+            constrained=method.config.constraint_target is not None,
+            anchor=method.config.anchor,
+            steps_per_round=args.steps_per_round,
+            versions=args.replay.versions or lag,
+        )
+        if reason is not None:
+            warnings.warn(reason, UserWarning, stacklevel=3)
+        return Learner(
+            method.loss,
+            method.config,
+            method.controls(steps_per_round=args.steps_per_round, reduce=self._total),
+            ReplayBuffer(args.replay, seed=args.seed + self.accelerator.process_index),  # a separate stream per process
+            RoundShape(
+                micro_batches=args.steps_per_generation,
+                per_step=args.gradient_accumulation_steps,
+                rows=args.per_device_train_batch_size,
+                processes=self.accelerator.num_processes,
+            ),
+            forward=self._forward,
+            total=self._total,
+            # The router's loss also has a gradient at every row.
+            skips=args.skip_zero_advantage and not (method.moves_without_advantage() or self.aux_loss_enabled),
+            max_staleness=max(args.replay.versions, lag),
+            pad_token_id=self.pad_token_id,
+            device=self.accelerator.device,
+            seed=args.seed,
+        )
+
+    # ------------------------------------------------------------------ what others read
+
+    @property
+    def micro_batches_per_round(self) -> int:
+        """Micro-batches of a round, over all passes."""
+        return int(self.args.steps_per_generation * self.num_iterations)
 
     @property
     def round_index(self) -> int:
         """Return the number of rounds begun; the policy version that sampled the current round's rollouts."""
-        return self._step // (self.args.steps_per_generation * self.num_iterations)
+        return self._step // self.micro_batches_per_round
 
     def sampling_model(self) -> Any:
         """Return the current policy for sampling: a synchronised copy, or the model itself."""
-        if self._own_rollout is not None:
-            return self._own_rollout.model(self)
+        if self.own_rollout is not None:
+            return self.own_rollout.model(self)
         return self.accelerator.unwrap_model(self.model)
+
+    # ------------------------------------------------------------------ what TRL calls
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         """Create the optimizer and let the step-size controller scale its learning rate."""
         optimizer = super().create_optimizer(*args, **kwargs)
+        step_size = self.controls.step_size
         # DeepSpeed's inner optimizer steps once per parameter group, so the engine's step is scaled (`EngineTrainer`).
-        if self.controls.step_size is not None and not self._attached and not self.is_deepspeed_enabled:
-            self.controls.step_size.attach(optimizer)
-            self._attached = True
+        if step_size is not None and not self.is_deepspeed_enabled and not step_size.scales(optimizer):
+            step_size.attach(optimizer)
         return optimizer
-
-    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        # TRL would evaluate only the fresh rows and share no prompts; the round evaluates all its rows at once.
-        if self._generating:
-            return None, None, None
-        return super()._get_per_token_logps_and_entropies(*args, **kwargs)
-
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
-        with undisturbed():  # around all of them: asynchronous ones overlap, and each could restore what another set
-            self._rewards = super()._calculate_rewards(*args, **kwargs)
-        return self._rewards
 
     # Its input comes from the data collator and its result goes to `_compute_loss`; both are ours.
     def _prepare_inputs(self, generation_batch: PromptBatch) -> MicroBatch:  # type: ignore[override]
+        """Return the next micro-batch; at a round's start, sample the round and begin it."""
         if not self.model.training:
-            fresh = self._generate_rollouts(generation_batch)
-            micro = collate(
-                fresh,
-                version=self.round_index,
-                pad_token_id=self.pad_token_id,
-                device=self.accelerator.device,
-            )
-            self._evaluate_policy([micro])
+            micro = self.learner.collate(self._sample(generation_batch), self.round_index)
+            self.learner.evaluate(self.model, [micro])
             return micro
-        every = self.args.steps_per_generation * self.num_iterations
-        if self._step % every == 0 or self._buffered_inputs is None:
-            self._buffered_inputs = self._begin_round(generation_batch)
-        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+        if self._step % self.micro_batches_per_round == 0 or not self.learner.micros:
+            fresh = self._sample(generation_batch)
+            self.counters["rollouts_reused"] += self.learner.begin_round(self.model, fresh, self.round_index)
+            self.signal_watch.round(self.round_statistics["signal"], self._described)
+        return self.learner.micros[self._step % self.args.steps_per_generation]
 
     def _compute_loss(self, model: Any, inputs: MicroBatch) -> Tensor:
-        current = self._policy(model, inputs, aux_loss=self.aux_loss_enabled)
-        old = inputs.old_log_probs if inputs.old_log_probs is not None else current.log_probs.detach()
-        output = self.method.loss(
-            log_probs=current.log_probs,
-            old_log_probs=old,
-            rollout_log_probs=inputs.rollout_log_probs,
-            advantages=inputs.advantages,
-            response_mask=inputs.response_mask,
-            dual=self.controls.dual.value,
-            config=self.method.config,
-            normalizer=inputs.normalizer,
-        )
-        router = self._router_loss(current)
+        current = self.learner.policy(model, inputs, aux_loss=self.aux_loss_enabled)
+        first_pass = self._step % self.micro_batches_per_round < self.args.steps_per_generation
+        loss = self.learner.loss(current, inputs, first_pass=first_pass, train=self.model.training)
         if not self.model.training:
-            return output.loss + router
-        every = self.args.steps_per_generation * self.num_iterations
-        self.controls.measure(
-            output,
-            log_probs=current.log_probs,
-            old_log_probs=old,
-            rollout_log_probs=inputs.rollout_log_probs,
-            advantages=inputs.advantages,
-            response_mask=inputs.response_mask,
-            entropy=current.entropy,
-            staleness=inputs.staleness,
-            held_out=inputs.held_out if self._step % every < self.args.steps_per_generation else None,
-            max_staleness=self.max_staleness,
-            config=self.method.config,
-        )
+            return loss + self._router_loss(current)
+        router = self._router_loss(current)
         if self.accelerator.sync_gradients:
             self._finish_step()
         # Gradients are averaged over processes, while the normalizer is already the global one.
-        loss: Tensor = output.loss * self.accelerator.num_processes + router
-        return loss
+        total: Tensor = loss * self.accelerator.num_processes + router
+        return total
 
-    # ------------------------------------------------------------------ a round
+    # ------------------------------------------------------------------ the rounds' groups and log
 
-    def _generate_rollouts(self, generation_batch: PromptBatch) -> list[Rollout]:
-        """Let TRL generate and score, and unpad its rows; the advantages are computed here."""
-        started = time.perf_counter()
-        rows_of_prompts = generation_batch.rows
-        chosen = self.chosen if self.model.training else None
+    def _sample(self, prompts: PromptBatch) -> list[Group]:
+        """Let TRL generate and score, and compute the advantages of the groups."""
+        started, training = time.perf_counter(), self.model.training
+        place, processes = self.accelerator.process_index, self.accelerator.num_processes
+        group_size = self.num_generations if training else self.num_generations_eval
+        rows = prompts.rows
+        chosen = self.chosen if training else None
         if chosen is not None:
-            place = (self.accelerator.process_index, self.accelerator.num_processes)
-            rows_of_prompts = chosen.next_round(len(rows_of_prompts), self.num_generations, place)
-        self._generating = True
-        try:
-            batch = self._generate_and_score_completions(rows_of_prompts)
-        finally:
-            self._generating = False
-        assert self._rewards is not None, "TRL scores what it generates"
+            rows = chosen.next_round(len(rows), group_size, (place, processes))
+        batch = self._generate_and_score_completions(rows)
+        scores = batch["scores"]
         if chosen is not None:
-            chosen.record(self._rewards[:, 0])
-        group_size = self.num_generations if self.model.training else self.num_generations_eval
-        rewards, advantages = rounds.weigh_rewards(
-            self._rewards, self.reward_weights, group_size=group_size, estimator=self.args.advantage.name
+            chosen.record(scores[:, 0])
+        rewards, advantages = groups.weigh_rewards(
+            scores, self.reward_weights, group_size=group_size, estimator=self.args.advantage.name
         )
-        rounds.log_advantages(self._logs["advantages"], advantages)
-        rows = batch["prompt_ids"].size(0)
-        mine = slice(self.accelerator.process_index * rows, (self.accelerator.process_index + 1) * rows)
-        version = max(self.round_index - self.args.rollout_lag, 0) if self.model.training else self.round_index
-        rollouts = fresh_rollouts(
+        groups.log_advantages(self._logs["advantages"], advantages)
+        mine = slice(place * len(rows), (place + 1) * len(rows))
+        version = max(self.round_index - self.args.rollout_lag, 0) if training else self.round_index
+        fresh = groups.sampled_groups(
             batch,
             rewards=rewards[mine],
             advantages=advantages[mine],
             group_size=group_size,
-            versions=[row["policy_version"] if self._rows_have_versions else version for row in rows_of_prompts],
-            # Numbered by position in the global batch, so that no two processes share a group number.
-            first_group=(self.round_index * self.accelerator.num_processes + self.accelerator.process_index)
-            * (rows // group_size),
+            versions=[version if self.sampler_lag is None else row["policy_version"] for row in rows],
+            first_row=(self.round_index * processes + place) * len(rows),
         )
-        rounds.check_sampled(rollouts, self.round_index)
-        if self.model.training:
-            self.seconds["generating"] += time.perf_counter() - started
-            self.counters["rollouts_generated"] += rows * self.accelerator.num_processes
-            tokens = sum(r.response_ids.numel() for r in rollouts) * self.accelerator.num_processes
+        groups.check_sampled(fresh, self.round_index)
+        if training:
+            seconds = time.perf_counter() - started
+            tokens = sum(row.response_ids.numel() for row in rows_of(fresh)) * processes
+            self.seconds["generating"] += seconds
+            self.counters["rollouts_generated"] += len(rows) * processes
             self.counters["tokens_generated"] += tokens
-            self._round_stats = rounds.round_statistics(
-                rewards, advantages, tokens=tokens, seconds=time.perf_counter() - started
-            ) | rounds.part_means(self._rewards, self.reward_func_names)
-        return rollouts
+            self.round_statistics = groups.round_statistics(
+                rewards, advantages, tokens=tokens, seconds=seconds
+            ) | groups.part_means(scores, self.reward_func_names)
+        return fresh
 
-    def _begin_round(self, generation_batch: PromptBatch) -> list[MicroBatch]:
-        """Sample, add stale rows, evaluate the policy on all of them, and cut the round into micro-batches."""
-        version = self.round_index
-        self.replay.begin_version(version)
-        fresh = self._generate_rollouts(generation_batch)
-        wanted = self.replay.wanted(len(fresh)) if version else 0
-        stale = self.replay.sample(wanted, version)
-        pieces = cut(fresh + stale, self.args.steps_per_generation, generator=self._cut_generator)
-        micros = [
-            collate(piece, version=version, pad_token_id=self.pad_token_id, device=self.accelerator.device)
-            for piece in pieces
-        ]
-        hold_out(micros, per_step=self.args.gradient_accumulation_steps)
-        seen = [(id(row), row.old_log_probs) for row in stale if row.old_version == version - 1]
-        before = {name: log_probs for name, log_probs in seen if log_probs is not None}
-        self._evaluate_policy(micros)
-        again = stale if self.replay.options.versions else self._evaluate_again(version, before)
-        config = self.method.config
-        rounds.set_normalizers(
-            micros,
-            per_step=self.args.gradient_accumulation_steps,
-            by_tokens=config.aggregation == "token_mean",
-            total=self._total,
-        )
-        self.controls.begin_round(
-            rounds.round_moments(micros, anchor=config.anchor, cap=config.stale_weight_cap, level=config.level),
-            last_round_movement(again, before, cap=config.stale_weight_cap, device=self.accelerator.device),
-            rollouts=float(sum(row.advantage != 0 for row in fresh)),
-        )
-        if not self.replay.options.versions and self.controls.reads_rounds:
-            self.measured_again = fresh[::MEASURED_AGAIN]
-        longest = self.args.max_completion_length
-        self.signal_watch.round(
-            self._round_stats["signal"], lambda: describe_round(self._logs, self._round_stats, longest=longest)
-        )
-        self.replay.add(fresh)
-        self.counters["rollouts_reused"] += int(self._total(len(stale)))
-        ages = torch.tensor([row.staleness(version) for row in fresh + stale], dtype=torch.long)
-        counts = self._total(torch.bincount(ages, minlength=len(self.staleness_rows)).float()).tolist()
-        self.staleness_rows = [before + int(now) for before, now in zip(self.staleness_rows, counts, strict=True)]
-        return micros
-
-    def _evaluate_again(self, version: int, before: dict[int, Tensor]) -> list[Rollout]:
-        """Evaluate some of the last round's rows, without training on them again, to measure that round as a whole.
-
-        Args:
-            version: The round that begins.
-            before: Receives their log-probs at the last round's start, by `id(row)`.
-
-        Returns:
-            The rows.
-        """
-        rows = self.measured_again
-        before |= {id(row): row.old_log_probs for row in rows if row.old_log_probs is not None}
-        for start in range(0, len(rows), self.args.per_device_train_batch_size):
-            piece = rows[start : start + self.args.per_device_train_batch_size]
-            device = self.accelerator.device
-            self._evaluate_policy([collate(piece, version=version, pad_token_id=self.pad_token_id, device=device)])
-        return rows
-
-    @torch.no_grad()
-    def _evaluate_policy(self, micros: list[MicroBatch]) -> None:
-        """Write the policy's log-probs at the round's start into the micro-batches and their rows."""
-        for micro in micros:
-            log_probs = self._policy(self.model, micro).log_probs
-            rounds.remember_policy(micro, log_probs, version=self.round_index)
+    def _described(self) -> str:
+        return describe_round(self._logs, self.round_statistics, longest=self.args.max_completion_length)
 
     def _finish_step(self) -> None:
-        metrics = self.controls.finish_step()
-        every = self.args.steps_per_generation * self.num_iterations
-        if self._step % every < self.args.gradient_accumulation_steps:
+        """End the optimizer step in the learner, and log it under the names of docs/metrics.md."""
+        metrics = self.learner.finish_step()
+        if self._step % self.micro_batches_per_round < self.args.gradient_accumulation_steps:
             self.watch.first_step(self.controls.movement)
-        self.step_lists = {name: value for name, value in metrics.items() if isinstance(value, list)}
-        self.step_lists["staleness_rows"] = list(self.staleness_rows)
-        if self.chosen is not None:
-            self.step_lists |= self.chosen.described()
-        numbers = {name: value for name, value in metrics.items() if not isinstance(value, list)}
         if self.controls.step_size is None:
             assert self.optimizer is not None, "an optimizer step has an optimizer"
             # Prodigy manages the factor on its rate itself.
-            numbers["step_scale"] = float(self.optimizer.param_groups[0].get("d", 1.0))
-        statistics = self.replay.statistics()
-        numbers |= {"round": float(self.round_index)}
-        numbers |= {"replay_rows": float(statistics.rows), "replay_bytes": float(statistics.bytes)}
-        numbers |= {name: float(value) for name, value in self.counters.items()}
-        numbers |= {f"seconds_{name}": value for name, value in self.seconds.items()}
-        for name, value in numbers.items() | self._round_stats.items():
-            self._metrics["train"][name] = [value]
+            metrics["step_scale"] = float(self.optimizer.param_groups[0].get("d", 1.0))
+        self.step_lists = {name: value for name, value in metrics.items() if isinstance(value, list)}
+        if self.chosen is not None:
+            self.step_lists |= self.chosen.described()
+        metrics |= {name: float(value) for name, value in self.counters.items()}
+        metrics |= {f"seconds_{name}": value for name, value in self.seconds.items()}
+        for name, value in (metrics | self.round_statistics).items():
+            if not isinstance(value, list):
+                self._metrics["train"][name] = [value]

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from transformers import LlamaForCausalLM
 
-from r2vpo.replay import Rollout
+from r2vpo.replay import Group
 from r2vpo.trl import R2VPOTrainer
 from r2vpo.trl.vllm import SERVE
 from tests.tiny import VOCABULARY, tiny_model, tiny_tokenizer, tiny_trainer
@@ -52,8 +52,8 @@ def log_probs(model: Any, prompts: list[list[int]], completions: list[list[int]]
     return found
 
 
-def kept(trainer: R2VPOTrainer) -> list[Rollout]:
-    """The rows of all its rounds."""
+def kept(trainer: R2VPOTrainer) -> list[Group]:
+    """The groups of all its rounds."""
     return trainer.replay.sample(len(trainer.replay), 5)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
+from r2vpo.replay.group import each_row, rows_of
 from tests.frameworks.vllm.served import STOP, apart, kept, log_probs, make_trainer, save
 
 
@@ -39,7 +40,7 @@ def test_the_engine_samples_with_the_weights_of_now(trained, folder):
 
 
 def test_stop_tokens_reach_the_engine(trained):
-    rows = kept(trained)
+    rows = rows_of(kept(trained))
     ends = [row.response_ids[row.response_mask].tolist() for row in rows]
     assert any(ids[-1] == STOP for ids in ends)
     assert not any(STOP in ids[:-1] or 1 in ids[:-1] for ids in ends)
@@ -48,9 +49,10 @@ def test_stop_tokens_reach_the_engine(trained):
 def test_the_mismatch_of_the_engines_is_logged_and_weighted(trained, folder):
     """In the first round the policy is the sampler but for the engine."""
     first = trained.state.log_history[0]
-    rows = [row for row in kept(trained) if row.policy_version == 0]
+    groups = [group for group in kept(trained) if group.policy_version == 0]
+    rows, prompts = rows_of(groups), each_row(groups, lambda group: group.prompt_ids.tolist())
     model = LlamaForCausalLM.from_pretrained(folder).eval()
-    policy = log_probs(model, [row.prompt_ids.tolist() for row in rows], [row.response_ids.tolist() for row in rows])
+    policy = log_probs(model, prompts, [row.response_ids.tolist() for row in rows])
     sampler = [row.rollout_log_probs for row in rows]
     weights = (torch.cat(policy) - torch.cat(sampler)).exp().clamp(max=2.0)
     assert 1e-4 < (weights - 1).abs().mean() < 0.1

@@ -9,6 +9,7 @@ import pytest
 from transformers import LlamaForCausalLM
 from trl.generation.vllm_client import VLLMClient
 
+from r2vpo.replay.group import rows_of
 from r2vpo.trl.vllm import check_server
 from tests.frameworks.vllm.served import STOP, apart, kept, make_trainer, save, server
 
@@ -56,7 +57,7 @@ def test_it_trains(folder, url, by_folder, tmp_path):
     steps = [entry for entry in trainer.state.log_history if "ratio_variance" in entry]
     assert len(steps) == 6 and steps[-1]["rollouts_reused"] > 0 and len(by_folder) == 3
     assert steps[0]["mean_stale_weight"] == pytest.approx(1.0, abs=0.05) and steps[0]["mean_stale_weight"] != 1.0
-    ends = [row.response_ids[row.response_mask].tolist() for row in kept(trainer)]
+    ends = [row.response_ids[row.response_mask].tolist() for row in rows_of(kept(trainer))]
     assert any(ids[-1] == STOP for ids in ends) and not any(STOP in ids[:-1] for ids in ends)
     trainer.vllm_generation.sync_weights()
     policy = trainer.accelerator.unwrap_model(trainer.model).eval()

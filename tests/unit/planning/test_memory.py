@@ -15,7 +15,7 @@ from r2vpo.planning.architecture import Architecture, read_architecture
 from r2vpo.planning.memory import Settings, activations, cache_bytes, head_bytes, moments, peak, replay_bytes
 from r2vpo.planning.shapes import Shapes, shapes_of
 from r2vpo.planning.sharding import Sharding
-from r2vpo.replay import ReplayBuffer, Rollout
+from r2vpo.replay import Group, ReplayBuffer, Rollout
 from r2vpo.sampling.cache import grow_from
 from tests.tiny import tiny_model
 
@@ -132,21 +132,10 @@ def test_the_replay_is_what_the_buffer_counts() -> None:
     buffer = ReplayBuffer(ReplayOptions(versions=2))
     for version in range(3):
         buffer.begin_version(version)
-        buffer.add(
-            [
-                Rollout(
-                    prompt_ids=torch.ones(7, dtype=torch.long),
-                    response_ids=torch.ones(11, dtype=torch.long),
-                    response_mask=torch.ones(11, dtype=torch.bool),
-                    rollout_log_probs=torch.zeros(11),
-                    advantage=1.0,
-                    reward=1.0,
-                    group=2 * version + row // 4,
-                    policy_version=version,
-                )
-                for row in range(8)
-            ]
-        )
+        ids, mask = torch.ones(11, dtype=torch.long), torch.ones(11, dtype=torch.bool)
+        rows = [Rollout(ids, mask, torch.zeros(11), advantage=1.0, reward=1.0) for _ in range(4)]
+        prompt = torch.ones(7, dtype=torch.long)
+        buffer.add([Group(2 * version + place, version, prompt, rows) for place in range(2)])
     assert buffer.statistics().rows == 24
     assert replay_bytes(shapes(4, 1, 7, 11, kept_rows=24, kept_groups=6)) == buffer.statistics().bytes
 

@@ -7,7 +7,8 @@ import torch
 
 from r2vpo.core.options import ReplayOptions
 from r2vpo.errors import UserError
-from r2vpo.replay import ReplayBuffer, Rollout
+from r2vpo.replay import Group, ReplayBuffer, Rollout
+from r2vpo.replay.group import rows_of
 from tests.unit.replay.rows import filled, group, numbers
 
 
@@ -17,38 +18,38 @@ def make(seed=0, **options):
 
 def test_zero_advantage_groups_are_refused_and_counted():
     buffer = make()
-    admission = buffer.add(group(1, 0, advantages=[0.0] * 4) + group(2, 0))
+    admission = buffer.add([group(1, 0, advantages=[0.0] * 4), group(2, 0)])
     assert (admission.admitted, admission.zero_advantage, admission.non_finite) == (4, 4, 0)
     assert numbers(buffer.sample(8, 1)) == [2]
 
 
 def test_a_row_of_zero_advantage_stays_with_its_group():
     buffer = make()
-    assert buffer.add(group(1, 0, advantages=[0.0, 0.0, 1.0, -1.0])).admitted == 4
-    assert len(buffer.sample(4, 1)) == 4
+    assert buffer.add([group(1, 0, advantages=[0.0, 0.0, 1.0, -1.0])]).admitted == 4
+    assert len(rows_of(buffer.sample(4, 1))) == 4
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 def test_non_finite_numbers_refuse_the_whole_group(bad):
     buffer = make()
     log_probs, advantages = group(1, 0), group(2, 0)
-    log_probs[2].rollout_log_probs[1] = bad
-    advantages[3].advantage = bad
-    admission = buffer.add(log_probs + advantages + group(3, 0))
+    log_probs.rollouts[2].rollout_log_probs[1] = bad
+    advantages.rollouts[3].advantage = bad
+    admission = buffer.add([log_probs, advantages, group(3, 0)])
     assert (admission.admitted, admission.non_finite) == (4, 8)
     assert buffer.statistics().refused["non_finite"] == 8
 
 
 def test_non_finite_log_probs_outside_the_mask_do_not_matter():
-    buffer, rows = make(), group(1, 0)
-    rows[0].rollout_log_probs[2] = float("nan")
-    rows[0].response_mask[2] = False
-    assert buffer.add(rows).admitted == 4
+    buffer, one = make(), group(1, 0)
+    one.rollouts[0].rollout_log_probs[2] = float("nan")
+    one.rollouts[0].response_mask[2] = False
+    assert buffer.add([one]).admitted == 4
 
 
 def test_versions_zero_keeps_nothing_but_counts():
     buffer = make(versions=0)
-    admission = buffer.add(group(1, 0) + group(2, 0, advantages=[0.0] * 4))
+    admission = buffer.add([group(1, 0), group(2, 0, advantages=[0.0] * 4)])
     assert (admission.admitted, admission.not_kept, admission.zero_advantage) == (0, 4, 4)
     assert buffer.sample(8, 1) == [] and len(buffer) == 0
     assert make(versions=0, ratio=2.0).wanted(64) == 0
@@ -61,10 +62,10 @@ def test_stale_rows_asked_for(ratio, fresh, stale):
 
 def test_a_row_can_be_drawn_for_exactly_versions_updates():
     buffer = make(versions=3)
-    buffer.add(group(1, 0))
+    buffer.add([group(1, 0)])
     assert buffer.sample(4, 0) == []
     for version in (1, 2, 3):
-        assert len(buffer.sample(4, version)) == 4
+        assert len(rows_of(buffer.sample(4, version))) == 4
     assert buffer.sample(4, 4) == []
     assert buffer.statistics().evicted_by_age == 4
 
@@ -72,36 +73,36 @@ def test_a_row_can_be_drawn_for_exactly_versions_updates():
 def test_the_current_versions_own_rows_are_never_drawn():
     buffer = filled(make(), range(3))
     drawn = buffer.sample(1000, 2)
-    assert {row.policy_version for row in drawn} == {0, 1}
-    assert all(row.staleness(2) >= 1 for row in drawn)
+    assert {one.policy_version for one in drawn} == {0, 1}
+    assert all(one.staleness(2) >= 1 for one in drawn)
 
 
 def test_whole_groups_at_most_the_rows_wanted():
     buffer = filled(make(), range(4))
     for wanted, expected in [(0, 0), (3, 0), (4, 4), (11, 8), (16, 16), (10_000, 96)]:
         drawn = buffer.sample(wanted, 4)
-        assert len(drawn) == expected
-        assert all(sum(row.group == number for row in drawn) == 4 for number in numbers(drawn))
+        assert len(rows_of(drawn)) == expected
+        assert all(len(one) == 4 for one in drawn) and len(set(numbers(drawn))) == len(drawn)
 
 
 def test_a_group_that_does_not_fit_is_passed_over():
     buffer = make()
-    buffer.add(group(1, 0, size=8) + group(2, 0, size=2))
+    buffer.add([group(1, 0, size=8), group(2, 0, size=2)])
     for _ in range(5):
         assert numbers(buffer.sample(4, 1)) == [2]
 
 
 def test_a_draw_spreads_over_the_ages():
     buffer = filled(make(versions=4), range(4))
-    ages = [row.staleness(4) for row in buffer.sample(32, 4)]
-    assert [ages.count(age) for age in (1, 2, 3, 4)] == [8, 8, 8, 8]
+    ages = [one.staleness(4) for one in buffer.sample(32, 4)]
+    assert [ages.count(age) for age in (1, 2, 3, 4)] == [2, 2, 2, 2]
 
 
 def test_less_used_groups_come_first():
     buffer = filled(make(), [0], groups=6)
     first, second = numbers(buffer.sample(12, 1)), numbers(buffer.sample(12, 1))
     assert not set(first) & set(second)
-    assert {row.uses for row in buffer.sample(24, 1)} == {2}
+    assert {one.uses for one in buffer.sample(24, 1)} == {2}
     assert buffer.statistics().mean_uses == 2.0
 
 
@@ -130,7 +131,7 @@ def test_memory_bound_forgets_the_oldest_groups():
 
 def test_a_group_larger_than_the_bound_is_refused():
     buffer = make(max_megabytes=500 / 1e6)
-    admission = buffer.add(group(1, 0, length=100) + group(2, 0, size=2))
+    admission = buffer.add([group(1, 0, length=100), group(2, 0, size=2)])
     assert (admission.admitted, admission.too_large) == (2, 4)
 
 
@@ -141,22 +142,22 @@ def test_bytes_count_every_tensor_once():
 
 def test_rows_own_their_storage():
     wide = torch.zeros(64, 1000)
-    rows = group(1, 0)
-    for i, row in enumerate(rows):
+    one = group(1, 0)
+    for i, row in enumerate(one.rollouts):
         row.rollout_log_probs = wide[i, :3]
     buffer = make()
-    buffer.add(rows)
+    buffer.add([one])
     wide += 7
-    for row in buffer.sample(4, 1):
+    for row in rows_of(buffer.sample(4, 1)):
         assert row.rollout_log_probs.untyped_storage().nbytes() == 12
         assert row.rollout_log_probs.tolist() == [0.0, 0.0, 0.0]
 
 
 def test_old_log_probs_written_on_a_drawn_row_stay():
     buffer = filled(make(), [0], groups=1)
-    for row in buffer.sample(4, 1):
+    for row in rows_of(buffer.sample(4, 1)):
         row.remember_old_log_probs(torch.full((3,), -0.5, dtype=torch.bfloat16), 1)
-    for row in buffer.sample(4, 2):
+    for row in rows_of(buffer.sample(4, 2)):
         assert row.old_version == 1 and row.old_log_probs.tolist() == [-0.5] * 3
         assert row.old_log_probs.dtype == torch.float32
     with pytest.raises(ValueError, match="shape"):
@@ -171,11 +172,11 @@ def test_statistics():
 
 def test_wrong_groups_are_refused():
     buffer = make()
-    buffer.add(group(1, 0))
+    buffer.add([group(1, 0)])
     with pytest.raises(ValueError, match="group 1 is already"):
-        buffer.add(group(1, 0))
-    with pytest.raises(ValueError, match=r"mixes policy versions \[0, 1\]"):
-        buffer.add(group(2, 0) + group(2, 1))
+        buffer.add([group(1, 0)])
+    with pytest.raises(ValueError, match="group 2 is already"):
+        buffer.add([group(2, 0), group(2, 1)])
     with pytest.raises(ValueError, match="at least 0"):
         buffer.sample(-1, 1)
     buffer.begin_version(5)
@@ -202,14 +203,16 @@ def test_options_out_of_bounds(options, message):
 
 def test_a_row_whose_tensors_do_not_fit_is_refused():
     with pytest.raises(ValueError, match="rollout_log_probs"):
-        Rollout(torch.arange(2), torch.arange(3), torch.ones(3, dtype=torch.bool), torch.zeros(2), 1.0, 1.0, 1, 0)
+        Rollout(torch.arange(3), torch.ones(3, dtype=torch.bool), torch.zeros(2), 1.0, 1.0)
     with pytest.raises(ValueError, match="one dimension"):
-        Rollout(torch.ones(1, 2), torch.arange(3), torch.ones(3, dtype=torch.bool), torch.zeros(3), 1.0, 1.0, 1, 0)
+        Rollout(torch.ones(1, 3), torch.ones(1, 3, dtype=torch.bool), torch.zeros(1, 3), 1.0, 1.0)
+    with pytest.raises(ValueError, match=r"group 7: prompt_ids .* one dimension"):
+        Group(7, 0, torch.ones(1, 2), [])
 
 
 def test_state_restores_the_next_draws_and_the_rows():
     buffer = filled(make(seed=5), range(4))
-    for row in buffer.sample(20, 4):
+    for row in rows_of(buffer.sample(20, 4)):
         row.remember_old_log_probs(row.rollout_log_probs - 0.25, 4)
     state = buffer.state_dict()
     other = make(seed=99)
@@ -217,16 +220,13 @@ def test_state_restores_the_next_draws_and_the_rows():
     assert other.statistics() == buffer.statistics()
     for version in (4, 5, 6):
         mine, theirs = buffer.sample(24, version), other.sample(24, version)
-        assert numbers(mine) == numbers(theirs) and len(mine) == 24
-        for a, b in zip(mine, theirs, strict=True):
-            for name in ("prompt_ids", "response_ids", "response_mask", "rollout_log_probs"):
+        assert numbers(mine) == numbers(theirs) and len(rows_of(mine)) == 24
+        for one, other_one in zip(mine, theirs, strict=True):
+            assert torch.equal(one.prompt_ids, other_one.prompt_ids) and one.uses == other_one.uses
+        for a, b in zip(rows_of(mine), rows_of(theirs), strict=True):
+            for name in ("response_ids", "response_mask", "rollout_log_probs"):
                 assert torch.equal(getattr(a, name), getattr(b, name))
-            assert (a.advantage, a.reward, a.uses, a.old_version) == (
-                b.advantage,
-                b.reward,
-                b.uses,
-                b.old_version,
-            )
+            assert (a.advantage, a.reward, a.old_version) == (b.advantage, b.reward, b.old_version)
             assert (a.old_log_probs is None) == (b.old_log_probs is None)
             assert a.old_log_probs is None or torch.equal(a.old_log_probs, b.old_log_probs)
 
@@ -260,9 +260,9 @@ def test_states_that_do_not_fit_are_refused_and_change_nothing():
 
 def test_thousands_of_groups_are_no_trouble():
     buffer = make()
-    rows = [row for i in range(2000) for row in group(i, 0, size=2)]
+    groups = [group(i, 0, size=2) for i in range(2000)]
     start = time.perf_counter()
-    buffer.add(rows)
+    buffer.add(groups)
     for _ in range(5):
         buffer.sample(200, 1)
     make().load_state_dict(buffer.state_dict())

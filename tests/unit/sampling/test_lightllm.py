@@ -75,8 +75,8 @@ def test_training_on_rows_that_are_behind(server, tmp_path) -> None:
     rounds = 10 // trainer.args.steps_per_round
     trainer.train()
     assert versions == [3 * (round_index // 3) for round_index in range(rounds)]
-    assert trainer.max_staleness == 2 and sum(trainer.staleness_rows) == 16 * rounds
-    assert trainer.staleness_rows[1] > 0 and trainer.staleness_rows[2] > 0
+    assert trainer.learner.max_staleness == 2 and sum(trainer.learner.staleness_rows) == 16 * rounds
+    assert trainer.learner.staleness_rows[1] > 0 and trainer.learner.staleness_rows[2] > 0
     assert any(not torch.equal(start[name], value) for name, value in parameters(trainer.model).items())
     # What the server holds is a checkpoint of the version that its name says; older ones are gone.
     last = f"run-{versions[-1]}"

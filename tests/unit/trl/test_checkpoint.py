@@ -10,6 +10,7 @@ import torch
 from transformers.trainer_utils import rotate_checkpoints
 
 from r2vpo.replay import snapshot
+from r2vpo.replay.group import rows_of
 from r2vpo.trl.checkpoint import STAGING, rotate, staged, state_path
 from tests.tiny import parameters, tiny_trainer
 
@@ -72,9 +73,9 @@ def test_a_resumed_run_ends_with_the_same_parameters(tmp_path: Path, stop: int, 
         assert torch.equal(parameters(resumed.model)[name], value), name
     assert resumed.controls.state_dict() == whole.controls.state_dict()
     assert resumed.counters == whole.counters
-    assert resumed.staleness_rows == whole.staleness_rows
-    assert [r.response_ids.tolist() for r in resumed.replay.sample(8, 8)] == [
-        r.response_ids.tolist() for r in whole.replay.sample(8, 8)
+    assert resumed.learner.staleness_rows == whole.learner.staleness_rows
+    assert [r.response_ids.tolist() for r in rows_of(resumed.replay.sample(8, 8))] == [
+        r.response_ids.tolist() for r in rows_of(whole.replay.sample(8, 8))
     ]
 
 

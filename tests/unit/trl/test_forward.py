@@ -23,9 +23,10 @@ from transformers import (
 )
 
 from r2vpo.errors import UserError
-from r2vpo.replay import Rollout
+from r2vpo.learner.micro_batch import MicroBatch, collate
+from r2vpo.replay import Group, Rollout
+from r2vpo.replay.group import each_row, rows_of
 from r2vpo.trl import R2VPOTrainer
-from r2vpo.trl.rows import MicroBatch, collate
 from tests.tiny import (
     VOCABULARY,
     even_digits,
@@ -56,31 +57,24 @@ def gpt2():
 
 def micro_batch() -> MicroBatch:
     """Prompts of three lengths, responses of four."""
-    rollouts = []
-    for prompt, response in (([3, 5], [4, 1]), ([6, 7, 8, 9, 2, 5], [2, 3, 9]), ([8, 4, 4], [5]), ([3, 5], [7] * 5)):
+    shapes = (([3, 5], [4, 1]), ([6, 7, 8, 9, 2, 5], [2, 3, 9]), ([8, 4, 4], [5]), ([3, 5], [7] * 5))
+    groups = []
+    for number, (prompt, response) in enumerate(shapes):
         size = len(response)
-        rollouts.append(
-            Rollout(
-                prompt_ids=torch.tensor(prompt),
-                response_ids=torch.tensor(response),
-                response_mask=torch.ones(size, dtype=torch.bool),
-                rollout_log_probs=torch.full((size,), -1.0),
-                advantage=1.0,
-                reward=1.0,
-                group=len(prompt),
-                policy_version=0,
-            )
-        )
-    return collate(rollouts, version=0, pad_token_id=0, device=torch.device("cpu"))
+        mask, log_probs = torch.ones(size, dtype=torch.bool), torch.full((size,), -1.0)
+        rows = [Rollout(torch.tensor(response), mask, log_probs, advantage=1.0, reward=1.0)]
+        groups.append(Group(number, 0, torch.tensor(prompt), rows))
+    return collate(groups, version=0, pad_token_id=0, device=torch.device("cpu"))
 
 
 @torch.no_grad()
 def alone(model, micro: MicroBatch) -> torch.Tensor:
     """Each row by itself: no padding, no mask, no cache."""
-    expected = torch.zeros(micro.response_ids.shape)
-    for row, rollout in enumerate(micro.rollouts):
-        ids = torch.cat([rollout.prompt_ids, rollout.response_ids])
-        logits = model(input_ids=ids[None]).logits[0, len(rollout.prompt_ids) - 1 : -1] / TEMPERATURE
+    expected = torch.zeros(micro.response_mask.shape)
+    prompts = each_row(micro.groups, lambda group: group.prompt_ids)
+    for row, (prompt, rollout) in enumerate(zip(prompts, micro.rollouts, strict=True)):
+        ids = torch.cat([prompt, rollout.response_ids])
+        logits = model(input_ids=ids[None]).logits[0, len(prompt) - 1 : -1] / TEMPERATURE
         chosen = logits.log_softmax(-1).gather(-1, rollout.response_ids[:, None]).squeeze(-1)
         expected[row, : len(chosen)] = chosen
     return expected
@@ -96,8 +90,8 @@ def test_absolute_positions_are_right_on_every_forward(tmp_path: Path, changes: 
     model.eval()
     found = trainer._forward(trainer.model, micro)
     torch.testing.assert_close(found.log_probs.detach(), expected, rtol=1e-5, atol=1e-5)
-    assert (found.log_probs[micro.attention_mask] < 0).all()
-    assert (found.entropy[micro.attention_mask] > 0).all()
+    assert (found.log_probs[micro.batch.response_mask] < 0).all()
+    assert (found.entropy[micro.batch.response_mask] > 0).all()
 
 
 SIZES = dict(vocab_size=len(VOCABULARY), hidden_size=32, num_hidden_layers=2, num_attention_heads=4)
@@ -126,9 +120,9 @@ def test_every_model_trains_with_the_default_options_on_what_it_sampled(
     before = {name: value.clone() for name, value in model.state_dict().items()}
     fresh, add = [], trainer.replay.add
     # Rows are evaluated again as they get older: what they were at first is compared here.
-    trainer.replay.add = lambda rows: (
-        fresh.extend((row.response_ids, row.rollout_log_probs, row.old_log_probs) for row in rows),
-        add(rows),
+    trainer.replay.add = lambda groups: (
+        fresh.extend((row.response_ids, row.rollout_log_probs, row.old_log_probs) for row in rows_of(groups)),
+        add(groups),
     )
     trainer.train()
     for _, sampled, trained in fresh:
@@ -180,7 +174,7 @@ def test_a_forward_of_the_models_own_stays(tmp_path: Path) -> None:
     model.forward = lambda *args, **kwargs: calls.append(1) or former(*args, **kwargs)
     trainer = tiny_trainer(tmp_path, model=model, shared_prefix=False)
     calls.clear()
-    trainer.model(prefix_batch=micro_batch().prefix_batch(), shared=False)
+    trainer.model(prefix_batch=micro_batch().batch, shared=False)
     assert calls == [1]
 
 
@@ -213,7 +207,7 @@ def test_a_float32_output_layer_is_used_by_the_shared_forward_under_autocast(tmp
     """With the layer lowered to bfloat16 the log-probs differ by some hundredths of a nat."""
     model = sharp_model(LlamaConfig(**GATED))
     tiny_trainer(tmp_path, model=model, cast_lm_head_to_fp32=True)
-    batch = micro_batch().prefix_batch()
+    batch = micro_batch().batch
     seen = []
     model.model.register_forward_hook(lambda module, args, output: seen.append(output.last_hidden_state))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -249,7 +243,7 @@ def test_the_ordinary_forward_reads_the_output_layer_in_chunks_in_place_of_a_who
     assert called == []
     torch.testing.assert_close(found.log_probs.detach(), expected, rtol=1e-5, atol=1e-5)
     gradient = torch.autograd.grad(found.log_probs.sum(), model.lm_head.weight)[0]
-    whole = model(prefix_batch=micro.prefix_batch(), shared=False, temperature=TEMPERATURE)
+    whole = model(prefix_batch=micro.batch, shared=False, temperature=TEMPERATURE)
     assert called == [1]
     torch.testing.assert_close(found.entropy, whole.entropy, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(

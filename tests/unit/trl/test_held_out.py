@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from r2vpo.core.radius import radius
+from r2vpo.replay.group import each_row
 from tests.tiny import tiny_trainer
 
 
@@ -42,16 +43,16 @@ def test_a_group_that_a_step_has_trained_on_is_not_held_out_from_a_later_one(tmp
     """Four groups of four in eight steps of two rows: the second half of a group follows the first half's step."""
     trainer = tiny_trainer(tmp_path, max_steps=8, replay=0, per_device_train_batch_size=2)
     groups: list[list[tuple[int, bool]]] = []
-    begin = trainer._begin_round
+    begin = trainer.learner.begin_round
 
-    def spy(batch: Any) -> Any:
-        micros = begin(batch)
-        for micro in micros:
-            held = micro.held_out.tolist()
-            groups.append([(row.group, flag) for row, flag in zip(micro.rollouts, held, strict=True)])
-        return micros
+    def spy(*given: Any) -> int:
+        reused = begin(*given)
+        for micro in trainer.learner.micros:
+            held, numbers = micro.held_out.tolist(), each_row(micro.groups, lambda group: group.number)
+            groups.append(list(zip(numbers, held, strict=True)))
+        return reused
 
-    trainer._begin_round = spy
+    trainer.learner.begin_round = spy
     trainer.train()
     seen: set[int] = set()
     for part in groups[:8]:
@@ -89,20 +90,13 @@ def test_the_radius_follows_what_was_gained(tmp_path: Path) -> None:
 
 
 def test_a_resumed_round_knows_which_rows_are_new(tmp_path: Path) -> None:
-    from r2vpo.trl.state import pack_round, unpack_round
-
     trainer = tiny_trainer(tmp_path, max_steps=6, replay=2)
     trainer.train()
-    micros = trainer._buffered_inputs
-    again = unpack_round(
-        pack_round(micros),
-        version=trainer.round_index,
-        per_step=1,
-        pad_token_id=trainer.pad_token_id,
-        device=torch.device("cpu"),
-    )
+    micros, learner = trainer.learner.micros, trainer.learner
+    learner.load_state_dict(learner.state_dict(in_progress=True), version=learner.version)
+    again = learner.micros
     known = [micro.held_out.tolist() for micro in micros]
-    assert [micro.held_out.tolist() for micro in again] == known
+    assert again is not micros and [micro.held_out.tolist() for micro in again] == known
     assert {flag for row in known for flag in row} == {True, False}
 
 

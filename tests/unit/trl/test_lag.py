@@ -18,21 +18,21 @@ OPTIONS: dict[str, Any] = dict(replay=0, rollout_lag=2, learning_rate=1e-2, step
 def watched(trainer: Any) -> list[tuple[Any, list[Any]]]:
     """For each round a copy of the policy at its start, and its micro-batches."""
     rounds: list[tuple[Any, list[Any]]] = []
-    begin = trainer._begin_round
+    begin = trainer.learner.begin_round
 
-    def begin_round(batch: Any) -> list[Any]:
+    def begin_round(*given: Any) -> int:
         policy = copy.deepcopy(trainer.model)
-        micros = begin(batch)
-        rounds.append((policy, micros))
-        return micros
+        reused: int = begin(*given)
+        rounds.append((policy, trainer.learner.micros))
+        return reused
 
-    trainer._begin_round = begin_round
+    trainer.learner.begin_round = begin_round
     return rounds
 
 
 def log_probs(trainer: Any, policy: Any, micro: Any) -> torch.Tensor:
     with torch.no_grad():
-        return policy(prefix_batch=micro.prefix_batch(), temperature=trainer.temperature).log_probs
+        return policy(prefix_batch=micro.batch, temperature=trainer.temperature).log_probs
 
 
 @pytest.mark.parametrize("dtype", ["model", "bfloat16"])
@@ -51,7 +51,7 @@ def test_the_sampler_is_the_policy_of_two_rounds_ago(tmp_path: Path, dtype: str)
             assert torch.allclose(log_probs(trainer, present, micro)[mask], micro.old_log_probs[mask], atol=1e-4)
             if number >= 2:
                 assert (log_probs(trainer, present, micro)[mask] - ours).abs().max() > 2 * tolerance
-    assert trainer.staleness_rows == [16, 16, 48]
+    assert trainer.learner.staleness_rows == [16, 16, 48]
 
 
 def test_a_lagged_run_resumes_to_the_same_parameters(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ import torch
 from r2vpo.checkpoint_files import write_list
 from r2vpo.core.options import ReplayOptions
 from r2vpo.errors import UserError
-from r2vpo.replay import ReplayBuffer, Rollout, snapshot
+from r2vpo.replay import Group, ReplayBuffer, Rollout, snapshot
 from r2vpo.replay.packing import unpack
 from r2vpo.trl.checkpoint import state_path
 from r2vpo.trl.layout import Layout, laid_out
-from r2vpo.trl.state import pack_round, trainer_state, unpack_round
+from r2vpo.trl.state import trainer_state
 from tests.tiny import tiny_trainer
 
 OPTIONS: dict[str, Any] = dict(replay=3, generation_batch_size=32, per_device_train_batch_size=8)
@@ -29,13 +29,13 @@ def replay_state(seed: int = 0) -> dict[str, Any]:
     return ReplayBuffer(ReplayOptions(versions=3), seed).state_dict()
 
 
-def rows_of(packed: dict[str, Any]) -> list[Rollout]:
-    return [row for group in unpack(packed) for row in group]
+def rows_of(packed: dict[str, Any]) -> list[tuple[Group, Rollout]]:
+    return [(group, row) for group in unpack(packed) for row in group.rollouts]
 
 
-def described(row: Rollout) -> tuple[Any, ...]:
-    numbers = (row.group, row.policy_version, row.uses, row.old_version, row.advantage, row.reward)
-    tensors = (row.prompt_ids, row.response_ids, row.response_mask, row.rollout_log_probs, row.old_log_probs)
+def described(group: Group, row: Rollout) -> tuple[Any, ...]:
+    numbers = (group.number, group.policy_version, group.uses, row.old_version, row.advantage, row.reward)
+    tensors = (group.prompt_ids, row.response_ids, row.response_mask, row.rollout_log_probs, row.old_log_probs)
     return (*numbers, *(None if tensor is None else tuple(tensor.tolist()) for tensor in tensors))
 
 
@@ -58,18 +58,18 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_groups_go_where_they_would_have_been_sampled(state: dict[str, Any]) -> None:
-    """Eight groups a round: numbers 0 to 3 and 8 to 11 belong to the first of two processes."""
+    """32 rows a round in groups of four: rows 0 to 15 and 32 to 47 belong to the first of two processes."""
     first, second = divided([state], layout(2))
-    numbers = [sorted({row.group for row in rows_of(part["replay"]["groups"])}) for part in (first, second)]
-    assert set(numbers[0]) <= {0, 1, 2, 3, 8, 9, 10, 11} and set(numbers[1]) <= {4, 5, 6, 7, 12, 13, 14, 15}
+    numbers = [sorted({group.number for group in unpack(part["replay"]["groups"])}) for part in (first, second)]
+    assert set(numbers[0]) <= {0, 4, 8, 12, 32, 36, 40, 44} and set(numbers[1]) <= {16, 20, 24, 28, 48, 52, 56, 60}
     assert len(numbers[0]) >= 6 and len(numbers[1]) >= 6
     assert [part["replay"]["totals"]["drawn"] for part in (first, second)] == [state["replay"]["totals"]["drawn"], 0]
 
 
 def test_every_row_is_there_once_and_comes_back_as_it_was(state: dict[str, Any]) -> None:
     back = laid_out(divided([state], layout(4)), present=layout(1), part=0, replay=replay_state())
-    assert {described(row) for row in rows_of(back["replay"]["groups"])} == {
-        described(row) for row in rows_of(state["replay"]["groups"])
+    assert {described(*pair) for pair in rows_of(back["replay"]["groups"])} == {
+        described(*pair) for pair in rows_of(state["replay"]["groups"])
     }
     assert back["replay"]["totals"] == state["replay"]["totals"]
     assert torch.equal(back["replay"]["generator"], state["replay"]["generator"])
@@ -91,10 +91,11 @@ def test_the_rows_of_each_step_are_divided_evenly(state: dict[str, Any], process
         micros = [micro for part in parts for micro in part["round"][window]]
         sizes = [len(rows_of(micro["rows"])) for micro in micros]
         assert len(micros) == processes * micro_batches and max(sizes) - min(sizes) <= 1
-        after = [row for micro in micros for row in rows_of(micro["rows"]) if row.response_mask.any()]
-        assert [described(row) for row in after] == [described(row) for row in before if row.response_mask.any()]
+        after = [pair for micro in micros for pair in rows_of(micro["rows"]) if pair[1].response_mask.any()]
+        kept = [pair for pair in before if pair[1].response_mask.any()]
+        assert [described(*pair) for pair in after] == [described(*pair) for pair in kept]
         assert {micro["normalizer"] for micro in micros} == {state["round"][step]["normalizer"]}
-        tokens = sum(int(row.response_mask.sum()) for row in after)
+        tokens = sum(int(row.response_mask.sum()) for _, row in after)
         assert micros[0]["normalizer"] == tokens
     assert {part["step"] for part in parts} == {6 * micro_batches}
 
@@ -102,13 +103,13 @@ def test_the_rows_of_each_step_are_divided_evenly(state: dict[str, Any], process
 def test_more_parts_than_rows_leave_rows_that_are_not_trained_on(tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path, max_steps=1, generation_batch_size=8, per_device_train_batch_size=4)
     trainer.train()
-    one = trainer_state(trainer) | {"layout": layout(1).state_dict(), "round": pack_round(trainer._buffered_inputs)}
+    one = trainer_state(trainer) | {"layout": layout(1).state_dict()} | trainer.learner.state_dict(in_progress=True)
     parts = divided([one], layout(8))
     for part in parts:
-        device = torch.device("cpu")
-        micros = unpack_round(part["round"], version=0, per_step=1, pad_token_id=0, device=device)
-        assert len(micros) == 2 and all(micro.prompt_ids.size(0) == 1 for micro in micros)
-    trained = sum(int(row.response_mask.any()) for part in parts for row in rows_of(part["round"][0]["rows"]))
+        trainer.learner.load_state_dict(part, version=0)
+        micros = trainer.learner.micros
+        assert len(micros) == 2 and all(len(micro.rollouts) == 1 for micro in micros)
+    trained = sum(int(row.response_mask.any()) for part in parts for _, row in rows_of(part["round"][0]["rows"]))
     assert trained == len(rows_of(one["round"][0]["rows"])) == 4
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from r2vpo.replay.group import rows_of
 from r2vpo.trl.layout import Layout, laid_out
 from r2vpo.trl.state import trainer_state
 from tests.tiny import tiny_trainer
@@ -29,15 +30,15 @@ def heard(trainer: Any) -> list[list[float]]:
 def test_the_movement_of_a_whole_round_is_known_without_replay(tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path, max_steps=6, replay=0, learning_rate=1e-3)
     sums, seen = heard(trainer), []
-    again = trainer._evaluate_again
+    again = trainer.learner._evaluate_again
 
-    def spy(version: int, before: dict[int, Any]) -> Any:
-        then = [row.old_log_probs for row in trainer.measured_again]
-        rows = again(version, before)
+    def spy(model: Any) -> None:
+        rows = rows_of(trainer.learner.measured_again)
+        then = [row.old_log_probs for row in rows]
+        again(model)
         seen.append([(row.old_log_probs, old, row.response_mask) for row, old in zip(rows, then, strict=True)])
-        return rows
 
-    trainer._evaluate_again = spy
+    trainer.learner._evaluate_again = spy
     trainer.train()
     assert [len(rows) for rows in seen] == [0, 4, 4]  # a quarter of 16 rows
     assert sums[0] == [0.0, 0.0]
@@ -55,7 +56,7 @@ def test_with_replay_the_stale_rows_serve(tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path, max_steps=4, replay=2)
     sums = heard(trainer)
     trainer.train()
-    assert trainer.measured_again == [] and sums[1][1] > 0
+    assert trainer.learner.measured_again == [] and sums[1][1] > 0
 
 
 @pytest.mark.parametrize("options", [{"step_control": False}, {"step_control": {"kind": "kl"}}])
@@ -64,7 +65,7 @@ def test_without_step_control_or_by_the_kl_rule_nothing_is_evaluated_again(
 ) -> None:
     trainer = tiny_trainer(tmp_path, max_steps=4, replay=0, **options)
     trainer.train()
-    assert trainer.measured_again == []
+    assert trainer.learner.measured_again == []
 
 
 def test_processes_get_equally_many_of_the_rows(tmp_path: Path) -> None:

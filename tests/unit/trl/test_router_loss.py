@@ -18,7 +18,8 @@ from transformers import (
     Qwen3MoeConfig,
 )
 
-from r2vpo.trl.rows import MicroBatch
+from r2vpo.learner import MicroBatch
+from r2vpo.replay.group import each_row
 from tests.tiny import VOCABULARY, tiny_trainer
 
 COEFFICIENT, EXPERTS, CHOSEN = 0.7, 4, 2
@@ -49,8 +50,8 @@ def by_hand(model: Any, micro: MicroBatch) -> Tensor:
     f: the share of tokens whose choice k is expert e; P: the mean probability of e.
     """
     probabilities = []
-    for row in micro.rollouts:
-        ids = torch.cat([row.prompt_ids, row.response_ids])[None]
+    for prompt, row in zip(each_row(micro.groups, lambda group: group.prompt_ids), micro.rollouts, strict=True):
+        ids = torch.cat([prompt, row.response_ids])[None]
         layers = model(input_ids=ids, output_router_logits=True).router_logits
         probabilities += [logits.double().softmax(-1) for logits in layers]
     everything = torch.cat(probabilities)

@@ -23,9 +23,9 @@ def test_a_run_reuses_stale_rows_and_logs_them(tmp_path: Path) -> None:
     trainer.train()
     assert trainer.counters["rollouts_generated"] == 4 * 16
     assert trainer.counters["rollouts_reused"] == 3 * 8
-    assert sum(trainer.staleness_rows) == 4 * 16 + 3 * 8
-    assert trainer.staleness_rows[0] == 4 * 16
-    assert trainer.staleness_rows[2] > 0
+    assert sum(trainer.learner.staleness_rows) == 4 * 16 + 3 * 8
+    assert trainer.learner.staleness_rows[0] == 4 * 16
+    assert trainer.learner.staleness_rows[2] > 0
     assert len(trainer.step_lists["ratio_variance_by_staleness"]) == 3
     assert logged(trainer, "rollouts_reused") == [0, 0, 8, 8, 16, 16, 24, 24]
     assert all(math.isfinite(v) for v in logged(trainer, "ratio_variance"))
@@ -131,7 +131,7 @@ def test_sampling_a_few_rows_at_once_changes_nothing(tmp_path: Path) -> None:
         trainer = tiny_trainer(tmp_path, sampler_rows_per_batch=rows, max_steps=3)
         trainer.train()
         trained.append(parameters(trainer.model))
-        assert trainer._own_rollout._sampler._rows_per_batch == rows
+        assert trainer.own_rollout._sampler._rows_per_batch == rows
     for name, value in trained[0].items():
         torch.testing.assert_close(trained[1][name], value, rtol=0, atol=1e-6)
 
@@ -172,7 +172,7 @@ def test_rows_that_no_reward_scores_get_no_advantage(tmp_path: Path) -> None:
 
     trainer = tiny_trainer(tmp_path, reward=partly, max_steps=2)
     trainer.train()
-    micros = trainer._buffered_inputs
+    micros = trainer.learner.micros
     rows = [row for micro in micros for row in micro.rollouts]
     assert sum(row.advantage == 0.0 for row in rows) >= 4
     assert any(row.advantage != 0.0 for row in rows)
@@ -258,7 +258,7 @@ def test_trls_sampler_leaves_out_the_models_own_rules(tmp_path: Path, peft: bool
     options = {"peft_config": LoraConfig(task_type="CAUSAL_LM", r=2)} if peft else {}
     trainer = tiny_trainer(tmp_path, model=model, sampler="trl", max_steps=1, **options)
     trainer.train()
-    sampled = [row.response_ids.tolist() for micro in trainer._buffered_inputs for row in micro.rollouts]
+    sampled = [row.response_ids.tolist() for micro in trainer.learner.micros for row in micro.rollouts]
     assert set(digits) <= {token for row in sampled for token in row}
     assert any(len(set(row)) < len(row) for row in sampled)
     assert model.generation_config.suppress_tokens == digits

@@ -77,14 +77,14 @@ def test_tools_are_called_with_default_options(tmp_path: Path, tool: Any) -> Non
 def test_what_a_tool_answers_is_not_trained_on(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path, tools=[multiply])
     seen = []
-    begin = trainer._begin_round
+    begin = trainer.learner.begin_round
 
-    def spy(batch: Any) -> Any:
-        micros = begin(batch)
-        seen.extend(row for micro in micros for row in micro.rollouts)
-        return micros
+    def spy(*given: Any) -> int:
+        reused = begin(*given)
+        seen.extend(row for micro in trainer.learner.micros for row in micro.rollouts)
+        return reused
 
-    trainer._begin_round = spy
+    trainer.learner.begin_round = spy
     trainer.train()
     decode = trainer.processing_class.decode
     answers = [decode(row.response_ids[~row.response_mask]) for row in seen]
@@ -157,6 +157,8 @@ def test_an_environment_gives_every_row_a_prompt_of_its_own(tmp_path: Path) -> N
         trainer = trainer_of(tmp_path, environment_factory=Counter)
     first = prompts_of(trainer)[:16]
     assert len(set(first)) == 16, first
+    kept = trainer.replay.sample(16, 3)
+    assert kept and all(len(group) == 1 for group in kept), "a stale row keeps the prompt that it answered"
 
 
 def test_an_environment_may_own_its_reward(tmp_path: Path) -> None:

@@ -96,8 +96,8 @@ def test_noise_within_rounding_passes() -> None:
 
 def test_a_run_whose_gradients_are_all_not_finite_ends_with_a_line(tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path, max_steps=2, replay=0)
-    loss = trainer.method.loss
-    trainer.method.loss = lambda **inputs: (lambda output: replace(output, loss=output.loss * torch.inf))(
+    loss = trainer.learner.objective
+    trainer.learner.objective = lambda **inputs: (lambda output: replace(output, loss=output.loss * torch.inf))(
         loss(**inputs)
     )
     with pytest.raises(UserError, match="all 2 optimizer steps had a non-finite gradient"):

@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from r2vpo.core.log_probs.layout import BatchLayout, on_host, to_device
+from r2vpo.core.log_probs.layout import BatchLayout, to_device
 
 
 @dataclass(frozen=True)
@@ -77,47 +77,3 @@ class PrefixBatch:
 
     def _tensors(self) -> dict[str, Tensor]:
         return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-
-    @classmethod
-    def from_rows(
-        cls, prompt_ids: Tensor, prompt_mask: Tensor, response_ids: Tensor, response_mask: Tensor
-    ) -> PrefixBatch:
-        """Build a batch from rows that repeat their prompt.
-
-        Args:
-            prompt_ids: (B, P) long, left-padded.
-            prompt_mask: (B, P) bool or 0/1.
-            response_ids: (B, T) long, right-padded.
-            response_mask: (B, T) bool or 0/1.
-
-        Returns:
-            The batch with each distinct prompt once.
-        """
-        *prompts, ids, mask = on_host(prompt_ids, prompt_mask, response_ids, response_mask)
-        return cls(*group_prompts(*prompts), ids, mask.bool()).to(response_ids.device)
-
-
-def group_prompts(prompt_ids: Tensor, prompt_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Find the distinct prompts of a batch, in the order of their first row.
-
-    Args:
-        prompt_ids: (B, P) long, left-padded; the values in the padding do not matter. Should be on the host; otherwise
-            its device is waited for.
-        prompt_mask: (B, P) bool or 0/1.
-
-    Returns:
-        ``unique_ids`` (G, P), ``unique_mask`` (G, P) bool, and ``group_index`` (B,) long with
-        ``unique_ids[group_index]`` equal to ``prompt_ids`` on every token.
-    """
-    ids, mask = on_host(prompt_ids, prompt_mask.bool())
-    # Padding is not compared: no token is -1.
-    keys = map(tuple, ids.masked_fill(~mask.bool(), -1).tolist())
-    first: dict[tuple[int, ...], int] = {}
-    rows, index = [], []
-    for row, key in enumerate(keys):
-        if key not in first:
-            first[key] = len(first)
-            rows.append(row)
-        index.append(first[key])
-    keep, group_index = (to_device(torch.tensor(places), prompt_ids.device) for places in (rows, index))
-    return prompt_ids[keep], prompt_mask.bool()[keep], group_index

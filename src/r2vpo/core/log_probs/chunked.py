@@ -7,11 +7,13 @@ nothing, since it keeps every chunk for the backward pass; hence the ``torch.aut
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from r2vpo.core.log_probs.values import TokenLogProbs
 
 CPU_CHUNK_SIZE = 256
 """Positions per chunk on a CPU, measured by ``benchmarks/log_probs.py``: 64 take half as long again and 1,024 are
@@ -19,19 +21,6 @@ hardly faster, since each chunk adds to the whole weight gradient."""
 
 ACCELERATOR_CHUNK_BYTES = 512 * 2**20
 """Bytes of float32 logits per chunk on an accelerator: large enough to keep its matrix units busy."""
-
-
-class TokenLogProbs(NamedTuple):
-    """Log-probabilities and entropies of tokens, one value per position.
-
-    Attributes:
-        log_probs: log-probability of each target, in nats, float32 (float64 for float64 hidden states), with
-            gradient.
-        entropy: entropy of each position's distribution, in nats, same shape and dtype, without gradient.
-    """
-
-    log_probs: Tensor
-    entropy: Tensor
 
 
 def default_chunk_size(device: torch.device, vocabulary: int) -> int:

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from r2vpo.core.log_probs.batch import PrefixBatch
-from r2vpo.core.log_probs.chunked import TokenLogProbs, check_targets, checked_log_probs
+from r2vpo.core.log_probs.chunked import check_targets, checked_log_probs
 from r2vpo.core.log_probs.float32_head import computes_in_float32
 from r2vpo.core.log_probs.ordinary import ordinary_log_probs, right_padded
 from r2vpo.core.log_probs.shared_prefix import shared_prefix_hidden_states
 from r2vpo.core.log_probs.support import base_model, decoder_of
+from r2vpo.core.log_probs.values import TokenLogProbs
 
 
 def forward_log_probs(

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from r2vpo.core.log_probs.batch import PrefixBatch
-from r2vpo.core.log_probs.chunked import TokenLogProbs, default_chunk_size
+from r2vpo.core.log_probs.chunked import default_chunk_size
+from r2vpo.core.log_probs.values import TokenLogProbs
 
 
 class OrdinaryLogProbs(NamedTuple):

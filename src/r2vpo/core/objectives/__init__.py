@@ -13,7 +13,6 @@ from r2vpo.core.objectives.ratio_variance import RatioVarianceConfig, r2vpo_loss
 from r2vpo.core.objectives.registry import (
     OBJECTIVES,
     Batch,
-    Loss,
     Objective,
     find_objective,
     objective_config,
@@ -24,7 +23,7 @@ from r2vpo.core.objectives.spo import SpoConfig, spo_loss
 from r2vpo.core.objectives.surrogate import Terms, loss_of
 from r2vpo.core.objectives.topr import ToprConfig, topr_loss
 from r2vpo.core.objectives.vespo import VespoConfig, vespo_loss
-from r2vpo.core.types import LossOutput
+from r2vpo.core.types import Loss, LossOutput
 
 __all__ = [
     "OBJECTIVES",

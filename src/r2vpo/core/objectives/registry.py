@@ -2,7 +2,7 @@
 
 import difflib
 from dataclasses import fields
-from typing import Any, NamedTuple, Protocol, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from torch import Tensor
 
@@ -21,26 +21,8 @@ from r2vpo.core.objectives.spo import SpoConfig, spo_loss
 from r2vpo.core.objectives.topr import ToprConfig, topr_loss
 from r2vpo.core.objectives.vespo import VespoConfig, vespo_loss
 from r2vpo.core.options import ObjectiveOptions
-from r2vpo.core.types import LossOutput
+from r2vpo.core.types import Loss
 from r2vpo.core.validation import check_choice
-
-
-class Loss(Protocol):
-    """The common signature of all objectives; `config` is an instance of the objective's config class."""
-
-    def __call__(
-        self,
-        *,
-        log_probs: Tensor,
-        old_log_probs: Tensor,
-        advantages: Tensor,
-        response_mask: Tensor,
-        dual: float | Tensor,
-        rollout_log_probs: Tensor | None = None,
-        config: Any = ...,
-        normalizer: float | Tensor | None = None,
-    ) -> LossOutput:
-        """Compute the loss."""
 
 
 class Batch(TypedDict):

@@ -18,7 +18,8 @@ from r2vpo.core.options import ReplayOptions
 from r2vpo.core.ratios import logit_movement, stale_weight
 from r2vpo.core.types import MovementSums
 from r2vpo.errors import UserError
-from r2vpo.replay import ReplayBuffer, Rollout
+from r2vpo.replay import Group, ReplayBuffer
+from r2vpo.replay.group import NO_PROMPT, stand_in
 
 
 @dataclass
@@ -98,7 +99,7 @@ class AgedReplayBuffer(NaiveReplayBuffer):
         fresh = len(self.items)
         ready = min(self._store.wanted(fresh), len(self._store))
         count = least(max(ready - (fresh + ready) % rows_a_step, 0))
-        self._drawn = [self._kept[row.group] for row in self._store.sample(count, self.version)]
+        self._drawn = [self._kept[group.number] for group in self._store.sample(count, self.version)]
         if self._drawn:
             # OpenRLHF's loader does not shuffle under ring attention and tensor parallelism.
             rows = self.items + [row.item for row in self._drawn]
@@ -127,18 +128,8 @@ class AgedReplayBuffer(NaiveReplayBuffer):
 
     def _keep(self, item: Experience) -> None:
         mask, number = item.action_mask.bool(), next(self._numbers)
-        stand_in = Rollout(
-            prompt_ids=torch.empty(0, dtype=torch.long),
-            response_ids=torch.zeros(1, dtype=torch.long),
-            response_mask=torch.ones(1, dtype=torch.bool),
-            # One sum tells whether all are finite.
-            rollout_log_probs=item.rollout_log_probs[mask].float().sum()[None],
-            advantage=float(item.advantages[mask].abs().sum()),
-            reward=0.0,
-            group=number,
-            policy_version=self.version,
-        )
-        if self._store.add([stand_in]).admitted:
+        row = stand_in(item.rollout_log_probs, mask, advantage=float(item.advantages[mask].abs().sum()), reward=0.0)
+        if self._store.add([Group(number, self.version, NO_PROMPT, [row])]).admitted:
             self._kept[number] = StaleRow(item, evaluated=self.version)
 
 

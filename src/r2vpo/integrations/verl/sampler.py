@@ -13,7 +13,6 @@ import uuid
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import torch
 import transfer_queue as tq
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer as SyncBuffer
@@ -21,7 +20,8 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBufferAsync as AsyncBuffer
 
 from r2vpo.core.options import ReplayOptions
 from r2vpo.errors import UserError
-from r2vpo.replay import ReplayBuffer, Rollout
+from r2vpo.replay import Group, ReplayBuffer
+from r2vpo.replay.group import NO_PROMPT, stand_in
 
 PARTITION = "r2vpo"
 """Partition of the copies. verl saves all partitions with the checkpoints of its asynchronous trainers."""
@@ -97,7 +97,7 @@ class _Reuse(_Base):
             self._begin_step(global_steps)
         drawn = self._store.sample(self._store.wanted(len(batch.keys)), global_steps)
         _keep(batch)
-        stale = [self._groups[number] for number in dict.fromkeys(row.group for row in drawn)]
+        stale = [self._groups[group.number] for group in drawn]
         ages = [global_steps - version for version, keys in stale for _ in keys]
         metrics = metrics | {
             "training/replay/rows_reused": len(ages),
@@ -132,12 +132,12 @@ class _Reuse(_Base):
         # Equal rewards give no gradient; this cannot be told from a group of one row, as with a critic.
         mean = sum(rewards) / len(rewards) if len(rewards) > 1 else rewards[0] - 1.0
         rows = [
-            _as_rollout(log_probs, mask, reward, reward - mean, group=number, version=version)
+            stand_in(log_probs, mask, advantage=reward - mean, reward=reward)  # the tokens stay in verl's store
             for log_probs, mask, reward in zip(
                 data["rollout_log_probs"].unbind(), data["response_mask"].unbind(), rewards, strict=True
             )
         ]
-        if not self._store.add(rows).admitted:
+        if not self._store.add([Group(number, version, NO_PROMPT, rows)]).admitted:
             return keys
         self._groups[number] = (version, keys)
         return []
@@ -196,22 +196,6 @@ def _with_copies(batch: KVBatchMeta, keys: list[str]) -> KVBatchMeta:
     data = tq.kv_batch_get(keys=keys, partition_id=PARTITION)
     tq.kv_batch_put(keys=names, partition_id=batch.partition_id, fields=data, tags=tags)
     return KVBatchMeta(partition_id=batch.partition_id, keys=[*batch.keys, *names], tags=[*batch.tags, *tags])
-
-
-def _as_rollout(
-    log_probs: torch.Tensor, mask: torch.Tensor, reward: float, advantage: float, *, group: int, version: int
-) -> Rollout:
-    """Return what the store decides on. The tokens stay with verl: one sum tells whether all log-probs are finite."""
-    return Rollout(
-        prompt_ids=torch.empty(0, dtype=torch.long),
-        response_ids=torch.zeros(1, dtype=torch.long),
-        response_mask=torch.ones(1, dtype=torch.bool),
-        rollout_log_probs=log_probs[mask.bool()].float().sum()[None],
-        advantage=advantage,
-        reward=reward,
-        group=group,
-        policy_version=version,
-    )
 
 
 def _uid(key: str) -> str:

@@ -1,0 +1,290 @@
+"""One round of R²VPO, top to bottom: what happens to sampled groups until the optimizer steps.
+
+    for each round k:
+        fresh  = groups sampled by pi_k, with rewards and advantages            (the caller)
+        stale  = groups of the last `versions` rounds, drawn from the replay     begin_round
+        pi_k   = the policy's log-probs on all rows, before any step             begin_round
+        T, lambda = trust radius and multiplier of this round                    begin_round
+        for each optimizer step:
+            for each of its micro-batches:
+                r    = pi / pi_k per token; w = min(pi_k / mu, cap)              loss
+                loss = -mean(w (objective(r, A) - lambda (r - 1)^2))             loss
+                backward                                                         (the caller)
+            lambda and the step size follow V_d against T                        finish_step
+            optimizer step, scaled by the step size                              (the caller)
+
+The formulas are in `r2vpo.core`, and docs/objective.md derives them. The caller, such as `r2vpo.trl.R2VPOTrainer`, owns
+the model, the sampler and the optimizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from r2vpo.core.controls import Controls
+from r2vpo.core.log_probs.values import TokenLogProbs
+from r2vpo.core.objective_config import ObjectiveConfig
+from r2vpo.core.types import Loss
+from r2vpo.learner.micro_batch import MicroBatch, RoundShape, collate, cut, hold_out, in_parts, set_normalizers
+from r2vpo.learner.round_start import remember_policy, round_moments
+from r2vpo.replay.buffer import ReplayBuffer
+from r2vpo.replay.group import Group, divide, each_row, rows_of, select
+from r2vpo.replay.last_round import last_round_movement
+from r2vpo.replay.packing import pack, unpack
+
+MEASURED_AGAIN = 4
+"""Without replay, one row in this many is evaluated again at the start of the next round; otherwise the effect of a
+whole round on the policy would be unknown. The rows are spread over all groups, and are the same for any number of
+processes."""
+
+
+class Learner:
+    """The part of a round between sampling and the optimizer.
+
+    Args:
+        loss: The objective, of `r2vpo.core.objectives`.
+        config: Its options.
+        controls: Controllers of lambda and the step size.
+        replay: The buffer of stale groups.
+        shape: How the rows of a round are divided.
+        forward: Computes log-probs and entropies of a micro-batch: `forward(model, micro, **options)`.
+        total: Sums a tensor over all processes.
+        skips: Compute rows without an advantage without a backward pass; only for an objective that gives them no
+            gradient.
+        max_staleness: The most versions that a row can be behind.
+        pad_token_id: Id that fills the padding.
+        device: Where the model computes.
+        seed: Seed of the order in which a round's groups are cut into micro-batches.
+
+    Attributes:
+        micros: The micro-batches of one pass over the present round; empty before the first.
+        version: The policy version that sampled the present round.
+        measured_again: Groups of the last round that are evaluated again at the start of the next; see
+            `MEASURED_AGAIN`.
+        staleness_rows: Rows trained on so far by versions behind, over all processes.
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        config: ObjectiveConfig,
+        controls: Controls,
+        replay: ReplayBuffer,
+        shape: RoundShape,
+        *,
+        forward: Callable[..., TokenLogProbs],
+        total: Callable[[Tensor], Tensor],
+        skips: bool,
+        max_staleness: int,
+        pad_token_id: int,
+        device: torch.device,
+        seed: int,
+    ) -> None:
+        self.objective, self.config, self.controls, self.replay, self.shape = loss, config, controls, replay, shape
+        self._forward, self._total, self.skips = forward, total, skips
+        self.max_staleness, self._pad, self._device = max_staleness, pad_token_id, device
+        self._order = torch.Generator().manual_seed(seed)
+        self.micros: list[MicroBatch] = []
+        self.measured_again: list[Group] = []
+        self.version = 0
+        self.staleness_rows = [0] * (max_staleness + 1)
+
+    def collate(self, groups: list[Group], version: int) -> MicroBatch:
+        """Pad groups to a micro-batch on the model's device; see `r2vpo.learner.micro_batch.collate`."""
+        return collate(groups, version=version, pad_token_id=self._pad, device=self._device)
+
+    # ------------------------------------------------------------------ a round's start
+
+    def begin_round(self, model: Any, fresh: list[Group], version: int) -> int:
+        """Add stale groups, evaluate the policy on all rows, cut them into micro-batches, and start the controls.
+
+        Args:
+            model: The policy, before the round's first step; passed on to `forward`.
+            fresh: This process's groups, sampled by the present policy or, with a sampler that lags, by an earlier one.
+            version: The round's number, not lower than the last.
+
+        Returns:
+            The stale rows that the round trains on, over all processes.
+        """
+        self.version = version
+        self.replay.begin_version(version)
+        wanted = self.replay.wanted(sum(map(len, fresh))) if version else 0
+        stale = self.replay.sample(wanted, version)
+        parts = cut(fresh + stale, self.shape.micro_batches, generator=self._order)
+        self.micros = [self.collate(part, version) for part in parts]
+        hold_out(self.micros, per_step=self.shape.per_step)
+        # Rows that the last round has trained on are known at its start and now at its end.
+        again = stale if self.replay.options.versions else self.measured_again
+        before = {
+            id(row): old
+            for row in rows_of(again)
+            if (old := row.old_log_probs) is not None and row.old_version == version - 1
+        }
+        self.evaluate(model, self.micros)
+        if not self.replay.options.versions:
+            self._evaluate_again(model)
+        set_normalizers(
+            self.micros,
+            per_step=self.shape.per_step,
+            by_tokens=self.config.aggregation == "token_mean",
+            total=self._total,
+        )
+        config = self.config
+        self.controls.begin_round(
+            round_moments(self.micros, anchor=config.anchor, cap=config.stale_weight_cap, level=config.level),
+            last_round_movement(rows_of(again), before, cap=config.stale_weight_cap, device=self._device),
+            rollouts=float(sum(row.advantage != 0 for row in rows_of(fresh))),
+        )
+        if not self.replay.options.versions and self.controls.reads_rounds:
+            chosen = {id(row) for row in rows_of(fresh)[::MEASURED_AGAIN]}
+            self.measured_again = select(fresh, lambda row: id(row) in chosen)
+        self.replay.add(fresh)
+        return self._count(fresh, stale)
+
+    def _evaluate_again(self, model: Any) -> None:
+        """Evaluate some of the last round's rows, without training on them again, to measure that round as a whole."""
+        rows = sum(map(len, self.measured_again))
+        for part in divide(self.measured_again, [*range(0, rows, self.shape.rows), rows]):
+            self.evaluate(model, [self.collate(part, self.version)])
+
+    def _count(self, fresh: list[Group], stale: list[Group]) -> int:
+        ages = each_row(fresh + stale, lambda group: group.staleness(self.version))
+        counts = self._total(torch.bincount(torch.tensor(ages), minlength=len(self.staleness_rows)).float()).tolist()
+        self.staleness_rows = [before + int(now) for before, now in zip(self.staleness_rows, counts, strict=True)]
+        return int(self._total(torch.tensor(float(len(rows_of(stale))))))
+
+    @torch.no_grad()
+    def evaluate(self, model: Any, micros: list[MicroBatch]) -> None:
+        """Write the policy's log-probs at the round's start into the micro-batches and their rows."""
+        for micro in micros:
+            remember_policy(micro, self.policy(model, micro).log_probs, version=self.version)
+
+    # ------------------------------------------------------------------ a micro-batch
+
+    def policy(self, model: Any, micro: MicroBatch, **options: Any) -> TokenLogProbs:
+        """Compute log-probs of a micro-batch's responses, with a gradient for rows whose advantage needs one.
+
+        A round's start calls this without gradient and `loss` with it, in the same passes over the same rows: with
+        equal weights the results are bitwise equal.
+
+        Args:
+            model: The policy.
+            micro: B rows.
+            options: Passed on to `forward`.
+
+        Returns:
+            What `forward` returns, (B, T) each.
+        """
+        if not (self.skips and model.training):
+            return self._forward(model, micro, **options)
+        if micro.parts is None:
+            micro.parts = in_parts(micro, pad_token_id=self._pad, processes=self.shape.processes)
+        log_probs = entropy = torch.zeros_like(micro.rollout_log_probs)
+        for part in micro.parts:
+            with torch.set_grad_enabled(part.trained and torch.is_grad_enabled()):
+                values = self._forward(model, part.micro, **options)
+            log_probs = _placed(log_probs, part.places, values.log_probs)
+            entropy = _placed(entropy, part.places, values.entropy)
+        return TokenLogProbs(log_probs=log_probs, entropy=entropy)
+
+    def loss(self, current: TokenLogProbs, micro: MicroBatch, *, first_pass: bool, train: bool = True) -> Tensor:
+        """Compute the loss of a micro-batch, and add its ratios to what the controls know of the optimizer step.
+
+        Args:
+            current: Result of `policy`.
+            micro: The rows.
+            first_pass: Whether the round's rows are trained on for the first time in this round.
+            train: Whether a step follows; in an evaluation nothing is added.
+
+        Returns:
+            0-d, the sum over the step's micro-batches and processes being the step's loss; with gradient.
+        """
+        old = micro.old_log_probs if micro.old_log_probs is not None else current.log_probs.detach()
+        batch: dict[str, Any] = {
+            "log_probs": current.log_probs,
+            "old_log_probs": old,
+            "rollout_log_probs": micro.rollout_log_probs,
+            "advantages": micro.advantages,
+            "response_mask": micro.response_mask,
+            "config": self.config,
+        }
+        output = self.objective(dual=self.controls.dual.value, normalizer=micro.normalizer, **batch)
+        if train:
+            self.controls.measure(
+                output,
+                entropy=current.entropy,
+                staleness=micro.staleness,
+                held_out=micro.held_out if first_pass else None,
+                max_staleness=self.max_staleness,
+                **batch,
+            )
+        return output.loss
+
+    def finish_step(self) -> dict[str, Any]:
+        """End an optimizer step after its last micro-batch, before the optimizer: lambda and step size follow V_d.
+
+        Returns:
+            The step's diagnostics and what the replay holds, by the names of docs/metrics.md.
+        """
+        statistics = self.replay.statistics()
+        return self.controls.finish_step() | {
+            "round": float(self.version),
+            "replay_rows": float(statistics.rows),
+            "replay_bytes": float(statistics.bytes),
+            "staleness_rows": list(self.staleness_rows),
+        }
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def state_dict(self, *, in_progress: bool) -> dict[str, Any]:
+        """Return everything that the next step depends on, as tensors, numbers and dicts.
+
+        Args:
+            in_progress: Whether the present round has further steps.
+        """
+        return {
+            "controls": self.controls.state_dict(),
+            "replay": self.replay.state_dict(),
+            "cut_generator": self._order.get_state(),
+            "staleness_rows": list(self.staleness_rows),
+            "measured_again": pack(self.measured_again),
+            "round": [_packed(micro) for micro in self.micros] if in_progress else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], *, version: int) -> None:
+        """Resume from the result of `state_dict`.
+
+        Args:
+            state: It.
+            version: The present round.
+        """
+        self.version = version
+        self.controls.load_state_dict(state["controls"])
+        self.replay.load_state_dict(state["replay"])
+        self._order.set_state(state["cut_generator"])
+        self.staleness_rows = state["staleness_rows"]
+        self.measured_again = unpack(state["measured_again"])
+        self.micros = [self._unpacked(part) for part in state["round"] or ()]
+        hold_out(self.micros, per_step=self.shape.per_step)
+
+    def _unpacked(self, packed: dict[str, Any]) -> MicroBatch:
+        micro = self.collate(unpack(packed["rows"]), self.version)
+        micro.normalizer = torch.tensor(packed["normalizer"], device=self._device)
+        return micro
+
+
+def _packed(micro: MicroBatch) -> dict[str, Any]:
+    assert micro.normalizer is not None, "a round in progress has its normalizers"
+    return {"rows": pack(micro.groups), "normalizer": float(micro.normalizer)}
+
+
+def _placed(whole: Tensor, places: Tensor, part: Tensor) -> Tensor:
+    """Write the rows of a part, at most T long, into (B, T); an idle row adds its graph but no number."""
+    if len(places) == 0:
+        return whole + 0.0 * part.sum()
+    padded = torch.nn.functional.pad(part, (0, whole.shape[1] - part.shape[1]))
+    return whole.index_copy(0, places, padded.to(whole.dtype))

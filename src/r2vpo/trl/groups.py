@@ -1,0 +1,145 @@
+"""From TRL's generated and scored batch to groups: rewards, advantages, rows without padding, and what is logged."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from r2vpo.core.advantages import ADVANTAGES
+from r2vpo.errors import UserError
+from r2vpo.replay import Group, Rollout
+
+
+def weigh_rewards(scores: Tensor, weights: Tensor, *, group_size: int, estimator: str) -> tuple[Tensor, Tensor]:
+    """Compute each row's reward and advantage from the scores of all reward functions.
+
+    Args:
+        scores: (B, F), NaN where a function does not apply.
+        weights: (F,).
+        group_size: Consecutive rows of one prompt.
+        estimator: A key of `ADVANTAGES`.
+
+    Returns:
+        (B,) rewards and (B,) advantages. A row that no function scored gets its group's mean as reward and has no
+        advantage: it affects neither itself nor the baseline of the others. A row that is the only one in its group,
+        as in an evaluation with one completion per prompt, has no advantage either.
+    """
+    unscored = torch.isnan(scores).all(dim=1)
+    rewards = (scores * weights.to(scores.device)).nansum(dim=1)
+    groups = rewards.masked_fill(unscored, torch.nan).view(-1, group_size)
+    mean = groups.nanmean(dim=1, keepdim=True).nan_to_num().expand_as(groups).flatten()
+    rewards = torch.where(unscored, mean, rewards)
+    if group_size == 1:
+        return rewards, torch.zeros_like(rewards)
+    return rewards, ADVANTAGES[estimator](rewards, group_size).masked_fill(unscored, 0.0)
+
+
+def sampled_groups(
+    batch: dict[str, Any],
+    *,
+    rewards: Tensor,
+    advantages: Tensor,
+    group_size: int,
+    versions: Sequence[int],
+    first_row: int,
+) -> list[Group]:
+    """Unpad the rows that TRL generated, and gather those of each prompt.
+
+    `group_size` consecutive rows share a baseline. They are one group, unless an environment has given them different
+    prompts, or the end of a process's part of an evaluation batch cuts them: then there is one for each prompt.
+
+    Args:
+        batch: TRL's generation batch: `prompt_ids`, `prompt_mask` (B, P), `completion_ids`, `completion_mask` (B,
+            T), and where they apply `sampling_per_token_logps` and `tool_mask` (B, T).
+        rewards: (B,) weighted sums.
+        advantages: (B,).
+        group_size: Rows that share a baseline.
+        versions: (B,) the policy version that generated each row.
+        first_row: Number of the first row among the rows of all rounds and processes. A group's number is that of its
+            first row.
+
+    Returns:
+        The groups on the CPU, in order. `rollout_log_probs` are NaN if the sampler returned none; they are later filled
+        in from the trainer's own.
+    """
+    names = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "sampling_per_token_logps", "tool_mask")
+    columns = {name: batch[name].cpu() for name in names if name in batch}
+    lengths = columns["completion_mask"].sum(1).clamp(min=1).tolist()
+    of_prompt: dict[tuple[int, int, tuple[int, ...]], Group] = {}
+    for row, (length, reward, advantage) in enumerate(zip(lengths, rewards.tolist(), advantages.tolist(), strict=True)):
+        prompt = columns["prompt_ids"][row][columns["prompt_mask"][row].bool()].clone()
+        key = (row // group_size, versions[row], tuple(prompt.tolist()))
+        group = of_prompt.setdefault(key, Group(first_row + row, versions[row], prompt, []))
+        mask = columns["completion_mask"][row, :length].bool()
+        if "tool_mask" in columns:
+            mask = mask & columns["tool_mask"][row, :length].bool()
+        log_probs = torch.full((length,), torch.nan)
+        if "sampling_per_token_logps" in columns:
+            log_probs = columns["sampling_per_token_logps"][row, :length].float()
+        ids = columns["completion_ids"][row, :length].clone()
+        group.rollouts.append(Rollout(ids, mask.clone(), log_probs.clone(), advantage, reward))
+    return list(of_prompt.values())
+
+
+def check_sampled(groups: Sequence[Group], version: int) -> None:
+    """Refuse rows of an older policy without log-probs.
+
+    Args:
+        groups: The sampled groups; missing log-probs are NaN.
+        version: The round.
+
+    Raises:
+        UserError: There are such rows.
+    """
+    for group in groups:
+        behind = group.staleness(version)
+        if behind and any(bool(row.rollout_log_probs.isnan().all()) for row in group.rollouts):
+            raise UserError(
+                f"rollout_func gave no logprobs for rows that were sampled {behind} versions ago: the policy has moved "
+                "since, so they cannot be recomputed; return the sampler's own"
+            )
+
+
+def round_statistics(rewards: Tensor, advantages: Tensor, *, tokens: int, seconds: float) -> dict[str, float]:
+    """Return the statistics of a round for the log, under the names of docs/metrics.md.
+
+    Args:
+        rewards: (B,) of all processes.
+        advantages: (B,) of all processes.
+        tokens: Completion tokens of all processes.
+        seconds: Time that sampling and scoring took.
+    """
+    return {
+        "reward": float(rewards.mean()),
+        "reward_std": float(rewards.std()),
+        "signal": float((advantages != 0).float().mean()),
+        "tokens_per_second": tokens / max(seconds, 1e-9),
+        "completion_length": tokens / len(rewards),
+    }
+
+
+def part_means(scores: Tensor, names: Sequence[str]) -> dict[str, float]:
+    """Return the mean score of each reward function over the rows that it scored, under TRL's log names.
+
+    Args:
+        scores: (B, F), NaN where a function does not apply.
+        names: F names.
+    """
+    means = scores.nanmean(dim=0).tolist()
+    return {f"rewards/{name}/mean": mean for name, mean in zip(names, means, strict=True)}
+
+
+def log_advantages(log: deque[float], advantages: Tensor) -> None:
+    """Replace the advantages that TRL has just logged for `log_completions` with those that are trained on.
+
+    Args:
+        log: TRL's log of the newest rows.
+        advantages: (B,) of all processes, in the order in which TRL logged them.
+    """
+    for _ in range(min(len(log), advantages.numel())):
+        log.pop()
+    log.extend(advantages.tolist())
