@@ -15,3 +15,28 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first, so that no core is left without work while the last one ends."""
     items.sort(key=lambda item: item.get_closest_marker("first") is None)
+
+
+def settings() -> dict[str, object]:
+    """Return what a test may change for the whole process, and with it the results of later tests."""
+    return {
+        "threads": torch.get_num_threads(),
+        "default dtype": torch.get_default_dtype(),
+        "grad mode": torch.is_grad_enabled(),
+        "matmul precision": torch.get_float32_matmul_precision(),
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "oneDNN": torch.backends.mkldnn.enabled,
+        "autocast on a CPU": torch.is_autocast_enabled("cpu"),
+        "autocast's type on a CPU": torch.get_autocast_dtype("cpu"),
+        "denormal numbers": float(torch.tensor(1e-40) * 1.0),
+        "anomaly detection": torch.is_anomaly_enabled(),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+    }
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> object:
+    """Fail a test that leaves a process-wide setting of torch changed."""
+    before = settings()
+    yield
+    assert settings() == before

@@ -174,6 +174,11 @@ class R2VPOConfig(GRPOConfig):
             )
         if self.sampler == "shared_prefix" and not self.use_vllm:
             refuse(self, REFUSED_OWN_SAMPLER)
+            if self.max_completion_length is None:
+                raise ValueError(
+                    "max_completion_length=None has no limit, and sampler='shared_prefix' needs one; set a number of "
+                    "tokens, or sampler='trl'"
+                )
         refuse_generation_kwargs(self)
         if self.sampler_rows_per_batch is not None and self.sampler_rows_per_batch < 1:
             raise ValueError(f"sampler_rows_per_batch={self.sampler_rows_per_batch} must be at least 1, or None")

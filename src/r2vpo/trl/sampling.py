@@ -80,7 +80,7 @@ class OwnRollout:
                 assert chosen is not None, "the self-check refuses a model that no sampler is right for"
                 kind = partial(make_sampler, chosen)
             longest = trainer.args.max_completion_length
-            assert longest is not None, "max_completion_length=None: this sampler needs a number"
+            assert longest is not None, "the config refuses None with this sampler"
             self._sampler = kind(
                 model,
                 eos_token_ids=trainer.eos_token_ids,
