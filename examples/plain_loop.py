@@ -89,7 +89,7 @@ def main(rounds):
             output = method.loss(dual=controls.dual.value, **mine)
             held_out = torch.tensor([i < len(fresh) and rows[i].group not in trained for i in part])
             trained |= {rows[i].group for i in part}
-            controls.measure(output, held_out=held_out, **mine)
+            controls.measure(output, held_out=held_out)
             optimizer.zero_grad()
             output.loss.backward()
             measured = controls.finish_step()  # before the optimizer step, so that it is braked if V_d is too large

@@ -191,16 +191,10 @@ class R2VPOTrainer(TrainingPlumbing):
         every = self.args.steps_per_generation * self.num_iterations
         self.controls.measure(
             output,
-            log_probs=current.log_probs,
-            old_log_probs=old,
-            rollout_log_probs=inputs.rollout_log_probs,
-            advantages=inputs.advantages,
-            response_mask=inputs.response_mask,
             entropy=current.entropy,
             staleness=inputs.staleness,
             held_out=inputs.held_out if self._step % every < self.args.steps_per_generation else None,
             max_staleness=self.max_staleness,
-            config=self.method.config,
         )
         if self.accelerator.sync_gradients:
             self._finish_step()
