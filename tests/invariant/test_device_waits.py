@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -98,10 +99,7 @@ def test_a_micro_batch_is_measured_without_a_wait_and_a_step_with_one(name: str,
             log_probs=log_probs, dual=1.0, config=config, normalizer=Away(total * 9), **shared
         )  # fmt: skip
         output.loss.backward()
-        controls.measure(
-            output, log_probs=log_probs, entropy=-log_probs.detach(), staleness=micro.staleness, max_staleness=3,
-            config=config, **shared,
-        )  # fmt: skip
+        controls.measure(output, entropy=-log_probs.detach(), staleness=micro.staleness, max_staleness=3)
         assert mode.seen == []
         metrics = controls.finish_step()
     assert mode.seen == ["aten::_to_copy"]
@@ -247,7 +245,7 @@ def test_a_loss_that_is_not_finite_stays_out_of_the_log_as_transformers_keeps_it
     def spoiled(**inputs: Any) -> Any:
         output = loss(**inputs)
         if len(losses) == 2:
-            output = type(output)(output.loss * float("inf"), output.metrics, output.constraint)
+            output = dataclasses.replace(output, loss=output.loss * float("inf"))
         losses.append(float(output.loss.detach()))
         return output
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
 import torch
 
-from r2vpo.core.objectives import OBJECTIVES, Objective, RatioVarianceConfig
-from r2vpo.core.types import LossOutput, RatioVarianceSums
+from r2vpo.core.objectives import OBJECTIVES, LossOutput, Objective, RatioVarianceConfig, policy_gradient_loss
 from tests.tiny import parameters, tiny_model, tiny_trainer
 
 
@@ -32,8 +32,14 @@ def policy_gradient(
     ratio = torch.exp(log_probs - old_log_probs)
     weight = torch.exp(old_log_probs - rollout_log_probs).clamp(max=2.0)
     terms = torch.where(response_mask, weight * ratio * advantages[:, None], 0.0)
-    sums = RatioVarianceSums.zero(log_probs.device)
-    return LossOutput(loss=-terms.sum() / normalizer, metrics={}, constraint=sums)
+    core = policy_gradient_loss(
+        log_probs=log_probs,
+        old_log_probs=old_log_probs,
+        advantages=advantages,
+        response_mask=response_mask,
+        rollout_log_probs=rollout_log_probs,
+    )
+    return dataclasses.replace(core, loss=-terms.sum() / normalizer)
 
 
 def test_lambda_zero_is_importance_weighted_policy_gradient(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

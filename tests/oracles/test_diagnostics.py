@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from r2vpo.core.diagnostics import diagnostic_sums, summarize
-from r2vpo.core.objectives import RatioVarianceConfig
+from r2vpo.core.objectives import RatioVarianceConfig, r2vpo_loss
 from tests.oracles.batches import batch
 from tests.oracles.diagnostics import diagnostics
 
@@ -37,10 +37,12 @@ def tokens_of(b, anchor, level, rows):
 def test_against_the_formulas(anchor, level):
     b = batch(seed=2, rows=9)
     b["log_probs"] = b["old_log_probs"] + 2.5 * (b["log_probs"] - b["old_log_probs"])
-    b["entropy"] = b["log_probs"].abs()
+    entropy = b["log_probs"].abs()
     staleness = torch.tensor([0, 0, 1, 3, 9, 1, 0, 3, 2])
     config = RatioVarianceConfig(anchor=anchor, level=level, stale_weight_cap=CAP)
-    sums = diagnostic_sums(**b, dual=DUAL, staleness=staleness, max_staleness=3, config=config)
+    output = r2vpo_loss(**b, dual=DUAL, config=config)
+    b["entropy"] = entropy
+    sums = diagnostic_sums(output, entropy=entropy, staleness=staleness, max_staleness=3)
     result = summarize(sums)
     expected = diagnostics(tokens_of(b, anchor, level, range(9)), DUAL, 0.2, 0.2)
     assert {key: result[key] for key in expected} == pytest.approx(expected, rel=1e-10, abs=1e-12)
@@ -57,8 +59,7 @@ def test_against_the_formulas(anchor, level):
 
 def test_a_wrong_multiplier_is_noticed():
     b = batch(seed=2, rows=9)
+    result = summarize(diagnostic_sums(r2vpo_loss(**b, dual=DUAL, config=RatioVarianceConfig(stale_weight_cap=CAP))))
     b["entropy"] = b["log_probs"].abs()
-    config = RatioVarianceConfig(stale_weight_cap=CAP)
-    result = summarize(diagnostic_sums(**b, dual=DUAL, config=config))
     wrong = diagnostics(tokens_of(b, "proximal", "token", range(9)), DUAL / 2, 0.2, 0.2)
     assert result["sign_flip_fraction"] != pytest.approx(wrong["sign_flip_fraction"])

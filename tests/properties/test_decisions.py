@@ -30,10 +30,10 @@ def decision_variance(new, old, weight=None):
     mask = torch.ones_like(new, dtype=torch.bool)
     sampled = None if weight is None else old - weight.log()
     options = RatioVarianceConfig(stale_weight_cap=1e30)
-    ratios = anchored_ratios(
+    ratios, _ = anchored_ratios(
         log_probs=new, old_log_probs=old, response_mask=mask, rollout_log_probs=sampled, options=options
     )
-    return ratios.decision_sums(mask)
+    return ratios.decision_sums()
 
 
 MEASURES = pytest.mark.parametrize("measured", [decision_variance, movement])

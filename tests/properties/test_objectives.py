@@ -102,19 +102,21 @@ def test_micro_batches_add_up(case, cut):
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.booleans())
 def test_diagnostic_sums_add_up(seed, cut, response):
-    b = {**batch(seed=seed, rows=6), "entropy": torch.rand(6, 7, dtype=torch.float64)}
+    b, entropy = batch(seed=seed, rows=6), torch.rand(6, 7, dtype=torch.float64)
     staleness = torch.arange(6) % 4
     config = RatioVarianceConfig(level="response" if response else "token")
-    whole = diagnostic_sums(**b, dual=1.0, staleness=staleness, max_staleness=3, config=config)
-    parts = [
-        diagnostic_sums(
-            **{name: tensor[piece] for name, tensor in b.items()}, dual=1.0, staleness=staleness[piece],
-            max_staleness=3, config=config,
-        )
-        for piece in (slice(None, cut), slice(cut, None))
-    ]  # fmt: skip
+    everything = slice(None)
+
+    def sums(piece, **by_age):
+        output = r2vpo_loss(**{name: tensor[piece] for name, tensor in b.items()}, dual=1.0, config=config)
+        return diagnostic_sums(output, entropy=entropy[piece], **by_age)
+
+    whole, *parts = (
+        sums(piece, staleness=staleness[piece], max_staleness=3)
+        for piece in (everything, slice(None, cut), slice(cut, None))
+    )
     torch.testing.assert_close(parts[0] + parts[1], whole, **FLOAT64)
-    merged = diagnostic_sums(**b, dual=1.0, config=config)
+    merged = sums(everything)
     torch.testing.assert_close(whole.sum(1, keepdim=True), merged, **FLOAT64)
     assert 0 < summarize(whole)["effective_sample_size"] <= 1 + 1e-12
 

@@ -13,10 +13,9 @@ from r2vpo.core.diagnostics import diagnostic_sums, summarize
 from r2vpo.core.dual import DualController
 from r2vpo.core.held_out import HeldOutGain, HeldOutSums, held_out_sums
 from r2vpo.core.kl_adaptive import KLAdaptiveController
-from r2vpo.core.objective_config import ObjectiveConfig
 from r2vpo.core.options import DualOptions, StepControlOptions
 from r2vpo.core.radius import DELTA, informative, radius
-from r2vpo.core.ratios import LOG_RATIO_BOUND, logit_movement, stale_weight
+from r2vpo.core.ratios import LOG_RATIO_BOUND
 from r2vpo.core.step_size import StepSizeController
 from r2vpo.core.types import KLSums, LossOutput, MomentSums, MovementSums, WeightedSums
 
@@ -139,50 +138,33 @@ class Controls:
         self,
         output: LossOutput,
         *,
-        log_probs: Tensor,
-        old_log_probs: Tensor,
-        response_mask: Tensor,
-        rollout_log_probs: Tensor | None,
-        config: ObjectiveConfig,
+        entropy: Tensor | None = None,
+        staleness: Tensor | None = None,
+        max_staleness: int = 0,
         held_out: Tensor | None = None,
-        **described: Any,
     ) -> Tensor:
         """Add one micro-batch from its loss output: the constrained quantity, the movement and the diagnostics.
 
         Args:
             output: What the objective returned for this micro-batch.
-            log_probs: (B, T) nats, as given to the objective.
-            old_log_probs: (B, T) nats.
-            response_mask: (B, T) bool.
-            rollout_log_probs: (B, T) nats, or None.
-            config: The objective's options.
+            entropy: (B, T) nats per token, see `diagnostic_sums`.
+            staleness: (B,) long, see `diagnostic_sums`.
+            max_staleness: The largest staleness that is told apart.
             held_out: (B,) bool, rows that no optimizer step has trained on yet; None if that is not known.
-            **described: The other arguments of `diagnostic_sums`: `advantages` and, where known, `entropy`, `staleness`
-                and `max_staleness`.
 
         Returns:
             The sums of the diagnostics, see `diagnostic_sums`.
         """
-        now = log_probs.detach()
-        weight = stale_weight(old_log_probs, rollout_log_probs, response_mask, config.stale_weight_cap, "token")
-        diagnostics = diagnostic_sums(
-            log_probs=now,
-            old_log_probs=old_log_probs,
-            rollout_log_probs=rollout_log_probs,
-            response_mask=response_mask,
-            dual=self.dual.value,
-            config=config,
-            **described,
-        )
-        proximal = logit_movement(now, old_log_probs, response_mask, weight)
+        diagnostics = diagnostic_sums(output, entropy=entropy, staleness=staleness, max_staleness=max_staleness)
+        moved = output.proximal.movement_sums()
         # The movement is twice the KL divergence per decision; the KL rule uses the divergence per token.
         by_tokens = isinstance(self.step_size, KLAdaptiveController)
         self.add(
             constrained=output.constraint,
-            proximal=proximal,
+            proximal=moved,
             diagnostics=diagnostics,
-            held_out=held_out_sums(now, old_log_probs, described["advantages"], response_mask, weight, held_out),
-            kl=KLSums(proximal.numerator / 2, weight.sum()) if by_tokens else None,
+            held_out=held_out_sums(output.proximal, output.advantages, held_out),
+            kl=KLSums(moved.numerator / 2, output.proximal.weight_sum) if by_tokens else None,
         )
         return diagnostics
 

@@ -13,7 +13,7 @@ import operator
 import reprlib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 LARGEST, LARGEST_WHOLE = 3.4e38, 10**12
@@ -117,8 +117,8 @@ class Options:
         given = {} if value is None else value if isinstance(value, Mapping) else {names[0]: value}
         for key in given:
             if key not in names:
-                close = difflib.get_close_matches(str(key), names, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"choose one of {', '.join(names)}"
+                close = nearest(str(key), names)
+                hint = f"did you mean {close}?" if close else f"choose one of {', '.join(names)}"
                 raise ValueError(f"{name}.{key}: there is no such option: {hint}")
         try:
             return cls(**given)
@@ -135,6 +135,16 @@ def _parts(hint: Any) -> tuple[Any, ...]:
     """Return the members of a union, or the type itself."""
     is_union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     return typing.get_args(hint) if is_union else (hint,)
+
+
+def nearest(name: str, known: Sequence[str]) -> str | None:
+    """Return the known name that a user most likely meant, or None if none is similar.
+
+    Args:
+        name: what the user wrote.
+        known: the names that could have been meant.
+    """
+    return next(iter(difflib.get_close_matches(name, known, n=1)), None)
 
 
 def choices(hint: Any) -> tuple[str, ...]:

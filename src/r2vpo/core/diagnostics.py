@@ -5,20 +5,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from r2vpo.core.masking import token_advantages
-from r2vpo.core.objective_config import ObjectiveConfig
-from r2vpo.core.objectives.ratio_variance import RatioVarianceConfig
-from r2vpo.core.ratios import anchored_ratios
-from r2vpo.core.validation import check_loss_inputs
+from r2vpo.core.types import LossOutput
 
 QUANTITIES = (
     "tokens",
     "weight",
-    "weighted_ratio",
-    "weighted_ratio_squared",
-    "weighted_deviation_squared",
     "importance",
     "importance_squared",
+    "weighted_ratio_squared",
+    "weighted_deviation_squared",
     "weighted_kl",
     "sign_flips",
     "clipped",
@@ -27,42 +22,28 @@ QUANTITIES = (
 )
 """The rows of the tensor of sums; each is summed over response tokens.
 
-In order: 1, w, w r, w r^2, w (r-1)^2, the importance u = w r, u^2, w (r - 1 - log r), [A (A - 2 lambda (r-1)) < 0],
+In order: 1, w, the importance u = w r, u^2, w r^2, w (r - 1)^2, w (r - 1 - log r), [A (A - 2 lambda (r - 1)) < 0],
 [clipping would apply], entropy, [log mu is not finite].
 """
-
-_DEFAULT = RatioVarianceConfig()
 
 
 @torch.no_grad()
 def diagnostic_sums(
+    output: LossOutput,
     *,
-    log_probs: Tensor,
-    old_log_probs: Tensor,
-    advantages: Tensor,
-    response_mask: Tensor,
-    rollout_log_probs: Tensor | None = None,
     entropy: Tensor | None = None,
-    dual: float | Tensor = 0.0,
     staleness: Tensor | None = None,
     max_staleness: int = 0,
-    config: ObjectiveConfig = _DEFAULT,
     clip_low: float = 0.2,
     clip_high: float = 0.2,
 ) -> Tensor:
     """Sum every diagnostic over response tokens, one column per staleness, without waiting for the device.
 
     Args:
-        log_probs: (B, T) nats.
-        old_log_probs: (B, T) nats.
-        advantages: (B,) or (B, T), dimensionless.
-        response_mask: (B, T) bool.
-        rollout_log_probs: (B, T) nats; None: stale weights are 1.
+        output: What the objective returned for these rows.
         entropy: (B, T) nats per token; None counts as 0.
-        dual: The multiplier that the objective was given; 0 for an objective without one.
         staleness: (B,) long, policy versions between sampling and this round; None means 0.
         max_staleness: S; older rows are counted in the last column.
-        config: The objective's options: anchor, level, cap.
         clip_low: Lower offset of the clipping that `clip_fraction` assumes.
         clip_high: Upper offset.
 
@@ -70,48 +51,36 @@ def diagnostic_sums(
         (Q, S + 1), rows in the order of `QUANTITIES`.
 
     Raises:
-        ValueError: A shape is wrong, the mask is not bool, the staleness is not (B,), or max_staleness is negative.
+        ValueError: The staleness is not (B,), or max_staleness is negative.
     """
-    check_loss_inputs(log_probs, old_log_probs, advantages, response_mask, rollout_log_probs)
+    ratios, A, dual = output.ratios, output.advantages, output.metrics.get("dual", 0.0)
+    mask, r_minus_1 = ratios.response_mask, ratios.ratio_minus_1
     if max_staleness < 0:
         raise ValueError(f"max_staleness is {max_staleness}, but must be at least 0: pass the versions kept for replay")
-    if staleness is not None and staleness.shape != log_probs.shape[:1]:
+    if staleness is not None and staleness.shape != mask.shape[:1]:
         raise ValueError(
-            f"staleness has shape {tuple(staleness.shape)}, but must be {tuple(log_probs.shape[:1])}: "
-            "give one for each row"
+            f"staleness has shape {tuple(staleness.shape)}, but must be {tuple(mask.shape[:1])}: give one for each row"
         )
-    ratios = anchored_ratios(
-        log_probs=log_probs,
-        old_log_probs=old_log_probs,
-        response_mask=response_mask,
-        rollout_log_probs=rollout_log_probs,
-        options=config,
-    )
-    deviation = ratios.deviation
-    ones = response_mask.to(deviation.dtype)
-    weight = ones if ratios.stale_weight is None else ratios.stale_weight
-    # Not deviation + 1, which is exactly 0 in float32 below -17 nats.
-    ratio = ratios.log_ratio.exp()
-    gain = token_advantages(advantages, response_mask).to(deviation.dtype)
-    importance = weight * ratio
+    ones, w = mask.to(r_minus_1.dtype), ratios.weight()
+    # Not r - 1 + 1, which is exactly 0 in float32 below -17 nats.
+    r = ratios.log_ratio.exp()
+    importance = w * r
+    clipped = ((A > 0) & (r > 1 + clip_high)) | ((A < 0) & (r < 1 - clip_low))
+    # Each is 0 on padding, whatever that holds.
     per_token = {
         "tokens": ones,
-        "weight": weight,
-        "weighted_ratio": importance,
-        "weighted_ratio_squared": importance * ratio,
-        "weighted_deviation_squared": weight * deviation.square(),
+        "weight": w,
         "importance": importance,
         "importance_squared": importance.square(),
-        # k3: r - 1 - log r is never negative, and its mean under the anchor is KL(anchor || current).
-        "weighted_kl": weight * (deviation - ratios.log_ratio),
-        "sign_flips": (gain * (gain - 2.0 * dual * deviation) < 0).to(ones.dtype),
-        "clipped": (((gain > 0) & (ratio > 1 + clip_high)) | ((gain < 0) & (ratio < 1 - clip_low))).to(ones.dtype),
-        "entropy": torch.zeros_like(ones) if entropy is None else entropy.to(ones.dtype),
-        "non_finite": torch.zeros_like(ones)
-        if rollout_log_probs is None
-        else (~torch.isfinite(rollout_log_probs)).to(ones.dtype),
+        "weighted_ratio_squared": importance * r,
+        "weighted_deviation_squared": w * r_minus_1.square(),
+        "weighted_kl": w * ratios.kl(),
+        "sign_flips": mask & (A * (A - 2.0 * dual * r_minus_1) < 0),
+        "clipped": mask & clipped,
+        "entropy": torch.zeros_like(ones) if entropy is None else torch.where(mask, entropy, 0.0),
+        "non_finite": ratios.non_finite,
     }
-    rows = torch.stack([torch.where(response_mask, per_token[name], 0.0).sum(dim=1) for name in QUANTITIES])
+    rows = torch.stack([per_token[name].sum(dim=1, dtype=ones.dtype) for name in QUANTITIES])
     sums = rows.new_zeros(len(QUANTITIES), max_staleness + 1)
     if staleness is None:
         sums[:, 0] = rows.sum(dim=1)
@@ -149,7 +118,7 @@ def summarize(sums: Tensor) -> dict[str, float | list[float]]:
     tokens = whole["tokens"]
     return {
         "ratio_variance": _variance(whole),
-        "mean_ratio": _divide(whole["weighted_ratio"], whole["weight"]),
+        "mean_ratio": _divide(whole["importance"], whole["weight"]),
         "effective_sample_size": _effective_sample_size(whole),
         "chi_square": _divide(whole["weighted_ratio_squared"] - whole["weight"], whole["weight"]),
         "kl": _divide(whole["weighted_kl"], whole["weight"]),

@@ -55,8 +55,8 @@ def advantage_moments(
     """
     squared = token_advantages(advantages, response_mask).square()
     weight = response_mask.to(squared.dtype) if stale_weight is None else stale_weight
-    undecided = decisions(anchor_log_probs, response_mask, level)
-    return MomentSums(masked_sum(weight * squared, response_mask), (weight * undecided).sum())
+    decided = decisions(anchor_log_probs, response_mask, level)
+    return MomentSums(masked_sum(weight * squared, response_mask), (weight * decided).sum())
 
 
 class DualController:

@@ -14,8 +14,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from r2vpo.core.masking import token_advantages
-from r2vpo.core.ratios import decisions, log_ratio
+from r2vpo.core.types import Ratios
 
 MEMORY = 0.8
 """Weight that a round's sums keep from one round to the next; the gain of a single round is mostly noise."""
@@ -44,38 +43,26 @@ class HeldOutSums:
         return torch.stack((self.gain, self.decisions, self.moment))
 
 
-def held_out_sums(
-    log_probs: Tensor,
-    old_log_probs: Tensor,
-    advantages: Tensor,
-    response_mask: Tensor,
-    stale_weight: Tensor,
-    held_out: Tensor | None,
-) -> HeldOutSums:
+def held_out_sums(proximal: Ratios, advantages: Tensor, held_out: Tensor | None) -> HeldOutSums:
     """Compute the sums of one micro-batch.
 
     Args:
-        log_probs: (B, T) nats.
-        old_log_probs: (B, T) nats, at the round's start.
-        advantages: (B,) or (B, T), dimensionless.
-        response_mask: (B, T) bool.
-        stale_weight: (B, T), 0 outside the mask.
+        proximal: Ratios per token to the policy at the round's start, see `LossOutput`.
+        advantages: A, (B, 1) or (B, T), detached, dimensionless.
         held_out: (B,) bool, rows that no step has trained on yet; None if that is not known, which counts as no rows.
 
     Returns:
         Detached sums.
     """
-    zero = torch.zeros((), device=log_probs.device)
     if held_out is None:
+        zero = torch.zeros((), device=advantages.device)
         return HeldOutSums(zero, zero, zero)
-    with torch.no_grad():
-        worth = token_advantages(advantages, response_mask)
-        weight = torch.where(held_out[:, None] & (worth != 0), stale_weight, 0.0)
-        logs = log_ratio(log_probs, old_log_probs, response_mask, response_mask, "token")
-        undecided = weight * decisions(old_log_probs, response_mask)
-        # Select rather than multiply by 0: a row that does not count may hold NaN.
-        gain = torch.where(weight > 0, weight * worth * 2.0 * torch.tanh(logs / 2.0), 0.0).sum()
-        return HeldOutSums(gain, undecided.sum(), (undecided * worth.square()).sum())
+    weight = torch.where(held_out[:, None] & (advantages != 0), proximal.weight(), 0.0)
+    decided = weight * proximal.decisions
+    # Select rather than multiply by 0: a row that does not count may hold NaN.
+    bounded = 2.0 * torch.tanh(proximal.log_ratio.detach() / 2.0)
+    gain = torch.where(weight > 0, weight * advantages * bounded, 0.0).sum()
+    return HeldOutSums(gain, decided.sum(), (decided * advantages.square()).sum())
 
 
 @dataclass

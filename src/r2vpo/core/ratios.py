@@ -4,14 +4,11 @@
 round (`old_log_probs`), `log pi` the current one (`log_probs`).
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from r2vpo.core.masking import masked_sum
 from r2vpo.core.objective_config import ObjectiveConfig
-from r2vpo.core.types import DecisionVarianceSums, MovementSums, RatioVarianceSums
+from r2vpo.core.types import MovementSums, Ratios
 
 LOG_RATIO_BOUND = 20.0
 """Log-ratios are clamped to +-20 nats before exp: exp(89) is infinite in float32, and its square overflows far
@@ -24,24 +21,33 @@ CERTAIN = 1e-3
 Without it, V_d of nearly certain tokens would be one rounding error divided by another."""
 
 
-def log_ratio(numerator: Tensor, denominator: Tensor, keep: Tensor, response_mask: Tensor, level: str) -> Tensor:
-    """Compute `clamp(numerator - denominator, -20, 20)` per token, or as the mean of each response.
+def _difference(numerator: Tensor, denominator: Tensor, keep: Tensor) -> Tensor:
+    """Compute `numerator - denominator` where `keep` is True; elsewhere it is 0 and carries no gradient."""
+    return torch.where(keep, numerator - denominator, 0.0)
+
+
+def _log_ratio(difference: Tensor, response_mask: Tensor, level: str) -> Tensor:
+    """Clamp the differences of log-probabilities to +-20, per token, or their mean over each response.
+
+    The mean over a response is the log of the geometric mean of its ratios.
 
     Args:
-        numerator: (B, T) log-probabilities, nats; gradient flows.
-        denominator: (B, T) log-probabilities, nats.
-        keep: (B, T) bool; elsewhere the log-ratio is 0 and carries no gradient.
+        difference: (B, T) nats, 0 on padding; gradient flows.
         response_mask: (B, T) bool; gives the number of tokens of each response.
-        level: "token", or "response" for the mean over the response (the log of the geometric mean of its
-            ratios).
+        level: "token" or "response".
 
     Returns:
         (B, T) for tokens, (B, 1) for responses, nats.
     """
-    difference = torch.where(keep, numerator - denominator, 0.0)
     if level == "response":
         difference = difference.sum(dim=1, keepdim=True) / response_mask.sum(dim=1, keepdim=True).clamp(min=1)
     return difference.clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
+
+
+def _stale_weight(difference: Tensor, response_mask: Tensor, cap: float, level: str) -> Tensor:
+    """Compute w from `log pi_k - log mu`, (B, T) nats, which is 0 where log mu is not finite."""
+    ratio = _log_ratio(difference, response_mask, level).exp().clamp(max=cap)
+    return torch.where(response_mask, ratio, 0.0)
 
 
 def stale_weight(
@@ -70,8 +76,7 @@ def stale_weight(
     if rollout_log_probs is None:
         return response_mask.to(old.dtype)
     keep = response_mask & torch.isfinite(rollout_log_probs)
-    ratio = log_ratio(old, rollout_log_probs.detach(), keep, response_mask, level).exp().clamp(max=cap)
-    return torch.where(response_mask, ratio, 0.0)
+    return _stale_weight(_difference(old, rollout_log_probs.detach(), keep), response_mask, cap, level)
 
 
 def decisions(anchor_log_probs: Tensor, response_mask: Tensor, level: str = "token") -> Tensor:
@@ -93,60 +98,11 @@ def decisions(anchor_log_probs: Tensor, response_mask: Tensor, level: str = "tok
     Returns:
         (B, T), detached, dimensionless, 0 outside the mask; not yet weighted by the stale weight.
     """
-    logs = _at_least_float32(anchor_log_probs.detach())
-    undecided = torch.where(torch.isfinite(logs), -torch.expm1(logs.clamp(max=0.0)), 0.0) + CERTAIN
+    logs = _at_least_float32(anchor_log_probs.detach()).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).clamp(max=0.0)
+    undecided = CERTAIN - logs.expm1()
     if level == "response":
         undecided = undecided / response_mask.sum(dim=1, keepdim=True).clamp(min=1)
-    return torch.where(response_mask, undecided, 0.0)
-
-
-@dataclass(frozen=True)
-class Ratios:
-    """The ratio that an objective constrains, with the weight of each token.
-
-    Attributes:
-        deviation: `r - 1`, (B, T) or (B, 1) (level "response"), dimensionless; carries the gradient; 0 on padding for
-            (B, T). The deviation is kept instead of the ratio because near 1 it is exact, while `exp(x) - 1` suffers
-            from cancellation.
-        stale_weight: `w`, (B, T), detached, 0 on padding; None if it is 1 everywhere.
-        log_ratio: `log r`, clamped, in nats; same shape as `deviation`, also with gradient.
-        non_finite: Response tokens whose `rollout_log_probs` was not finite; 0-d.
-        decisions: `1 - p + 0.001` under the anchor, (B, T), detached, 0 on padding, unweighted; see `decisions`.
-    """
-
-    deviation: Tensor
-    stale_weight: Tensor | None
-    log_ratio: Tensor
-    non_finite: Tensor
-    decisions: Tensor
-
-    def variance_sums(self, response_mask: Tensor) -> RatioVarianceSums:
-        """Compute the sums of `V` over this batch.
-
-        Args:
-            response_mask: (B, T) bool.
-
-        Returns:
-            Detached sums.
-        """
-        squared = self.deviation.detach().square()
-        if self.stale_weight is None:
-            return RatioVarianceSums(masked_sum(squared, response_mask), response_mask.sum().to(squared.dtype))
-        return RatioVarianceSums((self.stale_weight * squared).sum(), self.stale_weight.sum())
-
-    def decision_sums(self, response_mask: Tensor) -> DecisionVarianceSums:
-        """Compute the sums of `V_d` over this batch.
-
-        Args:
-            response_mask: (B, T) bool.
-
-        Returns:
-            Detached sums.
-        """
-        squared, undecided = self.deviation.detach().square(), self.decisions
-        if self.stale_weight is None:
-            return DecisionVarianceSums(masked_sum(squared, response_mask), undecided.sum().to(squared.dtype))
-        return DecisionVarianceSums((self.stale_weight * squared).sum(), (self.stale_weight * undecided).sum())
+    return undecided * response_mask  # finite everywhere, so that it may be multiplied by 0
 
 
 def anchored_ratios(
@@ -156,8 +112,8 @@ def anchored_ratios(
     response_mask: Tensor,
     rollout_log_probs: Tensor | None,
     options: ObjectiveConfig,
-) -> Ratios:
-    """Compute the ratio and the stale weight under the chosen anchor.
+) -> tuple[Ratios, Ratios | None]:
+    """Compute the ratios under the chosen anchor and level, and per token those to the policy at the round's start.
 
     "proximal": `r = pi / pi_k`, `w = min(pi_k / mu, c)`: the weight accounts for staleness, and only the movement of
     this round is constrained. "behavior": `r = pi / mu`, `w = 1`: the literal reading of the paper; it also pulls the
@@ -172,31 +128,40 @@ def anchored_ratios(
         options: Anchor, level, cap.
 
     Returns:
-        The ratios.
+        The ratios of the chosen anchor and level, which carry the gradient; those of anchor "proximal" and level
+        "token", detached, or None if these are the chosen ones.
 
     Raises:
         ValueError: Anchor "behavior" without `rollout_log_probs`.
     """
-    current = _at_least_float32(log_probs)
+    current, old, mask = _at_least_float32(log_probs), old_log_probs.detach(), response_mask
+    moved = _difference(current, old, mask)
+    finite, stale = mask, None
+    if rollout_log_probs is not None:
+        sampled = rollout_log_probs.detach()
+        finite = mask & torch.isfinite(sampled)
+        stale = _difference(_at_least_float32(old), sampled, finite)
+    non_finite = mask ^ finite
+
+    def since_the_round_began(moved: Tensor, level: str) -> Ratios:
+        weight = None
+        if stale is not None:
+            weight = _stale_weight(stale, mask, options.stale_weight_cap, level).to(current.dtype)
+        return _ratios(moved, old, weight, non_finite, mask, level)
+
     if options.anchor == "behavior":
         if rollout_log_probs is None:
             raise ValueError(
                 "rollout_log_probs is None, but anchor 'behavior' takes the ratio to the sampler: "
                 "pass rollout_log_probs or set anchor to 'proximal'"
             )
-        keep = response_mask & torch.isfinite(rollout_log_probs)
-        logs = log_ratio(current, rollout_log_probs.detach(), keep, response_mask, options.level)
-        undecided = decisions(rollout_log_probs, response_mask, options.level)
-        return Ratios(logs.expm1(), None, logs, response_mask.sum() - keep.sum(), undecided)
-    logs = log_ratio(current, old_log_probs.detach(), response_mask, response_mask, options.level)
-    undecided = decisions(old_log_probs, response_mask, options.level)
-    if rollout_log_probs is None:
-        return Ratios(logs.expm1(), None, logs, torch.zeros((), dtype=torch.long, device=log_probs.device), undecided)
-    weight = stale_weight(old_log_probs, rollout_log_probs, response_mask, options.stale_weight_cap, options.level).to(
-        current.dtype
-    )
-    non_finite = (response_mask & ~torch.isfinite(rollout_log_probs)).sum()
-    return Ratios(logs.expm1(), weight, logs, non_finite, undecided)
+        since_sampled = _difference(current, sampled, finite)
+        objective = _ratios(since_sampled, sampled, None, non_finite, mask, options.level)
+        return objective, since_the_round_began(moved.detach(), "token")
+    objective = since_the_round_began(moved, options.level)
+    if options.level == "token":
+        return objective, None
+    return objective, since_the_round_began(moved.detach(), "token")
 
 
 def logit_movement(
@@ -204,11 +169,11 @@ def logit_movement(
 ) -> MovementSums:
     """Measure the mean squared movement of a logit since the round's start, for `StepSizeController`.
 
-    `2 sum(w (r - 1 - log r)) / sum(w (1 - p + 0.001))`: twice the KL divergence of the current policy from the proximal
-    one, per decision, under any objective. If the logits move by independent normal amounts of variance `s^2`, KL is
-    `s^2 (1 - sum p^2) / 2` to second order and, where no token has much of the probability, `s^2 / 2` however large the
-    movement is; V_d is then `exp(s^2) - 1`. So this is `log(1 + V_d)` without the heavy tails of V_d, which a single
-    unlikely token that has become likely can make arbitrarily large.
+    `2 sum(m w (r - 1 - log r)) / sum(m w (1 - p + 0.001))`: twice the KL divergence of the current policy from the
+    proximal one, per decision, under any objective. If the logits move by independent normal amounts of variance
+    `s^2`, KL is `s^2 (1 - sum p^2) / 2` to second order and, where no token has much of the probability, `s^2 / 2`
+    however large the movement is; V_d is then `exp(s^2) - 1`. So this is `log(1 + V_d)` without the heavy tails of V_d,
+    which a single unlikely token that has become likely can make arbitrarily large.
 
     Args:
         log_probs: (B, T) nats.
@@ -222,15 +187,25 @@ def logit_movement(
     Source: the estimator r - 1 - log r is J. Schulman's, Approximating KL Divergence (2020); the division by decisions
     is ours.
     """
-    with torch.no_grad():
-        logs = log_ratio(_at_least_float32(log_probs), old_log_probs, response_mask, response_mask, "token")
-        # For a small log-ratio x, expm1(x) - x is mostly rounding error; its series is x^2 (1 + x / 3 + x^2 / 12) / 2.
-        series = logs.square() * (1.0 + logs / 3.0 + logs.square() / 12.0)
-        moved = torch.where(logs.abs() < 0.01, series, 2.0 * (logs.expm1() - logs))
-        undecided = decisions(old_log_probs, response_mask)
-        if stale_weight is None:
-            return MovementSums(masked_sum(moved, response_mask), undecided.sum().to(moved.dtype))
-        return MovementSums((stale_weight * moved).sum(), (stale_weight * undecided).sum())
+    now, then = _at_least_float32(log_probs.detach()), old_log_probs.detach()
+    none = torch.zeros_like(response_mask)
+    moved = _difference(now, then, response_mask)
+    return _ratios(moved, then, stale_weight, none, response_mask, "token").movement_sums()
+
+
+def _ratios(
+    difference: Tensor, anchor: Tensor, weight: Tensor | None, non_finite: Tensor, response_mask: Tensor, level: str
+) -> Ratios:
+    log_ratio = _log_ratio(difference, response_mask, level)
+    return Ratios(
+        log_ratio=log_ratio,
+        ratio_minus_1=log_ratio.expm1(),
+        stale_weight=weight,
+        anchor_log_probs=anchor.to(log_ratio.dtype),
+        decisions=decisions(anchor, response_mask, level).to(log_ratio.dtype),
+        non_finite=non_finite,
+        response_mask=response_mask,
+    )
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

@@ -1,10 +1,13 @@
-"""Result types of the core: sums that are divided once, and the output of an objective."""
+"""Result types of the core: sums that are divided once, ratios, and the output of an objective."""
 
-from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor
+
+from r2vpo.core.masking import masked_sum
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,101 @@ class MomentSums(WeightedSums):
 
 
 @dataclass(frozen=True)
+class Ratios:
+    """The ratios of the current policy to an anchor, with the weight of each token.
+
+    Attributes:
+        log_ratio: `log r`, clamped, (B, T), or (B, 1) at level "response", nats; carries the gradient of `log_probs`;
+            0 on padding for (B, T).
+        ratio_minus_1: `r - 1`, dimensionless; same shape, also with gradient. It is kept instead of the ratio because
+            near 1 it is exact, while `exp(x) - 1` suffers from cancellation.
+        stale_weight: `w`, (B, T), detached, 0 on padding; None if it is 1 everywhere.
+        anchor_log_probs: (B, T) nats, detached. Not finite where the sampler's are not; may hold anything on padding.
+        decisions: `1 - p + 0.001` under the anchor, (B, T), detached, 0 on padding, unweighted; see
+            `r2vpo.core.ratios.decisions`.
+        non_finite: (B, T) bool, response tokens whose `rollout_log_probs` was not finite.
+        response_mask: (B, T) bool.
+    """
+
+    log_ratio: Tensor
+    ratio_minus_1: Tensor
+    stale_weight: Tensor | None
+    anchor_log_probs: Tensor
+    decisions: Tensor
+    non_finite: Tensor
+    response_mask: Tensor
+
+    def detach(self) -> Self:
+        """Return the same ratios without their gradient."""
+        return replace(self, log_ratio=self.log_ratio.detach(), ratio_minus_1=self.ratio_minus_1.detach())
+
+    def kl(self) -> Tensor:
+        """Compute `r - 1 - log r`, whose weighted mean estimates KL(anchor || current); never negative.
+
+        Its gradient in log pi is `r - 1`, an unbiased estimate of the divergence's gradient under the anchor.
+
+        Returns:
+            Same shape as the ratio, nats; gradient flows.
+
+        Source: J. Schulman, Approximating KL Divergence (2020), the estimator k3.
+        """
+        return self.ratio_minus_1 - self.log_ratio
+
+    def weight(self) -> Tensor:
+        """Return `m w`: the stale weight, or 1 on response tokens where it is None; (B, T)."""
+        return self.response_mask.to(self.log_ratio.dtype) if self.stale_weight is None else self.stale_weight
+
+    @cached_property
+    def weight_sum(self) -> Tensor:
+        """`sum(m w)`; 0-d."""
+        count = self.response_mask if self.stale_weight is None else self.stale_weight
+        return count.sum().to(self.log_ratio.dtype)
+
+    def weighted_sum(self, values: Tensor) -> Tensor:
+        """Compute `sum(m w x)`.
+
+        Args:
+            values: x, finite, broadcastable to (B, T).
+
+        Returns:
+            0-d, detached.
+        """
+        if self.stale_weight is None:
+            return masked_sum(values.detach(), self.response_mask)
+        return (self.stale_weight * values.detach()).sum()
+
+    @cached_property
+    def decision_sum(self) -> Tensor:
+        """`sum(m w (1 - p + 0.001))`; 0-d."""
+        return self.weighted_sum(self.decisions)
+
+    @cached_property
+    def squared_sum(self) -> Tensor:
+        """`sum(m w (r - 1)^2)`; 0-d, detached."""
+        return self.weighted_sum(self.ratio_minus_1.detach().square())
+
+    def variance_sums(self) -> RatioVarianceSums:
+        """Compute the sums of `V` over this batch."""
+        return RatioVarianceSums(self.squared_sum, self.weight_sum)
+
+    def decision_sums(self) -> DecisionVarianceSums:
+        """Compute the sums of `V_d` over this batch."""
+        return DecisionVarianceSums(self.squared_sum, self.decision_sum)
+
+    def kl_sums(self) -> KLSums:
+        """Compute the sums of the estimate of KL(anchor || current) over this batch."""
+        return KLSums(self.weighted_sum(self.kl()), self.weight_sum)
+
+    def movement_sums(self) -> MovementSums:
+        """Compute the sums of the mean squared movement of a logit; see `r2vpo.core.ratios.logit_movement`."""
+        logs = self.log_ratio.detach()
+        # For a small log-ratio x, expm1(x) - x is mostly rounding error; its series is x^2 (1 + x / 3 + x^2 / 12) / 2.
+        series = logs.square() * (1.0 + logs / 3.0 + logs.square() / 12.0)
+        moved = torch.where(logs.abs() < 0.01, series, 2.0 * self.kl().detach())
+        return MovementSums(self.weighted_sum(moved), self.decision_sum)
+
+
+@dataclass(frozen=True)
 class LossOutput:
     """What every objective returns.
 
@@ -124,26 +222,15 @@ class LossOutput:
         metrics: Detached 0-d tensors, never floats: a float would wait for the device.
         constraint: The sums of what this objective constrains, for `DualController`; those of V_d if it constrains
             nothing.
+        ratios: The ratios that the objective constrains, detached, for the diagnostics.
+        proximal: The ratios of the same tokens to the policy at the round's start, at level "token" and with the stale
+            weights of that level, detached, for step control; the same as `ratios` with the default anchor and level.
+        advantages: `A`, (B, 1) or (B, T), detached.
     """
 
     loss: Tensor
     metrics: dict[str, Tensor]
     constraint: WeightedSums
-
-
-class Loss(Protocol):
-    """The common signature of all objectives; `config` is an instance of the objective's config class."""
-
-    def __call__(
-        self,
-        *,
-        log_probs: Tensor,
-        old_log_probs: Tensor,
-        advantages: Tensor,
-        response_mask: Tensor,
-        dual: float | Tensor,
-        rollout_log_probs: Tensor | None = None,
-        config: Any = ...,
-        normalizer: float | Tensor | None = None,
-    ) -> LossOutput:
-        """Compute the loss."""
+    ratios: Ratios
+    proximal: Ratios
+    advantages: Tensor

@@ -28,7 +28,7 @@ from torch import Tensor
 from r2vpo.core.controls import Controls
 from r2vpo.core.log_probs.values import TokenLogProbs
 from r2vpo.core.objective_config import ObjectiveConfig
-from r2vpo.core.types import Loss
+from r2vpo.core.types import LossOutput
 from r2vpo.learner.micro_batch import MicroBatch, RoundShape, collate, cut, hold_out, in_parts, set_normalizers
 from r2vpo.learner.round_start import remember_policy, round_moments
 from r2vpo.replay.buffer import ReplayBuffer
@@ -70,7 +70,7 @@ class Learner:
 
     def __init__(
         self,
-        loss: Loss,
+        loss: Callable[..., LossOutput],
         config: ObjectiveConfig,
         controls: Controls,
         replay: ReplayBuffer,
@@ -204,15 +204,16 @@ class Learner:
             0-d, the sum over the step's micro-batches and processes being the step's loss; with gradient.
         """
         old = micro.old_log_probs if micro.old_log_probs is not None else current.log_probs.detach()
-        batch: dict[str, Any] = {
-            "log_probs": current.log_probs,
-            "old_log_probs": old,
-            "rollout_log_probs": micro.rollout_log_probs,
-            "advantages": micro.advantages,
-            "response_mask": micro.response_mask,
-            "config": self.config,
-        }
-        output = self.objective(dual=self.controls.dual.value, normalizer=micro.normalizer, **batch)
+        output = self.objective(
+            log_probs=current.log_probs,
+            old_log_probs=old,
+            rollout_log_probs=micro.rollout_log_probs,
+            advantages=micro.advantages,
+            response_mask=micro.response_mask,
+            dual=self.controls.dual.value,
+            config=self.config,
+            normalizer=micro.normalizer,
+        )
         if train:
             self.controls.measure(
                 output,
@@ -220,7 +221,6 @@ class Learner:
                 staleness=micro.staleness,
                 held_out=micro.held_out if first_pass else None,
                 max_staleness=self.max_staleness,
-                **batch,
             )
         return output.loss
 

@@ -27,18 +27,12 @@ def piece(method, rows, scale):
     mask = torch.ones(rows, 2, dtype=torch.bool)
     config = method.config
     batch = {"log_probs": old + scale, "old_log_probs": old, "advantages": torch.ones(rows), "response_mask": mask}
-    output = method.loss(**batch, dual=1.0, config=config)
+    output = method.loss(**batch, rollout_log_probs=old, dual=1.0, config=config)
     return {
         "constrained": output.constraint,
         "proximal": logit_movement(old + scale, old, mask),
         "diagnostics": diagnostic_sums(
-            **batch,
-            rollout_log_probs=old,
-            entropy=torch.ones(rows, 2),
-            dual=1.0,
-            staleness=torch.zeros(rows, dtype=torch.long),
-            max_staleness=0,
-            config=config,
+            output, entropy=torch.ones(rows, 2), staleness=torch.zeros(rows, dtype=torch.long)
         ),
     }
 
@@ -103,11 +97,8 @@ def test_a_gain_on_held_out_rows_widens_the_radius():
 
     def step(moved, held_out):
         batch = {"log_probs": old + moved, "old_log_probs": old, "advantages": worth, "response_mask": mask}
-        config = method.config
-        output = method.loss(**batch, dual=1.0, config=config)
-        controls.measure(
-            output, **batch, rollout_log_probs=old, config=config, held_out=torch.tensor(held_out), entropy=None
-        )
+        output = method.loss(**batch, rollout_log_probs=old, dual=1.0, config=method.config)
+        controls.measure(output, held_out=torch.tensor(held_out))
         metrics = controls.finish_step()
         optimizer.step()
         return metrics
@@ -160,7 +151,7 @@ def measured(controls, method, *, micro_batches=1):
             "response_mask": mask.expand(len(piece), 2),
             "config": config,
         }
-        controls.measure(method.loss(**batch, dual=0.0), **batch)
+        controls.measure(method.loss(**batch, dual=0.0))
     return controls.finish_step()
 
 

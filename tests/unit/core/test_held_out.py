@@ -6,6 +6,12 @@ import pytest
 import torch
 
 from r2vpo.core.held_out import MEMORY, HeldOutGain, held_out_sums
+from r2vpo.core.objectives import policy_gradient_loss
+
+
+def measured(held_out, **batch):
+    output = policy_gradient_loss(**batch)
+    return held_out_sums(output.proximal, output.advantages, held_out)
 
 
 def batch(ratio, advantages, *, tokens=2):
@@ -16,12 +22,11 @@ def batch(ratio, advantages, *, tokens=2):
         old_log_probs=old_log_probs,
         advantages=torch.tensor(advantages, dtype=torch.float64),
         response_mask=torch.ones(rows, tokens, dtype=torch.bool),
-        stale_weight=torch.ones(rows, tokens, dtype=torch.float64),
     )
 
 
 def test_sums_by_hand():
-    sums = held_out_sums(**batch(1.5, [2.0, -1.0, 0.0]), held_out=torch.tensor([True, True, True]))
+    sums = measured(**batch(1.5, [2.0, -1.0, 0.0]), held_out=torch.tensor([True, True, True]))
     bounded = 2 * (1.5 - 1) / (1.5 + 1)
     # Two tokens a row; the row without an advantage counts in none of them.
     assert float(sums.gain) == pytest.approx(2 * (2.0 - 1.0) * bounded)
@@ -31,23 +36,23 @@ def test_sums_by_hand():
 
 def test_only_held_out_rows_count():
     whole = batch(1.5, [2.0, -1.0])
-    sums = held_out_sums(**whole, held_out=torch.tensor([False, True]))
+    sums = measured(**whole, held_out=torch.tensor([False, True]))
     assert float(sums.gain) == pytest.approx(-2 * 0.4)
-    nothing = held_out_sums(**whole, held_out=None)
+    nothing = measured(**whole, held_out=None)
     assert nothing.to_tensor().tolist() == [0.0, 0.0, 0.0]
 
 
 def test_weight_and_mask_are_followed():
     whole = batch(1.5, [1.0])
-    whole["stale_weight"] = torch.tensor([[0.5, 0.0]], dtype=torch.float64)
+    whole["rollout_log_probs"] = whole["old_log_probs"] + math.log(2.0)  # a weight of 1/2
     whole["response_mask"] = torch.tensor([[True, False]])
     whole["log_probs"] = torch.tensor([[whole["log_probs"][0, 0].item(), math.nan]], dtype=torch.float64)
-    sums = held_out_sums(**whole, held_out=torch.tensor([True]))
+    sums = measured(**whole, held_out=torch.tensor([True]))
     assert float(sums.gain) == pytest.approx(0.5 * 0.4) and float(sums.decisions) == pytest.approx(0.5 * 0.501)
 
 
 def test_a_token_that_becomes_likely_adds_at_most_two():
-    sums = held_out_sums(**batch(1e8, [1.0], tokens=1), held_out=torch.tensor([True]))
+    sums = measured(**batch(1e8, [1.0], tokens=1), held_out=torch.tensor([True]))
     assert float(sums.gain) == pytest.approx(2.0, rel=1e-6)
 
 
@@ -55,8 +60,8 @@ def test_micro_batches_add_up():
     one, other = batch(1.5, [2.0]), batch(0.7, [-1.0])
     held = torch.tensor([True])
     together = {name: torch.cat([one[name], other[name]]) for name in one}
-    added = held_out_sums(**one, held_out=held) + held_out_sums(**other, held_out=held)
-    whole = held_out_sums(**together, held_out=torch.tensor([True, True]))
+    added = measured(**one, held_out=held) + measured(**other, held_out=held)
+    whole = measured(**together, held_out=torch.tensor([True, True]))
     torch.testing.assert_close(added.to_tensor(), whole.to_tensor())
 
 
@@ -101,12 +106,11 @@ def test_a_known_correlation_of_advantage_and_movement_is_found(correlation, voc
     undecided = 1 - old.exp().squeeze(1)
     noise = torch.randn(rows, generator=generator, dtype=torch.float64)
     worth = correlation * change / size + math.sqrt(1 - correlation**2) * noise * undecided.sqrt()
-    sums = held_out_sums(
+    sums = measured(
         log_probs=new,
         old_log_probs=old,
         advantages=worth,
         response_mask=torch.ones(rows, 1, dtype=torch.bool),
-        stale_weight=torch.ones(rows, 1, dtype=torch.float64),
         held_out=torch.ones(rows, dtype=torch.bool),
     )
     gain = HeldOutGain()

@@ -69,7 +69,8 @@ def test_what_is_measured(page: ModuleType, batch: dict[str, Tensor]) -> None:
     torch.testing.assert_close(page.stale_weight(old, batch["rollout_log_probs"], mask), weight)
     expected = logit_movement(now, old, mask, weight)
     assert page.movement(now, old, weight, mask) == pytest.approx(expected.to_tensor().tolist(), rel=1e-5)
-    gain = held_out_sums(now, old, batch["advantages"], mask, weight, torch.ones(6, dtype=torch.bool))
+    output = r2vpo_loss(dual=0.7, **batch)
+    gain = held_out_sums(output.proximal, output.advantages, torch.ones(6, dtype=torch.bool))
     found = page.held_out_gain(now, old, batch["advantages"], weight, mask)
     assert found == pytest.approx(gain.to_tensor().tolist(), rel=1e-5)
     moments = advantage_moments(batch["advantages"], mask, old, weight)
@@ -126,13 +127,13 @@ def _measure(controls: Controls, moved: float, decided: float, held: list[float]
     from r2vpo.core.diagnostics import diagnostic_sums
 
     nothing: dict[str, Any] = {name: torch.zeros(1, 1) for name in ("log_probs", "old_log_probs", "rollout_log_probs")}
-    diagnostics = diagnostic_sums(
+    output = r2vpo_loss(
         response_mask=torch.ones(1, 1, dtype=torch.bool), advantages=torch.zeros(1), dual=1.0, **nothing
-    ).double()
+    )
     controls.add(
         constrained=DecisionVarianceSums(*_tensors(1.0, 1.0)),
         proximal=MovementSums(*_tensors(moved, decided)),
-        diagnostics=diagnostics,
+        diagnostics=diagnostic_sums(output).double(),
         held_out=HeldOutSums(*_tensors(*held)),
     )
     controls.finish_step()

@@ -67,11 +67,36 @@ def test_under_the_behavior_anchor_their_ratio_is_one():
     rollout = ROLLOUT.clone()
     rollout[0, 0] = NAN
     config = RatioVarianceConfig(anchor="behavior")
-    ratios = anchored_ratios(
+    ratios, _ = anchored_ratios(
         log_probs=OLD, old_log_probs=OLD, response_mask=MASK, rollout_log_probs=rollout, options=config
     )
-    close(ratios.deviation + 1, [[1.0, 0.5, 1.0], [0.5, 1.0, 4.0]])
+    close(ratios.ratio_minus_1 + 1, [[1.0, 0.5, 1.0], [0.5, 1.0, 4.0]])
     assert ratios.stale_weight is None
+
+
+@pytest.mark.parametrize(
+    ("anchor", "level"), [("proximal", "response"), ("behavior", "token"), ("behavior", "response")]
+)
+def test_the_movement_is_per_token_and_since_the_rounds_start_whatever_the_objective(anchor, level):
+    log_probs = (OLD + logs([1.1, 0.8, 7.0], [1.0, 1.2, 1.0])).requires_grad_()
+    arguments = dict(
+        log_probs=log_probs,
+        old_log_probs=OLD,
+        response_mask=MASK,
+        rollout_log_probs=ROLLOUT.clone().fill_diagonal_(NAN),
+    )
+    config = RatioVarianceConfig(anchor=anchor, level=level)
+    _, proximal = anchored_ratios(**arguments, options=config)
+    close(proximal.ratio_minus_1 + 1, [[1.1, 0.8, 1.0], [1.0, 1.2, 1.0]])
+    close(proximal.stale_weight, [[1.0, 0.5, 0.0], [0.5, 1.0, 2.0]])
+    close(proximal.decisions, [[0.501, 0.801, 0.0], [0.901, 0.601, 0.601]])
+    assert not proximal.log_ratio.requires_grad
+    assert proximal.non_finite.tolist() == [[True, False, False], [False, True, False]]
+    # Under the defaults they are the objective's own.
+    own, nothing = anchored_ratios(**arguments, options=RatioVarianceConfig())
+    assert nothing is None
+    for name in ("log_ratio", "ratio_minus_1", "stale_weight", "decisions", "anchor_log_probs"):
+        torch.testing.assert_close(getattr(own.detach(), name), getattr(proximal, name), rtol=0, atol=0)
 
 
 def test_the_behavior_anchor_needs_the_sampler():

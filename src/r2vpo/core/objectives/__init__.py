@@ -12,7 +12,6 @@ from r2vpo.core.objectives.policy_gradient import PolicyGradientConfig, policy_g
 from r2vpo.core.objectives.ratio_variance import RatioVarianceConfig, r2vpo_loss
 from r2vpo.core.objectives.registry import (
     OBJECTIVES,
-    Batch,
     Objective,
     find_objective,
     objective_config,
@@ -20,14 +19,13 @@ from r2vpo.core.objectives.registry import (
 )
 from r2vpo.core.objectives.sapo import SapoConfig, sapo_loss
 from r2vpo.core.objectives.spo import SpoConfig, spo_loss
-from r2vpo.core.objectives.surrogate import Terms, loss_of
+from r2vpo.core.objectives.surrogate import Loss, Terms, loss_of
 from r2vpo.core.objectives.topr import ToprConfig, topr_loss
 from r2vpo.core.objectives.vespo import VespoConfig, vespo_loss
-from r2vpo.core.types import Loss, LossOutput
+from r2vpo.core.types import LossOutput
 
 __all__ = [
     "OBJECTIVES",
-    "Batch",
     "CispoConfig",
     "ClipConfig",
     "DppoTvConfig",

@@ -22,7 +22,7 @@ class CispoConfig(SurrogateConfig):
 def cispo_surrogate(terms: Terms, config: CispoConfig) -> Tensor:
     """Compute `s = sg(clamp(r, 1 - clip_low, 1 + clip_high)) A log r`, where sg stops the gradient.
 
-    r: ratio to the anchor; A: advantage. The gradient in log pi is `clamp(r, ..) A`.
+    r: ratio to the anchor; A: advantage. The gradient in log pi is `clamp(r, 1 - clip_low, 1 + clip_high) A`.
 
     Args:
         terms: (B, T), dimensionless; gradient flows through `log r`.
@@ -35,9 +35,9 @@ def cispo_surrogate(terms: Terms, config: CispoConfig) -> Tensor:
     weight of at most 5, is ScaleRL's (2510.13786), which TRL recommends. Ours: `log r` instead of `log pi`, which
     shifts the value by a constant and changes no gradient within +-20 nats.
     """
-    weight = terms.ratio.detach()
-    weight = weight.clamp(min=None if config.clip_low is None else 1.0 - config.clip_low, max=1.0 + config.clip_high)
-    return weight * terms.gain * terms.ratios.log_ratio
+    lowest = None if config.clip_low is None else 1.0 - config.clip_low
+    clamped = terms.r.detach().clamp(min=lowest, max=1.0 + config.clip_high)
+    return clamped * terms.A * terms.log_r
 
 
 cispo_loss = loss_of(cispo_surrogate, CispoConfig())

@@ -22,7 +22,7 @@ class ClipConfig(SurrogateConfig):
 
 
 def clip_surrogate(terms: Terms, config: ClipConfig) -> Tensor:
-    """Compute `s = min(r A, clamp(r, 1 - clip_low, 1 + clip_high) A)`; with a dual clip c, `max(s, c A)` if `A < 0`.
+    """Compute `s = min(r A, clamp(r, 1 - clip_low, 1 + clip_high) A)`; where `A < 0`, at least `dual_clip A`.
 
     r: ratio to the anchor; A: advantage. A token whose ratio has left the range in the direction of its advantage has
     no gradient.
@@ -37,12 +37,11 @@ def clip_surrogate(terms: Terms, config: ClipConfig) -> Tensor:
     Source: PPO (1707.06347) eq. 7; dual clip: 1912.09729 eq. 5; separate bounds: DAPO (2503.14476). Ours: the stale
     weight is applied outside the minimum (2110.00641), so that only this round's own movement is clipped.
     """
-    ratio, gain = terms.ratio, terms.gain
-    clipped = ratio.clamp(1.0 - config.clip_low, 1.0 + config.clip_high)
-    surrogate = torch.minimum(ratio * gain, clipped * gain)
+    r, A = terms.r, terms.A
+    s = torch.minimum(r * A, r.clamp(1.0 - config.clip_low, 1.0 + config.clip_high) * A)
     if config.dual_clip is not None:
-        surrogate = torch.where(gain < 0, torch.maximum(surrogate, config.dual_clip * gain), surrogate)
-    return surrogate
+        s = torch.where(A < 0, torch.maximum(s, config.dual_clip * A), s)
+    return s
 
 
 clip_loss = loss_of(clip_surrogate, ClipConfig())

@@ -33,11 +33,11 @@ class DppoTvConfig(SurrogateConfig):
 
 
 def dppo_tv_surrogate(terms: Terms, config: DppoTvConfig) -> Tensor:
-    """Compute `s = M sg(min(r, ratio_cap)) A log r`, where sg stops the gradient.
+    """Compute `s = keep sg(min(r, ratio_cap)) A log r`, where sg stops the gradient.
 
-    `M = 0` where `A > 0` and `p - q > tv_high`, or `A <= 0` and `p - q < -tv_low`; p, q: probability of the token under
-    the current policy and the anchor, whose difference is the total variation of the choice between this token and any
-    other. r = p / q; A: advantage.
+    `keep = 0` where `A > 0` and `p (r - 1) > tv_high`, or `A <= 0` and `p (r - 1) < -tv_low`, else 1. r: ratio to the
+    anchor; A: advantage; p: probability of the token under the anchor. `p (r - 1)` is the change of the token's
+    probability, whose size is the total variation of the choice between this token and any other.
 
     Args:
         terms: (B, T), dimensionless; gradient flows through `log r`.
@@ -50,11 +50,12 @@ def dppo_tv_surrogate(terms: Terms, config: DppoTvConfig) -> Tensor:
     since the paper's own numbers could not be read. The paper measures against the sampler (anchor "behavior"). Ours:
     `log r` instead of `log pi`, which shifts the value by a constant.
     """
-    change = terms.anchor_log_probs.exp() * terms.ratios.deviation.detach()
+    A, p = terms.A, terms.ratios.anchor_log_probs.exp()
+    change = p * terms.r_minus_1.detach()
     # Written so that a token whose anchor is unknown, where the change is NaN, is kept.
-    beyond = torch.where(terms.gain > 0, change > config.tv_high, change < -config.tv_low)
-    weight = torch.where(beyond, 0.0, terms.ratio.detach().clamp(max=config.ratio_cap))
-    return weight * terms.gain * terms.ratios.log_ratio
+    beyond = torch.where(A > 0, change > config.tv_high, change < -config.tv_low)
+    weight = torch.where(beyond, 0.0, terms.r.detach().clamp(max=config.ratio_cap))
+    return weight * A * terms.log_r
 
 
 dppo_tv_loss = loss_of(dppo_tv_surrogate, DppoTvConfig())

@@ -27,9 +27,9 @@ class GspoConfig(ClipConfig):
 
 
 def gspo_surrogate(terms: Terms, config: GspoConfig) -> Tensor:
-    """Compute `s = min(r A, clamp(r, 1 - clip_low, 1 + clip_high) A)`, `r = exp(mean over tokens of log pi / anchor)`.
+    """Compute `s = min(r A, clamp(r, 1 - clip_low, 1 + clip_high) A)`, as `clip_surrogate`, with one r per response.
 
-    r: ratio of a response, the geometric mean of its tokens' ratios; A: advantage.
+    r: ratio of a response to the anchor, the geometric mean of its tokens' ratios; A: advantage.
 
     Args:
         terms: (B, 1) ratios, dimensionless; gradient flows through them.

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from r2vpo.core.declaration import option
 from r2vpo.core.objective_config import ObjectiveConfig
-from r2vpo.core.objectives.surrogate import KL, Terms, loss_of
+from r2vpo.core.objectives.surrogate import Terms, loss_of
+from r2vpo.core.types import Ratios
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +34,10 @@ class KLPenaltyConfig(ObjectiveConfig):
 
 
 def kl_penalty_surrogate(terms: Terms, config: KLPenaltyConfig) -> Tensor:
-    """Compute `s = r A`; the loss subtracts `dual (r - 1 - log r)`, and both are weighted by w.
+    """Compute `s = r A - lambda (r - 1 - log r)`.
 
-    r: ratio to the anchor; A: advantage; w: stale weight. The gradient of a token in log pi is
-    `w (r A - dual (r - 1))`.
+    r: ratio to the anchor; A: advantage; lambda: the multiplier, `dual`. The gradient in log pi is
+    `r A - lambda (r - 1)`.
 
     Args:
         terms: (B, T), dimensionless; gradient flows through the ratio.
@@ -47,9 +48,9 @@ def kl_penalty_surrogate(terms: Terms, config: KLPenaltyConfig) -> Tensor:
 
     Source: PPO (1707.06347) eq. 8, with the divergence of the policy at the round's start from the current one. The
     target of 0.01 is believed to be one of those that the paper tries; its table could not be checked again. Ours: the
-    divergence is estimated from the sampled tokens (`kl_estimate`), not summed over the vocabulary.
+    divergence is estimated from the sampled tokens (`Ratios.kl`), not summed over the vocabulary.
     """
-    return terms.ratio * terms.gain
+    return terms.r * terms.A - terms.dual * terms.ratios.kl()
 
 
-kl_penalty_loss = loss_of(kl_penalty_surrogate, KLPenaltyConfig(), penalty=KL)
+kl_penalty_loss = loss_of(kl_penalty_surrogate, KLPenaltyConfig(), constrained=Ratios.kl_sums)

@@ -22,7 +22,7 @@ class M2poConfig(SurrogateConfig):
     levels: ClassVar[tuple[str, ...]] = ("token",)
 
 
-def second_moment_mask(log_ratio: Tensor, gain: Tensor, response_mask: Tensor, bound: float) -> Tensor:
+def second_moment_mask(log_r: Tensor, A: Tensor, response_mask: Tensor, bound: float) -> Tensor:
     """Select the tokens that M2PO keeps.
 
     Of the tokens that a step drives further outward (`A > 0` and `r > 1`, or `A < 0` and `r < 1`), the one with the
@@ -31,16 +31,16 @@ def second_moment_mask(log_ratio: Tensor, gain: Tensor, response_mask: Tensor, b
     does not wait for the device.
 
     Args:
-        log_ratio: (B, T) nats.
-        gain: (B, 1) or (B, T).
+        log_r: (B, T) nats.
+        A: (B, 1) or (B, T).
         response_mask: (B, T) bool.
         bound: Nats squared.
 
     Returns:
         (B, T) bool, True on padding.
     """
-    outward = response_mask & (gain * log_ratio > 0)
-    squares = torch.where(outward, log_ratio.square(), torch.inf).flatten()
+    outward = response_mask & (A * log_r > 0)
+    squares = torch.where(outward, log_r.square(), torch.inf).flatten()
     ascending, order = squares.sort(stable=True)
     counts = torch.arange(1, len(ascending) + 1, device=ascending.device)
     # Infinity sorts last, and a sum that includes it stays infinite, so such a mean is never within the bound.
@@ -50,7 +50,7 @@ def second_moment_mask(log_ratio: Tensor, gain: Tensor, response_mask: Tensor, b
 
 
 def m2po_surrogate(terms: Terms, config: M2poConfig) -> Tensor:
-    """Compute `s = M r A`, with M in {0, 1} by `second_moment_mask`.
+    """Compute `s = keep r A`, with keep in {0, 1} by `second_moment_mask`.
 
     r: ratio to the anchor; A: advantage. Masked tokens still count in the denominator.
 
@@ -67,8 +67,9 @@ def m2po_surrogate(terms: Terms, config: M2poConfig) -> Tensor:
     narrower than [0.7, 1.5]. AReaL compares the policy at the round's start, instead of the current one, with the
     sampler, looks at all tokens whatever their advantage, and excludes masked tokens from the denominator.
     """
-    mask = second_moment_mask(terms.ratios.log_ratio.detach(), terms.gain, terms.response_mask, config.second_moment)
-    return torch.where(mask, terms.ratio * terms.gain, 0.0)
+    A, response_mask = terms.A, terms.ratios.response_mask
+    keep = second_moment_mask(terms.log_r.detach(), A, response_mask, config.second_moment)
+    return torch.where(keep, terms.r * A, 0.0)
 
 
 m2po_loss = loss_of(m2po_surrogate, M2poConfig())

@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from r2vpo.core.masking import masked_sum
 from r2vpo.core.objective_config import SurrogateConfig
 from r2vpo.core.objectives.surrogate import Terms, loss_of
+from r2vpo.core.types import Ratios
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,23 +18,20 @@ class P3oConfig(SurrogateConfig):
     levels: ClassVar[tuple[str, ...]] = ("token",)
 
 
-def effective_sample_size(ratio: Tensor, weight: Tensor | None, response_mask: Tensor) -> Tensor:
+def effective_sample_size(ratios: Ratios) -> Tensor:
     """Compute `e = (sum w r)^2 / (sum w  sum w r^2)`, the normalised effective sample size of the ratios.
 
     With a mean ratio of 1 it is `1 / (1 + V)`, V the ratio variance.
 
     Args:
-        ratio: (B, T).
-        weight: (B, T), 0 outside the mask; None for 1 everywhere.
-        response_mask: (B, T) bool.
+        ratios: Those to the anchor.
 
     Returns:
         0-d, detached, in (0, 1]; 1 if there are no tokens.
     """
-    ratio = ratio.detach()
-    weight = response_mask.to(ratio.dtype) if weight is None else weight
-    once, twice = (masked_sum(weight * power, response_mask) for power in (ratio, ratio.square()))
-    total = weight.sum() * twice
+    r = ratios.ratio_minus_1.detach() + 1.0
+    once, twice = ratios.weighted_sum(r), ratios.weighted_sum(r.square())
+    total = ratios.weight_sum * twice
     return torch.where(total > 0, once.square() / total, torch.ones_like(total))
 
 
@@ -56,10 +53,8 @@ def p3o_surrogate(terms: Terms, config: P3oConfig) -> Tensor:
     tokens, and `log r` replaces `log pi`, which shifts the value by a constant. e is computed from the rows of one
     call, so micro-batches do not add up to the whole batch.
     """
-    ratio, logs = terms.ratio, terms.ratios.log_ratio
-    size = effective_sample_size(ratio, terms.ratios.stale_weight, terms.response_mask)
-    divergence = ratio * logs - terms.ratios.deviation
-    return torch.minimum(ratio.detach(), size) * terms.gain * logs - (1.0 - size) * divergence
+    r, log_r, e = terms.r, terms.log_r, effective_sample_size(terms.ratios)
+    return torch.minimum(r.detach(), e) * terms.A * log_r - (1.0 - e) * (r * log_r - terms.r_minus_1)
 
 
 p3o_loss = loss_of(p3o_surrogate, P3oConfig())

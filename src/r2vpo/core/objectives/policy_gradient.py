@@ -10,7 +10,10 @@ from r2vpo.core.objectives.surrogate import Terms, loss_of
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyGradientConfig(SurrogateConfig):
-    """Options of `policy_gradient_loss`: those of `SurrogateConfig`. With `ratio_variance_delta` it is `r2vpo_loss`."""
+    """Options of `policy_gradient_loss`: those of `SurrogateConfig`.
+
+    With `ratio_variance_delta` it is `r2vpo_loss` with the brake "two_sided".
+    """
 
 
 def policy_gradient_surrogate(terms: Terms, config: PolicyGradientConfig) -> Tensor:
@@ -25,7 +28,7 @@ def policy_gradient_surrogate(terms: Terms, config: PolicyGradientConfig) -> Ten
 
     Source: the surrogate of TRPO (1502.05477) eq. 14 and of PPO (1707.06347) eq. 6.
     """
-    return terms.ratio * terms.gain
+    return terms.r * terms.A
 
 
 policy_gradient_loss = loss_of(policy_gradient_surrogate, PolicyGradientConfig())

@@ -1,11 +1,9 @@
 """The objectives by name: a plain dict that can be read and extended."""
 
-import difflib
 from dataclasses import fields
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
-from torch import Tensor
-
+from r2vpo.core.declaration import nearest
 from r2vpo.core.objective_config import ObjectiveConfig, SurrogateConfig
 from r2vpo.core.objectives.cispo import CispoConfig, cispo_loss
 from r2vpo.core.objectives.clip import ClipConfig, clip_loss
@@ -18,22 +16,11 @@ from r2vpo.core.objectives.policy_gradient import PolicyGradientConfig, policy_g
 from r2vpo.core.objectives.ratio_variance import RatioVarianceConfig, r2vpo_loss
 from r2vpo.core.objectives.sapo import SapoConfig, sapo_loss
 from r2vpo.core.objectives.spo import SpoConfig, spo_loss
+from r2vpo.core.objectives.surrogate import Loss
 from r2vpo.core.objectives.topr import ToprConfig, topr_loss
 from r2vpo.core.objectives.vespo import VespoConfig, vespo_loss
 from r2vpo.core.options import ObjectiveOptions
-from r2vpo.core.types import Loss
 from r2vpo.core.validation import check_choice
-
-
-class Batch(TypedDict):
-    """What a loss, `Controls.measure` and `diagnostic_sums` are all given of a micro-batch, for `**batch`."""
-
-    log_probs: Tensor
-    old_log_probs: Tensor
-    rollout_log_probs: Tensor | None
-    advantages: Tensor
-    response_mask: Tensor
-    config: ObjectiveConfig
 
 
 class Objective(NamedTuple):
@@ -111,8 +98,8 @@ def objective_config(chosen: ObjectiveOptions) -> ObjectiveConfig:
     known = own_options(chosen.name)
     for option in chosen.options:
         if option not in known:
-            close = difflib.get_close_matches(option, known, n=1)
-            hint = f"did you mean {close[0]}? " if close else ""
+            close = nearest(option, known)
+            hint = f"did you mean {close}? " if close else ""
             has = f"has {', '.join(known)}" if known else "has none"
             raise ValueError(f"options.{option} is not an option of {chosen.name!r}, but must be one: {hint}it {has}")
     shared: dict[str, Any] = {name: getattr(chosen, name) for name in ("anchor", "stale_weight_cap", "constant")}

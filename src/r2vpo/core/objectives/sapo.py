@@ -23,7 +23,7 @@ class SapoConfig(SurrogateConfig):
 def sapo_surrogate(terms: Terms, config: SapoConfig) -> Tensor:
     """Compute `s = 4 / tau sigmoid(tau (r - 1)) A`, with tau chosen by the sign of A.
 
-    r: ratio to the anchor; A: advantage. The gradient in log pi is `4 p (1 - p) r A`, with p the sigmoid: `r A` at `r =
+    r: ratio to the anchor; A: advantage. The gradient in log pi is `4 h (1 - h) r A`, with h the sigmoid: `r A` at `r =
     1`, fading on both sides.
 
     Args:
@@ -35,8 +35,9 @@ def sapo_surrogate(terms: Terms, config: SapoConfig) -> Tensor:
 
     Source: SAPO (2511.20347), with its temperatures.
     """
-    tau = by_sign(terms.gain > 0, config.tau_positive, config.tau_negative, like=terms.gain)
-    return torch.sigmoid(tau * terms.ratios.deviation) * (4.0 / tau) * terms.gain
+    A = terms.A
+    tau = by_sign(A > 0, config.tau_positive, config.tau_negative, like=A)
+    return torch.sigmoid(tau * terms.r_minus_1) * (4.0 / tau) * A
 
 
 sapo_loss = loss_of(sapo_surrogate, SapoConfig())

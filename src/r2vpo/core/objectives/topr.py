@@ -34,8 +34,8 @@ def topr_surrogate(terms: Terms, config: ToprConfig) -> Tensor:
     the sampler as the anchor ("behavior"). Trinity-RFT uses each token's own ratio for W. Ours: `log r` instead of `log
     pi`, which shifts the value by a constant.
     """
-    weight = torch.where(terms.gain < 0, terms.response_log_ratio().clamp(max=0.0).exp(), 1.0)
-    return weight * terms.gain * terms.ratios.log_ratio
+    alpha = torch.where(terms.A < 0, terms.log_W.clamp(max=0.0).exp(), 1.0)
+    return alpha * terms.A * terms.log_r
 
 
 topr_loss = loss_of(topr_surrogate, ToprConfig())

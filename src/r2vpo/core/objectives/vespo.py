@@ -27,10 +27,10 @@ class VespoConfig(SurrogateConfig):
 
 
 def vespo_surrogate(terms: Terms, config: VespoConfig) -> Tensor:
-    """Compute `s = sg(phi(W)) A log r`, `phi(W) = W^k exp(lambda (1 - W))`, where sg stops the gradient.
+    """Compute `s = sg(phi(W)) A log r`, `phi(W) = W^k exp(decay (1 - W))`, where sg stops the gradient.
 
-    W: ratio of the whole response, the product of its tokens' r, between 1e-8 and exp(20); k and lambda depend on the
-    sign of the advantage A; `phi(1) = 1`.
+    W: ratio of the whole response, the product of its tokens' r, between 1e-8 and exp(20); A: advantage; k and decay:
+    `k_positive` and `lambda_positive` where A is not negative, else `k_negative` and `lambda_negative`. `phi(1) = 1`.
 
     Args:
         terms: (B, T), dimensionless; gradient flows through `log r`.
@@ -43,12 +43,12 @@ def vespo_surrogate(terms: Terms, config: VespoConfig) -> Tensor:
     the sampler (anchor "behavior"); under "proximal" W is the round's own movement, and staleness is in the token
     weights. Ours: `log r` instead of `log pi`, which shifts the value by a constant.
     """
-    log_ratio = terms.response_log_ratio().clamp(min=math.log(SMALLEST_RATIO))
-    positive = terms.gain >= 0
-    power = by_sign(positive, config.k_positive, config.k_negative, like=log_ratio)
-    decay = by_sign(positive, config.lambda_positive, config.lambda_negative, like=log_ratio)
-    weight = (power * log_ratio - decay * log_ratio.expm1()).exp()
-    return weight * terms.gain * terms.ratios.log_ratio
+    log_W = terms.log_W.clamp(min=math.log(SMALLEST_RATIO))
+    positive = terms.A >= 0
+    k = by_sign(positive, config.k_positive, config.k_negative, like=log_W)
+    decay = by_sign(positive, config.lambda_positive, config.lambda_negative, like=log_W)
+    phi = (k * log_W - decay * log_W.expm1()).exp()
+    return phi * terms.A * terms.log_r
 
 
 vespo_loss = loss_of(vespo_surrogate, VespoConfig())

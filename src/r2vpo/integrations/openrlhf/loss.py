@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from r2vpo.core.controls import Controls
 from r2vpo.core.diagnostics import QUANTITIES, diagnostic_sums
 from r2vpo.core.method import Method
-from r2vpo.core.objectives import Batch
 
 
 class R2VPOPolicyLoss(nn.Module):
@@ -58,24 +57,20 @@ class R2VPOPolicyLoss(nn.Module):
             ValueError: Anchor "behavior" without `rollout_log_probs`.
         """
         mask = action_mask.bool()
-        batch: Batch = {
-            "log_probs": log_probs,
-            "old_log_probs": old_log_probs,
-            "rollout_log_probs": rollout_log_probs,
-            "advantages": advantages,
-            "response_mask": mask,
-            "config": self.method.config,
-        }
         by_tokens = self.method.config.aggregation == "token_mean"
         total = batch_num_tokens if by_tokens else global_batch_size
-        normalizer = None if total is None else total / dp_size
-        dual = self.controls.dual.value
-        output = self.method.loss(**batch, dual=dual, normalizer=normalizer)
+        output = self.method.loss(
+            log_probs=log_probs,
+            old_log_probs=old_log_probs,
+            rollout_log_probs=rollout_log_probs,
+            advantages=advantages,
+            response_mask=mask,
+            dual=self.controls.dual.value,
+            config=self.method.config,
+            normalizer=None if total is None else total / dp_size,
+        )
         now = log_probs.detach()
-        if torch.is_grad_enabled():
-            sums = self.controls.measure(output, **batch)
-        else:
-            sums = diagnostic_sums(**batch, dual=dual)
+        sums = self.controls.measure(output) if torch.is_grad_enabled() else diagnostic_sums(output)
         tokens = mask.sum().clamp(min=1)
         clipped = sums[QUANTITIES.index("clipped")].sum() / tokens
         moved = torch.where(mask, old_log_probs - now, 0.0).sum() / tokens

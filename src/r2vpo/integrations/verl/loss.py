@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from r2vpo.core.objectives import Batch
 from r2vpo.integrations.verl.options import AGGREGATIONS
 from r2vpo.integrations.verl.state import current
 
@@ -47,18 +46,18 @@ def policy_loss(
     rollout = _rollout_log_probs(old_log_prob, rollout_is_weights, state.method.config.anchor)
     if rollout_is_weights is not None:
         mask = mask & (rollout_is_weights > 0)
-    batch: Batch = {
-        "log_probs": log_prob,
-        "old_log_probs": old_log_prob,
-        "rollout_log_probs": rollout,
-        "advantages": advantages,
-        "response_mask": mask,
-        "config": state.method.config,
-    }
-    normalizer = _normalizer(loss_agg_mode, config.global_batch_info)
-    output = state.method.loss(**batch, dual=state.controls.dual.value, normalizer=normalizer)
+    output = state.method.loss(
+        log_probs=log_prob,
+        old_log_probs=old_log_prob,
+        rollout_log_probs=rollout,
+        advantages=advantages,
+        response_mask=mask,
+        dual=state.controls.dual.value,
+        config=state.method.config,
+        normalizer=_normalizer(loss_agg_mode, config.global_batch_info),
+    )
     if state.measuring and torch.is_grad_enabled():
-        state.controls.measure(output, **batch)
+        state.controls.measure(output)
         # The worker reports once per mini-batch, over all processes; here each number would wait for the device.
         return output.loss, {}
     return output.loss, {f"actor/r2vpo/{name}": value.item() for name, value in output.metrics.items()}

@@ -145,7 +145,11 @@ def test_a_bad_multiplier_is_refused(dual):
 
 @pytest.mark.parametrize(
     ("loss", "config"),
-    [(kl_penalty_loss, KLPenaltyConfig()), (cispo_loss, CispoConfig(ratio_variance_delta=0.04))],
+    [
+        (r2vpo_loss, RatioVarianceConfig()),
+        (kl_penalty_loss, KLPenaltyConfig()),
+        (cispo_loss, CispoConfig(ratio_variance_delta=0.04)),
+    ],
 )
 def test_a_constraint_needs_a_multiplier(loss, config):
     with pytest.raises(ValueError, match=r"dual is None, but the config has a constraint.*DualController"):
@@ -285,10 +289,10 @@ def test_the_divergence_by_hand():
 
 
 def test_which_tokens_m2po_keeps():
-    def kept(log_ratios, gain, bound, mask=None):
+    def kept(log_ratios, advantage, bound, mask=None):
         x = torch.tensor([log_ratios])
         mask = torch.ones_like(x, dtype=torch.bool) if mask is None else torch.tensor([mask])
-        return second_moment_mask(x, torch.tensor([[gain]]), mask, bound)[0].tolist()
+        return second_moment_mask(x, torch.tensor([[advantage]]), mask, bound)[0].tolist()
 
     assert kept([0.1, 0.3, 0.2], 1.0, 0.05) == [True, True, True]  # (1 + 9 + 4) / 300 = 0.0467
     assert kept([0.1, 0.3, 0.2], 1.0, 0.04) == [True, False, True]
@@ -358,8 +362,9 @@ def test_every_objective_is_among_the_choices():
     assert choices_of(ObjectiveOptions, "name") == tuple(OBJECTIVES)
 
 
-@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "r2vpo"])
+@pytest.mark.parametrize("name", OBJECTIVES)
 def test_the_loss_documents_itself(name):
     loss = OBJECTIVES[name].loss
-    assert loss.__name__ == f"{name}_loss" and loss.__module__.endswith(name)
+    assert loss.__name__ == f"{name}_loss"
+    assert loss.__module__.endswith("ratio_variance" if name == "r2vpo" else name)
     assert "Source:" in loss.__doc__ and "rollout_log_probs: (B, T) nats" in loss.__doc__
