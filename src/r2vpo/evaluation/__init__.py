@@ -1,7 +1,7 @@
 """Accuracy on held-out problems, measures over several samples per problem, and comparison of two models."""
 
 from r2vpo.evaluation.attempts import Answered, Attempt, answer_problems
-from r2vpo.evaluation.evaluate import Evaluation, GradedCompletion, encode_prompt, evaluate
+from r2vpo.evaluation.evaluate import Evaluation, GradedCompletion, evaluate
 from r2vpo.evaluation.measures import Lengths, Measures, lengths, measure, measure_by_difficulty
 from r2vpo.evaluation.passes import majority, pass_at_k
 from r2vpo.evaluation.preference import Preference, outcomes_by_score, preference, sign_test
@@ -19,7 +19,6 @@ __all__ = [
     "Preference",
     "answer_problems",
     "difference_interval",
-    "encode_prompt",
     "evaluate",
     "lengths",
     "majority",

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from r2vpo.data.prompt_tokens import encode_prompt
 from r2vpo.data.rows import Prompt, PromptRow
-from r2vpo.evaluation.evaluate import encode_prompt, grade, solved
+from r2vpo.evaluation.evaluate import grade, solved
 
 AnswerFinder = Callable[[Any], str | None]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from r2vpo.data.prompt_tokens import encode_prompt
 from r2vpo.data.rows import Prompt, PromptRow
 from r2vpo.errors import UserError
 from r2vpo.intervals import Interval, mean_interval
@@ -81,22 +82,6 @@ class Evaluation:
     def correct(self) -> list[bool]:
         """Return which problems were right, in the order of the rows (for `difference_interval`)."""
         return [completion.correct for completion in self.completions]
-
-
-def encode_prompt(tokenizer: Any, prompt: Prompt, chat_template_kwargs: Mapping[str, Any] | None = None) -> list[int]:
-    """Return a prompt's tokens, encoded as in TRL's trainer.
-
-    Args:
-        tokenizer: a transformers tokenizer.
-        prompt: a text, or chat messages (the chat template is applied).
-        chat_template_kwargs: further arguments of the chat template, as `R2VPOConfig.chat_template_kwargs`.
-    """
-    if isinstance(prompt, str):
-        return list(tokenizer(prompt)["input_ids"])
-    encoded = tokenizer.apply_chat_template(
-        prompt, add_generation_prompt=True, tokenize=True, return_dict=True, **(chat_template_kwargs or {})
-    )
-    return list(encoded["input_ids"])
 
 
 def evaluate(

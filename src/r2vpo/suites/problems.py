@@ -9,6 +9,7 @@ from typing import Any
 from r2vpo.config.data_options import data_options
 from r2vpo.config.recipe_inputs import DatasetData
 from r2vpo.data import PromptData, PromptRow, load_held_out
+from r2vpo.data.prompt_tokens import check_chats, prompt_lengths, without_long_prompts
 from r2vpo.errors import UserError
 from r2vpo.evaluation.attempts import AnswerFinder
 from r2vpo.models.fit import Room
@@ -16,7 +17,6 @@ from r2vpo.positions import position_limit
 from r2vpo.rewards import check_reward, load_answer_finder, load_reward
 from r2vpo.rewards.check import ROWS
 from r2vpo.suites.schema import Suite
-from r2vpo.training.prompt_length import check_chats, prompt_lengths, without_long_prompts
 
 
 def load_problems(suite: Suite) -> list[PromptRow]:

@@ -17,8 +17,9 @@ from rich.console import Console
 from r2vpo.config.display import say
 from r2vpo.config.folder_lock import is_empty, working_in
 from r2vpo.data import PromptRow
+from r2vpo.data.prompt_tokens import encode_prompt
 from r2vpo.errors import UserError
-from r2vpo.evaluation import Answered, answer_problems, encode_prompt, lengths, measure, measure_by_difficulty
+from r2vpo.evaluation import Answered, answer_problems, lengths, measure, measure_by_difficulty
 from r2vpo.rewards import usable_rows
 from r2vpo.sampling import check_model, make_sampler
 from r2vpo.suites.folder import EvaluationFolder, existing_folder, make_folder, new_place

@@ -14,8 +14,9 @@ from r2vpo.config.run_directory import RunDirectory, evaluated_every
 from r2vpo.core.log_probs import length_limits
 from r2vpo.data import PromptData
 from r2vpo.data.digest import digest_of
+from r2vpo.data.prompt_tokens import encode_prompt
 from r2vpo.errors import UserError
-from r2vpo.evaluation import encode_prompt, evaluate
+from r2vpo.evaluation import evaluate
 from r2vpo.sampling import GenerateSampler, check_model, make_sampler
 from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.setup import Parts

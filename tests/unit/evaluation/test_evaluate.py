@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import pytest
 
 from r2vpo.data import PromptRow
+from r2vpo.data.prompt_tokens import encode_prompt
 from r2vpo.errors import UserError
-from r2vpo.evaluation import encode_prompt, evaluate
+from r2vpo.evaluation import evaluate
 from r2vpo.rewards import load_reward
 from tests.calling import chat_tokenizer
 

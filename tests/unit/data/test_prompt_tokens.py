@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from r2vpo.data import PromptData, PromptRow
+from r2vpo.data.prompt_tokens import check_chats, longest_prompt, without_long_prompts
 from r2vpo.errors import UserError
 from r2vpo.models import load_tokenizer
-from r2vpo.training.prompt_length import check_chats, longest_prompt, without_long_prompts
 
 
 def test_the_limit_is_in_tokens() -> None:
