@@ -33,7 +33,7 @@ from r2vpo.config.run_directory import (
 from r2vpo.data import PromptData, to_dataset
 from r2vpo.data.prompt_tokens import longest_prompt
 from r2vpo.errors import UserError
-from r2vpo.evaluation import difference_interval
+from r2vpo.intervals import difference_interval
 from r2vpo.training.evaluator import Evaluator, data_digests
 from r2vpo.training.metrics_log import MetricsLog
 from r2vpo.training.optimizers import own_optimizer
