@@ -132,6 +132,11 @@ def test_a_problems_samples_depend_on_seed_and_prompt_alone():
     assert any(a.entropy > 0 for one in together for a in one.samples)
 
 
+def test_the_seeds_of_problems_are_those_of_folders_on_disk():
+    assert problem_seed(5, PromptRow("1+1=", "2")) == 35973105742396193
+    assert problem_seed(5, PromptRow([{"role": "user", "content": "1+1="}], "2")) == 33865629932092969
+
+
 def test_a_record_is_read_back_equal():
     for one in answers(SUMS[:2]):
         assert Answered.from_json(one.to_json()) == one
