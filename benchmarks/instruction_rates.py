@@ -18,7 +18,7 @@ import torch
 
 import r2vpo
 from r2vpo.data import InstructionsOptions, load_data
-from r2vpo.evaluation.evaluate import encode_prompt
+from r2vpo.data.prompt_tokens import encode_prompt
 from r2vpo.models import load_model, load_tokenizer
 from r2vpo.rewards.constraints import follows
 from r2vpo.sampling import SharedPrefixSampler

@@ -28,6 +28,11 @@ def mostly_even(prompts: list[str], completions: list[str], **_: Any) -> list[fl
     return [1.0 if text[:1] in set("02468") else 0.25 * text[:1].isdigit() for text in completions]
 
 
+def even_length(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+    """1 where the number of characters is even, else a half."""
+    return [0.5 if len(text) % 2 else 1.0 for text in completions]
+
+
 def write_suite(folder: Path, text: str = SUITE) -> Path:
     path = folder / "digits.yaml"
     path.write_text(text)

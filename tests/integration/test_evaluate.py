@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 import yaml
 
 from r2vpo.evaluation import pass_at_k, sign_test
-from r2vpo.suites.folder import EvaluationFolder
+from r2vpo.evaluation.folder import EvaluationFolder
 from tests.integration.cli import records, start, train, wait_for, write_recipe
 from tests.integration.evaluation import SUITE, evaluate, write_model, write_suite
 
@@ -232,6 +233,36 @@ def test_other_settings_need_another_folder(done: Path, suite: Path, model: Path
     assert "started with other settings, seed, suite.sampling.k differ" in found.err
     again = evaluate(model, "--suite", suite, "--seed", 5, "--out", done, "--device", "cpu")
     assert again.code == 0 and "accuracy" in again.out and "took" not in again.out
+
+
+def test_a_folder_of_an_earlier_version_is_shown_resumed_and_a_baseline(tmp_path: Path) -> None:
+    """`evaluation_written` was written before training and `r2vpo eval` shared their records."""
+    source = Path(__file__).parent / "evaluation_written"
+    kept = ("completions.jsonl", "summary.json", "config.yaml")
+    whole, cut = (shutil.copytree(source, tmp_path / name) for name in ("whole", "cut"))
+    shown = evaluate("--resume", whole)
+    assert shown.code == 0 and "accuracy     50.0 % (25.4 to 74.6 %)" in shown.out
+    assert "12 of 12" not in shown.out, "its problems are answered again"
+    assert all((whole / name).read_bytes() == (source / name).read_bytes() for name in kept)
+    assert (whole / "report.html").read_text().count("<svg") == 3
+
+    lines = (source / "completions.jsonl").read_bytes().splitlines(keepends=True)
+    (cut / "completions.jsonl").write_bytes(b"".join(lines[:6]))
+    (cut / "summary.json").unlink()
+    resumed = evaluate("--resume", cut)
+    assert resumed.code == 0 and "12 of 12 problems  accuracy 50.0 %" in resumed.out
+    assert (cut / "completions.jsonl").read_bytes().startswith(b"".join(lines[:4])), "the batch that was whole"
+    mine, theirs = (records(path / "completions.jsonl") for path in (cut, source))
+    assert [one["greedy"]["text"] for one in mine] == [one["greedy"]["text"] for one in theirs]
+    assert [list(one) for one in mine] == [list(one) for one in theirs]
+    assert list(summary(cut)) == list(summary(source)) and summary(cut)["accuracy"] == summary(source)["accuracy"]
+
+    suite = write_suite(tmp_path, yaml.dump(yaml.safe_load((source / "config.yaml").read_text())["suite"]))
+    arguments = ("tiny/random-llama", "--suite", suite, "--seed", 5, "--device", "cpu", "--out", tmp_path / "new")
+    against = evaluate(*arguments, "--baseline", whole)
+    assert (against.code, against.err) == (0, "")
+    found = summary(tmp_path / "new")["baseline"]
+    assert (found["accuracy"], found["ties"], found["accuracy_gain"]["value"]) == (0.5, 12, 0.0)
 
 
 def test_what_it_was_begun_with_may_not_change_under_it(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from r2vpo.core.objectives import OBJECTIVES, RatioVarianceConfig, own_options
 from r2vpo.core.options import DualOptions, ReplayOptions
 from r2vpo.core.radius import DELTA, PRICE
 from r2vpo.data import load_data
+from r2vpo.evaluation.schema import load_suite
 from r2vpo.rewards import check_reward, load_reward
-from r2vpo.suites.catalog import load_suite
 from r2vpo.trl.refusals import REFUSED
 
 ROOT = Path(__file__).parents[2]

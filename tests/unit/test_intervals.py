@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from r2vpo.evaluation import FEWEST_PROBLEMS, Interval, difference_interval, mean_interval, pass_at_k, preference
+from r2vpo.evaluation import pass_at_k, preference
+from r2vpo.intervals import FEWEST_PROBLEMS, Interval, difference_interval, mean_interval
 from tests.tolerances import FLOAT64
 
 

@@ -10,10 +10,9 @@ import torch
 
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
-from r2vpo.models.fit import check_tokenizer
+from r2vpo.models.fit import check_tokenizer, stop_ids
 from r2vpo.positions import position_limit
 from r2vpo.sampling import SelfCheck, check_model
-from r2vpo.training.setup import stop_ids
 
 
 def examine_model(name: str, *, longest: int | None, trust_remote_code: bool, as_json: bool) -> None:

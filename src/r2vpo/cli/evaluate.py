@@ -1,6 +1,7 @@
 """``r2vpo eval``: list suites, evaluate a model on one, or resume an evaluation."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,9 +11,9 @@ from r2vpo.cli.failures import Session
 from r2vpo.cli.train import quiet_bars
 from r2vpo.config.shipped import SUITES
 from r2vpo.errors import UserError
-from r2vpo.suites.catalog import load_suite
-from r2vpo.suites.schema import EvaluationConfig
-from r2vpo.suites.subject import Subject, find_subject
+from r2vpo.evaluation.folder import open_folder
+from r2vpo.evaluation.schema import EvaluationConfig, load_suite
+from r2vpo.evaluation.subject import Subject, find_subject
 
 _OVERRIDES = {"k": "sampling.k", "temperature": "sampling.temperature", "max_new_tokens": "sampling.max_new_tokens"}
 
@@ -23,11 +24,17 @@ def evaluate(arguments: argparse.Namespace, session: Session) -> None:
         _list()
         return
     config, subject, out = _resumed(arguments) if arguments.resume else _asked(arguments)
-    from r2vpo.suites.command import run_evaluation
+    from r2vpo.evaluation.resolve import resolve
+    from r2vpo.evaluation.result import print_summary
+    from r2vpo.evaluation.run import run_evaluation
+    from r2vpo.report.evaluation import build_evaluation_report
 
     if not arguments.debug:
         quiet_bars()
-    run_evaluation(config, subject, out=out, console=Console(), on_start=session.evaluation_started)
+    console = Console()
+    evaluation = resolve(config, subject, console)
+    folder = run_evaluation(evaluation, out=out, console=console, on_start=session.evaluation_started)
+    print_summary(console, folder.read_summary(), build_evaluation_report(folder))
 
 
 def _asked(arguments: argparse.Namespace) -> tuple[EvaluationConfig, Subject, Path | None]:
@@ -42,7 +49,7 @@ def _asked(arguments: argparse.Namespace) -> tuple[EvaluationConfig, Subject, Pa
     subject = find_subject(arguments.model)
     win_by: dict[str, Any] = {"name": "score"}
     if arguments.win_by is not None:
-        from r2vpo.suites.winning import parse_win_by
+        from r2vpo.evaluation.winning import parse_win_by
 
         win_by = parse_win_by(arguments.win_by)
         if arguments.baseline is None:
@@ -64,9 +71,9 @@ def _resumed(arguments: argparse.Namespace) -> tuple[EvaluationConfig, Subject, 
     given = [name for name in ("model", "suite", "baseline", "out") if getattr(arguments, name) is not None]
     if given or arguments.overrides:
         raise UserError("--resume continues with what the evaluation was started with: give only the folder")
-    from r2vpo.suites.command import resumed
-
-    return *resumed(arguments.resume), Path(arguments.resume)
+    config = open_folder(arguments.resume).config()
+    # Its original weights, even if the run has been trained since.
+    return config, replace(find_subject(config.model), weights=config.weights), Path(arguments.resume)
 
 
 def _device(wanted: str) -> Literal["cpu", "cuda"]:

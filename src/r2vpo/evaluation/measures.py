@@ -1,4 +1,4 @@
-"""Measures of the answers to a suite: accuracy, mean of k, pass@k, majority, lengths and entropy."""
+"""Measures of answered problems: accuracy, mean of k, pass@k, majority, lengths and entropy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from r2vpo.evaluation.attempts import Answered, Attempt
+from r2vpo.evaluation.completions import Answered, Completion
 from r2vpo.evaluation.passes import majority, pass_at_k, pass_sizes
 from r2vpo.intervals import Interval, mean_interval
 
@@ -36,43 +36,15 @@ class Measures:
         return {**asdict(self), "pass_at": {str(size): interval.to_json() for size, interval in self.pass_at.items()}}
 
 
-@dataclass(frozen=True)
-class Lengths:
-    """Lengths of completions, and the model's entropy.
-
-    Attributes:
-        completions: number of completions.
-        tokens: number of their tokens.
-        mean: mean length in tokens.
-        median: median length.
-        p95: length that 95 % of them do not exceed.
-        truncated: share cut at the limit.
-        entropy: mean over all tokens, in nats, of the entropy of the distribution at the sampling temperature.
-    """
-
-    completions: int
-    tokens: int
-    mean: float
-    median: float
-    p95: float
-    truncated: float
-    entropy: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the lengths as a JSON object."""
-        return asdict(self)
-
-
-def measure(problems: Sequence[Answered], *, votes: bool) -> Measures:
+def measure(problems: Sequence[Answered], *, votes: bool = False) -> Measures:
     """Measure a set of problems.
 
     Args:
         problems: at least one, all with the same number of samples.
         votes: whether the reward finds answers, so that a majority can be counted.
     """
-    values = values_by_measure(problems, votes=votes)
     k = len(problems[0].samples)
-    means = {name: mean_interval(column) for name, column in values.items()}
+    means = {name: mean_interval(column) for name, column in values_by_measure(problems, votes=votes).items()}
     return Measures(
         accuracy=means["acc"],
         score=means["score"],
@@ -93,7 +65,7 @@ def values_by_measure(problems: Sequence[Answered], *, votes: bool) -> dict[str,
         `acc` and `score` of the greedy completions; with samples also `mean@k`, `pass@j` by j and, with votes, `maj@k`.
     """
     k = len(problems[0].samples)
-    right = [sum(attempt.correct for attempt in problem.samples) for problem in problems]
+    right = [sum(sample.correct for sample in problem.samples) for problem in problems]
     values = {
         "acc": [float(problem.greedy.correct) for problem in problems],
         "score": [problem.greedy.score for problem in problems],
@@ -107,34 +79,43 @@ def values_by_measure(problems: Sequence[Answered], *, votes: bool) -> dict[str,
     return values
 
 
-def measure_by_difficulty(problems: Sequence[Answered], *, votes: bool) -> dict[str, Measures]:
-    """Measure the problems of each difficulty, in the order of the labels."""
+def by_difficulty(problems: Sequence[Answered]) -> dict[str, list[Answered]]:
+    """Return the problems of each difficulty, the labels in the order in which they first appear."""
     groups: dict[str, list[Answered]] = {}
     for problem in problems:
         groups.setdefault(problem.difficulty, []).append(problem)
-    return {label: measure(groups[label], votes=votes) for label in sorted(groups)}
+    return groups
+
+
+def measure_by_difficulty(problems: Sequence[Answered], *, votes: bool = False) -> dict[str, Measures]:
+    """Measure the problems of each difficulty, in the order of the labels."""
+    return {label: measure(group, votes=votes) for label, group in sorted(by_difficulty(problems).items())}
 
 
 def majority_is_right(problem: Answered) -> bool:
     """Return whether the samples' most frequent answer is right, by the grade of the first sample that gave it."""
-    place = majority([attempt.answer for attempt in problem.samples])
+    place = majority([sample.answer for sample in problem.samples])
     return place is not None and problem.samples[place].correct
 
 
-def lengths(attempts: Sequence[Attempt]) -> Lengths:
-    """Measure the lengths of completions.
+def lengths(completions: Sequence[Completion]) -> dict[str, float]:
+    """Measure the lengths of completions, and the model's entropy.
 
     Args:
-        attempts: at least one.
+        completions: at least one.
+
+    Returns:
+        `completions` and `tokens`, the numbers of both; `mean` and `median` of the length in tokens, and `p95`, which
+        95 % do not exceed; `truncated`, the share cut at the limit; `entropy`, the mean over all tokens, in nats.
     """
-    tokens = np.array([attempt.tokens for attempt in attempts])
+    tokens = np.array([completion.tokens for completion in completions])
     total = int(tokens.sum())
-    return Lengths(
-        completions=len(attempts),
-        tokens=total,
-        mean=float(tokens.mean()),
-        median=float(np.median(tokens)),
-        p95=float(np.percentile(tokens, 95, method="higher")),
-        truncated=sum(not attempt.finished for attempt in attempts) / len(attempts),
-        entropy=sum(attempt.entropy * attempt.tokens for attempt in attempts) / max(total, 1),
-    )
+    return {
+        "completions": len(completions),
+        "tokens": total,
+        "mean": float(tokens.mean()),
+        "median": float(np.median(tokens)),
+        "p95": float(np.percentile(tokens, 95, method="higher")),
+        "truncated": sum(not completion.finished for completion in completions) / len(completions),
+        "entropy": sum(completion.entropy * completion.tokens for completion in completions) / max(total, 1),
+    }

@@ -6,7 +6,7 @@ The sign test is one line, which does not justify a dependency on scipy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import comb
 from typing import Any, Literal
 
@@ -36,8 +36,7 @@ class Preference:
 
     def to_json(self) -> dict[str, Any]:
         """Return the preference as a JSON object."""
-        counts = {name: getattr(self, name) for name in ("wins", "ties", "losses", "p_value")}
-        return {"win_rate": self.win_rate.to_json(), **counts}
+        return asdict(self)
 
 
 def preference(outcomes: Sequence[Outcome]) -> Preference:

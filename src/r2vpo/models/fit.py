@@ -11,6 +11,26 @@ from r2vpo.errors import UserError
 _SHOWN = 40
 
 
+def stop_ids(tokenizer: Any, stop: Sequence[str], model: Any, *, key: str = "rollout.stop") -> list[int]:
+    """Return the ids that end a completion: the model's own and those of the stop texts given under `key`.
+
+    Raises:
+        UserError: a stop text is more than one token.
+    """
+    declared = model.generation_config.eos_token_id
+    ids = [] if declared is None else [declared] if isinstance(declared, int) else list(declared)
+    if tokenizer.eos_token_id is not None:
+        ids.append(tokenizer.eos_token_id)
+    for text in stop:
+        tokens = tokenizer.encode(text, add_special_tokens=False)
+        if len(tokens) != 1:
+            raise UserError(
+                f"{key}: {text!r} is {len(tokens)} tokens of this model, but a stop text must be one: shorten it"
+            )
+        ids.append(tokens[0])
+    return list(dict.fromkeys(ids))
+
+
 def check_tokenizer(model: Any, tokenizer: Any, ends: Iterable[int], *, what: str, stop: str) -> None:
     """Reject a tokenizer whose tokens the model does not have, and answers that no token could end.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from accelerate import PartialState
@@ -14,9 +15,11 @@ from r2vpo.config.run_directory import RunDirectory, evaluated_every
 from r2vpo.core.log_probs import length_limits
 from r2vpo.data import PromptData
 from r2vpo.data.digest import digest_of
-from r2vpo.errors import UserError
-from r2vpo.evaluation import encode_prompt, evaluate
-from r2vpo.sampling import GenerateSampler, check_model, make_sampler
+from r2vpo.data.prompt_tokens import encode_prompt
+from r2vpo.evaluation.completions import Answered, evaluate
+from r2vpo.evaluation.measures import by_difficulty, measure, measure_by_difficulty
+from r2vpo.evaluation.prompts import suitable_sampler
+from r2vpo.sampling import GenerateSampler, make_sampler
 from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.setup import Parts
 from r2vpo.training.shared_sampling import SharedSampling
@@ -25,11 +28,7 @@ from r2vpo.trl.guards import guard_reward
 
 
 def data_digests(data: PromptData) -> dict[str, str]:
-    """Return digests that identify the problems of a run.
-
-    Args:
-        data: the problems.
-    """
+    """Return digests that identify the problems of a run."""
     return {"train": digest_of(data.train), "held_out": digest_of(data.held_out)}
 
 
@@ -74,54 +73,64 @@ class Evaluator(TrainerCallback):
         step = self.trainer.state.global_step
         if self._last_step == step:
             return
-        sampler, tokenizer, rows = SharedSampling(self._sampler()), self.parts.tokenizer, self.parts.data.held_out
         self._last_step = step
+        sampler: Any = SharedSampling(self._sampler())
+        tokenizer, rows = self.parts.tokenizer, self.parts.data.held_out
         if not PartialState().is_main_process:
             sampler.greedy([encode_prompt(tokenizer, row.prompt) for row in rows])
             return
         self.display.status("evaluating")
         started = time.monotonic()
-        evaluation = evaluate(sampler, tokenizer, rows, self.reward)
+        problems = evaluate(sampler, tokenizer, rows, self.reward)
         record = {
             "step": step,
             "rollouts_generated": self.trainer.counters["rollouts_generated"],
             "seconds": sum(self.trainer.seconds.values()),
             "seconds_evaluating": time.monotonic() - started,
-            **evaluation.to_json(),
-            "correct": evaluation.correct(),
+            "accuracy": measure(problems).accuracy.to_json(),
+            "by_difficulty": {
+                label: found.accuracy.to_json() for label, found in measure_by_difficulty(problems).items()
+            },
+            "correct": [problem.greedy.correct for problem in problems],
             "split": "held_out",
             "data": self._data,
-            "completions": [
-                completion.to_json() for completion in evaluation.shown(self.recipe.evaluation.samples_shown)
-            ],
+            "completions": _shown(problems, self.recipe.evaluation.samples_shown),
         }
         self.run.append_evaluation(record)
         self.display.evaluation(record)
 
     def _sampler(self) -> Any:
-        model = self.trainer.sampling_model()
-        tokens = self.recipe.evaluation.max_new_tokens or self.recipe.rollout.max_new_tokens
-        options = dict(
-            eos_token_ids=self.trainer.eos_token_ids,
-            pad_token_id=self.trainer.pad_token_id,
-            max_new_tokens=tokens,
-            rows_per_batch=self.recipe.evaluation.rows_per_batch,
-        )
+        model, evaluation = self.trainer.sampling_model(), self.recipe.evaluation
+        limits = {
+            "pad_token_id": self.trainer.pad_token_id,
+            "max_new_tokens": evaluation.max_new_tokens or self.recipe.rollout.max_new_tokens,
+        }
+        options = dict(eos_token_ids=self.trainer.eos_token_ids, rows_per_batch=evaluation.rows_per_batch, **limits)
         if self.trainer.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
             # Sharded weights are gathered by calling the whole model, and all processes must take part in the call.
             return GenerateSampler(model, in_step=True, **options)
-        return make_sampler(self._sampler_name(model, tokens), model, **options)
-
-    def _sampler_name(self, model: Any, tokens: int) -> str:
-        """Return the name of the sampler that suits the held-out prompts; it may differ from the trainer's sampler."""
         if self._chosen is None:
             self._chosen = self.trainer.self_check.sampler
         if self._chosen is None or length_limits(model.config):
-            prompts = [encode_prompt(self.parts.tokenizer, row.prompt) for row in self.parts.data.held_out]
-            check = check_model(
-                model, pad_token_id=self.trainer.pad_token_id, longest=max(map(len, prompts)) + tokens, shared=False
-            )
-            if check.sampler is None:
-                raise UserError(f"held-out problems: {check.refusal}")
-            self._chosen = check.sampler
-        return self._chosen
+            # The sampler that suits the held-out prompts may differ from the trainer's.
+            rows = self.parts.data.held_out
+            self._chosen, _ = suitable_sampler(model, self.parts.tokenizer, rows, what="held-out problems", **limits)
+        return make_sampler(self._chosen, model, **options)
+
+
+def _shown(problems: Sequence[Answered], count: int) -> list[dict[str, Any]]:
+    """Return `count` completions, taken from each difficulty in turn: the same problems in every evaluation."""
+    turns = zip(*by_difficulty(problems).values(), strict=False)
+    return [
+        {
+            "prompt": problem.prompt,
+            "completion": problem.greedy.text,
+            "answer": problem.right,
+            "difficulty": problem.difficulty,
+            "score": problem.greedy.score,
+            "correct": problem.greedy.correct,
+            "tokens": problem.greedy.tokens,
+            "finished": problem.greedy.finished,
+        }
+        for problem in [one for turn in turns for one in turn][:count]
+    ]

@@ -10,12 +10,12 @@ from r2vpo.config.recipe import Recipe
 from r2vpo.config.recipe_inputs import DatasetData
 from r2vpo.core.log_probs import length_limits
 from r2vpo.data import PromptData
+from r2vpo.data.prompt_tokens import longest_prompt, prompt_lengths
 from r2vpo.errors import UserError
 from r2vpo.models.fit import Room, check_tokenizer
 from r2vpo.positions import position_limit
 from r2vpo.sampling import check_model
 from r2vpo.sampling.self_check import GENERATE, SAMPLERS
-from r2vpo.training.prompt_length import longest_prompt, prompt_lengths
 
 _LARGE = 1e9
 """Number of parameters above which a check on a CPU takes seconds."""

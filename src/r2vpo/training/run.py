@@ -31,13 +31,13 @@ from r2vpo.config.run_directory import (
     step_of,
 )
 from r2vpo.data import PromptData, to_dataset
+from r2vpo.data.prompt_tokens import longest_prompt
 from r2vpo.errors import UserError
-from r2vpo.evaluation import difference_interval
+from r2vpo.intervals import difference_interval
 from r2vpo.training.evaluator import Evaluator, data_digests
 from r2vpo.training.metrics_log import MetricsLog
 from r2vpo.training.optimizers import own_optimizer
 from r2vpo.training.progress import TrainingProgress
-from r2vpo.training.prompt_length import longest_prompt
 from r2vpo.training.setup import Parts, prepare, trainer_config
 from r2vpo.training.unchanged import WeightsBefore
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer

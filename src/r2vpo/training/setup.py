@@ -17,13 +17,14 @@ from r2vpo.config.data_options import data_options
 from r2vpo.config.recipe import Recipe
 from r2vpo.config.recipe_inputs import DatasetData
 from r2vpo.data import PromptData, load_data
+from r2vpo.data.prompt_tokens import check_chats, without_long_prompts
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
+from r2vpo.models.fit import stop_ids
 from r2vpo.rewards import REWARDS, check_reward, load_reward, usable_rows
 from r2vpo.rewards.check import ROWS
 from r2vpo.training.adapters import check_adapters, peft_config
 from r2vpo.training.optimizers import OPTIMIZERS, check_optimizer
-from r2vpo.training.prompt_length import check_chats, without_long_prompts
 from r2vpo.training.recipe_model import check_recipe_model
 from r2vpo.trl import R2VPOConfig
 
@@ -122,26 +123,6 @@ def _rewards(recipe: Recipe) -> list[Callable[..., Any]]:
         if names.count(name) > 1:
             function.__name__ = f"{name}_{names.count(name)}"
     return functions
-
-
-def stop_ids(tokenizer: Any, stop: Sequence[str], model: Any, *, key: str = "rollout.stop") -> list[int]:
-    """Return the ids that end a completion: the model's own and those of the stop texts given under `key`.
-
-    Raises:
-        UserError: a stop text is more than one token.
-    """
-    declared = model.generation_config.eos_token_id
-    ids = [] if declared is None else [declared] if isinstance(declared, int) else list(declared)
-    if tokenizer.eos_token_id is not None:
-        ids.append(tokenizer.eos_token_id)
-    for text in stop:
-        tokens = tokenizer.encode(text, add_special_tokens=False)
-        if len(tokens) != 1:
-            raise UserError(
-                f"{key}: {text!r} is {len(tokens)} tokens of this model, but a stop text must be one: shorten it"
-            )
-        ids.append(tokens[0])
-    return list(dict.fromkeys(ids))
 
 
 def _check_installed(recipe: Recipe) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
 from r2vpo.errors import UserError
-from r2vpo.models.fit import Room, check_tokenizer
+from r2vpo.models import load_tokenizer
+from r2vpo.models.fit import Room, check_tokenizer, stop_ids
 from tests.tiny import VOCABULARY, tiny_model, tiny_tokenizer
 
 SIZE = len(VOCABULARY)
@@ -89,3 +92,16 @@ def test_room_for_an_answer() -> None:
     room.check_rows([16])
     with pytest.raises(UserError, match=r"row 1 of a round has 17 tokens, .* more than the 16 positions"):
         room.check_rows([3, 17])
+
+
+def test_stop_texts_are_single_tokens_beside_the_models_own() -> None:
+    tokenizer = load_tokenizer("tiny/random-llama")
+
+    def ids(declared: object, *stop: str) -> list[int]:
+        return stop_ids(tokenizer, stop, SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=declared)))
+
+    own, newline = tokenizer.eos_token_id, tokenizer.encode("\n", add_special_tokens=False)[0]
+    assert ids(None) == ids(own) == [own]
+    assert ids([7, own], "\n", "\n") == [7, own, newline]
+    with pytest.raises(UserError, match=r"'\\n\\nQ:' is \d tokens .* shorten it"):
+        ids(None, "\n\nQ:")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,12 +30,14 @@ def all_but_the_first(prompts: list[str], completions: list[str], answer: list[s
     return [float(right != "0") for right in answer]
 
 
-def evaluator(folder: Path, *, reward: Any = all_but_the_first, model: Any = None, **evaluation: Any) -> Evaluator:
+def evaluator(
+    folder: Path, *, rows: Any = ROWS, reward: Any = all_but_the_first, model: Any = None, **evaluation: Any
+) -> Evaluator:
     recipe = synthetic_recipe(evaluation={"every_rounds": 2, "max_new_tokens": 3} | evaluation)
     options = {"sampler": "trl"} if model is not None else {}
     return Evaluator(
         recipe=recipe,
-        parts=Parts(PromptData(train=ROWS, held_out=ROWS), reward, tiny_tokenizer(), None, None),
+        parts=Parts(PromptData(train=rows, held_out=rows), reward, tiny_tokenizer(), None, None),
         trainer=tiny_trainer(folder / "trainer", model=model, **options),
         run=create_run(recipe, folder / "runs"),
         display=TrainingProgress(8, console=Console(file=io.StringIO())),
@@ -53,6 +56,20 @@ def test_an_evaluation_is_recorded_and_shown(tmp_path: Path) -> None:
     assert held_out.display.accuracy == record["accuracy"]
     assert len(record["completions"]) == held_out.recipe.evaluation.samples_shown == 6
     assert max(completion["tokens"] for completion in record["completions"]) <= 3
+
+
+@pytest.mark.parametrize(("count", "expected"), [(0, []), (3, ["0", "2", "10"]), (100, ["0", "2", "10", "4"])])
+def test_completions_are_shown_in_turns_of_the_difficulties(tmp_path: Path, count: int, expected: list[str]) -> None:
+    labels = ["odd", "odd", "odd", "odd", "even", "even"]
+    order = [0, 5, 3, 4, 1, 2]
+    rows = [replace(ROWS[place], difficulty=label) for place, label in zip(order, labels, strict=True)]
+    held_out = evaluator(tmp_path, rows=rows, samples_shown=count)
+    held_out.evaluate()
+    (record,) = held_out.run.read_evaluations()
+    assert [one["answer"] for one in record["completions"]] == expected
+    keys = ["prompt", "completion", "answer", "difficulty", "score", "correct", "tokens", "finished"]
+    assert all(list(one) == keys for one in record["completions"])
+    assert list(record["by_difficulty"]) == ["even", "odd"]
 
 
 def test_a_step_is_evaluated_once(tmp_path: Path) -> None:

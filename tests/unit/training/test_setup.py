@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ from r2vpo.data import to_dataset
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
 from r2vpo.training import setup
-from r2vpo.training.setup import prepare, stop_ids, trainer_config
+from r2vpo.training.setup import prepare, trainer_config
 from r2vpo.trl import R2VPOTrainer
 from tests.integration.cli import HELD_OUT, RECIPE
 from tests.unit.data.writing import write
@@ -122,17 +121,6 @@ def test_a_model_that_is_made_from_a_seed_takes_the_runs_or_its_own(path: Path, 
     prepare(load_recipe(path, ["seed=5", "model.name=habit/llama", "trainer.threads=null"]))
     prepare(load_recipe(path, ["seed=5", "model.name=habit/llama", "model.seed=0", "trainer.threads=null"]))
     assert asked == [("habit/llama", 5)] * 2 + [("habit/llama", 0)] * 2
-
-
-def test_stop_texts_are_single_tokens_beside_the_models_own(tokenizer: Any) -> None:
-    def ids(declared: Any, *stop: str) -> list[int]:
-        return stop_ids(tokenizer, stop, SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=declared)))
-
-    own, newline = tokenizer.eos_token_id, tokenizer.encode("\n", add_special_tokens=False)[0]
-    assert ids(None) == ids(own) == [own]
-    assert ids([7, own], "\n", "\n") == [7, own, newline]
-    with pytest.raises(UserError, match=r"'\\n\\nQ:' is \d tokens .* shorten it"):
-        ids(None, "\n\nQ:")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from r2vpo.config.data_options import data_options
 from r2vpo.config.recipe_inputs import DatasetData
@@ -12,13 +13,18 @@ from r2vpo.config.shipped import SUITES
 from r2vpo.data import DatasetOptions, load_held_out
 from r2vpo.data.schemas import SCHEMAS
 from r2vpo.errors import UserError
+from r2vpo.evaluation.resolve import Evaluation, resolve
+from r2vpo.evaluation.schema import EvaluationConfig, Suite, load_suite
+from r2vpo.evaluation.subject import Subject
 from r2vpo.rewards import REWARDS
-from r2vpo.suites.catalog import load_suite
-from r2vpo.suites.problems import load_grader, load_problems
 from tests.integration.evaluation import SUITE, write_suite
 from tests.unit.data.writing import write
 
 LISTED = SUITES.listed()
+
+
+def resolved(suite: Suite) -> Evaluation:
+    return resolve(EvaluationConfig(model="m", weights="m", suite=suite), Subject("m", "m"), Console())
 
 
 def test_the_suites_of_the_documents_are_there() -> None:
@@ -41,9 +47,9 @@ def test_every_suite_loads_under_its_name_and_says_what_it_is(name: str) -> None
 @pytest.mark.parametrize("name", [name for name in LISTED if "dataset" not in LISTED[name].read_text()])
 def test_what_needs_no_download_makes_its_problems_and_grades_them(name: str) -> None:
     suite = load_suite(SUITES.find(name))
-    rows = load_problems(suite)
+    found = resolved(suite)
+    rows, reward = found.rows, found.reward
     assert len(rows) == suite.data.held_out_size
-    reward, _ = load_grader(suite, rows)
     columns = [row.columns() for row in rows]
     scores = reward(
         prompts=[row.prompt for row in rows],
@@ -63,7 +69,7 @@ def test_arithmetic_is_what_quickstart_holds_out() -> None:
 
     recipe = load_recipe(RECIPES.find("quickstart"))
     expected = load_data(data_options(recipe.data, seed=recipe.seed)).held_out
-    assert load_problems(load_suite(SUITES.find("arithmetic"))) == expected
+    assert resolved(load_suite(SUITES.find("arithmetic"))).rows == expected
 
 
 def test_a_file_of_ones_own_is_a_suite_of_all_its_rows(tmp_path: Path) -> None:
@@ -71,7 +77,7 @@ def test_a_file_of_ones_own_is_a_suite_of_all_its_rows(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.jsonl", rows)
     text = f"name: mine\ndata: {{source: dataset, path: {path}, held_out_path: {path}, held_out_size: null}}\n"
     suite = load_suite(write_suite(tmp_path, text + "reward: {name: exact}\n"))
-    assert [row.prompt for row in load_problems(suite)] == [row["prompt"] for row in rows]
+    assert [row.prompt for row in resolved(suite).rows] == [row["prompt"] for row in rows]
     assert len(load_held_out(data_options(suite.data, seed=0))) == 5
 
 

@@ -1,18 +1,33 @@
-"""Use the tokenizer to find prompts that a model cannot take: too long ones, and chats it has no template for."""
+"""Tokens of prompts: encoding, lengths, and prompts that a model cannot be given, too long or without a template."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from r2vpo.data import PromptData, PromptRow
-from r2vpo.data.rows import Prompt
+from r2vpo.data.rows import Prompt, PromptData, PromptRow
 from r2vpo.errors import UserError
 
 CHUNK = 1000
 """Number of prompts tokenised at once."""
+
+
+def encode_prompt(tokenizer: Any, prompt: Prompt, chat_template_kwargs: Mapping[str, Any] | None = None) -> list[int]:
+    """Return a prompt's tokens, encoded as in TRL's trainer.
+
+    Args:
+        tokenizer: a transformers tokenizer.
+        prompt: a text, or chat messages (the chat template is applied).
+        chat_template_kwargs: further arguments of the chat template, as `R2VPOConfig.chat_template_kwargs`.
+    """
+    if isinstance(prompt, str):
+        return list(tokenizer(prompt)["input_ids"])
+    encoded = tokenizer.apply_chat_template(
+        prompt, add_generation_prompt=True, tokenize=True, return_dict=True, **(chat_template_kwargs or {})
+    )
+    return list(encoded["input_ids"])
 
 
 def prompt_lengths(prompts: Sequence[Prompt], tokenizer: Any) -> list[int]:

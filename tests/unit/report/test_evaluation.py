@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from r2vpo.evaluation import Answered, Attempt, difference_interval, preference
-from r2vpo.suites.catalog import load_suite
-from r2vpo.suites.folder import make_folder
-from r2vpo.suites.report import build_evaluation_report, shared_beginning
-from r2vpo.suites.run import summarise
-from r2vpo.suites.schema import EvaluationConfig
+from r2vpo.evaluation import Answered, Completion, preference
+from r2vpo.evaluation.folder import make_folder
+from r2vpo.evaluation.result import summarise
+from r2vpo.evaluation.schema import EvaluationConfig, load_suite
+from r2vpo.intervals import difference_interval
+from r2vpo.report.evaluation import build_evaluation_report, shared_beginning
 from tests.integration.evaluation import write_suite
 
 HOSTILE = "</script><script>alert(1)</script><!-- & \u2028 \" ' {{ 7 * 7 }}"
@@ -22,8 +22,8 @@ HOSTILE = "</script><script>alert(1)</script><!-- & \u2028 \" ' {{ 7 * 7 }}"
 def test_a_completion_cannot_end_the_script_or_be_markup(tmp_path: Path) -> None:
     suite = load_suite(write_suite(tmp_path), ["sampling.k=1"])
     config = EvaluationConfig(model=HOSTILE, weights="w", suite=suite)
-    attempt = Attempt(HOSTILE, None, 1.0, True, 3, False, 0.5)
-    problems = [Answered(n, f"{n} {HOSTILE}", HOSTILE, HOSTILE, "made", attempt, [attempt]) for n in range(3)]
+    made = Completion(HOSTILE, None, 1.0, True, 3, False, 0.5)
+    problems = [Answered(n, f"{n} {HOSTILE}", HOSTILE, HOSTILE, "made", made, [made]) for n in range(3)]
     folder = make_folder(config, tmp_path)
     folder.append(problems)
     folder.write_summary(summarise(config, problems, votes=False))
@@ -38,7 +38,7 @@ def test_a_completion_cannot_end_the_script_or_be_markup(tmp_path: Path) -> None
 def test_a_report_with_a_baseline_has_intervals_from_ten_problems_on(tmp_path: Path, count: int, ends: bool) -> None:
     suite = load_suite(write_suite(tmp_path), ["sampling.k=2"])
     config = EvaluationConfig(model="m", weights="w", suite=suite)
-    right, wrong = (Attempt("t", None, score, score == 1, 3, True, 0.5) for score in (1.0, 0.0))
+    right, wrong = (Completion("t", None, score, score == 1, 3, True, 0.5) for score in (1.0, 0.0))
     problems = [Answered(n, f"{n}", "q", "a", f"made {n % 2}", right, [right, wrong]) for n in range(count)]
     folder = make_folder(config, tmp_path)
     folder.append(problems)

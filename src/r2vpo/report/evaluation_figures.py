@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from r2vpo.evaluation import Answered
+from r2vpo.evaluation.completions import Answered
 from r2vpo.report.curves import short
 from r2vpo.report.palette import Palette
 

@@ -4,15 +4,22 @@ import io
 
 from rich.console import Console
 
-from r2vpo.suites.progress import SuiteProgress
+from r2vpo.evaluation import Answered, Completion
+from r2vpo.evaluation.progress import EvaluationProgress
+
+
+def answered(right: int, of: int) -> list[Answered]:
+    return [
+        Answered(n, "q", "a", "all", "made", Completion("t", None, 0.0, n < right, 1, True, 0.0), []) for n in range(of)
+    ]
 
 
 def test_about_ten_plain_lines_where_there_is_no_terminal() -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=False, width=40)
-    with SuiteProgress(100, 20, 10, console=console, what="made, model") as progress:
+    with EvaluationProgress(100, answered(10, 20), console=console, what="made, model") as progress:
         for _ in range(80):
-            progress.advance(1, 1)
+            progress.advance(answered(1, 1))
     lines = out.getvalue().splitlines()
     assert len(lines) == 8, "a line longer than the console stays one"
     assert lines[0].startswith("made, model   30 of 100 problems  accuracy 66.7 %  0 s left")
@@ -21,8 +28,8 @@ def test_about_ten_plain_lines_where_there_is_no_terminal() -> None:
 
 def test_a_terminal_shows_a_bar() -> None:
     out = io.StringIO()
-    with SuiteProgress(10, 0, 0, console=Console(file=out, force_terminal=True, width=120), what="made") as progress:
+    with EvaluationProgress(10, [], console=Console(file=out, force_terminal=True, width=120), what="made") as progress:
         assert progress.state() == "starting"
-        progress.advance(5, 2)
+        progress.advance(answered(2, 5))
     assert "made  5/10" in out.getvalue() and "accuracy 40.0 %" in out.getvalue()
     assert out.getvalue().endswith("\x1b[?25h"), "the cursor is shown again"

@@ -11,15 +11,14 @@ import pytest
 from r2vpo.data import PromptRow
 from r2vpo.data.digest import digest_of
 from r2vpo.errors import UserError
-from r2vpo.evaluation.attempts import Answered, Attempt
+from r2vpo.evaluation import Answered, Completion
+from r2vpo.evaluation.folder import EvaluationFolder, existing_folder, make_folder, open_folder
+from r2vpo.evaluation.schema import EvaluationConfig, load_suite
 from r2vpo.models.folders import fingerprint
-from r2vpo.suites.catalog import load_suite
-from r2vpo.suites.folder import EvaluationFolder, existing_folder, make_folder, open_folder
-from r2vpo.suites.schema import EvaluationConfig
 from tests.integration.evaluation import write_suite
 
-ATTEMPT = Attempt(text="7", tokens=2, finished=True, score=1.0, correct=True, entropy=0.1, answer=None)
-PROBLEMS = [Answered(n, f"{n}+1=", str(n + 1), "easy", "sums", ATTEMPT, [ATTEMPT]) for n in range(4)]
+COMPLETION = Completion(text="7", tokens=2, finished=True, score=1.0, correct=True, entropy=0.1, answer=None)
+PROBLEMS = [Answered(n, f"{n}+1=", str(n + 1), "easy", "sums", COMPLETION, [COMPLETION]) for n in range(4)]
 
 
 @pytest.fixture

@@ -9,21 +9,19 @@ import statistics
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import r2vpo
 from r2vpo.config.records import finite, write_atomically
-from r2vpo.evaluation import Answered
+from r2vpo.evaluation.completions import Answered
+from r2vpo.evaluation.folder import EvaluationFolder
 from r2vpo.evaluation.measures import values_by_measure
-from r2vpo.suites.baseline import question
-from r2vpo.suites.folder import EvaluationFolder
-from r2vpo.suites.schema import EvaluationConfig
+from r2vpo.evaluation.schema import EvaluationConfig
 
 _VERSION = 1
 
 
-def write_lm_eval(folder: EvaluationFolder, problems: Sequence[Answered], *, votes: bool, seconds: float) -> list[Path]:
+def write_lm_eval(folder: EvaluationFolder, problems: Sequence[Answered], *, votes: bool, seconds: float) -> None:
     """Write `results_<time>.json` and `samples_<suite>_<time>.jsonl`, replacing earlier ones.
 
     Args:
@@ -31,26 +29,20 @@ def write_lm_eval(folder: EvaluationFolder, problems: Sequence[Answered], *, vot
         problems: all problems of the evaluation.
         votes: whether the reward finds answers whose majority can be counted.
         seconds: duration of the evaluation.
-
-    Returns:
-        The two files.
     """
     for old in (*folder.path.glob("results_*.json"), *folder.path.glob("samples_*.jsonl")):
         old.unlink()
     config, now = folder.config(), datetime.now()
     task, stamp = re.sub(r"\W", "_", config.suite.name), now.isoformat().replace(":", "-")
-    results = folder.path / f"results_{stamp}.json"
-    samples = folder.path / f"samples_{task}_{stamp}.jsonl"
     values = values_by_measure(problems, votes=votes)
     records = [
         _sample(problem, config, {name: column[place] for name, column in values.items()})
         for place, problem in enumerate(problems)
     ]
     lines = [json.dumps(finite(record), ensure_ascii=False) for record in records]
-    write_atomically(samples, "".join(f"{line}\n" for line in lines))
-    content = _results(task, config, values, records, date=now.timestamp(), seconds=seconds)
-    write_atomically(results, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    return [results, samples]
+    write_atomically(folder.path / f"samples_{task}_{stamp}.jsonl", "".join(f"{line}\n" for line in lines))
+    results = _results(task, config, values, records, now.timestamp(), seconds)
+    write_atomically(folder.path / f"results_{stamp}.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
 
 
 def _results(
@@ -58,7 +50,6 @@ def _results(
     config: EvaluationConfig,
     values: dict[str, list[float]],
     records: Sequence[dict[str, Any]],
-    *,
     date: float,
     seconds: float,
 ) -> dict[str, Any]:
@@ -67,13 +58,13 @@ def _results(
     for name, column in values.items():
         measures[f"{name},none"] = statistics.fmean(column)
         measures[f"{name}_stderr,none"] = statistics.stdev(column) / n**0.5 if n > 1 else "N/A"
-    shots = getattr(suite.data, "few_shot", 0)
+    settings = _task(task, config, list(values))
     return {
         "results": {task: measures},
         "group_subtasks": {task: []},
-        "configs": {task: _task(task, config, list(values))},
+        "configs": {task: settings},
         "versions": {task: _VERSION},
-        "n-shot": {task: shots},
+        "n-shot": {task: settings["num_fewshot"]},
         "higher_is_better": {task: dict.fromkeys(values, True)},
         "n-samples": {task: {"original": n, "effective": n}},
         "config": {
@@ -125,14 +116,14 @@ def _sample(problem: Answered, config: EvaluationConfig, values: dict[str, float
     # A chat is written as its messages, as the harness does for models that are given chats.
     prompt = problem.prompt if isinstance(problem.prompt, str) else json.dumps(problem.prompt, ensure_ascii=False)
     doc = {
-        "question": question(problem.prompt),
+        "question": problem.question,
         "answer": problem.right,
         "difficulty": problem.difficulty,
         "source": problem.source,
     }
     requests = [(False, [problem.greedy.text])]
     if problem.samples:
-        requests.append((True, [attempt.text for attempt in problem.samples]))
+        requests.append((True, [sample.text for sample in problem.samples]))
     return {
         "doc_id": problem.problem,
         "doc": doc,

@@ -1,50 +1,19 @@
-"""Prepare a suite's problems for a model."""
+"""Write problems in the form in which a model is given them, and find the sampler that answers them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from r2vpo.config.data_options import data_options
 from r2vpo.config.recipe_inputs import DatasetData
-from r2vpo.data import PromptData, PromptRow, load_held_out
+from r2vpo.data import PromptData, PromptRow
+from r2vpo.data.prompt_tokens import check_chats, prompt_lengths, without_long_prompts
 from r2vpo.errors import UserError
-from r2vpo.evaluation.attempts import AnswerFinder
+from r2vpo.evaluation.schema import Suite
 from r2vpo.models.fit import Room
 from r2vpo.positions import position_limit
-from r2vpo.rewards import check_reward, load_answer_finder, load_reward
-from r2vpo.rewards.check import ROWS
-from r2vpo.suites.schema import Suite
-from r2vpo.training.prompt_length import check_chats, prompt_lengths, without_long_prompts
-
-
-def load_problems(suite: Suite) -> list[PromptRow]:
-    """Read or make a suite's problems.
-
-    Args:
-        suite: the suite.
-
-    Raises:
-        UserError: its data cannot be read or contain no problem.
-    """
-    return load_held_out(data_options(suite.data, seed=suite.seed))
-
-
-def load_grader(suite: Suite, rows: Sequence[PromptRow]) -> tuple[Callable[..., Any], AnswerFinder | None]:
-    """Load the grader of completions, and the finder of the answers that votes are counted over.
-
-    Args:
-        suite: the suite; if its reward has several parts, the first part grades.
-        rows: its problems; the reward is tried on some of them.
-
-    Raises:
-        UserError: the reward does not fit the problems.
-    """
-    options = suite.reward.all_parts()[0].options()
-    reward = load_reward(options)
-    check_reward(reward, rows[:ROWS])
-    return reward, load_answer_finder(options)
+from r2vpo.sampling import check_model
 
 
 def prompts_for(rows: Sequence[PromptRow], suite: Suite, tokenizer: Any, model: Any) -> list[PromptRow]:
@@ -77,18 +46,40 @@ def prompts_for(rows: Sequence[PromptRow], suite: Suite, tokenizer: Any, model: 
     )
     if form == "text" and any(isinstance(row.prompt, list) for row in rows):
         raise UserError("sampling.format = text, but the prompts are chats: set sampling.format=chat")
-    if isinstance(suite.data, DatasetData) and suite.data.max_prompt_tokens is not None:
-        data = without_long_prompts(PromptData(train=[], held_out=written), tokenizer, suite.data.max_prompt_tokens)
-        written = data.held_out
-    _check_room(written, suite, tokenizer, model)
-    return written
-
-
-def _check_room(rows: Sequence[PromptRow], suite: Suite, tokenizer: Any, model: Any) -> None:
     remedy = "show fewer examples (data.few_shot)"
     if isinstance(suite.data, DatasetData):
         remedy = "set data.max_prompt_tokens to at most {most}, which leaves longer prompts out"
+        if suite.data.max_prompt_tokens is not None:
+            data = PromptData(train=[], held_out=written)
+            written = without_long_prompts(data, tokenizer, suite.data.max_prompt_tokens).held_out
     room = Room(position_limit(model), suite.sampling.max_new_tokens, "sampling.max_new_tokens", remedy)
     if room.limit is not None:
-        prompts = [row.prompt for row in rows]
+        prompts = [row.prompt for row in written]
         room.check(prompt_lengths(prompts, tokenizer), prompts, "problem")
+    return written
+
+
+def suitable_sampler(
+    model: Any, tokenizer: Any, rows: Sequence[PromptRow], *, pad_token_id: int, max_new_tokens: int, what: str
+) -> tuple[str, tuple[str, ...]]:
+    """Find the fastest sampler that is correct for a model and its prompts.
+
+    Args:
+        model: the model.
+        tokenizer: the model's tokenizer.
+        rows: the problems, with their prompts as the model is given them.
+        pad_token_id: id that pads shorter prompts.
+        max_new_tokens: longest completion, in tokens.
+        what: the start of an error message.
+
+    Returns:
+        Its name, and what the user should know about it.
+
+    Raises:
+        UserError: no sampler is correct.
+    """
+    longest = max(prompt_lengths([row.prompt for row in rows], tokenizer)) + max_new_tokens
+    check = check_model(model, pad_token_id=pad_token_id, longest=longest, shared=False)
+    if check.sampler is None:
+        raise UserError(f"{what}: {check.refusal}")
+    return check.sampler, check.notes

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from r2vpo.errors import UserError
-from r2vpo.evaluation import Answered, Attempt
+from r2vpo.evaluation import Answered, Completion
+from r2vpo.evaluation.winning import load_decider, parse_win_by
 from r2vpo.rewards.reward_model import RewardModel
-from r2vpo.suites.winning import load_decider, parse_win_by
 from tests.unit.rewards.classifiers import save_classifier
 from tests.unit.rewards.endpoint import Fault, endpoint
 
@@ -20,7 +20,7 @@ TEXTS = [("good", "good"), ("longer", "short"), ("no", "better"), ("same size", 
 
 def answered(texts: list[str]) -> list[Answered]:
     return [
-        Answered(place, f"question {place}", "", "all", "made", Attempt(text, None, 0.0, False, 1, True, 0.0), [])
+        Answered(place, f"question {place}", "", "all", "made", Completion(text, None, 0.0, False, 1, True, 0.0), [])
         for place, text in enumerate(texts)
     ]
 

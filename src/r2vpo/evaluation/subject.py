@@ -117,8 +117,7 @@ def load_subject(subject: Subject, *, device: str, dtype: str, stop: Sequence[st
     import torch
 
     from r2vpo.models import load_model, load_tokenizer
-    from r2vpo.models.fit import check_tokenizer
-    from r2vpo.training.setup import stop_ids
+    from r2vpo.models.fit import check_tokenizer, stop_ids
 
     options = {"seed": subject.seed, "dtype": getattr(torch, dtype), "trust_remote_code": subject.trust_remote_code}
     model = load_model(subject.base or subject.weights, **options)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from r2vpo.data import PromptRow
 from r2vpo.errors import UserError
-from r2vpo.suites.catalog import load_suite
-from r2vpo.suites.problems import prompts_for
-from r2vpo.suites.run import check_evaluation
-from r2vpo.suites.schema import EvaluationConfig
+from r2vpo.evaluation.prompts import prompts_for
+from r2vpo.evaluation.schema import load_suite
 from tests.integration.evaluation import write_suite
 from tests.tiny import tiny_model, tiny_tokenizer
-from tests.unit.data.writing import write
 
 ROWS = [PromptRow("1+2=", "3"), PromptRow("10+20+30=", "60")]
 CHATS = [PromptRow([{"role": "user", "content": "1+2="}], "3")]
@@ -66,18 +61,3 @@ def test_prompts_and_completions_have_to_fit(tmp_path: Path) -> None:
         UserError, match=r"after problem \d of 9 tokens, .* the 128 positions .*: lower it to at most 119"
     ):
         prompts_for(ROWS, asked, tokenizer(False), tiny_model())
-
-
-def test_problems_whose_gold_cannot_be_read_are_left_out_before_evaluation(tmp_path: Path) -> None:
-    rows = [{"prompt": f"problem {i}", "answer": gold} for i, gold in enumerate([r"\$36", r"\frac{1", "5"])]
-    path = write(tmp_path / "golds.jsonl", rows)
-    text = f"name: golds\ndata: {{source: dataset, path: {path}, held_out_path: {path}, held_out_size: null}}\n"
-    asked = load_suite(write_suite(tmp_path, text + "reward: {name: math}\n"))
-    console = Console(file=io.StringIO(), width=500)
-    kept = check_evaluation(EvaluationConfig(model="m", weights="m", suite=asked), console)
-    assert [row.answer for row in kept] == [r"\$36", "5"]
-    said = console.file.getvalue()
-    assert said.startswith(
-        "note: 1 of 3 problems are left out because 'math' cannot use their answer; the first is row 2 "
-    )
-    assert said.count("\n") == 1 and r"\\frac{1" in said

@@ -11,17 +11,16 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from r2vpo.config.numbers import about_intervals, count, percent, significant
-from r2vpo.evaluation import Answered
+from r2vpo.evaluation.completions import Answered
+from r2vpo.evaluation.folder import EvaluationFolder
+from r2vpo.evaluation.result import columns_shown, measures_shown, value_at
+from r2vpo.evaluation.schema import EvaluationConfig
+from r2vpo.report.evaluation_figures import draw_by_difficulty, draw_lengths, draw_passes
 from r2vpo.report.page import write_page
 from r2vpo.report.palette import Palette
 from r2vpo.report.svg import inline_svg, on_axes
-from r2vpo.suites.baseline import question
-from r2vpo.suites.figures import draw_by_difficulty, draw_lengths, draw_passes
-from r2vpo.suites.folder import EvaluationFolder
-from r2vpo.suites.result import columns_shown, measures_shown, value_at
-from r2vpo.suites.schema import EvaluationConfig
 
-_TEMPLATE = Path(__file__).parent / "report.html.j2"
+_TEMPLATE = Path(__file__).parent / "evaluation.html.j2"
 
 
 def build_evaluation_report(folder: EvaluationFolder) -> Path:
@@ -111,7 +110,7 @@ def _figures(summary: Mapping[str, Any], problems: Sequence[Answered]) -> list[d
 def _embedded(problems: Sequence[Answered], baseline: Mapping[str, Any] | None) -> str:
     """Return the completions as JSON for a script element, which nothing in a completion can end."""
     outcomes = baseline["outcomes"] if baseline else [None] * len(problems)
-    questions = [question(problem.prompt) for problem in problems]
+    questions = [problem.question for problem in problems]
     shared = shared_beginning(questions)
     records = [
         {
@@ -121,8 +120,8 @@ def _embedded(problems: Sequence[Answered], baseline: Mapping[str, Any] | None) 
             "d": problem.difficulty,
             "outcome": outcome,
             "a": [
-                [attempt.text, int(attempt.correct), attempt.score, attempt.tokens, int(attempt.finished)]
-                for attempt in (problem.greedy, *problem.samples)
+                [made.text, int(made.correct), made.score, made.tokens, int(made.finished)]
+                for made in (problem.greedy, *problem.samples)
             ],
         }
         for problem, asked, outcome in zip(problems, questions, outcomes, strict=True)

@@ -39,9 +39,9 @@ from r2vpo.config.records import (
 )
 from r2vpo.config.shipped import read_mapping
 from r2vpo.errors import UserError
-from r2vpo.evaluation import Answered
-from r2vpo.suites.schema import EvaluationConfig
-from r2vpo.suites.subject import RECORDS
+from r2vpo.evaluation.completions import Answered
+from r2vpo.evaluation.schema import EvaluationConfig
+from r2vpo.evaluation.subject import RECORDS
 
 _CHANGES = {"problems": "its problems", "fingerprint": "the weights of its model"}
 
@@ -130,11 +130,8 @@ class EvaluationFolder:
         identity = self._identity()
         for problem in problems:
             append_record(self.completions, problem.to_json() | {"evaluation": identity})
-        descriptor = os.open(self.completions, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with open(self.completions, "rb") as file:
+            os.fsync(file.fileno())
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write `summary.json` in one step."""

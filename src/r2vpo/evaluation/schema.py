@@ -1,11 +1,16 @@
-"""The schema of a suite and of an evaluation's configuration."""
+"""The schema of a suite's file and of an evaluation's configuration."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from r2vpo.config.recipe import override
+from r2vpo.config.recipe_errors import validated
 from r2vpo.config.recipe_inputs import AnyData, RewardRecipe
 from r2vpo.config.recipe_schema import LAST_SEED, Section
+from r2vpo.config.shipped import read_mapping
 
 
 class Sampling(Section):
@@ -50,3 +55,21 @@ class EvaluationConfig(Section):
     suite: Suite = Field(description="the suite with its overrides")
     problems: str | None = Field(None, description="SHA-256 of the suite's problems, to notice if they change")
     fingerprint: str | None = Field(None, description="digest of local weight files, for the same purpose")
+
+
+def load_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
+    """Read a suite's file and apply overrides.
+
+    Args:
+        path: a YAML file.
+        overrides: ``key=value`` texts, the key dotted, such as ``sampling.k=8``.
+
+    Returns:
+        The suite, with every default filled in.
+
+    Raises:
+        UserError: the file cannot be read, or it is not a suite. One line.
+    """
+    settings = read_mapping(path, "suite")
+    overridden = [override(settings, text) for text in overrides]
+    return validated(Suite, settings, source=str(path), overridden=overridden)

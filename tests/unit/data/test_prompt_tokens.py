@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from r2vpo.data import PromptData, PromptRow
+from r2vpo.data.prompt_tokens import check_chats, encode_prompt, longest_prompt, prompt_lengths, without_long_prompts
 from r2vpo.errors import UserError
 from r2vpo.models import load_tokenizer
-from r2vpo.training.prompt_length import check_chats, longest_prompt, without_long_prompts
 
 
 def test_the_limit_is_in_tokens() -> None:
@@ -54,3 +54,12 @@ def test_chats_that_a_tokenizer_cannot_write_are_refused() -> None:
     check_chats(["2 + 2 =", *chats], tokenizer, key="data", remedy="write texts")
     tokenizer.chat_template = None
     check_chats(["2 + 2 ="], tokenizer, key="data", remedy="write texts")
+
+
+def test_a_chat_is_encoded_with_its_template_and_a_text_as_it_is() -> None:
+    tokenizer = load_tokenizer("tiny/random-llama")
+    tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
+    prompts = ["2 + 2 =", [{"role": "user", "content": "1 + 1?"}], "10"]
+    encoded = [encode_prompt(tokenizer, prompt) for prompt in prompts]
+    assert [tokenizer.decode(ids) for ids in encoded] == ["2 + 2 =", "<user>1 + 1?<assistant>", "10"]
+    assert prompt_lengths(prompts, tokenizer) == [len(ids) for ids in encoded]

@@ -1,15 +1,59 @@
-"""Show the result of an evaluation in the terminal."""
+"""The result of an evaluation: the content of `summary.json`, and its display in the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from r2vpo.config.display import say
 from r2vpo.config.numbers import about_intervals, count, interval, percent, significant
+from r2vpo.evaluation.completions import Answered
+from r2vpo.evaluation.measures import lengths, measure, measure_by_difficulty
+from r2vpo.evaluation.schema import EvaluationConfig
+
+_PACKAGES = ("r2vpo", "torch", "transformers", "peft", "datasets", "reasoning-gym", "math-verify")
+
+
+def summarise(config: EvaluationConfig, problems: Sequence[Answered], *, votes: bool) -> dict[str, Any]:
+    """Return the content of `summary.json` without a comparison.
+
+    Args:
+        config: the requested evaluation.
+        problems: all problems.
+        votes: whether the reward finds answers whose majority can be counted.
+    """
+    samples = [sample for problem in problems for sample in problem.samples]
+    return {
+        "suite": config.suite.name,
+        "model": config.model,
+        "weights": config.weights,
+        "seed": config.seed,
+        "k": config.suite.sampling.k,
+        "temperature": config.suite.sampling.temperature,
+        "problems": len(problems),
+        **measure(problems, votes=votes).to_json(),
+        "by_difficulty": {
+            label: found.to_json() for label, found in measure_by_difficulty(problems, votes=votes).items()
+        },
+        "lengths": {
+            "greedy": lengths([problem.greedy for problem in problems]),
+            "sampled": lengths(samples) if samples else None,
+        },
+        "versions": {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+        "machine": {
+            "platform": platform.platform(),
+            "cpus": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name() if config.device == "cuda" else "cpu",
+        },
+    }
 
 
 def measures_shown(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
@@ -59,13 +103,13 @@ def print_summary(console: Console, summary: Mapping[str, Any], report: Path) ->
             cells = [percent(value_at(measures, key)["value"]) for _, key in shown]
             cells.append(count(measures["accuracy"]["n"]))
             say(console, f"{label:<{max(width, 12)}} " + " ".join(f"{cell:>12}" for cell in cells))
-    for kind, lengths in summary["lengths"].items():
-        if lengths is not None:
+    for kind, found in summary["lengths"].items():
+        if found is not None:
             say(
                 console,
-                f"{kind:<12} {lengths['mean']:.1f} tokens in the mean, {lengths['median']:.0f} median, "
-                f"{lengths['p95']:.0f} at 95 %; {percent(lengths['truncated'])} truncated; entropy "
-                f"{significant(lengths['entropy'])} nats a token",
+                f"{kind:<12} {found['mean']:.1f} tokens in the mean, {found['median']:.0f} median, "
+                f"{found['p95']:.0f} at 95 %; {percent(found['truncated'])} truncated; entropy "
+                f"{significant(found['entropy'])} nats a token",
             )
     if summary.get("baseline"):
         say(console, baseline_line(summary["baseline"]))

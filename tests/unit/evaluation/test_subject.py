@@ -12,7 +12,7 @@ from r2vpo.checkpoint_files import write_list
 from r2vpo.config.recipe import load_recipe
 from r2vpo.config.run_directory import create_run
 from r2vpo.errors import UserError
-from r2vpo.suites.subject import find_subject, load_subject
+from r2vpo.evaluation.subject import find_subject, load_subject
 from tests.integration.evaluation import write_model
 from tests.tiny import tiny_model, tiny_tokenizer
 

@@ -1,1 +1,0 @@
-"""Suites of problems and the evaluation of models on them, as run by `r2vpo eval`."""
