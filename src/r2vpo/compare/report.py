@@ -52,8 +52,8 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     page, text = folder / "report.html", folder / "report.md"
-    figures = [vars(drawing) | {"svg": inline_svg(drawing.draw, key=drawing.key)} for drawing in shown]
-    values = {"title": name, "lede": [], "facts": facts, "tables": made, "figures": figures, "footer": _FOOTER}
+    drawn = [vars(drawing) | {"svg": inline_svg(drawing.draw, key=drawing.key)} for drawing in shown]
+    values = {"title": name, "lede": [], "facts": facts, "tables": made, "drawings": drawn, "footer": _FOOTER}
     write_page(page, _TEMPLATE, values)
     _write_pictures(shown, folder / "figures")
     write_atomically(text, markdown(name, facts, made, shown, "figures/"))

@@ -1,6 +1,15 @@
 """Colours of the curves: real colours for pictures, CSS variables for the page, which has a light and a dark mode."""
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+
+class Look(NamedTuple):
+    """Appearance of one of several curves: they also differ in black and white."""
+
+    color: str
+    dashes: Any
+    marker: str
 
 
 @dataclass(frozen=True)
@@ -12,6 +21,11 @@ class Palette:
     grid: str
     limit: str
     series: tuple[str, ...]
+
+    def look(self, number: int) -> Look:
+        """Return the appearance of a curve by its number; after the last one they begin again."""
+        color, dashes, marker = (kinds[number % len(kinds)] for kinds in (self.series, DASHES, MARKERS))
+        return Look(str(color), dashes, str(marker))
 
 
 DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1.2)), (0, (8, 2)))

@@ -8,9 +8,10 @@ import pytest
 
 from r2vpo.config.records import write_records
 from r2vpo.errors import UserError
-from r2vpo.report.build import build_picture, build_report
+from r2vpo.report.build import build_report
 from r2vpo.report.data import load_run
 from r2vpo.report.panels import PANELS
+from r2vpo.report.picture import build_picture
 from tests.unit.report.synthetic_run import accuracy, make_run, synthetic_recipe
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "use", "path"}
