@@ -13,7 +13,7 @@ from r2vpo.compare.schema import Value, label
 from r2vpo.compare.statistics import FEWEST_SEEDS, Array
 from r2vpo.intervals import Interval
 
-_BAND = "Median over seeds; the band holds the middle half of the seeds."
+_BAND = "Median over seeds; the band contains the middle half of the seeds."
 _COURSES = (
     ("entropy", "Entropy", "Mean entropy of the next token, in nats. " + _BAND, figures.value_axes),
     (
@@ -25,7 +25,7 @@ _COURSES = (
     (
         "dual",
         "Multiplier λ",
-        "At each round's last step; methods without one are not drawn. " + _BAND,
+        "At each round's last step; methods without a multiplier are not drawn. " + _BAND,
         figures.log_value_axes,
     ),
     ("step_scale", "Scale of the learning rate", "1 is the tuned rate. " + _BAND, figures.log_value_axes),
@@ -44,7 +44,7 @@ def drawings(results: Results) -> list[Drawing]:
 def _curves(results: Results) -> Iterator[Drawing]:
     """Yield the figures of an experiment without an axis."""
     yield _accuracy(results, None)
-    caption = f"Seconds of generating and training, without evaluation; cells ran side by side. {_BAND}"
+    caption = f"Seconds spent generating and training, without evaluation; cells may have run at the same time. {_BAND}"
     yield figures.over_rollouts(
         results, None, lambda run: (run.seconds, run.accuracy), figures.seconds_axes, x_label="seconds"
     ).drawing("accuracy-seconds", "Accuracy against time", caption)
@@ -72,7 +72,7 @@ def _axis(results: Results) -> Iterator[Drawing]:
     for key, title, caption, measure in (
         ("axis-final", "Final accuracy", medians, partial(median_of, measure=Run.final)),
         ("axis-area", "Area under the accuracy curve", medians, partial(median_of, measure=Run.area)),
-        ("axis-collapse", "Share of runs that collapse", "Of all seeds at that value.", collapsed),
+        ("axis-collapse", "Share of runs that collapse", "Share of all seeds at each value.", collapsed),
     ):
         yield figures.over_axis(results, measure).drawing(key, f"{title} against {settings.name}", caption)
 
@@ -86,9 +86,7 @@ def _each_setting(results: Results) -> Iterator[Drawing]:
 
 
 def _collapse(results: Results) -> Drawing:
-    caption = (
-        "A run collapses that ends at less than half of the best accuracy it had, or with weights that are no numbers."
-    )
+    caption = "A run collapses if it ends at less than half of its best accuracy, or with weights that are not finite."
     return Drawing("collapse", "Share of runs that collapse", caption, figures.collapse(results))
 
 
@@ -99,8 +97,8 @@ def _accuracy(results: Results, value: Value | None) -> Drawing:
 
 
 def _survival(results: Results, value: Value | None, target: float) -> Drawing:
-    key, title = _named(results, "rollouts-to-target", f"Runs that are not at {100 * target:g} % yet", value)
-    caption = "Share of the seeds, by the first evaluation that reaches it (Kaplan and Meier); lower is better."
+    key, title = _named(results, "rollouts-to-target", f"Runs that have not reached {100 * target:g} %", value)
+    caption = "Share of the seeds that have not reached the target so far (Kaplan and Meier); lower is better."
     return figures.survival(results, value, target).drawing(key, title, caption)
 
 

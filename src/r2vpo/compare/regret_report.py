@@ -71,10 +71,10 @@ def titles_of(spec: TasksExperiment, results: Mapping[str, Results]) -> dict[str
 def regret_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], titles: Mapping[str, str]) -> Table:
     """Return a table of the mean regret of every method on every task, with the interval of the median."""
     note = (
-        "Points of area by which a method is below the best tuned method of a task, seed by seed: the mean, and in "
-        f"brackets the 95 % interval of the median, from {FEWEST_SEEDS} seeds on. The best tuned method is that with "
-        "the largest mean area over the same seeds, chosen with hindsight. Mean: over the tasks, of methods that ran "
-        "on all of them."
+        "By how many points of area a method is below the best tuned method of the task, paired by seed: the mean, and "
+        f"in brackets the 95 % interval of the median if there are at least {FEWEST_SEEDS} seeds. The best tuned "
+        "method is the one with the largest mean area over the same seeds, chosen in hindsight. Mean: the mean over "
+        "the tasks, for methods that ran on all of them."
     )
     rows = []
     for method, title in titles.items():
@@ -109,14 +109,17 @@ def best_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], result
     columns = [
         "task",
         "best tuned method",
-        "of the tuned methods",
+        "tuned methods compared",
         "tuned to",
         "its area, %",
         f"{spec.methods[spec.default].title or spec.default}, %",
         "seeds",
     ]
     return Table(
-        "Best tuned methods", "Mean areas under the accuracy curve, over the seeds that both have.", columns, rows
+        "Best tuned methods",
+        "Mean areas under the accuracy curve, over the seeds that both methods have.",
+        columns,
+        rows,
     )
 
 
@@ -147,8 +150,8 @@ def regret_drawing(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], ti
         figure.supxlabel("points of area below the best tuned method of the task", fontsize=9)
 
     caption = (
-        "Regret of methods that nobody tunes on the task, mean over seeds: shorter is better, and below 0 is better "
-        f"than the best tuned method. Bars end at {SHOWN_TO:g} points."
+        "Regret of methods that are not tuned on the task, mean over seeds: a shorter bar is better, and a value below "
+        f"0 is better than the best tuned method. Bars end at {SHOWN_TO:g} points."
     )
     return Drawing("regret", "Regret without tuning", caption, draw, True)
 

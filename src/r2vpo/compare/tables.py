@@ -54,7 +54,7 @@ def tables(results: Results) -> list[Table]:
     if results.tuning:
         made.append(tuning_table(results))
     if results.failures:
-        note = "They are tried again at the next call."
+        note = "The next call runs these cells again."
         made.append(Table("Failed cells", note, ["cell", "reason"], [list(failure) for failure in results.failures]))
     return made
 
@@ -85,11 +85,11 @@ def result_table(results: Results) -> Table:
         ]
     columns += [
         ("collapsed", share(lambda run: run.collapsed)),
-        ("time a run", lambda group: duration(float(np.median([r.wall_seconds for r in results.group(*group)])))),
+        ("time per run", lambda group: duration(float(np.median([r.wall_seconds for r in results.group(*group)])))),
     ]
     note = (
-        f"Medians over seeds. {intervals_of(results)} Area: mean accuracy over all the rollouts of a run. Collapsed: "
-        "ended at less than half of the best accuracy it had, or with weights that are no numbers."
+        f"Medians over seeds. {intervals_of(results)} Area: mean accuracy over all rollouts of a run. Collapsed: the "
+        "run ended at less than half of its best accuracy, or with weights that are not finite."
     )
     if target:
         note += " A run that never reached the target counts as above the budget."
@@ -109,13 +109,13 @@ def baseline_table(results: Results, baseline: str) -> Table:
         columns.append(("ratio of rollouts", lambda group: ratio(statistics.paired_ratio(*pairs.of(group, time)))))
     columns += [("P(better area)", pairs.probability), ("seeds won", pairs.won)]
     note = (
-        f"Medians of the differences seed by seed. {intervals_of(results)} P(better area): a run of the method against "
-        "one of the baseline."
+        f"Medians of the differences, paired by seed. {intervals_of(results)} P(better area): the probability that a "
+        "run of the method has a larger area than a run of the baseline."
     )
     if target:
         note += (
-            " Ratio of rollouts: median of the ratios of rollouts to the target, seed by seed; below 1 is better, ? "
-            "where neither arrived at half of the seeds."
+            " Ratio of rollouts: median of the ratios of the rollouts to the target, paired by seed; below 1 is "
+            "better, and ? means that neither method reached the target at half of the seeds or more."
         )
     return Table.of(f"Against {results.experiment.title(baseline)}", note, columns, pairs.groups())
 
@@ -131,7 +131,7 @@ def axis_table(results: Results) -> Table:
         ("final accuracy, points", pairs.difference(Run.final)),
         ("area, points", pairs.difference(Run.area)),
     ]
-    note = f"Each method against itself: medians of the differences seed by seed. {intervals_of(results)}"
+    note = f"Each method compared with itself: medians of the differences, paired by seed. {intervals_of(results)}"
     return Table.of(f"Against {name} {label(first)}", note, columns, pairs.groups())
 
 
@@ -139,7 +139,7 @@ def tuning_table(results: Results) -> Table:
     """Return the table of every try of every method."""
     spec = results.experiment.tuning
     assert spec is not None
-    columns = ["method", "tuned", *(f"try {number + 1}" for number in range(len(spec.values))), "chosen", ""]
+    columns = ["method", "tuned key", *(f"try {number + 1}" for number in range(len(spec.values))), "chosen", ""]
     rows = []
     for choice in results.tuning:
         cells = [
@@ -148,12 +148,12 @@ def tuning_table(results: Results) -> Table:
         chosen = NOTHING if choice.value is None else f"{choice.value:g}"
         tune = results.experiment.tune(choice.method)
         assert tune is not None, "a method that runs as it is has no tries"
-        edge = "at the grid's edge" if choice.at_edge else ""
+        edge = "at the edge of the grid" if choice.at_edge else ""
         rows.append([results.experiment.title(choice.method), tune.key, *cells, chosen, edge])
     seeds = ", ".join(map(str, spec.seeds))
     note = (
-        f"Mean area under the accuracy curve, %, over {'seed' if len(spec.seeds) == 1 else 'seeds'} {seeds}, which the "
-        f"result does not use; every method that is tuned has {len(spec.values)} tries."
+        f"Mean area under the accuracy curve in %, over {'seed' if len(spec.seeds) == 1 else 'seeds'} {seeds}, which "
+        f"the result does not use; every tuned method has {len(spec.values)} tries."
     )
     return Table("Tuning", note, columns, rows)
 
@@ -227,11 +227,10 @@ def with_interval(estimate: Interval, write: Callable[[float], str]) -> str:
 def intervals_of(results: Results) -> str:
     """Return the note on the intervals; there are none for too few seeds."""
     groups = [len(group) for group in results.groups.values()]
-    text = f"fewer than {FEWEST_SEEDS} seeds carry no interval."
     if max(groups) < FEWEST_SEEDS:
-        return f"Without intervals: {text}"
-    with_some = "In brackets: 95 % intervals."
-    return with_some if min(groups) >= FEWEST_SEEDS else f"{with_some[:-1]}; {text}"
+        return f"There are no intervals, because there are fewer than {FEWEST_SEEDS} seeds."
+    where = "" if min(groups) >= FEWEST_SEEDS else f", where there are at least {FEWEST_SEEDS} seeds"
+    return f"In brackets: 95 % intervals{where}."
 
 
 def _names(results: Results) -> list[Column[Group]]:

@@ -35,7 +35,7 @@ def build_picture(run: Path | str, path: Path) -> Path:
                 panel.draw(axes, data, palette)
             else:
                 axes.set_axis_off()
-                axes.text(0.5, 0.5, "nothing was recorded yet", ha="center", va="center", transform=axes.transAxes)
+                axes.text(0.5, 0.5, "nothing has been recorded yet", ha="center", va="center", transform=axes.transAxes)
 
     write_picture(path, draw)
     return path

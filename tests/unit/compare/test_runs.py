@@ -65,7 +65,7 @@ def test_the_commit_is_that_of_the_checkout() -> None:
     assert commit() in (expected, f"{expected}+")
 
 
-def test_what_is_measured_of_a_run() -> None:
+def test_the_measures_of_a_run() -> None:
     cell = plan().results(TUNED)[0]
     run = read_run(record(cell, [0.2, 0.6, 0.8]) | {"method": "m", "setting": None, "seed": 3})
     assert run.area() == pytest.approx((0.4 + 0.7) / 2)
