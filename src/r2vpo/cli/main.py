@@ -304,7 +304,8 @@ def _report(arguments: argparse.Namespace, session: Session) -> None:
 
     run = open_run(arguments.run)
     picture = None if arguments.png is None else _picture(arguments.png)
-    from r2vpo.report.build import build_picture, build_report
+    from r2vpo.report.build import build_report
+    from r2vpo.report.picture import build_picture
 
     print(build_report(run.path))
     if picture is not None:

@@ -1,6 +1,6 @@
 """Group the finished cells of an experiment by method and setting, and pair them by seed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,9 +9,13 @@ import numpy as np
 from r2vpo.compare.cells import Plan
 from r2vpo.compare.runs import Run, read_run
 from r2vpo.compare.schema import Experiment, Value
-from r2vpo.compare.statistics import Array
+from r2vpo.compare.statistics import Array, median
 from r2vpo.compare.store import Store
 from r2vpo.compare.tuning import Choice, choices, finalists, waiting
+from r2vpo.intervals import Interval
+
+Group = tuple[str, Value | None]
+"""A method's key and the value on the settings' axis; None without an axis."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Results:
     """
 
     experiment: Experiment
-    groups: Mapping[tuple[str, Value | None], Mapping[int, Run]]
+    groups: Mapping[Group, Mapping[int, Run]]
     tuning: tuple[Choice, ...]
     failures: tuple[tuple[str, str], ...]
     finished: int
@@ -69,12 +73,7 @@ class Results:
         runs = self.groups.get((method, setting), {})
         return [runs[seed] for seed in sorted(runs)]
 
-    def paired(
-        self,
-        ours: tuple[str, Value | None],
-        theirs: tuple[str, Value | None],
-        measure: Callable[[Run], float],
-    ) -> tuple[Array, Array]:
+    def paired(self, ours: Group, theirs: Group, measure: Callable[[Run], float]) -> tuple[Array, Array]:
         """Return a measure of two groups at their common seeds, in the same order."""
         one, other = self.groups.get(ours, {}), self.groups.get(theirs, {})
         seeds = sorted(set(one) & set(other))
@@ -90,7 +89,7 @@ def load_results(plan: Plan, store: Store) -> Results:
     """
     found = choices(plan, store)
     cells = plan.results(finalists(plan, found))
-    groups: dict[tuple[str, Value | None], dict[int, Run]] = {
+    groups: dict[Group, dict[int, Run]] = {
         (method, value): {} for value in plan.experiment.values for method in plan.methods
     }
     for record in store.records(cells):
@@ -107,8 +106,6 @@ def load_results(plan: Plan, store: Store) -> Results:
     )
 
 
-def final_on(difficulty: str | None) -> Callable[[Run], float]:
-    """Return a measure: the final accuracy on one difficulty, or on all problems."""
-    if difficulty is None:
-        return lambda run: run.final
-    return lambda run: float(run.by_difficulty[difficulty][-1])
+def median_of(runs: Iterable[Run], measure: Callable[[Run], float]) -> Interval:
+    """Return the median of a measure over runs, with its 95 % interval."""
+    return median(np.array([measure(run) for run in runs]))

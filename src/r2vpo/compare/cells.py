@@ -196,9 +196,7 @@ def base_recipe(recipe: str | dict[str, Any], source: str) -> Recipe:
 
 def rollouts(recipe: Recipe) -> int:
     """Return the number of rollouts that a run of the recipe generates."""
-    trainer = recipe.trainer
-    rounds = -(-trainer.max_steps // (trainer.optimizer_steps_per_round * trainer.passes))
-    return rounds * recipe.rollout.prompts_per_round * recipe.rollout.samples_per_prompt
+    return recipe.trainer.rounds * recipe.rollout.prompts_per_round * recipe.rollout.samples_per_prompt
 
 
 def identity(recipe: Recipe) -> str:

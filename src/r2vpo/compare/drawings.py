@@ -5,30 +5,30 @@ from functools import partial
 
 import numpy as np
 
-from r2vpo.compare import figures, statistics
-from r2vpo.compare.analysis import Results
+from r2vpo.compare import figures
+from r2vpo.compare.analysis import Results, median_of
 from r2vpo.compare.figures import Drawing
 from r2vpo.compare.runs import Run
 from r2vpo.compare.schema import Value, label
 from r2vpo.compare.statistics import FEWEST_SEEDS, Array
 from r2vpo.intervals import Interval
 
-_BAND = "Median over seeds; the band holds the middle half of the seeds."
+_BAND = "Median over seeds; the band contains the middle half of the seeds."
 _COURSES = (
-    ("entropy", "Entropy", "Mean entropy of the next token, in nats. " + _BAND, figures.plain_axes),
+    ("entropy", "Entropy", "Mean entropy of the next token, in nats. " + _BAND, figures.value_axes),
     (
         "decision_variance",
         "Ratio variance per decision, V_d",
         "At each round's last step. " + _BAND,
-        figures.log_values,
+        figures.log_value_axes,
     ),
     (
         "dual",
         "Multiplier λ",
-        "At each round's last step; methods without one are not drawn. " + _BAND,
-        figures.log_values,
+        "At each round's last step; methods without a multiplier are not drawn. " + _BAND,
+        figures.log_value_axes,
     ),
-    ("step_scale", "Scale of the learning rate", "1 is the tuned rate. " + _BAND, figures.log_values),
+    ("step_scale", "Scale of the learning rate", "1 is the tuned rate. " + _BAND, figures.log_value_axes),
 )
 
 
@@ -37,55 +37,44 @@ def drawings(results: Results) -> list[Drawing]:
     if not results.runs:
         return []
     if results.experiment.settings is not None:
-        return [*_axis(results), *_each_setting(results), *_collapse(results)]
-    return [*_curves(results), *_collapse(results)]
+        return [*_axis(results), *_each_setting(results), _collapse(results)]
+    return [*_curves(results), _collapse(results)]
 
 
 def _curves(results: Results) -> Iterator[Drawing]:
     """Yield the figures of an experiment without an axis."""
     yield _accuracy(results, None)
-    lines = figures.over_rollouts(
-        results, None, lambda run: (run.seconds, run.accuracy), x_label="seconds", finish=figures.seconds_axes
-    )
-    caption = f"Seconds of generating and training, without evaluation; cells ran side by side. {_BAND}"
-    yield Drawing("accuracy-seconds", "Accuracy against time", caption + lines.note, lines, lines.wide)
+    caption = f"Seconds spent generating and training, without evaluation; cells may have run at the same time. {_BAND}"
+    yield figures.over_rollouts(
+        results, None, lambda run: (run.seconds, run.accuracy), figures.seconds_axes, x_label="seconds"
+    ).drawing("accuracy-seconds", "Accuracy against time", caption)
     if results.experiment.target is not None:
         yield _survival(results, None, results.experiment.target)
     if results.difficulties:
-        caption = _medians(results)
-        drawing = figures.by_difficulty(results, None)
-        yield Drawing("difficulty", "Final accuracy by difficulty", caption, drawing, False)
+        drawing = figures.by_difficulty(results)
+        yield Drawing("difficulty", "Final accuracy by difficulty", _medians(results), drawing)
     for name, title, caption, finish in _COURSES:
         if any(_drawable(run, name) for run in results.runs):
-            column = partial(_course, name=name)
-            lines = figures.over_rollouts(results, None, column, x_label="rollouts generated", finish=finish)
-            yield Drawing(name.replace("_", "-"), title, caption + lines.note, lines, lines.wide)
+            lines = figures.over_rollouts(results, None, partial(_course, name=name), finish)
+            yield lines.drawing(name.replace("_", "-"), title, caption)
 
 
 def _axis(results: Results) -> Iterator[Drawing]:
-    """Yield accuracy and area over a numeric axis."""
+    """Yield accuracy, area and collapses over a numeric axis."""
     settings = results.experiment.settings
     if settings is None or not settings.numeric or len(results.settings) < 2:
         return
-    note = _medians(results)
-
-    def final(runs: list[Run]) -> Interval:
-        return statistics.median(np.array([run.final for run in runs]))
-
-    def area(runs: list[Run]) -> Interval:
-        return statistics.median(np.array([run.area() for run in runs]))
 
     def collapsed(runs: list[Run]) -> Interval:
-        share = sum(run.collapsed for run in runs) / len(runs)
-        return Interval(share, None, None, len(runs))
+        return Interval(sum(run.collapsed for run in runs) / len(runs), None, None, len(runs))
 
+    medians = _medians(results)
     for key, title, caption, measure in (
-        ("axis-final", "Final accuracy", note, final),
-        ("axis-area", "Area under the accuracy curve", note, area),
-        ("axis-collapse", "Share of runs that collapse", "Of all seeds at that value.", collapsed),
+        ("axis-final", "Final accuracy", medians, partial(median_of, measure=Run.final)),
+        ("axis-area", "Area under the accuracy curve", medians, partial(median_of, measure=Run.area)),
+        ("axis-collapse", "Share of runs that collapse", "Share of all seeds at each value.", collapsed),
     ):
-        lines = figures.over_axis(results, measure)
-        yield Drawing(key, f"{title} against {settings.name}", caption + lines.note, lines, lines.wide)
+        yield figures.over_axis(results, measure).drawing(key, f"{title} against {settings.name}", caption)
 
 
 def _each_setting(results: Results) -> Iterator[Drawing]:
@@ -96,30 +85,21 @@ def _each_setting(results: Results) -> Iterator[Drawing]:
             yield _survival(results, value, results.experiment.target)
 
 
-def _collapse(results: Results) -> Iterator[Drawing]:
-    caption = (
-        "A run collapses that ends at less than half of the best accuracy it had, or with weights that are no numbers."
-    )
-    yield Drawing("collapse", "Share of runs that collapse", caption, figures.collapse(results), False)
+def _collapse(results: Results) -> Drawing:
+    caption = "A run collapses if it ends at less than half of its best accuracy, or with weights that are not finite."
+    return Drawing("collapse", "Share of runs that collapse", caption, figures.collapse(results))
 
 
 def _accuracy(results: Results, value: Value | None) -> Drawing:
-    lines = figures.over_rollouts(
-        results,
-        value,
-        lambda run: (run.rollouts, run.accuracy),
-        x_label="rollouts generated",
-        finish=figures.accuracy_axes,
-    )
     key, title = _named(results, "accuracy-rollouts", "Accuracy against rollouts", value)
-    return Drawing(key, title, f"Greedy accuracy on the held-out problems. {_BAND}{lines.note}", lines, lines.wide)
+    lines = figures.over_rollouts(results, value, lambda run: (run.rollouts, run.accuracy), figures.accuracy_axes)
+    return lines.drawing(key, title, f"Greedy accuracy on the held-out problems. {_BAND}")
 
 
 def _survival(results: Results, value: Value | None, target: float) -> Drawing:
-    lines = figures.survival(results, value, target)
-    key, title = _named(results, "rollouts-to-target", f"Runs that are not at {100 * target:g} % yet", value)
-    caption = "Share of the seeds, by the first evaluation that reaches it (Kaplan and Meier); lower is better."
-    return Drawing(key, title, caption + lines.note, lines, lines.wide)
+    key, title = _named(results, "rollouts-to-target", f"Runs that have not reached {100 * target:g} %", value)
+    caption = "Share of the seeds that have not reached the target so far (Kaplan and Meier); lower is better."
+    return figures.survival(results, value, target).drawing(key, title, caption)
 
 
 def _medians(results: Results) -> str:

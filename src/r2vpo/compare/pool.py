@@ -1,17 +1,19 @@
-"""Worker processes of a comparison, as seen by the process that distributes the cells."""
+"""Worker processes of a comparison, as seen by the process that distributes the cells.
+
+No pool of the standard library does: when a process is killed, concurrent.futures fails all other cells and
+multiprocessing.Pool waits forever, and neither gives each process its own environment, log, and protection from Ctrl-C.
+"""
 
 import json
 import os
-import queue
 import subprocess
 import sys
-import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from r2vpo.config.recipe import Recipe
+from r2vpo.config.records import Record
 from r2vpo.errors import UserError
-
-Message = dict[str, Any]
 
 
 class Worker:
@@ -21,16 +23,12 @@ class Worker:
         number: its number, for its log's name.
         threads: CPU threads of its libraries.
         folder: folder of ``worker-<number>.log``.
-        inbox: receives ``(worker, message)``, and ``(worker, None)`` when the process has ended.
 
     Raises:
         UserError: something other than a regular file has the log's name.
     """
 
-    def __init__(
-        self, number: int, *, threads: int, folder: Path, inbox: "queue.Queue[tuple[Worker, Message | None]]"
-    ) -> None:
-        self.number = number
+    def __init__(self, number: int, *, threads: int, folder: Path) -> None:
         self.log = folder / f"worker-{number}.log"
         if self.log.exists() and not self.log.is_file():  # opening a pipe would block
             raise UserError(f"{self.log}: this is not a regular file: remove it")
@@ -46,34 +44,47 @@ class Worker:
                 # Ctrl-C is for the process that distributes the cells; it ends the others in its own order.
                 start_new_session=True,
             )
-        threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
 
-    def send(self, task: Message) -> None:
-        """Send a cell; if the process has ended, the inbox reports it."""
-        assert self._process.stdin is not None
-        try:
+    @property
+    def ended(self) -> bool:
+        """Return whether the process runs no further cells."""
+        return self._process.poll() is not None
+
+    def run(self, recipe: Recipe, folder: Path) -> Record:
+        """Run a cell and wait until it is finished or has failed.
+
+        Args:
+            recipe: the cell's recipe.
+            folder: folder of its run.
+
+        Returns:
+            The cell's record; after an unexpected failure, or if the process ended, the worker has ended.
+        """
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with suppress(BrokenPipeError):  # no answer follows
+            task = {"recipe": recipe.model_dump(mode="json"), "folder": str(folder)}
             self._process.stdin.write(json.dumps(task) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass
+        line = self._process.stdout.readline()
+        if not line:
+            return {"status": "failed", "reason": self._last_words()}
+        answer = json.loads(line)
+        # After an unexpected error the libraries may be in any state.
+        if answer["unexpected"]:
+            self.stop()
+        record: Record = answer["record"]
+        return record
 
     def stop(self) -> None:
         """End the process, whatever it is doing."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    pass
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
-    def last_words(self) -> str:
+    def _last_words(self) -> str:
         """Return why the process ended unexpectedly."""
         code = self._process.wait()
         if code < 0:
@@ -81,15 +92,6 @@ class Worker:
         else:
             why = f"ended with code {code}"
         return f"its process was {why}: see {self.log}"
-
-    def _listen(self, inbox: "queue.Queue[tuple[Worker, Message | None]]") -> None:
-        assert self._process.stdout is not None
-        try:
-            for line in self._process.stdout:
-                inbox.put((self, json.loads(line)))
-        except ValueError:  # closed by stop()
-            return
-        inbox.put((self, None))
 
 
 def cores() -> int:

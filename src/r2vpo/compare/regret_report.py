@@ -14,7 +14,7 @@ from r2vpo.compare.figures import WIDE, Drawing
 from r2vpo.compare.regret import Regret, TaskRegrets, over_tasks, task_regrets
 from r2vpo.compare.report import facts_of_runs, write_report
 from r2vpo.compare.statistics import FEWEST_SEEDS
-from r2vpo.compare.tables import Table
+from r2vpo.compare.tables import Table, with_interval
 from r2vpo.compare.tasks import CARRIED, TasksExperiment
 from r2vpo.config.numbers import NOTHING
 from r2vpo.report.palette import Palette
@@ -70,19 +70,19 @@ def titles_of(spec: TasksExperiment, results: Mapping[str, Results]) -> dict[str
 
 def regret_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], titles: Mapping[str, str]) -> Table:
     """Return a table of the mean regret of every method on every task, with the interval of the median."""
+    note = (
+        "By how many points of area a method is below the best tuned method of the task, paired by seed: the mean, and "
+        f"in brackets the 95 % interval of the median if there are at least {FEWEST_SEEDS} seeds. The best tuned "
+        "method is the one with the largest mean area over the same seeds, chosen in hindsight. Mean: the mean over "
+        "the tasks, for methods that ran on all of them."
+    )
     rows = []
     for method, title in titles.items():
         mean = over_tasks(regrets, method)
-        cells = [_cell(found.by_method.get(method)) for found in regrets.values()]
-        lost = sum(r.collapsed for found in regrets.values() if (r := found.by_method.get(method)) is not None)
-        rows.append([title, *cells, NOTHING if mean is None else f"{mean:.1f}", str(lost)])
-    note = (
-        "Points of area by which a method is below the best tuned method of a task, seed by seed: the mean, and in "
-        f"brackets the 95 % interval of the median, from {FEWEST_SEEDS} seeds on. The best tuned method is that with "
-        "the largest mean area over the same seeds, chosen with hindsight. Mean: over the tasks, of methods that ran "
-        "on all of them."
-    )
-    columns = ["method", *(spec.task_title(task) for task in regrets), "mean", "collapsed"]
+        on_tasks = [found.by_method.get(method) for found in regrets.values()]
+        lost = sum(regret.collapsed for regret in on_tasks if regret is not None)
+        rows.append([title, *map(_points, on_tasks), NOTHING if mean is None else f"{mean:.1f}", str(lost)])
+    columns = ["method", *map(spec.task_title, regrets), "mean", "collapsed"]
     return Table("Regret", note, columns, rows)
 
 
@@ -109,14 +109,17 @@ def best_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], result
     columns = [
         "task",
         "best tuned method",
-        "of the tuned methods",
+        "tuned methods compared",
         "tuned to",
         "its area, %",
         f"{spec.methods[spec.default].title or spec.default}, %",
         "seeds",
     ]
     return Table(
-        "Best tuned methods", "Mean areas under the accuracy curve, over the seeds that both have.", columns, rows
+        "Best tuned methods",
+        "Mean areas under the accuracy curve, over the seeds that both methods have.",
+        columns,
+        rows,
     )
 
 
@@ -147,15 +150,14 @@ def regret_drawing(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], ti
         figure.supxlabel("points of area below the best tuned method of the task", fontsize=9)
 
     caption = (
-        "Regret of methods that nobody tunes on the task, mean over seeds: shorter is better, and below 0 is better "
-        f"than the best tuned method. Bars end at {SHOWN_TO:g} points."
+        "Regret of methods that are not tuned on the task, mean over seeds: a shorter bar is better, and a value below "
+        f"0 is better than the best tuned method. Bars end at {SHOWN_TO:g} points."
     )
     return Drawing("regret", "Regret without tuning", caption, draw, True)
 
 
-def _cell(regret: Regret | None) -> str:
+def _points(regret: Regret | None) -> str:
+    """Format the mean regret, with the interval of the median."""
     if regret is None:
         return NOTHING
-    found = regret.median
-    interval = "" if found.low is None or found.high is None else f" ({found.low:.1f} to {found.high:.1f})"
-    return f"{regret.mean:.1f}{interval}"
+    return with_interval(replace(regret.median, value=regret.mean), lambda x: f"{x:.1f}")

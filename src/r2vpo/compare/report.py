@@ -17,7 +17,7 @@ from r2vpo.report.page import write_page
 from r2vpo.report.svg import inline_svg, write_picture
 
 _TEMPLATE = Path(__file__).parent / "report.html.j2"
-_FOOTER = "Drawn by r2vpo from results.jsonl and tuning.jsonl beside it; report.md has the same."
+_FOOTER = "Drawn by r2vpo from results.jsonl and tuning.jsonl in this folder; report.md has the same content."
 
 
 def build_comparison_report(plan: Plan, out: Path) -> list[Path]:
@@ -52,8 +52,8 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     page, text = folder / "report.html", folder / "report.md"
-    figures = [vars(drawing) | {"svg": inline_svg(drawing.draw, key=drawing.key)} for drawing in shown]
-    values = {"title": name, "lede": [], "facts": facts, "tables": made, "figures": figures, "footer": _FOOTER}
+    drawn = [vars(drawing) | {"svg": inline_svg(drawing.draw, key=drawing.key)} for drawing in shown]
+    values = {"title": name, "lede": [], "facts": facts, "tables": made, "drawings": drawn, "footer": _FOOTER}
     write_page(page, _TEMPLATE, values)
     _write_pictures(shown, folder / "figures")
     write_atomically(text, markdown(name, facts, made, shown, "figures/"))
@@ -68,7 +68,7 @@ def _facts(results: Results, plan: Plan) -> list[tuple[str, str]]:
     ]
     if results.runs:
         budget = max(int(run.rollouts[-1]) for run in results.runs)
-        facts += [("rollouts a run", f"{budget:,}"), *facts_of_runs(results.runs)]
+        facts += [("rollouts per run", f"{budget:,}"), *facts_of_runs(results.runs)]
     return facts
 
 
@@ -76,17 +76,17 @@ def facts_of_runs(runs: list[Run]) -> list[tuple[str, str]]:
     """Return time, machine, versions and commit of finished runs, of which there is at least one."""
     records = [run.record for run in runs]
     return [
-        ("time", f"{duration(sum(run.wall_seconds for run in runs))} for all runs one after the other"),
+        ("time", f"{duration(sum(run.wall_seconds for run in runs))}, summed over all runs"),
         ("machine", _distinct(_machine(record) for record in records)),
         ("versions", _distinct(_versions(record) for record in records)),
-        ("commit", _distinct(record.get("commit") or "not known" for record in records)),
+        ("commit", _distinct(record.get("commit") or "unknown" for record in records)),
     ]
 
 
 def _machine(record: dict[str, Any]) -> str:
     machine = record["machine"]
     threads = f"{machine['threads']} thread" + ("s" if machine["threads"] > 1 else "")
-    return f"{machine['cpu']}, {machine['cores']} cores, {threads} a run"
+    return f"{machine['cpu']}, {machine['cores']} cores, {threads} per run"
 
 
 def _versions(record: dict[str, Any]) -> str:

@@ -49,10 +49,9 @@ class Run:
         """Return the rollouts to an accuracy, infinite if it was never measured."""
         return time_to_target(self.rollouts, self.accuracy, target)
 
-    @property
-    def final(self) -> float:
-        """Return the accuracy at the end."""
-        return float(self.accuracy[-1])
+    def final(self, difficulty: str | None = None) -> float:
+        """Return the accuracy at the end, on one difficulty or on all problems."""
+        return float((self.accuracy if difficulty is None else self.by_difficulty[difficulty])[-1])
 
     @property
     def collapsed(self) -> bool:

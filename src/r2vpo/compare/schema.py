@@ -91,26 +91,31 @@ class SettingsSpec(Section):
         return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
 
 
-class Experiment(Section):
-    """A comparison: every cell is one run of the recipe with the changes of a method, a setting and a seed."""
+class Matrix(Section):
+    """What every comparison has, over one task or several."""
 
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="name of the comparison and of its folder"
-    )
     recipe: str | dict[str, Any] = Field(description="a recipe's name, its file, or its content")
     set: Overrides = Field({}, description="dotted keys of the recipe for every cell")
     rounds: int | None = Field(
         None, ge=1, description="rounds of generation of every cell, whatever its steps; null keeps trainer.max_steps"
     )
     seeds: SeedsSpec = Field(SeedsSpec(), description="the seeds of the result")
-    tuning: TuningSpec | None = Field(None, description="how each method's rate is chosen; null tunes nothing")
     target: float | None = Field(None, gt=0, le=1, description="accuracy to which rollouts are counted")
+    methods: dict[str, MethodSpec] = Field(min_length=1, description="the methods to compare")
+    jobs: int | None = Field(None, ge=1, description="number of cells to run at once; null means one per core")
+
+
+class Experiment(Matrix):
+    """A comparison: every cell is one run of the recipe with the changes of a method, a setting and a seed."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="name of the comparison and of its folder"
+    )
+    tuning: TuningSpec | None = Field(None, description="how each method's rate is chosen; null tunes nothing")
     baseline: Annotated[list[str], BeforeValidator(_as_list)] = Field(
         min_length=1, description="the method or methods that all others are compared with"
     )
-    methods: dict[str, MethodSpec] = Field(min_length=1, description="the methods to compare")
     settings: SettingsSpec | None = Field(None, description="an axis that the methods are crossed with")
-    jobs: int | None = Field(None, ge=1, description="number of cells to run at once; null means one per core")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Experiment":

@@ -21,12 +21,12 @@ class Store:
         self.folder = folder
         self._finished: dict[str, Record] = {}
         self._failed: dict[str, str] = {}
+        # file, key, method and setting of each finished cell in this experiment's own files
         self._own: set[tuple[str, ...]] = set()
-        self._own_keys: set[str] = set()
         for file in sorted(folder.parent.glob("*/*.jsonl")):
             if file.name in FILES.values():
                 for record in read_records(file):
-                    self._take(record, own=file.parent == folder, kind=file.stem)
+                    self._take(record, own=file.parent == folder, file=file.name)
 
     def finished(self, cell: Cell) -> Record | None:
         """Return the record of an equal run, of this experiment or of a neighbour."""
@@ -48,7 +48,7 @@ class Store:
         whole = _renamed(cell, record)
         self.folder.mkdir(parents=True, exist_ok=True)
         append_record(self.folder / FILES[cell.kind], whole)
-        self._take(whole, own=True, kind=Path(FILES[cell.kind]).stem)
+        self._take(whole, own=True, file=FILES[cell.kind])
 
     def records(self, cells: Iterable[Cell]) -> list[Record]:
         """Return the records of the cells that are finished, here or by a neighbour, under their own names."""
@@ -57,9 +57,10 @@ class Store:
 
     def own_finished(self) -> list[Record]:
         """Return every finished run of this experiment, for time estimates: a neighbour's model may be far larger."""
-        return [record for key, record in self._finished.items() if key in self._own_keys]
+        own = {key for _, key, *_ in self._own}
+        return [record for key, record in self._finished.items() if key in own]
 
-    def _take(self, record: Record, *, own: bool, kind: str) -> None:
+    def _take(self, record: Record, *, own: bool, file: str) -> None:
         key = str(record.get("cell"))
         if record.get("status") == "failed":
             if own:
@@ -67,8 +68,7 @@ class Store:
             return
         self._finished[key] = record
         if own:
-            self._own_keys.add(key)
-            self._own.add((kind, key, str(record.get("method")), str(record.get("setting"))))
+            self._own.add((file, key, str(record.get("method")), str(record.get("setting"))))
 
 
 def _renamed(cell: Cell, record: Mapping[str, Any]) -> Record:
@@ -77,4 +77,4 @@ def _renamed(cell: Cell, record: Mapping[str, Any]) -> Record:
 
 
 def _name(cell: Cell) -> tuple[str, ...]:
-    return Path(FILES[cell.kind]).stem, cell.key, cell.method, str(cell.setting)
+    return FILES[cell.kind], cell.key, cell.method, str(cell.setting)

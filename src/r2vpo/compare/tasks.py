@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from r2vpo.compare.schema import Experiment, MethodSpec, Overrides, SeedsSpec, Tries, TuneSpec, TuningSpec
+from r2vpo.compare.schema import Experiment, Matrix, MethodSpec, Overrides, Tries, TuneSpec, TuningSpec
 from r2vpo.config.recipe_schema import Section
 from r2vpo.errors import UserError
 
@@ -31,18 +31,13 @@ class TaskSpec(Section):
     seeds: int | None = Field(None, ge=1, description="number of seeds; null uses seeds.count")
 
 
-class TasksExperiment(Section):
+class TasksExperiment(Matrix):
     """A comparison over tasks by its regret: how far a method's area is below the best tuned method's."""
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=60, description="name of the comparison and of its folder"
     )
-    recipe: str | dict[str, Any] = Field(description="a recipe's name, its file, or its content")
-    set: Overrides = Field({}, description="dotted keys of the recipe for every cell")
-    rounds: int | None = Field(None, ge=1, description="rounds of generation of every cell; null: trainer.max_steps")
-    seeds: SeedsSpec = Field(SeedsSpec(), description="the seeds of the result")
     tuning: TuningSpec = Field(description="how each method's rate is chosen, on each task")
-    target: float | None = Field(None, gt=0, le=1, description="accuracy to which rollouts are counted")
     default: str = Field(description="the method whose regret is measured; it runs untuned")
     carried_from: str | None = Field(
         None, description="a task whose chosen values every tuned method also uses on all other tasks"
@@ -50,8 +45,6 @@ class TasksExperiment(Section):
     carried: list[str] | None = Field(None, description="the tuned methods that do so; null: all")
     shown: list[str] = Field([], description="methods that the figure shows in addition to the default")
     tasks: dict[str, TaskSpec] = Field(min_length=1, description="the tasks")
-    methods: dict[str, MethodSpec] = Field(min_length=1, description="the methods to compare")
-    jobs: int | None = Field(None, ge=1, description="number of cells to run at once; null means one per core")
 
     @model_validator(mode="after")
     def _consistent(self) -> "TasksExperiment":

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from r2vpo.compare.cells import Cell, Plan
-from r2vpo.compare.runs import Run, read_run
+from r2vpo.compare.cells import Plan
+from r2vpo.compare.runs import read_run
 from r2vpo.compare.store import Store
 
 
@@ -62,8 +62,8 @@ def choices(plan: Plan, store: Store) -> list[Choice]:
     spec = plan.experiment.tuning
     if spec is None:
         return []
-    cells = plan.tuning()
-    runs = {(run.method, run.setting, run.seed): run for run in _runs(cells, store)}
+    finished = map(read_run, store.records(plan.tuning()))
+    runs = {(run.method, run.setting, run.seed): run for run in finished}
     found = []
     for method, tune in plan.tunes.items():
         tries = []
@@ -102,7 +102,3 @@ def waiting(plan: Plan, found: Sequence[Choice]) -> int:
     if spec is None or spec.finalists is None or not open_choices:
         return open_choices
     return min(spec.finalists + len(spec.always), len(found)) - len(finalists(plan, found))
-
-
-def _runs(cells: list[Cell], store: Store) -> list[Run]:
-    return [read_run(record) for record in store.records(cells)]

@@ -2,7 +2,8 @@
 
 Importing torch and trl takes longer than a small cell, so a worker is reused. It reads tasks from its standard input
 and ends when that closes, even in the middle of a cell: no process is left to receive the result, and the next call
-resumes from the checkpoint. Answers go to its original standard output; output of libraries goes to standard error.
+resumes from the checkpoint. Answers, one line per task, go to its original standard output; output of libraries goes to
+standard error.
 """
 
 import gc
@@ -39,20 +40,21 @@ def main() -> None:
     os.dup2(2, 1)
     tasks: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_read, args=(tasks,), daemon=True).start()
-
-    def answer(**message: Any) -> None:
-        answers.write(json.dumps(message, allow_nan=False) + "\n")
-
     while True:
-        task = tasks.get()
-        try:
-            recipe, folder = Recipe.model_validate(task["recipe"]), Path(task["folder"])
-            answer(event="finished", record=run_cell(recipe, folder, answer))
-        except Exception as error:
-            traceback.print_exc()
-            known, text = _told(error, task["folder"])
-            answer(event="failed", reason=" ".join(text.split()), unexpected=not known)
+        answers.write(_answer(tasks.get()) + "\n")
         gc.collect()
+
+
+def _answer(task: dict[str, Any]) -> str:
+    """Run a cell; return its record, and whether it failed unexpectedly, as JSON."""
+    try:
+        record = run_cell(Recipe.model_validate(task["recipe"]), Path(task["folder"]))
+        return json.dumps({"record": record, "unexpected": False}, allow_nan=False)
+    except Exception as error:
+        traceback.print_exc()
+        known, text = _told(error, task["folder"])
+        record = {"status": "failed", "reason": " ".join(text.split())}
+        return json.dumps({"record": record, "unexpected": not known})
 
 
 def _told(error: Exception, folder: str) -> tuple[bool, str]:
@@ -66,13 +68,12 @@ def _told(error: Exception, folder: str) -> tuple[bool, str]:
     return known, str(error) if known else f"{type(error).__name__}: {error}"
 
 
-def run_cell(recipe: Recipe, folder: Path, tell: Any) -> Record:
+def run_cell(recipe: Recipe, folder: Path) -> Record:
     """Run a cell, or resume it from an earlier call.
 
     Args:
         recipe: the cell's recipe.
         folder: folder in which its run's folder is created.
-        tell: called with ``event="run"`` and the run's ``path`` once it exists.
 
     Returns:
         The cell's record. A run whose weights are no longer finite has one too: divergence is its result.
@@ -88,7 +89,6 @@ def run_cell(recipe: Recipe, folder: Path, tell: Any) -> Record:
                 resume=run.path if run is not None else None,
                 console=Console(file=sys.stderr, force_terminal=False),
                 runs_dir=folder,
-                on_start=lambda path: tell(event="run", path=str(path)),
             )
         except ValueError as error:
             run = _newest(folder)

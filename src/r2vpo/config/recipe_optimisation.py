@@ -74,3 +74,8 @@ class TrainerRecipe(Section):
                 "the rate that prodigy finds: set trainer.learning_rate=1"
             )
         return self
+
+    @property
+    def rounds(self) -> int:
+        """Return the number of rounds of generation; the last one may have fewer optimizer steps."""
+        return -(-self.max_steps // (self.optimizer_steps_per_round * self.passes))

@@ -28,8 +28,9 @@ class CatalogEntry:
         licence: SPDX name.
         source: where the weights come from.
         description: one line for a list.
-        path: its folder in the cache; that of seed 0, if every seed has different weights.
-        cached: whether it is already there.
+        folder: name of its folder in the cache, which contains the version of its source.
+        build: writes the model into a folder, given the seed.
+        seeded: whether every seed has different weights, each in its own folder.
     """
 
     name: str
@@ -37,30 +38,27 @@ class CatalogEntry:
     licence: str
     source: str
     description: str
-    path: Path
-    cached: bool
-
-
-@dataclass(frozen=True)
-class _Recipe:
-    parameters: int
-    licence: str
-    source: str
-    description: str
-    # The folder's name contains the source's version, so each version has its own folder.
     folder: str
-    # Writes the model into a folder, given the seed.
     build: Callable[[Path, int], None]
-    # Whether each seed gives a different model.
     seeded: bool = False
 
+    def path_of(self, seed: int) -> Path:
+        """Return the folder in the cache for a seed."""
+        return cache_root() / "models" / (f"{self.folder}-seed{seed}" if self.seeded else self.folder)
 
-def _build_smollm2(folder: Path, _: int) -> None:
-    convert_smollm2(folder)
+    @property
+    def path(self) -> Path:
+        """Return the folder in the cache; that of seed 0, if every seed has different weights."""
+        return self.path_of(0)
+
+    @property
+    def cached(self) -> bool:
+        """Return whether it is already in the cache."""
+        return is_complete(self.path)
 
 
-def _build_tiny(folder: Path, _: int) -> None:
-    smollm2 = _path(_RECIPES["embedded/smollm2-135m"])
+def _build_tiny(folder: Path) -> None:
+    smollm2 = _ENTRIES["embedded/smollm2-135m"].path
     if is_complete(smollm2):
         from transformers import AutoTokenizer
 
@@ -70,8 +68,9 @@ def _build_tiny(folder: Path, _: int) -> None:
         make_tiny(folder, gguf_tokenizer())
 
 
-def _habit(name: str) -> _Recipe:
-    return _Recipe(
+def _habit(name: str) -> CatalogEntry:
+    return CatalogEntry(
+        name=name,
         parameters=HABIT_MODELS[name].parameters,
         licence="Apache-2.0",
         source="demonstrations of the task, learned once per seed in under two minutes",
@@ -82,40 +81,35 @@ def _habit(name: str) -> _Recipe:
     )
 
 
-_RECIPES = {
-    "embedded/smollm2-135m": _Recipe(
-        parameters=134_515_008,
-        licence="Apache-2.0",
-        source=f"Python package {REQUIREMENT} (GGUF, Q4_1)",
-        description="SmolLM2-135M-Instruct, a real pretrained model that trains on a laptop",
-        folder="smollm2-135m-0.1.2-spread",
-        build=_build_smollm2,
-    ),
-    "tiny/random-llama": _Recipe(
-        parameters=3_219_776,
-        licence="Apache-2.0",
-        source=f"random weights, seed 0; tokenizer of {REQUIREMENT}",
-        description="knows nothing: random weights, to check that everything runs",
-        folder="random-llama-1",
-        build=_build_tiny,
-    ),
-} | {name: _habit(name) for name in HABIT_MODELS}
+_ENTRIES = {
+    entry.name: entry
+    for entry in (
+        CatalogEntry(
+            name="embedded/smollm2-135m",
+            parameters=134_515_008,
+            licence="Apache-2.0",
+            source=f"Python package {REQUIREMENT} (GGUF, Q4_1)",
+            description="SmolLM2-135M-Instruct, a real pretrained model that trains on a laptop",
+            folder="smollm2-135m-0.1.2-spread",
+            build=lambda folder, _: convert_smollm2(folder),
+        ),
+        CatalogEntry(
+            name="tiny/random-llama",
+            parameters=3_219_776,
+            licence="Apache-2.0",
+            source=f"random weights, seed 0; tokenizer of {REQUIREMENT}",
+            description="knows nothing: random weights, to check that everything runs",
+            folder="random-llama-1",
+            build=lambda folder, _: _build_tiny(folder),
+        ),
+        *map(_habit, HABIT_MODELS),
+    )
+}
 
 
 def catalog() -> list[CatalogEntry]:
     """Return the models that can be used by name, without building any."""
-    return [
-        CatalogEntry(
-            name=name,
-            parameters=recipe.parameters,
-            licence=recipe.licence,
-            source=recipe.source,
-            description=recipe.description,
-            path=_path(recipe),
-            cached=is_complete(_path(recipe)),
-        )
-        for name, recipe in _RECIPES.items()
-    ]
+    return list(_ENTRIES.values())
 
 
 def missing_model(name: str, looked_for: str) -> UserError:
@@ -125,7 +119,7 @@ def missing_model(name: str, looked_for: str) -> UserError:
         name: what the user wrote.
         looked_for: where it was searched for, in words.
     """
-    by_ending = {entry.split("/")[-1]: entry for entry in _RECIPES} | {entry: entry for entry in _RECIPES}
+    by_ending = {entry.split("/")[-1]: entry for entry in _ENTRIES} | {entry: entry for entry in _ENTRIES}
     return UserError(
         f"model.name {name!r}: {looked_for}: use a name that `r2vpo models` lists, a folder that save_pretrained "
         f"wrote, or the name of a model on the hub{did_you_mean(name.lower(), by_ending, show=by_ending.__getitem__)}"
@@ -146,12 +140,12 @@ def resolve_model(name: str, *, seed: int = 0) -> str:
         UserError: the name is empty, a folder without a model or with only adapters, a path that does not exist, or an
             unknown name in the catalogue's namespaces.
     """
-    if name in _RECIPES:
-        recipe = _RECIPES[name]
-        target = _path(recipe, seed)
+    if name in _ENTRIES:
+        entry = _ENTRIES[name]
+        target = entry.path_of(seed)
         if not is_complete(target):
             logger.info("building %s once, into %s", name, target)
-        return str(build_once(target, lambda folder: recipe.build(folder, seed)))
+        return str(build_once(target, lambda folder: entry.build(folder, seed)))
     folder = folder_of(name, what="model.name") if name.strip() else Path(name)
     if name and folder.is_dir():
         refuse_damaged(folder)
@@ -162,16 +156,12 @@ def resolve_model(name: str, *, seed: int = 0) -> str:
         return str(folder)
     if not name.strip():
         raise missing_model(name, "the name is empty")
-    if name.split("/")[0] in {entry.split("/")[0] for entry in _RECIPES}:
+    if name.split("/")[0] in {entry.split("/")[0] for entry in _ENTRIES}:
         raise missing_model(name, "there is no embedded model of that name")
     # Hub names have at most one slash and do not start like a path.
     if name.count("/") > 1 or name.startswith((".", "/", "~")) or folder.exists():
         raise missing_model(name, f"{folder} is a file, not a folder" if folder.exists() else f"no folder {folder}")
     return name
-
-
-def _path(recipe: _Recipe, seed: int = 0) -> Path:
-    return cache_root() / "models" / (f"{recipe.folder}-seed{seed}" if recipe.seeded else recipe.folder)
 
 
 def _models_inside(folder: Path) -> str:

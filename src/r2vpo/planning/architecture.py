@@ -15,6 +15,7 @@ from r2vpo.models.load import code_not_trusted
 from r2vpo.planning.known import KNOWN
 from r2vpo.positions import position_limit
 from r2vpo.training.adapters import peft_config
+from r2vpo.weights import first_line
 
 
 @dataclass(frozen=True)
@@ -140,13 +141,12 @@ def _find(name: str, *, seed: int, trusted: bool) -> tuple[Any, str, str | None]
                 return AutoConfig.for_model(**known.configuration()), "a configuration of this package", known.note
             return AutoConfig.from_pretrained(place, **options), "the hub", None
     except OSError as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise missing_model(name, f"its configuration cannot be read ({first_line})") from error
+        raise missing_model(name, f"its configuration cannot be read ({first_line(error)})") from error
     except (ValueError, KeyError) as error:
         if "trust_remote_code" in str(error):
             raise code_not_trusted(name, place) from error
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"model.name {name!r}: {place} has no configuration that can be used ({first_line})") from error
+        said = first_line(error)
+        raise UserError(f"model.name {name!r}: {place} has no configuration that can be used ({said})") from error
 
 
 def _empty_model(config: Any, name: str, *, trusted: bool) -> Any:
@@ -156,8 +156,8 @@ def _empty_model(config: Any, name: str, *, trusted: bool) -> Any:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
     except ValueError as error:
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"model.name {name!r}: it is not a causal language model ({first_line}): name one") from error
+        said = first_line(error)
+        raise UserError(f"model.name {name!r}: it is not a causal language model ({said}): name one") from error
 
 
 def _count(module: nn.Module) -> int:

@@ -33,12 +33,12 @@ def _model(plan: Plan) -> list[str]:
 
 
 def _memory(fit: Fit, plan: Plan) -> list[str]:
-    where = "Memory of the host" if plan.on_cpu else f"Memory of a device, of {fit.devices}, {STRATEGIES[fit.strategy]}"
+    where = "Memory of the host" if plan.on_cpu else f"Memory per device ({fit.devices}, {STRATEGIES[fit.strategy]})"
     names = sorted(fit.moments, key=lambda name: -sum(fit.moments[name].values()))
     parts = list(dict.fromkeys(part for name in names for part in fit.moments[name]))
     rows = [["", *names]]
     rows += [[part, *(size(fit.moments[name].get(part, 0)) for name in names)] for part in parts]
-    rows.append(["together", *(size(sum(fit.moments[name].values())) for name in names)])
+    rows.append(["total", *(size(sum(fit.moments[name].values())) for name in names)])
     lines = [f"{where}: {size(fit.peak)} at most", *_table(rows)]
     if not plan.on_cpu:
         lines.append(f"  replay, on the host of each process: {size(plan.replay)}")
@@ -50,9 +50,9 @@ def _strategies(plan: Plan) -> list[str]:
         return []
     rows = [["", f"devices of {size(plan.device_memory)}", "devices", "memory of each"]]
     for fit in plan.fits:
-        smallest = "none holds it" if fit.smallest is None else f"at least {fit.smallest}"
+        smallest = "does not fit" if fit.smallest is None else f"at least {fit.smallest}"
         if not fit.possible:
-            smallest = "another sampler"
+            smallest = "needs vLLM or TRL"
         rows.append([STRATEGIES[fit.strategy], smallest, str(fit.devices), size(fit.peak)])
     return ["Devices", *_table(rows)]
 
@@ -62,9 +62,9 @@ def _work(plan: Plan) -> list[str]:
     rows = [
         ["rounds", f"{work.rounds:,}"],
         ["rollouts sampled", f"{work.rollouts:,}"],
-        ["rows trained on, stale ones included", f"{work.rows_trained:,}"],
+        ["rows trained on, including stale ones", f"{work.rows_trained:,}"],
         ["tokens sampled", f"{work.tokens_generated:,.0f}"],
-        ["tokens of evaluations", f"{work.tokens_evaluated:,.0f}"],
+        ["tokens in evaluations", f"{work.tokens_evaluated:,.0f}"],
         ["tokens trained on", f"{work.tokens_trained:,.0f}"],
         ["operations", f"{work.generation_flops + work.evaluation_flops + work.training_flops:.2e}"],
     ]

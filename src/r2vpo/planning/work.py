@@ -81,7 +81,7 @@ def work_of(model: Architecture, recipe: Recipe, *, prompt_tokens: int, response
         response_tokens: mean number of tokens of a response; with the longest allowed, all results are upper bounds.
     """
     rollout, trainer, replay = recipe.rollout, recipe.trainer, recipe.replay
-    rounds = -(-trainer.max_steps // (trainer.optimizer_steps_per_round * trainer.passes))
+    rounds = trainer.rounds
     fresh = rollout.prompts_per_round * rollout.samples_per_prompt
     stale = int(replay.ratio * fresh + 1e-9) if replay.versions else 0
     rollouts, distinct = rounds * fresh, rounds * fresh + (rounds - 1) * stale

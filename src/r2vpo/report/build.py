@@ -5,17 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from r2vpo.config.numbers import count, duration, megabytes
 from r2vpo.config.recipe_inputs import AnyData, DatasetData, HabitData, ReasoningGymData
 from r2vpo.report.data import RunData, load_run
 from r2vpo.report.page import write_page
-from r2vpo.report.palette import Palette
 from r2vpo.report.panels import PANELS, Panel
-from r2vpo.report.svg import inline_svg, write_picture
+from r2vpo.report.svg import inline_svg
 
-PICTURE_PANELS = ("accuracy", "variance", "control", "rollouts")
 _TEMPLATE = Path(__file__).parent / "template.html.j2"
 
 
@@ -34,30 +30,6 @@ def build_report(run: Path | str) -> Path:
     data = load_run(run)
     write_page(data.run.report, _TEMPLATE, page_values(data))
     return data.run.report
-
-
-def build_picture(run: Path | str, path: Path) -> Path:
-    """Write four panels to one PNG: accuracy, V_d against its target, lambda and the learning-rate scale, rollouts.
-
-    Args:
-        run: the run's folder.
-        path: the file to write.
-
-    Returns:
-        The picture's path.
-    """
-    from r2vpo.report.picture_panels import draw_picture_panel
-
-    data = load_run(run)
-
-    def draw(figure: Figure, palette: Palette) -> None:
-        figure.set_size_inches(11, 6.4)
-        figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
-        for axes, key in zip(figure.subplots(2, 2).flat, PICTURE_PANELS, strict=True):
-            draw_picture_panel(axes, data, key)
-
-    write_picture(path, draw)
-    return path
 
 
 def page_values(data: RunData) -> dict[str, Any]:

@@ -5,13 +5,13 @@ import statistics
 from collections.abc import Callable
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from r2vpo.report.axes import ROLLOUTS, STEPS, counts, legend_above, log_axis, open_axes, percents
 from r2vpo.report.data import RunData, Series
-from r2vpo.report.palette import DASHES, MARKERS, Palette
+from r2vpo.report.palette import Palette
 
 _MOST_POINTS = 1500
-_LEGEND_POINTS = 320
 MOST_DIFFICULTIES = 6
 
 
@@ -19,19 +19,19 @@ def draw_accuracy(axes: Axes, data: RunData, palette: Palette) -> None:
     """Draw accuracy over rollouts with intervals: all problems, and each difficulty if there are several."""
     labels = data.difficulties()
     for number, label in enumerate(labels[:MOST_DIFFICULTIES] if len(labels) > 1 else []):
-        color = palette.series[number % len(palette.series)]
+        color, dashes, marker = palette.look(number)
         curve = data.accuracy(label)
         axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.10, linewidth=0)
-        style = DASHES[number % len(DASHES)]
-        marker = MARKERS[number % len(MARKERS)]
-        axes.plot(curve.x, curve.value, color=color, linestyle=style, marker=marker, markersize=3.5, label=short(label))
+        axes.plot(curve.x, curve.value, color=color, ls=dashes, marker=marker, markersize=3.5, label=short(label))
     every = data.accuracy()
     axes.fill_between(every.x, every.low, every.high, color=palette.ink, alpha=0.10, linewidth=0)
     axes.plot(every.x, every.value, color=palette.ink, linewidth=2.4, marker="o", markersize=4, label="all problems")
     axes.set_ylim(0, 1.02)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    _finish(axes, x_label="rollouts generated", legend=len(labels) > 1)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    percents(axes.yaxis)
+    open_axes(axes, ROLLOUTS)
+    counts(axes.xaxis)
+    if len(labels) > 1:
+        legend_above(axes)
 
 
 def short(label: str) -> str:
@@ -76,7 +76,7 @@ def metric_curve(name: str, number: int, *, low: float | None = None, high: floa
             axes.set_ylim(bottom=low)
         if high is not None:
             axes.set_ylim(top=high)
-        _finish(axes)
+        open_axes(axes, STEPS)
 
     return draw
 
@@ -91,25 +91,8 @@ def draw_variance(axes: Axes, data: RunData, palette: Palette) -> None:
         dashes, marker = (0, (5, 2)), "o" if len(target.x) == 1 else None
         axes.plot(target.x, target.y, color=palette.limit, lw=1.3, linestyle=dashes, marker=marker, label="target")
     log_axis(axes, [*series.y, *target.y])
-    _finish(axes, legend=True)
-
-
-def log_axis(axes: Axes, values: list[float], *, unit: str = "") -> None:
-    """Make y logarithmic, with enough labels even if the values stay within one decade.
-
-    Args:
-        axes: the axes whose y axis is changed.
-        values: the values that are drawn, all above 0.
-        unit: text to append to each label.
-    """
-    decades = math.log10(max(values) / min(values)) if values else 0.0
-    axes.set_yscale("log")
-    if decades < 0.5:
-        axes.yaxis.set_major_locator(MaxNLocator(4))
-    else:
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 3 else (1.0,), numticks=12))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.6g}{unit}"))
+    open_axes(axes, STEPS)
+    legend_above(axes)
 
 
 def draw_scale(axes: Axes, data: RunData, palette: Palette) -> None:
@@ -117,7 +100,7 @@ def draw_scale(axes: Axes, data: RunData, palette: Palette) -> None:
     series = _thinned(data.series("step_scale", minimum=0.0))
     axes.plot(series.x, series.y, color=palette.series[2], marker="o" if len(series.x) == 1 else None)
     log_axis(axes, series.y, unit=" ×")
-    _finish(axes)
+    open_axes(axes, STEPS)
 
 
 def draw_staleness(axes: Axes, data: RunData, palette: Palette) -> None:
@@ -127,7 +110,7 @@ def draw_staleness(axes: Axes, data: RunData, palette: Palette) -> None:
     shares = [number / total for number in rows]
     colors = [palette.series[0]] + [palette.series[1]] * (len(rows) - 1)
     _bars(axes, shares, [f"{share:.0%}" for share in shares], colors, palette)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    percents(axes.yaxis)
 
 
 def _bars(axes: Axes, heights: list[float], labels: list[str], colors: list[str], palette: Palette) -> None:
@@ -137,7 +120,7 @@ def _bars(axes: Axes, heights: list[float], labels: list[str], colors: list[str]
     axes.bar_label(bars, labels, padding=3, color=palette.ink, fontsize=9)
     axes.set_xticks(ages, ["fresh", *map(str, ages[1:])])
     axes.set_ylim(0, max(heights, default=1) * 1.15 or 1)
-    _finish(axes, x_label="policy versions behind")
+    open_axes(axes, "policy versions behind")
 
 
 def sample_size_by_age(data: RunData) -> list[float | None]:
@@ -164,8 +147,9 @@ def draw_rollouts(axes: Axes, data: RunData, palette: Palette) -> None:
     """Draw the cumulative rows trained on: generated ones, with reused ones on top."""
     generated, reused = data.series("rollouts_generated"), data.series("rollouts_reused")
     _stack(axes, [("generated", generated), ("reused", reused)], (palette.series[0], palette.series[1]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}"))
-    _finish(axes, legend=True)
+    counts(axes.yaxis)
+    open_axes(axes, STEPS)
+    legend_above(axes)
 
 
 def draw_time(axes: Axes, data: RunData, palette: Palette) -> None:
@@ -176,7 +160,8 @@ def draw_time(axes: Axes, data: RunData, palette: Palette) -> None:
     unit, name = (60, "min") if longest >= 120 else (1, "s")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y / unit:g} {name}"))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 3, 6, 10] if unit == 60 else None))
-    _finish(axes, legend=True)
+    open_axes(axes, STEPS)
+    legend_above(axes)
 
 
 def time_parts(data: RunData) -> dict[str, Series]:
@@ -203,18 +188,3 @@ def _stack(axes: Axes, parts: list[tuple[str, Series]], colors: tuple[str, ...])
         axes.fill_between(series.x, bottom, base, color=color, alpha=0.35, linewidth=0)
         axes.plot(series.x, base, color=color, linewidth=1.6, label=label)
     axes.set_ylim(bottom=0)
-
-
-def _finish(axes: Axes, *, x_label: str = "optimizer steps", legend: bool = False) -> None:
-    axes.grid(axis="y")
-    axes.spines["left"].set_visible(False)
-    axes.set_xlabel(x_label)
-    if x_label == "optimizer steps":
-        axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
-    if legend:
-        # as many columns as fit next to each other, so that the legend never narrows the plot
-        lengths = [len(label) for label in axes.get_legend_handles_labels()[1]]
-        columns = max(1, min(4, int(_LEGEND_POINTS // (5.4 * max(lengths) + 34))))
-        if sum(5.4 * length + 34 for length in lengths) <= _LEGEND_POINTS:
-            columns = len(lengths)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=columns, alignment="left")

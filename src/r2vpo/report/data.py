@@ -59,20 +59,11 @@ class RunData:
         """Return the accuracy over generated rollouts, of all problems or of one difficulty."""
         points = []
         for record in self.evaluations:
-            entry = (
-                record.get("accuracy") if difficulty is None else (record.get("by_difficulty") or {}).get(difficulty)
-            )
-            if isinstance(entry, Mapping) and entry.get("value") is not None:
-                value = entry["value"]
-                low, high = entry.get("low"), entry.get("high")
-                points.append(
-                    (
-                        record.get("rollouts_generated") or 0,
-                        value,
-                        value if low is None else low,
-                        value if high is None else high,
-                    )
-                )
+            whole = difficulty is None
+            entry = record.get("accuracy") if whole else (record.get("by_difficulty") or {}).get(difficulty)
+            if isinstance(entry, Mapping) and (value := entry.get("value")) is not None:
+                ends = (value if entry.get(end) is None else entry[end] for end in ("low", "high"))
+                points.append((record.get("rollouts_generated") or 0, value, *ends))
         columns = list(zip(*points, strict=True)) if points else [(), (), (), ()]
         return AccuracyCurve(*(list(column) for column in columns))
 

@@ -45,18 +45,11 @@ class Panel:
     present: Callable[[RunData], bool]
 
 
-def _say_by_age(data: RunData) -> str:
-    return (
-        "What a row is still worth at its age: the effective sample size as a share, in the last quarter of "
-        "the run. Where it nears 0, replay.versions is too large."
-    )
-
-
 def _say_accuracy(data: RunData) -> str:
     text = f"Greedy accuracy on held-out problems. Bands: {about_intervals(data.sizes())}."
     if len(data.difficulties()) > MOST_DIFFICULTIES:
-        text += f" The first {MOST_DIFFICULTIES} difficulties are drawn, all of them are in the table."
-    return f"{text} It began at {interval(data.before)}; now it is {interval(data.after)}."
+        text += f" The first {MOST_DIFFICULTIES} difficulties are drawn; the table lists all of them."
+    return f"{text} It was {interval(data.before)} at the start and is {interval(data.after)} now."
 
 
 def _say_variance(data: RunData) -> str:
@@ -65,18 +58,10 @@ def _say_variance(data: RunData) -> str:
     known = [(y, target[x]) for x, y in zip(values.x, values.y, strict=True) if x in target]
     above = sum(value > 2 * limit for value, limit in known) / max(len(known), 1)
     return (
-        "How far updates moved the policy: the variance of its ratio about 1 for each decision, which is the mean "
-        "squared movement of a logit, against the target: δ for each fresh rollout that has an advantage. "
+        "How far updates moved the policy: the variance of the policy ratio around 1 per decision, which is the mean "
+        "squared movement of a logit. Its target is at least δ per fresh rollout with a nonzero advantage. "
         f"Median {significant(statistics.median(values.y))}; above twice the target in {percent(above)} of steps."
     )
-
-
-def _say_last(name: str, meaning: str) -> Callable[[RunData], str]:
-    def say(data: RunData) -> str:
-        values = data.series(name).y
-        return f"{meaning} First {significant(values[0])}, last {significant(values[-1])}."
-
-    return say
 
 
 def _say_scale(data: RunData) -> str:
@@ -99,8 +84,8 @@ def _say_staleness(data: RunData) -> str:
 def _say_rollouts(data: RunData) -> str:
     generated, reused = data.last("rollouts_generated"), data.last("rollouts_reused") or 0
     return (
-        f"Rows trained on so far: {count(generated)} were generated, {count(reused)} were reused: "
-        f"{significant(1 + reused / generated) if generated else '–'} rows for each one generated."
+        f"Rows trained on so far: {count(generated)} generated and {count(reused)} reused, which makes "
+        f"{significant(1 + reused / generated) if generated else '–'} rows per generated one."
     )
 
 
@@ -114,81 +99,92 @@ def _has(name: str) -> Callable[[RunData], bool]:
     return lambda data: bool(data.series(name))
 
 
+def _metric(section: str, title: str, name: str, number: int, meaning: str, **ends: float) -> Panel:
+    """Return the panel of one metric over steps; its caption ends with the first and the last value."""
+
+    def caption(data: RunData) -> str:
+        values = data.series(name).y
+        return f"{meaning} First {significant(values[0])}, last {significant(values[-1])}."
+
+    return Panel(name.replace("_", "-"), section, title, metric_curve(name, number, **ends), caption, _has(name))
+
+
 PANELS = (
     Panel(
-        "accuracy",
-        "Result",
-        "Accuracy by difficulty",
-        draw_accuracy,
-        _say_accuracy,
-        lambda data: bool(data.accuracy().x),
+        key="accuracy",
+        section="Result",
+        title="Accuracy by difficulty",
+        draw=draw_accuracy,
+        caption=_say_accuracy,
+        present=lambda data: bool(data.accuracy().x),
     ),
-    Panel(
-        "reward",
+    _metric(
         "Learning",
         "Reward",
-        metric_curve("reward", 0),
-        _say_last("reward", "Mean reward of fresh rollouts, which are sampled, so lower than greedy accuracy."),
-        _has("reward"),
+        "reward",
+        0,
+        "Mean reward of fresh rollouts, which is below the greedy accuracy because they are sampled.",
     ),
-    Panel(
-        "entropy",
+    _metric(
         "Learning",
         "Entropy",
-        metric_curve("entropy", 3, low=0),
-        _say_last("entropy", "Mean entropy of the next token, in nats: near 0 the policy no longer explores."),
-        _has("entropy"),
+        "entropy",
+        3,
+        "Mean entropy of the next token, in nats; near 0, the policy no longer explores.",
+        low=0,
     ),
     Panel(
-        "variance",
-        "Trust region",
-        "Ratio variance per decision against its target",
-        draw_variance,
-        _say_variance,
-        lambda data: bool(data.series("decision_variance", minimum=0.0)),
+        key="variance",
+        section="Trust region",
+        title="Ratio variance per decision against its target",
+        draw=draw_variance,
+        caption=_say_variance,
+        present=lambda data: bool(data.series("decision_variance", minimum=0.0)),
     ),
-    Panel(
-        "dual",
+    _metric(
         "Trust region",
         "Multiplier λ",
-        metric_curve("dual", 1, low=0),
-        _say_last(
-            "dual", "The price of variance: how strongly a token is braked in proportion to how far it has moved."
-        ),
-        _has("dual"),
+        "dual",
+        1,
+        "The price of variance: how strongly a token is braked in proportion to how far it has moved.",
+        low=0,
     ),
     Panel("scale", "Trust region", "Learning-rate scale", draw_scale, _say_scale, _has("step_scale")),
-    Panel(
-        "effective-sample-size",
+    _metric(
         "Trust region",
         "Effective sample size",
-        metric_curve("effective_sample_size", 2, low=0, high=1.02),
-        _say_last("effective_sample_size", "Share of the tokens that count after importance weighting; 1 is all."),
-        _has("effective_sample_size"),
+        "effective_sample_size",
+        2,
+        "Share of the tokens that effectively count after importance weighting; 1 means all.",
+        low=0,
+        high=1.02,
     ),
     Panel(
-        "staleness",
-        "Replay and time",
-        "Staleness",
-        draw_staleness,
-        _say_staleness,
-        lambda data: bool(data.last("staleness_rows")),
+        key="staleness",
+        section="Replay and time",
+        title="Staleness",
+        draw=draw_staleness,
+        caption=_say_staleness,
+        present=lambda data: bool(data.last("staleness_rows")),
     ),
     Panel(
-        "worth",
-        "Replay and time",
-        "Effective sample size by age",
-        draw_sample_size_by_age,
-        _say_by_age,
-        lambda data: any(value is not None for value in sample_size_by_age(data)),
+        key="worth",
+        section="Replay and time",
+        title="Effective sample size by age",
+        draw=draw_sample_size_by_age,
+        caption=lambda data: (
+            "How much rows of each age still count: their effective sample size as a share, in the last quarter of "
+            "the run. Where it approaches 0, replay.versions is too large."
+        ),
+        present=lambda data: any(value is not None for value in sample_size_by_age(data)),
     ),
     Panel("rollouts", "Replay and time", "Rollouts", draw_rollouts, _say_rollouts, _has("rollouts_generated")),
     Panel(
-        "time",
-        "Replay and time",
-        "Time spent",
-        draw_time,
-        _say_time,
-        lambda data: bool(time_parts(data)["training"]),
+        key="time",
+        section="Replay and time",
+        title="Time spent",
+        draw=draw_time,
+        caption=_say_time,
+        present=lambda data: bool(time_parts(data)["training"]),
     ),
 )

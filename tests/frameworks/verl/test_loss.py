@@ -26,8 +26,8 @@ ROWS = list(range(len(LENGTHS)))
 
 
 @pytest.fixture(autouse=True)
-def fresh_state() -> None:
-    state.forget()
+def fresh_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "_state", None)
 
 
 def config(mode: str = "token-mean", loss: Any = None, **options: Any) -> FSDPActorConfig:

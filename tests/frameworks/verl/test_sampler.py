@@ -167,6 +167,7 @@ def test_a_queues_checkpoint_brings_the_kept_rows_back(tmp_path: Path) -> None:
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    monkeypatch.setattr(state, "_state", None)  # the multiplier belongs to the process
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = str(found.getsockname()[1])
@@ -177,8 +178,6 @@ def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     save(tmp_path / "model")
     yield make_worker(actor_config(step_control=False), tmp_path / "model")
     dist.destroy_process_group()
-    # The multiplier lives in the process, where the next test's would be.
-    state.forget()
 
 
 class Policy:

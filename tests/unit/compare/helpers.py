@@ -1,4 +1,4 @@
-"""A small experiment, and records with made-up numbers in the shape of a cell's: nobody's result."""
+"""A small experiment, and records like those of cells, with invented numbers that are not results."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def plan(made: Experiment | None = None, **options: Any) -> Plan:
 
 
 def record(cell: Cell, accuracy: list[float], *, seconds: float = 40.0, diverged: str | None = None) -> dict[str, Any]:
-    """A record with these accuracies, evenly over its rollouts; hard problems are solved half as often."""
+    """A record with these accuracies at evenly spaced rollouts; hard problems are solved half as often."""
     budget = rollouts(cell.recipe)
     points = np.linspace(0, budget, len(accuracy)).round().astype(int).tolist()
     if diverged:
@@ -88,7 +88,7 @@ def record(cell: Cell, accuracy: list[float], *, seconds: float = 40.0, diverged
 
 
 def curve(cell: Cell) -> list[float]:
-    """Ours learns faster and further than clipping; 1e-3 is the better rate; seeds differ."""
+    """Ours learns faster and reaches a higher accuracy than clipping; 1e-3 is the better rate; seeds differ."""
     best = 0.9 if cell.method == "ours" else 0.6
     best -= 0.1 * (cell.recipe.trainer.learning_rate < 5e-4) + 0.01 * (cell.seed % 3)
     return [0.2, (0.2 + best) / 2, best]

@@ -1,4 +1,4 @@
-"""Cells: their order, what they resolve to, and what makes two of them the same run."""
+"""Cells: their order, their recipes, and which of them are the same run."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_rounds_count_rollouts_whatever_the_steps() -> None:
         plan(experiment(methods=methods))
 
 
-def test_tuning_can_be_shorter_and_otherwise() -> None:
+def test_tries_may_be_shorter_and_have_other_settings() -> None:
     spec = {"seeds": [1], "values": [1e-4], "rounds": 1, "set": {"replay.ratio": 0.25}}
     made = plan(experiment(tuning=spec, rounds=3))
     (_, tried), result = made.tuning(), made.results({"clip": 1e-4, "ours": 1e-4})[1]
@@ -85,13 +85,13 @@ def test_settings_give_a_key_its_values_or_multiply_the_tuned_rate() -> None:
     assert all(cell.recipe.trainer.learning_rate == cell.setting for cell in made.tuning()), "tuned without the axis"
 
 
-def test_no_tuning_leaves_the_recipes_rate() -> None:
+def test_without_tuning_the_recipes_rate_is_kept() -> None:
     made = plan(experiment(tuning=None))
     assert made.tuning() == [] and len(made.results({})) == 6
     assert {cell.recipe.trainer.learning_rate for cell in made.results({})} == {2e-5}
 
 
-def test_equal_runs_have_one_key_and_others_another() -> None:
+def test_equal_runs_share_a_key_and_different_runs_do_not() -> None:
     one = plan().results(TUNED)
     other = plan(experiment(name="renamed", methods={"clip": {}, "mine": {}}, baseline="mine"))
     again = other.results({"clip": 1e-3, "mine": 1e-4})
@@ -135,7 +135,7 @@ def test_what_changes_a_key(key: str, value: Any, same: bool) -> None:
         ("clip", "step_control.kind", "kl", True),
     ],
 )
-def test_without_step_control_its_settings_make_no_other_cell(method: str, key: str, value: Any, same: bool) -> None:
+def test_without_step_control_its_settings_do_not_change_a_key(method: str, key: str, value: Any, same: bool) -> None:
     recipe = plan().results(TUNED)[1].recipe
     settings = recipe.model_dump(mode="json")
     set_dotted(settings, "objective.name", method, "")
@@ -146,7 +146,7 @@ def test_without_step_control_its_settings_make_no_other_cell(method: str, key: 
 
 
 def test_finished_cells_keep_their_keys() -> None:
-    """Options added since, at their defaults, make no new cell of one that a release has run."""
+    """An option that was added later does not change the keys of finished cells while it has its default."""
     largest = "step_control.max_scale=100"  # the default that they had
     recipe = load_recipe(RECIPES.find("habit"), ["seed=1", "objective.delta=0.16", largest])
     assert identity(recipe) == "0b1da86fb2d4d64a"
@@ -162,7 +162,7 @@ def test_finished_cells_keep_their_keys() -> None:
     assert {key: identity(load_recipe(RECIPES.find(key[0]), key[1:])) for key in kept} == kept
 
 
-def test_under_the_kl_rule_what_it_does_not_read_makes_no_other_cell() -> None:
+def test_settings_that_the_kl_rule_does_not_read_do_not_change_a_key() -> None:
     def key(name: str, *overrides: str) -> str:
         overrides = (f"objective.name={name}", "step_control.kind=kl", *overrides)
         return identity(load_recipe(RECIPES.find("habit"), overrides))
@@ -173,7 +173,7 @@ def test_under_the_kl_rule_what_it_does_not_read_makes_no_other_cell() -> None:
         assert key("clip", changed) != key("clip")
 
 
-def test_difficulties_that_are_left_out_are_all_of_the_formats() -> None:
+def test_missing_difficulties_mean_all_of_the_format() -> None:
     def key(*overrides: str) -> str:
         return identity(load_recipe(RECIPES.find("habit"), overrides))
 

@@ -1,4 +1,4 @@
-"""What docs/comparing.md says is so."""
+"""The statements of docs/comparing.md."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def blocks(language: str) -> list[str]:
 
 
 def named(text: str) -> set[str]:
-    """Every key of an example, and what is set in code type beside it."""
+    """Every key of an example, and every name in code type in its comments."""
     return set(re.findall(r"[\w.]+(?=:)", text)) | set(re.findall(r"`(\w+)", text))
 
 
@@ -44,7 +44,7 @@ def test_the_example_is_an_experiment_with_every_key(tmp_path: Path) -> None:
         assert set(model.model_fields) <= named(example), f"{set(model.model_fields) - named(example)} of {model}"
 
 
-def test_the_example_over_tasks_has_every_key_of_its_own(tmp_path: Path) -> None:
+def test_the_example_over_tasks_has_every_key_that_only_tasks_have(tmp_path: Path) -> None:
     _, example = blocks("yaml")
     file, made = read(tmp_path, example)
     assert isinstance(made, TasksExperiment)

@@ -1,4 +1,4 @@
-"""Progress and the estimate of time."""
+"""The progress display and the estimate of the remaining time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.compare.helpers import experiment, plan, record
 TUNED = {"clip": 1e-3, "ours": 1e-4}
 
 
-def test_cells_take_what_their_method_took_for_each_step() -> None:
+def test_time_is_estimated_from_the_seconds_per_step_of_a_method() -> None:
     clip, ours, *_ = plan().results(TUNED)
     estimator = Estimator([])
     assert estimator.seconds([clip]) is None
@@ -27,7 +27,7 @@ def test_cells_take_what_their_method_took_for_each_step() -> None:
     assert estimator.seconds([short]) == pytest.approx(4.0), "2 steps of 8"
 
 
-def test_plain_lines_where_there_is_no_terminal() -> None:
+def test_without_a_terminal_there_are_plain_lines() -> None:
     out = io.StringIO()
     clip, ours, other = plan().results(TUNED)[:3]
     with CompareProgress(Console(file=out, force_terminal=False, width=200), Estimator([])) as display:

@@ -1,4 +1,4 @@
-"""The committed pages of docs/results are what their files of numbers give."""
+"""The committed pages of docs/results are those that their files of numbers produce."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_page_is_what_its_numbers_give(name: str) -> None:
 
 
 def test_a_page_follows_its_numbers() -> None:
-    """Another accuracy gives another page."""
+    """A different accuracy changes the page."""
     content = CONTENTS["curriculum"]
     other = content | {"results": [run | {"accuracy": [0.5 for _ in run["accuracy"]]} for run in content["results"]]}
     assert publish.page(other) != publish.page(content)

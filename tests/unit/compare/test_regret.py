@@ -1,4 +1,4 @@
-"""Regret by hand, and the page that shows it."""
+"""Regret computed by hand, and the page that shows it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from r2vpo.config.numbers import NOTHING
 from tests.unit.compare.helpers import record
 from tests.unit.compare.test_tasks import TASKS, fill, tasks_plan
 
-# Accuracy in the end, by method and seed; half of it is the area above the start's 0.
+# Final accuracy by method and seed. The accuracy starts at 0, so the area is half of it.
 ENDS = {"ours": [0.5, 0.7, 0.6], "clip": [0.6, 0.6, 0.9], "cispo": [0.8, 0.2, 0.2]}
 
 
@@ -26,13 +26,13 @@ def filled(folder: Path, task: str) -> None:
         store.add(cell, record(cell, [0.0, ENDS[cell.method][cell.seed % 10 % 3]]))
 
 
-def test_the_best_tuned_method_is_that_of_the_largest_mean(tmp_path: Path) -> None:
+def test_the_best_tuned_method_has_the_largest_mean(tmp_path: Path) -> None:
     filled(tmp_path, "large")
     found = task_regrets(tasks_plan(tmp_path).results()["large"])
     assert found.best == "clip" and found.best_area == pytest.approx(0.35)
     np.testing.assert_allclose(found.by_method["ours"].points, [5, -5, 15])
     assert found.by_method["ours"].mean == pytest.approx(5) and found.by_method["ours"].median.value == pytest.approx(5)
-    assert found.by_method["ours"].median.low is None, "three seeds carry no interval"
+    assert found.by_method["ours"].median.low is None, "three seeds have no interval"
     np.testing.assert_allclose(found.by_method["clip"].points, 0)
 
 
@@ -41,7 +41,7 @@ def test_a_method_with_fewer_seeds_is_not_the_best(tmp_path: Path) -> None:
     plan = made.plan("large")
     store = Store(made.out / plan.experiment.name)
     for cell in [*plan.tuning(), *plan.results(dict.fromkeys(plan.tunes, 1e-4))]:
-        # The one seed that CISPO has is better than any of the others'.
+        # CISPO has one seed, which is better than all seeds of the others.
         if cell.kind == "tuning" or cell.method != "cispo" or cell.seed == 10:
             store.add(cell, record(cell, [0.0, 1.0 if cell.method == "cispo" else 0.5]))
     found = task_regrets(made.results()["large"])
@@ -68,7 +68,7 @@ def test_nothing_is_known_without_a_tuned_method(tmp_path: Path) -> None:
     assert page.exists() and "## Regret" not in text.read_text()
 
 
-def test_the_mean_over_tasks_wants_every_task(tmp_path: Path) -> None:
+def test_the_mean_over_tasks_needs_every_task(tmp_path: Path) -> None:
     made = tasks_plan(tmp_path)
     filled(tmp_path, "large")
     fill(made, "steep")
@@ -79,7 +79,7 @@ def test_the_mean_over_tasks_wants_every_task(tmp_path: Path) -> None:
     assert over_tasks(regrets, "cispo") is None, "it does not run on one of them"
 
 
-def test_the_page_has_a_column_a_task_and_a_bar_a_method(tmp_path: Path) -> None:
+def test_the_page_has_a_column_per_task_and_a_bar_per_method(tmp_path: Path) -> None:
     made = tasks_plan(tmp_path, TASKS | {"shown": ["clip_carried"]})
     for task in TASKS["tasks"]:
         fill(made, task)
@@ -87,7 +87,7 @@ def test_the_page_has_a_column_a_task_and_a_bar_a_method(tmp_path: Path) -> None
     shown = text.read_text()
     assert "| method | large rounds | small | steep | mean | collapsed |" in shown
     rows = {row.split(" | ")[0].removeprefix("| "): row for row in shown.splitlines() if row.startswith("| ")}
-    # Ours runs at a rate below the best one and ends 0.2 above clipping all the same, of which half is area.
+    # Ours runs below its best rate and still ends 0.2 above clipping, which is 0.1 of area.
     assert rows["ours"].split(" | ")[1] == "-10.0"
     assert rows["Clipping"].split(" | ")[1:4] == ["0.0", "0.0", "0.0"]
     carried = rows["Clipping, as tuned on large rounds"].split(" | ")

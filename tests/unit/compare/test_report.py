@@ -1,4 +1,4 @@
-"""Tables, figures and files of a comparison, from records with made-up numbers."""
+"""Tables, figures and files of a comparison, from records with invented numbers."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def test_the_result_says_what_the_records_say(tmp_path: Path) -> None:
     made = plan()
     result = tables_of(made, full_store(made, tmp_path))["Result"]
     clip, ours = row(result, "Clipping | plain"), row(result, "ours")
-    assert (clip["seeds"], clip["tuned to"], clip["time a run"]) == ("3", "0.001", "40 s")
-    # seeds 10, 11, 12 end at 0.6 less 0.01, 0.02 and 0; hard problems at half of that; three seeds carry no interval
-    assert "fewer than 5 seeds carry no interval" in result.note
+    assert (clip["seeds"], clip["tuned to"], clip["time per run"]) == ("3", "0.001", "40 s")
+    # seeds 10, 11, 12 end at 0.6 less 0.01, 0.02 and 0; hard problems at half of that; three seeds have no interval
+    assert "There are no intervals, because there are fewer than 5 seeds." in result.note
     assert clip["final accuracy, %"] == "59.0"
     assert clip["on hard, %"] == "29.5"
     assert ours["final accuracy, %"] == "89.0"
@@ -58,7 +58,7 @@ def test_methods_are_compared_with_the_baseline_seed_by_seed(tmp_path: Path) -> 
     assert ours["ratio of rollouts"] == "0.00", "two of three seeds of the baseline never arrive"
 
 
-def test_five_seeds_carry_intervals(tmp_path: Path) -> None:
+def test_five_seeds_have_intervals(tmp_path: Path) -> None:
     made = plan(experiment(seeds={"first": 10, "count": 5}, tuning=None))
     store = Store(tmp_path / "small")
     for cell in made.results({}):
@@ -91,16 +91,16 @@ def test_several_baselines(tmp_path: Path) -> None:
     assert "Against Clipping | plain" in found
 
 
-def test_the_tuning_is_shown_whole(tmp_path: Path) -> None:
+def test_the_tuning_table_shows_every_try(tmp_path: Path) -> None:
     made = plan()
     table = tables_of(made, full_store(made, tmp_path))["Tuning"]
-    assert "seeds 1, 2" in table.note and "every method that is tuned has 2 tries" in table.note
+    assert "seeds 1, 2" in table.note and "every tuned method has 2 tries" in table.note
     ours = row(table, "ours")
     # ends 0.79 and 0.78, then 0.89 and 0.88
-    assert (ours["tuned"], ours["try 1"][:8], ours["try 2"][:7]) == ("trainer.learning_rate", "0.0001: ", "0.001: ")
+    assert (ours["tuned key"], ours["try 1"][:8], ours["try 2"][:7]) == ("trainer.learning_rate", "0.0001: ", "0.001: ")
     areas = [float(ours[column].split(": ")[1]) for column in ("try 1", "try 2")]
     assert areas == pytest.approx([49.25, 54.25], abs=0.051)
-    assert (ours["chosen"], ours[""]) == ("0.001", "at the grid's edge")
+    assert (ours["chosen"], ours[""]) == ("0.001", "at the edge of the grid")
 
 
 def test_an_axis_is_compared_with_its_first_value(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_collapses_and_failures_are_reported(tmp_path: Path) -> None:
         (ratio(Interval(float("nan"), 0.0, float("inf"), 4)), "? (0.00 to ∞)"),
     ],
 )
-def test_numbers_as_they_are_written(shown: str, expected: str) -> None:
+def test_how_numbers_are_formatted(shown: str, expected: str) -> None:
     assert shown == expected
 
 
@@ -185,7 +185,7 @@ def test_the_page_needs_nothing_else_and_escapes_what_records_say(tmp_path: Path
     assert "commit: abcdef" in markdown and "cells: 6 of 6 finished" in markdown
 
 
-def test_records_made_before_a_metric_was_known_are_drawn_without_it(tmp_path: Path) -> None:
+def test_records_from_before_a_metric_existed_are_drawn_without_it(tmp_path: Path) -> None:
     made = plan(experiment(tuning=None))
     store = Store(tmp_path / "small")
     first, *others = made.results({})
@@ -208,11 +208,11 @@ def test_two_machines_are_both_named(tmp_path: Path) -> None:
     other: dict[str, Any] = record(second, curve(second))
     store.add(second, other | {"machine": other["machine"] | {"cpu": "Another"}, "commit": None})
     text = build_comparison_report(made, tmp_path)[1].read_text()
-    assert "Some <CPU>, 2 cores, 1 thread a run; Another, 2 cores" in text
-    assert "commit: abcdef; not known" in text
+    assert "Some <CPU>, 2 cores, 1 thread per run; Another, 2 cores" in text
+    assert "commit: abcdef; unknown" in text
 
 
-def test_many_methods_stand_side_by_side(tmp_path: Path) -> None:
+def test_many_methods_are_drawn_side_by_side(tmp_path: Path) -> None:
     methods = {f"m{i}": {"set": {"objective.delta": 0.01 * (i + 1)}} for i in range(9)}
     made = plan(experiment(methods=methods, baseline="m0", tuning=None))
     store = Store(tmp_path / "small")
@@ -225,7 +225,7 @@ def test_many_methods_stand_side_by_side(tmp_path: Path) -> None:
     assert html.count('class="card wide"') == 7
 
 
-def test_nothing_finished_is_a_report_too(tmp_path: Path) -> None:
+def test_there_is_a_report_without_finished_cells(tmp_path: Path) -> None:
     page, text = build_comparison_report(plan(), tmp_path)
     assert "0 of 6 finished" in page.read_text() and "<svg" not in page.read_text()
     assert set(EXPERIMENT["methods"]) - {"clip"} <= set(re.findall(r"\w+", text.read_text())), "the tuning names them"

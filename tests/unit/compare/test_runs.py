@@ -54,7 +54,7 @@ def test_a_folder_becomes_a_record_that_is_read_again(tmp_path: Path) -> None:
     assert found["recipe"] == made.recipe().model_dump(mode="json")
     assert found["machine"]["cpu"] and found["versions"]["torch"]
     run = read_run(found | {"method": "m", "setting": None, "seed": 3})
-    assert run.final == evaluations[-1]["accuracy"]["value"]
+    assert run.final() == evaluations[-1]["accuracy"]["value"]
     assert run.rollouts.tolist() == [e["rollouts_generated"] for e in evaluations]
     assert set(run.by_difficulty) == set(evaluations[0]["by_difficulty"])
 
@@ -65,11 +65,11 @@ def test_the_commit_is_that_of_the_checkout() -> None:
     assert commit() in (expected, f"{expected}+")
 
 
-def test_what_is_measured_of_a_run() -> None:
+def test_the_measures_of_a_run() -> None:
     cell = plan().results(TUNED)[0]
     run = read_run(record(cell, [0.2, 0.6, 0.8]) | {"method": "m", "setting": None, "seed": 3})
     assert run.area() == pytest.approx((0.4 + 0.7) / 2)
-    assert (run.time_to(0.6), run.time_to(0.81), run.final) == (32, float("inf"), 0.8)
+    assert (run.time_to(0.6), run.time_to(0.81), run.final()) == (32, float("inf"), 0.8)
     assert not run.collapsed and np.isnan(run.course["staleness"][1])
 
 
@@ -79,5 +79,5 @@ def test_a_run_that_diverged_scores_nothing_for_the_rest_of_its_budget() -> None
     run = read_run(whole | {"method": "m", "setting": None, "seed": 3})
     assert run.rollouts.tolist() == [0, 16, 32, 32, 64] and run.accuracy.tolist() == [0.2, 0.6, 0.8, 0.0, 0.0]
     assert run.area() == pytest.approx((0.4 * 16 + 0.7 * 16) / 64)
-    assert run.collapsed and run.final == 0.0 and run.by_difficulty["hard"][-1] == 0.0
+    assert run.collapsed and run.final() == 0.0 and run.by_difficulty["hard"][-1] == 0.0
     assert run.time_to(0.7) == 32, "it did get there"

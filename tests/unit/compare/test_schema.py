@@ -69,7 +69,7 @@ def test_what_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> 
         ("", "and this is empty: start it with `name: my-experiment`"),
     ],
 )
-def test_files_that_are_no_experiments(tmp_path: Path, text: str, said: str) -> None:
+def test_files_that_are_not_experiments(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     with pytest.raises(UserError, match=said):

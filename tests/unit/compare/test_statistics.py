@@ -1,4 +1,4 @@
-"""Statistics against numbers worked out by hand and published ones; how often intervals cover, by simulation."""
+"""Statistics compared with hand-computed and published numbers; the coverage of intervals, by simulation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from r2vpo.compare import statistics as st
 from r2vpo.intervals import Interval
 
 INF = math.inf
-# Laws of a run's score at one seed: a generator and a shape in, scores out.
+# Distributions of a run's score: each takes a generator and a shape, and returns scores.
 LAWS = {
     "normal": lambda g, shape: g.normal(0.8, 0.05, shape),
     "skewed at a ceiling": lambda g, shape: g.beta(20, 1, shape),
@@ -25,7 +25,7 @@ REPEATS = 2000
 
 
 def _mixture(generator: np.random.Generator, shape: tuple[int, ...], collapsing: float) -> st.Array:
-    """Scores about 0.9, of which a share has fallen to below 0.3."""
+    """Scores around 0.9, a share of which has collapsed to below 0.3."""
     kept = 0.9 + 0.03 * generator.normal(size=shape)
     return np.where(generator.random(shape) < collapsing, 0.3 * generator.random(shape), kept)
 
@@ -36,7 +36,7 @@ def coverage(found: list[Interval], truth: float) -> float:
 
 @pytest.mark.parametrize("n", [5, 6, 7, 9, 10])
 @pytest.mark.parametrize("law", LAWS)
-def test_the_median_s_interval_covers(law: str, n: int) -> None:
+def test_the_interval_of_the_median_covers(law: str, n: int) -> None:
     generator = np.random.default_rng(1)
     truth = float(np.median(LAWS[law](generator, (400_000,))))
     covered = coverage([st.median(scores) for scores in LAWS[law](generator, (REPEATS, n))], truth)
@@ -45,8 +45,8 @@ def test_the_median_s_interval_covers(law: str, n: int) -> None:
 
 @pytest.mark.parametrize("n", [5, 10])
 @pytest.mark.parametrize("law", LAWS)
-def test_the_paired_difference_s_interval_covers(law: str, n: int) -> None:
-    """Both methods share what the seed brings; ours is 0.02 better, and differs from seed to seed by its own law."""
+def test_the_interval_of_the_paired_difference_covers(law: str, n: int) -> None:
+    """Both methods share the effect of the seed; ours is 0.02 better, with its own variation from seed to seed."""
     generator = np.random.default_rng(2)
     own = LAWS[law]
     truth = 0.02 + float(np.median(own(generator, (400_000,))))
@@ -104,7 +104,7 @@ def test_the_median_and_the_ends_by_hand() -> None:
 
 
 def test_two_levels_are_covered_whatever_their_shares() -> None:
-    """Exactly, where it is hardest: half of the scores on each level, and the median just below the upper one."""
+    """Computed exactly for the hardest case: half of the scores on each level, the median just below the upper one."""
     for n in range(st.FEWEST_SEEDS, 41):
         covered = 0.0
         for below in range(n + 1):
@@ -162,7 +162,7 @@ def test_the_time_to_a_target_is_the_first_measurement_at_it() -> None:
     assert st.time_to_target(x, y, 0.96) == math.inf
 
 
-def test_medians_keep_runs_that_never_arrived() -> None:
+def test_medians_include_runs_that_never_reached_the_target() -> None:
     assert st.median(np.array([4.0, INF, 2.0, 8.0, INF])).value == 8.0
     assert st.median(np.array([4.0, INF, 2.0, 8.0])).value == 6.0
     assert st.median(np.array([4.0, INF, 2.0, INF])).value == INF
@@ -173,7 +173,7 @@ def test_medians_keep_runs_that_never_arrived() -> None:
     assert (late.value, late.low, late.high) == (INF, 4.0, INF)
 
 
-def test_ratios_with_runs_that_never_arrived() -> None:
+def test_ratios_with_runs_that_never_reached_the_target() -> None:
     arrived, never = np.array([2.0, 4.0, 6.0, 8.0, 10.0]), np.full(5, INF)
     assert st.paired_ratio(arrived, never).value == 0.0
     assert st.paired_ratio(never, arrived).value == INF

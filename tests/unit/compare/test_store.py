@@ -1,4 +1,4 @@
-"""Records: what is finished is found again, also under another name and by a neighbour."""
+"""Records: finished cells are found again, also under another name and by another experiment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_finished_cell_is_found_again(tmp_path: Path) -> None:
     assert (written["cell"], written["seed"], written["evaluations"][-1]["rollouts"]) == (first.key, 10, 64)
 
 
-def test_a_failed_cell_is_to_do_and_its_reason_is_forgotten_when_it_finishes(tmp_path: Path) -> None:
+def test_a_failed_cell_is_unfinished_and_its_reason_is_dropped_when_it_finishes(tmp_path: Path) -> None:
     cell = plan().results(TUNED)[0]
     store = Store(tmp_path / "small")
     store.add(cell, {"status": "failed", "reason": "no room"})
@@ -35,7 +35,7 @@ def test_a_failed_cell_is_to_do_and_its_reason_is_forgotten_when_it_finishes(tmp
         assert len(known.records([cell])) == 1
 
 
-def test_a_neighbours_run_is_written_down_under_ones_own_name(tmp_path: Path) -> None:
+def test_a_neighbours_run_is_copied_under_our_own_names(tmp_path: Path) -> None:
     full_store(plan(), tmp_path)
     renamed = experiment(name="other", methods={"clip": {}, "mine": {}}, baseline="mine", tuning=None)
     cells = plan(renamed).results({})
@@ -51,7 +51,7 @@ def test_a_neighbours_run_is_written_down_under_ones_own_name(tmp_path: Path) ->
     assert [json.loads(line)["method"] for line in lines] == ["mine"] * 3, "each once"
 
 
-def test_a_neighbours_runs_say_nothing_about_our_time(tmp_path: Path) -> None:
+def test_a_neighbours_runs_do_not_count_in_our_time_estimate(tmp_path: Path) -> None:
     full_store(plan(), tmp_path)
     store = Store(tmp_path / "other")
     assert store.own_finished() == []
@@ -66,13 +66,13 @@ def test_a_neighbours_failure_is_not_ours(tmp_path: Path) -> None:
     assert Store(tmp_path / "other").failure(cell) is None
 
 
-def test_records_of_other_settings_are_left_alone(tmp_path: Path) -> None:
+def test_records_of_other_settings_are_kept(tmp_path: Path) -> None:
     store = tuned_store(plan(), tmp_path)
     changed = plan(experiment(set={"objective.delta": 0.08}))
     assert store.records(plan().tuning()) and store.records(changed.tuning()) == []
 
 
-def test_a_line_that_a_crash_cut_off_is_no_record(tmp_path: Path) -> None:
+def test_a_line_that_was_cut_off_by_a_crash_is_not_a_record(tmp_path: Path) -> None:
     first, second = plan().results(TUNED)[:2]
     store = Store(tmp_path / "small")
     store.add(first, record(first, curve(first)))

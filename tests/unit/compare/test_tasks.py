@@ -55,7 +55,7 @@ def fill(made: TasksPlan, task: str, *, results: bool = True) -> None:
             store.add(cell, record(cell, curve(cell)))
 
 
-def test_a_task_is_an_experiment_of_its_own(tmp_path: Path) -> None:
+def test_a_task_is_a_separate_experiment(tmp_path: Path) -> None:
     made = tasks_plan(tmp_path)
     large, small, steep = (made.plan(task) for task in ("large", "small", "steep"))
     assert [plan.experiment.name for plan in (large, small, steep)] == ["many.large", "many.small", "many.steep"]
@@ -109,7 +109,7 @@ def test_what_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> 
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_task_without_the_methods_that_are_asked_for_is_left_out(tmp_path: Path) -> None:
+def test_a_task_without_the_requested_methods_is_left_out(tmp_path: Path) -> None:
     assert tasks_plan(tmp_path, methods=["cispo"]).tasks == ["large", "small"]
     with pytest.raises(UserError, match="--methods: none of cispo runs on these tasks"):
         tasks_plan(tmp_path, methods=["cispo"], tasks=["steep"])

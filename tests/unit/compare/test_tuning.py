@@ -1,4 +1,4 @@
-"""The choice of the rate: by mean area, over all tries, and never from fewer."""
+"""The choice of the rate: by mean area, and only once all tries are finished."""
 
 from __future__ import annotations
 

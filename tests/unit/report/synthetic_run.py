@@ -1,4 +1,4 @@
-"""A run directory with made-up numbers that look like a run's: for tests of the report, nobody's result."""
+"""A run directory with invented numbers that look like those of a run, for tests of the report."""
 
 import math
 import random
@@ -39,7 +39,7 @@ def accuracy(value: float, n: int = 256) -> dict[str, Any]:
 
 
 def metrics_record(step: int, generator: random.Random, recipe: Recipe) -> dict[str, Any]:
-    """One step's record; reward only where the step generated, V_d and V are 0 at a round's first step."""
+    """The record of one step: only steps that generated have a reward, and V_d and V are 0 at a round's first step."""
     progress = step / recipe.trainer.max_steps
     rounds = (step - 1) // STEPS_PER_ROUND + 1
     fresh = rounds * FRESH_ROWS

@@ -1,4 +1,4 @@
-"""The report: one well-formed, self-contained page, of a finished run, an unfinished one, an empty one."""
+"""The report: one well-formed, self-contained page for a finished, an unfinished and an empty run."""
 
 import re
 from html.parser import HTMLParser
@@ -8,9 +8,10 @@ import pytest
 
 from r2vpo.config.records import write_records
 from r2vpo.errors import UserError
-from r2vpo.report.build import build_picture, build_report
+from r2vpo.report.build import build_report
 from r2vpo.report.data import load_run
 from r2vpo.report.panels import PANELS
+from r2vpo.report.picture import build_picture
 from tests.unit.report.synthetic_run import accuracy, make_run, synthetic_recipe
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "use", "path"}
@@ -97,7 +98,7 @@ def test_the_page_is_complete(finished: Path) -> None:
         "2e-05",
     ):
         assert part in page.text
-    assert "Nothing was recorded" not in page.text
+    assert "Nothing has been recorded" not in page.text
 
 
 def test_the_page_needs_nothing_from_outside(finished: Path) -> None:
@@ -109,7 +110,7 @@ def test_the_page_needs_nothing_from_outside(finished: Path) -> None:
         assert name in page.ids
 
 
-def test_the_curves_follow_light_and_dark(finished: Path) -> None:
+def test_the_curves_have_light_and_dark_colours(finished: Path) -> None:
     text = finished.read_text(encoding="utf-8")
     curves = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
     assert not re.search(r"#[0-9a-f]{6}", curves.replace("#000000", "")), "a colour of its own"
@@ -129,7 +130,7 @@ def contrast(first: str, second: str) -> float:
     return (bright + 0.05) / (dim + 0.05)
 
 
-def test_text_stands_out_from_what_is_behind_it(finished: Path) -> None:
+def test_text_contrasts_with_its_background(finished: Path) -> None:
     style = finished.read_text(encoding="utf-8").split("</style>")[0]
     for theme in re.findall(r":root \{(.*?)\}", style, flags=re.DOTALL):
         colors = dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6});", theme))
@@ -158,7 +159,7 @@ def test_an_unfinished_run(tmp_path: Path) -> None:
     page = read(build_report(run.path))
     assert "unfinished: step 3 of 160" in page.text
     assert "not evaluated yet" in page.text
-    assert "No completions were kept yet." in page.text
+    assert "No completions have been recorded yet." in page.text
 
 
 def test_a_folder_in_the_place_of_the_report_is_named(tmp_path: Path) -> None:
@@ -168,10 +169,10 @@ def test_a_folder_in_the_place_of_the_report_is_named(tmp_path: Path) -> None:
         build_report(run.path)
 
 
-def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
+def test_a_run_that_has_just_started(tmp_path: Path) -> None:
     run = make_run(tmp_path, steps=0, finished=False)
     page = read(build_report(run.path))
-    assert page.text.count("Nothing was recorded yet.") == len(PANELS)
+    assert page.text.count("Nothing has been recorded yet.") == len(PANELS)
     assert build_picture(run.path, tmp_path / "empty.png").stat().st_size > 1000
 
 
@@ -183,7 +184,7 @@ def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
         ({"source": "instructions"}, "instructions"),
     ],
 )
-def test_the_problems_are_named_whatever_their_source(data: dict[str, str], shown: str, tmp_path: Path) -> None:
+def test_the_page_names_the_problems_of_every_source(data: dict[str, str], shown: str, tmp_path: Path) -> None:
     recipe = synthetic_recipe(data=data, reward={"name": "format", "layout": "think_answer"})
     text = read(build_report(make_run(tmp_path, steps=0, finished=False, recipe=recipe).path)).text
     assert re.search(rf"(?<!/){re.escape(shown)}", text), "the file alone, without its folder"
@@ -200,7 +201,9 @@ def test_the_problems_are_named_whatever_their_source(data: dict[str, str], show
         ),
     ],
 )
-def test_it_says_who_scales_the_rate(changes: dict[str, dict[str, object]], said: str, tmp_path: Path) -> None:
+def test_the_caption_says_what_scales_the_rate(
+    changes: dict[str, dict[str, object]], said: str, tmp_path: Path
+) -> None:
     run = make_run(tmp_path, steps=4, finished=False, recipe=synthetic_recipe(**changes))
     assert f"What the learning rate is multiplied by{said}" in read(build_report(run.path)).text
 
@@ -230,20 +233,20 @@ def test_many_difficulties_with_long_names(tmp_path: Path) -> None:
     assert all(label in page.text for label in labels)
 
 
-def test_each_step_is_held_against_its_own_target(tmp_path: Path) -> None:
+def test_each_step_is_compared_with_its_own_target(tmp_path: Path) -> None:
     run = make_run(tmp_path, steps=0, finished=False)
     for step, (moved, target) in enumerate([(0.3, None), (0.0, 0.1), (0.3, 0.1), (0.3, 0.2)], start=1):
         run.append_metrics({"step": step, "decision_variance": moved, "decision_variance_target": target})
     assert "Median 0.3; above twice the target in 33.3 % of steps." in read(build_report(run.path)).text
 
 
-def test_a_run_made_before_a_metric_was_known(tmp_path: Path) -> None:
+def test_a_run_from_before_a_metric_existed(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     known = [{k: v for k, v in r.items() if not k.startswith("decision_variance")} for r in run.read_metrics()]
     write_records(run.metrics, [record | {"delta": 0.04} for record in known])
     page = read(build_report(run.path))
     assert len(page.labels) == len(PANELS) - 1
-    assert page.text.count("Nothing was recorded yet.") == 1
+    assert page.text.count("Nothing has been recorded yet.") == 1
     assert build_picture(run.path, tmp_path / "old.png").stat().st_size > 1000
 
 
@@ -284,6 +287,6 @@ def test_the_picture_is_a_png(finished: Path, tmp_path: Path) -> None:
     assert int.from_bytes(header[16:20], "big") == 1760
 
 
-def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a run"):
         build_report(tmp_path)

@@ -53,9 +53,3 @@ def start(config: Any, *, reduce: Callable[[Tensor], Tensor]) -> WorkerState:
 def current(config: Any) -> WorkerState:
     """Return this process's state; it is created if the loss is called outside our worker."""
     return _state if _state is not None else start(config, reduce=lambda tensor: tensor)
-
-
-def forget() -> None:
-    """Reset the state, so that the next call starts from the beginning."""
-    global _state
-    _state = None
