@@ -25,9 +25,6 @@ def build_reasoning_gym(options: ReasoningGymOptions) -> PromptData:
     out of training problems gives those it has, the others make up for it by weight, and a note reports this. The
     prompt consists of the examples, each `question answer` and a line break, followed by the question.
 
-    Args:
-        options: the mixture.
-
     Returns:
         The problems; each split is shuffled.
 
@@ -56,15 +53,7 @@ def build_reasoning_gym(options: ReasoningGymOptions) -> PromptData:
 
 
 def share_out(total: int, weights: list[float]) -> list[int]:
-    """Divide a number by weight, by the largest-remainder method; the parts add up to it.
-
-    Args:
-        total: the number to divide.
-        weights: positive weights.
-
-    Returns:
-        One count per weight.
-    """
+    """Divide a number by weight, by the largest-remainder method; the parts add up to it."""
     exact = [total * weight / sum(weights) for weight in weights]
     counts = [int(value) for value in exact]
     by_remainder = sorted(range(len(weights)), key=lambda i: counts[i] - exact[i])

@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from r2vpo.data.constraints import problem_with
+from r2vpo.data.constraints import CONSTRAINTS, problem_with
 from r2vpo.data.rows import PromptRow
-from r2vpo.rewards.constraint_checks import CHECKS
 from r2vpo.rewards.options import RewardOptions
 from r2vpo.rewards.text import completion_text, without_thoughts
 
@@ -75,7 +74,10 @@ def follows(
     """
     texts = list(loose_texts(text)) if mode == "loose" else [text]
     texts = [one for one in texts if one.strip()]
-    return [any(CHECKS[name](one, **given) for one in texts) for name, given in zip(names, arguments, strict=True)]
+    return [
+        any(CONSTRAINTS[name].check(one, **given) for one in texts)
+        for name, given in zip(names, arguments, strict=True)
+    ]
 
 
 def loose_texts(text: str) -> Iterator[str]:

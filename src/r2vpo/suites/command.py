@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from r2vpo.data.digest import digest_of
+from r2vpo.data.rows import digest_of
 from r2vpo.models.folders import fingerprint
 from r2vpo.rewards import load_answer_finder
 from r2vpo.suites.baseline import answers_of, compare, find_baseline

@@ -13,7 +13,7 @@ from r2vpo.config.recipe import Recipe
 from r2vpo.config.run_directory import RunDirectory, evaluated_every
 from r2vpo.core.log_probs import length_limits
 from r2vpo.data import PromptData
-from r2vpo.data.digest import digest_of
+from r2vpo.data.rows import digest_of
 from r2vpo.errors import UserError
 from r2vpo.evaluation import encode_prompt, evaluate
 from r2vpo.sampling import GenerateSampler, check_model, make_sampler

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from r2vpo.data import PromptRow
-from r2vpo.data.digest import digest_of
+from r2vpo.data.rows import digest_of
 from r2vpo.errors import UserError
 from r2vpo.evaluation.attempts import Answered, Attempt
 from r2vpo.models.folders import fingerprint
