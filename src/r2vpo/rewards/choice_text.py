@@ -113,10 +113,6 @@ def marked(text: str, letters: str) -> str:
 
     A capital may be a choice if no letter, digit or apostrophe follows it; A and I also must not precede a word, since
     they are then words themselves. A small letter may be a choice in brackets or quotes, and at the end of a sentence.
-
-    Args:
-        text: any text.
-        letters: the available letters, in capitals.
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)

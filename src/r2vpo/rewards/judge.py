@@ -84,15 +84,7 @@ class Judge:
             UserError: the environment variable of the key is not set.
         """
         self.options = options
-        self.client = ChatClient(
-            options.url,
-            api_key_env=options.api_key_env,
-            timeout_seconds=options.timeout_seconds,
-            attempts=options.attempts,
-            first_wait_seconds=first_wait_seconds,
-            max_requests=options.max_requests,
-            max_tokens=options.max_tokens,
-        )
+        self.client = ChatClient(options, first_wait_seconds=first_wait_seconds)
         self.unreadable = self.failed = 0
         self._known: dict[str, Any] = {}
 
@@ -243,12 +235,6 @@ class _Failures:
 
 def judge_reward(options: JudgeOptions) -> Any:
     """Give a completion the grade of a judge, from 0 to 1, or None if the judge gives none.
-
-    Args:
-        options: the judge.
-
-    Returns:
-        The reward function.
 
     Raises:
         UserError: the environment variable of the key is not set.

@@ -215,14 +215,7 @@ class _Job:
 
 
 def log_zero(name: str, index: int, item: Any, reason: str) -> None:
-    """Log that an item has no score, with an abbreviated text of it.
-
-    Args:
-        name: name of the scorer.
-        index: the item's position in its call, from 0.
-        item: the item.
-        reason: why it has no score.
-    """
+    """Log that an item has no score, with an abbreviated text of it."""
     text = " | ".join(str(part)[:100] for part in item)
     logger.warning("%s: item %d scores 0, reason %s: %r", name, index, reason, text)
 

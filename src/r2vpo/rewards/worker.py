@@ -42,11 +42,7 @@ def frame(value: Any) -> bytes:
 
 
 def read_message(data: bytes) -> dict[str, Any] | None:
-    """Return a worker's message: that it is ready, why it failed, or an outcome; None for anything else.
-
-    Args:
-        data: a frame without its length.
-    """
+    """Return a worker's message: that it is ready, why it failed, or an outcome; None for anything else."""
     try:
         message = json.loads(data)
     except (ValueError, RecursionError):

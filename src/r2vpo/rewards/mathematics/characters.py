@@ -100,11 +100,7 @@ _OTHER = re.compile("|".join(map(re.escape, _COMMANDS)))
 
 
 def plain_characters(text: str) -> str:
-    r"""Write Unicode digits, signs, letters and scripts in LaTeX.
-
-    Args:
-        text: any text; a text without such characters is returned unchanged.
-    """
+    r"""Write Unicode digits, signs, letters and scripts in LaTeX."""
     if text.isascii():
         return text
     text = _SLASHED.sub(_slashed, text)

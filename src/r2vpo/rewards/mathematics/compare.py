@@ -29,10 +29,6 @@ _MATCHED_ITEMS = 60
 def same_answer(gold: str, answer: str) -> bool:
     """Whether an answer equals the gold answer.
 
-    Args:
-        gold: the gold answer.
-        answer: the answer found in a completion.
-
     Raises:
         NoScore: the comparison would cost too much.
     """
@@ -58,12 +54,7 @@ def _is_list(shape: Shape | None) -> bool:
 
 
 def same(gold: Shape, answer: Shape) -> bool:
-    """Whether two forms mean the same.
-
-    Args:
-        gold: from `read_shape`.
-        answer: from `read_shape`.
-    """
+    """Whether two forms mean the same."""
     if gold == answer:
         return True
     if (_is_member_of_interval(gold) and _is_bare(answer)) or (_is_member_of_interval(answer) and _is_bare(gold)):

@@ -121,10 +121,6 @@ def _number(text: str) -> Number | None:
 def same_leaf(gold: str, answer: str) -> bool:
     """Whether two single expressions are equal.
 
-    Args:
-        gold: in plain LaTeX.
-        answer: in plain LaTeX.
-
     Raises:
         NoScore: the comparison would cost too much.
     """

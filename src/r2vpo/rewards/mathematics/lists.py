@@ -34,11 +34,6 @@ def same_dotted(gold: Sequence[Shape], answer: Sequence[Shape], same: Callable[[
     """Whether two lists are the same item by item; dots are equal only to dots.
 
     Before dots, one list may have more items than the other if they continue its progression.
-
-    Args:
-        gold: items, from `filled`.
-        answer: items, from `filled`.
-        same: compares two items.
     """
     if len(gold) == len(answer):
         return all(
@@ -58,11 +53,7 @@ def same_dotted(gold: Sequence[Shape], answer: Sequence[Shape], same: Callable[[
 
 
 def summed(text: str) -> str:
-    r"""Write a sum with dots in closed form if its written terms are an arithmetic progression of integers.
-
-    Args:
-        text: `1+2+\ldots+n`; any other text is returned unchanged.
-    """
+    r"""Write `1+2+\ldots+n`, with terms in arithmetic progression, in closed form; other texts are unchanged."""
     terms = [term.strip() for term in text.split("+")]
     if DOTS not in terms or text.count(DOTS) > 1 or (place := terms.index(DOTS)) < 2 or place != len(terms) - 2:
         return text

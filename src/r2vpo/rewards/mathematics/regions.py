@@ -37,12 +37,7 @@ def is_region(shape: Shape) -> bool:
 
 
 def same_region(gold: Shape, answer: Shape) -> bool:
-    """Whether two forms are the same set; the letters for the numbers in it may differ.
-
-    Args:
-        gold: from `read_shape`.
-        answer: from `read_shape`.
-    """
+    """Whether two forms are the same set; the letters for the numbers in it may differ."""
     one, other = region(gold), region(answer)
     if one is None or other is None:
         return False

@@ -83,9 +83,6 @@ Shape = Union[Leaf, Group, Chain, Sets]  # noqa: UP007  (the classes name it bef
 def read_shape(text: str) -> Shape:
     """Take an answer apart.
 
-    Args:
-        text: from `normalise`.
-
     Returns:
         Its outer form. Text that fits none of the other forms is a leaf.
     """

@@ -154,9 +154,6 @@ _PARTS = re.compile(rf"\s*(-?\d+(?:\.\d+)?)\s*({_WORDS})\s*")
 def summed_measure(text: str) -> tuple[Fraction, Unit] | None:
     r"""Add up a measure in several units: `2 \text{hours} 30 \text{minutes}` is 9000 seconds.
 
-    Args:
-        text: a leaf.
-
     Returns:
         The sum and its unit, the one of size 1 in the table; None unless there are at least two parts, all of one
         dimension.

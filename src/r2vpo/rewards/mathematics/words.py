@@ -70,9 +70,7 @@ DIRECTION = r"(?:(?:to\s|due\s)?(?:the\s)?(?:north|south|east|west|left|right)|i
 def are_contrary(one: str, other: str) -> bool:
     """Whether two texts say what cannot both be true, such as "increase" and "decrease".
 
-    Args:
-        one: the words of an answer.
-        other: those of another; a word that occurs in only one of the two makes no difference.
+    A word that occurs in only one of them makes no difference.
     """
     first, second = (
         {side for word in re.findall("[a-z]+", text.lower()) for side in _SIDES.get(word, ())} for text in (one, other)
@@ -124,10 +122,6 @@ NUMBERS |= {
 def text_command(_: object, inner: str) -> str:
     r"""Return the replacement of `\text{...}` and similar commands.
 
-    Args:
-        _: not used.
-        inner: the content of the braces.
-
     Returns:
         Numbers, commands, single letters and choices without `\text`; a number before its unit; otherwise
         `\text{...}` in one spelling.
@@ -159,9 +153,6 @@ def text_command(_: object, inner: str) -> str:
 
 def plain_words(text: str) -> str:
     r"""Write words outside `\text{}` as LaTeX would have them.
-
-    Args:
-        text: LaTeX.
 
     Returns:
         Names of functions with a backslash, and units and other words in `\text{}`. Two or three letters that are not a

@@ -137,12 +137,7 @@ def conditions(pid: int, writable: bool) -> dict[str, list[list[Check]]]:
 
 
 def numbers(table: str, machine: str) -> dict[str, int]:
-    """Return the calls of a table that exist on a machine, with their numbers.
-
-    Args:
-        table: one of the tables above.
-        machine: `x86_64` or `aarch64`.
-    """
+    """Return the calls of a table that exist on a machine, with their numbers."""
     column = {"x86_64": 1, "aarch64": 2}[machine]
     entries = [entry.split() for entry in table.split(",")]
     return {entry[0]: int(entry[column]) for entry in entries if entry[column] != "-"}

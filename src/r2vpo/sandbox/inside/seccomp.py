@@ -52,10 +52,6 @@ def filter_lines(machine: str, *, pid: int, writable: bool) -> list[Line]:
 def template(machine: str, *, writable: bool) -> bytes:
     """Return the filter for a machine in the kernel's format, for a process that does not exist yet.
 
-    Args:
-        machine: as for `filter_lines`.
-        writable: as for `filter_lines`.
-
     Raises:
         OSError: there is no table for the machine.
     """
@@ -63,12 +59,7 @@ def template(machine: str, *, writable: bool) -> bytes:
 
 
 def filled(code: bytes, pid: int) -> bytes:
-    """Return the filter for a process.
-
-    Args:
-        code: the result of `template`.
-        pid: the process id.
-    """
+    """Return the filter for a process."""
     return code.replace(struct.pack("I", _OWN), struct.pack("I", pid))
 
 
