@@ -9,13 +9,8 @@ FUNCTIONS = frozenset(
     "beta gamma theta lambda sigma omega phi infty".split()
 )
 _SPELLED = {
-    "infinity": r"\infty",
-    "inf": r"\infty",
-    "oo": r"\infty",
-    "percent": r"\%",
-    "per cent": r"\%",
-    "pct": r"\%",
-    "percentage": r"\%",
+    **dict.fromkeys(("infinity", "inf", "oo"), r"\infty"),
+    **dict.fromkeys(("percent", "per cent", "pct", "percentage"), r"\%"),
 }
 _SHORT_WORDS = frozenset(
     "cm mm km nm dm ft in yd mi kg kgs mg lb lbs oz ozs gm gms ml cl cc sec secs min mins hr hrs yr yrs day mph kmh "
@@ -90,12 +85,8 @@ _LETTERS = re.compile(r"\s*[A-Z](?:\s*(?:,|,?\s*(?:and|or)\b)\s*[A-Z])+\s*")
 _NAMES = re.compile(r"\s*[A-Z][a-z]+(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+)[A-Z][a-z]+)+\s*")
 _NUMBERS = re.compile(r"\s*-?\d[\d./]*(?:\s*(?:,|,?\s*(?:and|or)\b)\s*-?\d[\d./]*)+\s*")
 _PHRASES = {
-    "empty set": r"\emptyset ",
-    "all real numbers": r"\mathbb{R}",
-    "real numbers": r"\mathbb{R}",
-    "all reals": r"\mathbb{R}",
-    "negative infinity": r"-\infty ",
-    "positive infinity": r"\infty ",
+    **dict.fromkeys(("all real numbers", "real numbers", "all reals"), r"\mathbb{R}"),
+    **{"empty set": r"\emptyset ", "negative infinity": r"-\infty ", "positive infinity": r"\infty "},
 }
 _FOLLOWS = re.compile(r"\\text\{([^{}]*)\}\s+([A-Za-z]{2,})(?![A-Za-z{(])")
 _NUMBER_FIRST = re.compile(r"\s*([-+]?\\?\$?\s*\d[\d,]*(?:\.\d+)?)\s*([A-Za-z\\%].*|\([A-Za-z\s-]+\)\W*)", re.DOTALL)
