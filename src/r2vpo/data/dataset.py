@@ -24,9 +24,6 @@ def load_dataset_problems(options: DatasetOptions) -> PromptData:
     Each prompt is used once: further rows with the same prompt are left out. A training row whose prompt is held out is
     left out of training, even if the held-out row was not drawn.
 
-    Returns:
-        The problems, and counts of what was left out.
-
     Raises:
         UserError: a data set, subset, split or column is missing, a row is malformed, or too few problems are left.
     """

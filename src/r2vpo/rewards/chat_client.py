@@ -35,11 +35,7 @@ class ChatClient:
     """
 
     def __init__(self, options: JudgeOptions, *, first_wait_seconds: float = 0.5) -> None:
-        """Read the key and open the client; nothing is sent yet.
-
-        Args:
-            options: the endpoint, its key and the limits.
-            first_wait_seconds: wait before the second attempt, see `RetryingClient`.
+        """Read the key and open the client; nothing is sent yet. `RetryingClient` describes `first_wait_seconds`.
 
         Raises:
             UserError: the environment variable of the key is not set, or its value is not a valid key.

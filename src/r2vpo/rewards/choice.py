@@ -33,9 +33,6 @@ def choice_reward(options: ChoiceOptions) -> Any:
     "option X is correct" or "I choose X" in the last 1,000 characters. If none of them exists, the letter is the one
     that the completion begins with, or that its last line consists of. A statement that is denied, asked or supposed
     does not count. Two letters, as in "C and D" or "C or maybe D", do not choose either.
-
-    Returns:
-        The reward function; its attribute `unreadable` says which rows have an answer that is not a letter.
     """
     letters, letter = options.letters, letter_finder(options)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import textwrap
 from collections.abc import Iterator
 from itertools import accumulate
 from operator import length_hint
@@ -213,8 +212,3 @@ def _without(lead: str, line: str) -> str:
         return re.sub(r"^[ \t]*(?:> ?)+", "", line)
     width = len(lead)
     return line[min(width, len(line) - len(line.lstrip())) :]
-
-
-def dedented(text: str) -> str:
-    """Remove the indentation that all lines of a block share."""
-    return textwrap.dedent(text) if text[:1].isspace() else text

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from r2vpo.rewards.code_blocks import Block, answer, blocks, dedented
+from r2vpo.rewards.code_blocks import Block, answer, blocks
 from r2vpo.rewards.code_names import definitions, names_anywhere, outer_names, parsed, statements
 
 _NEXT = re.compile(r"\n(?=[^\s#)\]}])")
@@ -54,7 +55,9 @@ def programs(text: str, prefix: str, names: Sequence[str]) -> list[str]:
         if continues or not whole:
             return _continuations(prefix, text, [] if continues else found)
         found = whole + [block for block in found if block not in whole]
-    pieces = [Block(dedented(block.text), block.rank) for block in found]
+    pieces = [
+        block._replace(text=textwrap.dedent(block.text)) if block.text[:1].isspace() else block for block in found
+    ]
     if not pieces:
         return [text]
     chosen = _chosen(pieces, names)
@@ -63,11 +66,7 @@ def programs(text: str, prefix: str, names: Sequence[str]) -> list[str]:
 
 
 def given(prefix: str) -> str:
-    """Turn a prefix into a complete program.
-
-    Args:
-        prefix: code that ends with the head of a function, or with its docstring.
-    """
+    """Turn a prefix, which ends with the head of a function or with its docstring, into a complete program."""
     lines = [line for line in prefix.splitlines() if line.strip()]
     heads = re.findall(r"^([ \t]*)(?:async )?(?:def|class) ", prefix, re.MULTILINE)
     ends = [line[: len(line) - len(line.lstrip())] for line in lines[-1:]] + [f"{head}    " for head in heads[-1:]]
@@ -76,6 +75,10 @@ def given(prefix: str) -> str:
         if parsed(whole) is not None:
             return whole
     return prefix
+
+
+def _dedented(text: str) -> str:
+    return textwrap.dedent(text) if text[:1].isspace() else text
 
 
 def _defines(code: str, names: Iterable[str]) -> int:

@@ -60,9 +60,6 @@ def follows(
         names: names of the constraints.
         arguments: the arguments of each constraint.
         mode: strict checks the text as it is; in loose, a constraint is kept if one of `loose_texts` keeps it.
-
-    Returns:
-        One boolean per constraint.
     """
     texts = list(loose_texts(text)) if mode == "loose" else [text]
     texts = [one for one in texts if one.strip()]

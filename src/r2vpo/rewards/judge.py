@@ -74,11 +74,7 @@ class Judge:
     """
 
     def __init__(self, options: JudgeOptions, *, first_wait_seconds: float = 0.5) -> None:
-        """Read the key without sending anything.
-
-        Args:
-            options: endpoint, model and limits.
-            first_wait_seconds: wait before the second attempt of a request; it doubles with every further attempt.
+        """Read the key without sending anything; `RetryingClient` describes `first_wait_seconds`.
 
         Raises:
             UserError: the environment variable of the key is not set.
@@ -130,11 +126,6 @@ class Judge:
         """Say which of two completions is better when they are shown in this order.
 
         Judges prefer a position, often the first: ask in both orders and count only where they agree.
-
-        Args:
-            prompts: texts, or lists of chat messages.
-            first: completions that are shown first.
-            second: completions that are shown second.
 
         Returns:
             The better one for each; also `tie` if the judge gave no verdict in two replies, or could not be asked.

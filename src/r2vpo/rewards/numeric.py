@@ -28,9 +28,6 @@ def numeric_reward(options: NumericOptions) -> Any:
     """Score 1 if |found - answer| <= tolerance max(1, |answer|), else 0; None if the answer contains no number.
 
     Both numbers are read by `first_number`; a completion's from the first line of its answer that is not empty.
-
-    Returns:
-        The reward function; its attribute `unreadable` says which rows have an answer without a number.
     """
 
     def close(text: Any, right: str) -> float | None:

@@ -82,14 +82,11 @@ class ScoringPool:
         self._finalizer = weakref.finalize(self, _end, self._alive, self._owner)
 
     def score(self, items: Sequence[Sequence[Any]], places: Sequence[int] | None = None) -> list[Outcome]:
-        """Score items.
+        """Score items and return one outcome for each, in order.
 
         Args:
             items: one sequence of the function's arguments for each item, of types that JSON supports.
             places: how the log refers to each item; by default its position, from 0.
-
-        Returns:
-            One outcome per item, in order.
 
         Raises:
             RuntimeError: a worker cannot load the function.

@@ -79,18 +79,11 @@ class RewardModel:
         self.max_tokens = _limit(name, self._model, self._tokenizer, max_tokens)
 
     def score(self, prompts: Sequence[Any], completions: Sequence[Any]) -> list[float]:
-        """Score conversations.
+        """Return the model's number for each conversation.
 
         A conversation is the prompt and the completion as the assistant's message, in the tokenizer's chat template;
         without a template it is their texts, one after the other. A score does not depend on the other conversations,
         except for rounding.
-
-        Args:
-            prompts: texts, or lists of chat messages.
-            completions: as many texts, or lists of chat messages.
-
-        Returns:
-            The model's number for each.
 
         Raises:
             UserError: the template rejects a conversation, or a number is not finite.

@@ -23,12 +23,7 @@ _DETAIL_CHARACTERS = 500
 
 
 class NoScore(Exception):
-    """Exception for an item that has no score, for a reason that is not an error.
-
-    Args:
-        reason: as in `Outcome`.
-        detail: as in `Outcome`.
-    """
+    """Exception for an item that has no score, for a reason that is not an error; `Outcome` describes the arguments."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)

@@ -43,13 +43,7 @@ class Working(NamedTuple):
 
 
 def first_working(wanted: Sequence[Isolation], *, memory_bytes: int, modules: Sequence[str] = ()) -> Working:
-    """Try kinds of isolation until one works.
-
-    Args:
-        wanted: kinds of isolation, in order of preference.
-        memory_bytes: limit for the address space of each process.
-        modules: installed modules that programs may import.
-    """
+    """Try kinds of isolation in order until one works; programs may import the installed modules that are named."""
     failed: list[str] = []
     for isolation in wanted:
         for own_root in (True, False) if isolation == "process" else (True,):

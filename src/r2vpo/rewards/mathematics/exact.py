@@ -45,14 +45,11 @@ class Number:
 
 
 def read_number(text: str) -> Number | None:
-    r"""Read a rational number.
+    r"""Read a rational number; None if a text is something else.
 
     Args:
         text: from `normalise`: integers, decimals, recurring decimals, fractions, mixed numbers, powers, rational
             roots, factorials, binomial coefficients, their sums and products, percent, and `101_2`.
-
-    Returns:
-        The number; None if the text is something else.
 
     Raises:
         TooLarge: a power or a factorial is over its limit.
@@ -88,8 +85,7 @@ def number_within_limits(text: str) -> Number | None:
 def is_arithmetic(text: str) -> bool:
     """Check without sympy whether an expression is well formed: with a number for each letter and root it has a value.
 
-    Args:
-        text: from `normalise`. False proves nothing: there are more expressions than these.
+    False proves nothing: there are more expressions than these.
     """
     plain = re.sub(r"\\(?:sqrt|sin|cos|tan|ln)(?![A-Za-z])|_\{\w+\}", "", text)
     plain = re.sub(

@@ -13,8 +13,7 @@ _FILLED = 1000
 def filled(items: tuple[Shape, ...]) -> tuple[Shape, ...]:
     """Fill in dots between integers of an arithmetic progression: 1, 2, ..., 5 is 1, 2, 3, 4, 5.
 
-    Args:
-        items: items of a list. Items that are not such a progression, or that would be over 1,000, are unchanged.
+    Items that are not such a progression, or that would be over 1,000, are unchanged.
     """
     places = [place for place, item in enumerate(items) if is_dots(item)]
     if len(places) != 1 or places[0] < 2 or places[0] == len(items) - 1:

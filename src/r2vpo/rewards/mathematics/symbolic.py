@@ -53,10 +53,7 @@ def has_unknown_command(text: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def expression(text: str) -> Any:
-    """Parse an expression.
-
-    Args:
-        text: a leaf, in plain LaTeX.
+    """Parse an expression in plain LaTeX.
 
     Returns:
         Sympy's expression, in which decimals are exact; None if it cannot be parsed as a whole.

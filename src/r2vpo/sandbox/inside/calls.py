@@ -86,11 +86,7 @@ _FUTEX_WAKES = (1, 3, 4, 5, 10)  # WAKE, REQUEUE, CMP_REQUEUE, WAKE_OP, WAKE_BIT
 
 
 def conditions(pid: int, writable: bool) -> dict[str, list[list[Check]]]:
-    """Return the permitted arguments of each call of `ARGUED`.
-
-    Args:
-        pid: the program's own process id.
-        writable: whether files may be changed.
+    """Return the permitted arguments of each call of `ARGUED`, for a program with this process id.
 
     Returns:
         A list of alternatives for each call; a call is allowed if all checks of one alternative hold.

@@ -24,11 +24,6 @@ def filter_lines(machine: str, *, pid: int, writable: bool) -> list[Line]:
     Calls of another architecture (32-bit entry points) are refused, and so are those of x32, whose numbers have a bit
     that does not occur in the tables.
 
-    Args:
-        machine: the result of `platform.machine`.
-        pid: the program's own process id.
-        writable: whether files may be changed.
-
     Raises:
         OSError: there is no table for the machine.
     """
