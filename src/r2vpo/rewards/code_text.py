@@ -55,9 +55,7 @@ def programs(text: str, prefix: str, names: Sequence[str]) -> list[str]:
         if continues or not whole:
             return _continuations(prefix, text, [] if continues else found)
         found = whole + [block for block in found if block not in whole]
-    pieces = [
-        block._replace(text=textwrap.dedent(block.text)) if block.text[:1].isspace() else block for block in found
-    ]
+    pieces = [Block(_dedented(block.text), block.rank) for block in found]
     if not pieces:
         return [text]
     chosen = _chosen(pieces, names)
