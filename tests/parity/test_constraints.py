@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import langdetect
 import pytest
 
-from r2vpo.rewards.constraint_checks import CHECKS
+from r2vpo.data.constraints import CONSTRAINTS
 from tests.parity.installed import definitions, located
 
 PACKAGE = ("lm_eval", "0.4.9.1")
@@ -149,7 +149,7 @@ def theirs():
 
 
 def test_the_25_constraints_are_theirs(theirs):
-    assert theirs.names == set(CHECKS) == set(GIVEN) and len(GIVEN) == 25
+    assert theirs.names == set(CONSTRAINTS) == set(GIVEN) and len(GIVEN) == 25
 
 
 @pytest.mark.parametrize("name", GIVEN)
@@ -159,5 +159,5 @@ def test_verdicts_are_those_of_lm_eval(name, theirs):
         check = theirs(name, given)
         wanted = {text: bool(check(text)) for text in texts(name)}
         assert set(wanted.values()) == {True, False}, "a verdict that is always the same compares nothing"
-        differing = [text for text, kept in wanted.items() if CHECKS[name](text, **given) is not kept]
+        differing = [text for text, kept in wanted.items() if CONSTRAINTS[name].check(text, **given) is not kept]
         assert not differing, (given, differing[:3], len(differing))

@@ -19,11 +19,6 @@ def overlapping(train: Sequence[PromptRow], held_out: Iterable[PromptRow], words
     Words are compared case-insensitively and without the characters between them. A prompt with fewer words, or one
     whose words all belong to a template, is compared as a whole, case-insensitively and without white space.
 
-    Args:
-        train: the training problems.
-        held_out: the held-out problems.
-        words: number of consecutive words.
-
     Returns:
         Indices into `train`.
     """

@@ -67,9 +67,6 @@ class Curriculum:
     def draw(self, count: int) -> list[int]:
         """Draw the problems of a round.
 
-        Args:
-            count: number of problems.
-
         Returns:
             Their indices in the data. Each difficulty gets its share of them, rounded up or down at random.
         """
@@ -123,9 +120,6 @@ class Curriculum:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from a result of `state_dict`.
-
-        Args:
-            state: the state, of a curriculum over the same difficulties.
 
         Raises:
             ValueError: the state has other difficulties.

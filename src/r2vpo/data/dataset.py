@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePath
+from typing import NamedTuple
 
 from r2vpo.data.contamination import overlapping
 from r2vpo.data.hub import read_rows
@@ -23,29 +24,20 @@ def load_dataset_problems(options: DatasetOptions) -> PromptData:
     Each prompt is used once: further rows with the same prompt are left out. A training row whose prompt is held out is
     left out of training, even if the held-out row was not drawn.
 
-    Args:
-        options: where the problems are, how they are read, and how they are used.
-
-    Returns:
-        The problems, and counts of what was left out.
-
     Raises:
         UserError: a data set, subset, split or column is missing, a row is malformed, or too few problems are left.
     """
     left_out: Counter[str] = Counter()
-    rows = _distinct(_read(options, left_out), left_out, "with the prompt of an earlier row")
-    named = options.held_out_path is not None or options.held_out_split is not None
+    rows = _distinct(_read(_training(options), options, left_out), left_out, "with the prompt of an earlier row")
+    named = _names_held_out(options)
+    reserved = _read_held_out(options, left_out) if named else _set_aside(rows, options)
+    kept_out = {row.key() for row in reserved}
+    train = [row for row in rows if row.key() not in kept_out]
+    held_out = reserved
     if named:
-        reserved = _read_held_out(options, left_out)
-        kept_out = {row.key() for row in reserved}
-        train = [row for row in rows if row.key() not in kept_out]
-        _count(left_out, "whose prompt is held out", len(rows) - len(train))
         held_out = _draw(reserved, options.held_out, options.seed)
+        _count(left_out, "whose prompt is held out", len(rows) - len(train))
         _count(left_out, "held-out rows not drawn", len(reserved) - len(held_out))
-    else:
-        reserved = held_out = _set_aside(rows, options)
-        kept_out = {row.key() for row in held_out}
-        train = [row for row in rows if row.key() not in kept_out]
     if not train:
         raise UserError(
             f"every prompt of {', '.join(options.path)} is also held out: nothing is left to train on; give "
@@ -59,90 +51,68 @@ def load_dataset_problems(options: DatasetOptions) -> PromptData:
         train = drawn
     train = _prompts(train, options, examples)
     _check_form(train)
-    return PromptData(
-        train=train,
-        held_out=_prompts(held_out, options, examples),
-        left_out=dict(left_out),
-        overlap=overlap,
-    )
+    return PromptData(train, _prompts(held_out, options, examples), dict(left_out), overlap)
 
 
 def load_held_out_problems(options: DatasetOptions) -> list[PromptRow]:
     """Read only the held-out problems, the same ones as `load_dataset_problems` with the same options.
 
-    Args:
-        options: as for `load_dataset_problems`. Training rows are read only for `few_shot` examples, or if the options
-            name no held-out problems, which are then set aside from the training rows.
-
-    Returns:
-        The problems.
+    Training rows are read only for `few_shot` examples, or if the options name no held-out problems, which are then set
+    aside from the training rows.
 
     Raises:
         UserError: as for `load_dataset_problems`.
     """
-    named = options.held_out_path is not None or options.held_out_split is not None
-    if options.few_shot or not named:
+    if options.few_shot or not _names_held_out(options):
         return load_dataset_problems(options).held_out
     held_out = _draw(_read_held_out(options, Counter()), options.held_out, options.seed)
     return _prompts(held_out, options, [])
 
 
-def _read(options: DatasetOptions, left_out: Counter[str]) -> list[PromptRow]:
-    return [
-        row
-        for path in options.path
-        for row in _problems(
-            path,
-            options.layout,
-            options,
-            left_out,
-            subset=options.subset,
-            split=options.split,
-            revision=options.revision,
-            key="data.",
-        )
-    ]
+class _Source(NamedTuple):
+    """Where rows are, how they are read, and the prefix of the recipe's keys that say so."""
+
+    paths: tuple[str, ...]
+    layout: SchemaName
+    subset: str | None
+    split: str | None
+    revision: str | None
+    key: str
+
+
+def _names_held_out(options: DatasetOptions) -> bool:
+    return options.held_out_path is not None or options.held_out_split is not None
+
+
+def _training(options: DatasetOptions) -> _Source:
+    return _Source(options.path, options.layout, options.subset, options.split, options.revision, "data.")
 
 
 def _read_held_out(options: DatasetOptions, left_out: Counter[str]) -> list[PromptRow]:
-    own = options.held_out_path is not None
-    rows = [
-        row
-        for path in options.held_out_path or options.path
-        for row in _problems(
-            path,
-            (options.held_out_layout if own else None) or options.layout,
-            options,
-            left_out,
-            subset=options.held_out_subset if own else options.subset,
-            split=options.held_out_split,
-            revision=None if own else options.revision,
-            key="data.held_out_",
+    source = _training(options)
+    if options.held_out_path is not None:
+        layout = options.held_out_layout or options.layout
+        source = source._replace(
+            paths=options.held_out_path, layout=layout, subset=options.held_out_subset, revision=None
         )
-    ]
+    rows = _read(source._replace(split=options.held_out_split, key="data.held_out_"), options, left_out)
     return _distinct(rows, left_out, "held-out rows with the prompt of an earlier one")
 
 
-def _problems(
-    path: str,
-    layout: SchemaName,
-    options: DatasetOptions,
-    left_out: Counter[str],
-    *,
-    subset: str | None,
-    split: str | None,
-    revision: str | None,
-    key: str,
-) -> list[PromptRow]:
+def _read(source: _Source, options: DatasetOptions, left_out: Counter[str]) -> list[PromptRow]:
+    return [row for path in source.paths for row in _problems(path, source, options, left_out)]
+
+
+def _problems(path: str, source: _Source, options: DatasetOptions, left_out: Counter[str]) -> list[PromptRow]:
     """Read the rows of one path as problems; the first row that is not a problem gives a one-line error."""
-    read = SCHEMAS[layout].read
     columns = Columns(options.prompt_column, options.answer_column, options.difficulty_column)
     name = PurePath(path).name if PurePath(path).suffix else path
     problems: list[PromptRow] = []
     skipped: Counter[str] = Counter()
-    for where, record in read_rows(path, subset=subset, split=split, revision=revision, key=key):
+    rows = read_rows(path, subset=source.subset, split=source.split, revision=source.revision, key=source.key)
+    for where, record in rows:
         try:
-            found = read(record, columns)
+            found = SCHEMAS[source.layout].read(record, columns)
         except BadRow as error:
             said = str(error)
             raise UserError(f"{where}{' ' if said.startswith('has no') else ': '}{said}") from None
@@ -153,19 +123,18 @@ def _problems(
     if not problems:
         reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
         raise UserError(
-            f"{path} has no problem that schema {layout} can use: {reasons}: set {key}schema to the layout of its rows"
+            f"{path} has no problem that schema {source.layout} can use: {reasons}: set {source.key}schema to the "
+            "layout of its rows"
         )
     left_out.update(skipped)
     return problems
 
 
-def _distinct(rows: Iterable[PromptRow], left_out: Counter[str], reason: str) -> list[PromptRow]:
+def _distinct(rows: Sequence[PromptRow], left_out: Counter[str], reason: str) -> list[PromptRow]:
     kept: dict[str, PromptRow] = {}
-    total = 0
     for row in rows:
-        total += 1
         kept.setdefault(row.key(), row)
-    _count(left_out, reason, total - len(kept))
+    _count(left_out, reason, len(rows) - len(kept))
     return list(kept.values())
 
 

@@ -27,9 +27,6 @@ def read_file(path: Path) -> Iterator[Row]:
     Args:
         path: a file whose name ends in .jsonl, .json, .csv (each may be followed by .gz) or .parquet.
 
-    Yields:
-        The rows.
-
     Raises:
         UserError: the file cannot be read, is not of a known type, is malformed, or has no rows.
     """

@@ -87,10 +87,6 @@ class Sum:
 def habit_problems(form: HabitFormat, part: Literal["train", "held_out"]) -> tuple[tuple[Sum, ...], ...]:
     """Return all problems of a format that may be trained on, or all that may be held out.
 
-    Args:
-        form: the format.
-        part: which of the two sets; they have no problem in common.
-
     Returns:
         One tuple for each of the format's difficulties, always in the same order.
     """
@@ -145,9 +141,6 @@ def _pairs(carried: int, carries: bool, lowest: int) -> tuple[tuple[int, int], .
 
 def build_habit(options: HabitOptions) -> PromptData:
     """Make the problems of a run.
-
-    Args:
-        options: format, sizes and seed.
 
     Returns:
         Training problems, evenly over the requested difficulties, and held-out problems, evenly over all of them; each

@@ -59,10 +59,6 @@ FORMATS: dict[HabitFormat, Format] = {
 def check_difficulties(form: HabitFormat, difficulties: Sequence[HabitDifficulty]) -> None:
     """Reject difficulties that a format does not have.
 
-    Args:
-        form: the format.
-        difficulties: the requested difficulties.
-
     Raises:
         ValueError: the format lacks one of them; the message begins with the name of the option.
     """

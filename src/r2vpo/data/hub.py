@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from r2vpo.data.files import READERS, Row, kind_of, read_file
 from r2vpo.errors import UserError
@@ -23,9 +22,6 @@ def read_rows(path: str, *, subset: str | None, split: str | None, revision: str
         split: split of the data set; None means `train`. A file has none.
         revision: commit, tag or branch on the hub.
         key: prefix of the recipe's keys, for error messages: `data.` or `data.held_out_`.
-
-    Yields:
-        The rows.
 
     Raises:
         UserError: the data set, subset or split does not exist or cannot be reached, or a row is malformed.
@@ -94,8 +90,4 @@ def _explained(error: Exception, key: str, not_found: type[Exception]) -> str:
         remedy = f"set {key}split to one of them"
     else:
         remedy = f"check {key}path, its subset and its split"
-    return f"{_shortened(said)}: {remedy}"
-
-
-def _shortened(text: Any, most: int = 400) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    return f"{said if len(said) <= 400 else said[:397] + '...'}: {remedy}"

@@ -7,7 +7,7 @@ there is something to learn from; `docs/data.md` lists the rates.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from r2vpo.data.options import InstructionsOptions
@@ -39,107 +39,84 @@ HELD_OUT_TOPICS = 12
 PATIENCE = 1000
 
 
-class Constraint(NamedTuple):
-    """A constraint, as text and in checkable form."""
+class Family(NamedTuple):
+    """Constraints that differ in one value.
+
+    Attributes:
+        name: name of the constraint.
+        text: the sentence that asks for it, with {} in place of the value.
+        arguments: function from the value to the constraint's arguments.
+        values: the values to draw from; without any, all constraints of the family are the same.
+    """
 
     name: str
-    arguments: dict[str, Any]
     text: str
+    arguments: Callable[[Any], dict[str, Any]]
+    values: Sequence[Any] = ()
+
+    def draw(self, rng: random.Random) -> tuple[str, dict[str, Any], str]:
+        """Return the name, the arguments and the sentence of one constraint."""
+        value = rng.choice(self.values) if self.values else None
+        return self.name, self.arguments(value), self.text.format(value)
 
 
-def _frequency(rng: random.Random) -> Constraint:
-    word = rng.choice(["very", "always", "really", "never", "often", "good", "new", "day"])
-    return Constraint(
+FAMILIES = (
+    Family(
         "keywords:frequency",
-        {"keyword": word, "frequency": 2, "relation": "at least"},
-        f'Use the word "{word}" at least twice.',
-    )
-
-
-def _forbidden(rng: random.Random) -> Constraint:
-    word = rng.choice(["and", "of", "is", "it", "to"])
-    return Constraint("keywords:forbidden_words", {"forbidden_words": [word]}, f'Do not use the word "{word}".')
-
-
-def _letter(rng: random.Random) -> Constraint:
-    letter = rng.choice("zxjq")
-    return Constraint(
+        'Use the word "{}" at least twice.',
+        lambda word: {"keyword": word, "frequency": 2, "relation": "at least"},
+        ("very", "always", "really", "never", "often", "good", "new", "day"),
+    ),
+    Family(
+        "keywords:forbidden_words",
+        'Do not use the word "{}".',
+        lambda word: {"forbidden_words": [word]},
+        ("and", "of", "is", "it", "to"),
+    ),
+    Family(
         "keywords:letter_frequency",
-        {"letter": letter, "let_frequency": 1, "let_relation": "at least"},
-        f"Use the letter {letter} at least once.",
-    )
-
-
-def _words(rng: random.Random) -> Constraint:
-    number = rng.choice([12, 15, 20])
-    return Constraint(
+        "Use the letter {} at least once.",
+        lambda letter: {"letter": letter, "let_frequency": 1, "let_relation": "at least"},
+        "zxjq",
+    ),
+    Family(
         "length_constraints:number_words",
-        {"num_words": number, "relation": "less than"},
-        f"Use fewer than {number} words.",
-    )
-
-
-def _sentences(rng: random.Random) -> Constraint:
-    number = rng.choice([3, 4])
-    return Constraint(
+        "Use fewer than {} words.",
+        lambda number: {"num_words": number, "relation": "less than"},
+        (12, 15, 20),
+    ),
+    Family(
         "length_constraints:number_sentences",
-        {"num_sentences": number, "relation": "at least"},
-        f"Use at least {number} sentences.",
-    )
-
-
-def _highlights(rng: random.Random) -> Constraint:
-    return Constraint(
+        "Use at least {} sentences.",
+        lambda number: {"num_sentences": number, "relation": "at least"},
+        (3, 4),
+    ),
+    Family(
         "detectable_format:number_highlighted_sections",
-        {"num_highlights": 1},
         "Highlight at least one part with markdown, as in *highlighted part*.",
-    )
-
-
-def _title(rng: random.Random) -> Constraint:
-    return Constraint("detectable_format:title", {}, "Add a title in double angular brackets, as in <<joy>>.")
-
-
-def _placeholders(rng: random.Random) -> Constraint:
-    return Constraint(
+        lambda _: {"num_highlights": 1},
+    ),
+    Family("detectable_format:title", "Add a title in double angular brackets, as in <<joy>>.", lambda _: {}),
+    Family(
         "detectable_content:number_placeholders",
-        {"num_placeholders": 1},
         "Put in at least one placeholder in square brackets, as in [address].",
-    )
-
-
-def _ending(rng: random.Random) -> Constraint:
-    phrase = rng.choice(["That is all.", "The end.", "See you soon.", "What do you think?"])
-    return Constraint("startend:end_checker", {"end_phrase": phrase}, f"End with exactly these words: {phrase}")
-
-
-def _capitals(rng: random.Random) -> Constraint:
-    return Constraint(
+        lambda _: {"num_placeholders": 1},
+    ),
+    Family(
+        "startend:end_checker",
+        "End with exactly these words: {}",
+        lambda phrase: {"end_phrase": phrase},
+        ("That is all.", "The end.", "See you soon.", "What do you think?"),
+    ),
+    Family(
         "change_case:capital_word_frequency",
-        {"capital_frequency": 2, "capital_relation": "at least"},
         "Write at least two words in capital letters.",
-    )
-
-
-def _no_comma(rng: random.Random) -> Constraint:
-    return Constraint("punctuation:no_comma", {}, "Do not use any commas.")
-
-
-FAMILIES: tuple[Callable[[random.Random], Constraint], ...] = (
-    _frequency,
-    _forbidden,
-    _letter,
-    _words,
-    _sentences,
-    _highlights,
-    _title,
-    _placeholders,
-    _ending,
-    _capitals,
-    _no_comma,
+        lambda _: {"capital_frequency": 2, "capital_relation": "at least"},
+    ),
+    Family("punctuation:no_comma", "Do not use any commas.", lambda _: {}),
 )
-_EXCLUDING = ({_words, _sentences},)
-"""Sets of families of which a prompt has at most one."""
+_EXCLUDING = {"length_constraints:number_words", "length_constraints:number_sentences"}
+"""Families of which a prompt has at most one."""
 
 
 def build_instructions(options: InstructionsOptions) -> PromptData:
@@ -147,9 +124,6 @@ def build_instructions(options: InstructionsOptions) -> PromptData:
 
     A prompt is a chat of one message: a task with a topic, and a sentence for each constraint. Held-out topics are not
     trained on. Held-out prompts do not depend on the number of training prompts, since they are drawn first.
-
-    Args:
-        options: numbers of constraints, sizes and seed.
 
     Returns:
         Distinct prompts, equally many for each number of constraints; each split is shuffled. The metadata are those of
@@ -186,17 +160,13 @@ def _draw(
 
 def _row(rng: random.Random, topic: str, number: int) -> PromptRow:
     families = rng.sample(FAMILIES, number)
-    while any(len(one & set(families)) > 1 for one in _EXCLUDING):
+    while sum(family.name in _EXCLUDING for family in families) > 1:
         families = rng.sample(FAMILIES, number)
-    constraints = [family(rng) for family in families]
-    text = " ".join([rng.choice(TASKS).format(topic), *(constraint.text for constraint in constraints)])
+    names, arguments, sentences = zip(*(family.draw(rng) for family in families), strict=True)
     return PromptRow(
-        prompt=[{"role": "user", "content": text}],
+        prompt=[{"role": "user", "content": " ".join([rng.choice(TASKS).format(topic), *sentences])}],
         answer="",
         difficulty=constraint_count(number),
         source="instructions",
-        metadata={
-            "instruction_id_list": [constraint.name for constraint in constraints],
-            "kwargs": [constraint.arguments for constraint in constraints],
-        },
+        metadata={"instruction_id_list": list(names), "kwargs": list(arguments)},
     )

@@ -11,13 +11,7 @@ from r2vpo.data.rows import PromptData, PromptRow
 
 
 def load_data(options: DataOptions) -> PromptData:
-    """Read or make the problems of a run.
-
-    Args:
-        options: options of one of the sources.
-
-    Returns:
-        Training and held-out problems; the same options give the same problems.
+    """Read or make the problems of a run; the same options give the same problems.
 
     Raises:
         UserError: the source cannot provide what the options request.
@@ -35,12 +29,6 @@ def load_held_out(options: DataOptions) -> list[PromptRow]:
     """Read or make only the held-out problems, the same ones as `load_data` with the same options.
 
     Training rows of a data set are read only if they are needed: to show examples, or to set held-out rows aside.
-
-    Args:
-        options: options of one of the sources.
-
-    Returns:
-        The problems.
 
     Raises:
         UserError: the source cannot provide what the options request.

@@ -6,6 +6,7 @@ import json
 import random
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from r2vpo.data.options import MixtureComponent, ReasoningGymOptions
@@ -18,18 +19,12 @@ PATIENCE = 1000
 
 
 def build_reasoning_gym(options: ReasoningGymOptions) -> PromptData:
-    """Make the problems of a mixture.
+    """Make the problems of a mixture; each split is shuffled.
 
     Held-out problems are drawn first, then the solved examples, then the training problems, and none is drawn twice, so
     the held-out problems depend neither on the examples nor on the number of training problems. A component that runs
     out of training problems gives those it has, the others make up for it by weight, and a note reports this. The
     prompt consists of the examples, each `question answer` and a line break, followed by the question.
-
-    Args:
-        options: the mixture.
-
-    Returns:
-        The problems; each split is shuffled.
 
     Raises:
         UserError: a family is unknown, rejects its parameters, has no single answer to show in an example, or cannot
@@ -56,15 +51,7 @@ def build_reasoning_gym(options: ReasoningGymOptions) -> PromptData:
 
 
 def share_out(total: int, weights: list[float]) -> list[int]:
-    """Divide a number by weight, by the largest-remainder method; the parts add up to it.
-
-    Args:
-        total: the number to divide.
-        weights: positive weights.
-
-    Returns:
-        One count per weight.
-    """
+    """Divide a number by weight, by the largest-remainder method; the parts add up to it."""
     exact = [total * weight / sum(weights) for weight in weights]
     counts = [int(value) for value in exact]
     by_remainder = sorted(range(len(weights)), key=lambda i: counts[i] - exact[i])
@@ -205,4 +192,4 @@ def _solved_examples(options: ReasoningGymOptions, seen: set[str]) -> str:
 
 
 def _with(shots: str, row: PromptRow) -> PromptRow:
-    return PromptRow(shots + str(row.prompt), row.answer, row.difficulty, row.source, row.metadata)
+    return replace(row, prompt=shots + str(row.prompt))

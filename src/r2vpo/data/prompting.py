@@ -21,9 +21,6 @@ def build_prompt(
             message.
         examples: solved problems to show first, in the same form.
 
-    Returns:
-        The problem with its prompt.
-
     Raises:
         UserError: there are two system messages.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -84,14 +85,16 @@ class PromptData:
 
 
 def to_dataset(rows: Sequence[PromptRow]) -> Dataset:
-    """Turn rows into a data set with the columns prompt, answer, difficulty, source and metadata (JSON text).
-
-    Args:
-        rows: at least one row.
-
-    Returns:
-        The data set, in the same order.
-    """
+    """Turn rows into a data set with the columns prompt, answer, difficulty, source and metadata (JSON text)."""
     from datasets import Dataset
 
     return Dataset.from_list([row.columns() for row in rows])
+
+
+def digest_of(rows: Sequence[PromptRow]) -> str:
+    """Return the SHA-256 of problems, in order, with all that their grading depends on.
+
+    With it a run or an evaluation notices that it is resumed on other problems.
+    """
+    text = json.dumps([row.columns() for row in rows], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -12,7 +12,7 @@ from rich.console import Console
 from r2vpo.config.data_options import data_options
 from r2vpo.config.display import say
 from r2vpo.data import PromptRow, load_held_out
-from r2vpo.data.digest import digest_of
+from r2vpo.data.rows import digest_of
 from r2vpo.errors import UserError
 from r2vpo.evaluation.completions import AnswerFinder, question
 from r2vpo.evaluation.folder import EvaluationFolder, open_folder

@@ -74,9 +74,6 @@ FINDERS: dict[str, Callable[[Any], AnswerFinder]] = {
 def load_answer_finder(spec: str | Mapping[str, Any] | RewardOptions) -> AnswerFinder | None:
     """Return the function that finds the answer in a completion, for counting a reward's votes.
 
-    Args:
-        spec: as `load_reward` takes it.
-
     Returns:
         A function from a completion to a text that is the same for equal answers, or to None if there is no answer; or
         None for a reward whose completions contain no answer.

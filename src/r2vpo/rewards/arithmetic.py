@@ -38,11 +38,7 @@ class Evaluated(NamedTuple):
 
 
 def plain_signs(text: str) -> str:
-    r"""Replace the Unicode and LaTeX signs of a text, fractions included, with `+ - * / ( )`.
-
-    Args:
-        text: any text.
-    """
+    r"""Replace the Unicode and LaTeX signs of a text, fractions included, with `+ - * / ( )`."""
     if not text.isascii():
         text = "".join(unicodedata.normalize("NFKC", one) if "\uff01" <= one <= "\uff5e" else one for one in text)
     text = _SIGN.sub(lambda found: _SIGNS[found.group()], text)
@@ -58,9 +54,6 @@ def evaluate(text: str) -> Evaluated:
 
     Args:
         text: the expression, as `plain_signs` returns it, at most 500 characters long and 30 brackets deep.
-
-    Returns:
-        Its value and its numbers.
 
     Raises:
         ValueError: it is not such an expression, is too long, or divides by zero.

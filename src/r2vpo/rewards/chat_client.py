@@ -13,6 +13,7 @@ from typing import Any
 
 from r2vpo.errors import UserError
 from r2vpo.retrying import Retry, RetryingClient, read_json
+from r2vpo.rewards.judge_options import JudgeOptions
 
 _REMEDIES = {
     400: "set model, or change what the endpoint rejects",
@@ -33,43 +34,24 @@ class ChatClient:
         tokens: tokens of prompts and replies that the endpoint has reported so far.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        api_key_env: str | None = None,
-        timeout_seconds: float = 60.0,
-        attempts: int = 5,
-        first_wait_seconds: float = 0.5,
-        max_requests: int | None = None,
-        max_tokens: int | None = None,
-    ) -> None:
-        """Read the key and open the client; nothing is sent yet.
-
-        Args:
-            url: the part before `/chat/completions`.
-            api_key_env: the environment variable that holds the key; None sends no key.
-            timeout_seconds: limit for a whole exchange, from the name lookup to the last byte.
-            attempts: how many times a request is sent before it counts as failed.
-            first_wait_seconds: wait before the second attempt, see `RetryingClient`.
-            max_requests: limit over the life of the client, including repeated requests; None means no limit.
-            max_tokens: limit for the tokens that the endpoint reports; requests already in progress may exceed it.
+    def __init__(self, options: JudgeOptions, *, first_wait_seconds: float = 0.5) -> None:
+        """Read the key and open the client; nothing is sent yet. `RetryingClient` describes `first_wait_seconds`.
 
         Raises:
-            UserError: the environment variable is not set, or its value is not a valid key.
+            UserError: the environment variable of the key is not set, or its value is not a valid key.
         """
-        self._url = f"{url.rstrip('/')}/chat/completions"
-        key = _key(api_key_env) if api_key_env else ""
+        self._url = f"{options.url.rstrip('/')}/chat/completions"
+        key = _key(options.api_key_env) if options.api_key_env else ""
         self._client = RetryingClient(
             "judge",
             headers={"Authorization": f"Bearer {key}"} if key else {},
             secret=key,
-            timeout_seconds=timeout_seconds,
-            attempts=attempts,
+            timeout_seconds=options.timeout_seconds,
+            attempts=options.attempts,
             first_wait_seconds=first_wait_seconds,
             remedies=_REMEDIES,
         )
-        self._max_requests, self._max_tokens = max_requests, max_tokens
+        self._max_requests, self._max_tokens = options.max_requests, options.max_tokens
         self._lock = threading.Lock()
         self.requests = self.tokens = 0
 
@@ -83,9 +65,6 @@ class ChatClient:
             messages: the chat.
             stopped: once it is set, nothing more is sent and no call waits any longer.
             **options: more keys for the request's body, such as `model` and `temperature`.
-
-        Returns:
-            The text.
 
         Raises:
             Failed: no attempt succeeded, or the endpoint refused only this request.

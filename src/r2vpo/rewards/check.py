@@ -68,10 +68,6 @@ def usable_rows(
 def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> None:
     """Call a reward once, on a few rows with empty completions.
 
-    Args:
-        function: the reward function.
-        rows: the data; the first few are used.
-
     Raises:
         UserError: the function raises, returns the wrong number of rewards, returns only None, or returns a number
             that is not finite; the message names the reward and the row, and says how to fix it.
@@ -117,15 +113,6 @@ def call_reward(
     function: Callable[..., Any], rows: Sequence[PromptRow], texts: Sequence[str], ids: Sequence[list[int]]
 ) -> Any:
     """Call a reward the way TRL calls it.
-
-    Args:
-        function: the reward function, plain or async.
-        rows: the problems.
-        texts: one completion per row.
-        ids: the completions' token ids.
-
-    Returns:
-        What the function returns.
 
     Raises:
         LoopEnded: it is async, and something that it began stopped its event loop.

@@ -53,11 +53,7 @@ class Child:
         self.since, self._cpu_before = time.monotonic(), _cpu_seconds(self.process.pid)
 
     def overdue(self, seconds: float) -> bool:
-        """Whether the process takes too long to start or to score its current item.
-
-        Args:
-            seconds: limit for one item.
-        """
+        """Whether the process takes too long to start or to score its current item."""
         elapsed = time.monotonic() - self.since
         if not self.ready:
             return elapsed >= START_SECONDS
@@ -68,10 +64,6 @@ class Child:
 
     def send(self, indices: Sequence[int], items: Sequence[Sequence[Any]]) -> None:
         """Send items to the process.
-
-        Args:
-            indices: indices of the items to send.
-            items: all items of the call.
 
         Raises:
             BrokenPipeError: the process has ended.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -11,8 +11,8 @@ from pydantic import Field
 from r2vpo.boxes import last_box
 from r2vpo.data.rows import PromptRow
 from r2vpo.rewards.choice_text import boxed_letter, chosen_letter
-from r2vpo.rewards.options import RewardOptions
-from r2vpo.rewards.text import completion_text, tagged_answer, without_thoughts
+from r2vpo.rewards.options import RewardOptions, with_reasons
+from r2vpo.rewards.text import answer_place, completion_text, without_thoughts
 
 
 class ChoiceOptions(RewardOptions):
@@ -33,12 +33,6 @@ def choice_reward(options: ChoiceOptions) -> Any:
     "option X is correct" or "I choose X" in the last 1,000 characters. If none of them exists, the letter is the one
     that the completion begins with, or that its last line consists of. A statement that is denied, asked or supposed
     does not count. Two letters, as in "C and D" or "C or maybe D", do not choose either.
-
-    Args:
-        options: the letters.
-
-    Returns:
-        The reward function; its attribute `unreadable` says which rows have an answer that is not a letter.
     """
     letters, letter = options.letters, letter_finder(options)
 
@@ -47,13 +41,11 @@ def choice_reward(options: ChoiceOptions) -> Any:
         pairs = zip(completions, golds, strict=True)
         return [None if gold is None else float(letter(text) == gold) for text, gold in pairs]
 
-    def unreadable(rows: Sequence[PromptRow]) -> list[str | None]:
-        said = f"the answer {{!r}} is none of the letters {letters}: correct one of them"
-        golds = [_gold(row.answer, letters) for row in rows]
-        return [said.format(row.answer) if gold is None else None for row, gold in zip(rows, golds, strict=True)]
+    def reason(row: PromptRow) -> str | None:
+        said = f"the answer {row.answer!r} is none of the letters {letters}: correct one of them"
+        return said if _gold(row.answer, letters) is None else None
 
-    choice.unreadable = unreadable  # type: ignore[attr-defined]
-    return choice
+    return with_reasons(choice, reason)
 
 
 @lru_cache(maxsize=4096)
@@ -63,19 +55,12 @@ def _gold(answer: str, letters: str) -> str | None:
 
 
 def letter_finder(options: ChoiceOptions) -> Callable[[Any], str | None]:
-    """Return a function from a completion to the letter that it chooses, a capital, or None.
-
-    Args:
-        options: the letters.
-    """
+    """Return a function from a completion to the letter that it chooses, a capital, or None."""
 
     def letter(completion: Any) -> str | None:
-        text = without_thoughts(completion_text(completion))
-        tagged = tagged_answer(text)
-        within = text if tagged is None else tagged
-        box = last_box(within)
+        region, is_tagged, box = answer_place(without_thoughts(completion_text(completion)))
         if box is not None:
-            return boxed_letter(within, box, options.letters)
-        return chosen_letter(within, options.letters, short=tagged is not None)
+            return boxed_letter(region, box, options.letters)
+        return chosen_letter(region, options.letters, short=is_tagged)
 
     return letter

@@ -93,13 +93,7 @@ def chosen_letter(text: str, letters: str, short: bool = False) -> str | None:
 
 
 def boxed_letter(text: str, box: str, letters: str) -> str | None:
-    r"""Return the letter of a text's last box; None if it is denied, or another box is joined to it with "or".
-
-    Args:
-        text: the text, in which the last box is the last `\boxed`.
-        box: the content of the box.
-        letters: the available letters, in capitals.
-    """
+    r"""Return the letter of a text's last box; None if it is denied, or another box is joined to it with "or"."""
     letter = chosen_letter(box, letters, short=True)
     place = max(0, text.rfind("\\boxed"))
     beside = _OTHER_BOX.search(text[max(0, place - 200) : place])
@@ -113,10 +107,6 @@ def marked(text: str, letters: str) -> str:
 
     A capital may be a choice if no letter, digit or apostrophe follows it; A and I also must not precede a word, since
     they are then words themselves. A small letter may be a choice in brackets or quotes, and at the end of a sentence.
-
-    Args:
-        text: any text.
-        letters: the available letters, in capitals.
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)

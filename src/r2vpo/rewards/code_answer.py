@@ -44,9 +44,6 @@ def code_reward(options: CodeOptions) -> Any:
     `programs` finds the program. It runs in one process and a test in another, and they exchange only plain data, so
     that no program can reach the code that judges it. Each test has new processes, which run in a sandbox.
 
-    Args:
-        options: what counts, and the limits.
-
     Returns:
         The reward function. It raises ValueError for a row without tests, and RuntimeError when a sandbox no longer
         starts, which no program can cause.
@@ -82,9 +79,6 @@ def code_reward(options: CodeOptions) -> Any:
 
 def choose(options: CodeOptions) -> Settings:
     """Return the settings of the first requested kind of sandbox that works, and log which one it is.
-
-    Args:
-        options: options of the reward.
 
     Raises:
         UserError: none works.

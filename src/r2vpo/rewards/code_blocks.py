@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-import textwrap
 from collections.abc import Iterator
 from itertools import accumulate
 from operator import length_hint
 from typing import NamedTuple
+
+from r2vpo.rewards.code_names import parsed
 
 _PYTHON = ("python", "python3", "py", "py3", "ipython", "ipython3")
 _FENCE = re.compile(r"([ \t>]*(?:(?:[-*+]|\d+[.)])[ \t]+)?)(`{3,}|~{3,})([^`]*)(.*)")
@@ -43,36 +44,17 @@ class Block(NamedTuple):
 
 
 def blocks(text: str) -> list[Block]:
-    """Return the parts of a completion that may be its program, in order.
+    """Return the parts of a completion without its thought that may be its program, in order.
 
-    Args:
-        text: a completion without its thought. A block that is not closed, as in a completion that was cut off,
-            extends to the end of the text.
+    A block that is not closed, as in a completion that was cut off, extends to the end of the text.
     """
     return _Reader(text.split("\n")).read()
 
 
-def parses(code: str) -> bool:
-    """Whether a text is a Python program.
-
-    Args:
-        code: any text.
-    """
-    try:
-        ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
-
-
 def runs(lines: list[str]) -> list[Block]:
-    """Return the runs of lines that are code.
-
-    Args:
-        lines: code and prose.
-    """
+    """Return the runs of lines that are code."""
     found, place, tries = [], 0, iter(range(_TRIES))
-    if parses(whole := "\n".join(lines)):
+    if parsed(whole := "\n".join(lines)) is not None:
         return [Block(whole + "\n", 0)] if whole.strip() else []
     while place < len(lines) and length_hint(tries):
         if start := _START.match(lines[place]):
@@ -86,11 +68,7 @@ def runs(lines: list[str]) -> list[Block]:
 
 
 def answer(text: str) -> str:
-    """Return the text after the thought of a completion; empty if the thought does not end.
-
-    Args:
-        text: a completion.
-    """
+    """Return the text after the thought of a completion; empty if the thought does not end."""
     while opening := _THOUGHT.match(text):
         end = _THOUGHT_END.search(text, opening.end())
         text = text[end.end() :] if end else ""
@@ -234,12 +212,3 @@ def _without(lead: str, line: str) -> str:
         return re.sub(r"^[ \t]*(?:> ?)+", "", line)
     width = len(lead)
     return line[min(width, len(line) - len(line.lstrip())) :]
-
-
-def dedented(text: str) -> str:
-    """Remove the indentation that all lines of a block share.
-
-    Args:
-        text: text of a block.
-    """
-    return textwrap.dedent(text) if text[:1].isspace() else text

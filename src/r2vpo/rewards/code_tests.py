@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import builtins
 import json
 import sys
 from typing import Any, NamedTuple
 
+from r2vpo.rewards.code_names import names_anywhere
 from r2vpo.rewards.code_text import Task, given
 
 
@@ -63,48 +63,18 @@ def read_tests(metadata: str) -> Tests:
 
 
 def read_task(metadata: str, tests: Tests) -> Task:
-    """Read what a completion has to write: the row's `prefix`, and `entry_point` or else the names that its tests use.
-
-    Args:
-        metadata: as for `read_tests`.
-        tests: from `read_tests`.
-    """
+    """Read what a completion has to write: the row's `prefix`, and `entry_point` or else the names that tests use."""
     known = json.loads(metadata)
     prefix, entry_point = known.get("prefix") or "", known.get("entry_point") or ""
     if entry_point:
         return Task(prefix, [entry_point])
-    own = set().union(*(_stored(text) for text in (tests.setup, given(prefix))))
-    used = set().union(*(_loaded(call["test"]) - _stored(call["test"]) for call in tests.calls))
+    own = {name for text in (tests.setup, given(prefix)) for name in names_anywhere(text)[0]}
+    used: set[str] = set()
+    for call in tests.calls:
+        bound, read = names_anywhere(call["test"])
+        used |= read - bound
     asked = used - own - set(dir(builtins)) - sys.stdlib_module_names
-    return Task(prefix, sorted(asked | used & _stored(known.get("solution") or "")))
-
-
-def _nodes(text: str) -> list[ast.AST]:
-    try:
-        return list(ast.walk(ast.parse(text)))
-    except (SyntaxError, ValueError):
-        return []
-
-
-def _loaded(text: str) -> set[str]:
-    return {node.id for node in _nodes(text) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-
-
-def _stored(text: str) -> set[str]:
-    """Return the names that a program defines, imports, or takes as an argument anywhere."""
-    found = set()
-    for node in _nodes(text):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            found.add(node.name)
-        elif isinstance(node, ast.alias):
-            found.add((node.asname or node.name).partition(".")[0])
-        elif isinstance(node, ast.arg):
-            found.add(node.arg)
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            found.add(node.name)
-        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            found.add(node.id)
-    return found
+    return Task(prefix, sorted(asked | used & names_anywhere(known.get("solution") or "")[0]))
 
 
 def _text(value: Any) -> str:

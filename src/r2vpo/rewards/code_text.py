@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from r2vpo.rewards.code_blocks import Block, answer, blocks, dedented, parses
+from r2vpo.rewards.code_blocks import Block, answer, blocks
+from r2vpo.rewards.code_names import definitions, names_anywhere, outer_names, parsed, statements
 
 _NEXT = re.compile(r"\n(?=[^\s#)\]}])")
 _READS = re.compile(r"\binput\(|\bstdin\b|\bopen\(0|\bos\.read\(|\bfileinput\b")
@@ -48,12 +50,12 @@ def programs(text: str, prefix: str, names: Sequence[str]) -> list[str]:
     found = blocks(text)
     if prefix:
         # A function's body may come before the first fence, with an example of its use inside the fence.
-        continues = _is_indented(text) and parses(prefix + _cut(text))
+        continues = _is_indented(text) and parsed(prefix + _cut(text)) is not None
         whole = [block for block in found if _defines(block.text, names)]
         if continues or not whole:
             return _continuations(prefix, text, [] if continues else found)
         found = whole + [block for block in found if block not in whole]
-    pieces = [Block(dedented(block.text), block.rank) for block in found]
+    pieces = [Block(_dedented(block.text), block.rank) for block in found]
     if not pieces:
         return [text]
     chosen = _chosen(pieces, names)
@@ -62,19 +64,19 @@ def programs(text: str, prefix: str, names: Sequence[str]) -> list[str]:
 
 
 def given(prefix: str) -> str:
-    """Turn a prefix into a complete program.
-
-    Args:
-        prefix: code that ends with the head of a function, or with its docstring.
-    """
+    """Turn a prefix, which ends with the head of a function or with its docstring, into a complete program."""
     lines = [line for line in prefix.splitlines() if line.strip()]
     heads = re.findall(r"^([ \t]*)(?:async )?(?:def|class) ", prefix, re.MULTILINE)
     ends = [line[: len(line) - len(line.lstrip())] for line in lines[-1:]] + [f"{head}    " for head in heads[-1:]]
     for end in ends:
         whole = f"{prefix.rstrip()}\n{end}pass\n"
-        if parses(whole):
+        if parsed(whole) is not None:
             return whole
     return prefix
+
+
+def _dedented(text: str) -> str:
+    return textwrap.dedent(text) if text[:1].isspace() else text
 
 
 def _defines(code: str, names: Iterable[str]) -> int:
@@ -115,11 +117,11 @@ def _completed(code: str, others: list[str], names: Iterable[str], prefix: str) 
     """Put before a program what it lacks and another block defines."""
     elsewhere: dict[str, str] = {}
     for other in others:
-        elsewhere |= _definitions(other)
-    bound, used = _names(code) if elsewhere else (set(), set())
+        elsewhere |= definitions(other)
+    bound, used = (outer_names(code), _unbound(code)) if elsewhere else (set(), set())
     if not (bound or used):
         return code
-    known = bound | _names(given(prefix))[0] | set(dir(builtins))
+    known = bound | outer_names(given(prefix)) | set(dir(builtins))
     before: list[str] = []
     lacking = sorted((used | set(names)) - known)
     while lacking:
@@ -127,68 +129,19 @@ def _completed(code: str, others: list[str], names: Iterable[str], prefix: str) 
         if name in elsewhere and name not in known:
             known.add(name)
             before.insert(0, elsewhere[name])
-            lacking += sorted(_names(elsewhere[name])[1] - known)
+            lacking += sorted(_unbound(elsewhere[name]) - known)
     return _after("\n".join(dict.fromkeys(before)), code) if before else code
 
 
-def _definitions(code: str) -> dict[str, str]:
-    """Return what a block defines at its outermost level, with the text of each definition."""
-    try:
-        body = ast.parse(code).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return {}
-    found: dict[str, str] = {}
-    for statement in body:
-        if isinstance(statement, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) or (
-            isinstance(statement, (ast.Assign, ast.AnnAssign))
-        ):
-            first = min([statement.lineno, *(node.lineno for node in getattr(statement, "decorator_list", ()))])
-            text = "\n".join(code.split("\n")[first - 1 : statement.end_lineno])
-            found |= dict.fromkeys(_names(text)[0], text)
-    return found
-
-
-def _names(code: str) -> tuple[set[str], set[str]]:
-    """Return the names that a program binds at its outermost level, and those it uses without binding them anywhere."""
-    try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return set(), set()
-    outer: set[str] = set()
-    inner: set[str] = set()
-    used: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
-            (used if isinstance(node.ctx, ast.Load) else inner).add(node.id)
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            inner.add(node.name)
-        elif isinstance(node, ast.arg):
-            inner.add(node.arg)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            inner |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            inner.add(node.name)
-    for statement in tree.body:
-        outer |= _bound(statement)
-    return outer, used - inner
-
-
-def _bound(statement: ast.stmt) -> set[str]:
-    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return {statement.name}
-    if isinstance(statement, (ast.Import, ast.ImportFrom)):
-        return {(alias.asname or alias.name).partition(".")[0] for alias in statement.names}
-    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+def _unbound(code: str) -> set[str]:
+    bound, read = names_anywhere(code)
+    return read - bound
 
 
 def _after(first: str, code: str) -> str:
     """Join two programs; imports of the second from `__future__` come before everything else."""
     lines, future = code.split("\n"), []
-    try:
-        body = ast.parse(code).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        body = []
-    for node in body:
+    for node in statements(code):
         if isinstance(node, ast.ImportFrom) and node.module == "__future__" and node.lineno == node.end_lineno:
             line = lines[node.lineno - 1]
             future.append(line[node.col_offset : node.end_col_offset])

@@ -6,10 +6,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from r2vpo.data.constraints import problem_with
-from r2vpo.data.rows import PromptRow
-from r2vpo.rewards.constraint_checks import CHECKS
-from r2vpo.rewards.options import RewardOptions
+from r2vpo.data.constraints import CONSTRAINTS, problem_with
+from r2vpo.rewards.options import RewardOptions, with_reasons
 from r2vpo.rewards.text import completion_text, without_thoughts
 
 
@@ -30,9 +28,6 @@ def constraints_reward(options: ConstraintsOptions) -> Any:
 
     Thoughts are left out, and an empty completion keeps none.
 
-    Args:
-        options: how completions are read, and what counts.
-
     Returns:
         The reward function. A row without constraints, or with an unknown one, has no score (None); the function's
         attribute `unreadable` names such rows.
@@ -52,11 +47,7 @@ def constraints_reward(options: ConstraintsOptions) -> Any:
         kept = follows(text, known["instruction_id_list"], known["kwargs"], mode=options.mode)
         return float(all(kept)) if options.score == "all" else sum(kept) / len(kept)
 
-    def unreadable(rows: Sequence[PromptRow]) -> list[str | None]:
-        return [_problem(row.metadata) for row in rows]
-
-    constraints.unreadable = unreadable  # type: ignore[attr-defined]
-    return constraints
+    return with_reasons(constraints, lambda row: _problem(row.metadata))
 
 
 def follows(
@@ -69,21 +60,17 @@ def follows(
         names: names of the constraints.
         arguments: the arguments of each constraint.
         mode: strict checks the text as it is; in loose, a constraint is kept if one of `loose_texts` keeps it.
-
-    Returns:
-        One boolean per constraint.
     """
     texts = list(loose_texts(text)) if mode == "loose" else [text]
     texts = [one for one in texts if one.strip()]
-    return [any(CHECKS[name](one, **given) for one in texts) for name, given in zip(names, arguments, strict=True)]
+    return [
+        any(CONSTRAINTS[name].check(one, **given) for one in texts)
+        for name, given in zip(names, arguments, strict=True)
+    ]
 
 
 def loose_texts(text: str) -> Iterator[str]:
-    """Yield the eight texts that the loose mode tries: with and without first line, last line, and asterisks.
-
-    Args:
-        text: what a model wrote.
-    """
+    """Yield the eight texts that the loose mode tries: with and without first line, last line, and asterisks."""
     lines = text.split("\n")
     for part in (lines, lines[1:], lines[:-1], lines[1:-1]):
         joined = "\n".join(part).strip()

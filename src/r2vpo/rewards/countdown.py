@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from r2vpo.boxes import last_box
 from r2vpo.data.rows import PromptRow
 from r2vpo.rewards.arithmetic import Evaluated, evaluate, plain_signs
-from r2vpo.rewards.options import RewardOptions
-from r2vpo.rewards.text import completion_text, tagged_answer, without_thoughts
+from r2vpo.rewards.options import RewardOptions, with_reasons
+from r2vpo.rewards.text import answer_place, completion_text, without_thoughts
 
 READ_CHARACTERS = 2000
 
@@ -40,9 +39,6 @@ def countdown_reward(options: CountdownOptions) -> Any:
     not its value. Its exact rational value has to be the target, and every number has to be one of the row's, used
     once.
 
-    Args:
-        options: whether all the numbers have to be used.
-
     Returns:
         The reward function; its attribute `unreadable` says which rows name no numbers or no target.
     """
@@ -55,28 +51,19 @@ def countdown_reward(options: CountdownOptions) -> Any:
             scores.append(None if game is None else float(found is not None and solves(found, *game, options.use_all)))
         return scores
 
-    def unreadable(rows: Sequence[PromptRow]) -> list[str | None]:
+    def reason(row: PromptRow) -> str | None:
         said = "the metadata has no list 'nums' of whole numbers and no whole 'target': use data.schema countdown"
-        return [None if _game(row.metadata) is not None else said for row in rows]
+        return said if _game(row.metadata) is None else None
 
-    countdown.unreadable = unreadable  # type: ignore[attr-defined]
-    return countdown
+    return with_reasons(countdown, reason)
 
 
 def find_expression(completion: Any) -> str | None:
-    """Return the expression that a completion gives as its answer, in plain signs, or None.
-
-    Args:
-        completion: what TRL passes.
-    """
-    text = without_thoughts(completion_text(completion))
-    tagged = tagged_answer(text)
-    text = text if tagged is None else tagged
-    box = last_box(text)
-    given = box if box is not None else tagged
-    if given is not None:
-        return _trimmed(plain_signs(given[:READ_CHARACTERS]))
-    text = text[-READ_CHARACTERS:]
+    """Return the expression that a completion gives as its answer, in plain signs, or None."""
+    region, is_tagged, box = answer_place(without_thoughts(completion_text(completion)))
+    if box is not None or is_tagged:
+        return _trimmed(plain_signs((region if box is None else box)[:READ_CHARACTERS]))
+    text = region[-READ_CHARACTERS:]
     said = list(_SAID.finditer(text))
     for part in (text[said[-1].end() :], text) if said else (text,):
         runs = [run for found in _RUN.findall(plain_signs(part)) if len(re.findall(r"\d+", run := _trimmed(found))) > 0]

@@ -25,11 +25,7 @@ _BREAK = re.compile(
 
 
 def reach(before: str) -> str:
-    """Return the part before a statement in which a denial applies to it; empty if only a reason precedes it.
-
-    Args:
-        before: the text before the statement in its sentence.
-    """
+    """Return the part before a statement in which a denial applies to it; empty if only a reason precedes it."""
     breaks = list(_BREAK.finditer(before))
     if not breaks:
         return before

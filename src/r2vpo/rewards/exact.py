@@ -14,12 +14,6 @@ def exact_reward(options: RewardOptions) -> Any:
     Case, spaces, thousands separators and a full stop at the end do not count, nor does "Answer:" before either of the
     two. A row's answer of several lines is compared with the whole answer. Thoughts are left out, and if a line has a
     box, the content of the box is compared.
-
-    Args:
-        options: only the name.
-
-    Returns:
-        The reward function.
     """
 
     def exact(prompts: list[Any], completions: list[Any], answer: list[str], **_: Any) -> list[float]:

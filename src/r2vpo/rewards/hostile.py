@@ -28,9 +28,6 @@ def refusal(text: str) -> str | None:
     closing brackets end a number: the 25 of `\frac{x^2}{25}` is not an exponent. The upper limit of a sum counts as
     one.
 
-    Args:
-        text: the answer, of any length.
-
     Returns:
         `length` (over 1,000 characters), `nesting` (over 10 brackets deep), `power` (an exponent over 10,000, itself a
         power or not; over 100 on a letter, or on a bracket where there are letters), `factorial` (of a number of five

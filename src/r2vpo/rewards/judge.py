@@ -74,25 +74,13 @@ class Judge:
     """
 
     def __init__(self, options: JudgeOptions, *, first_wait_seconds: float = 0.5) -> None:
-        """Read the key without sending anything.
-
-        Args:
-            options: endpoint, model and limits.
-            first_wait_seconds: wait before the second attempt of a request; it doubles with every further attempt.
+        """Read the key without sending anything; `RetryingClient` describes `first_wait_seconds`.
 
         Raises:
             UserError: the environment variable of the key is not set.
         """
         self.options = options
-        self.client = ChatClient(
-            options.url,
-            api_key_env=options.api_key_env,
-            timeout_seconds=options.timeout_seconds,
-            attempts=options.attempts,
-            first_wait_seconds=first_wait_seconds,
-            max_requests=options.max_requests,
-            max_tokens=options.max_tokens,
-        )
+        self.client = ChatClient(options, first_wait_seconds=first_wait_seconds)
         self.unreadable = self.failed = 0
         self._known: dict[str, Any] = {}
 
@@ -138,11 +126,6 @@ class Judge:
         """Say which of two completions is better when they are shown in this order.
 
         Judges prefer a position, often the first: ask in both orders and count only where they agree.
-
-        Args:
-            prompts: texts, or lists of chat messages.
-            first: completions that are shown first.
-            second: completions that are shown second.
 
         Returns:
             The better one for each; also `tie` if the judge gave no verdict in two replies, or could not be asked.
@@ -243,12 +226,6 @@ class _Failures:
 
 def judge_reward(options: JudgeOptions) -> Any:
     """Give a completion the grade of a judge, from 0 to 1, or None if the judge gives none.
-
-    Args:
-        options: the judge.
-
-    Returns:
-        The reward function.
 
     Raises:
         UserError: the environment variable of the key is not set.

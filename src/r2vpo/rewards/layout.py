@@ -8,7 +8,6 @@ from typing import Any, Literal
 from pydantic import field_validator, model_validator
 
 from r2vpo.rewards.options import PoolOptions
-from r2vpo.rewards.pool import ScoringPool
 from r2vpo.rewards.text import completion_text
 
 READ_CHARACTERS = 100_000
@@ -52,21 +51,10 @@ def format_reward(options: FormatOptions) -> Any:
     A pattern is matched in a child process, since some patterns take forever on some texts. A completion of over
     100,000 characters, and one that takes too long, scores 0.
 
-    Args:
-        options: layout or pattern.
-
-    Returns:
-        The reward function.
-
     Source:
         The layout is that of DeepSeek-R1-Zero, arXiv 2501.12948, table 1.
     """
-    pool = ScoringPool(
-        f"{__name__}:matches",
-        workers=options.workers,
-        seconds_per_item=options.seconds_per_item,
-        memory_bytes=options.memory_megabytes << 20,
-    )
+    pool = options.pool(f"{__name__}:matches")
 
     def format(prompts: list[Any], completions: list[Any], **_: Any) -> list[float]:
         texts = [completion_text(completion) for completion in completions]
@@ -81,21 +69,12 @@ def format_reward(options: FormatOptions) -> Any:
 
 
 def matches(pattern: str, text: str) -> float:
-    """Return 1 if a pattern matches the whole text, else 0; runs in a child process.
-
-    Args:
-        pattern: a regular expression.
-        text: the completion.
-    """
+    """Return 1 if a pattern matches the whole text, else 0; runs in a child process."""
     return float(re.fullmatch(pattern, text, re.DOTALL) is not None)
 
 
 def has_think_answer(text: str) -> bool:
-    """Whether a text has the layout `think_answer`.
-
-    Args:
-        text: the completion.
-    """
+    """Whether a text has the layout `think_answer`."""
     text = text.strip()
     if any(text.count(tag) != 1 for tag in ("</think>", "<answer>", "</answer>")):
         return False

@@ -36,9 +36,6 @@ def length_reward(options: LengthOptions) -> Any:
 
     |y| is the length of the completion in tokens.
 
-    Args:
-        options: L_max and L_cache.
-
     Returns:
         The reward function; it needs the column `completion_ids`, which the trainer and the evaluation pass.
 

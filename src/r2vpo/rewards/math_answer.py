@@ -8,7 +8,6 @@ from typing import Any
 from r2vpo.data.rows import PromptRow
 from r2vpo.rewards.mathematics.place import GOLD, place_of
 from r2vpo.rewards.options import PoolOptions
-from r2vpo.rewards.pool import ScoringPool
 from r2vpo.rewards.text import completion_text
 
 END_CHARACTERS = 1000
@@ -27,9 +26,6 @@ def math_reward(options: MathOptions) -> Any:
     docs/rewards.md which answers are equal. An answer that `hostile.refusal` rejects, or that takes too much time or
     memory, scores 0, with a line in the log.
 
-    Args:
-        options: limits for the child processes.
-
     Returns:
         The reward function. A row whose gold answer cannot be read has no score (None), with a line in the log: a 0 for
         every completion would teach nothing, and would count as a problem that the model cannot solve. The function's
@@ -40,12 +36,7 @@ def math_reward(options: MathOptions) -> Any:
         The comparison is not that of math-verify, which rounds to six places, uses the last side of any equation as its
         value, and reads several boxes near each other as one list; here the last box counts.
     """
-    pool = ScoringPool(
-        "r2vpo.rewards.math_scorer:score_answer",
-        workers=options.workers,
-        seconds_per_item=options.seconds_per_item,
-        memory_bytes=options.memory_megabytes << 20,
-    )
+    pool = options.pool("r2vpo.rewards.math_scorer:score_answer")
 
     def math(prompts: list[Any], completions: list[Any], answer: list[str], **_: Any) -> list[float | None]:
         scores: list[float | None] = [0.0] * len(completions)
@@ -73,9 +64,6 @@ def math_reward(options: MathOptions) -> Any:
 
 def find_answer(text: str) -> tuple[str, bool]:
     r"""Find where the answer is, for rewards and votes that read it themselves.
-
-    Args:
-        text: a completion.
 
     Returns:
         The content of the last box and True; or False with the end of what follows the thought, or with the last

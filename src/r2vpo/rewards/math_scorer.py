@@ -20,15 +20,12 @@ _QUOTED = re.compile(r'\[\s*"([^"\[\]]*)"\s*\]|"([^"]*)"')
 
 
 def score_answer(text: str, kind: str, gold: str) -> float:
-    """Compare one answer with the gold answer.
+    """Return 1 if an answer equals the gold answer, else 0.
 
     Args:
         text: from `place_of`.
         kind: from `place_of`; `GOLD` asks whether the gold answer can be read.
         gold: the right answer, LaTeX, a plain number or words.
-
-    Returns:
-        1 or 0.
 
     Raises:
         NoScore: the comparison would cost too much.
@@ -59,11 +56,7 @@ def _answer(text: str, kind: str) -> str | None:
 
 
 def gold_text(gold: str) -> str:
-    """Return the answer within a gold answer, which may be boxed, quoted or a sentence.
-
-    Args:
-        gold: the gold answer as it is in the data.
-    """
+    """Return the answer within a gold answer, which may be boxed, quoted or a sentence."""
     place = place_of(gold)
     if place.kind == "text":
         if (quoted := _QUOTED.fullmatch(place.text.strip())) is not None:
@@ -75,9 +68,6 @@ def gold_text(gold: str) -> str:
 
 def read_gold(gold: str) -> float:
     r"""Check whether a gold answer contains anything that answers can be compared with.
-
-    Args:
-        gold: the gold answer as it is in the data.
 
     Returns:
         1; or 0 if it is empty, its brackets do not match, or it is an expression that cannot be parsed. An answer with

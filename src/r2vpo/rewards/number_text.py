@@ -113,7 +113,7 @@ _SPACES = re.compile(r"[\u00a0\u2007\u2009\u200a\u202f~]|\\[,;:! ]|\\q?quad(?![A
 
 
 def first_number(text: str) -> float | None:
-    r"""Return the first number of a text, or None if there is none.
+    r"""Return the first number of a text's first 2,000 characters, or None if there is none.
 
     Decimals, exponents (`1.5e9`, `1.5 \times 10^9`), fractions, mixed numbers (`1 1/2`) and thousands separated by
     commas, spaces or apostrophes are read, with Unicode signs and digits. For arithmetic that ends in an equals sign,
@@ -121,9 +121,6 @@ def first_number(text: str) -> float | None:
     does a power, a root, a function, a bound or a part of a number, a multiple of a letter, an equation that is not
     solved (`|x| = 5`), or text that only looks like a number (`3.14.15`, `12,34`, `0x10`, `Area51`). Two numbers next
     to each other, such as `5 or 6`, state none. A number that is denied, supposed or asked about is skipped.
-
-    Args:
-        text: an answer; its first 2,000 characters are read.
     """
     text = _plain(text[:READ_CHARACTERS])
     start = 0

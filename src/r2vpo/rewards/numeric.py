@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +10,7 @@ from pydantic import Field
 
 from r2vpo.data.rows import PromptRow
 from r2vpo.rewards.number_text import first_number
-from r2vpo.rewards.options import RewardOptions
+from r2vpo.rewards.options import RewardOptions, with_reasons
 from r2vpo.rewards.text import first_line
 
 
@@ -29,12 +28,6 @@ def numeric_reward(options: NumericOptions) -> Any:
     """Score 1 if |found - answer| <= tolerance max(1, |answer|), else 0; None if the answer contains no number.
 
     Both numbers are read by `first_number`; a completion's from the first line of its answer that is not empty.
-
-    Args:
-        options: the tolerance.
-
-    Returns:
-        The reward function; its attribute `unreadable` says which rows have an answer without a number.
     """
 
     def close(text: Any, right: str) -> float | None:
@@ -49,12 +42,11 @@ def numeric_reward(options: NumericOptions) -> Any:
     def numeric(prompts: list[Any], completions: list[Any], answer: list[str], **_: Any) -> list[float | None]:
         return [close(text, right) for text, right in zip(completions, answer, strict=True)]
 
-    def unreadable(rows: Sequence[PromptRow]) -> list[str | None]:
-        said = "the answer {!r} holds no number: use the reward 'exact' for such data"
-        return [None if _gold(row.answer) is not None else said.format(row.answer) for row in rows]
+    def reason(row: PromptRow) -> str | None:
+        said = f"the answer {row.answer!r} holds no number: use the reward 'exact' for such data"
+        return said if _gold(row.answer) is None else None
 
-    numeric.unreadable = unreadable  # type: ignore[attr-defined]
-    return numeric
+    return with_reasons(numeric, reason)
 
 
 @lru_cache(maxsize=4096)

@@ -1,8 +1,16 @@
-"""Options that all rewards have in common."""
+"""What rewards have in common: their options, their child processes, and rows whose answer they cannot use."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 from pydantic import BaseModel, ConfigDict, Field
+
+from r2vpo.rewards.pool import ScoringPool
+
+if TYPE_CHECKING:
+    from r2vpo.data.rows import PromptRow
 
 
 class RewardOptions(BaseModel):
@@ -29,3 +37,18 @@ class PoolOptions(RewardOptions):
     workers: int = Field(default=2, ge=1)
     seconds_per_item: float = Field(default=1.0, gt=0)
     memory_megabytes: int = Field(default=1024, ge=256)
+
+    def pool(self, function: str) -> ScoringPool:
+        """Return child processes that score items with `module:function` within these limits."""
+        return ScoringPool(
+            function,
+            workers=self.workers,
+            seconds_per_item=self.seconds_per_item,
+            memory_bytes=self.memory_megabytes << 20,
+        )
+
+
+def with_reasons(reward: Any, reason: Callable[[PromptRow], str | None]) -> Any:
+    """Give a reward function its attribute `unreadable`: for each row why its answer cannot be used, or None."""
+    reward.unreadable = lambda rows: [reason(row) for row in rows]
+    return reward

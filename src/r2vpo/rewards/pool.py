@@ -82,14 +82,11 @@ class ScoringPool:
         self._finalizer = weakref.finalize(self, _end, self._alive, self._owner)
 
     def score(self, items: Sequence[Sequence[Any]], places: Sequence[int] | None = None) -> list[Outcome]:
-        """Score items.
+        """Score items and return one outcome for each, in order.
 
         Args:
             items: one sequence of the function's arguments for each item, of types that JSON supports.
             places: how the log refers to each item; by default its position, from 0.
-
-        Returns:
-            One outcome per item, in order.
 
         Raises:
             RuntimeError: a worker cannot load the function.
@@ -215,14 +212,7 @@ class _Job:
 
 
 def log_zero(name: str, index: int, item: Any, reason: str) -> None:
-    """Log that an item has no score, with an abbreviated text of it.
-
-    Args:
-        name: name of the scorer.
-        index: the item's position in its call, from 0.
-        item: the item.
-        reason: why it has no score.
-    """
+    """Log that an item has no score, with an abbreviated text of it."""
     text = " | ".join(str(part)[:100] for part in item)
     logger.warning("%s: item %d scores 0, reason %s: %r", name, index, reason, text)
 

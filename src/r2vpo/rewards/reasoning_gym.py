@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from pydantic import Field
 
 from r2vpo.boxes import last_box
-from r2vpo.data.rows import PromptRow
-from r2vpo.rewards.options import PoolOptions
-from r2vpo.rewards.pool import ScoringPool, log_zero
+from r2vpo.rewards.options import PoolOptions, with_reasons
+from r2vpo.rewards.pool import log_zero
 from r2vpo.rewards.reasoning_gym_own import OWN, SYMBOLIC
 from r2vpo.rewards.text import answer_block, bare, first_line
 
@@ -56,21 +55,13 @@ def reasoning_gym_reward(options: ReasoningGymOptions) -> Any:
     the same rules. An answer of over 20,000 characters, one with `nan`, `inf` or an exponent of four digits, and one on
     which a scorer fails all score 0.
 
-    Args:
-        options: limits for the child processes.
-
     Returns:
         The reward function; its attribute `unreadable` says which rows name no family. Such rows have no score.
 
     Source:
         reasoning-gym 0.1.25.
     """
-    pool = ScoringPool(
-        "r2vpo.rewards.reasoning_gym_scorer:score_family",
-        workers=options.workers,
-        seconds_per_item=options.seconds_per_item,
-        memory_bytes=options.memory_megabytes << 20,
-    )
+    pool = options.pool("r2vpo.rewards.reasoning_gym_scorer:score_family")
 
     def reasoning_gym(
         prompts: list[Any], completions: list[Any], answer: list[str], metadata: list[str], **_: Any
@@ -93,11 +84,7 @@ def reasoning_gym_reward(options: ReasoningGymOptions) -> Any:
             scores[row] = _bounded(outcome.score)
         return scores
 
-    def unreadable(rows: Sequence[PromptRow]) -> list[str | None]:
-        return [_problem(row.metadata) for row in rows]
-
-    reasoning_gym.unreadable = unreadable  # type: ignore[attr-defined]
-    return reasoning_gym
+    return with_reasons(reasoning_gym, lambda row: _problem(row.metadata))
 
 
 def _given(completion: Any, right: str) -> str:

@@ -21,8 +21,8 @@ SYMBOLIC = frozenset(("polynomial_multiplication", "simple_integration", "interm
 """Families whose answers are formulas: `symbolic.py` reads them, in child processes."""
 
 
-def _binary_matrix(answer: str, entry: Entry) -> float:
-    return _text_or_list(answer, [entry["answer"]], lambda rows: "\n".join(_spaced(row) for row in rows), 0.1)
+def _matrix(answer: str, entry: Entry) -> float:
+    return _text_or_list(answer, [entry["answer"]], _rows, 0.1)
 
 
 def _spiral_matrix(answer: str, entry: Entry) -> float:
@@ -34,27 +34,15 @@ def _string_insertion(answer: str, entry: Entry) -> float:
 
 
 def _n_queens(answer: str, entry: Entry) -> float:
-    valid = entry["metadata"]["valid_answers"]
-    return _text_or_list(answer, valid, lambda rows: "\n".join(_spaced(row) for row in rows), 0.5)
+    return _text_or_list(answer, entry["metadata"]["valid_answers"], _rows, 0.5)
 
 
 def _countdown(answer: str, entry: Entry) -> float:
-    known = entry["metadata"]
-    try:
-        made = evaluate(_left_side(answer))
-    except ValueError:
-        return 0.0
-    uses = sorted(number for number, _ in made.numbers) == sorted(known["numbers"])
-    return 1.0 if uses and made.value == known["target"] else 0.05
+    return _made(answer, entry, entry["metadata"]["target"], 0.05)
 
 
 def _puzzle24(answer: str, entry: Entry) -> float:
-    try:
-        made = evaluate(_left_side(answer))
-    except ValueError:
-        return 0.0
-    uses = sorted(number for number, _ in made.numbers) == sorted(entry["metadata"]["numbers"])
-    return 1.0 if uses and made.value == 24 else 0.01
+    return _made(answer, entry, 24, 0.01)
 
 
 def _bitwise_arithmetic(answer: str, entry: Entry) -> float:
@@ -69,7 +57,7 @@ def _game_of_life_halting(answer: str, entry: Entry) -> float:
 
 
 OWN: dict[str, Callable[..., float]] = {
-    "binary_matrix": _binary_matrix,
+    "binary_matrix": _matrix,
     "spiral_matrix": _spiral_matrix,
     "string_insertion": _string_insertion,
     "n_queens": _n_queens,
@@ -81,14 +69,23 @@ OWN: dict[str, Callable[..., float]] = {
 """The replacement scorers by family name."""
 
 
+def _made(answer: str, entry: Entry, target: int, share: float) -> float:
+    """Return 1 for an expression that makes a target from the row's numbers, or the given share for another one."""
+    try:
+        made = evaluate(plain_signs(answer).partition("=")[0])
+    except ValueError:
+        return 0.0
+    uses = sorted(number for number, _ in made.numbers) == sorted(entry["metadata"]["numbers"])
+    return 1.0 if uses and made.value == target else share
+
+
 def _text_or_list(answer: str, right: list[str], written: Callable[[Any], str], share: float) -> float:
     """Return 1 for the text of a right answer, or the given share for a list whose written form is one of them."""
     if answer in right:
         return 1.0
     try:
-        return (
-            share if written(json.loads(answer.replace("'", '"').replace("(", "[").replace(")", "]"))) in right else 0.0
-        )
+        values = json.loads(answer.replace("'", '"').replace("(", "[").replace(")", "]"))
+        return share if written(values) in right else 0.0
     except (ValueError, TypeError, RecursionError):
         return 0.0
 
@@ -97,6 +94,5 @@ def _spaced(row: Any) -> str:
     return " ".join(str(value) for value in row)
 
 
-def _left_side(answer: str) -> str:
-    """Return the text before an equals sign, in plain signs."""
-    return plain_signs(answer).partition("=")[0]
+def _rows(rows: Any) -> str:
+    return "\n".join(map(_spaced, rows))

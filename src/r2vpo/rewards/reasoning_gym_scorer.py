@@ -33,16 +33,7 @@ def _scorer(family: str) -> Callable[..., float]:
 
 
 def score_family(family: str, answer: str, entry: dict[str, Any]) -> float:
-    """Score an answer as its family does, in a process in which no text can be compiled.
-
-    Args:
-        family: name of a reasoning-gym family.
-        answer: the model's answer.
-        entry: question, answer and metadata of the problem.
-
-    Returns:
-        A number from 0 to 1.
-    """
+    """Score an answer as its family does, in a process in which no text can be compiled."""
     global _armed
     if family in SYMBOLIC:
         return _symbolic_score(family, answer, entry)

@@ -55,11 +55,7 @@ REWARDS: dict[str, Reward] = {
 
 
 def options_class(name: str) -> type[RewardOptions]:
-    """Return the class of a reward's options.
-
-    Args:
-        name: a name in the registry, or any other name.
-    """
+    """Return the class of a reward's options."""
     return REWARDS[name].options if name in REWARDS else RewardOptions
 
 
@@ -89,11 +85,7 @@ def load_reward(spec: str | Mapping[str, Any] | RewardOptions) -> RewardFunction
 
 
 def first_problem(error: ValidationError) -> str:
-    """Describe in one line what is wrong with the options, starting with the option's name.
-
-    Args:
-        error: the error from pydantic.
-    """
+    """Describe in one line what is wrong with the options, starting with the option's name."""
     first = error.errors()[0]
     where, message = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
@@ -103,9 +95,6 @@ def first_problem(error: ValidationError) -> str:
 
 def reward_options(spec: str | Mapping[str, Any] | RewardOptions) -> RewardOptions:
     """Return a reward's validated options.
-
-    Args:
-        spec: as `load_reward` takes it.
 
     Raises:
         UserError: the options are wrong.

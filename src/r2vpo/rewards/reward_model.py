@@ -60,14 +60,7 @@ class RewardModel:
         dtype: Literal["float32", "bfloat16"] = "float32",
         device: Literal["auto", "cpu", "cuda"] = "auto",
     ) -> None:
-        """Load classifier and tokenizer.
-
-        Args:
-            name: a folder written by save_pretrained, or a name on the hub.
-            batch_size: conversations scored at a time.
-            max_tokens: longer conversations lose their beginning; None uses the model's limit.
-            dtype: type of the weights.
-            device: device of the model; auto is the current GPU, and the CPU where there is none.
+        """Load classifier and tokenizer; `RewardModelOptions` describes the options.
 
         Raises:
             UserError: there is no such model, it is not a classifier with one output, or the device is missing.
@@ -86,18 +79,11 @@ class RewardModel:
         self.max_tokens = _limit(name, self._model, self._tokenizer, max_tokens)
 
     def score(self, prompts: Sequence[Any], completions: Sequence[Any]) -> list[float]:
-        """Score conversations.
+        """Return the model's number for each conversation.
 
         A conversation is the prompt and the completion as the assistant's message, in the tokenizer's chat template;
         without a template it is their texts, one after the other. A score does not depend on the other conversations,
         except for rounding.
-
-        Args:
-            prompts: texts, or lists of chat messages.
-            completions: as many texts, or lists of chat messages.
-
-        Returns:
-            The model's number for each.
 
         Raises:
             UserError: the template rejects a conversation, or a number is not finite.
@@ -159,12 +145,6 @@ class RewardModel:
 
 def reward_model_reward(options: RewardModelOptions) -> Any:
     """Score (n - centre) / scale, where n is the number that a reward model gives the conversation.
-
-    Args:
-        options: the model and how to run it.
-
-    Returns:
-        The reward function.
 
     Raises:
         UserError: the model cannot be used.

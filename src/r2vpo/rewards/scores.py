@@ -28,21 +28,12 @@ def listed(scores: Any, count: int) -> Any:
 
 
 def counted(scores: list[Any], count: int) -> str:
-    """How many scores there are, in words: of an iterator with too many only that is known.
-
-    Args:
-        scores: what `listed` gave.
-        count: how many are wanted.
-    """
+    """How many scores there are, in words: of an iterator with too many only that is known."""
     return f"{len(scores)}" if len(scores) <= count else f"{len(scores)} or more"
 
 
 def is_number(score: Any) -> bool:
-    """Whether a score is a finite number that float32 can hold.
-
-    Args:
-        score: an element of what `listed` returned.
-    """
+    """Whether a score is a finite number that float32 can hold."""
     # Not converted to float, which an integer may be too large for; NaN fails the comparison.
     return isinstance(score, Real) and bool(abs(score) <= LARGEST)  # type: ignore[operator]
 

@@ -3,7 +3,7 @@ r"""Find the answer in a model's text: thoughts and tags, the last box, the firs
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from r2vpo.boxes import last_box
 
@@ -23,11 +23,7 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
 def completion_text(completion: Any) -> str:
-    """Return the text of a completion, which is a string or a list of chat messages.
-
-    Args:
-        completion: what TRL passes.
-    """
+    """Return the text of a completion, which is a string or a list of chat messages."""
     if isinstance(completion, str):
         return completion
     return str(completion[-1].get("content") or "") if completion else ""
@@ -39,9 +35,6 @@ def outside_thoughts(text: str) -> tuple[str, bool]:
     A thought begins at `<think>` and ends at the next `</think>`; `<thinking>`, `<thought>`, `<reasoning>` and
     `[THINK]` are treated in the same way. A thought that never ends extends to the end of the text. The text before an
     end tag without a start tag is also a thought: the chat templates of reasoning models open the tag in the prompt.
-
-    Args:
-        text: what a model wrote.
     """
     if "<" not in text and "THINK]" not in text:
         return text, False
@@ -64,11 +57,7 @@ def without_thoughts(text: str) -> str:
 
 
 def tagged_answer(text: str) -> str | None:
-    """Return the content of a text's last `<answer>`, to the end of the text if it is not closed; None without one.
-
-    Args:
-        text: a text without thoughts.
-    """
+    """Return the content of a text's last `<answer>`, to the end of the text if it is not closed; None without one."""
     start, found = None, None
     for tag in _ANSWER.finditer(text):
         if not tag[1]:
@@ -79,12 +68,29 @@ def tagged_answer(text: str) -> str | None:
     return None if found is None else found.strip()
 
 
-def answer_block(completion: Any) -> str:
-    """Return the text in which the answer is looked for: outside the thoughts, and in the last `<answer>` if any.
+class AnswerPlace(NamedTuple):
+    """The part of a text in which its answer is looked for.
 
-    Args:
-        completion: what TRL passes.
+    Attributes:
+        region: the content of the last `<answer>`, or the whole text without one.
+        is_tagged: whether there is such a tag.
+        box: the content of the region's last box, or None.
     """
+
+    region: str
+    is_tagged: bool
+    box: str | None
+
+
+def answer_place(text: str) -> AnswerPlace:
+    """Find the part of a text without thoughts in which its answer is looked for."""
+    tagged = tagged_answer(text)
+    region = text if tagged is None else tagged
+    return AnswerPlace(region, tagged is not None, last_box(region))
+
+
+def answer_block(completion: Any) -> str:
+    """Return the text in which the answer is looked for: outside the thoughts, and in the last `<answer>` if any."""
     return _block(completion_text(completion))
 
 
@@ -93,9 +99,6 @@ def first_line(completion: Any) -> str:
 
     Only a box in that line counts, unless there were thoughts or a tag: a model that only continues a text goes on to
     other problems, which have boxes too.
-
-    Args:
-        completion: what TRL passes.
     """
     text = completion_text(completion)
     block = _block(text)
@@ -111,20 +114,12 @@ def _block(text: str) -> str:
 
 
 def first_answer(completion: Any) -> str:
-    """Return the first line without "Answer:" before it, a full stop after it, or emphasis marks around it.
-
-    Args:
-        completion: what TRL passes.
-    """
+    """Return the first line without "Answer:" before it, a full stop after it, or emphasis marks around it."""
     return bare(first_line(completion))
 
 
 def bare(line: str) -> str:
-    """Return a line without "Answer:" before it, a full stop after it, or emphasis marks around it.
-
-    Args:
-        line: one line.
-    """
+    """Return a line without "Answer:" before it, a full stop after it, or emphasis marks around it."""
     line = _unwrapped(line.strip())
     lead = _LEAD.match(line)
     rest = line[lead.end() :] if lead else line

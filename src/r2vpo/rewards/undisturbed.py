@@ -40,20 +40,12 @@ def undisturbed() -> Iterator[None]:
 
 
 def told(error: BaseException) -> str:
-    """Return the text of what a user's function raised, in one line, whatever its class does.
-
-    Args:
-        error: the exception.
-    """
+    """Return the text of what a user's function raised, in one line, whatever its class does."""
     return _text(lambda: " ".join(str(error).split())[:_CHARACTERS] or "no message", "without a text")
 
 
 def shown(value: Any) -> str:
-    """What a user's function returned, cut off where it is long, whatever its class does.
-
-    Args:
-        value: what was returned.
-    """
+    """What a user's function returned, cut off where it is long, whatever its class does."""
     return _text(lambda: reprlib.repr(value), f"a {type(value).__name__}")
 
 

@@ -23,12 +23,7 @@ _DETAIL_CHARACTERS = 500
 
 
 class NoScore(Exception):
-    """Exception for an item that has no score, for a reason that is not an error.
-
-    Args:
-        reason: as in `Outcome`.
-        detail: as in `Outcome`.
-    """
+    """Exception for an item that has no score, for a reason that is not an error; `Outcome` describes the arguments."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -42,11 +37,7 @@ def frame(value: Any) -> bytes:
 
 
 def read_message(data: bytes) -> dict[str, Any] | None:
-    """Return a worker's message: that it is ready, why it failed, or an outcome; None for anything else.
-
-    Args:
-        data: a frame without its length.
-    """
+    """Return a worker's message: that it is ready, why it failed, or an outcome; None for anything else."""
     try:
         message = json.loads(data)
     except (ValueError, RecursionError):

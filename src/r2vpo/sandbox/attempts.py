@@ -1,5 +1,7 @@
 """Program that tries what a sandbox must not allow, and prints what succeeded; it never runs outside a sandbox.
 
+The host writes the name of one of its own folders to standard input.
+
 Every call is made by its number, as a hostile program would do. A call counts as refused only if the filter answers,
 with EPERM or ENOSYS. Any other error, and any success, means that the call has reached the kernel.
 """
@@ -13,10 +15,10 @@ import socket
 import struct
 from collections.abc import Callable
 
-OUTSIDE = "(the host puts a folder of its own here)"
+OUTSIDE: str
 ARM = platform.machine() == "aarch64"
 CALL = ctypes.CDLL(None, use_errno=True).syscall
-PARENT, SELF = os.getppid(), os.getpid()
+PARENT = os.getppid()
 POINTER = 1 << 40  # an address at which nothing is: enough to see whether the kernel looks there
 
 
@@ -37,7 +39,7 @@ def possible(function: Callable[[], object]) -> bool:
     return True
 
 
-READER, WRITER = os.pipe()
+READER = os.pipe()[0]
 PAIR = socket.socketpair()
 LEFT = PAIR[0].fileno()
 ADDRESS = ctypes.create_string_buffer(struct.pack("H", socket.AF_UNIX) + b"\0r2vpo")
@@ -90,6 +92,7 @@ ATTEMPTS: dict[str, Callable[[], bool]] = {
 }
 
 if __name__ == "__main__":  # which it is in a sandbox
+    OUTSIDE = input()
     for name, attempt in ATTEMPTS.items():
         if attempt():
             print(name)

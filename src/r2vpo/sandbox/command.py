@@ -26,10 +26,6 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": 
 def command(settings: Settings, control: int) -> list[str]:
     """Return the command to start.
 
-    Args:
-        settings: the kind of sandbox.
-        control: file descriptor of the socket to the sandbox.
-
     Raises:
         Unusable: bubblewrap is requested but not installed.
     """

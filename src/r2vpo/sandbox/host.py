@@ -43,9 +43,6 @@ class Report(NamedTuple):
 class Sandbox:
     """A sandbox with an interpreter that waits for programs; it ends together with the thread that started it.
 
-    Args:
-        settings: the kind of sandbox.
-
     Raises:
         Unusable: the sandbox does not start.
     """

@@ -43,13 +43,7 @@ class Working(NamedTuple):
 
 
 def first_working(wanted: Sequence[Isolation], *, memory_bytes: int, modules: Sequence[str] = ()) -> Working:
-    """Try kinds of isolation until one works.
-
-    Args:
-        wanted: kinds of isolation, in order of preference.
-        memory_bytes: limit for the address space of each process.
-        modules: installed modules that programs may import.
-    """
+    """Try kinds of isolation in order until one works; programs may import the installed modules that are named."""
     failed: list[str] = []
     for isolation in wanted:
         for own_root in (True, False) if isolation == "process" else (True,):
@@ -67,9 +61,6 @@ def first_working(wanted: Sequence[Isolation], *, memory_bytes: int, modules: Se
 def probe(settings: Settings) -> tuple[str, ...]:
     """Start a sandbox and let a program in it try what it must not do.
 
-    Args:
-        settings: the kind of sandbox.
-
     Returns:
         Those of `GAPS` that exist.
 
@@ -81,8 +72,8 @@ def probe(settings: Settings) -> tuple[str, ...]:
     sandbox = Sandbox(settings)
     outside = tempfile.mkdtemp()
     (Path(outside) / "secret").touch()
-    program = f"{_ATTEMPTS.read_text()}".replace('"(the host puts a folder of its own here)"', repr(outside))
-    files = [memory_file(json.dumps({"setup": "", "programs": [program]}).encode()), memory_file(b""), memory_file()]
+    job = json.dumps({"setup": "", "programs": [_ATTEMPTS.read_text()]})
+    files = [memory_file(job.encode()), memory_file(os.fsencode(outside)), memory_file()]
     try:
         report = sandbox.run("script", files, SECONDS)
         said = os.pread(files[2], 1 << 12, 0).decode(errors="replace").splitlines()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 Isolation = Literal["bubblewrap", "process"]
-Choice = Literal["auto", "bubblewrap", "process"]
+Choice = Literal["auto", Isolation]
 ISOLATIONS: tuple[Isolation, ...] = ("bubblewrap", "process")
 """The kinds of isolation that `auto` tries, strongest first."""
 

@@ -14,8 +14,8 @@ from r2vpo.config.recipe import Recipe
 from r2vpo.config.run_directory import RunDirectory, evaluated_every
 from r2vpo.core.log_probs import length_limits
 from r2vpo.data import PromptData
-from r2vpo.data.digest import digest_of
 from r2vpo.data.prompt_tokens import encode_prompt
+from r2vpo.data.rows import digest_of
 from r2vpo.evaluation.completions import Answered, evaluate
 from r2vpo.evaluation.measures import by_difficulty, measure, measure_by_difficulty
 from r2vpo.evaluation.prompts import suitable_sampler

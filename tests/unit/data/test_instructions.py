@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from r2vpo.data import InstructionsOptions, load_data
-from r2vpo.data.constraints import ARGUMENTS, problem_with
+from r2vpo.data.constraints import CONSTRAINTS, problem_with
 from r2vpo.data.instructions import FAMILIES, HELD_OUT_TOPICS, TASKS, TOPICS
 from r2vpo.errors import UserError
 from r2vpo.rewards import load_reward
@@ -37,7 +37,7 @@ def test_what_is_asked_is_what_is_checked():
     found = set()
     for family in FAMILIES:
         for _ in range(20):
-            name, arguments, text = family(rng)
+            name, arguments, text = family.draw(rng)
             found.add(name)
             assert problem_with([name], [arguments]) is None
             for value in arguments.values():
@@ -47,7 +47,7 @@ def test_what_is_asked_is_what_is_checked():
             kept, broken = (example.format(**arguments) for example in KEPT_AND_BROKEN[name])
             assert follows(kept, [name], [arguments], mode="strict") == [True]
             assert follows(broken, [name], [arguments], mode="strict") == [False]
-    assert found == set(KEPT_AND_BROKEN) <= set(ARGUMENTS) and len(FAMILIES) == len(found)
+    assert found == set(KEPT_AND_BROKEN) <= set(CONSTRAINTS) and len(FAMILIES) == len(found)
 
 
 def test_held_out_topics_are_not_trained_on_whatever_the_seed():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from r2vpo.data import PromptRow
-from r2vpo.data.digest import digest_of
+from r2vpo.data.rows import digest_of
 from r2vpo.errors import UserError
 from r2vpo.evaluation import Answered, Completion
 from r2vpo.evaluation.folder import EvaluationFolder, existing_folder, make_folder, open_folder

@@ -9,9 +9,14 @@ import pytest
 
 from r2vpo.errors import UserError
 from r2vpo.rewards.chat_client import ChatClient
+from r2vpo.rewards.judge_options import JudgeOptions
 from tests.unit.rewards.endpoint import Fault, endpoint
 
 HELLO = [{"role": "user", "content": "Hello"}]
+
+
+def client_of(url, *, first_wait_seconds=0.5, **options):
+    return ChatClient(JudgeOptions(name="judge", url=url, model="m", **options), first_wait_seconds=first_wait_seconds)
 
 
 def ask(client, **options):
@@ -21,13 +26,13 @@ def ask(client, **options):
 def test_the_documented_format_is_spoken(monkeypatch):
     monkeypatch.setenv("KEY_FOR_TEST", " secret-1 ")
     with endpoint(lambda request: "Hi " + request["messages"][-1]["content"]) as server:
-        client = ChatClient(server.url + "/", api_key_env="KEY_FOR_TEST")
+        client = client_of(server.url + "/", api_key_env="KEY_FOR_TEST")
         assert ask(client, temperature=0, seed=3, max_tokens=5) == "Hi Hello"
     assert server.requests == [{"messages": HELLO, "model": "m", "temperature": 0, "seed": 3, "max_tokens": 5}]
     assert server.paths == ["/v1/chat/completions"] and server.authorizations == ["Bearer secret-1"]
     assert (client.requests, client.tokens) == (1, 100)
     with endpoint(lambda request: "Hi") as server:
-        assert ask(ChatClient(server.url)) == "Hi" and server.authorizations == [None]
+        assert ask(client_of(server.url)) == "Hi" and server.authorizations == [None]
 
 
 @pytest.mark.parametrize(
@@ -50,11 +55,11 @@ def test_the_documented_format_is_spoken(monkeypatch):
 )
 def test_what_may_pass_is_tried_again(fault):
     with endpoint(lambda request: "Hi", [fault, fault]) as server:
-        client = ChatClient(server.url, timeout_seconds=0.4, first_wait_seconds=0.01)
+        client = client_of(server.url, timeout_seconds=0.4, first_wait_seconds=0.01)
         assert ask(client) == "Hi"
         assert len(server.requests) == client.requests == 3
     with endpoint(lambda request: "Hi", [fault] * 2) as server:
-        client = ChatClient(server.url, timeout_seconds=0.4, first_wait_seconds=0.01, attempts=2)
+        client = client_of(server.url, timeout_seconds=0.4, first_wait_seconds=0.01, attempts=2)
         with pytest.raises(
             UserError, match=r"/chat/completions failed 2 times, the last time with .*: check that it runs"
         ):
@@ -63,24 +68,24 @@ def test_what_may_pass_is_tried_again(fault):
 
 def test_waits_double_and_retry_after_goes_before_them():
     with endpoint(lambda request: "Hi", [Fault(status=500)] * 3) as server:
-        assert ask(ChatClient(server.url, first_wait_seconds=0.2)) == "Hi"
+        assert ask(client_of(server.url, first_wait_seconds=0.2)) == "Hi"
         waits = [later - earlier for earlier, later in zip(server.times, server.times[1:], strict=False)]
     for wait, longest in zip(waits, (0.2, 0.4, 0.8), strict=True):
         assert longest / 2 <= wait < longest + 0.3
     with endpoint(lambda request: "Hi", [Fault(status=429, headers={"Retry-After": "1"})]) as server:
-        assert ask(ChatClient(server.url, first_wait_seconds=0.01)) == "Hi"
+        assert ask(client_of(server.url, first_wait_seconds=0.01)) == "Hi"
         assert 1.0 <= server.times[1] - server.times[0] < 2.0
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
     with endpoint(lambda request: "Hi", [Fault(status=503, headers={"Retry-After": soon})]) as server:
-        assert ask(ChatClient(server.url, first_wait_seconds=0.01)) == "Hi"
+        assert ask(client_of(server.url, first_wait_seconds=0.01)) == "Hi"
         assert 1.0 < server.times[1] - server.times[0] < 4.0
     with endpoint(lambda request: "Hi", [Fault(status=429, headers={"Retry-After": "soon"})]) as server:
-        assert ask(ChatClient(server.url, first_wait_seconds=0.01)) == "Hi"
+        assert ask(client_of(server.url, first_wait_seconds=0.01)) == "Hi"
     with (
         endpoint(lambda request: "Hi", [Fault(status=429, headers={"Retry-After": "3600"})]) as server,
         pytest.raises(UserError, match="asks to wait 3600 s: resume from the last checkpoint later"),
     ):
-        ask(ChatClient(server.url))
+        ask(client_of(server.url))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +96,7 @@ def test_what_stays_wrong_is_asked_once(monkeypatch, status, said):
     monkeypatch.setenv("KEY_FOR_TEST", "secret-1")
     with endpoint(lambda request: "Hi", [Fault(status=status, body='{"error":\n "no: secret-1"}')]) as server:
         with pytest.raises(UserError, match=said) as caught:
-            ask(ChatClient(server.url, api_key_env="KEY_FOR_TEST"))
+            ask(client_of(server.url, api_key_env="KEY_FOR_TEST"))
         assert len(server.requests) == 1
     assert f"{server.url}/chat/completions answers with status {status}" in str(caught.value)
     assert "secret-1" not in str(caught.value) and "\n" not in str(caught.value)
@@ -101,33 +106,34 @@ def test_an_endpoint_that_is_not_there():
     with endpoint(lambda request: "Hi") as server:
         url = server.url
     with pytest.raises(UserError, match="failed 2 times, the last time with ConnectError"):
-        ask(ChatClient(url, attempts=2, first_wait_seconds=0.01))
+        ask(client_of(url, attempts=2, first_wait_seconds=0.01))
     with pytest.raises(UserError, match="url 'http://host:port/v1/chat/completions' cannot be requested"):
-        ask(ChatClient("http://host:port/v1"))
+        wrong = JudgeOptions(name="judge", url=url, model="m").model_copy(update={"url": "http://host:port/v1"})
+        ask(ChatClient(wrong))
 
 
 def test_a_missing_key_is_found_before_anything_is_sent(monkeypatch):
     monkeypatch.delenv("KEY_FOR_TEST", raising=False)
     with pytest.raises(UserError, match="KEY_FOR_TEST, which is not set: export it"):
-        ChatClient("http://127.0.0.1:9/v1", api_key_env="KEY_FOR_TEST")
+        client_of("http://127.0.0.1:9/v1", api_key_env="KEY_FOR_TEST")
 
 
 def test_budgets():
     with endpoint(lambda request: "Hi", [Fault(status=500)]) as server:
-        client = ChatClient(server.url, max_requests=3, first_wait_seconds=0.01)
+        client = client_of(server.url, max_requests=3, first_wait_seconds=0.01)
         assert [ask(client), ask(client)] == ["Hi", "Hi"]
         with pytest.raises(UserError, match="max_requests = 3 is spent: raise it"):
             ask(client)
         assert len(server.requests) == 3
     with endpoint(lambda request: "Hi") as server:
-        client = ChatClient(server.url, max_tokens=150)
+        client = client_of(server.url, max_tokens=150)
         assert [ask(client), ask(client)] == ["Hi", "Hi"]
         with pytest.raises(UserError, match=r"max_tokens = 150 is spent \(200 used\)"):
             ask(client)
     with endpoint(lambda request: "Hi", usage=False) as server:
-        assert ask(ChatClient(server.url)) == "Hi"
+        assert ask(client_of(server.url)) == "Hi"
         with pytest.raises(UserError, match=r"reports no usage\.total_tokens to count: set max_requests"):
-            ask(ChatClient(server.url, max_tokens=150))
+            ask(client_of(server.url, max_tokens=150))
 
 
 def test_a_stop_ends_the_waiting():
@@ -136,5 +142,5 @@ def test_a_stop_ends_the_waiting():
         threading.Timer(0.2, stopped.set).start()
         start = time.monotonic()
         with pytest.raises(UserError, match="stopped because another request failed"):
-            ChatClient(server.url).reply(HELLO, stopped, model="m")
+            client_of(server.url).reply(HELLO, stopped, model="m")
         assert time.monotonic() - start < 10

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from langdetect import PROFILES_DIRECTORY
 
-from r2vpo.data.constraints import ARGUMENTS, LANGUAGES
+from r2vpo.data.constraints import CONSTRAINTS, LANGUAGES, count_sentences
 from r2vpo.data.rows import PromptRow
 from r2vpo.errors import UserError
 from r2vpo.rewards import load_reward
-from r2vpo.rewards.constraint_checks import CHECKS, count_sentences
 from r2vpo.rewards.constraints import loose_texts
 
 SENTENCE = "The cat sat on the mat and looked at the people who walked by in the street."
@@ -174,8 +173,8 @@ def score(text, *constraints, **options):
     return value
 
 
-def test_there_is_a_check_and_a_case_for_each_of_the_25():
-    assert set(CHECKS) == set(ARGUMENTS) == {name for name, *_ in CASES} and len(CHECKS) == 25
+def test_there_is_a_case_for_each_of_the_25():
+    assert set(CONSTRAINTS) == {name for name, *_ in CASES} and len(CONSTRAINTS) == 25
     assert {path.name for path in Path(PROFILES_DIRECTORY).iterdir()} == LANGUAGES
 
 
@@ -266,5 +265,5 @@ def test_rows_without_constraints_or_with_wrong_ones():
 def test_no_text_takes_a_check_long(text):
     start = time.process_time()
     for name, given, *_ in CASES:
-        CHECKS[name](text, **given)
+        CONSTRAINTS[name].check(text, **given)
     assert time.process_time() - start < 5

@@ -55,13 +55,6 @@ class Schema:
 def value_of(record: Record, *columns: str) -> Any:
     """Return the value of the first of several columns that the row has.
 
-    Args:
-        record: the row.
-        columns: names with the same meaning, in order of preference.
-
-    Returns:
-        The value.
-
     Raises:
         BadRow: the row has none of them, or only null values.
     """
@@ -79,14 +72,7 @@ def value_of(record: Record, *columns: str) -> Any:
 
 
 def text_of(record: Record, *columns: str) -> str:
-    """Return a non-empty text from the first of several columns that the row has.
-
-    Args:
-        record: the row.
-        columns: names with the same meaning, in order of preference.
-
-    Returns:
-        The text, stripped of white space at both ends.
+    """Return a non-empty text, without white space at both ends, from the first of several columns that the row has.
 
     Raises:
         BadRow: there is no such column, or it does not hold text.
@@ -99,13 +85,6 @@ def text_of(record: Record, *columns: str) -> str:
 
 def answer_of(record: Record, *columns: str) -> str:
     """Return an answer, a text or a number, from the first of several columns that the row has.
-
-    Args:
-        record: the row.
-        columns: names with the same meaning, in order of preference.
-
-    Returns:
-        The answer as text.
 
     Raises:
         BadRow: there is no such column, or it holds neither.
@@ -123,13 +102,6 @@ def answer_of(record: Record, *columns: str) -> str:
 def prompt_of(record: Record, column: str) -> Prompt:
     """Return a prompt: a text, or a list of chat messages.
 
-    Args:
-        record: the row.
-        column: the prompt's column.
-
-    Returns:
-        The prompt.
-
     Raises:
         BadRow: there is no such column, or it holds neither.
     """
@@ -146,13 +118,6 @@ def prompt_of(record: Record, column: str) -> Prompt:
 
 def texts_of(record: Record, column: str) -> list[str]:
     """Return a list of at least one text.
-
-    Args:
-        record: the row.
-        column: its column.
-
-    Returns:
-        The texts.
 
     Raises:
         BadRow: there is no such column, or it holds something else.

@@ -15,10 +15,6 @@ def mbpp(record: Record, columns: Columns) -> PromptRow | Skip:
 
     Its sanitized form has `prompt` and `test_imports` instead of the first and the last column.
 
-    Args:
-        record: the row.
-        columns: unused.
-
     Returns:
         The task with its first test, which shows how the function is called.
 
@@ -42,10 +38,6 @@ def mbpp(record: Record, columns: Columns) -> PromptRow | Skip:
 
 def humaneval(record: Record, columns: Columns) -> PromptRow | Skip:
     """Read a row of HumanEval: `prompt`, `canonical_solution`, `test`, `entry_point`.
-
-    Args:
-        record: the row.
-        columns: unused.
 
     Returns:
         The task: the head of a function, which the model continues.

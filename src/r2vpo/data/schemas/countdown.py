@@ -20,13 +20,6 @@ def countdown(record: Record, columns: Columns) -> PromptRow | Skip:
     The difficulty is the number of numbers. The answer is the target, which the prompt states; `nums` and `target` are
     in the metadata, where the reward `countdown` finds them.
 
-    Args:
-        record: the row.
-        columns: unused.
-
-    Returns:
-        The problem with a generated prompt.
-
     Raises:
         BadRow: a column is missing or holds something else.
     """

@@ -12,10 +12,6 @@ from r2vpo.data.schemas.base import BadRow, Columns, Record, Skip, prompt_of, re
 def ifeval(record: Record, columns: Columns) -> PromptRow | Skip:
     """Read a row: `prompt`, `instruction_id_list`, `kwargs` and optionally `key`.
 
-    Args:
-        record: the row.
-        columns: unused.
-
     Returns:
         The prompt without an answer; its difficulty is the number of constraints, which are in the metadata.
 

@@ -30,10 +30,6 @@ def numina_math(record: Record, columns: Columns) -> PromptRow | Skip:
 
     The difficulty is `source`, the collection from which the problem comes.
 
-    Args:
-        record: the row.
-        columns: not used.
-
     Returns:
         The problem with the answer from the solution's last box, or why it has none.
 
@@ -53,10 +49,6 @@ def numina_math(record: Record, columns: Columns) -> PromptRow | Skip:
 def gsm8k(record: Record, columns: Columns) -> PromptRow | Skip:
     """Read a row of GSM8K: `question`, `answer`, whose last line is `#### 42`.
 
-    Args:
-        record: the row.
-        columns: not used.
-
     Returns:
         The problem, with thousands separators removed from the answer; or why it has no answer.
 
@@ -75,10 +67,6 @@ def math(record: Record, columns: Columns) -> PromptRow | Skip:
     """Read a row of MATH (`problem`, `solution`, `level`, `type`) or MATH-500 (with `answer` and `subject`).
 
     The difficulty is `level 1` to `level 5`.
-
-    Args:
-        record: the row.
-        columns: not used.
 
     Returns:
         The problem, with its answer from `answer` or the solution's last box; or why it has none.
@@ -106,13 +94,6 @@ def math(record: Record, columns: Columns) -> PromptRow | Skip:
 def dapo_math(record: Record, columns: Columns) -> PromptRow | Skip:
     """Read a row of DAPO-Math-17k: `prompt`, a list of messages, and `reward_model` with `ground_truth`.
 
-    Args:
-        record: the row.
-        columns: not used.
-
-    Returns:
-        The problem.
-
     Raises:
         BadRow: a column is missing or holds something else.
     """
@@ -127,10 +108,6 @@ def aime(record: Record, columns: Columns) -> PromptRow | Skip:
     """Read a row of an AIME set: a problem or question, an answer and optionally a year, in upper or lower case.
 
     The difficulty is the year.
-
-    Args:
-        record: the row.
-        columns: not used.
 
     Returns:
         The problem; a numeric answer loses its leading zeros, such as `25` for `025`.

@@ -9,10 +9,6 @@ from r2vpo.data.schemas.base import BadRow, Columns, Record, Skip, answer_of, pr
 def plain(record: Record, columns: Columns) -> PromptRow | Skip:
     """Read a row with user-defined columns.
 
-    Args:
-        record: the row.
-        columns: names of its columns.
-
     Returns:
         The problem; all other columns are in its metadata.
 

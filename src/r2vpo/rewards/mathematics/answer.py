@@ -34,11 +34,7 @@ class Answer(NamedTuple):
 
 @lru_cache(maxsize=8192)
 def read_answer(text: str) -> Answer:
-    """Read an answer.
-
-    Args:
-        text: LaTeX, or plain text.
-    """
+    """Read an answer."""
     plain = _CHOICE_IN_TEXT.sub(r"\1\\text{\2}", _rather_than(normalise(text)))
     if alone := _LETTER.fullmatch(plain):
         return Answer(alone[1], alone[1], None)

@@ -61,9 +61,6 @@ _QUOTES = re.compile('["“”]|``')
 def plain_appearance(text: str) -> str:
     r"""Remove what affects only the appearance of an answer.
 
-    Args:
-        text: LaTeX.
-
     Returns:
         The text without fonts, sizes, colours, phantoms, delimiters and repeated spaces; the lines of an alignment as
         a chain of equations or a list; degrees as `\degree` and percent as `\%`; a unit in one `\text{}`.

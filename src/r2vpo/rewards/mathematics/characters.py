@@ -9,86 +9,32 @@ _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ",
 _SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₙ", "0123456789+-=()n")
 _SUPERSCRIPTS = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ]+")
 _SUBSCRIPTS = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₙ]+")
+_NAMED = r"""
+    × \times  ÷ \div  ·⋅∙• \cdot  ± \pm  ∓ \mp  √ \sqrt  ∛ \sqrt[3]  ∞ \infty  … \ldots  ⋯ \cdots
+    ≤⩽≦ \le  ≥⩾≧ \ge  ≠ \ne  ≈ \approx  ≡ \equiv  ∧ \land  ∨ \lor  °º˚ ^\circ  ∠ \angle  △ \triangle
+    ∪ \cup  ∩ \cap  ∖ \setminus  ∈ \in  ∅Ø \emptyset  ℝ \mathbb{R}  ℤ \mathbb{Z}  ℕ \mathbb{N}  ℚ \mathbb{Q}
+    ℂ \mathbb{C}  ⟨ \langle  ⟩ \rangle  ⌊ \lfloor  ⌋ \rfloor  ⌈ \lceil  ⌉ \rceil
+"""
+"""Signs and the command for each of them."""
+_UNITS = """
+    ¢ cents  € euros  £￡ gbp  ¥￥ yen  ₹ rupees  ㎜ mm  ㎝ cm  ㎞ km  ㎏ kg
+    ㎠ cm^{2}  ㎡ m^{2}  ㎢ km^{2}  ㎤ cm^{3}  ㎥ m^{3}
+"""
+_PLAIN = "、， , 。 . ⁄∕ / ′ ' ∶ : −–—－‐‑‒―﹣⁃ -"
+
+
+def _pairs(table: str) -> dict[str, str]:
+    words = table.split()
+    return {sign: written for signs, written in zip(words[::2], words[1::2], strict=True) for sign in signs}
+
+
 _COMMANDS = {
-    "×": r"\times ",
-    "÷": r"\div ",
-    "·": r"\cdot ",
-    "⋅": r"\cdot ",
-    "∙": r"\cdot ",
-    "•": r"\cdot ",
-    "±": r"\pm ",
-    "∓": r"\mp ",
-    "∞": r"\infty ",
-    "√": r"\sqrt ",
-    "∛": r"\sqrt[3] ",
-    "≤": r"\le ",
-    "⩽": r"\le ",
-    "≦": r"\le ",
-    "≥": r"\ge ",
-    "⩾": r"\ge ",
-    "≧": r"\ge ",
-    "≠": r"\ne ",
-    "≈": r"\approx ",
-    "≡": r"\equiv ",
-    "∪": r"\cup ",
-    "∩": r"\cap ",
-    "∖": r"\setminus ",
-    "∈": r"\in ",
-    "∅": r"\emptyset ",
-    "Ø": r"\emptyset ",
-    "ℝ": r"\mathbb{R} ",
-    "ℤ": r"\mathbb{Z} ",
-    "ℕ": r"\mathbb{N} ",
-    "ℚ": r"\mathbb{Q} ",
-    "ℂ": r"\mathbb{C} ",
-    "°": r"^\circ ",
-    "º": r"^\circ ",
-    "˚": r"^\circ ",
-    "℃": r"^\circ C",
-    "℉": r"^\circ F",
-    "∠": r"\angle ",
-    "△": r"\triangle ",
-    "∧": r"\land ",
-    "∨": r"\lor ",
-    "…": r"\ldots ",
-    "⋯": r"\cdots ",
-    "、": ",",
-    "，": ",",
-    "。": ".",
-    "⁄": "/",
-    "∕": "/",
-    "¢": r"\text{ cents}",
-    "∴": "",
-    "⇒": "",
-    "⟨": r"\langle ",
-    "⟩": r"\rangle ",
-    "′": "'",
-    "∶": ":",
-    "⌊": r"\lfloor ",
-    "⌋": r"\rfloor ",
-    "⌈": r"\lceil ",
-    "⌉": r"\rceil ",
-    "€": r"\text{ euros}",
-    "£": r"\text{ gbp}",
-    "￡": r"\text{ gbp}",
-    "¥": r"\text{ yen}",
-    "￥": r"\text{ yen}",
-    "₹": r"\text{ rupees}",
-    "和": r"\text{and}",
-    "与": r"\text{and}",
-    "或": r"\text{or}",
-    "㎜": r"\text{ mm}",
-    "㎝": r"\text{ cm}",
-    "㎞": r"\text{ km}",
-    "㎏": r"\text{ kg}",
-    "㎠": r"\text{ cm}^{2}",
-    "㎡": r"\text{ m}^{2}",
-    "㎢": r"\text{ km}^{2}",
-    "㎤": r"\text{ cm}^{3}",
-    "㎥": r"\text{ m}^{3}",
-    "✓": "",
-    "✅": "",
-} | {dash: "-" for dash in "−–—－‐‑‒―﹣⁃"}
+    **{sign: f"{command} " for sign, command in _pairs(_NAMED).items()},
+    **{sign: re.sub(r"^[a-z]+", r"\\text{ \g<0>}", unit) for sign, unit in _pairs(_UNITS).items()},
+    **_pairs(_PLAIN),
+    **dict.fromkeys("∴⇒✓✅", ""),
+    **{"℃": r"^\circ C", "℉": r"^\circ F", "和": r"\text{and}", "与": r"\text{and}", "或": r"\text{or}"},
+}
 _SLASHED = re.compile("(?:(\\d+)|([⁰¹²³⁴⁵⁶⁷⁸⁹]+))\\s?[⁄∕]\\s?(?:(\\d+)|([₀₁₂₃₄₅₆₇₈₉]+))")
 """A fraction with the Unicode slash, whose parts may be raised and lowered."""
 _UNIT_IN_TEXT = re.compile(r"(\\(?:text|mathrm)\{[^{}]*[A-Za-z])([²³])\}")
@@ -100,11 +46,7 @@ _OTHER = re.compile("|".join(map(re.escape, _COMMANDS)))
 
 
 def plain_characters(text: str) -> str:
-    r"""Write Unicode digits, signs, letters and scripts in LaTeX.
-
-    Args:
-        text: any text; a text without such characters is returned unchanged.
-    """
+    r"""Write Unicode digits, signs, letters and scripts in LaTeX."""
     if text.isascii():
         return text
     text = _SLASHED.sub(_slashed, text)

@@ -14,10 +14,10 @@ from r2vpo.rewards.mathematics.equations import (
     without_membership,
 )
 from r2vpo.rewards.mathematics.leaves import read_single, same_leaf, squeezed
-from r2vpo.rewards.mathematics.lists import filled, same_dotted
+from r2vpo.rewards.mathematics.lists import filled, is_dots, same_dotted
 from r2vpo.rewards.mathematics.names import computed, contradicts, has_letters, is_evaluated, is_name
-from r2vpo.rewards.mathematics.regions import is_region, same_region
-from r2vpo.rewards.mathematics.shapes import DOTS, Chain, Group, Leaf, Shape
+from r2vpo.rewards.mathematics.regions import FLIPPED, is_region, same_region
+from r2vpo.rewards.mathematics.shapes import Chain, Group, Leaf, Shape
 from r2vpo.rewards.mathematics.symbolic import expression, proportional
 
 _MARKS = re.compile(r"\s*(?:\\text\{[^{}]*\}(?:\s*\^\s*(?:\{\d\}|\d))?|\\%|\\degree(?![A-Za-z]))")
@@ -28,10 +28,6 @@ _MATCHED_ITEMS = 60
 
 def same_answer(gold: str, answer: str) -> bool:
     """Whether an answer equals the gold answer.
-
-    Args:
-        gold: the gold answer.
-        answer: the answer found in a completion.
 
     Raises:
         NoScore: the comparison would cost too much.
@@ -58,12 +54,7 @@ def _is_list(shape: Shape | None) -> bool:
 
 
 def same(gold: Shape, answer: Shape) -> bool:
-    """Whether two forms mean the same.
-
-    Args:
-        gold: from `read_shape`.
-        answer: from `read_shape`.
-    """
+    """Whether two forms mean the same."""
     if gold == answer:
         return True
     if (_is_member_of_interval(gold) and _is_bare(answer)) or (_is_member_of_interval(answer) and _is_bare(gold)):
@@ -169,9 +160,9 @@ def _difference(shape: Shape) -> object:
 
 def _same_relation(gold: Shape, answer: Shape) -> bool:
     """Whether inequalities in several letters are the same, such as `x < y` and `y > x`."""
-    if not (
-        isinstance(gold, Chain) and isinstance(answer, Chain) and len(gold.relations) == len(answer.relations) == 1
-    ):
+    if not (isinstance(gold, Chain) and isinstance(answer, Chain)):
+        return False
+    if not len(gold.relations) == len(answer.relations) == 1:
         return False
     relation, other = gold.relations[0], answer.relations[0]
     one, two = _difference(gold), _difference(answer)
@@ -179,8 +170,7 @@ def _same_relation(gold: Shape, answer: Shape) -> bool:
         return False
     if relation == other:
         return proportional(one, two, positive=relation != r"\ne")
-    flipped = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
-    return flipped.get(relation) == other and proportional(one, -1 * two, positive=True)  # type: ignore[operator]
+    return FLIPPED.get(relation) == other and proportional(one, -1 * two, positive=True)  # type: ignore[operator]
 
 
 def _same_texts(gold: Shape, answer: Shape) -> bool:
@@ -199,10 +189,10 @@ def _same_systems(gold: Shape, answer: Shape) -> bool | None:
         if isinstance(right, dict) and isinstance(found, dict) and right.keys() == found.keys():
             return all(same(right[name], found[name]) for name in right)
         right, found = _listed(right), _listed(found)
-        return not isinstance(right, type(None)) and same(right, found)
+        return same(right, found)
     one = gold if right is None else _listed(right)
     other = answer if found is None else _listed(found)
-    if one.opens == "(" or other.opens == "(" if isinstance(one, Group) and isinstance(other, Group) else False:
+    if isinstance(one, Group) and isinstance(other, Group) and "(" in (one.opens, other.opens):
         return same(one, other)
     named = right if right is not None else found
     return not isinstance(named, dict) and same(one, other)
@@ -231,15 +221,14 @@ def _system(shape: Shape) -> dict[str, Shape] | Group | None:
 
 
 def _same_groups(gold: Group, answer: Group) -> bool:
-    if _dotted(gold) or _dotted(answer):
-        alike = {_brackets(gold), _brackets(answer)}
-        return (len(alike) == 1 or alike == {"", "{"}) and same_dotted(filled(gold.items), filled(answer.items), same)
     kinds = {_brackets(gold), _brackets(answer)}
+    if any(map(is_dots, (*gold.items, *answer.items))):
+        return (len(kinds) == 1 or kinds == {"", "{"}) and same_dotted(filled(gold.items), filled(answer.items), same)
     if "{" in kinds and kinds - {"{", ""}:
         return False
     if kinds == {"", "()"} and "or" in (gold.word, answer.word):
         return False
-    if kinds == {"{"} or kinds == {""} or kinds == {"{", ""}:
+    if kinds <= {"{", ""}:
         return _same_in_any_order(gold.items, answer.items, distinct="{" in kinds)
     if len(kinds) == 2 and not ("" in kinds and ({"()", "[]"} & kinds)) and not _is_vector(gold, answer):
         return False
@@ -276,10 +265,6 @@ def _is_interval(group: Group) -> bool:
     ends = [read_single(item.text).number for item in group.items if isinstance(item, Leaf)]
     values = [end.value for end in ends if end is not None]
     return len(values) < 2 or values[0] < values[1]
-
-
-def _dotted(group: Group) -> bool:
-    return any(isinstance(item, Leaf) and item.text == DOTS for item in group.items)
 
 
 def _same_in_any_order(gold: tuple[Shape, ...], answer: tuple[Shape, ...], *, distinct: bool) -> bool:

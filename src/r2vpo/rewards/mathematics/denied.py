@@ -85,10 +85,5 @@ def is_denied(before: str, *, near: bool = False) -> bool:
 
 
 def is_asked(text: str, place: int = 0) -> bool:
-    """Whether the text after a number denies it, asks for it, or makes it part of something.
-
-    Args:
-        text: the text that contains the number.
-        place: the position at which the number ends.
-    """
+    """Whether the text after a number denies it, asks for it, or makes it part of something."""
     return RULED_OUT.match(text, place) is not None or _PART.match(text, place) is not None

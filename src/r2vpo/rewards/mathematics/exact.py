@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-MAX_EXPONENT = 10_000
-MAX_FACTORIAL = 2_000
-MAX_BITS = 100_000
-"""Limit for an intermediate numerator or denominator; the largest allowed power, 10,000 digits, has 33,220 bits."""
+from r2vpo.rewards.mathematics import rationals
+from r2vpo.rewards.mathematics.rationals import REPEATS, NotRational, TooLarge
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<recurring>\d*\.\d*(?:\\overline\{\d+\}|\\bar\{\d+\}|\\dot\{?\d\}?(?:\d*\\dot\{?\d\}?)?|\(\d+\)(?![\d!^])))"
@@ -24,14 +21,6 @@ _BASE_WORDS = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
     "twelve": 12, "sixteen": 16,
 }  # fmt: skip
-
-
-_REPEATS = re.compile(r"(\d)\1\1+$|(\d{2,})\2+$")
-_NO_BRACKETS = str.maketrans("", "", "{})")
-
-
-class TooLarge(ValueError):
-    """A number that would take too long to compute; the text says whether a power or a factorial is the cause."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +45,11 @@ class Number:
 
 
 def read_number(text: str) -> Number | None:
-    r"""Read a rational number.
+    r"""Read a rational number; None if a text is something else.
 
     Args:
         text: from `normalise`: integers, decimals, recurring decimals, fractions, mixed numbers, powers, rational
             roots, factorials, binomial coefficients, their sums and products, percent, and `101_2`.
-
-    Returns:
-        The number; None if the text is something else.
 
     Raises:
         TooLarge: a power or a factorial is over its limit.
@@ -74,34 +60,38 @@ def read_number(text: str) -> Number | None:
         return _in_base(based)
     percent = text.endswith(r"\%")
     plain = text.removesuffix(r"\%").strip()
-    if (cut := re.fullmatch(r"([-+]?\s*\d*\.\d{6,})\s*\\ldots", plain)) is not None and not _REPEATS.search(cut[1]):
+    if (cut := re.fullmatch(r"([-+]?\s*\d*\.\d{6,})\s*\\ldots", plain)) is not None and not REPEATS.search(cut[1]):
         plain = cut[1]
     tokens = _tokens(plain)
     if tokens is None:
         return None
     try:
         value = _Reader(tokens).read()
-    except (_NotRational, ZeroDivisionError, RecursionError):
+    except (NotRational, ZeroDivisionError, RecursionError):
         return None
     if (decimal := re.fullmatch(r"[-+]?\s*(\d*)\.(\d+)", plain)) is not None:
         return Number(value, percent, len(decimal[2]), len((decimal[1] + decimal[2]).lstrip("0")))
     return Number(value, percent)
 
 
+def number_within_limits(text: str) -> Number | None:
+    """Read a rational number as `read_number` does; None also if it is over a limit."""
+    try:
+        return read_number(text)
+    except TooLarge:
+        return None
+
+
 def is_arithmetic(text: str) -> bool:
     """Check without sympy whether an expression is well formed: with a number for each letter and root it has a value.
 
-    Args:
-        text: from `normalise`. False proves nothing: there are more expressions than these.
+    False proves nothing: there are more expressions than these.
     """
     plain = re.sub(r"\\(?:sqrt|sin|cos|tan|ln)(?![A-Za-z])|_\{\w+\}", "", text)
     plain = re.sub(
         r"\\(?:pi|alpha|beta|theta|lambda|infty)(?![A-Za-z])|(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])", "(2)", plain
     )
-    try:
-        return read_number(plain) is not None
-    except TooLarge:
-        return False
+    return number_within_limits(plain) is not None
 
 
 def _in_base(found: re.Match[str]) -> Number | None:
@@ -112,10 +102,6 @@ def _in_base(found: re.Match[str]) -> Number | None:
     except ValueError:
         return None
     return None if value is None else Number(value, base=base, written=found["digits"].lstrip("0").upper())
-
-
-class _NotRational(ValueError):
-    pass
 
 
 def _tokens(text: str) -> list[tuple[str, str]] | None:
@@ -139,7 +125,7 @@ class _Reader:
     def read(self) -> Fraction:
         value = self.sum()
         if self.position < len(self.tokens):
-            raise _NotRational
+            raise NotRational
         return value
 
     def peek(self) -> tuple[str, str]:
@@ -153,13 +139,13 @@ class _Reader:
 
     def need(self, wanted: str) -> None:
         if self.take(wanted) is None:
-            raise _NotRational
+            raise NotRational
 
     def sum(self) -> Fraction:
         value = self.product()
         while sign := self.take("+", "-"):
             term = self.product()
-            value = _small(value + term if sign == "+" else value - term)
+            value = rationals.small(value + term if sign == "+" else value - term)
         return value
 
     def product(self) -> Fraction:
@@ -181,7 +167,7 @@ class _Reader:
                 value *= factor
             else:
                 return sign * value
-            _small(value)
+            rationals.small(value)
 
     def signed(self) -> tuple[Fraction, bool]:
         if self.take("-"):
@@ -194,12 +180,10 @@ class _Reader:
         start = self.position
         plain = [token[1] for token in self.tokens[start : start + 7]]
         part, _ = self.power()
-        is_plain = (
-            self.position == start + 7 and plain[1::3] == ["{", "{"] and plain[2].isdigit() and plain[5].isdigit()
-        )
+        is_plain = self.position == start + 7 and plain[1::3] == ["{", "{"] and (plain[2] + plain[5]).isdigit()
         if is_plain and whole.denominator == 1:
             if not 0 <= part < 1:
-                raise _NotRational
+                raise NotRational
             return whole + part
         return whole * part
 
@@ -210,14 +194,14 @@ class _Reader:
         value = self.atom()
         while sign := self.take("^", "!"):
             is_number = False
-            value = _factorial(value) if sign == "!" else _power(value, self.exponent())
+            value = rationals.factorial(value) if sign == "!" else rationals.power(value, self.exponent())
         return value, is_number
 
     def exponent(self) -> Fraction:
         if self.take("-"):
             return -self.exponent()
         value = self.atom()
-        return _power(value, self.exponent()) if self.take("^") else value
+        return rationals.power(value, self.exponent()) if self.take("^") else value
 
     def group(self, closes: str) -> Fraction:
         value = self.sum()
@@ -231,87 +215,14 @@ class _Reader:
     def atom(self) -> Fraction:
         kind, text = self.peek()
         self.position += 1
-        if kind == "number":
-            return _decimal(text)
-        if kind == "recurring":
-            return _recurring(text)
-        if kind == "dotted":
-            return _dotted(text)
+        if kind in rationals.READ:
+            return rationals.READ[kind](text)
         if text in ("(", "{"):
             return self.group(")" if text == "(" else "}")
         if text == r"\frac":
             return self.braced() / self.braced()
         if text == r"\binom":
-            return _binomial(self.braced(), self.braced())
+            return rationals.binomial(self.braced(), self.braced())
         if text == r"\sqrt":
-            return _root(self.braced())
-        raise _NotRational
-
-
-def _decimal(text: str) -> Fraction:
-    """Read a decimal number as `Fraction` does, with a limit on the exponent."""
-    _, _, exponent = text.lower().partition("e")
-    if exponent and abs(int(exponent)) > MAX_EXPONENT:
-        raise TooLarge("power")
-    return Fraction(text)
-
-
-def _small(value: Fraction) -> Fraction:
-    if value.numerator.bit_length() > MAX_BITS or value.denominator.bit_length() > MAX_BITS:
-        raise TooLarge("power")
-    return value
-
-
-def _power(base: Fraction, exponent: Fraction) -> Fraction:
-    if exponent.denominator == 2 and abs(exponent) < 100:
-        base, exponent = _root(base), 2 * exponent
-    if exponent.denominator != 1:
-        raise _NotRational
-    size = max(base.numerator.bit_length(), base.denominator.bit_length())
-    if abs(exponent) > MAX_EXPONENT or (size > 1 and size * abs(exponent) > MAX_BITS):
-        raise TooLarge("power")
-    return Fraction(base ** int(exponent))
-
-
-def _root(value: Fraction) -> Fraction:
-    above, below = math.isqrt(max(value.numerator, 0)), math.isqrt(value.denominator)
-    if value < 0 or above * above != value.numerator or below * below != value.denominator:
-        raise _NotRational
-    return Fraction(above, below)
-
-
-def _factorial(value: Fraction) -> Fraction:
-    if value.denominator != 1 or value < 0:
-        raise _NotRational
-    if value > MAX_FACTORIAL:
-        raise _NotRational if value < 10 * MAX_FACTORIAL // 2 else TooLarge("factorial")
-    return Fraction(math.factorial(int(value)))
-
-
-def _binomial(above: Fraction, below: Fraction) -> Fraction:
-    if above.denominator != 1 or below.denominator != 1 or not 0 <= below <= above:
-        raise _NotRational
-    if above > MAX_FACTORIAL:
-        raise _NotRational
-    return Fraction(math.comb(int(above), int(below)))
-
-
-def _recurring(text: str) -> Fraction:
-    r"""Read 0.1\overline{6} and 0.1\dot{6}: the digits under the line, or from dot to dot, repeat forever."""
-    whole, _, rest = text.partition(".")
-    head, _, tail = re.sub(r"\\(?:overline|bar|dot)|\(", "|", rest).translate(_NO_BRACKETS).partition("|")
-    repeated = tail.replace("|", "")
-    return _repeated(whole, head, repeated)
-
-
-def _dotted(text: str) -> Fraction:
-    """Read 0.333 and 0.1818 with dots after them: one digit that occurs three times, or several that occur twice."""
-    whole, _, digits = text.partition(".")
-    if (found := _REPEATS.search(digits)) is None:
-        raise _NotRational
-    return _repeated(whole, digits[: found.start()], found[1] or found[2])
-
-
-def _repeated(whole: str, head: str, repeated: str) -> Fraction:
-    start = Fraction(int((whole or "0") + head), 10 ** len(head))
-    return start + Fraction(int(repeated), (10 ** len(repeated) - 1) * 10 ** len(head))
+            return rationals.root(self.braced())
+        raise NotRational

@@ -6,8 +6,9 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
-from r2vpo.rewards.mathematics.exact import Number, TooLarge, read_number
+from r2vpo.rewards.mathematics.exact import Number, read_number
 from r2vpo.rewards.mathematics.lists import summed
+from r2vpo.rewards.mathematics.rationals import TooLarge
 from r2vpo.rewards.mathematics.symbolic import expression, is_constant, rational, rounds_to, same_expression
 from r2vpo.rewards.mathematics.units import Unit, read_unit, split_unit, summed_measure, without_rate
 from r2vpo.rewards.mathematics.words import CHANGES_VALUE, NUMBERS, are_contrary
@@ -120,10 +121,6 @@ def _number(text: str) -> Number | None:
 
 def same_leaf(gold: str, answer: str) -> bool:
     """Whether two single expressions are equal.
-
-    Args:
-        gold: in plain LaTeX.
-        answer: in plain LaTeX.
 
     Raises:
         NoScore: the comparison would cost too much.

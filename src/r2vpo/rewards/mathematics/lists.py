@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from r2vpo.rewards.mathematics.exact import TooLarge, read_number
+from r2vpo.rewards.mathematics.exact import number_within_limits
 from r2vpo.rewards.mathematics.shapes import DOTS, Leaf, Shape, step_of
 
 _FILLED = 1000
@@ -13,10 +13,9 @@ _FILLED = 1000
 def filled(items: tuple[Shape, ...]) -> tuple[Shape, ...]:
     """Fill in dots between integers of an arithmetic progression: 1, 2, ..., 5 is 1, 2, 3, 4, 5.
 
-    Args:
-        items: items of a list. Items that are not such a progression, or that would be over 1,000, are unchanged.
+    Items that are not such a progression, or that would be over 1,000, are unchanged.
     """
-    places = [place for place, item in enumerate(items) if _is_dots(item)]
+    places = [place for place, item in enumerate(items) if is_dots(item)]
     if len(places) != 1 or places[0] < 2 or places[0] == len(items) - 1:
         return items
     before, after = items[: places[0]], items[places[0] + 1 :]
@@ -34,17 +33,10 @@ def same_dotted(gold: Sequence[Shape], answer: Sequence[Shape], same: Callable[[
     """Whether two lists are the same item by item; dots are equal only to dots.
 
     Before dots, one list may have more items than the other if they continue its progression.
-
-    Args:
-        gold: items, from `filled`.
-        answer: items, from `filled`.
-        same: compares two items.
     """
     if len(gold) == len(answer):
-        return all(
-            _is_dots(a) == _is_dots(b) and (_is_dots(a) or same(a, b)) for a, b in zip(gold, answer, strict=True)
-        )
-    places = [[place for place, item in enumerate(items) if _is_dots(item)] for items in (gold, answer)]
+        return all(is_dots(a) == is_dots(b) and (is_dots(a) or same(a, b)) for a, b in zip(gold, answer, strict=True))
+    places = [[place for place, item in enumerate(items) if is_dots(item)] for items in (gold, answer)]
     if [len(found) for found in places] != [1, 1]:
         return False
     (one,), (other,) = places
@@ -58,11 +50,7 @@ def same_dotted(gold: Sequence[Shape], answer: Sequence[Shape], same: Callable[[
 
 
 def summed(text: str) -> str:
-    r"""Write a sum with dots in closed form if its written terms are an arithmetic progression of integers.
-
-    Args:
-        text: `1+2+\ldots+n`; any other text is returned unchanged.
-    """
+    r"""Write `1+2+\ldots+n`, with terms in arithmetic progression, in closed form; other texts are unchanged."""
     terms = [term.strip() for term in text.split("+")]
     if DOTS not in terms or text.count(DOTS) > 1 or (place := terms.index(DOTS)) < 2 or place != len(terms) - 2:
         return text
@@ -74,15 +62,13 @@ def summed(text: str) -> str:
     return rf"\frac{{({first}+{last})({last}-{first}+{step})}}{{2 \cdot {step}}}"
 
 
-def _is_dots(item: Shape) -> bool:
+def is_dots(item: Shape) -> bool:
+    """Whether an item of a list is dots."""
     return isinstance(item, Leaf) and item.text.strip() == DOTS
 
 
 def _integer(item: Shape) -> int | None:
     if not isinstance(item, Leaf):
         return None
-    try:
-        number = read_number(item.text)
-    except TooLarge:
-        return None
+    number = number_within_limits(item.text)
     return int(number.value) if number is not None and number.value.denominator == 1 and number.base is None else None

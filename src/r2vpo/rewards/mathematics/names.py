@@ -6,7 +6,7 @@ import math
 import re
 from fractions import Fraction
 
-from r2vpo.rewards.mathematics.exact import TooLarge, read_number
+from r2vpo.rewards.mathematics.exact import number_within_limits
 from r2vpo.rewards.mathematics.shapes import Group, Leaf, Sets, Shape
 from r2vpo.rewards.mathematics.symbolic import contradicts_integral, contradicts_limit
 
@@ -132,10 +132,7 @@ def computed(shape: Shape) -> Shape:
 
 
 def _value(text: str) -> Fraction | None:
-    try:
-        number = read_number(text.strip())
-    except TooLarge:
-        return None
+    number = number_within_limits(text.strip())
     return None if number is None or number.percent or number.base is not None else number.value
 
 

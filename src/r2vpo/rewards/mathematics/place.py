@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from r2vpo.boxes import last_box
-from r2vpo.rewards.text import outside_thoughts, tagged_answer
+from r2vpo.rewards.text import answer_place, outside_thoughts
 
 READ_CHARACTERS = 20_000
 """The number of characters at a completion's end that are read."""
@@ -42,8 +41,7 @@ def place_of(text: str) -> Place:
     """
     text, is_open = outside_thoughts(text)
     text = "" if is_open else _END_TOKEN.sub(" ", text)[-READ_CHARACTERS:]
-    inside = tagged_answer(text)
-    region = text if inside is None else inside
-    if (boxed := last_box(region)) is not None:
-        return Place(boxed, "box")
-    return Place(region, "text" if inside is None else "tags")
+    region, is_tagged, box = answer_place(text)
+    if box is not None:
+        return Place(box, "box")
+    return Place(region, "tags" if is_tagged else "text")

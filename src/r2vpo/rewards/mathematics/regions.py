@@ -19,7 +19,7 @@ _NAMED = {
     r"\mathbb{C}": sympy.S.Complexes,
     r"\emptyset": sympy.S.EmptySet,
 }
-_FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", r"\ne": r"\ne", "=": "="}
+FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", r"\ne": r"\ne", "=": "="}
 _RELATION = {"<": sympy.StrictLessThan, ">": sympy.StrictGreaterThan, r"\le": sympy.LessThan, r"\ge": sympy.GreaterThan}
 
 
@@ -31,18 +31,13 @@ def is_region(shape: Shape) -> bool:
         return shape.text in _NAMED
     if isinstance(shape, Chain):
         return shape.relations[0] == r"\in" or all(
-            relation in _FLIPPED and relation != "=" for relation in shape.relations
+            relation in FLIPPED and relation != "=" for relation in shape.relations
         )
     return not shape.opens and any(is_region(item) for item in shape.items)
 
 
 def same_region(gold: Shape, answer: Shape) -> bool:
-    """Whether two forms are the same set; the letters for the numbers in it may differ.
-
-    Args:
-        gold: from `read_shape`.
-        answer: from `read_shape`.
-    """
+    """Whether two forms are the same set; the letters for the numbers in it may differ."""
     one, other = region(gold), region(answer)
     if one is None or other is None:
         return False
@@ -133,7 +128,7 @@ def _solutions(chain: Chain) -> Any:
 
 def _solve(left: Any, relation: str, right: Any, letter: Any) -> Any:
     if right == letter:
-        left, right, relation = right, left, _FLIPPED[relation]
+        left, right, relation = right, left, FLIPPED[relation]
     if relation == "=":
         return sympy.FiniteSet(right) if left == letter and is_constant(right) else None
     if relation == r"\ne":

@@ -37,6 +37,7 @@ _RELATIONS = {
 }
 _SEPARATORS = frozenset((",", ";", r"\text{or}", r"\text{and}"))
 _OPENS = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\langle": r"\rangle"}
+_CLOSES = {r"\{": (r"\}",), "{": ("}",), r"\langle": (r"\rangle",), "(": (")", "]"), "[": ("]", ")")}
 _SET_WORDS = (r"\cup", r"\cap", r"\setminus")
 
 
@@ -82,9 +83,6 @@ Shape = Union[Leaf, Group, Chain, Sets]  # noqa: UP007  (the classes name it bef
 
 def read_shape(text: str) -> Shape:
     """Take an answer apart.
-
-    Args:
-        text: from `normalise`.
 
     Returns:
         Its outer form. Text that fits none of the other forms is a leaf.
@@ -157,50 +155,37 @@ def _between(text: str, marks: list[tuple[str, int, int]]) -> list[str]:
 
 def _bracketed(text: str, marks: list[tuple[str, int, int]]) -> Shape | None:
     """Read a text that is one bracket from its beginning to its end."""
-    for opens, closes in (
-        (r"\{", r"\}"),
-        ("{", "}"),
-        (r"\langle", r"\rangle"),
-        ("(", ")"),
-        ("[", "]"),
-        ("(", "]"),
-        ("[", ")"),
-    ):
-        if not (text.startswith(opens) and text.endswith(closes) and len(text) >= len(opens) + len(closes)):
-            continue
-        if len(marks) != 1 or marks[0][0] != opens or _closes_early(text):
-            continue
-        inner = text[len(opens) : len(text) - len(closes)].strip()
-        if opens == r"\{" and (builder := _BUILDER.fullmatch(inner)) is not None:
-            return read_shape(builder["condition"])
-        inside = read_shape(inner)
-        if isinstance(inside, Group) and not inside.opens:
-            if opens in ("[", "(") and (opens + closes) in ("(]", "[)") and len(inside.items) != 2:
-                return None
-            name = "{" if opens in (r"\{", "{") else "(" if opens == r"\langle" else opens
-            return Group(inside.items, name, CLOSING[name] if name != opens else closes.lstrip("\\"), inside.word)
-        if opens == r"\{":
-            return Group((inside,), "{", "}")
-        return inside if opens + closes not in ("(]", "[)") else None
-    return None
+    if len(marks) != 1 or marks[0][1] != 0:
+        return None
+    opens = marks[0][0]
+    closes = next((mark for mark in _CLOSES.get(opens, ()) if text.endswith(mark)), None)
+    if closes is None or len(text) < len(opens) + len(closes) or _closes_early(text):
+        return None
+    inner = text[len(opens) : len(text) - len(closes)].strip()
+    if opens == r"\{" and (builder := _BUILDER.fullmatch(inner)) is not None:
+        return read_shape(builder["condition"])
+    inside, is_half_open = read_shape(inner), opens + closes in ("(]", "[)")
+    if isinstance(inside, Group) and not inside.opens:
+        if is_half_open and len(inside.items) != 2:
+            return None
+        name = "{" if opens in (r"\{", "{") else "(" if opens == r"\langle" else opens
+        return Group(inside.items, name, CLOSING[name] if name != opens else closes.lstrip("\\"), inside.word)
+    if opens == r"\{":
+        return Group((inside,), "{", "}")
+    return None if is_half_open else inside
 
 
 def _matrix(text: str) -> Shape | None:
     """Read a matrix as a group of rows, or as its only cell; brackets do not count; a determinant is an expression."""
     if (scaled := _SCALED.match(text)) is not None:
         inner = _matrix(text[scaled.end() :])
-        return (
-            _times(scaled[1].replace("-", "-1 \\cdot ").removesuffix(" \\cdot "), inner)
-            if isinstance(inner, Group) and inner.opens == "matrix"
-            else None
-        )
+        if not isinstance(inner, Group) or inner.opens != "matrix":
+            return None
+        return _times(scaled[1].replace("-", "-1 \\cdot ").removesuffix(" \\cdot "), inner)
     if (found := _MATRIX.fullmatch(text)) is None or r"\begin" in found["inner"]:
         return None
-    rows = [
-        row
-        for row in re.split(r"\\\\(?:\s*\[[^\[\]]*\])?|\\cr\b", found["inner"].replace(r"\hline", ""))
-        if row.strip()
-    ]
+    lines = re.split(r"\\\\(?:\s*\[[^\[\]]*\])?|\\cr\b", found["inner"].replace(r"\hline", ""))
+    rows = [line for line in lines if line.strip()]
     is_system = "&" not in found["inner"] and all("=" in row for row in rows) and len(rows) > 1
     if "cases" in found["kind"] or is_system:
         return _cases(rows)

@@ -96,10 +96,7 @@ _LETTER_UNIT = re.compile(r"(?<=\d) ([mgshlLNJWVKA])(\^\{?[23]\}?|[²³])?$")
 
 
 def stated_answer(text: str) -> str | None:
-    """Find the answer that a text states.
-
-    Args:
-        text: what a model wrote after its thought, without a box.
+    """Find the answer that a text states, which a model wrote after its thought and without a box.
 
     Returns:
         What follows the last `####`; else the formula or number after the last "answer is" or "answer:"; else the last

@@ -53,10 +53,7 @@ def has_unknown_command(text: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def expression(text: str) -> Any:
-    """Parse an expression.
-
-    Args:
-        text: a leaf, in plain LaTeX.
+    """Parse an expression in plain LaTeX.
 
     Returns:
         Sympy's expression, in which decimals are exact; None if it cannot be parsed as a whole.
@@ -85,14 +82,7 @@ def expression(text: str) -> Any:
 
 
 def contradicts_limit(body: str, letter: str, end: str, value: str) -> bool:
-    """Whether the body of a limit has another value at the letter's end; False if it has none there.
-
-    Args:
-        body: the body in plain LaTeX, like the other arguments.
-        letter: the variable.
-        end: the value that the letter tends to.
-        value: the stated value of the limit.
-    """
+    """Whether the body of a limit has another value at the letter's end; False if it has none there."""
     function, place, said = (expression(text) for text in (body, end, value))
     if not (isinstance(function, sympy.Expr) and is_constant(place) and is_constant(said)):
         return False
@@ -101,15 +91,7 @@ def contradicts_limit(body: str, letter: str, end: str, value: str) -> bool:
 
 
 def contradicts_integral(body: str, letter: str, lower: str, upper: str, value: str) -> bool:
-    """Whether the integral of a polynomial differs from the stated value; False for other functions.
-
-    Args:
-        body: the integrand in plain LaTeX, like the other arguments.
-        letter: the variable.
-        lower: the lower limit.
-        upper: the upper limit.
-        value: the stated value of the integral.
-    """
+    """Whether the integral of a polynomial differs from the stated value; False for other functions."""
     function, *ends, said = (expression(text) for text in (body, lower, upper, value))
     if not isinstance(function, sympy.Expr) or not all(is_constant(number) for number in (*ends, said)):
         return False
@@ -135,10 +117,6 @@ def same_expression(gold: Any, answer: Any) -> bool:
     Rational values are compared as such. Others are computed to 40 digits and, if they agree, to 4,000: they are equal
     if they agree relatively to all of these. Expressions with letters are compared at fixed points, some of them
     negative; `2n+1` and `2k+1`, with one letter each from j to n or t, are equal.
-
-    Args:
-        gold: from `expression`.
-        answer: from `expression`.
     """
     if gold is None or answer is None:
         return False
@@ -223,13 +201,7 @@ def _value(number: Any, digits: int) -> Any:
 
 
 def rounds_to(number: Any, decimal: Any, places: int) -> bool:
-    """Whether a decimal number is another one rounded.
-
-    Args:
-        number: a constant from `expression`.
-        decimal: the decimal number as a fraction.
-        places: the number of digits after its point.
-    """
+    """Whether a decimal number is another one rounded."""
     value = _value(number, DIGITS)
     if value is None or not value.is_real:
         return False
@@ -240,10 +212,7 @@ def rounds_to(number: Any, decimal: Any, places: int) -> bool:
 def proportional(gold: Any, answer: Any, *, positive: bool = False) -> bool:
     """Whether one expression is the other times a nonzero number, as the two sides of an equation may be.
 
-    Args:
-        gold: from `expression`.
-        answer: from `expression`.
-        positive: whether the number must be positive, as for the sides of an inequality.
+    With `positive` the number must be positive, as for the sides of an inequality.
     """
     if (
         not isinstance(gold, sympy.Expr)

@@ -39,11 +39,7 @@ _ROMAN_UNIT = re.compile(
 
 
 def plain_units(text: str) -> str:
-    r"""Write a unit after a number in one `\text{}`.
-
-    Args:
-        text: LaTeX, with its fonts.
-    """
+    r"""Write a unit after a number in one `\text{}`."""
     text = _COMPOUND.sub(_compound, text)
     text = _SYMBOL_UNIT.sub(lambda found: rf"\text{{ {_SYMBOLS[found[1].strip()]}}}", text)
     text = _UNIT_FRACTION.sub(r"\\text{ \1\2/\3\4}", text)

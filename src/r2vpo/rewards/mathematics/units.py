@@ -78,10 +78,7 @@ _PART = re.compile(r"(?P<over>/|\bper\b)|(?P<word>[A-Za-z¢]+)(?:\s*\^\s*(?P<pow
 
 
 def split_unit(text: str) -> tuple[str, Unit | None]:
-    r"""Split off the words at an expression's end.
-
-    Args:
-        text: `5 \text{cm}^{2}` or any other leaf.
+    r"""Split off the words at the end of an expression, such as `5 \text{cm}^{2}`.
 
     Returns:
         The text before the words, and the unit that they form, or None if it is not in the table. A text of only
@@ -104,10 +101,7 @@ def _unbraced(words: str) -> str:
 
 
 def read_unit(words: str) -> Unit | None:
-    """Read a unit: `km/h`, `square feet`, `m ^2`, `meters per second squared`.
-
-    Args:
-        words: without braces.
+    """Read a unit without braces: `km/h`, `square feet`, `m ^2`, `meters per second squared`.
 
     Returns:
         The product of all its parts; None if there is a word that is not a unit of the table.
@@ -153,9 +147,6 @@ _PARTS = re.compile(rf"\s*(-?\d+(?:\.\d+)?)\s*({_WORDS})\s*")
 
 def summed_measure(text: str) -> tuple[Fraction, Unit] | None:
     r"""Add up a measure in several units: `2 \text{hours} 30 \text{minutes}` is 9000 seconds.
-
-    Args:
-        text: a leaf.
 
     Returns:
         The sum and its unit, the one of size 1 in the table; None unless there are at least two parts, all of one

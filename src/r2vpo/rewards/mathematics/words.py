@@ -9,13 +9,8 @@ FUNCTIONS = frozenset(
     "beta gamma theta lambda sigma omega phi infty".split()
 )
 _SPELLED = {
-    "infinity": r"\infty",
-    "inf": r"\infty",
-    "oo": r"\infty",
-    "percent": r"\%",
-    "per cent": r"\%",
-    "pct": r"\%",
-    "percentage": r"\%",
+    **dict.fromkeys(("infinity", "inf", "oo"), r"\infty"),
+    **dict.fromkeys(("percent", "per cent", "pct", "percentage"), r"\%"),
 }
 _SHORT_WORDS = frozenset(
     "cm mm km nm dm ft in yd mi kg kgs mg lb lbs oz ozs gm gms ml cl cc sec secs min mins hr hrs yr yrs day mph kmh "
@@ -70,9 +65,7 @@ DIRECTION = r"(?:(?:to\s|due\s)?(?:the\s)?(?:north|south|east|west|left|right)|i
 def are_contrary(one: str, other: str) -> bool:
     """Whether two texts say what cannot both be true, such as "increase" and "decrease".
 
-    Args:
-        one: the words of an answer.
-        other: those of another; a word that occurs in only one of the two makes no difference.
+    A word that occurs in only one of them makes no difference.
     """
     first, second = (
         {side for word in re.findall("[a-z]+", text.lower()) for side in _SIDES.get(word, ())} for text in (one, other)
@@ -92,12 +85,8 @@ _LETTERS = re.compile(r"\s*[A-Z](?:\s*(?:,|,?\s*(?:and|or)\b)\s*[A-Z])+\s*")
 _NAMES = re.compile(r"\s*[A-Z][a-z]+(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+)[A-Z][a-z]+)+\s*")
 _NUMBERS = re.compile(r"\s*-?\d[\d./]*(?:\s*(?:,|,?\s*(?:and|or)\b)\s*-?\d[\d./]*)+\s*")
 _PHRASES = {
-    "empty set": r"\emptyset ",
-    "all real numbers": r"\mathbb{R}",
-    "real numbers": r"\mathbb{R}",
-    "all reals": r"\mathbb{R}",
-    "negative infinity": r"-\infty ",
-    "positive infinity": r"\infty ",
+    **dict.fromkeys(("all real numbers", "real numbers", "all reals"), r"\mathbb{R}"),
+    **{"empty set": r"\emptyset ", "negative infinity": r"-\infty ", "positive infinity": r"\infty "},
 }
 _FOLLOWS = re.compile(r"\\text\{([^{}]*)\}\s+([A-Za-z]{2,})(?![A-Za-z{(])")
 _NUMBER_FIRST = re.compile(r"\s*([-+]?\\?\$?\s*\d[\d,]*(?:\.\d+)?)\s*([A-Za-z\\%].*|\([A-Za-z\s-]+\)\W*)", re.DOTALL)
@@ -123,10 +112,6 @@ NUMBERS |= {
 
 def text_command(_: object, inner: str) -> str:
     r"""Return the replacement of `\text{...}` and similar commands.
-
-    Args:
-        _: not used.
-        inner: the content of the braces.
 
     Returns:
         Numbers, commands, single letters and choices without `\text`; a number before its unit; otherwise
@@ -159,9 +144,6 @@ def text_command(_: object, inner: str) -> str:
 
 def plain_words(text: str) -> str:
     r"""Write words outside `\text{}` as LaTeX would have them.
-
-    Args:
-        text: LaTeX.
 
     Returns:
         Names of functions with a backslash, and units and other words in `\text{}`. Two or three letters that are not a

@@ -86,11 +86,7 @@ _FUTEX_WAKES = (1, 3, 4, 5, 10)  # WAKE, REQUEUE, CMP_REQUEUE, WAKE_OP, WAKE_BIT
 
 
 def conditions(pid: int, writable: bool) -> dict[str, list[list[Check]]]:
-    """Return the permitted arguments of each call of `ARGUED`.
-
-    Args:
-        pid: the program's own process id.
-        writable: whether files may be changed.
+    """Return the permitted arguments of each call of `ARGUED`, for a program with this process id.
 
     Returns:
         A list of alternatives for each call; a call is allowed if all checks of one alternative hold.
@@ -137,12 +133,7 @@ def conditions(pid: int, writable: bool) -> dict[str, list[list[Check]]]:
 
 
 def numbers(table: str, machine: str) -> dict[str, int]:
-    """Return the calls of a table that exist on a machine, with their numbers.
-
-    Args:
-        table: one of the tables above.
-        machine: `x86_64` or `aarch64`.
-    """
+    """Return the calls of a table that exist on a machine, with their numbers."""
     column = {"x86_64": 1, "aarch64": 2}[machine]
     entries = [entry.split() for entry in table.split(",")]
     return {entry[0]: int(entry[column]) for entry in entries if entry[column] != "-"}

@@ -19,14 +19,10 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 
 
 
 def die_with_parent(parent: int) -> None:
-    """Have this process killed when its parent ends, and prevent other processes of the user from inspecting it.
-
-    Args:
-        parent: process id of the parent, in case it has already ended.
-    """
+    """Have this process killed when its parent ends, and prevent other processes of the user from inspecting it."""
     prctl(_PR_SET_PDEATHSIG, 9)
     prctl(_PR_SET_DUMPABLE, 0)
-    if os.getppid() != parent:
+    if os.getppid() != parent:  # it has already ended
         os._exit(1)
 
 

@@ -12,11 +12,6 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 def syscall(what: str, number: int, *arguments: Any) -> int:
     """Make a system call by its number.
 
-    Args:
-        what: the name for error messages.
-        number: number of the call.
-        arguments: numbers, bytes, or None.
-
     Raises:
         OSError: the kernel refuses it.
     """
@@ -27,11 +22,6 @@ def syscall(what: str, number: int, *arguments: Any) -> int:
 def prctl(option: int, value: int, pointer: bytes | None = None) -> None:
     """Call `prctl`.
 
-    Args:
-        option: the option, which decides the meaning of the other arguments.
-        value: the second argument.
-        pointer: the third argument.
-
     Raises:
         OSError: the kernel refuses it.
     """
@@ -41,10 +31,6 @@ def prctl(option: int, value: int, pointer: bytes | None = None) -> None:
 
 def checked(what: str, result: int) -> int:
     """Return a result that is not an error.
-
-    Args:
-        what: the name for error messages.
-        result: result of a function of the C library.
 
     Raises:
         OSError: the result is -1.

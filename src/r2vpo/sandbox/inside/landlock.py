@@ -51,9 +51,6 @@ def rules(readable: Sequence[str], writable: Sequence[str]) -> int | None:
 def restrict(ruleset: int) -> None:
     """Put this process under rules permanently; it must have given up new privileges before.
 
-    Args:
-        ruleset: the result of `rules`.
-
     Raises:
         OSError: the kernel refuses the call.
     """

@@ -31,9 +31,6 @@ class Peer:
     def ask(self, request: Any) -> tuple[bool, Any]:
         """Send a request to the other side and wait for its result.
 
-        Args:
-            request: JSON types.
-
         Returns:
             Whether there is a result, and the result or the exception.
 

@@ -15,10 +15,7 @@ OUT_OF_MEMORY = 71
 
 
 def run(job: dict[str, Any]) -> int:
-    """Run a program on standard input and output, as a script.
-
-    Args:
-        job: `setup` and `programs`, of which the first that compiles is run.
+    """Run a job's `setup`, and the first of its `programs` that compiles as a script on standard input and output.
 
     Returns:
         The exit status: 0, the program's own exit code, 1 after an exception, or 71 if memory ran out.
@@ -34,12 +31,7 @@ def run(job: dict[str, Any]) -> int:
 
 
 def serve(channel: int, job: dict[str, Any]) -> None:
-    """Run a program, then serve requests until the other side ends.
-
-    Args:
-        channel: the socket to the test process.
-        job: `setup` and `programs`, of which the first that compiles is run.
-    """
+    """Run a job as `run` does, but as a module, then serve requests from the test process until that ends."""
     server = _Server(channel)
     try:
         server.names = _execute("answer", job)

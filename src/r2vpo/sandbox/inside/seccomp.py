@@ -24,11 +24,6 @@ def filter_lines(machine: str, *, pid: int, writable: bool) -> list[Line]:
     Calls of another architecture (32-bit entry points) are refused, and so are those of x32, whose numbers have a bit
     that does not occur in the tables.
 
-    Args:
-        machine: the result of `platform.machine`.
-        pid: the program's own process id.
-        writable: whether files may be changed.
-
     Raises:
         OSError: there is no table for the machine.
     """
@@ -52,10 +47,6 @@ def filter_lines(machine: str, *, pid: int, writable: bool) -> list[Line]:
 def template(machine: str, *, writable: bool) -> bytes:
     """Return the filter for a machine in the kernel's format, for a process that does not exist yet.
 
-    Args:
-        machine: as for `filter_lines`.
-        writable: as for `filter_lines`.
-
     Raises:
         OSError: there is no table for the machine.
     """
@@ -63,12 +54,7 @@ def template(machine: str, *, writable: bool) -> bytes:
 
 
 def filled(code: bytes, pid: int) -> bytes:
-    """Return the filter for a process.
-
-    Args:
-        code: the result of `template`.
-        pid: the process id.
-    """
+    """Return the filter for a process."""
     return code.replace(struct.pack("I", _OWN), struct.pack("I", pid))
 
 

@@ -24,12 +24,7 @@ class Gone(Exception):
 
 
 def encode(value: Any, hold: Hold) -> Any:
-    """Turn a value into JSON types.
-
-    Args:
-        value: any value.
-        hold: function that makes an entry for a value that is not plain.
-    """
+    """Turn a value into JSON types; `hold` makes an entry for a value that is not plain."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -88,12 +83,7 @@ def decode(data: Any, fetch: Fetch) -> Any:
 
 
 def update(old: Any, new: Any) -> None:
-    """Give a container the content of another one of the same type; other values do not change.
-
-    Args:
-        old: the container.
-        new: the other one.
-    """
+    """Give a container the content of another one of the same type; other values do not change."""
     if type(old) is not type(new):
         return
     if isinstance(old, (list, bytearray)):
