@@ -14,8 +14,8 @@ import pytest
 
 from r2vpo.cli.main import build_parser
 from r2vpo.config.data_options import data_options
+from r2vpo.config.known_keys import known_keys
 from r2vpo.config.recipe import Recipe, load_recipe
-from r2vpo.config.recipe_errors import known_keys
 from r2vpo.config.shipped import RECIPES, SUITES
 from r2vpo.core.objectives import OBJECTIVES, RatioVarianceConfig, own_options
 from r2vpo.core.options import DualOptions, ReplayOptions

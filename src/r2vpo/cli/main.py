@@ -136,7 +136,7 @@ def build_parser() -> Parser:
     doctor.add_argument("--json", action="store_true", help="print it as JSON")
     doctor.set_defaults(command=_doctor)
     openrlhf = commands.add_parser("openrlhf", parents=[shared], help="OpenRLHF's trainer, with R²VPO in its workers")
-    _add_overrides(openrlhf, "dual=ascent dual_upper=10.0")
+    _add_overrides(openrlhf, "dual.kind=ascent dual.upper=10.0")
     openrlhf.add_argument("arguments", metavar="-- ARGUMENTS", nargs="*", help="OpenRLHF's own, after --")
     openrlhf.set_defaults(command=_openrlhf)
     return parser

@@ -9,8 +9,9 @@ from typing import Any
 
 from r2vpo.cli.failures import Session
 from r2vpo.config.data_options import data_options
-from r2vpo.config.recipe import Recipe, load_recipe, override
-from r2vpo.config.recipe_errors import validated
+from r2vpo.config.errors import validated
+from r2vpo.config.overrides import override
+from r2vpo.config.recipe import Recipe, load_recipe
 from r2vpo.config.recipe_inputs import DatasetData
 from r2vpo.data.files import READERS, kind_of, read_file
 from r2vpo.data.hub import read_rows

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from r2vpo.compare.schema import Experiment
 from r2vpo.compare.tasks import TasksExperiment
-from r2vpo.config.recipe_errors import validated
+from r2vpo.config.errors import validated
 from r2vpo.config.shipped import read_mapping
 
 

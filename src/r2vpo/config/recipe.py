@@ -7,12 +7,13 @@ loads back as an equal one; a run keeps it as its ``config.yaml``.
 
 import os
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field, model_validator
 
-from r2vpo.config.recipe_errors import validated
+from r2vpo.config.errors import validated
+from r2vpo.config.overrides import flatten, override
 from r2vpo.config.recipe_inputs import AnyData, InstructionsData, ModelRecipe, ReasoningGymData, RewardRecipe
 from r2vpo.config.recipe_optimisation import TrainerRecipe
 from r2vpo.config.recipe_schema import (
@@ -22,8 +23,8 @@ from r2vpo.config.recipe_schema import (
     Section,
     Tracker,
 )
-from r2vpo.config.recipe_yaml import RecipeDumper, parse_yaml
 from r2vpo.config.shipped import RECIPES, read_mapping
+from r2vpo.config.yaml_files import RecipeDumper
 from r2vpo.core.options import (
     AdvantageOptions,
     CurriculumOptions,
@@ -33,7 +34,6 @@ from r2vpo.core.options import (
     ReplayOptions,
     StepControlOptions,
 )
-from r2vpo.errors import UserError
 
 
 class Recipe(Section):
@@ -178,59 +178,6 @@ def settle_precision(recipe: Recipe, *, autocast: bool, dtype: Literal["bfloat16
 
 def differing_keys(recipe: Section, other: Section) -> list[str]:
     """Return the dotted keys whose values differ, in the order of the recipe; list items are compared by position."""
-    first, second = _flatten(recipe.model_dump()), _flatten(other.model_dump())
+    first, second = flatten(recipe.model_dump()), flatten(other.model_dump())
     missing = object()
     return [key for key in first | second if first.get(key, missing) != second.get(key, missing)]
-
-
-def override(settings: dict[str, Any], text: str) -> str:
-    """Apply one `key=value` override of a command line to settings.
-
-    Args:
-        settings: changed in place.
-        text: a dotted key and a YAML value.
-
-    Returns:
-        The key.
-
-    Raises:
-        UserError: the text is not an override, or a parent of the key is a plain value.
-    """
-    key, equals, value = text.partition("=")
-    key = key.strip()
-    if not equals or not key:
-        raise UserError(f"--set {text}: an override is key=value, for example --set trainer.max_steps=50")
-    try:
-        parsed = parse_yaml(value)
-    except ValueError as error:
-        raise UserError(f"--set {text[:200]}: the value is {error}") from None
-    node: Any = settings
-    *parents, last = key.split(".")
-    for part in parents:
-        if isinstance(node, list):
-            node = node[_index(node, part, text)]
-        elif isinstance(node, dict):
-            if node.get(part) is None:
-                node[part] = {}
-            node = node[part]
-        if not isinstance(node, dict | list):
-            raise UserError(f"--set {text}: {part} is the value {node!r} and has no keys")
-    node[_index(node, last, text) if isinstance(node, list) else last] = parsed
-    return key
-
-
-def _index(items: list[Any], part: str, text: str) -> int:
-    if part.isdecimal() and int(part) < len(items):
-        return int(part)
-    raise UserError(f"--set {text}: {part!r} is not an item of the list: give a number from 0 to {len(items) - 1}")
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
-    if items is None or not value:
-        return {prefix: value}
-    return {
-        key: leaf
-        for name, child in items
-        for key, leaf in _flatten(child, f"{prefix}.{name}" if prefix else str(name)).items()
-    }

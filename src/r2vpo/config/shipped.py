@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r2vpo.config.recipe_yaml import read_yaml
+from r2vpo.config.yaml_files import read_yaml
 from r2vpo.errors import UserError
 from r2vpo.nearest import did_you_mean
 

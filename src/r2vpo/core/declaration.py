@@ -13,7 +13,7 @@ import operator
 import reprlib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 LARGEST, LARGEST_WHOLE = 3.4e38, 10**12
@@ -59,6 +59,25 @@ def same_as(section: type[Options], name: str, default: Any) -> Any:
     """
     (declared,) = (field for field in dataclasses.fields(section) if field.name == name)
     return dataclasses.field(default=default, metadata=declared.metadata)
+
+
+class UnknownOption(ValueError):
+    """A section does not have an option.
+
+    Args:
+        key: its dotted key.
+        known: the names that the section has.
+    """
+
+    def __init__(self, key: str, known: Sequence[str]) -> None:
+        super().__init__(key, known)  # the arguments, so that a worker's error can be sent to another process
+        self.key, self.known = key, known
+
+    def __str__(self) -> str:
+        parent, _, last = self.key.rpartition(".")
+        close = difflib.get_close_matches(last, self.known, n=1)
+        hint = f"; did you mean {parent}.{close[0]}?" if close else f": choose one of {', '.join(self.known)}"
+        return f"unknown key {self.key}{hint}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +128,8 @@ class Options:
             name: the section's name, for error messages.
 
         Raises:
-            ValueError: an option is unknown (the message names the nearest), or a value is rejected.
+            UnknownOption: the section does not have an option; the message names the nearest.
+            ValueError: a value is rejected.
         """
         if isinstance(value, cls):
             return value
@@ -117,11 +137,11 @@ class Options:
         given = {} if value is None else value if isinstance(value, Mapping) else {names[0]: value}
         for key in given:
             if key not in names:
-                close = difflib.get_close_matches(str(key), names, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"choose one of {', '.join(names)}"
-                raise ValueError(f"{name}.{key}: there is no such option: {hint}")
+                raise UnknownOption(f"{name}.{key}", names)
         try:
             return cls(**given)
+        except UnknownOption as error:
+            raise UnknownOption(f"{name}.{error.key}", error.known) from None
         except ValueError as error:
             raise ValueError(f"{name}.{error}") from None
 

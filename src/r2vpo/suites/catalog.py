@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from r2vpo.config.recipe import override
-from r2vpo.config.recipe_errors import validated
+from r2vpo.config.errors import validated
+from r2vpo.config.overrides import override
 from r2vpo.config.shipped import read_mapping
 from r2vpo.suites.schema import Suite
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from r2vpo.config import recipe_inputs, recipe_optimisation, recipe_schema
+from r2vpo.config.known_keys import known_keys
 from r2vpo.config.recipe import Recipe, differing_keys, dump_recipe, load_recipe
-from r2vpo.config.recipe_errors import known_keys
 from r2vpo.core import options
 from r2vpo.core.declaration import Options
 from r2vpo.core.options import ObjectiveOptions, choices_of

@@ -4,8 +4,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from r2vpo.config.known_keys import known_keys
 from r2vpo.config.recipe import Recipe
-from r2vpo.config.recipe_errors import known_keys
 from r2vpo.core.objectives import OBJECTIVES, own_options
 
 ROOT = Path(__file__).parents[3]

@@ -1,21 +1,17 @@
-"""Turn the errors of a recipe into one line that says where, what, and how to fix it."""
+"""Build recipes, suites and experiments from settings; an error is one line: where, what, and how to fix it."""
 
-import dataclasses
-import reprlib
-import types
-import typing
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from r2vpo.core.declaration import Options
+from r2vpo.config.known_keys import unknown_key
+from r2vpo.config.yaml_files import shown
 from r2vpo.errors import UserError
-from r2vpo.nearest import did_you_mean, nearest
+from r2vpo.nearest import did_you_mean
 
-Model = typing.TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel)
 
 _EXPECTED = {
     "float_type": "a number",
@@ -39,38 +35,6 @@ _BOUNDS = {
     "less_than": ("lt", "below"),
     "less_than_equal": ("le", "at most"),
 }
-
-# names that other libraries use for these settings
-_OTHER_NAMES = {
-    "lr": "trainer.learning_rate",
-    "steps": "trainer.max_steps",
-    "num_generations": "rollout.samples_per_prompt",
-    "group_size": "rollout.samples_per_prompt",
-    "max_completion_length": "rollout.max_new_tokens",
-    "max_tokens": "rollout.max_new_tokens",
-    "gradient_accumulation_steps": "trainer.micro_batches",
-    "lr_scheduler_type": "trainer.lr_scheduler",
-    "epsilon": "objective.options.clip_low",
-    "epsilon_high": "objective.options.clip_high",
-    "clip_low": "objective.options.clip_low",
-    "clip_high": "objective.options.clip_high",
-    "dual_clip": "objective.options.dual_clip",
-    "lambda": "dual.value",
-    "loss_type": "objective.aggregation",
-}
-
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
-
-
-def parse_error(error: yaml.YAMLError) -> str:
-    """Describe what YAML could not read, with line and column counted from 1."""
-    mark = getattr(error, "problem_mark", None)
-    problem = " ".join(str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).split())
-    if mark is None:
-        return f"not valid YAML: {problem}"
-    return f"not valid YAML at line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
 def validated(model: type[Model], settings: dict[str, Any], *, source: str, overridden: Sequence[str] = ()) -> Model:
@@ -139,7 +103,8 @@ def _plain_location(location: Sequence[str | int], settings: Any) -> list[str]:
 def _what(problem: ErrorDetails, key: str, recipe: type[BaseModel], settings: dict[str, Any]) -> str:
     kind, value, context = problem["type"], problem.get("input"), problem.get("ctx", {})
     if kind in _UNKNOWN:
-        return _unknown(key, recipe, settings)
+        data = settings.get("data")
+        return unknown_key(key, recipe, data.get("source") if isinstance(data, dict) else None)
     if kind == "missing":
         return f"{key} is missing: add it"
     if kind in ("union_tag_not_found", "union_tag_invalid"):
@@ -150,7 +115,7 @@ def _what(problem: ErrorDetails, key: str, recipe: type[BaseModel], settings: di
         return _choice(key, value, _literals(str(context["expected"])))
     if kind in _BOUNDS:
         name, words = _BOUNDS[kind]
-        return f"{key} is {_shown(value)}; it must be {words} {context[name]:g}"
+        return f"{key} is {shown(value)}; it must be {words} {context[name]:g}"
     if kind in ("string_too_short", "too_short"):
         return f"{key} is empty: give {'one item or more' if kind == 'too_short' else 'a text'}"
     if kind == "string_pattern_mismatch":
@@ -162,18 +127,8 @@ def _what(problem: ErrorDetails, key: str, recipe: type[BaseModel], settings: di
         # a validator of a section begins with the name of its key, one of a key with "is"
         return f"{key} {message}" if message.startswith("is ") else f"{key}.{message}"
     if kind in _EXPECTED:
-        return f"{key} is {_shown(value)}; it must be {_EXPECTED[kind]}"
+        return f"{key} is {shown(value)}; it must be {_EXPECTED[kind]}"
     return f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "empty"
-    if isinstance(value, bool):
-        return str(value).lower()
-    # repr of a value whose parts refer to each other by anchors may never end.
-    text = _SHORT.repr(value)
-    return f"the text {text}" if isinstance(value, str) else text
 
 
 def _literals(expected: str) -> list[str]:
@@ -181,67 +136,7 @@ def _literals(expected: str) -> list[str]:
 
 
 def _choice(key: str, value: Any, choices: Sequence[str]) -> str:
-    given = repr(value) if isinstance(value, str) else _shown(value)
+    given = repr(value) if isinstance(value, str) else shown(value)
     if len(choices) == 1:
         return f"{key} is {given}; the only choice is {choices[0]}"
     return f"{key} is {given}; choose one of {', '.join(choices)}{did_you_mean(str(value), choices)}"
-
-
-def _unknown(key: str, recipe: type[BaseModel], settings: dict[str, Any]) -> str:
-    source = settings["data"].get("source") if isinstance(settings.get("data"), dict) else None
-    # list items have no names: data.mixture.0.famly is compared as data.mixture.famly
-    named = ".".join(part for part in key.split(".") if not part.isdecimal())
-    if named in set(known_keys(recipe)):
-        return f"{key} is not used with data.source = {source}: remove it"
-    close = _nearest(named, list(dict.fromkeys(known_keys(recipe, source))))
-    if not close:
-        return f"unknown key {key}: remove it, or see the keys in a run's config.yaml"
-    parent, _, last = close.rpartition(".")
-    if parent and parent == named.rpartition(".")[0]:
-        close = f"{key.rpartition('.')[0]}.{last}"
-    return f"unknown key {key}; did you mean {close}?"
-
-
-def _nearest(key: str, known: Sequence[str]) -> str | None:
-    """Return the key that a user most likely meant: the same word elsewhere, then the nearest word, siblings first."""
-    parent, _, last = key.rpartition(".")
-    if last in _OTHER_NAMES:
-        return _OTHER_NAMES[last]
-    known = [name for name in known if not key.startswith(f"{name}.")]
-    same_word = [name for name in known if name.rpartition(".")[2] == last]
-    if same_word:
-        return nearest(key, same_word) or same_word[0]
-    siblings = [name for name in known if name.rpartition(".")[0] == parent]
-    for names in (siblings, known):
-        words = {name.rpartition(".")[2]: name for name in reversed(names)}
-        if close := nearest(last, words):
-            return words[close]
-    return None
-
-
-def known_keys(model: Any, source: str | None = None, prefix: str = "") -> Iterator[str]:
-    """Yield the dotted names of all keys of a model, sections included; only of one data source if it is given."""
-    for name, annotation in _keys(model).items():
-        key = f"{prefix}{name}"
-        yield key
-        for inner in _sections(annotation):
-            tags = typing.get_args(_keys(inner).get("source"))
-            if source is None or not tags or source in tags:
-                yield from known_keys(inner, source, f"{key}.")
-
-
-def _keys(section: Any) -> dict[str, Any]:
-    """Return the types of a section's keys, by name."""
-    if issubclass(section, BaseModel):
-        return {field.alias or name: field.annotation for name, field in section.model_fields.items()}
-    hints = typing.get_type_hints(section)
-    return {field.name: hints[field.name] for field in dataclasses.fields(section)}
-
-
-def _sections(annotation: Any) -> Iterator[type]:
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        if issubclass(annotation, BaseModel | Options):
-            yield annotation
-        return
-    for inner in typing.get_args(annotation):
-        yield from _sections(inner)

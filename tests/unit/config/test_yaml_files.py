@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from r2vpo.config.recipe import load_recipe, override
-from r2vpo.config.recipe_yaml import parse_yaml, read_yaml
+from r2vpo.config.yaml_files import parse_yaml, read_yaml
 from r2vpo.errors import UserError
 from tests.unit.training.recipes import MINIMAL
 
