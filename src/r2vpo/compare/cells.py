@@ -12,7 +12,7 @@ from r2vpo.compare.schema import Experiment, SettingsSpec, Value, label
 from r2vpo.config.errors import validated
 from r2vpo.config.overrides import get_key, remove_key, set_key
 from r2vpo.config.recipe import Recipe, load_recipe, settle_precision
-from r2vpo.config.recipe_inputs import HabitData
+from r2vpo.data.options import HabitOptions
 from r2vpo.errors import UserError
 
 # Settings that do not change a run's numbers, or only how they are stored.
@@ -196,7 +196,7 @@ def rollouts(recipe: Recipe) -> int:
 def identity(recipe: Recipe) -> str:
     """Return a short hash of a resolved recipe, without settings that do not change the run's numbers."""
     settings = recipe.model_dump(mode="json")
-    if isinstance(recipe.data, HabitData):
+    if isinstance(recipe.data, HabitOptions):
         # Null and the full list are the same run; cells finished before null was allowed have the full list.
         settings["data"]["difficulties"] = recipe.data.trained_on()
     without = {*_NOT_IDENTITY, *_unread(recipe)}

@@ -7,22 +7,15 @@ loads back as an equal one; a run keeps it as its ``config.yaml``.
 
 import os
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 import yaml
 from pydantic import Field, model_validator
 
 from r2vpo.config.errors import validated
 from r2vpo.config.overrides import flatten, override
-from r2vpo.config.recipe_inputs import AnyData, InstructionsData, ModelRecipe, ReasoningGymData, RewardRecipe
-from r2vpo.config.recipe_optimisation import TrainerRecipe
-from r2vpo.config.recipe_schema import (
-    LAST_SEED,
-    EvaluationRecipe,
-    RolloutRecipe,
-    Section,
-    Tracker,
-)
+from r2vpo.config.reward import RewardRecipe
+from r2vpo.config.sections import EvaluationRecipe, ModelRecipe, Problems, RolloutRecipe, Tracker, TrainerRecipe
 from r2vpo.config.shipped import RECIPES, read_mapping
 from r2vpo.config.yaml_files import RecipeDumper
 from r2vpo.core.options import (
@@ -34,6 +27,8 @@ from r2vpo.core.options import (
     ReplayOptions,
     StepControlOptions,
 )
+from r2vpo.data.options import InstructionsOptions, ReasoningGymOptions
+from r2vpo.section import LAST_SEED, Section
 
 
 class Recipe(Section):
@@ -46,7 +41,7 @@ class Recipe(Section):
     )
     seed: int = Field(0, ge=0, le=LAST_SEED, description="seed of data, sampling and replay")
     model: ModelRecipe = Field(ModelRecipe(), description="the policy that is trained")
-    data: Annotated[AnyData, Field(discriminator="source")] = Field(description="the problems")
+    data: Problems = Field(description="the problems")
     reward: RewardRecipe = Field(RewardRecipe(), description="how a completion is scored")
     objective: ObjectiveOptions = Field(ObjectiveOptions(), description="the loss")
     dual: DualOptions = Field(DualOptions(), description="the multiplier lambda of the variance constraint")
@@ -124,12 +119,12 @@ class Recipe(Section):
     def _source_problem(self) -> str | None:
         names = [part.name for part in self.reward.all_parts()]
         compares = [name for name in names if name in ("exact", "numeric", "math", "choice", "reasoning_gym")]
-        if compares and isinstance(self.data, InstructionsData):
+        if compares and isinstance(self.data, InstructionsOptions):
             return (
                 f"reward.name = {compares[0]} compares with an answer, and data.source = instructions has none: set "
                 "reward.name=constraints"
             )
-        if "reasoning_gym" in names and not isinstance(self.data, ReasoningGymData):
+        if "reasoning_gym" in names and not isinstance(self.data, ReasoningGymOptions):
             return (
                 f"reward.name = reasoning_gym cannot score data.source = {self.data.source}: "
                 "set reward.name to exact, numeric, math, choice, or your own as module:function"

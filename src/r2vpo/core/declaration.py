@@ -31,6 +31,7 @@ def option(
     at_least: float | None = None,
     below: float | None = None,
     at_most: float | None = None,
+    study: bool = False,
 ) -> Any:
     """Declare an option as a field of a section.
 
@@ -41,9 +42,11 @@ def option(
         at_least: inclusive lower bound.
         below: exclusive upper bound.
         at_most: inclusive upper bound.
+        study: whether only studies need it, such as one that selects another method to compare with; the reference
+            lists such options separately.
     """
     bounds = {"above": above, "at_least": at_least, "below": below, "at_most": at_most}
-    metadata = {"help": help, **{name: bound for name, bound in bounds.items() if bound is not None}}
+    metadata = {"help": help, "study": study, **{name: bound for name, bound in bounds.items() if bound is not None}}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

@@ -10,34 +10,36 @@ from r2vpo.data.procedural import build_reasoning_gym
 from r2vpo.data.rows import PromptData, PromptRow
 
 
-def load_data(options: DataOptions) -> PromptData:
+def load_data(options: DataOptions, *, seed: int = 0) -> PromptData:
     """Read or make the problems of a run.
 
     Args:
-        options: options of one of the sources.
+        options: options of one of the sources. `max_prompt_tokens` is left to the caller, who has a tokenizer.
+        seed: seed of the problems, of the examples and of every draw.
 
     Returns:
-        Training and held-out problems; the same options give the same problems.
+        Training and held-out problems; the same options and seed give the same problems.
 
     Raises:
         UserError: the source cannot provide what the options request.
     """
     if isinstance(options, DatasetOptions):
-        return load_dataset_problems(options)
+        return load_dataset_problems(options, seed)
     if isinstance(options, HabitOptions):
-        return build_habit(options)
+        return build_habit(options, seed)
     if isinstance(options, InstructionsOptions):
-        return build_instructions(options)
-    return build_reasoning_gym(options)
+        return build_instructions(options, seed)
+    return build_reasoning_gym(options, seed)
 
 
-def load_held_out(options: DataOptions) -> list[PromptRow]:
+def load_held_out(options: DataOptions, *, seed: int = 0) -> list[PromptRow]:
     """Read or make only the held-out problems, the same ones as `load_data` with the same options.
 
     Training rows of a data set are read only if they are needed: to show examples, or to set held-out rows aside.
 
     Args:
         options: options of one of the sources.
+        seed: seed of the problems, of the examples and of every draw.
 
     Returns:
         The problems.
@@ -46,7 +48,7 @@ def load_held_out(options: DataOptions) -> list[PromptRow]:
         UserError: the source cannot provide what the options request.
     """
     if isinstance(options, DatasetOptions):
-        return load_held_out_problems(options)
+        return load_held_out_problems(options, seed)
     if isinstance(options, ReasoningGymOptions):
-        options = options.model_copy(update={"train": 0})
-    return load_data(options).held_out
+        options = options.model_copy(update={"train_size": 0})
+    return load_data(options, seed=seed).held_out

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from r2vpo.config.recipe import Recipe
-from r2vpo.config.recipe_inputs import DatasetData
+from r2vpo.data.options import DatasetOptions
 
 DEFAULT_PROMPT_TOKENS = 256
 """Length of a prompt if neither the recipe bounds it nor the user gives it."""
@@ -75,6 +75,6 @@ def shapes_of(recipe: Recipe, *, processes: int, prompt_tokens: int) -> Shapes:
 
 def prompt_tokens_of(recipe: Recipe) -> tuple[int, str]:
     """Return the longest prompt, if the recipe bounds it, and the source of the number."""
-    if isinstance(recipe.data, DatasetData) and recipe.data.max_prompt_tokens is not None:
+    if isinstance(recipe.data, DatasetOptions) and recipe.data.max_prompt_tokens is not None:
         return recipe.data.max_prompt_tokens, "data.max_prompt_tokens"
     return DEFAULT_PROMPT_TOKENS, "assumed, set --prompt-tokens"

@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from r2vpo.config.data_options import data_options
-from r2vpo.config.recipe_inputs import DatasetData
 from r2vpo.data import PromptData, PromptRow, load_held_out
+from r2vpo.data.options import DatasetOptions
 from r2vpo.errors import UserError
 from r2vpo.evaluation.attempts import AnswerFinder
 from r2vpo.models.fit import Room
@@ -28,7 +27,7 @@ def load_problems(suite: Suite) -> list[PromptRow]:
     Raises:
         UserError: its data cannot be read or contain no problem.
     """
-    return load_held_out(data_options(suite.data, seed=suite.seed))
+    return load_held_out(suite.data, seed=suite.seed)
 
 
 def load_grader(suite: Suite, rows: Sequence[PromptRow]) -> tuple[Callable[..., Any], AnswerFinder | None]:
@@ -77,7 +76,7 @@ def prompts_for(rows: Sequence[PromptRow], suite: Suite, tokenizer: Any, model: 
     )
     if form == "text" and any(isinstance(row.prompt, list) for row in rows):
         raise UserError("sampling.format = text, but the prompts are chats: set sampling.format=chat")
-    if isinstance(suite.data, DatasetData) and suite.data.max_prompt_tokens is not None:
+    if isinstance(suite.data, DatasetOptions) and suite.data.max_prompt_tokens is not None:
         data = without_long_prompts(PromptData(train=[], held_out=written), tokenizer, suite.data.max_prompt_tokens)
         written = data.held_out
     _check_room(written, suite, tokenizer, model)
@@ -86,7 +85,7 @@ def prompts_for(rows: Sequence[PromptRow], suite: Suite, tokenizer: Any, model: 
 
 def _check_room(rows: Sequence[PromptRow], suite: Suite, tokenizer: Any, model: Any) -> None:
     remedy = "show fewer examples (data.few_shot)"
-    if isinstance(suite.data, DatasetData):
+    if isinstance(suite.data, DatasetOptions):
         remedy = "set data.max_prompt_tokens to at most {most}, which leaves longer prompts out"
     room = Room(position_limit(model), suite.sampling.max_new_tokens, "sampling.max_new_tokens", remedy)
     if room.limit is not None:

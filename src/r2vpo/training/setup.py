@@ -13,10 +13,9 @@ import torch
 from transformers.integrations import get_available_reporting_integrations
 from trl.import_utils import is_vllm_available
 
-from r2vpo.config.data_options import data_options
 from r2vpo.config.recipe import Recipe
-from r2vpo.config.recipe_inputs import DatasetData
 from r2vpo.data import PromptData, load_data
+from r2vpo.data.options import DatasetOptions
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
 from r2vpo.rewards import REWARDS, check_reward, load_reward, usable_rows
@@ -56,7 +55,7 @@ def prepare(recipe: Recipe) -> Parts:
         torch.set_num_threads(recipe.trainer.threads)
     _check_installed(recipe)
     check_optimizer(recipe)
-    data = load_data(data_options(recipe.data, seed=recipe.seed))
+    data = load_data(recipe.data, seed=recipe.seed)
     _check_enough(recipe, data)
     reward, *more_rewards = _rewards(recipe)
     for function in (reward, *more_rewards):
@@ -72,7 +71,7 @@ def prepare(recipe: Recipe) -> Parts:
         key="data",
         remedy="write the prompts as texts without data.system_prompt, or take a model that was trained on such chats",
     )
-    if isinstance(recipe.data, DatasetData) and recipe.data.max_prompt_tokens is not None:
+    if isinstance(recipe.data, DatasetOptions) and recipe.data.max_prompt_tokens is not None:
         data = without_long_prompts(data, tokenizer, recipe.data.max_prompt_tokens)
         _check_enough(recipe, data)
     model = load_model(recipe.model.name, seed=model_seed, trust_remote_code=trusted)

@@ -8,13 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from r2vpo.config import recipe_inputs, recipe_optimisation, recipe_schema
+from r2vpo.config import reward, sections
 from r2vpo.config.known_keys import known_keys
 from r2vpo.config.recipe import Recipe, differing_keys, dump_recipe, load_recipe
 from r2vpo.core import options
 from r2vpo.core.declaration import Options
 from r2vpo.core.options import ObjectiveOptions, choices_of
 from r2vpo.core.radius import DELTA
+from r2vpo.data import options as data_options
 from tests.unit.training.recipes import MINIMAL, refusal
 
 
@@ -330,7 +331,7 @@ def test_every_setting_is_described() -> None:
             assert field.description, f"{model.__name__}.{name}"
 
     check(Recipe)
-    modules = (recipe_inputs, recipe_optimisation, recipe_schema)
+    modules = (reward, sections, data_options)
     for model in [value for module in modules for value in vars(module).values()]:
         if isinstance(model, type) and issubclass(model, BaseModel):
             check(model)
