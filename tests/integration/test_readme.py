@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from r2vpo.cli.main import build_parser
+from r2vpo.cli.arguments import build_parser
 from r2vpo.config.known_keys import known_keys
 from r2vpo.config.recipe import Recipe, load_recipe
 from r2vpo.config.shipped import RECIPES, SUITES
