@@ -188,9 +188,7 @@ def base_recipe(recipe: str | dict[str, Any], source: str) -> Recipe:
 
 def rollouts(recipe: Recipe) -> int:
     """Return the number of rollouts that a run of the recipe generates."""
-    trainer = recipe.trainer
-    rounds = -(-trainer.max_steps // (trainer.optimizer_steps_per_round * trainer.passes))
-    return rounds * recipe.rollout.prompts_per_round * recipe.rollout.samples_per_prompt
+    return recipe.rounds * recipe.rows_per_round
 
 
 def identity(recipe: Recipe) -> str:

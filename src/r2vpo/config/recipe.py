@@ -54,6 +54,37 @@ class Recipe(Section):
     evaluation: EvaluationRecipe = Field(EvaluationRecipe(), description="greedy accuracy on held-out problems")
     report_to: list[Tracker] = Field(["tensorboard"], description="experiment trackers; an empty list is none")
 
+    @property
+    def model_seed(self) -> int:
+        """Seed of newly created weights."""
+        return self.seed if self.model.seed is None else self.model.seed
+
+    @property
+    def steps_per_round(self) -> int:
+        """Optimizer steps of all passes over a round's rollouts."""
+        return self.trainer.optimizer_steps_per_round * self.trainer.passes
+
+    @property
+    def evaluated_every(self) -> int:
+        """Optimizer steps from one evaluation to the next; 0 means only before and after training."""
+        return self.evaluation.every_rounds * self.steps_per_round
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of generation of the whole run; the last one may have fewer steps."""
+        return -(-self.trainer.max_steps // self.steps_per_round)
+
+    @property
+    def rows_per_round(self) -> int:
+        """Completions that are sampled in a round."""
+        return self.rollout.prompts_per_round * self.rollout.samples_per_prompt
+
+    def micro_batch(self, processes: int) -> int | None:
+        """Return the fresh rows of one forward pass, or None if a round does not divide over that many processes."""
+        parts = self.trainer.optimizer_steps_per_round * self.trainer.micro_batches * processes
+        divides = self.rows_per_round % parts == 0 and self.rollout.prompts_per_round % processes == 0
+        return self.rows_per_round // parts if divides else None
+
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
         found = (self._batch_problem(), self._group_problem(), self._source_problem(), self._multiplier_problem())
@@ -105,7 +136,7 @@ class Recipe(Section):
                 "trainer.optimizer = prodigy finds its rate itself, and step_control would be a second controller of "
                 "the rate: set step_control.enabled=false"
             )
-        if step.enabled and step.kind == "kl" and trainer.optimizer_steps_per_round * trainer.passes == 1:
+        if step.enabled and step.kind == "kl" and self.steps_per_round == 1:
             return (
                 "step_control.kind = kl measures what a round's earlier steps did, and with "
                 "trainer.optimizer_steps_per_round = 1 there are none: set it to 2 or more"

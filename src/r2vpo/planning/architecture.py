@@ -15,6 +15,7 @@ from r2vpo.models.load import code_not_trusted
 from r2vpo.planning.known import KNOWN
 from r2vpo.positions import position_limit
 from r2vpo.training.adapters import peft_config
+from r2vpo.weights import first_line
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,7 @@ def read_architecture(recipe: Recipe) -> Architecture:
         UserError: the model does not exist, its code may not run, or it is not a decoder of the usual layout.
     """
     name, trusted = recipe.model.name, recipe.model.trust_remote_code
-    seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
-    config, source, note = _find(name, seed=seed, trusted=trusted)
+    config, source, note = _find(name, seed=recipe.model_seed, trusted=trusted)
     model = _empty_model(config, name, trusted=trusted)
     text = config.get_text_config(decoder=True)
     missing = [key for key in _NEEDED if not isinstance(getattr(text, key, None), int)]
@@ -140,13 +140,13 @@ def _find(name: str, *, seed: int, trusted: bool) -> tuple[Any, str, str | None]
                 return AutoConfig.for_model(**known.configuration()), "a configuration of this package", known.note
             return AutoConfig.from_pretrained(place, **options), "the hub", None
     except OSError as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise missing_model(name, f"its configuration cannot be read ({first_line})") from error
+        raise missing_model(name, f"its configuration cannot be read ({first_line(error)})") from error
     except (ValueError, KeyError) as error:
         if "trust_remote_code" in str(error):
             raise code_not_trusted(name, place) from error
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"model.name {name!r}: {place} has no configuration that can be used ({first_line})") from error
+        raise UserError(
+            f"model.name {name!r}: {place} has no configuration that can be used ({first_line(error)})"
+        ) from error
 
 
 def _empty_model(config: Any, name: str, *, trusted: bool) -> Any:
@@ -156,8 +156,9 @@ def _empty_model(config: Any, name: str, *, trusted: bool) -> Any:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
     except ValueError as error:
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"model.name {name!r}: it is not a causal language model ({first_line}): name one") from error
+        raise UserError(
+            f"model.name {name!r}: it is not a causal language model ({first_line(error)}): name one"
+        ) from error
 
 
 def _count(module: nn.Module) -> int:

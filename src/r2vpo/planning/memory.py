@@ -13,11 +13,11 @@ from r2vpo.core.log_probs.chunked import ACCELERATOR_CHUNK_BYTES, CPU_CHUNK_SIZE
 from r2vpo.core.log_probs.packing import responses_per_row
 from r2vpo.planning.architecture import Architecture
 from r2vpo.planning.shapes import Shapes
-from r2vpo.planning.sharding import Sharding
+from r2vpo.planning.sharding import FLOAT, HALF, Sharding
 from r2vpo.replay.rollout import FLOAT_BYTES
 from r2vpo.sampling.cache import BLOCK
 
-FLOAT, HALF, LONG = 4, 2, 8
+LONG = 8
 
 HOST_ALLOCATOR = 0.1
 """Additional memory that the host's allocator keeps, as a share of what is held: 0 to 0.2 in six measured runs."""

@@ -21,14 +21,8 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 
 from r2vpo.config.folder_lock import working_in
 from r2vpo.config.recipe import Recipe, settle_precision
-from r2vpo.config.run_directory import (
-    RunDirectory,
-    create_run,
-    open_run,
-    refuse_finished,
-    require_checkpoint,
-    step_of,
-)
+from r2vpo.config.resumption import refuse_finished, require_checkpoint
+from r2vpo.config.run_directory import RunDirectory, create_run, open_run, step_of
 from r2vpo.data import PromptData, to_dataset
 from r2vpo.data.options import DatasetOptions
 from r2vpo.errors import UserError

@@ -356,3 +356,11 @@ def test_every_objective_can_be_written_in_a_recipe(path: Path, tmp_path: Path, 
     again = tmp_path / "again.yaml"
     again.write_text(dump_recipe(recipe))
     assert load_recipe(again) == recipe
+
+
+def test_numbers_that_follow_from_a_recipe(path: Path) -> None:
+    settings = ["rollout.prompts_per_round=12", "rollout.samples_per_prompt=4", "trainer.optimizer_steps_per_round=3"]
+    recipe = load_recipe(path, [*settings, "trainer.passes=2", "trainer.max_steps=13", "evaluation.every_rounds=5"])
+    assert (recipe.steps_per_round, recipe.rounds, recipe.rows_per_round, recipe.evaluated_every) == (6, 3, 48, 30)
+    assert [recipe.micro_batch(processes) for processes in (1, 2, 3, 4, 8)] == [16, 8, None, 4, None]
+    assert recipe.model_seed == recipe.seed != load_recipe(path, ["model.seed=77"]).model_seed == 77
