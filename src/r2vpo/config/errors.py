@@ -52,26 +52,13 @@ def validated(model: type[Model], settings: dict[str, Any], *, source: str, over
     try:
         return model.model_validate(settings)
     except ValidationError as error:
-        raise UserError(explain(error, model, source=source, settings=settings, overridden=overridden)) from None
+        raise UserError(_line(error, model, source, settings, overridden)) from None
 
 
-def explain(
-    error: ValidationError,
-    recipe: type[BaseModel],
-    *,
-    source: str,
-    settings: dict[str, Any],
-    overridden: Sequence[str],
+def _line(
+    error: ValidationError, model: type[BaseModel], source: str, settings: dict[str, Any], overridden: Sequence[str]
 ) -> str:
-    """Return the first problem of a validation error as one line, and the number of further problems.
-
-    Args:
-        error: what pydantic found.
-        recipe: the model that was built.
-        source: the file, named at the beginning of the line.
-        settings: what was validated.
-        overridden: dotted keys that came from ``--set``; the file is not to blame for problems there.
-    """
+    """Return the first problem as one line, and the number of further ones; what ``--set`` gave is blamed on it."""
     problems = error.errors(include_url=False)
     # an unknown key often causes the other problems, so it goes first
     problems.sort(key=lambda item: item["type"] not in _UNKNOWN)
@@ -86,7 +73,7 @@ def explain(
         where = f"{source} with --set {', '.join(overridden)}"
     else:
         where = source
-    line = f"{where}: {_what(first, key, recipe, settings)}"
+    line = f"{where}: {_what(first, key, model, settings)}"
     more = len(problems) - 1
     return f"{line} (and {more} more)" if more else line
 
@@ -100,11 +87,11 @@ def _plain_location(location: Sequence[str | int], settings: Any) -> list[str]:
     return parts
 
 
-def _what(problem: ErrorDetails, key: str, recipe: type[BaseModel], settings: dict[str, Any]) -> str:
+def _what(problem: ErrorDetails, key: str, model: type[BaseModel], settings: dict[str, Any]) -> str:
     kind, value, context = problem["type"], problem.get("input"), problem.get("ctx", {})
     if kind in _UNKNOWN:
         data = settings.get("data")
-        return unknown_key(key, recipe, data.get("source") if isinstance(data, dict) else None)
+        return unknown_key(key, model, data.get("source") if isinstance(data, dict) else None)
     if kind == "missing":
         return f"{key} is missing: add it"
     if kind in ("union_tag_not_found", "union_tag_invalid"):

@@ -16,8 +16,8 @@ from r2vpo.config.errors import validated
 from r2vpo.config.overrides import flatten, override
 from r2vpo.config.reward import RewardRecipe
 from r2vpo.config.sections import EvaluationRecipe, ModelRecipe, Problems, RolloutRecipe, Tracker, TrainerRecipe
-from r2vpo.config.shipped import RECIPES, read_mapping
-from r2vpo.config.yaml_files import RecipeDumper
+from r2vpo.config.shipped import RECIPES
+from r2vpo.config.yaml_files import RecipeDumper, read_mapping
 from r2vpo.core.options import (
     AdvantageOptions,
     CurriculumOptions,

@@ -37,7 +37,7 @@ from r2vpo.config.records import (
     write_records,
     write_with_digest,
 )
-from r2vpo.config.shipped import read_mapping
+from r2vpo.config.yaml_files import read_mapping
 from r2vpo.errors import UserError
 from r2vpo.nearest import did_you_mean
 

@@ -72,18 +72,15 @@ class RecipeDumper(yaml.SafeDumper):
         return True
 
 
-def read_yaml(path: Path, kind: str) -> Any:
-    """Read a YAML file.
+def read_mapping(path: Path, kind: str) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
 
     Args:
         path: the file.
         kind: what it is, for the error.
 
-    Returns:
-        Its content, None for an empty file.
-
     Raises:
-        UserError: it cannot be read. One line.
+        UserError: it cannot be read, or is not a mapping. One line.
     """
     try:
         found = path.stat()
@@ -97,9 +94,16 @@ def read_yaml(path: Path, kind: str) -> Any:
         what = f"a file of {found.st_size} bytes" if path.is_file() else what
         raise UserError(f"{path}: this is {what}: give a YAML {kind} of at most {LONGEST} bytes")
     try:
-        return parse_yaml(text)
+        settings = parse_yaml(text)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
+    if not isinstance(settings, dict):
+        given = "empty" if settings is None else f"a {type(settings).__name__}"
+        raise UserError(
+            f"{path}: the {kind} must be a mapping of keys to values, and this is {given}: start it with "
+            f"`name: my-{kind}`"
+        )
+    return settings
 
 
 def parse_yaml(text: str) -> Any:

@@ -36,8 +36,7 @@ from r2vpo.config.records import (
     write_object,
     write_with_digest,
 )
-from r2vpo.config.shipped import read_mapping
-from r2vpo.config.yaml_files import RecipeDumper
+from r2vpo.config.yaml_files import RecipeDumper, read_mapping
 from r2vpo.errors import UserError
 from r2vpo.evaluation import Answered
 from r2vpo.suites.schema import EvaluationConfig
