@@ -176,7 +176,7 @@ def test_their_arguments_are_theirs():
         )
 
     refused = command("--set", "objective.dleta=1", "--", "--help")
-    assert refused.returncode == 2 and "did you mean delta" in refused.stderr
+    assert refused.returncode == 2 and "did you mean objective.delta?" in refused.stderr
     helped = command("--set", "objective.delta=0.05", "--", "--help")
     assert helped.returncode == 0 and "--algo.advantage.is_correction_level" in helped.stdout, helped.stderr[-2000:]
 
