@@ -3,6 +3,7 @@
 import argparse
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,11 @@ from r2vpo.cli.failures import Session
 from r2vpo.config.errors import validated
 from r2vpo.config.overrides import override
 from r2vpo.config.recipe import Recipe, load_recipe
+from r2vpo.data.dataset import read_problems
 from r2vpo.data.files import READERS, kind_of, read_file
-from r2vpo.data.hub import read_rows
 from r2vpo.data.load import load_data
 from r2vpo.data.options import DatasetOptions
 from r2vpo.data.rows import PromptRow
-from r2vpo.data.schemas import SCHEMAS, BadRow, Columns, Skip
 from r2vpo.data.schemas.base import shown
 from r2vpo.errors import UserError
 from r2vpo.rewards import load_answer_finder, load_reward
@@ -76,19 +76,12 @@ def _data(arguments: argparse.Namespace) -> tuple[Recipe, list[PromptRow]]:
 
 def _file_rows(data: DatasetOptions) -> list[PromptRow]:
     """Return all problems of the files in their order: none is held out, sampled, or removed as a duplicate."""
-    columns = Columns(data.prompt_column, data.answer_column, data.difficulty_column)
-    rows = []
-    for path in data.path:
-        for where, record in read_rows(path, subset=None, split=None, revision=None, key="data."):
-            try:
-                found = SCHEMAS[data.layout].read(record, columns)
-            except BadRow as error:
-                raise UserError(f"{where}: {error}") from None
-            if not isinstance(found, Skip):
-                rows.append(found)
-    if not rows:
-        raise UserError(f"{', '.join(data.path)} has no problem that schema {data.layout} can use: set data.schema")
-    return rows
+    left_out: Counter[str] = Counter()
+    return [
+        row
+        for path in data.path
+        for row in read_problems(path, data.layout, data, left_out, subset=None, split=None, revision=None, key="data.")
+    ]
 
 
 def _answers(path: Path, rows: Sequence[PromptRow]) -> list[Answer]:

@@ -91,7 +91,7 @@ def _read(options: DatasetOptions, left_out: Counter[str]) -> list[PromptRow]:
     return [
         row
         for path in options.path
-        for row in _problems(
+        for row in read_problems(
             path,
             options.layout,
             options,
@@ -109,7 +109,7 @@ def _read_held_out(options: DatasetOptions, left_out: Counter[str]) -> list[Prom
     rows = [
         row
         for path in options.held_out_path or options.path
-        for row in _problems(
+        for row in read_problems(
             path,
             (options.held_out_schema if own else None) or options.layout,
             options,
@@ -123,7 +123,7 @@ def _read_held_out(options: DatasetOptions, left_out: Counter[str]) -> list[Prom
     return _distinct(rows, left_out, "held-out rows with the prompt of an earlier one")
 
 
-def _problems(
+def read_problems(
     path: str,
     layout: SchemaName,
     options: DatasetOptions,
@@ -134,7 +134,21 @@ def _problems(
     revision: str | None,
     key: str,
 ) -> list[PromptRow]:
-    """Read the rows of one path as problems; the first row that is not a problem gives a one-line error."""
+    """Read the rows of one path as problems, in their order.
+
+    Args:
+        path: a file, a folder or a name on the hub.
+        layout: how its rows are read.
+        options: the columns of the schema `plain`.
+        left_out: counts the rows that the schema skips, by reason.
+        subset: subset of the data set.
+        split: split of the data set.
+        revision: commit, tag or branch on the hub.
+        key: prefix of the recipe's keys, for error messages.
+
+    Raises:
+        UserError: the rows cannot be read, one is not a problem, or the schema skips all of them.
+    """
     read = SCHEMAS[layout].read
     columns = Columns(options.prompt_column, options.answer_column, options.difficulty_column)
     name = PurePath(path).name if PurePath(path).suffix else path
