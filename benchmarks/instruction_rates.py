@@ -42,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     tokenizer, model = load_tokenizer(MODEL), load_model(MODEL).eval()
-    rows = load_data(InstructionsOptions(constraints=(1, 2, 3), train=1, held_out=options.prompts)).held_out
+    rows = load_data(InstructionsOptions(constraints=[1, 2, 3], train_size=1, held_out_size=options.prompts)).held_out
     sampler = SharedPrefixSampler(
         model, eos_token_ids=[tokenizer.eos_token_id], pad_token_id=tokenizer.pad_token_id, max_new_tokens=TOKENS
     )

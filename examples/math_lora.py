@@ -11,7 +11,7 @@ import torch
 from peft import LoraConfig
 
 from r2vpo import R2VPOConfig, R2VPOTrainer, load_model, load_reward, load_tokenizer
-from r2vpo.data import FewShotOptions, MixtureComponent, ReasoningGymOptions, load_data, to_dataset
+from r2vpo.data import MixtureComponent, ReasoningGymOptions, load_data, to_dataset
 
 MODEL = "embedded/smollm2-135m"  # or a folder that save_pretrained wrote, or a name on the hub
 FRACTIONS = MixtureComponent(
@@ -23,9 +23,7 @@ OUTPUT = "runs/math-lora"
 
 def main(steps: int) -> None:
     """Train for a number of optimizer steps and save the adapters."""
-    problems = load_data(
-        ReasoningGymOptions(mixture=(FRACTIONS,), train=40, held_out=8, few_shot=FewShotOptions(count=4))
-    )
+    problems = load_data(ReasoningGymOptions(mixture=[FRACTIONS], train_size=40, held_out_size=8, few_shot=4))
     args = R2VPOConfig(
         OUTPUT,
         num_generations=8,

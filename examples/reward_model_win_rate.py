@@ -70,7 +70,7 @@ def main(steps: int, problems: int) -> None:
         load_model(MODEL),
         load_reward({"name": "reward_model", "model": REWARD_MODEL}),
         args,
-        train_dataset=to_dataset(load_data(InstructionsOptions(constraints=(1,), train=64, held_out=0)).train),
+        train_dataset=to_dataset(load_data(InstructionsOptions(constraints=[1], train_size=64, held_out_size=0)).train),
         processing_class=load_tokenizer(MODEL),
     )
     trainer.train()

@@ -6,7 +6,7 @@ import dataclasses
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import annotated_types
 from pydantic import BaseModel
@@ -15,45 +15,59 @@ from pydantic_core import PydanticUndefined
 from r2vpo.config.recipe import Recipe
 from r2vpo.core.declaration import BOUNDS, Options
 from r2vpo.core.objectives import OBJECTIVES, own_options
+from r2vpo.section import STUDY
 
 FILE = Path(__file__).parents[1] / "docs" / "reference" / "recipe.md"
 HEAD = """# Settings of a recipe
 
-Written by `python scripts/reference.py` from the declarations in `r2vpo.core.options` and `r2vpo.training`; a test
-compares them. A setting is written `section.setting` on a command line, as in
+Written by `python scripts/reference.py` from the declarations in `r2vpo.core`, `r2vpo.data`, `r2vpo.rewards` and
+`r2vpo.config`; a test compares them. A setting is written `section.setting` on a command line, as in
 `r2vpo train quickstart --set trainer.max_steps=50`. In Python, `R2VPOConfig` takes the sections `objective`, `dual`,
 `step_control`, `replay`, `advantage` and `curriculum` under the same names.
+
+The settings that only studies need are in [a separate section](#for-studies).
 """
+STUDIES = """
+## For studies
+
+Leave these alone to train a model: their defaults are the method. Comparisons set them, to run another method or to
+vary what the method assumes.
+"""
+COLUMNS = "| setting | default | values | meaning |\n|---|---|---|---|\n"
 _PYDANTIC = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "min_length": "length at least"}
 
 
 def reference() -> str:
     """The text of the file."""
-    parts = [HEAD, *_section("", Recipe, "A whole recipe.")]
+    studies: list[str] = []
+    parts = [HEAD, *_section("", Recipe, "A whole recipe.", studies)]
     parts.append("\n## Options of the objectives: `objective.options`\n\n")
     parts.append("| objective | option | default | values | meaning |\n|---|---|---|---|---|\n")
     for name, objective in OBJECTIVES.items():
         own = own_options(name)
-        rows = {row[0]: row for row in _rows(objective.config_class)}
-        parts += [f"| `{name}` | `{option}` | {' | '.join(rows[option][1:4])} |\n" for option in own]
-    return "".join(parts)
+        rows = {row.name: row for row in _rows(objective.config_class)}
+        parts += [f"| `{name}` | `{option}` | {rows[option].cells()} |\n" for option in own]
+    return "".join([*parts, STUDIES, "\n", COLUMNS, *studies])
 
 
-def _section(name: str, section: Any, description: str) -> Iterator[str]:
-    """A table, and those of the sections within."""
+def _section(name: str, section: Any, description: str, studies: list[str]) -> Iterator[str]:
+    """A table, and those of the sections within; rows for studies are added to the list."""
     inner: list[tuple[str, Any, str]] = []
     title = f"`{name}`" if name else "At the top"
     yield f"\n## {title}\n\n{description[:1].upper()}{description[1:].rstrip('.')}.\n\n"
-    yield "| setting | default | values | meaning |\n|---|---|---|---|\n"
-    for key, default, values, meaning, found in _rows(section):
-        path = f"{name}.{key}" if name else key
-        if found and name == "" and len(found) == 1:
-            inner.append((path, found[0], meaning))
+    yield COLUMNS
+    for row in _rows(section):
+        path = f"{name}.{row.name}" if name else row.name
+        written = f"| `{path}` | {row.cells()} |\n"
+        if row.study:
+            studies.append(written)
             continue
-        inner += [(path, one, f"{meaning}, with `{_source(one)}`" if len(found) > 1 else meaning) for one in found]
-        yield f"| `{path}` | {default} | {values} | {meaning} |\n"
+        several = len(row.inner) > 1
+        inner += [(path, one, f"{row.meaning}, with `{_source(one)}`" if several else row.meaning) for one in row.inner]
+        if name or several or not row.inner:
+            yield written
     for path, one, meaning in inner:
-        yield from _section(path, one, meaning)
+        yield from _section(path, one, meaning, studies)
 
 
 def _source(section: Any) -> str:
@@ -61,19 +75,34 @@ def _source(section: Any) -> str:
     return f"source: {', '.join(typing.get_args(section.model_fields['source'].annotation))}"
 
 
-def _rows(section: Any) -> Iterator[tuple[str, str, str, str, list[Any]]]:
-    """Key, default, values, meaning and sections within, of each setting."""
+class _Row(NamedTuple):
+    """A setting, as text; the sections within it; and whether only studies need it."""
+
+    name: str
+    default: str
+    values: str
+    meaning: str
+    inner: list[Any]
+    study: bool
+
+    def cells(self) -> str:
+        return f"{self.default} | {self.values} | {self.meaning}"
+
+
+def _rows(section: Any) -> Iterator[_Row]:
     if issubclass(section, BaseModel):
         for name, field in section.model_fields.items():
-            default = field.get_default(call_default_factory=True)
+            # Python knows the source by the class, but a recipe has to name it.
+            default = PydanticUndefined if name == "source" else field.get_default(call_default_factory=True)
             bounds = [f"{_PYDANTIC[key]} {_shown(bound)}" for key, bound in _pydantic_bounds(field.metadata)]
-            yield _row(field.alias or name, default, field.annotation, bounds, field.description or "")
+            study = field.json_schema_extra is STUDY
+            yield _row(field.alias or name, default, field.annotation, bounds, field.description or "", study)
         return
     hints = typing.get_type_hints(section)
     for field in dataclasses.fields(section):
         made = field.default_factory() if field.default is dataclasses.MISSING else field.default  # type: ignore[misc]
         bounds = [f"{BOUNDS[key]} {_shown(field.metadata[key])}" for key in BOUNDS if key in field.metadata]
-        yield _row(field.name, made, hints[field.name], bounds, field.metadata["help"])
+        yield _row(field.name, made, hints[field.name], bounds, field.metadata["help"], field.metadata["study"])
 
 
 def _pydantic_bounds(metadata: list[Any]) -> Iterator[tuple[str, float]]:
@@ -85,10 +114,10 @@ def _pydantic_bounds(metadata: list[Any]) -> Iterator[tuple[str, float]]:
             yield "min_length", item.min_length
 
 
-def _row(name: str, default: Any, hint: Any, bounds: list[str], meaning: str) -> tuple[str, str, str, str, list[Any]]:
+def _row(name: str, default: Any, hint: Any, bounds: list[str], meaning: str, study: bool) -> _Row:
     shown = "required" if default is PydanticUndefined else _shown(default)
     values = ", ".join([*_types(hint), *bounds]).replace("|", "\\|")
-    return name, shown, values, meaning.replace("|", "\\|"), list(_inner(hint))
+    return _Row(name, shown, values, meaning.replace("|", "\\|"), list(_inner(hint)), study)
 
 
 def _shown(value: Any) -> str:

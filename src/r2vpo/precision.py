@@ -28,3 +28,12 @@ def cpu_multiplies_bfloat16() -> bool:
     capabilities = torch.cpu.get_capabilities()
     units = any(capabilities.get(unit) for unit in _CPU_UNITS)
     return units and torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def computes_on_cpu(device: str) -> bool:
+    """Return whether `cpu`, `cuda` or `auto`, which takes a GPU if there is one, means the CPU here.
+
+    Args:
+        device: one of the three.
+    """
+    return device == "cpu" or (device == "auto" and not torch.cuda.is_available())

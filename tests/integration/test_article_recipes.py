@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from r2vpo.cli.main import build_parser
+from r2vpo.cli.arguments import build_parser
 from r2vpo.config.recipe import Recipe, differing_keys, load_recipe
 from r2vpo.config.shipped import RECIPES
 from r2vpo.planning import Options, make_plan

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from r2vpo.cli.main import build_parser
+from r2vpo.cli.arguments import build_parser
 from r2vpo.config.recipe import load_recipe
 from r2vpo.config.shipped import RECIPES
 from r2vpo.core.objectives import OBJECTIVES

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from r2vpo.cli.main import build_parser
-from r2vpo.config.data_options import data_options
+from r2vpo.cli.arguments import build_parser
+from r2vpo.config.known_keys import known_keys
 from r2vpo.config.recipe import Recipe, load_recipe
-from r2vpo.config.recipe_errors import known_keys
 from r2vpo.config.shipped import RECIPES, SUITES
 from r2vpo.core.objectives import OBJECTIVES, RatioVarianceConfig, own_options
 from r2vpo.core.options import DualOptions, ReplayOptions
@@ -77,7 +76,7 @@ def test_own_problems_and_an_own_reward_work(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "my_rewards.py").write_text(blocks("python")[1], encoding="utf-8")
     # Three problems cannot set 200 aside.
     recipe = load_recipe("mine.yaml", ["data.held_out_size=1"])
-    data = load_data(data_options(recipe.data, seed=recipe.seed))
+    data = load_data(recipe.data, seed=recipe.seed)
     assert (len(data.train), len(data.held_out)) == (2, 1)
     assert {row.difficulty for row in data.train + data.held_out} == {"one step", "two steps"}
     try:

@@ -4,13 +4,14 @@ import argparse
 
 from r2vpo.cli.failures import Session
 from r2vpo.errors import UserError
-from r2vpo.integrations.openrlhf.options import parse_options
 
 
 def openrlhf(arguments: argparse.Namespace, session: Session) -> None:
     """Check the options, then start OpenRLHF."""
-    options = parse_options(arguments.overrides)
     try:
+        from r2vpo.integrations.openrlhf.options import parse_options
+
+        options = parse_options(arguments.overrides)
         from r2vpo.integrations.openrlhf.launch import launch
     except ModuleNotFoundError as error:
         raise UserError(

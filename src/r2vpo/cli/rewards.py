@@ -3,20 +3,20 @@
 import argparse
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from r2vpo.cli.failures import Session
-from r2vpo.config.data_options import data_options
-from r2vpo.config.recipe import Recipe, load_recipe, override
-from r2vpo.config.recipe_errors import validated
-from r2vpo.config.recipe_inputs import DatasetData
+from r2vpo.config.errors import validated
+from r2vpo.config.overrides import override
+from r2vpo.config.recipe import Recipe, load_recipe
+from r2vpo.data.dataset import read_problems
 from r2vpo.data.files import READERS, kind_of, read_file
-from r2vpo.data.hub import read_rows
 from r2vpo.data.load import load_data
+from r2vpo.data.options import DatasetOptions
 from r2vpo.data.rows import PromptRow
-from r2vpo.data.schemas import SCHEMAS, BadRow, Columns, Skip
 from r2vpo.data.schemas.base import shown
 from r2vpo.errors import UserError
 from r2vpo.rewards import load_answer_finder, load_reward
@@ -59,7 +59,7 @@ def _data(arguments: argparse.Namespace) -> tuple[Recipe, list[PromptRow]]:
                 f"--set reward.name={arguments.reward}"
             )
         recipe = load_recipe(arguments.data, arguments.overrides)
-        data = load_data(data_options(recipe.data, seed=recipe.seed))
+        data = load_data(recipe.data, seed=recipe.seed)
         return recipe, [*data.train, *data.held_out]
     if arguments.reward is None:
         raise UserError(f"{path} is a data file: name the reward with --reward, such as --reward math")
@@ -70,25 +70,13 @@ def _data(arguments: argparse.Namespace) -> tuple[Recipe, list[PromptRow]]:
     }
     overridden = [override(settings, text) for text in arguments.overrides]
     recipe = validated(Recipe, settings, source=str(path), overridden=overridden)
-    assert isinstance(recipe.data, DatasetData)
+    assert isinstance(recipe.data, DatasetOptions)
     return recipe, _file_rows(recipe.data)
 
 
-def _file_rows(data: DatasetData) -> list[PromptRow]:
+def _file_rows(data: DatasetOptions) -> list[PromptRow]:
     """Return all problems of the files in their order: none is held out, sampled, or removed as a duplicate."""
-    columns = Columns(data.prompt_column, data.answer_column, data.difficulty_column)
-    rows = []
-    for path in data.path:
-        for where, record in read_rows(path, subset=None, split=None, revision=None, key="data."):
-            try:
-                found = SCHEMAS[data.layout].read(record, columns)
-            except BadRow as error:
-                raise UserError(f"{where}: {error}") from None
-            if not isinstance(found, Skip):
-                rows.append(found)
-    if not rows:
-        raise UserError(f"{', '.join(data.path)} has no problem that schema {data.layout} can use: set data.schema")
-    return rows
+    return read_problems(data, Counter())
 
 
 def _answers(path: Path, rows: Sequence[PromptRow]) -> list[Answer]:

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from r2vpo.cli.failures import Session
 from r2vpo.config.recipe import Recipe, differing_keys, load_recipe, settle_precision
-from r2vpo.config.run_directory import open_run, refuse_finished, require_checkpoint, step_of
+from r2vpo.config.resumption import refuse_finished, require_checkpoint
+from r2vpo.config.run_directory import open_run, step_of
 from r2vpo.errors import UserError
 from r2vpo.training.progress import print_result
 

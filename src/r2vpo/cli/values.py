@@ -3,6 +3,7 @@
 import argparse
 import math
 import re
+from collections.abc import Callable
 
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
@@ -33,3 +34,18 @@ def share(text: str) -> float:
     if number > 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share: write a number above 0, at most 1")
     return number
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers between two bounds."""
+
+    def parse(text: str) -> int:
+        # The length is checked first, since Python refuses to read a number of thousands of digits.
+        if not text.isdecimal() or len(text) > len(str(most)) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+positive, seeds, seed = whole(1, 999_999_999_999), whole(1, 10_000), whole(0, 2**32 - 1)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from r2vpo.compare.schema import Experiment
 from r2vpo.compare.tasks import TasksExperiment
-from r2vpo.config.recipe_errors import validated
-from r2vpo.config.shipped import read_mapping
+from r2vpo.config.errors import validated
+from r2vpo.config.yaml_files import read_mapping
 
 
 def load_experiment(path: Path) -> Experiment | TasksExperiment:

@@ -3,17 +3,16 @@
 import copy
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from r2vpo.compare.schema import Experiment, SettingsSpec, Value, label
+from r2vpo.config.errors import validated
+from r2vpo.config.overrides import get_key, remove_key, set_key
 from r2vpo.config.recipe import Recipe, load_recipe, settle_precision
-from r2vpo.config.recipe_errors import explain
-from r2vpo.config.recipe_inputs import HabitData
+from r2vpo.data.options import HabitOptions
 from r2vpo.errors import UserError
 
 # Settings that do not change a run's numbers, or only how they are stored.
@@ -157,7 +156,7 @@ class Plan:
         where = f"{self.source}: methods.{method}"
         for layer in (experiment.set, experiment.methods[method].set, chosen):
             for key, item in layer.items():
-                set_dotted(settings, key, item, where)
+                set_key(settings, key, item, where=where)
         if experiment.settings is not None and setting is not None:
             _apply_setting(settings, experiment.settings, setting, where)
         rounds = rounds or experiment.rounds
@@ -165,11 +164,8 @@ class Plan:
             trainer = settings["trainer"]
             trainer["max_steps"] = rounds * trainer["optimizer_steps_per_round"] * trainer["passes"]
         for key, item in {**_FIXED, "name": experiment.name, "seed": seed}.items():
-            set_dotted(settings, key, item, where)
-        try:
-            recipe = Recipe.model_validate(settings)
-        except ValidationError as error:
-            raise UserError(explain(error, Recipe, source=where, settings=settings, overridden=())) from None
+            set_key(settings, key, item, where=where)
+        recipe = validated(Recipe, settings, source=where)
         # A cell is the same run on every machine, so that a cell finished on one counts on another.
         recipe = settle_precision(recipe, autocast=True, dtype="bfloat16")
         return Cell(kind, method, value, seed, recipe, identity(recipe))
@@ -187,32 +183,24 @@ def base_recipe(recipe: str | dict[str, Any], source: str) -> Recipe:
     """
     if isinstance(recipe, str):
         return load_recipe(recipe)
-    try:
-        return Recipe.model_validate(recipe)
-    except ValidationError as error:
-        line = explain(error, Recipe, source=f"{source}: recipe", settings=recipe, overridden=())
-        raise UserError(line) from None
+    return validated(Recipe, recipe, source=f"{source}: recipe")
 
 
 def rollouts(recipe: Recipe) -> int:
     """Return the number of rollouts that a run of the recipe generates."""
-    return recipe.trainer.rounds * recipe.rollout.prompts_per_round * recipe.rollout.samples_per_prompt
+    return recipe.rounds * recipe.rows_per_round
 
 
 def identity(recipe: Recipe) -> str:
     """Return a short hash of a resolved recipe, without settings that do not change the run's numbers."""
     settings = recipe.model_dump(mode="json")
-    if isinstance(recipe.data, HabitData):
+    if isinstance(recipe.data, HabitOptions):
         # Null and the full list are the same run; cells finished before null was allowed have the full list.
         settings["data"]["difficulties"] = recipe.data.trained_on()
     without = {*_NOT_IDENTITY, *_unread(recipe)}
     for key in (*without, *_ADDED):
-        *parents, last = key.split(".")
-        node = settings
-        for part in parents:
-            node = node[part]
-        if key in without or node.get(last) == _ADDED[key]:
-            node.pop(last, None)
+        if key in without or get_key(settings, key) == _ADDED[key]:
+            remove_key(settings, key)
     text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -229,46 +217,18 @@ def _unread(recipe: Recipe) -> list[str]:
     return unread
 
 
-def set_dotted(settings: dict[str, Any], key: str, value: Any, where: str) -> None:
-    """Write a value at a dotted key; null or missing sections are created.
-
-    Raises:
-        UserError: the key leads through a value that has no keys.
-    """
-    node: Any = settings
-    *parents, last = key.split(".")
-    for part in _parts(parents):
-        if isinstance(node, list) and isinstance(part, int) and part < len(node):
-            node = node[part]
-            continue
-        if not isinstance(node, dict):
-            raise UserError(f"{where}: {key} leads through {node!r}, which has no keys: correct the key")
-        if node.get(str(part)) is None:
-            node[str(part)] = {}
-        node = node[str(part)]
-    if not isinstance(node, dict):
-        raise UserError(f"{where}: {key} leads through {node!r}, which has no keys: correct the key")
-    node[last] = value
-
-
 def folder_of(out: Path, cell: Cell) -> Path:
     """Return the folder of a cell's run while it is unfinished."""
     return out / "cells" / cell.key
 
 
-def _parts(parts: Sequence[str]) -> Iterator[str | int]:
-    return (int(part) if part.isdecimal() else part for part in parts)
-
-
 def _apply_setting(settings: dict[str, Any], spec: SettingsSpec, value: Value, where: str) -> None:
     if spec.key is not None:
-        set_dotted(settings, spec.key, value, where)
+        set_key(settings, spec.key, value, where=where)
         return
-    node: Any = settings
-    for part in str(spec.multiply).split("."):
-        node = node.get(part) if isinstance(node, dict) else None
-    if not isinstance(node, int | float) or isinstance(node, bool):
+    number = get_key(settings, str(spec.multiply))
+    if not isinstance(number, int | float) or isinstance(number, bool):
         raise UserError(f"{where}: settings.multiply = {spec.multiply} is not a number in the recipe: name one that is")
     if isinstance(value, str):
         raise UserError(f"{where}: settings.multiply = {spec.multiply} takes numbers, not {value!r}")
-    set_dotted(settings, str(spec.multiply), node * value, where)
+    set_key(settings, str(spec.multiply), number * value, where=where)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from r2vpo.config.recipe_schema import Section
+from r2vpo.section import Section
 
 Value = bool | int | float | str
 Overrides = dict[str, Any]

@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from r2vpo.compare.schema import Experiment, Matrix, MethodSpec, Overrides, Tries, TuneSpec, TuningSpec
-from r2vpo.config.recipe_schema import Section
 from r2vpo.errors import UserError
+from r2vpo.section import Section
 
 CARRIED = "_carried"
 """Suffix of a method's key if it runs with the value that was chosen on another task."""

@@ -24,7 +24,8 @@ from rich.console import Console
 from r2vpo.compare.collect import collect
 from r2vpo.config.recipe import Recipe
 from r2vpo.config.records import Record
-from r2vpo.config.run_directory import RunDirectory, require_checkpoint, step_of
+from r2vpo.config.resumption import require_checkpoint
+from r2vpo.config.run_directory import RunDirectory, step_of
 from r2vpo.config.run_state import problems
 from r2vpo.disk import disk_failure
 from r2vpo.errors import UserError

@@ -7,23 +7,17 @@ loads back as an equal one; a run keeps it as its ``config.yaml``.
 
 import os
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 import yaml
 from pydantic import Field, model_validator
 
-from r2vpo.config.recipe_errors import validated
-from r2vpo.config.recipe_inputs import AnyData, InstructionsData, ModelRecipe, ReasoningGymData, RewardRecipe
-from r2vpo.config.recipe_optimisation import TrainerRecipe
-from r2vpo.config.recipe_schema import (
-    LAST_SEED,
-    EvaluationRecipe,
-    RolloutRecipe,
-    Section,
-    Tracker,
-)
-from r2vpo.config.recipe_yaml import RecipeDumper, parse_yaml
-from r2vpo.config.shipped import RECIPES, read_mapping
+from r2vpo.config.errors import validated
+from r2vpo.config.overrides import flatten, override
+from r2vpo.config.reward import RewardRecipe
+from r2vpo.config.sections import EvaluationRecipe, ModelRecipe, Problems, RolloutRecipe, Tracker, TrainerRecipe
+from r2vpo.config.shipped import RECIPES
+from r2vpo.config.yaml_files import RecipeDumper, read_mapping
 from r2vpo.core.options import (
     AdvantageOptions,
     CurriculumOptions,
@@ -33,7 +27,8 @@ from r2vpo.core.options import (
     ReplayOptions,
     StepControlOptions,
 )
-from r2vpo.errors import UserError
+from r2vpo.data.options import InstructionsOptions, ReasoningGymOptions
+from r2vpo.section import LAST_SEED, Section
 
 
 class Recipe(Section):
@@ -46,7 +41,7 @@ class Recipe(Section):
     )
     seed: int = Field(0, ge=0, le=LAST_SEED, description="seed of data, sampling and replay")
     model: ModelRecipe = Field(ModelRecipe(), description="the policy that is trained")
-    data: Annotated[AnyData, Field(discriminator="source")] = Field(description="the problems")
+    data: Problems = Field(description="the problems")
     reward: RewardRecipe = Field(RewardRecipe(), description="how a completion is scored")
     objective: ObjectiveOptions = Field(ObjectiveOptions(), description="the loss")
     dual: DualOptions = Field(DualOptions(), description="the multiplier lambda of the variance constraint")
@@ -58,6 +53,37 @@ class Recipe(Section):
     trainer: TrainerRecipe = Field(TrainerRecipe(), description="optimisation")
     evaluation: EvaluationRecipe = Field(EvaluationRecipe(), description="greedy accuracy on held-out problems")
     report_to: list[Tracker] = Field(["tensorboard"], description="experiment trackers; an empty list is none")
+
+    @property
+    def model_seed(self) -> int:
+        """Seed of newly created weights."""
+        return self.seed if self.model.seed is None else self.model.seed
+
+    @property
+    def steps_per_round(self) -> int:
+        """Optimizer steps of all passes over a round's rollouts."""
+        return self.trainer.optimizer_steps_per_round * self.trainer.passes
+
+    @property
+    def evaluated_every(self) -> int:
+        """Optimizer steps from one evaluation to the next; 0 means only before and after training."""
+        return self.evaluation.every_rounds * self.steps_per_round
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of generation of the whole run; the last one may have fewer steps."""
+        return -(-self.trainer.max_steps // self.steps_per_round)
+
+    @property
+    def rows_per_round(self) -> int:
+        """Completions that are sampled in a round."""
+        return self.rollout.prompts_per_round * self.rollout.samples_per_prompt
+
+    def micro_batch(self, processes: int) -> int | None:
+        """Return the fresh rows of one forward pass, or None if a round does not divide over that many processes."""
+        parts = self.trainer.optimizer_steps_per_round * self.trainer.micro_batches * processes
+        divides = self.rows_per_round % parts == 0 and self.rollout.prompts_per_round % processes == 0
+        return self.rows_per_round // parts if divides else None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
@@ -110,7 +136,7 @@ class Recipe(Section):
                 "trainer.optimizer = prodigy finds its rate itself, and step_control would be a second controller of "
                 "the rate: set step_control.enabled=false"
             )
-        if step.enabled and step.kind == "kl" and trainer.optimizer_steps_per_round * trainer.passes == 1:
+        if step.enabled and step.kind == "kl" and self.steps_per_round == 1:
             return (
                 "step_control.kind = kl measures what a round's earlier steps did, and with "
                 "trainer.optimizer_steps_per_round = 1 there are none: set it to 2 or more"
@@ -124,12 +150,12 @@ class Recipe(Section):
     def _source_problem(self) -> str | None:
         names = [part.name for part in self.reward.all_parts()]
         compares = [name for name in names if name in ("exact", "numeric", "math", "choice", "reasoning_gym")]
-        if compares and isinstance(self.data, InstructionsData):
+        if compares and isinstance(self.data, InstructionsOptions):
             return (
                 f"reward.name = {compares[0]} compares with an answer, and data.source = instructions has none: set "
                 "reward.name=constraints"
             )
-        if "reasoning_gym" in names and not isinstance(self.data, ReasoningGymData):
+        if "reasoning_gym" in names and not isinstance(self.data, ReasoningGymOptions):
             return (
                 f"reward.name = reasoning_gym cannot score data.source = {self.data.source}: "
                 "set reward.name to exact, numeric, math, choice, or your own as module:function"
@@ -178,59 +204,6 @@ def settle_precision(recipe: Recipe, *, autocast: bool, dtype: Literal["bfloat16
 
 def differing_keys(recipe: Section, other: Section) -> list[str]:
     """Return the dotted keys whose values differ, in the order of the recipe; list items are compared by position."""
-    first, second = _flatten(recipe.model_dump()), _flatten(other.model_dump())
+    first, second = flatten(recipe.model_dump()), flatten(other.model_dump())
     missing = object()
     return [key for key in first | second if first.get(key, missing) != second.get(key, missing)]
-
-
-def override(settings: dict[str, Any], text: str) -> str:
-    """Apply one `key=value` override of a command line to settings.
-
-    Args:
-        settings: changed in place.
-        text: a dotted key and a YAML value.
-
-    Returns:
-        The key.
-
-    Raises:
-        UserError: the text is not an override, or a parent of the key is a plain value.
-    """
-    key, equals, value = text.partition("=")
-    key = key.strip()
-    if not equals or not key:
-        raise UserError(f"--set {text}: an override is key=value, for example --set trainer.max_steps=50")
-    try:
-        parsed = parse_yaml(value)
-    except ValueError as error:
-        raise UserError(f"--set {text[:200]}: the value is {error}") from None
-    node: Any = settings
-    *parents, last = key.split(".")
-    for part in parents:
-        if isinstance(node, list):
-            node = node[_index(node, part, text)]
-        elif isinstance(node, dict):
-            if node.get(part) is None:
-                node[part] = {}
-            node = node[part]
-        if not isinstance(node, dict | list):
-            raise UserError(f"--set {text}: {part} is the value {node!r} and has no keys")
-    node[_index(node, last, text) if isinstance(node, list) else last] = parsed
-    return key
-
-
-def _index(items: list[Any], part: str, text: str) -> int:
-    if part.isdecimal() and int(part) < len(items):
-        return int(part)
-    raise UserError(f"--set {text}: {part!r} is not an item of the list: give a number from 0 to {len(items) - 1}")
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
-    if items is None or not value:
-        return {prefix: value}
-    return {
-        key: leaf
-        for name, child in items
-        for key, leaf in _flatten(child, f"{prefix}.{name}" if prefix else str(name)).items()
-    }

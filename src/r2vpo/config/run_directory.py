@@ -18,15 +18,12 @@ import errno
 import os
 import re
 import reprlib
-import shlex
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from r2vpo.checkpoint_files import DamagedCheckpoint, check_files
 from r2vpo.config.folder_lock import new_folder
 from r2vpo.config.recipe import Recipe, dump_recipe, load_recipe
 from r2vpo.config.records import (
@@ -40,7 +37,7 @@ from r2vpo.config.records import (
     write_records,
     write_with_digest,
 )
-from r2vpo.config.shipped import read_mapping
+from r2vpo.config.yaml_files import read_mapping
 from r2vpo.errors import UserError
 from r2vpo.nearest import did_you_mean
 
@@ -182,7 +179,7 @@ class RunDirectory:
         Raises:
             UserError: a file is damaged, or a step up to this one or an evaluation is missing.
         """
-        every = evaluated_every(self.recipe()) or step + 1
+        every = self.recipe().evaluated_every or step + 1
         for file, records, wanted in (
             (self.metrics, self.read_metrics(), range(1, step + 1)),
             (self.evaluations, self.read_evaluations(), range(0, step + 1, every) if step else ()),
@@ -230,18 +227,12 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def evaluated_every(recipe: Recipe) -> int:
-    """Return the optimizer steps from one evaluation to the next; 0 means only before and after training."""
-    return recipe.evaluation.every_rounds * recipe.trainer.optimizer_steps_per_round * recipe.trainer.passes
-
-
-def create_run(recipe: Recipe, runs_dir: Path | str = "runs") -> RunDirectory:
+def create_run(recipe: Recipe, runs_dir: Path = Path("runs")) -> RunDirectory:
     """Create a new folder ``<runs_dir>/<name>-<YYYYmmdd-HHMMSS>`` with its ``config.yaml``; none is ever reused.
 
     Raises:
         UserError: the folder cannot be created.
     """
-    runs_dir = Path(runs_dir)
     refuse_undecodable(runs_dir)
     stem = f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
@@ -287,64 +278,6 @@ def refuse_undecodable(path: Path) -> None:
         raise UserError(
             f"{str(path)!r}: its name is not UTF-8, so no weights can be written there: rename it"
         ) from None
-
-
-def require_checkpoint(path: Path | str, step: int | None = None, *, arguments: Sequence[str] = ()) -> Path:
-    """Return a checkpoint of a run after checking that it is undamaged.
-
-    Args:
-        path: the run's folder.
-        step: step of the checkpoint; None takes the last one.
-        arguments: further arguments of `r2vpo train`, repeated in the suggested command.
-
-    Raises:
-        UserError: the folder is not a run's, it has no such checkpoint, or the checkpoint is damaged; the message
-            names one from which the run can resume.
-    """
-    run = open_run(path)
-    run.check_folders()
-    found = run.all_checkpoints()
-    if not found:
-        raise UserError(
-            f"{run.path}: no checkpoint was written yet, so the run cannot be resumed: start again without --resume"
-        )
-    step = max(found) if step is None else step
-    if step not in found:
-        there = ", ".join(map(str, found))
-        raise UserError(f"{run.path}: there is no checkpoint of step {step}: choose one of {there}")
-    try:
-        check_files(found[step])
-    except DamagedCheckpoint as error:
-        raise UserError(f"{error}: {_way_on(run, [number for number in found if number < step], arguments)}") from None
-    return found[step]
-
-
-def refuse_finished(run: RunDirectory, step: int, max_steps: int) -> None:
-    """Refuse to resume a run that has done all of its steps.
-
-    Args:
-        run: its folder.
-        step: step of the checkpoint.
-        max_steps: `trainer.max_steps` of the recipe.
-
-    Raises:
-        UserError: the run already has its result.
-    """
-    if step >= max_steps and run.read_summary() is not None:
-        raise UserError(
-            f"{run.path}: this run has done {step} of trainer.max_steps = {max_steps}: to make it longer, --set "
-            f"trainer.max_steps={2 * step}"
-        )
-
-
-def _way_on(run: RunDirectory, earlier: list[int], arguments: Sequence[str]) -> str:
-    """Return a hint with the command that resumes from the newest undamaged earlier checkpoint."""
-    for step in reversed(earlier):
-        with suppress(DamagedCheckpoint):
-            check_files(run.all_checkpoints()[step])
-            command = shlex.join(["r2vpo", "train", *arguments, "--resume", str(run.path), "--checkpoint", str(step)])
-            return f"resume from the one before it with: {command}"
-    return "no earlier checkpoint is complete: start a new run"
 
 
 def _latest(file: Path, *keys: str) -> list[Record]:

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from r2vpo.config.recipe_yaml import read_yaml
 from r2vpo.errors import UserError
 from r2vpo.nearest import did_you_mean
 
@@ -81,23 +79,3 @@ def description(path: Path) -> str:
     with open(path, encoding="utf-8") as file:
         first = file.readline().strip()
     return first.lstrip("# ").rstrip() if first.startswith("#") else ""
-
-
-def read_mapping(path: Path, kind: str) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
-
-    Args:
-        path: the file.
-        kind: what it is, for the error.
-
-    Raises:
-        UserError: it cannot be read. One line.
-    """
-    settings = read_yaml(path, kind)
-    if not isinstance(settings, dict):
-        found = "empty" if settings is None else f"a {type(settings).__name__}"
-        raise UserError(
-            f"{path}: the {kind} must be a mapping of keys to values, and this is {found}: start it with "
-            f"`name: my-{kind}`"
-        )
-    return settings

@@ -31,6 +31,7 @@ def option(
     at_least: float | None = None,
     below: float | None = None,
     at_most: float | None = None,
+    study: bool = False,
 ) -> Any:
     """Declare an option as a field of a section.
 
@@ -41,9 +42,11 @@ def option(
         at_least: inclusive lower bound.
         below: exclusive upper bound.
         at_most: inclusive upper bound.
+        study: whether only studies need it, such as one that selects another method to compare with; the reference
+            lists such options separately.
     """
     bounds = {"above": above, "at_least": at_least, "below": below, "at_most": at_most}
-    metadata = {"help": help, **{name: bound for name, bound in bounds.items() if bound is not None}}
+    metadata = {"help": help, "study": study, **{name: bound for name, bound in bounds.items() if bound is not None}}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -59,6 +62,25 @@ def same_as(section: type[Options], name: str, default: Any) -> Any:
     """
     (declared,) = (field for field in dataclasses.fields(section) if field.name == name)
     return dataclasses.field(default=default, metadata=declared.metadata)
+
+
+class UnknownOption(ValueError):
+    """A section does not have an option.
+
+    Args:
+        key: its dotted key.
+        known: the names that the section has.
+    """
+
+    def __init__(self, key: str, known: Sequence[str]) -> None:
+        super().__init__(key, known)  # the arguments, so that a worker's error can be sent to another process
+        self.key, self.known = key, known
+
+    def __str__(self) -> str:
+        parent, _, last = self.key.rpartition(".")
+        close = difflib.get_close_matches(last, self.known, n=1)
+        hint = f"; did you mean {parent}.{close[0]}?" if close else f": choose one of {', '.join(self.known)}"
+        return f"unknown key {self.key}{hint}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +131,8 @@ class Options:
             name: the section's name, for error messages.
 
         Raises:
-            ValueError: an option is unknown (the message names the nearest), or a value is rejected.
+            UnknownOption: the section does not have an option; the message names the nearest.
+            ValueError: a value is rejected.
         """
         if isinstance(value, cls):
             return value
@@ -117,11 +140,11 @@ class Options:
         given = {} if value is None else value if isinstance(value, Mapping) else {names[0]: value}
         for key in given:
             if key not in names:
-                close = nearest(str(key), names)
-                hint = f"did you mean {close}?" if close else f"choose one of {', '.join(names)}"
-                raise ValueError(f"{name}.{key}: there is no such option: {hint}")
+                raise UnknownOption(f"{name}.{key}", names)
         try:
             return cls(**given)
+        except UnknownOption as error:
+            raise UnknownOption(f"{name}.{error.key}", error.known) from None
         except ValueError as error:
             raise ValueError(f"{name}.{error}") from None
 

@@ -117,13 +117,16 @@ class DualOptions(Options):
         "closed_form",
         "how lambda is found: closed_form (lambda* of each round's batch), ascent (follows V_d once per optimizer "
         "step), doubling (PPO's rule, once per round) or fixed",
+        study=True,
     )
-    eta: float = option(0.1, "ascent: step size of log lambda", above=0, at_most=1)
+    eta: float = option(0.1, "ascent: step size of log lambda", above=0, at_most=1, study=True)
     lower: float = option(0.02, "lowest lambda, so that some brake remains; not used with kind fixed", above=0)
     upper: float | None = option(
-        None, "highest lambda; null means the batch's closed form, or a million with kind doubling", above=0
+        None, "highest lambda; null means the batch's closed form, or a million with kind doubling", above=0, study=True
     )
-    value: float | None = option(None, "fixed: lambda itself; ascent, doubling: the initial lambda", at_least=0)
+    value: float | None = option(
+        None, "fixed: lambda itself; ascent, doubling: the initial lambda", at_least=0, study=True
+    )
 
     def check(self) -> None:
         """See `Options.check`."""
@@ -146,9 +149,10 @@ class StepControlOptions(Options):
         "decision_variance",
         "what the learning rate follows: V_d, or the KL divergence by the KL-adaptive rule, an alternative for "
         "comparison that uses only target_kl, min_scale and max_scale",
+        study=True,
     )
     target_kl: float | None = option(
-        None, f"kl: target of the KL divergence, nats per token; null means {TARGET_KL}", above=0
+        None, f"kl: target of the KL divergence, nats per token; null means {TARGET_KL}", above=0, study=True
     )
     first_scale: float = option(0.05, "scale of the first step, small because nothing has been measured yet", above=0)
     grow: float = option(2.0, "largest factor by which the scale may grow in one step", above=1)

@@ -4,7 +4,6 @@ from r2vpo.data.load import load_data, load_held_out
 from r2vpo.data.options import (
     DataOptions,
     DatasetOptions,
-    FewShotOptions,
     HabitOptions,
     InstructionsOptions,
     MixtureComponent,
@@ -15,7 +14,6 @@ from r2vpo.data.rows import PromptData, PromptRow, to_dataset
 __all__ = [
     "DataOptions",
     "DatasetOptions",
-    "FewShotOptions",
     "HabitOptions",
     "InstructionsOptions",
     "MixtureComponent",

@@ -18,7 +18,7 @@ from r2vpo.data.schemas import SCHEMAS, BadRow, Columns, Skip
 from r2vpo.errors import UserError
 
 
-def load_dataset_problems(options: DatasetOptions) -> PromptData:
+def load_dataset_problems(options: DatasetOptions, seed: int) -> PromptData:
     """Read the training and the held-out problems.
 
     Each prompt is used once: further rows with the same prompt are left out. A training row whose prompt is held out is
@@ -28,14 +28,14 @@ def load_dataset_problems(options: DatasetOptions) -> PromptData:
         UserError: a data set, subset, split or column is missing, a row is malformed, or too few problems are left.
     """
     left_out: Counter[str] = Counter()
-    rows = _distinct(_read(_training(options), options, left_out), left_out, "with the prompt of an earlier row")
-    named = _names_held_out(options)
-    reserved = _read_held_out(options, left_out) if named else _set_aside(rows, options)
+    rows = _distinct(read_problems(options, left_out), left_out, "with the prompt of an earlier row")
+    named = options.names_held_out
+    reserved = _read_held_out(options, left_out) if named else _set_aside(rows, options, seed)
     kept_out = {row.key() for row in reserved}
     train = [row for row in rows if row.key() not in kept_out]
     held_out = reserved
     if named:
-        held_out = _draw(reserved, options.held_out, options.seed)
+        held_out = _draw(reserved, options.held_out_size, seed)
         _count(left_out, "whose prompt is held out", len(rows) - len(train))
         _count(left_out, "held-out rows not drawn", len(reserved) - len(held_out))
     if not train:
@@ -44,9 +44,9 @@ def load_dataset_problems(options: DatasetOptions) -> PromptData:
             "data.held_out_path other problems"
         )
     train, overlap = _without_overlap(train, reserved, options, left_out)
-    train, examples = _with_examples(train, options, left_out)
-    if options.train is not None:
-        drawn = _draw(train, options.train, options.seed)
+    train, examples = _with_examples(train, options, left_out, seed)
+    if options.train_size is not None:
+        drawn = _draw(train, options.train_size, seed)
         _count(left_out, "training rows not drawn", len(train) - len(drawn))
         train = drawn
     train = _prompts(train, options, examples)
@@ -54,7 +54,7 @@ def load_dataset_problems(options: DatasetOptions) -> PromptData:
     return PromptData(train, _prompts(held_out, options, examples), dict(left_out), overlap)
 
 
-def load_held_out_problems(options: DatasetOptions) -> list[PromptRow]:
+def load_held_out_problems(options: DatasetOptions, seed: int) -> list[PromptRow]:
     """Read only the held-out problems, the same ones as `load_dataset_problems` with the same options.
 
     Training rows are read only for `few_shot` examples, or if the options name no held-out problems, which are then set
@@ -63,16 +63,16 @@ def load_held_out_problems(options: DatasetOptions) -> list[PromptRow]:
     Raises:
         UserError: as for `load_dataset_problems`.
     """
-    if options.few_shot or not _names_held_out(options):
-        return load_dataset_problems(options).held_out
-    held_out = _draw(_read_held_out(options, Counter()), options.held_out, options.seed)
+    if options.few_shot or not options.names_held_out:
+        return load_dataset_problems(options, seed).held_out
+    held_out = _draw(_read_held_out(options, Counter()), options.held_out_size, seed)
     return _prompts(held_out, options, [])
 
 
 class _Source(NamedTuple):
     """Where rows are, how they are read, and the prefix of the recipe's keys that say so."""
 
-    paths: tuple[str, ...]
+    paths: Sequence[str]
     layout: SchemaName
     subset: str | None
     split: str | None
@@ -80,18 +80,27 @@ class _Source(NamedTuple):
     key: str
 
 
-def _names_held_out(options: DatasetOptions) -> bool:
-    return options.held_out_path is not None or options.held_out_split is not None
-
-
 def _training(options: DatasetOptions) -> _Source:
     return _Source(options.path, options.layout, options.subset, options.split, options.revision, "data.")
+
+
+def read_problems(options: DatasetOptions, left_out: Counter[str]) -> list[PromptRow]:
+    """Read the training rows as problems, in their order and without leaving any out.
+
+    Args:
+        options: where the rows are and how they are read.
+        left_out: counts the rows that the schema skips, by reason.
+
+    Raises:
+        UserError: the rows cannot be read, one is not a problem, or the schema skips all of them.
+    """
+    return _read(_training(options), options, left_out)
 
 
 def _read_held_out(options: DatasetOptions, left_out: Counter[str]) -> list[PromptRow]:
     source = _training(options)
     if options.held_out_path is not None:
-        layout = options.held_out_layout or options.layout
+        layout = options.held_out_schema or options.layout
         source = source._replace(
             paths=options.held_out_path, layout=layout, subset=options.held_out_subset, revision=None
         )
@@ -138,16 +147,15 @@ def _distinct(rows: Sequence[PromptRow], left_out: Counter[str], reason: str) ->
     return list(kept.values())
 
 
-def _set_aside(rows: Sequence[PromptRow], options: DatasetOptions) -> list[PromptRow]:
-    if options.held_out is None:
-        raise UserError("data.held_out_size is null and no held-out problems are named: set it, or data.held_out_path")
-    if options.held_out >= len(rows):
+def _set_aside(rows: Sequence[PromptRow], options: DatasetOptions, seed: int) -> list[PromptRow]:
+    assert options.held_out_size is not None, "the options require a number unless held-out problems are named"
+    if options.held_out_size >= len(rows):
         raise UserError(
             f"{', '.join(options.path)} has {len(rows)} distinct prompts, of which data.held_out_size = "
-            f"{options.held_out} would leave none to train on: lower data.held_out_size, or name other problems in "
-            "data.held_out_path"
+            f"{options.held_out_size} would leave none to train on: lower data.held_out_size, or name other problems "
+            "in data.held_out_path"
         )
-    return random.Random(options.seed).sample(rows, options.held_out)
+    return random.Random(seed).sample(rows, options.held_out_size)
 
 
 def _draw(rows: list[PromptRow], count: int | None, seed: int) -> list[PromptRow]:
@@ -179,7 +187,7 @@ def _without_overlap(
 
 
 def _with_examples(
-    train: list[PromptRow], options: DatasetOptions, left_out: Counter[str]
+    train: list[PromptRow], options: DatasetOptions, left_out: Counter[str], seed: int
 ) -> tuple[list[PromptRow], list[PromptRow]]:
     """Take the solved examples out of the training rows."""
     if not options.few_shot:
@@ -190,7 +198,7 @@ def _with_examples(
         raise UserError(
             f"data.few_shot = {options.few_shot} would leave none of {len(train)} training problems: lower it"
         )
-    chosen = random.Random(f"few_shot/{options.seed}").sample(range(len(train)), options.few_shot)
+    chosen = random.Random(f"few_shot/{seed}").sample(range(len(train)), options.few_shot)
     _count(left_out, "shown as examples", len(chosen))
     taken = set(chosen)
     return [row for index, row in enumerate(train) if index not in taken], [train[index] for index in chosen]

@@ -139,7 +139,7 @@ def _pairs(carried: int, carries: bool, lowest: int) -> tuple[tuple[int, int], .
     return tuple((a, b) for a in digits for b in digits if (a + b + carried >= 10) == carries)
 
 
-def build_habit(options: HabitOptions) -> PromptData:
+def build_habit(options: HabitOptions, seed: int) -> PromptData:
     """Make the problems of a run.
 
     Returns:
@@ -149,14 +149,14 @@ def build_habit(options: HabitOptions) -> PromptData:
     Raises:
         UserError: there are too few problems.
     """
-    shuffler = random.Random(options.seed)
+    shuffler = random.Random(seed)
     held_out: list[PromptRow] = []
     pools = habit_problems(options.format, "held_out")
-    for carries, count in enumerate(share_out(options.held_out, [1.0] * len(pools))):
+    for carries, count in enumerate(share_out(options.held_out_size, [1.0] * len(pools))):
         if count > RESERVED:
             raise UserError(
-                f"data.held_out_size = {options.held_out}: the source habit has {RESERVED * len(pools)} problems to "
-                "hold out: lower it"
+                f"data.held_out_size = {options.held_out_size}: the source habit has {RESERVED * len(pools)} problems "
+                "to hold out: lower it"
             )
         held_out += [_row(problem, options.format) for problem in shuffler.sample(pools[carries], count)]
     train: list[PromptRow] = []
@@ -165,12 +165,12 @@ def build_habit(options: HabitOptions) -> PromptData:
     difficulties = options.difficulties or known
     wanted = [pools[known.index(label)] for label in difficulties]
     most = min(map(len, wanted)) * len(wanted)
-    if options.train is not None and options.train > most:
+    if options.train_size is not None and options.train_size > most:
         raise UserError(
-            f"data.train_size = {options.train}: there are {most} problems distributed evenly over "
+            f"data.train_size = {options.train_size}: there are {most} problems distributed evenly over "
             f"{', '.join(difficulties)}: lower it, or set it to null for all of them"
         )
-    for pool, count in zip(wanted, share_out(options.train or most, [1.0] * len(wanted)), strict=True):
+    for pool, count in zip(wanted, share_out(options.train_size or most, [1.0] * len(wanted)), strict=True):
         train += [_row(problem, options.format) for problem in shuffler.sample(pool, count)]
     shuffler.shuffle(held_out)
     shuffler.shuffle(train)

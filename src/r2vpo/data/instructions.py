@@ -119,7 +119,7 @@ _EXCLUDING = {"length_constraints:number_words", "length_constraints:number_sent
 """Families of which a prompt has at most one."""
 
 
-def build_instructions(options: InstructionsOptions) -> PromptData:
+def build_instructions(options: InstructionsOptions, seed: int) -> PromptData:
     """Make the prompts of a run.
 
     A prompt is a chat of one message: a task with a topic, and a sentence for each constraint. Held-out topics are not
@@ -132,15 +132,15 @@ def build_instructions(options: InstructionsOptions) -> PromptData:
     Raises:
         UserError: there are too few prompts.
     """
-    shuffler = random.Random(f"instructions/{options.seed}")
-    held_out = _draw(shuffler, TOPICS[-HELD_OUT_TOPICS:], options.held_out, options.constraints, "data.held_out_size")
-    train = _draw(shuffler, TOPICS[:-HELD_OUT_TOPICS], options.train, options.constraints, "data.train_size")
+    shuffler = random.Random(f"instructions/{seed}")
+    held_out = _draw(
+        shuffler, TOPICS[-HELD_OUT_TOPICS:], options.held_out_size, options.constraints, "data.held_out_size"
+    )
+    train = _draw(shuffler, TOPICS[:-HELD_OUT_TOPICS], options.train_size, options.constraints, "data.train_size")
     return PromptData(train=train, held_out=held_out)
 
 
-def _draw(
-    rng: random.Random, topics: tuple[str, ...], total: int, numbers: tuple[int, ...], key: str
-) -> list[PromptRow]:
+def _draw(rng: random.Random, topics: tuple[str, ...], total: int, numbers: list[int], key: str) -> list[PromptRow]:
     rows: dict[str, PromptRow] = {}
     for number, count in zip(numbers, share_out(total, [1.0] * len(numbers)), strict=True):
         wanted, misses = len(rows) + count, 0

@@ -18,7 +18,7 @@ from r2vpo.nearest import did_you_mean
 PATIENCE = 1000
 
 
-def build_reasoning_gym(options: ReasoningGymOptions) -> PromptData:
+def build_reasoning_gym(options: ReasoningGymOptions, seed: int) -> PromptData:
     """Make the problems of a mixture; each split is shuffled.
 
     Held-out problems are drawn first, then the solved examples, then the training problems, and none is drawn twice, so
@@ -31,16 +31,16 @@ def build_reasoning_gym(options: ReasoningGymOptions) -> PromptData:
             make enough distinct problems.
     """
     seen: set[str] = set()
-    streams = [_Stream(component, index, options, seen) for index, component in enumerate(options.mixture)]
+    streams = [_Stream(component, index, seed, seen) for index, component in enumerate(options.mixture)]
     labels = list(dict.fromkeys(component.difficulty for component in options.mixture))
     held_out: list[PromptRow] = []
-    for label, wanted in zip(labels, share_out(options.held_out, [1.0] * len(labels)), strict=True):
+    for label, wanted in zip(labels, share_out(options.held_out_size, [1.0] * len(labels)), strict=True):
         members = [stream for stream in streams if stream.component.difficulty == label]
         for stream, count in zip(members, share_out(wanted, [1.0] * len(members)), strict=True):
             held_out += stream.take(count, "as held-out ones")
-    shots = _solved_examples(options, seen)
-    train, notes = _training_problems(streams, options.train)
-    shuffler = random.Random(options.seed)
+    shots = _solved_examples(options, seed, seen)
+    train, notes = _training_problems(streams, options.train_size)
+    shuffler = random.Random(seed)
     shuffler.shuffle(held_out)
     shuffler.shuffle(train)
     return PromptData(
@@ -67,15 +67,15 @@ class _Stream:
         self,
         component: MixtureComponent,
         index: int,
-        options: ReasoningGymOptions,
+        seed: int,
         seen: set[str],
         salt: str = "",
     ) -> None:
-        self.component, self.options, self.seen = component, options, seen
+        self.component, self.seen = component, seen
         # Neighbouring seeds give overlapping problems in reasoning-gym, so the seed is hashed.
-        seed = zlib.crc32(f"{options.seed}/{index}/{salt}".encode())
+        hashed = zlib.crc32(f"{seed}/{index}/{salt}".encode())
         self.where = f"data.mixture[{index}], family {component.family!r}"
-        self.entries = _entries(component, seed, self.where)
+        self.entries = _entries(component, hashed, self.where)
 
     def take(self, count: int, purpose: str) -> list[PromptRow]:
         """Return that many problems, or raise an error."""
@@ -173,14 +173,13 @@ def _row(entry: dict[str, Any], component: MixtureComponent, where: str) -> Prom
     )
 
 
-def _solved_examples(options: ReasoningGymOptions, seen: set[str]) -> str:
+def _solved_examples(options: ReasoningGymOptions, seed: int, seen: set[str]) -> str:
     shots: list[PromptRow] = []
-    count, seed = options.few_shot.count, options.few_shot.seed
     for (index, component), wanted in zip(
-        enumerate(options.mixture), share_out(count, [1.0] * len(options.mixture)), strict=True
+        enumerate(options.mixture), share_out(options.few_shot, [1.0] * len(options.mixture)), strict=True
     ):
         if wanted:
-            shots += _Stream(component, index, options, seen, salt=f"shots/{seed}").take(wanted, "as examples")
+            shots += _Stream(component, index, seed, seen, salt=f"shots/{seed}").take(wanted, "as examples")
     for shot in shots:
         if not shot.metadata["has_answer"]:
             raise UserError(

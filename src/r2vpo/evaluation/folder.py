@@ -24,10 +24,9 @@ from typing import Any
 
 import yaml
 
+from r2vpo.config.errors import validated
 from r2vpo.config.folder_lock import is_empty, new_folder
 from r2vpo.config.recipe import differing_keys
-from r2vpo.config.recipe_errors import validated
-from r2vpo.config.recipe_yaml import RecipeDumper
 from r2vpo.config.records import (
     append_record,
     check_digest,
@@ -37,7 +36,7 @@ from r2vpo.config.records import (
     write_object,
     write_with_digest,
 )
-from r2vpo.config.shipped import read_mapping
+from r2vpo.config.yaml_files import RecipeDumper, read_mapping
 from r2vpo.errors import UserError
 from r2vpo.evaluation.completions import Answered
 from r2vpo.evaluation.schema import EvaluationConfig

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from r2vpo.config.recipe_inputs import DatasetData
 from r2vpo.data import PromptData, PromptRow
+from r2vpo.data.options import DatasetOptions
 from r2vpo.data.prompt_tokens import check_chats, prompt_lengths, without_long_prompts
 from r2vpo.errors import UserError
 from r2vpo.evaluation.schema import Suite
@@ -47,7 +47,7 @@ def prompts_for(rows: Sequence[PromptRow], suite: Suite, tokenizer: Any, model: 
     if form == "text" and any(isinstance(row.prompt, list) for row in rows):
         raise UserError("sampling.format = text, but the prompts are chats: set sampling.format=chat")
     remedy = "show fewer examples (data.few_shot)"
-    if isinstance(suite.data, DatasetData):
+    if isinstance(suite.data, DatasetOptions):
         remedy = "set data.max_prompt_tokens to at most {most}, which leaves longer prompts out"
         if suite.data.max_prompt_tokens is not None:
             data = PromptData(train=[], held_out=written)

@@ -9,7 +9,6 @@ from typing import Any
 
 from rich.console import Console
 
-from r2vpo.config.data_options import data_options
 from r2vpo.config.display import say
 from r2vpo.data import PromptRow, load_held_out
 from r2vpo.data.rows import digest_of
@@ -80,7 +79,7 @@ def resolve(config: EvaluationConfig, subject: Subject, console: Console) -> Eva
         UserError: the problems cannot be read, the reward does not fit them, or the baseline cannot be used.
     """
     suite = config.suite
-    rows = load_held_out(data_options(suite.data, seed=suite.seed))
+    rows = load_held_out(suite.data, seed=suite.seed)
     options = suite.reward.all_parts()[0].options()
     reward = load_reward(options)
     rows, note = usable_rows(reward, rows)

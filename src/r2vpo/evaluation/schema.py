@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from r2vpo.config.recipe import override
-from r2vpo.config.recipe_errors import validated
-from r2vpo.config.recipe_inputs import AnyData, RewardRecipe
-from r2vpo.config.recipe_schema import LAST_SEED, Section
-from r2vpo.config.shipped import read_mapping
+from r2vpo.config.errors import validated
+from r2vpo.config.overrides import override
+from r2vpo.config.reward import RewardRecipe
+from r2vpo.config.sections import Problems
+from r2vpo.config.yaml_files import read_mapping
+from r2vpo.section import LAST_SEED, Section
 
 
 class Sampling(Section):
@@ -31,9 +32,7 @@ class Suite(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="name of the suite")
     seed: int = Field(0, ge=0, le=LAST_SEED, description="seed of the problems")
-    data: Annotated[AnyData, Field(discriminator="source")] = Field(
-        description="as in a recipe; the held-out problems are the suite's"
-    )
+    data: Problems = Field(description="as in a recipe; the held-out problems are the suite's")
     reward: RewardRecipe = Field(description="as in a recipe; if there are several parts, the first one grades")
     sampling: Sampling = Field(Sampling(), description="how completions are made")
 

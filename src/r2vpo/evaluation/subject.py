@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r2vpo.config.run_directory import open_run, require_checkpoint
+from r2vpo.config.resumption import require_checkpoint
+from r2vpo.config.run_directory import open_run
 from r2vpo.errors import UserError
 from r2vpo.models.folders import folder_of, refuse_damaged
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from r2vpo.config.recipe_yaml import parse_yaml
+from r2vpo.config.yaml_files import parse_yaml
 from r2vpo.errors import UserError
 from r2vpo.evaluation.completions import Answered
 from r2vpo.evaluation.preference import Outcome, outcomes_by_score, preference

@@ -80,8 +80,7 @@ def read_architecture(recipe: Recipe) -> Architecture:
         UserError: the model does not exist, its code may not run, or it is not a decoder of the usual layout.
     """
     name, trusted = recipe.model.name, recipe.model.trust_remote_code
-    seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
-    config, source, note = _find(name, seed=seed, trusted=trusted)
+    config, source, note = _find(name, seed=recipe.model_seed, trusted=trusted)
     model = _empty_model(config, name, trusted=trusted)
     text = config.get_text_config(decoder=True)
     missing = [key for key in _NEEDED if not isinstance(getattr(text, key, None), int)]

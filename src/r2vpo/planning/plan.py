@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-
 from r2vpo.config.recipe import Recipe, settle_precision
 from r2vpo.errors import UserError
 from r2vpo.planning.architecture import Architecture, read_architecture
 from r2vpo.planning.memory import Moment, Settings, moments, peak, replay_bytes
-from r2vpo.planning.shapes import Shapes, divides, prompt_tokens_of, shapes_of
+from r2vpo.planning.shapes import Shapes, prompt_tokens_of, shapes_of
 from r2vpo.planning.sharding import STRATEGIES, Sharding, Strategy
 from r2vpo.planning.work import Speed, Work, work_of
-from r2vpo.precision import multiplies_bfloat16
+from r2vpo.precision import computes_on_cpu, multiplies_bfloat16
 
 USABLE = 0.9
 """Share of a device's memory that a plan uses; the rest is for the driver, buffers and fragmentation."""
@@ -105,12 +103,12 @@ def make_plan(recipe: Recipe, options: Options) -> Plan:
     model = read_architecture(recipe)
     from_recipe, where = prompt_tokens_of(recipe)
     prompt = options.prompt_tokens or from_recipe
-    on_cpu = recipe.trainer.device == "cpu" or (recipe.trainer.device == "auto" and not torch.cuda.is_available())
+    on_cpu = computes_on_cpu(recipe.trainer.device)
     response = options.response_tokens or float(recipe.rollout.max_new_tokens)
     fast = multiplies_bfloat16(on_cpu=on_cpu)
     recipe = settle_precision(recipe, autocast=fast, dtype="bfloat16" if fast else "model")
     settings = settings_of(recipe, on_cpu=on_cpu, device_memory=options.device_memory)
-    if options.devices is not None and not divides(recipe, options.devices):
+    if options.devices is not None and recipe.micro_batch(options.devices) is None:
         raise UserError(
             f"--devices {options.devices}: a round of {recipe.rollout.prompts_per_round} prompts x "
             f"{recipe.rollout.samples_per_prompt} samples cannot be divided among them: give a divisor of "
@@ -177,7 +175,8 @@ def _fit(
     # This package's sampler copies whole weights, of which a process has only a part if they are sharded.
     possible = strategy == "replicated" or recipe.rollout.sampler != "shared_prefix"
     usable = float("inf") if settings.on_cpu else USABLE * options.device_memory
-    candidates = [n for n in range(1, min(recipe.rollout.prompts_per_round, MOST_DEVICES) + 1) if divides(recipe, n)]
+    most = min(recipe.rollout.prompts_per_round, MOST_DEVICES)
+    candidates = [number for number in range(1, most + 1) if recipe.micro_batch(number)]
     smallest = next((n for n in candidates if possible and peak(held(n)) <= usable), None)
     devices = options.devices or smallest or candidates[-1]
     return Fit(strategy, possible, smallest, devices, held(devices))

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from r2vpo.config.recipe import Recipe
-from r2vpo.config.recipe_inputs import DatasetData
+from r2vpo.data.options import DatasetOptions
 
 DEFAULT_PROMPT_TOKENS = 256
 """Length of a prompt if neither the recipe bounds it nor the user gives it."""
@@ -39,13 +39,6 @@ class Shapes:
     kept_groups: int
 
 
-def divides(recipe: Recipe, processes: int) -> bool:
-    """Tell whether a round can be divided among that many processes; otherwise the trainer rejects it."""
-    rows = recipe.rollout.prompts_per_round * recipe.rollout.samples_per_prompt
-    parts = recipe.trainer.optimizer_steps_per_round * recipe.trainer.micro_batches * processes
-    return rows % parts == 0 and recipe.rollout.prompts_per_round % processes == 0
-
-
 def shapes_of(recipe: Recipe, *, processes: int, prompt_tokens: int) -> Shapes:
     """Compute the shapes of one of several processes, with all rows at their longest.
 
@@ -55,7 +48,7 @@ def shapes_of(recipe: Recipe, *, processes: int, prompt_tokens: int) -> Shapes:
         prompt_tokens: longest prompt.
     """
     rollout, trainer, replay = recipe.rollout, recipe.trainer, recipe.replay
-    fresh = rollout.prompts_per_round * rollout.samples_per_prompt // processes
+    fresh = recipe.rows_per_round // processes
     stale = replay.ratio if replay.versions else 0.0
     rows = math.ceil(fresh * (1 + stale) / (trainer.optimizer_steps_per_round * trainer.micro_batches))
     kept = fresh * (1 + replay.versions)
@@ -75,6 +68,6 @@ def shapes_of(recipe: Recipe, *, processes: int, prompt_tokens: int) -> Shapes:
 
 def prompt_tokens_of(recipe: Recipe) -> tuple[int, str]:
     """Return the longest prompt, if the recipe bounds it, and the source of the number."""
-    if isinstance(recipe.data, DatasetData) and recipe.data.max_prompt_tokens is not None:
+    if isinstance(recipe.data, DatasetOptions) and recipe.data.max_prompt_tokens is not None:
         return recipe.data.max_prompt_tokens, "data.max_prompt_tokens"
     return DEFAULT_PROMPT_TOKENS, "assumed, set --prompt-tokens"

@@ -81,8 +81,7 @@ def work_of(model: Architecture, recipe: Recipe, *, prompt_tokens: int, response
         response_tokens: mean number of tokens of a response; with the longest allowed, all results are upper bounds.
     """
     rollout, trainer, replay = recipe.rollout, recipe.trainer, recipe.replay
-    rounds = trainer.rounds
-    fresh = rollout.prompts_per_round * rollout.samples_per_prompt
+    rounds, fresh = recipe.rounds, recipe.rows_per_round
     stale = int(replay.ratio * fresh + 1e-9) if replay.versions else 0
     rollouts, distinct = rounds * fresh, rounds * fresh + (rounds - 1) * stale
     prompt_share = prompt_tokens / (1 if trainer.gradient_checkpointing else rollout.samples_per_prompt)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from r2vpo.config.numbers import count, duration, megabytes
-from r2vpo.config.recipe_inputs import AnyData, DatasetData, HabitData, ReasoningGymData
+from r2vpo.data.options import DataOptions, DatasetOptions, HabitOptions, ReasoningGymOptions
 from r2vpo.report.data import RunData, load_run
 from r2vpo.report.page import write_page
 from r2vpo.report.panels import PANELS, Panel
@@ -80,12 +80,12 @@ def _lede(data: RunData) -> list[str]:
     ]
 
 
-def _problems(data: AnyData) -> str:
-    if isinstance(data, ReasoningGymData):
+def _problems(data: DataOptions) -> str:
+    if isinstance(data, ReasoningGymOptions):
         return ", ".join(dict.fromkeys(item.family for item in data.mixture))
-    if isinstance(data, DatasetData):
+    if isinstance(data, DatasetOptions):
         return ", ".join(Path(path).name for path in data.path)
-    return f"{data.source}, format {data.format}" if isinstance(data, HabitData) else data.source
+    return f"{data.source}, format {data.format}" if isinstance(data, HabitOptions) else data.source
 
 
 def _difficulties(data: RunData) -> list[dict[str, Any]]:

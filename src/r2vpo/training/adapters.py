@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from r2vpo.config.recipe import Recipe
-from r2vpo.config.recipe_inputs import LoraRecipe
+from r2vpo.config.sections import LoraRecipe
 from r2vpo.errors import UserError
 from r2vpo.weights import first_line
 

@@ -11,7 +11,7 @@ from accelerate.utils import DistributedType
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from r2vpo.config.recipe import Recipe
-from r2vpo.config.run_directory import RunDirectory, evaluated_every
+from r2vpo.config.run_directory import RunDirectory
 from r2vpo.core.log_probs import length_limits
 from r2vpo.data import PromptData
 from r2vpo.data.prompt_tokens import encode_prompt
@@ -64,7 +64,7 @@ class Evaluator(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Evaluate at the end of every `evaluation.every_rounds`-th round."""
-        every = evaluated_every(self.recipe)
+        every = self.recipe.evaluated_every
         if every and state.global_step % every == 0:
             self.evaluate()
 

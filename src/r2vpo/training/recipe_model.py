@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from r2vpo.config.recipe import Recipe
-from r2vpo.config.recipe_inputs import DatasetData
 from r2vpo.core.log_probs import length_limits
 from r2vpo.data import PromptData
+from r2vpo.data.options import DatasetOptions
 from r2vpo.data.prompt_tokens import longest_prompt, prompt_lengths
 from r2vpo.errors import UserError
 from r2vpo.models.fit import Room, check_tokenizer
@@ -56,7 +56,7 @@ def _check_fit(recipe: Recipe, model: Any, tokenizer: Any, data: PromptData) -> 
     if limit is None:
         return
     remedy = "show fewer examples (data.few_shot), or write shorter prompts"
-    if isinstance(recipe.data, DatasetData):
+    if isinstance(recipe.data, DatasetOptions):
         remedy = "set data.max_prompt_tokens to at most {most}, which leaves longer prompts out"
     evaluated = recipe.evaluation.max_new_tokens
     setting = "rollout.max_new_tokens" if evaluated is None else "evaluation.max_new_tokens"

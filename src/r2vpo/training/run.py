@@ -21,16 +21,10 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 
 from r2vpo.config.folder_lock import working_in
 from r2vpo.config.recipe import Recipe, settle_precision
-from r2vpo.config.recipe_inputs import DatasetData
-from r2vpo.config.run_directory import (
-    RunDirectory,
-    create_run,
-    open_run,
-    refuse_finished,
-    require_checkpoint,
-    step_of,
-)
+from r2vpo.config.resumption import refuse_finished, require_checkpoint
+from r2vpo.config.run_directory import RunDirectory, create_run, open_run, step_of
 from r2vpo.data import PromptData, to_dataset
+from r2vpo.data.options import DatasetOptions
 from r2vpo.data.prompt_tokens import longest_prompt
 from r2vpo.errors import UserError
 from r2vpo.intervals import difference_interval
@@ -133,7 +127,7 @@ def _train(
     started = time.monotonic()
     with display:
         if is_main:
-            described = [parts.data.described()] if isinstance(recipe.data, DatasetData) else []
+            described = [parts.data.described()] if isinstance(recipe.data, DatasetOptions) else []
             for line in (f"run {run.path}", *described, *(f"note: {note}" for note in notes)):
                 display.say(line)
         if checkpoint is None:

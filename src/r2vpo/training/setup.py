@@ -13,14 +13,14 @@ import torch
 from transformers.integrations import get_available_reporting_integrations
 from trl.import_utils import is_vllm_available
 
-from r2vpo.config.data_options import data_options
 from r2vpo.config.recipe import Recipe
-from r2vpo.config.recipe_inputs import DatasetData
 from r2vpo.data import PromptData, load_data
+from r2vpo.data.options import DatasetOptions
 from r2vpo.data.prompt_tokens import check_chats, without_long_prompts
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
 from r2vpo.models.fit import stop_ids
+from r2vpo.precision import computes_on_cpu
 from r2vpo.rewards import REWARDS, check_reward, load_reward, usable_rows
 from r2vpo.rewards.check import ROWS
 from r2vpo.training.adapters import check_adapters, peft_config
@@ -57,26 +57,25 @@ def prepare(recipe: Recipe) -> Parts:
         torch.set_num_threads(recipe.trainer.threads)
     _check_installed(recipe)
     check_optimizer(recipe)
-    data = load_data(data_options(recipe.data, seed=recipe.seed))
+    data = load_data(recipe.data, seed=recipe.seed)
     _check_enough(recipe, data)
     reward, *more_rewards = _rewards(recipe)
     for function in (reward, *more_rewards):
         data = _with_usable_answers(function, data)
         check_reward(function, data.train[:ROWS])
     _check_enough(recipe, data)
-    model_seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
     trusted = recipe.model.trust_remote_code
-    tokenizer = load_tokenizer(recipe.model.name, seed=model_seed, trust_remote_code=trusted)
+    tokenizer = load_tokenizer(recipe.model.name, seed=recipe.model_seed, trust_remote_code=trusted)
     check_chats(
         [row.prompt for row in (*data.train, *data.held_out)],
         tokenizer,
         key="data",
         remedy="write the prompts as texts without data.system_prompt, or take a model that was trained on such chats",
     )
-    if isinstance(recipe.data, DatasetData) and recipe.data.max_prompt_tokens is not None:
+    if isinstance(recipe.data, DatasetOptions) and recipe.data.max_prompt_tokens is not None:
         data = without_long_prompts(data, tokenizer, recipe.data.max_prompt_tokens)
         _check_enough(recipe, data)
-    model = load_model(recipe.model.name, seed=model_seed, trust_remote_code=trusted)
+    model = load_model(recipe.model.name, seed=recipe.model_seed, trust_remote_code=trusted)
     model.generation_config.eos_token_id = stop_ids(tokenizer, recipe.rollout.stop, model)
     check_recipe_model(recipe, model, tokenizer, data)
     check_adapters(recipe, model)
@@ -154,22 +153,20 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
     """
     trainer, rollout = recipe.trainer, recipe.rollout
     processes = _processes()
-    rows = rollout.prompts_per_round * rollout.samples_per_prompt
-    parts = trainer.optimizer_steps_per_round * trainer.micro_batches * processes
-    if rows % parts or rollout.prompts_per_round % processes:
+    micro_batch = recipe.micro_batch(processes)
+    if micro_batch is None:
         raise UserError(
             f"rollout: {rollout.prompts_per_round} prompts x {rollout.samples_per_prompt} samples do not divide over "
             f"{processes} processes x {trainer.optimizer_steps_per_round} optimizer steps x {trainer.micro_batches} "
             "micro-batches: change one of them"
         )
-    use_cpu = trainer.device == "cpu" or (trainer.device == "auto" and not torch.cuda.is_available())
     if trainer.device == "cuda" and not torch.cuda.is_available():
         raise UserError("trainer.device = cuda, but torch sees no CUDA device: set trainer.device=auto or cpu")
     try:
         return R2VPOConfig(
             output_dir=str(checkpoints),
             seed=recipe.seed,
-            use_cpu=use_cpu,
+            use_cpu=computes_on_cpu(trainer.device),
             bf16=None if trainer.bf16_autocast == "auto" else trainer.bf16_autocast,
             gradient_checkpointing=trainer.gradient_checkpointing,
             optim=OPTIMIZERS[trainer.optimizer],
@@ -179,9 +176,9 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
             lr_scheduler_type=trainer.lr_scheduler,
             weight_decay=trainer.weight_decay,
             max_grad_norm=trainer.max_grad_norm,
-            per_device_train_batch_size=rows // parts,
+            per_device_train_batch_size=micro_batch,
             gradient_accumulation_steps=trainer.micro_batches,
-            generation_batch_size=rows,
+            generation_batch_size=recipe.rows_per_round,
             num_iterations=trainer.passes,
             rollout_lag=rollout.lag,
             num_generations=rollout.samples_per_prompt,

@@ -120,7 +120,8 @@ def test_a_wrong_option_is_refused_when_the_configuration_is_read() -> None:
         omega_conf_to_dataclass(
             OmegaConf.create({"_target_": target, "loss_mode": "r2vpo", "objective": {"delta": -1}})
         )
-    with pytest.raises(Exception, match="dleta: there is no such option: did you mean delta"):
+    said = r"unknown key policy_loss\.objective\.dleta; did you mean policy_loss\.objective\.delta"
+    with pytest.raises(Exception, match=said):
         omega_conf_to_dataclass(OmegaConf.create({"_target_": target, "loss_mode": "r2vpo", "objective": {"dleta": 1}}))
 
 

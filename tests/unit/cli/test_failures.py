@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import r2vpo.cli.listings
 import r2vpo.cli.train
 from r2vpo.cli.failures import Session, report_failure
 from r2vpo.cli.main import main
@@ -22,7 +23,7 @@ from tests.unit.report.synthetic_run import make_run
 def test_a_command_that_leaves_is_no_success(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(r2vpo.cli.main, "_recipes", lambda *_: sys.exit(0))
+    monkeypatch.setattr(r2vpo.cli.listings, "recipes", lambda *_: sys.exit(0))
     assert main(["recipes"]) == 1
     assert capsys.readouterr().err.startswith("r2vpo: error: unexpected SystemExit: 0")
     with pytest.raises(SystemExit):

@@ -192,10 +192,10 @@ def test_a_picture_is_a_png(capsys: pytest.CaptureFixture[str], tmp_path: Path, 
 
 def test_a_thread_that_is_left_does_not_keep_the_process() -> None:
     code = (
-        "import sys, threading, time\nfrom r2vpo.cli import main\nmain.SECONDS_OF_THREADS = 0.5\n"
+        "import sys, threading, time\nfrom r2vpo.cli import listings, main\nmain.SECONDS_OF_THREADS = 0.5\n"
         "def left(*_):\n    threading.Thread(target=time.sleep, args=(1000,), name='of a reward').start()\n"
         "    print('done')\n    return 3\n"
-        "main._models = left\nsys.argv = ['r2vpo', 'models']\nsys.exit(main.program())\n"
+        "listings.models = left\nsys.argv = ['r2vpo', 'models']\nsys.exit(main.program())\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (result.returncode, result.stdout) == (3, "done\n")

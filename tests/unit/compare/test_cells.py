@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from r2vpo.compare.cells import identity, rollouts, set_dotted
+from r2vpo.compare.cells import identity, rollouts
+from r2vpo.config.overrides import set_key
 from r2vpo.config.recipe import load_recipe
 from r2vpo.config.shipped import RECIPES
 from r2vpo.errors import UserError
@@ -119,7 +120,7 @@ def test_equal_runs_share_a_key_and_different_runs_do_not() -> None:
 def test_what_changes_a_key(key: str, value: Any, same: bool) -> None:
     recipe = plan().results(TUNED)[1].recipe
     settings = recipe.model_dump(mode="json")
-    set_dotted(settings, key, value, "")
+    set_key(settings, key, value, where="")
     assert (identity(type(recipe).model_validate(settings)) == identity(recipe)) is same
 
 
@@ -138,10 +139,10 @@ def test_what_changes_a_key(key: str, value: Any, same: bool) -> None:
 def test_without_step_control_its_settings_do_not_change_a_key(method: str, key: str, value: Any, same: bool) -> None:
     recipe = plan().results(TUNED)[1].recipe
     settings = recipe.model_dump(mode="json")
-    set_dotted(settings, "objective.name", method, "")
-    set_dotted(settings, "step_control.enabled", False, "")
+    set_key(settings, "objective.name", method, where="")
+    set_key(settings, "step_control.enabled", False, where="")
     before = identity(type(recipe).model_validate(settings))
-    set_dotted(settings, key, value, "")
+    set_key(settings, key, value, where="")
     assert (identity(type(recipe).model_validate(settings)) == before) is same
 
 
@@ -201,7 +202,7 @@ def test_a_cell_is_the_same_on_every_machine(monkeypatch: pytest.MonkeyPatch) ->
             "methods.clip: unknown key objective.dleta; did you mean objective.delta?",
         ),
         ({"methods": {"clip": {"set": {"objective.delta": -1}}}}, "methods.clip: objective.delta is -1"),
-        ({"methods": {"clip": {"set": {"seed.first": 1}}}}, "methods.clip: seed.first leads through 0"),
+        ({"methods": {"clip": {"set": {"seed.first": 1}}}}, "methods.clip: seed.first: seed is 0 and has no keys"),
         ({"methods": {"clip": {"set": {"trainer.learning_rate": 1e-3}}}}, "which tuning chooses"),
         ({"set": {"replay.ratio": 0}}, "versions = 5 keeps rollouts that ratio = 0 never uses"),
         ({"settings": {"name": "a", "multiply": "model.name", "values": [2]}}, "model.name is not a number"),

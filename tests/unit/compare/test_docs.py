@@ -6,7 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
-from r2vpo.cli.main import build_parser
+from r2vpo.cli.arguments import build_parser
 from r2vpo.compare.across_tasks import TasksPlan
 from r2vpo.compare.catalog import load_experiment
 from r2vpo.compare.cells import Plan, base_recipe

@@ -8,13 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from r2vpo.config import recipe_inputs, recipe_optimisation, recipe_schema
+from r2vpo.config import reward, sections
+from r2vpo.config.known_keys import known_keys
 from r2vpo.config.recipe import Recipe, differing_keys, dump_recipe, load_recipe
-from r2vpo.config.recipe_errors import known_keys
 from r2vpo.core import options
 from r2vpo.core.declaration import Options
 from r2vpo.core.options import ObjectiveOptions, choices_of
 from r2vpo.core.radius import DELTA
+from r2vpo.data import options as data_options
 from tests.unit.training.recipes import MINIMAL, refusal
 
 
@@ -330,7 +331,7 @@ def test_every_setting_is_described() -> None:
             assert field.description, f"{model.__name__}.{name}"
 
     check(Recipe)
-    modules = (recipe_inputs, recipe_optimisation, recipe_schema)
+    modules = (reward, sections, data_options)
     for model in [value for module in modules for value in vars(module).values()]:
         if isinstance(model, type) and issubclass(model, BaseModel):
             check(model)
@@ -355,3 +356,11 @@ def test_every_objective_can_be_written_in_a_recipe(path: Path, tmp_path: Path, 
     again = tmp_path / "again.yaml"
     again.write_text(dump_recipe(recipe))
     assert load_recipe(again) == recipe
+
+
+def test_numbers_that_follow_from_a_recipe(path: Path) -> None:
+    settings = ["rollout.prompts_per_round=12", "rollout.samples_per_prompt=4", "trainer.optimizer_steps_per_round=3"]
+    recipe = load_recipe(path, [*settings, "trainer.passes=2", "trainer.max_steps=13", "evaluation.every_rounds=5"])
+    assert (recipe.steps_per_round, recipe.rounds, recipe.rows_per_round, recipe.evaluated_every) == (6, 3, 48, 30)
+    assert [recipe.micro_batch(processes) for processes in (1, 2, 3, 4, 8)] == [16, 8, None, 4, None]
+    assert recipe.model_seed == recipe.seed != load_recipe(path, ["model.seed=77"]).model_seed == 77

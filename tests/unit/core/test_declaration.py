@@ -44,9 +44,10 @@ class Outer(Options):
         ({"share": float("nan")}, "outer.share is nan; it must be a finite number"),
         ({"inner": {"size": 0}}, "outer.inner.size is 0; it must be above 0"),
         ({"inner": 1.5}, "outer.inner.size is 1.5; it must be a whole number"),
-        ({"inner": {"sise": 1}}, "outer.inner.sise: there is no such option: did you mean size"),
+        ({"inner": {"sise": 1}}, r"unknown key outer.inner.sise; did you mean outer.inner.size\?"),
+        ({"zebra": 1}, "unknown key outer.zebra: choose one of kind, share, inner, own"),
         ({"own": None}, "outer.own is None; it must be a mapping"),
-        ({"shar": 1}, "outer.shar: there is no such option: did you mean share"),
+        ({"shar": 1}, r"unknown key outer.shar; did you mean outer.share\?"),
     ],
 )
 def test_what_is_refused(given, said):

@@ -17,8 +17,8 @@ from r2vpo.errors import UserError
 from tests.unit.data.writing import sums, write
 
 
-def load(path: Path | str, **options: Any) -> PromptData:
-    return load_data(DatasetOptions(path=(str(path),), **options))
+def load(path: Path | str, seed: int = 0, **options: Any) -> PromptData:
+    return load_data(DatasetOptions(path=[str(path)], **options), seed=seed)
 
 
 def refused(path: Path | str, **options: Any) -> str:
@@ -30,7 +30,7 @@ def refused(path: Path | str, **options: Any) -> str:
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.parquet"])
 def test_every_format_gives_the_same_problems(tmp_path: Path, name: str) -> None:
-    data = load(write(tmp_path / name, sums(20)), held_out=5)
+    data = load(write(tmp_path / name, sums(20)), held_out_size=5)
     assert data.counts() == {"train": {"easy": 15}, "held_out": {"easy": 5}}
     assert sorted((row.prompt, row.answer) for row in data.train + data.held_out) == sorted(
         (row["prompt"], row["answer"]) for row in sums(20)
@@ -42,26 +42,26 @@ def test_values_stay_as_they_are_written(tmp_path: Path) -> None:
     answers = ["007", "2024-01-02", "NA", "1.10", "true", "1,000"]
     rows = [{"prompt": f"p{i}", "answer": answer, "n": "5"} for i, answer in enumerate(answers)]
     for name in ("a.csv", "a.jsonl"):
-        assert [row.answer for row in load(write(tmp_path / name, rows), held_out=0).train] == answers
+        assert [row.answer for row in load(write(tmp_path / name, rows), held_out_size=0).train] == answers
     mixed = [{"prompt": "a", "answer": 1}, "", {"prompt": "b", "answer": 2.5}, {"prompt": "c", "answer": 10**25}]
-    rows = load(write(tmp_path / "mixed.jsonl", mixed), held_out=0).train
+    rows = load(write(tmp_path / "mixed.jsonl", mixed), held_out_size=0).train
     assert [row.answer for row in rows] == ["1", "2.5", "1" + "0" * 25]
     text = 'prompt,answer\r\n"two, or\nthree",x\r\n'
     (tmp_path / "quoted.csv").write_text(text, encoding="utf-8-sig", newline="")
-    (row,) = load(tmp_path / "quoted.csv", held_out=0).train
+    (row,) = load(tmp_path / "quoted.csv", held_out_size=0).train
     assert row.prompt == "two, or\nthree"
     with gzip.open(tmp_path / "z.jsonl.gz", "wt") as file:
         file.write('{"prompt": "a", "answer": "b"}\n')
-    assert load(tmp_path / "z.jsonl.gz", held_out=0).train[0].answer == "b"
+    assert load(tmp_path / "z.jsonl.gz", held_out_size=0).train[0].answer == "b"
 
 
 def test_the_split_is_seeded_and_no_prompt_is_on_both_sides(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [*sums(20), "", {**sums(1)[0], "answer": "other", "topic": "sums"}])
-    data = load(path, held_out=5)
+    data = load(path, held_out_size=5)
     assert (len(data.train), len(data.held_out)) == (15, 5)
     assert data.left_out == {"with the prompt of an earlier row": 1}
     assert not {row.prompt for row in data.train} & {row.prompt for row in data.held_out}
-    assert data == load(path, held_out=5) != load(path, held_out=5, seed=1)
+    assert data == load(path, held_out_size=5) != load(path, held_out_size=5, seed=1)
     assert next(row for row in data.train + data.held_out if row.prompt == "0 + 1 =").answer == "1"
 
 
@@ -69,7 +69,7 @@ def test_a_held_out_file_keeps_its_problems_out_of_training(tmp_path: Path) -> N
     train = write(tmp_path / "train.jsonl", sums(10))
     held_out = write(tmp_path / "test.csv", sums(6, start=7))
     for count in (None, 2):
-        data = load(train, held_out_path=(str(held_out),), held_out=count)
+        data = load(train, held_out_path=(str(held_out),), held_out_size=count)
         assert [row.prompt for row in data.train] == [f"{i} + 1 =" for i in range(7)]
         assert len(data.held_out) == (count or 6)
         assert data.left_out["whose prompt is held out"] == 3
@@ -79,7 +79,7 @@ def test_a_held_out_file_keeps_its_problems_out_of_training(tmp_path: Path) -> N
 
 def test_several_files_and_a_draw(tmp_path: Path) -> None:
     first, second = write(tmp_path / "a.jsonl", sums(6)), write(tmp_path / "b.csv", sums(6, start=4))
-    data = load_data(DatasetOptions(path=(str(first), str(second)), held_out=2, train=5))
+    data = load_data(DatasetOptions(path=(str(first), str(second)), held_out_size=2, train_size=5))
     assert len(data.train) == 5 and data.left_out["with the prompt of an earlier row"] == 2
     assert data.left_out["training rows not drawn"] == 3
     assert data.described() == (
@@ -93,13 +93,13 @@ def test_chat_prompts_and_other_columns(tmp_path: Path) -> None:
     row = {"question": chat, "gold": "2", "topic": "sums", "empty": None}
     for name in ("a.jsonl", "a.parquet"):
         path = write(tmp_path / name, [row])
-        (found,) = load(path, held_out=0, prompt_column="question", answer_column="gold").train
+        (found,) = load(path, held_out_size=0, prompt_column="question", answer_column="gold").train
         assert (found.prompt, found.answer, found.difficulty) == (chat, "2", "all")
         assert found.metadata == {"topic": "sums"}
         assert to_dataset([found])[0]["prompt"] == chat
     mixed = write(tmp_path / "b.jsonl", [{"prompt": chat, "answer": "1"}, *sums(1)])
-    assert "write all of them in one form" in refused(mixed, held_out=0)
-    assert len(load(mixed, held_out=0, system_prompt="Be short.").train) == 2
+    assert "write all of them in one form" in refused(mixed, held_out_size=0)
+    assert len(load(mixed, held_out_size=0, system_prompt="Be short.").train) == 2
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_bad_rows_are_one_line(tmp_path: Path, lines: list[str], message: str) -
 )
 def test_bad_files_are_one_line(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
-    assert message in refused(tmp_path / name, held_out=0)
+    assert message in refused(tmp_path / name, held_out_size=0)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_bad_files_are_one_line(tmp_path: Path, name: str, text: str, message: s
 def test_a_damaged_gzip_file_is_one_line(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     rows = "".join(f"{json.dumps(row)}\n" for row in sums(100))
     (tmp_path / "a.jsonl.gz").write_bytes(damage(gzip.compress(rows.encode())))
-    assert "cannot read the data file" in refused(tmp_path / "a.jsonl.gz", held_out=0)
+    assert "cannot read the data file" in refused(tmp_path / "a.jsonl.gz", held_out_size=0)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_a_damaged_gzip_file_is_one_line(tmp_path: Path, damage: Callable[[bytes
 def test_a_value_of_a_table_that_python_has_not_is_one_line(tmp_path: Path, value: pyarrow.Array, said: str) -> None:
     table = pyarrow.table({"prompt": ["a", "b"], "answer": ["1", "2"], "t": value})
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
-    line = refused(tmp_path / "a.parquet", held_out=0)
+    line = refused(tmp_path / "a.parquet", held_out_size=0)
     assert "a.parquet, row 2: 't', of type " in line and said in line and line.endswith("or leave that column out")
 
 
@@ -178,7 +178,7 @@ def test_a_table_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
     columns = [pyarrow.array([value]) for value in ("a", "1", "2")]
     table = pyarrow.Table.from_arrays(columns, names=["prompt", "answer", "answer"])
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
-    line = refused(tmp_path / "a.parquet", held_out=0)
+    line = refused(tmp_path / "a.parquet", held_out_size=0)
     assert "a.parquet names a column twice: 'prompt', 'answer', 'answer': name each once" in line
 
 
@@ -187,10 +187,10 @@ def test_whole_numbers_have_any_length(tmp_path: Path) -> None:
     path = write(
         tmp_path / "a.jsonl", [f'{{"prompt": "a", "answer": {digits}, "difficulty": {digits}, "n": {digits}}}']
     )
-    (row,) = load(path, held_out=0).train
+    (row,) = load(path, held_out_size=0).train
     assert row.answer == row.difficulty == digits and row.metadata == {"n": int(digits)}
     path = write(tmp_path / "b.jsonl", [{"problem": "a", "answer": "0" + "9" * 5000}])
-    assert load(path, held_out=0, layout="aime").train[0].answer == "9" * 5000
+    assert load(path, held_out_size=0, schema="aime").train[0].answer == "9" * 5000
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_folder_with_splits_and_subsets(tmp_path: Path) -> None:
     )
     data = load(folder, subset="main", held_out_split="test")
     assert [row.answer for row in data.train] == ["1", "2", "3", "4", "5", "6"] and len(data.held_out) == 4
-    assert len(load(folder, subset="other", held_out=1).train) == 1
+    assert len(load(folder, subset="other", held_out_size=1).train) == 1
     assert "it has train, test: set data.split" in refused(folder, subset="main", split="validation")
     assert "it has train, test: set data.held_out_split" in refused(folder, subset="main", held_out_split="x")
     line = refused(folder, subset="mian")
@@ -236,8 +236,8 @@ def test_a_hub_that_cannot_be_reached() -> None:
 
 def test_examples_come_from_training_and_are_not_trained_on(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", sums(20))
-    plain = load(path, held_out=5)
-    data = load(path, held_out=5, few_shot=3, instruction="Q: {question}")
+    plain = load(path, held_out_size=5)
+    data = load(path, held_out_size=5, few_shot=3, instruction="Q: {question}")
     assert (len(data.train), len(data.held_out)) == (12, 5)
     shots = {str(row.prompt).rpartition("Q: ")[0] for row in data.train + data.held_out}
     assert len(shots) == 1, "the same examples everywhere"
@@ -246,8 +246,8 @@ def test_examples_come_from_training_and_are_not_trained_on(tmp_path: Path) -> N
     questions = {text.rpartition(" ")[0] for text in shown}
     assert questions <= {row.prompt for row in plain.train}
     assert not questions & {str(row.prompt).rpartition("Q: ")[2] for row in data.train + data.held_out}
-    assert load(path, held_out=5, few_shot=3, instruction="Q: {question}") == data
-    assert "would leave none of 15" in refused(path, held_out=5, few_shot=15)
+    assert load(path, held_out_size=5, few_shot=3, instruction="Q: {question}") == data
+    assert "would leave none of 15" in refused(path, held_out_size=5, few_shot=15)
 
 
 def test_contamination_is_reported_dropped_or_not_looked_for(tmp_path: Path) -> None:
@@ -270,13 +270,13 @@ def test_contamination_is_reported_dropped_or_not_looked_for(tmp_path: Path) -> 
 def test_options_of_the_schemas_reach_them(tmp_path: Path) -> None:
     train = write(tmp_path / "a.jsonl", [{"question": f"Q{i}?", "answer": f"so\n#### {i}"} for i in range(4)])
     held_out = write(tmp_path / "b.jsonl", [{"problem": "P?", "answer": "7", "level": 3}])
-    options = {"layout": "gsm8k", "held_out_path": (str(held_out),)}
-    data = load(train, held_out_layout="math", **options)
+    options = {"schema": "gsm8k", "held_out_path": (str(held_out),)}
+    data = load(train, held_out_schema="math", **options)
     assert [row.answer for row in data.train] == ["0", "1", "2", "3"] and data.held_out[0].difficulty == "level 3"
     line = refused(train, **options)
     assert "b.jsonl, line 1 has no column 'question', its columns are 'problem', 'answer', 'level': set data" in line
     numina = write(tmp_path / "n.jsonl", [{"problem": "Prove that 1 = 1.", "solution": "Clear."}])
-    assert "1 with a proof as the task: set data.schema" in refused(numina, layout="numina_math")
+    assert "1 with a proof as the task: set data.schema" in refused(numina, schema="numina_math")
     game = write(tmp_path / "g.parquet", [{"nums": [1, 2, i], "target": 6} for i in range(4)])
-    assert "set it to 0" in refused(game, layout="countdown", few_shot=1, held_out=1)
-    assert load(game, layout="countdown", held_out=1).overlap is None, "the prompts share a text that is made"
+    assert "set it to 0" in refused(game, schema="countdown", few_shot=1, held_out_size=1)
+    assert load(game, schema="countdown", held_out_size=1).overlap is None, "the prompts share a text that is made"

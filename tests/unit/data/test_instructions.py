@@ -57,7 +57,7 @@ def test_held_out_topics_are_not_trained_on_whatever_the_seed():
         for part, topics in (("train", TOPICS[:-HELD_OUT_TOPICS]), ("held_out", TOPICS[-HELD_OUT_TOPICS:]))
     }
     for seed in (0, 1):
-        data = load_data(InstructionsOptions(train=600, held_out=300, seed=seed))
+        data = load_data(InstructionsOptions(train_size=600, held_out_size=300), seed=seed)
         for part, rows in (("train", data.train), ("held_out", data.held_out)):
             assert all(any(text.startswith(one + " ") for one in asked[part]) for text in texts(rows))
         everything = texts(data.train + data.held_out)
@@ -65,7 +65,7 @@ def test_held_out_topics_are_not_trained_on_whatever_the_seed():
 
 
 def test_difficulty_is_the_number_of_constraints():
-    data = load_data(InstructionsOptions(constraints=(1, 3), train=81, held_out=20))
+    data = load_data(InstructionsOptions(constraints=[1, 3], train_size=81, held_out_size=20))
     assert data.counts() == {
         "train": {"1 constraint": 41, "3 constraints": 40},
         "held_out": {"1 constraint": 10, "3 constraints": 10},
@@ -79,15 +79,15 @@ def test_difficulty_is_the_number_of_constraints():
 
 
 def test_the_seed_alone_decides_what_is_drawn():
-    options = InstructionsOptions(train=60, held_out=20, seed=1)
+    options = InstructionsOptions(train_size=60, held_out_size=20)
     assert load_data(options) == load_data(options)
-    more = load_data(options.model_copy(update={"train": 90}))
+    more = load_data(options.model_copy(update={"train_size": 90}))
     assert more.held_out == load_data(options).held_out and len(more.train) == 90
-    assert texts(load_data(options.model_copy(update={"seed": 2})).train) != texts(load_data(options).train)
+    assert texts(load_data(options, seed=2).train) != texts(load_data(options).train)
 
 
 def test_the_reward_reads_the_metadata():
-    rows = load_data(InstructionsOptions(constraints=(2,), train=200, held_out=2)).train
+    rows = load_data(InstructionsOptions(constraints=[2], train_size=200, held_out_size=2)).train
     columns = [row.columns() for row in rows]
     reward = load_reward({"name": "constraints", "score": "fraction"})
     scores = reward(
@@ -103,6 +103,6 @@ def test_too_many_prompts_are_refused():
     with pytest.raises(
         UserError, match=r"data\.held_out_size = 20000: with 1 constraint there are only \d+ prompts, but 20000 are"
     ):
-        load_data(InstructionsOptions(constraints=(1,), held_out=20_000))
+        load_data(InstructionsOptions(constraints=[1], held_out_size=20_000))
     with pytest.raises(ValidationError):
-        InstructionsOptions(constraints=(5,))
+        InstructionsOptions(constraints=[5])

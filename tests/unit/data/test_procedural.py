@@ -3,17 +3,8 @@
 import json
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
 
-from r2vpo.data import (
-    DataOptions,
-    DatasetOptions,
-    FewShotOptions,
-    MixtureComponent,
-    ReasoningGymOptions,
-    load_data,
-    to_dataset,
-)
+from r2vpo.data import MixtureComponent, ReasoningGymOptions, load_data, to_dataset
 from r2vpo.data.procedural import share_out
 from r2vpo.errors import UserError
 
@@ -26,7 +17,7 @@ def sums(difficulty, terms, digits=1, **options):
 
 
 def options(**changes):
-    base = {"mixture": (sums("easy", 2), sums("hard", 3, weight=3.0)), "train": 80, "held_out": 41, "seed": 1}
+    base = {"mixture": (sums("easy", 2), sums("hard", 3, weight=3.0)), "train_size": 80, "held_out_size": 41}
     return ReasoningGymOptions(**{**base, **changes})
 
 
@@ -41,7 +32,7 @@ def test_counts_by_difficulty():
 
 
 def test_difficulties_may_share_families():
-    data = load_data(options(mixture=(sums("easy", 2), sums("hard", 3), sums("hard", 2, 2)), held_out=40))
+    data = load_data(options(mixture=(sums("easy", 2), sums("hard", 3), sums("hard", 2, 2)), held_out_size=40))
     assert data.counts()["held_out"] == {"easy": 20, "hard": 20}
 
 
@@ -53,12 +44,12 @@ def test_no_problem_comes_twice():
 
 
 def test_the_same_problem_of_two_components_counts_once():
-    data = load_data(options(mixture=(sums("a", 2), sums("b", 2)), train=60, held_out=60))
+    data = load_data(options(mixture=(sums("a", 2), sums("b", 2)), train_size=60, held_out_size=60))
     assert len({question(row) for row in data.train + data.held_out}) == 120
 
 
 def test_a_component_that_runs_out_is_made_up_for_and_noted():
-    data = load_data(options(mixture=(sums("easy", 2), sums("hard", 2, 2)), train=400, held_out=100))
+    data = load_data(options(mixture=(sums("easy", 2), sums("hard", 2, 2)), train_size=400, held_out_size=100))
     counts = data.counts()["train"]
     assert counts["easy"] < 200 and sum(counts.values()) == 400
     (note,) = data.notes
@@ -68,7 +59,7 @@ def test_a_component_that_runs_out_is_made_up_for_and_noted():
 
 def test_what_all_components_together_cannot_make_is_refused():
     with pytest.raises(UserError, match=r"400 distinct problems are needed to train on but .* only 1\d\d left"):
-        load_data(options(mixture=(sums("a", 2), sums("b", 2)), train=400, held_out=20))
+        load_data(options(mixture=(sums("a", 2), sums("b", 2)), train_size=400, held_out_size=20))
 
 
 def test_layout_and_answers():
@@ -83,28 +74,28 @@ def test_layout_and_answers():
 
 def test_default_layout_ends_where_the_answer_begins():
     plain = MixtureComponent(family="chain_sum")
-    (row,) = load_data(options(mixture=(plain,), train=1, held_out=0, few_shot=FewShotOptions(count=1))).train
+    (row,) = load_data(options(mixture=(plain,), train_size=1, held_out_size=0, few_shot=1)).train
     assert row.prompt.startswith("Q: ") and row.prompt.endswith("\nA:") and row.prompt.count("\nA: ") == 1
 
 
 def test_same_options_same_problems_and_seeds_matter():
-    first = load_data(options())
-    assert load_data(options()) == first
-    other = load_data(options(seed=2))
+    first = load_data(options(), seed=1)
+    assert load_data(options(), seed=1) == first
+    other = load_data(options(), seed=2)
     assert {question(row) for row in other.held_out} != {question(row) for row in first.held_out}
 
 
 def test_held_out_depends_neither_on_examples_nor_on_training():
     first = load_data(options())
-    shots = load_data(options(few_shot=FewShotOptions(count=4, seed=9)))
-    more = load_data(options(train=120))
+    shots = load_data(options(few_shot=4))
+    more = load_data(options(train_size=120))
     for other in (shots, more):
         assert [question(row) for row in other.held_out] == [question(row) for row in first.held_out]
     assert shots.train[0].prompt.count("\n") == 4
 
 
 def test_data_set_columns():
-    data = load_data(options(train=8))
+    data = load_data(options(train_size=8))
     table = to_dataset(data.train)
     assert table.column_names == ["prompt", "answer", "difficulty", "source", "metadata"]
     assert json.loads(table[0]["metadata"])["family"] == "chain_sum"
@@ -118,11 +109,11 @@ def test_data_set_columns():
             r"'chain_sums' is none of .*; did you mean chain_sum\?",
         ),
         (
-            {"train": 900, "mixture": (sums("easy", 2),)},
+            {"train_size": 900, "mixture": (sums("easy", 2),)},
             r"train_size: 900 distinct problems are needed to train on but the mixture has only 1\d\d left: lower",
         ),
         (
-            {"held_out": 900, "mixture": (sums("easy", 2),)},
+            {"held_out_size": 900, "mixture": (sums("easy", 2),)},
             r"'easy': 900 distinct problems are needed as held-out ones but only \d+ are left with these params",
         ),
         ({"mixture": (MixtureComponent(family="chain_sum", params={"min_term": 2}),)}, r"rejects.*min_term"),
@@ -142,22 +133,6 @@ def test_what_cannot_be_made_is_one_line(changes, message):
     with pytest.raises(UserError, match=message) as caught:
         load_data(options(**changes))
     assert "\n" not in str(caught.value)
-
-
-def test_options_are_frozen_and_told_apart():
-    parse = TypeAdapter(DataOptions).validate_python
-    assert isinstance(parse({"kind": "dataset", "path": ["a.jsonl"]}), DatasetOptions)
-    assert isinstance(parse({"kind": "reasoning_gym", "mixture": [{"family": "gcd"}]}), ReasoningGymOptions)
-    for bad in (
-        {"kind": "dataset"},
-        {"kind": "reasoning_gym", "mixture": []},
-        {"kind": "reasoning_gym", "mixture": [{"family": "gcd", "weight": 0}]},
-        {"kind": "reasoning_gym", "mixture": [{"family": "gcd"}], "held": 3},
-    ):
-        with pytest.raises(ValidationError):
-            parse(bad)
-    with pytest.raises(ValidationError):
-        options().train = 5
 
 
 @pytest.mark.parametrize(

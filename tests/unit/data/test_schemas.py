@@ -104,7 +104,7 @@ def test_rows_in_files_become_problems(tmp_path: Path, name: SchemaName) -> None
     found = []
     for kind in ("jsonl", "parquet", *(["csv"] if flat and len({tuple(row) for row in ROWS[name]}) == 1 else [])):
         path = write(tmp_path / f"rows.{kind}", ROWS[name])
-        data = load_data(DatasetOptions(path=(str(path),), layout=name, held_out=0))
+        data = load_data(DatasetOptions(path=[str(path)], schema=name, held_out_size=0))
         assert len(data.train) == len(ROWS[name])
         row = data.train[0]
         found.append((row.prompt, row.answer, row.difficulty, row.metadata))

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from r2vpo.config.data_options import data_options
-from r2vpo.config.recipe_inputs import DatasetData
 from r2vpo.config.shipped import SUITES
 from r2vpo.data import DatasetOptions, load_held_out
 from r2vpo.data.schemas import SCHEMAS
@@ -38,10 +36,9 @@ def test_every_suite_loads_under_its_name_and_says_what_it_is(name: str) -> None
     assert suite.name == name
     assert LISTED[name].read_text().startswith("# ")
     assert suite.reward.all_parts()[0].name in REWARDS
-    if isinstance(suite.data, DatasetData):
-        options = data_options(suite.data, seed=suite.seed)
-        assert isinstance(options, DatasetOptions) and options.layout in SCHEMAS
-        assert options.held_out is None and options.few_shot == 0, "its problems alone are read"
+    if isinstance(suite.data, DatasetOptions):
+        assert suite.data.layout in SCHEMAS
+        assert suite.data.held_out_size is None and suite.data.few_shot == 0, "its problems alone are read"
 
 
 @pytest.mark.parametrize("name", [name for name in LISTED if "dataset" not in LISTED[name].read_text()])
@@ -68,7 +65,7 @@ def test_arithmetic_is_what_quickstart_holds_out() -> None:
     from r2vpo.data import load_data
 
     recipe = load_recipe(RECIPES.find("quickstart"))
-    expected = load_data(data_options(recipe.data, seed=recipe.seed)).held_out
+    expected = load_data(recipe.data, seed=recipe.seed).held_out
     assert resolved(load_suite(SUITES.find("arithmetic"))).rows == expected
 
 
@@ -78,7 +75,7 @@ def test_a_file_of_ones_own_is_a_suite_of_all_its_rows(tmp_path: Path) -> None:
     text = f"name: mine\ndata: {{source: dataset, path: {path}, held_out_path: {path}, held_out_size: null}}\n"
     suite = load_suite(write_suite(tmp_path, text + "reward: {name: exact}\n"))
     assert [row.prompt for row in resolved(suite).rows] == [row["prompt"] for row in rows]
-    assert len(load_held_out(data_options(suite.data, seed=0))) == 5
+    assert len(load_held_out(suite.data, seed=0)) == 5
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_the_model_is_like_any_folder(short, name):
     assert isinstance(tokenizer, PreTrainedTokenizerFast) and tokenizer.padding_side == "left"
     assert tokenizer.get_vocab() == habit_tokenizer().get_vocab()
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id != tokenizer.pad_token_id
-    rows = load_data(HabitOptions(format=HABIT_MODELS[name].format, train=40, held_out=6)).train
+    rows = load_data(HabitOptions(format=HABIT_MODELS[name].format, train_size=40, held_out_size=6)).train
     longest = max(len(tokenizer.encode(row.prompt + row.answer + EOS)) for row in rows)
     assert longest <= model.config.max_position_embeddings
     assert tokenizer.decode(tokenizer(rows[0].prompt)["input_ids"]) == rows[0].prompt
@@ -139,7 +139,7 @@ def test_the_warm_start_has_the_habit_and_right_answers_to_find(name, tmp_path, 
     model, tokenizer = load_model(name), load_tokenizer(name)
     form = HABIT_MODELS[name].format
     labels = FORMATS[form].difficulties
-    rows = load_data(HabitOptions(format=form, held_out=300 * len(labels))).held_out
+    rows = load_data(HabitOptions(format=form, held_out_size=300 * len(labels))).held_out
     tokens = max(len(row.answer) for row in rows) + 1
     ends = {"eos_token_ids": [tokenizer.eos_token_id], "pad_token_id": tokenizer.pad_token_id}
     sampler = SharedPrefixSampler(model, **ends, max_new_tokens=tokens)

@@ -24,7 +24,7 @@ def test_good_rewards_pass():
     for name in ("exact", "numeric"):
         check_reward(load_reward(name), ROWS)
     mixture = (MixtureComponent(family="chain_sum"),)
-    check_reward(load_reward("reasoning_gym"), load_data(ReasoningGymOptions(mixture=mixture, train=5)).train)
+    check_reward(load_reward("reasoning_gym"), load_data(ReasoningGymOptions(mixture=mixture, train_size=5)).train)
     check_reward(lambda completions, **_: [None, 1, 2.0, 0], ROWS)
     for rewards in (torch.zeros(4), torch.zeros(4).numpy(), (0.0,) * 4, iter([0, 1, True, None])):
         check_reward(lambda rewards=rewards, **_: rewards, ROWS)

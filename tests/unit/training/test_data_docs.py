@@ -11,9 +11,8 @@ import pytest
 import yaml
 
 from r2vpo.config.recipe import Recipe
-from r2vpo.config.recipe_inputs import DatasetData, HabitData, InstructionsData
 from r2vpo.data import PromptRow
-from r2vpo.data.options import SchemaName
+from r2vpo.data.options import DatasetOptions, HabitOptions, InstructionsOptions, SchemaName
 from r2vpo.data.schemas import SCHEMAS, Columns
 
 PAGE = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
@@ -31,15 +30,15 @@ def test_every_option_is_there_with_its_default() -> None:
     for names, defaults, *_ in table("key of `data`"):
         keys = re.findall(r"`(\w+)`", names)
         found |= dict(zip(keys, defaults.replace("`", "").split(", "), strict=True))
-    fields = {field.alias or name: field for name, field in DatasetData.model_fields.items() if name != "source"}
+    fields = {field.alias or name: field for name, field in DatasetOptions.model_fields.items() if name != "source"}
     assert set(found) == set(fields)
     shown = {key: "" if field.is_required() else field.default for key, field in fields.items()}
     assert found == {key: "null" if value is None else str(value) for key, value in shown.items()}
 
 
-@pytest.mark.parametrize(("section", "data"), [("## Habit", HabitData), ("## Instructions", InstructionsData)])
+@pytest.mark.parametrize(("section", "data"), [("## Habit", HabitOptions), ("## Instructions", InstructionsOptions)])
 def test_the_options_of_sources_without_files_are_there_with_their_defaults(
-    section: str, data: type[HabitData] | type[InstructionsData]
+    section: str, data: type[HabitOptions] | type[InstructionsOptions]
 ) -> None:
     found = {key.strip("`"): default.strip("`") for key, default, _ in table("key", section)}
     fields = {name: field for name, field in data.model_fields.items() if name != "source"}
@@ -58,5 +57,5 @@ def test_the_recipes_are_sections_of_one() -> None:
     blocks = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     settings = {key: value for block in blocks for key, value in yaml.safe_load(block).items()}
     data = Recipe.model_validate({"name": "mine", "reward": {"name": "exact"}, **settings}).data
-    assert isinstance(data, DatasetData)
+    assert isinstance(data, DatasetOptions)
     assert (data.path, data.layout, data.held_out_split) == (["openai/gsm8k"], "gsm8k", "test")

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from r2vpo.config.known_keys import known_keys
 from r2vpo.config.recipe import Recipe
-from r2vpo.config.recipe_errors import known_keys
 from r2vpo.config.run_directory import SUMMARY_KEYS
 from r2vpo.training.metrics_log import METRICS
 

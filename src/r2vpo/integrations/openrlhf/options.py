@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from r2vpo.core.declaration import option
+from r2vpo.config.known_keys import unknown_key
+from r2vpo.config.overrides import override
+from r2vpo.core.declaration import UnknownOption, option
 from r2vpo.core.options import Aggregation, MethodOptions, ReplayOptions
 from r2vpo.errors import UserError
 
@@ -28,37 +30,31 @@ class OpenRLHFOptions(MethodOptions):
     seed: int = option(0, "seed of the replay's draws", at_least=0)
 
 
+_SECTION = "r2vpo"
 _THEIRS = ("objective.aggregation", "objective.constant")
 
 
 def parse_options(overrides: Sequence[str]) -> OpenRLHFOptions:
-    """Read `KEY=VALUE`; keys are those of a recipe, values are JSON, and a value that is not JSON is a string.
+    """Read `KEY=VALUE` as `r2vpo train` does.
 
     Args:
         overrides: options, such as `dual.kind=ascent`.
 
     Raises:
-        UserError: there is no `=`, a key is unknown (the nearest one is named), a value is out of bounds, or OpenRLHF
-            itself has the option.
+        UserError: a text is not an override, a key is unknown (the nearest one is named), a value is out of bounds, or
+            OpenRLHF itself has the option.
     """
     given: dict[str, Any] = {}
     for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise UserError(f"--set {text}: has no =: write KEY=VALUE")
-        if key in _THEIRS:
-            raise UserError(f"--set {key}: OpenRLHF has it: set --actor.loss_agg_mode among its own arguments")
-        *parents, last = key.split(".")
-        node = given
-        for parent in parents:
-            node = node.setdefault(parent, {})
-            if not isinstance(node, dict):
-                raise UserError(f"--set {text}: {parent} has a value already: give one or the other")
-        node[last] = _value(value)
+        if (key := override(given, text)) in _THEIRS:
+            raise UserError(f"--set: {key}: OpenRLHF has it: set --actor.loss_agg_mode among its own arguments")
     try:
-        return OpenRLHFOptions.of(given, "r2vpo")
+        return OpenRLHFOptions.of(given, _SECTION)
+    except UnknownOption as error:
+        problem = unknown_key(error.key.removeprefix(f"{_SECTION}."), OpenRLHFOptions)
     except ValueError as error:
-        raise UserError(f"--set {str(error).removeprefix('r2vpo.')}") from None
+        problem = str(error).removeprefix(f"{_SECTION}.")
+    raise UserError(f"--set: {problem}")
 
 
 def to_environment(options: OpenRLHFOptions) -> dict[str, str]:
@@ -72,13 +68,6 @@ def from_environment(*, loss_agg_mode: str) -> OpenRLHFOptions:
     Args:
         loss_agg_mode: `args.actor.loss_agg_mode`; "token-mean" or a mean of each response.
     """
-    options = OpenRLHFOptions.of(json.loads(os.environ.get(VARIABLE, "{}")), "r2vpo")
+    options = OpenRLHFOptions.of(json.loads(os.environ.get(VARIABLE, "{}")), _SECTION)
     aggregation: Aggregation = "token_mean" if loss_agg_mode == "token-mean" else "sequence_mean"
     return replace(options, objective=replace(options.objective, aggregation=aggregation))
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text

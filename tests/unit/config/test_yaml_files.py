@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from r2vpo.config.recipe import load_recipe, override
-from r2vpo.config.recipe_yaml import parse_yaml, read_yaml
+from r2vpo.config.overrides import override
+from r2vpo.config.recipe import load_recipe
+from r2vpo.config.yaml_files import parse_yaml, read_mapping
 from r2vpo.errors import UserError
 from tests.unit.training.recipes import MINIMAL
 
@@ -61,10 +62,10 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     for name in (str(tmp_path / "pipe.yaml"), "/dev/zero"):
         with pytest.raises(UserError, match="this is not a regular file"):
-            read_yaml(Path(name), "recipe")
+            read_mapping(Path(name), "recipe")
     (tmp_path / "long.yaml").write_bytes(b"#" * 10_000_001)
     with pytest.raises(UserError, match="this is a file of 10000001 bytes: give a YAML recipe of at most 10000000"):
-        read_yaml(tmp_path / "long.yaml", "recipe")
+        read_mapping(tmp_path / "long.yaml", "recipe")
 
 
 @pytest.mark.parametrize(

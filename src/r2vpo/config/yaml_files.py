@@ -5,13 +5,13 @@ ruamel.yaml follows YAML 1.2, where `no` is a text, which a recipe refuses for a
 
 import math
 import re
+import reprlib
 import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from r2vpo.config.recipe_errors import parse_error
 from r2vpo.errors import UserError
 
 # YAML 1.1, which PyYAML follows, reads 1e-5 as a text because it has no decimal point, and 1:30 as the number 90.
@@ -39,6 +39,9 @@ def _with_number_rules(base: type[yaml.SafeLoader] | type[yaml.SafeDumper]) -> d
 
 LONGEST = 10_000_000
 MOST_VALUES = 100_000
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 
 
 class RecipeLoader(yaml.SafeLoader):
@@ -69,18 +72,15 @@ class RecipeDumper(yaml.SafeDumper):
         return True
 
 
-def read_yaml(path: Path, kind: str) -> Any:
-    """Read a YAML file.
+def read_mapping(path: Path, kind: str) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
 
     Args:
         path: the file.
         kind: what it is, for the error.
 
-    Returns:
-        Its content, None for an empty file.
-
     Raises:
-        UserError: it cannot be read. One line.
+        UserError: it cannot be read, or is not a mapping. One line.
     """
     try:
         found = path.stat()
@@ -94,9 +94,16 @@ def read_yaml(path: Path, kind: str) -> Any:
         what = f"a file of {found.st_size} bytes" if path.is_file() else what
         raise UserError(f"{path}: this is {what}: give a YAML {kind} of at most {LONGEST} bytes")
     try:
-        return parse_yaml(text)
+        settings = parse_yaml(text)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
+    if not isinstance(settings, dict):
+        given = "empty" if settings is None else f"a {type(settings).__name__}"
+        raise UserError(
+            f"{path}: the {kind} must be a mapping of keys to values, and this is {given}: start it with "
+            f"`name: my-{kind}`"
+        )
+    return settings
 
 
 def parse_yaml(text: str) -> Any:
@@ -124,9 +131,29 @@ def parse_yaml(text: str) -> Any:
         finally:
             loader.dispose()
     except yaml.YAMLError as error:
-        raise ValueError(parse_error(error)) from None
+        raise ValueError(_problem(error)) from None
     except RecursionError:
         raise ValueError("not valid YAML: it is nested too deeply") from None
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    """Describe what YAML could not read, with line and column counted from 1."""
+    mark = getattr(error, "problem_mark", None)
+    problem = " ".join(str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).split())
+    if mark is None:
+        return f"not valid YAML: {problem}"
+    return f"not valid YAML at line {mark.line + 1}, column {mark.column + 1}: {problem}"
+
+
+def shown(value: Any) -> str:
+    """Return a value as an error shows it: in the words of YAML, and cut off if it is long."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    # repr of a value whose parts refer to each other by anchors may never end.
+    text = _SHORT.repr(value)
+    return f"the text {text}" if isinstance(value, str) else text
 
 
 def _size(node: yaml.Node, known: dict[int, float]) -> float:

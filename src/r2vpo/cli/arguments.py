@@ -1,0 +1,150 @@
+"""The arguments of every command.
+
+A command is named by its module in this package and its function there, ``train:train``, and is imported when it runs.
+"""
+
+import argparse
+from typing import Any, NoReturn
+
+import r2vpo
+from r2vpo.cli.values import above_zero, memory, positive, seed, seeds, share
+from r2vpo.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports errors in one line, like all other errors."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise an error about the arguments, with the command that explains them."""
+        raise UserError(f"{message} (see `{self.prog} --help`)")
+
+
+def build_parser() -> Parser:
+    """Build the parser of all the commands."""
+    parser = Parser(prog="r2vpo", description="Fine-tune reasoning models with R²VPO, and reuse stale rollouts.")
+    parser.add_argument("--version", action="version", version=f"r2vpo {r2vpo.__version__}")
+    shared = Parser(add_help=False)
+    shared.add_argument("--debug", action="store_true", help="print tracebacks and the libraries' own messages")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    train = commands.add_parser("train", parents=[shared], help="train a model with a recipe")
+    train.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file, or a name `r2vpo recipes` lists")
+    _add_overrides(train, "replay.versions=2 trainer.max_steps=50 seed=1")
+    train.add_argument("--resume", metavar="RUN", help="resume this run from its last checkpoint")
+    train.add_argument("--checkpoint", metavar="N", type=positive, help="resume from the checkpoint of step N instead")
+    train.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
+    train.set_defaults(command="train:train")
+
+    _add_plan(commands, shared)
+    _add_evaluate(commands, shared)
+    _add_compare(commands, shared)
+
+    runs = commands.add_parser("runs", parents=[shared], help="list the runs of a folder, or check one of them")
+    runs.add_argument("what", metavar="check RUN", nargs="*", help="read this whole run and report damage")
+    runs.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
+    runs.add_argument("--json", action="store_true", help="print it as JSON")
+    runs.set_defaults(command="runs:runs")
+    _add_rewards(commands, shared)
+
+    report = commands.add_parser("report", parents=[shared], help="redraw a run's report.html")
+    report.add_argument("run", metavar="RUN", help="the folder of a run")
+    report.add_argument("--png", metavar="FILE", help="also write its main curves as one picture")
+    report.set_defaults(command="report:report")
+
+    models = commands.add_parser("models", parents=[shared], help="list the models that can be used by name")
+    models.set_defaults(command="listings:models")
+    recipes = commands.add_parser("recipes", parents=[shared], help="list the recipes that can be used by name")
+    recipes.set_defaults(command="listings:recipes")
+    doctor = commands.add_parser("doctor", parents=[shared], help="versions, devices, imports; or a model's check")
+    doctor.add_argument("model", metavar="MODEL", nargs="?", help="check this one: a folder, a listed or a hub name")
+    doctor.add_argument(
+        "--longest", metavar="N", type=positive, help="largest number of tokens of a prompt and its response"
+    )
+    doctor.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
+    doctor.add_argument("--json", action="store_true", help="print it as JSON")
+    doctor.set_defaults(command="doctor:doctor")
+    openrlhf = commands.add_parser("openrlhf", parents=[shared], help="OpenRLHF's trainer, with R²VPO in its workers")
+    _add_overrides(openrlhf, "dual.kind=ascent dual.upper=10.0")
+    openrlhf.add_argument("arguments", metavar="-- ARGUMENTS", nargs="*", help="OpenRLHF's own, after --")
+    openrlhf.set_defaults(command="openrlhf:openrlhf")
+    return parser
+
+
+def _add_overrides(command: argparse.ArgumentParser, example: str) -> None:
+    command.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        dest="overrides",
+        nargs="+",
+        action="extend",
+        default=[],
+        help=f"override settings, such as {example}",
+    )
+
+
+def _add_plan(commands: Any, shared: argparse.ArgumentParser) -> None:
+    plan = commands.add_parser("plan", parents=[shared], help="memory, devices and hours of a run, without the weights")
+    plan.add_argument("recipe", metavar="RECIPE", help="a YAML file, or a name `r2vpo recipes` lists")
+    _add_overrides(plan, "replay.versions=2 trainer.max_steps=50 seed=1")
+    plan.add_argument("--device-memory", metavar="SIZE", type=memory, default=memory("80GiB"), help="default: 80GiB")
+    plan.add_argument("--devices", metavar="N", type=positive, help="default: the fewest that hold the run")
+    plan.add_argument("--prompt-tokens", metavar="N", type=positive, help="longest prompt (default: the recipe's)")
+    plan.add_argument("--response-tokens", metavar="N", type=above_zero, help="mean response (default: the longest)")
+    plan.add_argument("--flops", metavar="F", type=above_zero, help="a device's peak (default: 989e12)")
+    plan.add_argument("--mfu", metavar="S", type=share, help="share of it in training (default: 0.35)")
+    plan.add_argument("--generation-mfu", metavar="S", type=share, help="share of it in sampling (default: 0.05)")
+    plan.add_argument("--json", action="store_true", help="print it as JSON")
+    plan.set_defaults(command="plan:plan")
+
+
+def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
+    evaluate = commands.add_parser("eval", parents=[shared], help="evaluate a model or a run on a suite of problems")
+    evaluate.add_argument("model", metavar="MODEL_OR_RUN", nargs="?", help="a run, a folder, a listed or a hub name")
+    evaluate.add_argument("--suite", metavar="NAME", help="a YAML file, or a name that --list lists")
+    evaluate.add_argument("--list", action="store_true", help="list the suites that can be used by name")
+    evaluate.add_argument("--k", metavar="N", help="completions sampled for each problem (default: the suite's)")
+    evaluate.add_argument("--temperature", metavar="T", help="temperature of the samples (default: the suite's)")
+    evaluate.add_argument("--max-new-tokens", metavar="N", help="longest completion (default: the suite's)")
+    evaluate.add_argument("--seed", metavar="S", type=seed, default=0, help="seed of the samples (default: 0)")
+    _add_overrides(evaluate, "data.held_out_size=50")
+    evaluate.add_argument("--baseline", metavar="OTHER", help="a model, run or evaluation to compare with")
+    evaluate.add_argument(
+        "--win-by",
+        metavar="HOW",
+        nargs="+",
+        help="what decides a win: score (default), reward_model:NAME, or judge url=URL model=NAME",
+    )
+    evaluate.add_argument("--out", metavar="DIR", help="the folder (default: evaluations/<suite>-<model>-<time>)")
+    evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
+    evaluate.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="(default: float32)")
+    evaluate.add_argument("--resume", metavar="DIR", help="resume this evaluation")
+    evaluate.set_defaults(command="evaluate:evaluate")
+
+
+def _add_compare(commands: Any, shared: argparse.ArgumentParser) -> None:
+    compare = commands.add_parser("compare", parents=[shared], help="run methods against each other with many seeds")
+    compare.add_argument("experiment", metavar="EXPERIMENT", nargs="?", help="a YAML file, or a name that --list lists")
+    compare.add_argument("--list", action="store_true", help="list the experiments that can be run by name")
+    compare.add_argument("--seeds", metavar="N", type=seeds, help="seeds of the result (default: the experiment's)")
+    compare.add_argument("--methods", metavar="A,B", help="only these methods")
+    compare.add_argument("--tasks", metavar="A,B", help="only these tasks, of an experiment that has tasks")
+    compare.add_argument("--jobs", metavar="J", type=positive, help="runs at once (default: one for each core)")
+    compare.add_argument("--out", metavar="DIR", default="comparisons", help="where results go (default: comparisons)")
+    what = compare.add_mutually_exclusive_group()
+    what.add_argument("--dry-run", action="store_true", help="print the cells, their state and the time left")
+    what.add_argument("--tuning-only", action="store_true", help="choose every method's learning rate and stop")
+    what.add_argument("--report", action="store_true", help="draw the report of finished cells without running any")
+    compare.set_defaults(command="compare:compare")
+
+
+def _add_rewards(commands: Any, shared: argparse.ArgumentParser) -> None:
+    rewards = commands.add_parser("rewards", parents=[shared], help="check a reward on your data")
+    actions = rewards.add_subparsers(title="actions", metavar="ACTION", required=True)
+    check = actions.add_parser("check", parents=[shared], help="print a reward's verdicts on answers of a data set")
+    check.add_argument("data", metavar="DATA", help="a recipe's name or YAML file, or a data file with --reward")
+    check.add_argument("--reward", metavar="NAME", help="of a data file: a reward's name, or module:function")
+    check.add_argument("--answers", metavar="FILE", help="JSON Lines: row or prompt, completion, score if it is known")
+    check.add_argument("--show", metavar="N", type=seed, default=20, help="verdicts to print (default: 20)")
+    check.add_argument("--json", metavar="FILE", help="write all the verdicts to this file")
+    _add_overrides(check, "data.schema=gsm8k reward.tolerance=0.01")
+    check.set_defaults(command="rewards:check")

@@ -1,0 +1,30 @@
+"""The base class of sections that are read from YAML: recipes, suites, experiments and data sources."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic.config import JsonDict
+
+from r2vpo.core.declaration import LARGEST, LARGEST_WHOLE
+
+LAST_SEED = 2**32 - 1
+"""The largest seed that numpy's generators accept."""
+
+STUDY: JsonDict = {"study": True}
+"""`json_schema_extra` of an option that only studies need; the reference lists such options separately."""
+
+
+class Section(BaseModel):
+    """A section: unknown keys are refused, values are not converted, and it is frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, serialize_by_alias=True)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _sensible(cls, value: Any) -> Any:
+        """Refuse numbers larger than any field can use, even if the field has no bound."""
+        largest = LARGEST if isinstance(value, float) else LARGEST_WHOLE
+        if isinstance(value, int | float) and abs(value) > largest:
+            shown = f"{value:g}" if abs(value) < 1e300 else f"a number of {len(str(value))} digits"
+            raise ValueError(f"is {shown}; it must be at most {largest:g}")
+        return value
