@@ -17,8 +17,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from r2vpo.core.log_probs import PrefixBatch, forward_log_probs
 from r2vpo.core.method import Method
+from r2vpo.core.method_options import MethodOptions
 from r2vpo.core.objectives import OBJECTIVES
-from r2vpo.core.options import MethodOptions
 
 BOUNDS = {"float32": (2e-4, 2e-3), "bfloat16": (0.1, 0.1)}
 VOCABULARY, GROUPS, SAMPLES, PROMPT, ANSWER = 997, 4, 4, 24, 32

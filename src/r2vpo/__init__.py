@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from r2vpo.core.method import Method
-    from r2vpo.core.options import (
-        AdvantageOptions,
-        CurriculumOptions,
-        DualOptions,
-        MethodOptions,
-        ObjectiveOptions,
-        ReplayOptions,
-        StepControlOptions,
-    )
+    from r2vpo.core.method_options import MethodOptions, ObjectiveOptions
+    from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, ReplayOptions, StepControlOptions
     from r2vpo.data import load_data, to_dataset
     from r2vpo.errors import UserError
     from r2vpo.learner import Learner, RoundShape
@@ -31,12 +24,11 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "r2vpo.core.method": ("Method",),
+    "r2vpo.core.method_options": ("MethodOptions", "ObjectiveOptions"),
     "r2vpo.core.options": (
         "AdvantageOptions",
         "CurriculumOptions",
         "DualOptions",
-        "MethodOptions",
-        "ObjectiveOptions",
         "ReplayOptions",
         "StepControlOptions",
     ),

@@ -12,9 +12,9 @@ from transformers import TrainerCallback
 
 from r2vpo.core.log_probs import PrefixBatch, forward_log_probs, ordinary_log_probs
 from r2vpo.core.method import Method
+from r2vpo.core.method_options import MethodOptions
 from r2vpo.core.objectives import OBJECTIVES
 from r2vpo.core.objectives.registry import own_options
-from r2vpo.core.options import MethodOptions
 from r2vpo.learner.micro_batch import collate
 from r2vpo.sampling import SharedPrefixSampler
 from r2vpo.sampling import sampler as sampling

@@ -18,15 +18,8 @@ from r2vpo.config.reward import RewardRecipe
 from r2vpo.config.sections import EvaluationRecipe, ModelRecipe, Problems, RolloutRecipe, Tracker, TrainerRecipe
 from r2vpo.config.shipped import RECIPES
 from r2vpo.config.yaml_files import RecipeDumper, read_mapping
-from r2vpo.core.options import (
-    AdvantageOptions,
-    CurriculumOptions,
-    DualOptions,
-    MethodOptions,
-    ObjectiveOptions,
-    ReplayOptions,
-    StepControlOptions,
-)
+from r2vpo.core.method_options import MethodOptions, ObjectiveOptions
+from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, ReplayOptions, StepControlOptions
 from r2vpo.data.options import InstructionsOptions, ReasoningGymOptions
 from r2vpo.section import LAST_SEED, Section
 

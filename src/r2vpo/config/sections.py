@@ -1,7 +1,8 @@
 """The sections of a recipe about model, problems, sampling, optimisation and evaluation.
 
-The method's sections are in `r2vpo.core.options`, those of the data sources in `r2vpo.data.options`. Settings that
-contradict each other are refused when the recipe is built, not hours later when the loss first runs.
+The method's sections are in `r2vpo.core.options` and `r2vpo.core.method_options`, those of the data sources in
+`r2vpo.data.options`. Settings that contradict each other are refused when the recipe is built, not hours later when the
+loss first runs.
 """
 
 from typing import Annotated, Any, Literal

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from r2vpo.core.controls import Controls
+from r2vpo.core.method_options import MethodOptions
 from r2vpo.core.objectives import Loss, ObjectiveConfig, find_objective, objective_config
-from r2vpo.core.options import DualOptions, MethodOptions
+from r2vpo.core.options import DualOptions
 
 
 class Method:

@@ -1,36 +1,58 @@
-"""Options that objectives share, checked when a config is built."""
+"""Options that objectives share, checked when a config is built; this is their only declaration."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
-from r2vpo.core.declaration import Options, option, same_as
-from r2vpo.core.options import (
-    Aggregation,
-    Anchor,
-    DualOptions,
-    Level,
-    ObjectiveOptions,
-    check_aggregation,
-    choices_of,
-)
+from r2vpo.core.declaration import Options, option
+from r2vpo.core.options import DualOptions, choices_of
+
+Anchor = Literal["proximal", "behavior"]
+Level = Literal["token", "response"]
+Aggregation = Literal["token_mean", "sequence_mean", "constant"]
+
+
+def check_aggregation(aggregation: str | None, constant: float | None) -> None:
+    """Check the two options of an aggregation together.
+
+    Args:
+        aggregation: how tokens are combined into one loss; None uses the objective's default.
+        constant: the number of tokens that a response is divided by; required by "constant" and by no other
+            aggregation.
+
+    Raises:
+        ValueError: the constant is missing, or would be ignored.
+    """
+    if aggregation == "constant" and constant is None:
+        raise ValueError("aggregation = constant needs objective.constant: set it, such as to rollout.max_new_tokens")
+    if aggregation != "constant" and constant is not None:
+        raise ValueError(
+            f"constant = {constant:g} is only used with aggregation constant: "
+            "remove it, or set objective.aggregation=constant"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig(Options):
-    """Options that every objective has, declared as in `ObjectiveOptions`, with the objective's own defaults.
+    """Options that every objective has; an objective may have its own defaults.
 
     Attributes:
         levels: The levels at which the objective is defined.
         dual_kinds: The kinds of `DualController` that fit its constraint.
     """
 
-    anchor: Anchor = same_as(ObjectiveOptions, "anchor", "proximal")
-    level: Level = same_as(ObjectiveOptions, "level", "token")
-    stale_weight_cap: float = same_as(ObjectiveOptions, "stale_weight_cap", 2.0)
-    aggregation: Aggregation = same_as(ObjectiveOptions, "aggregation", "token_mean")
-    constant: float | None = same_as(ObjectiveOptions, "constant", None)
+    anchor: Anchor = option(
+        "proximal", "whether the ratio is to the policy at the round's start or to the one that sampled the row"
+    )
+    level: Level = option("token", "one ratio per token or per response; null uses the objective's default")
+    stale_weight_cap: float = option(2.0, "upper bound of the importance weight of a stale token", at_least=1)
+    aggregation: Aggregation = option(
+        "token_mean", "how tokens are combined into one loss; null uses the objective's default"
+    )
+    constant: float | None = option(
+        None, "number of tokens that a response is divided by, for aggregation constant", above=0
+    )
 
-    levels: ClassVar[tuple[str, ...]] = choices_of(ObjectiveOptions, "level")
+    levels: ClassVar[tuple[str, ...]] = get_args(Level)
     dual_kinds: ClassVar[tuple[str, ...]] = choices_of(DualOptions, "kind")
 
     def check(self) -> None:

@@ -1,48 +1,19 @@
-"""The method's options by section; this is their only declaration.
+"""The options of the controls, the replay, the advantages and the curriculum; this is their only declaration.
 
 A recipe has these sections, `R2VPOConfig` takes them, and the integrations with other frameworks read them. They do not
-need torch, so an invalid recipe is rejected at once. An objective's own options are declared next to its loss.
+need torch, so an invalid recipe is rejected at once. The options of the objective are in `r2vpo.core.method_options`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_type_hints
+from typing import Literal, get_type_hints
 
 from r2vpo.core.declaration import Options, choices, option
-from r2vpo.core.radius import DELTA
-
-ObjectiveName = Literal[
-    "r2vpo", "clip", "spo", "cispo", "gspo", "sapo", "m2po", "dppo_tv", "vespo", "topr", "p3o", "kl_penalty",
-    "policy_gradient",
-]  # fmt: skip
-Anchor = Literal["proximal", "behavior"]
-Level = Literal["token", "response"]
-Aggregation = Literal["token_mean", "sequence_mean", "constant"]
 
 TARGET_KL = 0.01
 """Target of step control of kind "kl", nats per token: the default of rsl_rl, where it is per action; skrl's is
 0.008."""
-
-
-def check_aggregation(aggregation: str | None, constant: float | None) -> None:
-    """Check the two options of an aggregation together.
-
-    Args:
-        aggregation: how tokens are combined into one loss; None uses the objective's default.
-        constant: the number of tokens that a response is divided by; required by "constant" and by no other
-            aggregation.
-
-    Raises:
-        ValueError: the constant is missing, or would be ignored.
-    """
-    if aggregation == "constant" and constant is None:
-        raise ValueError("aggregation = constant needs objective.constant: set it, such as to rollout.max_new_tokens")
-    if aggregation != "constant" and constant is not None:
-        raise ValueError(
-            f"constant = {constant:g} is only used with aggregation constant: "
-            "remove it, or set objective.aggregation=constant"
-        )
 
 
 def choices_of(section: type[Options], name: str) -> tuple[str, ...]:
@@ -53,60 +24,6 @@ def choices_of(section: type[Options], name: str) -> tuple[str, ...]:
         name: its name.
     """
     return choices(get_type_hints(section)[name])
-
-
-@dataclass(frozen=True)
-class RatioVarianceOptions(Options):
-    """The ratio-variance penalty, added to another objective."""
-
-    delta: float = option(DELTA, "like objective.delta, for the penalty's multiplier", at_least=1e-9)
-
-
-@dataclass(frozen=True)
-class ObjectiveOptions(Options):
-    """The loss."""
-
-    name: ObjectiveName = option(
-        "r2vpo",
-        "r2vpo (a soft constraint on the ratio's variance), clip (PPO's clipping), or another objective from the table",
-    )
-    delta: float = option(
-        DELTA,
-        "how far a round may move the policy: V_d, the ratio variance per decision, per informative rollout; the same "
-        "value suits every task. Step control aims at it with every objective",
-        at_least=1e-9,
-    )
-    anchor: Anchor = option(
-        "proximal", "whether the ratio is to the policy at the round's start or to the one that sampled the row"
-    )
-    level: Level | None = option(None, "one ratio per token or per response; null uses the objective's default")
-    aggregation: Aggregation | None = option(
-        None, "how tokens are combined into one loss; null uses the objective's default"
-    )
-    constant: float | None = option(
-        None, "number of tokens that a response is divided by, for aggregation constant", above=0
-    )
-    stale_weight_cap: float = option(2.0, "upper bound of the importance weight of a stale token", at_least=1)
-    options: dict[str, Any] = option({}, "the objective's own options, such as clip_high; see the table of options")
-    ratio_variance: RatioVarianceOptions | None = option(
-        None, "adds the ratio-variance penalty to the objective; {} adds it with its defaults, null adds nothing"
-    )
-
-    def check(self) -> None:
-        """See `Options.check`."""
-        check_aggregation(self.aggregation, self.constant)
-        if self.ratio_variance is not None and self.name == "r2vpo":
-            raise ValueError("ratio_variance is r2vpo's own penalty: set objective.delta, and leave ratio_variance out")
-        if self.ratio_variance is not None and self.name == "kl_penalty":
-            raise ValueError(
-                "ratio_variance needs the multiplier, which kl_penalty already uses for its divergence: leave it out, "
-                "or set objective.name=policy_gradient"
-            )
-        if self.name != "r2vpo" or self.options:
-            # Imported only here: it imports torch, and an invalid recipe should be rejected without waiting for that.
-            from r2vpo.core.objectives.registry import objective_config
-
-            objective_config(self)
 
 
 @dataclass(frozen=True)
@@ -222,25 +139,3 @@ class CurriculumOptions(Options):
     enabled: bool = option(False, "draw prompts by the pass rate of their difficulty")
     memory: float = option(0.8, "weight that pass rates keep from one round to the next", at_least=0, below=1)
     floor: float = option(0.1, "smallest weight of a difficulty, so that none is dropped", above=0, at_most=1)
-
-
-@dataclass(frozen=True)
-class MethodOptions(Options):
-    """What any trainer needs to know about a method: objective, multiplier and step size."""
-
-    objective: ObjectiveOptions = option(ObjectiveOptions(), "the loss")
-    dual: DualOptions = option(DualOptions(), "the multiplier lambda of the variance constraint")
-    step_control: StepControlOptions = option(StepControlOptions(), "step control: the learning rate follows V_d")
-
-    def check(self) -> None:
-        """See `Options.check`."""
-        if self.objective.name == "r2vpo":
-            return
-        from r2vpo.core.objectives.registry import objective_config
-
-        config = objective_config(self.objective)
-        if config.constraint_target is not None and self.dual.kind not in config.dual_kinds:
-            raise ValueError(
-                f"dual.kind = {self.dual.kind} does not fit objective.name = {self.objective.name}: set dual.kind="
-                f"{' or '.join(config.dual_kinds)}"
-            )

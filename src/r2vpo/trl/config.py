@@ -11,15 +11,8 @@ import torch
 from trl import GRPOConfig
 
 from r2vpo.core.declaration import Options
-from r2vpo.core.options import (
-    AdvantageOptions,
-    CurriculumOptions,
-    DualOptions,
-    MethodOptions,
-    ObjectiveOptions,
-    ReplayOptions,
-    StepControlOptions,
-)
+from r2vpo.core.method_options import MethodOptions, ObjectiveOptions
+from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, ReplayOptions, StepControlOptions
 from r2vpo.precision import multiplies_bfloat16
 from r2vpo.trl.refusals import FORMER, REFUSED, REFUSED_OWN_SAMPLER, refuse, refuse_generation_kwargs
 
@@ -71,9 +64,9 @@ def _section(name: str) -> Any:
 class R2VPOConfig(GRPOConfig):
     """Options of `R2VPOTrainer`: all of TRL's `GRPOConfig`, the sections of a recipe, and the following.
 
-    A section is given as its class (`r2vpo.core.options`), as a mapping of its options, or as just the value of its
-    first option: `objective={"name": "clip", "options": {"clip_high": 0.28}}`, `dual="ascent"`, `step_control=False`,
-    `replay=0`. docs/reference lists the options of each.
+    A section is given as its class (such as `r2vpo.ReplayOptions`), as a mapping of its options, or as just the value
+    of its first option: `objective={"name": "clip", "options": {"clip_high": 0.28}}`, `dual="ascent"`,
+    `step_control=False`, `replay=0`. docs/reference lists the options of each.
 
     If `bf16` and `fp16` are left out, `bf16` is on if the device multiplies in bfloat16
     (`r2vpo.precision`); TRL turns it on everywhere, which takes several times as long on most CPUs.

@@ -9,7 +9,7 @@ import torch
 from openrlhf.models.loss import PolicyLoss
 
 from r2vpo.core.method import Method
-from r2vpo.core.options import MethodOptions
+from r2vpo.core.method_options import MethodOptions
 from r2vpo.integrations.openrlhf.loss import R2VPOPolicyLoss
 
 CLIP = {"clip_low": 0.2, "clip_high": 0.2, "dual_clip": 3.0}

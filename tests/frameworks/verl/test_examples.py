@@ -16,7 +16,7 @@ from verl.trainer.ppo.v1 import get_trainer_cls
 from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY
 from verl.utils.config import omega_conf_to_dataclass, validate_config
 
-from r2vpo.core.options import MethodOptions
+from r2vpo.core.method_options import MethodOptions
 from r2vpo.integrations.verl.options import method_options
 from r2vpo.integrations.verl.sampler import ReplaySampler, ReplaySamplerAsync
 from tests.gpu_check import pretend

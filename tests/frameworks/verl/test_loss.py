@@ -14,7 +14,7 @@ from verl.workers.config import FSDPActorConfig, PolicyLossConfig
 from verl.workers.utils.losses import ppo_loss
 
 from r2vpo.core.method import Method
-from r2vpo.core.options import MethodOptions
+from r2vpo.core.method_options import MethodOptions
 from r2vpo.integrations.verl import state
 from r2vpo.integrations.verl.loss import policy_loss
 from r2vpo.integrations.verl.options import AGGREGATIONS, PolicyLossOptions

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
-from r2vpo.core.options import MethodOptions
+from r2vpo.core.method_options import MethodOptions
 from r2vpo.integrations.verl.options import PolicyLossOptions, method_options
 from r2vpo.integrations.verl.worker import R2VPOTrainingWorker
 

@@ -13,7 +13,8 @@ from r2vpo.config.known_keys import known_keys
 from r2vpo.config.recipe import Recipe, differing_keys, dump_recipe, load_recipe
 from r2vpo.core import options
 from r2vpo.core.declaration import Options
-from r2vpo.core.options import ObjectiveOptions, choices_of
+from r2vpo.core.method_options import ObjectiveOptions
+from r2vpo.core.options import choices_of
 from r2vpo.core.radius import DELTA
 from r2vpo.data import options as data_options
 from tests.unit.training.recipes import MINIMAL, refusal

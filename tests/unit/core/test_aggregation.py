@@ -5,7 +5,7 @@ import torch
 
 from r2vpo.core.aggregation import aggregate
 from r2vpo.core.masking import masked_mean, masked_sum, token_advantages
-from r2vpo.core.options import check_aggregation
+from r2vpo.core.objective_config import check_aggregation
 
 NAN = float("nan")
 VALUES = torch.tensor([[1.0, 2.0, 6.0], [4.0, NAN, NAN], [NAN, NAN, NAN]])

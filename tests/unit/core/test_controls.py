@@ -7,7 +7,7 @@ import torch
 
 from r2vpo.core.diagnostics import diagnostic_sums
 from r2vpo.core.method import Method
-from r2vpo.core.options import MethodOptions
+from r2vpo.core.method_options import MethodOptions
 from r2vpo.core.radius import DELTA, FURTHEST, PRICE
 from r2vpo.core.ratios import logit_movement
 from r2vpo.core.types import MomentSums, MovementSums, WeightedSums

@@ -6,7 +6,8 @@ from typing import Literal
 import pytest
 
 from r2vpo.core.declaration import Options, option, same_as
-from r2vpo.core.options import DualOptions, MethodOptions, ObjectiveOptions, ReplayOptions
+from r2vpo.core.method_options import MethodOptions, ObjectiveOptions
+from r2vpo.core.options import DualOptions, ReplayOptions
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,8 @@ import pytest
 import torch
 
 from r2vpo.config.recipe import Recipe, load_recipe
-from r2vpo.core.options import (
-    AdvantageOptions,
-    CurriculumOptions,
-    DualOptions,
-    ObjectiveOptions,
-    ReplayOptions,
-    StepControlOptions,
-)
+from r2vpo.core.method_options import ObjectiveOptions
+from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, ReplayOptions, StepControlOptions
 from r2vpo.data import to_dataset
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer

@@ -6,9 +6,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from r2vpo.core.declaration import same_as
+from r2vpo.core.objective_config import Aggregation, Level
 from r2vpo.core.objectives.clip import ClipConfig, clip_surrogate
 from r2vpo.core.objectives.surrogate import Terms, loss_of
-from r2vpo.core.options import Aggregation, Level
 
 
 @dataclass(frozen=True, kw_only=True)

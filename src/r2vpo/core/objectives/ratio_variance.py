@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from r2vpo.core.declaration import option, same_as
+from r2vpo.core.method_options import ObjectiveOptions
 from r2vpo.core.objective_config import ObjectiveConfig
 from r2vpo.core.objectives.surrogate import Terms, loss_of
-from r2vpo.core.options import ObjectiveOptions
 from r2vpo.core.radius import DELTA
 
 

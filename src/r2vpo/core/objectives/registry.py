@@ -4,6 +4,7 @@ from dataclasses import fields
 from typing import Any, NamedTuple
 
 from r2vpo.core.declaration import nearest
+from r2vpo.core.method_options import ObjectiveOptions
 from r2vpo.core.objective_config import ObjectiveConfig, SurrogateConfig
 from r2vpo.core.objectives.cispo import CispoConfig, cispo_loss
 from r2vpo.core.objectives.clip import ClipConfig, clip_loss
@@ -19,7 +20,6 @@ from r2vpo.core.objectives.spo import SpoConfig, spo_loss
 from r2vpo.core.objectives.surrogate import Loss
 from r2vpo.core.objectives.topr import ToprConfig, topr_loss
 from r2vpo.core.objectives.vespo import VespoConfig, vespo_loss
-from r2vpo.core.options import ObjectiveOptions
 from r2vpo.core.validation import check_choice
 
 

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from r2vpo.core.declaration import option, same_as
-from r2vpo.core.objective_config import SurrogateConfig
+from r2vpo.core.objective_config import Aggregation, SurrogateConfig
 from r2vpo.core.objectives.surrogate import Terms, by_sign, loss_of
-from r2vpo.core.options import Aggregation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,9 @@ from typing import Any
 from r2vpo.config.known_keys import unknown_key
 from r2vpo.config.overrides import override
 from r2vpo.core.declaration import UnknownOption, option
-from r2vpo.core.options import Aggregation, MethodOptions, ReplayOptions
+from r2vpo.core.method_options import MethodOptions
+from r2vpo.core.objective_config import Aggregation
+from r2vpo.core.options import ReplayOptions
 from r2vpo.errors import UserError
 
 VARIABLE = "R2VPO_OPENRLHF"

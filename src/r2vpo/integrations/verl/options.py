@@ -8,7 +8,8 @@ from typing import Any
 from omegaconf import OmegaConf
 from verl.workers.config.actor import PolicyLossConfig
 
-from r2vpo.core.options import Aggregation, MethodOptions
+from r2vpo.core.method_options import MethodOptions
+from r2vpo.core.objective_config import Aggregation
 
 LOSS_MODE = "r2vpo"
 

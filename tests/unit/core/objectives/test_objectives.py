@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from r2vpo.core.method_options import ObjectiveOptions
 from r2vpo.core.objectives import (
     OBJECTIVES,
     CispoConfig,
@@ -39,7 +40,7 @@ from r2vpo.core.objectives import (
     vespo_loss,
 )
 from r2vpo.core.objectives.m2po import second_moment_mask
-from r2vpo.core.options import ObjectiveOptions, choices_of
+from r2vpo.core.options import choices_of
 from r2vpo.core.radius import DELTA
 from r2vpo.core.types import DecisionVarianceSums, KLSums
 
