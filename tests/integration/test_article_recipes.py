@@ -29,7 +29,6 @@ from r2vpo.config.shipped import RECIPES
 from r2vpo.planning import Options, make_plan
 from r2vpo.planning.known import KNOWN
 from r2vpo.planning.plan import USABLE
-from r2vpo.planning.shapes import divides
 from r2vpo.trl.vllm import SERVE
 from tests.custom_code import custom_model_folder, separate_modules
 from tests.integration.cli import ROOT, Outcome, records, train, weights
@@ -277,7 +276,7 @@ def test_what_a_header_tells_to_type_is_understood(path: Path) -> None:
         assert len(launched) == 1 and {*launched} <= {*named}
         recipe = load_recipe(path)
         for file in named:
-            assert divides(recipe, load_config_from_file(str(file)).num_processes)
+            assert recipe.micro_batch(load_config_from_file(str(file)).num_processes)
         served = [command for command in commands(path) if command[1:3] == ["vllm", "serve"]]
         server = recipe.rollout.vllm is not None and recipe.rollout.vllm.mode == "server"
         assert [command[3] for command in served] == [recipe.model.name] * server
