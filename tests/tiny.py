@@ -67,11 +67,12 @@ def tiny_config(folder: Path, **changes: Any) -> R2VPOConfig:
         report_to=[],
         use_cpu=True,
         bf16=False,
-        sampler_dtype="model",
         disable_tqdm=True,
         seed=3,
     )
-    return R2VPOConfig(**(options | changes))
+    rollout = changes.pop("rollout", {})
+    given = rollout if isinstance(rollout, dict) else {"sampler": rollout}
+    return R2VPOConfig(rollout={"dtype": "model"} | given, **(options | changes))
 
 
 def tiny_trainer(folder: Path, *, model: Any = None, reward: Any = even_digits, **changes: Any) -> R2VPOTrainer:

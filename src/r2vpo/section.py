@@ -1,17 +1,34 @@
 """The base class of sections that are read from YAML: recipes, suites, experiments and data sources."""
 
+import dataclasses
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.config import JsonDict
 
-from r2vpo.core.declaration import LARGEST, LARGEST_WHOLE
+from r2vpo.core.declaration import LARGEST, LARGEST_WHOLE, Options
 
 LAST_SEED = 2**32 - 1
 """The largest seed that numpy's generators accept."""
 
 STUDY: JsonDict = {"study": True}
 """`json_schema_extra` of an option that only studies need; the reference lists such options separately."""
+
+
+_BOUNDS = {"above": "gt", "at_least": "ge", "below": "lt", "at_most": "le"}
+
+
+def declared(options: type[Options], name: str) -> Any:
+    """Return the field of an option that a class of `r2vpo.core` declares, with its default, bounds and help text.
+
+    Args:
+        options: the class.
+        name: name of the option.
+    """
+    (field,) = (field for field in dataclasses.fields(options) if field.name == name)
+    bounds = {theirs: field.metadata[ours] for ours, theirs in _BOUNDS.items() if ours in field.metadata}
+    extra = STUDY if field.metadata["study"] else None
+    return Field(field.default, description=field.metadata["help"], json_schema_extra=extra, **bounds)
 
 
 class Section(BaseModel):

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from r2vpo.core.options import RolloutOptions
 from r2vpo.data.options import DataOptions
-from r2vpo.section import LAST_SEED, STUDY, Section
+from r2vpo.section import LAST_SEED, STUDY, Section, declared
 
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "clearml", "swanlab", "neptune", "dvclive"]
 
@@ -79,30 +80,15 @@ class VllmRecipe(Section):
 class RolloutRecipe(Section):
     """Sampling of completions."""
 
-    sampler: Literal["shared_prefix", "trl", "vllm"] = Field(
-        "shared_prefix",
-        description="sampler: this package's, which computes a prompt once per group, TRL's, or vLLM",
-    )
-    dtype: Literal["auto", "bfloat16", "model"] = Field(
-        "auto",
-        description="type of the sampling weights; auto is bfloat16 if the device multiplies in it",
-        json_schema_extra=STUDY,
-    )
+    sampler: Literal["shared_prefix", "trl", "vllm"] = declared(RolloutOptions, "sampler")
+    dtype: Literal["auto", "bfloat16", "model"] = declared(RolloutOptions, "dtype")
     prompts_per_round: int = Field(16, ge=1, le=1_000_000, description="prompts of one round of generation")
     samples_per_prompt: int = Field(8, ge=1, le=65_536, description="completions per prompt, which form a group")
     max_new_tokens: int = Field(64, ge=1, le=10_000_000, description="longest completion, in tokens")
     temperature: float = Field(1.0, ge=0.001, le=1000, description="sampling temperature")
-    lag: int = Field(
-        0,
-        ge=0,
-        le=10_000,
-        description="rounds that the sampling policy lags behind, to study staleness",
-        json_schema_extra=STUDY,
-    )
+    lag: int = declared(RolloutOptions, "lag")
     stop: list[Annotated[str, Field(min_length=1)]] = Field([], description="texts that end a completion")
-    rows_per_batch: int | None = Field(
-        None, ge=1, description="completions that shared_prefix samples at once, to bound its cache; null means all"
-    )
+    rows_per_batch: int | None = declared(RolloutOptions, "rows_per_batch")
     vllm: VllmRecipe | None = Field(None, description="where vLLM samples; null means the training devices")
 
     @model_validator(mode="after")
@@ -111,12 +97,12 @@ class RolloutRecipe(Section):
             raise ValueError(
                 f"vllm is for sampler vllm, but the sampler is {self.sampler}: remove it, or set rollout.sampler=vllm"
             )
-        if self.rows_per_batch is not None and self.sampler != "shared_prefix":
-            raise ValueError(
-                f"rows_per_batch = {self.rows_per_batch} is for sampler shared_prefix, but the sampler is "
-                f"{self.sampler}: remove it"
-            )
+        self.options()
         return self
+
+    def options(self) -> RolloutOptions:
+        """Return the options that the trainer takes as a section."""
+        return RolloutOptions(self.sampler, self.dtype, self.rows_per_batch, self.lag)
 
 
 class TrainerRecipe(Section):

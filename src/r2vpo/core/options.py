@@ -107,6 +107,48 @@ class StepControlOptions(Options):
 
 
 @dataclass(frozen=True)
+class RolloutOptions(Options):
+    """Who samples the completions, and with which weights."""
+
+    sampler: Literal["shared_prefix", "trl", "vllm"] = option(
+        "shared_prefix", "sampler: this package's, which computes a prompt once per group, TRL's, or vLLM"
+    )
+    dtype: Literal["auto", "bfloat16", "model"] = option(
+        "auto",
+        "type of the sampling weights; auto is bfloat16 if the device multiplies in it, model samples from the model "
+        "itself",
+        study=True,
+    )
+    rows_per_batch: int | None = option(
+        None,
+        "completions that shared_prefix samples at once, to bound its cache; null means all. The completions are the "
+        "same either way",
+        at_least=1,
+    )
+    lag: int = option(
+        0,
+        "rounds that the sampling policy lags behind, to study staleness; keeps a copy of the weights per round, and "
+        "needs the sampler shared_prefix and no replay",
+        at_least=0,
+        at_most=10_000,
+        study=True,
+    )
+
+    def check(self) -> None:
+        """See `Options.check`."""
+        if self.rows_per_batch is not None and self.sampler != "shared_prefix":
+            raise ValueError(
+                f"rows_per_batch = {self.rows_per_batch} is for sampler shared_prefix, but the sampler is "
+                f"{self.sampler}: remove it"
+            )
+        if self.lag and self.sampler != "shared_prefix":
+            raise ValueError(
+                f"lag = {self.lag} needs this package's sampler, but the sampler is {self.sampler}: set "
+                "rollout.sampler=shared_prefix, or rollout.lag=0"
+            )
+
+
+@dataclass(frozen=True)
 class ReplayOptions(Options):
     """Replay: rollouts of earlier policy versions that are trained on again."""
 

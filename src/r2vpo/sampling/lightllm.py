@@ -113,7 +113,7 @@ class LightLLMRollout:
         """
         training = trainer.model.training
         if trainer.tools:
-            raise UserError(f"{NAME}: tools are called between turns, but it samples only one turn: set sampler='trl'")
+            raise UserError(f"{NAME}: tools are called between turns, but it samples only one turn: set rollout='trl'")
         distinct, group_size = tokenized_groups(prompts, trainer)
         behind = None if self._version is None else trainer.round_index - self._version
         # Evaluation uses the present policy.

@@ -79,7 +79,7 @@ def run_training(
                 )  # another process may have finished it
                 open_run(resume).check_records(step)
         # The config has checked it and resolved "auto".
-        dtype = cast(Literal["bfloat16", "model"], config.sampler_dtype)
+        dtype = cast(Literal["bfloat16", "model"], config.rollout.dtype)
         recipe = settle_precision(recipe, autocast=config.bf16, dtype=dtype)
         parts = prepare(recipe)
         if resume is not None and PartialState().is_main_process:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -63,27 +64,27 @@ def own_rollout(arguments: dict[str, Any]) -> OwnRollout | None:
         arguments: Result of `read_arguments`; the sampler is added to it.
 
     Raises:
-        UserError: `rollout_lag` is combined with tools or environments.
+        UserError: `rollout.lag` is combined with tools or environments.
     """
     config: R2VPOConfig = arguments["args"]
-    if config.sampler != "shared_prefix" or config.use_vllm or arguments.get("rollout_func") is not None:
+    if config.rollout.sampler != "shared_prefix" or arguments.get("rollout_func") is not None:
         return None
     turns = [name for name in ("tools", "environment_factory") if arguments.get(name)]
     if not turns:
-        rollout = arguments["rollout_func"] = OwnRollout(config.rollout_lag)
+        rollout = arguments["rollout_func"] = OwnRollout(config.rollout.lag)
         return rollout
-    if config.rollout_lag:
+    if config.rollout.lag:
         raise UserError(
-            f"rollout_lag={config.rollout_lag} needs sampler='shared_prefix', which takes "
+            f"rollout.lag = {config.rollout.lag} needs the sampler shared_prefix, which takes "
             f"no {' or '.join(turns)}: "
-            "set rollout_lag=0"
+            "set rollout.lag to 0"
         )
     warnings.warn(
-        f"{' and '.join(turns)}: responses of several turns are sampled by TRL, with sampler='trl'",
+        f"{' and '.join(turns)}: responses of several turns are sampled by TRL, with rollout='trl'",
         UserWarning,
         stacklevel=3,
     )
-    config.sampler = "trl"
+    config.rollout = replace(config.rollout, sampler="trl", rows_per_batch=None)
     return None
 
 
@@ -119,20 +120,20 @@ def settle_sampler_dtype(trainer: Any) -> None:
     """Sample from the model itself if its weights are quantised and therefore cannot be copied.
 
     Raises:
-        UserError: `rollout_lag` needs copies of the weights.
+        UserError: `rollout.lag` needs copies of the weights.
     """
     args, name = trainer.args, quantised_weight(base_model(trainer.model))
     if name is None:
         return
-    if args.rollout_lag:
+    if args.rollout.lag:
         raise UserError(
-            f"rollout_lag={args.rollout_lag} keeps copies of the weights, and {name} is quantised: set rollout_lag=0"
+            f"rollout.lag = {args.rollout.lag} keeps copies of the weights, and {name} is quantised: set it to 0"
         )
-    if args.sampler_dtype != "model":
+    if args.rollout.dtype != "model":
         warnings.warn(
             f"{name} is quantised and cannot be copied: responses are sampled from the model itself, with "
-            "sampler_dtype='model'",
+            "rollout.dtype = model",
             UserWarning,
             stacklevel=3,
         )
-        args.sampler_dtype = "model"
+        args.rollout = replace(args.rollout, dtype="model")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import torch
@@ -12,7 +12,14 @@ from trl import GRPOConfig
 
 from r2vpo.core.declaration import Options
 from r2vpo.core.method_options import MethodOptions, ObjectiveOptions
-from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, ReplayOptions, StepControlOptions
+from r2vpo.core.options import (
+    AdvantageOptions,
+    CurriculumOptions,
+    DualOptions,
+    ReplayOptions,
+    RolloutOptions,
+    StepControlOptions,
+)
 from r2vpo.precision import multiplies_bfloat16
 from r2vpo.trl.refusals import FORMER, REFUSED, REFUSED_OWN_SAMPLER, refuse, refuse_generation_kwargs
 
@@ -20,6 +27,7 @@ SECTIONS: dict[str, type[Options]] = {
     "objective": ObjectiveOptions,
     "dual": DualOptions,
     "step_control": StepControlOptions,
+    "rollout": RolloutOptions,
     "replay": ReplayOptions,
     "advantage": AdvantageOptions,
     "curriculum": CurriculumOptions,
@@ -75,19 +83,13 @@ class R2VPOConfig(GRPOConfig):
         objective: The loss; its first option is the name, a key of `r2vpo.core.objectives.OBJECTIVES`.
         dual: The multiplier lambda; not used by an objective without one.
         step_control: Whether, and how, the learning rate follows V_d.
+        rollout: Who samples the completions (its first option, `sampler`), and with which weights; `use_vllm=True` is
+            the sampler vllm.
         replay: Training again on rollouts of earlier policy versions.
         advantage: The estimator of advantages.
         curriculum: Draw each round's prompts by the pass rate of their `difficulty`, a column of the data set, instead
             of in the data's order; see `r2vpo.data.curriculum`. A row passes when the first reward function gives 1 or
             more.
-        sampler: `"shared_prefix"` (this package's, prompts computed once per group) or `"trl"` (TRL's own, which
-            recomputes the sampler's log-probs with the trainer). Not used with `use_vllm=True`.
-        rollout_lag: Sample from the policy of this many rounds ago, to study staleness; 0 is the current policy. It
-            keeps a copy of the weights per round, and requires the sampler `"shared_prefix"` and no replay.
-        sampler_dtype: `"bfloat16"` samples from a copy of the weights in that type, `"model"` from the model itself;
-            `"auto"` is `"bfloat16"` if the device multiplies in bfloat16, otherwise `"model"`.
-        sampler_rows_per_batch: Responses that the sampler `"shared_prefix"` draws at once, to bound its cache; None
-            means all of a process. The responses are the same either way.
         logging_nan_inf_filter: As in transformers, but off: the trainer keeps a non-finite loss out of the logged mean
             in the same way, without waiting for the device at every micro-batch.
         shared_prefix: Whether the training forward computes each prompt once per group.
@@ -116,15 +118,10 @@ class R2VPOConfig(GRPOConfig):
     objective: Section[ObjectiveOptions] = _section("objective")
     dual: Section[DualOptions] = _section("dual")
     step_control: Section[StepControlOptions] = _section("step_control")
+    rollout: Section[RolloutOptions] = _section("rollout")
     replay: Section[ReplayOptions] = _section("replay")
     advantage: Section[AdvantageOptions] = _section("advantage")
     curriculum: Section[CurriculumOptions] = _section("curriculum")
-    sampler: str = field(default="shared_prefix", metadata={"help": "shared_prefix or trl."})
-    rollout_lag: int = field(default=0, metadata={"help": "Rounds that the sampling policy lags behind."})
-    sampler_dtype: str = field(default="auto", metadata={"help": "auto, bfloat16 or model."})
-    sampler_rows_per_batch: int | None = field(
-        default=None, metadata={"help": "Responses drawn at once; None means all."}
-    )
     gradient_checkpointing: bool = field(
         default=False,
         metadata={"help": "As in TRL, but off: it disables the cache through which prompts are shared."},
@@ -153,7 +150,7 @@ class R2VPOConfig(GRPOConfig):
             if isinstance(value, str) and value.startswith("{"):
                 value = json.loads(value)
             setattr(self, name, section.of(value, name))
-        self._check_choices()
+        self._settle_sampler()
         self._settle_precision()
         super().__post_init__()
         if self.use_vllm:
@@ -165,16 +162,14 @@ class R2VPOConfig(GRPOConfig):
                 "disable_dropout=False is not supported; leave it at True: with dropout each forward pass draws a "
                 "new mask, so the ratio of an unchanged policy is not 1, and step control reads that noise as movement"
             )
-        if self.sampler == "shared_prefix" and not self.use_vllm:
+        if self.rollout.sampler == "shared_prefix":
             refuse(self, REFUSED_OWN_SAMPLER)
             if self.max_completion_length is None:
                 raise ValueError(
-                    "max_completion_length=None has no limit, and sampler='shared_prefix' needs one; set a number of "
-                    "tokens, or sampler='trl'"
+                    "max_completion_length=None has no limit, and the sampler shared_prefix needs one; set a number of "
+                    "tokens, or rollout='trl'"
                 )
         refuse_generation_kwargs(self)
-        if self.sampler_rows_per_batch is not None and self.sampler_rows_per_batch < 1:
-            raise ValueError(f"sampler_rows_per_batch={self.sampler_rows_per_batch} must be at least 1, or None")
         self._check_batches()
         self._check_lag()
         self._check_step_kind()
@@ -194,22 +189,19 @@ class R2VPOConfig(GRPOConfig):
         plain: dict[str, Any] = super().to_dict()
         return plain | {name: asdict(getattr(self, name)) for name in SECTIONS}
 
-    def _check_choices(self) -> None:
-        choices = {
-            "sampler": ("shared_prefix", "trl"),
-            "sampler_dtype": ("auto", "bfloat16", "model"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(allowed)}")
+    def _settle_sampler(self) -> None:
+        """Let TRL's `use_vllm` and the sampler vllm mean the same."""
+        if self.use_vllm:
+            self.rollout = replace(self.rollout, sampler="vllm")
+        self.use_vllm = self.rollout.sampler == "vllm"
 
     def _settle_precision(self) -> None:
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()  # without use_cpu, bf16 would mean a GPU's
         fast = multiplies_bfloat16(on_cpu=self.use_cpu)
         if self.bf16 is None and not self.fp16:
             self.bf16 = fast
-        if self.sampler_dtype == "auto":
-            self.sampler_dtype = "bfloat16" if fast else "model"
+        if self.rollout.dtype == "auto":
+            self.rollout = replace(self.rollout, dtype="bfloat16" if fast else "model")
 
     def _check_step_kind(self) -> None:
         if self.step_control.enabled and self.step_control.kind == "kl" and self.steps_per_round == 1:
@@ -220,17 +212,10 @@ class R2VPOConfig(GRPOConfig):
             )
 
     def _check_lag(self) -> None:
-        if self.rollout_lag < 0:
-            raise ValueError(f"rollout_lag={self.rollout_lag} must be at least 0; 0 samples from the current policy")
-        if self.rollout_lag and self.replay.versions:
+        if self.rollout.lag and self.replay.versions:
             raise ValueError(
-                f"rollout_lag={self.rollout_lag} makes every row stale, and replay.versions = {self.replay.versions} "
-                "would add others; set replay.versions to 0"
-            )
-        if self.rollout_lag and (self.use_vllm or self.sampler != "shared_prefix"):
-            raise ValueError(
-                f"rollout_lag={self.rollout_lag} needs this package's sampler; set sampler='shared_prefix' and "
-                "use_vllm=False"
+                f"rollout.lag = {self.rollout.lag} makes every row stale, and replay.versions = "
+                f"{self.replay.versions} would add others; set replay.versions to 0"
             )
 
     def _check_batches(self) -> None:

@@ -62,7 +62,7 @@ def settings(trainer: R2VPOTrainer) -> dict[str, Any]:
     """Return the options behind a checkpoint's rows, normalizers, older weights and controllers, by name."""
     args = trainer.args
     return {
-        "rollout_lag": args.rollout_lag,
+        "rollout.lag": args.rollout.lag,
         "max_lag of rollout_func": trainer.sampler_lag or 0,
         "temperature": args.temperature,
         "num_iterations": args.num_iterations,
@@ -138,7 +138,8 @@ def _check_settings(checkpoint: str, state: dict[str, Any], present: dict[str, A
     """Refuse options that do not fit the checkpoint's content; between rounds there is less of it to fit."""
     within = state["round"] is not None
     rows = within or len(state["replay"]["groups"]["group_sizes"]) > 0
-    for name, before in state["settings"].items():
+    for saved, before in state["settings"].items():
+        name = "rollout.lag" if saved == "rollout_lag" else saved  # its former name
         if before == present[name] or (name in _ROUND_ONLY and not within) or (name in _ROWS_ONLY and not rows):
             continue
         remedy = "or start a new run with its weights"

@@ -77,7 +77,7 @@ def check_trainer(trainer: Any, *, shared: bool, own_sampler: bool) -> SelfCheck
     samplers: Sequence[str] = ()
     if own_sampler:
         samplers = SAMPLERS if weights_divided_by(trainer) is None else (GENERATE,)
-    elif trainer.args.sampler == "trl" and not trainer.args.use_vllm and trainer.rollout_func is None:
+    elif trainer.args.rollout.sampler == "trl" and trainer.rollout_func is None:
         # TRL calls the model's generate with left padding.
         samplers = (GENERATE,)
     name, limits = type(base_model(trainer.model)).__name__, length_limits(trainer.model.config)
@@ -101,7 +101,7 @@ def check_trainer(trainer: Any, *, shared: bool, own_sampler: bool) -> SelfCheck
     if check.refusal is not None:
         remedy = ""
         if samplers == (GENERATE,) and not own_sampler:
-            remedy = "; set sampler='shared_prefix', which finds one that works"
+            remedy = "; set rollout='shared_prefix', which finds one that works"
         raise UserError(f"{name}: {check.refusal}{remedy}")
     if check.skipped is not None and samplers == (GENERATE,):
         check = replace(check, sampler=GENERATE)

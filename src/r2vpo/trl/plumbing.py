@@ -81,8 +81,8 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
                 notes.append(f"prompts are not shared in training: {reason}")
             if own_sampler:
                 notes.append(f"responses are sampled by the model's own generate: {reason}; use_vllm=True is faster")
-            if self.args.rollout_lag:
-                raise UserError(f"rollout_lag={self.args.rollout_lag} keeps whole weights, and {reason}; set it to 0")
+            if self.args.rollout.lag:
+                raise UserError(f"rollout.lag = {self.args.rollout.lag} keeps whole weights, and {reason}; set it to 0")
             wanted = False
         self.self_check = check_trainer(self, shared=wanted, own_sampler=own_sampler)
         self._shares_prefix = self.self_check.shares_prompts

@@ -72,7 +72,7 @@ REFUSED: Refused = {
     "vllm_structured_outputs_regex": (None, f"{_OTHER_DISTRIBUTION}, not of the part that a pattern allows"),
     "use_transformers_continuous_batching": (
         False,
-        'set sampler="shared_prefix" (the default), sampler="trl" or use_vllm=True',
+        'set rollout="shared_prefix" (the default), rollout="trl" or use_vllm=True',
     ),
 }
 
@@ -88,6 +88,10 @@ FORMER = {
         f"step_{name}": f"step_control.{name}"
         for name in ("target_kl", "first_scale", "grow", "memory", "min_scale", "max_scale")
     },
+    "sampler": "rollout.sampler",
+    "rollout_lag": "rollout.lag",
+    "sampler_dtype": "rollout.dtype",
+    "sampler_rows_per_batch": "rollout.rows_per_batch",
     "replay_versions": "replay.versions",
     "replay_ratio": "replay.ratio",
     "replay_max_bytes": "replay.max_megabytes",
@@ -97,8 +101,8 @@ FORMER = {
 """Former names of options of `R2VPOConfig`, from before they matched a recipe's sections."""
 
 REFUSED_OWN_SAMPLER: Refused = {
-    "generation_kwargs": (None, 'sampler="shared_prefix" takes none; set sampler="trl"'),
-    "cache_implementation": (None, 'sampler="shared_prefix" has its own cache; set sampler="trl"'),
+    "generation_kwargs": (None, 'the sampler shared_prefix takes none; set rollout="trl"'),
+    "cache_implementation": (None, 'the sampler shared_prefix has its own cache; set rollout="trl"'),
 }
 
 # Keys of generation_kwargs that do not change the sampled distribution: with any value, or only with this one.

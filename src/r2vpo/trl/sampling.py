@@ -58,7 +58,7 @@ class OwnRollout:
 
     def _dtype(self, trainer: R2VPOTrainer, policy: Any) -> Any:
         """Return the type of the policy's copy that is sampled from, or `"model"` if there is no copy."""
-        wanted = torch.bfloat16 if trainer.args.sampler_dtype == "bfloat16" else None
+        wanted = torch.bfloat16 if trainer.args.rollout.dtype == "bfloat16" else None
         if self.past:
             # Older weights go into a copy of any type, because the policy itself must not be overwritten.
             return wanted or policy.dtype
@@ -87,7 +87,7 @@ class OwnRollout:
                 pad_token_id=trainer.pad_token_id,
                 temperature=trainer.args.temperature,
                 max_new_tokens=longest,
-                rows_per_batch=trainer.args.sampler_rows_per_batch,
+                rows_per_batch=trainer.args.rollout.rows_per_batch,
             )
         return self._sampler
 

@@ -99,7 +99,7 @@ class R2VPOTrainer(TrainingPlumbing):
     def _learner(self) -> Learner:
         """Build what happens in a round between sampling and the optimizer."""
         args, method = self.args, self.method
-        lag = args.rollout_lag or self.sampler_lag or 0
+        lag = args.rollout.lag or self.sampler_lag or 0
         reason = no_brake_reason(
             constrained=method.config.constraint_target is not None,
             anchor=method.config.anchor,
@@ -204,7 +204,7 @@ class R2VPOTrainer(TrainingPlumbing):
         )
         groups.log_advantages(self._logs["advantages"], advantages)
         mine = slice(place * len(rows), (place + 1) * len(rows))
-        version = max(self.round_index - self.args.rollout_lag, 0) if training else self.round_index
+        version = max(self.round_index - self.args.rollout.lag, 0) if training else self.round_index
         fresh = groups.sampled_groups(
             batch,
             rewards=rewards[mine],

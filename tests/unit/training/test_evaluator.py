@@ -34,7 +34,7 @@ def evaluator(
     folder: Path, *, rows: Any = ROWS, reward: Any = all_but_the_first, model: Any = None, **evaluation: Any
 ) -> Evaluator:
     recipe = synthetic_recipe(evaluation={"every_rounds": 2, "max_new_tokens": 3} | evaluation)
-    options = {"sampler": "trl"} if model is not None else {}
+    options = {"rollout": "trl"} if model is not None else {}
     return Evaluator(
         recipe=recipe,
         parts=Parts(PromptData(train=rows, held_out=rows), reward, tiny_tokenizer(), None, None),

@@ -10,7 +10,14 @@ import torch
 
 from r2vpo.config.recipe import Recipe, load_recipe
 from r2vpo.core.method_options import ObjectiveOptions
-from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, ReplayOptions, StepControlOptions
+from r2vpo.core.options import (
+    AdvantageOptions,
+    CurriculumOptions,
+    DualOptions,
+    ReplayOptions,
+    RolloutOptions,
+    StepControlOptions,
+)
 from r2vpo.data import to_dataset
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer
@@ -120,7 +127,7 @@ def test_a_model_that_is_made_from_a_seed_takes_the_runs_or_its_own(path: Path, 
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        ([], {"use_cpu": True, "sampler": "shared_prefix", "report_to": ["tensorboard"]}),
+        ([], {"use_cpu": True, "report_to": ["tensorboard"]}),
         (["trainer.bf16_autocast=true"], {"bf16": True}),
         ([], {"per_device_train_batch_size": 4, "generation_batch_size": 16, "num_generations": 4}),
         ([], {"gradient_accumulation_steps": 1, "steps_per_round": 4, "max_completion_length": 3}),
@@ -139,9 +146,15 @@ def test_a_model_that_is_made_from_a_seed_takes_the_runs_or_its_own(path: Path, 
         (["replay.versions=7", "replay.ratio=0.5"], {"replay": ReplayOptions(7, 0.5)}),
         (["advantage.name=rloo", "seed=5"], {"advantage": AdvantageOptions("rloo"), "seed": 5}),
         (["curriculum.enabled=true"], {"curriculum": CurriculumOptions(True)}),
-        (["rollout.temperature=0.7", "rollout.dtype=model"], {"temperature": 0.7, "sampler_dtype": "model"}),
-        (["rollout.sampler=trl"], {"sampler": "trl", "use_vllm": False}),
-        (["rollout.rows_per_batch=3"], {"sampler_rows_per_batch": 3}),
+        (
+            ["rollout.temperature=0.7", "rollout.dtype=model"],
+            {"temperature": 0.7, "rollout": RolloutOptions(dtype="model")},
+        ),
+        (
+            ["rollout.sampler=trl", "rollout.dtype=model"],
+            {"rollout": RolloutOptions("trl", "model"), "use_vllm": False},
+        ),
+        (["rollout.rows_per_batch=3", "rollout.dtype=model"], {"rollout": RolloutOptions("shared_prefix", "model", 3)}),
         (["rollout.sampler=vllm"], {"use_vllm": True, "vllm_mode": "colocate", "vllm_tensor_parallel_size": 1}),
         (
             ["rollout.sampler=vllm", "rollout.vllm={tensor_parallel: 4, memory_share: 0.4}"],
@@ -151,7 +164,7 @@ def test_a_model_that_is_made_from_a_seed_takes_the_runs_or_its_own(path: Path, 
             ["rollout.sampler=vllm", "rollout.vllm={mode: server, host: sampler, port: 8100}"],
             {"vllm_mode": "server", "vllm_server_host": "sampler", "vllm_server_port": 8100},
         ),
-        ([], {"gradient_checkpointing": False, "sampler_rows_per_batch": None}),
+        ([], {"gradient_checkpointing": False}),
         (["trainer.gradient_checkpointing=true"], {"gradient_checkpointing": True}),
         (["trainer.learning_rate=1e-6", "trainer.weight_decay=0.1"], {"learning_rate": 1e-6, "weight_decay": 0.1}),
         (["trainer.max_grad_norm=0.5", "trainer.bf16_autocast=false"], {"max_grad_norm": 0.5, "bf16": False}),
@@ -161,7 +174,10 @@ def test_a_model_that_is_made_from_a_seed_takes_the_runs_or_its_own(path: Path, 
             {"lr_scheduler_type": "cosine", "warmup_steps": 2, "max_steps": 9},
         ),
         ([], {"optim": "adamw_torch_fused"}),
-        (["trainer.bf16_autocast=true", "rollout.dtype=bfloat16"], {"bf16": True, "sampler_dtype": "bfloat16"}),
+        (
+            ["trainer.bf16_autocast=true", "rollout.dtype=bfloat16"],
+            {"bf16": True, "rollout": RolloutOptions(dtype="bfloat16")},
+        ),
         (["trainer.optimizer=sgd"], {"optim": "sgd"}),
         (["trainer.router_aux_loss_coef=0.0"], {"router_aux_loss_coef": 0.0}),
         (["trainer.skip_zero_advantage=true", "report_to=[]"], {"skip_zero_advantage": True, "report_to": []}),

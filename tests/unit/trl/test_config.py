@@ -10,7 +10,7 @@ from transformers import HfArgumentParser
 from r2vpo.core.method import Method
 from r2vpo.core.method_options import ObjectiveOptions
 from r2vpo.core.objectives import OBJECTIVES, CispoConfig, own_options
-from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, ReplayOptions
+from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, ReplayOptions, RolloutOptions
 from r2vpo.trl.config import SECTIONS, R2VPOConfig
 from r2vpo.trl.refusals import FORMER, REFUSED
 from tests.tiny import tiny_config
@@ -133,7 +133,7 @@ def test_a_refusal_names_what_to_set_and_that_is_accepted(
 def test_generation_kwargs_that_sample_otherwise_are_refused(tmp_path: Any, key: str, value: Any, vllm: bool) -> None:
     """At temperature 0.3 or after top-k, the trainer's log-probs would be those of another distribution."""
     with pytest.raises(ValueError, match=key) as caught:
-        tiny_config(tmp_path, sampler="trl", use_vllm=vllm, generation_kwargs={"top_p": 1.0, key: value})
+        tiny_config(tmp_path, rollout="trl", use_vllm=vllm, generation_kwargs={"top_p": 1.0, key: value})
     assert "\n" not in str(caught.value)
 
 
@@ -141,7 +141,7 @@ def test_generation_kwargs_that_change_nothing_pass(tmp_path: Any) -> None:
     neutral = {"top_k": 0, "top_p": 1.0, "min_p": None, "repetition_penalty": 1.0, "temperature": 0.7}
     config = tiny_config(
         tmp_path,
-        sampler="trl",
+        rollout="trl",
         temperature=0.7,
         generation_kwargs=neutral | {"max_new_tokens": 6, "do_sample": True, "cache_implementation": "dynamic"},
     )
@@ -155,17 +155,17 @@ def test_the_precision_is_the_devices_where_it_is_left_out(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch, units: bool
 ) -> None:
     def chosen(**given: Any) -> tuple[bool, bool, str]:
-        config = tiny_config(tmp_path, **({"bf16": None, "sampler_dtype": "auto"} | given))
-        return config.bf16, config.fp16, config.sampler_dtype
+        config = tiny_config(tmp_path, **({"bf16": None, "rollout": {"dtype": "auto"}} | given))
+        return config.bf16, config.fp16, config.rollout.dtype
 
     monkeypatch.setattr("r2vpo.precision.cpu_multiplies_bfloat16", lambda: units)
-    assert R2VPOConfig.__dataclass_fields__["sampler_dtype"].default == "auto"
+    assert RolloutOptions().dtype == "auto"
     theirs = "bfloat16" if units else "model"
     assert chosen() == (units, False, theirs)
     assert chosen(bf16=True) == (True, False, theirs)
-    assert chosen(bf16=False, sampler_dtype="bfloat16") == (False, False, "bfloat16")
+    assert chosen(bf16=False, rollout={"dtype": "bfloat16"}) == (False, False, "bfloat16")
     assert chosen(fp16=True) == (False, True, theirs)
-    assert chosen(sampler_dtype="model") == (units, False, "model")
+    assert chosen(rollout={"dtype": "model"}) == (units, False, "model")
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -228,7 +228,7 @@ def test_what_an_option_was_called_once_is_told(tmp_path: Any, name: str) -> Non
     [
         ({"objective": "ppo"}, "objective.name is 'ppo'; choose one of"),
         ({"advantage": "critic"}, "advantage.name is 'critic'; choose one of"),
-        ({"sampler": "lightllm"}, "sampler='lightllm'"),
+        ({"rollout": "lightllm"}, "rollout.sampler is 'lightllm'"),
         ({"objective": {"delta": -0.04}}, "delta is -0.04"),
         ({"replay": -1}, "replay.versions is -1"),
         ({"replay": {"ratio": -0.5}}, "replay.ratio is -0.5"),

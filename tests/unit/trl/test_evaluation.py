@@ -68,7 +68,7 @@ def test_one_completion_per_prompt(tmp_path: Path) -> None:
 
 def test_other_weights_at_the_same_step_are_the_ones_evaluated(tmp_path: Path) -> None:
     """A best model that is loaded at the end, or weights that a user loads, change no step count."""
-    trainer, batches = evaluating(tmp_path, sampler_dtype="bfloat16", max_steps=1)
+    trainer, batches = evaluating(tmp_path, rollout={"dtype": "bfloat16"}, max_steps=1)
     trainer.evaluate()
     before = list(batches)
     other = tiny_model(seed=7)
@@ -76,7 +76,7 @@ def test_other_weights_at_the_same_step_are_the_ones_evaluated(tmp_path: Path) -
     batches.clear()
     trainer.evaluate()
     assert batches != before
-    fresh, expected = evaluating(tmp_path / "fresh", sampler_dtype="bfloat16", model=other)
+    fresh, expected = evaluating(tmp_path / "fresh", rollout={"dtype": "bfloat16"}, model=other)
     fresh.evaluate()
     assert batches == expected
 
@@ -94,7 +94,7 @@ def test_a_loaded_best_model_is_the_one_sampled_from(tmp_path: Path) -> None:
         load_best_model_at_end=True,
         metric_for_best_model="eval_reward",
         per_device_eval_batch_size=8,
-        sampler_dtype="bfloat16",
+        rollout={"dtype": "bfloat16"},
         eval_dataset=tiny_dataset(8),
     )
     trainer.train()

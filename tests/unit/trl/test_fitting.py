@@ -73,7 +73,7 @@ def test_tokenizers_that_do_not_fit(tmp_path: Path) -> None:
 def test_an_end_that_the_model_alone_declares_is_enough(tmp_path: Path, sampler: str) -> None:
     tokenizer = tiny_tokenizer()
     tokenizer.eos_token = None
-    trainer = built(tmp_path, processing_class=tokenizer, args=tiny_config(tmp_path, sampler=sampler, max_steps=1))
+    trainer = built(tmp_path, processing_class=tokenizer, args=tiny_config(tmp_path, rollout=sampler, max_steps=1))
     assert trainer.eos_token_ids == [1]
     trainer.train()
     assert trainer.state.global_step == 1

@@ -155,12 +155,12 @@ def test_a_model_that_generates_from_another_distribution_is_refused(tmp_path: P
     """RoBERTa counts positions from its padding's id on, and `generate` gives it positions from 0 on."""
     config = RobertaConfig(**SIZES, intermediate_size=48, is_decoder=True, bos_token_id=None, eos_token_id=1)
     with pytest.raises(UserError, match="RobertaForCausalLM: the model cannot be sampled from"):
-        tiny_trainer(tmp_path, model=sharp_model(config), sampler=sampler)
+        tiny_trainer(tmp_path, model=sharp_model(config), rollout=sampler)
 
 
 def test_a_copy_of_the_trained_model_computes_with_its_own_weights(tmp_path: Path) -> None:
     """TRL puts a forward into the model that is bound to it; a copy that sampled with it would not be the copy."""
-    trainer = tiny_trainer(tmp_path, model=gpt2(), sampler_dtype="bfloat16")
+    trainer = tiny_trainer(tmp_path, model=gpt2(), rollout={"dtype": "bfloat16"})
     copied = trainer.sampling_model()
     with torch.no_grad():
         for parameter in copied.parameters():

@@ -63,7 +63,7 @@ def test_a_group_that_a_step_has_trained_on_is_not_held_out_from_a_later_one(tmp
 
 
 def test_rows_of_a_sampler_that_lags_are_held_out_all_the_same(tmp_path: Path) -> None:
-    trainer = tiny_trainer(tmp_path, max_steps=6, replay=0, rollout_lag=1)
+    trainer = tiny_trainer(tmp_path, max_steps=6, replay=0, rollout={"lag": 1})
     said = told(trainer)
     trainer.train()
     assert {age for ages, _ in said for age in ages} == {0, 1}

@@ -12,7 +12,7 @@ import torch
 from r2vpo.errors import UserError
 from tests.tiny import parameters, same_rollouts, tiny_config, tiny_trainer
 
-OPTIONS: dict[str, Any] = dict(replay=0, rollout_lag=2, learning_rate=1e-2, step_control=False)
+OPTIONS: dict[str, Any] = dict(replay=0, rollout={"lag": 2}, learning_rate=1e-2, step_control=False)
 
 
 def watched(trainer: Any) -> list[tuple[Any, list[Any]]]:
@@ -37,7 +37,7 @@ def log_probs(trainer: Any, policy: Any, micro: Any) -> torch.Tensor:
 
 @pytest.mark.parametrize("dtype", ["model", "bfloat16"])
 def test_the_sampler_is_the_policy_of_two_rounds_ago(tmp_path: Path, dtype: str) -> None:
-    trainer = tiny_trainer(tmp_path, max_steps=10, sampler_dtype=dtype, **OPTIONS)
+    trainer = tiny_trainer(tmp_path, **(OPTIONS | dict(max_steps=10, rollout={"lag": 2, "dtype": dtype})))
     rounds = watched(trainer)
     trainer.train()
     tolerance = 1e-4 if dtype == "model" else 0.2
@@ -68,9 +68,9 @@ def test_a_lagged_run_resumes_to_the_same_parameters(tmp_path: Path) -> None:
 @pytest.mark.parametrize("step", [2, 3])
 def test_another_lag_cannot_go_on(tmp_path: Path, before: int, after: int, step: int) -> None:
     options = OPTIONS | dict(save_strategy="steps", save_steps=step, max_steps=step)
-    tiny_trainer(tmp_path / "a", **(options | dict(rollout_lag=before))).train()
-    resumed = tiny_trainer(tmp_path / "b", **(OPTIONS | dict(rollout_lag=after)))
-    with pytest.raises(UserError, match=f"written with rollout_lag={before} and this run has {after}: set it to"):
+    tiny_trainer(tmp_path / "a", **(options | dict(rollout={"lag": before}))).train()
+    resumed = tiny_trainer(tmp_path / "b", **(OPTIONS | dict(rollout={"lag": after})))
+    with pytest.raises(UserError, match=f"written with rollout.lag={before} and this run has {after}: set it to"):
         resumed.train(resume_from_checkpoint=str(tmp_path / "a" / f"checkpoint-{step}"))
 
 
@@ -79,7 +79,7 @@ def test_a_sampler_of_another_lag_cannot_go_on(tmp_path: Path) -> None:
         return same_rollouts(prompts, trainer)
 
     versioned.max_lag = 3  # type: ignore[attr-defined]
-    options = OPTIONS | dict(rollout_lag=0)
+    options = OPTIONS | dict(rollout={"lag": 0})
     saving = dict(save_strategy="steps", save_steps=2, max_steps=2)
     tiny_trainer(tmp_path / "a", **(options | saving)).train()
     resumed = tiny_trainer(tmp_path / "b", rollout_func=versioned, **options)
@@ -90,9 +90,9 @@ def test_a_sampler_of_another_lag_cannot_go_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"rollout_lag": -1}, "must be at least 0"),
-        ({"rollout_lag": 2, "replay": 3}, "set replay.versions to 0"),
-        ({"rollout_lag": 2, "replay": 0, "sampler": "trl"}, "set sampler='shared_prefix'"),
+        ({"rollout": {"lag": -1}}, "must be at least 0"),
+        ({"rollout": {"lag": 2}, "replay": 3}, "set replay.versions to 0"),
+        ({"rollout": {"lag": 2, "sampler": "trl"}, "replay": 0}, "set rollout.sampler=shared_prefix"),
     ],
 )
 def test_what_a_lag_does_not_go_with_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:

@@ -28,11 +28,11 @@ def trainer_of(folder: Path, **changes: Any) -> Any:
 
 
 def test_it_is_sampled_from_itself_with_a_note(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match=r"the model \(quanto\) is quantised .* with sampler_dtype='model'"):
-        trainer = trainer_of(tmp_path, sampler_dtype="bfloat16")
+    with pytest.warns(UserWarning, match=r"the model \(quanto\) is quantised .* with rollout.dtype = model"):
+        trainer = trainer_of(tmp_path, rollout={"dtype": "bfloat16"})
     before = [value.detach().clone() for value in trainer.model.parameters() if value.requires_grad]
     trainer.train()
-    assert trainer.args.sampler_dtype == "model"
+    assert trainer.args.rollout.dtype == "model"
     after = [value for value in trainer.model.parameters() if value.requires_grad]
     assert not all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
     log = [entry for entry in trainer.state.log_history if "ratio_variance" in entry]
@@ -41,5 +41,5 @@ def test_it_is_sampled_from_itself_with_a_note(tmp_path: Path) -> None:
 
 
 def test_older_weights_of_it_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"rollout_lag=1 keeps copies of the weights, and the model \(quanto\)"):
-        trainer_of(tmp_path, rollout_lag=1, replay=0)
+    with pytest.raises(UserError, match=r"rollout.lag = 1 keeps copies of the weights, and the model \(quanto\)"):
+        trainer_of(tmp_path, rollout={"lag": 1}, replay=0)

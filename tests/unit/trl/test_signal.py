@@ -59,7 +59,7 @@ def test_answers_that_are_cut(tmp_path: Path) -> None:
 
 
 def test_without_a_limit_no_answer_is_called_cut(tmp_path: Path) -> None:
-    (line,) = lines(tmp_path, constant(0.0), max_completion_length=None, sampler="trl")
+    (line,) = lines(tmp_path, constant(0.0), max_completion_length=None, rollout="trl")
     assert "Every reward is 0" in line and "cut" not in line
 
 

@@ -48,7 +48,7 @@ def test_learning_raises_the_reward(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sampler", ["shared_prefix", "trl"])
 def test_both_samplers_train(tmp_path: Path, sampler: str) -> None:
-    trainer = tiny_trainer(tmp_path, sampler=sampler, max_steps=6)
+    trainer = tiny_trainer(tmp_path, rollout=sampler, max_steps=6)
     trainer.train()
     assert trainer.counters["rollouts_reused"] > 0
     assert logged(trainer, "non_finite_log_probs") == [0] * 6
@@ -63,7 +63,7 @@ def test_adapters_of_peft_are_trained_and_the_base_is_not(tmp_path: Path) -> Non
         model=model,
         peft_config=lora,
         max_steps=4,
-        sampler_dtype="bfloat16",
+        rollout={"dtype": "bfloat16"},
         step_control={"first_scale": 1.0},
     )
     start = {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
@@ -128,7 +128,7 @@ def test_gradient_checkpointing_falls_back_to_the_ordinary_forward(tmp_path: Pat
 def test_sampling_a_few_rows_at_once_changes_nothing(tmp_path: Path) -> None:
     trained = []
     for rows in (None, 3):
-        trainer = tiny_trainer(tmp_path, sampler_rows_per_batch=rows, max_steps=3)
+        trainer = tiny_trainer(tmp_path, rollout={"rows_per_batch": rows}, max_steps=3)
         trainer.train()
         trained.append(parameters(trainer.model))
         assert trainer.own_rollout._sampler._rows_per_batch == rows
@@ -138,8 +138,8 @@ def test_sampling_a_few_rows_at_once_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rows", [0, -1])
 def test_sampling_no_rows_at_once_is_refused(tmp_path: Path, rows: int) -> None:
-    with pytest.raises(ValueError, match="sampler_rows_per_batch"):
-        tiny_config(tmp_path, sampler_rows_per_batch=rows)
+    with pytest.raises(ValueError, match=r"rollout\.rows_per_batch"):
+        tiny_config(tmp_path, rollout={"rows_per_batch": rows})
 
 
 def test_bfloat16_with_gradient_checkpointing_gives_the_same_step_but_for_rounding(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_policy_is_copied_to_sample_from_only_where_the_copy_differs(
     tmp_path: Path, policy: torch.dtype, wanted: str, lag: int, copied: bool
 ) -> None:
     model = tiny_model().to(policy)
-    trainer = tiny_trainer(tmp_path, model=model, sampler_dtype=wanted, rollout_lag=lag, replay=0)
+    trainer = tiny_trainer(tmp_path, model=model, rollout={"dtype": wanted, "lag": lag}, replay=0)
     assert (trainer.sampling_model() is not model) == copied
     assert next(trainer.sampling_model().parameters()).dtype == (policy if wanted == "model" else torch.bfloat16)
 
@@ -256,7 +256,7 @@ def test_trls_sampler_leaves_out_the_models_own_rules(tmp_path: Path, peft: bool
     model.generation_config.suppress_tokens = digits
     model.generation_config.no_repeat_ngram_size = 1
     options = {"peft_config": LoraConfig(task_type="CAUSAL_LM", r=2)} if peft else {}
-    trainer = tiny_trainer(tmp_path, model=model, sampler="trl", max_steps=1, **options)
+    trainer = tiny_trainer(tmp_path, model=model, rollout="trl", max_steps=1, **options)
     trainer.train()
     sampled = [row.response_ids.tolist() for micro in trainer.learner.micros for row in micro.rollouts]
     assert set(digits) <= {token for row in sampled for token in row}

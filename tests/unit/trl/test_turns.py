@@ -65,9 +65,9 @@ multiply_later.__name__ = "multiply"
 
 @pytest.mark.parametrize("tool", [multiply, multiply_later], ids=["now", "later"])
 def test_tools_are_called_with_default_options(tmp_path: Path, tool: Any) -> None:
-    with pytest.warns(UserWarning, match="tools: responses of several turns are sampled by TRL, with sampler='trl'"):
+    with pytest.warns(UserWarning, match="tools: responses of several turns are sampled by TRL, with rollout='trl'"):
         trainer = trainer_of(tmp_path, tools=[tool])
-    assert trainer.args.sampler == "trl"
+    assert trainer.args.rollout.sampler == "trl"
     finished(trainer)
     assert logged(trainer, "tools/call_frequency")[0] > 0
     assert 0 < logged(trainer, "tools/failure_frequency")[0] < 1, "one of two calls lacks an argument"
@@ -93,8 +93,8 @@ def test_what_a_tool_answers_is_not_trained_on(tmp_path: Path) -> None:
 
 
 def test_older_weights_and_tools_are_refused_together(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"rollout_lag=1 .* takes no tools: set rollout_lag=0"):
-        trainer_of(tmp_path, tools=[multiply], config={"rollout_lag": 1, "replay": 0})
+    with pytest.raises(UserError, match=r"rollout.lag = 1 .* takes no tools: set rollout.lag to 0"):
+        trainer_of(tmp_path, tools=[multiply], config={"rollout": {"lag": 1}, "replay": 0})
 
 
 class Counter:

@@ -126,7 +126,7 @@ def test_a_diverged_rate_does_not_end_in_silence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sampler", ["trl", "shared_prefix"])
 def test_weights_that_have_diverged_are_said_by_each_sampler(tmp_path: Path, sampler: str) -> None:
-    trainer = tiny_trainer(tmp_path, sampler=sampler)
+    trainer = tiny_trainer(tmp_path, rollout=sampler)
     with torch.no_grad():
         trainer.model.lm_head.weight.fill_(float("nan"))
     with pytest.raises(UserError, match=r"not finite.*the weights have diverged, go back to a checkpoint"):
