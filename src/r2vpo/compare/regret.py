@@ -87,11 +87,11 @@ def task_regrets(results: Results) -> TaskRegrets:
 
 
 def over_tasks(tasks: Mapping[str, TaskRegrets], method: str) -> float | None:
-    """Return the mean over tasks of a method's mean regret; None unless it ran on every task with a best method."""
+    """Return the mean over tasks of a method's median regret; None unless it ran on every task with a best method."""
     found = [regrets.by_method.get(method) for regrets in tasks.values() if regrets.best is not None]
     if not found or any(regret is None for regret in found):
         return None
-    return float(np.mean([regret.mean for regret in found if regret is not None]))
+    return float(np.mean([regret.median.value for regret in found if regret is not None]))
 
 
 def _mean(areas: Mapping[int, float]) -> float:

@@ -69,11 +69,11 @@ def titles_of(spec: TasksExperiment, results: Mapping[str, Results]) -> dict[str
 
 
 def regret_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], titles: Mapping[str, str]) -> Table:
-    """Return a table of the mean regret of every method on every task, with the interval of the median."""
+    """Return a table of the median regret of every method on every task, with its interval."""
     note = (
-        "By how many points of area a method is below the best tuned method of the task, paired by seed: the mean, and "
-        f"in brackets the 95 % interval of the median if there are at least {FEWEST_SEEDS} seeds. The best tuned "
-        "method is the one with the largest mean area over the same seeds, chosen in hindsight. Mean: the mean over "
+        "By how many points of area a method is below the best tuned method of the task, paired by seed: the median, "
+        f"and in brackets its 95 % interval if there are at least {FEWEST_SEEDS} seeds. The best tuned method is the "
+        "one with the largest mean area over the same seeds, chosen in hindsight. Mean: the mean of the medians over "
         "the tasks, for methods that ran on all of them."
     )
     rows = []
@@ -81,7 +81,7 @@ def regret_table(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], titl
         mean = over_tasks(regrets, method)
         on_tasks = [found.by_method.get(method) for found in regrets.values()]
         lost = sum(regret.collapsed for regret in on_tasks if regret is not None)
-        rows.append([title, *map(_points, on_tasks), NOTHING if mean is None else f"{mean:.1f}", str(lost)])
+        rows.append([title, *map(_points, on_tasks), NOTHING if mean is None else _tenths(mean), str(lost)])
     columns = ["method", *map(spec.task_title, regrets), "mean", "collapsed"]
     return Table("Regret", note, columns, rows)
 
@@ -132,13 +132,15 @@ def regret_drawing(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], ti
         figure.set_size_inches(WIDE, 1.1 + 0.24 * (len(tasks) + 1.5))
         panels = figure.subplots(1, len(methods), sharex=True, sharey=True, squeeze=False)[0]
         for axes, method in zip(panels, methods, strict=True):
-            values = [*(found.by_method[method].mean for found in regrets.values()), over_tasks(regrets, method) or 0.0]
+            medians = [found.by_method[method].median.value for found in regrets.values()]
+            values = [*medians, over_tasks(regrets, method) or 0.0]
             places = [*range(len(tasks)), len(tasks) + 0.5]  # the mean is set apart
             color = palette.series[0] if method == spec.default else palette.muted
             axes.barh(places, np.clip(values, -SHOWN_TO, SHOWN_TO), 0.7, color=color)
             for place, value in zip(places, values, strict=True):
-                shown = f" {round(value, 1) + 0.0:.1f}"  # never "-0.0"
-                axes.text(np.clip(value, 0, SHOWN_TO), place, shown, va="center", fontsize=7, color=palette.ink)
+                axes.text(
+                    np.clip(value, 0, SHOWN_TO), place, f" {_tenths(value)}", va="center", fontsize=7, color=palette.ink
+                )
             axes.axvline(0, color=palette.ink, linewidth=0.8)
             axes.set_title(fill(titles[method], _TITLE), fontsize=9, va="bottom")
             axes.grid(axis="x")
@@ -150,14 +152,15 @@ def regret_drawing(spec: TasksExperiment, regrets: Mapping[str, TaskRegrets], ti
         figure.supxlabel("points of area below the best tuned method of the task", fontsize=9)
 
     caption = (
-        "Regret of methods that are not tuned on the task, mean over seeds: a shorter bar is better, and a value below "
-        f"0 is better than the best tuned method. Bars end at {SHOWN_TO:g} points."
+        "Regret of methods that are not tuned on the task, median over seeds: a shorter bar is better, and a value "
+        f"below 0 is better than the best tuned method. Bars end at {SHOWN_TO:g} points."
     )
     return Drawing("regret", "Regret without tuning", caption, draw, True)
 
 
 def _points(regret: Regret | None) -> str:
-    """Format the mean regret, with the interval of the median."""
-    if regret is None:
-        return NOTHING
-    return with_interval(replace(regret.median, value=regret.mean), lambda x: f"{x:.1f}")
+    return NOTHING if regret is None else with_interval(regret.median, _tenths)
+
+
+def _tenths(value: float) -> str:
+    return f"{round(value, 1) + 0.0:.1f}"  # never "-0.0"
