@@ -23,7 +23,8 @@ HEAD = """# Settings of a recipe
 Written by `python scripts/reference.py` from the declarations in `r2vpo.core`, `r2vpo.data`, `r2vpo.rewards` and
 `r2vpo.config`; a test compares them. A setting is written `section.setting` on a command line, as in
 `r2vpo train quickstart --set trainer.max_steps=50`. In Python, `R2VPOConfig` takes the sections `objective`, `dual`,
-`step_control`, `rollout`, `replay`, `advantage` and `curriculum` under the same names.
+`step_control`, `rollout`, `replay`, `advantage` and `curriculum` under the same names. The options of each reward,
+which the section `reward` also takes, are in [rewards.md](../rewards.md).
 
 The settings that only studies need are in [a separate section](#for-studies).
 """

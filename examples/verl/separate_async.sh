@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# R²VPO in verl's trainer with GPUs of their own for sampling, four updates to one renewal of its weights.
+# R²VPO in verl's trainer with separate GPUs for sampling, four updates to one renewal of its weights.
 # Half of the machine trains and half samples. train_batch_size is parameter_sync_step * ppo_mini_batch_size.
 # Wants verl's data preparation for GSM8K, and GPUs: ./separate_async.sh [more overrides]
 set -euo pipefail

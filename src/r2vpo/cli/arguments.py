@@ -4,6 +4,7 @@ A command is named by its module in this package and its function there, ``train
 """
 
 import argparse
+import re
 from typing import Any, NoReturn
 
 import r2vpo
@@ -15,7 +16,10 @@ class Parser(argparse.ArgumentParser):
     """A parser that reports errors in one line, like all other errors."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise an error about the arguments, with the command that explains them."""
+        """Raise an error about the arguments, with what to write instead, or with the command that explains them."""
+        setting = re.fullmatch(r"unrecognized arguments: ((?:[\w.]+=\S*(?: |$))+)", message)
+        if setting:
+            raise UserError(f"{message}: settings follow --set, as in --set {setting[1]}")
         raise UserError(f"{message} (see `{self.prog} --help`)")
 
 

@@ -154,6 +154,8 @@ def _summary(found: Audit, seconds: float) -> str:
     counts = _counts(found)
     scores = [verdict.score for verdict in found.verdicts]
     ones = sum(score is not None and score >= 1 for score in scores)
+    if not scores:
+        return "0 verdicts: nothing shows what this reward makes of a completion; give some with --answers FILE"
     parts = [f"{len(scores)} verdicts in {seconds:.1f} s", f"{ones} of them with score 1"]
     if counts["expected"]:
         share = f"{100 * counts['share_right']:.1f} %"

@@ -114,8 +114,9 @@ def show_result(run_path: Path, console: Console) -> None:
     print_result(console, summary, report)
     rounds = len({record.get("round") for record in run.read_metrics()})
     if rounds and summary.get("rounds_without_signal") == rounds:
+        which = "its only round had no signal" if rounds == 1 else f"none of its {rounds} rounds had a signal"
         raise UserError(
-            f"{run.path}: none of its {rounds} rounds had a signal, so the weights are those it began with: in every "
+            f"{run.path}: {which}, so the weights are those it began with: in every "
             "group all rewards were equal. Look at the completions in the report, and check the reward, the length of "
             "completions and how hard the problems are"
         )

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from r2vpo.config.known_keys import unknown_key
+from r2vpo.config.known_keys import known_keys, unknown_key, without_items
 from r2vpo.config.yaml_files import shown
 from r2vpo.errors import UserError
 from r2vpo.nearest import did_you_mean
@@ -114,8 +114,14 @@ def _what(problem: ErrorDetails, key: str, model: type[BaseModel], settings: dic
         # a validator of a section begins with the name of its key, one of a key with "is"
         return f"{key} {message}" if message.startswith("is ") else f"{key}.{message}"
     if kind in _EXPECTED:
-        return f"{key} is {shown(value)}; it must be {_EXPECTED[kind]}"
+        return f"{key} is {shown(value)}; it must be {_EXPECTED[kind]}{_keys_within(key, model)}"
     return f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _keys_within(key: str, model: type[BaseModel]) -> str:
+    """Return how to set a section that was given one value, such as ``objective=clip``; nothing for other keys."""
+    inner = next((name for name in known_keys(model) if name.startswith(f"{without_items(key)}.")), None)
+    return "" if inner is None else f": set its keys, such as {key}.{inner.rpartition('.')[2]}"
 
 
 def _literals(expected: str) -> list[str]:

@@ -42,6 +42,11 @@ def known_keys(section: Any, source: str | None = None, prefix: str = "") -> Ite
                 yield from known_keys(inner, source, f"{key}.")
 
 
+def without_items(key: str) -> str:
+    """Return a dotted key without the numbers of list items, which have no names: ``data.mixture.family``."""
+    return ".".join(part for part in key.split(".") if not part.isdecimal())
+
+
 def unknown_key(key: str, section: Any, source: str | None = None) -> str:
     """Return what is wrong with an unknown key, and the key that was probably meant.
 
@@ -50,8 +55,7 @@ def unknown_key(key: str, section: Any, source: str | None = None) -> str:
         section: the pydantic model or the `Options` that does not have it.
         source: the data source of the settings, whose keys alone are suggested.
     """
-    # list items have no names: data.mixture.0.famly is compared as data.mixture.famly
-    named = ".".join(part for part in key.split(".") if not part.isdecimal())
+    named = without_items(key)
     if named in set(known_keys(section)):
         return f"{key} is not used with data.source = {source}: remove it"
     known = list(dict.fromkeys(known_keys(section, source)))

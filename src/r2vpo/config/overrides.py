@@ -61,14 +61,18 @@ def set_key(settings: dict[str, Any], key: str, value: Any, *, where: str) -> No
 
 
 def get_key(settings: Any, key: str) -> Any:
-    """Return the value at a dotted key, or `MISSING`."""
+    """Return the value at a dotted key, in which an item of a list is named by its number; `MISSING` without one."""
     for part in key.split("."):
-        settings = settings.get(part, MISSING) if isinstance(settings, dict) else MISSING
+        if isinstance(settings, list):
+            place = int(part[:10]) if part.isdecimal() else len(settings)
+            settings = settings[place] if place < len(settings) else MISSING
+        else:
+            settings = settings.get(part, MISSING) if isinstance(settings, dict) else MISSING
     return settings
 
 
 def remove_key(settings: dict[str, Any], key: str) -> None:
-    """Remove a dotted key if it is there."""
+    """Remove a dotted key of a mapping if it is there; items of lists stay."""
     parent, _, last = key.rpartition(".")
     node = get_key(settings, parent) if parent else settings
     if isinstance(node, dict):

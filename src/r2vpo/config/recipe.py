@@ -38,7 +38,7 @@ class Recipe(Section):
     reward: RewardRecipe = Field(RewardRecipe(), description="how a completion is scored")
     objective: ObjectiveOptions = Field(ObjectiveOptions(), description="the loss")
     dual: DualOptions = Field(DualOptions(), description="the multiplier lambda of the variance constraint")
-    step_control: StepControlOptions = Field(StepControlOptions(), description="the learning rate follows V")
+    step_control: StepControlOptions = Field(StepControlOptions(), description="the learning rate follows V_d")
     replay: ReplayOptions = Field(ReplayOptions(), description="training again on stale rollouts")
     advantage: AdvantageOptions = Field(AdvantageOptions(), description="how rewards become advantages")
     curriculum: CurriculumOptions = Field(CurriculumOptions(), description="how the prompts of each round are chosen")

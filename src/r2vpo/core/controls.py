@@ -18,6 +18,7 @@ from r2vpo.core.radius import DELTA, informative, radius
 from r2vpo.core.ratios import LOG_RATIO_BOUND
 from r2vpo.core.step_size import StepSizeController
 from r2vpo.core.types import KLSums, LossOutput, MomentSums, MovementSums, WeightedSums
+from r2vpo.core.validation import check_number
 
 
 class Controls:
@@ -34,6 +35,9 @@ class Controls:
             rollout; False for a divergence, which has a single target.
 
     Attributes:
+        dual: The controller of lambda; the loss takes `dual.value`.
+        step_size: The controller of the step size, whose `attach` scales the steps of an optimizer; None if step
+            control is off.
         movement: The mean squared movement of a logit since the round's start, over the last finished optimizer step,
             whatever the objective's anchor; 0 at a round's first step, except for noise, and 0 before any step.
         informative: The running count of informative rollouts, by which delta is multiplied; None before any round.
@@ -41,6 +45,9 @@ class Controls:
         alignment: How well the policy's movement agrees with the advantages of those rows, gamma of `HeldOutGain`; 0
             where it is unknown, for example without `StepSizeController`.
         target: The V_d that this round may reach, see `r2vpo.core.radius`; 0 before the first round.
+
+    Raises:
+        ValueError: `steps_per_round` is below 1.
     """
 
     def __init__(
@@ -56,6 +63,7 @@ class Controls:
     ) -> None:
         self.dual = DualController(dual, delta=delta if constraint_target is None else constraint_target)
         self.step_size = _controller(step_control)
+        check_number("steps_per_round", steps_per_round, at_least=1, remedy="pass the optimizer steps of a round")
         self._steps_per_round = steps_per_round
         self._reduce = reduce
         self._sums: tuple[Tensor, ...] | None = None
@@ -149,7 +157,7 @@ class Controls:
             output: What the objective returned for this micro-batch.
             entropy: (B, T) nats per token, see `diagnostic_sums`.
             staleness: (B,) long, see `diagnostic_sums`.
-            max_staleness: The largest staleness that is told apart.
+            max_staleness: The largest staleness that has its own diagnostics; older rows count as this old.
             held_out: (B,) bool, rows that no optimizer step has trained on yet; None if that is not known.
 
         Returns:
@@ -179,7 +187,8 @@ class Controls:
         """
         if self._sums is None:
             raise ValueError(
-                "the optimizer step has no micro-batch, and must have one: call add() before finish_step()"
+                "the optimizer step has no micro-batch, and must have one: call measure(), or Learner.loss, before "
+                "finish_step()"
             )
         constrained_sums, proximal_sums, diagnostics, *others = self._sums
         totals = self._totals(constrained_sums, proximal_sums, diagnostics.flatten(), *others)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,18 +18,22 @@ class Method:
     """A method's loss and its config, for a trainer.
 
     Args:
-        options: Objective, multiplier and step size.
+        options: Objective, multiplier and step size, in any form that `MethodOptions.of` accepts, such as only the name
+            of the objective; None for the defaults.
 
     Attributes:
-        options: The same.
+        options: The same, as `MethodOptions`.
         loss: The objective's function.
         config: The objective's config, with its own options and the shared ones.
+
+    Raises:
+        ValueError: An option is unknown or is rejected, or two contradict each other.
     """
 
-    def __init__(self, options: MethodOptions) -> None:
-        self.options = options
-        self.loss: Loss = find_objective(options.objective.name).loss
-        self.config: ObjectiveConfig = objective_config(options.objective)
+    def __init__(self, options: MethodOptions | Mapping[str, Any] | str | None = None) -> None:
+        self.options = MethodOptions.of(options, "method")
+        self.loss: Loss = find_objective(self.options.objective.name).loss
+        self.config: ObjectiveConfig = objective_config(self.options.objective)
 
     def moves_without_advantage(self) -> bool:
         """Tell whether the loss has a gradient on a row of advantage 0, as with a penalty that draws tokens back.
@@ -54,7 +59,14 @@ class Method:
 
         Args:
             steps_per_round: Optimizer steps from one generation to the next.
-            reduce: Sums a tensor over all processes.
+            reduce: Sums a tensor over all processes; with one process it returns the tensor.
+
+        Returns:
+            The controls. They measure, and multiply no learning rate until `controls.step_size.attach(optimizer)` is
+            called; `step_size` is None if step control is off.
+
+        Raises:
+            ValueError: There is fewer than 1 step.
         """
         target = self.config.constraint_target
         return Controls(

@@ -153,7 +153,7 @@ class ReplayOptions(Options):
     """Replay: rollouts of earlier policy versions that are trained on again."""
 
     versions: int = option(
-        5, "number of updates for which a rollout is kept; 0 trains on fresh rollouts only", at_least=0, at_most=10_000
+        5, "number of rounds for which a rollout is kept; 0 trains on fresh rollouts only", at_least=0, at_most=10_000
     )
     ratio: float = option(1.0, "number of stale rows per fresh row", at_least=0)
     max_megabytes: float | None = option(None, "memory for kept rollouts per process; null means no limit", above=0)

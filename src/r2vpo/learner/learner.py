@@ -29,11 +29,12 @@ from r2vpo.core.controls import Controls
 from r2vpo.core.log_probs.values import TokenLogProbs
 from r2vpo.core.objective_config import ObjectiveConfig
 from r2vpo.core.types import LossOutput
-from r2vpo.learner.micro_batch import MicroBatch, RoundShape, collate, cut, hold_out, in_parts, set_normalizers
+from r2vpo.learner.checks import check_round, checked
+from r2vpo.learner.micro_batch import MicroBatch, RoundShape, collate, cut, hold_out, in_parts, placed, set_normalizers
 from r2vpo.learner.round_start import remember_policy, round_moments
 from r2vpo.replay.buffer import ReplayBuffer
 from r2vpo.replay.group import Group, divide, each_row, rows_of, select
-from r2vpo.replay.last_round import last_round_movement
+from r2vpo.replay.last_round import last_round_movement, log_probs_of_round
 from r2vpo.replay.packing import pack, unpack
 
 MEASURED_AGAIN = 4
@@ -46,16 +47,18 @@ class Learner:
     """The part of a round between sampling and the optimizer.
 
     Args:
-        loss: The objective, of `r2vpo.core.objectives`.
-        config: Its options.
-        controls: Controllers of lambda and the step size.
+        loss: The objective, such as `Method.loss`.
+        config: Its options, `Method.config`.
+        controls: Controllers of lambda and the step size, `Method.controls`; the caller attaches the step size to the
+            optimizer.
         replay: The buffer of stale groups.
         shape: How the rows of a round are divided.
-        forward: Computes log-probs and entropies of a micro-batch: `forward(model, micro, **options)`.
-        total: Sums a tensor over all processes.
-        skips: Compute rows without an advantage without a backward pass; only for an objective that gives them no
-            gradient.
-        max_staleness: The most versions that a row can be behind.
+        forward: `forward(model, micro, **options)` computes the `TokenLogProbs`, (B, T) each, of `micro.batch`: row i
+            is the response `response_ids[i]` to the prompt `prompt_ids[group_index[i]]`. On padding they may be any
+            finite numbers. Without dropout: each pass would compute another policy.
+        total: Sums a tensor over all processes; with one process it returns the tensor.
+        skips: Compute rows without an advantage without a backward pass; not if `Method.moves_without_advantage`.
+        max_staleness: The most versions that a row can be behind, at least the `versions` of the replay.
         pad_token_id: Id that fills the padding.
         device: Where the model computes.
         seed: Seed of the order in which a round's groups are cut into micro-batches.
@@ -66,6 +69,9 @@ class Learner:
         measured_again: Groups of the last round that are evaluated again at the start of the next; see
             `MEASURED_AGAIN`.
         staleness_rows: Rows trained on so far by versions behind, over all processes.
+
+    Raises:
+        ValueError: `max_staleness` is less than the replay's `versions`.
     """
 
     def __init__(
@@ -84,6 +90,10 @@ class Learner:
         device: torch.device,
         seed: int,
     ) -> None:
+        if max_staleness < replay.options.versions:
+            raise ValueError(
+                f"max_staleness = {max_staleness} is less than replay.versions = {replay.options.versions}: raise it"
+            )
         self.objective, self.config, self.controls, self.replay, self.shape = loss, config, controls, replay, shape
         self._forward, self._total, self.skips = forward, total, skips
         self.max_staleness, self._pad, self._device = max_staleness, pad_token_id, device
@@ -109,7 +119,11 @@ class Learner:
 
         Returns:
             The stale rows that the round trains on, over all processes.
+
+        Raises:
+            ValueError: Rows are too few, or a version or the shape of what `forward` returned does not fit.
         """
+        check_round(fresh, version=version, max_staleness=self.max_staleness, micro_batches=self.shape.micro_batches)
         self.version = version
         self.replay.begin_version(version)
         wanted = self.replay.wanted(sum(map(len, fresh))) if version else 0
@@ -119,11 +133,7 @@ class Learner:
         hold_out(self.micros, per_step=self.shape.per_step)
         # Rows that the last round has trained on are known at its start and now at its end.
         again = stale if self.replay.options.versions else self.measured_again
-        before = {
-            id(row): old
-            for row in rows_of(again)
-            if (old := row.old_log_probs) is not None and row.old_version == version - 1
-        }
+        before = log_probs_of_round(rows_of(again), version - 1)
         self.evaluate(model, self.micros)
         if not self.replay.options.versions:
             self._evaluate_again(model)
@@ -178,17 +188,20 @@ class Learner:
 
         Returns:
             What `forward` returns, (B, T) each.
+
+        Raises:
+            ValueError: It returned another shape.
         """
         if not (self.skips and model.training):
-            return self._forward(model, micro, **options)
+            return checked(self._forward(model, micro, **options), micro)
         if micro.parts is None:
             micro.parts = in_parts(micro, pad_token_id=self._pad, processes=self.shape.processes)
         log_probs = entropy = torch.zeros_like(micro.rollout_log_probs)
         for part in micro.parts:
             with torch.set_grad_enabled(part.trained and torch.is_grad_enabled()):
-                values = self._forward(model, part.micro, **options)
-            log_probs = _placed(log_probs, part.places, values.log_probs)
-            entropy = _placed(entropy, part.places, values.entropy)
+                values = checked(self._forward(model, part.micro, **options), part.micro)
+            log_probs = placed(log_probs, part.places, values.log_probs)
+            entropy = placed(entropy, part.places, values.entropy)
         return TokenLogProbs(log_probs=log_probs, entropy=entropy)
 
     def loss(self, current: TokenLogProbs, micro: MicroBatch, *, first_pass: bool, train: bool = True) -> Tensor:
@@ -261,6 +274,10 @@ class Learner:
         Args:
             state: It.
             version: The present round.
+
+        Raises:
+            ValueError: The state of the controls is of an earlier version of r2vpo.
+            UserError: That of the replay is damaged or does not fit; see `ReplayBuffer.load_state_dict`.
         """
         self.version = version
         self.controls.load_state_dict(state["controls"])
@@ -280,11 +297,3 @@ class Learner:
 def _packed(micro: MicroBatch) -> dict[str, Any]:
     assert micro.normalizer is not None, "a round in progress has its normalizers"
     return {"rows": pack(micro.groups), "normalizer": float(micro.normalizer)}
-
-
-def _placed(whole: Tensor, places: Tensor, part: Tensor) -> Tensor:
-    """Write the rows of a part, at most T long, into (B, T); an idle row adds its graph but no number."""
-    if len(places) == 0:
-        return whole + 0.0 * part.sum()
-    padded = torch.nn.functional.pad(part, (0, whole.shape[1] - part.shape[1]))
-    return whole.index_copy(0, places, padded.to(whole.dtype))

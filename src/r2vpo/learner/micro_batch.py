@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from r2vpo.core.log_probs.batch import PrefixBatch
 from r2vpo.core.log_probs.layout import to_device
+from r2vpo.core.validation import check_number
 from r2vpo.replay.group import Group, Rollout, divide, each_row, rows_of
 
 
@@ -24,12 +25,24 @@ class RoundShape:
         per_step: Micro-batches per optimizer step; divides `micro_batches`.
         rows: Rows of a forward pass without gradient.
         processes: Number of processes that train together.
+
+    Raises:
+        ValueError: A number is below 1, or `per_step` does not divide `micro_batches`.
     """
 
     micro_batches: int
     per_step: int
     rows: int
     processes: int = 1
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            check_number(name, value, at_least=1, remedy="pass a whole number")
+        if self.micro_batches % self.per_step:
+            raise ValueError(
+                f"micro_batches = {self.micro_batches} do not divide into optimizer steps of per_step = "
+                f"{self.per_step}: make micro_batches a multiple of it"
+            )
 
 
 @dataclass
@@ -95,6 +108,9 @@ def collate(groups: Sequence[Group], *, version: int, pad_token_id: int, device:
         version: The present policy version.
         pad_token_id: Id that fills the padding.
         device: Where the model computes.
+
+    Returns:
+        The micro-batch, without normalizer. It has `old_log_probs` if all its rows have them.
     """
     rows = rows_of(groups)
     places: dict[tuple[int, ...], int] = {}
@@ -140,6 +156,9 @@ def cut(groups: Sequence[Group], parts: int, *, generator: torch.Generator) -> l
         groups: At least as many rows as parts.
         parts: Number of micro-batches.
         generator: Random state of the shuffle.
+
+    Returns:
+        The groups of each part; a group that is divided is in two or more of them.
     """
     newest = max((group.policy_version for group in groups), default=0)
     placed: list[tuple[float, Group]] = []
@@ -175,6 +194,14 @@ def in_parts(micro: MicroBatch, *, pad_token_id: int, processes: int) -> list[Mi
 
     Every micro-batch has a part with a gradient, and with several processes both parts. If there is no such row, an
     idle row takes its place, so that all processes run the same number of forward passes.
+
+    Args:
+        micro: B rows.
+        pad_token_id: Id that fills the padding.
+        processes: Number of processes that train together.
+
+    Returns:
+        The rows with an advantage, then those without.
     """
     parts = []
     device = micro.advantages.device
@@ -189,6 +216,23 @@ def in_parts(micro: MicroBatch, *, pad_token_id: int, processes: int) -> list[Mi
         part = collate(groups, version=groups[0].policy_version, pad_token_id=pad_token_id, device=device)
         parts.append(MicroBatchPart(part, torch.tensor(places, dtype=torch.long, device=device), trained))
     return parts
+
+
+def placed(whole: Tensor, places: Tensor, part: Tensor) -> Tensor:
+    """Write the rows of a part into a whole micro-batch's.
+
+    Args:
+        whole: (B, T).
+        places: (b,) long, rows of the whole; empty for an idle row, which adds its graph but no number.
+        part: (b, t) with t at most T, or (1, t) for an idle row.
+
+    Returns:
+        (B, T); gradient flows into both.
+    """
+    if len(places) == 0:
+        return whole + 0.0 * part.sum()
+    padded = torch.nn.functional.pad(part, (0, whole.shape[1] - part.shape[1]))
+    return whole.index_copy(0, places, padded.to(whole.dtype))
 
 
 def idle_group(groups: Sequence[Group]) -> Group:

@@ -42,6 +42,9 @@ def round_moments(micros: Sequence[MicroBatch], *, anchor: str, cap: float, leve
         anchor: The objective's anchor.
         cap: Largest stale weight.
         level: The objective's level.
+
+    Returns:
+        The sums of `sum(m w A^2) / sum(m w (1 - p + 0.001))`, detached; p is the token's probability under the anchor.
     """
     moments = MomentSums.zero(micros[0].advantages.device)
     for micro in micros:

@@ -40,14 +40,19 @@ class ReplayBuffer:
     still wanted is skipped, and a draw never waits: it returns what is available.
 
     Args:
-        options: How long rollouts are kept, how many are drawn, and how much memory they may use.
+        options: How long rollouts are kept, how many are drawn, and how much memory they may use, in any form that
+            `ReplayOptions.of` accepts, such as only the `versions`.
         seed: Seed of the draws.
+
+    Raises:
+        ValueError: An option is unknown or is rejected.
     """
 
     options: ReplayOptions = field(default_factory=ReplayOptions)
     seed: int = 0
 
     def __post_init__(self) -> None:
+        self.options = ReplayOptions.of(self.options, "replay")
         megabytes = self.options.max_megabytes
         self._max_bytes = None if megabytes is None else round(megabytes * 1e6)
         self._generator = torch.Generator().manual_seed(self.seed)

@@ -23,6 +23,17 @@ def own_copy(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.empty(tensor.shape, dtype=dtype).copy_(tensor.detach())
 
 
+def _check_tensor(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name} is a {type(value).__name__}, must be a tensor: pass torch.tensor(...)")
+
+
+def _check_row(name: str, value: Tensor, remedy: str) -> None:
+    _check_tensor(name, value)
+    if value.dim() != 1:
+        raise ValueError(f"{name} {tuple(value.shape)} must have one dimension: {remedy}")
+
+
 @dataclass(eq=False)
 class Rollout:
     """A response, the log-probs it was sampled with, and its advantage.
@@ -38,7 +49,7 @@ class Rollout:
         old_version: policy version of `old_log_probs`.
 
     Raises:
-        ValueError: the tensors do not fit each other.
+        ValueError: something is not a tensor of these shapes, or the mask is not bool.
     """
 
     response_ids: Tensor
@@ -50,18 +61,19 @@ class Rollout:
     old_version: int | None = None
 
     def __post_init__(self) -> None:
-        if self.response_ids.dim() != 1:
-            raise ValueError(
-                f"rollout: response_ids {tuple(self.response_ids.shape)} must have one dimension: pass one row, "
-                "unpadded"
-            )
+        _check_row("rollout: response_ids", self.response_ids, "pass one row, unpadded")
         for name in ("response_mask", "rollout_log_probs", "old_log_probs"):
             tensor = getattr(self, name)
-            if tensor is not None and tensor.shape != self.response_ids.shape:
+            if tensor is None and name == "old_log_probs":
+                continue
+            _check_tensor(f"rollout: {name}", tensor)
+            if tensor.shape != self.response_ids.shape:
                 raise ValueError(
                     f"rollout: {name} {tuple(tensor.shape)} must have the shape of response_ids "
                     f"{tuple(self.response_ids.shape)}: cut both to the same tokens"
                 )
+        if self.response_mask.dtype != torch.bool:
+            raise ValueError(f"rollout: response_mask is {self.response_mask.dtype}, must be bool: pass mask.bool()")
 
     def remember_old_log_probs(self, log_probs: Tensor, version: int) -> None:
         """Keep the trainer's log-probs of this row at the start of round `version`.
@@ -112,7 +124,7 @@ class Group:
         uses: how often the group has been drawn from the buffer.
 
     Raises:
-        ValueError: the prompt has more than one dimension.
+        ValueError: the prompt is not a tensor of one dimension.
     """
 
     number: int
@@ -122,11 +134,7 @@ class Group:
     uses: int = 0
 
     def __post_init__(self) -> None:
-        if self.prompt_ids.dim() != 1:
-            raise ValueError(
-                f"group {self.number}: prompt_ids {tuple(self.prompt_ids.shape)} must have one dimension: pass the "
-                "prompt once, unpadded"
-            )
+        _check_row(f"group {self.number}: prompt_ids", self.prompt_ids, "pass the prompt once, unpadded")
 
     def __len__(self) -> int:
         return len(self.rollouts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,18 +13,36 @@ from r2vpo.core.types import MovementSums
 from r2vpo.replay.group import Rollout
 
 
+def log_probs_of_round(rows: Iterable[Rollout], version: int) -> dict[int, Tensor]:
+    """Return `old_log_probs` of the rows that were evaluated at the start of a round, by `id(row)`.
+
+    Args:
+        rows: Any rows.
+        version: The round.
+
+    Returns:
+        (T,) nats each; no gradient.
+    """
+    return {id(row): row.old_log_probs for row in rows if row.old_log_probs is not None and row.old_version == version}
+
+
 def last_round_movement(
     stale: Sequence[Rollout], before: dict[int, Tensor], *, cap: float, device: torch.device
 ) -> MovementSums:
     """Measure the movement from the start of the last round to the start of this one, on rows evaluated under both.
 
-    Weighted like the objective: tokens that the policy had almost given up when the last round began say little.
+    With `r = pi_k / pi_(k-1)`, it is the mean squared movement of a logit, `MovementSums`. Tokens are weighted as in
+    the objective, by `w = min(pi_(k-1) / mu, cap)`: those that the policy had almost given up when the last round began
+    say little.
 
     Args:
         stale: Rows whose `old_log_probs` already belong to this round.
-        before: `old_log_probs` of the last round, by `id(row)`.
+        before: Those of the last round, from `log_probs_of_round`.
         cap: Largest stale weight.
         device: Device of the returned sums.
+
+    Returns:
+        The sums, detached; 0 over 0 if no row was evaluated under both.
     """
     found = [(row, row.old_log_probs, before[id(row)]) for row in stale if id(row) in before]
     seen = [(row, now, then) for row, now, then in found if now is not None]

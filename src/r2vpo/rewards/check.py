@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -178,6 +179,8 @@ def _first_failing(function: Callable[..., Any], rows: Sequence[PromptRow]) -> i
 def _remedy(error: BaseException) -> str:
     if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
         return "end its parameters with **columns, which takes the columns that it does not use"
+    if isinstance(error, TypeError) and re.search(r"missing \d+ required .*argument", str(error)):
+        return "it is given completions, prompts, answer, difficulty, source and, as JSON text, metadata: use these"
     return "make it return a number for any completion"
 
 

@@ -126,7 +126,7 @@ def _kept_stream() -> Iterator[None]:
     """Undo a new seed of torch's random numbers; what the function draws without one counts on.
 
     TRL's sampler and models that draw in evaluation would draw the same in every round. A seed is noticed by another
-    one that stands in the state, in its first eight bytes, while the function runs: it may set the run's own.
+    one in the first eight bytes of the state while the function runs: it may set the run's own.
     """
     import torch
 

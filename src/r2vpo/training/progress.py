@@ -177,7 +177,8 @@ def print_result(console: Console, summary: Mapping[str, Any], report: Path) -> 
     ]
     silent = summary.get("rounds_without_signal")
     if silent:
-        rows.insert(-1, ("no signal", f"{count(silent)} rounds, in which no reward differed within a group"))
+        rounds = "round" if silent == 1 else "rounds"
+        rows.insert(-1, ("no signal", f"{count(silent)} {rounds}, in which no reward differed within a group"))
     if not console.is_terminal:
         for name, value in rows:
             say(console, f"{name:<16} {value}")

@@ -15,7 +15,7 @@ from r2vpo.replay import Group, Rollout
 
 
 def weigh_rewards(scores: Tensor, weights: Tensor, *, group_size: int, estimator: str) -> tuple[Tensor, Tensor]:
-    """Compute each row's reward and advantage from the scores of all reward functions.
+    """Compute each row's reward, `sum_f weight_f score_f` over the functions that apply, and its advantage.
 
     Args:
         scores: (B, F), NaN where a function does not apply.

@@ -79,6 +79,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--set", "seed=1", "small.yaml"], "put small.yaml before --set"),
         (["train", "x.yaml", "--set"], "expected at least one argument"),
         (["train", "x.yaml", "--unknown"], "unrecognized arguments: --unknown"),
+        (
+            ["train", "x.yaml", "seed=1", "replay.versions=2"],
+            "settings follow --set, as in --set seed=1 replay.versions=2",
+        ),
+        (["train", "x.yaml", "seed=1", "--unknown"], "unrecognized arguments: seed=1 --unknown (see `r2vpo --help`)"),
         (["report"], "required: RUN"),
         (["report", "nowhere"], "nowhere: no such run"),
         (["train", "nowhere.yaml"], "nowhere.yaml: no such recipe"),

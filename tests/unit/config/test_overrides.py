@@ -60,11 +60,12 @@ def test_a_long_value_is_cut_off() -> None:
 def test_reading_and_removing() -> None:
     changed = settings() | {"inner": {"a": 1, "b": None}}
     assert get_key(changed, "inner.a") == 1 and get_key(changed, "inner.b") is None
-    for key in ("inner.c", "inner.a.x", "zebra", "mixture.0"):
+    assert get_key(changed, "mixture.1.weight") == 2.0 and get_key(changed, "mixture.0") == {"weight": 1.0}
+    for key in ("inner.c", "inner.a.x", "zebra", "mixture.2", "mixture.x", "mixture.-1", f"mixture.{'9' * 5000}"):
         assert get_key(changed, key) is MISSING
-    for key in ("inner.a", "inner.c", "zebra.x", "seed", "seed"):
+    for key in ("inner.a", "inner.c", "zebra.x", "seed", "seed", "mixture.0"):
         remove_key(changed, key)
-    assert changed["inner"] == {"b": None} and "seed" not in changed
+    assert changed["inner"] == {"b": None} and "seed" not in changed and len(changed["mixture"]) == 2
 
 
 def test_flatten() -> None:

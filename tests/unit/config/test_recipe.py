@@ -93,6 +93,8 @@ def test_overrides_are_yaml_and_the_last_wins(path: Path) -> None:
         ("seed=true", "seed is true; it must be a whole number"),
         ("model.name=", "model.name is empty; it must be a text"),
         ("rollout=3", "rollout is 3; it must be a mapping"),
+        ("replay=0", "replay is 0; it must be a mapping of keys to values: set its keys, such as replay.versions"),
+        ("data.mixture=[1]", "data.mixture.0 is 1; it must be a mapping of keys to values: set its keys, such as"),
         ("data.mixture=[]", "data.mixture is empty"),
         ("data.mixture.4.weight=1", "give a number from 0 to 0"),
         ("name.more=1", "and has no keys"),

@@ -208,6 +208,19 @@ def test_a_step_of_nothing_is_refused():
         started(made()).finish_step()
 
 
+def test_a_round_without_steps_is_refused():
+    with pytest.raises(ValueError, match=r"steps_per_round is 0, but must be .* at least 1"):
+        Method().controls(steps_per_round=0, reduce=lambda tensor: tensor)
+
+
+def test_a_method_in_short_is_that_of_the_options():
+    assert Method().options == MethodOptions()
+    assert Method("cispo").options == made(objective="cispo").options
+    assert Method({"dual": "ascent"}).options == made(dual="ascent").options
+    with pytest.raises(ValueError, match=r"unknown key method\.duall; did you mean method\.dual\?"):
+        Method({"duall": "ascent"})
+
+
 def test_options_that_do_not_fit_are_refused_when_built():
     with pytest.raises(
         ValueError, match=r"ascent does not fit objective.name = kl_penalty: set dual.kind=doubling or fixed"

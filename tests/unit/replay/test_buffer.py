@@ -208,6 +208,22 @@ def test_a_row_whose_tensors_do_not_fit_is_refused():
         Rollout(torch.ones(1, 3), torch.ones(1, 3, dtype=torch.bool), torch.zeros(1, 3), 1.0, 1.0)
     with pytest.raises(ValueError, match=r"group 7: prompt_ids .* one dimension"):
         Group(7, 0, torch.ones(1, 2), [])
+    with pytest.raises(ValueError, match=r"response_mask is torch\.int64, must be bool: pass mask\.bool\(\)"):
+        Rollout(torch.arange(3), torch.ones(3, dtype=torch.long), torch.zeros(3), 1.0, 1.0)
+    for place, name in enumerate(("response_ids", "response_mask", "rollout_log_probs")):
+        row = [torch.arange(2), torch.ones(2, dtype=torch.bool), torch.zeros(2)]
+        row[place] = [0, 1]
+        with pytest.raises(ValueError, match=f"rollout: {name} is a list, must be a tensor"):
+            Rollout(*row, 1.0, 1.0)
+    with pytest.raises(ValueError, match="group 7: prompt_ids is a list, must be a tensor"):
+        Group(7, 0, [1, 2], [])
+
+
+def test_options_in_short_are_those_of_the_section():
+    assert ReplayBuffer(3).options == ReplayOptions(versions=3)
+    assert ReplayBuffer({"ratio": 0.5}).options == ReplayOptions(ratio=0.5)
+    with pytest.raises(ValueError, match=r"unknown key replay\.versons; did you mean replay\.versions\?"):
+        ReplayBuffer({"versons": 3})
 
 
 def test_state_restores_the_next_draws_and_the_rows():

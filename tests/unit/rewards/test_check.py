@@ -112,6 +112,14 @@ def test_a_reward_that_raises_names_the_row():
 
     with pytest.raises(UserError, match=r"'strict' raises TypeError.*: end its parameters with \*\*columns"):
         check_reward(strict, ROWS)
+
+    def named(completions, letter, **_):
+        return [0.0] * len(letter)
+
+    with pytest.raises(
+        UserError, match=r"'named' raises TypeError.*'letter'.*: it is given completions, .*, metadata: use"
+    ):
+        check_reward(named, ROWS)
     with pytest.raises(UserError, match=r"'picky' raises ZeroDivisionError.*row 3 \(prompt ends in '2 \+ 1 ='"):
         check_reward(picky, ROWS)
 

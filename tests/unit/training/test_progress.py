@@ -123,6 +123,13 @@ def test_the_result_names_everything(terminal: bool) -> None:
         assert part in shown
 
 
+@pytest.mark.parametrize(("silent", "said"), [(1, "1 round, in which no"), (2, "2 rounds, in which no")])
+def test_rounds_without_a_signal_are_counted(silent: int, said: str) -> None:
+    to, stream = console(terminal=False)
+    print_result(to, {"rounds_without_signal": silent}, Path("report.html"))
+    assert f"no signal        {said} reward differed" in stream.getvalue()
+
+
 def test_a_result_without_numbers_is_no_error() -> None:
     to, stream = console(terminal=False)
     print_result(to, {}, Path("report.html"))

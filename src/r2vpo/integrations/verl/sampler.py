@@ -129,7 +129,7 @@ class _Reuse(_Base):
             keys=keys, partition_id=PARTITION, select_fields=["rm_scores", "rollout_log_probs", "response_mask"]
         )
         rewards = [float(scores.sum()) for scores in data["rm_scores"].unbind()]
-        # Equal rewards give no gradient; this cannot be told from a group of one row, as with a critic.
+        # Equal rewards give no gradient; this cannot be distinguished from a group of one row, as with a critic.
         mean = sum(rewards) / len(rewards) if len(rewards) > 1 else rewards[0] - 1.0
         rows = [
             stand_in(log_probs, mask, advantage=reward - mean, reward=reward)  # the tokens stay in verl's store
