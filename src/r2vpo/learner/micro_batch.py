@@ -44,8 +44,8 @@ class MicroBatch:
         advantages: (B,) float.
         rollout_log_probs: (B, T) nats.
         staleness: (B,) long, versions behind.
-        held_out: (B,) bool, True on rows whose group no earlier optimizer step of the round has trained on; see
-            `hold_out`.
+        held_out: (B,) bool, True on rows whose baseline no row has that an earlier optimizer step of the round has
+            trained on; see `hold_out`.
         normalizer: The global number of tokens (or responses) of this micro-batch's optimizer step.
         old_log_probs: (B, T) nats, the policy's at the start of the round; None if that is the current policy.
         parts: The rows split by whether they need a gradient; None until `in_parts` is called.
@@ -154,19 +154,19 @@ def cut(groups: Sequence[Group], parts: int, *, generator: torch.Generator) -> l
 
 
 def hold_out(micros: Sequence[MicroBatch], *, per_step: int) -> None:
-    """Remove from `held_out` the rows of groups that an earlier step of the round trains on.
+    """Remove from `held_out` the rows that share their baseline with a row that an earlier step of the round trains on.
 
-    The responses to one prompt share a baseline, and often tokens: what one teaches carries over to the others,
-    whatever else is learned.
+    The advantage that the earlier row was trained with contains the later one's reward, through the baseline, and
+    responses to one prompt often share tokens: what one teaches carries over to the others, whatever else is learned.
 
     Args:
         micros: The micro-batches of one pass, in order.
         per_step: Micro-batches per optimizer step.
     """
-    first_step: dict[tuple[int, int], int] = {}
+    first_step: dict[int | None, int] = {}
     for place, micro in enumerate(micros):
-        step, names = place // per_step, each_row(micro.groups, lambda group: (group.policy_version, group.number))
-        new = torch.tensor([first_step.setdefault(name, step) == step for name in names])
+        step, baselines = place // per_step, each_row(micro.groups, lambda group: group.baseline)
+        new = torch.tensor([first_step.setdefault(baseline, step) == step for baseline in baselines])
         micro.held_out = micro.held_out & to_device(new, micro.held_out.device)
 
 
