@@ -131,10 +131,11 @@ def collate(groups: Sequence[Group], *, version: int, pad_token_id: int, device:
 
 
 def cut(groups: Sequence[Group], parts: int, *, generator: torch.Generator) -> list[list[Group]]:
-    """Shuffle the groups and cut their rows into `parts` runs of equal length (within one).
+    """Shuffle the baselines and cut their rows into `parts` runs of equal length (within one).
 
-    Fresh and stale groups are spread evenly, so that every part has the same mixture of ages. Groups stay together as
-    far as the cut allows, so that their prompt is computed once.
+    Fresh and stale groups are spread evenly, so that every part has the same mixture of ages. The rows of a baseline
+    stay together as far as the cut allows: a group's prompt is then computed once, and most rows are held out until
+    their own step; see `hold_out`.
 
     Args:
         groups: At least as many rows as parts.
@@ -142,13 +143,16 @@ def cut(groups: Sequence[Group], parts: int, *, generator: torch.Generator) -> l
         generator: Random state of the shuffle.
     """
     newest = max((group.policy_version for group in groups), default=0)
-    placed: list[tuple[float, Group]] = []
+    of_baseline: dict[int | None, list[Group]] = {}
+    for group in groups:
+        of_baseline.setdefault(group.baseline, []).append(group)
+    placed: list[tuple[float, list[Group]]] = []
     for fresh in (True, False):
-        kind = [group for group in groups if (group.policy_version == newest) == fresh]
+        kind = [some for some in of_baseline.values() if any(one.policy_version == newest for one in some) == fresh]
         order = torch.randperm(len(kind), generator=generator).tolist()
         offset = torch.rand((), generator=generator).item()
         placed.extend(((place + offset) / len(kind), kind[index]) for place, index in enumerate(order))
-    ordered = [group for _, group in sorted(placed, key=lambda item: item[0])]
+    ordered = [group for _, together in sorted(placed, key=lambda item: item[0]) for group in together]
     rows = sum(map(len, ordered))
     return divide(ordered, [round(part * rows / parts) for part in range(parts + 1)])
 

@@ -81,8 +81,8 @@ one_step_old.max_lag = 1
 @pytest.mark.parametrize("rollout_func", [own_prompts, one_step_old])
 @pytest.mark.parametrize("resumed", [False, True])
 def test_rows_that_share_a_baseline_are_held_out_together(tmp_path: Path, rollout_func: Any, resumed: bool) -> None:
-    """Their advantages contain each other's rewards, whether or not they are one group."""
-    trainer = tiny_trainer(tmp_path, max_steps=4, replay=0, rollout_func=rollout_func)
+    """Their advantages contain each other's rewards, whether or not they are one group; a step has two of the four."""
+    trainer = tiny_trainer(tmp_path, max_steps=10, replay=0, rollout_func=rollout_func, per_device_train_batch_size=2)
     trainer.train()
     learner = trainer.learner
     if resumed:
