@@ -30,7 +30,7 @@ from r2vpo.core.log_probs.values import TokenLogProbs
 from r2vpo.core.objective_config import ObjectiveConfig
 from r2vpo.core.types import LossOutput
 from r2vpo.learner.micro_batch import MicroBatch, RoundShape, collate, cut, hold_out, in_parts, set_normalizers
-from r2vpo.learner.round_start import remember_policy, round_moments
+from r2vpo.learner.round_start import check_versions, remember_policy, round_moments
 from r2vpo.replay.buffer import ReplayBuffer
 from r2vpo.replay.group import Group, divide, each_row, rows_of, select
 from r2vpo.replay.last_round import last_round_movement
@@ -109,7 +109,11 @@ class Learner:
 
         Returns:
             The stale rows that the round trains on, over all processes.
+
+        Raises:
+            ValueError: A group's version is too old or still to come, or there are fewer rows than micro-batches.
         """
+        check_versions(fresh, version, max_staleness=self.max_staleness)
         self.version = version
         self.replay.begin_version(version)
         wanted = self.replay.wanted(sum(map(len, fresh))) if version else 0

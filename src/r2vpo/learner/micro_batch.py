@@ -141,7 +141,13 @@ def cut(groups: Sequence[Group], parts: int, *, generator: torch.Generator) -> l
         groups: At least as many rows as parts.
         parts: Number of micro-batches.
         generator: Random state of the shuffle.
+
+    Raises:
+        ValueError: There are fewer rows than parts.
     """
+    rows = sum(map(len, groups))
+    if rows < parts:
+        raise ValueError(f"{rows} rows do not fill {parts} micro-batches: sample more rows, or cut the round less")
     newest = max((group.policy_version for group in groups), default=0)
     of_baseline: dict[int | None, list[Group]] = {}
     for group in groups:
@@ -153,7 +159,6 @@ def cut(groups: Sequence[Group], parts: int, *, generator: torch.Generator) -> l
         offset = torch.rand((), generator=generator).item()
         placed.extend(((place + offset) / len(kind), kind[index]) for place, index in enumerate(order))
     ordered = [group for _, together in sorted(placed, key=lambda item: item[0]) for group in together]
-    rows = sum(map(len, ordered))
     return divide(ordered, [round(part * rows / parts) for part in range(parts + 1)])
 
 

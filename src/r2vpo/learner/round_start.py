@@ -10,7 +10,27 @@ from r2vpo.core.dual import advantage_moments
 from r2vpo.core.ratios import stale_weight
 from r2vpo.core.types import MomentSums
 from r2vpo.learner.micro_batch import MicroBatch
-from r2vpo.replay.group import each_row
+from r2vpo.replay.group import Group, each_row
+
+
+def check_versions(groups: Sequence[Group], version: int, *, max_staleness: int) -> None:
+    """Refuse rows of a policy that is too old or still to come, before a round has changed anything.
+
+    Args:
+        groups: The fresh groups.
+        version: The round.
+        max_staleness: The most versions that a row can be behind.
+
+    Raises:
+        ValueError: There is such a group.
+    """
+    oldest = max(version - max_staleness, 0)
+    for group in groups:
+        if not oldest <= group.policy_version <= version:
+            raise ValueError(
+                f"group {group.number} has policy_version {group.policy_version}, and round {version} takes rows of "
+                f"versions {oldest} to {version}: give the version that sampled it"
+            )
 
 
 def remember_policy(micro: MicroBatch, log_probs: Tensor, *, version: int) -> None:

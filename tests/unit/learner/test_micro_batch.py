@@ -51,6 +51,11 @@ def test_groups_of_one_baseline_stay_together() -> None:
         assert sorted(one.number for part in parts for one in part) == list(range(16))
 
 
+def test_fewer_rows_than_parts_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 rows do not fill 3 micro-batches"):
+        cut([group(0, [2, 3])], 3, generator=torch.Generator())
+
+
 def test_a_group_that_a_cut_divides_keeps_prompt_and_order() -> None:
     groups = [group(number, [2] * 4) for number in range(3)]
     parts = cut(groups, 4, generator=torch.Generator().manual_seed(0))
