@@ -57,8 +57,8 @@ class MicroBatch:
         advantages: (B,) float.
         rollout_log_probs: (B, T) nats.
         staleness: (B,) long, versions behind.
-        held_out: (B,) bool, True on rows whose group no earlier optimizer step of the round has trained on; see
-            `hold_out`.
+        held_out: (B,) bool, True on rows whose baseline no row has that an earlier optimizer step of the round has
+            trained on; see `hold_out`.
         normalizer: The global number of tokens (or responses) of this micro-batch's optimizer step.
         old_log_probs: (B, T) nats, the policy's at the start of the round; None if that is the current policy.
         parts: The rows split by whether they need a gradient; None until `in_parts` is called.
@@ -147,10 +147,11 @@ def collate(groups: Sequence[Group], *, version: int, pad_token_id: int, device:
 
 
 def cut(groups: Sequence[Group], parts: int, *, generator: torch.Generator) -> list[list[Group]]:
-    """Shuffle the groups and cut their rows into `parts` runs of equal length (within one).
+    """Shuffle the baselines and cut their rows into `parts` runs of equal length (within one).
 
-    Fresh and stale groups are spread evenly, so that every part has the same mixture of ages. Groups stay together as
-    far as the cut allows, so that their prompt is computed once.
+    Fresh and stale groups are spread evenly, so that every part has the same mixture of ages. The rows of a baseline
+    stay together as far as the cut allows: a group's prompt is then computed once, and most rows are held out until
+    their own step; see `hold_out`.
 
     Args:
         groups: At least as many rows as parts.
@@ -161,31 +162,34 @@ def cut(groups: Sequence[Group], parts: int, *, generator: torch.Generator) -> l
         The groups of each part; a group that is divided is in two or more of them.
     """
     newest = max((group.policy_version for group in groups), default=0)
-    placed: list[tuple[float, Group]] = []
+    of_baseline: dict[int | None, list[Group]] = {}
+    for group in groups:
+        of_baseline.setdefault(group.baseline, []).append(group)
+    placed: list[tuple[float, list[Group]]] = []
     for fresh in (True, False):
-        kind = [group for group in groups if (group.policy_version == newest) == fresh]
+        kind = [some for some in of_baseline.values() if any(one.policy_version == newest for one in some) == fresh]
         order = torch.randperm(len(kind), generator=generator).tolist()
         offset = torch.rand((), generator=generator).item()
         placed.extend(((place + offset) / len(kind), kind[index]) for place, index in enumerate(order))
-    ordered = [group for _, group in sorted(placed, key=lambda item: item[0])]
+    ordered = [group for _, together in sorted(placed, key=lambda item: item[0]) for group in together]
     rows = sum(map(len, ordered))
     return divide(ordered, [round(part * rows / parts) for part in range(parts + 1)])
 
 
 def hold_out(micros: Sequence[MicroBatch], *, per_step: int) -> None:
-    """Remove from `held_out` the rows of groups that an earlier step of the round trains on.
+    """Remove from `held_out` the rows that share their baseline with a row that an earlier step of the round trains on.
 
-    The responses to one prompt share a baseline, and often tokens: what one teaches carries over to the others,
-    whatever else is learned.
+    The advantage that the earlier row was trained with contains the later one's reward, through the baseline, and
+    responses to one prompt often share tokens: what one teaches carries over to the others, whatever else is learned.
 
     Args:
         micros: The micro-batches of one pass, in order.
         per_step: Micro-batches per optimizer step.
     """
-    first_step: dict[tuple[int, int], int] = {}
+    first_step: dict[int | None, int] = {}
     for place, micro in enumerate(micros):
-        step, names = place // per_step, each_row(micro.groups, lambda group: (group.policy_version, group.number))
-        new = torch.tensor([first_step.setdefault(name, step) == step for name in names])
+        step, baselines = place // per_step, each_row(micro.groups, lambda group: group.baseline)
+        new = torch.tensor([first_step.setdefault(baseline, step) == step for baseline in baselines])
         micro.held_out = micro.held_out & to_device(new, micro.held_out.device)
 
 

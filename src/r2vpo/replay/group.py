@@ -122,6 +122,8 @@ class Group:
         prompt_ids: (P,) long, tokens of the prompt without padding.
         rollouts: the responses.
         uses: how often the group has been drawn from the buffer.
+        baseline: number shared by the groups whose rows have one baseline, such as those of an environment that gives
+            every row its own prompt; `number` if it is left out.
 
     Raises:
         ValueError: the prompt is not a tensor of one dimension.
@@ -132,8 +134,11 @@ class Group:
     prompt_ids: Tensor
     rollouts: list[Rollout]
     uses: int = 0
+    baseline: int | None = None
 
     def __post_init__(self) -> None:
+        if self.baseline is None:
+            self.baseline = self.number
         _check_row(f"group {self.number}: prompt_ids", self.prompt_ids, "pass the prompt once, unpadded")
 
     def __len__(self) -> int:

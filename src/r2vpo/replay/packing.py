@@ -36,7 +36,13 @@ def pack(groups: Sequence[Group]) -> dict[str, Any]:
         "numbers": torch.tensor([[row.advantage, row.reward] for row in rows], dtype=torch.float64),
         "counts": torch.tensor(
             [
-                [group.number, group.policy_version, -1 if row.old_version is None else row.old_version, group.uses]
+                [
+                    group.number,
+                    group.policy_version,
+                    -1 if row.old_version is None else row.old_version,
+                    group.uses,
+                    group.baseline,
+                ]
                 for group in groups
                 for row in group.rollouts
             ],
@@ -79,7 +85,7 @@ def unpack(packed: dict[str, Any]) -> list[Group]:
         rows = []
         for _ in range(size):
             ids, mask, log_probs, known, (advantage, reward), counts = next(responses)
-            number, version, old_version, uses = counts
+            number, version, old_version, uses, *baseline = counts  # earlier checkpoints have no baseline
             rows.append(
                 Rollout(
                     response_ids=ids,
@@ -91,7 +97,7 @@ def unpack(packed: dict[str, Any]) -> list[Group]:
                     old_version=None if old_version < 0 else old_version,
                 )
             )
-        groups.append(Group(number, version, prompt, rows, uses))
+        groups.append(Group(number, version, prompt, rows, uses, *baseline))
     return groups
 
 

@@ -50,7 +50,8 @@ def sampled_groups(
     """Unpad the rows that TRL generated, and gather those of each prompt.
 
     `group_size` consecutive rows share a baseline. They are one group, unless an environment has given them different
-    prompts, or the end of a process's part of an evaluation batch cuts them: then there is one for each prompt.
+    prompts, or the end of a process's part of an evaluation batch cuts them: then there is one for each prompt, with
+    the same `baseline`.
 
     Args:
         batch: TRL's generation batch: `prompt_ids`, `prompt_mask` (B, P), `completion_ids`, `completion_mask` (B,
@@ -72,8 +73,9 @@ def sampled_groups(
     of_prompt: dict[tuple[int, int, tuple[int, ...]], Group] = {}
     for row, (length, reward, advantage) in enumerate(zip(lengths, rewards.tolist(), advantages.tolist(), strict=True)):
         prompt = columns["prompt_ids"][row][columns["prompt_mask"][row].bool()].clone()
-        key = (row // group_size, versions[row], tuple(prompt.tolist()))
-        group = of_prompt.setdefault(key, Group(first_row + row, versions[row], prompt, []))
+        baseline = first_row + row // group_size * group_size
+        key = (baseline, versions[row], tuple(prompt.tolist()))
+        group = of_prompt.setdefault(key, Group(first_row + row, versions[row], prompt, [], baseline=baseline))
         mask = columns["completion_mask"][row, :length].bool()
         if "tool_mask" in columns:
             mask = mask & columns["tool_mask"][row, :length].bool()

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from r2vpo.core.advantages import ADVANTAGES
@@ -146,6 +147,16 @@ def test_a_round_in_progress_comes_back_as_it_was() -> None:
             assert torch.equal(getattr(before.batch, name), getattr(after.batch, name)), name
         mask = before.batch.response_mask
         assert torch.equal(before.old_log_probs[mask], after.old_log_probs[mask])
+
+
+@pytest.mark.parametrize("version", [2, 6])
+def test_rows_of_another_time_are_refused_before_anything_changes(version: int) -> None:
+    learner, model, optimizer = built()
+    run(learner, model, optimizer, range(3))
+    before = learner.replay.statistics()
+    with pytest.raises(ValueError, match=f"policy_version = {version}, which must be from 3 to 5"):
+        learner.begin_round(model, sampled(model, version), 5)
+    assert learner.version == 2 and learner.replay.statistics() == before
 
 
 def test_one_step_can_be_read_in_few_files() -> None:

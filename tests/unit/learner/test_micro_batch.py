@@ -40,6 +40,17 @@ def test_groups_stay_together_and_every_row_comes_once() -> None:
     assert [one.number for part in parts for one in part] != [one.number for part in other for one in part]
 
 
+def test_groups_of_one_baseline_stay_together() -> None:
+    groups = [
+        Group(number, 2 - number % 2, torch.tensor([number]), [row(2)], baseline=number // 4 * 4)
+        for number in range(16)
+    ]
+    for seed in range(5):
+        parts = cut(groups, 4, generator=torch.Generator().manual_seed(seed))
+        assert [len({one.baseline for one in part}) for part in parts] == [1, 1, 1, 1]
+        assert sorted(one.number for part in parts for one in part) == list(range(16))
+
+
 def test_a_group_that_a_cut_divides_keeps_prompt_and_order() -> None:
     groups = [group(number, [2] * 4) for number in range(3)]
     parts = cut(groups, 4, generator=torch.Generator().manual_seed(0))

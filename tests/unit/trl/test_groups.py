@@ -53,6 +53,7 @@ def test_rows_with_different_prompts_are_different_groups() -> None:
     batch["prompt_ids"][1, 2] = 4
     groups = groups_of(batch)
     assert [(one.number, one.prompt_ids.tolist()) for one in groups] == [(20, [5, 6]), (21, [5, 4]), (22, [7, 8, 9])]
+    assert [one.baseline for one in groups] == [20, 20, 22]
 
 
 def test_tool_results_are_attended_to_but_not_trained_on() -> None:

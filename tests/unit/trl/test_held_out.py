@@ -10,7 +10,7 @@ import torch
 
 from r2vpo.core.radius import radius
 from r2vpo.replay.group import each_row
-from tests.tiny import tiny_trainer
+from tests.tiny import same_rollouts, tiny_trainer
 
 
 def told(trainer: Any) -> list[tuple[list[int], list[bool] | None]]:
@@ -59,6 +59,43 @@ def test_a_group_that_a_step_has_trained_on_is_not_held_out_from_a_later_one(tmp
         assert all(flag == (group not in seen) for group, flag in part)
         seen |= {group for group, _ in part}
     flags = [flag for part in groups[:8] for _, flag in part]
+    assert True in flags and False in flags
+
+
+def own_prompts(prompts: list[str], trainer: Any) -> dict[str, Any]:
+    """A prompt of its own for every row of a group, as an environment may give."""
+    samples = same_rollouts(prompts, trainer)
+    samples["prompt_ids"] = [[2 + place % 4, *ids[1:]] for place, ids in enumerate(samples["prompt_ids"])]
+    return samples
+
+
+def one_step_old(prompts: list[str], trainer: Any) -> dict[str, Any]:
+    """Every second row of a group comes from the policy of the round before."""
+    versions = [max(trainer.round_index - place % 2, 0) for place in range(len(prompts))]
+    return same_rollouts(prompts, trainer) | {"policy_version": versions}
+
+
+one_step_old.max_lag = 1
+
+
+@pytest.mark.parametrize("rollout_func", [own_prompts, one_step_old])
+@pytest.mark.parametrize("resumed", [False, True])
+def test_rows_that_share_a_baseline_are_held_out_together(tmp_path: Path, rollout_func: Any, resumed: bool) -> None:
+    """Their advantages contain each other's rewards, whether or not they are one group; a step has two of the four."""
+    trainer = tiny_trainer(tmp_path, max_steps=10, replay=0, rollout_func=rollout_func, per_device_train_batch_size=2)
+    trainer.train()
+    learner = trainer.learner
+    if resumed:
+        learner.load_state_dict(learner.state_dict(in_progress=True), version=learner.version)
+    groups = [group for micro in learner.micros for group in micro.groups]
+    assert len(groups) > 4 and len({group.number // 4 for group in groups}) == 4
+    seen: set[int] = set()
+    flags = []
+    for micro in learner.micros:
+        baselines = each_row(micro.groups, lambda group: group.number // 4)
+        flags += micro.held_out.tolist()
+        assert micro.held_out.tolist() == [baseline not in seen for baseline in baselines]
+        seen |= set(baselines)
     assert True in flags and False in flags
 
 
