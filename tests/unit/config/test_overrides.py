@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from r2vpo.config.overrides import MISSING, flatten, get_key, override, remove_key, set_key
+from r2vpo.config.yaml_files import parse_yaml
 from r2vpo.errors import UserError
 
 
@@ -57,10 +58,24 @@ def test_a_long_value_is_cut_off() -> None:
     assert len(str(error.value)) < 200
 
 
+def test_a_section_that_two_keys_share_changes_only_where_it_is_set() -> None:
+    shared = parse_yaml("first: &two {most: 2, inner: {a: 1}}\nitems: [*two, *two]")
+    override(shared, "items.0.most=5")
+    override(shared, "items.1.inner.a=7")
+    override(shared, "first.inner.b=3")
+    assert shared["items"] == [{"most": 5, "inner": {"a": 1}}, {"most": 2, "inner": {"a": 7}}]
+    assert shared["first"] == {"most": 2, "inner": {"a": 1, "b": 3}}
+    value = {"options": {}}
+    set_key(shared, "last", value, where="here")
+    set_key(shared, "last.options.a", 1, where="here")
+    assert value == {"options": {}}, "a value that was set is not changed by a later key"
+
+
 def test_reading_and_removing() -> None:
     changed = settings() | {"inner": {"a": 1, "b": None}}
     assert get_key(changed, "inner.a") == 1 and get_key(changed, "inner.b") is None
-    for key in ("inner.c", "inner.a.x", "zebra", "mixture.0"):
+    assert get_key(changed, "mixture.1.weight") == 2.0 and get_key(changed, "mixture.0") == {"weight": 1.0}
+    for key in ("inner.c", "inner.a.x", "zebra", "mixture.2", "mixture.x", f"mixture.{'9' * 5000}"):
         assert get_key(changed, key) is MISSING
     for key in ("inner.a", "inner.c", "zebra.x", "seed", "seed"):
         remove_key(changed, key)
