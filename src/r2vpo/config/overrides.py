@@ -4,6 +4,7 @@ The ``key=value`` texts of every command and the keys that a comparison sets are
 """
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 from r2vpo.config.yaml_files import parse_yaml, shown
@@ -41,6 +42,8 @@ def override(settings: dict[str, Any], text: str) -> str:
 def set_key(settings: dict[str, Any], key: str, value: Any, *, where: str) -> None:
     """Write a value at a dotted key; missing and null sections on the way are created.
 
+    The sections on the way are copied: two keys may hold the same one, by an alias of YAML or after an earlier call.
+
     Args:
         settings: changed in place.
         key: the key; an item of a list is named by its number.
@@ -56,7 +59,7 @@ def set_key(settings: dict[str, Any], key: str, value: Any, *, where: str) -> No
         place = _place(node, part, key, depth, where)
         if isinstance(node, dict) and node.get(place) is None:
             node[place] = {}
-        node = node[place]
+        node[place] = node = copy(node[place])
     node[_place(node, last, key, len(parents), where)] = value
 
 

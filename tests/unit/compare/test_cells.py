@@ -44,6 +44,13 @@ def test_a_method_overrides_what_all_have() -> None:
     assert (clip.recipe.replay.versions, ours.recipe.replay.versions) == (0, 3)
 
 
+def test_what_a_method_sets_within_a_section_of_all_stays_its_own() -> None:
+    methods = {"clip": {}, "ours": {"set": {"objective.options.clip_low": 0.1}}}
+    made = plan(experiment(set={"objective": {"name": "clip", "options": {}}}, methods=methods))
+    options = [cell.recipe.objective.options for cell in made.results(TUNED)]
+    assert options == [{}, {"clip_low": 0.1}] * 3
+
+
 def test_methods_whose_tuning_is_not_finished_wait() -> None:
     assert {cell.method for cell in plan().results({"ours": 1e-4})} == {"ours"}
 

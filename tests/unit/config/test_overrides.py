@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from r2vpo.config.overrides import MISSING, flatten, get_key, override, remove_key, set_key
+from r2vpo.config.yaml_files import parse_yaml
 from r2vpo.errors import UserError
 
 
@@ -55,6 +56,19 @@ def test_a_long_value_is_cut_off() -> None:
     with pytest.raises(UserError) as error:
         set_key(settings(), "name.more", 1, where="here")
     assert len(str(error.value)) < 200
+
+
+def test_a_section_that_two_keys_share_changes_only_where_it_is_set() -> None:
+    shared = parse_yaml("first: &two {most: 2, inner: {a: 1}}\nitems: [*two, *two]")
+    override(shared, "items.0.most=5")
+    override(shared, "items.1.inner.a=7")
+    override(shared, "first.inner.b=3")
+    assert shared["items"] == [{"most": 5, "inner": {"a": 1}}, {"most": 2, "inner": {"a": 7}}]
+    assert shared["first"] == {"most": 2, "inner": {"a": 1, "b": 3}}
+    value = {"options": {}}
+    set_key(shared, "last", value, where="here")
+    set_key(shared, "last.options.a", 1, where="here")
+    assert value == {"options": {}}, "a value that was set is not changed by a later key"
 
 
 def test_reading_and_removing() -> None:

@@ -31,6 +31,8 @@ def test_keys_and_values_are_those_of_a_recipe() -> None:
         ("objective.delta=-1", "--set: objective.delta is -1; it must be at least 1e-09"),
         ("seed.x=1", "--set: seed is {'x': 1}; it must be a whole number"),
         ("objective.aggregation=token_mean", "--set: objective.aggregation: OpenRLHF has it: set --actor.loss_agg_mod"),
+        ("objective={aggregation: sequence_mean}", "--set: objective.aggregation: OpenRLHF has it: set --acto"),
+        ("objective={aggregation: constant, constant: 9}", "--set: objective.aggregation: OpenRLHF has"),
     ],
 )
 def test_what_is_refused(text: str, said: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from r2vpo.config.known_keys import unknown_key
-from r2vpo.config.overrides import override
+from r2vpo.config.overrides import MISSING, get_key, override
 from r2vpo.core.declaration import UnknownOption, option
 from r2vpo.core.method_options import MethodOptions
 from r2vpo.core.objective_config import Aggregation
@@ -48,7 +48,9 @@ def parse_options(overrides: Sequence[str]) -> OpenRLHFOptions:
     """
     given: dict[str, Any] = {}
     for text in overrides:
-        if (key := override(given, text)) in _THEIRS:
+        override(given, text)
+    for key in _THEIRS:
+        if get_key(given, key) is not MISSING:
             raise UserError(f"--set: {key}: OpenRLHF has it: set --actor.loss_agg_mode among its own arguments")
     try:
         return OpenRLHFOptions.of(given, _SECTION)
