@@ -73,14 +73,15 @@ class UnknownOption(ValueError):
     """
 
     def __init__(self, key: str, known: Sequence[str]) -> None:
-        super().__init__(key, known)  # the arguments, so that a worker's error can be sent to another process
+        parent, _, last = key.rpartition(".")
+        close = difflib.get_close_matches(last, known, n=1)
+        hint = f"; did you mean {parent}.{close[0]}?" if close else f": choose one of {', '.join(known)}"
+        # The message is the only argument, because Hydra shows an error by its arguments.
+        super().__init__(f"unknown key {key}{hint}")
         self.key, self.known = key, known
 
-    def __str__(self) -> str:
-        parent, _, last = self.key.rpartition(".")
-        close = difflib.get_close_matches(last, self.known, n=1)
-        hint = f"; did you mean {parent}.{close[0]}?" if close else f": choose one of {', '.join(self.known)}"
-        return f"unknown key {self.key}{hint}"
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.key, self.known)  # so that a worker's error can be sent to another process
 
 
 @dataclasses.dataclass(frozen=True)
