@@ -8,8 +8,8 @@ from pydantic_core import ErrorDetails
 
 from r2vpo.config.known_keys import known_keys, unknown_key, without_items
 from r2vpo.config.yaml_files import shown
+from r2vpo.core.nearest import did_you_mean
 from r2vpo.errors import UserError
-from r2vpo.nearest import did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 

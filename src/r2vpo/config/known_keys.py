@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from r2vpo.core.declaration import Options
-from r2vpo.nearest import nearest
+from r2vpo.core.nearest import nearest
 
 # names that other libraries use for these settings
 _OTHER_NAMES = {

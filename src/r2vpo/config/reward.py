@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from r2vpo.nearest import did_you_mean
+from r2vpo.core.nearest import did_you_mean
 from r2vpo.rewards.registry import REWARDS, first_problem, options_class
 from r2vpo.section import Section
 

@@ -38,8 +38,8 @@ from r2vpo.config.records import (
     write_with_digest,
 )
 from r2vpo.config.yaml_files import read_mapping
+from r2vpo.core.nearest import did_you_mean
 from r2vpo.errors import UserError
-from r2vpo.nearest import did_you_mean
 
 SUMMARY_KEYS = (
     "accuracy_before",

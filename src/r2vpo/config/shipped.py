@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from r2vpo.core.nearest import did_you_mean
 from r2vpo.errors import UserError
-from r2vpo.nearest import did_you_mean
 
 
 @dataclass(frozen=True)

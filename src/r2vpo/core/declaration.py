@@ -7,7 +7,6 @@ hold sections directly; `docs/reference` is generated from them.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import operator
 import reprlib
@@ -15,6 +14,8 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
+
+from r2vpo.core.nearest import did_you_mean
 
 LARGEST, LARGEST_WHOLE = 3.4e38, 10**12
 """The largest number and the largest whole number that are accepted. The first is the limit of float32."""
@@ -74,8 +75,7 @@ class UnknownOption(ValueError):
 
     def __init__(self, key: str, known: Sequence[str]) -> None:
         parent, _, last = key.rpartition(".")
-        close = difflib.get_close_matches(last, known, n=1)
-        hint = f"; did you mean {parent}.{close[0]}?" if close else f": choose one of {', '.join(known)}"
+        hint = did_you_mean(last, known, f": choose one of {', '.join(known)}", show=lambda name: f"{parent}.{name}")
         # The message is the only argument, because Hydra shows an error by its arguments.
         super().__init__(f"unknown key {key}{hint}")
         self.key, self.known = key, known
@@ -159,16 +159,6 @@ def _parts(hint: Any) -> tuple[Any, ...]:
     """Return the members of a union, or the type itself."""
     is_union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     return typing.get_args(hint) if is_union else (hint,)
-
-
-def nearest(name: str, known: Sequence[str]) -> str | None:
-    """Return the known name that a user most likely meant, or None if none is similar.
-
-    Args:
-        name: what the user wrote.
-        known: the names that could have been meant.
-    """
-    return next(iter(difflib.get_close_matches(name, known, n=1)), None)
 
 
 def choices(hint: Any) -> tuple[str, ...]:

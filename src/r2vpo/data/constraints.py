@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from r2vpo.nearest import did_you_mean
+from r2vpo.core.nearest import did_you_mean
 
 RELATIONS = ("less than", "at least")
 """How numbers are compared; `less than` is strict."""

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from r2vpo.core.nearest import did_you_mean
 from r2vpo.data.options import MixtureComponent, ReasoningGymOptions
 from r2vpo.data.rows import PromptData, PromptRow
 from r2vpo.errors import UserError
-from r2vpo.nearest import did_you_mean
 
 # A family counts as exhausted after this many consecutive problems that have all been seen before.
 PATIENCE = 1000

@@ -164,23 +164,6 @@ class Group:
         return self.prompt_ids.numel() * 8 + tokens * (8 + 1 + 2 * FLOAT_BYTES)
 
 
-def stand_in(rollout_log_probs: Tensor, response_mask: Tensor, *, advantage: float, reward: float) -> Rollout:
-    """Return what the buffer decides on for a row whose tokens are kept elsewhere.
-
-    Args:
-        rollout_log_probs: (T,) nats; one sum of them tells whether all are finite.
-        response_mask: (T,).
-        advantage: the row's.
-        reward: the row's.
-    """
-    seen = rollout_log_probs[response_mask.bool()].float().sum()[None]
-    return Rollout(torch.zeros(1, dtype=torch.long), torch.ones(1, dtype=torch.bool), seen, advantage, reward)
-
-
-NO_PROMPT = torch.empty(0, dtype=torch.long)
-"""The prompt of a group whose tokens are kept elsewhere."""
-
-
 def rows_of(groups: Iterable[Group]) -> list[Rollout]:
     """Return the responses of all groups, those of a group adjacent."""
     return [row for group in groups for row in group.rollouts]

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from r2vpo.core.nearest import did_you_mean
 from r2vpo.errors import UserError
-from r2vpo.nearest import did_you_mean
 from r2vpo.rewards.choice import ChoiceOptions, choice_reward
 from r2vpo.rewards.code_answer import CodeOptions, code_reward
 from r2vpo.rewards.constraints import ConstraintsOptions, constraints_reward

@@ -3,8 +3,8 @@
 from dataclasses import fields
 from typing import Any, NamedTuple
 
-from r2vpo.core.declaration import nearest
 from r2vpo.core.method_options import ObjectiveOptions
+from r2vpo.core.nearest import nearest
 from r2vpo.core.objective_config import ObjectiveConfig, SurrogateConfig
 from r2vpo.core.objectives.cispo import CispoConfig, cispo_loss
 from r2vpo.core.objectives.clip import ClipConfig, clip_loss

@@ -19,7 +19,7 @@ from r2vpo.core.ratios import logit_movement, stale_weight
 from r2vpo.core.types import MovementSums
 from r2vpo.errors import UserError
 from r2vpo.replay import Group, ReplayBuffer
-from r2vpo.replay.group import NO_PROMPT, stand_in
+from r2vpo.replay.stand_in import NO_PROMPT, stand_in
 
 
 @dataclass

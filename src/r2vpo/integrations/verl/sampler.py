@@ -21,7 +21,7 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBufferAsync as AsyncBuffer
 from r2vpo.core.options import ReplayOptions
 from r2vpo.errors import UserError
 from r2vpo.replay import Group, ReplayBuffer
-from r2vpo.replay.group import NO_PROMPT, stand_in
+from r2vpo.replay.stand_in import NO_PROMPT, stand_in
 
 PARTITION = "r2vpo"
 """Partition of the copies. verl saves all partitions with the checkpoints of its asynchronous trainers."""

@@ -1,6 +1,6 @@
 """Suggestions for unknown names."""
 
-from r2vpo.nearest import did_you_mean, nearest
+from r2vpo.core.nearest import did_you_mean, nearest
 
 
 def test_the_nearest_of_several_is_named() -> None:
