@@ -18,7 +18,7 @@ from r2vpo.trl.vllm import SERVE
 from tests.gpu_check import ROOT, SCRIPT, pretend
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="it tests what the script says where there is no GPU")
 def test_without_a_gpu_it_says_so() -> None:
     done = subprocess.run(["bash", str(SCRIPT)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and done.stdout == ""

@@ -67,8 +67,7 @@ def get_key(settings: Any, key: str) -> Any:
     """Return the value at a dotted key, in which an item of a list is named by its number; `MISSING` without one."""
     for part in key.split("."):
         if isinstance(settings, list):
-            place = int(part[:10]) if part.isdecimal() else len(settings)
-            settings = settings[place] if place < len(settings) else MISSING
+            settings = settings[int(part)] if _is_item(part, settings) else MISSING
         else:
             settings = settings.get(part, MISSING) if isinstance(settings, dict) else MISSING
     return settings
@@ -102,7 +101,11 @@ def _place(node: Any, part: str, key: str, depth: int, where: str) -> str | int:
     parent = ".".join(key.split(".")[:depth])
     if not isinstance(node, list):
         raise UserError(f"{where}: {key}: {parent} is {shown(node)} and has no keys: correct the key")
-    if part.isdecimal() and int(part[:10]) < len(node):
+    if _is_item(part, node):
         return int(part)
     items = f"give a number from 0 to {len(node) - 1}" if node else f"it is empty, so set {parent} as a whole"
     raise UserError(f"{where}: {key}: {part!r} is not an item of the list {parent}: {items}")
+
+
+def _is_item(part: str, items: list[Any]) -> bool:
+    return part.isdecimal() and len(part) < 10 and int(part) < len(items)

@@ -109,7 +109,7 @@ def print_summary(console: Console, summary: Mapping[str, Any], report: Path) ->
                 console,
                 f"{kind:<12} {found['mean']:.1f} tokens in the mean, {found['median']:.0f} median, "
                 f"{found['p95']:.0f} at 95 %; {percent(found['truncated'])} truncated; entropy "
-                f"{significant(found['entropy'])} nats a token",
+                f"{significant(found['entropy'])} nats per token",
             )
     if summary.get("baseline"):
         say(console, baseline_line(summary["baseline"]))

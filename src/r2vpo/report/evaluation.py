@@ -81,7 +81,7 @@ def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             facts += [
                 (f"tokens, {name}", f"{lengths['mean']:.1f}", more),
                 (f"truncated, {name}", percent(lengths["truncated"]), ""),
-                (f"entropy, {name}", significant(lengths["entropy"]), "nats a token"),
+                (f"entropy, {name}", significant(lengths["entropy"]), "nats per token"),
             ]
     return facts
 

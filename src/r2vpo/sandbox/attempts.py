@@ -1,6 +1,6 @@
 """Program that tries what a sandbox must not allow, and prints what succeeded; it never runs outside a sandbox.
 
-The host writes the name of one of its own folders to standard input.
+The host writes the path of a folder that only the host has to standard input.
 
 Every call is made by its number, as a hostile program would do. A call counts as refused only if the filter answers,
 with EPERM or ENOSYS. Any other error, and any success, means that the call has reached the kernel.

@@ -63,7 +63,7 @@ def test_a_group_that_a_step_has_trained_on_is_not_held_out_from_a_later_one(tmp
 
 
 def own_prompts(prompts: list[str], trainer: Any) -> dict[str, Any]:
-    """A prompt of its own for every row of a group, as an environment may give."""
+    """Every row of a group has another prompt, as an environment may give."""
     samples = same_rollouts(prompts, trainer)
     samples["prompt_ids"] = [[2 + place % 4, *ids[1:]] for place, ids in enumerate(samples["prompt_ids"])]
     return samples
