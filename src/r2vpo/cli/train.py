@@ -9,7 +9,7 @@ from typing import Literal, cast
 from rich.console import Console
 
 from r2vpo.cli.failures import Session
-from r2vpo.config.recipe import Recipe, differing_keys, load_recipe, settle_precision
+from r2vpo.config.recipe import Recipe, differing_keys, format_of, load_recipe, settle_format, settle_precision
 from r2vpo.config.resumption import refuse_finished, require_checkpoint
 from r2vpo.config.run_directory import open_run, step_of
 from r2vpo.errors import UserError
@@ -68,12 +68,13 @@ def quiet_bars() -> None:
 
 
 def as_started(recipe: Recipe, run_path: Path) -> Recipe:
-    """Return the recipe with the precision that the run was started with wherever it says `auto`."""
+    """Return the recipe with what the run was started with wherever it says `auto`: precision, form of the prompts."""
     started_with = open_run(run_path).recipe()
     # A run stores its recipe after all settings are resolved, so nothing in it is `auto`.
     autocast = cast(bool, started_with.trainer.bf16_autocast)
     dtype = cast(Literal["bfloat16", "model"], started_with.rollout.dtype)
-    return settle_precision(recipe, autocast=autocast, dtype=dtype)
+    recipe = settle_precision(recipe, autocast=autocast, dtype=dtype)
+    return settle_format(recipe, format_of(started_with))
 
 
 def check_resume(recipe: Recipe, run_path: Path, checkpoint: int | None, arguments: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from r2vpo.config.display import say
 from r2vpo.config.folder_lock import is_empty, working_in
 from r2vpo.data import PromptRow
+from r2vpo.data.prompt_format import answer_end
 from r2vpo.errors import UserError
 from r2vpo.evaluation.completions import Answered, Sampler, evaluate
 from r2vpo.evaluation.folder import EvaluationFolder, existing_folder, make_folder, new_place
@@ -86,7 +87,7 @@ def _answer(
     folder = existing_folder(config, out)
     if folder is not None and folder.is_complete():
         return folder, folder.read()
-    sampler, tokenizer, rows = _load(evaluation)
+    sampler, tokenizer, rows, note = _load(evaluation)
     if folder is None:
         place = new_place(config, out, evaluation.subject.label)
         if not is_held:
@@ -96,6 +97,7 @@ def _answer(
         folder = make_folder(config, place)
     on_start(folder.path)
     say(console, f"evaluation {folder.path}")
+    say(console, f"note: {note}")
     size = suite.problems_per_batch()
     done = folder.whole_batches([row.prompt for row in rows], size)
     with EvaluationProgress(len(rows), done, console=console, what=f"{suite.name}, {evaluation.subject.label}") as bar:
@@ -117,12 +119,14 @@ def _answer(
     return folder, done
 
 
-def _load(evaluation: Evaluation) -> tuple[Sampler, Any, list[PromptRow]]:
-    """Return a sampler of the model, its tokenizer, and the problems with their prompts as it is given them."""
+def _load(evaluation: Evaluation) -> tuple[Sampler, Any, list[PromptRow], str]:
+    """Return a sampler of the model, its tokenizer, the problems with their prompts, and a note on their form."""
     config, subject = evaluation.config, evaluation.subject
     sampling = config.suite.sampling
     model, tokenizer, ends = load_subject(subject, device=config.device, dtype=config.dtype, stop=sampling.stop)
-    rows = prompts_for(evaluation.rows, config.suite, tokenizer, model)
+    rows, form = prompts_for(evaluation.rows, config.suite, tokenizer, model, ends)
+    end = answer_end(tokenizer) if form.is_chat else None
+    ends = [*ends, end] if end is not None and end not in ends else ends
     limits: dict[str, int] = {"pad_token_id": tokenizer.pad_token_id, "max_new_tokens": sampling.max_new_tokens}
     name, notes = suitable_sampler(model, tokenizer, rows, what=subject.name, **limits)
     for note in notes:
@@ -136,4 +140,4 @@ def _load(evaluation: Evaluation) -> tuple[Sampler, Any, list[PromptRow]]:
         entropy=True,
         **limits,
     )
-    return sampler, tokenizer, rows
+    return sampler, tokenizer, rows, form.note

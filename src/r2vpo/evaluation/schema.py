@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from r2vpo.config.errors import validated
 from r2vpo.config.overrides import override
 from r2vpo.config.reward import RewardRecipe
 from r2vpo.config.sections import Problems
 from r2vpo.config.yaml_files import read_mapping
+from r2vpo.data.options import DatasetOptions, PromptFormat
 from r2vpo.section import LAST_SEED, Section
 
 
@@ -21,8 +22,8 @@ class Sampling(Section):
     temperature: float = Field(1.0, ge=0.001, le=1000, description="of the sampled completions, and of the entropy")
     max_new_tokens: int = Field(512, ge=1, description="longest completion")
     stop: list[str] = Field([], description="texts of one token that end a completion")
-    format: Literal["auto", "chat", "text"] = Field(
-        "auto", description="chat: a text becomes a user's message; auto: where the tokenizer has a chat template"
+    format: PromptFormat = Field(
+        "auto", description="how the model is given a text, as data.format of a data set; for every source of problems"
     )
     batch: int = Field(64, ge=1, description="completions made at once; whole batches are kept")
 
@@ -35,6 +36,24 @@ class Suite(Section):
     data: Problems = Field(description="as in a recipe; the held-out problems are the suite's")
     reward: RewardRecipe = Field(description="as in a recipe; if there are several parts, the first one grades")
     sampling: Sampling = Field(Sampling(), description="how completions are made")
+
+    @model_validator(mode="after")
+    def _one_format(self) -> "Suite":
+        given = self._format_of_data()
+        if given != "auto" and self.sampling.format not in ("auto", given):
+            raise ValueError(
+                f"data.format = {given} and sampling.format = {self.sampling.format} differ: leave one out"
+            )
+        return self
+
+    @property
+    def format(self) -> PromptFormat:
+        """How the model is given a text: `data.format` of a data set, otherwise `sampling.format`."""
+        given = self._format_of_data()
+        return self.sampling.format if given == "auto" else given
+
+    def _format_of_data(self) -> PromptFormat:
+        return self.data.format if isinstance(self.data, DatasetOptions) else "auto"
 
     def problems_per_batch(self) -> int:
         """Return the number of problems whose completions are made at once."""

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -20,7 +21,7 @@ from rich.console import Console
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from r2vpo.config.folder_lock import working_in
-from r2vpo.config.recipe import Recipe, settle_precision
+from r2vpo.config.recipe import Recipe, format_of, settle_format, settle_precision
 from r2vpo.config.resumption import refuse_finished, require_checkpoint
 from r2vpo.config.run_directory import RunDirectory, create_run, open_run, step_of
 from r2vpo.data import PromptData, to_dataset
@@ -32,10 +33,12 @@ from r2vpo.training.evaluator import Evaluator, data_digests
 from r2vpo.training.metrics_log import MetricsLog
 from r2vpo.training.optimizers import own_optimizer
 from r2vpo.training.progress import TrainingProgress
+from r2vpo.training.sample import describe_sample
 from r2vpo.training.setup import Parts, prepare, trainer_config
 from r2vpo.training.unchanged import WeightsBefore
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 from r2vpo.trl.model_paths import weights_divided_by
+from r2vpo.trl.sampled import SampledGroup
 
 _PACKAGES = ("r2vpo", "torch", "transformers", "trl", "accelerate", "peft", "datasets")
 _FLOAT32 = "this device has no bfloat16 units, and bfloat16 would take several times as long: computing in float32"
@@ -78,10 +81,13 @@ def run_training(
                     open_run(resume), step, recipe.trainer.max_steps
                 )  # another process may have finished it
                 open_run(resume).check_records(step)
+            recipe = settle_format(recipe, format_of(open_run(resume).recipe()))
         # The config has checked it and resolved "auto".
         dtype = cast(Literal["bfloat16", "model"], config.rollout.dtype)
         recipe = settle_precision(recipe, autocast=config.bf16, dtype=dtype)
         parts = prepare(recipe)
+        if parts.form is not None:
+            recipe = settle_format(recipe, parts.form.format)
         if resume is not None and PartialState().is_main_process:
             _check_data(open_run(resume), parts.data)
         run = _folder(recipe, resume, runs_dir)
@@ -89,7 +95,8 @@ def run_training(
             held.enter_context(_alone(run.path))
         on_start(run.path)
         config.output_dir = str(run.checkpoints)
-        notes = [*parts.data.notes, *([_FLOAT32] if left_to_the_device and not config.bf16 else [])]
+        form = [] if parts.form is None else [parts.form.note]
+        notes = [*form, *parts.data.notes, *([_FLOAT32] if left_to_the_device and not config.bf16 else [])]
         start = None if resume is None else run.checkpoint(checkpoint)
         _train(recipe, config, parts, run, checkpoint=start, notes=notes, console=console)
     return run.path
@@ -122,6 +129,8 @@ def _train(
     if is_main:
         trainer.add_callback(MetricsLog(run, display, lists=lambda: trainer.step_lists))
         trainer.signal_watch.say = lambda line: display.say(f"warning: {line}")
+        if checkpoint is None:
+            trainer.show_sample = partial(_show_sample, display, trainer, recipe.rollout.max_new_tokens)
     trainer.add_callback(evaluator)
     trainer.add_callback(_StopBeforeMore())
     started = time.monotonic()
@@ -141,6 +150,11 @@ def _train(
             changed = weights is None or weights.changed()
             _finish(run, recipe, parts.data, trainer, time.monotonic() - started, changed=changed)
     PartialState().wait_for_everyone()
+
+
+def _show_sample(display: TrainingProgress, trainer: R2VPOTrainer, longest: int, sampled: SampledGroup) -> None:
+    for line in describe_sample(sampled, trainer.processing_class, ends=trainer.eos_token_ids, longest=longest):
+        display.say(line)
 
 
 class _NothingLeft(Exception):

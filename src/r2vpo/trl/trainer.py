@@ -21,6 +21,7 @@ from r2vpo.trl.curriculum import ChosenPrompts
 from r2vpo.trl.guards import guard_reward, no_brake_reason, note_dropout
 from r2vpo.trl.plumbing import TrainingPlumbing
 from r2vpo.trl.prompts import PromptBatch
+from r2vpo.trl.sampled import ShowSample, telling_group
 from r2vpo.trl.signal import SignalWatch, describe_round, warn
 from r2vpo.trl.vllm import prepare_vllm
 from r2vpo.trl.watch import RunWatch
@@ -91,6 +92,7 @@ class R2VPOTrainer(TrainingPlumbing):
         self.round_statistics: dict[str, float] = {}
         self.step_lists: dict[str, Any] = {}
         self.watch = RunWatch()
+        self.show_sample: ShowSample | None = None
         self.signal_watch = SignalWatch(warn if self.accelerator.is_main_process else lambda line: None)
         self.method = Method(args.method())
         self.learner = self._learner()
@@ -223,10 +225,19 @@ class R2VPOTrainer(TrainingPlumbing):
             self.round_statistics = groups.round_statistics(
                 rewards, advantages, tokens=tokens, seconds=seconds
             ) | groups.part_means(scores, self.reward_func_names)
+            if self.show_sample is not None:
+                self.show_sample(telling_group(fresh, scores[mine].tolist(), self.reward_func_names, rows))
+                self.show_sample = None
         return fresh
 
     def _described(self) -> str:
-        return describe_round(self._logs, self.round_statistics, longest=self.args.max_completion_length)
+        return describe_round(
+            self._logs,
+            self.round_statistics,
+            cut=self._metrics["train"]["completions/clipped_ratio"][-1],
+            longest=self.args.max_completion_length,
+            raw_text=bool(self._tokenizer.chat_template) and isinstance(self._logs["completion"][-1], str),
+        )
 
     def _finish_step(self) -> None:
         """End the optimizer step in the learner, and log it under the names of docs/metrics.md."""

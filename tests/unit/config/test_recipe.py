@@ -4,13 +4,14 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from r2vpo.config import reward, sections
 from r2vpo.config.known_keys import known_keys
-from r2vpo.config.recipe import Recipe, differing_keys, dump_recipe, load_recipe
+from r2vpo.config.recipe import Recipe, differing_keys, dump_recipe, load_recipe, settle_format
 from r2vpo.core import options
 from r2vpo.core.declaration import Options
 from r2vpo.core.method_options import ObjectiveOptions
@@ -367,3 +368,21 @@ def test_numbers_that_follow_from_a_recipe(path: Path) -> None:
     assert (recipe.steps_per_round, recipe.rounds, recipe.rows_per_round, recipe.evaluated_every) == (6, 3, 48, 30)
     assert [recipe.micro_batch(processes) for processes in (1, 2, 3, 4, 8)] == [16, 8, None, 4, None]
     assert recipe.model_seed == recipe.seed != load_recipe(path, ["model.seed=77"]).model_seed == 77
+
+
+@pytest.mark.parametrize(("extra", "meant"), [({}, "text"), ({"system_prompt": "Be brief."}, "chat")])
+def test_a_runs_settings_from_before_data_format_mean_what_they_meant(
+    tmp_path: Path, extra: dict[str, str], meant: str
+) -> None:
+    path = tmp_path / "own.yaml"
+    data = {"source": "dataset", "path": "a.jsonl"} | extra
+    path.write_text(yaml.safe_dump({"data": data, "reward": {"name": "exact"}}))
+    now = load_recipe(path)
+    assert now.data.format == "auto"
+    written = yaml.safe_load(dump_recipe(now))
+    del written["data"]["format"]
+    old = tmp_path / "config.yaml"
+    old.write_text(yaml.safe_dump(written))
+    assert load_recipe(old).data.format == meant
+    assert differing_keys(load_recipe(old), settle_format(now, meant)) == []
+    assert load_recipe(old, ["data.format=chat"]).data.format == "chat"
