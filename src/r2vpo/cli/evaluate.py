@@ -42,10 +42,12 @@ def _asked(arguments: argparse.Namespace) -> tuple[EvaluationConfig, Subject, Pa
         raise UserError("eval: no model given: name one, a run or a folder (`r2vpo models` lists some)")
     if arguments.suite is None:
         raise UserError("eval: no suite given: name one with --suite (`r2vpo eval --list` lists them)")
-    overrides = [
-        f"{key}={value}" for name, key in _OVERRIDES.items() if (value := getattr(arguments, name)) is not None
-    ]
-    suite = load_suite(SUITES.find(arguments.suite), [*arguments.overrides, *overrides])
+    flags = {
+        f"--{name.replace('_', '-')}": f"{key}={value}"
+        for name, key in _OVERRIDES.items()
+        if (value := getattr(arguments, name)) is not None
+    }
+    suite = load_suite(SUITES.find(arguments.suite), arguments.overrides, flags)
     subject = find_subject(arguments.model)
     win_by: dict[str, Any] = {"name": "score"}
     if arguments.win_by is not None:

@@ -94,8 +94,9 @@ def check_resume(recipe: Recipe, run_path: Path, checkpoint: int | None, argumen
     different = [key for key in differing_keys(recipe, started_with) if key not in MAY_DIFFER]
     if different:
         shown = ", ".join(different[:6]) + (f" and {len(different) - 6} more" if len(different) > 6 else "")
+        verb = "differs" if len(different) == 1 else "differ"
         raise UserError(
-            f"{run.path}: this run was started with another recipe, {shown} differ: "
+            f"{run.path}: this run was started with another recipe, {shown} {verb}: "
             f"give the same recipe and --set, or start a new run without --resume"
         )
     step = step_of(require_checkpoint(run.path, checkpoint, arguments=arguments))

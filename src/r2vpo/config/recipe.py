@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from r2vpo.config.errors import validated
 from r2vpo.config.overrides import flatten, override
 from r2vpo.config.reward import RewardRecipe
-from r2vpo.config.sections import EvaluationRecipe, ModelRecipe, Problems, RolloutRecipe, Tracker, TrainerRecipe
+from r2vpo.config.sections import EvaluationRecipe, ModelRecipe, Problems, RolloutRecipe, Trackers, TrainerRecipe
 from r2vpo.config.shipped import RECIPES
 from r2vpo.config.yaml_files import RecipeDumper, read_mapping
 from r2vpo.core.method_options import MethodOptions, ObjectiveOptions
@@ -45,7 +45,9 @@ class Recipe(Section):
     rollout: RolloutRecipe = Field(RolloutRecipe(), description="sampling of completions")
     trainer: TrainerRecipe = Field(TrainerRecipe(), description="optimisation")
     evaluation: EvaluationRecipe = Field(EvaluationRecipe(), description="greedy accuracy on held-out problems")
-    report_to: list[Tracker] = Field(["tensorboard"], description="experiment trackers; an empty list is none")
+    report_to: Trackers = Field(
+        ["tensorboard"], description="experiment trackers: one, or a list of them; an empty list is none"
+    )
 
     @property
     def model_seed(self) -> int:

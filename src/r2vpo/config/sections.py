@@ -11,9 +11,10 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from r2vpo.core.options import RolloutOptions
 from r2vpo.data.options import DataOptions
-from r2vpo.section import LAST_SEED, STUDY, Section, declared
+from r2vpo.section import LAST_SEED, STUDY, OneOrMore, Section, declared
 
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "clearml", "swanlab", "neptune", "dvclive"]
+Trackers = OneOrMore[Tracker]
 
 
 def _with_held_out(data: DataOptions) -> DataOptions:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from r2vpo.data.habit_formats import FORMATS, HabitDifficulty, HabitFormat, check_difficulties
-from r2vpo.section import Section
+from r2vpo.section import OneOrMore, Section
 
 SchemaName = Literal[
     "plain", "numina_math", "gsm8k", "math", "dapo_math", "aime", "countdown", "mbpp", "humaneval", "ifeval"
@@ -17,11 +17,7 @@ SchemaName = Literal[
 PromptFormat = Literal["auto", "chat", "text"]
 """How a model is given a prompt that is a text; `auto` is decided by `r2vpo.data.prompt_format`."""
 
-# A single path may be given without a list.
-Paths = Annotated[
-    list[Annotated[str, Field(min_length=1)]],
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-]
+Paths = OneOrMore[Annotated[str, Field(min_length=1)]]
 
 _RENAMED = {
     "kind": "source",

@@ -1,6 +1,6 @@
 """The schema of a suite's file and of an evaluation's configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,12 +75,13 @@ class EvaluationConfig(Section):
     fingerprint: str | None = Field(None, description="digest of local weight files, for the same purpose")
 
 
-def load_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
+def load_suite(path: Path, overrides: Sequence[str] = (), flags: Mapping[str, str] | None = None) -> Suite:
     """Read a suite's file and apply overrides.
 
     Args:
         path: a YAML file.
         overrides: ``key=value`` texts, the key dotted, such as ``sampling.k=8``.
+        flags: such texts by the option of the command line that they come from; they win.
 
     Returns:
         The suite, with every default filled in.
@@ -90,4 +91,5 @@ def load_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
     """
     settings = read_mapping(path, "suite")
     overridden = [override(settings, text) for text in overrides]
-    return validated(Suite, settings, source=str(path), overridden=overridden)
+    by_flag = {override(settings, text, flag=flag): flag for flag, text in (flags or {}).items()}
+    return validated(Suite, settings, source=str(path), overridden=overridden, flags=by_flag)

@@ -29,6 +29,7 @@ from r2vpo.core.controls import Controls
 from r2vpo.core.log_probs.values import TokenLogProbs
 from r2vpo.core.objective_config import ObjectiveConfig
 from r2vpo.core.types import LossOutput
+from r2vpo.core.validation import check_state
 from r2vpo.learner.checks import check_round, checked
 from r2vpo.learner.micro_batch import MicroBatch, RoundShape, collate, cut, hold_out, in_parts, placed, set_normalizers
 from r2vpo.learner.round_start import remember_policy, round_moments
@@ -265,7 +266,7 @@ class Learner:
             "cut_generator": self._order.get_state(),
             "staleness_rows": list(self.staleness_rows),
             "measured_again": pack(self.measured_again),
-            "round": [_packed(micro) for micro in self.micros] if in_progress else None,
+            "round": [micro.packed() for micro in self.micros] if in_progress else None,
         }
 
     def load_state_dict(self, state: dict[str, Any], *, version: int) -> None:
@@ -276,9 +277,10 @@ class Learner:
             version: The present round.
 
         Raises:
-            ValueError: The state of the controls is of an earlier version of r2vpo.
+            ValueError: A key is missing; or the state of the controls is of an earlier version of r2vpo.
             UserError: That of the replay is damaged or does not fit; see `ReplayBuffer.load_state_dict`.
         """
+        check_state("learner", state, self.state_dict(in_progress=False))
         self.version = version
         self.controls.load_state_dict(state["controls"])
         self.replay.load_state_dict(state["replay"])
@@ -292,8 +294,3 @@ class Learner:
         micro = self.collate(unpack(packed["rows"]), self.version)
         micro.normalizer = torch.tensor(packed["normalizer"], device=self._device)
         return micro
-
-
-def _packed(micro: MicroBatch) -> dict[str, Any]:
-    assert micro.normalizer is not None, "a round in progress has its normalizers"
-    return {"rows": pack(micro.groups), "normalizer": float(micro.normalizer)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -85,6 +85,22 @@ def sampled_groups(
         ids = columns["completion_ids"][row, :length].clone()
         group.rollouts.append(Rollout(ids, mask.clone(), log_probs.clone(), advantage, reward))
     return list(of_prompt.values())
+
+
+def policy_versions(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return the `policy_version` that a `rollout_func` gave each row.
+
+    Raises:
+        UserError: It is missing or not a whole number.
+    """
+    for place, row in enumerate(rows):
+        found = row.get("policy_version")
+        if isinstance(found, bool) or not hasattr(found, "__index__"):
+            raise UserError(
+                f"rollout_func gave row {place} a policy_version of {found!r}, but it must be a whole number, the "
+                "round whose policy sampled the row: return one per row under 'policy_version'"
+            )
+    return [int(row["policy_version"]) for row in rows]
 
 
 def check_sampled(groups: Sequence[Group], version: int) -> None:

@@ -212,7 +212,7 @@ class R2VPOTrainer(TrainingPlumbing):
             rewards=rewards[mine],
             advantages=advantages[mine],
             group_size=group_size,
-            versions=[version if self.sampler_lag is None else row["policy_version"] for row in rows],
+            versions=[version] * len(rows) if self.sampler_lag is None else groups.policy_versions(rows),
             first_row=(self.round_index * processes + place) * len(rows),
         )
         groups.check_sampled(fresh, self.round_index)

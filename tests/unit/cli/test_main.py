@@ -86,7 +86,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "x.yaml", "seed=1", "--unknown"], "unrecognized arguments: seed=1 --unknown (see `r2vpo --help`)"),
         (["report"], "required: RUN"),
         (["report", "nowhere"], "nowhere: no such run"),
-        (["train", "nowhere.yaml"], "nowhere.yaml: no such recipe"),
+        (["train", "nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["train", "nowhere"], "nowhere: no such recipe"),
         (["train", "--resume", "nowhere"], "nowhere: no such run"),
     ],
 )
