@@ -39,6 +39,7 @@ def build_parser() -> Parser:
     train.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
     train.set_defaults(command="train:train")
 
+    _add_new(commands, shared)
     _add_plan(commands, shared)
     _add_evaluate(commands, shared)
     _add_compare(commands, shared)
@@ -84,6 +85,19 @@ def _add_overrides(command: argparse.ArgumentParser, example: str) -> None:
         default=[],
         help=f"override settings, such as {example}",
     )
+
+
+def _add_new(commands: Any, shared: argparse.ArgumentParser) -> None:
+    new = commands.add_parser("new", parents=[shared], help="write a recipe and a reward for your data")
+    new.add_argument("data", metavar="DATA", help="a file (.jsonl, .json, .csv, .parquet), a folder or a hub name")
+    new.add_argument("--model", metavar="MODEL", default="embedded/smollm2-135m", help="(default: %(default)s)")
+    new.add_argument("--out", metavar="DIR", default=".", help="where to write both files (default: this folder)")
+    new.add_argument("--name", metavar="NAME", help="of the recipe and its file (default: from the data's name)")
+    new.add_argument("--prompt-column", metavar="COLUMN", help="the column with the prompt (default: found)")
+    new.add_argument("--answer-column", metavar="COLUMN", help="the column with the reference answer (default: found)")
+    new.add_argument("--subset", metavar="NAME", help="subset of a data set that has several")
+    new.add_argument("--split", metavar="NAME", help="split to train on (default: train)")
+    new.set_defaults(command="new:new")
 
 
 def _add_plan(commands: Any, shared: argparse.ArgumentParser) -> None:
