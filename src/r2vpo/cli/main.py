@@ -13,9 +13,13 @@ from importlib import import_module
 from typing import Any
 
 from r2vpo.cli.arguments import build_parser
-from r2vpo.cli.failures import Session, ended_by_sigterm, quiet_exit_on_closed_pipe, report_failure
+from r2vpo.cli.failures import Session, called_as, quiet_exit_on_closed_pipe, report_failure
+from r2vpo.cli.signals import acknowledged, ended_by_sigterm
 from r2vpo.disk import disk_failure
 
+SPIN_COUNT = "6000"
+"""`GOMP_SPINCOUNT`: how often a waiting thread of libgomp looks before it sleeps. With its own default, 50 times as
+much, it occupies a core for milliseconds, which the thread that it waits for may need (benchmarks/threads.py)."""
 ENVIRONMENT = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
 QUIET_ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -39,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0, or the command's own; 2 for what the user can fix; 130 after Ctrl-C; 143 after SIGTERM; 1 for
         everything else.
     """
-    session = Session()
+    session = Session("r2vpo" if argv is not None else called_as(sys.orig_argv, sys.argv))
     try:
-        with ended_by_sigterm():
+        with ended_by_sigterm(), acknowledged(session.stopping):
             arguments = build_parser().parse_args(argv)
             session.debug, session.may_leave = arguments.debug, False
             prepare_environment(debug=arguments.debug)
@@ -85,6 +89,8 @@ def _end(code: int) -> None:
 def prepare_environment(*, debug: bool) -> None:
     """Set the libraries' settings that are read at import: no telemetry, no unnecessary output."""
     os.environ.update(ENVIRONMENT)
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     # Closed by who started us (`>&-`).
     sys.stdout = open(os.devnull, "w") if sys.stdout is None else sys.stdout
     sys.stderr = open(os.devnull, "w") if sys.stderr is None else sys.stderr

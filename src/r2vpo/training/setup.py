@@ -41,11 +41,12 @@ class Parts:
     more_rewards: Sequence[Callable[..., Any]] = ()
 
 
-def prepare(recipe: Recipe) -> Parts:
+def prepare(recipe: Recipe, *, loading: Callable[[str], None] = lambda what: None) -> Parts:
     """Load and check data, reward, tokenizer and model.
 
     Args:
         recipe: the recipe.
+        loading: called with what is loaded next.
 
     Returns:
         The parts.
@@ -57,6 +58,7 @@ def prepare(recipe: Recipe) -> Parts:
         torch.set_num_threads(recipe.trainer.threads)
     _check_installed(recipe)
     check_optimizer(recipe)
+    loading("loading the data")
     data = load_data(recipe.data, seed=recipe.seed)
     _check_enough(recipe, data)
     reward, *more_rewards = _rewards(recipe)
@@ -64,6 +66,7 @@ def prepare(recipe: Recipe) -> Parts:
         data = _with_usable_answers(function, data)
         check_reward(function, data.train[:ROWS])
     _check_enough(recipe, data)
+    loading(f"loading {recipe.model.name}")
     trusted = recipe.model.trust_remote_code
     tokenizer = load_tokenizer(recipe.model.name, seed=recipe.model_seed, trust_remote_code=trusted)
     check_chats(
