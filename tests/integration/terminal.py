@@ -58,7 +58,7 @@ def in_terminal(*arguments: str, folder: Path, **environment: str) -> Iterator[T
     """`python -m r2vpo.cli.main` on a pseudo-terminal of 40 lines of 160 columns, from which Ctrl-C reaches it."""
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
-    folders = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    folders = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
         [sys.executable, "-m", "r2vpo.cli.main", *arguments],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""The ``r2vpo`` command: train, plan, eval, compare, runs, rewards, report, models, recipes, doctor, openrlhf."""
+"""The ``r2vpo`` command: train, plan, eval, compare, runs, rewards, report, watch, models, recipes, doctor, openrlhf."""
 
 import io
 import logging
