@@ -7,6 +7,7 @@ cores busy an operation takes as long as its most delayed thread, and a single t
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-SECONDS, TURNS, MOST_SECONDS = 0.04, 3, 2.0
+SECONDS, TURNS, MOST_SECONDS = 0.04, 6, 2.0
 """Shortest time of one measurement, measurements of each number, and the time after which no further turn begins."""
 WORTH = 1.2
 """All threads are kept unless fewer are this many times as fast, so that a quiet machine uses the same number again."""
@@ -35,7 +36,7 @@ class Threads:
     Attributes:
         number: the number.
         because: the reason in words.
-        rates: passes per second that were measured for each number; empty if nothing was measured.
+        rates: passes per second in the slowest measurement of each number; empty if nothing was measured.
     """
 
     number: int
@@ -107,33 +108,35 @@ def candidates(most: int) -> list[int]:
     return [*(1 << power for power in range((most - 1).bit_length())), most]
 
 
-def measured(work: Work, numbers: Sequence[int]) -> dict[int, float]:
+def measured(work: Work, numbers: Sequence[int], *, turns: int = TURNS) -> dict[int, float]:
     """Measure passes per second with each number of threads, in turns; torch's number is restored.
 
     Args:
         work: one pass.
         numbers: the numbers of threads.
+        turns: measurements of each number.
 
     Returns:
-        The rate for each number, over all its turns: delays are rare and long, so a median would not see them.
+        The rate in the slowest measurement of each number. Where threads compete for cores, the same number is fast
+        at one moment and many times slower at the next, depending on where the system has put them.
     """
     before, started = torch.get_num_threads(), time.perf_counter()
-    passes, seconds = dict.fromkeys(numbers, 0), dict.fromkeys(numbers, 0.0)
+    rates = dict.fromkeys(numbers, math.inf)
     try:
-        for turn in range(TURNS):
+        for turn in range(turns):
             if turn and time.perf_counter() - started > MOST_SECONDS:
                 break
             for number in numbers:
                 torch.set_num_threads(number)
                 work()  # starts the threads
-                begun = time.perf_counter()
+                passes, begun = 0, time.perf_counter()
                 while (spent := time.perf_counter() - begun) < SECONDS:
                     work()
-                    passes[number] += 1
-                seconds[number] += spent
+                    passes += 1
+                rates[number] = min(rates[number], passes / spent)
     finally:
         torch.set_num_threads(before)
-    return {number: passes[number] / seconds[number] for number in numbers}
+    return rates
 
 
 def model_work(model: nn.Module, *, rows: int, autocast: bool = False) -> Work:

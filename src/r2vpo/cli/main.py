@@ -1,4 +1,4 @@
-"""The ``r2vpo`` command: train, plan, eval, compare, runs, rewards, report, watch, models, recipes, doctor, openrlhf."""
+"""The ``r2vpo`` command: train, plan, eval, compare, runs, rewards, report, watch, models, recipes, doctor."""
 
 import io
 import logging
@@ -17,9 +17,6 @@ from r2vpo.cli.failures import Session, called_as, quiet_exit_on_closed_pipe, re
 from r2vpo.cli.signals import acknowledged, ended_by_sigterm
 from r2vpo.disk import disk_failure
 
-SPIN_COUNT = "6000"
-"""`GOMP_SPINCOUNT`: how often a waiting thread of libgomp looks before it sleeps. With its own default, 50 times as
-much, it occupies a core for milliseconds, which the thread that it waits for may need (benchmarks/threads.py)."""
 ENVIRONMENT = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
 QUIET_ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -89,8 +86,6 @@ def _end(code: int) -> None:
 def prepare_environment(*, debug: bool) -> None:
     """Set the libraries' settings that are read at import: no telemetry, no unnecessary output."""
     os.environ.update(ENVIRONMENT)
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     # Closed by who started us (`>&-`).
     sys.stdout = open(os.devnull, "w") if sys.stdout is None else sys.stdout
     sys.stderr = open(os.devnull, "w") if sys.stderr is None else sys.stderr

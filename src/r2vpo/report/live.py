@@ -79,7 +79,7 @@ class LiveRun:
     def version(self) -> str:
         """Return a text that differs whenever the files of the report do."""
         run = self.run
-        found = []
+        found: list[tuple[int, int] | None] = []
         for path in (run.config, run.metrics, run.evaluations, run.summary):
             try:
                 stat = os.stat(path)

@@ -33,7 +33,7 @@ from r2vpo.training.metrics_log import MetricsLog
 from r2vpo.training.optimizers import own_optimizer
 from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.setup import Parts, prepare, trainer_config
-from r2vpo.training.threads import settle_threads
+from r2vpo.training.threads import ThreadsWatch, alone_on_cpu, settle_threads, work_of
 from r2vpo.training.unchanged import WeightsBefore
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 from r2vpo.trl.model_paths import weights_divided_by
@@ -129,6 +129,9 @@ def _train(
         display.changed = lambda: run.write_status(display.snapshot())
         trainer.on_phase, trainer.on_sampled = display.status, partial(display.sampled, "generating")
         trainer.add_callback(MetricsLog(run, display, lists=lambda: trainer.step_lists))
+        if torch.get_num_threads() > 1 and alone_on_cpu(recipe):
+            work = work_of(recipe, parts.model, autocast=bool(config.bf16))
+            trainer.add_callback(ThreadsWatch(work, lambda line: display.say(f"warning: {line}")))
         trainer.signal_watch.say = lambda line: display.say(f"warning: {line}")
     trainer.add_callback(evaluator)
     trainer.add_callback(_StopBeforeMore())

@@ -142,9 +142,9 @@ def test_other_hosts_are_refused(host: str, code: int, server: LiveServer) -> No
 
 def test_a_port_in_use_is_one_line(server: LiveServer, run: RunDirectory) -> None:
     port = server.server_address[1]
-    with pytest.raises(UserError, match=rf"cannot listen on 127.0.0.1, port {port}: Address already in use: name"):
+    with pytest.raises(UserError, match=rf"cannot listen on 127\.0\.0\.1, port {port}: Address already in use: name"):
         LiveServer(run, host="127.0.0.1", port=port)
-    with pytest.raises(UserError, match="cannot listen on no.such.invalid, port 0"):
+    with pytest.raises(UserError, match=r"cannot listen on no\.such\.invalid, port 0"):
         LiveServer(run, host="no.such.invalid", port=0)
 
 
