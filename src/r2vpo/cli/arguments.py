@@ -8,7 +8,7 @@ import re
 from typing import Any, NoReturn
 
 import r2vpo
-from r2vpo.cli.values import above_zero, memory, positive, seed, seeds, share
+from r2vpo.cli.values import above_zero, memory, port, positive, seed, seeds, share
 from r2vpo.errors import UserError
 
 
@@ -56,6 +56,8 @@ def build_parser() -> Parser:
     report.add_argument("--png", metavar="FILE", help="also write its main curves as one picture")
     report.set_defaults(command="report:report")
 
+    _add_watch(commands, shared)
+
     models = commands.add_parser("models", parents=[shared], help="list the models that can be used by name")
     models.set_defaults(command="listings:models")
     recipes = commands.add_parser("recipes", parents=[shared], help="list the recipes that can be used by name")
@@ -98,6 +100,17 @@ def _add_new(commands: Any, shared: argparse.ArgumentParser) -> None:
     new.add_argument("--subset", metavar="NAME", help="subset of a data set that has several")
     new.add_argument("--split", metavar="NAME", help="split to train on (default: train)")
     new.set_defaults(command="new:new")
+
+
+def _add_watch(commands: Any, shared: argparse.ArgumentParser) -> None:
+    watch = commands.add_parser(
+        "watch", parents=[shared], help="show a run's report in a browser while the run goes on"
+    )
+    watch.add_argument("run", metavar="RUN", help="the folder of a run, which may also be finished or stopped")
+    watch.add_argument("--port", metavar="P", type=port, default=8321, help="0 takes a free one (default: 8321)")
+    watch.add_argument("--host", metavar="HOST", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    watch.add_argument("--open", action="store_true", help="open it in the browser")
+    watch.set_defaults(command="watch:watch")
 
 
 def _add_plan(commands: Any, shared: argparse.ArgumentParser) -> None:

@@ -13,10 +13,10 @@ from r2vpo.config.recipe import Recipe, differing_keys, format_of, load_recipe, 
 from r2vpo.config.resumption import refuse_finished, require_checkpoint
 from r2vpo.config.run_directory import open_run, step_of
 from r2vpo.errors import UserError
-from r2vpo.training.progress import print_result
+from r2vpo.training.progress import TrainingProgress, print_result
 
-# Settings that may change when a run is resumed: it can be made longer.
-MAY_DIFFER = {"trainer.max_steps"}
+# Settings that may change when a run is resumed: it can be made longer, and use other threads.
+MAY_DIFFER = {"trainer.max_steps", "trainer.threads"}
 
 
 def train(arguments: argparse.Namespace, session: Session) -> None:
@@ -40,21 +40,23 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
         check_resume(recipe, resume, arguments.checkpoint, session.arguments)
     elif arguments.checkpoint is not None:
         raise UserError("train: --checkpoint says where --resume starts: add --resume RUN")
-    console = Console()
+    is_main = os.environ.get("RANK", "0") == "0"
+    console = Console(quiet=not is_main)
+    with TrainingProgress(recipe.trainer.max_steps, console=console) as display, session.showing(display):
+        display.status("loading torch and its libraries")
+        from r2vpo.training.run import run_training
 
-    from r2vpo.training.run import run_training
-
-    if not arguments.debug:
-        quiet_bars()
-    run = run_training(
-        recipe,
-        resume=resume,
-        checkpoint=arguments.checkpoint,
-        console=console,
-        runs_dir=Path(arguments.runs_dir),
-        on_start=session.started,
-    )
-    if os.environ.get("RANK", "0") == "0":
+        if not arguments.debug:
+            quiet_bars()
+        run = run_training(
+            recipe,
+            resume=resume,
+            checkpoint=arguments.checkpoint,
+            display=display,
+            runs_dir=Path(arguments.runs_dir),
+            on_start=session.started,
+        )
+    if is_main:
         show_result(Path(run), console)
 
 
@@ -68,8 +70,11 @@ def quiet_bars() -> None:
 
 
 def as_started(recipe: Recipe, run_path: Path) -> Recipe:
-    """Return the recipe with what the run was started with wherever it says `auto`: precision, form of the prompts."""
+    """Return the recipe with what the run was started with wherever it leaves that open: precision, prompts, threads."""
     started_with = open_run(run_path).recipe()
+    if recipe.trainer.threads is None:
+        trainer = recipe.trainer.model_copy(update={"threads": started_with.trainer.threads})
+        recipe = recipe.model_copy(update={"trainer": trainer})
     # A run stores its recipe after all settings are resolved, so nothing in it is `auto`.
     autocast = cast(bool, started_with.trainer.bf16_autocast)
     dtype = cast(Literal["bfloat16", "model"], started_with.rollout.dtype)

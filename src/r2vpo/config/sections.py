@@ -152,7 +152,12 @@ class TrainerRecipe(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where to train; auto takes a GPU if there is one"
     )
-    threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; null leaves the choice to torch")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="CPU threads; null measures which number is the fastest, unless OMP_NUM_THREADS is set",
+    )
 
     @model_validator(mode="before")
     @classmethod

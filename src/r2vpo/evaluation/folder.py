@@ -236,7 +236,8 @@ def _writable(path: Path) -> Iterator[None]:
 
 
 def _check_same(folder: EvaluationFolder, config: EvaluationConfig) -> None:
-    different = differing_keys(config, folder.config())
+    began = folder.config()
+    different = differing_keys(config.model_copy(update={"threads": began.threads}), began)
     changed = [words for key, words in _CHANGES.items() if key in different]
     if changed and len(changed) == len(different):
         what = " and ".join(changed)

@@ -68,6 +68,7 @@ class EvaluationConfig(Section):
     seed: int = Field(0, ge=0, le=LAST_SEED, description="seed of the samples")
     device: Literal["cpu", "cuda"] = Field("cpu", description="device of the model")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="type of the weights")
+    threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; null is torch's choice")
     baseline: str | None = Field(None, description="model, run or evaluation it is compared with")
     win_by: dict[str, Any] = Field({"name": "score"}, description="the rule that decides which completion is better")
     suite: Suite = Field(description="the suite with its overrides")

@@ -1,14 +1,14 @@
 """Build a run's report: ``report.html``, one file without scripts that needs no external resources."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from r2vpo.config.numbers import count, duration, megabytes
 from r2vpo.data.options import DataOptions, DatasetOptions, HabitOptions, ReasoningGymOptions
 from r2vpo.report.data import RunData, load_run
-from r2vpo.report.page import write_page
+from r2vpo.report.page import render, write_page
 from r2vpo.report.panels import PANELS, Panel
 from r2vpo.report.svg import inline_svg
 
@@ -30,6 +30,16 @@ def build_report(run: Path | str) -> Path:
     data = load_run(run)
     write_page(data.run.report, _TEMPLATE, page_values(data))
     return data.run.report
+
+
+def report_html(runs: Sequence[Path | str]) -> str:
+    """Return the page of one run's folder.
+
+    Raises:
+        UserError: as `build_report`.
+    """
+    (run,) = runs
+    return render(_TEMPLATE, page_values(load_run(run)))
 
 
 def page_values(data: RunData) -> dict[str, Any]:

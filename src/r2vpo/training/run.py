@@ -17,7 +17,6 @@ from typing import Any, Literal, cast
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from rich.console import Console
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from r2vpo.config.folder_lock import working_in
@@ -35,6 +34,7 @@ from r2vpo.training.optimizers import own_optimizer
 from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.sample import describe_sample
 from r2vpo.training.setup import Parts, prepare, trainer_config
+from r2vpo.training.threads import ThreadsWatch, alone_on_cpu, settle_threads, work_of
 from r2vpo.training.unchanged import WeightsBefore
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 from r2vpo.trl.model_paths import weights_divided_by
@@ -49,7 +49,7 @@ def run_training(
     *,
     resume: Path | None,
     checkpoint: int | None = None,
-    console: Console,
+    display: TrainingProgress,
     runs_dir: Path = Path("runs"),
     on_start: Callable[[Path], None] = lambda path: None,
 ) -> Path:
@@ -59,7 +59,7 @@ def run_training(
         recipe: the recipe.
         resume: a run to resume, or None for a new one.
         checkpoint: step of the checkpoint to resume from; None takes the last one.
-        console: where progress is shown.
+        display: where progress is shown.
         runs_dir: where a new run's folder is made.
         on_start: called with the run's folder as soon as it exists.
 
@@ -85,9 +85,12 @@ def run_training(
         # The config has checked it and resolved "auto".
         dtype = cast(Literal["bfloat16", "model"], config.rollout.dtype)
         recipe = settle_precision(recipe, autocast=config.bf16, dtype=dtype)
-        parts = prepare(recipe)
+        parts = prepare(recipe, loading=display.status)
         if parts.form is not None:
             recipe = settle_format(recipe, parts.form.format)
+        threads = None
+        if resume is None or recipe.trainer.threads is not None:  # a resumed run keeps its number, also torch's own
+            recipe, threads = settle_threads(recipe, parts.model, autocast=bool(config.bf16))
         if resume is not None and PartialState().is_main_process:
             _check_data(open_run(resume), parts.data)
         run = _folder(recipe, resume, runs_dir)
@@ -98,7 +101,7 @@ def run_training(
         form = [] if parts.form is None else [parts.form.note]
         notes = [*form, *parts.data.notes, *([_FLOAT32] if left_to_the_device and not config.bf16 else [])]
         start = None if resume is None else run.checkpoint(checkpoint)
-        _train(recipe, config, parts, run, checkpoint=start, notes=notes, console=console)
+        _train(recipe, config, parts, run, checkpoint=start, notes=notes, threads=threads, display=display)
     return run.path
 
 
@@ -110,7 +113,8 @@ def _train(
     *,
     checkpoint: Path | None,
     notes: list[str],
-    console: Console,
+    threads: str | None,
+    display: TrainingProgress,
 ) -> None:
     if checkpoint is not None and PartialState().is_main_process:
         run.rewind(step_of(checkpoint))
@@ -120,35 +124,43 @@ def _train(
     if config.use_vllm:
         # Otherwise its engine on the training devices needs room for the longest text that the model can read.
         config.vllm_max_model_length = longest_prompt(parts.data, parts.tokenizer) + recipe.rollout.max_new_tokens
+    display.status(f"checking {recipe.model.name}")
     trainer = _trainer(config, parts)
     trainer.optimizer_cls_and_kwargs = own_optimizer(recipe)
     steps_done = step_of(checkpoint) if checkpoint is not None else 0
-    display = TrainingProgress(recipe.trainer.max_steps, console=console, first_step=steps_done)
+    display.resumed(steps_done, run.read_evaluations())
     evaluator = Evaluator(recipe=recipe, parts=parts, trainer=trainer, run=run, display=display)
     is_main = PartialState().is_main_process
     if is_main:
+        display.changed = lambda: run.write_status(display.snapshot())
+        trainer.on_phase, trainer.on_sampled = display.status, partial(display.sampled, "generating")
         trainer.add_callback(MetricsLog(run, display, lists=lambda: trainer.step_lists))
+        if torch.get_num_threads() > 1 and alone_on_cpu(recipe):
+            work = work_of(recipe, parts.model, autocast=bool(config.bf16))
+            trainer.add_callback(ThreadsWatch(work, lambda line: display.say(f"warning: {line}")))
         trainer.signal_watch.say = lambda line: display.say(f"warning: {line}")
         if checkpoint is None:
             trainer.show_sample = partial(_show_sample, display, trainer, recipe.rollout.max_new_tokens)
     trainer.add_callback(evaluator)
     trainer.add_callback(_StopBeforeMore())
     started = time.monotonic()
-    with display:
-        if is_main:
-            described = [parts.data.described()] if isinstance(recipe.data, DatasetOptions) else []
-            for line in (f"run {run.path}", *described, *(f"note: {note}" for note in notes)):
-                display.say(line)
-        if checkpoint is None:
-            evaluator.evaluate()
-        whole = weights_divided_by(trainer) is None
-        weights = WeightsBefore(trainer.model) if whole and is_main and checkpoint is None else None
-        with suppress(_NothingLeft):
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    if is_main:
+        described = [parts.data.described()] if isinstance(recipe.data, DatasetOptions) else []
+        said = [f"run {run.path}", *described, *([] if threads is None else [threads])]
+        for line in (*said, *(f"note: {note}" for note in notes)):
+            display.say(line)
+    if checkpoint is None:
         evaluator.evaluate()
-        if is_main:
-            changed = weights is None or weights.changed()
-            _finish(run, recipe, parts.data, trainer, time.monotonic() - started, changed=changed)
+    whole = weights_divided_by(trainer) is None
+    weights = WeightsBefore(trainer.model) if whole and is_main and checkpoint is None else None
+    display.status("training" if checkpoint is None else f"loading {checkpoint.name}")
+    with suppress(_NothingLeft):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    evaluator.evaluate()
+    if is_main:
+        changed = weights is None or weights.changed()
+        seconds = time.monotonic() - started
+        _finish(run, recipe, parts.data, trainer, seconds, changed=changed, threads=threads)
     PartialState().wait_for_everyone()
 
 
@@ -223,6 +235,7 @@ def _finish(
     session_seconds: float,
     *,
     changed: bool,
+    threads: str | None,
 ) -> None:
     """Write the summary from the records."""
     evaluations = run.read_evaluations()
@@ -264,6 +277,7 @@ def _finish(
                 "platform": platform.platform(),
                 "cpus": os.cpu_count(),
                 "threads": torch.get_num_threads(),
+                "why_threads": threads,
             },
         }
     )

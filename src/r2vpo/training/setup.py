@@ -47,11 +47,12 @@ class Parts:
     form: PromptForm | None = None
 
 
-def prepare(recipe: Recipe) -> Parts:
+def prepare(recipe: Recipe, *, loading: Callable[[str], None] = lambda what: None) -> Parts:
     """Load and check data, reward, tokenizer and model.
 
     Args:
         recipe: the recipe.
+        loading: called with what is loaded next.
 
     Returns:
         The parts.
@@ -63,6 +64,7 @@ def prepare(recipe: Recipe) -> Parts:
         torch.set_num_threads(recipe.trainer.threads)
     _check_installed(recipe)
     check_optimizer(recipe)
+    loading("loading the data")
     data = load_data(recipe.data, seed=recipe.seed)
     _check_enough(recipe, data)
     trusted = recipe.model.trust_remote_code

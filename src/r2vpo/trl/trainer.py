@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from r2vpo.core.method import Method
 from r2vpo.learner import Learner, MicroBatch, RoundShape
 from r2vpo.replay import Group, ReplayBuffer
 from r2vpo.replay.group import rows_of
+from r2vpo.sampling.sampler import Progress
 from r2vpo.trl import groups
 from r2vpo.trl.arguments import SIGNATURE, check_built, own_rollout, read_arguments, settle_sampler_dtype
 from r2vpo.trl.async_loop import keep_running
@@ -91,6 +93,9 @@ class R2VPOTrainer(TrainingPlumbing):
         self.seconds = {"generating": 0.0, "training": 0.0}
         self.round_statistics: dict[str, float] = {}
         self.step_lists: dict[str, Any] = {}
+        # For displays: what is being done (generating, scoring, training, saving), and how far the sampling is.
+        self.on_phase: Callable[[str], None] = lambda phase: None
+        self.on_sampled: Progress = lambda *counts: None
         self.watch = RunWatch()
         self.show_sample: ShowSample | None = None
         self.signal_watch = SignalWatch(warn if self.accelerator.is_main_process else lambda line: None)
@@ -191,6 +196,7 @@ class R2VPOTrainer(TrainingPlumbing):
     def _sample(self, prompts: PromptBatch) -> list[Group]:
         """Let TRL generate and score, and compute the advantages of the groups."""
         started, training = time.perf_counter(), self.model.training
+        self.on_phase("generating")
         place, processes = self.accelerator.process_index, self.accelerator.num_processes
         group_size = self.num_generations if training else self.num_generations_eval
         rows = prompts.rows
@@ -228,6 +234,7 @@ class R2VPOTrainer(TrainingPlumbing):
             if self.show_sample is not None:
                 self.show_sample(telling_group(fresh, scores[mine].tolist(), self.reward_func_names, rows))
                 self.show_sample = None
+        self.on_phase("training" if training else "evaluating")
         return fresh
 
     def _described(self) -> str:
