@@ -16,7 +16,7 @@ from r2vpo.errors import UserError
 from r2vpo.training.progress import print_result
 
 # Settings that may change when a run is resumed: it can be made longer.
-MAY_DIFFER = {"trainer.max_steps"}
+MAY_DIFFER = {"trainer.max_steps", "evaluation.samples_shown"}
 
 
 def train(arguments: argparse.Namespace, session: Session) -> None:

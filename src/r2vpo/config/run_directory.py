@@ -6,6 +6,7 @@
       config.yaml        the recipe, everything resolved
       metrics.jsonl      one object per optimizer step
       evaluations.jsonl  one object per evaluation
+      events.jsonl       starts, resumptions, notes and warnings, see run_events
       summary.json       the result
       checkpoints/       checkpoint-<step>/, complete as soon as it has that name
       set_aside/         checkpoints later than the one that the run was resumed from

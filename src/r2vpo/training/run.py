@@ -23,6 +23,7 @@ from r2vpo.config.folder_lock import working_in
 from r2vpo.config.recipe import Recipe, settle_precision
 from r2vpo.config.resumption import refuse_finished, require_checkpoint
 from r2vpo.config.run_directory import RunDirectory, create_run, open_run, step_of
+from r2vpo.config.run_events import append_event
 from r2vpo.data import PromptData, to_dataset
 from r2vpo.data.options import DatasetOptions
 from r2vpo.data.prompt_tokens import longest_prompt
@@ -121,12 +122,16 @@ def _train(
     is_main = PartialState().is_main_process
     if is_main:
         trainer.add_callback(MetricsLog(run, display, lists=lambda: trainer.step_lists))
-        trainer.signal_watch.say = lambda line: display.say(f"warning: {line}")
+        trainer.signal_watch.say = lambda line: _warn(run, display, line, step=trainer.state.global_step)
     trainer.add_callback(evaluator)
     trainer.add_callback(_StopBeforeMore())
     started = time.monotonic()
     with display:
         if is_main:
+            kind = "started" if checkpoint is None else "resumed"
+            append_event(run.path, kind, f"r2vpo {version('r2vpo')}", step=steps_done)
+            for note in notes:
+                append_event(run.path, "note", note, step=steps_done)
             described = [parts.data.described()] if isinstance(recipe.data, DatasetOptions) else []
             for line in (f"run {run.path}", *described, *(f"note: {note}" for note in notes)):
                 display.say(line)
@@ -141,6 +146,11 @@ def _train(
             changed = weights is None or weights.changed()
             _finish(run, recipe, parts.data, trainer, time.monotonic() - started, changed=changed)
     PartialState().wait_for_everyone()
+
+
+def _warn(run: RunDirectory, display: TrainingProgress, line: str, *, step: int) -> None:
+    display.say(f"warning: {line}")
+    append_event(run.path, "warning", line, step=step)
 
 
 class _NothingLeft(Exception):

@@ -221,7 +221,7 @@ class R2VPOTrainer(TrainingPlumbing):
             self.counters["rollouts_generated"] += len(rows) * processes
             self.counters["tokens_generated"] += tokens
             self.round_statistics = groups.round_statistics(
-                rewards, advantages, tokens=tokens, seconds=seconds
+                rewards, advantages, group_size=group_size, tokens=tokens, seconds=seconds
             ) | groups.part_means(scores, self.reward_func_names)
         return fresh
 
