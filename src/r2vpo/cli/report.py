@@ -11,7 +11,9 @@ from r2vpo.errors import UserError
 def report(arguments: argparse.Namespace, session: Session) -> None:
     """Draw the page of one run or several, and the picture if one is wanted."""
     runs = [open_run(run).path for run in arguments.runs]
-    doubled = next((run for place, run in enumerate(runs) if run.resolve() in [r.resolve() for r in runs[:place]]), None)
+    doubled = next(
+        (run for place, run in enumerate(runs) if run.resolve() in [r.resolve() for r in runs[:place]]), None
+    )
     if doubled is not None:
         raise UserError(f"{doubled}: this run is named twice: name each run once")
     out = None if arguments.out is None else _file(arguments.out, "--out", ".html")

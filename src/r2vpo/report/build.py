@@ -86,14 +86,14 @@ def page_data(runs: Sequence[RunData]) -> dict[str, Any]:
         "differences": differences([run.recipe for run in runs]) if len(runs) > 1 else [],
         "compared": compared(runs),
     }
-    evaluations, longest = max(len(run.evaluations) for run in runs), LONGEST_TEXT
+    kept, longest = max(len(run.evaluations) for run in runs), LONGEST_TEXT
     data["completions"] = completions(runs)
-    while len(packed(data)) > MOST_BYTES and longest > 100:
-        if evaluations > 2:
-            evaluations = max(2, evaluations * 3 // 4)
+    while (size := len(packed(data))) > MOST_BYTES and longest > 100:
+        if kept > 2:
+            kept = max(2, min(kept - 1, int(0.95 * kept * MOST_BYTES / size)))
         else:
             longest //= 4
-        data["completions"] = completions(runs, most=evaluations, longest=longest)
+        data["completions"] = completions(runs, most=kept, longest=longest)
     return data
 
 

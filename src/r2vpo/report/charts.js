@@ -135,7 +135,7 @@ class Figure {
     return {
       width: Math.max(this.width, 120),
       height: HEIGHT,
-      padding: [10, 12, 0, 0],
+      padding: [10, 24, 0, 0],
       legend: { show: false },
       scales: { x: { time: false, min, max, range: (u, low, high) => [low, high] }, y: { distr: log ? 3 : 1, range: (u, low, high) => this.high(low, high, log) } },
       axes: [
@@ -209,7 +209,7 @@ class Figure {
     this.legend.replaceChildren(...this.shown.lines.map((line) => {
       line.value = h("span", { class: "value" });
       const dashed = line.dash.length ? `repeating-linear-gradient(90deg, ${line.stroke} 0 4px, transparent 4px 7px)` : line.stroke;
-      return h("li", {}, h("button", { type: "button", "aria-pressed": String(!hidden.has(line.key)), title: "click to hide or show", onclick: () => this.charts.toggle(line.key) },
+      return h("li", {}, h("button", { type: "button", "aria-pressed": String(!hidden.has(line.key)), title: line.smooth ? "value (smoothed); click to hide or show" : "click to hide or show", onclick: () => this.charts.toggle(line.key) },
         h("i", { style: { background: dashed } }), h("span", {}, line.label), line.value));
     }));
   }
@@ -224,8 +224,8 @@ class Figure {
       const found = nearest(column, here ? idxs[0] : end);
       const value = found === null ? null : column[found];
       if (part === "value") line.value.textContent = shown(value, this.declared.unit);
-      else if (part === "mean" && here) line.value.textContent += `, smoothed ${shown(value, this.declared.unit)}`;
-      else if (part !== "mean" && value !== null) line.value.textContent = part === "low" ? `${line.value.textContent} (${shown(value, this.declared.unit).replace(" %", "")}` : `${line.value.textContent} to ${shown(value, this.declared.unit)})`;
+      else if (part === "mean") line.value.textContent += ` (${shown(value, this.declared.unit).replace(/ (%|[a-z/]+)$/, "")})`;
+      else if (value !== null) line.value.textContent = part === "low" ? `${line.value.textContent} (${shown(value, this.declared.unit).replace(" %", "")}` : `${line.value.textContent} to ${shown(value, this.declared.unit)})`;
     });
     this.where.textContent = here ? this.position(this.shown.data[0][idxs[0]]) : "";
   }

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-
 DERIVED = {
     "rollout_uses": ("rollouts_generated", "rollouts_reused"),
     "learning_rate_applied": ("learning_rate", "step_scale"),
@@ -125,8 +124,8 @@ CHARTS = (
         key="reward-spread",
         section="Learning",
         title="Reward spread",
-        about="Standard deviation of the rewards: within groups it is what advantages are made of, between groups it is "
-        "how much problems differ in difficulty.",
+        about="Standard deviation of the rewards: within groups it is what advantages are made of, between groups it "
+        "is how much problems differ in difficulty.",
         healthy="Within groups well above 0; near 0, all answers to a problem score alike and nothing can be learned.",
         lines=_lines(reward_std_within="within groups", reward_std_between="between groups", reward_std="all rollouts"),
         low=0.0,

@@ -61,7 +61,11 @@ def _result(data: RunData) -> dict[str, Any]:
     first = data.accuracy_at(0) if data.accuracy_at(0).get("step") == 0 else {}
     last = data.accuracy_at(-1)
     by = [
-        [label, _whole((first.get("by_difficulty") or {}).get(label)), _whole((last.get("by_difficulty") or {}).get(label))]
+        [
+            label,
+            _whole((first.get("by_difficulty") or {}).get(label)),
+            _whole((last.get("by_difficulty") or {}).get(label)),
+        ]
         for label in data.difficulties()
     ]
     return {
@@ -153,8 +157,8 @@ def _said(data: RunData) -> dict[str, str]:
         above = sum(share > 2 for share in shares) / len(shares)
         said["variance"] = (
             f"δ is {data.recipe.objective.delta:g} here. At the last step of a round, V_d was "
-            f"{significant(statistics.median(shares), 2)} times its target in the median, and above twice the target in "
-            f"{percent(above)} of the rounds."
+            f"{significant(statistics.median(shares), 2)} times its target in the median, and above twice the target "
+            f"in {percent(above)} of the rounds."
         )
     ages = data.last("staleness_rows")
     if ages and sum(ages):

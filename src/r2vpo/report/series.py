@@ -60,7 +60,8 @@ def _positions(metrics: Sequence[Record]) -> dict[str, list[Any]]:
             rollouts += [_short(before + (total - before) * (turn + 1) / size, 9) for turn in range(size)]
             before = total
         start = end
-    seconds = [_short(value, 7) if _is_number(value := record.get("seconds")) else None for record in metrics]
+    clock = [record.get("seconds") for record in metrics]
+    seconds = [None if value is None else _short(value, 7) for value in clock]
     return {"step": steps, "rollouts": rollouts, "seconds": seconds}
 
 
@@ -139,9 +140,11 @@ def _intervals(evaluations: Sequence[Record]) -> Iterator[tuple[str, dict[str, l
                 entries.setdefault(name, []).append((place, entry))
     for name, found in entries.items():
         columns = {key: [entry.get(end) for _, entry in found] for key, end in _ENDS.items()}
-        yield name, {"at": [place for place, _ in found]} | {
-            key: [None if value is None else _short(value) for value in column] for key, column in columns.items()
-        }
+        yield (
+            name,
+            {"at": [place for place, _ in found]}
+            | {key: [None if value is None else _short(value) for value in column] for key, column in columns.items()},
+        )
 
 
 _ENDS = {"y": "value", "low": "low", "high": "high"}

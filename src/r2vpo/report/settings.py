@@ -18,8 +18,7 @@ def settings(recipe: Recipe) -> list[dict[str, Any]]:
 
     Those that differ from their defaults come first; a setting without a default counts as different.
     """
-    rows = [row for row in _rows(recipe, "") if row["key"] not in ("data.source", "name")]
-    return sorted(rows, key=lambda row: not row["set"])
+    return sorted(_rows(recipe, ""), key=lambda row: not row["set"])
 
 
 def _rows(section: Any, prefix: str) -> Iterator[dict[str, Any]]:
@@ -44,7 +43,8 @@ def _fields(section: Any) -> Iterator[tuple[str, Any, Any, str]]:
     """Return name, value, default and meaning of each field."""
     if isinstance(section, BaseModel):
         for name, field in type(section).model_fields.items():
-            default = field.get_default(call_default_factory=True)
+            # Python knows the source by the class, but a recipe has to name it.
+            default = PydanticUndefined if name == "source" else field.get_default(call_default_factory=True)
             yield field.alias or name, getattr(section, name), default, field.description or ""
         return
     for one in dataclasses.fields(section):
