@@ -51,10 +51,7 @@ def build_parser() -> Parser:
     runs.set_defaults(command="runs:runs")
     _add_rewards(commands, shared)
 
-    report = commands.add_parser("report", parents=[shared], help="redraw a run's report.html")
-    report.add_argument("run", metavar="RUN", help="the folder of a run")
-    report.add_argument("--png", metavar="FILE", help="also write its main curves as one picture")
-    report.set_defaults(command="report:report")
+    _add_report(commands, shared)
 
     _add_watch(commands, shared)
 
@@ -75,6 +72,14 @@ def build_parser() -> Parser:
     openrlhf.add_argument("arguments", metavar="-- ARGUMENTS", nargs="*", help="OpenRLHF's own, after --")
     openrlhf.set_defaults(command="openrlhf:openrlhf")
     return parser
+
+
+def _add_report(commands: Any, shared: argparse.ArgumentParser) -> None:
+    report = commands.add_parser("report", parents=[shared], help="redraw a run's report.html, or overlay several runs")
+    report.add_argument("runs", metavar="RUN", nargs="+", help="the folder of a run; several are drawn in one page")
+    report.add_argument("--out", metavar="FILE", help="(default: the run's report.html; of several, ./report.html)")
+    report.add_argument("--png", metavar="FILE", help="also write a run's main curves as one picture")
+    report.set_defaults(command="report:report")
 
 
 def _add_overrides(command: argparse.ArgumentParser, example: str) -> None:

@@ -15,8 +15,8 @@ from r2vpo.config.run_directory import open_run, step_of
 from r2vpo.errors import UserError
 from r2vpo.training.progress import TrainingProgress, print_result
 
-# Settings that may change when a run is resumed: it can be made longer, and use other threads.
-MAY_DIFFER = {"trainer.max_steps", "trainer.threads"}
+# Settings that may change when a run is resumed: it can be made longer, use other threads, and show other samples.
+MAY_DIFFER = {"trainer.max_steps", "trainer.threads", "evaluation.samples_shown"}
 
 
 def train(arguments: argparse.Namespace, session: Session) -> None:
@@ -70,7 +70,7 @@ def quiet_bars() -> None:
 
 
 def as_started(recipe: Recipe, run_path: Path) -> Recipe:
-    """Return the recipe with what the run was started with wherever it leaves that open: precision, prompts, threads."""
+    """Return the recipe with what the run was started with wherever it leaves that open."""
     started_with = open_run(run_path).recipe()
     if recipe.trainer.threads is None:
         trainer = recipe.trainer.model_copy(update={"threads": started_with.trainer.threads})

@@ -6,6 +6,7 @@
       config.yaml        the recipe, everything resolved
       metrics.jsonl      one object per optimizer step
       evaluations.jsonl  one object per evaluation
+      events.jsonl       starts, resumptions, notes and warnings, see run_events
       summary.json       the result
       status.json        what its process does now, or did last
       checkpoints/       checkpoint-<step>/, complete as soon as it has that name

@@ -188,4 +188,4 @@ class EvaluationRecipe(Section):
         None, ge=1, description="longest answer, in tokens; null uses rollout.max_new_tokens"
     )
     rows_per_batch: int = Field(128, ge=1, le=1_000_000, description="problems that a process answers at once")
-    samples_shown: int = Field(6, ge=0, description="completions that an evaluation keeps for the report")
+    samples_shown: int = Field(24, ge=0, description="completions that an evaluation keeps for the report")

@@ -23,6 +23,7 @@ from r2vpo.config.folder_lock import working_in
 from r2vpo.config.recipe import Recipe, format_of, settle_format, settle_precision
 from r2vpo.config.resumption import refuse_finished, require_checkpoint
 from r2vpo.config.run_directory import RunDirectory, create_run, open_run, step_of
+from r2vpo.config.run_events import append_event
 from r2vpo.data import PromptData, to_dataset
 from r2vpo.data.options import DatasetOptions
 from r2vpo.data.prompt_tokens import longest_prompt
@@ -138,17 +139,21 @@ def _train(
         if torch.get_num_threads() > 1 and alone_on_cpu(recipe):
             work = work_of(recipe, parts.model, autocast=bool(config.bf16))
             trainer.add_callback(ThreadsWatch(work, lambda line: display.say(f"warning: {line}")))
-        trainer.signal_watch.say = lambda line: display.say(f"warning: {line}")
+        trainer.signal_watch.say = lambda line: _warn(run, display, line, step=trainer.state.global_step)
         if checkpoint is None:
             trainer.show_sample = partial(_show_sample, display, trainer, recipe.rollout.max_new_tokens)
     trainer.add_callback(evaluator)
     trainer.add_callback(_StopBeforeMore())
     started = time.monotonic()
     if is_main:
+        kind = "started" if checkpoint is None else "resumed"
+        append_event(run.path, kind, f"r2vpo {version('r2vpo')}", step=steps_done)
         described = [parts.data.described()] if isinstance(recipe.data, DatasetOptions) else []
-        said = [f"run {run.path}", *described, *([] if threads is None else [threads])]
-        for line in (*said, *(f"note: {note}" for note in notes)):
+        for line in (f"run {run.path}", *described, *([] if threads is None else [threads])):
             display.say(line)
+        for note in notes:
+            display.say(f"note: {note}")
+            append_event(run.path, "note", note, step=steps_done)
     if checkpoint is None:
         evaluator.evaluate()
     whole = weights_divided_by(trainer) is None
@@ -167,6 +172,11 @@ def _train(
 def _show_sample(display: TrainingProgress, trainer: R2VPOTrainer, longest: int, sampled: SampledGroup) -> None:
     for line in describe_sample(sampled, trainer.processing_class, ends=trainer.eos_token_ids, longest=longest):
         display.say(line)
+
+
+def _warn(run: RunDirectory, display: TrainingProgress, line: str, *, step: int) -> None:
+    display.say(f"warning: {line}")
+    append_event(run.path, "warning", line, step=step)
 
 
 class _NothingLeft(Exception):

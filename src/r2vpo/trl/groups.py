@@ -122,18 +122,24 @@ def check_sampled(groups: Sequence[Group], version: int) -> None:
             )
 
 
-def round_statistics(rewards: Tensor, advantages: Tensor, *, tokens: int, seconds: float) -> dict[str, float]:
+def round_statistics(
+    rewards: Tensor, advantages: Tensor, *, group_size: int, tokens: int, seconds: float
+) -> dict[str, float]:
     """Return the statistics of a round for the log, under the names of docs/metrics.md.
 
     Args:
         rewards: (B,) of all processes.
         advantages: (B,) of all processes.
+        group_size: Consecutive rows that share a baseline, at least 2.
         tokens: Completion tokens of all processes.
         seconds: Time that sampling and scoring took.
     """
+    groups = rewards.view(-1, group_size)
     return {
         "reward": float(rewards.mean()),
         "reward_std": float(rewards.std()),
+        "reward_std_within": float(groups.var(dim=1).mean().sqrt()),
+        "reward_std_between": float(groups.mean(dim=1).std()) if len(groups) > 1 else 0.0,
         "signal": float((advantages != 0).float().mean()),
         "tokens_per_second": tokens / max(seconds, 1e-9),
         "completion_length": tokens / len(rewards),

@@ -28,7 +28,7 @@ from r2vpo.trl.signal import SignalWatch, describe_round, warn
 from r2vpo.trl.vllm import prepare_vllm
 from r2vpo.trl.watch import RunWatch
 
-COUNTERS = ("rollouts_generated", "rollouts_reused", "tokens_generated", "non_finite_steps")
+COUNTERS = ("rollouts_generated", "rollouts_reused", "rollouts_used_again", "tokens_generated", "non_finite_steps")
 
 
 class R2VPOTrainer(TrainingPlumbing):
@@ -175,6 +175,9 @@ class R2VPOTrainer(TrainingPlumbing):
         if self._step % self.micro_batches_per_round == 0 or not self.learner.micros:
             fresh = self._sample(generation_batch)
             self.counters["rollouts_reused"] += self.learner.begin_round(self.model, fresh, self.round_index)
+            if "rollouts_used_again" in self.counters:  # a run resumed from an earlier checkpoint does not know it
+                drawn = [group for micro in self.learner.micros for group in micro.groups]
+                self.counters["rollouts_used_again"] += int(self._total(sum(len(g) for g in drawn if g.uses == 1)))
             self.signal_watch.round(self.round_statistics["signal"], self._described)
         return self.learner.micros[self._step % self.args.steps_per_generation]
 
@@ -229,7 +232,7 @@ class R2VPOTrainer(TrainingPlumbing):
             self.counters["rollouts_generated"] += len(rows) * processes
             self.counters["tokens_generated"] += tokens
             self.round_statistics = groups.round_statistics(
-                rewards, advantages, tokens=tokens, seconds=seconds
+                rewards, advantages, group_size=group_size, tokens=tokens, seconds=seconds
             ) | groups.part_means(scores, self.reward_func_names)
             if self.show_sample is not None:
                 self.show_sample(telling_group(fresh, scores[mine].tolist(), self.reward_func_names, rows))

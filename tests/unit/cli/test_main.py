@@ -144,7 +144,7 @@ def test_report_draws_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_a_picture_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = make_run(tmp_path, steps=8)
     line = failure(capsys, 2, "report", str(made.path), "--png", str(tmp_path / "no" / "a.png"))
-    assert "a.png: No such file or directory" in line
+    assert "a.png: there is no folder" in line
 
 
 def test_another_recipe_is_not_resumed(run: RunDirectory, recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
