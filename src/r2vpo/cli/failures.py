@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,19 @@ USER_ERROR, UNEXPECTED, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, as when a scheduler ends the process."""
+
+
+class EndOfProcess(Exception):
+    """How the processes of a command have failed.
+
+    Args:
+        line: what to print, empty for nothing.
+        code: exit code.
+    """
+
+    def __init__(self, line: str, code: int) -> None:
+        super().__init__(line)
+        self.line, self.code = line, code
 
 
 @contextmanager
@@ -51,10 +64,15 @@ class Session:
         arguments: the arguments of ``train`` that a resumed run needs again: the recipe and its overrides.
         run: the folder of the run, once it exists.
         evaluation: the folder of an evaluation, once it exists.
+        command: all arguments of the command.
+        say: prints the line that reports a failure.
+        launched: whether this is one of several processes that the command has started.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, say: Callable[[str], None] | None = None, launched: bool = False) -> None:
         self.debug, self.may_leave = False, True
+        self.say, self.launched = say or _say, launched
+        self.command: list[str] = []
         self.arguments: list[str] = []
         self.run: Path | None = None
         self.evaluation: Path | None = None
@@ -92,35 +110,41 @@ def report_failure(error: BaseException, session: Session) -> int:
         what, code = ("terminated", TERMINATED) if isinstance(error, Terminated) else ("interrupted", INTERRUPTED)
         if command:
             where = "" if session.evaluation else " from the last checkpoint"
-            _say(f"{what}; resume{where} with: {command}")
+            session.say(f"{what}; resume{where} with: {command}")
         else:
-            _say(what + ("; no checkpoint was written yet" if session.run else ""))
+            session.say(what + ("; no checkpoint was written yet" if session.run else ""))
         return code
+    if isinstance(error, EndOfProcess):
+        if error.line:
+            session.say(error.line)
+        return error.code
     if isinstance(error, UserError):
-        _say(f"error: {error}")
+        session.say(f"error: {error}")
         return USER_ERROR
     failed = disk_failure(error)
     if failed is not None:
         command = session.resume_command()
         after = f"{failed.remedy} and resume with: {command}" if command else f"{failed.remedy} and start again"
         place = failed.path or session.run or session.evaluation or Path.cwd()
-        _say(f"error: {place}: {failed.what}; nothing that was saved is lost: {after}")
+        session.say(f"error: {place}: {failed.what}; nothing that was saved is lost: {after}")
         return USER_ERROR
     if isinstance(error, OSError):
         what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        _say(f"error: {what}")
+        session.say(f"error: {what}")
         return USER_ERROR
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("r2vpo"):
-        _say(f"error: {error.name} is not installed: `pip install 'r2vpo[trl]'` brings all that this command needs")
+        session.say(
+            f"error: {error.name} is not installed: `pip install 'r2vpo[trl]'` brings all that this command needs"
+        )
         return USER_ERROR
     if any(isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError" for cause in causes(error)):
-        _say(
+        session.say(
             f"error: out of memory ({error or type(error).__name__}): raise trainer.micro_batches, lower "
             "rollout.rows_per_batch or rollout.max_new_tokens, or take a smaller model (see `r2vpo plan`)"
         )
         return USER_ERROR
     how = "the traceback above" if session.debug else "the traceback that --debug prints"
-    _say(
+    session.say(
         f"error: unexpected {type(error).__name__}: {error}: this is a defect of r2vpo, please report it with the "
         f"command, {how} and what `r2vpo doctor` prints"
     )

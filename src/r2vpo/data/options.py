@@ -17,7 +17,10 @@ SchemaName = Literal[
 # A single path may be given without a list.
 Paths = Annotated[
     list[Annotated[str, Field(min_length=1)]],
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    BeforeValidator(
+        lambda value: [value] if isinstance(value, str) else value,
+        json_schema_input_type=Annotated[str, Field(min_length=1)] | list[str],
+    ),
 ]
 
 _RENAMED = {
