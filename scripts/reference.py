@@ -1,10 +1,12 @@
-"""Write docs/reference/recipe.md, every setting of a recipe, from where the settings are declared."""
+"""Write the generated pages of docs/reference from where settings, commands and environment variables are declared."""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import json
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,12 +14,17 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from r2vpo import environment
+from r2vpo.cli.arguments import build_parser
+from r2vpo.cli.logs import set_by_default
+from r2vpo.cli.main import ENVIRONMENT
+from r2vpo.cli.schema import schema_of
 from r2vpo.config.recipe import Recipe
 from r2vpo.core.declaration import BOUNDS, Options
 from r2vpo.core.objectives import OBJECTIVES, own_options
 from r2vpo.section import STUDY
 
-FILE = Path(__file__).parents[1] / "docs" / "reference" / "recipe.md"
+FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 HEAD = """# Settings of a recipe
 
 Written by `python scripts/reference.py` from the declarations in `r2vpo.core`, `r2vpo.data`, `r2vpo.rewards` and
@@ -25,6 +32,12 @@ Written by `python scripts/reference.py` from the declarations in `r2vpo.core`, 
 `r2vpo train quickstart --set trainer.max_steps=50`. In Python, `R2VPOConfig` takes the sections `objective`, `dual`,
 `step_control`, `rollout`, `replay`, `advantage` and `curriculum` under the same names. The options of each reward,
 which the section `reward` also takes, are in [rewards.md](../rewards.md).
+
+`recipe.schema.json`, beside this page, is the JSON schema of recipes, which `r2vpo schema` prints. An editor that
+knows it completes and checks the keys. In VS Code with its YAML extension, in Neovim and in Helix, write
+`# yaml-language-server: $schema=PATH` on a line of the recipe. In PyCharm, add the file under Languages & Frameworks,
+Schemas and DTDs, JSON Schema Mappings.
+`r2vpo schema eval` and `r2vpo schema compare` print those of suites and experiments.
 
 The settings that only studies need are in [a separate section](#for-studies).
 """
@@ -161,7 +174,91 @@ def _inner(hint: Any) -> Iterator[Any]:
         yield from _inner(part)
 
 
+COMMANDS = """# Command line
+
+Written by `python scripts/reference.py` from the parser; a test compares them. `r2vpo` is also `python -m r2vpo`.
+Exit codes: 0; 2 for what the user can fix, with one line on standard error; 130 after Ctrl-C; 143 after SIGTERM; 1 for
+everything else.
+"""
+
+
+def command_line() -> str:
+    """The page of every command and option."""
+    return "".join([COMMANDS, *_command(build_parser())])
+
+
+def _command(parser: argparse.ArgumentParser) -> Iterator[str]:
+    actions = [action for action in parser._actions if action.help != argparse.SUPPRESS]
+    inner = next((action for action in actions if isinstance(action, argparse._SubParsersAction)), None)
+    rows = [_argument(action) for action in actions if action is not inner and action.dest != "help"]
+    prog = parser.prog if parser.prog.startswith("r2vpo") else "r2vpo"
+    yield f"\n## `{prog}`\n\n{_sentence(parser.description or '')}"
+    if rows:
+        yield "| argument | meaning |\n|---|---|\n" + "".join(rows)
+    if inner is not None:
+        texts = {choice.dest: choice.help for choice in inner._choices_actions}
+        for name, command in inner.choices.items():
+            command.description = texts.get(name)
+            yield from _command(command)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}.\n\n" if text else ""
+
+
+def _argument(action: argparse.Action) -> str:
+    value = action.metavar if isinstance(action.metavar, str) else "|".join(map(str, action.choices or ()))
+    several = " ..." if action.nargs in ("+", "*") else ""
+    if not action.option_strings:
+        name = f"[{value}]" if action.nargs in ("?", "*") else value
+        return _line([f"`{name}{several}`", str(action.help)])
+    names = ", ".join(f"`{option}`" for option in action.option_strings)
+    return _line([f"{names} `{value}{several}`" if action.nargs != 0 else names, action.help or ""])
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+VARIABLES = """# Environment variables
+
+Written by `python scripts/reference.py` from `r2vpo.environment`; a test compares them. The key of a judge's server is
+in a variable whose name the recipe gives (`reward.api_key_env`).
+"""
+
+
+def variables() -> str:
+    """The page of environment variables."""
+    parts = [VARIABLES]
+    groups = {
+        "r2vpo's own": environment.OWN,
+        "Others that r2vpo reads": environment.SHARED,
+        "Of the libraries": environment.OF_LIBRARIES,
+    }
+    for title, group in groups.items():
+        parts.append(f"\n## {title}\n\n| variable | meaning | default |\n|---|---|---|\n")
+        parts += [_line([f"`{one.name}`", one.meaning, one.default]) for one in group]
+    parts.append("\n## Set by the command line\n\nThe first two always, the others unless they are ")
+    parts.append("set already or the command has `--debug`. `--log-level` sets those that are levels.\n\n")
+    parts.append("| variable | value |\n|---|---|\n")
+    parts += [_line([f"`{name}`", f"`{value}`"]) for name, value in (ENVIRONMENT | set_by_default()).items()]
+    return "".join(parts)
+
+
+def recipe_schema() -> str:
+    """The JSON schema of recipes."""
+    return json.dumps(schema_of("train"), indent=1, ensure_ascii=False) + "\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "recipe.md": reference,
+    "recipe.schema.json": recipe_schema,
+    "command_line.md": command_line,
+    "environment.md": variables,
+}
+
 if __name__ == "__main__":
-    FILE.parent.mkdir(exist_ok=True)
-    FILE.write_text(reference(), encoding="utf-8")
-    print(FILE)
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in PAGES.items():
+        (FOLDER / name).write_text(text(), encoding="utf-8")
+        print(FOLDER / name)

@@ -25,7 +25,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 
 from r2vpo.cli.arguments import build_parser
 from r2vpo.config.recipe import Recipe, differing_keys, load_recipe
-from r2vpo.config.shipped import RECIPES
+from r2vpo.config.shipped import ACCELERATE, RECIPES
 from r2vpo.planning import Options, make_plan
 from r2vpo.planning.known import KNOWN
 from r2vpo.planning.plan import USABLE
@@ -46,7 +46,8 @@ DISTRIBUTED = {
     "single_gpu": (DistributedType.NO, 1),
     "multi_gpu": (DistributedType.MULTI_GPU, 4),
     "fsdp2": (DistributedType.FSDP, 8),
-    "zero3": (DistributedType.DEEPSPEED, 64),
+    "zero3": (DistributedType.DEEPSPEED, 8),
+    "cpu": (DistributedType.MULTI_CPU, 2),
 }
 PROMPTS, SAMPLES, TOKENS, STEPS = 4, 4, 12, 2
 SIZES = [
@@ -258,25 +259,21 @@ def commands(path: Path) -> list[list[str]]:
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_what_a_header_tells_to_type_is_understood(path: Path) -> None:
-    launched, own = [], []
-    for command in commands(path):
-        if command[:2] == ["accelerate", "launch"]:
-            arguments = launch_command_parser().parse_args(command[2:])
-            assert arguments.module and arguments.training_script == "r2vpo.cli.main"
-            launched.append(ROOT / arguments.config_file)
-            command = ["r2vpo", *arguments.training_script_args]
-        if command[0] == "r2vpo":
-            own.append(build_parser().parse_args(command[1:]))
+    own = [build_parser().parse_args(command[1:]) for command in commands(path) if command[0] == "r2vpo"]
     for arguments in own:
         assert RECIPES.find(arguments.recipe).samefile(path)
         load_recipe(path, arguments.overrides)
     assert own
     if path.stem in ARTICLE:
-        named = [ROOT / name for name in re.findall(r"recipes/accelerate/\w+\.yaml", "\n".join(header(path)))]
-        assert len(launched) == 1 and {*launched} <= {*named}
-        recipe = load_recipe(path)
-        for file in named:
-            assert recipe.micro_batch(load_config_from_file(str(file)).num_processes)
+        recipe, gpus = load_recipe(path), ARTICLE[path.stem][1]
+        launched = [arguments for arguments in own if arguments.command == "train:train"]
+        assert len(launched) == 1
+        for arguments in launched:
+            config = load_config_from_file(str(ACCELERATE.find(arguments.accelerate)))
+            assert config.num_processes * (arguments.num_machines or 1) == gpus
+            assert recipe.divided_over(gpus)
+        for choice in re.findall(r"--accelerate multi_gpu: ([\d, or]+) processes", "\n".join(header(path))):
+            assert all(recipe.divided_over(int(number)) for number in re.findall(r"\d+", choice))
         served = [command for command in commands(path) if command[1:3] == ["vllm", "serve"]]
         server = recipe.rollout.vllm is not None and recipe.rollout.vllm.mode == "server"
         assert [command[3] for command in served] == [recipe.model.name] * server
@@ -289,14 +286,15 @@ def test_an_accelerate_file_is_read_by_accelerate(name: str) -> None:
     path, (kind, processes) = ROOT / "recipes" / "accelerate" / f"{name}.yaml", DISTRIBUTED[name]
     assert {file.stem for file in path.parent.iterdir()} == DISTRIBUTED.keys()
     config = load_config_from_file(str(path))
-    assert (config.distributed_type, config.num_processes, config.mixed_precision) == (kind, processes, "bf16")
+    precision = "no" if kind is DistributedType.MULTI_CPU else "bf16"
+    assert (config.distributed_type, config.num_processes, config.mixed_precision) == (kind, processes, precision)
     # What `accelerate launch` makes of it.
     command = ["--config_file", str(path), "-m", "r2vpo.cli.main", "train", "x"]
     arguments, *_ = _validate_launch_command(launch_command_parser().parse_args(command))
     ways = (DistributedType.MULTI_GPU, DistributedType.FSDP, DistributedType.DEEPSPEED)
     assert [arguments.multi_gpu, arguments.use_fsdp, arguments.use_deepspeed] == [kind == way for way in ways]
-    assert (arguments.num_processes, arguments.mixed_precision) == (processes, "bf16")
+    assert (arguments.num_processes, arguments.mixed_precision) == (processes, precision)
     assert not arguments.use_fsdp or int(arguments.fsdp_version) == 2
     if arguments.use_deepspeed:
-        assert (int(arguments.zero_stage), arguments.num_machines) == (3, 8)
+        assert (int(arguments.zero_stage), arguments.num_machines) == (3, 1)
         assert float(arguments.gradient_clipping) == load_recipe(FOLDER / "qwen2_5_math_72b.yaml").trainer.max_grad_norm

@@ -8,6 +8,7 @@ import re
 from typing import Any, NoReturn
 
 import r2vpo
+from r2vpo.cli.logs import LEVELS
 from r2vpo.cli.values import above_zero, memory, port, positive, seed, seeds, share
 from r2vpo.errors import UserError
 
@@ -23,22 +24,21 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (see `{self.prog} --help`)")
 
 
-def build_parser() -> Parser:
-    """Build the parser of all the commands."""
-    parser = Parser(prog="r2vpo", description="Fine-tune reasoning models with R²VPO, and reuse stale rollouts.")
-    parser.add_argument("--version", action="version", version=f"r2vpo {r2vpo.__version__}")
+def build_parser(program: str = "r2vpo") -> Parser:
+    """Build the parser of all the commands.
+
+    Args:
+        program: how the program was called.
+    """
+    name = "python -m r2vpo" if program.endswith("-m r2vpo") else "r2vpo"
+    parser = Parser(prog=name, description="Fine-tune reasoning models with R²VPO, and reuse stale rollouts.")
+    parser.add_argument("--version", action="version", version=f"r2vpo {r2vpo.__version__}", help="print the version")
     shared = Parser(add_help=False)
     shared.add_argument("--debug", action="store_true", help="print tracebacks and the libraries' own messages")
+    shared.add_argument("--log-level", choices=LEVELS, help="least level of what is logged, by the libraries too")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    train = commands.add_parser("train", parents=[shared], help="train a model with a recipe")
-    train.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file, or a name `r2vpo recipes` lists")
-    _add_overrides(train, "replay.versions=2 trainer.max_steps=50 seed=1")
-    train.add_argument("--resume", metavar="RUN", help="resume this run from its last checkpoint")
-    train.add_argument("--checkpoint", metavar="N", type=positive, help="resume from the checkpoint of step N instead")
-    train.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
-    train.set_defaults(command="train:train")
-
+    _add_train(commands, shared)
     _add_new(commands, shared)
     _add_plan(commands, shared)
     _add_evaluate(commands, shared)
@@ -55,18 +55,10 @@ def build_parser() -> Parser:
 
     _add_watch(commands, shared)
 
-    models = commands.add_parser("models", parents=[shared], help="list the models that can be used by name")
-    models.set_defaults(command="listings:models")
-    recipes = commands.add_parser("recipes", parents=[shared], help="list the recipes that can be used by name")
-    recipes.set_defaults(command="listings:recipes")
-    doctor = commands.add_parser("doctor", parents=[shared], help="versions, devices, imports; or a model's check")
-    doctor.add_argument("model", metavar="MODEL", nargs="?", help="check this one: a folder, a listed or a hub name")
-    doctor.add_argument(
-        "--longest", metavar="N", type=positive, help="largest number of tokens of a prompt and its response"
-    )
-    doctor.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
-    doctor.add_argument("--json", action="store_true", help="print it as JSON")
-    doctor.set_defaults(command="doctor:doctor")
+    _add_listings(commands, shared)
+    _add_doctor(commands, shared)
+    _add_completion(commands, shared)
+    _add_schema(commands, shared)
     openrlhf = commands.add_parser("openrlhf", parents=[shared], help="OpenRLHF's trainer, with R²VPO in its workers")
     _add_overrides(openrlhf, "dual.kind=ascent dual.upper=10.0")
     openrlhf.add_argument("arguments", metavar="-- ARGUMENTS", nargs="*", help="OpenRLHF's own, after --")
@@ -116,6 +108,27 @@ def _add_watch(commands: Any, shared: argparse.ArgumentParser) -> None:
     watch.add_argument("--host", metavar="HOST", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     watch.add_argument("--open", action="store_true", help="open it in the browser")
     watch.set_defaults(command="watch:watch")
+
+
+def _add_train(commands: Any, shared: argparse.ArgumentParser) -> None:
+    train = commands.add_parser("train", parents=[shared], help="train a model with a recipe")
+    train.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file, or a name `r2vpo recipes` lists")
+    _add_overrides(train, "replay.versions=2 trainer.max_steps=50 seed=1")
+    train.add_argument("--resume", metavar="RUN", help="resume this run from its last checkpoint")
+    train.add_argument("--checkpoint", metavar="N", type=positive, help="resume from the checkpoint of step N instead")
+    train.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
+    train.set_defaults(command="train:train")
+    several = train.add_argument_group("several processes", "on the GPUs of one machine or more, or on its CPU")
+    several.add_argument(
+        "--accelerate",
+        metavar="NAME",
+        help="multi_gpu (a whole model for each process), fsdp2 or zero3 (one model divided over all), single_gpu, "
+        "cpu, or a file that `accelerate config` wrote",
+    )
+    several.add_argument("--num-processes", metavar="N", type=positive, help="on all machines (default: one per GPU)")
+    several.add_argument("--num-machines", metavar="N", type=positive, help="(default: 1)")
+    several.add_argument("--machine-rank", metavar="N", type=seed, help="of this machine (default: 0, the first)")
+    several.add_argument("--main-process-ip", metavar="HOST", help="address of the first machine")
 
 
 def _add_plan(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -184,3 +197,39 @@ def _add_rewards(commands: Any, shared: argparse.ArgumentParser) -> None:
     check.add_argument("--json", metavar="FILE", help="write all the verdicts to this file")
     _add_overrides(check, "data.schema=gsm8k reward.tolerance=0.01")
     check.set_defaults(command="rewards:check")
+
+
+def _add_listings(commands: Any, shared: argparse.ArgumentParser) -> None:
+    models = commands.add_parser("models", parents=[shared], help="list the models that can be used by name")
+    models.set_defaults(command="listings:models")
+    recipes = commands.add_parser("recipes", parents=[shared], help="list the recipes that can be used by name")
+    recipes.set_defaults(command="listings:recipes")
+
+
+def _add_doctor(commands: Any, shared: argparse.ArgumentParser) -> None:
+    doctor = commands.add_parser(
+        "doctor", parents=[shared], help="versions, devices, what is missing; or a model's check"
+    )
+    doctor.add_argument("--full", action="store_true", help="import everything, and ask torch for its devices")
+    doctor.add_argument("model", metavar="MODEL", nargs="?", help="check this one: a folder, a listed or a hub name")
+    doctor.add_argument(
+        "--longest", metavar="N", type=positive, help="largest number of tokens of a prompt and its response"
+    )
+    doctor.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the model")
+    doctor.add_argument("--json", action="store_true", help="print it as JSON")
+    doctor.set_defaults(command="doctor:doctor")
+
+
+def _add_completion(commands: Any, shared: argparse.ArgumentParser) -> None:
+    completion = commands.add_parser("completion", parents=[shared], help="print a shell's script for completion")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="as in: source <(r2vpo completion bash)")
+    completion.add_argument("--for", dest="words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    completion.set_defaults(command="completion:completion")
+
+
+def _add_schema(commands: Any, shared: argparse.ArgumentParser) -> None:
+    schema = commands.add_parser("schema", parents=[shared], help="print the JSON schema of recipes, for editors")
+    schema.add_argument(
+        "kind", choices=("train", "eval", "compare"), nargs="?", default="train", help="(default: train)"
+    )
+    schema.set_defaults(command="schema:schema")

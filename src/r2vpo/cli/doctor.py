@@ -1,6 +1,7 @@
 """``r2vpo doctor``: what is installed, whether that version was tested, and what to do; or how a model can be trained.
 
-Needs only Python and torch, since it is run when something is missing.
+Needs only Python and torch, since it is run when something is missing. Without ``--full`` nothing is imported: packages
+are known by their metadata, devices by the system.
 """
 
 from __future__ import annotations
@@ -9,15 +10,20 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from typing import Any
 
 import r2vpo
 from r2vpo.cli.failures import Session
+from r2vpo.cli.machine import devices_by_system, devices_by_torch, room
 from r2vpo.errors import UserError
+from r2vpo.sandbox import GAPS, ISOLATIONS, first_working
+from r2vpo.sandbox.settings import MEMORY_MEGABYTES
 
 SECONDS = 180
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "datasets", "deepspeed", "ray", "numpy")
@@ -49,7 +55,7 @@ class Finding:
     Attributes:
         name: name of the framework.
         version: installed version; None if it is not installed, or needs no package.
-        state: ``ready``, ``untested version``, ``absent`` or ``broken``.
+        state: ``ready`` (imported), ``installed`` (not imported), ``untested version``, ``absent`` or ``broken``.
         text: reason, and what to do; empty if it is ready.
     """
 
@@ -98,15 +104,51 @@ def doctor(arguments: argparse.Namespace, session: Session) -> None:
     if arguments.longest is not None or arguments.trust_remote_code:
         option = "--trust-remote-code" if arguments.longest is None else "--longest"
         raise UserError(f"{option} is about a model: name it, as in `r2vpo doctor MODEL {option}`, or leave it out")
+    full = arguments.full
     found = {
         "r2vpo": r2vpo.__version__,
         "python": platform.python_version(),
         "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
-        "devices": devices(),
+        "extras": missing_of_extras(),
+        "devices": devices_by_torch() if full else devices_by_system(),
+        "room": room(),
         "sandbox": sandbox(),
-        "integrations": [asdict(examine(integration)) for integration in INTEGRATIONS],
+        "integrations": [
+            asdict(examine(integration) if full else look_up(integration)) for integration in INTEGRATIONS
+        ],
+        "imported": full,
     }
     print(json.dumps(found, indent=2) if arguments.json else _text(found))
+
+
+def missing_of_extras() -> dict[str, list[str]]:
+    """Return the packages that each extra of r2vpo lacks here, by the metadata of the installed r2vpo."""
+    try:
+        required = metadata.requires("r2vpo") or []
+    except metadata.PackageNotFoundError:
+        return {}
+    lacking: dict[str, list[str]] = {}
+    for text in required:
+        extra = re.search(r"""extra == ['"]([\w-]+)['"]""", text)
+        package = re.match(r"[\w.-]+", text)
+        if extra is not None and package is not None:
+            missing = lacking.setdefault(extra[1], [])
+            if package[0] != "r2vpo" and _version(package[0]) is None:
+                missing.append(package[0])
+    return lacking
+
+
+def look_up(integration: Integration) -> Finding:
+    """Check whether an integration is installed and was tested in that version; nothing is imported."""
+    versions = [version for package in integration.packages if (version := _version(package))]
+    if integration.packages and not versions:
+        return Finding(integration.name, None, "absent", f"to install it: {integration.remedy}")
+    version = versions[0] if versions else None
+    if find_spec(integration.module.partition(".")[0]) is None:
+        return Finding(integration.name, version, "broken", f"no module {integration.module}: {integration.remedy}")
+    if version and version.split("+")[0] != integration.tested:
+        return Finding(integration.name, version, "untested version", f"the tested version is {integration.tested}")
+    return Finding(integration.name, version, "installed")
 
 
 def examine(integration: Integration) -> Finding:
@@ -139,34 +181,9 @@ def examine(integration: Integration) -> Finding:
     return Finding(integration.name, version, "ready")
 
 
-def devices() -> list[str]:
-    """Return one line for each device that can be used for training."""
-    import torch
-
-    from r2vpo.precision import multiplies_bfloat16
-    from r2vpo.threads import standard_work, use_fastest
-
-    units = "bfloat16 units" if multiplies_bfloat16(on_cpu=True) else "no bfloat16 units: trains in float32"
-    memory, threads = _gibibytes(_memory()), use_fastest(standard_work())
-    lines = [f"cpu: {os.cpu_count()} cores, {memory} of memory, {units}", f"cpu now: {threads.described()}"]
-    for index in range(torch.cuda.device_count()):
-        properties = torch.cuda.get_device_properties(index)
-        bfloat16 = "bfloat16" if torch.cuda.is_bf16_supported() else "no bfloat16"
-        lines.append(f"cuda:{index}: {properties.name}, {_gibibytes(properties.total_memory)}, {bfloat16}")
-    if not torch.cuda.device_count():
-        build = "this torch is built for CPUs" if torch.version.cuda is None else "no GPU is visible to torch"
-        lines.append(f"no accelerator: {build}")
-    return lines
-
-
 def sandbox() -> str:
     """Return how programs of the reward `code` would be isolated, found in the same way as the reward does."""
-    try:
-        from r2vpo.rewards.code_answer import CodeOptions
-        from r2vpo.sandbox import GAPS, ISOLATIONS, first_working
-    except ImportError as error:
-        return f"not tried, since {error.name} is not installed: pip install 'r2vpo[trl]'"
-    found = first_working(ISOLATIONS, memory_bytes=CodeOptions(name="code").memory_megabytes << 20)
+    found = first_working(ISOLATIONS, memory_bytes=MEMORY_MEGABYTES << 20)
     because = "; ".join(found.failed)
     if found.isolation is None:
         return f"no sandbox works here ({because}): install bubblewrap (Debian and Ubuntu: apt-get install bubblewrap)"
@@ -186,12 +203,20 @@ def _text(found: dict[str, Any]) -> str:
     lines = [f"r2vpo {found['r2vpo']}, Python {found['python']}"]
     lines += [f"  {name} {version}" for name, version in found["libraries"].items()]
     lines += ["devices", *(f"  {line}" for line in found["devices"])]
-    lines += ["programs of the reward code", f"  {found['sandbox']}", "integrations"]
+    lines += ["room", *(f"  {line}" for line in found["room"])]
+    lines += ["programs of the reward code", f"  {found['sandbox']}"]
+    lacking = {extra: names for extra, names in found["extras"].items() if names}
+    if lacking:
+        lines.append("extras that are not complete")
+        lines += [f"  r2vpo[{extra}] lacks {', '.join(names)}" for extra, names in lacking.items()]
+    lines.append("integrations")
     labels = [f"{row['name']} {row['version'] or ''}".strip() for row in found["integrations"]]
     width = max(len(label) for label in labels)
     for label, row in zip(labels, found["integrations"], strict=True):
         text = f"; {row['text']}" if row["text"] else ""
         lines.append(f"  {label:<{width}}  {row['state']}{text}")
+    if not found["imported"]:
+        lines.append("Nothing was imported: `r2vpo doctor --full` tries every import and asks torch for its devices.")
     return "\n".join(lines)
 
 
@@ -200,11 +225,3 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _gibibytes(size: int) -> str:
-    return f"{size / 2**30:.0f} GiB"

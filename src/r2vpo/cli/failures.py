@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,19 @@ if TYPE_CHECKING:
     from r2vpo.config.display import Display
 
 USER_ERROR, UNEXPECTED, INTERRUPTED, TERMINATED = 2, 1, 130, 143
+
+
+class EndOfProcess(Exception):
+    """How the processes of a command have failed.
+
+    Args:
+        line: what to print, empty for nothing.
+        code: exit code.
+    """
+
+    def __init__(self, line: str, code: int) -> None:
+        super().__init__(line)
+        self.line, self.code = line, code
 
 
 class Session:
@@ -35,11 +48,18 @@ class Session:
         arguments: the arguments of ``train`` that a resumed run needs again: the recipe and its overrides.
         run: the folder of the run, once it exists.
         evaluation: the folder of an evaluation, once it exists.
+        command: all arguments of the command.
+        say: prints the line that reports a failure.
+        launched: whether this is one of several processes that the command has started.
     """
 
-    def __init__(self, program: str = "r2vpo") -> None:
+    def __init__(
+        self, program: str = "r2vpo", *, say: Callable[[str], None] | None = None, launched: bool = False
+    ) -> None:
         self.program = program
         self.debug, self.may_leave = False, True
+        self.say, self.launched = say or _say, launched
+        self.command: list[str] = []
         self.arguments: list[str] = []
         self._display: Display | None = None
         self.run: Path | None = None
@@ -118,35 +138,41 @@ def report_failure(error: BaseException, session: Session) -> int:
         what, code = ("terminated", TERMINATED) if isinstance(error, Terminated) else ("interrupted", INTERRUPTED)
         if command:
             where = "" if session.evaluation else " from the last checkpoint"
-            _say(f"{what}; resume{where} with: {command}")
+            session.say(f"{what}; resume{where} with: {command}")
         else:
-            _say(what + ("; no checkpoint was written yet" if session.run else ""))
+            session.say(what + ("; no checkpoint was written yet" if session.run else ""))
         return code
+    if isinstance(error, EndOfProcess):
+        if error.line:
+            session.say(error.line)
+        return error.code
     if isinstance(error, UserError):
-        _say(f"error: {error}")
+        session.say(f"error: {error}")
         return USER_ERROR
     failed = disk_failure(error)
     if failed is not None:
         command = session.resume_command()
         after = f"{failed.remedy} and resume with: {command}" if command else f"{failed.remedy} and start again"
         place = failed.path or session.run or session.evaluation or Path.cwd()
-        _say(f"error: {place}: {failed.what}; nothing that was saved is lost: {after}")
+        session.say(f"error: {place}: {failed.what}; nothing that was saved is lost: {after}")
         return USER_ERROR
     if isinstance(error, OSError):
         what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        _say(f"error: {what}")
+        session.say(f"error: {what}")
         return USER_ERROR
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("r2vpo"):
-        _say(f"error: {error.name} is not installed: `pip install 'r2vpo[trl]'` brings all that this command needs")
+        session.say(
+            f"error: {error.name} is not installed: `pip install 'r2vpo[trl]'` brings all that this command needs"
+        )
         return USER_ERROR
     if any(isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError" for cause in causes(error)):
-        _say(
+        session.say(
             f"error: out of memory ({error or type(error).__name__}): raise trainer.micro_batches, lower "
             "rollout.rows_per_batch or rollout.max_new_tokens, or take a smaller model (see `r2vpo plan`)"
         )
         return USER_ERROR
     how = "the traceback above" if session.debug else "the traceback that --debug prints"
-    _say(
+    session.say(
         f"error: unexpected {type(error).__name__}: {error}: this is a defect of r2vpo, please report it with the "
         f"command, {how} and what `r2vpo doctor` prints"
     )

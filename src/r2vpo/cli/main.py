@@ -1,51 +1,46 @@
 """The ``r2vpo`` command; its commands are in `r2vpo.cli.arguments`."""
 
 import io
-import logging
 import os
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
 from r2vpo.cli.arguments import build_parser
 from r2vpo.cli.failures import Session, called_as, quiet_exit_on_closed_pipe, report_failure
+from r2vpo.cli.logs import log_from
 from r2vpo.cli.signals import acknowledged, ended_by_sigterm
 from r2vpo.disk import disk_failure
 
 ENVIRONMENT = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
-QUIET_ENVIRONMENT = {
-    "TRANSFORMERS_VERBOSITY": "error",
-    "DATASETS_VERBOSITY": "error",
-    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    "TRL_EXPERIMENTAL_SILENCE": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-}
 
 SECONDS_OF_THREADS = 10.0
 """How long threads that are left may go on when the command is done, as one that uploads something."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, session: Session | None = None) -> int:
     """Run one command.
 
     Args:
         argv: arguments without the program's name; None uses those of the process.
+        session: what is known about the command so far; None for nothing.
 
     Returns:
         Exit code: 0, or the command's own; 2 for what the user can fix; 130 after Ctrl-C; 143 after SIGTERM; 1 for
         everything else.
     """
-    session = Session("r2vpo" if argv is not None else called_as(sys.orig_argv, sys.argv))
+    session = session or Session("r2vpo" if argv is not None else called_as(sys.orig_argv, sys.argv))
+    session.command = list(sys.argv[1:] if argv is None else argv)
     try:
         with ended_by_sigterm(), acknowledged(session.stopping):
-            arguments = build_parser().parse_args(argv)
+            arguments = build_parser(session.program).parse_args(argv)
             session.debug, session.may_leave = arguments.debug, False
-            prepare_environment(debug=arguments.debug)
+            prepare_environment(debug=arguments.debug, log_level=arguments.log_level)
             module, _, function = arguments.command.partition(":")
             code = getattr(import_module(f"r2vpo.cli.{module}"), function)(arguments, session)
             sys.stdout.flush()
@@ -60,13 +55,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code or 0
 
 
-def program() -> int:
+def program(run: Callable[[], int] = main) -> int:
     """The program `r2vpo`: `main`, whose process ends even if a reward or a library has left a thread at work.
+
+    Args:
+        run: what to run in its place.
 
     Returns:
         Exit code, as `main`.
     """
-    code = main()
+    code = run()
     # Python waits for such threads without end. This one, a daemon, is not waited for.
     threading.Thread(target=_end, args=(code,), daemon=True).start()
     return code
@@ -83,8 +81,13 @@ def _end(code: int) -> None:
         os._exit(code)
 
 
-def prepare_environment(*, debug: bool) -> None:
-    """Set the libraries' settings that are read at import: no telemetry, no unnecessary output."""
+def prepare_environment(*, debug: bool, log_level: str | None = None) -> None:
+    """Set the libraries' settings that are read at import: no telemetry, no unnecessary output.
+
+    Args:
+        debug: leave what libraries print as it is.
+        log_level: the least level of what is logged; None for the usual ones.
+    """
     os.environ.update(ENVIRONMENT)
     # Closed by who started us (`>&-`).
     sys.stdout = open(os.devnull, "w") if sys.stdout is None else sys.stdout
@@ -93,14 +96,9 @@ def prepare_environment(*, debug: bool) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a model or a data set may write any character
     warnings.showwarning = _show_warning
-    if debug:
-        return
-    threading.excepthook = _show_thread_failure
-    for name, value in QUIET_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    libraries = "transformers|trl|torch|accelerate|peft|datasets|huggingface_hub|tensorboard|multiprocessing"
-    warnings.filterwarnings("ignore", module=rf"({libraries})(\..*)?$")
-    logging.getLogger("trl").setLevel(logging.ERROR)  # trl has no variable for this
+    if not debug:
+        threading.excepthook = _show_thread_failure
+    log_from(log_level, debug=debug)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **named: Any) -> None:

@@ -9,9 +9,11 @@ from typing import Literal, cast
 from rich.console import Console
 
 from r2vpo.cli.failures import Session
+from r2vpo.cli.launch import launch_arguments, planned
 from r2vpo.config.recipe import Recipe, differing_keys, format_of, load_recipe, settle_format, settle_precision
 from r2vpo.config.resumption import refuse_finished, require_checkpoint
 from r2vpo.config.run_directory import open_run, step_of
+from r2vpo.environment import RANK
 from r2vpo.errors import UserError
 from r2vpo.training.progress import TrainingProgress, print_result
 
@@ -24,6 +26,7 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
     session.arguments = [
         *([arguments.recipe] if arguments.recipe else []),
         *(part for text in arguments.overrides for part in ("--set", text)),
+        *launch_arguments(arguments),
     ]
     resume = Path(arguments.resume) if arguments.resume else None
     if resume is not None:
@@ -40,7 +43,15 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
         check_resume(recipe, resume, arguments.checkpoint, session.arguments)
     elif arguments.checkpoint is not None:
         raise UserError("train: --checkpoint says where --resume starts: add --resume RUN")
-    is_main = os.environ.get("RANK", "0") == "0"
+    launch = None if session.launched else planned(arguments, recipe)
+    if launch is not None and not launch.in_this_process:
+        from r2vpo.cli.processes import run_processes
+
+        run_processes(launch, session, debug=arguments.debug or arguments.log_level in {"debug", "info"})
+        return
+    if launch is not None:
+        os.environ.update(launch.environment())
+    is_main = os.environ.get(RANK.name, RANK.default) == "0"
     console = Console(quiet=not is_main)
     with TrainingProgress(recipe.trainer.max_steps, console=console) as display, session.showing(display):
         display.status("loading torch and its libraries")

@@ -21,6 +21,7 @@ from r2vpo.config.yaml_files import RecipeDumper, read_mapping
 from r2vpo.core.method_options import MethodOptions, ObjectiveOptions
 from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, ReplayOptions, StepControlOptions
 from r2vpo.data.options import DatasetOptions, InstructionsOptions, PromptFormat, ReasoningGymOptions
+from r2vpo.errors import UserError
 from r2vpo.section import LAST_SEED, Section
 
 
@@ -79,6 +80,21 @@ class Recipe(Section):
         parts = self.trainer.optimizer_steps_per_round * self.trainer.micro_batches * processes
         divides = self.rows_per_round % parts == 0 and self.rollout.prompts_per_round % processes == 0
         return self.rows_per_round // parts if divides else None
+
+    def divided_over(self, processes: int) -> int:
+        """Return the fresh rows of one forward pass in each of several processes.
+
+        Raises:
+            UserError: a round does not divide over that many.
+        """
+        rows = self.micro_batch(processes)
+        if rows is None:
+            raise UserError(
+                f"rollout: {self.rollout.prompts_per_round} prompts x {self.rollout.samples_per_prompt} samples do not "
+                f"divide over {processes} processes x {self.trainer.optimizer_steps_per_round} optimizer steps x "
+                f"{self.trainer.micro_batches} micro-batches: change one of them"
+            )
+        return rows
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":

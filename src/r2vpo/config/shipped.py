@@ -73,6 +73,7 @@ class Shipped:
 RECIPES = Shipped("recipe", "train", "r2vpo recipes")
 EXPERIMENTS = Shipped("experiment", "compare", "r2vpo compare --list")
 SUITES = Shipped("suite", "eval", "r2vpo eval --list")
+ACCELERATE = Shipped("configuration of accelerate", "accelerate", "r2vpo train --help")
 
 
 def description(path: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from r2vpo.data.files import READERS, Row, kind_of, read_file
 from r2vpo.errors import UserError
+from r2vpo.hub import why_offline
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -58,6 +59,7 @@ def _folder(folder: Path, subset: str | None, split: str, key: str) -> Iterator[
 def _hub(name: str, subset: str | None, split: str, revision: str | None, key: str) -> Iterator[Row]:
     from datasets import load_dataset
 
+    why_offline()
     with _one_line(name, key):
         rows = load_dataset(name, subset, split=split, revision=revision)
     if not len(rows):

@@ -8,8 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
-
+from r2vpo.environment import CACHE, USER_CACHE
 from r2vpo.errors import UserError
 
 NEEDED_FILES = ("config.json", "model.safetensors", "tokenizer.json")
@@ -17,10 +16,10 @@ NEEDED_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
 def cache_root() -> Path:
     """Return the cache folder: `R2VPO_CACHE`, else `XDG_CACHE_HOME/r2vpo`, else `~/.cache/r2vpo`."""
-    named = os.environ.get("R2VPO_CACHE")
+    named = os.environ.get(CACHE.name)
     if named:
         return Path(named).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
+    base = os.environ.get(USER_CACHE.name)
     return (Path(base).expanduser() if base else Path.home() / ".cache") / "r2vpo"
 
 
@@ -47,6 +46,8 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
     """
     if is_complete(target):
         return target
+    from filelock import FileLock
+
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.parent / f".{target.name}.lock"):
@@ -55,7 +56,7 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
     except OSError as error:
         raise UserError(
             f"cannot write the model cache {target.parent}: {error.strerror or error}: free space there, or "
-            "name another folder in the environment variable R2VPO_CACHE"
+            f"name another folder in the environment variable {CACHE.name}"
         ) from error
     return target
 

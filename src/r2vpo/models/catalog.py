@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from r2vpo.core.nearest import did_you_mean
+from r2vpo.core.nearest import did_you_mean, nearest
 from r2vpo.errors import UserError
 from r2vpo.models.cache import build_once, cache_root, is_complete
-from r2vpo.models.convert import REQUIREMENT, convert_smollm2, gguf_tokenizer, make_tiny
 from r2vpo.models.folders import folder_of, refuse_damaged
-from r2vpo.models.habit import HABIT_MODELS, VERSION, make_habit
-from r2vpo.weights import adapters_alone
+from r2vpo.models.habit_models import HABIT_MODELS, VERSION
+from r2vpo.models.package import REQUIREMENT
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,18 @@ class CatalogEntry:
         return is_complete(self.path)
 
 
-def _build_tiny(folder: Path) -> None:
+# What builds a model imports torch, which a list of the models does not need.
+
+
+def _build_smollm2(folder: Path, seed: int) -> None:
+    from r2vpo.models.convert import convert_smollm2
+
+    convert_smollm2(folder)
+
+
+def _build_tiny(folder: Path, seed: int) -> None:
+    from r2vpo.models.convert import gguf_tokenizer, make_tiny
+
     smollm2 = _ENTRIES["embedded/smollm2-135m"].path
     if is_complete(smollm2):
         from transformers import AutoTokenizer
@@ -68,6 +79,12 @@ def _build_tiny(folder: Path) -> None:
         make_tiny(folder, gguf_tokenizer())
 
 
+def _build_habit(folder: Path, seed: int, *, name: str) -> None:
+    from r2vpo.models.habit import make_habit
+
+    make_habit(folder, name, seed=seed)
+
+
 def _habit(name: str) -> CatalogEntry:
     return CatalogEntry(
         name=name,
@@ -76,7 +93,7 @@ def _habit(name: str) -> CatalogEntry:
         source="demonstrations of the task, learned once per seed in under two minutes",
         description=HABIT_MODELS[name].description,
         folder=f"{name.replace('/', '-')}-{VERSION}",
-        build=lambda folder, seed: make_habit(folder, name, seed=seed),
+        build=partial(_build_habit, name=name),
         seeded=True,
     )
 
@@ -91,7 +108,7 @@ _ENTRIES = {
             source=f"Python package {REQUIREMENT} (GGUF, Q4_1)",
             description="SmolLM2-135M-Instruct, a real pretrained model that trains on a laptop",
             folder="smollm2-135m-0.1.2-spread",
-            build=lambda folder, _: convert_smollm2(folder),
+            build=_build_smollm2,
         ),
         CatalogEntry(
             name="tiny/random-llama",
@@ -100,7 +117,7 @@ _ENTRIES = {
             source=f"random weights, seed 0; tokenizer of {REQUIREMENT}",
             description="knows nothing: random weights, to check that everything runs",
             folder="random-llama-1",
-            build=lambda folder, _: _build_tiny(folder),
+            build=_build_tiny,
         ),
         *map(_habit, HABIT_MODELS),
     )
@@ -119,11 +136,26 @@ def missing_model(name: str, looked_for: str) -> UserError:
         name: what the user wrote.
         looked_for: where it was searched for, in words.
     """
-    by_ending = {entry.split("/")[-1]: entry for entry in _ENTRIES} | {entry: entry for entry in _ENTRIES}
     return UserError(
         f"model.name {name!r}: {looked_for}: use a name that `r2vpo models` lists, a folder that save_pretrained "
-        f"wrote, or the name of a model on the hub{did_you_mean(name.lower(), by_ending, show=by_ending.__getitem__)}"
+        f"wrote, or the name of a model on the hub{suggestion(name)}"
     )
+
+
+def suggestion(name: str) -> str:
+    """Return the end of a message that names a similar model of the catalogue; empty if none is similar.
+
+    Args:
+        name: what the user wrote. A name `owner/model` is compared only if its owner resembles ours, since the endings
+            of other models resemble ours by chance.
+    """
+    owner, slash, _ = name.lower().partition("/")
+    known = {entry: entry for entry in _ENTRIES}
+    if not slash:
+        known |= {entry.split("/")[-1]: entry for entry in _ENTRIES}
+    elif nearest(owner, {entry.split("/")[0] for entry in _ENTRIES}) is None:
+        return ""
+    return did_you_mean(name.lower(), known, show=known.__getitem__)
 
 
 def resolve_model(name: str, *, seed: int = 0) -> str:
@@ -150,6 +182,8 @@ def resolve_model(name: str, *, seed: int = 0) -> str:
     if name and folder.is_dir():
         refuse_damaged(folder)
         if (folder / "adapter_config.json").is_file():
+            from r2vpo.weights import adapters_alone
+
             raise adapters_alone(f"model.name {name!r}", str(folder))
         if not (folder / "config.json").is_file():
             raise missing_model(name, f"the folder {folder} has no config.json{_models_inside(folder)}")

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from r2vpo.environment import HUB_OFFLINE
 from r2vpo.errors import UserError
+from r2vpo.hub import why_offline
 from r2vpo.models.cache import cache_root
-from r2vpo.models.catalog import missing_model, resolve_model
+from r2vpo.models.catalog import missing_model, resolve_model, suggestion
 from r2vpo.weights import UNREADABLE, first_line, read_weights
 
 
@@ -115,11 +117,28 @@ def code_not_trusted(name: str, source: str) -> UserError:
     )
 
 
+def not_in_the_cache(name: str, offline: str) -> UserError:
+    """Return the error for a model of the hub that the hub's cache does not have.
+
+    Args:
+        name: what the user wrote.
+        offline: why the hub is not asked.
+    """
+    remedy = "unset it" if HUB_OFFLINE.name in offline else "connect to the network"
+    return UserError(
+        f"model.name {name!r}: {offline}, and the model is not in the hub's cache: {remedy}, or name a folder that "
+        f"save_pretrained wrote, or a model that `r2vpo models` lists{suggestion(name)}"
+    )
+
+
 def _load(read: Callable[[str], Any], name: str, seed: int, *, part: str) -> Any:
     source = resolve_model(name, seed=seed)
+    offline = None if Path(source).is_dir() else why_offline()
     try:
         return read(source)
     except OSError as error:
+        if offline is not None:
+            raise not_in_the_cache(name, offline) from error
         raise _unreadable(name, source, error) from error
     except UserError:
         raise

@@ -10,8 +10,9 @@ from torch import nn
 
 from r2vpo.config.recipe import Recipe
 from r2vpo.errors import UserError
+from r2vpo.hub import why_offline
 from r2vpo.models.catalog import missing_model, resolve_model
-from r2vpo.models.load import code_not_trusted
+from r2vpo.models.load import code_not_trusted, not_in_the_cache
 from r2vpo.planning.known import KNOWN
 from r2vpo.positions import position_limit
 from r2vpo.training.adapters import peft_config
@@ -138,9 +139,14 @@ def _find(name: str, *, seed: int, trusted: bool) -> tuple[Any, str, str | None]
             if name in KNOWN:
                 known = KNOWN[name]
                 return AutoConfig.for_model(**known.configuration()), "a configuration of this package", known.note
+            offline = why_offline()
+            if place == name and offline is not None:
+                raise not_in_the_cache(name, offline) from None
             return AutoConfig.from_pretrained(place, **options), "the hub", None
     except OSError as error:
         raise missing_model(name, f"its configuration cannot be read ({first_line(error)})") from error
+    except UserError:
+        raise
     except (ValueError, KeyError) as error:
         if "trust_remote_code" in str(error):
             raise code_not_trusted(name, place) from error

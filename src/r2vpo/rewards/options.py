@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from r2vpo.rewards.pool import ScoringPool
+from r2vpo.sandbox.settings import MEMORY_MEGABYTES
 
 if TYPE_CHECKING:
     from r2vpo.data.rows import PromptRow
@@ -36,7 +37,7 @@ class PoolOptions(RewardOptions):
 
     workers: int = Field(default=2, ge=1)
     seconds_per_item: float = Field(default=1.0, gt=0)
-    memory_megabytes: int = Field(default=1024, ge=256)
+    memory_megabytes: int = Field(default=MEMORY_MEGABYTES, ge=256)
 
     def pool(self, function: str) -> ScoringPool:
         """Return child processes that score items with `module:function` within these limits."""

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from r2vpo.errors import UserError
+from r2vpo.hub import why_offline
 from r2vpo.positions import position_limit
 from r2vpo.rewards.options import RewardOptions
 from r2vpo.rewards.text import text_of
@@ -206,6 +207,8 @@ def _limit(name: str, model: Any, tokenizer: Any, max_tokens: int | None) -> int
 
 def _load(read: Callable[[str], Any], name: str) -> Any:
     folder = Path(name).expanduser()
+    if not folder.is_dir():
+        why_offline()
     try:
         return read(str(folder) if folder.is_dir() else name)
     except UserError:

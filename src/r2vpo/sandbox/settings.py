@@ -8,6 +8,8 @@ Isolation = Literal["bubblewrap", "process"]
 Choice = Literal["auto", Isolation]
 ISOLATIONS: tuple[Isolation, ...] = ("bubblewrap", "process")
 """The kinds of isolation that `auto` tries, strongest first."""
+MEMORY_MEGABYTES = 1024
+"""Usual limit for the address space of a process."""
 
 
 class Settings(NamedTuple):

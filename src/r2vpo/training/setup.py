@@ -18,6 +18,7 @@ from r2vpo.data import PromptData, load_data
 from r2vpo.data.options import DatasetOptions
 from r2vpo.data.prompt_format import PromptForm, as_chats, choose_form
 from r2vpo.data.prompt_tokens import check_chats, without_long_prompts
+from r2vpo.environment import WORLD_SIZE
 from r2vpo.errors import UserError
 from r2vpo.models import load_ends, load_model, load_tokenizer
 from r2vpo.models.fit import stop_ids
@@ -180,14 +181,7 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
         UserError: TRL or the trainer refuses a value, or a step does not divide over the processes.
     """
     trainer, rollout = recipe.trainer, recipe.rollout
-    processes = _processes()
-    micro_batch = recipe.micro_batch(processes)
-    if micro_batch is None:
-        raise UserError(
-            f"rollout: {rollout.prompts_per_round} prompts x {rollout.samples_per_prompt} samples do not divide over "
-            f"{processes} processes x {trainer.optimizer_steps_per_round} optimizer steps x {trainer.micro_batches} "
-            "micro-batches: change one of them"
-        )
+    micro_batch = recipe.divided_over(_processes())
     if trainer.device == "cuda" and not torch.cuda.is_available():
         raise UserError("trainer.device = cuda, but torch sees no CUDA device: set trainer.device=auto or cpu")
     try:
@@ -237,9 +231,9 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
 
 
 def _processes() -> int:
-    text = os.environ.get("WORLD_SIZE", "1")
+    text = os.environ.get(WORLD_SIZE.name, WORLD_SIZE.default)
     if not text.isdecimal() or not 1 <= int(text[:10]):
-        raise UserError(f"WORLD_SIZE={text[:40]!r} in the environment is not a number of processes: unset it")
+        raise UserError(f"{WORLD_SIZE.name}={text[:40]!r} in the environment is not a number of processes: unset it")
     return int(text[:10])
 
 

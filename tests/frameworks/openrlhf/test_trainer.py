@@ -15,8 +15,9 @@ import torch
 from openrlhf.trainer.ray import ppo_actor
 from openrlhf.trainer.ray.ppo_actor import PolicyModelActor
 
+from r2vpo.environment import OPENRLHF
 from r2vpo.integrations.openrlhf import launch
-from r2vpo.integrations.openrlhf.options import VARIABLE, OpenRLHFOptions, from_environment
+from r2vpo.integrations.openrlhf.options import OpenRLHFOptions, from_environment
 from r2vpo.integrations.openrlhf.trainer import R2VPOActorTrainer
 from tests.frameworks.openrlhf.plain import experience, make_trainer
 from tests.gpu_check import pretend
@@ -123,7 +124,7 @@ def test_the_options_travel(placed):
         objective={"delta": 0.03, "aggregation": "token_mean"}
     )
     assert from_environment(loss_agg_mode="seq-mean").objective.aggregation == "sequence_mean"
-    assert json.loads(os.environ[VARIABLE])["objective"]["delta"] == 0.03
+    assert json.loads(os.environ[OPENRLHF.name])["objective"]["delta"] == 0.03
 
 
 @ray.remote(num_cpus=1)

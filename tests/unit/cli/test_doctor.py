@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 from transformers import BertConfig, BertLMHeadModel, MistralConfig, MistralForCausalLM
 
-from r2vpo.cli.doctor import INTEGRATIONS, Integration, devices, examine, sandbox
+from r2vpo.cli.doctor import INTEGRATIONS, Integration, examine, look_up, missing_of_extras, sandbox
+from r2vpo.cli.machine import devices_by_system, devices_by_torch, room
 from r2vpo.cli.main import main
 from r2vpo.models import load_tokenizer
 from r2vpo.sandbox import ISOLATIONS, first_working
@@ -20,14 +22,17 @@ from tests.custom_code import custom_model_folder, separate_modules
 from tests.tiny import tiny_model, tiny_tokenizer
 
 
-def test_it_prints_versions_devices_and_integrations(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor"]) == 0
+@pytest.mark.parametrize("full", [False, True])
+def test_it_prints_versions_devices_and_integrations(capsys: pytest.CaptureFixture[str], full: bool) -> None:
+    assert main(["doctor", *(["--full"] if full else [])]) == 0
     text = capsys.readouterr().out
     assert f"torch {metadata.version('torch')}" in text and "cores" in text
     for integration in INTEGRATIONS:
         assert f"\n  {integration.name}" in text
     (line,) = [line for line in text.splitlines() if line.startswith("  TRL")]
-    assert line.split() == ["TRL", metadata.version("trl"), "ready"]
+    assert line.split() == ["TRL", metadata.version("trl"), "ready" if full else "installed"]
+    assert ("Nothing was imported" in text) != full
+    assert "converted models: " in text and "GiB free" in text
 
 
 @pytest.mark.parametrize(
@@ -35,7 +40,7 @@ def test_it_prints_versions_devices_and_integrations(capsys: pytest.CaptureFixtu
 )
 def test_the_precision_of_the_cpu_is_said(monkeypatch: pytest.MonkeyPatch, units: bool, said: str) -> None:
     monkeypatch.setattr("r2vpo.precision.cpu_multiplies_bfloat16", lambda: units)
-    assert devices()[0].startswith("cpu: ") and devices()[0].endswith(said)
+    assert devices_by_torch()[0].startswith("cpu: ") and devices_by_torch()[0].endswith(said)
 
 
 def test_json_has_the_same(capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,6 +48,47 @@ def test_json_has_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in found["integrations"]] == [integration.name for integration in INTEGRATIONS]
     assert found["devices"] and found["libraries"]["torch"] == metadata.version("torch")
+
+
+def test_the_system_says_the_same_of_the_cpu_as_torch() -> None:
+    by_torch, by_system = devices_by_torch(), devices_by_system()
+    assert by_system[0].rpartition(", ")[2] == by_torch[0].rpartition(", ")[2]
+    assert by_system[0].split(", ")[:2] == by_torch[0].split(", ")[:2]
+    assert any("built for CPUs" in line for line in by_system) == any("built for CPUs" in line for line in by_torch)
+
+
+def test_a_gpu_is_found_through_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text('#!/bin/sh\necho "0, NVIDIA H200, 143771 MiB"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert "gpu 0, NVIDIA H200, 143771 MiB" in devices_by_system()
+    tool.write_text("#!/bin/sh\necho no devices were found\nexit 6\n")
+    assert not any(line.startswith("gpu") for line in devices_by_system())
+
+
+def test_the_room_is_that_of_the_disk_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("R2VPO_CACHE", str(tmp_path / "not" / "there"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    free = f"{shutil.disk_usage(tmp_path).free / 2**30:.0f} GiB free"
+    assert room()[0] == f"converted models: {tmp_path / 'not' / 'there'}, {free}"
+    assert room()[1].startswith(f"downloaded models: {tmp_path / 'hub' / 'hub'}, ")
+
+
+def test_what_an_extra_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = ["torch>=2", "numpy>=2; extra == 'some'", 'no-such-package>=1; extra == "some"', "numpy; extra == 'all'"]
+    monkeypatch.setattr(metadata, "requires", lambda name: wanted)
+    assert missing_of_extras() == {"some": ["no-such-package"], "all": []}
+
+
+def test_what_is_looked_up_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "falls_over.py").write_text("raise SystemExit(7)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    numpy = metadata.version("numpy")
+    assert look_up(Integration("X", ("numpy",), numpy, "falls_over", "do this")).state == "installed"
+    assert look_up(Integration("X", ("numpy",), "0.0.1", "falls_over", "do this")).state == "untested version"
+    assert look_up(Integration("X", ("numpy",), numpy, "no_such_module", "do this")).state == "broken"
+    assert look_up(Integration("X", ("no-such-package",), "1", "json", "do this")).state == "absent"
 
 
 def test_each_state_says_what_to_do() -> None:
@@ -86,10 +132,10 @@ def test_it_needs_nothing_but_torch(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             timeout=120,
-            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
         )
 
-    well = command("doctor")
+    well = command("doctor", "--full")
     assert well.returncode == 0 and "TRL" in well.stdout and "pip install 'r2vpo[trl]'" in well.stdout, well.stderr
     refused = command("train", "quickstart")
     assert refused.returncode == 2

@@ -45,6 +45,19 @@ def test_help_does_not_import_torch() -> None:
         assert name in result.stdout
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["models"], ["recipes"], ["doctor"], ["runs", "--runs-dir", "."]])
+def test_what_only_lists_imports_no_framework(arguments: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from r2vpo.cli.main import main\n"
+        f"try:\n    assert main({arguments!r}) == 0\nexcept SystemExit as end:\n    assert not end.code\n"
+        "heavy = {'torch', 'transformers', 'trl', 'accelerate', 'datasets', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
 def test_a_bad_recipe_is_refused_before_torch_is_imported(recipe: Path) -> None:
     code = (
         "import sys\n"

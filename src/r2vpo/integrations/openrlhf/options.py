@@ -14,10 +14,8 @@ from r2vpo.core.declaration import UnknownOption, option
 from r2vpo.core.method_options import MethodOptions
 from r2vpo.core.objective_config import Aggregation
 from r2vpo.core.options import ReplayOptions
+from r2vpo.environment import OPENRLHF
 from r2vpo.errors import UserError
-
-VARIABLE = "R2VPO_OPENRLHF"
-"""The environment variable that passes the options to the workers, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def parse_options(overrides: Sequence[str]) -> OpenRLHFOptions:
 
 def to_environment(options: OpenRLHFOptions) -> dict[str, str]:
     """Return the environment variable for `runtime_env`."""
-    return {VARIABLE: json.dumps(asdict(options))}
+    return {OPENRLHF.name: json.dumps(asdict(options))}
 
 
 def from_environment(*, loss_agg_mode: str) -> OpenRLHFOptions:
@@ -71,6 +69,6 @@ def from_environment(*, loss_agg_mode: str) -> OpenRLHFOptions:
     Args:
         loss_agg_mode: `args.actor.loss_agg_mode`; "token-mean" or a mean of each response.
     """
-    options = OpenRLHFOptions.of(json.loads(os.environ.get(VARIABLE, "{}")), "")
+    options = OpenRLHFOptions.of(json.loads(os.environ.get(OPENRLHF.name, "{}")), "")
     aggregation: Aggregation = "token_mean" if loss_agg_mode == "token-mean" else "sequence_mean"
     return replace(options, objective=replace(options.objective, aggregation=aggregation))
