@@ -1,4 +1,4 @@
-"""The ``r2vpo`` command: train, plan, eval, compare, runs, rewards, report, models, recipes, doctor, openrlhf."""
+"""The ``r2vpo`` command; ``r2vpo.cli.arguments`` declares what it can do."""
 
 import io
 import logging

@@ -9,6 +9,8 @@ from typing import Literal, cast
 from rich.console import Console
 
 from r2vpo.cli.failures import Session
+from r2vpo.cli.next_steps import next_steps
+from r2vpo.config.display import say
 from r2vpo.config.recipe import Recipe, differing_keys, load_recipe, settle_precision
 from r2vpo.config.resumption import refuse_finished, require_checkpoint
 from r2vpo.config.run_directory import open_run, step_of
@@ -112,6 +114,8 @@ def show_result(run_path: Path, console: Console) -> None:
     report, run = build_report(run_path), open_run(run_path)
     summary = run.read_summary() or {}
     print_result(console, summary, report)
+    for name, value in next_steps(run):
+        say(console, f"{name:<16} {value}")
     rounds = len({record.get("round") for record in run.read_metrics()})
     if rounds and summary.get("rounds_without_signal") == rounds:
         which = "its only round had no signal" if rounds == 1 else f"none of its {rounds} rounds had a signal"

@@ -8,6 +8,7 @@
       evaluations.jsonl  one object per evaluation
       summary.json       the result
       checkpoints/       checkpoint-<step>/, complete as soon as it has that name
+      model/             the trained model, as others load it
       set_aside/         checkpoints later than the one that the run was resumed from
       tensorboard/       event files
       report.html
@@ -74,6 +75,7 @@ class RunDirectory:
         self.evaluations = path / "evaluations.jsonl"
         self.summary = path / "summary.json"
         self.checkpoints = path / "checkpoints"
+        self.model = path / "model"
         self.set_aside = path / "set_aside"
         self.tensorboard = path / "tensorboard"
         self.report = path / "report.html"

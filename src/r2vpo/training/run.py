@@ -27,6 +27,7 @@ from r2vpo.data import PromptData, to_dataset
 from r2vpo.data.options import DatasetOptions
 from r2vpo.data.prompt_tokens import longest_prompt
 from r2vpo.errors import UserError
+from r2vpo.export.build import Source, write_model
 from r2vpo.intervals import difference_interval
 from r2vpo.training.evaluator import Evaluator, data_digests
 from r2vpo.training.metrics_log import MetricsLog
@@ -140,6 +141,7 @@ def _train(
         if is_main:
             changed = weights is None or weights.changed()
             _finish(run, recipe, parts.data, trainer, time.monotonic() - started, changed=changed)
+            _write_model(run, recipe, display)
     PartialState().wait_for_everyone()
 
 
@@ -253,6 +255,17 @@ def _finish(
             },
         }
     )
+
+
+def _write_model(run: RunDirectory, recipe: Recipe, display: TrainingProgress) -> None:
+    """Write `model/` from the last checkpoint; the run has its result by now, so a failure is only reported."""
+    checkpoint = run.latest_checkpoint()
+    if checkpoint is None:
+        return
+    try:
+        write_model(Source(run, recipe, checkpoint), run.model)
+    except (UserError, OSError) as error:
+        display.say(f"note: {run.model} was not written: {error}")
 
 
 def peak_memory_bytes() -> int:
