@@ -25,7 +25,7 @@ def write_list(folder: Path, *, name: str) -> None:
         name: the final name of its folder, with the number of its step.
     """
     files = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _digest(path)}
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": digest_of_file(path)}
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != LIST
     }
@@ -70,7 +70,7 @@ def check_files(folder: Path, *, contents: bool = True, pruned: bool = False) ->
             raise DamagedCheckpoint(f"{path} is missing")
         if path.stat().st_size != size:
             raise DamagedCheckpoint(f"{path} is damaged: it has {path.stat().st_size} bytes of {size}")
-        if contents and _digest(path) != digest:
+        if contents and digest_of_file(path) != digest:
             raise DamagedCheckpoint(f"{path} is damaged: its content is not what was written (SHA-256)")
 
 
@@ -78,7 +78,12 @@ def _digest_of_list(listed: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
 
 
-def _digest(path: Path) -> str:
+def digest_of_file(path: Path) -> str:
+    """Return a file's SHA-256, which is computed once for each version of a file.
+
+    Args:
+        path: the file.
+    """
     found = path.stat()
     return _digest_of(path, found.st_ino, found.st_size, found.st_mtime_ns)
 

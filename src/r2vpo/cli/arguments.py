@@ -12,6 +12,10 @@ from r2vpo.cli.logs import LEVELS
 from r2vpo.cli.values import above_zero, memory, port, positive, seed, seeds, share
 from r2vpo.errors import UserError
 
+DTYPES = ("float32", "bfloat16", "float16")
+GGUF_TYPES = ("f16", "f32", "bf16", "q8_0")
+"""Types of the matrices in a GGUF file, the default first."""
+
 
 class Parser(argparse.ArgumentParser):
     """A parser that reports errors in one line, like all other errors."""
@@ -43,6 +47,7 @@ def build_parser(program: str = "r2vpo") -> Parser:
     _add_plan(commands, shared)
     _add_evaluate(commands, shared)
     _add_compare(commands, shared)
+    _add_export(commands, shared)
 
     runs = commands.add_parser("runs", parents=[shared], help="list the runs of a folder, or check one of them")
     runs.add_argument("what", metavar="check RUN", nargs="*", help="read this whole run and report damage")
@@ -184,6 +189,21 @@ def _add_compare(commands: Any, shared: argparse.ArgumentParser) -> None:
     what.add_argument("--tuning-only", action="store_true", help="choose every method's learning rate and stop")
     what.add_argument("--report", action="store_true", help="draw the report of finished cells without running any")
     compare.set_defaults(command="compare:compare")
+
+
+def _add_export(commands: Any, shared: argparse.ArgumentParser) -> None:
+    export = commands.add_parser("export", parents=[shared], help="write a run's model as others load it")
+    export.add_argument("run", metavar="RUN", help="the folder of a run, finished or stopped")
+    export.add_argument("--checkpoint", metavar="N", type=positive, help="the checkpoint of step N (default: the last)")
+    export.add_argument("--out", metavar="DIR", help="a new folder (default: RUN/model, or a name of its kind in RUN)")
+    export.add_argument("--merge", action="store_true", help="merge adapters into the model that they belong to")
+    export.add_argument("--dtype", choices=DTYPES, help="number format of the weights (default: as in training)")
+    export.add_argument(
+        "--gguf", nargs="?", const=GGUF_TYPES[0], choices=GGUF_TYPES, help="write a file for llama.cpp (default: f16)"
+    )
+    export.add_argument("--push", metavar="NAME", help="upload the folder to this repository on the hub")
+    export.add_argument("--private", action="store_true", help="make a new repository private")
+    export.set_defaults(command="export:export")
 
 
 def _add_rewards(commands: Any, shared: argparse.ArgumentParser) -> None:

@@ -10,6 +10,8 @@ from rich.console import Console
 
 from r2vpo.cli.failures import Session
 from r2vpo.cli.launch import launch_arguments, planned
+from r2vpo.cli.next_steps import next_steps
+from r2vpo.config.display import say
 from r2vpo.config.recipe import Recipe, differing_keys, format_of, load_recipe, settle_format, settle_precision
 from r2vpo.config.resumption import refuse_finished, require_checkpoint
 from r2vpo.config.run_directory import open_run, step_of
@@ -68,7 +70,7 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
             on_start=session.started,
         )
     if is_main:
-        show_result(Path(run), console)
+        show_result(Path(run), console, session.program)
 
 
 def quiet_bars() -> None:
@@ -119,8 +121,13 @@ def check_resume(recipe: Recipe, run_path: Path, checkpoint: int | None, argumen
     refuse_finished(run, step, recipe.trainer.max_steps)
 
 
-def show_result(run_path: Path, console: Console) -> None:
+def show_result(run_path: Path, console: Console, program: str) -> None:
     """Build the report and print the result.
+
+    Args:
+        run_path: the folder of a finished run.
+        console: where to print.
+        program: how this program was called.
 
     Raises:
         UserError: the run is complete and has learned nothing because no round had a signal.
@@ -130,6 +137,8 @@ def show_result(run_path: Path, console: Console) -> None:
     report, run = build_report(run_path), open_run(run_path)
     summary = run.read_summary() or {}
     print_result(console, summary, report)
+    for name, value in next_steps(run, program):
+        say(console, f"{name:<16} {value}")
     rounds = len({record.get("round") for record in run.read_metrics()})
     if rounds and summary.get("rounds_without_signal") == rounds:
         which = "its only round had no signal" if rounds == 1 else f"none of its {rounds} rounds had a signal"

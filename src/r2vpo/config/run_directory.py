@@ -10,6 +10,7 @@
       summary.json       the result
       status.json        what its process does now, or did last
       checkpoints/       checkpoint-<step>/, complete as soon as it has that name
+      model/             the trained model, as others load it
       set_aside/         checkpoints later than the one that the run was resumed from
       tensorboard/       event files
       report.html
@@ -78,6 +79,7 @@ class RunDirectory:
         self.summary = path / "summary.json"
         self.status = path / "status.json"
         self.checkpoints = path / "checkpoints"
+        self.model = path / "model"
         self.set_aside = path / "set_aside"
         self.tensorboard = path / "tensorboard"
         self.report = path / "report.html"

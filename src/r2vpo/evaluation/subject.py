@@ -23,7 +23,7 @@ class Subject:
 
     Attributes:
         name: what the user wrote.
-        weights: folder or name that they are read from; for a run, its last checkpoint.
+        weights: folder or name that they are read from; for a run, its last checkpoint, or `model/` without one.
         base: the model that adapters in `weights` belong to; None for whole weights.
         seed: seed of a base that is made from a seed.
         trust_remote_code: run Python code that comes with the model.
@@ -69,11 +69,13 @@ def find_subject(name: str) -> Subject:
 def _run(name: str, folder: Path) -> Subject:
     run = open_run(folder)
     recipe = run.recipe()
-    if run.latest_checkpoint() is None:
+    finished = run.latest_checkpoint() is None and run.model.is_dir()
+    if run.latest_checkpoint() is None and not finished:
         raise UserError(
             f"{name}: this run has no checkpoint yet: continue training it, or name the model {recipe.model.name}"
         )
-    checkpoint = require_checkpoint(folder)
+    # The checkpoints of a finished run may be deleted to free space.
+    checkpoint = run.model if finished else require_checkpoint(folder)
     adapters = (checkpoint / "adapter_config.json").is_file()
     return Subject(
         name,

@@ -11,7 +11,7 @@ from pathlib import Path
 from r2vpo.core.nearest import did_you_mean, nearest
 from r2vpo.errors import UserError
 from r2vpo.models.cache import build_once, cache_root, is_complete
-from r2vpo.models.folders import folder_of, refuse_damaged
+from r2vpo.models.folders import GGUF, folder_of, refuse_damaged
 from r2vpo.models.habit_models import HABIT_MODELS, VERSION
 from r2vpo.models.package import REQUIREMENT
 
@@ -31,6 +31,7 @@ class CatalogEntry:
         folder: name of its folder in the cache, which contains the version of its source.
         build: writes the model into a folder, given the seed.
         seeded: whether every seed has different weights, each in its own folder.
+        hub: name on the hub of the model that the weights come from, if there is one.
     """
 
     name: str
@@ -41,6 +42,7 @@ class CatalogEntry:
     folder: str
     build: Callable[[Path, int], None]
     seeded: bool = False
+    hub: str | None = None
 
     def path_of(self, seed: int) -> Path:
         """Return the folder in the cache for a seed."""
@@ -109,6 +111,7 @@ _ENTRIES = {
             description="SmolLM2-135M-Instruct, a real pretrained model that trains on a laptop",
             folder="smollm2-135m-0.1.2-spread",
             build=_build_smollm2,
+            hub="HuggingFaceTB/SmolLM2-135M-Instruct",
         ),
         CatalogEntry(
             name="tiny/random-llama",
@@ -127,6 +130,25 @@ _ENTRIES = {
 def catalog() -> list[CatalogEntry]:
     """Return the models that can be used by name, without building any."""
     return list(_ENTRIES.values())
+
+
+def documented_name(place: str) -> str:
+    """Return the name that a user can write for a model, given where it was loaded from.
+
+    Args:
+        place: a folder or a name, as `resolve_model` returns it and transformers keeps it in `config._name_or_path`.
+
+    Returns:
+        The listed name of a model in the cache, the file of a converted GGUF file, or else `place`. A model that was
+        made from a seed other than 0 keeps its folder: its name alone would be the model of seed 0.
+    """
+    from r2vpo.models.gguf_file import converted_from
+
+    folder = Path(place).absolute()
+    for name, entry in _ENTRIES.items():
+        if folder == entry.path.absolute():
+            return name
+    return converted_from(folder) or place
 
 
 def missing_model(name: str, looked_for: str) -> UserError:
@@ -162,15 +184,15 @@ def resolve_model(name: str, *, seed: int = 0) -> str:
     """Turn a model's name into what `from_pretrained` accepts.
 
     Args:
-        name: a name of the catalogue (built into the cache on first use), a folder, or a hub name.
+        name: a name of the catalogue or a GGUF file (built into the cache on first use), a folder, or a hub name.
         seed: selects among models whose weights are made from a seed; the others are the same for all seeds.
 
     Returns:
         A folder, or `name` itself if it can only be a hub name.
 
     Raises:
-        UserError: the name is empty, a folder without a model or with only adapters, a path that does not exist, or an
-            unknown name in the catalogue's namespaces.
+        UserError: the name is empty, a folder without a model or with only adapters, a path that does not exist, a
+            GGUF file that cannot be read, or an unknown name in the catalogue's namespaces.
     """
     if name in _ENTRIES:
         entry = _ENTRIES[name]
@@ -190,6 +212,10 @@ def resolve_model(name: str, *, seed: int = 0) -> str:
         return str(folder)
     if not name.strip():
         raise missing_model(name, "the name is empty")
+    if folder.suffix.lower() == GGUF and folder.is_file():
+        from r2vpo.models.gguf_file import gguf_folder
+
+        return str(gguf_folder(folder))
     if name.split("/")[0] in {entry.split("/")[0] for entry in _ENTRIES}:
         raise missing_model(name, "there is no embedded model of that name")
     # Hub names have at most one slash and do not start like a path.
@@ -203,4 +229,4 @@ def _models_inside(folder: Path) -> str:
     if inside:
         return f" (but there is one in its {', '.join(inside[:3])})"
     packed = sorted(path.name for path in folder.glob("*.gguf"))
-    return f" ({packed[0]} is for inference engines, and cannot be trained)" if packed else ""
+    return f" (name its file, {folder / packed[0]})" if packed else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,26 +39,58 @@ def convert_smollm2(folder: Path) -> None:
     Args:
         folder: an empty folder.
     """
-    from transformers import AutoModelForCausalLM, LlamaForCausalLM
+    file, name = find_gguf(), "embedded/smollm2-135m"
+    write_converted(file, folder, what=f"{name}: {file.name}", name=name, tokenizer=gguf_tokenizer(), spread=True)
 
-    file = find_gguf()
+
+def write_converted(
+    file: Path,
+    folder: Path,
+    *,
+    what: str,
+    name: str,
+    tokenizer: Any,
+    spread: bool,
+    ends: Sequence[int] = (),
+) -> None:
+    """Write the model in a GGUF file as a transformers model with float32 weights.
+
+    Args:
+        file: the GGUF file.
+        folder: an empty folder.
+        what: beginning of an error: what names the file.
+        name: what the model is called in its configuration.
+        tokenizer: the file's tokenizer.
+        spread: whether the weights were quantised and are spread, see `spread_within_bfloat16`.
+        ends: ids that end an answer, in addition to the end-of-sequence token that the file declares.
+
+    Raises:
+        UserError: the file lacks weights, or describes another network.
+    """
+    from transformers import AutoModelForCausalLM
+
     with quiet(), torch.random.fork_rng(devices=[]):
-        what = f"embedded/smollm2-135m: {file.name}"
         source = read_weights(
             AutoModelForCausalLM.from_pretrained, str(file.parent), what=what, gguf_file=file.name, dtype=torch.float32
         )
         config = copy.deepcopy(source.config)
         # A model that declares itself quantised cannot be saved; its weights are plain float32 by now.
-        del config.quantization_config
-        config._name_or_path = "embedded/smollm2-135m"
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        config._name_or_path = name
         with torch.device("meta"):
-            model = LlamaForCausalLM(config)
+            model = type(source)(config)
         model.load_state_dict(source.state_dict(), assign=True)
         model.tie_weights()
-        spread_within_bfloat16(model)
+        if spread:
+            spread_within_bfloat16(model)
         model.generation_config = copy.deepcopy(source.generation_config)
+        if ends:
+            declared = model.generation_config.eos_token_id
+            known = [] if declared is None else [declared] if isinstance(declared, int) else list(declared)
+            model.generation_config.eos_token_id = list(dict.fromkeys([*known, *ends]))
         model.save_pretrained(folder)
-        gguf_tokenizer().save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 @torch.no_grad()

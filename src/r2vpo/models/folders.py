@@ -8,7 +8,8 @@ from pathlib import Path
 from r2vpo.checkpoint_files import DamagedCheckpoint, check_files
 from r2vpo.errors import UserError
 
-_MODEL_FILES = {".safetensors", ".bin", ".gguf", ".json", ".model", ".txt", ".jinja"}
+GGUF = ".gguf"
+_MODEL_FILES = {".safetensors", ".bin", GGUF, ".json", ".model", ".txt", ".jinja"}
 _SAMPLES, _SAMPLE_BYTES = 64, 1 << 16
 
 

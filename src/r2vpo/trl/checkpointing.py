@@ -6,13 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, is_peft_model
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import SaveStrategy, get_last_checkpoint
 
 from r2vpo.checkpoint_files import DamagedCheckpoint, check_files
 from r2vpo.errors import UserError
+from r2vpo.models.card import NAME
 from r2vpo.replay import ReplayBuffer, snapshot
+from r2vpo.trl.card import describe_folder, trainer_card
 from r2vpo.trl.checkpoint import check_common_disk, rotate, staged, state_path
 from r2vpo.trl.fitting import FittingTrainer
 from r2vpo.trl.layout import Layout, laid_out, states_for
@@ -65,6 +67,27 @@ class CheckpointingTrainer(FittingTrainer):
         if self.args.should_save:
             rotate(run, self.args.save_total_limit, self.state.best_model_checkpoint)
         self.on_phase("training")
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            describe_folder(self._whole(), Path(output_dir or self.args.output_dir))
+
+    def create_model_card(  # type: ignore[override]  # as TRL's
+        self, model_name: str | None = None, dataset_name: str | None = None, tags: str | list[str] | None = None
+    ) -> None:
+        """Write the card of the output folder, which a push to the hub uploads.
+
+        Args:
+            model_name: the model's name; None takes that of the output folder.
+            dataset_name: not used, as the name of a data set is no fact of the training.
+            tags: not used, either.
+        """
+        if self.is_world_process_zero():
+            text = trainer_card(self._whole(), adapters=is_peft_model(self.model), name=model_name)
+            path = Path(self.args.output_dir) / NAME
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
 
     def _name_best(self, run: Path, name: str) -> None:
         """Store the best checkpoint's final path in the state, as transformers does when it saves in place."""
