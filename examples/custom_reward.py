@@ -3,31 +3,33 @@
     python examples/custom_reward.py [STEPS]
 
 A reward gets the completions and the data's columns as lists and returns a number for each completion, or None where
-it does not apply. Several rewards are added up with weights, and each is logged by its name. In a recipe the same
-function is `reward: {name: "custom_reward:begins_with"}`.
+it does not apply. `text_of` reads plain completions and those of chats, which are lists of messages. Several rewards
+are added up with weights, and each is logged by its name. In a recipe the same function is
+`reward: {name: "custom_reward:begins_with"}`.
 """
 
 import sys
+from typing import Any
 
 import torch
 from datasets import Dataset
 
-from r2vpo import R2VPOConfig, R2VPOTrainer, load_model, load_tokenizer
+from r2vpo import R2VPOConfig, R2VPOTrainer, load_model, load_tokenizer, text_of
 
 MODEL = "embedded/smollm2-135m"  # or a folder that save_pretrained wrote, or a name on the hub
 THINGS = ("animals", "plants", "cities", "colours", "tools", "foods", "countries", "sports")
 ROWS = [{"prompt": f"A list of {thing} beginning with {c}:", "letter": c} for thing in THINGS for c in "ABCDLMPST"]
 
 
-def begins_with(completions: list[str], letter: list[str], **columns: object) -> list[float]:
+def begins_with(completions: list[Any], letter: list[str], **columns: object) -> list[float]:
     """Return the share of words that begin with the row's letter."""
-    words = [text.split() for text in completions]
+    words = [text_of(completion).split() for completion in completions]
     return [sum(w.startswith(c) for w in ws) / max(len(ws), 1) for ws, c in zip(words, letter, strict=True)]
 
 
-def repeats(completions: list[str], **columns: object) -> list[float]:
+def repeats(completions: list[Any], **columns: object) -> list[float]:
     """Return the share of repeated words. Without this penalty, repeating one word would be the best answer."""
-    words = [text.split() for text in completions]
+    words = [text_of(completion).split() for completion in completions]
     return [1 - len(set(ws)) / max(len(ws), 1) for ws in words]
 
 

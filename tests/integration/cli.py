@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 
 from r2vpo.cli.main import main
 from r2vpo.config.records import read_records
+from r2vpo.rewards import text_of
 
 ROOT = Path(__file__).parents[2]
 PROMPTS, SAMPLES, STEPS_PER_ROUND, HELD_OUT = 4, 4, 4, 20
@@ -65,7 +66,7 @@ _training_rounds = 0
 
 def even_digits(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
     """The number of even digits and a little for length, so that rows of a group differ."""
-    return [sum(c in "02468" for c in text) + 0.1 * len(text) for text in completions]
+    return [sum(c in "02468" for c in text) + 0.1 * len(text) for text in map(text_of, completions)]
 
 
 def scripted(prompts: list[str], completions: list[str], **_: Any) -> list[float]:

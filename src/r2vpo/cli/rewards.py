@@ -16,6 +16,7 @@ from r2vpo.data.dataset import read_problems
 from r2vpo.data.files import READERS, kind_of, read_file
 from r2vpo.data.load import load_data
 from r2vpo.data.options import DatasetOptions
+from r2vpo.data.prompt_format import as_chats
 from r2vpo.data.rows import PromptRow
 from r2vpo.data.schemas.base import shown
 from r2vpo.errors import UserError
@@ -60,7 +61,7 @@ def _data(arguments: argparse.Namespace) -> tuple[Recipe, list[PromptRow]]:
             )
         recipe = load_recipe(arguments.data, arguments.overrides)
         data = load_data(recipe.data, seed=recipe.seed)
-        return recipe, [*data.train, *data.held_out]
+        return recipe, _as_trained(recipe, [*data.train, *data.held_out])
     if arguments.reward is None:
         raise UserError(f"{path} is a data file: name the reward with --reward, such as --reward math")
     settings: dict[str, Any] = {
@@ -72,6 +73,18 @@ def _data(arguments: argparse.Namespace) -> tuple[Recipe, list[PromptRow]]:
     recipe = validated(Recipe, settings, source=str(path), overridden=overridden)
     assert isinstance(recipe.data, DatasetOptions)
     return recipe, _file_rows(recipe.data)
+
+
+def _as_trained(recipe: Recipe, rows: list[PromptRow]) -> list[PromptRow]:
+    """Return the problems in the form in which the model is given them, if it is here: a function may take only one."""
+    if ":" not in recipe.reward.name or not isinstance(recipe.data, DatasetOptions) or recipe.data.format != "auto":
+        return rows
+    from r2vpo.planning.local_form import local_form, local_tokenizer
+
+    tokenizer = local_tokenizer(recipe.model.name)
+    if tokenizer is None or not local_form(rows, recipe.model.name, tokenizer).is_chat:
+        return rows
+    return as_chats(rows)
 
 
 def _file_rows(data: DatasetOptions) -> list[PromptRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from rich.console import Console
 
 from r2vpo.config.display import say
 from r2vpo.data import PromptRow, load_held_out
+from r2vpo.data.prompt_format import as_chats
 from r2vpo.data.rows import digest_of
 from r2vpo.errors import UserError
 from r2vpo.evaluation.completions import AnswerFinder, question
 from r2vpo.evaluation.folder import EvaluationFolder, open_folder
-from r2vpo.evaluation.schema import EvaluationConfig
+from r2vpo.evaluation.schema import EvaluationConfig, Suite
 from r2vpo.evaluation.subject import RECORDS, Subject, find_subject
 from r2vpo.evaluation.winning import Decider, load_decider
 from r2vpo.models import load_tokenizer
@@ -85,10 +87,23 @@ def resolve(config: EvaluationConfig, subject: Subject, console: Console) -> Eva
     rows, note = usable_rows(reward, rows)
     if note is not None:
         say(console, f"note: {note}")
-    check_reward(reward, rows)
+    _check_reward(reward, rows, suite)
     config = config.model_copy(update={"problems": digest_of(rows), "fingerprint": fingerprint(subject.weights)})
     found = Evaluation(config, subject, rows, guard_reward(reward), load_answer_finder(options))
     return found if config.baseline is None else replace(found, baseline=_baseline(found, config.baseline))
+
+
+def _check_reward(reward: Callable[..., Any], rows: list[PromptRow], suite: Suite) -> None:
+    """Try the reward in the form that the completions will have; with `auto` only the model's tokenizer knows it."""
+    try:
+        check_reward(reward, rows)
+    except UserError:
+        if suite.format == "text" or as_chats(rows) == rows:
+            raise
+        with suppress(UserError):
+            check_reward(reward, as_chats(rows))
+            return
+        raise
 
 
 def _baseline(ours: Evaluation, name: str) -> Baseline:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from r2vpo.config.errors import validated
 from r2vpo.config.recipe import Recipe
-from r2vpo.data import PromptData, PromptRow, load_data
-from r2vpo.data.prompt_format import PromptForm, as_chats, choose_form
+from r2vpo.data import PromptData, load_data
+from r2vpo.data.prompt_format import PromptForm, as_chats
 from r2vpo.data.prompt_tokens import prompt_lengths
 from r2vpo.errors import UserError
-from r2vpo.models import catalog, load_ends, load_tokenizer
 from r2vpo.planning.draft_recipe import FEW, Choices, Lengths, choose, recipe_text
 from r2vpo.planning.draft_reward import reward_text
+from r2vpo.planning.local_form import local_form, local_tokenizer
 from r2vpo.planning.own_data import OwnData
 from r2vpo.rewards import check_reward, load_answer_finder, load_reward, usable_rows
 from r2vpo.rewards.audit import audit, usual_answers
@@ -68,7 +67,7 @@ def draft(data: OwnData, *, name: str, module: str, model: str, path: str) -> Dr
             "evaluate on: add problems"
         )
     tokenizer = local_tokenizer(model)
-    form = None if tokenizer is None else _form(data.rows, model, tokenizer)
+    form = None if tokenizer is None else local_form(data.rows, model, tokenizer)
     found, answers = _found(data, tokenizer, form)
     own = f"{module}:score"
     choices = choose(data, own_reward=own, chat=form is None or form.is_chat, answers=answers)
@@ -76,21 +75,6 @@ def draft(data: OwnData, *, name: str, module: str, model: str, path: str) -> Dr
     reward = reward_text(choices.kind, wrapped=choices.wrapped, path=path, recipe=f"{name}.yaml")
     checked = _check(text, reward, own, form)
     return Draft(text, reward, found, _chosen(data, choices, form, model), checked, choices.steps)
-
-
-def local_tokenizer(model: str) -> Any:
-    """Return a model's tokenizer if it is on this machine, otherwise None: nothing is downloaded."""
-    from huggingface_hub import try_to_load_from_cache
-
-    here = model in {entry.name for entry in catalog()} or Path(model).expanduser().is_dir()
-    if not here and (model.count("/") > 1 or not isinstance(try_to_load_from_cache(model, "config.json"), str)):
-        return None
-    return load_tokenizer(model)
-
-
-def _form(rows: list[PromptRow], model: str, tokenizer: Any) -> PromptForm:
-    ends = load_ends(model, tokenizer) if getattr(tokenizer, "chat_template", None) else []
-    return choose_form("auto", rows, tokenizer, ends)
 
 
 def _found(data: OwnData, tokenizer: Any, form: PromptForm | None) -> tuple[list[str], Lengths | None]:

@@ -21,6 +21,7 @@ from r2vpo.core.options import (
     StepControlOptions,
 )
 from r2vpo.precision import multiplies_bfloat16
+from r2vpo.trl.console import ignore_renamed_options
 from r2vpo.trl.refusals import FORMER, REFUSED, REFUSED_OWN_SAMPLER, refuse, refuse_generation_kwargs
 
 SECTIONS: dict[str, type[Options]] = {
@@ -162,6 +163,7 @@ class R2VPOConfig(GRPOConfig):
             setattr(self, name, section.of(value, name))
         self._settle_sampler()
         self._settle_precision()
+        ignore_renamed_options()
         super().__post_init__()
         if self.use_vllm:
             # Our stale weight min(pi_k / mu, cap) also corrects for the engine's mismatch.

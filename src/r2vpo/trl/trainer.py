@@ -19,6 +19,7 @@ from r2vpo.trl import groups
 from r2vpo.trl.arguments import SIGNATURE, check_built, own_rollout, read_arguments, settle_sampler_dtype
 from r2vpo.trl.async_loop import keep_running
 from r2vpo.trl.config import R2VPOConfig
+from r2vpo.trl.console import show_short_lines
 from r2vpo.trl.curriculum import ChosenPrompts
 from r2vpo.trl.guards import guard_reward, no_brake_reason, note_dropout
 from r2vpo.trl.plumbing import TrainingPlumbing
@@ -71,6 +72,7 @@ class R2VPOTrainer(TrainingPlumbing):
         super().__init__(**arguments)
         args.cast_lm_head_to_fp32 = float32_head
         check_built(self)
+        show_short_lines(self)
         if self._has_async_funcs:
             keep_running(self)
         self.reward_funcs = [

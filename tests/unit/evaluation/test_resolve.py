@@ -49,3 +49,27 @@ def test_a_data_set_names_its_format_once(tmp_path: Path) -> None:
     assert load_suite(file, ["data.format=chat"]).format == "chat"
     with pytest.raises(UserError, match=r"data.format = chat and sampling.format = text differ: leave one out"):
         load_suite(file, ["data.format=chat", "sampling.format=text"])
+
+
+def only_chats(completions, **columns):
+    return [float(len(completion[-1]["content"])) for completion in completions]
+
+
+def no_form(completions, **columns):
+    raise RuntimeError("no scorer here")
+
+
+def test_a_reward_that_takes_only_chats_is_not_refused_while_the_form_is_open(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.jsonl", [{"prompt": "1 + 1 =", "answer": "2"}])
+    text = f"name: s\ndata: {{source: dataset, path: {path}, held_out_path: {path}, held_out_size: null}}\n"
+
+    def found(name: str, *overrides: str) -> None:
+        suite = write_suite(tmp_path, text + f"reward: {{name: '{__name__}:{name}'}}\n")
+        config = EvaluationConfig(model="m", weights="m", suite=load_suite(suite, overrides))
+        resolve(config, Subject("m", "m"), Console(file=io.StringIO()))
+
+    found("only_chats")
+    with pytest.raises(UserError, match="'only_chats' raises IndexError"):
+        found("only_chats", "data.format=text")
+    with pytest.raises(UserError, match="'no_form' raises RuntimeError: no scorer here"):
+        found("no_form")

@@ -192,3 +192,14 @@ def test_golds_of_math():
     kept, note = usable_rows(load_reward("math"), rows)
     assert [row.answer for row in kept] == [r"\$36", r"\textbf{(C)}\ 24", r"\text{Yes}"]
     assert "3 of 6 problems" in note and note.endswith("row 2 (prompt ends in '1', answer ''): it is empty")
+
+
+def takes_texts(completions, **columns):
+    return [float(text.strip().endswith("7")) for text in completions]
+
+
+def test_a_reward_that_takes_chats_for_texts_is_told_of_text_of():
+    chat = [PromptRow([{"role": "user", "content": "3 + 4?"}], "7")]
+    with pytest.raises(UserError, match=r"AttributeError.*: completions are lists of messages here, .* r2vpo\.text_of"):
+        check_reward(takes_texts, chat)
+    check_reward(takes_texts, [PromptRow("3 + 4?", "7")])

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from r2vpo.rewards.text import first_answer, last_box, tagged_answer, without_thoughts
+from r2vpo.rewards.text import first_answer, last_box, tagged_answer, text_of, without_thoughts
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,9 @@ def test_hostile_texts_take_no_time(text):
     start = time.perf_counter()
     first_answer(text * 20_000)
     assert time.perf_counter() - start < 1.0
+
+
+def test_the_text_of_a_completion_or_a_prompt():
+    assert text_of("seven") == "seven"
+    assert text_of([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "3 + 4?"}]) == "3 + 4?"
+    assert text_of([{"role": "assistant", "content": None}]) == "" == text_of([])

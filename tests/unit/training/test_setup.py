@@ -261,3 +261,43 @@ def test_the_trainer_takes_over_what_the_check_of_the_recipe_found(path: Path, t
     )
     assert not calls and trainer.self_check.shares_prompts and trainer.self_check.sampler is not None
     hook.remove()
+
+
+def own_data(folder: Path, *settings: str) -> Recipe:
+    data = write(folder / "own.jsonl", [{"prompt": f"{i} + 1 =", "answer": str(i + 1)} for i in range(20)])
+    path = folder / "own.yaml"
+    path.write_text(
+        f"model: {{name: tiny/random-llama}}\ndata: {{source: dataset, path: {data}, held_out_size: 4}}\n"
+        "reward: {name: exact}\nrollout: {prompts_per_round: 4}\n"
+    )
+    return load_recipe(path, settings)
+
+
+def test_a_chat_model_is_given_texts_through_its_template(tmp_path: Path) -> None:
+    parts = prepare(own_data(tmp_path))
+    assert parts.form is not None and parts.form.format == "chat" and "trained on chats" in parts.form.note
+    rows = [*parts.data.train, *parts.data.held_out]
+    assert all([message["role"] for message in row.prompt] == ["user"] for row in rows)
+    assert "rollout.stop" not in parts.form.note
+    assert "rollout.stop still ends" in (prepare(own_data(tmp_path, "rollout.stop=['=']")).form or parts.form).note
+
+
+def test_plain_text_can_be_forced_and_is_noted(tmp_path: Path) -> None:
+    parts = prepare(own_data(tmp_path, "data.format=text"))
+    assert all(isinstance(row.prompt, str) for row in parts.data.train)
+    assert parts.form is not None and "this model was trained on chats" in parts.form.note
+
+
+def test_a_base_model_that_is_given_chats_ends_them_as_its_template_does(tmp_path: Path) -> None:
+    model, tokenizer = load_model("tiny/random-llama"), load_tokenizer("tiny/random-llama")
+    # As in a base model whose tokenizer has the template of its chat model.
+    other = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    tokenizer.eos_token, model.generation_config.eos_token_id = "<|endoftext|>", other
+    model.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    named = f"model.name={tmp_path / 'base'}"
+    text, chat = (prepare(own_data(tmp_path, named, f"data.format={wanted}")) for wanted in ("auto", "chat"))
+    assert text.form is not None and "it is a base model" in text.form.note
+    assert text.model.generation_config.eos_token_id == [other]
+    assert chat.model.generation_config.eos_token_id == [other, tokenizer.convert_tokens_to_ids("<|im_end|>")]
+    assert isinstance(chat.data.train[0].prompt, list)

@@ -278,3 +278,15 @@ def test_a_function_may_change_its_lists() -> None:
     columns = {"prompts": ["p", "q"], "completions": ["c", "d"], "answer": ["a", "b"]}
     assert guard_reward(clears)(**columns) == [1.0, 1.0]
     assert columns == {"prompts": ["p", "q"], "completions": ["c", "d"], "answer": ["a", "b"]}
+
+
+def test_completions_that_are_messages_are_named() -> None:
+    def reward(completions: list[str], **columns: Any) -> list[float]:
+        return [float("7" in text.lower()) for text in completions]
+
+    guarded = guard_reward(reward)
+    assert guarded(prompts=["?"], completions=["7"]) == [1.0]
+    with pytest.raises(UserError, match=r"AttributeError.*; completions are lists of messages here"):
+        guarded(prompts=["?"], completions=[[{"role": "assistant", "content": "7"}]])
+    with pytest.raises(UserError, match="fix it or catch the case there"):
+        guarded(prompts=["?"], completions=[7])
