@@ -11,7 +11,7 @@ import pytest
 
 import r2vpo.cli.listings
 import r2vpo.cli.train
-from r2vpo.cli.failures import Session, report_failure
+from r2vpo.cli.failures import Session, called_as, report_failure
 from r2vpo.cli.main import main
 from r2vpo.config import records
 from r2vpo.config.run_directory import RunDirectory
@@ -181,3 +181,18 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     process.stdout.close()
     assert process.wait(timeout=60) == 1
     assert b"Traceback" not in process.stderr.read()
+
+
+def test_the_program_is_named_as_it_was_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "my bin" / "r2vpo"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    python = ".venv/bin/python"
+    assert called_as([python, "-m", "r2vpo", "train", "-m"], ["/x/__main__.py", "train", "-m"]) == f"{python} -m r2vpo"
+    whole = [python, str(script), "train"]
+    monkeypatch.setenv("PATH", "/usr/bin")
+    assert called_as(whole, whole[1:]) == f"'{script}'"
+    monkeypatch.setenv("PATH", f"/usr/bin:{script.parent}")
+    assert called_as(whole, whole[1:]) == "r2vpo"
+    assert called_as([python, "-c", "train"], ["-c", "train"]) == "r2vpo"

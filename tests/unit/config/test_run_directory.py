@@ -11,7 +11,7 @@ import pytest
 from r2vpo.config import records
 from r2vpo.config.records import append_record, read_records, write_atomically, write_records
 from r2vpo.config.resumption import require_checkpoint
-from r2vpo.config.run_directory import SUMMARY_KEYS, create_run, open_run
+from r2vpo.config.run_directory import SUMMARY_KEYS, RunDirectory, create_run, open_run
 from r2vpo.config.run_state import state_of
 from r2vpo.errors import UserError
 from tests.unit.config.checkpoints import write_checkpoint
@@ -238,3 +238,14 @@ def test_a_folder_with_a_huge_step_takes_no_time(tmp_path: Path) -> None:
     run.append_metrics({"step": 1})
     (run.checkpoints / f"checkpoint-{10**20}").mkdir()
     assert "metrics.jsonl: step 2 is missing" in state_of(run).because
+
+
+def test_the_status_is_what_was_written_last_and_never_an_error(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    assert run.read_status() == {}
+    run.write_status({"now": "training"})
+    run.write_status({"now": "saving"})
+    assert run.read_status() == {"now": "saving"}
+    run.status.write_text('{"now": "tra')
+    assert run.read_status() == {}
+    RunDirectory(tmp_path / "gone").write_status({"now": "training"})

@@ -168,3 +168,19 @@ def test_intervals_that_are_not_there_are_explained() -> None:
     few = {"value": 0.5, "low": None, "high": None, "n": 8}
     print_result(to, {"accuracy_before": few, "accuracy_after": few}, Path("report.html"))
     assert "50.0 %\n" in stream.getvalue() and "+0.0 points on 8 held-out problems, fewer than 10" in stream.getvalue()
+
+
+def test_a_resumed_run_shows_what_was_last_known() -> None:
+    to, stream = console(terminal=True)
+    with TrainingProgress(8, console=to) as progress:
+        progress.resumed(4, [{"step": 0, "accuracy": None}, {"step": 4, "accuracy": ACCURACY}])
+        progress.status("generating")
+        assert progress.snapshot() | {"seconds": 0} == {
+            "now": "generating",
+            "how_far": "",
+            "step": 4,
+            "of_steps": 8,
+            "seconds_left": None,
+            "seconds": 0,
+        }
+    assert "generating 4/8" in stream.getvalue() and "0.480" in stream.getvalue()
