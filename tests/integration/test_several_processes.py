@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from r2vpo.config.shipped import ACCELERATE
 from tests.integration.cli import RECIPE, ROOT, records, start, wait_for, weights
 
 SETTINGS = (
@@ -142,3 +144,25 @@ def test_a_failure_is_one_line(
     _, err = process.communicate(timeout=300)
     (line,) = err.splitlines()
     assert process.returncode == code and line.startswith("r2vpo: error: ") and said in line
+
+
+@pytest.mark.slow
+def test_two_machines_train_one_run(recipe: Path, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    file = tmp_path / "own.yaml"
+    shipped = ACCELERATE.listed()["cpu"].read_text().replace("num_machines: 1", "num_machines: 2")
+    file.write_text(f"{shipped}main_process_port: {port}\nmain_process_ip: 127.0.0.1\n")
+    machines = [
+        start(
+            *("train", str(recipe), "--runs-dir", str(tmp_path / "runs"), "--accelerate", str(file), *SETTINGS),
+            *("--machine-rank", str(rank)),
+            folder=tmp_path,
+        )
+        for rank in range(2)
+    ]
+    (out, err), (nothing, err_of_second) = [machine.communicate(timeout=300) for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], err + err_of_second
+    assert out.count("\nreport ") == 1 and nothing == "" and err == err_of_second == ""
+    assert (run_of(tmp_path / "runs") / "summary.json").is_file()

@@ -100,7 +100,8 @@ def _raise_first(reports: Sequence[Report], failures: Mapping[int, Any], process
         raise EndOfProcess(reports[0].line, reports[0].code)
     rank = killed[0][1] if killed else next(iter(failures))
     code = failures[rank].exitcode
-    how = f"was ended by {signal.Signals(-code).name}, as when memory runs out" if killed else f"ended with code {code}"
+    how = f"was ended by {signal.Signals(-code).name}" if killed else f"ended with code {code}"
+    how += ", as when memory runs out" if code == -signal.SIGKILL else ""
     commands = [report.resume for report in reports if report.resume]
     resume = f"; resume from the last checkpoint with: {commands[0]}" if commands else ""
     raise EndOfProcess(f"error: process {rank} of {processes} {how}{resume}", UNEXPECTED if killed else code)
