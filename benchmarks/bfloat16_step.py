@@ -22,7 +22,8 @@ from transformers import AutoModelForCausalLM
 from r2vpo.core.log_probs import PrefixBatch, forward_log_probs
 from r2vpo.learner.micro_batch import collate
 from r2vpo.models import load_tokenizer
-from r2vpo.models.convert import find_gguf, spread_within_bfloat16
+from r2vpo.models.convert import spread_within_bfloat16
+from r2vpo.models.package import find_gguf
 from r2vpo.replay import Group, Rollout
 from r2vpo.sampling import SharedPrefixSampler
 

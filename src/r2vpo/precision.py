@@ -25,9 +25,16 @@ def cpu_multiplies_bfloat16() -> bool:
     float32, whereas with units they take about half as long. oneDNN can be restricted to older instructions
     (`ONEDNN_MAX_CPU_ISA=AVX2`); its own check says yes to any AVX-512, with or without units.
     """
+    return (
+        _cpu_has_units() and torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    )
+
+
+def _cpu_has_units() -> bool:
+    if not hasattr(torch.cpu, "get_capabilities"):  # torch 2.8; every CPU with AMX tiles multiplies bfloat16 in them
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     capabilities = torch.cpu.get_capabilities()
-    units = any(capabilities.get(unit) for unit in _CPU_UNITS)
-    return units and torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return any(capabilities.get(unit) for unit in _CPU_UNITS)
 
 
 def computes_on_cpu(device: str) -> bool:

@@ -194,7 +194,7 @@ def _make_buffers(model: Any, missing: set[str]) -> set[str]:
 
     here = dict(model.named_buffers())
     wanted = {name for name, _ in model.named_non_persistent_buffers()} | (missing & here.keys())
-    if not wanted or not model.is_custom_code():
+    if not wanted or not _has_own_code(model):
         return set()
     with no_init_weights(), init_empty_weights(include_buffers=False), torch.random.fork_rng(devices=[]):
         made = dict(type(model)(copy.deepcopy(model.config)).named_buffers())
@@ -202,6 +202,11 @@ def _make_buffers(model: Any, missing: set[str]) -> set[str]:
     for name in known:
         here[name].copy_(made[name])
     return known
+
+
+def _has_own_code(model: Any) -> bool:
+    """Return whether the model's class is not one of transformers'; `is_custom_code` since transformers 5.10."""
+    return not type(model).__module__.startswith("transformers.")
 
 
 def _remedy(model: Any, missing: list[str]) -> str:

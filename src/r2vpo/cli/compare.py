@@ -18,6 +18,7 @@ from r2vpo.config.display import say
 from r2vpo.config.folder_lock import FolderInUse
 from r2vpo.config.shipped import EXPERIMENTS
 from r2vpo.errors import UserError
+from r2vpo.optional import require
 
 
 def compare(arguments: argparse.Namespace, session: Session) -> None:
@@ -43,6 +44,7 @@ def compare(arguments: argparse.Namespace, session: Session) -> None:
     if arguments.dry_run:
         work.describe(jobs, console)
         return
+    require("matplotlib", "the report of a comparison")
     try:
         if not arguments.report:
             work.run(jobs, console, arguments.tuning_only)

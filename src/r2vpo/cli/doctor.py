@@ -183,6 +183,8 @@ def examine(integration: Integration) -> Finding:
 
 def sandbox() -> str:
     """Return how programs of the reward `code` would be isolated, found in the same way as the reward does."""
+    if sys.platform != "linux":
+        return f"the sandbox needs Linux, and this is {sys.platform}"
     found = first_working(ISOLATIONS, memory_bytes=MEMORY_MEGABYTES << 20)
     because = "; ".join(found.failed)
     if found.isolation is None:

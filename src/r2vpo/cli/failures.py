@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from r2vpo.cli.signals import Terminated
 from r2vpo.disk import causes, disk_failure
 from r2vpo.errors import UserError
+from r2vpo.optional import remedy
 
 if TYPE_CHECKING:
     from r2vpo.config.display import Display
@@ -161,9 +162,7 @@ def report_failure(error: BaseException, session: Session) -> int:
         session.say(f"error: {what}")
         return USER_ERROR
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("r2vpo"):
-        session.say(
-            f"error: {error.name} is not installed: `pip install 'r2vpo[trl]'` brings all that this command needs"
-        )
+        session.say(f"error: {error.name} is not installed: {remedy(error.name)}")
         return USER_ERROR
     if any(isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError" for cause in causes(error)):
         session.say(

@@ -101,7 +101,7 @@ def append_record(path: Path, record: Mapping[str, Any]) -> None:
     """Append one JSON object as one line; after a failure, such as a full disk, the file is unchanged."""
     line = _line(finite(record))
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
         try:
             end = _end_of_whole_lines(descriptor)
             os.ftruncate(descriptor, end)
@@ -193,7 +193,8 @@ def _end_of_whole_lines(descriptor: int) -> int:
     end = os.lseek(descriptor, 0, os.SEEK_END)
     while end:
         start = max(0, end - 4096)
-        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        os.lseek(descriptor, start, os.SEEK_SET)
+        newline = os.read(descriptor, end - start).rfind(b"\n")
         if newline >= 0:
             return start + newline + 1
         end = start
@@ -201,9 +202,9 @@ def _end_of_whole_lines(descriptor: int) -> int:
 
 
 def _write_at(descriptor: int, data: bytes, offset: int) -> None:
+    os.lseek(descriptor, offset, os.SEEK_SET)
     while data:
-        written = os.pwrite(descriptor, data, offset)
-        data, offset = data[written:], offset + written
+        data = data[os.write(descriptor, data) :]
 
 
 def _at(error: OSError, path: Path) -> OSError:

@@ -13,6 +13,7 @@ from r2vpo.core.nearest import did_you_mean
 from r2vpo.data.options import MixtureComponent, ReasoningGymOptions
 from r2vpo.data.rows import PromptData, PromptRow
 from r2vpo.errors import UserError
+from r2vpo.optional import require
 
 # A family counts as exhausted after this many consecutive problems that have all been seen before.
 PATIENCE = 1000
@@ -30,6 +31,7 @@ def build_reasoning_gym(options: ReasoningGymOptions, seed: int) -> PromptData:
         UserError: a family is unknown, rejects its parameters, has no single answer to show in an example, or cannot
             make enough distinct problems.
     """
+    require("reasoning_gym", "data.source = reasoning_gym")
     seen: set[str] = set()
     streams = [_Stream(component, index, seed, seen) for index, component in enumerate(options.mixture)]
     labels = list(dict.fromkeys(component.difficulty for component in options.mixture))

@@ -70,7 +70,7 @@ def _build_locked(target: Path, build: Callable[[Path], None]) -> None:
     try:
         build(temporary)
         for file in temporary.iterdir():
-            with file.open("rb") as handle:
+            with file.open("r+b") as handle:
                 os.fsync(handle.fileno())
         temporary.chmod(0o755)
         # An existing incomplete folder (files deleted by hand) would make the rename fail.

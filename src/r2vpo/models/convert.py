@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from r2vpo.models.package import find_gguf
+from r2vpo.optional import require
 from r2vpo.weights import read_weights
 
 SPREAD_SEED = 0
@@ -29,6 +30,7 @@ def gguf_tokenizer() -> Any:
     """Read the tokenizer of the GGUF file, with its chat template."""
     from transformers import AutoTokenizer
 
+    require("gguf", "embedded/smollm2-135m")
     file = find_gguf()
     return AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
 
@@ -39,6 +41,7 @@ def convert_smollm2(folder: Path) -> None:
     Args:
         folder: an empty folder.
     """
+    require("gguf", "embedded/smollm2-135m")
     file, name = find_gguf(), "embedded/smollm2-135m"
     write_converted(file, folder, what=f"{name}: {file.name}", name=name, tokenizer=gguf_tokenizer(), spread=True)
 

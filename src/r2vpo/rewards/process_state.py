@@ -97,7 +97,7 @@ def _settings() -> list[tuple[Callable[[], Any], Callable[[Any], object]]]:
     settings: list[tuple[Callable[[], Any], Callable[[Any], object]]] = [
         (torch.get_default_dtype, torch.set_default_dtype),
         (
-            torch.get_default_device,
+            _default_device,
             lambda device: torch.set_default_device(None if device.type == "cpu" else device),
         ),
         autocast("cpu"),
@@ -119,6 +119,15 @@ def _settings() -> list[tuple[Callable[[], Any], Callable[[Any], object]]]:
     if torch.cuda.is_initialized():
         settings.append((torch.cuda.current_device, torch.cuda.set_device))
     return settings
+
+
+def _default_device() -> Any:
+    import torch
+
+    try:
+        return torch.get_default_device()
+    except AttributeError:  # torch 2.8, after it was set to None
+        return torch.device("cpu")
 
 
 @contextmanager

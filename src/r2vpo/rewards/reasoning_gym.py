@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from r2vpo.boxes import last_box
+from r2vpo.optional import require
 from r2vpo.rewards.options import PoolOptions, with_reasons
 from r2vpo.rewards.pool import log_zero
 from r2vpo.rewards.reasoning_gym_own import OWN, SYMBOLIC
@@ -61,6 +62,7 @@ def reasoning_gym_reward(options: ReasoningGymOptions) -> Any:
     Source:
         reasoning-gym 0.1.25.
     """
+    require("reasoning_gym", "the reward reasoning_gym")
     pool = options.pool("r2vpo.rewards.reasoning_gym_scorer:score_family")
 
     def reasoning_gym(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import resource
 import struct
 import sys
 import threading
@@ -63,15 +62,15 @@ def main() -> None:
     except Exception as error:  # the module may raise anything; the parent reports it
         _send(sink, {"failed": f"{type(error).__name__}: {error}"[:_DETAIL_CHARACTERS]})
         return
-    _limit(resource.RLIMIT_CORE, 0)
+    _limit("RLIMIT_CORE", 0)
     if memory_bytes:  # otherwise the function starts processes, and enforces their limits
-        _limit(resource.RLIMIT_AS, memory_bytes)
-        _limit(resource.RLIMIT_NPROC, 0)
+        _limit("RLIMIT_AS", memory_bytes)
+        _limit("RLIMIT_NPROC", 0)
     _send(sink, {"ready": True})
     while (header := source.read(LENGTH.size)) and len(header) == LENGTH.size:
         for item in json.loads(source.read(LENGTH.unpack(header)[0])):
             # If the parent dies, nothing else would end a computation that never returns.
-            _limit(resource.RLIMIT_CPU, int(time.process_time() + seconds) + 1)
+            _limit("RLIMIT_CPU", int(time.process_time() + seconds) + 1)
             _send(sink, _outcome(function, item))
 
 
@@ -93,7 +92,10 @@ def _send(sink: BinaryIO, value: Any) -> None:
     sink.flush()
 
 
-def _limit(kind: int, soft: int) -> None:
+def _limit(name: str, soft: int) -> None:
+    import resource  # not at the top: Windows has none, and imports this module for the format of its messages
+
+    kind = getattr(resource, name)
     hard = resource.getrlimit(kind)[1]
     resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 

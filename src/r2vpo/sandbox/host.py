@@ -8,7 +8,6 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
 from typing import Literal, NamedTuple
 
 from r2vpo.sandbox.command import ENVIRONMENT, command
@@ -124,10 +123,13 @@ def memory_file(content: bytes | None = None) -> int:
     Args:
         content: its unchangeable content; None for an empty file that can be written.
     """
+    import fcntl  # not at the top: the package can be imported where there is none
+
     number = os.memfd_create("r2vpo", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
     if content is not None:
         with os.fdopen(os.dup(number), "wb") as file:
             file.write(content)
         os.lseek(number, 0, os.SEEK_SET)
-        fcntl(number, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK)
+        seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
+        fcntl.fcntl(number, fcntl.F_ADD_SEALS, seals)
     return number

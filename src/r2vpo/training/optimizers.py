@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
 from accelerate.utils import parse_flag_from_env
@@ -10,6 +9,7 @@ from torch.optim import Optimizer
 
 from r2vpo.config.recipe import Recipe
 from r2vpo.errors import UserError
+from r2vpo.optional import require
 
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "sgd": "sgd", "prodigy": "adamw_torch_fused"}
 """Values of transformers' `TrainingArguments.optim`. The one for Prodigy is not used: see `own_optimizer`."""
@@ -31,8 +31,7 @@ def check_optimizer(recipe: Recipe) -> None:
     """
     if recipe.trainer.optimizer != "prodigy":
         return
-    if find_spec("prodigyopt") is None:
-        raise UserError("trainer.optimizer = prodigy, but prodigyopt is not installed: pip install prodigyopt")
+    require("prodigyopt", "trainer.optimizer = prodigy")
     for variable, name in _SHARDED.items():
         if parse_flag_from_env(variable):
             raise UserError(

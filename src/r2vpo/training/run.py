@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import psutil
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
@@ -308,7 +308,14 @@ def _write_model(run: RunDirectory, recipe: Recipe, display: TrainingProgress) -
 
 def peak_memory_bytes() -> int:
     """Return the peak memory of this process: resident on the host plus allocated on the accelerator."""
+    return _peak_resident_bytes() + (torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0)
+
+
+def _peak_resident_bytes() -> int:
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
     # Linux counts in KiB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
-    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return host + (torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -22,6 +22,7 @@ from r2vpo.environment import WORLD_SIZE
 from r2vpo.errors import UserError
 from r2vpo.models import load_ends, load_model, load_tokenizer
 from r2vpo.models.fit import stop_ids
+from r2vpo.optional import PACKAGES, remedy
 from r2vpo.precision import computes_on_cpu
 from r2vpo.rewards import REWARDS, check_reward, load_reward, usable_rows
 from r2vpo.rewards.check import ROWS
@@ -157,13 +158,11 @@ def _check_installed(recipe: Recipe) -> None:
     """Refuse trackers and samplers whose packages are missing; the trainer would notice only during the run."""
     missing = [name for name in recipe.report_to if name not in get_available_reporting_integrations()]
     if missing:
-        raise UserError(
-            f"report_to: {missing[0]} is not installed: install its package with pip, or take it out of report_to"
-        )
+        how = remedy(missing[0]) if missing[0] in PACKAGES else "install its package with pip"
+        raise UserError(f"report_to: {missing[0]} is not installed: {how}, or take it out of report_to")
     if recipe.rollout.sampler == "vllm" and not is_vllm_available():
         raise UserError(
-            "rollout.sampler = vllm, but vLLM is not installed: pip install 'trl[vllm]', or set "
-            "rollout.sampler=shared_prefix"
+            f"rollout.sampler = vllm, but vLLM is not installed: {remedy('vllm')}, or set rollout.sampler=shared_prefix"
         )
 
 

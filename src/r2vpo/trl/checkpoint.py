@@ -117,6 +117,8 @@ def rotate(run: Path, limit: int | None, best: str | None) -> None:
 
 def _flush(folder: Path) -> None:
     """Flush a folder and its content to disk, so that the rename cannot be stored before them."""
+    if os.name != "posix":  # Windows opens no folder, and flushes only files that are open for writing
+        return
     for path in [*folder.rglob("*"), folder]:
         descriptor = os.open(path, os.O_RDONLY)
         try:

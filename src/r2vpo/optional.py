@@ -1,0 +1,37 @@
+"""Packages that only single features need, and the one line that names the extra of a missing one."""
+
+from importlib.util import find_spec
+
+from r2vpo.errors import UserError
+
+PACKAGES = {
+    "gguf": ("gguf", "embedded"),
+    "langdetect": ("langdetect", "ifeval"),
+    "matplotlib": ("matplotlib", "report"),
+    "prodigyopt": ("prodigyopt", "prodigy"),
+    "reasoning_gym": ("reasoning-gym", "reasoning-gym"),
+    "tensorboard": ("tensorboard", "tensorboard"),
+    "trackio": ("trackio", "trackio"),
+    "vllm": ("vllm", "vllm"),
+    "wandb": ("wandb", "wandb"),
+}
+"""The distribution of each such module, and the extra of r2vpo that installs it."""
+
+
+def require(module: str, needed_by: str) -> None:
+    """Refuse a feature whose package is not installed, before it does any work.
+
+    Args:
+        module: one of `PACKAGES`.
+        needed_by: the feature, as the user wrote it.
+
+    Raises:
+        UserError: the module cannot be found; the message names the package and the command that installs it.
+    """
+    if find_spec(module) is None:
+        raise UserError(f"{needed_by} needs {PACKAGES[module][0]}, which is not installed: {remedy(module)}")
+
+
+def remedy(module: str | None) -> str:
+    """Return the command that installs a module: by its own extra, or by `trl` with all that training needs."""
+    return f"pip install 'r2vpo[{PACKAGES[module][1] if module in PACKAGES else 'trl'}]'"
