@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from r2vpo import threads
-from r2vpo.threads import candidates, given_number, measured, model_work, standard_work, use_fastest
+from r2vpo.threads import candidates, fastest, given_number, measured, model_work, standard_work, use_fastest
 from tests.tiny import tiny_model
 
 CORES = len(os.sched_getaffinity(0))
@@ -68,7 +68,9 @@ def test_candidates_double_up_to_all() -> None:
 
 @several
 def test_fewer_are_taken_where_they_are_faster(clock: Clock) -> None:
-    chosen = use_fastest(clock.work(0.001, 0.01))
+    work = clock.work(0.001, 0.01)
+    assert fastest(work).number == 1 and torch.get_num_threads() == CORES, "it only measures"
+    chosen = use_fastest(work)
     assert chosen.number == torch.get_num_threads() == 1
     assert set(chosen.rates) == set(candidates(CORES)) and chosen.rates[1] == pytest.approx(10 * chosen.rates[CORES])
     assert chosen.described().startswith("1 thread: measured, ") and f"times as fast as {CORES}" in chosen.because

@@ -144,10 +144,10 @@ def devices() -> list[str]:
     import torch
 
     from r2vpo.precision import multiplies_bfloat16
-    from r2vpo.threads import standard_work, use_fastest
+    from r2vpo.threads import fastest, standard_work
 
     units = "bfloat16 units" if multiplies_bfloat16(on_cpu=True) else "no bfloat16 units: trains in float32"
-    memory, threads = _gibibytes(_memory()), use_fastest(standard_work())
+    memory, threads = _gibibytes(_memory()), fastest(standard_work())
     lines = [f"cpu: {os.cpu_count()} cores, {memory} of memory, {units}", f"cpu now: {threads.described()}"]
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)

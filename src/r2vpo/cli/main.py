@@ -1,4 +1,4 @@
-"""The ``r2vpo`` command: train, plan, eval, compare, runs, rewards, report, watch, models, recipes, doctor."""
+"""The ``r2vpo`` command; ``arguments`` declares its subcommands."""
 
 import io
 import logging

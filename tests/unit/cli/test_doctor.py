@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -36,6 +37,7 @@ def test_it_prints_versions_devices_and_integrations(capsys: pytest.CaptureFixtu
 def test_the_precision_of_the_cpu_is_said(monkeypatch: pytest.MonkeyPatch, units: bool, said: str) -> None:
     monkeypatch.setattr("r2vpo.precision.cpu_multiplies_bfloat16", lambda: units)
     assert devices()[0].startswith("cpu: ") and devices()[0].endswith(said)
+    assert re.match(r"cpu now: \d+ threads?: ", devices()[1])
 
 
 def test_json_has_the_same(capsys: pytest.CaptureFixture[str]) -> None:
