@@ -77,13 +77,17 @@ def _torch_defaults() -> set[int]:
 
 
 def use_fastest(work: Work) -> Threads:
-    """Use the number of threads with which some work is the fastest, or the number that was given.
+    """Use the number of threads that `fastest` finds, from now on."""
+    chosen = fastest(work)
+    torch.set_num_threads(chosen.number)
+    return chosen
+
+
+def fastest(work: Work) -> Threads:
+    """Find the number of threads with which some work is the fastest, or return the number that was given.
 
     Args:
         work: one pass of it; a fraction of what the model computes for one token.
-
-    Returns:
-        The number, which torch uses from now on.
     """
     given = given_number()
     if given is not None:
@@ -91,16 +95,10 @@ def use_fastest(work: Work) -> Threads:
     most = torch.get_num_threads()
     rates = measured(work, candidates(most))
     best = max(rates, key=lambda number: rates[number])
-    chosen = most if rates[most] * WORTH >= rates[best] else best
-    torch.set_num_threads(chosen)
-    if chosen == most:
-        return Threads(chosen, "measured, fewer are not faster", rates)
-    return Threads(
-        chosen,
-        f"measured, {rates[chosen] / rates[most]:.1f} times as fast as {most}, whose work is small or whose cores "
-        "are busy with other work",
-        rates,
-    )
+    if rates[most] * WORTH >= rates[best]:
+        return Threads(most, "measured, fewer are not faster", rates)
+    times = f"{rates[best] / rates[most]:.1f} times as fast as {most}"
+    return Threads(best, f"measured, {times}: other work keeps the cores busy, or the model is small", rates)
 
 
 def candidates(most: int) -> list[int]:

@@ -194,9 +194,14 @@ def test_ctrl_c_says_how_to_go_on(suite: Path, model: Path, tmp_path: Path) -> N
     process = start("eval", str(model), "--suite", str(path), "--out", str(out), "--device", "cpu", folder=tmp_path)
     wait_for(held, process)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
+    shown, errors = process.communicate()
     assert process.returncode == 130
-    assert errors.strip() == f"r2vpo: interrupted; resume with: r2vpo eval --resume {out}"
+    first, last = errors.splitlines()
+    assert first == "r2vpo: stopping: all whole batches of answers are kept"
+    assert last.startswith("r2vpo: interrupted; resume with: ")
+    assert last.endswith(f" -m r2vpo.cli.main eval --resume {out}")
+    loading = ["loading torch and its libraries", "loading the data", f"loading {model}"]
+    assert shown.splitlines() == [*loading, f"evaluation {out}", "1 thread: OMP_NUM_THREADS says so"]
 
 
 def test_a_baseline_is_evaluated_and_compared_on_the_same_problems(

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,8 +162,11 @@ def test_terminated_it_says_how_to_go_on(recipe: Path, tmp_path: Path) -> None:
     process, run = started_and_held(tmp_path, recipe, tmp_path / "held")
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 143 and err.count("\n") == 1
-    assert err.startswith("r2vpo: terminated; resume from the last checkpoint with: r2vpo train ") and run.name in err
+    first, last = err.splitlines()
+    assert process.returncode == 143 and first == "r2vpo: stopping: saved up to step 5"
+    said, _, printed = last.partition(" with: ")
+    assert said == "r2vpo: terminated; resume from the last checkpoint"
+    assert " -m r2vpo.cli.main train " in printed and run.name in printed
 
 
 def test_interrupted_it_says_how_to_go_on_and_that_works(uninterrupted: Path, recipe: Path, tmp_path: Path) -> None:
@@ -171,11 +175,14 @@ def test_interrupted_it_says_how_to_go_on_and_that_works(uninterrupted: Path, re
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "\x1b" not in out and "step 8/12" not in err
-    said, _, printed = err.strip().partition(" with: ")
-    assert err.count("\n") == 1 and said == "r2vpo: interrupted; resume from the last checkpoint"
+    first, last = err.splitlines()
+    said, _, printed = last.partition(" with: ")
+    assert first.startswith("r2vpo: stopping: saved up to step ")
+    assert said == "r2vpo: interrupted; resume from the last checkpoint"
     words = shlex.split(printed)
-    assert words[:3] == ["r2vpo", "train", str(recipe)] and words[-1] == str(run.relative_to(tmp_path))
-    done = command(*words[1:-1], str(run))
+    assert words[:5] == [sys.executable, "-m", "r2vpo.cli.main", "train", str(recipe)]
+    assert words[-1] == str(run.relative_to(tmp_path))
+    done = command(*words[3:-1], str(run))
     assert (done.code, done.err) == (0, "")
     assert_same_numbers(run, uninterrupted)
 

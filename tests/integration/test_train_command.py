@@ -69,6 +69,7 @@ def test_it_ends_well_and_leaves_every_file(finished: Outcome) -> None:
         "checkpoints",
         "tensorboard",
         "report.html",
+        "status.json",
     }
     checkpoints = [entry.name for entry in (finished.run / "checkpoints").iterdir() if entry.is_dir()]
     assert sorted(checkpoints) == ["checkpoint-4", "checkpoint-8"]
@@ -77,7 +78,9 @@ def test_it_ends_well_and_leaves_every_file(finished: Outcome) -> None:
 def test_what_is_printed_is_plain_lines_with_the_result(finished: Outcome) -> None:
     assert "\x1b" not in finished.out and "\r" not in finished.out
     lines = finished.out.splitlines()
-    assert lines[0] == f"run {finished.run}"
+    loading = ["torch and its libraries", "the data", "tiny/random-llama"]
+    assert lines[:3] == [f"loading {what}" for what in loading] and lines[3] == "checking tiny/random-llama"
+    assert lines[4:6] == [f"run {finished.run}", "1 thread: trainer.threads in the run's recipe"]
     assert any(re.match(r"step 8/8  reward +\d\.\d+ .* V_d +\d\.\d+ of +\d\.\d+ +lambda +\d", line) for line in lines)
     result = [line.split("  ")[0] for line in lines[-6:]]
     assert result == ["accuracy before", "accuracy after", "difference", "rollouts", "time", "report"]

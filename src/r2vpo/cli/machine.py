@@ -23,10 +23,10 @@ def devices_by_torch() -> list[str]:
     import torch
 
     from r2vpo.precision import multiplies_bfloat16
-    from r2vpo.threads import standard_work, use_fastest
+    from r2vpo.threads import fastest, standard_work
 
     units = "bfloat16 units" if multiplies_bfloat16(on_cpu=True) else "no bfloat16 units: trains in float32"
-    lines = [f"{_cpu()}, {units}", f"cpu now: {use_fastest(standard_work()).described()}"]
+    lines = [f"{_cpu()}, {units}", f"cpu now: {fastest(standard_work()).described()}"]
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         bfloat16 = "bfloat16" if torch.cuda.is_bf16_supported() else "no bfloat16"

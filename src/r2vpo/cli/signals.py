@@ -78,4 +78,5 @@ def _own_processes_signals(writer: socket.socket) -> None:
         if writer.fileno() >= 0:
             signal.set_wakeup_fd(-1)
 
-    os.register_at_fork(after_in_child=in_child)
+    if hasattr(os, "register_at_fork"):  # not on Windows
+        os.register_at_fork(after_in_child=in_child)

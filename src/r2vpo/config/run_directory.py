@@ -158,8 +158,8 @@ class RunDirectory:
         write_object(self.summary, summary)
 
     def write_status(self, status: Mapping[str, Any]) -> None:
-        """Write ``status.json`` for those who look at the run from outside; a full disk does not stop a run here."""
-        with suppress(OSError):
+        """Write ``status.json`` for those who look at the run from outside; a run does not end because that fails."""
+        with suppress(OSError, UserError):
             write_object(self.status, status)
 
     def read_status(self) -> Record:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,9 @@ def test_it_prints_versions_devices_and_integrations(capsys: pytest.CaptureFixtu
 )
 def test_the_precision_of_the_cpu_is_said(monkeypatch: pytest.MonkeyPatch, units: bool, said: str) -> None:
     monkeypatch.setattr("r2vpo.precision.cpu_multiplies_bfloat16", lambda: units)
-    assert devices_by_torch()[0].startswith("cpu: ") and devices_by_torch()[0].endswith(said)
+    lines = devices_by_torch()
+    assert lines[0].startswith("cpu: ") and lines[0].endswith(said)
+    assert re.match(r"cpu now: \d+ threads?: ", lines[1])
 
 
 def test_json_has_the_same(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from r2vpo.training import threads
 from r2vpo.training.threads import ThreadsWatch, settle_threads
 from tests.tiny import tiny_model
 from tests.unit.report.synthetic_run import synthetic_recipe
-from tests.unit.test_threads import CORES, several, waits
+from tests.unit.test_threads import CORES, Clock, several
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def recipe(threads: int | None) -> Recipe:
     return synthetic_recipe(trainer={"device": "cpu", "threads": threads, "bf16_autocast": False})
 
 
-def test_the_recipe_of_a_run_gets_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_recipe_of_a_run_gets_the_number() -> None:
     settled, line = settle_threads(recipe(None), tiny_model(), autocast=False)
     assert settled.trainer.threads == torch.get_num_threads() in range(1, CORES + 1)
     assert line is not None and line.startswith(f"{settled.trainer.threads} thread")
@@ -55,7 +55,8 @@ def test_a_resumed_run_has_the_number_that_it_was_started_with(tmp_path: Path) -
 @several
 def test_other_work_that_begins_during_the_run_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    watch = ThreadsWatch(waits(0.001, 0.01), said.append)
+    clock = Clock(monkeypatch)
+    watch = ThreadsWatch(clock.work(0.001, 0.01), said.append)
     step = (SimpleNamespace(), SimpleNamespace(global_step=1), TrainerControl())
     watch.on_step_end(*step)  # type: ignore[arg-type]
     assert said == [], "it has just been measured"
@@ -65,6 +66,6 @@ def test_other_work_that_begins_during_the_run_is_reported_once(monkeypatch: pyt
     (line,) = said
     assert "1 thread would be" in line and "resume with --set trainer.threads=1" in line
     assert torch.get_num_threads() == CORES, "the number is not changed"
-    quiet = ThreadsWatch(waits(0.01, 0.01), said.append)
+    quiet = ThreadsWatch(clock.work(0.01, 0.01), said.append)
     quiet.on_step_end(*step)  # type: ignore[arg-type]
     assert len(said) == 1
