@@ -70,8 +70,6 @@ class Learner:
         measured_again: Groups of the last round that are evaluated again at the start of the next; see
             `MEASURED_AGAIN`.
         staleness_rows: Rows trained on so far by versions behind, over all processes.
-        used_again: Rows that a later round has used again at least once, over all processes; None if the run was
-            resumed from a state that does not have it.
 
     Raises:
         ValueError: `max_staleness` is less than the replay's `versions`.
@@ -105,7 +103,6 @@ class Learner:
         self.measured_again: list[Group] = []
         self.version = 0
         self.staleness_rows = [0] * (max_staleness + 1)
-        self.used_again: int | None = 0
 
     def collate(self, groups: list[Group], version: int) -> MicroBatch:
         """Pad groups to a micro-batch on the model's device; see `r2vpo.learner.micro_batch.collate`."""
@@ -169,11 +166,7 @@ class Learner:
         ages = each_row(fresh + stale, lambda group: group.staleness(self.version))
         counts = self._total(torch.bincount(torch.tensor(ages), minlength=len(self.staleness_rows)).float()).tolist()
         self.staleness_rows = [before + int(now) for before, now in zip(self.staleness_rows, counts, strict=True)]
-        first = sum(len(group) for group in stale if group.uses == 1)
-        reused, again = self._total(torch.tensor([float(len(rows_of(stale))), float(first)])).tolist()
-        if self.used_again is not None:
-            self.used_again += int(again)
-        return int(reused)
+        return int(self._total(torch.tensor(float(len(rows_of(stale))))))
 
     @torch.no_grad()
     def evaluate(self, model: Any, micros: list[MicroBatch]) -> None:
@@ -257,7 +250,6 @@ class Learner:
             "replay_rows": float(statistics.rows),
             "replay_bytes": float(statistics.bytes),
             "staleness_rows": list(self.staleness_rows),
-            **({} if self.used_again is None else {"rollouts_used_again": float(self.used_again)}),
         }
 
     # ------------------------------------------------------------------ checkpoints
@@ -273,7 +265,6 @@ class Learner:
             "replay": self.replay.state_dict(),
             "cut_generator": self._order.get_state(),
             "staleness_rows": list(self.staleness_rows),
-            "used_again": self.used_again,
             "measured_again": pack(self.measured_again),
             "round": [micro.packed() for micro in self.micros] if in_progress else None,
         }
@@ -295,7 +286,6 @@ class Learner:
         self.replay.load_state_dict(state["replay"])
         self._order.set_state(state["cut_generator"])
         self.staleness_rows = state["staleness_rows"]
-        self.used_again = state.get("used_again")  # earlier checkpoints do not have it
         self.measured_again = unpack(state["measured_again"])
         self.micros = [self._unpacked(part) for part in state["round"] or ()]
         hold_out(self.micros, per_step=self.shape.per_step)

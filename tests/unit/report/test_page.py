@@ -346,3 +346,29 @@ def test_printing_takes_the_light_colours_and_fits(page: Page) -> None:
     assert page.evaluate("document.getElementById('entropy').chart.plot.width") == 320
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.evaluate(stroke) == dark
+
+
+def test_a_reward_of_several_parts_has_charts_of_them(browser: Browser, tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=0, finished=False)
+    for step in range(1, 9):
+        parts = {"exact": step / 8, "format": 1.0}
+        run.append_metrics({"step": step, "reward": 0.5, "reward_parts": parts, "reward_parts_std": parts})
+    page = show(browser, build_report(run.path))
+    page.evaluate(ALL)
+    assert page.evaluate(f"{PLOTS}.map(figure => figure.id)") == ["reward", "reward-parts", "reward-parts-spread"]
+    labels = "[...document.querySelectorAll('#reward-parts .legend li')].map(one => one.textContent)"
+    assert page.evaluate(labels) == ["exact1 (0.9375)", "format1 (1)"]
+
+
+def test_outliers_can_be_left_out(page: Page) -> None:
+    page.evaluate(ALL)
+    top = "document.getElementById('gradient').chart.plot.scales.y.max"
+    page.evaluate(
+        "(() => { const {runs} = document.getElementById('gradient').chart.charts;"
+        "runs[0].tables.steps.curves.grad_norm.y[80] = 500; })()"
+    )
+    page.evaluate(ALL)
+    assert page.evaluate(top) > 500
+    page.click("#usual")
+    page.evaluate(ALL)
+    assert page.evaluate(top) < 5

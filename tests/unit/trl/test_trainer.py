@@ -54,6 +54,13 @@ def test_a_rollout_that_is_used_again_counts_once_however_often(tmp_path: Path) 
     assert logged(trainer, "rollouts_used_again")[-1] == len(seen)
 
 
+def test_a_run_from_a_checkpoint_that_does_not_count_them_leaves_them_unknown(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, max_steps=4, replay={"versions": 2, "ratio": 1.0})
+    del trainer.counters["rollouts_used_again"]
+    trainer.train()
+    assert logged(trainer, "rollouts_reused")[-1] > 0 and logged(trainer, "rollouts_used_again") == []
+
+
 def test_the_behaviour_anchor_feels_staleness_at_a_rounds_first_step(tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path, max_steps=4, objective={"anchor": "behavior"}, step_control={"first_scale": 1.0})
     trainer.train()
