@@ -142,7 +142,7 @@ def test_adapters_name_their_base_and_merge_into_it(adapted: Outcome) -> None:
         merged = AutoModelForCausalLM.from_pretrained(place)
         assert merged.dtype == getattr(torch, dtype) and merged.generation_config.eos_token_id == 2
         torch.testing.assert_close(logits(merged).float(), whole, rtol=0, atol=1e-5 if dtype == "float32" else 0.1)
-        assert ModelCard.load(place).data.library_name == "transformers"
+        assert ModelCard.load(place / "README.md").data.library_name == "transformers"
         assert AutoTokenizer.from_pretrained(place).chat_template is not None
 
 
