@@ -8,7 +8,7 @@ import torch
 from r2vpo.checkpoint_files import write_list
 from r2vpo.errors import UserError
 from r2vpo.models import catalog, load_model, load_tokenizer, resolve_model
-from r2vpo.models.convert import PACKAGE
+from r2vpo.models.package import PACKAGE
 
 
 @pytest.fixture(scope="module")
