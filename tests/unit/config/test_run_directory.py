@@ -69,14 +69,14 @@ def test_a_full_disk_leaves_the_records_as_they_were(tmp_path: Path, monkeypatch
     file = tmp_path / "metrics.jsonl"
     append_record(file, {"step": 1})
     before = file.read_bytes()
-    real = os.pwrite
+    real = os.write
 
-    def half_then_full(descriptor: int, data: bytes, offset: int) -> int:
-        if offset == len(before):
-            return real(descriptor, data[:5], offset)
+    def half_then_full(descriptor: int, data: bytes) -> int:
+        if os.lseek(descriptor, 0, os.SEEK_CUR) == len(before):
+            return real(descriptor, data[:5])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(records.os, "pwrite", half_then_full)
+    monkeypatch.setattr(records.os, "write", half_then_full)
     with pytest.raises(OSError) as caught:
         append_record(file, {"step": 2})
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(file))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.machinery import ModuleSpec
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,6 @@ from prodigyopt import Prodigy
 from r2vpo.config.recipe import Recipe, load_recipe
 from r2vpo.errors import UserError
 from r2vpo.planning.plan import settings_of
-from r2vpo.training import optimizers
 from r2vpo.training.optimizers import check_optimizer, own_optimizer
 from tests.integration.cli import RECIPE
 
@@ -51,11 +50,8 @@ def test_weights_that_are_divided_are_refused(
 
 
 def test_without_its_package_a_line_says_so(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> ModuleSpec | None:
-        return None
-
-    monkeypatch.setattr(optimizers, "find_spec", missing)
-    with pytest.raises(UserError, match="prodigyopt is not installed: pip install prodigyopt"):
+    monkeypatch.setitem(sys.modules, "prodigyopt", None)
+    with pytest.raises(UserError, match=r"needs prodigyopt, which is not installed: pip install 'r2vpo\[prodigy\]'"):
         check_optimizer(recipe)
 
 
