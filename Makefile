@@ -97,7 +97,7 @@ check: setup ## lint, format, types, layers, spelling; edits nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/codespell -D - -D scripts/words.txt README.md CONTRIBUTING.md CHANGELOG.md docs src examples recipes scripts benchmarks
+	$(BIN)/codespell -D - -D scripts/words.txt README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs src examples recipes scripts benchmarks
 
 format: setup ## apply the formatter and the safe fixes
 	$(BIN)/ruff check --fix .

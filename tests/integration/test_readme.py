@@ -73,6 +73,26 @@ def test_the_first_screen_says_when_to_use_it_and_when_not() -> None:
     )
 
 
+def plain(text: str) -> str:
+    return re.sub(r"[+%]| points|95 interval ", "", text.replace("95 % interval ", "")).replace("  ", " ")
+
+
+def test_its_intervals_are_those_of_the_results() -> None:
+    measured = plain(PAGES["docs/results.md"] + PAGES["docs/history.md"])
+    found = re.findall(r"-?[\d.]+\s*\(-?[\d.]+ to -?[\d.]+", " ".join(plain(README).split()))
+    assert len(found) >= 6
+    assert [interval for interval in found if interval not in measured] == []
+
+
+def test_its_regrets_are_those_of_the_finished_tasks() -> None:
+    rows = [line for line in PAGES["docs/results/no_knobs.md"].splitlines() if line.startswith("| R²VPO, untuned | -")]
+    medians, lows, highs = zip(*re.findall(r"(-?[\d.]+) \((-?[\d.]+) to (-?[\d.]+)\)", rows[0]), strict=True)
+    text = " ".join(README.split())
+    assert f"lost {min(medians, key=float)} to {max(medians, key=float)} points of area" in text
+    assert f"the intervals reach from {min(lows, key=float)} to {max(highs, key=float)}" in text
+    assert len(medians) == 5 and "five small tasks" in text and "13 more tasks are not finished" in text
+
+
 def test_the_inline_commands_parse() -> None:
     for line in spans():
         if line.startswith("r2vpo "):
