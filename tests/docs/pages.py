@@ -32,7 +32,8 @@ class Block(NamedTuple):
 BLOCKS = [
     Block(page, number, language, text, reason)
     for page, content in PAGES.items()
-    for number, (reason, language, text) in enumerate(_BLOCK.findall(content), start=1)
+    for number, (reason, written, text) in enumerate(_BLOCK.findall(content), start=1)
+    for language in ["sh" if written in ("bash", "shell") else written]
 ]
 
 
