@@ -119,8 +119,8 @@ def _runs_elsewhere(words: list[str]) -> None:
         assert not word.endswith(".lock") or (ROOT / word).is_file(), word
 
 
-OTHERS = """cd curl docker git hf llama-cli llama-server ollama pip pre-commit source srun ssh tensorboard torchrun trackio
-uv vllm wandb"""
+OTHERS = """cd curl docker git hf llama-cli llama-server ollama pip pre-commit source srun ssh tensorboard torchrun
+trackio uv vllm wandb"""
 CHECKS = {
     "r2vpo": _r2vpo,
     "make": _make,
