@@ -1,7 +1,8 @@
 """Gather the pages of the documentation site in build/docs; `make docs` then builds them with Zensical.
 
 The site has every page of docs/, README.md as its home page, and the repository's other pages. A file of the repository
-that a page links to is shown on a page of its own, so that every link leads somewhere within the site.
+that a page links to is shown on a page of its own, so that every link leads somewhere within the site. A link to a file
+that does not exist is an error.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def _links(text: str, source: Path, shown: set[Path]) -> str:
     def moved(match: re.Match[str]) -> str:
         target = (source.parent / match[2]).resolve()
         if not target.exists():
-            return match[0]  # Zensical reports it.
+            raise SystemExit(f"error: {source.relative_to(ROOT)} links to {match[2]}, which does not exist")
         if not target.is_relative_to(ROOT / "docs"):
             shown.add(target)
         return f"{match[1]}{os.path.relpath(place(target), place(source).parent)}{match[3] or ''})"
@@ -78,7 +79,7 @@ def _as_markdown(file: Path) -> str:
     title = f"# {file.relative_to(ROOT)}\n\n"
     if file.is_dir():
         return title + "".join(
-            f"- [{inner.name}]({inner.name})\n" for inner in sorted(file.iterdir()) if inner.is_file()
+            f"- [{inner.name}]({file.name}/{inner.name})\n" for inner in sorted(file.iterdir()) if inner.is_file()
         )
     text = file.read_text(encoding="utf-8")
     if file.suffix == ".ipynb":
