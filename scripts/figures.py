@@ -162,7 +162,12 @@ def _figure() -> Figure:
 
 def main() -> None:
     """Write all figures."""
-    matplotlib.rcParams |= {"svg.hashsalt": "r2vpo", "axes.spines.top": False, "axes.spines.right": False}
+    matplotlib.rcParams |= {
+        "svg.hashsalt": "r2vpo",
+        "svg.fonttype": "none",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, draw in (("gradients", draw_gradients), ("variances", draw_variances), ("rates", draw_rates)):
         draw().savefig(FOLDER / f"{name}.svg", metadata={"Date": None})
