@@ -75,6 +75,9 @@ def test_it_ends_well_and_leaves_every_file(finished: Outcome) -> None:
 
 def test_what_is_printed_is_plain_lines_with_the_result(finished: Outcome) -> None:
     assert "\x1b" not in finished.out and "\r" not in finished.out
+    said, steps = finished.out.partition("step 1/")[::2]
+    assert said.count("sample of the first round, before any training; its prompt of ") == 1
+    assert "\nreference answer: '" in said and "\nits reward: even_digits " in said and "sample of" not in steps
     lines = finished.out.splitlines()
     assert lines[0] == f"run {finished.run}"
     assert any(re.match(r"step 8/8  reward +\d\.\d+ .* V_d +\d\.\d+ of +\d\.\d+ +lambda +\d", line) for line in lines)
