@@ -78,6 +78,9 @@ def test_it_ends_well_and_leaves_every_file(finished: Outcome) -> None:
 
 def test_what_is_printed_is_plain_lines_with_the_result(finished: Outcome) -> None:
     assert "\x1b" not in finished.out and "\r" not in finished.out
+    said, steps = finished.out.partition("step 1/")[::2]
+    assert said.count("sample of the first round, before any training; its prompt of ") == 1
+    assert "\nreference answer: '" in said and "\nits reward: even_digits " in said and "sample of" not in steps
     lines = finished.out.splitlines()
     loading = ["torch and its libraries", "the data", "tiny/random-llama"]
     assert lines[:3] == [f"loading {what}" for what in loading] and lines[3] == "checking tiny/random-llama"

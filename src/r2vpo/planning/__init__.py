@@ -1,4 +1,4 @@
-"""Planning of a recipe's run from only the model's configuration: memory, devices and work."""
+"""Before a run: memory, devices and work from only the model's configuration; a recipe and a reward for own data."""
 
 from r2vpo.planning.plan import Options, Plan, make_plan
 from r2vpo.planning.show import plan_text
