@@ -62,9 +62,7 @@ def in_terminal(*arguments: str, folder: Path, **environment: str) -> Iterator[T
     process = subprocess.Popen(
         [sys.executable, "-m", "r2vpo.cli.main", *arguments],
         cwd=folder,
-        env=os.environ
-        | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(folders), "TERM": "xterm"}
-        | environment,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": folders, "TERM": "xterm"} | environment,
         stdin=slave,
         stdout=slave,
         stderr=slave,
