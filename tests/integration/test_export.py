@@ -146,7 +146,7 @@ def test_adapters_name_their_base_and_merge_into_it(adapted: Outcome) -> None:
         assert AutoTokenizer.from_pretrained(place).chat_template is not None
 
 
-def test_a_gguf_file_is_the_same_model(finished: Outcome, adapted: Outcome, monkeypatch, tmp_path: Path) -> None:
+def test_a_gguf_file_is_the_same_model(finished: Outcome, adapted: Outcome, tmp_path: Path) -> None:
     for run in (finished.run, adapted.run):
         done = export(run, "--gguf", "f32")
         path = run / f"{run.name}-f32.gguf"
@@ -155,6 +155,8 @@ def test_a_gguf_file_is_the_same_model(finished: Outcome, adapted: Outcome, monk
         patch.setenv("R2VPO_CACHE", str(tmp_path))
         found = load_model(str(finished.run / f"{finished.run.name}-f32.gguf"))
         assert found.generation_config.eos_token_id == 2
+        checked = command("doctor", str(finished.run / f"{finished.run.name}-f32.gguf"))
+        assert checked.code == 0 and "LlamaForCausalLM, 3.2 million parameters" in checked.out
     last = AutoModelForCausalLM.from_pretrained(finished.run / "model").state_dict()
     assert all(torch.equal(value, found.state_dict()[name]) for name, value in last.items())
 
