@@ -36,7 +36,7 @@ class Integration:
     Attributes:
         name: name of the framework.
         packages: distributions that provide it, any one of them; none if it is reached over the network.
-        tested: version that the tests run with.
+        tested: versions that the tests run with, separated by commas.
         module: module that has to be importable.
         remedy: what to do if it is not.
     """
@@ -66,7 +66,7 @@ class Finding:
 
 
 INTEGRATIONS = (
-    Integration("TRL", ("trl",), "1.16.0", "r2vpo.trl", "pip install 'r2vpo[trl]'"),
+    Integration("TRL", ("trl",), "1.14.2, 1.15.0, 1.16.0", "r2vpo.trl", "pip install 'r2vpo[trl]'"),
     Integration(
         "OpenRLHF",
         ("openrlhf",),
@@ -174,10 +174,8 @@ def examine(integration: Integration) -> Finding:
     if child.returncode:
         lines = child.stderr.strip().splitlines() or [f"ended with exit code {child.returncode}"]
         return Finding(integration.name, version, "broken", f"{lines[-1].strip()}: {integration.remedy}")
-    if version and version.split("+")[0] != integration.tested:
-        return Finding(
-            integration.name, version, "untested version", f"it imports; the tested version is {integration.tested}"
-        )
+    if version and version.split("+")[0] not in integration.tested.split(", "):
+        return Finding(integration.name, version, "untested version", f"it imports; tested with {integration.tested}")
     return Finding(integration.name, version, "ready")
 
 

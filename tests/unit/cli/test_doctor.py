@@ -102,7 +102,7 @@ def test_each_state_says_what_to_do() -> None:
     numpy = metadata.version("numpy")
     assert state(("no-such-package",), "1.0", "numpy") == ("absent", "to install it: do this")
     assert state(("no-such-package", "numpy"), numpy, "numpy") == ("ready", "")
-    assert state(("numpy",), "0.0.1", "numpy") == ("untested version", "it imports; the tested version is 0.0.1")
+    assert state(("numpy",), "0.0.1", "numpy") == ("untested version", "it imports; tested with 0.0.1")
     assert state(("numpy",), numpy, "no_such_module") == (
         "broken",
         "ModuleNotFoundError: No module named 'no_such_module': do this",
