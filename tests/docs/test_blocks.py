@@ -22,8 +22,6 @@ from tests.docs.pages import BLOCKS, ROOT, Block, blocks, commands
 PYTHON = [block for block in blocks("python") if block.page != "README.md"]
 SHELL = [(block, line) for block in blocks("sh") for line in commands(block.text)]
 MOST_NOT_RUN = 6
-# Being built beside this page; each is checked as soon as the parser knows it, and then leaves this list.
-COMING = {"new", "watch", "export", "schema", "completion", "--accelerate", "--num-processes", "--log-level"}
 
 
 def test_the_languages_are_those_that_are_checked() -> None:
@@ -75,12 +73,7 @@ def test_a_command_is_one_that_exists(block: Block, line: str) -> None:
 
 
 def _r2vpo(words: list[str]) -> None:
-    try:
-        arguments = build_parser().parse_args(words)
-    except UserError:
-        if COMING & set(words):
-            pytest.skip(f"not there yet: {' '.join(words)}")
-        raise
+    arguments = build_parser().parse_args(words)
     overrides = getattr(arguments, "overrides", [])
     if getattr(arguments, "recipe", None) in RECIPES.listed():
         load_recipe(RECIPES.find(arguments.recipe), overrides)
