@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from r2vpo.report.charts import CHARTS, DERIVED
+from r2vpo.report.chart import DERIVED
+from r2vpo.report.charts import CHARTS
 
 Record = Mapping[str, Any]
 

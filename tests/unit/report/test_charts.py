@@ -5,7 +5,8 @@ from pathlib import Path
 
 from r2vpo.config.known_keys import known_keys
 from r2vpo.config.recipe import Recipe
-from r2vpo.report.charts import CHARTS, DERIVED
+from r2vpo.report.chart import DERIVED
+from r2vpo.report.charts import CHARTS
 from r2vpo.report.series import _DERIVE
 from r2vpo.training.metrics_log import METRICS
 
