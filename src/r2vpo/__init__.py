@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from r2vpo.models import load_model, load_tokenizer
     from r2vpo.replay import Group, ReplayBuffer, Rollout
     from r2vpo.rewards import load_reward
+    from r2vpo.rewards.text import text_of
     from r2vpo.sampling import SharedPrefixSampler
     from r2vpo.sampling.lightllm import LightLLMRollout
     from r2vpo.trl import R2VPOConfig, R2VPOTrainer
@@ -38,6 +39,7 @@ _MODULES = {
     "r2vpo.models": ("load_model", "load_tokenizer"),
     "r2vpo.replay": ("Group", "ReplayBuffer", "Rollout"),
     "r2vpo.rewards": ("load_reward",),
+    "r2vpo.rewards.text": ("text_of",),
     "r2vpo.sampling": ("SharedPrefixSampler",),
     "r2vpo.sampling.lightllm": ("LightLLMRollout",),
     "r2vpo.trl": ("R2VPOConfig", "R2VPOTrainer"),
@@ -67,6 +69,7 @@ __all__ = [
     "load_model",
     "load_reward",
     "load_tokenizer",
+    "text_of",
     "to_dataset",
 ]
 

@@ -26,7 +26,12 @@ OPENRLHF = Variable(
     "options of the method as JSON, which `r2vpo openrlhf` passes to Ray's workers; set by the program",
     "the defaults of the options",
 )
-OWN = (CACHE, OPENRLHF)
+PROGRAM = Variable(
+    "R2VPO_PROGRAM",
+    "how the command was called, for what the processes of `--accelerate` print; set by the program",
+    "r2vpo",
+)
+OWN = (CACHE, OPENRLHF, PROGRAM)
 
 USER_CACHE = Variable("XDG_CACHE_HOME", "folder of the caches of all programs", "~/.cache")
 HUB_CACHE = Variable("HF_HUB_CACHE", "folder of the models and data sets downloaded from the hub", "`HF_HOME`/hub")

@@ -1,9 +1,9 @@
 """The base class of sections that are read from YAML: recipes, suites, experiments and data sources."""
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic.config import JsonDict
 
 from r2vpo.core.declaration import LARGEST, LARGEST_WHOLE, Options
@@ -14,6 +14,11 @@ LAST_SEED = 2**32 - 1
 STUDY: JsonDict = {"study": True}
 """`json_schema_extra` of an option that only studies need; the reference lists such options separately."""
 
+
+Item = TypeVar("Item")
+
+OneOrMore = Annotated[list[Item], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+"""A list of texts, of which a single one may be given without the brackets."""
 
 _BOUNDS = {"above": "gt", "at_least": "ge", "below": "lt", "at_most": "le"}
 

@@ -10,7 +10,8 @@ from typing import Any
 import psutil
 from rich.console import Console
 
-from r2vpo.config.recipe import load_recipe
+from r2vpo.config.recipe import Recipe, load_recipe
+from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.run import run_training
 
 
@@ -27,12 +28,17 @@ def high_water_mark() -> int:
     raise RuntimeError("this system does not tell the most memory that a process had: run the test on Linux")
 
 
+def train(recipe: Recipe, console: Console, runs_dir: Path) -> None:
+    with TrainingProgress(recipe.trainer.max_steps, console=console) as display:
+        run_training(recipe, resume=None, display=display, runs_dir=runs_dir)
+
+
 def main(folder: Path, recipe: Path, small: list[str]) -> None:
     with (folder / "output.txt").open("w") as file:
         console = Console(file=file)
-        run_training(load_recipe(recipe, small), resume=None, console=console, runs_dir=folder / "small")
+        train(load_recipe(recipe, small), console, folder / "small")
         before = psutil.Process().memory_info().rss
-        run_training(load_recipe(recipe), resume=None, console=console, runs_dir=folder / "runs")
+        train(load_recipe(recipe), console, folder / "runs")
     (folder / "memory.json").write_text(json.dumps({"before": before, "peak": high_water_mark()}))
 
 

@@ -114,7 +114,7 @@ def test_the_recipe_itself(recipe: Path) -> None:
     recipe.write_text("just words")
     refused(recipe, said=r"small\.yaml: the recipe must be a mapping of keys to values, and this is a str")
     recipe.rename(recipe.with_name("smal.yaml"))
-    refused(recipe, said=r"small\.yaml: no such recipe; did you mean .*smal\.yaml\?")
+    refused(recipe, said=r"small\.yaml: no such file; did you mean .*smal\.yaml\?")
 
 
 def test_a_file_of_problems(recipe: Path, tmp_path: Path) -> None:

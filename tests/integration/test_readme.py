@@ -83,6 +83,8 @@ def test_own_problems_and_an_own_reward_work(tmp_path: Path, monkeypatch: pytest
         reward = load_reward(recipe.reward.name)
         check_reward(reward, data.train)
         assert reward(completions=["3 + 4 = 7", "8", ""], answer=["7", "7", "7"]) == [1.0, 0.0, 0.0]
+        chat = [[{"role": "assistant", "content": "3 + 4 = 7"}]]  # what a chat model's completion is
+        assert reward(completions=chat, answer=["7"]) == [1.0]
     finally:
         sys.modules.pop("my_rewards", None)
 

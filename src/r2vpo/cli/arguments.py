@@ -5,13 +5,11 @@ A command is named by its module in this package and its function there, ``train
 
 import argparse
 import re
-import sys
-from pathlib import Path
 from typing import Any, NoReturn
 
 import r2vpo
 from r2vpo.cli.logs import LEVELS
-from r2vpo.cli.values import above_zero, memory, positive, seed, seeds, share
+from r2vpo.cli.values import above_zero, memory, port, positive, seed, seeds, share
 from r2vpo.errors import UserError
 
 
@@ -26,15 +24,13 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (see `{self.prog} --help`)")
 
 
-def called_as() -> str:
-    """Return how the program was called: as a script, or as a module of Python."""
-    script, package = Path(sys.argv[0]).absolute(), Path(r2vpo.__file__).absolute().parent
-    return "python -m r2vpo" if script in {package / "__main__.py", package / "cli" / "main.py"} else "r2vpo"
+def build_parser(program: str = "r2vpo") -> Parser:
+    """Build the parser of all the commands.
 
-
-def build_parser() -> Parser:
-    """Build the parser of all the commands."""
-    parser = Parser(prog=called_as(), description="Fine-tune reasoning models with R²VPO, and reuse stale rollouts.")
+    Args:
+        program: how the program was called, for usage lines.
+    """
+    parser = Parser(prog=program, description="Fine-tune reasoning models with R²VPO, and reuse stale rollouts.")
     parser.add_argument("--version", action="version", version=f"r2vpo {r2vpo.__version__}", help="print the version")
     shared = Parser(add_help=False)
     shared.add_argument("--debug", action="store_true", help="print tracebacks and the libraries' own messages")
@@ -42,6 +38,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     _add_train(commands, shared)
+    _add_new(commands, shared)
     _add_plan(commands, shared)
     _add_evaluate(commands, shared)
     _add_compare(commands, shared)
@@ -53,10 +50,9 @@ def build_parser() -> Parser:
     runs.set_defaults(command="runs:runs")
     _add_rewards(commands, shared)
 
-    report = commands.add_parser("report", parents=[shared], help="redraw a run's report.html")
-    report.add_argument("run", metavar="RUN", help="the folder of a run")
-    report.add_argument("--png", metavar="FILE", help="also write its main curves as one picture")
-    report.set_defaults(command="report:report")
+    _add_report(commands, shared)
+
+    _add_watch(commands, shared)
 
     _add_listings(commands, shared)
     _add_doctor(commands, shared)
@@ -67,6 +63,14 @@ def build_parser() -> Parser:
     openrlhf.add_argument("arguments", metavar="-- ARGUMENTS", nargs="*", help="OpenRLHF's own, after --")
     openrlhf.set_defaults(command="openrlhf:openrlhf")
     return parser
+
+
+def _add_report(commands: Any, shared: argparse.ArgumentParser) -> None:
+    report = commands.add_parser("report", parents=[shared], help="redraw a run's report.html, or overlay several runs")
+    report.add_argument("runs", metavar="RUN", nargs="+", help="the folder of a run; several are drawn in one page")
+    report.add_argument("--out", metavar="FILE", help="(default: the run's report.html; of several, ./report.html)")
+    report.add_argument("--png", metavar="FILE", help="also write a run's main curves as one picture")
+    report.set_defaults(command="report:report")
 
 
 def _add_overrides(command: argparse.ArgumentParser, example: str) -> None:
@@ -100,6 +104,30 @@ def _add_train(commands: Any, shared: argparse.ArgumentParser) -> None:
     several.add_argument("--num-machines", metavar="N", type=positive, help="(default: 1)")
     several.add_argument("--machine-rank", metavar="N", type=seed, help="of this machine (default: 0, the first)")
     several.add_argument("--main-process-ip", metavar="HOST", help="address of the first machine")
+
+
+def _add_new(commands: Any, shared: argparse.ArgumentParser) -> None:
+    new = commands.add_parser("new", parents=[shared], help="write a recipe and a reward for your data")
+    new.add_argument("data", metavar="DATA", help="a file (.jsonl, .json, .csv, .parquet), a folder or a hub name")
+    new.add_argument("--model", metavar="MODEL", default="embedded/smollm2-135m", help="(default: %(default)s)")
+    new.add_argument("--out", metavar="DIR", default=".", help="where to write both files (default: this folder)")
+    new.add_argument("--name", metavar="NAME", help="of the recipe and its file (default: from the data's name)")
+    new.add_argument("--prompt-column", metavar="COLUMN", help="the column with the prompt (default: found)")
+    new.add_argument("--answer-column", metavar="COLUMN", help="the column with the reference answer (default: found)")
+    new.add_argument("--subset", metavar="NAME", help="subset of a data set that has several")
+    new.add_argument("--split", metavar="NAME", help="split to train on (default: train)")
+    new.set_defaults(command="new:new")
+
+
+def _add_watch(commands: Any, shared: argparse.ArgumentParser) -> None:
+    watch = commands.add_parser(
+        "watch", parents=[shared], help="show a run's report in a browser while the run goes on"
+    )
+    watch.add_argument("run", metavar="RUN", help="the folder of a run, which may also be finished or stopped")
+    watch.add_argument("--port", metavar="P", type=port, default=8321, help="0 takes a free one (default: 8321)")
+    watch.add_argument("--host", metavar="HOST", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    watch.add_argument("--open", action="store_true", help="open it in the browser")
+    watch.set_defaults(command="watch:watch")
 
 
 def _add_plan(commands: Any, shared: argparse.ArgumentParser) -> None:

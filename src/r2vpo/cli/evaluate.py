@@ -12,6 +12,7 @@ from r2vpo.cli.train import quiet_bars
 from r2vpo.config.shipped import SUITES
 from r2vpo.errors import UserError
 from r2vpo.evaluation.folder import open_folder
+from r2vpo.evaluation.progress import EvaluationProgress
 from r2vpo.evaluation.schema import EvaluationConfig, load_suite
 from r2vpo.evaluation.subject import Subject, find_subject
 
@@ -24,16 +25,19 @@ def evaluate(arguments: argparse.Namespace, session: Session) -> None:
         _list()
         return
     config, subject, out = _resumed(arguments) if arguments.resume else _asked(arguments)
-    from r2vpo.evaluation.resolve import resolve
-    from r2vpo.evaluation.result import print_summary
-    from r2vpo.evaluation.run import run_evaluation
-    from r2vpo.report.evaluation import build_evaluation_report
-
-    if not arguments.debug:
-        quiet_bars()
     console = Console()
-    evaluation = resolve(config, subject, console)
-    folder = run_evaluation(evaluation, out=out, console=console, on_start=session.evaluation_started)
+    with EvaluationProgress(console) as display, session.showing(display):
+        display.status("loading torch and its libraries")
+        from r2vpo.evaluation.resolve import resolve
+        from r2vpo.evaluation.result import print_summary
+        from r2vpo.evaluation.run import run_evaluation
+        from r2vpo.report.evaluation import build_evaluation_report
+
+        if not arguments.debug:
+            quiet_bars()
+        display.status("loading the data")
+        evaluation = resolve(config, subject, console)
+        folder = run_evaluation(evaluation, out=out, display=display, on_start=session.evaluation_started)
     print_summary(console, folder.read_summary(), build_evaluation_report(folder))
 
 
@@ -42,10 +46,12 @@ def _asked(arguments: argparse.Namespace) -> tuple[EvaluationConfig, Subject, Pa
         raise UserError("eval: no model given: name one, a run or a folder (`r2vpo models` lists some)")
     if arguments.suite is None:
         raise UserError("eval: no suite given: name one with --suite (`r2vpo eval --list` lists them)")
-    overrides = [
-        f"{key}={value}" for name, key in _OVERRIDES.items() if (value := getattr(arguments, name)) is not None
-    ]
-    suite = load_suite(SUITES.find(arguments.suite), [*arguments.overrides, *overrides])
+    flags = {
+        f"--{name.replace('_', '-')}": f"{key}={value}"
+        for name, key in _OVERRIDES.items()
+        if (value := getattr(arguments, name)) is not None
+    }
+    suite = load_suite(SUITES.find(arguments.suite), arguments.overrides, flags)
     subject = find_subject(arguments.model)
     win_by: dict[str, Any] = {"name": "score"}
     if arguments.win_by is not None:

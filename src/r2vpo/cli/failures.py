@@ -1,23 +1,25 @@
 """Report every kind of failure of a command as one line on stderr and an exit code."""
 
+from __future__ import annotations
+
 import os
 import shlex
-import signal
+import shutil
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from r2vpo.cli.signals import Terminated
 from r2vpo.disk import causes, disk_failure
 from r2vpo.errors import UserError
 
+if TYPE_CHECKING:
+    from r2vpo.config.display import Display
+
 USER_ERROR, UNEXPECTED, INTERRUPTED, TERMINATED = 2, 1, 130, 143
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, as when a scheduler ends the process."""
 
 
 class EndOfProcess(Exception):
@@ -33,29 +35,11 @@ class EndOfProcess(Exception):
         self.line, self.code = line, code
 
 
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """End as after Ctrl-C when this process gets SIGTERM; children inherit that setting and end as they did before."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    process = os.getpid()
-
-    def handle(*_: object) -> None:
-        if os.getpid() == process:
-            raise Terminated
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 class Session:
     """What is known about the command so far, used for the line that says how to resume.
+
+    Args:
+        program: how the program was called, for commands that are printed.
 
     Attributes:
         debug: print tracebacks.
@@ -69,11 +53,15 @@ class Session:
         launched: whether this is one of several processes that the command has started.
     """
 
-    def __init__(self, *, say: Callable[[str], None] | None = None, launched: bool = False) -> None:
+    def __init__(
+        self, program: str = "r2vpo", *, say: Callable[[str], None] | None = None, launched: bool = False
+    ) -> None:
+        self.program = program
         self.debug, self.may_leave = False, True
         self.say, self.launched = say or _say, launched
         self.command: list[str] = []
         self.arguments: list[str] = []
+        self._display: Display | None = None
         self.run: Path | None = None
         self.evaluation: Path | None = None
 
@@ -85,15 +73,55 @@ class Session:
         """Remember the folder of the evaluation."""
         self.evaluation = folder
 
+    @contextmanager
+    def showing(self, display: Display) -> Iterator[None]:
+        """Context manager within which a display shows the work, so that it can also show that the work is stopped."""
+        self._display = display
+        yield
+        self._display = None  # not after an interrupt, which another thread acknowledges a moment later
+
+    def stopping(self) -> None:
+        """Show that the work is being stopped, and what is kept of it. Called from another thread than the work's."""
+        display = self._display
+        if display is None:
+            return
+        display.stopping()
+        _say(f"stopping: {self._kept()}")
+
+    def _kept(self) -> str:
+        if self.evaluation is not None:
+            return "all whole batches of answers are kept"
+        from r2vpo.config.run_directory import RunDirectory, step_of
+
+        checkpoint = None if self.run is None else RunDirectory(self.run).latest_checkpoint()
+        return "no checkpoint was written yet" if checkpoint is None else f"saved up to step {step_of(checkpoint)}"
+
     def resume_command(self) -> str | None:
         """Return the command that resumes, or None while a run has no checkpoint to resume from."""
         if self.evaluation is not None:
-            return shlex.join(["r2vpo", "eval", "--resume", str(self.evaluation)])
+            return f"{self.program} {shlex.join(['eval', '--resume', str(self.evaluation)])}"
         from r2vpo.config.run_directory import RunDirectory
 
         if self.run is None or RunDirectory(self.run).latest_checkpoint() is None:
             return None
-        return shlex.join(["r2vpo", "train", *self.arguments, "--resume", str(self.run)])
+        return f"{self.program} {shlex.join(['train', *self.arguments, '--resume', str(self.run)])}"
+
+
+def called_as(whole: Sequence[str], arguments: Sequence[str]) -> str:
+    """Return how the program was called, as it can be typed again: `r2vpo`, its path, or `python -m r2vpo`.
+
+    Args:
+        whole: the command line of the interpreter (`sys.orig_argv`).
+        arguments: that of the program (`sys.argv`).
+    """
+    if "-m" in whole[: len(whole) - len(arguments) + 1]:
+        place = whole.index("-m")
+        return shlex.join([whole[0], *whole[place : place + 2]])
+    script = arguments[0]
+    if not os.path.isfile(script):
+        return "r2vpo"
+    found = shutil.which(Path(script).name)
+    return Path(script).name if found and os.path.samefile(found, script) else shlex.quote(script)
 
 
 def report_failure(error: BaseException, session: Session) -> int:

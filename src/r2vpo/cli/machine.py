@@ -23,14 +23,15 @@ def devices_by_torch() -> list[str]:
     import torch
 
     from r2vpo.precision import multiplies_bfloat16
+    from r2vpo.threads import standard_work, use_fastest
 
     units = "bfloat16 units" if multiplies_bfloat16(on_cpu=True) else "no bfloat16 units: trains in float32"
-    lines = [f"{_cpu()}, {torch.get_num_threads()} threads, {units}"]
+    lines = [f"{_cpu()}, {units}", f"cpu now: {use_fastest(standard_work()).described()}"]
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         bfloat16 = "bfloat16" if torch.cuda.is_bf16_supported() else "no bfloat16"
         lines.append(f"cuda:{index}: {properties.name}, {gibibytes(properties.total_memory)}, {bfloat16}")
-    if len(lines) == 1:
+    if not torch.cuda.device_count():
         build = "this torch is built for CPUs" if torch.version.cuda is None else "no GPU is visible to torch"
         lines.append(f"no accelerator: {build}")
     return lines

@@ -1,4 +1,4 @@
-"""The ``r2vpo`` command: train, plan, eval, compare, runs, rewards, report, models, recipes, doctor, openrlhf."""
+"""The ``r2vpo`` command; its commands are in `r2vpo.cli.arguments`."""
 
 import io
 import os
@@ -12,8 +12,9 @@ from importlib import import_module
 from typing import Any
 
 from r2vpo.cli.arguments import build_parser
-from r2vpo.cli.failures import Session, ended_by_sigterm, quiet_exit_on_closed_pipe, report_failure
+from r2vpo.cli.failures import Session, called_as, quiet_exit_on_closed_pipe, report_failure
 from r2vpo.cli.logs import log_from
+from r2vpo.cli.signals import acknowledged, ended_by_sigterm
 from r2vpo.disk import disk_failure
 
 ENVIRONMENT = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -33,11 +34,11 @@ def main(argv: Sequence[str] | None = None, *, session: Session | None = None) -
         Exit code: 0, or the command's own; 2 for what the user can fix; 130 after Ctrl-C; 143 after SIGTERM; 1 for
         everything else.
     """
-    session = session or Session()
+    session = session or Session("r2vpo" if argv is not None else called_as(sys.orig_argv, sys.argv))
     session.command = list(sys.argv[1:] if argv is None else argv)
     try:
-        with ended_by_sigterm():
-            arguments = build_parser().parse_args(argv)
+        with ended_by_sigterm(), acknowledged(session.stopping):
+            arguments = build_parser(session.program).parse_args(argv)
             session.debug, session.may_leave = arguments.debug, False
             prepare_environment(debug=arguments.debug, log_level=arguments.log_level)
             module, _, function = arguments.command.partition(":")

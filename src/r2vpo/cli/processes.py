@@ -11,20 +11,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from r2vpo.cli.failures import INTERRUPTED, TERMINATED, UNEXPECTED, USER_ERROR, EndOfProcess, Terminated
+from r2vpo.cli.failures import INTERRUPTED, TERMINATED, UNEXPECTED, USER_ERROR, EndOfProcess
 from r2vpo.cli.launch import Launch
 from r2vpo.cli.process import Report, read_reports
+from r2vpo.cli.signals import Terminated
+from r2vpo.environment import PROGRAM
 
 _LOST_THE_OTHERS = "by peer"
 """What gloo's error says in the processes that did not fail first."""
 
 
-def run_processes(launch: Launch, arguments: Sequence[str], *, debug: bool) -> None:
+def run_processes(launch: Launch, arguments: Sequence[str], *, program: str, debug: bool) -> None:
     """Run ``r2vpo`` with these arguments in every process, and wait for the end of all.
 
     Args:
         launch: the processes.
         arguments: arguments of the command.
+        program: how the command was called.
         debug: show what the launcher logs.
 
     Raises:
@@ -41,7 +44,7 @@ def run_processes(launch: Launch, arguments: Sequence[str], *, debug: bool) -> N
         warnings.filterwarnings("ignore", module=r"(torch|accelerate)(\..*)?$")
         logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="r2vpo-launch-") as logs:
-        os.environ.update(launch.environment())
+        os.environ.update(launch.environment() | {PROGRAM.name: program})
         try:
             launch_command(_launcher_arguments(launch, arguments, logs))
         except SignalException as stopped:

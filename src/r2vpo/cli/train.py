@@ -10,15 +10,15 @@ from rich.console import Console
 
 from r2vpo.cli.failures import Session
 from r2vpo.cli.launch import launch_arguments, planned
-from r2vpo.config.recipe import Recipe, differing_keys, load_recipe, settle_precision
+from r2vpo.config.recipe import Recipe, differing_keys, format_of, load_recipe, settle_format, settle_precision
 from r2vpo.config.resumption import refuse_finished, require_checkpoint
 from r2vpo.config.run_directory import open_run, step_of
 from r2vpo.environment import RANK
 from r2vpo.errors import UserError
-from r2vpo.training.progress import print_result
+from r2vpo.training.progress import TrainingProgress, print_result
 
-# Settings that may change when a run is resumed: it can be made longer.
-MAY_DIFFER = {"trainer.max_steps"}
+# Settings that may change when a run is resumed: it can be made longer, use other threads, and show other samples.
+MAY_DIFFER = {"trainer.max_steps", "trainer.threads", "evaluation.samples_shown"}
 
 
 def train(arguments: argparse.Namespace, session: Session) -> None:
@@ -47,25 +47,28 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
     if launch is not None and not launch.in_this_process:
         from r2vpo.cli.processes import run_processes
 
-        run_processes(launch, session.command, debug=arguments.debug or arguments.log_level in {"debug", "info"})
+        loud = arguments.debug or arguments.log_level in {"debug", "info"}
+        run_processes(launch, session.command, program=session.program, debug=loud)
         return
     if launch is not None:
         os.environ.update(launch.environment())
-    console = Console()
+    is_main = os.environ.get(RANK.name, RANK.default) == "0"
+    console = Console(quiet=not is_main)
+    with TrainingProgress(recipe.trainer.max_steps, console=console) as display, session.showing(display):
+        display.status("loading torch and its libraries")
+        from r2vpo.training.run import run_training
 
-    from r2vpo.training.run import run_training
-
-    if not arguments.debug:
-        quiet_bars()
-    run = run_training(
-        recipe,
-        resume=resume,
-        checkpoint=arguments.checkpoint,
-        console=console,
-        runs_dir=Path(arguments.runs_dir),
-        on_start=session.started,
-    )
-    if os.environ.get(RANK.name, RANK.default) == "0":
+        if not arguments.debug:
+            quiet_bars()
+        run = run_training(
+            recipe,
+            resume=resume,
+            checkpoint=arguments.checkpoint,
+            display=display,
+            runs_dir=Path(arguments.runs_dir),
+            on_start=session.started,
+        )
+    if is_main:
         show_result(Path(run), console)
 
 
@@ -79,12 +82,16 @@ def quiet_bars() -> None:
 
 
 def as_started(recipe: Recipe, run_path: Path) -> Recipe:
-    """Return the recipe with the precision that the run was started with wherever it says `auto`."""
+    """Return the recipe with what the run was started with wherever it leaves that open."""
     started_with = open_run(run_path).recipe()
+    if recipe.trainer.threads is None:
+        trainer = recipe.trainer.model_copy(update={"threads": started_with.trainer.threads})
+        recipe = recipe.model_copy(update={"trainer": trainer})
     # A run stores its recipe after all settings are resolved, so nothing in it is `auto`.
     autocast = cast(bool, started_with.trainer.bf16_autocast)
     dtype = cast(Literal["bfloat16", "model"], started_with.rollout.dtype)
-    return settle_precision(recipe, autocast=autocast, dtype=dtype)
+    recipe = settle_precision(recipe, autocast=autocast, dtype=dtype)
+    return settle_format(recipe, format_of(started_with))
 
 
 def check_resume(recipe: Recipe, run_path: Path, checkpoint: int | None, arguments: Sequence[str]) -> None:
@@ -104,8 +111,9 @@ def check_resume(recipe: Recipe, run_path: Path, checkpoint: int | None, argumen
     different = [key for key in differing_keys(recipe, started_with) if key not in MAY_DIFFER]
     if different:
         shown = ", ".join(different[:6]) + (f" and {len(different) - 6} more" if len(different) > 6 else "")
+        verb = "differs" if len(different) == 1 else "differ"
         raise UserError(
-            f"{run.path}: this run was started with another recipe, {shown} differ: "
+            f"{run.path}: this run was started with another recipe, {shown} {verb}: "
             f"give the same recipe and --set, or start a new run without --resume"
         )
     step = step_of(require_checkpoint(run.path, checkpoint, arguments=arguments))

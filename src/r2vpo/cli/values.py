@@ -49,3 +49,4 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
 
 positive, seeds, seed = whole(1, 999_999_999_999), whole(1, 10_000), whole(0, 2**32 - 1)
+port = whole(0, 65_535)

@@ -29,6 +29,7 @@ from r2vpo.config.run_directory import RunDirectory, step_of
 from r2vpo.config.run_state import problems
 from r2vpo.disk import disk_failure
 from r2vpo.errors import UserError
+from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.run import run_training
 
 # part of the sampler's error if the weights are no longer finite
@@ -85,12 +86,10 @@ def run_cell(recipe: Recipe, folder: Path) -> Record:
     if run is None or run.read_summary() is None:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            path = run_training(
-                recipe,
-                resume=run.path if run is not None else None,
-                console=Console(file=sys.stderr, force_terminal=False),
-                runs_dir=folder,
-            )
+            console = Console(file=sys.stderr, force_terminal=False)
+            with TrainingProgress(recipe.trainer.max_steps, console=console) as display:
+                resume = run.path if run is not None else None
+                path = run_training(recipe, resume=resume, display=display, runs_dir=folder)
         except ValueError as error:
             run = _newest(folder)
             if _DIVERGED not in str(error) or run is None:

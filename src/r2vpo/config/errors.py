@@ -1,6 +1,6 @@
 """Build recipes, suites and experiments from settings; an error is one line: where, what, and how to fix it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -37,7 +37,14 @@ _BOUNDS = {
 }
 
 
-def validated(model: type[Model], settings: dict[str, Any], *, source: str, overridden: Sequence[str] = ()) -> Model:
+def validated(
+    model: type[Model],
+    settings: dict[str, Any],
+    *,
+    source: str,
+    overridden: Sequence[str] = (),
+    flags: Mapping[str, str] | None = None,
+) -> Model:
     """Build a model from settings.
 
     Args:
@@ -45,6 +52,7 @@ def validated(model: type[Model], settings: dict[str, Any], *, source: str, over
         settings: its values.
         source: the file that they come from.
         overridden: dotted keys that came from ``--set``.
+        flags: dotted keys that came from other options of the command line, with the names of these.
 
     Raises:
         UserError: they do not fit the model. One line.
@@ -52,13 +60,14 @@ def validated(model: type[Model], settings: dict[str, Any], *, source: str, over
     try:
         return model.model_validate(settings)
     except ValidationError as error:
-        raise UserError(_line(error, model, source, settings, overridden)) from None
+        came_from = dict.fromkeys(overridden, "--set") | dict(flags or {})
+        raise UserError(_line(error, model, source, settings, came_from)) from None
 
 
 def _line(
-    error: ValidationError, model: type[BaseModel], source: str, settings: dict[str, Any], overridden: Sequence[str]
+    error: ValidationError, model: type[BaseModel], source: str, settings: dict[str, Any], came_from: Mapping[str, str]
 ) -> str:
-    """Return the first problem as one line, and the number of further ones; what ``--set`` gave is blamed on it."""
+    """Return the first problem as one line, and the number of further ones; an option is blamed for what it gave."""
     problems = error.errors(include_url=False)
     # an unknown key often causes the other problems, so it goes first
     problems.sort(key=lambda item: item["type"] not in _UNKNOWN)
@@ -66,11 +75,12 @@ def _line(
     key = ".".join(_plain_location(first["loc"], settings))
     if first["type"] in _UNKNOWN:
         # --set objectve.delta=1 made a new section: name the key as it was typed
-        key = next((name for name in overridden if name.startswith(f"{key}.")), key)
-    if any(key == name or key.startswith(f"{name}.") or name.startswith(f"{key}.") for name in overridden if key):
-        where = "--set"
-    elif first["type"] == "value_error" and overridden:
-        where = f"{source} with --set {', '.join(overridden)}"
+        key = next((name for name in came_from if name.startswith(f"{key}.")), key)
+    given = [name for name in came_from if (key and f"{key}.".startswith(f"{name}.")) or name.startswith(f"{key}.")]
+    if given:
+        where = came_from[given[0]]
+    elif first["type"] == "value_error" and came_from:
+        where = f"{source} with {', '.join(f'{flag} {name}' for name, flag in came_from.items())}"
     else:
         where = source
     line = f"{where}: {_what(first, key, model, settings)}"

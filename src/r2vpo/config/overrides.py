@@ -14,12 +14,13 @@ MISSING = object()
 """Returned for a key that the settings do not have."""
 
 
-def override(settings: dict[str, Any], text: str) -> str:
+def override(settings: dict[str, Any], text: str, *, flag: str = "--set") -> str:
     """Apply one ``key=value`` text of a command line.
 
     Args:
         settings: changed in place.
         text: a dotted key and a YAML value.
+        flag: the option that it comes from, for the error.
 
     Returns:
         The key.
@@ -30,12 +31,12 @@ def override(settings: dict[str, Any], text: str) -> str:
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key:
-        raise UserError(f"--set {text}: an override is key=value, for example --set seed=1")
+        raise UserError(f"{flag} {text}: an override is key=value, for example --set seed=1")
     try:
         parsed = parse_yaml(value)
     except ValueError as error:
-        raise UserError(f"--set {text[:200]}: the value is {error}") from None
-    set_key(settings, key, parsed, where="--set")
+        raise UserError(f"{flag} {text[:200] if flag == '--set' else value[:200]}: the value is {error}") from None
+    set_key(settings, key, parsed, where=flag)
     return key
 
 

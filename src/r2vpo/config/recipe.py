@@ -7,7 +7,7 @@ loads back as an equal one; a run keeps it as its ``config.yaml``.
 
 import os
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, model_validator
@@ -15,12 +15,12 @@ from pydantic import Field, model_validator
 from r2vpo.config.errors import validated
 from r2vpo.config.overrides import flatten, override
 from r2vpo.config.reward import RewardRecipe
-from r2vpo.config.sections import EvaluationRecipe, ModelRecipe, Problems, RolloutRecipe, Tracker, TrainerRecipe
+from r2vpo.config.sections import EvaluationRecipe, ModelRecipe, Problems, RolloutRecipe, Trackers, TrainerRecipe
 from r2vpo.config.shipped import RECIPES
 from r2vpo.config.yaml_files import RecipeDumper, read_mapping
 from r2vpo.core.method_options import MethodOptions, ObjectiveOptions
 from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, ReplayOptions, StepControlOptions
-from r2vpo.data.options import InstructionsOptions, ReasoningGymOptions
+from r2vpo.data.options import DatasetOptions, InstructionsOptions, PromptFormat, ReasoningGymOptions
 from r2vpo.errors import UserError
 from r2vpo.section import LAST_SEED, Section
 
@@ -46,7 +46,9 @@ class Recipe(Section):
     rollout: RolloutRecipe = Field(RolloutRecipe(), description="sampling of completions")
     trainer: TrainerRecipe = Field(TrainerRecipe(), description="optimisation")
     evaluation: EvaluationRecipe = Field(EvaluationRecipe(), description="greedy accuracy on held-out problems")
-    report_to: list[Tracker] = Field(["tensorboard"], description="experiment trackers; an empty list is none")
+    report_to: Trackers = Field(
+        ["tensorboard"], description="experiment trackers: one, or a list of them; an empty list is none"
+    )
 
     @property
     def model_seed(self) -> int:
@@ -188,10 +190,24 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
             or is out of bounds, or two settings contradict each other. One line.
     """
     path = RECIPES.find(os.fspath(path))
-    settings = read_mapping(path, "recipe")
+    settings = _as_written(read_mapping(path, "recipe"))
     overridden = [override(settings, text) for text in overrides]
     settings.setdefault("name", path.stem)
     return validated(Recipe, settings, source=str(path), overridden=overridden)
+
+
+def _as_written(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run's `config.yaml` with what it meant before there was `data.format`.
+
+    Such a file has every section, and what is missing in it was not known when it was written.
+    """
+    data = settings.get("data")
+    if not (
+        Recipe.model_fields.keys() <= settings.keys() and isinstance(data, dict) and data.get("source") == "dataset"
+    ):
+        return settings
+    before = "text" if data.get("system_prompt") is None else "chat"
+    return settings | {"data": {"format": before} | data}
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -209,6 +225,18 @@ def settle_precision(recipe: Recipe, *, autocast: bool, dtype: Literal["bfloat16
     if rollout.dtype == "auto":
         rollout = rollout.model_copy(update={"dtype": dtype})
     return recipe.model_copy(update={"trainer": trainer, "rollout": rollout})
+
+
+def settle_format(recipe: Recipe, format: PromptFormat) -> Recipe:
+    """Return the recipe with `auto` in `data.format` replaced; only a data set has this setting."""
+    if not isinstance(recipe.data, DatasetOptions) or recipe.data.format != "auto":
+        return recipe
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"format": format})})
+
+
+def format_of(recipe: Recipe) -> PromptFormat:
+    """Return `data.format` of a recipe; `auto` for a source that does not have it."""
+    return recipe.data.format if isinstance(recipe.data, DatasetOptions) else "auto"
 
 
 def differing_keys(recipe: Section, other: Section) -> list[str]:

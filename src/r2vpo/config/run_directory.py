@@ -6,7 +6,9 @@
       config.yaml        the recipe, everything resolved
       metrics.jsonl      one object per optimizer step
       evaluations.jsonl  one object per evaluation
+      events.jsonl       starts, resumptions, notes and warnings, see run_events
       summary.json       the result
+      status.json        what its process does now, or did last
       checkpoints/       checkpoint-<step>/, complete as soon as it has that name
       set_aside/         checkpoints later than the one that the run was resumed from
       tensorboard/       event files
@@ -20,6 +22,7 @@ import re
 import reprlib
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -73,6 +76,7 @@ class RunDirectory:
         self.metrics = path / "metrics.jsonl"
         self.evaluations = path / "evaluations.jsonl"
         self.summary = path / "summary.json"
+        self.status = path / "status.json"
         self.checkpoints = path / "checkpoints"
         self.set_aside = path / "set_aside"
         self.tensorboard = path / "tensorboard"
@@ -150,6 +154,18 @@ class RunDirectory:
         if missing:
             raise ValueError(f"the summary lacks {', '.join(missing)}: add it")
         write_object(self.summary, summary)
+
+    def write_status(self, status: Mapping[str, Any]) -> None:
+        """Write ``status.json`` for those who look at the run from outside; a full disk does not stop a run here."""
+        with suppress(OSError):
+            write_object(self.status, status)
+
+    def read_status(self) -> Record:
+        """Read what the run's process does now or did last; empty if it is not known."""
+        try:
+            return read_object(self.status)
+        except (OSError, ValueError, UserError):
+            return {}
 
     def rewind(self, step: int) -> None:
         """Remove everything after a step, before the run resumes from its checkpoint.

@@ -11,9 +11,10 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from r2vpo.core.options import RolloutOptions
 from r2vpo.data.options import DataOptions
-from r2vpo.section import LAST_SEED, STUDY, Section, declared
+from r2vpo.section import LAST_SEED, STUDY, OneOrMore, Section, declared
 
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "clearml", "swanlab", "neptune", "dvclive"]
+Trackers = OneOrMore[Tracker]
 
 
 def _with_held_out(data: DataOptions) -> DataOptions:
@@ -151,7 +152,12 @@ class TrainerRecipe(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where to train; auto takes a GPU if there is one"
     )
-    threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; null leaves the choice to torch")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="CPU threads; null measures which number is the fastest, unless OMP_NUM_THREADS is set",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -182,4 +188,4 @@ class EvaluationRecipe(Section):
         None, ge=1, description="longest answer, in tokens; null uses rollout.max_new_tokens"
     )
     rows_per_batch: int = Field(128, ge=1, le=1_000_000, description="problems that a process answers at once")
-    samples_shown: int = Field(6, ge=0, description="completions that an evaluation keeps for the report")
+    samples_shown: int = Field(24, ge=0, description="completions that an evaluation keeps for the report")

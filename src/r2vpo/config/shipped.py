@@ -52,7 +52,8 @@ class Shipped:
         names = {name: name for name in listed} | {file.stem: str(file) for file in sorted(path.parent.glob("*.y*ml"))}
         stem = path.stem if path.suffix in {".yaml", ".yml"} else path.name
         hint = did_you_mean(stem, names, f": `{self.listing}` lists what can be used as it is", show=names.__getitem__)
-        raise UserError(f"{argument}: no such {self.kind}{hint}")
+        is_path = path.suffix in {".yaml", ".yml"} or path.name != argument
+        raise UserError(f"{argument}: no such {'file' if is_path else self.kind}{hint}")
 
     def described(self) -> list[str]:
         """Return a line for each file: its name, and the description on its first line.

@@ -18,7 +18,7 @@ from r2vpo.core.radius import DELTA, informative, radius
 from r2vpo.core.ratios import LOG_RATIO_BOUND
 from r2vpo.core.step_size import StepSizeController
 from r2vpo.core.types import KLSums, LossOutput, MomentSums, MovementSums, WeightedSums
-from r2vpo.core.validation import check_number
+from r2vpo.core.validation import check_number, check_state
 
 
 class Controls:
@@ -229,20 +229,8 @@ class Controls:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore both controllers and the trust radius.
-
-        Args:
-            state: What `state_dict` gave.
-
-        Raises:
-            ValueError: A key is missing, as in a state that an earlier version wrote.
-        """
-        missing = sorted(self.state_dict().keys() - state.keys())
-        if missing:
-            raise ValueError(
-                f"state of the controls lacks {', '.join(missing)}: an earlier version of r2vpo wrote it, so start a "
-                "new run from its weights"
-            )
+        """Restore both controllers and the trust radius from `state_dict`'s; a ValueError names a missing key."""
+        check_state("controls", state, self.state_dict())
         self.informative, self.target = state["informative"], float(state["target"])
         self.held_out.load_state_dict(state["held_out"])
         self.dual.load_state_dict(state["dual"])

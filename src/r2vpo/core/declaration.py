@@ -74,8 +74,8 @@ class UnknownOption(ValueError):
     """
 
     def __init__(self, key: str, known: Sequence[str]) -> None:
-        parent, _, last = key.rpartition(".")
-        hint = did_you_mean(last, known, f": choose one of {', '.join(known)}", show=lambda name: f"{parent}.{name}")
+        above, dot, last = key.rpartition(".")
+        hint = did_you_mean(last, known, f": choose one of {', '.join(known)}", show=lambda name: above + dot + name)
         # The message is the only argument, because Hydra shows an error by its arguments.
         super().__init__(f"unknown key {key}{hint}")
         self.key, self.known = key, known
@@ -102,7 +102,8 @@ class Options:
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         schema = handler(source)
         handler.resolve_ref_schema(schema)["strict"] = False  # the section itself may be given as a mapping
-        return schema
+        read = {"type": "no-info", "function": lambda value: None if value is None else cls.given(value)}
+        return {"type": "function-before", "function": read, "schema": schema}
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
@@ -124,12 +125,18 @@ class Options:
         """
 
     @classmethod
+    def given(cls, value: Any) -> Any:
+        """Return what is written for a section as the section or a mapping: one value is that of its first option."""
+        is_whole = value is None or isinstance(value, Mapping | cls)
+        return value or {} if is_whole else {dataclasses.fields(cls)[0].name: value}
+
+    @classmethod
     def of(cls, value: Any, name: str) -> Self:
         """Read a section as written in Python.
 
         Args:
             value: the section, a mapping of its options, only the value of its first option, or None for its defaults.
-            name: the section's name, for error messages.
+            name: the section's name, for error messages; empty if it has none.
 
         Raises:
             UnknownOption: the section does not have an option; the message names the nearest.
@@ -137,17 +144,19 @@ class Options:
         """
         if isinstance(value, cls):
             return value
-        names = [field.name for field in dataclasses.fields(cls)]
-        given = {} if value is None else value if isinstance(value, Mapping) else {names[0]: value}
+        names, given = [field.name for field in dataclasses.fields(cls)], cls.given(value)
         for key in given:
             if key not in names:
-                raise UnknownOption(f"{name}.{key}", names)
+                raise UnknownOption(f"{name}.{key}".lstrip("."), names)
         try:
             return cls(**given)
         except UnknownOption as error:
-            raise UnknownOption(f"{name}.{error.key}", error.known) from None
+            raise UnknownOption(f"{name}.{error.key}".lstrip("."), error.known) from None
         except ValueError as error:
-            raise ValueError(f"{name}.{error}") from None
+            hints = typing.get_type_hints(cls) if isinstance(value, str) else {}
+            others = [other for other, hint in hints.items() if value in choices(hint)]
+            hint = f': write {{"{others[0]}": "{value}"}}' if others else ""
+            raise ValueError(f"{name}.{error}{hint}".lstrip(".")) from None
 
 
 def _section(hint: Any) -> type[Options] | None:
@@ -162,11 +171,7 @@ def _parts(hint: Any) -> tuple[Any, ...]:
 
 
 def choices(hint: Any) -> tuple[str, ...]:
-    """Return the texts that a type allows; empty if it allows any.
-
-    Args:
-        hint: the type of an option.
-    """
+    """Return the texts that the type of an option allows; empty if it allows any."""
     return tuple(one for part in _parts(hint) if typing.get_origin(part) is Literal for one in typing.get_args(part))
 
 

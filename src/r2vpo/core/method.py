@@ -31,7 +31,7 @@ class Method:
     """
 
     def __init__(self, options: MethodOptions | Mapping[str, Any] | str | None = None) -> None:
-        self.options = MethodOptions.of(options, "method")
+        self.options = MethodOptions.of(options, "")
         self.loss: Loss = find_objective(self.options.objective.name).loss
         self.config: ObjectiveConfig = objective_config(self.options.objective)
 

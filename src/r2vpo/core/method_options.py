@@ -6,6 +6,7 @@ They do not need torch, so an invalid recipe is rejected at once. The options th
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +19,25 @@ ObjectiveName = Literal[
     "r2vpo", "clip", "spo", "cispo", "gspo", "sapo", "m2po", "dppo_tv", "vespo", "topr", "p3o", "kl_penalty",
     "policy_gradient",
 ]  # fmt: skip
+
+
+_LOSS_OF = {"grpo": "clip", "ppo": "clip"}
+"""Names of methods that are understood as the objective with their loss."""
+
+
+def objective_name(name: Any) -> Any:
+    """Return the objective that a method's name stands for, with a warning about the rest of the method."""
+    if not isinstance(name, str) or name.lower() not in _LOSS_OF:
+        return name
+    objective = _LOSS_OF[name.lower()]
+    warnings.warn(
+        f"objective.name = {name}: GRPO's and PPO's loss is the objective {objective}, which is used; replay and step "
+        "control, which GRPO and PPO do not have, stay as they are set: replay.versions=0 and "
+        "step_control.enabled=false turn them off",
+        UserWarning,
+        stacklevel=4,
+    )
+    return objective
 
 
 @dataclass(frozen=True)
@@ -50,6 +70,18 @@ class ObjectiveOptions(Options):
     ratio_variance: RatioVarianceOptions | None = option(
         None, "adds the ratio-variance penalty to the objective; {} adds it with its defaults, null adds nothing"
     )
+
+    @classmethod
+    def given(cls, value: Any) -> Any:
+        """See `Options.given`; `grpo` and `ppo` are understood as names of their loss."""
+        given = super().given(value)
+        if isinstance(given, dict) and "name" in given:
+            return {**given, "name": objective_name(given["name"])}
+        return given
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", objective_name(self.name))
+        super().__post_init__()
 
     def check(self) -> None:
         """See `Options.check`."""

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -106,4 +106,13 @@ def check_loss_inputs(
         raise ValueError(
             f"advantages has shape {tuple(advantages.shape)}, but must be {tuple(shape[:1])} "
             f"or {tuple(shape)}: give one for each response or one for each token"
+        )
+
+
+def check_state(what: str, state: Mapping[str, object], wanted: Iterable[str]) -> None:
+    """Raise a ValueError if the saved state of something lacks a key, as one that an earlier version wrote does."""
+    if missing := sorted(set(wanted) - set(state)):
+        raise ValueError(
+            f"state of the {what} lacks {', '.join(missing)}: an earlier version of r2vpo wrote it, or only a part is "
+            "left, so start a new run from its weights"
         )

@@ -218,7 +218,13 @@ def _check_form(train: list[PromptRow]) -> None:
 
 def _prompts(rows: list[PromptRow], options: DatasetOptions, examples: list[PromptRow]) -> list[PromptRow]:
     return [
-        build_prompt(row, system_prompt=options.system_prompt, instruction=options.instruction, examples=examples)
+        build_prompt(
+            row,
+            system_prompt=options.system_prompt,
+            instruction=options.instruction,
+            examples=examples,
+            chat=options.format == "chat",
+        )
         for row in rows
     ]
 

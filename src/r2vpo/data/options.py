@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from r2vpo.data.habit_formats import FORMATS, HabitDifficulty, HabitFormat, check_difficulties
-from r2vpo.section import Section
+from r2vpo.section import OneOrMore, Section
 
 SchemaName = Literal[
     "plain", "numina_math", "gsm8k", "math", "dapo_math", "aime", "countdown", "mbpp", "humaneval", "ifeval"
 ]
 
-# A single path may be given without a list.
-Paths = Annotated[
-    list[Annotated[str, Field(min_length=1)]],
-    BeforeValidator(
-        lambda value: [value] if isinstance(value, str) else value,
-        json_schema_input_type=Annotated[str, Field(min_length=1)] | list[str],
-    ),
-]
+PromptFormat = Literal["auto", "chat", "text"]
+"""How a model is given a prompt that is a text; `auto` is decided by `r2vpo.data.prompt_format`."""
+
+Paths = OneOrMore[Annotated[str, Field(min_length=1)]]
 
 _RENAMED = {
     "kind": "source",
@@ -96,6 +92,11 @@ class DatasetOptions(_Source):
         204, ge=0, description="problems to evaluate on, one or more in a recipe; null means all of them"
     )
     train_size: int | None = Field(None, ge=1, description="problems to train on, drawn at random; null means all")
+    format: PromptFormat = Field(
+        "auto",
+        description="how the model is given a text: as a user's message through its chat template (chat), as it is "
+        "(text), or auto: chat if the model was trained for chat",
+    )
     system_prompt: str | None = Field(None, min_length=1, description="system message; makes every prompt a chat")
     instruction: str | None = Field(None, description="template of a question, with {question} in its place")
     few_shot: int = Field(0, ge=0, le=64, description="solved training problems shown before each question")
@@ -121,6 +122,8 @@ class DatasetOptions(_Source):
         for key in ("held_out_subset", "held_out_schema"):
             if getattr(self, key) is not None and self.held_out_path is None:
                 raise ValueError(f"{key} is for held_out_path: set it too, or remove {key}")
+        if self.format == "text" and self.system_prompt is not None:
+            raise ValueError("system_prompt makes every prompt a chat, and format is text: remove one of them")
         if self.held_out_size is None and not self.names_held_out:
             raise ValueError("held_out_size is null; give a number, or name problems in held_out_path")
         return self

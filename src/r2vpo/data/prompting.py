@@ -10,7 +10,12 @@ from r2vpo.errors import UserError
 
 
 def build_prompt(
-    row: PromptRow, *, system_prompt: str | None, instruction: str | None, examples: Sequence[PromptRow]
+    row: PromptRow,
+    *,
+    system_prompt: str | None,
+    instruction: str | None,
+    examples: Sequence[PromptRow],
+    chat: bool = False,
 ) -> PromptRow:
     """Put system message, instruction and solved examples around a question.
 
@@ -20,14 +25,24 @@ def build_prompt(
         instruction: template with `{question}` in place of the question; or None. In a chat it applies to the last
             message.
         examples: solved problems to show first, in the same form.
+        chat: turn a text into a chat.
+
+    Returns:
+        The problem with its prompt. A text with examples also has its `chat`, which `r2vpo.data.prompt_format` may use.
 
     Raises:
         UserError: there are two system messages.
     """
-    chat = isinstance(row.prompt, list) or system_prompt is not None
-    if not chat:
+    if not (chat or isinstance(row.prompt, list) or system_prompt is not None):
         shots = "".join(_joined(_asked(shot, instruction), solution_of(shot)) for shot in examples)
-        return replace(row, prompt=shots + _asked(row, instruction))
+        turns = _chat(row, None, instruction, examples) if examples else None
+        return replace(row, prompt=shots + _asked(row, instruction), chat=turns)
+    return replace(row, prompt=_chat(row, system_prompt, instruction, examples))
+
+
+def _chat(
+    row: PromptRow, system_prompt: str | None, instruction: str | None, examples: Sequence[PromptRow]
+) -> list[dict[str, str]]:
     messages = _messages(row.prompt, instruction)
     if system_prompt is not None:
         if messages[0]["role"] == "system":
@@ -41,7 +56,7 @@ def build_prompt(
     for shot in examples:
         asked = [message for message in _messages(shot.prompt, instruction) if message["role"] != "system"]
         shown += [*asked, {"role": "assistant", "content": solution_of(shot)}]
-    return replace(row, prompt=messages[:first] + shown + messages[first:])
+    return messages[:first] + shown + messages[first:]
 
 
 def solution_of(row: PromptRow) -> str:

@@ -25,6 +25,8 @@ class PromptRow:
         difficulty: label under which accuracy is reported.
         source: where the problem comes from.
         metadata: what a reward may need in addition to the answer; JSON values.
+        chat: the same problem as chat messages where they are more than `prompt` in a message: with solved examples,
+            each of which is a turn.
     """
 
     prompt: Prompt
@@ -32,6 +34,7 @@ class PromptRow:
     difficulty: str = "all"
     source: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    chat: list[dict[str, str]] | None = field(default=None, compare=False, repr=False)
 
     def key(self) -> str:
         """Return a text that is the same for two rows exactly if their prompts are the same."""

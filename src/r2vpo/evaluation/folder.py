@@ -236,14 +236,16 @@ def _writable(path: Path) -> Iterator[None]:
 
 
 def _check_same(folder: EvaluationFolder, config: EvaluationConfig) -> None:
-    different = differing_keys(config, folder.config())
+    began = folder.config()
+    different = differing_keys(config.model_copy(update={"threads": began.threads}), began)
     changed = [words for key, words in _CHANGES.items() if key in different]
     if changed and len(changed) == len(different):
         what = " and ".join(changed)
         raise UserError(f"{folder.path}: {what} have changed since it began: evaluate into a new folder")
     if different:
+        verb = "differs" if len(different) == 1 else "differ"
         shown = ", ".join(different[:6]) + (f" and {len(different) - 6} more" if len(different) > 6 else "")
         raise UserError(
-            f"{folder.path}: this evaluation was started with other settings, {shown} differ: name another --out, or "
+            f"{folder.path}: this evaluation was started with other settings, {shown} {verb}: name another --out, or "
             f"finish it with `r2vpo eval --resume {folder.path}`"
         )

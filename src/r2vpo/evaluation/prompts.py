@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from r2vpo.data import PromptData, PromptRow
 from r2vpo.data.options import DatasetOptions
+from r2vpo.data.prompt_format import PromptForm, as_chats, choose_form
 from r2vpo.data.prompt_tokens import check_chats, prompt_lengths, without_long_prompts
 from r2vpo.errors import UserError
 from r2vpo.evaluation.schema import Suite
@@ -16,7 +16,9 @@ from r2vpo.positions import position_limit
 from r2vpo.sampling import check_model
 
 
-def prompts_for(rows: Sequence[PromptRow], suite: Suite, tokenizer: Any, model: Any) -> list[PromptRow]:
+def prompts_for(
+    rows: Sequence[PromptRow], suite: Suite, tokenizer: Any, model: Any, ends: Sequence[int]
+) -> tuple[list[PromptRow], PromptForm]:
     """Write the prompts in the form that the suite specifies.
 
     Args:
@@ -24,27 +26,24 @@ def prompts_for(rows: Sequence[PromptRow], suite: Suite, tokenizer: Any, model: 
         suite: specifies whether a text becomes a chat, and how long completions may be.
         tokenizer: the model's tokenizer.
         model: the model, whose longest context is known.
+        ends: ids that end the model's completions.
 
     Returns:
-        The problems without those that are longer than `data.max_prompt_tokens`.
+        The problems without those that are longer than `data.max_prompt_tokens`, and the form that was chosen.
 
     Raises:
         UserError: the model cannot be given such prompts, or they and their completions are too long for it.
     """
-    has_template = bool(getattr(tokenizer, "chat_template", None))
-    form = suite.sampling.format
-    chat = form == "chat" or (form == "auto" and has_template)
-    written = [
-        replace(row, prompt=[{"role": "user", "content": row.prompt}]) if chat and isinstance(row.prompt, str) else row
-        for row in rows
-    ]
+    of_data = isinstance(suite.data, DatasetOptions) and suite.data.format != "auto"
+    form = choose_form(suite.format, rows, tokenizer, ends, key="data.format" if of_data else "sampling.format")
+    written = as_chats(rows) if form.is_chat else list(rows)
     check_chats(
         [row.prompt for row in written],
         tokenizer,
         key="sampling.format",
         remedy="set sampling.format=text, and leave data.system_prompt out",
     )
-    if form == "text" and any(isinstance(row.prompt, list) for row in rows):
+    if suite.format == "text" and any(isinstance(row.prompt, list) for row in rows):
         raise UserError("sampling.format = text, but the prompts are chats: set sampling.format=chat")
     remedy = "show fewer examples (data.few_shot)"
     if isinstance(suite.data, DatasetOptions):
@@ -56,7 +55,7 @@ def prompts_for(rows: Sequence[PromptRow], suite: Suite, tokenizer: Any, model: 
     if room.limit is not None:
         prompts = [row.prompt for row in written]
         room.check(prompt_lengths(prompts, tokenizer), prompts, "problem")
-    return written
+    return written, form
 
 
 def suitable_sampler(

@@ -18,7 +18,7 @@ from r2vpo.evaluation.folder import EvaluationFolder, open_folder
 from r2vpo.evaluation.schema import EvaluationConfig
 from r2vpo.evaluation.subject import RECORDS, Subject, find_subject
 from r2vpo.evaluation.winning import Decider, load_decider
-from r2vpo.models import resolve_model
+from r2vpo.models import load_tokenizer
 from r2vpo.models.folders import fingerprint
 from r2vpo.rewards import check_reward, load_answer_finder, load_reward, usable_rows
 from r2vpo.trl.guards import guard_reward
@@ -99,7 +99,8 @@ def _baseline(ours: Evaluation, name: str) -> Baseline:
 
 def _other_model(ours: Evaluation, name: str) -> Evaluation:
     subject = find_subject(name)
-    resolve_model(subject.base or subject.weights, seed=subject.seed)
+    # Before hours are spent on the other model; a hub name is only resolved when something is read from it.
+    load_tokenizer(subject.base or subject.weights, seed=subject.seed, trust_remote_code=subject.trust_remote_code)
     changes: dict[str, Any] = {
         "model": name,
         "weights": subject.weights,

@@ -70,7 +70,8 @@ def measures_shown(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...
         shown.append((f"mean@{k}", ("mean_at_k",)))
     # pass@1 is the mean.
     shown += [(f"pass@{size}", ("pass_at", size)) for size in summary["pass_at"] if size != "1"]
-    if summary["majority_at_k"] is not None:
+    # The majority of one sample is that sample.
+    if summary["majority_at_k"] is not None and k > 1:
         shown.append((f"majority@{k}", ("majority_at_k",)))
     return shown
 

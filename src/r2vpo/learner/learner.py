@@ -29,6 +29,7 @@ from r2vpo.core.controls import Controls
 from r2vpo.core.log_probs.values import TokenLogProbs
 from r2vpo.core.objective_config import ObjectiveConfig
 from r2vpo.core.types import LossOutput
+from r2vpo.core.validation import check_state
 from r2vpo.learner.checks import check_round, checked
 from r2vpo.learner.micro_batch import MicroBatch, RoundShape, collate, cut, hold_out, in_parts, placed, set_normalizers
 from r2vpo.learner.round_start import remember_policy, round_moments
@@ -69,6 +70,8 @@ class Learner:
         measured_again: Groups of the last round that are evaluated again at the start of the next; see
             `MEASURED_AGAIN`.
         staleness_rows: Rows trained on so far by versions behind, over all processes.
+        used_again: Rows that a later round has used again at least once, over all processes; None if the run was
+            resumed from a state that does not have it.
 
     Raises:
         ValueError: `max_staleness` is less than the replay's `versions`.
@@ -102,6 +105,7 @@ class Learner:
         self.measured_again: list[Group] = []
         self.version = 0
         self.staleness_rows = [0] * (max_staleness + 1)
+        self.used_again: int | None = 0
 
     def collate(self, groups: list[Group], version: int) -> MicroBatch:
         """Pad groups to a micro-batch on the model's device; see `r2vpo.learner.micro_batch.collate`."""
@@ -165,7 +169,11 @@ class Learner:
         ages = each_row(fresh + stale, lambda group: group.staleness(self.version))
         counts = self._total(torch.bincount(torch.tensor(ages), minlength=len(self.staleness_rows)).float()).tolist()
         self.staleness_rows = [before + int(now) for before, now in zip(self.staleness_rows, counts, strict=True)]
-        return int(self._total(torch.tensor(float(len(rows_of(stale))))))
+        first = sum(len(group) for group in stale if group.uses == 1)
+        reused, again = self._total(torch.tensor([float(len(rows_of(stale))), float(first)])).tolist()
+        if self.used_again is not None:
+            self.used_again += int(again)
+        return int(reused)
 
     @torch.no_grad()
     def evaluate(self, model: Any, micros: list[MicroBatch]) -> None:
@@ -249,6 +257,7 @@ class Learner:
             "replay_rows": float(statistics.rows),
             "replay_bytes": float(statistics.bytes),
             "staleness_rows": list(self.staleness_rows),
+            **({} if self.used_again is None else {"rollouts_used_again": float(self.used_again)}),
         }
 
     # ------------------------------------------------------------------ checkpoints
@@ -264,8 +273,9 @@ class Learner:
             "replay": self.replay.state_dict(),
             "cut_generator": self._order.get_state(),
             "staleness_rows": list(self.staleness_rows),
+            "used_again": self.used_again,
             "measured_again": pack(self.measured_again),
-            "round": [_packed(micro) for micro in self.micros] if in_progress else None,
+            "round": [micro.packed() for micro in self.micros] if in_progress else None,
         }
 
     def load_state_dict(self, state: dict[str, Any], *, version: int) -> None:
@@ -276,14 +286,16 @@ class Learner:
             version: The present round.
 
         Raises:
-            ValueError: The state of the controls is of an earlier version of r2vpo.
+            ValueError: A key is missing; or the state of the controls is of an earlier version of r2vpo.
             UserError: That of the replay is damaged or does not fit; see `ReplayBuffer.load_state_dict`.
         """
+        check_state("learner", state, self.state_dict(in_progress=False))
         self.version = version
         self.controls.load_state_dict(state["controls"])
         self.replay.load_state_dict(state["replay"])
         self._order.set_state(state["cut_generator"])
         self.staleness_rows = state["staleness_rows"]
+        self.used_again = state.get("used_again")  # earlier checkpoints do not have it
         self.measured_again = unpack(state["measured_again"])
         self.micros = [self._unpacked(part) for part in state["round"] or ()]
         hold_out(self.micros, per_step=self.shape.per_step)
@@ -292,8 +304,3 @@ class Learner:
         micro = self.collate(unpack(packed["rows"]), self.version)
         micro.normalizer = torch.tensor(packed["normalizer"], device=self._device)
         return micro
-
-
-def _packed(micro: MicroBatch) -> dict[str, Any]:
-    assert micro.normalizer is not None, "a round in progress has its normalizers"
-    return {"rows": pack(micro.groups), "normalizer": float(micro.normalizer)}

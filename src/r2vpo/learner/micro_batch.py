@@ -14,6 +14,7 @@ from r2vpo.core.log_probs.batch import PrefixBatch
 from r2vpo.core.log_probs.layout import to_device
 from r2vpo.core.validation import check_number
 from r2vpo.replay.group import Group, Rollout, divide, each_row, rows_of
+from r2vpo.replay.packing import pack
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,11 @@ class MicroBatch:
     def rollouts(self) -> list[Rollout]:
         """The rows, unpadded, in order."""
         return rows_of(self.groups)
+
+    def packed(self) -> dict[str, Any]:
+        """Return its rows and normalizer, from which a resumed round builds it again."""
+        assert self.normalizer is not None, "a round in progress has its normalizers"
+        return {"rows": pack(self.groups), "normalizer": float(self.normalizer)}
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from r2vpo.data.prompt_format import answer_end
 from r2vpo.errors import UserError
 
 _SHOWN = 40
 
 
-def stop_ids(tokenizer: Any, stop: Sequence[str], model: Any, *, key: str = "rollout.stop") -> list[int]:
+def stop_ids(
+    tokenizer: Any, stop: Sequence[str], model: Any, *, key: str = "rollout.stop", chats: bool = False
+) -> list[int]:
     """Return the ids that end a completion: the model's own and those of the stop texts given under `key`.
+
+    With `chats`, the token with which the chat template ends an answer also does, even in a base model.
 
     Raises:
         UserError: a stop text is more than one token.
@@ -21,6 +26,9 @@ def stop_ids(tokenizer: Any, stop: Sequence[str], model: Any, *, key: str = "rol
     ids = [] if declared is None else [declared] if isinstance(declared, int) else list(declared)
     if tokenizer.eos_token_id is not None:
         ids.append(tokenizer.eos_token_id)
+    end = answer_end(tokenizer) if chats else None
+    if end is not None:
+        ids.append(end)
     for text in stop:
         tokens = tokenizer.encode(text, add_special_tokens=False)
         if len(tokens) != 1:

@@ -78,6 +78,32 @@ def load_tokenizer(name: str, *, seed: int = 0, trust_remote_code: bool = False)
     return tokenizer
 
 
+def load_ends(name: str, tokenizer: Any, *, seed: int = 0, trust_remote_code: bool = False) -> list[int]:
+    """Read the ids that end a model's completions from its settings, without loading its weights.
+
+    Args:
+        name: any name that `resolve_model` takes.
+        tokenizer: its tokenizer, whose end-of-sequence token also counts.
+        seed: seed of the model.
+        trust_remote_code: run Python code that comes with it.
+
+    Raises:
+        UserError: there is no such model, or its settings cannot be read.
+    """
+    from transformers import AutoConfig, GenerationConfig
+
+    def read(source: str) -> Any:
+        try:
+            return GenerationConfig.from_pretrained(source).eos_token_id
+        except OSError:  # it has no such file
+            config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+            return config.get_text_config().eos_token_id
+
+    declared = _load(read, name, seed, part="model")
+    ids = declared if isinstance(declared, list) else [declared]
+    return [number for number in (*ids, tokenizer.eos_token_id) if number is not None]
+
+
 def code_not_trusted(name: str, source: str) -> UserError:
     """Return the error for a model with Python code that the user has not allowed to run.
 

@@ -75,3 +75,8 @@ def log_axis(axes: Axes, values: list[float], *, unit: str = "") -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 3 else (1.0,), numticks=12))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.6g}{unit}"))
+
+
+def short(label: str) -> str:
+    """A label of at most 18 characters."""
+    return label if len(label) <= 18 else f"{label[:17]}…"

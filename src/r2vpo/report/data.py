@@ -1,12 +1,13 @@
 """The data of a report: the files of a run in the form that curves and tables need."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from r2vpo.config.recipe import Recipe
 from r2vpo.config.run_directory import RunDirectory, open_run
+from r2vpo.config.run_events import read_events
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class RunData:
     metrics: list[dict[str, Any]]
     evaluations: list[dict[str, Any]]
     summary: dict[str, Any]
+    events: list[dict[str, Any]] = field(default_factory=list)
 
     def series(self, name: str, *, minimum: float | None = None) -> Series:
         """Return a metric over optimizer steps; steps without a value, or not above ``minimum``, are left out."""
@@ -110,4 +112,5 @@ def load_run(path: Path | str) -> RunData:
         metrics=run.read_metrics(),
         evaluations=[r for r in run.read_evaluations() if r.get("split", "held_out") == "held_out"],
         summary=summary,
+        events=read_events(run.path),
     )

@@ -75,7 +75,8 @@
     const samples = problem.a.length - 1;
     if (samples || shared || problem.q.length > QUESTION) {
       const details = element("details");
-      const what = samples ? "all " + samples + (samples === 1 ? " sample" : " samples") + ", and the prompt" : "the prompt";
+      const all = samples === 1 ? "the sample" : "all " + samples + " samples";
+      const what = samples ? all + " and the prompt" : "the prompt";
       details.append(element("summary", "", what));
       details.addEventListener("toggle", function open() {
         details.removeEventListener("toggle", open);

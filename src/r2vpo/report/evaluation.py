@@ -15,6 +15,7 @@ from r2vpo.evaluation.completions import Answered
 from r2vpo.evaluation.folder import EvaluationFolder
 from r2vpo.evaluation.result import columns_shown, measures_shown, value_at
 from r2vpo.evaluation.schema import EvaluationConfig
+from r2vpo.report.completions import shared_beginning
 from r2vpo.report.evaluation_figures import draw_by_difficulty, draw_lengths, draw_passes
 from r2vpo.report.page import write_page
 from r2vpo.report.palette import Palette
@@ -128,20 +129,6 @@ def _embedded(problems: Sequence[Answered], baseline: Mapping[str, Any] | None) 
     ]
     text = json.dumps({"shared": shared, "problems": records}, ensure_ascii=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def shared_beginning(prompts: Sequence[str]) -> str:
-    """Return the whole lines that all prompts begin with, which are worked examples. Empty for a single prompt.
-
-    Args:
-        prompts: at least one prompt.
-    """
-    if len(prompts) < 2:
-        return ""
-    # Whatever the first and the last in sorted order have in common, all have.
-    first, last = min(prompts), max(prompts)
-    same = next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-    return first[: first.rfind("\n", 0, same) + 1]
 
 
 def _settings(config: EvaluationConfig) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from r2vpo.evaluation.completions import Answered
-from r2vpo.report.curves import short
+from r2vpo.report.axes import short
 from r2vpo.report.palette import Palette
 
 _BINS = 24

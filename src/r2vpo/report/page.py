@@ -11,10 +11,20 @@ from r2vpo.config.records import write_atomically
 
 
 def write_page(path: Path, template: Path, values: Mapping[str, Any]) -> None:
-    """Write a page.
+    """Write a page to a file.
 
     Args:
         path: where to.
+        template: as for `render`.
+        values: as for `render`.
+    """
+    write_atomically(path, render(template, values))
+
+
+def render(template: Path, values: Mapping[str, Any]) -> str:
+    """Return a page.
+
+    Args:
         template: extends ``page.html.j2``, which lies beside this file.
         values: what the template shows. All of it is escaped: only our own drawings, styles and scripts are markup.
     """
@@ -26,4 +36,4 @@ def write_page(path: Path, template: Path, values: Mapping[str, Any]) -> None:
         loader=jinja2.FileSystemLoader([template.parent, Path(__file__).parent]),
     )
     environment.filters |= {"percent": percent, "slug": lambda text: text.lower().replace(" ", "-")}
-    write_atomically(path, environment.get_template(template.name).render(values))
+    return environment.get_template(template.name).render(values)

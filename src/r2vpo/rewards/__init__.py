@@ -4,6 +4,7 @@ from r2vpo.rewards.answers import load_answer_finder
 from r2vpo.rewards.check import check_reward, usable_rows
 from r2vpo.rewards.options import RewardOptions
 from r2vpo.rewards.registry import REWARDS, RewardFunction, load_reward
+from r2vpo.rewards.text import text_of
 
 __all__ = [
     "REWARDS",
@@ -12,5 +13,6 @@ __all__ = [
     "check_reward",
     "load_answer_finder",
     "load_reward",
+    "text_of",
     "usable_rows",
 ]

@@ -12,7 +12,7 @@ from r2vpo.rewards.math_answer import find_answer
 from r2vpo.rewards.number_text import first_number
 from r2vpo.rewards.options import RewardOptions
 from r2vpo.rewards.registry import reward_options
-from r2vpo.rewards.text import completion_text, first_answer, first_line, normalise
+from r2vpo.rewards.text import first_answer, first_line, normalise, text_of
 
 AnswerFinder = Callable[[Any], str | None]
 _SPACING = re.compile(r"\\(?:left|right)\b|\\[,;:!]|[\s$]")
@@ -47,7 +47,7 @@ def math_finder(_: Any) -> AnswerFinder:
     """
 
     def answer(completion: Any) -> str | None:
-        text, boxed = find_answer(completion_text(completion))
+        text, boxed = find_answer(text_of(completion))
         if not boxed:
             numbers = _NUMBER.findall(text)
             found = first_number(numbers[-1]) if numbers else None

@@ -13,7 +13,7 @@ from rich.progress import track
 
 from r2vpo.data.rows import PromptRow
 from r2vpo.errors import UserError
-from r2vpo.rewards.scores import counted, is_number, listed
+from r2vpo.rewards.scores import counted, is_number, listed, not_a_text
 from r2vpo.rewards.undisturbed import shown, told, undisturbed
 
 ROWS = 4
@@ -85,7 +85,7 @@ def check_reward(function: Callable[..., Any], rows: Sequence[PromptRow]) -> Non
         number = _first_failing(function, tried)
         raise UserError(
             f"reward {name!r} raises {type(error).__name__}: {told(error)} on {_where(tried, number)} "
-            f"with an empty completion: {_remedy(error)}"
+            f"with an empty completion: {_remedy(error, tried)}"
         ) from error
     if not isinstance(rewards, list) or len(rewards) != len(tried):
         got = f"{counted(rewards, len(tried))} rewards" if isinstance(rewards, list) else type(rewards).__name__
@@ -176,12 +176,13 @@ def _first_failing(function: Callable[..., Any], rows: Sequence[PromptRow]) -> i
     return 0
 
 
-def _remedy(error: BaseException) -> str:
+def _remedy(error: BaseException, rows: Sequence[PromptRow]) -> str:
     if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
         return "end its parameters with **columns, which takes the columns that it does not use"
     if isinstance(error, TypeError) and re.search(r"missing \d+ required .*argument", str(error)):
         return "it is given completions, prompts, answer, difficulty, source and, as JSON text, metadata: use these"
-    return "make it return a number for any completion"
+    chats = [row.prompt for row in rows if isinstance(row.prompt, list)]
+    return not_a_text(error, chats) or "make it return a number for any completion"
 
 
 def _where(rows: Sequence[PromptRow], number: int) -> str:

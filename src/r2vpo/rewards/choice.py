@@ -12,7 +12,7 @@ from r2vpo.boxes import last_box
 from r2vpo.data.rows import PromptRow
 from r2vpo.rewards.choice_text import boxed_letter, chosen_letter
 from r2vpo.rewards.options import RewardOptions, with_reasons
-from r2vpo.rewards.text import answer_place, completion_text, without_thoughts
+from r2vpo.rewards.text import answer_place, text_of, without_thoughts
 
 
 class ChoiceOptions(RewardOptions):
@@ -58,7 +58,7 @@ def letter_finder(options: ChoiceOptions) -> Callable[[Any], str | None]:
     """Return a function from a completion to the letter that it chooses, a capital, or None."""
 
     def letter(completion: Any) -> str | None:
-        region, is_tagged, box = answer_place(without_thoughts(completion_text(completion)))
+        region, is_tagged, box = answer_place(without_thoughts(text_of(completion)))
         if box is not None:
             return boxed_letter(region, box, options.letters)
         return chosen_letter(region, options.letters, short=is_tagged)

@@ -13,7 +13,7 @@ from r2vpo.rewards.code_scorer import NO_SANDBOX
 from r2vpo.rewards.code_tests import read_task, read_tests
 from r2vpo.rewards.options import PoolOptions
 from r2vpo.rewards.pool import ScoringPool
-from r2vpo.rewards.text import completion_text
+from r2vpo.rewards.text import text_of
 from r2vpo.sandbox import GAPS, ISOLATIONS, Choice, Settings, first_working
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def code_reward(options: CodeOptions) -> Any:
         tasks = {known: read_task(known, tests) for known, tests in rows.items()}
         limits = (options.partial, options.seconds_per_item, settings)
         items = [
-            (completion_text(completion)[-READ_CHARACTERS:], tasks[known], rows[known], *limits)
+            (text_of(completion)[-READ_CHARACTERS:], tasks[known], rows[known], *limits)
             for completion, known in zip(completions, metadata, strict=True)
         ]
         outcomes = pool.score(items)

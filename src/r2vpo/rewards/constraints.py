@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from r2vpo.data.constraints import CONSTRAINTS, problem_with
 from r2vpo.rewards.options import RewardOptions, with_reasons
-from r2vpo.rewards.text import completion_text, without_thoughts
+from r2vpo.rewards.text import text_of, without_thoughts
 
 
 class ConstraintsOptions(RewardOptions):
@@ -43,7 +43,7 @@ def constraints_reward(options: ConstraintsOptions) -> Any:
     def score(completion: Any, known: dict[str, Any]) -> float | None:
         if _problem(known) is not None:
             return None
-        text = without_thoughts(completion_text(completion))
+        text = without_thoughts(text_of(completion))
         kept = follows(text, known["instruction_id_list"], known["kwargs"], mode=options.mode)
         return float(all(kept)) if options.score == "all" else sum(kept) / len(kept)
 

@@ -12,7 +12,7 @@ from typing import Any
 from r2vpo.data.rows import PromptRow
 from r2vpo.rewards.arithmetic import Evaluated, evaluate, plain_signs
 from r2vpo.rewards.options import RewardOptions, with_reasons
-from r2vpo.rewards.text import answer_place, completion_text, without_thoughts
+from r2vpo.rewards.text import answer_place, text_of, without_thoughts
 
 READ_CHARACTERS = 2000
 
@@ -60,7 +60,7 @@ def countdown_reward(options: CountdownOptions) -> Any:
 
 def find_expression(completion: Any) -> str | None:
     """Return the expression that a completion gives as its answer, in plain signs, or None."""
-    region, is_tagged, box = answer_place(without_thoughts(completion_text(completion)))
+    region, is_tagged, box = answer_place(without_thoughts(text_of(completion)))
     if box is not None or is_tagged:
         return _trimmed(plain_signs((region if box is None else box)[:READ_CHARACTERS]))
     text = region[-READ_CHARACTERS:]

@@ -13,7 +13,7 @@ from r2vpo.errors import UserError
 from r2vpo.retrying import Failed, side_by_side
 from r2vpo.rewards.chat_client import ChatClient
 from r2vpo.rewards.judge_options import JudgeOptions
-from r2vpo.rewards.text import completion_text
+from r2vpo.rewards.text import text_of
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class Judge:
                 template,
                 question=_tagged(_prompt_text(prompt)),
                 answer=_tagged(answer) if answer.strip() else "(none)",
-                completion=_tagged(completion_text(completion)),
+                completion=_tagged(text_of(completion)),
                 highest=str(highest),
             )
             for prompt, completion, answer in zip(prompts, completions, answers, strict=True)
@@ -137,8 +137,8 @@ class Judge:
             _filled(
                 COMPARE,
                 question=_tagged(_prompt_text(prompt)),
-                first=_tagged(completion_text(one)),
-                second=_tagged(completion_text(other)),
+                first=_tagged(text_of(one)),
+                second=_tagged(text_of(other)),
             )
             for prompt, one, other in zip(prompts, first, second, strict=True)
         ]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import field_validator, model_validator
 
 from r2vpo.rewards.options import PoolOptions
-from r2vpo.rewards.text import completion_text
+from r2vpo.rewards.text import text_of
 
 READ_CHARACTERS = 100_000
 
@@ -57,7 +57,7 @@ def format_reward(options: FormatOptions) -> Any:
     pool = options.pool(f"{__name__}:matches")
 
     def format(prompts: list[Any], completions: list[Any], **_: Any) -> list[float]:
-        texts = [completion_text(completion) for completion in completions]
+        texts = [text_of(completion) for completion in completions]
         if options.pattern is None:
             return [float(has_think_answer(text)) for text in texts]
         short = [row for row, text in enumerate(texts) if len(text) <= READ_CHARACTERS]

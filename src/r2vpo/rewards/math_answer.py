@@ -8,7 +8,7 @@ from typing import Any
 from r2vpo.data.rows import PromptRow
 from r2vpo.rewards.mathematics.place import GOLD, place_of
 from r2vpo.rewards.options import PoolOptions
-from r2vpo.rewards.text import completion_text
+from r2vpo.rewards.text import text_of
 
 END_CHARACTERS = 1000
 EMPTY = "it is empty"
@@ -40,7 +40,7 @@ def math_reward(options: MathOptions) -> Any:
 
     def math(prompts: list[Any], completions: list[Any], answer: list[str], **_: Any) -> list[float | None]:
         scores: list[float | None] = [0.0] * len(completions)
-        places = [place_of(completion_text(completion)) for completion in completions]
+        places = [place_of(text_of(completion)) for completion in completions]
         open_rows = []
         for row, (place, right) in enumerate(zip(places, answer, strict=True)):
             if place.kind != "text" and place.text.strip() == right.strip() != "":

@@ -14,7 +14,7 @@ from r2vpo.errors import UserError
 from r2vpo.hub import why_offline
 from r2vpo.positions import position_limit
 from r2vpo.rewards.options import RewardOptions
-from r2vpo.rewards.text import completion_text
+from r2vpo.rewards.text import text_of
 from r2vpo.weights import UNREADABLE, first_line, read_weights
 
 logger = logging.getLogger(__name__)
@@ -107,14 +107,14 @@ class RewardModel:
             if not math.isfinite(value):
                 raise UserError(
                     f"reward_model: {self._name} gives {value} for a completion that begins with "
-                    f"{completion_text(completions[row])[:40]!r}: set dtype to float32, or use another model"
+                    f"{text_of(completions[row])[:40]!r}: set dtype to float32, or use another model"
                 )
         return scores
 
     def _encode(self, prompt: Any, completion: Any) -> list[int]:
         templated = self._tokenizer.chat_template is not None
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-        messages.append({"role": "assistant", "content": completion_text(completion)})
+        messages.append({"role": "assistant", "content": text_of(completion)})
         if templated:
             text = self._render(messages)
         else:

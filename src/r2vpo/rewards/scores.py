@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set, Sized
+from collections.abc import Iterable, Mapping, Sequence, Set, Sized
 from itertools import islice
 from numbers import Real
 from typing import Any
@@ -49,3 +49,22 @@ def _plain(score: Any) -> Any:
     if hasattr(score, "item") and getattr(score, "ndim", None) == 0:
         return score.item()
     return score
+
+
+def not_a_text(error: BaseException, completions: Sequence[Any] | None) -> str | None:
+    """Say that completions are lists of messages, if a function may have failed because it took them for texts.
+
+    Args:
+        error: what the function raised.
+        completions: what it was given.
+
+    Returns:
+        A sentence with the remedy, or None if that is not the reason.
+    """
+    chats = bool(completions) and isinstance(completions[0], list) if completions is not None else False
+    if not chats or not isinstance(error, TypeError | AttributeError):
+        return None
+    return (
+        "completions are lists of messages here, because the prompts are chats: read their text with "
+        "r2vpo.text_of(completion)"
+    )

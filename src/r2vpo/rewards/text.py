@@ -22,8 +22,14 @@ _DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
-def completion_text(completion: Any) -> str:
-    """Return the text of a completion, which is a string or a list of chat messages."""
+def text_of(completion: Any) -> str:
+    """Return the text of a completion or a prompt: of a chat, which is a list of messages, that of its last message.
+
+    A reward that reads completions through it works with plain prompts and with chats.
+
+    Args:
+        completion: a string, or a list of messages.
+    """
     if isinstance(completion, str):
         return completion
     return str(completion[-1].get("content") or "") if completion else ""
@@ -91,7 +97,7 @@ def answer_place(text: str) -> AnswerPlace:
 
 def answer_block(completion: Any) -> str:
     """Return the text in which the answer is looked for: outside the thoughts, and in the last `<answer>` if any."""
-    return _block(completion_text(completion))
+    return _block(text_of(completion))
 
 
 def first_line(completion: Any) -> str:
@@ -100,7 +106,7 @@ def first_line(completion: Any) -> str:
     Only a box in that line counts, unless there were thoughts or a tag: a model that only continues a text goes on to
     other problems, which have boxes too.
     """
-    text = completion_text(completion)
+    text = text_of(completion)
     block = _block(text)
     line = block.partition("\n")[0].strip()
     box = last_box(line if block == text.strip() else block)

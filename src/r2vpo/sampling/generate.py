@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from r2vpo.sampling.draws import check_finite, check_prompts, choose_tokens, uniform_numbers
-from r2vpo.sampling.sampler import Sample, evaluating
+from r2vpo.sampling.sampler import Progress, Sample, evaluating
 
 
 class GenerateSampler:
@@ -30,6 +31,7 @@ class GenerateSampler:
         in_step: continue as long as any process does, because every process is needed to gather sharded weights.
         by_length: generate rows together only if their prompts have the same length, for models that are wrong under
             padding.
+        progress: as for the shared-prefix sampler; responses count as finished when their whole batch is.
     """
 
     def __init__(
@@ -44,11 +46,12 @@ class GenerateSampler:
         entropy: bool = False,
         in_step: bool = False,
         by_length: bool = False,
+        progress: Progress | None = None,
     ) -> None:
         self._model, self._eos, self._pad = model, list(eos_token_ids), pad_token_id
         self._max_new_tokens, self._rows = max_new_tokens, rows_per_batch
         self._temperature, self._entropy, self._in_step = temperature, entropy, in_step
-        self._by_length = by_length
+        self._by_length, self._progress = by_length, progress
 
     def sample(
         self, prompts: list[list[int]], samples_per_prompt: int, *, seed: int | Sequence[int], first_row: int = 0
@@ -79,7 +82,9 @@ class GenerateSampler:
         with torch.no_grad(), evaluating(self._model), without_own_rules(self._model):
             for part in self._batches(rows):
                 numbers = None if uniform is None else uniform[part]
-                samples.update(zip(part, self._generate([rows[row] for row in part], numbers), strict=True))
+                progress = None if self._progress is None else partial(self._progress, len(samples), len(rows))
+                found = self._generate([rows[row] for row in part], numbers, progress)
+                samples.update(zip(part, found, strict=True))
         return [samples[row] for row in range(len(rows))]
 
     def _batches(self, rows: list[list[int]]) -> Iterator[list[int]]:
@@ -91,13 +96,18 @@ class GenerateSampler:
             size = self._rows or len(group)
             yield from (group[start : start + size] for start in range(0, len(group), size))
 
-    def _generate(self, rows: list[list[int]], uniform: Tensor | None) -> list[Sample]:
+    def _generate(
+        self, rows: list[list[int]], uniform: Tensor | None, progress: Callable[[int, int], None] | None
+    ) -> list[Sample]:
         width, device = max(map(len, rows)), self._model.device
         ids = torch.tensor([[self._pad] * (width - len(row)) + row for row in rows], device=device)
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
         chooser = _Chooser(
             None if uniform is None else uniform.to(device), self._temperature, width=width, entropy=self._entropy
         )
+        chosen = LogitsProcessorList([chooser])
+        if progress is not None:
+            chosen.append(_Counter(progress, width, self._max_new_tokens))
         output = self._model.generate(
             input_ids=ids,
             attention_mask=mask,
@@ -105,7 +115,7 @@ class GenerateSampler:
             max_new_tokens=self._max_new_tokens,
             eos_token_id=self._eos,
             pad_token_id=self._pad,
-            logits_processor=LogitsProcessorList([chooser]),
+            logits_processor=chosen,
             synced_gpus=self._in_step,
         )
         columns = (output[:, width:].tolist(), *chooser.columns(len(rows)))
@@ -126,6 +136,17 @@ def without_own_rules(model: Any) -> Iterator[None]:
         yield
     finally:
         model.generation_config = own
+
+
+class _Counter(LogitsProcessor):
+    """Logits processor that changes nothing, and tells how many tokens have been drawn."""
+
+    def __init__(self, progress: Callable[[int, int], None], width: int, most: int) -> None:
+        self._progress, self._width, self._most = progress, width, most
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self._progress(input_ids.shape[1] - self._width, self._most)
+        return scores
 
 
 class _Chooser(LogitsProcessor):

@@ -7,7 +7,7 @@ every token is known as soon as it is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +29,9 @@ TOKENS_BETWEEN_POLLS = {"cpu": 1}
 ACCELERATOR_TOKENS_BETWEEN_POLLS = 16
 """Tokens between two checks for finished rows, by device type. A check waits until an accelerator has drawn the token,
 while up to 15 surplus tokens are drawn without a check; a CPU never has queued work."""
+
+Progress = Callable[[int, int, int, int], None]
+"""Takes finished responses, all responses, tokens drawn for each of the others, and the most tokens of a response."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class SharedPrefixSampler:
         max_new_tokens: limit of a response, in tokens.
         rows_per_batch: responses generated at once, to bound memory; None for all.
         entropy: record the entropy at every token, which costs one more pass over the vocabulary.
+        progress: called now and then with the number of finished responses and of all, the tokens drawn so far for each
+            of the others, and their limit.
 
     Raises:
         ValueError: an option is out of range, or the model's prompts cannot be computed once for all samples.
@@ -79,6 +84,7 @@ class SharedPrefixSampler:
         max_new_tokens: int,
         rows_per_batch: int | None = None,
         entropy: bool = False,
+        progress: Progress | None = None,
     ):
         if not temperature > 0:
             raise ValueError(f"temperature is {temperature}: pass a number above 0, or call greedy()")
@@ -95,7 +101,7 @@ class SharedPrefixSampler:
         self._model, self._decoder, self._head = base, base.get_decoder(), base.get_output_embeddings()
         self._eos_token_ids, self._pad_token_id = list(eos_token_ids), pad_token_id
         self._temperature, self._max_new_tokens = float(temperature), max_new_tokens
-        self._rows_per_batch, self._entropy = rows_per_batch, entropy
+        self._rows_per_batch, self._entropy, self._progress = rows_per_batch, entropy, progress
 
     def sample(
         self, prompts: list[list[int]], samples_per_prompt: int, *, seed: int | Sequence[int], first_row: int = 0
@@ -150,10 +156,10 @@ class SharedPrefixSampler:
         with torch.no_grad(), evaluating(self._model):
             for start in range(0, len(rows), size):
                 part = None if uniform is None else uniform[start : start + size]
-                samples.extend(self._generate(rows[start : start + size], part))
+                samples.extend(self._generate(rows[start : start + size], part, finished=start, of_rows=len(rows)))
         return samples
 
-    def _generate(self, rows: list[list[int]], uniform: Tensor | None) -> list[Sample]:
+    def _generate(self, rows: list[list[int]], uniform: Tensor | None, *, finished: int, of_rows: int) -> list[Sample]:
         device = self._head.weight.device
         prompts, index, length = self._run_prompts(rows, device)
         cache, hidden = prompts.cache, prompts.last_hidden[index]
@@ -177,6 +183,8 @@ class SharedPrefixSampler:
                 break
             if (step + 1) % between == 0:
                 going = record.poll(active)
+                if self._progress is not None:
+                    self._progress(finished + len(rows) - len(going), of_rows, step + 1, self._max_new_tokens)
                 if not going:
                     break
                 if len(active) - len(going) >= COMPACT_SHARE * len(active):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from accelerate import PartialState
@@ -79,9 +80,9 @@ class Evaluator(TrainerCallback):
         if not PartialState().is_main_process:
             sampler.greedy([encode_prompt(tokenizer, row.prompt) for row in rows])
             return
-        self.display.status("evaluating")
         started = time.monotonic()
-        problems = evaluate(sampler, tokenizer, rows, self.reward)
+        with self.display.during("evaluating"):
+            problems = evaluate(sampler, tokenizer, rows, self.reward)
         record = {
             "step": step,
             "rollouts_generated": self.trainer.counters["rollouts_generated"],
@@ -105,7 +106,12 @@ class Evaluator(TrainerCallback):
             "pad_token_id": self.trainer.pad_token_id,
             "max_new_tokens": evaluation.max_new_tokens or self.recipe.rollout.max_new_tokens,
         }
-        options = dict(eos_token_ids=self.trainer.eos_token_ids, rows_per_batch=evaluation.rows_per_batch, **limits)
+        options = dict(
+            eos_token_ids=self.trainer.eos_token_ids,
+            rows_per_batch=evaluation.rows_per_batch,
+            progress=partial(self.display.sampled, "evaluating"),
+            **limits,
+        )
         if self.trainer.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
             # Sharded weights are gathered by calling the whole model, and all processes must take part in the call.
             return GenerateSampler(model, in_step=True, **options)

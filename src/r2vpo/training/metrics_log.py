@@ -21,8 +21,11 @@ METRICS = (
     "step_scale",
     "reward",
     "reward_std",
+    "reward_std_within",
+    "reward_std_between",
     "signal",
     "reward_parts",
+    "reward_parts_std",
     "pass_rate_by_difficulty",
     "share_by_difficulty",
     "decision_variance",
@@ -38,9 +41,12 @@ METRICS = (
     "clip_fraction",
     "entropy",
     "completion_length",
+    "completion_length_max",
+    "completion_truncated",
     "mean_stale_weight",
     "rollouts_generated",
     "rollouts_reused",
+    "rollouts_used_again",
     "staleness_rows",
     "ratio_variance_by_staleness",
     "effective_sample_size_by_staleness",
@@ -54,8 +60,12 @@ METRICS = (
     "tokens_generated",
 )
 # TRL's names for metrics that have other names here
-_FROM_TRL = {"completion_length": "completions/mean_length"}
-_PART = re.compile(r"rewards/(.+)/mean")
+_FROM_TRL = {
+    "completion_length": "completions/mean_length",
+    "completion_length_max": "completions/max_length",
+    "completion_truncated": "completions/clipped_ratio",
+}
+_PARTS = {"reward_parts": re.compile(r"rewards/(.+)/mean"), "reward_parts_std": re.compile(r"rewards/(.+)/std")}
 
 
 class MetricsLog(TrainerCallback):
@@ -114,7 +124,8 @@ class MetricsLog(TrainerCallback):
             step: optimizer steps so far.
         """
         values: dict[str, Any] = {ours: logs[theirs] for ours, theirs in _FROM_TRL.items() if theirs in logs}
-        values["reward_parts"] = {found[1]: logs[key] for key in logs if (found := _PART.fullmatch(key))}
+        for name, pattern in _PARTS.items():
+            values[name] = {found[1]: logs[key] for key in logs if (found := pattern.fullmatch(key))}
         values["seconds"] = self._seconds_before + time.monotonic() - self._started
         values.update(logs)
         if self.lists is not None:

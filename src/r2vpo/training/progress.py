@@ -4,7 +4,7 @@ In a terminal the display is live; in a file or a pipe it is an aligned plain li
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,6 @@ class TrainingProgress(Display):
         total_steps: optimizer steps of the whole run.
         console: where to show it; a live display if it is a terminal, otherwise plain lines.
         every: steps between two plain lines.
-        first_step: steps already done when a run is resumed.
     """
 
     def __init__(
@@ -44,26 +43,31 @@ class TrainingProgress(Display):
         *,
         console: Console | None = None,
         every: int = 10,
-        first_step: int = 0,
     ) -> None:
-        super().__init__(console or Console(), total_steps, first_step)
+        super().__init__(console or Console(), total_steps)
         self.every = max(every, 1)
         self.accuracy: Mapping[str, Any] | None = None
         self._known: dict[str, float] = {}
         self._staleness: float | None = None
         self._rows_before: list[float] = []
-        self._status = "starting"
         self._first_seen: tuple[int, float] | None = None
 
-    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
-        self._status = "stopped" if kind else "done"
-        super().__exit__(kind, *details)
+    def resumed(self, step: int, evaluations: Sequence[Mapping[str, Any]]) -> None:
+        """Show a resumed run: the steps that it has done, and the accuracy of its last evaluation."""
+        self.done = step
+        if evaluations:
+            self.accuracy = evaluations[-1].get("accuracy")
 
-    def status(self, text: str) -> None:
-        """Show what is being done now: ``evaluating``, ``generating``."""
-        if self._live is None and text != self._status:
-            self.say(text)
-        self._status = text
+    def snapshot(self) -> dict[str, Any]:
+        """Return what is shown, for those who look at the run from outside (`r2vpo watch`)."""
+        return {
+            "now": self.now,
+            "how_far": self.how_far,
+            "step": self.done,
+            "of_steps": self.total,
+            "seconds_left": self.seconds_left(),
+            "seconds": time.monotonic() - self._started,
+        }
 
     def update(self, record: Mapping[str, Any]) -> None:
         """Show the record of one optimizer step (the keys of ``metrics.jsonl``)."""
@@ -73,7 +77,8 @@ class TrainingProgress(Display):
             if record.get(name) is not None:
                 self._known[name] = record[name]
         self._age(record.get("staleness_rows"))
-        self._status = "training"
+        self._said.add("training")  # the lines of its steps say so
+        self.status("training")
         if self._live is None and (self.done % self.every == 0 or self.done in (1, self.total)):
             self.say(self.line())
 
@@ -110,7 +115,9 @@ class TrainingProgress(Display):
         for name, _, style in cells:
             numbers.add_column(name, justify="right", no_wrap=True, style=style)
         numbers.add_row(*(value for _, value, _ in cells))
-        return Group(self.bars(self._status, f"{self._time_left()} left"), numbers)
+        if not self.done and not self.accuracy:
+            return self.bars(self.now_and_how_far(), "")
+        return Group(self.bars(self.now_and_how_far(), f"{self._time_left()} left"), numbers)
 
     def _cells(self) -> list[tuple[str, str, str]]:
         known = self._known.get
@@ -129,12 +136,15 @@ class TrainingProgress(Display):
             ("tokens/s", count(known("tokens_per_second")), ""),
         ]
 
-    def _time_left(self) -> str:
-        # measured from the first step seen, without loading and the first evaluation
+    def seconds_left(self) -> float | None:
+        """Return how long the rest will take at the pace since the first step that was seen; None before the second."""
         if self._first_seen is None or self.done <= self._first_seen[0]:
-            return NOTHING
+            return None
         step, moment = self._first_seen
-        return duration((time.monotonic() - moment) / (self.done - step) * (self.total - self.done))
+        return (time.monotonic() - moment) / (self.done - step) * (self.total - self.done)
+
+    def _time_left(self) -> str:
+        return duration(self.seconds_left())
 
     def _age(self, rows: list[float] | None) -> None:
         """Update the mean age, in policy versions, of the last step's rows; the counts are cumulative."""

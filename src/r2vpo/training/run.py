@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -16,13 +17,13 @@ from typing import Any, Literal, cast
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from rich.console import Console
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from r2vpo.config.folder_lock import working_in
-from r2vpo.config.recipe import Recipe, settle_precision
+from r2vpo.config.recipe import Recipe, format_of, settle_format, settle_precision
 from r2vpo.config.resumption import refuse_finished, require_checkpoint
 from r2vpo.config.run_directory import RunDirectory, create_run, open_run, step_of
+from r2vpo.config.run_events import append_event
 from r2vpo.data import PromptData, to_dataset
 from r2vpo.data.options import DatasetOptions
 from r2vpo.data.prompt_tokens import longest_prompt
@@ -32,10 +33,13 @@ from r2vpo.training.evaluator import Evaluator, data_digests
 from r2vpo.training.metrics_log import MetricsLog
 from r2vpo.training.optimizers import own_optimizer
 from r2vpo.training.progress import TrainingProgress
+from r2vpo.training.sample import describe_sample
 from r2vpo.training.setup import Parts, prepare, trainer_config
+from r2vpo.training.threads import ThreadsWatch, alone_on_cpu, settle_threads, work_of
 from r2vpo.training.unchanged import WeightsBefore
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 from r2vpo.trl.model_paths import weights_divided_by
+from r2vpo.trl.sampled import SampledGroup
 
 _PACKAGES = ("r2vpo", "torch", "transformers", "trl", "accelerate", "peft", "datasets")
 _FLOAT32 = "this device has no bfloat16 units, and bfloat16 would take several times as long: computing in float32"
@@ -46,7 +50,7 @@ def run_training(
     *,
     resume: Path | None,
     checkpoint: int | None = None,
-    console: Console,
+    display: TrainingProgress,
     runs_dir: Path = Path("runs"),
     on_start: Callable[[Path], None] = lambda path: None,
 ) -> Path:
@@ -56,7 +60,7 @@ def run_training(
         recipe: the recipe.
         resume: a run to resume, or None for a new one.
         checkpoint: step of the checkpoint to resume from; None takes the last one.
-        console: where progress is shown.
+        display: where progress is shown.
         runs_dir: where a new run's folder is made.
         on_start: called with the run's folder as soon as it exists.
 
@@ -78,10 +82,16 @@ def run_training(
                     open_run(resume), step, recipe.trainer.max_steps
                 )  # another process may have finished it
                 open_run(resume).check_records(step)
+            recipe = settle_format(recipe, format_of(open_run(resume).recipe()))
         # The config has checked it and resolved "auto".
         dtype = cast(Literal["bfloat16", "model"], config.rollout.dtype)
         recipe = settle_precision(recipe, autocast=config.bf16, dtype=dtype)
-        parts = prepare(recipe)
+        parts = prepare(recipe, loading=display.status)
+        if parts.form is not None:
+            recipe = settle_format(recipe, parts.form.format)
+        threads = None
+        if resume is None or recipe.trainer.threads is not None:  # a resumed run keeps its number, also torch's own
+            recipe, threads = settle_threads(recipe, parts.model, autocast=bool(config.bf16))
         if resume is not None and PartialState().is_main_process:
             _check_data(open_run(resume), parts.data)
         run = _folder(recipe, resume, runs_dir)
@@ -89,9 +99,10 @@ def run_training(
             held.enter_context(_alone(run.path))
         on_start(run.path)
         config.output_dir = str(run.checkpoints)
-        notes = [*parts.data.notes, *([_FLOAT32] if left_to_the_device and not config.bf16 else [])]
+        form = [] if parts.form is None else [parts.form.note]
+        notes = [*form, *parts.data.notes, *([_FLOAT32] if left_to_the_device and not config.bf16 else [])]
         start = None if resume is None else run.checkpoint(checkpoint)
-        _train(recipe, config, parts, run, checkpoint=start, notes=notes, console=console)
+        _train(recipe, config, parts, run, checkpoint=start, notes=notes, threads=threads, display=display)
     return run.path
 
 
@@ -103,7 +114,8 @@ def _train(
     *,
     checkpoint: Path | None,
     notes: list[str],
-    console: Console,
+    threads: str | None,
+    display: TrainingProgress,
 ) -> None:
     if checkpoint is not None and PartialState().is_main_process:
         run.rewind(step_of(checkpoint))
@@ -113,34 +125,58 @@ def _train(
     if config.use_vllm:
         # Otherwise its engine on the training devices needs room for the longest text that the model can read.
         config.vllm_max_model_length = longest_prompt(parts.data, parts.tokenizer) + recipe.rollout.max_new_tokens
+    display.status(f"checking {recipe.model.name}")
     trainer = _trainer(config, parts)
     trainer.optimizer_cls_and_kwargs = own_optimizer(recipe)
     steps_done = step_of(checkpoint) if checkpoint is not None else 0
-    display = TrainingProgress(recipe.trainer.max_steps, console=console, first_step=steps_done)
+    display.resumed(steps_done, run.read_evaluations())
     evaluator = Evaluator(recipe=recipe, parts=parts, trainer=trainer, run=run, display=display)
     is_main = PartialState().is_main_process
     if is_main:
+        display.changed = lambda: run.write_status(display.snapshot())
+        trainer.on_phase, trainer.on_sampled = display.status, partial(display.sampled, "generating")
         trainer.add_callback(MetricsLog(run, display, lists=lambda: trainer.step_lists))
-        trainer.signal_watch.say = lambda line: display.say(f"warning: {line}")
+        if torch.get_num_threads() > 1 and alone_on_cpu(recipe):
+            work = work_of(recipe, parts.model, autocast=bool(config.bf16))
+            trainer.add_callback(ThreadsWatch(work, lambda line: display.say(f"warning: {line}")))
+        trainer.signal_watch.say = lambda line: _warn(run, display, line, step=trainer.state.global_step)
+        if checkpoint is None:
+            trainer.show_sample = partial(_show_sample, display, trainer, recipe.rollout.max_new_tokens)
     trainer.add_callback(evaluator)
     trainer.add_callback(_StopBeforeMore())
     started = time.monotonic()
-    with display:
-        if is_main:
-            described = [parts.data.described()] if isinstance(recipe.data, DatasetOptions) else []
-            for line in (f"run {run.path}", *described, *(f"note: {note}" for note in notes)):
-                display.say(line)
-        if checkpoint is None:
-            evaluator.evaluate()
-        whole = weights_divided_by(trainer) is None
-        weights = WeightsBefore(trainer.model) if whole and is_main and checkpoint is None else None
-        with suppress(_NothingLeft):
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    if is_main:
+        kind = "started" if checkpoint is None else "resumed"
+        append_event(run.path, kind, f"r2vpo {version('r2vpo')}", step=steps_done)
+        described = [parts.data.described()] if isinstance(recipe.data, DatasetOptions) else []
+        for line in (f"run {run.path}", *described, *([] if threads is None else [threads])):
+            display.say(line)
+        for note in notes:
+            display.say(f"note: {note}")
+            append_event(run.path, "note", note, step=steps_done)
+    if checkpoint is None:
         evaluator.evaluate()
-        if is_main:
-            changed = weights is None or weights.changed()
-            _finish(run, recipe, parts.data, trainer, time.monotonic() - started, changed=changed)
+    whole = weights_divided_by(trainer) is None
+    weights = WeightsBefore(trainer.model) if whole and is_main and checkpoint is None else None
+    display.status("training" if checkpoint is None else f"loading {checkpoint.name}")
+    with suppress(_NothingLeft):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    evaluator.evaluate()
+    if is_main:
+        changed = weights is None or weights.changed()
+        seconds = time.monotonic() - started
+        _finish(run, recipe, parts.data, trainer, seconds, changed=changed, threads=threads)
     PartialState().wait_for_everyone()
+
+
+def _show_sample(display: TrainingProgress, trainer: R2VPOTrainer, longest: int, sampled: SampledGroup) -> None:
+    for line in describe_sample(sampled, trainer.processing_class, ends=trainer.eos_token_ids, longest=longest):
+        display.say(line)
+
+
+def _warn(run: RunDirectory, display: TrainingProgress, line: str, *, step: int) -> None:
+    display.say(f"warning: {line}")
+    append_event(run.path, "warning", line, step=step)
 
 
 class _NothingLeft(Exception):
@@ -209,6 +245,7 @@ def _finish(
     session_seconds: float,
     *,
     changed: bool,
+    threads: str | None,
 ) -> None:
     """Write the summary from the records."""
     evaluations = run.read_evaluations()
@@ -250,6 +287,7 @@ def _finish(
                 "platform": platform.platform(),
                 "cpus": os.cpu_count(),
                 "threads": torch.get_num_threads(),
+                "why_threads": threads,
             },
         }
     )

@@ -16,10 +16,11 @@ from trl.import_utils import is_vllm_available
 from r2vpo.config.recipe import Recipe
 from r2vpo.data import PromptData, load_data
 from r2vpo.data.options import DatasetOptions
+from r2vpo.data.prompt_format import PromptForm, as_chats, choose_form
 from r2vpo.data.prompt_tokens import check_chats, without_long_prompts
 from r2vpo.environment import WORLD_SIZE
 from r2vpo.errors import UserError
-from r2vpo.models import load_model, load_tokenizer
+from r2vpo.models import load_ends, load_model, load_tokenizer
 from r2vpo.models.fit import stop_ids
 from r2vpo.precision import computes_on_cpu
 from r2vpo.rewards import REWARDS, check_reward, load_reward, usable_rows
@@ -32,7 +33,11 @@ from r2vpo.trl import R2VPOConfig
 
 @dataclass
 class Parts:
-    """The parts of a run; `reward` decides what is solved, `more_rewards` are the other parts of the sum."""
+    """The parts of a run.
+
+    `reward` decides what is solved, `more_rewards` are the other parts of the sum. `form` says how the model is given
+    the prompts of a data set; it is None for other sources, whose prompts are used as they are made.
+    """
 
     data: PromptData
     reward: Callable[..., Any]
@@ -40,13 +45,15 @@ class Parts:
     model: Any
     peft_config: Any
     more_rewards: Sequence[Callable[..., Any]] = ()
+    form: PromptForm | None = None
 
 
-def prepare(recipe: Recipe) -> Parts:
+def prepare(recipe: Recipe, *, loading: Callable[[str], None] = lambda what: None) -> Parts:
     """Load and check data, reward, tokenizer and model.
 
     Args:
         recipe: the recipe.
+        loading: called with what is loaded next.
 
     Returns:
         The parts.
@@ -58,29 +65,50 @@ def prepare(recipe: Recipe) -> Parts:
         torch.set_num_threads(recipe.trainer.threads)
     _check_installed(recipe)
     check_optimizer(recipe)
+    loading("loading the data")
     data = load_data(recipe.data, seed=recipe.seed)
     _check_enough(recipe, data)
+    trusted = recipe.model.trust_remote_code
+    tokenizer = load_tokenizer(recipe.model.name, seed=recipe.model_seed, trust_remote_code=trusted)
+    form = _form(recipe, data, tokenizer)
+    if form is not None and form.is_chat:
+        data = replace(data, train=as_chats(data.train), held_out=as_chats(data.held_out))
     reward, *more_rewards = _rewards(recipe)
     for function in (reward, *more_rewards):
         data = _with_usable_answers(function, data)
         check_reward(function, data.train[:ROWS])
     _check_enough(recipe, data)
-    trusted = recipe.model.trust_remote_code
-    tokenizer = load_tokenizer(recipe.model.name, seed=recipe.model_seed, trust_remote_code=trusted)
     check_chats(
         [row.prompt for row in (*data.train, *data.held_out)],
         tokenizer,
         key="data",
-        remedy="write the prompts as texts without data.system_prompt, or take a model that was trained on such chats",
+        remedy="write the prompts as texts without data.system_prompt and set data.format=text, or take a model that "
+        "was trained on such chats",
     )
     if isinstance(recipe.data, DatasetOptions) and recipe.data.max_prompt_tokens is not None:
         data = without_long_prompts(data, tokenizer, recipe.data.max_prompt_tokens)
         _check_enough(recipe, data)
     model = load_model(recipe.model.name, seed=recipe.model_seed, trust_remote_code=trusted)
-    model.generation_config.eos_token_id = stop_ids(tokenizer, recipe.rollout.stop, model)
+    model.generation_config.eos_token_id = stop_ids(
+        tokenizer, recipe.rollout.stop, model, chats=form is not None and form.format == "chat"
+    )
     check_recipe_model(recipe, model, tokenizer, data)
     check_adapters(recipe, model)
-    return Parts(data, reward, tokenizer, model, peft_config(recipe), more_rewards)
+    return Parts(data, reward, tokenizer, model, peft_config(recipe), more_rewards, form)
+
+
+def _form(recipe: Recipe, data: PromptData, tokenizer: Any) -> PromptForm | None:
+    """Choose the form in which the model is given a data set's prompts; None for prompts that are made."""
+    if not isinstance(recipe.data, DatasetOptions):
+        return None
+    ends: list[int] = []
+    if recipe.data.format != "chat" and getattr(tokenizer, "chat_template", None):
+        trusted = recipe.model.trust_remote_code
+        ends = load_ends(recipe.model.name, tokenizer, seed=recipe.model_seed, trust_remote_code=trusted)
+    form = choose_form(recipe.data.format, data.train, tokenizer, ends)
+    if form.is_chat and recipe.data.format == "auto" and recipe.rollout.stop:
+        return replace(form, note=f"{form.note}; rollout.stop still ends its answers")
+    return form
 
 
 def _check_enough(recipe: Recipe, data: PromptData) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,6 +33,7 @@ class CheckpointingTrainer(FittingTrainer):
 
     state: TrainerState
     replay: ReplayBuffer
+    on_phase: Callable[[str], None]
     _staging: Path | None = None
     _resumed: list[dict[str, Any]] | None = None
 
@@ -43,6 +45,7 @@ class CheckpointingTrainer(FittingTrainer):
         return str(self._staging) if self._staging is not None else super()._get_output_dir(trial)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self.on_phase("saving")
         run, name = Path(super()._get_output_dir(trial)), f"checkpoint-{self.state.global_step}"
         is_main = self.accelerator.is_main_process
         with staged(run, name, is_main=is_main, barrier=self.accelerator.wait_for_everyone) as staging:
@@ -61,6 +64,7 @@ class CheckpointingTrainer(FittingTrainer):
             super()._push_from_checkpoint(str(run / name))
         if self.args.should_save:
             rotate(run, self.args.save_total_limit, self.state.best_model_checkpoint)
+        self.on_phase("training")
 
     def _name_best(self, run: Path, name: str) -> None:
         """Store the best checkpoint's final path in the state, as transformers does when it saves in place."""

@@ -68,6 +68,16 @@ def _section(name: str) -> Any:
     return field(default=None, metadata={"help": f"{first_line} As in a recipe; JSON on a command line."})
 
 
+def _from_json(text: str, name: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        problem = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise ValueError(
+            f'{name} = {text[:60]!r} is not JSON ({problem}): write it as {{"key": value}}, with double quotes'
+        ) from None
+
+
 @dataclass
 class R2VPOConfig(GRPOConfig):
     """Options of `R2VPOTrainer`: all of TRL's `GRPOConfig`, the sections of a recipe, and the following.
@@ -148,7 +158,7 @@ class R2VPOConfig(GRPOConfig):
         for name, section in SECTIONS.items():
             value = getattr(self, name)
             if isinstance(value, str) and value.startswith("{"):
-                value = json.loads(value)
+                value = _from_json(value, name)
             setattr(self, name, section.of(value, name))
         self._settle_sampler()
         self._settle_precision()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -87,6 +87,22 @@ def sampled_groups(
     return list(of_prompt.values())
 
 
+def policy_versions(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return the `policy_version` that a `rollout_func` gave each row.
+
+    Raises:
+        UserError: It is missing or not a whole number.
+    """
+    for place, row in enumerate(rows):
+        found = row.get("policy_version")
+        if isinstance(found, bool) or not hasattr(found, "__index__"):
+            raise UserError(
+                f"rollout_func gave row {place} a policy_version of {found!r}, but it must be a whole number, the "
+                "round whose policy sampled the row: return one per row under 'policy_version'"
+            )
+    return [int(row["policy_version"]) for row in rows]
+
+
 def check_sampled(groups: Sequence[Group], version: int) -> None:
     """Refuse rows of an older policy without log-probs.
 
@@ -106,18 +122,24 @@ def check_sampled(groups: Sequence[Group], version: int) -> None:
             )
 
 
-def round_statistics(rewards: Tensor, advantages: Tensor, *, tokens: int, seconds: float) -> dict[str, float]:
+def round_statistics(
+    rewards: Tensor, advantages: Tensor, *, group_size: int, tokens: int, seconds: float
+) -> dict[str, float]:
     """Return the statistics of a round for the log, under the names of docs/metrics.md.
 
     Args:
         rewards: (B,) of all processes.
         advantages: (B,) of all processes.
+        group_size: Consecutive rows that share a baseline, at least 2.
         tokens: Completion tokens of all processes.
         seconds: Time that sampling and scoring took.
     """
+    groups = rewards.view(-1, group_size)
     return {
         "reward": float(rewards.mean()),
         "reward_std": float(rewards.std()),
+        "reward_std_within": float(groups.var(dim=1).mean().sqrt()),
+        "reward_std_between": float(groups.mean(dim=1).std()) if len(groups) > 1 else 0.0,
         "signal": float((advantages != 0).float().mean()),
         "tokens_per_second": tokens / max(seconds, 1e-9),
         "completion_length": tokens / len(rewards),

@@ -12,7 +12,7 @@ import torch
 from trl.trainer.utils import get_callable_name, is_async_callable
 
 from r2vpo.errors import UserError
-from r2vpo.rewards.scores import counted, is_number, listed
+from r2vpo.rewards.scores import counted, is_number, listed, not_a_text
 from r2vpo.rewards.undisturbed import shown, told, undisturbed
 
 _MANY = 1_000_000
@@ -53,7 +53,7 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
             except BaseException as error:  # sys.exit would end the run as if it had succeeded
                 if _interrupted(error):
                     raise
-                raise _raised(name, error) from error
+                raise _raised(name, error, kwargs) from error
     else:
 
         def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -64,7 +64,7 @@ def guard_reward(function: Any, name: str | None = None) -> Any:
             except (KeyboardInterrupt, _Unusable):
                 raise
             except BaseException as error:  # sys.exit would end the run as if it had succeeded
-                raise _raised(name, error) from error
+                raise _raised(name, error, kwargs) from error
 
     guarded.__name__ = name
     return guarded
@@ -88,9 +88,9 @@ def _interrupted(error: BaseException) -> bool:
     return isinstance(error, asyncio.CancelledError) and not error.args and task is not None and task.cancelling() > 0
 
 
-def _raised(name: str, error: BaseException) -> UserError:
-    said = told(error)
-    return UserError(f"reward function {name!r} raised {type(error).__name__}: {said}; fix it or catch the case there")
+def _raised(name: str, error: BaseException, columns: dict[str, Any]) -> UserError:
+    remedy = not_a_text(error, columns.get("completions")) or "fix it or catch the case there"
+    return UserError(f"reward function {name!r} raised {type(error).__name__}: {told(error)}; {remedy}")
 
 
 class _Unusable(UserError):

@@ -104,6 +104,7 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
         return None, None, None
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
+        self.on_phase("scoring")
         with undisturbed():  # around all of them: asynchronous ones overlap, and each could restore what another set
             self._scores = super()._calculate_rewards(*args, **kwargs)
         return self._scores

@@ -88,6 +88,7 @@ class OwnRollout:
                 temperature=trainer.args.temperature,
                 max_new_tokens=longest,
                 rows_per_batch=trainer.args.rollout.rows_per_batch,
+                progress=lambda *counts: trainer.on_sampled(*counts),
             )
         return self._sampler
 

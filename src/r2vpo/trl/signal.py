@@ -6,10 +6,13 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-ROUNDS = 3
+from r2vpo.rewards.text import text_of
+
+ROUNDS = 2
 """Consecutive rounds without signal after which the warning is shown; it is repeated whenever the number doubles."""
 _SHOWN = 200
-_CUT = 0.9
+_CUT = 0.5
+"""Share of completions at the length limit from which they count as cut off."""
 
 
 def warn(line: str) -> None:
@@ -51,42 +54,45 @@ class SignalWatch:
             )
 
 
-def describe_round(logged: Mapping[str, Any], statistics: Mapping[str, float], *, longest: int | None) -> str:
-    """Describe a completion with its rewards, and what to check.
+def describe_round(
+    logged: Mapping[str, Any], statistics: Mapping[str, float], *, cut: float, longest: int | None, raw_text: bool
+) -> str:
+    """Describe a completion with its rewards, and what to try.
 
     Args:
         logged: TRL's `completion` and `rewards` of the last rounds.
-        statistics: `reward`, `reward_std` and `completion_length` of the round.
+        statistics: `reward` and `reward_std` of the round.
+        cut: share of its completions that reached the length limit.
         longest: maximum number of tokens of a completion; None for no limit.
+        raw_text: whether a model with a chat template is given plain text.
     """
     completion = list(logged["completion"])[-1:]
     rewards = {name: list(values)[-1] for name, values in logged["rewards"].items() if values}
     shown = ""
     if completion and rewards:
         values = ", ".join(f"{name} {'None' if value != value else f'{value:g}'}" for name, value in rewards.items())
-        shown = f" One completion: {_text(completion[0])[:_SHOWN]!r}, rewards: {values}."
-    unscored = bool(rewards) and all(value != value for value in rewards.values())
-    return f"{shown} {_cause(unscored, statistics, longest)}"
+        shown = f" One completion: {text_of(completion[0])[:_SHOWN]!r}, rewards: {values}."
+    if rewards and all(value != value for value in rewards.values()):
+        return f"{shown} The reward gives None for every completion: check which data columns it needs."
+    return f"{shown} {_advice(statistics, cut=cut, longest=longest, raw_text=raw_text)}"
 
 
-def _cause(unscored: bool, statistics: Mapping[str, float], longest: int | None) -> str:
-    if unscored:
-        return "The reward gives None for every completion: check which data columns it needs."
-    if longest is not None and statistics["completion_length"] >= _CUT * longest:
+def _advice(statistics: Mapping[str, float], *, cut: float, longest: int | None, raw_text: bool) -> str:
+    if longest is not None and cut >= _CUT:
         return (
-            f"Answers are cut at max_completion_length = {longest}: raise it (in a recipe rollout.max_new_tokens), or "
-            "set the text that ends an answer in rollout.stop."
+            f"{100 * cut:.0f} % of the completions are cut off at max_completion_length = {longest}: raise it (in a "
+            "recipe rollout.max_new_tokens), or set the text that ends an answer in rollout.stop."
         )
     if statistics["reward_std"] > 0:
         return "Some problems are always solved and the others never: add problems of intermediate difficulty."
-    return (
-        f"Every reward is {statistics['reward']:g}: check whether the reward finds the answer in such a text, "
-        "whether the problems are too hard or too easy for this model, and whether a chat model is given its chat "
-        "template (prompts that are messages, in a recipe data.system_prompt)."
+    reward = statistics["reward"]
+    if reward >= 1:
+        return f"Every reward is {reward:g}: these problems are too easy for this model, so give it harder ones."
+    chat = (
+        " or, because this model has a chat template and its prompts are plain text, give it chats (prompts that are "
+        "lists of messages, in a recipe data.format=chat)"
     )
-
-
-def _text(completion: Any) -> str:
-    if isinstance(completion, list):
-        return "\n".join(str(message.get("content", "")) for message in completion)
-    return str(completion)
+    return (
+        f"Every reward is {reward:g}: check whether the reward finds the answer in such a text (`r2vpo rewards check` "
+        f"scores completions of yours), try easier problems{chat if raw_text else ''}."
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from r2vpo.core.method import Method
 from r2vpo.learner import Learner, MicroBatch, RoundShape
 from r2vpo.replay import Group, ReplayBuffer
 from r2vpo.replay.group import rows_of
+from r2vpo.sampling.sampler import Progress
 from r2vpo.trl import groups
 from r2vpo.trl.arguments import SIGNATURE, check_built, own_rollout, read_arguments, settle_sampler_dtype
 from r2vpo.trl.async_loop import keep_running
@@ -21,11 +23,12 @@ from r2vpo.trl.curriculum import ChosenPrompts
 from r2vpo.trl.guards import guard_reward, no_brake_reason, note_dropout
 from r2vpo.trl.plumbing import TrainingPlumbing
 from r2vpo.trl.prompts import PromptBatch
+from r2vpo.trl.sampled import ShowSample, telling_group
 from r2vpo.trl.signal import SignalWatch, describe_round, warn
 from r2vpo.trl.vllm import prepare_vllm
 from r2vpo.trl.watch import RunWatch
 
-COUNTERS = ("rollouts_generated", "rollouts_reused", "tokens_generated", "non_finite_steps")
+COUNTERS = ("rollouts_generated", "rollouts_reused", "rollouts_used_again", "tokens_generated", "non_finite_steps")
 
 
 class R2VPOTrainer(TrainingPlumbing):
@@ -90,7 +93,11 @@ class R2VPOTrainer(TrainingPlumbing):
         self.seconds = {"generating": 0.0, "training": 0.0}
         self.round_statistics: dict[str, float] = {}
         self.step_lists: dict[str, Any] = {}
+        # For displays: what is being done (generating, scoring, training, saving), and how far the sampling is.
+        self.on_phase: Callable[[str], None] = lambda phase: None
+        self.on_sampled: Progress = lambda *counts: None
         self.watch = RunWatch()
+        self.show_sample: ShowSample | None = None
         self.signal_watch = SignalWatch(warn if self.accelerator.is_main_process else lambda line: None)
         self.method = Method(args.method())
         self.learner = self._learner()
@@ -168,6 +175,9 @@ class R2VPOTrainer(TrainingPlumbing):
         if self._step % self.micro_batches_per_round == 0 or not self.learner.micros:
             fresh = self._sample(generation_batch)
             self.counters["rollouts_reused"] += self.learner.begin_round(self.model, fresh, self.round_index)
+            if "rollouts_used_again" in self.counters:  # a run resumed from an earlier checkpoint does not know it
+                drawn = [group for micro in self.learner.micros for group in micro.groups]
+                self.counters["rollouts_used_again"] += int(self._total(sum(len(g) for g in drawn if g.uses == 1)))
             self.signal_watch.round(self.round_statistics["signal"], self._described)
         return self.learner.micros[self._step % self.args.steps_per_generation]
 
@@ -189,6 +199,7 @@ class R2VPOTrainer(TrainingPlumbing):
     def _sample(self, prompts: PromptBatch) -> list[Group]:
         """Let TRL generate and score, and compute the advantages of the groups."""
         started, training = time.perf_counter(), self.model.training
+        self.on_phase("generating")
         place, processes = self.accelerator.process_index, self.accelerator.num_processes
         group_size = self.num_generations if training else self.num_generations_eval
         rows = prompts.rows
@@ -210,7 +221,7 @@ class R2VPOTrainer(TrainingPlumbing):
             rewards=rewards[mine],
             advantages=advantages[mine],
             group_size=group_size,
-            versions=[version if self.sampler_lag is None else row["policy_version"] for row in rows],
+            versions=[version] * len(rows) if self.sampler_lag is None else groups.policy_versions(rows),
             first_row=(self.round_index * processes + place) * len(rows),
         )
         groups.check_sampled(fresh, self.round_index)
@@ -221,12 +232,22 @@ class R2VPOTrainer(TrainingPlumbing):
             self.counters["rollouts_generated"] += len(rows) * processes
             self.counters["tokens_generated"] += tokens
             self.round_statistics = groups.round_statistics(
-                rewards, advantages, tokens=tokens, seconds=seconds
+                rewards, advantages, group_size=group_size, tokens=tokens, seconds=seconds
             ) | groups.part_means(scores, self.reward_func_names)
+            if self.show_sample is not None:
+                self.show_sample(telling_group(fresh, scores[mine].tolist(), self.reward_func_names, rows))
+                self.show_sample = None
+        self.on_phase("training" if training else "evaluating")
         return fresh
 
     def _described(self) -> str:
-        return describe_round(self._logs, self.round_statistics, longest=self.args.max_completion_length)
+        return describe_round(
+            self._logs,
+            self.round_statistics,
+            cut=self._metrics["train"]["completions/clipped_ratio"][-1],
+            longest=self.args.max_completion_length,
+            raw_text=bool(self._tokenizer.chat_template) and isinstance(self._logs["completion"][-1], str),
+        )
 
     def _finish_step(self) -> None:
         """End the optimizer step in the learner, and log it under the names of docs/metrics.md."""

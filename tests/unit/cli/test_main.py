@@ -99,7 +99,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "x.yaml", "seed=1", "--unknown"], "unrecognized arguments: seed=1 --unknown (see `r2vpo --help`)"),
         (["report"], "required: RUN"),
         (["report", "nowhere"], "nowhere: no such run"),
-        (["train", "nowhere.yaml"], "nowhere.yaml: no such recipe"),
+        (["train", "nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["train", "nowhere"], "nowhere: no such recipe"),
         (["train", "--resume", "nowhere"], "nowhere: no such run"),
     ],
 )
@@ -156,7 +157,7 @@ def test_report_draws_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_a_picture_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = make_run(tmp_path, steps=8)
     line = failure(capsys, 2, "report", str(made.path), "--png", str(tmp_path / "no" / "a.png"))
-    assert "a.png: No such file or directory" in line
+    assert "a.png: there is no folder" in line
 
 
 def test_another_recipe_is_not_resumed(run: RunDirectory, recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,13 +230,16 @@ def test_a_process_without_such_threads_ends_at_once() -> None:
 @pytest.mark.parametrize("module", ["r2vpo", "r2vpo.cli.main"])
 def test_the_package_is_the_program(module: str) -> None:
     done = subprocess.run([sys.executable, "-m", module, "recipes", "--help"], capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.startswith("usage: python -m r2vpo recipes ")
+    assert done.returncode == 0 and done.stdout.startswith(f"usage: {sys.executable} -m {module} recipes")
     wrong = subprocess.run([sys.executable, "-m", module, "report"], capture_output=True, text=True)
-    assert (wrong.returncode, wrong.stdout) == (2, "") and "(see `python -m r2vpo report --help`)" in wrong.stderr
+    assert (wrong.returncode, wrong.stdout) == (
+        2,
+        "",
+    ) and f"(see `{sys.executable} -m {module} report --help`)" in wrong.stderr
 
 
 def test_a_script_is_called_by_its_name(tmp_path: Path) -> None:
     script = tmp_path / "r2vpo"
     script.write_text("import sys\nfrom r2vpo.cli.main import program\nsys.exit(program())\n")
     done = subprocess.run([sys.executable, str(script), "recipes", "--help"], capture_output=True, text=True)
-    assert done.stdout.startswith("usage: r2vpo recipes ")
+    assert done.stdout.startswith(f"usage: {script} recipes")

@@ -4,13 +4,14 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from r2vpo.config import reward, sections
 from r2vpo.config.known_keys import known_keys
-from r2vpo.config.recipe import Recipe, differing_keys, dump_recipe, load_recipe
+from r2vpo.config.recipe import Recipe, differing_keys, dump_recipe, load_recipe, settle_format
 from r2vpo.core import options
 from r2vpo.core.declaration import Options
 from r2vpo.core.method_options import ObjectiveOptions
@@ -93,7 +94,9 @@ def test_overrides_are_yaml_and_the_last_wins(path: Path) -> None:
         ("seed=true", "seed is true; it must be a whole number"),
         ("model.name=", "model.name is empty; it must be a text"),
         ("rollout=3", "rollout is 3; it must be a mapping"),
-        ("replay=0", "replay is 0; it must be a mapping of keys to values: set its keys, such as replay.versions"),
+        ("replay=0.5", "replay.versions is 0.5; it must be a whole number"),
+        ("objective=r2po", "objective.name is 'r2po'; choose one of r2vpo, clip"),
+        ("model=habit/llama", "model is the text 'habit/llama'; it must be a mapping of keys to values: set its keys"),
         ("data.mixture=[1]", "data.mixture.0 is 1; it must be a mapping of keys to values: set its keys, such as"),
         ("data.mixture=[]", "data.mixture is empty"),
         ("data.mixture.4.weight=1", "give a number from 0 to 0"),
@@ -367,3 +370,49 @@ def test_numbers_that_follow_from_a_recipe(path: Path) -> None:
     assert (recipe.steps_per_round, recipe.rounds, recipe.rows_per_round, recipe.evaluated_every) == (6, 3, 48, 30)
     assert [recipe.micro_batch(processes) for processes in (1, 2, 3, 4, 8)] == [16, 8, None, 4, None]
     assert recipe.model_seed == recipe.seed != load_recipe(path, ["model.seed=77"]).model_seed == 77
+
+
+@pytest.mark.parametrize(("extra", "meant"), [({}, "text"), ({"system_prompt": "Be brief."}, "chat")])
+def test_a_runs_settings_from_before_data_format_mean_what_they_meant(
+    tmp_path: Path, extra: dict[str, str], meant: str
+) -> None:
+    path = tmp_path / "own.yaml"
+    data = {"source": "dataset", "path": "a.jsonl"} | extra
+    path.write_text(yaml.safe_dump({"data": data, "reward": {"name": "exact"}}))
+    now = load_recipe(path)
+    assert now.data.format == "auto"
+    written = yaml.safe_load(dump_recipe(now))
+    del written["data"]["format"]
+    old = tmp_path / "config.yaml"
+    old.write_text(yaml.safe_dump(written))
+    assert load_recipe(old).data.format == meant
+    assert differing_keys(load_recipe(old), settle_format(now, meant)) == []
+    assert load_recipe(old, ["data.format=chat"]).data.format == "chat"
+
+
+def test_a_section_of_the_method_may_be_its_first_option(path: Path) -> None:
+    recipe = load_recipe(path, ["objective=clip", "replay=0", "step_control=false", "dual=ascent"])
+    assert (recipe.objective.name, recipe.replay.versions, recipe.step_control.enabled) == ("clip", 0, False)
+    assert recipe.dual.kind == "ascent"
+    added = load_recipe(path, ["objective.name=clip", "objective.ratio_variance=0.1"]).objective
+    assert added.ratio_variance is not None and added.ratio_variance.delta == 0.1
+    assert load_recipe(path, ["objective.name=clip", "objective.ratio_variance=null"]).objective.ratio_variance is None
+
+
+@pytest.mark.parametrize("name", ["grpo", "ppo", "GRPO"])
+def test_grpo_and_ppo_are_understood_as_their_loss(path: Path, name: str) -> None:
+    said = f"objective.name = {name}: GRPO's and PPO's loss is the objective clip, .* replay.versions=0 and"
+    for override in (f"objective.name={name}", f"objective={name}"):
+        with pytest.warns(UserWarning, match=said):
+            recipe = load_recipe(path, [override])
+        assert recipe.objective.name == "clip" and recipe.replay.versions == 5
+        assert "name: clip" in dump_recipe(recipe)
+    with pytest.warns(UserWarning, match=said):
+        assert ObjectiveOptions.of(name, "objective") == ObjectiveOptions("clip")
+    with pytest.warns(UserWarning, match=said):
+        assert ObjectiveOptions(name=name).name == "clip"
+
+
+def test_one_tracker_needs_no_brackets(path: Path) -> None:
+    assert load_recipe(path, ["report_to=wandb"]).report_to == ["wandb"]
+    assert refusal(path, "report_to=wandbb").endswith("did you mean wandb?")

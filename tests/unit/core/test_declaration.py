@@ -6,8 +6,9 @@ from typing import Literal
 import pytest
 
 from r2vpo.core.declaration import Options, option, same_as
+from r2vpo.core.method import Method
 from r2vpo.core.method_options import MethodOptions, ObjectiveOptions
-from r2vpo.core.options import DualOptions, ReplayOptions
+from r2vpo.core.options import DualOptions, ReplayOptions, StepControlOptions
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Outer(Options):
         ({"inner": {"sise": 1}}, r"unknown key outer.inner.sise; did you mean outer.inner.size\?"),
         ({"zebra": 1}, "unknown key outer.zebra: choose one of kind, share, inner, own"),
         ({"own": None}, "outer.own is None; it must be a mapping"),
+        ("nothing", "outer.kind is 'nothing'; choose one of a, b$"),
         ({"shar": 1}, r"unknown key outer.shar; did you mean outer.share\?"),
     ],
 )
@@ -83,3 +85,17 @@ def test_an_option_of_another_section_keeps_its_bounds():
     assert Other().size == 5 and fields(Other)[0].metadata == fields(Inner)[0].metadata
     with pytest.raises(ValueError, match="size is 0; it must be above 0"):
         Other(0)
+
+
+def test_a_lone_value_of_another_option_is_answered_with_how_it_is_written():
+    with pytest.raises(ValueError, match=r"enabled is 'kl'; it must be true or false: write .\"kind\": \"kl\".$"):
+        StepControlOptions.of("kl", "step_control")
+
+
+def test_a_method_has_no_name_of_its_own_in_errors():
+    with pytest.raises(ValueError, match=r"^objective.name is 'r2po'; choose one of"):
+        Method({"objective": {"name": "r2po"}})
+    with pytest.raises(ValueError, match=r"^unknown key objectve; did you mean objective"):
+        Method({"objectve": "clip"})
+    with pytest.raises(ValueError, match=r"^objective.name is 'r2po'; choose one of"):
+        Method("r2po")

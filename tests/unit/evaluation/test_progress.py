@@ -17,7 +17,8 @@ def answered(right: int, of: int) -> list[Answered]:
 def test_about_ten_plain_lines_where_there_is_no_terminal() -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=False, width=40)
-    with EvaluationProgress(100, answered(10, 20), console=console, what="made, model") as progress:
+    with EvaluationProgress(console) as progress:
+        progress.begin(100, answered(10, 20), what="made, model")
         for _ in range(80):
             progress.advance(answered(1, 1))
     lines = out.getvalue().splitlines()
@@ -28,8 +29,9 @@ def test_about_ten_plain_lines_where_there_is_no_terminal() -> None:
 
 def test_a_terminal_shows_a_bar() -> None:
     out = io.StringIO()
-    with EvaluationProgress(10, [], console=Console(file=out, force_terminal=True, width=120), what="made") as progress:
+    with EvaluationProgress(Console(file=out, force_terminal=True, width=120)) as progress:
+        progress.begin(10, [], what="made")
         assert progress.state() == "starting"
         progress.advance(answered(2, 5))
-    assert "made  5/10" in out.getvalue() and "accuracy 40.0 %" in out.getvalue()
+    assert "made, done  5/10" in out.getvalue() and "accuracy 40.0 %" in out.getvalue()
     assert out.getvalue().endswith("\x1b[?25h"), "the cursor is shown again"

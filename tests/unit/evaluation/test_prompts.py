@@ -35,7 +35,7 @@ FORMS = [("auto", True, True), ("auto", False, False), ("chat", True, True), ("t
 
 @pytest.mark.parametrize(("form", "template", "chat"), FORMS)
 def test_the_form(tmp_path: Path, form: str, template: bool, chat: bool) -> None:
-    rows = prompts_for(ROWS, suite(tmp_path, f"sampling.format={form}"), tokenizer(template), tiny_model())
+    rows, _ = prompts_for(ROWS, suite(tmp_path, f"sampling.format={form}"), tokenizer(template), tiny_model(), [1])
     expected = [[{"role": "user", "content": row.prompt}] if chat else row.prompt for row in ROWS]
     assert [row.prompt for row in rows] == expected
     assert [row.answer for row in rows] == ["3", "60"]
@@ -52,7 +52,7 @@ def test_the_form(tmp_path: Path, form: str, template: bool, chat: bool) -> None
 )
 def test_what_the_model_cannot_be_given(tmp_path: Path, rows, form: str, template: bool, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        prompts_for(rows, suite(tmp_path, f"sampling.format={form}"), tokenizer(template), tiny_model())
+        prompts_for(rows, suite(tmp_path, f"sampling.format={form}"), tokenizer(template), tiny_model(), [1])
 
 
 def test_prompts_and_completions_have_to_fit(tmp_path: Path) -> None:
@@ -60,4 +60,4 @@ def test_prompts_and_completions_have_to_fit(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"after problem \d of 9 tokens, .* the 128 positions .*: lower it to at most 119"
     ):
-        prompts_for(ROWS, asked, tokenizer(False), tiny_model())
+        prompts_for(ROWS, asked, tokenizer(False), tiny_model(), [1])

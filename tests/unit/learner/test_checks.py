@@ -105,3 +105,8 @@ def test_what_is_right_passes_with_all_that_it_has() -> None:
     learner = learner_of()
     assert learner.begin_round(torch.nn.Linear(1, 1), [group(1, [5] * ROWS, version=0)], 0) == 0
     assert len(learner.micros) == 2
+
+
+def test_a_state_that_lacks_something_is_refused() -> None:
+    with pytest.raises(ValueError, match="state of the learner lacks controls, cut_generator, measured_again, replay"):
+        learner_of().load_state_dict({}, version=0)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from r2vpo.config.recipe import Recipe
+from r2vpo.config.records import write_records
 from r2vpo.config.run_directory import RunDirectory, create_run
 from r2vpo.core.radius import DELTA
 
@@ -47,7 +48,7 @@ def metrics_record(step: int, generator: random.Random, recipe: Recipe) -> dict[
     first = step % STEPS_PER_ROUND == 1
     target = DELTA * FRESH_ROWS * (0.8 - 0.5 * progress)
     moved = 0.0 if first else min(1, step / 6) * math.exp(generator.gauss(0, 0.5))
-    scale = 0.05 * min(2.0**step, 24) * math.exp(0.1 * generator.gauss(0, 1))
+    scale = 0.05 * min(2.0 ** min(step, 10), 24) * math.exp(0.1 * generator.gauss(0, 1))
     return {
         "step": step,
         "round": rounds - 1,
@@ -57,6 +58,19 @@ def metrics_record(step: int, generator: random.Random, recipe: Recipe) -> dict[
         "learning_rate": 2e-5 * scale,
         "step_scale": scale,
         "reward": 0.35 + 0.5 * (1 - math.exp(-4 * progress)) + generator.gauss(0, 0.04) if first else None,
+        "reward_std": 0.45,
+        "reward_std_within": 0.3 + generator.gauss(0, 0.02),
+        "reward_std_between": 0.33,
+        "signal": 0.6 - 0.3 * progress,
+        "completion_length": 5.5 + generator.gauss(0, 0.3),
+        "completion_length_max": 6.0 if first else None,
+        "completion_truncated": 0.2 * math.exp(-3 * progress) if first else None,
+        "kl": 0.017 * moved,
+        "sign_flip_fraction": 0.05 * generator.random(),
+        "clip_fraction": 0.1 * generator.random(),
+        "held_out_alignment": 0.6 - 0.4 * progress,
+        "rollouts_used_again": round(0.7 * reused),
+        "tokens_generated": 6 * fresh,
         "decision_variance": target * moved,
         "decision_variance_target": target,
         "ratio_variance": 0.035 * moved,
@@ -66,7 +80,7 @@ def metrics_record(step: int, generator: random.Random, recipe: Recipe) -> dict[
         "rollouts_generated": fresh,
         "rollouts_reused": reused,
         "staleness_rows": [fresh, *(round(reused * share) for share in (0.34, 0.25, 0.18, 0.13, 0.10))],
-        "effective_sample_size_by_staleness": [0.99, 0.95, 0.92, None if step < 20 else 0.9, 0.87, 0.85],
+        "effective_sample_size_by_staleness": [0.99, 0.95, 0.92, 0.0 if step < 20 else 0.9, 0.87, 0.85],
         "seconds_generating": 0.55 * step,
         "seconds_training": 0.85 * step,
         "tokens_per_second": 320.0,
@@ -94,6 +108,8 @@ def make_run(folder: Path, *, steps: int = 160, finished: bool = True, recipe: R
             {
                 "step": step,
                 "completions": completions(better=step > 0),
+                "correct": [number % 4 == 0 or step > 0 for number in range(256)],
+                "data": {"train": "a", "held_out": "b"},
                 "rollouts_generated": step // STEPS_PER_ROUND * FRESH_ROWS,
                 "seconds": 1.6 * step,
                 "accuracy": accuracy((easy + hard) / 2),
@@ -103,6 +119,43 @@ def make_run(folder: Path, *, steps: int = 160, finished: bool = True, recipe: R
         )
     if finished:
         run.write_summary(summary_of(run, recipe))
+    return run
+
+
+def long_run(folder: Path, *, steps: int = 5000, problems: int = 200, every: int = 64) -> RunDirectory:
+    """Write the files of a long run, whose completions are 120 random words: they compress badly."""
+    generator = random.Random(1)
+    recipe = synthetic_recipe(trainer={"max_steps": steps})
+    run = make_run(folder, steps=0, finished=False, recipe=recipe)
+    write_records(run.metrics, [metrics_record(step, generator, recipe) for step in range(1, steps + 1)])
+    words = [f"w{generator.randrange(36**3):x}" for _ in range(4000)]
+    evaluations = []
+    for step in range(0, steps + 1, every):
+        right = [generator.random() < 0.2 + 0.7 * step / steps for _ in range(problems)]
+        evaluations.append(
+            {
+                "step": step,
+                "rollouts_generated": step // STEPS_PER_ROUND * FRESH_ROWS,
+                "accuracy": accuracy(sum(right) / problems, problems),
+                "by_difficulty": {"one digit": accuracy(0.5), "two digits": accuracy(0.4)},
+                "correct": right,
+                "data": {"train": "a", "held_out": "b"},
+                "completions": [
+                    {
+                        "prompt": f"Question: what is {number} times 17?",
+                        "completion": " ".join(generator.choices(words, k=120)),
+                        "answer": str(17 * number),
+                        "correct": right[number],
+                        "score": float(right[number]),
+                        "difficulty": "one digit",
+                        "tokens": 120,
+                        "finished": True,
+                    }
+                    for number in range(problems)
+                ],
+            }
+        )
+    write_records(run.evaluations, evaluations)
     return run
 
 
@@ -118,7 +171,10 @@ def completions(*, better: bool) -> list[dict[str, Any]]:
                 "completion": f" {answer}" if correct else " The answer is 4 because <b>14</b> & 16",
                 "answer": answer,
                 "correct": correct,
-                "difficulty": "two digits",
+                "difficulty": "two digits" if number else "one digit",
+                "score": float(correct),
+                "tokens": 3 if correct else 9,
+                "finished": correct,
             }
         )
     return written
@@ -143,4 +199,5 @@ def summary_of(run: RunDirectory, recipe: Recipe) -> dict[str, Any]:
         "peak_memory_bytes": 2_310_000_000,
         "seed": recipe.seed,
         "versions": {"r2vpo": "0.1.0", "torch": "2.13.0"},
+        "machine": {"platform": "Linux", "cpus": 2, "threads": 1},
     }

@@ -13,7 +13,8 @@ from r2vpo.evaluation.folder import make_folder
 from r2vpo.evaluation.result import summarise
 from r2vpo.evaluation.schema import EvaluationConfig, load_suite
 from r2vpo.intervals import difference_interval
-from r2vpo.report.evaluation import build_evaluation_report, shared_beginning
+from r2vpo.report.completions import shared_beginning
+from r2vpo.report.evaluation import build_evaluation_report
 from tests.integration.evaluation import write_suite
 
 HOSTILE = "</script><script>alert(1)</script><!-- & \u2028 \" ' {{ 7 * 7 }}"

@@ -1,20 +1,23 @@
-"""The report: one well-formed, self-contained page for a finished, an unfinished and an empty run."""
+"""The report: one self-contained page for a finished, an unfinished, an empty and an old run, and for several runs."""
 
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from r2vpo.config.folder_lock import working_in
 from r2vpo.config.records import write_records
+from r2vpo.config.run_events import append_event
 from r2vpo.errors import UserError
-from r2vpo.report.build import build_report
+from r2vpo.report.build import build_overlay, build_report, report_html
+from r2vpo.report.charts import CHARTS
 from r2vpo.report.data import load_run
-from r2vpo.report.panels import PANELS
-from r2vpo.report.picture import build_picture
-from tests.unit.report.synthetic_run import accuracy, make_run, synthetic_recipe
+from tests.unit.report.embedded import embedded
+from tests.unit.report.synthetic_run import accuracy, long_run, make_run, synthetic_recipe
 
-VOID = {"meta", "br", "hr", "img", "input", "link", "use", "path"}
+VOID = {"meta", "input"}
 
 
 class Page(HTMLParser):
@@ -25,38 +28,24 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.ids: list[str] = []
         self.references: list[str] = []
-        self.labels: list[str] = []
-        self.headings: list[str] = []
-        self.tags: set[str] = set()
         self.text = ""
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         values = dict(attributes)
-        self.tags.add(tag)
         if "id" in values:
             self.ids.append(values["id"] or "")
-        self.references += [values[name] or "" for name in ("href", "src", "xlink:href", "data") if name in values]
-        if values.get("role") == "img":
-            self.labels.append(values.get("aria-label") or "")
+        self.references += [values[name] or "" for name in ("href", "src", "data", "srcset") if name in values]
         if tag not in VOID:
             self.open.append(tag)
 
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attributes)
-        if tag not in VOID:
-            self.open.pop()
-
     def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open, f"</{tag}> closes nothing"
-            assert self.open.pop() == tag, f"</{tag}> does not close what is open"
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag, f"</{tag}> does not close what is open"
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] in ("h2", "h3"):
-            self.headings.append(data.strip())
-        if "style" not in self.open:
+        if "style" not in self.open and "script" not in self.open:
             self.text += data
 
 
@@ -67,57 +56,78 @@ def read(path: Path) -> Page:
     return page
 
 
+def only(path: Path) -> dict[str, Any]:
+    """What a page says of its single run."""
+    (run,) = embedded(path)["runs"]
+    found: dict[str, Any] = run
+    return found
+
+
+def facts(run: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {name: (value, more) for name, value, more in run["facts"]}
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_report(make_run(tmp_path_factory.mktemp("runs")).path)
 
 
 def test_the_page_is_complete(finished: Path) -> None:
-    page = read(finished)
-    for panel in PANELS:
-        assert panel.title in page.headings
-    assert len(page.labels) == len(PANELS)
-    assert all(len(label) > 30 for label in page.labels)
-    for section in (
-        "Learning",
-        "Trust region",
-        "Replay and time",
-        "Completions before and after",
-        "Settings",
-    ):
-        assert section in page.headings
-    for part in (
-        "+41.7",
-        "95 % interval +35.0 to +48.0",
-        "38.5 %",
-        "80.2 %",
-        "finished",
-        "5,120",
-        "4,992 reused",
-        "torch 2.13.0",
-        "2e-05",
-    ):
-        assert part in page.text
-    assert "Nothing has been recorded" not in page.text
+    page, run = read(finished), only(finished)
+    assert run["state"] == "finished" and not run["going"]
+    assert run["result"]["gain"] == {"value": 0.417, "low": 0.35, "high": 0.48, "n": 256}
+    assert [label for label, _, _ in run["result"]["by_difficulty"]] == ["one digit", "two digits"]
+    assert ["torch", "2.13.0"] in run["versions"] and ["cpus", "2"] in run["versions"]
+    assert "accuracy 38.5 % (32.5 to 44.5 %) before, 80.2 %" in page.text, "for a browser without scripts"
+    known = {**run["tables"]["steps"]["curves"], **run["tables"]["evaluations"]["curves"]}
+    missing = {"reward-parts", "reward-parts-spread", "curriculum"}
+    for chart in CHARTS:
+        names = [name for line in chart.lines for name in known if re.fullmatch(line.metric.replace("*", ".+"), name)]
+        assert bool(names) == (chart.key not in missing), chart.key
 
 
 def test_the_page_needs_nothing_from_outside(finished: Path) -> None:
     page, text = read(finished), finished.read_text(encoding="utf-8")
-    assert not page.tags & {"script", "link", "img", "iframe", "object", "embed", "base"}
     assert page.references and all(reference.startswith("#") for reference in page.references)
-    assert not re.search(r"https?:|@import|url\((?!#)", text)
-    for name in [reference[1:] for reference in page.references] + re.findall(r"url\(#([^)]+)\)", text):
+    for name in [reference[1:] for reference in page.references]:
         assert name in page.ids
+    assert not re.search(r"@import|url\(|\bfetch\(|XMLHttpRequest|\bimport\(", text)
 
 
-def test_the_curves_have_light_and_dark_colours(finished: Path) -> None:
-    text = finished.read_text(encoding="utf-8")
-    curves = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
-    assert not re.search(r"#[0-9a-f]{6}", curves.replace("#000000", "")), "a colour of its own"
-    used = set(re.findall(r"var\((--[\w-]+)\)", text))
-    light, dark = text.split("prefers-color-scheme: dark")[0], text.split("prefers-color-scheme: dark")[1]
-    for name in used:
-        assert f"{name}:" in light and f"{name}:" in dark
+def test_counts_are_consistent_and_name_their_unit(finished: Path) -> None:
+    run = only(finished)
+    found = facts(run)
+    assert found["rollouts generated"] == ("5,120", "3,494 (68.2\u00a0%) used again at least once")
+    assert found["uses of rollouts"] == ("10,112", "4,992 (49.4\u00a0%) by later rounds")
+    last = {name: curve["y"][-1] for name, curve in run["tables"]["steps"]["curves"].items()}
+    assert last["rollouts_generated"] == last["staleness_rows.0"] == 5120
+    assert last["rollout_uses"] == 10112 == sum(y for name, y in last.items() if name.startswith("staleness_rows."))
+    assert run["said"]["staleness"].startswith("10,112 uses so far: 5,120 of fresh rollouts and 4,992 (49.4 %) of")
+
+
+def test_v_d_is_compared_with_its_own_target(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=0, finished=False)
+    for step, (moved, target) in enumerate([(9.0, None), (0.0, 0.1), (0.3, 0.1), (0.1, 0.2)], start=1):
+        record = {"step": step, "round": step // 3, "decision_variance": moved, "decision_variance_target": target}
+        run.append_metrics(record)
+    said = only(build_report(run.path))["said"]["variance"]
+    # The last steps of the two rounds are 0 of 0.1, and 0.1 of 0.2.
+    assert "V_d was 0.25 times its target in the median, and above twice the target in 0.0 % of the rounds." in said
+    assert f"δ is {run.recipe().objective.delta:g} here." in said
+
+
+def test_colours_of_both_modes(finished: Path) -> None:
+    style = finished.read_text(encoding="utf-8").split("</style>")[0]
+    light, dark = re.findall(r":root(?::not\(\.printing\))? \{([^}]*--page:.*?)\}", style, flags=re.DOTALL)
+    themes = [dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6});", theme)) for theme in (light, dark)]
+    assert themes[0].keys() == themes[1].keys()
+    assert set(re.findall(r"var\((--[\w-]+)\)", style)) <= themes[0].keys()
+    for colors in themes:
+        for behind in ("--page", "--card", "--soft"):
+            for text in ("--ink", "--muted", "--good", "--bad"):
+                assert contrast(colors[text], colors[behind]) >= 4.5, (text, behind)
+        for number in range(1, 7):
+            assert contrast(colors[f"--series-{number}"], colors["--card"]) >= 3
 
 
 def contrast(first: str, second: str) -> float:
@@ -130,36 +140,36 @@ def contrast(first: str, second: str) -> float:
     return (bright + 0.05) / (dim + 0.05)
 
 
-def test_text_contrasts_with_its_background(finished: Path) -> None:
-    style = finished.read_text(encoding="utf-8").split("</style>")[0]
-    for theme in re.findall(r":root \{(.*?)\}", style, flags=re.DOTALL):
-        colors = dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6});", theme))
-        for behind in ("--page", "--card", "--soft"):
-            for text in ("--ink", "--muted", "--good", "--bad"):
-                assert contrast(colors[text], colors[behind]) >= 4.5, (text, behind)
-        for number in range(1, 7):
-            assert contrast(colors[f"--series-{number}"], colors["--card"]) >= 3
-
-
-def test_what_a_run_says_is_never_markup(tmp_path: Path) -> None:
-    evil = '<script>alert("x")</script> & $\\frac{1}{2}$'
-    recipe = synthetic_recipe(model={"name": evil})
-    run = make_run(tmp_path, recipe=recipe, steps=8)
-    sample = {"prompt": evil, "completion": evil, "answer": evil, "difficulty": evil}
-    evaluation = {"accuracy": accuracy(0.5), "by_difficulty": {evil: accuracy(0.5)}, "completions": [sample]}
-    run.append_evaluation({"step": 9} | evaluation)
-    page = read(build_report(run.path))
-    assert "script" not in page.tags
-    assert page.text.count(evil) >= 5
-
-
-def test_an_unfinished_run(tmp_path: Path) -> None:
+def test_a_stopped_run(tmp_path: Path) -> None:
     run = make_run(tmp_path, steps=3, finished=False)
     run.append_evaluation({"step": 0, "rollouts_generated": 0, "accuracy": accuracy(0.4)})
-    page = read(build_report(run.path))
-    assert "unfinished: step 3 of 160" in page.text
-    assert "not evaluated yet" in page.text
-    assert "No completions have been recorded yet." in page.text
+    found = only(build_report(run.path))
+    assert found["state"] == "stopped: step 3 of 160" and not found["going"]
+    assert (found["result"]["after"], found["result"]["gain"], found["result"]["after_name"]) == (None, None, "now")
+
+
+def test_a_running_one(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=3, finished=False)
+    with working_in(run.path, instead="wait"):
+        found = only(build_report(run.path))
+    assert found["state"] == "running: step 3 of 160" and found["going"]
+
+
+def test_an_unfinished_run_has_a_paired_gain(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=64)
+    run.summary.unlink()
+    gain = only(build_report(run.path))["result"]["gain"]
+    assert gain["value"] == 0.75 and 0.68 < gain["low"] < 0.75 < gain["high"] < 0.82
+
+
+def test_a_half_written_line_is_left_out(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=64)
+    run.summary.unlink()
+    for file in (run.metrics, run.evaluations):
+        file.write_bytes(file.read_bytes()[:-40])
+    tables = only(build_report(run.path))["tables"]
+    assert tables["steps"]["x"]["step"][-1] == 63
+    assert tables["evaluations"]["x"]["step"] == [0, 32]
 
 
 def test_a_folder_in_the_place_of_the_report_is_named(tmp_path: Path) -> None:
@@ -170,10 +180,9 @@ def test_a_folder_in_the_place_of_the_report_is_named(tmp_path: Path) -> None:
 
 
 def test_a_run_that_has_just_started(tmp_path: Path) -> None:
-    run = make_run(tmp_path, steps=0, finished=False)
-    page = read(build_report(run.path))
-    assert page.text.count("Nothing has been recorded yet.") == len(PANELS)
-    assert build_picture(run.path, tmp_path / "empty.png").stat().st_size > 1000
+    found = only(build_report(make_run(tmp_path, steps=0, finished=False).path))
+    assert found["tables"]["steps"]["curves"] == {} == found["tables"]["evaluations"]["curves"]
+    assert found["state"] == "stopped: step 0 of 160"
 
 
 @pytest.mark.parametrize(
@@ -186,26 +195,7 @@ def test_a_run_that_has_just_started(tmp_path: Path) -> None:
 )
 def test_the_page_names_the_problems_of_every_source(data: dict[str, str], shown: str, tmp_path: Path) -> None:
     recipe = synthetic_recipe(data=data, reward={"name": "format", "layout": "think_answer"})
-    text = read(build_report(make_run(tmp_path, steps=0, finished=False, recipe=recipe).path)).text
-    assert re.search(rf"(?<!/){re.escape(shown)}", text), "the file alone, without its folder"
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({}, " so that V_d reaches its target."),
-        ({"step_control": {"kind": "kl"}}, " under the KL-adaptive rule."),
-        (
-            {"step_control": {"enabled": False}, "trainer": {"max_steps": 160, "optimizer": "prodigy"}},
-            ", as estimated by Prodigy. Last",
-        ),
-    ],
-)
-def test_the_caption_says_what_scales_the_rate(
-    changes: dict[str, dict[str, object]], said: str, tmp_path: Path
-) -> None:
-    run = make_run(tmp_path, steps=4, finished=False, recipe=synthetic_recipe(**changes))
-    assert f"What the learning rate is multiplied by{said}" in read(build_report(run.path)).text
+    assert shown in only(build_report(make_run(tmp_path, steps=0, finished=False, recipe=recipe).path))["lede"]
 
 
 def test_records_with_gaps(tmp_path: Path) -> None:
@@ -215,61 +205,73 @@ def test_records_with_gaps(tmp_path: Path) -> None:
     asked = {"prompt": [{"role": "user", "content": "hello"}], "completion": None}
     evaluation = {"accuracy": {"value": 0.5}, "by_difficulty": {"a": {"value": None}}, "completions": [asked]}
     run.append_evaluation({"step": 2} | evaluation)
-    page = read(build_report(run.path))
-    assert "hello" in page.text
-    assert "50.0 %" in page.text
+    data = embedded(build_report(run.path))
+    assert data["completions"]["problems"] == [["hello", "", ""]]
+    assert data["runs"][0]["result"]["after"] == {"value": 0.5, "low": None, "high": None, "n": None}
 
 
-@pytest.mark.filterwarnings("error")
-def test_many_difficulties_with_long_names(tmp_path: Path) -> None:
-    run = make_run(tmp_path, steps=8, finished=False)
-    labels = {f"difficulty number {n} of a family with a long name": accuracy(n / 12) for n in range(12)}
-    for step in (0, 8):
-        run.append_evaluation(
-            {"step": step, "rollouts_generated": step, "accuracy": accuracy(0.5), "by_difficulty": labels}
-        )
-    page = read(build_report(run.path))
-    assert "The first 6 difficulties are drawn" in page.text
-    assert all(label in page.text for label in labels)
-
-
-def test_each_step_is_compared_with_its_own_target(tmp_path: Path) -> None:
-    run = make_run(tmp_path, steps=0, finished=False)
-    for step, (moved, target) in enumerate([(0.3, None), (0.0, 0.1), (0.3, 0.1), (0.3, 0.2)], start=1):
-        run.append_metrics({"step": step, "decision_variance": moved, "decision_variance_target": target})
-    assert "Median 0.3; above twice the target in 33.3 % of steps." in read(build_report(run.path)).text
-
-
-def test_a_run_from_before_a_metric_existed(tmp_path: Path) -> None:
+def test_a_run_from_before_its_newest_metrics_existed(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    known = [{k: v for k, v in r.items() if not k.startswith("decision_variance")} for r in run.read_metrics()]
-    write_records(run.metrics, [record | {"delta": 0.04} for record in known])
-    page = read(build_report(run.path))
-    assert len(page.labels) == len(PANELS) - 1
-    assert page.text.count("Nothing has been recorded yet.") == 1
-    assert build_picture(run.path, tmp_path / "old.png").stat().st_size > 1000
+    newer = ("decision_variance", "rollouts_used_again", "reward_std_", "completion_", "held_out")
+    write_records(run.metrics, [{k: v for k, v in r.items() if not k.startswith(newer)} for r in run.read_metrics()])
+    evaluations = [{k: v for k, v in r.items() if k not in ("correct", "data")} for r in run.read_evaluations()]
+    write_records(run.evaluations, evaluations)
+    found = only(build_report(run.path))
+    assert facts(found)["rollouts generated"] == ("5,120", "")
+    assert "variance" not in found["said"]
 
 
-def test_a_long_run_stays_small(tmp_path: Path) -> None:
-    run, lines = make_run(tmp_path, steps=0, finished=False), []
-    for n in range(1, 30_001):
-        moved = {"decision_variance": 0.1 + n % 7 / 10, "decision_variance_target": 0.2 + n % 11 / 10}
-        lines.append({"step": n, "dual": 1.0} | moved)
-    write_records(run.metrics, lines)
-    assert build_report(run.path).stat().st_size < 2_000_000
+def test_events_and_warnings(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=32)
+    append_event(run.path, "started", "r2vpo 0.1.0", step=0)
+    append_event(run.path, "resumed", "r2vpo 0.1.0", step=16)
+    run.write_summary((run.read_summary() or {}) | {"rounds_without_signal": 3, "weights_changed": False})
+    notes = only(build_report(run.path))["notes"]
+    assert [(note["kind"], note["step"]) for note in notes[:2]] == [("started", 0), ("resumed", 16)]
+    texts = [note["text"] for note in notes[2:]]
+    assert texts[0].startswith("3 rounds had no signal") and texts[1] == "No step has changed the weights."
+
+
+def test_a_long_run_stays_below_three_megabytes(tmp_path: Path) -> None:
+    run = long_run(tmp_path)
+    assert run.evaluations.stat().st_size > 8_000_000
+    page = build_report(run.path)
+    assert page.stat().st_size < 3_000_000
+    data = embedded(page)
+    reward = data["runs"][0]["tables"]["steps"]["curves"]["entropy"]
+    assert len(reward["at"]) == 5000 and "means" not in reward, "short enough to be whole"
+    evaluations = data["completions"]["runs"][0]
+    kept = [e for e in evaluations if e["made"] is not None]
+    assert len(evaluations) == 79 and kept[0] is evaluations[0] and kept[-1] is evaluations[-1]
+    assert 10 <= len(kept) < 79 and all(len(e["correct"]) == 200 for e in evaluations)
+
+
+def test_a_very_long_run_is_thinned(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=0, finished=False)
+    write_records(run.metrics, [{"step": n, "dual": 1.0 + n % 7, "seconds": n / 2} for n in range(1, 30_001)])
+    page = build_report(run.path)
+    assert page.stat().st_size < 1_000_000
+    assert "means" in only(page)["tables"]["steps"]["curves"]["dual"]
+
+
+def test_what_a_run_says_cannot_end_the_script(tmp_path: Path) -> None:
+    evil = '</script><script>alert("x")</script> <!-- & \ud83d \x00'
+    run = make_run(tmp_path, recipe=synthetic_recipe(model={"name": "</script><b>"}), steps=8)
+    sample = {"prompt": evil, "completion": evil, "answer": evil, "difficulty": evil}
+    run.append_evaluation(
+        {"step": 9, "accuracy": accuracy(0.5), "by_difficulty": {evil: accuracy(0.5)}, "completions": [sample]}
+    )
+    page = build_report(run.path)
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<script") == text.count("</script>") == 3
+    shown = evil.replace("\ud83d", "?")
+    assert embedded(page)["completions"]["problems"][-1] == [shown, shown, shown]
 
 
 def test_building_twice_gives_the_same_page(finished: Path) -> None:
     first = finished.read_bytes()
     assert build_report(finished.parent).read_bytes() == first
-
-
-def test_before_and_after_are_paired(tmp_path: Path) -> None:
-    run = make_run(tmp_path)
-    text = build_report(run.path).read_text(encoding="utf-8")
-    assert text.count('class="card sample"') == 4
-    assert text.count('class="verdict right"') == 5  # one before, four after
-    assert text.count('class="verdict"') == 3
+    assert report_html([finished.parent]).encode() == first
 
 
 def test_accuracy_comes_from_the_summary_first(tmp_path: Path) -> None:
@@ -280,13 +282,36 @@ def test_accuracy_comes_from_the_summary_first(tmp_path: Path) -> None:
     assert data.accuracy().value[-1] == 0.99
 
 
-def test_the_picture_is_a_png(finished: Path, tmp_path: Path) -> None:
-    picture = build_picture(finished.parent, tmp_path / "run.png")
-    header = picture.read_bytes()[:24]
-    assert header[:8] == b"\x89PNG\r\n\x1a\n"
-    assert int.from_bytes(header[16:20], "big") == 1760
-
-
 def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a run"):
         build_report(tmp_path)
+
+
+def test_runs_of_all_kinds_in_one_page(tmp_path: Path) -> None:
+    whole = make_run(tmp_path / "a")
+    other = make_run(tmp_path / "b", steps=64, recipe=synthetic_recipe(seed=4, name="other"))
+    empty = make_run(tmp_path / "c", steps=0, finished=False, recipe=synthetic_recipe(name="empty"))
+    out = tmp_path / "overlay.html"
+    assert build_overlay([whole.path, other.path, empty.path], out) == out
+    data = embedded(out)
+    assert data["title"] == "3 runs"
+    assert [run["name"] for run in data["runs"]] == [run.path.name for run in (whole, other, empty)]
+    assert dict(data["differences"]) == {"name": ["synthetic", "other", "empty"], "seed": ["3", "4", "3"]}
+    assert [len(run["tables"]["steps"]["x"]["step"]) for run in data["runs"]] == [160, 64, 0]
+    first, second, third = data["compared"]
+    assert first is None and third is None
+    assert second["value"] == 0.0 and second["low"] < 0 < second["high"] and second["n"] == 256
+
+
+def test_runs_on_other_problems_are_not_paired(tmp_path: Path) -> None:
+    first, second = (make_run(tmp_path / name, steps=32) for name in "ab")
+    records = [record | {"data": {"train": "a", "held_out": "other"}} for record in second.read_evaluations()]
+    write_records(second.evaluations, records)
+    assert embedded(build_overlay([first.path, second.path], tmp_path / "o.html"))["compared"] == [None, None]
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / name, steps=0, finished=False).path for name in "ab"]
+    moved = [run.rename(run.with_name("same")) for run in runs]
+    names = [run["name"] for run in embedded(report_html(moved))["runs"]]
+    assert names == [str(path) for path in moved]

@@ -34,6 +34,8 @@ def test_a_step_becomes_one_whole_record(run: RunDirectory) -> None:
             "loss": 0.5,
             "dual": math.inf,
             "completions/mean_length": 7.5,
+            "completions/max_length": 9.0,
+            "completions/clipped_ratio": 0.125,
             "epoch": 0.1,
             "reward": 0.25,
             "rewards/exact/mean": 0.5,
@@ -43,6 +45,8 @@ def test_a_step_becomes_one_whole_record(run: RunDirectory) -> None:
     (record,) = run.read_metrics()
     assert tuple(record) == METRICS
     assert record["reward_parts"] == {"exact": 0.5}
+    assert record["reward_parts_std"] == {"exact": 0.1}
+    assert (record["completion_length_max"], record["completion_truncated"]) == (9.0, 0.125)
     assert (record["step"], record["loss"], record["dual"], record["completion_length"]) == (
         3,
         0.5,

@@ -18,6 +18,7 @@ from r2vpo.data import PromptData, PromptRow
 from r2vpo.errors import UserError
 from r2vpo.training import run, setup
 from r2vpo.training.evaluator import data_digests
+from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.run import _NothingLeft, _StopBeforeMore, peak_memory_bytes
 from r2vpo.training.unchanged import WeightsBefore
 from tests.integration.cli import RECIPE
@@ -54,7 +55,8 @@ def test_vllm_is_told_how_long_texts_get(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(run, "_trainer", stop)
     threads = torch.get_num_threads()
     with pytest.raises(_NothingLeft):
-        run.run_training(recipe, resume=None, console=Console(), runs_dir=tmp_path, on_start=lambda path: None)
+        display = TrainingProgress(recipe.trainer.max_steps, console=Console())
+        run.run_training(recipe, resume=None, display=display, runs_dir=tmp_path, on_start=lambda path: None)
     torch.set_num_threads(threads)
     ((config, parts),) = given
     longest = max(len(parts.tokenizer(str(row.prompt))["input_ids"]) for row in parts.data.train)

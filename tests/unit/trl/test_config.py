@@ -226,7 +226,7 @@ def test_what_an_option_was_called_once_is_told(tmp_path: Any, name: str) -> Non
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"objective": "ppo"}, "objective.name is 'ppo'; choose one of"),
+        ({"objective": "popo"}, "objective.name is 'popo'; choose one of"),
         ({"advantage": "critic"}, "advantage.name is 'critic'; choose one of"),
         ({"rollout": "lightllm"}, "rollout.sampler is 'lightllm'"),
         ({"objective": {"delta": -0.04}}, "delta is -0.04"),
@@ -301,3 +301,9 @@ def test_steps_of_a_round(tmp_path: Any) -> None:
 
 def test_vllm_takes_our_weight_instead_of_trls(tmp_path: Any) -> None:
     assert tiny_config(tmp_path, use_vllm=True).vllm_importance_sampling_correction is False
+
+
+@pytest.mark.parametrize("text", ["{'name': 'clip'}", '{"name": "clip"', "{" * 100_000])
+def test_json_that_cannot_be_read_names_the_section(tmp_path: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=r"^objective = .* is not JSON \(.*\): write it as"):
+        R2VPOConfig(str(tmp_path), objective=text, use_cpu=True)

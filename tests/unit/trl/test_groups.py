@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,15 @@ import torch
 from r2vpo.errors import UserError
 from r2vpo.learner.micro_batch import collate
 from r2vpo.replay import Group
-from r2vpo.trl.groups import check_sampled, log_advantages, part_means, sampled_groups, weigh_rewards
+from r2vpo.trl.groups import (
+    check_sampled,
+    log_advantages,
+    part_means,
+    policy_versions,
+    round_statistics,
+    sampled_groups,
+    weigh_rewards,
+)
 from tests.unit.learner.groups import CPU, one_row
 
 
@@ -94,3 +103,23 @@ def test_rows_without_a_score_have_no_advantage_and_no_weight_in_the_baseline() 
 def test_each_part_has_its_mean_over_the_rows_that_it_scored():
     scores = torch.tensor([[1.0, 0.5], [0.0, torch.nan], [0.0, 0.25], [1.0, torch.nan]])
     assert part_means(scores, ["exact", "format"]) == {"rewards/exact/mean": 0.5, "rewards/format/mean": 0.375}
+
+
+@pytest.mark.parametrize("value", ["3", 3.0, True, None])
+def test_a_policy_version_is_a_whole_number(value: Any) -> None:
+    assert policy_versions([{"policy_version": 3}, {"policy_version": torch.tensor(4)}]) == [3, 4]
+    with pytest.raises(UserError, match=r"row 1 a policy_version of .*, but it must be a whole number"):
+        policy_versions([{"policy_version": 3}, {"policy_version": value}])
+    with pytest.raises(UserError, match=r"row 0 a policy_version of None"):
+        policy_versions([{}])
+
+
+def test_the_spread_of_rewards_within_and_between_groups() -> None:
+    rewards = torch.tensor([1.0, 0.0, 3.0, 3.0])
+    found = round_statistics(rewards, torch.tensor([0.5, -0.5, 0.0, 0.0]), group_size=2, tokens=12, seconds=3.0)
+    # The variances within the groups are 0.5 and 0, their means 0.5 and 3.
+    assert found["reward_std_within"] == pytest.approx(0.25**0.5)
+    assert found["reward_std_between"] == pytest.approx((2 * 1.25**2) ** 0.5)
+    assert (found["reward"], found["signal"], found["completion_length"]) == (1.75, 0.5, 3.0)
+    one = round_statistics(rewards[:2], torch.zeros(2), group_size=2, tokens=2, seconds=1.0)
+    assert one["reward_std_between"] == 0.0

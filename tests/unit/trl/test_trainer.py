@@ -33,6 +33,27 @@ def test_a_run_reuses_stale_rows_and_logs_them(tmp_path: Path) -> None:
     assert logged(trainer, "ratio_variance")[1] > 0.0
 
 
+def test_a_rollout_that_is_used_again_counts_once_however_often(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, max_steps=16, replay={"versions": 3, "ratio": 1.0})
+    seen: dict[int, int] = {}
+    begin = trainer.learner.begin_round
+
+    def noted(model: Any, fresh: list[Any], version: int) -> int:
+        reused = begin(model, fresh, version)
+        for group in (group for micro in trainer.learner.micros for group in micro.groups):
+            if group.policy_version < version:
+                for row in group.rollouts:
+                    seen[id(row)] = 1
+                    kept.append(row)  # so that no other row gets its id
+        return reused
+
+    kept: list[Any] = []
+    trainer.learner.begin_round = noted
+    trainer.train()
+    assert trainer.counters["rollouts_used_again"] == len(seen) < trainer.counters["rollouts_reused"]
+    assert logged(trainer, "rollouts_used_again")[-1] == len(seen)
+
+
 def test_the_behaviour_anchor_feels_staleness_at_a_rounds_first_step(tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path, max_steps=4, objective={"anchor": "behavior"}, step_control={"first_scale": 1.0})
     trainer.train()

@@ -30,7 +30,6 @@ class OpenRLHFOptions(MethodOptions):
     seed: int = option(0, "seed of the replay's draws", at_least=0)
 
 
-_SECTION = "r2vpo"
 _THEIRS = ("objective.aggregation", "objective.constant")
 
 
@@ -51,11 +50,11 @@ def parse_options(overrides: Sequence[str]) -> OpenRLHFOptions:
         if get_key(given, key) is not MISSING:
             raise UserError(f"--set: {key}: OpenRLHF has it: set --actor.loss_agg_mode among its own arguments")
     try:
-        return OpenRLHFOptions.of(given, _SECTION)
+        return OpenRLHFOptions.of(given, "")
     except UnknownOption as error:
-        problem = unknown_key(error.key.removeprefix(f"{_SECTION}."), OpenRLHFOptions)
+        problem = unknown_key(error.key, OpenRLHFOptions)
     except ValueError as error:
-        problem = str(error).removeprefix(f"{_SECTION}.")
+        problem = str(error)
     raise UserError(f"--set: {problem}")
 
 
@@ -70,6 +69,6 @@ def from_environment(*, loss_agg_mode: str) -> OpenRLHFOptions:
     Args:
         loss_agg_mode: `args.actor.loss_agg_mode`; "token-mean" or a mean of each response.
     """
-    options = OpenRLHFOptions.of(json.loads(os.environ.get(OPENRLHF.name, "{}")), _SECTION)
+    options = OpenRLHFOptions.of(json.loads(os.environ.get(OPENRLHF.name, "{}")), "")
     aggregation: Aggregation = "token_mean" if loss_agg_mode == "token-mean" else "sequence_mean"
     return replace(options, objective=replace(options.objective, aggregation=aggregation))

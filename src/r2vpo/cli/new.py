@@ -1,0 +1,66 @@
+"""``r2vpo new``: look at a user's data, and write a recipe and a reward for it."""
+
+import argparse
+import re
+import shlex
+from pathlib import Path
+
+from r2vpo.cli.failures import Session
+from r2vpo.errors import UserError
+
+
+def new(arguments: argparse.Namespace, session: Session) -> None:
+    """Look at the data, draft both files, check them, write them, and print what was found and what to do next."""
+    name, out = arguments.name or _name_of(arguments.data), Path(arguments.out)
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) is None:
+        raise UserError(f"--name {name}: use letters, digits, '.', '_' and '-', beginning with a letter or a digit")
+    module = "rewards_" + re.sub(r"\W", "_", name)
+    recipe, reward = out / f"{name}.yaml", out / f"{module}.py"
+    for file in (recipe, reward):
+        if file.exists() or file.is_symlink():
+            raise UserError(f"{file} exists already and is not overwritten: choose another --name, or --out DIR")
+
+    from r2vpo.planning.draft import draft
+    from r2vpo.planning.own_data import look_at
+
+    data = look_at(
+        arguments.data,
+        subset=arguments.subset,
+        split=arguments.split,
+        prompt_column=arguments.prompt_column,
+        answer_column=arguments.answer_column,
+    )
+    local, is_here = Path(arguments.data).expanduser(), out.resolve() == Path.cwd()
+    path = str(local.resolve()) if local.exists() and not is_here else arguments.data
+    made = draft(data, name=name, module=module, model=arguments.model, path=path)
+    _write({recipe: made.recipe, reward: made.reward})
+    for title, lines in (("found", made.found), ("chosen", made.chosen), ("checked", made.checked)):
+        print(f"{title} {'in ' + arguments.data if title == 'found' else ''}".rstrip() + ":")
+        print(*(f"  {line}" for line in lines), sep="\n")
+    print(f"wrote {recipe} and {reward}. Next{'' if is_here else f', in the folder {shlex.quote(str(out))}'}:")
+    print(f"  r2vpo rewards check {recipe.name}   # what the reward makes of the answers")
+    print(f"  r2vpo train {recipe.name} --set trainer.max_steps={made.steps}   # one round: look at its sample")
+    print(f"  r2vpo train {recipe.name}")
+
+
+def _name_of(data: str) -> str:
+    """Return a name for the recipe from that of the data: `sums` of `data/sums.jsonl.gz`, `gsm8k` of `openai/gsm8k`."""
+    stem = Path(data).name
+    while Path(stem).suffix.lower() in (".gz", ".jsonl", ".json", ".csv", ".parquet"):
+        stem = Path(stem).stem
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:60] or "own"
+
+
+def _write(texts: dict[Path, str]) -> None:
+    """Write new files; if one cannot be written, none is left."""
+    written: list[Path] = []
+    try:
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "x", encoding="utf-8") as file:
+                written.append(path)
+                file.write(text)
+    except BaseException:
+        for path in written:
+            path.unlink()
+        raise

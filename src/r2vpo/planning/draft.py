@@ -1,0 +1,171 @@
+"""Draft a recipe and a reward for a user's data, and check both as a run would, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from r2vpo.config.errors import validated
+from r2vpo.config.recipe import Recipe
+from r2vpo.data import PromptData, PromptRow, load_data
+from r2vpo.data.prompt_format import PromptForm, as_chats, choose_form
+from r2vpo.data.prompt_tokens import prompt_lengths
+from r2vpo.errors import UserError
+from r2vpo.models import catalog, load_ends, load_tokenizer
+from r2vpo.planning.draft_recipe import FEW, Choices, Lengths, choose, recipe_text
+from r2vpo.planning.draft_reward import reward_text
+from r2vpo.planning.own_data import OwnData
+from r2vpo.rewards import check_reward, load_answer_finder, load_reward, usable_rows
+from r2vpo.rewards.audit import audit, usual_answers
+
+MEASURED = 2000
+"""Problems whose lengths are measured."""
+CHECKED = 20
+"""Problems that the rewards are tried on."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What is written, and what the user is told.
+
+    Attributes:
+        recipe: text of the recipe.
+        reward: text of the reward file.
+        found: lines on what was found in the data.
+        chosen: lines on what was chosen, and why.
+        checked: lines on what the check found.
+        steps: optimizer steps of the first round.
+    """
+
+    recipe: str
+    reward: str
+    found: list[str]
+    chosen: list[str]
+    checked: list[str]
+    steps: int
+
+
+def draft(data: OwnData, *, name: str, module: str, model: str, path: str) -> Draft:
+    """Draft and check the two files.
+
+    Args:
+        data: what was found in the data.
+        name: the recipe's name.
+        module: name of the module with the reward.
+        model: the model's name.
+        path: the data, as the recipe names it.
+
+    Raises:
+        UserError: there are too few problems, or the check fails. One line.
+    """
+    if data.distinct < 2:
+        raise UserError(
+            f"{data.path} has {data.distinct} different prompt, and a run needs at least one to train on and one to "
+            "evaluate on: add problems"
+        )
+    tokenizer = local_tokenizer(model)
+    form = None if tokenizer is None else _form(data.rows, model, tokenizer)
+    found, answers = _found(data, tokenizer, form)
+    own = f"{module}:score"
+    choices = choose(data, own_reward=own, chat=form is None or form.is_chat, answers=answers)
+    text = recipe_text(data, choices, name=name, model=model, path=path, own=own, facts=found)
+    reward = reward_text(choices.kind, wrapped=choices.wrapped, path=path, recipe=f"{name}.yaml")
+    checked = _check(text, reward, own, form)
+    return Draft(text, reward, found, _chosen(data, choices, form, model), checked, choices.steps)
+
+
+def local_tokenizer(model: str) -> Any:
+    """Return a model's tokenizer if it is on this machine, otherwise None: nothing is downloaded."""
+    from huggingface_hub import try_to_load_from_cache
+
+    here = model in {entry.name for entry in catalog()} or Path(model).expanduser().is_dir()
+    if not here and (model.count("/") > 1 or not isinstance(try_to_load_from_cache(model, "config.json"), str)):
+        return None
+    return load_tokenizer(model)
+
+
+def _form(rows: list[PromptRow], model: str, tokenizer: Any) -> PromptForm:
+    ends = load_ends(model, tokenizer) if getattr(tokenizer, "chat_template", None) else []
+    return choose_form("auto", rows, tokenizer, ends)
+
+
+def _found(data: OwnData, tokenizer: Any, form: PromptForm | None) -> tuple[list[str], Lengths | None]:
+    """Return what is said about the data, and the lengths of its answers."""
+    number = f"the first {len(data.rows):,}" if data.cut else f"{len(data.rows):,}"
+    doubled = len(data.rows) - data.distinct
+    columns = f", the prompt from {data.prompt_column!r}, the answer from {data.answer_column!r}"
+    lines = [
+        f"rows: {number}, with the columns {', '.join(map(repr, data.columns))}; read by the schema {data.schema}"
+        + (columns if data.schema == "plain" else ""),
+        f"prompts: {data.distinct:,} different" + (f"; {doubled:,} repeat an earlier one" if doubled else ""),
+        *(f"rows left out: {count:,} {reason}" for reason, count in data.skipped.items()),
+        *data.notes,
+    ]
+    examples = list(dict.fromkeys(row.answer for row in data.rows if row.answer))
+    if examples:
+        lines.append(f"answers: {len(examples):,} different, such as {', '.join(map(_short, examples[:3]))}")
+    if tokenizer is None:
+        return [*lines, "lengths: not measured, because the model is not on this machine"], None
+    rows = data.rows[:MEASURED]
+    prompts = Lengths.of(
+        prompt_lengths([row.prompt for row in (as_chats(rows) if form and form.is_chat else rows)], tokenizer)
+    )
+    lines.append(f"lengths of prompts: {prompts}")
+    texts = [str(row.metadata.get("solution") or row.answer) for row in rows]
+    if not any(texts):
+        return lines, None
+    answers = Lengths.of(prompt_lengths([text for text in texts if text], tokenizer))
+    return [*lines, f"lengths of answers: {answers}"], answers
+
+
+def _chosen(data: OwnData, choices: Choices, form: PromptForm | None, model: str) -> list[str]:
+    few = (
+        f"; with so few, accuracy is known to {100 * choices.held_out**-0.5:.0f} points" if data.distinct < FEW else ""
+    )
+    return [
+        f"model {model}",
+        "form: auto, decided when the model is loaded" if form is None else f"form: {form.note}",
+        f"reward {choices.reward}: {choices.reward_reason}",
+        f"held out: {choices.held_out} problems of {data.distinct:,}{few}",
+        f"completions of at most {choices.new_tokens} tokens: {choices.new_tokens_reason}",
+    ]
+
+
+def _check(recipe: str, reward: str, own: str, form: PromptForm | None) -> list[str]:
+    """Read the recipe, load its problems and try both rewards on them, as a run does."""
+    read = validated(Recipe, yaml.safe_load(recipe), source="the drafted recipe")
+    data = load_data(read.data, seed=read.seed)
+    if form is not None and form.is_chat:
+        data = replace(data, train=as_chats(data.train), held_out=as_chats(data.held_out))
+    lines = [f"the recipe: {data.described().removeprefix('data: ')}"]
+    if read.reward.name != own:
+        lines.append(_tried(read.reward.name, load_reward(read.reward.name), data))
+    space: dict[str, Any] = {}
+    exec(compile(reward, f"{own.partition(':')[0]}.py", "exec"), space)  # the text above, which we have written
+    lines.append(_tried(own, space["score"], data))
+    return lines
+
+
+def _tried(name: str, function: Callable[..., Any], data: PromptData) -> str:
+    rows, note = usable_rows(function, [*data.train, *data.held_out])
+    tried = rows[:CHECKED]
+    check_reward(function, tried)
+    finder = load_answer_finder(name) if ":" not in name else None
+    answers = None if finder is not None else [one for one in usual_answers(tried)]
+    verdicts = audit(function, finder, tried, answers).verdicts
+    left = f"; {note}" if note else ""
+    if not verdicts:
+        return f"the reward {name}: runs on {len(tried)} rows{left}"
+    right = sum(not one.wrong for one in verdicts)
+    return (
+        f"the reward {name}: gives 1 to {right} of {len(verdicts)} texts that contain the answers of {len(tried)} rows "
+        f"as models usually write them{left}"
+    )
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")
