@@ -232,10 +232,8 @@ def test_the_package_is_the_program(module: str) -> None:
     done = subprocess.run([sys.executable, "-m", module, "recipes", "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith(f"usage: {sys.executable} -m {module} recipes")
     wrong = subprocess.run([sys.executable, "-m", module, "report"], capture_output=True, text=True)
-    assert (wrong.returncode, wrong.stdout) == (
-        2,
-        "",
-    ) and f"(see `{sys.executable} -m {module} report --help`)" in wrong.stderr
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert f"(see `{sys.executable} -m {module} report --help`)" in wrong.stderr
 
 
 def test_a_script_is_called_by_its_name(tmp_path: Path) -> None:
