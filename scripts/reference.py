@@ -179,6 +179,13 @@ COMMANDS = """# Command line
 Written by `python scripts/reference.py` from the parser; a test compares them. `r2vpo` is also `python -m r2vpo`.
 Exit codes: 0; 2 for what the user can fix, with one line on standard error; 130 after Ctrl-C; 143 after SIGTERM; 1 for
 everything else.
+
+`--debug` prints tracebacks and leaves the libraries' own messages as they are. `--log-level` sets the least level of
+what r2vpo and the libraries log; without it these are r2vpo's warnings and the libraries' errors.
+
+A shell completes commands, options and the names of recipes, suites, experiments, models and runs after
+`source <(r2vpo completion bash)` in `~/.bashrc`, `source <(r2vpo completion zsh)` after `compinit` in `~/.zshrc`, or
+`r2vpo completion fish > ~/.config/fish/completions/r2vpo.fish`.
 """
 
 

@@ -26,12 +26,12 @@ OPENRLHF = Variable(
     "options of the method as JSON, which `r2vpo openrlhf` passes to Ray's workers; set by the program",
     "the defaults of the options",
 )
-CALLED_AS = Variable(
-    "R2VPO_CALLED_AS",
-    "how the program was called, for the commands that it prints; set by `r2vpo train --accelerate` for its processes",
-    "`r2vpo`",
+PROGRAM = Variable(
+    "R2VPO_PROGRAM",
+    "how the command was called, for what the processes of `--accelerate` print; set by the program",
+    "r2vpo",
 )
-OWN = (CACHE, OPENRLHF, CALLED_AS)
+OWN = (CACHE, OPENRLHF, PROGRAM)
 
 USER_CACHE = Variable("XDG_CACHE_HOME", "folder of the caches of all programs", "~/.cache")
 HUB_CACHE = Variable("HF_HUB_CACHE", "folder of the models and data sets downloaded from the hub", "`HF_HOME`/hub")

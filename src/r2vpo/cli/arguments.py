@@ -32,10 +32,9 @@ def build_parser(program: str = "r2vpo") -> Parser:
     """Build the parser of all the commands.
 
     Args:
-        program: how the program was called.
+        program: how the program was called, for usage lines.
     """
-    name = "python -m r2vpo" if program.endswith("-m r2vpo") else "r2vpo"
-    parser = Parser(prog=name, description="Fine-tune reasoning models with R²VPO, and reuse stale rollouts.")
+    parser = Parser(prog=program, description="Fine-tune reasoning models with R²VPO, and reuse stale rollouts.")
     parser.add_argument("--version", action="version", version=f"r2vpo {r2vpo.__version__}", help="print the version")
     shared = Parser(add_help=False)
     shared.add_argument("--debug", action="store_true", help="print tracebacks and the libraries' own messages")
@@ -91,6 +90,27 @@ def _add_overrides(command: argparse.ArgumentParser, example: str) -> None:
     )
 
 
+def _add_train(commands: Any, shared: argparse.ArgumentParser) -> None:
+    train = commands.add_parser("train", parents=[shared], help="train a model with a recipe")
+    train.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file, or a name `r2vpo recipes` lists")
+    _add_overrides(train, "replay.versions=2 trainer.max_steps=50 seed=1")
+    train.add_argument("--resume", metavar="RUN", help="resume this run from its last checkpoint")
+    train.add_argument("--checkpoint", metavar="N", type=positive, help="resume from the checkpoint of step N instead")
+    train.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
+    train.set_defaults(command="train:train")
+    several = train.add_argument_group("several processes", "on the GPUs of one machine or more, or on its CPU")
+    several.add_argument(
+        "--accelerate",
+        metavar="NAME",
+        help="multi_gpu (a whole model for each process), fsdp2 or zero3 (one model divided over all), single_gpu, "
+        "cpu, or a file that `accelerate config` wrote",
+    )
+    several.add_argument("--num-processes", metavar="N", type=positive, help="on all machines (default: one per GPU)")
+    several.add_argument("--num-machines", metavar="N", type=positive, help="(default: 1)")
+    several.add_argument("--machine-rank", metavar="N", type=seed, help="of this machine (default: 0, the first)")
+    several.add_argument("--main-process-ip", metavar="HOST", help="address of the first machine")
+
+
 def _add_new(commands: Any, shared: argparse.ArgumentParser) -> None:
     new = commands.add_parser("new", parents=[shared], help="write a recipe and a reward for your data")
     new.add_argument("data", metavar="DATA", help="a file (.jsonl, .json, .csv, .parquet), a folder or a hub name")
@@ -113,27 +133,6 @@ def _add_watch(commands: Any, shared: argparse.ArgumentParser) -> None:
     watch.add_argument("--host", metavar="HOST", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     watch.add_argument("--open", action="store_true", help="open it in the browser")
     watch.set_defaults(command="watch:watch")
-
-
-def _add_train(commands: Any, shared: argparse.ArgumentParser) -> None:
-    train = commands.add_parser("train", parents=[shared], help="train a model with a recipe")
-    train.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file, or a name `r2vpo recipes` lists")
-    _add_overrides(train, "replay.versions=2 trainer.max_steps=50 seed=1")
-    train.add_argument("--resume", metavar="RUN", help="resume this run from its last checkpoint")
-    train.add_argument("--checkpoint", metavar="N", type=positive, help="resume from the checkpoint of step N instead")
-    train.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
-    train.set_defaults(command="train:train")
-    several = train.add_argument_group("several processes", "on the GPUs of one machine or more, or on its CPU")
-    several.add_argument(
-        "--accelerate",
-        metavar="NAME",
-        help="multi_gpu (a whole model for each process), fsdp2 or zero3 (one model divided over all), single_gpu, "
-        "cpu, or a file that `accelerate config` wrote",
-    )
-    several.add_argument("--num-processes", metavar="N", type=positive, help="on all machines (default: one per GPU)")
-    several.add_argument("--num-machines", metavar="N", type=positive, help="(default: 1)")
-    several.add_argument("--machine-rank", metavar="N", type=seed, help="of this machine (default: 0, the first)")
-    several.add_argument("--main-process-ip", metavar="HOST", help="address of the first machine")
 
 
 def _add_plan(commands: Any, shared: argparse.ArgumentParser) -> None:

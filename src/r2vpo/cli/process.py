@@ -16,7 +16,7 @@ from pathlib import Path
 
 from r2vpo.cli.failures import Session
 from r2vpo.cli.main import main, program
-from r2vpo.environment import CALLED_AS, RANK
+from r2vpo.environment import PROGRAM, RANK
 
 FILE = "TORCHELASTIC_ERROR_FILE"
 """Variable in which torch's launcher names the file for the error of a process."""
@@ -71,7 +71,7 @@ def process() -> int:
         os.dup2(nothing, 2)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     lines: list[str] = []
-    session = Session(os.environ.get(CALLED_AS.name, "r2vpo"), say=lines.append, launched=True)
+    session = Session(os.environ.get(PROGRAM.name, PROGRAM.default), say=lines.append, launched=True)
 
     def run() -> int:
         code = main(session=session)

@@ -11,22 +11,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from r2vpo.cli.failures import INTERRUPTED, TERMINATED, UNEXPECTED, USER_ERROR, EndOfProcess, Session
+from r2vpo.cli.failures import INTERRUPTED, TERMINATED, UNEXPECTED, USER_ERROR, EndOfProcess
 from r2vpo.cli.launch import Launch
 from r2vpo.cli.process import Report, read_reports
 from r2vpo.cli.signals import Terminated
-from r2vpo.environment import CALLED_AS
+from r2vpo.environment import PROGRAM
 
 _LOST_THE_OTHERS = "by peer"
 """What gloo's error says in the processes that did not fail first."""
 
 
-def run_processes(launch: Launch, session: Session, *, debug: bool) -> None:
-    """Run the command of a session in every process, and wait for the end of all.
+def run_processes(launch: Launch, arguments: Sequence[str], *, program: str, debug: bool) -> None:
+    """Run ``r2vpo`` with these arguments in every process, and wait for the end of all.
 
     Args:
         launch: the processes.
-        session: the command, and how the program was called.
+        arguments: arguments of the command.
+        program: how the command was called.
         debug: show what the launcher logs.
 
     Raises:
@@ -43,9 +44,9 @@ def run_processes(launch: Launch, session: Session, *, debug: bool) -> None:
         warnings.filterwarnings("ignore", module=r"(torch|accelerate)(\..*)?$")
         logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="r2vpo-launch-") as logs:
-        os.environ.update(launch.environment() | {CALLED_AS.name: session.program})
+        os.environ.update(launch.environment() | {PROGRAM.name: program})
         try:
-            launch_command(_launcher_arguments(launch, session.command, logs))
+            launch_command(_launcher_arguments(launch, arguments, logs))
         except SignalException as stopped:
             by_sigterm = stopped.sigval == signal.SIGTERM
             code = TERMINATED if by_sigterm else INTERRUPTED

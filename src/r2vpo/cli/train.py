@@ -49,7 +49,8 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
     if launch is not None and not launch.in_this_process:
         from r2vpo.cli.processes import run_processes
 
-        run_processes(launch, session, debug=arguments.debug or arguments.log_level in {"debug", "info"})
+        loud = arguments.debug or arguments.log_level in {"debug", "info"}
+        run_processes(launch, session.command, program=session.program, debug=loud)
         return
     if launch is not None:
         os.environ.update(launch.environment())

@@ -112,7 +112,7 @@ class Experiment(Matrix):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="name of the comparison and of its folder"
     )
     tuning: TuningSpec | None = Field(None, description="how each method's rate is chosen; null tunes nothing")
-    baseline: Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])] = Field(
+    baseline: Annotated[list[str], BeforeValidator(_as_list)] = Field(
         min_length=1, description="the method or methods that all others are compared with"
     )
     settings: SettingsSpec | None = Field(None, description="an axis that the methods are crossed with")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
 
 from r2vpo.core.declaration import Options
 from r2vpo.core.objectives import OBJECTIVES, own_options
@@ -27,7 +28,7 @@ def json_schema(section: type[BaseModel], *, title: str) -> Schema:
         section: the section.
         title: what such a file is called.
     """
-    made = section.model_json_schema(by_alias=True)
+    made = section.model_json_schema(by_alias=True, schema_generator=_Generator)
     definitions = made.get("$defs", {})
     for options in _subclasses(Options):
         if options.__name__ in definitions:
@@ -45,6 +46,15 @@ def json_schema(section: type[BaseModel], *, title: str) -> Schema:
     for schema in [made, *definitions.values()]:
         _tidy(schema)
     return {"$schema": DIALECT, **made, "title": title}
+
+
+class _Generator(GenerateJsonSchema):
+    """A list that takes a single item without brackets (`OneOrMore`) takes it in the schema too."""
+
+    def function_before_schema(self, schema: Any) -> Schema:
+        """Return the schema of a list, or of one item of it."""
+        made = super().function_before_schema(schema)
+        return {"anyOf": [made["items"], made]} if made.get("type") == "array" and "items" in made else made
 
 
 def _subclasses(base: type[Options]) -> Iterator[type[Options]]:

@@ -230,13 +230,14 @@ def test_a_process_without_such_threads_ends_at_once() -> None:
 @pytest.mark.parametrize("module", ["r2vpo", "r2vpo.cli.main"])
 def test_the_package_is_the_program(module: str) -> None:
     done = subprocess.run([sys.executable, "-m", module, "recipes", "--help"], capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.startswith("usage: python -m r2vpo recipes ")
+    assert done.returncode == 0 and done.stdout.startswith(f"usage: {sys.executable} -m {module} recipes")
     wrong = subprocess.run([sys.executable, "-m", module, "report"], capture_output=True, text=True)
-    assert (wrong.returncode, wrong.stdout) == (2, "") and "(see `python -m r2vpo report --help`)" in wrong.stderr
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert f"(see `{sys.executable} -m {module} report --help`)" in wrong.stderr
 
 
 def test_a_script_is_called_by_its_name(tmp_path: Path) -> None:
     script = tmp_path / "r2vpo"
     script.write_text("import sys\nfrom r2vpo.cli.main import program\nsys.exit(program())\n")
     done = subprocess.run([sys.executable, str(script), "recipes", "--help"], capture_output=True, text=True)
-    assert done.stdout.startswith("usage: r2vpo recipes ")
+    assert done.stdout.startswith(f"usage: {script} recipes")
