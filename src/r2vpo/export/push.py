@@ -52,7 +52,7 @@ def push(folder: Path, name: str, *, private: bool) -> str:
 
     api = HfApi()
     # Of the HTTP library, which depends on the hub's version.
-    unreachable: tuple[type[Exception], ...] = HfHubHTTPError.__bases__  # type: ignore[assignment]
+    unreachable: tuple[type[Exception], ...] = HfHubHTTPError.__bases__
     try:
         full = api.create_repo(name, private=private, exist_ok=True).repo_id
         api.upload_folder(repo_id=full, folder_path=folder, commit_message=f"Upload {folder.absolute().name} by r2vpo")
