@@ -52,7 +52,9 @@ class LoraRecipe(Section):
 class ModelRecipe(Section):
     """The policy that is trained."""
 
-    name: str = Field("embedded/smollm2-135m", min_length=1, description="listed name, model directory, GGUF file or hub name")
+    name: str = Field(
+        "embedded/smollm2-135m", min_length=1, description="listed name, model directory, GGUF file or hub name"
+    )
     seed: int | None = Field(
         None,
         ge=0,
