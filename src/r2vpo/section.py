@@ -3,11 +3,8 @@
 import dataclasses
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic.config import JsonDict
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
-from pydantic_core.core_schema import no_info_before_validator_function
 
 from r2vpo.core.declaration import LARGEST, LARGEST_WHOLE, Options
 
@@ -20,23 +17,7 @@ STUDY: JsonDict = {"study": True}
 
 Item = TypeVar("Item")
 
-
-class _OneAlone:
-    """Accepts one text in place of a list of one."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return no_info_before_validator_function(_in_a_list, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        several = handler(schema)
-        return {"anyOf": [several["items"], several]}
-
-
-def _in_a_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-OneOrMore = Annotated[list[Item], _OneAlone()]
+OneOrMore = Annotated[list[Item], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 """A list of texts, of which a single one may be given without the brackets."""
 
 _BOUNDS = {"above": "gt", "at_least": "ge", "below": "lt", "at_most": "le"}

@@ -32,7 +32,11 @@ def test_the_settings_it_names_exist(page: str) -> None:
     own = {f"objective.options.{option}" for name in OBJECTIVES for option in own_options(name)}
     rewards = {f"reward.{option}" for kind in REWARDS.values() for option in kind.options.model_fields}
     known = set(known_keys(Recipe)) | own | rewards
-    named = [match for match in SETTING.findall(PAGES[page]) if not re.search(r"\.(jsonl?|yaml|md|py|html)$", match[0])]
+    named = [
+        match
+        for match in SETTING.findall(PAGES[page])
+        if not re.search(r"\.(jsonl?|yaml|md|py|html|safetensors)$", match[0])
+    ]
     assert [name for name, _ in named if name not in known] == []
     for name, value in named:
         if value and not name.startswith(("data.", "model.name")):

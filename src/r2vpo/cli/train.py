@@ -70,8 +70,11 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
             runs_dir=Path(arguments.runs_dir),
             on_start=session.started,
         )
+        if is_main:
+            display.status("writing the model")
+            write_final_model(run, display)
     if is_main:
-        show_result(Path(run), console, session.program)
+        show_result(run, console, session.program)
 
 
 def quiet_bars() -> None:
@@ -120,6 +123,20 @@ def check_resume(recipe: Recipe, run_path: Path, checkpoint: int | None, argumen
         )
     step = step_of(require_checkpoint(run.path, checkpoint, arguments=arguments))
     refuse_finished(run, step, recipe.trainer.max_steps)
+
+
+def write_final_model(run_path: Path, display: TrainingProgress) -> None:
+    """Write `model/` from the last checkpoint; the run has its result by now, so a failure is only reported."""
+    from r2vpo.export.build import Source, write_model
+
+    run = open_run(run_path)
+    checkpoint = run.latest_checkpoint()
+    if checkpoint is None:
+        return
+    try:
+        write_model(Source(run, run.recipe(), checkpoint), run.model)
+    except (UserError, OSError) as error:
+        display.say(f"note: {run.model} was not written: {error}")
 
 
 def show_result(run_path: Path, console: Console, program: str) -> None:

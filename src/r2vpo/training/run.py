@@ -28,7 +28,6 @@ from r2vpo.data import PromptData, to_dataset
 from r2vpo.data.options import DatasetOptions
 from r2vpo.data.prompt_tokens import longest_prompt
 from r2vpo.errors import UserError
-from r2vpo.export.build import Source, write_model
 from r2vpo.intervals import difference_interval
 from r2vpo.training.evaluator import Evaluator, data_digests
 from r2vpo.training.metrics_log import MetricsLog
@@ -167,7 +166,6 @@ def _train(
         changed = weights is None or weights.changed()
         seconds = time.monotonic() - started
         _finish(run, recipe, parts.data, trainer, seconds, changed=changed, threads=threads)
-        _write_model(run, recipe, display)
     PartialState().wait_for_everyone()
 
 
@@ -293,17 +291,6 @@ def _finish(
             },
         }
     )
-
-
-def _write_model(run: RunDirectory, recipe: Recipe, display: TrainingProgress) -> None:
-    """Write `model/` from the last checkpoint; the run has its result by now, so a failure is only reported."""
-    checkpoint = run.latest_checkpoint()
-    if checkpoint is None:
-        return
-    try:
-        write_model(Source(run, recipe, checkpoint), run.model)
-    except (UserError, OSError) as error:
-        display.say(f"note: {run.model} was not written: {error}")
 
 
 def peak_memory_bytes() -> int:
