@@ -193,8 +193,8 @@ def test_only_sizes_places_and_the_device_differ_from_the_recipe(done: tuple[Rec
     beyond = differing - {text.partition("=")[0] for text in SIZES}
     places = r"model\.name|data\.(held_out_)?path\b.*|rollout\.(sampler|rows_per_batch|vllm\b.*)"
     assert (recipe.trainer.bf16_autocast, recipe.rollout.dtype) == ("auto", "auto")
-    settled_by_the_device = {"trainer.bf16_autocast", "rollout.dtype"}
-    assert not [key for key in beyond - settled_by_the_device if not re.fullmatch(places, key)]
+    settled = {"trainer.bf16_autocast", "rollout.dtype", "data.format"}
+    assert not [key for key in beyond - settled if not re.fullmatch(places, key)]
     assert {"trainer.max_steps", "trainer.device"} <= differing
     assert recipe.trainer.gradient_checkpointing and recipe.trainer.device == "cuda"
 

@@ -64,7 +64,7 @@ for module in pkgutil.walk_packages(r2vpo.__path__, "r2vpo."):
 print(imported)
 """
 USE = """
-from r2vpo.cli.doctor import devices
+from r2vpo.cli.machine import devices_by_system, devices_by_torch
 from r2vpo.cli.main import main
 from r2vpo.config.records import append_record, read_records
 from r2vpo.rewards import load_reward
@@ -76,7 +76,8 @@ with path.open("ab") as file:
 append_record(path, {"b": 2})
 assert read_records(path) == [{"a": 1}, {"b": 2}]
 assert load_reward({"name": "exact"})(prompts=["?"], completions=["4"], answer=["4"]) == [1.0]
-assert "of memory" not in devices()[0] and "cores" in devices()[0]
+for lines in (devices_by_system(), devices_by_torch()):
+    assert "of memory" not in lines[0] and "cores" in lines[0]
 assert main(["recipes"]) == 0
 """
 

@@ -146,8 +146,8 @@ def look_up(integration: Integration) -> Finding:
     version = versions[0] if versions else None
     if find_spec(integration.module.partition(".")[0]) is None:
         return Finding(integration.name, version, "broken", f"no module {integration.module}: {integration.remedy}")
-    if version and version.split("+")[0] != integration.tested:
-        return Finding(integration.name, version, "untested version", f"the tested version is {integration.tested}")
+    if version and version.split("+")[0] not in integration.tested.split(", "):
+        return Finding(integration.name, version, "untested version", f"tested with {integration.tested}")
     return Finding(integration.name, version, "installed")
 
 

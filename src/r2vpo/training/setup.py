@@ -69,6 +69,7 @@ def prepare(recipe: Recipe, *, loading: Callable[[str], None] = lambda what: Non
     loading("loading the data")
     data = load_data(recipe.data, seed=recipe.seed)
     _check_enough(recipe, data)
+    loading(f"loading {recipe.model.name}")
     trusted = recipe.model.trust_remote_code
     tokenizer = load_tokenizer(recipe.model.name, seed=recipe.model_seed, trust_remote_code=trusted)
     form = _form(recipe, data, tokenizer)

@@ -155,8 +155,8 @@ def test_without_step_control_its_settings_do_not_change_a_key(method: str, key:
 
 def test_finished_cells_keep_their_keys() -> None:
     """An option that was added later does not change the keys of finished cells while it has its default."""
-    largest = "step_control.max_scale=100"  # the default that they had
-    recipe = load_recipe(RECIPES.find("habit"), ["seed=1", "objective.delta=0.16", largest])
+    largest, shown = "step_control.max_scale=100", "evaluation.samples_shown=6"  # the defaults that they had
+    recipe = load_recipe(RECIPES.find("habit"), ["seed=1", "objective.delta=0.16", largest, shown])
     assert identity(recipe) == "0b1da86fb2d4d64a"
     off = "step_control.enabled=false"
     kept = {
@@ -167,7 +167,7 @@ def test_finished_cells_keep_their_keys() -> None:
         ("quickstart", off): "ec581ae3671eb360",
         ("quickstart", "trainer.optimizer=sgd", largest): "232a642c24b4cffd",
     }
-    assert {key: identity(load_recipe(RECIPES.find(key[0]), key[1:])) for key in kept} == kept
+    assert {key: identity(load_recipe(RECIPES.find(key[0]), [*key[1:], shown])) for key in kept} == kept
 
 
 def test_settings_that_the_kl_rule_does_not_read_do_not_change_a_key() -> None:

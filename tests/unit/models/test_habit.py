@@ -96,7 +96,7 @@ def test_a_seed_is_a_model_of_its_own_made_once_and_alike_on_any_number_of_threa
     load_tokenizer("habit/llama", seed=0)
     other = weights(load_model("habit/llama", seed=1))
     assert sorted(path.name for path in (short / "models").iterdir() if path.is_dir()) == [
-        f"habit-llama-{habit.VERSION}-seed{seed}" for seed in (0, 1)
+        f"habit-llama-{VERSION}-seed{seed}" for seed in (0, 1)
     ]
     assert (short / "models" / folder.split("/")[-1] / "model.safetensors").stat().st_mtime_ns == stamp
     torch.set_num_threads(1)

@@ -347,7 +347,7 @@ def test_a_config_from_names():
         ({"name": "spo", "options": {"level": "token"}}, r"^options.level is not an option of 'spo'.*it has epsilon"),
         ({"name": "topr", "options": {"tau": 1.0}}, r"tau is not an option of 'topr'.*it has none"),
         ({"name": "spo", "options": {"epsilon": "wide"}}, r"^options.epsilon is 'wide'; it must be a number"),
-        ({"name": "ppo"}, r"^name is 'ppo'; choose one of r2vpo, clip, "),
+        ({"name": "dpo"}, r"^name is 'dpo'; choose one of r2vpo, clip, "),
         ({"options": {"brake": "inward"}}, r"^options.brake is 'inward'; choose one of outward, two_sided"),
         ({"ratio_variance": {"delta": 0.04}}, r"^ratio_variance is r2vpo's own penalty: set objective.delta"),
         ({"name": "kl_penalty", "ratio_variance": 0.04}, r"needs the multiplier.*objective.name=policy_gradient"),
