@@ -12,6 +12,7 @@ from r2vpo.data.habit_formats import FORMATS
 from r2vpo.evaluation import evaluate, measure_by_difficulty
 from r2vpo.models import catalog, habit, load_model, load_tokenizer, resolve_model
 from r2vpo.models.habit import EOS, HABIT_MODELS, IGNORED, WarmStart, habit_tokenizer
+from r2vpo.models.habit_models import VERSION
 from r2vpo.rewards import load_reward
 from r2vpo.sampling import SharedPrefixSampler, check_model
 
