@@ -14,6 +14,7 @@ from r2vpo.cli.failures import Session
 from r2vpo.config.numbers import megabytes
 from r2vpo.config.run_directory import RunDirectory, open_run, step_of
 from r2vpo.errors import UserError
+from r2vpo.optional import require
 
 ADAPTERS = "adapter_config.json"
 
@@ -38,6 +39,8 @@ class Plan:
 def export(arguments: argparse.Namespace, session: Session) -> None:
     """Run the command; what cannot be exported is refused before anything is loaded."""
     plan = _planned(arguments)
+    if arguments.gguf is not None:
+        require("gguf", "--gguf")
     if arguments.push is not None:
         from r2vpo.export.push import check_push
 
