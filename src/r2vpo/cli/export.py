@@ -77,7 +77,7 @@ def _planned(arguments: argparse.Namespace) -> Plan:
     changes = [*(["merged"] if arguments.merge else []), *([arguments.dtype] if arguments.dtype else [])]
     steps = [] if gone or checkpoint == run.latest_checkpoint() else [str(step_of(checkpoint))]
     out = Path(arguments.out) if arguments.out else None
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out is not None and (out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir())))):
         raise UserError(f"--out {out}: it exists and is not an empty folder: name another one, or remove it")
     wanted = not arguments.gguf or changes or arguments.push is not None
     folder = (out or run.path / "-".join(["model", *steps, *changes])) if wanted else None

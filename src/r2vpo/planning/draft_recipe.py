@@ -136,7 +136,7 @@ def recipe_text(
     if data.schema != "plain":
         keys.append(f"  schema: {data.schema}")
     for key, column in (("prompt", data.prompt_column), ("answer", data.answer_column)):
-        if data.schema == "plain" and column != key:
+        if data.schema == "plain" and column is not None and column != key:
             keys.append(f"  {key}_column: {quoted(column)}")
     about = "\n".join(f"# {comment(fact)}" for fact in facts)
     other = "" if chosen.reward == own else f"  # name: {own} # your own function, which you can edit\n"
