@@ -58,7 +58,8 @@ def given_number() -> Threads | None:
     """Return the number that the environment or this process was given; None if it is torch's own choice."""
     number = torch.get_num_threads()
     for name in VARIABLES:
-        if os.environ.get(name):
+        # A value that cannot be followed, as it is no number or more than there are cores, has not decided anything.
+        if os.environ.get(name, "").partition(",")[0].strip() == str(number):
             return Threads(number, f"{name} says so", {})
     if number not in _torch_defaults():
         return Threads(number, "set in this process", {})

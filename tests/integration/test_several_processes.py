@@ -117,7 +117,7 @@ def test_nothing_is_left_when_the_command_is_killed(recipe: Path, tmp_path: Path
         folder=tmp_path,
         R2VPO_TEST_REWARD=f"hold:1:{waiting}",
     )
-    wait_for(waiting, process)
+    wait_for(waiting, process, seconds=300.0)
     ranks = children(process.pid)
     process.kill()
     end = time.monotonic() + 60

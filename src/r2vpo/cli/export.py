@@ -14,6 +14,7 @@ from r2vpo.cli.failures import Session
 from r2vpo.config.numbers import megabytes
 from r2vpo.config.run_directory import RunDirectory, open_run, step_of
 from r2vpo.errors import UserError
+from r2vpo.optional import require
 
 ADAPTERS = "adapter_config.json"
 
@@ -38,6 +39,8 @@ class Plan:
 def export(arguments: argparse.Namespace, session: Session) -> None:
     """Run the command; what cannot be exported is refused before anything is loaded."""
     plan = _planned(arguments)
+    if arguments.gguf is not None:
+        require("gguf", "--gguf")
     if arguments.push is not None:
         from r2vpo.export.push import check_push
 
@@ -74,7 +77,7 @@ def _planned(arguments: argparse.Namespace) -> Plan:
     changes = [*(["merged"] if arguments.merge else []), *([arguments.dtype] if arguments.dtype else [])]
     steps = [] if gone or checkpoint == run.latest_checkpoint() else [str(step_of(checkpoint))]
     out = Path(arguments.out) if arguments.out else None
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out is not None and (out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir())))):
         raise UserError(f"--out {out}: it exists and is not an empty folder: name another one, or remove it")
     wanted = not arguments.gguf or changes or arguments.push is not None
     folder = (out or run.path / "-".join(["model", *steps, *changes])) if wanted else None

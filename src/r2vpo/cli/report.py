@@ -6,6 +6,7 @@ from pathlib import Path
 from r2vpo.cli.failures import Session
 from r2vpo.config.run_directory import open_run
 from r2vpo.errors import UserError
+from r2vpo.optional import require
 
 
 def report(arguments: argparse.Namespace, session: Session) -> None:
@@ -20,14 +21,17 @@ def report(arguments: argparse.Namespace, session: Session) -> None:
     picture = None if arguments.png is None else _file(arguments.png, "--png", ".png")
     if picture is not None and len(runs) > 1:
         raise UserError("--png draws a single run: name one run, or leave --png out")
+    if picture is not None:
+        require("matplotlib", "--png")
     from r2vpo.report.build import build_overlay, build_report
-    from r2vpo.report.picture import build_picture
 
     if out is None and len(runs) == 1:
         print(build_report(runs[0]))
     else:
         print(build_overlay(runs, out or Path("report.html")))
     if picture is not None:
+        from r2vpo.report.picture import build_picture
+
         print(build_picture(runs[0], picture))
 
 

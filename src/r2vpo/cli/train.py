@@ -128,6 +128,7 @@ def check_resume(recipe: Recipe, run_path: Path, checkpoint: int | None, argumen
 def write_final_model(run_path: Path, display: TrainingProgress) -> None:
     """Write `model/` from the last checkpoint; the run has its result by now, so a failure is only reported."""
     from r2vpo.export.build import Source, write_model
+    from r2vpo.weights import first_line
 
     run = open_run(run_path)
     checkpoint = run.latest_checkpoint()
@@ -135,8 +136,8 @@ def write_final_model(run_path: Path, display: TrainingProgress) -> None:
         return
     try:
         write_model(Source(run, run.recipe(), checkpoint), run.model)
-    except (UserError, OSError) as error:
-        display.say(f"note: {run.model} was not written: {error}")
+    except Exception as error:  # also of a library, which may not read its own tokenizer back
+        display.say(f"note: {run.model} was not written: {first_line(error)}")
 
 
 def show_result(run_path: Path, console: Console, program: str) -> None:

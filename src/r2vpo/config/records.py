@@ -132,7 +132,7 @@ def read_records(path: Path) -> list[Record]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = json.loads(line, parse_constant=_refuse)
             if not isinstance(record, dict):
                 raise ValueError("not an object")
         except (ValueError, RecursionError):
@@ -176,6 +176,10 @@ def _content(path: Path) -> bytes:
     if (path.is_symlink() and not path.exists()) or not stat.S_ISREG(path.stat().st_mode):
         raise UserError(f"{path}: this is not a regular file: restore it from a copy")
     return path.read_bytes()
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")  # and nothing here writes it, see `finite`
 
 
 def _line(record: Mapping[str, Any]) -> bytes:

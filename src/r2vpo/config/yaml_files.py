@@ -37,6 +37,7 @@ def _with_number_rules(base: type[yaml.SafeLoader] | type[yaml.SafeDumper]) -> d
     return rules
 
 
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
 LONGEST = 10_000_000
 MOST_VALUES = 100_000
 
@@ -143,6 +144,35 @@ def _problem(error: yaml.YAMLError) -> str:
     if mark is None:
         return f"not valid YAML: {problem}"
     return f"not valid YAML at line {mark.line + 1}, column {mark.column + 1}: {problem}"
+
+
+def scalar(text: str) -> str:
+    """Return a text as it is written into YAML: plain if that can only be read as this text, quoted otherwise.
+
+    Args:
+        text: any text, also one with line breaks, control characters or halves of surrogate pairs.
+    """
+    if _PLAIN.fullmatch(text) and yaml.safe_load(text) == text:
+        return text
+    return quoted(text)
+
+
+def quoted(text: str) -> str:
+    """Return a text as a quoted scalar of YAML on one line.
+
+    Args:
+        text: as for `scalar`.
+    """
+    return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=math.inf).rstrip("\n")
+
+
+def comment(text: str) -> str:
+    """Return a text on one line, for a comment; what cannot be printed becomes U+FFFD.
+
+    Args:
+        text: any text.
+    """
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def shown(value: Any) -> str:

@@ -154,7 +154,7 @@ def finish_folder(source: Source, folder: Path, *, adapters: bool, dtype: str) -
         set_end_tokens(folder, end_tokens(source))
     chat = load_its_tokenizer(source).chat_template is not None
     card = run_card(source.run, source.checkpoint, step=source.step, adapters=adapters, chat=chat, dtype=dtype)
-    (folder / NAME).write_text(card, encoding="utf-8")
+    (folder / NAME).write_text(card, encoding="utf-8", errors="backslashreplace")  # names may not be UTF-8
 
 
 def _of_tokenizer(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -88,10 +89,12 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
             os.replace(target, former)
         os.replace(staging, target)
     except BaseException:
+        if former.exists() and not target.exists():
+            os.replace(former, target)
         shutil.rmtree(staging, ignore_errors=True)
         raise
     # Only now: what a killed process left may be the only copy of the former folder.
-    for leftover in target.parent.glob(f".{target.name}.*.tmp"):
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 

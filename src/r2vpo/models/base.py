@@ -51,10 +51,11 @@ def describe_base(name: str) -> Base:
 
 def _licence_of_card(path: Path) -> str | None:
     """Return the licence in a model card's front matter, if it has one that can be read."""
+    import yaml
     from huggingface_hub import ModelCard
 
     try:
         found = ModelCard.load(path).data.license
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, yaml.YAMLError):  # anybody may have written it
         return None
     return found if isinstance(found, str) else None

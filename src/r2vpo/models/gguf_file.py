@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from r2vpo.checkpoint_files import digest_of_file
 from r2vpo.errors import UserError
 from r2vpo.models.cache import build_once, cache_root, is_complete
@@ -73,9 +75,20 @@ def licence_in(file: Path) -> str | None:
 def _open(file: Path) -> Any:
     from gguf import GGUFReader
 
+    class Reader(GGUFReader):
+        """A reader that ends at the end of the file; gguf's goes through all numbers that a damaged count promises."""
+
+        def _get(self, offset: int, dtype: Any, count: int = 1, *rest: Any, **named: Any) -> Any:
+            if int(offset) + int(count) * np.dtype(dtype).itemsize > len(self.data):
+                raise ValueError("it ends in the middle of a value")
+            return super()._get(offset, dtype, count, *rest, **named)
+
     try:
-        return GGUFReader(str(file))
-    except (OSError, ValueError, IndexError, KeyError, UnicodeDecodeError, OverflowError, MemoryError) as error:
+        return Reader(str(file))
+    except (
+        *(OSError, ValueError, IndexError, KeyError, TypeError, UnicodeDecodeError, OverflowError, MemoryError),
+        RecursionError,
+    ) as error:
         raise UserError(
             f"model.name {str(file)!r}: it is not a GGUF file, or it is damaged or cut off ({first_line(error)}): copy "
             "it again"
@@ -91,7 +104,7 @@ def _check(file: Path) -> set[str]:
     """Return the types of the file's tensors, after reading where each of them lies."""
     reader = _open(file)
     parts = _field(reader, "split.count")
-    if parts is not None and parts > 1:
+    if isinstance(parts, int) and parts > 1:
         raise UserError(
             f"model.name {str(file)!r}: this is one of {parts} parts: join them with llama.cpp's `llama-gguf-split "
             "--merge`, and name the joined file"

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import yaml
-
 from r2vpo.config.errors import validated
 from r2vpo.config.recipe import Recipe
+from r2vpo.config.yaml_files import parse_yaml
 from r2vpo.data import PromptData, load_data
 from r2vpo.data.prompt_format import PromptForm, as_chats
 from r2vpo.data.prompt_tokens import prompt_lengths
@@ -121,7 +120,7 @@ def _chosen(data: OwnData, choices: Choices, form: PromptForm | None, model: str
 
 def _check(recipe: str, reward: str, own: str, form: PromptForm | None) -> list[str]:
     """Read the recipe, load its problems and try both rewards on them, as a run does."""
-    read = validated(Recipe, yaml.safe_load(recipe), source="the drafted recipe")
+    read = validated(Recipe, parse_yaml(recipe), source="the drafted recipe")
     data = load_data(read.data, seed=read.seed)
     if form is not None and form.is_chat:
         data = replace(data, train=as_chats(data.train), held_out=as_chats(data.held_out))

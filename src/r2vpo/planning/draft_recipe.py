@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from r2vpo.config.yaml_files import comment, quoted, scalar
 from r2vpo.planning.own_data import OwnData, kind_of_answers
 
 HELD_OUT_SHARE, MOST_HELD_OUT = 0.2, 200
@@ -129,26 +129,26 @@ def recipe_text(
         own: the function in the reward file.
         facts: lines about the data, for the comment at the top.
     """
-    keys = [f"  path: {json.dumps(path, ensure_ascii=False)}"]
+    keys = [f"  path: {quoted(path)}"]
     for key, value in (("subset", data.subset), ("split", data.split)):
         if value is not None:
-            keys.append(f"  {key}: {json.dumps(value, ensure_ascii=False)}")
+            keys.append(f"  {key}: {quoted(value)}")
     if data.schema != "plain":
         keys.append(f"  schema: {data.schema}")
     for key, column in (("prompt", data.prompt_column), ("answer", data.answer_column)):
-        if data.schema == "plain" and column != key:
-            keys.append(f"  {key}_column: {json.dumps(column, ensure_ascii=False)}")
-    about = "\n".join(f"# {fact}" for fact in facts)
+        if data.schema == "plain" and column is not None and column != key:
+            keys.append(f"  {key}_column: {quoted(column)}")
+    about = "\n".join(f"# {comment(fact)}" for fact in facts)
     other = "" if chosen.reward == own else f"  # name: {own} # your own function, which you can edit\n"
     return f"""\
-# Train {model} on {path}
+# Train {comment(model)} on {comment(path)}
 #
 #   r2vpo train {name}.yaml
 #
 {about}
-name: {name}
+name: {scalar(name)}
 model:
-  name: {json.dumps(model, ensure_ascii=False)}
+  name: {quoted(model)}
 
 data:
   source: dataset

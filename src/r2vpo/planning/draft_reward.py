@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from r2vpo.config.yaml_files import comment
+
 _HEAD = '''"""A reward for {path}; edit it as you like. Check it with: r2vpo rewards check {recipe}"""
 
 {imports}from r2vpo import text_of  # the text of a completion, of a plain prompt and of a chat
@@ -75,7 +77,7 @@ def reward_text(kind: str, *, wrapped: str | None, path: str, recipe: str) -> st
         path: the data.
         recipe: the recipe's file.
     """
-    shown = path.replace("\\", "/").replace('"', "'")  # in a docstring
+    shown = comment(path).replace("\\", "/").replace('"', "'")  # in a docstring
     if wrapped is not None:
         return _WRAPPED.format(path=shown, recipe=recipe, reward=wrapped)
     helpers, expression = _BODIES["text" if kind == "formula" else kind]

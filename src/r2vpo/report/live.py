@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from r2vpo.config.folder_lock import holder
 from r2vpo.config.run_directory import RunDirectory
+from r2vpo.config.run_events import EVENTS
 from r2vpo.errors import UserError
 from r2vpo.report.build import report_html
 
@@ -80,7 +81,7 @@ class LiveRun:
         """Return a text that differs whenever the files of the report do."""
         run = self.run
         found: list[tuple[int, int] | None] = []
-        for path in (run.config, run.metrics, run.evaluations, run.summary):
+        for path in (run.config, run.metrics, run.evaluations, run.summary, run.path / EVENTS):
             try:
                 stat = os.stat(path)
             except OSError:
@@ -114,6 +115,8 @@ class LiveServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, run: RunDirectory, *, host: str, port: int) -> None:
+        if not host:  # sockets take this for all addresses of the machine
+            raise UserError("--host is empty: name an address, such as 127.0.0.1")
         self.live, self.host = LiveRun(run), host
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
@@ -186,8 +189,9 @@ class _Handler(BaseHTTPRequestHandler):
             return _plain(HTTPStatus.NOT_FOUND, "There is nothing here; the report is at /")
         try:
             return build()
-        except (UserError, OSError) as error:
-            return _plain(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+        except Exception as error:  # whatever is in the folder: a page that is open shows it, and asks again
+            known = isinstance(error, UserError | OSError)
+            return _plain(HTTPStatus.INTERNAL_SERVER_ERROR, f"{'' if known else f'{type(error).__name__}: '}{error}")
 
     def _send(self, answer: Answer, *, body: bool) -> None:
         content = answer.text.encode("utf-8", "backslashreplace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from r2vpo.cli.main import main
 from r2vpo.config.recipe import load_recipe
+from r2vpo.config.yaml_files import read_mapping
 from r2vpo.data import load_data
 from r2vpo.rewards import load_reward
 from tests.unit.cli.helpers import failure
@@ -87,3 +89,42 @@ def test_another_folder_and_a_model_that_is_not_here(tmp_path: Path, capsys: pyt
     assert recipe.data.path == [str(tmp_path / "data" / "my sums.csv")]
     assert (tmp_path / "there" / "rewards_my_sums.py").is_file()
     assert recipe.rollout.prompts_per_round == 4 and recipe.data.held_out_size == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "123",
+            "2024-01-01",
+            "1e3",
+            "1_000",
+            "null",
+            "yes",
+            "a: #b",
+            'it\'s "quoted" $(x)',
+            "{question} %s",
+            "back\\",
+        ),
+        'x"""\nimport os\nos.environ["INJECTED"] = "1"\n"""',
+        "a\nreplay: {versions: 3}\n#",
+        "next\x85line\u2028control\x01\x7f\ufeff\U0001f600",
+    ],
+)
+def test_names_are_inert_texts_in_both_files(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    data = f"{name}.jsonl"
+    rows = [{name: f"Question {i}?", "answer": f"town {i}"} for i in range(9)]
+    Path(data).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["new", data, *MODEL]) == 0, capsys.readouterr().err
+    (written,), (reward,) = Path().glob("*.yaml"), Path().glob("rewards_*.py")
+    recipe = load_recipe(written)
+    assert (recipe.name, recipe.data.path, recipe.data.prompt_column) == (written.stem, [data], name)
+    keys = {"name", "model", "data", "reward", "rollout", "trainer", "evaluation"}
+    assert read_mapping(written, "recipe").keys() == keys
+    kinds = [type(one).__name__ for one in ast.parse(reward.read_text()).body]
+    assert kinds == ["Expr", "ImportFrom", "FunctionDef", "FunctionDef"]
+
+
+def test_no_model_has_such_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    write(KINDS["number"][0])
+    assert r"model 'a\nb': there is no such folder" in failure(capsys, 2, "new", "own.jsonl", "--model", "a\nb")

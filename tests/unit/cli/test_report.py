@@ -1,5 +1,6 @@
 """`r2vpo report`: one run is drawn in its folder, several in one file."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,18 @@ def test_one_run_can_be_drawn_elsewhere(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["report", str(run.path), "--out", str(out)]) == 0
     assert capsys.readouterr().out.strip() == str(out)
     assert out.is_file() and not run.report.exists()
+
+
+def test_only_the_picture_needs_matplotlib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path, steps=2, finished=False)
+    for name in ("matplotlib", "matplotlib.axes"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "r2vpo.report.picture", raising=False)
+    said = failure(capsys, 2, "report", str(run.path), "--png", str(tmp_path / "a.png"))
+    assert "--png needs matplotlib, which is not installed" in said and not run.report.exists()
+    assert main(["report", str(run.path)]) == 0 and run.report.is_file()
 
 
 @pytest.mark.parametrize(

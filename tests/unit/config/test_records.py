@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,13 @@ def test_every_flipped_bit_of_a_record_is_found(file: Path) -> None:
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
         with pytest.raises(UserError, match=r"metrics.jsonl: line \d is (damaged|not a JSON object)"):
             read_records(file)
+
+
+def test_what_is_no_number_in_json_is_refused(file: Path) -> None:
+    line = b'{"step": 4, "loss": NaN'
+    file.write_bytes(line + b', "crc32": "%08x"}\n' % zlib.crc32(line + b"}"))
+    with pytest.raises(UserError, match="line 1 is not a JSON object"):
+        read_records(file)
 
 
 def test_a_last_line_without_its_newline_is_cut_off_for_reader_and_writer(file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -83,3 +84,21 @@ def test_end_tokens_replace_those_of_training(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == {"eos_token_id": 2, "pad_token_id": 2}
     set_end_tokens(tmp_path, [2, 3])
     assert json.loads(path.read_text())["eos_token_id"] == [2, 3]
+
+
+def test_an_interrupt_between_the_two_renames_restores_the_former_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, replace = tmp_path / "model", os.replace
+    target.mkdir()
+    (target / "mine").touch()
+
+    def interrupted(source: Path, place: Path) -> None:
+        if place == target and (source / "new").exists():
+            raise KeyboardInterrupt
+        replace(source, place)
+
+    monkeypatch.setattr("os.replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(target, lambda folder: (folder / "new").touch())
+    assert [path.name for path in tmp_path.iterdir()] == ["model"] and (target / "mine").exists()

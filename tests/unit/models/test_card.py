@@ -78,6 +78,9 @@ def test_a_base_is_described_without_loading_it(tmp_path) -> None:
     (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n\n# A model\n")
     assert describe_base(str(tmp_path)).licence == "mit"
     assert describe_base(str(tmp_path / "gone")).licence is None
+    for broken in ("license: [unclosed", "license: !!python/name:os.system", "1: 2\nlicense: mit", "self: 1", "- mit"):
+        (tmp_path / "README.md").write_text(f"---\n{broken}\n---\n")
+        assert describe_base(str(tmp_path)).licence is None, broken
     assert describe_base("no-such-owner/no-such-model").hub == "no-such-owner/no-such-model"
     listed = describe_base("embedded/smollm2-135m")
     assert (listed.hub, listed.licence) == ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0")

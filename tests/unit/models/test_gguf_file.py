@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,18 @@ def test_a_quantised_file_says_so_and_is_spread(model: Any, folder: Path, caplog
     assert len(weights.unique()) > 0.9 * weights.numel()
 
 
+HEAD = b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"a"  # one fact, named "a"
+
+
 @pytest.mark.parametrize(("content", "words"), [
     (b"", "not a GGUF file, or it is damaged"),
     (b"GGUF", "not a GGUF file, or it is damaged"),
     (b"PK\x03\x04" + bytes(64), "not a GGUF file, or it is damaged"),
     ("half", "not a GGUF file, or it is damaged"),
     ("header", "not a GGUF file, or it is damaged"),
+    (HEAD + struct.pack("<IIQ", 9, 4, 2**40), "it ends in the middle of a value"),
+    (HEAD + struct.pack("<IQ", 8, 2**62), "it ends in the middle of a value"),
+    (HEAD + struct.pack("<I", 9) + struct.pack("<IQ", 9, 1) * 5000, "not a GGUF file, or it is damaged"),
 ])  # fmt: skip
 def test_damaged_files_are_one_line(model: Any, folder: Path, tmp_path: Path, content: Any, words: str) -> None:
     path = tmp_path / "model.gguf"

@@ -12,6 +12,7 @@ import pytest
 
 from r2vpo.config.folder_lock import working_in
 from r2vpo.config.run_directory import RunDirectory, create_run
+from r2vpo.config.run_events import append_event
 from r2vpo.errors import UserError
 from r2vpo.report.live import LiveServer
 from tests.unit.report.synthetic_run import accuracy, make_run, synthetic_recipe
@@ -153,3 +154,23 @@ def test_a_name_that_the_server_was_given_is_ours(run: RunDirectory) -> None:
         port = server.server_address[1]
         assert server.url == f"http://localhost:{port}/"
         assert server.is_ours(f"localhost:{port}") and not server.is_ours(None)
+
+
+def test_a_defect_and_an_event_reach_the_page(
+    server: LiveServer, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = status(server)["version"]
+    append_event(run.path, "note", "something", step=3)
+    assert status(server)["version"] != before
+
+    def broken(runs: object) -> str:
+        raise TypeError("not a number")
+
+    monkeypatch.setattr("r2vpo.report.live.report_html", broken)
+    answer, text = asked(server, "/")
+    assert (answer.status, text) == (500, "r2vpo watch: TypeError: not a number\n")
+
+
+def test_an_empty_host_is_not_every_address(run: RunDirectory) -> None:
+    with pytest.raises(UserError, match="--host is empty"):
+        LiveServer(run, host="", port=0)
