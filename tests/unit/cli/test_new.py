@@ -87,3 +87,20 @@ def test_another_folder_and_a_model_that_is_not_here(tmp_path: Path, capsys: pyt
     assert recipe.data.path == [str(tmp_path / "data" / "my sums.csv")]
     assert (tmp_path / "there" / "rewards_my_sums.py").is_file()
     assert recipe.rollout.prompts_per_round == 4 and recipe.data.held_out_size == 2
+
+
+def test_columns_that_the_model_is_not_shown_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"question": f"Question {i}?", "choices": ["x", "y"], "answer": "AB"[i % 2]} for i in range(9)]
+    Path("own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["new", "own.jsonl", *MODEL]) == 0
+    assert "the model is not shown 'choices': write what it needs into the prompt" in capsys.readouterr().out
+
+
+def test_the_next_commands_are_printed_as_the_program_was_called(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "r2vpo", "new", "own.jsonl", *MODEL])
+    monkeypatch.setattr(sys, "argv", ["r2vpo/__main__.py", "new", "own.jsonl", *MODEL])
+    write(["1", "2", "3"])
+    assert main() == 0
+    assert "  python -m r2vpo train own.yaml\n" in capsys.readouterr().out
