@@ -39,10 +39,9 @@ def new(arguments: argparse.Namespace, session: Session) -> None:
         print(*(f"  {line}" for line in lines), sep="\n")
     print(f"wrote {recipe} and {reward}. Next{'' if is_here else f', in the folder {shlex.quote(str(out))}'}:")
     print(f"  {session.program} rewards check {recipe.name}   # what the reward makes of the answers")
-    print(
-        f"  {session.program} train {recipe.name} --set trainer.max_steps={made.steps}   # one round: look at its sample"
-    )
-    print(f"  {session.program} train {recipe.name}")
+    train = f"  {session.program} train {recipe.name}"
+    print(f"{train} --set trainer.max_steps={made.steps}   # one round: look at its sample")
+    print(train)
 
 
 def _name_of(data: str) -> str:

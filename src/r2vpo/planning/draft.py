@@ -164,8 +164,8 @@ def _tried(name: str, function: Callable[..., Any], data: PromptData) -> str:
         return f"the reward {name}: runs on {len(tried)} rows{left}"
     right = sum(not one.wrong for one in verdicts)
     return (
-        f"the reward {name}: gives 1 to {right or 'none'} of {len(verdicts)} texts that contain the answers of {len(tried)} rows "
-        f"as models usually write them{left}"
+        f"the reward {name}: gives 1 to {right or 'none'} of {len(verdicts)} texts that contain the answers of "
+        f"{len(tried)} rows as models usually write them{left}"
     )
 
 
