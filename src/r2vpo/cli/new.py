@@ -38,9 +38,10 @@ def new(arguments: argparse.Namespace, session: Session) -> None:
         print(f"{title} {'in ' + arguments.data if title == 'found' else ''}".rstrip() + ":")
         print(*(f"  {line}" for line in lines), sep="\n")
     print(f"wrote {recipe} and {reward}. Next{'' if is_here else f', in the folder {shlex.quote(str(out))}'}:")
-    print(f"  r2vpo rewards check {recipe.name}   # what the reward makes of the answers")
-    print(f"  r2vpo train {recipe.name} --set trainer.max_steps={made.steps}   # one round: look at its sample")
-    print(f"  r2vpo train {recipe.name}")
+    print(f"  {session.program} rewards check {recipe.name}   # what the reward makes of the answers")
+    train = f"  {session.program} train {recipe.name}"
+    print(f"{train} --set trainer.max_steps={made.steps}   # one round: look at its sample")
+    print(train)
 
 
 def _name_of(data: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -127,7 +128,9 @@ def _object(value: Any, where: str) -> dict[str, Any]:
 
 def _csv(path: Path) -> Iterator[Row]:
     with _text(path) as file:
-        reader = csv.reader(file, strict=True)
+        separator = _separator(file.readline())
+        file.seek(0)
+        reader = csv.reader(file, delimiter=separator, strict=True)
         line = 1
         try:
             header = next(reader, [])
@@ -138,14 +141,20 @@ def _csv(path: Path) -> Iterator[Row]:
                 where = f"{path}, line {line}"
                 if values and len(values) != len(header):
                     raise UserError(
-                        f"{where} has {len(values)} values for the {len(header)} columns of line 1: put a text with "
-                        "commas in double quotes"
+                        f"{where} has {len(values)} values for the {len(header)} columns of line 1, which are "
+                        f"separated by {separator!r}: put a text that contains it in double quotes"
                     )
                 if values:
                     yield where, dict(zip(header, values, strict=True))
                 line = reader.line_num + 1
         except csv.Error as error:
             raise UserError(f"{path}, line {line} is not CSV ({error}): correct that line") from None
+
+
+def _separator(header: str) -> str:
+    """Return what separates the columns of a CSV file: a comma, or what its header has instead of one."""
+    outside = re.sub('"[^"]*"', "", header)
+    return next((separator for separator in ",;\t" if separator in outside), ",")
 
 
 def _parquet(path: Path) -> Iterator[Row]:

@@ -12,6 +12,7 @@ from r2vpo.config.yaml_files import parse_yaml
 from r2vpo.data import PromptData, load_data
 from r2vpo.data.prompt_format import PromptForm, as_chats
 from r2vpo.data.prompt_tokens import prompt_lengths
+from r2vpo.data.schemas import Columns
 from r2vpo.errors import UserError
 from r2vpo.planning.draft_recipe import FEW, Choices, Lengths, choose, recipe_text
 from r2vpo.planning.draft_reward import reward_text
@@ -87,6 +88,7 @@ def _found(data: OwnData, tokenizer: Any, form: PromptForm | None) -> tuple[list
         f"prompts: {data.distinct:,} different" + (f"; {doubled:,} repeat an earlier one" if doubled else ""),
         *(f"rows left out: {count:,} {reason}" for reason, count in data.skipped.items()),
         *data.notes,
+        *_hidden(data),
     ]
     examples = list(dict.fromkeys(row.answer for row in data.rows if row.answer))
     if examples:
@@ -105,9 +107,25 @@ def _found(data: OwnData, tokenizer: Any, form: PromptForm | None) -> tuple[list
     return [*lines, f"lengths of answers: {answers}"], answers
 
 
+def _hidden(data: OwnData) -> list[str]:
+    """Return a line on the columns that a prompt does not contain, such as the options of a multiple choice."""
+    used = (data.prompt_column, data.answer_column, Columns().difficulty)
+    others = [name for name in data.columns if name not in used]
+    if data.schema != "plain" or not others:
+        return []
+    more = f" and {len(others) - 5} more columns" if len(others) > 5 else ""
+    names = ", ".join(map(repr, others[:5]))
+    return [
+        f"the model is not shown {names}{more}: write what it needs into the prompt; rewards find these columns in "
+        "`metadata`"
+    ]
+
+
 def _chosen(data: OwnData, choices: Choices, form: PromptForm | None, model: str) -> list[str]:
     few = (
-        f"; with so few, accuracy is known to {100 * choices.held_out**-0.5:.0f} points" if data.distinct < FEW else ""
+        f"; with so few, accuracy is known only to within {100 * choices.held_out**-0.5:.0f} points"
+        if data.distinct < FEW
+        else ""
     )
     return [
         f"model {model}",
@@ -145,8 +163,8 @@ def _tried(name: str, function: Callable[..., Any], data: PromptData) -> str:
         return f"the reward {name}: runs on {len(tried)} rows{left}"
     right = sum(not one.wrong for one in verdicts)
     return (
-        f"the reward {name}: gives 1 to {right} of {len(verdicts)} texts that contain the answers of {len(tried)} rows "
-        f"as models usually write them{left}"
+        f"the reward {name}: gives 1 to {right or 'none'} of {len(verdicts)} texts that contain the answers of "
+        f"{len(tried)} rows as models usually write them{left}"
     )
 
 

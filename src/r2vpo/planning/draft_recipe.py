@@ -39,7 +39,8 @@ class Lengths:
         return cls(ordered[len(ordered) // 2], ordered[int(0.95 * (len(ordered) - 1))], ordered[-1])
 
     def __str__(self) -> str:
-        return f"{self.median} tokens in the median, {self.p95} at 95 %, {self.most} at most"
+        tokens = "token" if self.median == 1 else "tokens"
+        return f"{self.median} {tokens} in the median, {self.p95} at 95 %, {self.most} at most"
 
 
 @dataclass(frozen=True)

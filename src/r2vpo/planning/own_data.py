@@ -160,11 +160,12 @@ def _schema_of(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> 
 def _prompt_column(
     path: str, records: Sequence[Mapping[str, Any]], columns: list[str], answer: str | None, notes: list[str]
 ) -> str:
-    usable = [name for name in columns if name != answer and _share(records, name, _is_prompt) >= 0.5]
+    usable = [name for name in columns if _share(records, name, _is_prompt) >= 0.5]
+    usable = [name for name in usable if name != answer] or usable  # an answer that no reward needs may be the prompt
     if not usable:
         raise UserError(
             f"{path} has no column that can be a prompt, a text or a list of messages; it has "
-            f"{_described(records[0])}: write the prompt into a column with that"
+            f"{_described(records[0])}: write one object per row, with a column for the prompt"
         )
     named = [name for wanted in PROMPT_NAMES for name in usable if name.lower() == wanted]
     longest = max(usable, key=lambda name: sum(len(str(record.get(name) or "")) for record in records[:200]))

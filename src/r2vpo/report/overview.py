@@ -59,7 +59,7 @@ def _result(data: RunData) -> dict[str, Any]:
         gain = paired(data.evaluations[0], data.evaluations[-1]) if len(data.evaluations) > 1 else None
         gain = gain or {"value": after["value"] - before["value"], "low": None, "high": None}
     first = data.accuracy_at(0) if data.accuracy_at(0).get("step") == 0 else {}
-    last = data.accuracy_at(-1)
+    last = data.accuracy_at(-1) if after else {}  # the same as `first` before the second evaluation
     by = [
         [
             label,

@@ -128,3 +128,20 @@ def test_names_are_inert_texts_in_both_files(name: str, capsys: pytest.CaptureFi
 def test_no_model_has_such_a_name(capsys: pytest.CaptureFixture[str]) -> None:
     write(KINDS["number"][0])
     assert r"model 'a\nb': there is no such folder" in failure(capsys, 2, "new", "own.jsonl", "--model", "a\nb")
+
+
+def test_columns_that_the_model_is_not_shown_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"question": f"Question {i}?", "choices": ["x", "y"], "answer": "AB"[i % 2]} for i in range(9)]
+    Path("own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["new", "own.jsonl", *MODEL]) == 0
+    assert "the model is not shown 'choices': write what it needs into the prompt" in capsys.readouterr().out
+
+
+def test_the_next_commands_are_printed_as_the_program_was_called(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "r2vpo", "new", "own.jsonl", *MODEL])
+    monkeypatch.setattr(sys, "argv", ["r2vpo/__main__.py", "new", "own.jsonl", *MODEL])
+    write(["1", "2", "3"])
+    assert main() == 0
+    assert "  python -m r2vpo train own.yaml\n" in capsys.readouterr().out

@@ -55,6 +55,14 @@ def test_values_stay_as_they_are_written(tmp_path: Path) -> None:
     assert load(tmp_path / "z.jsonl.gz", held_out_size=0).train[0].answer == "b"
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_the_header_of_a_csv_file_says_what_separates_columns(tmp_path: Path, separator: str) -> None:
+    text = f'"Question, or so"{separator}Solution\n"1; 2, 3\tor 4?"{separator}7\n'
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8-sig", newline="")
+    read = load(tmp_path / "a.csv", held_out_size=0, prompt_column="Question, or so", answer_column="Solution")
+    assert [(row.prompt, row.answer) for row in read.train] == [("1; 2, 3\tor 4?", "7")]
+
+
 def test_the_split_is_seeded_and_no_prompt_is_on_both_sides(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [*sums(20), "", {**sums(1)[0], "answer": "other", "topic": "sums"}])
     data = load(path, held_out_size=5)

@@ -106,3 +106,10 @@ def test_what_is_refused(tmp_path: Path, rows: list[dict[str, Any]], columns: di
 )
 def test_kinds_of_answers(answers: list[str], kind: str) -> None:
     assert kind_of_answers(answers) == kind
+
+
+def test_the_prompt_may_be_named_as_the_answer_that_no_reward_needs(tmp_path: Path) -> None:
+    said = refusal(tmp_path, [{"prompt": "Write a poem."}])
+    assert said.endswith("such as --answer-column prompt")
+    data = look(tmp_path, [{"prompt": "Write a poem."}], answer_column="prompt")
+    assert (data.prompt_column, data.answer_column) == ("prompt", "prompt")

@@ -148,6 +148,17 @@ def test_a_stopped_run(tmp_path: Path) -> None:
     assert (found["result"]["after"], found["result"]["gain"], found["result"]["after_name"]) == (None, None, "now")
 
 
+def test_what_was_not_evaluated_yet_has_no_accuracy_by_difficulty(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=3, finished=False)
+    by = {"easy": accuracy(0.6), "hard": accuracy(0.2)}
+    run.append_evaluation({"step": 0, "rollouts_generated": 0, "accuracy": accuracy(0.4), "by_difficulty": by})
+    result = only(build_report(run.path))["result"]
+    assert [(label, before["value"], now) for label, before, now in result["by_difficulty"]] == [
+        ("easy", 0.6, None),
+        ("hard", 0.2, None),
+    ]
+
+
 def test_a_running_one(tmp_path: Path) -> None:
     run = make_run(tmp_path, steps=3, finished=False)
     with working_in(run.path, instead="wait"):
