@@ -15,7 +15,6 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from r2vpo.cli.next_steps import program_name
 from r2vpo.models import load_model, load_tokenizer
 from tests.integration.cli import Outcome, command, records, train, weights, write_recipe
 from tests.integration.evaluation import write_suite
@@ -112,8 +111,8 @@ def test_the_last_lines_are_commands_that_work(finished: Outcome, adapted: Outco
     said = {line.split()[0]: line for line in finished.out.splitlines()[-6:]}
     assert f"{finished.run}/model (16 MB)" in said["model"]
     assert f'from_pretrained("{finished.run}/model")' in said["load"]
-    assert f"{program_name()} eval {finished.run} --suite arithmetic" in said["evaluate"]
-    assert f"{program_name()} export {finished.run} --gguf q8_0" in said["export"]
+    assert f"r2vpo eval {finished.run} --suite arithmetic" in said["evaluate"]
+    assert f"r2vpo export {finished.run} --gguf q8_0" in said["export"]
     assert f"vllm serve {finished.run}/model" in said["serve"] and "rm -r" in said["free"]
     assert 'r2vpo.load_model("tiny/random-llama")' in adapted.out and f"export {adapted.run} --merge" in adapted.out
 

@@ -230,7 +230,9 @@ def _add_doctor(commands: Any, shared: argparse.ArgumentParser) -> None:
         "doctor", parents=[shared], help="versions, devices, what is missing; or a model's check"
     )
     doctor.add_argument("--full", action="store_true", help="import everything, and ask torch for its devices")
-    doctor.add_argument("model", metavar="MODEL", nargs="?", help="check this one: a folder, a listed or a hub name")
+    doctor.add_argument(
+        "model", metavar="MODEL", nargs="?", help="check this one: a folder, a GGUF file, a listed or a hub name"
+    )
     doctor.add_argument(
         "--longest", metavar="N", type=positive, help="largest number of tokens of a prompt and its response"
     )
