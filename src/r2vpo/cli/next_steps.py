@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 from r2vpo.config.numbers import megabytes
 from r2vpo.config.run_directory import RunDirectory
+
+SUITE, POSITIONS = "arithmetic", 512
+"""A suite that needs no download, and the positions that its problems and their answers take at most."""
 
 
 def next_steps(run: RunDirectory, program: str) -> list[tuple[str, str]]:
@@ -33,7 +37,7 @@ def next_steps(run: RunDirectory, program: str) -> list[tuple[str, str]]:
     return [
         ("model", f"{run.model} ({megabytes(size_of(run.model))})"),
         ("load it", load),
-        ("evaluate it", f"{program} eval {path} --suite arithmetic"),
+        *([("evaluate it", f"{program} eval {path} --suite {SUITE}")] if _has_room(run.model) else []),
         ("export it", export),
         ("serve it", serve),
         ("free space", f"rm -r {shlex.quote(str(run.checkpoints))}  ({megabytes(kept)}, needed only for --resume)"),
@@ -46,8 +50,21 @@ def _base(model: Path) -> str | None:
 
 
 def _format(model: Path) -> str:
-    """Return an export that suits the model: a GGUF file, if its architecture can be written as one."""
+    """Return an export that suits the model: a GGUF file, if its architecture and tokenizer can be written as one."""
     from r2vpo.export.gguf_model import ARCHITECTURES
+    from r2vpo.export.gguf_tokenizer import can_be_written
 
-    kind = json.loads((model / "config.json").read_text(encoding="utf-8")).get("model_type")
-    return "--gguf q8_0" if kind in ARCHITECTURES else "--dtype bfloat16"
+    is_written = _config(model).get("model_type") in ARCHITECTURES and can_be_written(model)
+    return "--gguf q8_0" if is_written else "--dtype bfloat16"
+
+
+def _has_room(model: Path) -> bool:
+    positions = _config(model).get("max_position_embeddings")
+    return not isinstance(positions, int) or positions >= POSITIONS
+
+
+def _config(model: Path) -> dict[str, Any]:
+    """Return the model's configuration; adapters have none."""
+    path = model / "config.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found

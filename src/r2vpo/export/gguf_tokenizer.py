@@ -61,6 +61,18 @@ def add_tokenizer(writer: Any, tokenizer: Any, *, rows: int, ends: Sequence[int]
         _add_special(writer, tokenizer, Path(folder), rows, ends)
 
 
+def can_be_written(folder: Path) -> bool:
+    """Return whether the tokenizer in a folder is one that `add_tokenizer` writes."""
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        return False
+    try:
+        _pre_tokenizer(json.loads(file.read_text(encoding="utf-8")), str(folder))
+    except UserError:
+        return False
+    return True
+
+
 def _pre_tokenizer(described: dict[str, Any], what: str) -> str:
     """Return llama.cpp's identifier for a byte-level BPE that it splits and merges in the same way."""
     model = described.get("model") or {}

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from typing import Any
 
+import jsonschema
 import pytest
 
 from r2vpo.cli.main import main
@@ -50,7 +51,6 @@ ACCEPTED: dict[str, dict[str, Any]] = {
 
 
 def validator(kind: str) -> Any:
-    jsonschema = pytest.importorskip("jsonschema")
     jsonschema.Draft202012Validator.check_schema(schema_of(kind))
     return jsonschema.Draft202012Validator(schema_of(kind))
 
