@@ -168,7 +168,9 @@ def test_a_name_that_is_not_on_the_hub_in_a_process_of_its_own(recipe: Path, tmp
     out, err = process.communicate(timeout=120)
     assert process.returncode == 2
     assert out.splitlines() == [f"loading {w}" for w in ("torch and its libraries", "the data", "nobody/no-such-model")]
-    assert err.startswith("r2vpo: error: model.name 'nobody/no-such-model': cannot load it")
+    assert err.startswith(
+        "r2vpo: error: model.name 'nobody/no-such-model': HF_HUB_OFFLINE is set, and the model is not"
+    )
     assert err.count("\n") == 1
     assert not (tmp_path / "runs").exists()
 
