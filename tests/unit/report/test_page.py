@@ -117,7 +117,7 @@ def test_keys_move_zoom_and_reset(page: Page) -> None:
     page.evaluate("document.querySelector('#entropy .plot').focus()")
     for key in ("Home", "ArrowRight", "ArrowRight"):
         page.call("Input.dispatchKeyEvent", type="keyDown", key=key)
-    assert page.evaluate("document.querySelector('#kl .where').textContent") == "step 3"
+    page.wait_for("document.querySelector('#kl .where').textContent === 'step 3'")
     assert page.evaluate("document.getElementById('spoken').textContent").startswith("step 3, entropy 0.9")
     page.call("Input.dispatchKeyEvent", type="keyDown", key="+")
     assert scale(page, "reward")[1] < 100
