@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from r2vpo.checkpoint_files import digest_of_file
+from r2vpo.disk import disk_failure
 from r2vpo.errors import UserError
 from r2vpo.models.cache import build_once, cache_root, is_complete
 from r2vpo.models.convert import write_converted
@@ -131,7 +132,7 @@ def _convert(file: Path, folder: Path, *, quantised: bool) -> None:
     except UserError:
         raise
     except (OSError, TypeError, AttributeError, IndexError, NotImplementedError, *UNREADABLE) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if disk_failure(error) is not None or (isinstance(error, OSError) and error.errno is not None):
             raise  # the cache cannot be written
         architecture = _field(reader, "general.architecture")
         raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
 import struct
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from r2vpo.disk import disk_failure
 from r2vpo.errors import UserError
 from r2vpo.export.gguf_model import write_gguf
 from r2vpo.models import load_model, load_tokenizer, resolve_model
@@ -119,3 +121,14 @@ def test_files_that_transformers_cannot_read(tmp_path: Path) -> None:
 def test_the_folder_in_the_cache_says_what_it_was_made_of(model: Any, folder: Path) -> None:
     made = Path(resolve_model(str(folder / "f32.gguf")))
     assert json.loads((made / "r2vpo_source.json").read_text()) == {"file": str(folder / "f32.gguf")}
+
+
+def test_a_full_disk_is_no_fault_of_the_file(model: Any, folder: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(Exception) as caught:
+            load_model(str(folder / "f32.gguf"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not isinstance(caught.value, UserError) and disk_failure(caught.value) is not None
