@@ -20,10 +20,13 @@ SHOWN = (
 
 
 def log_line(logs: Mapping[str, Any], state: TrainerState) -> str:
-    """Return the numbers of `SHOWN` that a log has; those of an evaluation begin with `eval_`."""
+    """Return the numbers of `SHOWN` and each reward's mean, as far as a log has them, in an evaluation with `eval_`."""
     prefix = "eval_" if any(name.startswith("eval_") for name in logs) else ""
     # The last log has the time of the whole training.
     names = [name for shown in SHOWN for name in (f"{prefix}{shown}", f"train_{shown}") if name in logs]
+    parts = [name for name in logs if name.startswith(f"{prefix}rewards/") and name.endswith("/mean")]
+    place = names.index(f"{prefix}reward_std") if f"{prefix}reward_std" in names else len(names)
+    names[place:place] = parts
     values = [logs[name] for name in names]
     numbers = [f"{value:.4g}" if isinstance(value, float) else f"{value}" for value in values]
     shown = [f"{name} {number}" for name, number in zip(names, numbers, strict=True)]
