@@ -35,9 +35,7 @@ def test_a_terminal_shows_every_phase_and_acknowledges_ctrl_c(tmp_path: Path) ->
         assert time.monotonic() - pressed < 5.0
         assert terminal.end() == 130
     phases = ("loading torch", "loading the data", "loading tiny/random-llama", "checking tiny/random-llama")
-    in_order(
-        terminal.shown, *phases, "evaluating", "generating", "scoring", "training", "saving", "stopping", "stopped"
-    )
+    in_order(terminal.shown, *phases, "evaluating", "generating", "scoring", "training", "saving", "stopped")
     assert re.search(r"evaluating \d+ of 20, token \d+ of 200", terminal.shown)
     assert re.search(r"generating \d+ of 16, token \d+ of 200", terminal.shown)
     command = "python -m r2vpo.cli.main train"
