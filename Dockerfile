@@ -1,6 +1,6 @@
 # r2vpo with everything it needs, on a CPU or, with --gpus all, on a GPU:
 #   docker build -t r2vpo .
-#   docker run --rm -it -v "$PWD/runs:/work/runs" r2vpo train quickstart
+#   docker run --rm -it -v "$PWD/runs:/home/r2vpo/runs" r2vpo train quickstart
 #
 # torch's default wheel contains the CUDA libraries. For an image of a few gigabytes less, without them, pass the address
 # that PyTorch's installation page gives for "CPU": --build-arg TORCH_INDEX=ADDRESS
@@ -22,8 +22,8 @@ RUN grep '^torch==' requirements.lock > torch.txt \
 COPY . .
 RUN pip install --no-deps --no-build-isolation . && r2vpo --version
 
-RUN useradd --create-home --uid 1000 r2vpo && mkdir /work && chown r2vpo /work
+RUN useradd --create-home --uid 1000 r2vpo
 USER 1000
-WORKDIR /work
+WORKDIR /home/r2vpo
 ENTRYPOINT ["r2vpo"]
 CMD ["train", "quickstart"]

@@ -1,7 +1,7 @@
 """Gather the pages of the documentation site in build/docs; `make docs` then builds them with Zensical.
 
 The site has every page of docs/, README.md as its home page, and the repository's other pages. A file of the repository
-that a page links to is shown on a page of its own, so that every link leads somewhere within the site. A link to a file
+that a page links to gets its own page, so that every link leads to a page of the site. A link to a file
 that does not exist is an error.
 """
 

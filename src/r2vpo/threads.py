@@ -58,7 +58,7 @@ def given_number() -> Threads | None:
     """Return the number that the environment or this process was given; None if it is torch's own choice."""
     number = torch.get_num_threads()
     for name in VARIABLES:
-        # A value that cannot be followed, as it is no number or more than there are cores, has not decided anything.
+        # A value that torch does not follow (not a number, or more than there are cores) decides nothing.
         if os.environ.get(name, "").partition(",")[0].strip() == str(number):
             return Threads(number, f"{name} says so", {})
     if number not in _torch_defaults():

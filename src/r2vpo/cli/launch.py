@@ -141,7 +141,7 @@ def _check(launch: Launch, name: str, devices: int) -> None:
         what = f"is one process, not {processes}" if processes > 1 else "needs a GPU, and torch sees none"
         raise UserError(f"--accelerate {name} {what}: `r2vpo train --help` lists the other configurations")
     if launch.kind == "FSDP" and launch.on_cpu:
-        # accelerate would run plain data parallelism without a word.
+        # accelerate would silently run plain data parallelism.
         raise UserError(f"--accelerate {name}: accelerate shards weights over GPUs only: use --accelerate cpu here")
     if processes % machines:
         raise UserError(f"{processes} processes do not divide over {machines} machines: change --num-processes")

@@ -40,5 +40,5 @@ def _file(text: str, option: str, suffix: str) -> Path:
     if path.suffix != suffix or (path.exists() and not path.is_file()):
         raise UserError(f"{option} {text}: name a file that ends in {suffix}")
     if not path.parent.is_dir():
-        raise UserError(f"{option} {text}: there is no folder {path.parent}: make it first")
+        raise UserError(f"{option} {text}: there is no folder {path.parent}: create it first")
     return path

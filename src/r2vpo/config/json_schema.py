@@ -77,7 +77,7 @@ def _declare(options: type[Options], definition: Schema) -> None:
 
 
 def _objectives(definition: Schema) -> None:
-    """Each objective has options of its own."""
+    """Allow each objective only its own options."""
     definition["allOf"] = []
     for name, objective in OBJECTIVES.items():
         whole = json_schema_of_options(objective.config_class)

@@ -215,7 +215,7 @@ def _refuse_answered(path: str, row: PromptRow) -> None:
     if isinstance(row.prompt, list) and row.prompt[-1]["role"] == "assistant":
         raise UserError(
             f"{path}: its conversations end with an answer of the assistant, so there is nothing to complete: leave "
-            "out the last message of each, and write what a right answer is into a column of its own"
+            "out the last message of each, and write the right answer into a separate column"
         )
 
 

@@ -63,7 +63,7 @@ def _is_section(value: Any) -> bool:
 
 
 def _leaves(value: Any) -> dict[str, str]:
-    """Return a value as text; an item of a list of sections has a row of its own values."""
+    """Return a value as text; an item of a list of sections is one row with all its values."""
     if isinstance(value, list | tuple) and any(_is_section(item) or isinstance(item, dict) for item in value):
         items = [item.model_dump(mode="json") if isinstance(item, BaseModel) else item for item in value]
         return {

@@ -51,7 +51,7 @@ def test_only_the_picture_needs_matplotlib(
         (["RUN", "RUN/../NAME"], "this run is named twice: name each run once"),
         (["RUN", "OTHER", "--png", "a.png"], "--png draws a single run: name one run, or leave --png out"),
         (["RUN", "--out", "a.htm"], "--out a.htm: name a file that ends in .html"),
-        (["RUN", "--out", "no/a.html"], "--out no/a.html: there is no folder no: make it first"),
+        (["RUN", "--out", "no/a.html"], "--out no/a.html: there is no folder no: create it first"),
         (["RUN", "nowhere"], "nowhere: no such run"),
     ],
 )
