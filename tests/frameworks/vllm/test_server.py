@@ -48,7 +48,7 @@ def by_folder(monkeypatch, tmp_path):
 
 def post(url: str, body: dict) -> None:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    urllib.request.urlopen(request, timeout=60).read()
+    urllib.request.urlopen(request, timeout=600).read()
 
 
 def test_it_trains(folder, url, by_folder, tmp_path):

@@ -28,7 +28,7 @@ def test_it_serves_until_it_is_stopped_quietly(number: signal.Signals, tmp_path:
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line.startswith(f"{run.path} is shown at http://127.0.0.1:")
-    with urllib.request.urlopen(line.split(" is shown at ")[1].split()[0], timeout=20) as answer:
+    with urllib.request.urlopen(line.split(" is shown at ")[1].split()[0], timeout=120) as answer:
         assert run.path.name in answer.read().decode()
     process.send_signal(number)
     assert process.communicate(timeout=20) == ("", "")
