@@ -9,11 +9,14 @@ PACKAGES = {
     "langdetect": ("langdetect", "ifeval"),
     "matplotlib": ("matplotlib", "report"),
     "prodigyopt": ("prodigyopt", "prodigy"),
+    "psycopg": ("psycopg", "postgres"),
     "reasoning_gym": ("reasoning-gym", "reasoning-gym"),
+    "sqlalchemy": ("sqlalchemy", "store"),
     "tensorboard": ("tensorboard", "tensorboard"),
     "trackio": ("trackio", "trackio"),
     "vllm": ("vllm", "vllm"),
     "wandb": ("wandb", "wandb"),
+    "zstandard": ("zstandard", "store"),
 }
 """The distribution of each such module, and the extra of r2vpo that installs it."""
 

@@ -1,0 +1,169 @@
+"""Drawing from the store: which versions may be drawn from, whose groups come next, and what was measured of them.
+
+A draw reads a bounded number of index entries and the groups it returns, so it takes as long from a million rollouts as
+from a thousand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, select
+
+from r2vpo.replay.group import Group, Rollout
+from r2vpo.store.encoding import decode_ids, decode_rows
+from r2vpo.store.records import Drawn, Source
+from r2vpo.store.tables import draws, groups, measurements, prompts, runs, scores, signals, versions
+
+AT_ONCE = 500
+"""Ids in one statement; SQLite limits its variables."""
+
+
+@dataclass(frozen=True)
+class StoredVersion:
+    """A policy version of a run that can be drawn from.
+
+    Attributes:
+        id: Its id.
+        run: Its run's id.
+        number: Its number in the run.
+    """
+
+    id: int
+    run: int
+    number: int
+
+
+def versions_of(connection: Connection, source: Source, *, apart_from: int, tokenizer: str) -> list[StoredVersion]:
+    """Return the versions that a source selects, the newest of each run last.
+
+    Args:
+        connection: Any.
+        source: What is wanted.
+        apart_from: Id of the run that asks: it draws its own from its memory.
+        tokenizer: Only runs with this tokenizer, since ids of another one mean other texts.
+    """
+    newer = versions.alias()
+    newest = select(func.max(newer.c.number)).where(newer.c.run == versions.c.run).scalar_subquery()
+    wanted = (
+        select(versions.c.id, versions.c.run, versions.c.number, runs.c.tags)
+        .join(runs, runs.c.id == versions.c.run)
+        .where(runs.c.id != apart_from, runs.c.tokenizer == tokenizer, runs.c.kind.in_(list(source.kinds)))
+        .order_by(versions.c.run, versions.c.number)
+    )
+    if source.runs:
+        wanted = wanted.where(runs.c.name.in_(list(source.runs)) | runs.c.key.in_(list(source.runs)))
+    if source.newer_than is not None:
+        wanted = wanted.where(versions.c.created >= source.newer_than)
+    if source.max_age_versions is not None:
+        wanted = wanted.where(versions.c.number > newest - source.max_age_versions)
+    found = connection.execute(wanted).all()
+    return [StoredVersion(*row[:3]) for row in found if set(source.tags) <= set(row.tags)]
+
+
+def next_groups(
+    connection: Connection, reward: int, version: int, *, after: int, sees: int, part: tuple[int, int], count: int
+) -> list[tuple[int, int]]:
+    """Return the ids of the next groups of a version and their places, in order of their places.
+
+    Args:
+        connection: Any.
+        reward: Id of the reward whose scores are used.
+        version: Id of the version.
+        after: The place of the last one drawn.
+        sees: The newest group that may be drawn.
+        part: `(i, n)`: process i of n draws every n-th group.
+        count: At most so many.
+    """
+    wanted = _NEXT.params(reward=reward, version=version, after=after, sees=sees, part=part[0], parts=part[1], n=count)
+    return [(group, place) for group, place in connection.execute(wanted)]
+
+
+_NEXT = (
+    select(signals.c.group, signals.c.place)
+    .where(
+        signals.c.reward == bindparam("reward"),
+        signals.c.version == bindparam("version"),
+        signals.c.place > bindparam("after"),
+        signals.c.group <= bindparam("sees"),
+        signals.c.group % bindparam("parts") == bindparam("part"),
+    )
+    .order_by(signals.c.place)
+    .limit(bindparam("n"))
+)
+
+
+def read_groups(connection: Connection, ids: Sequence[int], reward: int | None) -> list[Drawn]:
+    """Read whole groups, in the order of their ids in the argument.
+
+    Args:
+        connection: Any.
+        ids: Their ids.
+        reward: Id of the reward whose scores become the rows' rewards; None gives rows a reward of NaN.
+    """
+    found: dict[int, Any] = {}
+    values: dict[int, list[float]] = {}
+    for chunk in in_chunks(ids):
+        wanted = select(
+            groups.c.id,
+            groups.c.version,
+            groups.c.uses,
+            groups.c.tokens,
+            prompts.c.ids,
+            prompts.c.columns,
+            versions.c.number,
+        )
+        wanted = wanted.join(prompts, prompts.c.id == groups.c.prompt).join(versions, versions.c.id == groups.c.version)
+        found |= {row[0]: row for row in connection.execute(wanted.where(groups.c.id.in_(chunk)))}
+        if reward is not None:
+            scored = select(scores.c.group, scores.c.score).where(scores.c.reward == reward, scores.c.group.in_(chunk))
+            for group, score in connection.execute(scored.order_by(scores.c.group, scores.c.position)):
+                values.setdefault(group, []).append(score)
+    return [_drawn(found[number], values.get(number)) for number in ids]
+
+
+def sees(connection: Connection, run: int) -> int:
+    """Return the newest group of others that a run draws."""
+    return int(connection.execute(select(runs.c.sees).where(runs.c.id == run)).scalar_one())
+
+
+def last_places(connection: Connection, run: int, reward: int) -> dict[int, int]:
+    """Return the place of the last group that a run has drawn from each version."""
+    wanted = (
+        select(signals.c.version, signals.c.place, draws.c.round)
+        .join(signals, (signals.c.group == draws.c.group) & (signals.c.reward == reward))
+        .where(draws.c.run == run)
+        .order_by(draws.c.round, signals.c.place)
+    )
+    return {version: place for version, place, _ in connection.execute(wanted)}
+
+
+def measured(connection: Connection, run: int) -> Iterable[Row[Any]]:
+    """Return what a run has measured, by round."""
+    return connection.execute(
+        select(measurements).where(measurements.c.run == run).order_by(measurements.c.round)
+    ).all()
+
+
+def in_chunks(ids: Collection[int]) -> Iterable[list[int]]:
+    """Divide ids into parts that fit into a statement."""
+    ordered = list(ids)
+    return (ordered[start : start + AT_ONCE] for start in range(0, len(ordered), AT_ONCE))
+
+
+def _drawn(row: Any, values: Sequence[float] | None) -> Drawn:
+    number, version, uses, tokens, prompt, columns, version_number = row
+    rows = decode_rows(tokens)
+    rewards = values or [float("nan")] * len(rows)
+    rollouts = [
+        Rollout(ids, mask, log_probs, 0.0, reward) for (ids, mask, log_probs), reward in zip(rows, rewards, strict=True)
+    ]
+    group = Group(-number, version_number, decode_ids(prompt), rollouts, uses)
+    return Drawn(group, json.loads(columns), version)
+
+
+NOTHING_DRAWN = -1
+"""The place before the first one."""
