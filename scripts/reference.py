@@ -20,7 +20,7 @@ from r2vpo.cli.logs import set_by_default
 from r2vpo.cli.main import ENVIRONMENT
 from r2vpo.cli.schema import schema_of
 from r2vpo.config.recipe import Recipe
-from r2vpo.core.declaration import BOUNDS, Options
+from r2vpo.core.declaration import BOUNDS, Options, key_of
 from r2vpo.core.objectives import OBJECTIVES, own_options
 from r2vpo.section import STUDY
 
@@ -116,7 +116,7 @@ def _rows(section: Any) -> Iterator[_Row]:
     for field in dataclasses.fields(section):
         made = field.default_factory() if field.default is dataclasses.MISSING else field.default  # type: ignore[misc]
         bounds = [f"{BOUNDS[key]} {_shown(field.metadata[key])}" for key in BOUNDS if key in field.metadata]
-        yield _row(field.name, made, hints[field.name], bounds, field.metadata["help"], field.metadata["study"])
+        yield _row(key_of(field), made, hints[field.name], bounds, field.metadata["help"], field.metadata["study"])
 
 
 def _pydantic_bounds(metadata: list[Any]) -> Iterator[tuple[str, float]]:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from r2vpo.core.declaration import Options
+from r2vpo.core.declaration import Options, key_of
 from r2vpo.core.objectives import OBJECTIVES, own_options
 from r2vpo.rewards.registry import REWARDS, options_class
 
@@ -66,7 +66,7 @@ def _subclasses(base: type[Options]) -> Iterator[type[Options]]:
 def _declare(options: type[Options], definition: Schema) -> None:
     """Add the help texts and bounds of a section of the core."""
     for field in dataclasses.fields(options):
-        schema = definition["properties"].get(field.name)
+        schema = definition["properties"].get(key_of(field))
         if schema is None:
             continue
         schema["description"] = field.metadata["help"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from r2vpo.core.declaration import Options
+from r2vpo.core.declaration import Options, key_of
 from r2vpo.core.nearest import nearest
 
 # names that other libraries use for these settings
@@ -93,7 +93,7 @@ def _keys(section: Any) -> dict[str, Any]:
     if issubclass(section, BaseModel):
         return {field.alias or name: field.annotation for name, field in section.model_fields.items()}
     hints = typing.get_type_hints(section)
-    return {field.name: hints[field.name] for field in dataclasses.fields(section)}
+    return {key_of(field): hints[field.name] for field in dataclasses.fields(section)}
 
 
 def _sections(annotation: Any) -> Iterator[type]:

@@ -6,10 +6,11 @@ from a thousand.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, func, select
 
@@ -35,6 +36,14 @@ class StoredVersion:
     id: int
     run: int
     number: int
+
+
+class Candidate(NamedTuple):
+    """A group that can be drawn: its id, its place in the order of its version, and its rollouts."""
+
+    group: int
+    place: int
+    size: int
 
 
 def versions_of(connection: Connection, source: Source, *, apart_from: int, tokenizer: str) -> list[StoredVersion]:
@@ -66,8 +75,8 @@ def versions_of(connection: Connection, source: Source, *, apart_from: int, toke
 
 def next_groups(
     connection: Connection, reward: int, version: int, *, after: int, sees: int, part: tuple[int, int], count: int
-) -> list[tuple[int, int]]:
-    """Return the ids of the next groups of a version and their places, in order of their places.
+) -> list[Candidate]:
+    """Return the next groups of a version, in order of their places.
 
     Args:
         connection: Any.
@@ -79,11 +88,11 @@ def next_groups(
         count: At most so many.
     """
     wanted = _NEXT.params(reward=reward, version=version, after=after, sees=sees, part=part[0], parts=part[1], n=count)
-    return [(group, place) for group, place in connection.execute(wanted)]
+    return [Candidate(*row) for row in connection.execute(wanted)]
 
 
 _NEXT = (
-    select(signals.c.group, signals.c.place)
+    select(signals.c.group, signals.c.place, signals.c.size)
     .where(
         signals.c.reward == bindparam("reward"),
         signals.c.version == bindparam("version"),
@@ -125,20 +134,46 @@ def read_groups(connection: Connection, ids: Sequence[int], reward: int | None) 
     return [_drawn(found[number], values.get(number)) for number in ids]
 
 
-def sees(connection: Connection, run: int) -> int:
-    """Return the newest group of others that a run draws."""
-    return int(connection.execute(select(runs.c.sees).where(runs.c.id == run)).scalar_one())
+def newest_group(connection: Connection) -> int:
+    """Return the id of the newest group; 0 if there is none."""
+    return int(connection.execute(select(func.coalesce(func.max(groups.c.id), 0))).scalar_one())
 
 
-def last_places(connection: Connection, run: int, reward: int) -> dict[int, int]:
-    """Return the place of the last group that a run has drawn from each version."""
+def run_of(connection: Connection, run: int) -> Any:
+    """Return the row of a run."""
+    return connection.execute(select(runs).where(runs.c.id == run)).one()
+
+
+def last_places(connection: Connection, run: int, reward: int, part: tuple[int, int]) -> dict[int, int]:
+    """Return the place of the last group that a process of a run has drawn from each version."""
     wanted = (
-        select(signals.c.version, signals.c.place, draws.c.round)
-        .join(signals, (signals.c.group == draws.c.group) & (signals.c.reward == reward))
-        .where(draws.c.run == run)
-        .order_by(draws.c.round, signals.c.place)
+        select(groups.c.version, groups.c.id)
+        .join(draws, draws.c.group == groups.c.id)
+        .where(draws.c.run == run, draws.c.group % part[1] == part[0])
+        .order_by(draws.c.round, draws.c.position)
     )
-    return {version: place for version, place, _ in connection.execute(wanted)}
+    return {version: place_of(reward, group) for version, group in connection.execute(wanted)}
+
+
+def place_of(reward: int, group: int) -> int:
+    """Return the place of a group in the order in which its version gives them: below 2^62, and random."""
+    return int.from_bytes(hashlib.blake2b(f"{reward}/{group}".encode(), digest_size=8).digest(), "little") >> 2
+
+
+def drawable(connection: Connection, reward: int, *, sees: int) -> set[int]:
+    """Return the versions with groups that a reward has given different scores."""
+    wanted = select(signals.c.version).where(signals.c.reward == reward, signals.c.group <= sees).distinct()
+    return set(connection.execute(wanted).scalars())
+
+
+def score_moments(connection: Connection, reward: int, version: int) -> tuple[float, float]:
+    """Return mean and standard deviation of all scores of a version."""
+    mean, square = connection.execute(
+        select(func.avg(scores.c.score), func.avg(scores.c.score * scores.c.score))
+        .join(groups, groups.c.id == scores.c.group)
+        .where(scores.c.reward == reward, groups.c.version == version)
+    ).one()
+    return float(mean), max(float(square) - float(mean) ** 2, 0.0) ** 0.5
 
 
 def measured(connection: Connection, run: int) -> Iterable[Row[Any]]:
@@ -165,5 +200,5 @@ def _drawn(row: Any, values: Sequence[float] | None) -> Drawn:
     return Drawn(group, json.loads(columns), version)
 
 
-NOTHING_DRAWN = -1
+BEFORE_ALL = -1
 """The place before the first one."""

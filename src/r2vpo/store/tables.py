@@ -128,6 +128,7 @@ signals = Table(
     Column("version", ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
     Column("place", BigInteger, primary_key=True),
     Column("group", ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
+    Column("size", Integer, nullable=False),  # the group's rollouts
     sqlite_with_rowid=False,
 )
 
@@ -137,6 +138,7 @@ draws = Table(
     Column("run", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
     Column("group", ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
     Column("round", Integer, primary_key=True),
+    Column("position", Integer, nullable=False),  # in the order of the draw
     Index("draws_of_round", "run", "round"),
     sqlite_with_rowid=False,
 )
@@ -149,9 +151,8 @@ measurements = Table(
     Column("version", ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
     Column("rows", Integer, nullable=False),
     Column("tokens", Integer, nullable=False),
-    Column("weight_sum", Float, nullable=False),  # of min(pi_k / mu, cap) over the tokens
-    Column("weight_squares", Float, nullable=False),
-    Column("movement", Float, nullable=False),  # V_d between mu and pi_k: sum(m (r - 1)^2) over
-    Column("decisions", Float, nullable=False),  # sum(m (1 - p))
+    Column("decisions", Float, nullable=False),  # the sums of `r2vpo.store.worth.Worth`
+    Column("weights", Float, nullable=False),
+    Column("squares", Float, nullable=False),
     sqlite_with_rowid=False,
 )

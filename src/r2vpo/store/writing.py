@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from r2vpo.replay.group import Group
+from r2vpo.store.drawing import newest_group, place_of
 from r2vpo.store.encoding import as_json, digest, encode_ids, encode_rows
 from r2vpo.store.records import Sampled
 from r2vpo.store.tables import draws, groups, measurements, prompts, rewards, rollouts, runs, scores, signals, versions
@@ -35,9 +35,8 @@ def add_run(
     tags: Sequence[str],
 ) -> int:
     """Return the id of the run with this key, made if it is new."""
-    newest = connection.execute(select(func.coalesce(func.max(groups.c.id), 0))).scalar_one()
     row = {"name": name, "kind": kind, "model": model, "tokenizer": tokenizer, "recipe": recipe, "tags": list(tags)}
-    insert_missing(connection, runs, [row | {"key": key, "started": time.time(), "sees": newest}])
+    insert_missing(connection, runs, [row | {"key": key, "started": time.time(), "sees": newest_group(connection)}])
     return int(connection.execute(select(runs.c.id).where(runs.c.key == key)).scalar_one())
 
 
@@ -123,7 +122,7 @@ def add_scores(
         connection,
         scores,
         [
-            {"reward": reward, "group": group, "position": place, "score": score, "parts": as_json(part)}
+            {"reward": reward, "group": group, "position": place, "score": score, "parts": as_json(_without_nan(part))}
             for group, _, values, parts in scored
             for place, (score, part) in enumerate(zip(values, parts, strict=True))
         ],
@@ -132,7 +131,13 @@ def add_scores(
         connection,
         signals,
         [
-            {"reward": reward, "version": version, "place": _place(reward, group), "group": group}
+            {
+                "reward": reward,
+                "version": version,
+                "place": place_of(reward, group),
+                "group": group,
+                "size": len(values),
+            }
             for group, version, values, _ in scored
             if len(values) == 1 or min(values) < max(values)
         ],
@@ -145,7 +150,8 @@ def add_draws(connection: Connection, run: int, number: int, drawn: Sequence[int
     known = set(connection.execute(before).scalars())
     new = [group for group in drawn if group not in known]
     if new:
-        connection.execute(insert(draws), [{"run": run, "group": group, "round": number} for group in new])
+        rows = [{"run": run, "group": group, "round": number, "position": place} for place, group in enumerate(new)]
+        connection.execute(insert(draws), rows)
         connection.execute(update(groups).where(groups.c.id.in_(new)).values(uses=groups.c.uses + 1))
 
 
@@ -190,6 +196,6 @@ def _tokens(group: Group) -> bytes:
     )
 
 
-def _place(reward: int, group: int) -> int:
-    """Return a number that looks random, below 2^62."""
-    return int.from_bytes(hashlib.blake2b(f"{reward}/{group}".encode(), digest_size=8).digest(), "little") >> 2
+def _without_nan(part: Mapping[str, float]) -> dict[str, float | None]:
+    """Return the parts with null where a function does not apply; JSON has no NaN."""
+    return {name: score if score == score else None for name, score in part.items()}

@@ -20,7 +20,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from r2vpo.config.folder_lock import working_in
-from r2vpo.config.recipe import Recipe, format_of, settle_format, settle_precision
+from r2vpo.config.recipe import Recipe, dump_recipe, format_of, settle_format, settle_precision
 from r2vpo.config.resumption import refuse_finished, require_checkpoint
 from r2vpo.config.run_directory import RunDirectory, create_run, open_run, step_of
 from r2vpo.config.run_events import append_event
@@ -98,7 +98,7 @@ def run_training(
         if resume is None:
             held.enter_context(_alone(run.path))
         on_start(run.path)
-        config.output_dir = str(run.checkpoints)
+        config.output_dir, config.run_name = str(run.checkpoints), run.path.name
         form = [] if parts.form is None else [parts.form.note]
         notes = [*form, *parts.data.notes, *([_FLOAT32] if left_to_the_device and not config.bf16 else [])]
         start = None if resume is None else run.checkpoint(checkpoint)
@@ -126,8 +126,7 @@ def _train(
         # Otherwise its engine on the training devices needs room for the longest text that the model can read.
         config.vllm_max_model_length = longest_prompt(parts.data, parts.tokenizer) + recipe.rollout.max_new_tokens
     display.status(f"checking {recipe.model.name}")
-    trainer = _trainer(config, parts)
-    trainer.optimizer_cls_and_kwargs = own_optimizer(recipe)
+    trainer = _trainer(recipe, config, parts)
     steps_done = step_of(checkpoint) if checkpoint is not None else 0
     display.resumed(steps_done, run.read_evaluations())
     evaluator = Evaluator(recipe=recipe, parts=parts, trainer=trainer, run=run, display=display)
@@ -224,7 +223,7 @@ def _folder(recipe: Recipe, resume: Path | None, runs_dir: Path) -> RunDirectory
     return RunDirectory(Path(path[0]))
 
 
-def _trainer(config: R2VPOConfig, parts: Parts) -> R2VPOTrainer:
+def _trainer(recipe: Recipe, config: R2VPOConfig, parts: Parts) -> R2VPOTrainer:
     trainer = R2VPOTrainer(
         model=parts.model,
         reward_funcs=[parts.reward, *parts.more_rewards],
@@ -234,6 +233,9 @@ def _trainer(config: R2VPOConfig, parts: Parts) -> R2VPOTrainer:
         peft_config=parts.peft_config,
     )
     trainer.remove_callback(PrinterCallback)
+    trainer.optimizer_cls_and_kwargs = own_optimizer(recipe)
+    if trainer.stored is not None:
+        trainer.stored.recipe = dump_recipe(recipe)
     return trainer
 
 

@@ -12,14 +12,8 @@ from trl import GRPOConfig
 
 from r2vpo.core.declaration import Options
 from r2vpo.core.method_options import MethodOptions, ObjectiveOptions
-from r2vpo.core.options import (
-    AdvantageOptions,
-    CurriculumOptions,
-    DualOptions,
-    ReplayOptions,
-    RolloutOptions,
-    StepControlOptions,
-)
+from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, RolloutOptions, StepControlOptions
+from r2vpo.core.replay_options import ReplayOptions
 from r2vpo.precision import multiplies_bfloat16
 from r2vpo.trl.console import ignore_renamed_options
 from r2vpo.trl.refusals import FORMER, REFUSED, REFUSED_OWN_SAMPLER, refuse, refuse_generation_kwargs

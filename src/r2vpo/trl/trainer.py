@@ -26,6 +26,7 @@ from r2vpo.trl.plumbing import TrainingPlumbing
 from r2vpo.trl.prompts import PromptBatch
 from r2vpo.trl.sampled import ShowSample, telling_group
 from r2vpo.trl.signal import SignalWatch, describe_round, warn
+from r2vpo.trl.stored import StoredRollouts
 from r2vpo.trl.vllm import prepare_vllm
 from r2vpo.trl.watch import RunWatch
 
@@ -75,6 +76,7 @@ class R2VPOTrainer(TrainingPlumbing):
         show_short_lines(self)
         if self._has_async_funcs:
             keep_running(self)
+        self.stored = StoredRollouts(self) if args.replay.store is not None else None
         self.reward_funcs = [
             guard_reward(function, name)
             for function, name in zip(self.reward_funcs, self.reward_func_names, strict=True)
@@ -132,7 +134,8 @@ class R2VPOTrainer(TrainingPlumbing):
             total=self._total,
             # The router's loss also has a gradient at every row.
             skips=args.skip_zero_advantage and not (method.moves_without_advantage() or self.aux_loss_enabled),
-            max_staleness=max(args.replay.versions, lag),
+            # Rollouts of other runs count as one version older than any of this run's.
+            max_staleness=max(args.replay.versions, lag) + (args.replay.from_ is not None),
             pad_token_id=self.pad_token_id,
             device=self.accelerator.device,
             seed=args.seed,
@@ -175,8 +178,13 @@ class R2VPOTrainer(TrainingPlumbing):
             self.learner.evaluate(self.model, [micro])
             return micro
         if self._step % self.micro_batches_per_round == 0 or not self.learner.micros:
+            if self.stored is not None:
+                self.stored.begin_round(self.round_index)
             fresh = self._sample(generation_batch)
             self.counters["rollouts_reused"] += self.learner.begin_round(self.model, fresh, self.round_index)
+            if self.stored is not None:
+                self.stored.write(self.round_index, fresh, *self._kept)
+                self.round_statistics |= self.stored.statistics()
             if "rollouts_used_again" in self.counters:  # a run resumed from an earlier checkpoint does not know it
                 drawn = [group for micro in self.learner.micros for group in micro.groups]
                 self.counters["rollouts_used_again"] += int(self._total(sum(len(g) for g in drawn if g.uses == 1)))
@@ -218,7 +226,7 @@ class R2VPOTrainer(TrainingPlumbing):
         groups.log_advantages(self._logs["advantages"], advantages)
         mine = slice(place * len(rows), (place + 1) * len(rows))
         version = max(self.round_index - self.args.rollout.lag, 0) if training else self.round_index
-        fresh = groups.sampled_groups(
+        fresh, places = groups.sampled_groups(
             batch,
             rewards=rewards[mine],
             advantages=advantages[mine],
@@ -239,6 +247,12 @@ class R2VPOTrainer(TrainingPlumbing):
             if self.show_sample is not None:
                 self.show_sample(telling_group(fresh, scores[mine].tolist(), self.reward_func_names, rows))
                 self.show_sample = None
+        if training and self.stored is not None:
+            named = [
+                [dict(zip(self.reward_func_names, scores[mine][row].tolist(), strict=True)) for row in rows_]
+                for rows_ in places
+            ]
+            self._kept = [rows[some[0]] for some in places], named
         self.on_phase("training" if training else "evaluating")
         return fresh
 

@@ -17,7 +17,7 @@ from r2vpo.config.known_keys import known_keys
 from r2vpo.config.recipe import Recipe
 from r2vpo.config.shipped import EXPERIMENTS, RECIPES, SUITES
 from r2vpo.config.yaml_files import read_mapping
-from r2vpo.core.options import ReplayOptions
+from r2vpo.core.replay_options import ReplayOptions
 from r2vpo.errors import UserError
 
 KINDS = {"train": RECIPES, "eval": SUITES, "compare": EXPERIMENTS}

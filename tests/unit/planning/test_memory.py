@@ -10,7 +10,7 @@ import torch
 
 from r2vpo.config.recipe import load_recipe
 from r2vpo.core.log_probs import PrefixBatch, forward_log_probs
-from r2vpo.core.options import ReplayOptions
+from r2vpo.core.replay_options import ReplayOptions
 from r2vpo.planning.architecture import Architecture, read_architecture
 from r2vpo.planning.memory import Settings, activations, cache_bytes, head_bytes, moments, peak, replay_bytes
 from r2vpo.planning.shapes import Shapes, shapes_of

@@ -33,8 +33,8 @@ def test_the_versions_that_a_source_selects(place: str) -> None:
     assert found(store, Source(newer_than=time.time() + 1)) == []
 
 
-def draw(store: RolloutStore, reward: int, version: int, **changes: object) -> list[tuple[int, int]]:
-    options = {"after": drawing.NOTHING_DRAWN, "sees": MANY, "part": (0, 1), "count": 100}
+def draw(store: RolloutStore, reward: int, version: int, **changes: object) -> list[drawing.Candidate]:
+    options = {"after": drawing.BEFORE_ALL, "sees": MANY, "part": (0, 1), "count": 100}
     with store.reading() as connection:
         return drawing.next_groups(connection, reward, version, **(options | changes))  # type: ignore[arg-type]
 
@@ -43,16 +43,16 @@ def test_a_version_gives_each_group_once(place: str) -> None:
     store = RolloutStore(place)
     _, reward = fill(store, "a", 2, 50)
     whole = draw(store, reward, 1)
-    assert sorted(group for group, _ in whole) == list(range(1, 51))
-    assert [group for group, _ in whole] != list(range(1, 51))
+    assert sorted(one.group for one in whole) == list(range(1, 51))
+    assert [one.group for one in whole] != list(range(1, 51))
     first = draw(store, reward, 1, count=20)
-    assert first + draw(store, reward, 1, after=first[-1][1]) == whole
+    assert first + draw(store, reward, 1, after=first[-1].place) == whole
 
 
 def test_processes_draw_different_groups(place: str) -> None:
     store = RolloutStore(place)
     _, reward = fill(store, "a", 1, 21)
-    parts = [{group for group, _ in draw(store, reward, 1, part=(i, 3))} for i in range(3)]
+    parts = [{one.group for one in draw(store, reward, 1, part=(i, 3))} for i in range(3)]
     assert set.union(*parts) == set(range(1, 22)) and sum(map(len, parts)) == 21
 
 
@@ -62,7 +62,7 @@ def test_a_run_sees_what_was_there_when_it_began(place: str) -> None:
     run = add_run(store, "b")
     fill(store, "c", 1, 5)
     with store.reading() as connection:
-        sees = drawing.sees(connection, run)
+        sees = drawing.run_of(connection, run).sees
     assert sees == 5 and add_run(store, "b") == run
     assert [draw(store, reward, version, sees=sees) != [] for version in (1, 2)] == [True, False]
 
@@ -74,9 +74,9 @@ def test_a_run_continues_where_its_draws_ended(place: str) -> None:
     order = draw(store, reward, 2)
     for number in range(3):
         with store.writing() as connection:
-            writing.add_draws(connection, run, number, [group for group, _ in order[2 * number : 2 * number + 2]])
+            writing.add_draws(connection, run, number, [one.group for one in order[2 * number : 2 * number + 2]])
     with store.reading() as connection:
-        assert drawing.last_places(connection, run, reward) == {2: order[5][1]}
+        assert drawing.last_places(connection, run, reward, (0, 1)) == {2: order[5].place}
 
 
 @pytest.mark.parametrize("size", [1, 700])

@@ -107,8 +107,8 @@ def test_a_run_that_resumes_takes_its_later_rounds_back(place: str) -> None:
         writing.add_draws(connection, other, 0, [ids[6]])  # b has drawn a group of a's version 3
         for number in range(3):
             writing.add_draws(connection, run, number, [ids[-1]])
-            row = {"version": 5, "rows": 1, "tokens": 2, "weight_sum": 1, "weight_squares": 1}
-            writing.add_measurements(connection, run, number, [row | {"movement": 0.5, "decisions": 1.0}])
+            row = {"version": 5, "rows": 1, "tokens": 2, "decisions": 1.0, "weights": 1.0, "squares": 1.0}
+            writing.add_measurements(connection, run, number, [row])
         writing.rewind(connection, run, 2)
     with store.reading() as connection:
         left = connection.execute(
