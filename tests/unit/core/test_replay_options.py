@@ -57,7 +57,7 @@ def test_what_is_refused(written: Any, why: str) -> None:
 
 def test_unknown_keys_name_the_known_ones() -> None:
     for written in ({"from": {"run": "a"}}, {"from_": {}}):
-        with pytest.raises(UnknownOption, match="did you mean replay.from"):
+        with pytest.raises(UnknownOption, match=r"did you mean replay\.from"):
             ReplayOptions.of({"store": "x", **written}, "replay")
 
 
