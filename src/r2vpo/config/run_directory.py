@@ -61,6 +61,9 @@ SUMMARY_KEYS = (
     "seed",
     "versions",
 )
+POLICIES = "policies"
+"""The folder of a run in which it publishes its policies for samplers."""
+
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 

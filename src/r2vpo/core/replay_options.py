@@ -71,11 +71,17 @@ class ReplayOptions(BufferOptions):
         None, "which rollouts of other runs in the store are trained on again; null means none"
     )
 
+    collect: bool = option(
+        False,
+        "publish each round's policy in the run's folder, and train on what r2vpo sample has put into the store for "
+        "it; the run samples the rest of a round itself",
+    )
+
     def check(self) -> None:
         """See `Options.check`."""
         super().check()
         if not all(isinstance(tag, str) for tag in self.tags):
             raise ValueError(f"tags is {self.tags}; it must be a list of texts")
-        for name, value in (("from", self.from_), ("tags", self.tags)):
+        for name, value in (("from", self.from_), ("tags", self.tags), ("collect", self.collect)):
             if value and self.store is None:
                 raise ValueError(f"{name} has no effect without a store: set replay.store to its path")

@@ -45,6 +45,7 @@ runs = Table(
     Column("key", String(64), nullable=False, unique=True),  # what a run resumes by
     Column("name", Text, nullable=False),
     Column("kind", String(16), nullable=False),  # training, sampling, import, proxy
+    Column("parent", String(64)),  # key of the run whose policies it samples
     Column("model", Text, nullable=False),
     Column("tokenizer", String(64), nullable=False),  # digest of its vocabulary
     Column("recipe", Text),

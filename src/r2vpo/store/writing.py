@@ -33,9 +33,11 @@ def add_run(
     tokenizer: str,
     recipe: str | None,
     tags: Sequence[str],
+    parent: str | None = None,
 ) -> int:
     """Return the id of the run with this key, made if it is new."""
     row = {"name": name, "kind": kind, "model": model, "tokenizer": tokenizer, "recipe": recipe, "tags": list(tags)}
+    row["parent"] = parent
     insert_missing(connection, runs, [row | {"key": key, "started": time.time(), "sees": newest_group(connection)}])
     return int(connection.execute(select(runs.c.id).where(runs.c.key == key)).scalar_one())
 

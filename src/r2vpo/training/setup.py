@@ -24,7 +24,7 @@ from r2vpo.errors import UserError
 from r2vpo.models import load_ends, load_model, load_tokenizer
 from r2vpo.models.fingerprint import tokenizer_fingerprint
 from r2vpo.models.fit import stop_ids
-from r2vpo.optional import PACKAGES, remedy
+from r2vpo.optional import PACKAGES, remedy, require_store
 from r2vpo.precision import computes_on_cpu
 from r2vpo.rewards import REWARDS, check_reward, load_reward, usable_rows
 from r2vpo.rewards.check import ROWS
@@ -33,7 +33,6 @@ from r2vpo.training.adapters import check_adapters, peft_config
 from r2vpo.training.optimizers import OPTIMIZERS, check_optimizer
 from r2vpo.training.recipe_model import check_recipe_model
 from r2vpo.trl import R2VPOConfig
-from r2vpo.trl.stored import open_checked
 
 
 @dataclass
@@ -145,6 +144,9 @@ def _with_usable_answers(function: Callable[..., Any], data: PromptData) -> Prom
 
 def _check_store(recipe: Recipe, functions: Sequence[Callable[..., Any]], tokenizer: Any) -> None:
     """Refuse a store that cannot be used before there is a run folder."""
+    require_store()
+    from r2vpo.trl.stored import open_checked
+
     weights = [part.weight for part in recipe.reward.all_parts()]
     version = reward_version(functions, [get_callable_name(function) for function in functions], weights)
     open_checked(recipe.replay, tokenizer=tokenizer_fingerprint(tokenizer), reward_version=version).close()

@@ -186,6 +186,11 @@ class R2VPOConfig(GRPOConfig):
         """Return the number of optimizer steps from one generation to the next."""
         return self.steps_per_generation * self.num_iterations // self.gradient_accumulation_steps
 
+    @property
+    def local_rows(self) -> int:
+        """Return the number of fresh rows of a round in each process."""
+        return int(self.per_device_train_batch_size * self.steps_per_generation)
+
     def method(self) -> MethodOptions:
         """Return the options of objective, multiplier and step size."""
         return MethodOptions(objective=self.objective, dual=self.dual, step_control=self.step_control)
@@ -225,7 +230,7 @@ class R2VPOConfig(GRPOConfig):
             )
 
     def _check_batches(self) -> None:
-        local = self.per_device_train_batch_size * self.steps_per_generation
+        local = self.local_rows
         if local % self.num_generations:
             raise ValueError(
                 f"each process generates {local} rows (per_device_train_batch_size "

@@ -159,6 +159,16 @@ def part_means(scores: Tensor, names: Sequence[str]) -> dict[str, float]:
     return {f"rewards/{name}/mean": mean for name, mean in zip(names, means, strict=True)}
 
 
+def named_parts(scores: Tensor, names: Sequence[str]) -> list[dict[str, float]]:
+    """Return the scores of each row by the name of the function; NaN where one does not apply.
+
+    Args:
+        scores: (B, F).
+        names: F names.
+    """
+    return [dict(zip(names, row, strict=True)) for row in scores.tolist()]
+
+
 def log_advantages(log: deque[float], advantages: Tensor) -> None:
     """Replace the advantages that TRL has just logged for `log_completions` with those that are trained on.
 
