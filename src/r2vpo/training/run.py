@@ -29,6 +29,7 @@ from r2vpo.data.options import DatasetOptions
 from r2vpo.data.prompt_tokens import longest_prompt
 from r2vpo.errors import UserError
 from r2vpo.intervals import difference_interval
+from r2vpo.training.devices import unused_gpus
 from r2vpo.training.evaluator import Evaluator, data_digests
 from r2vpo.training.metrics_log import MetricsLog
 from r2vpo.training.progress import TrainingProgress
@@ -100,7 +101,9 @@ def run_training(
         on_start(run.path)
         config.output_dir, config.run_name = str(run.checkpoints), run.path.name
         form = [] if parts.form is None else [parts.form.note]
+        gpus = unused_gpus(on_cpu=bool(config.use_cpu))
         notes = [*form, *parts.data.notes, *([_FLOAT32] if left_to_the_device and not config.bf16 else [])]
+        notes += [] if gpus is None else [gpus]
         start = None if resume is None else run.checkpoint(checkpoint)
         _train(recipe, config, parts, run, checkpoint=start, notes=notes, threads=threads, display=display)
     return run.path

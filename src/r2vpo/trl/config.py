@@ -159,6 +159,8 @@ class R2VPOConfig(GRPOConfig):
         self._settle_precision()
         ignore_renamed_options()
         super().__post_init__()
+        if self.n_gpu > 1:
+            self._n_gpu = 1  # a process computes on one; transformers would put a copy of the model on each
         if self.use_vllm:
             # Our stale weight min(pi_k / mu, cap) also corrects for the engine's mismatch.
             self.vllm_importance_sampling_correction = False
