@@ -109,8 +109,6 @@ def test_metrics_have_every_key_at_every_step(finished: Outcome) -> None:
     for record in metrics:
         assert list(record) == list(METRICS)
         unknown = {"pass_rate_by_difficulty", "share_by_difficulty"}
-        if record["step"] % 4 != 1:  # not the first step of a round
-            unknown |= {"completion_length_max", "completion_truncated"}
         assert {key for key, value in record.items() if value is None} == unknown
         numbers = [value for value in record.values() if not isinstance(value, list | dict | None)]
         assert all(math.isfinite(value) for value in [*numbers, *record["reward_parts"].values()])
@@ -200,6 +198,8 @@ def test_the_report_needs_nothing_from_outside(finished: Outcome) -> None:
     curves = run["tables"]["steps"]["curves"]
     for name in ("reward_std_within", "completion_truncated", "rollouts_used_again", "grad_norm", "staleness_rows.0"):
         assert len(curves[name]["y"]) >= 2, name
+    for name in ("completion_length_max", "completion_truncated", "reward_parts_std.even_digits"):
+        assert curves[name]["at"] == curves["completion_length"]["at"], "it ends before the mean does"
     assert 0 < curves["rollouts_used_again"]["y"][-1] <= curves["rollouts_generated"]["y"][-1]
     assert run["notes"][0]["kind"] == "started"
     assert len(data["completions"]["runs"][0][0]["made"]) == 4

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r2vpo.config.recipe import Recipe
+from r2vpo.config.recipe import Recipe, format_of
 from r2vpo.config.run_directory import RunDirectory, step_of
 from r2vpo.export.card import run_card
 from r2vpo.export.folder import WEIGHTS, model_files, place_files, set_end_tokens
@@ -127,7 +127,7 @@ def load_whole(source: Source) -> Any:
 
 
 def end_tokens(source: Source) -> list[int]:
-    """Return the ids that end an answer of the model itself, without those of the recipe's stop texts.
+    """Return the ids that end an answer of the model itself, without those that only the recipe's stop texts add.
 
     Args:
         source: the checkpoint.
@@ -138,6 +138,8 @@ def end_tokens(source: Source) -> list[int]:
         source.recipe.model.name,
         load_its_tokenizer(source),
         seed=source.recipe.model_seed,
+        trust_remote_code=source.recipe.model.trust_remote_code,
+        chats=format_of(source.recipe) == "chat",
         declared=[declared] if isinstance(declared, int) else declared or [],
         stop=source.recipe.rollout.stop,
     )

@@ -181,11 +181,11 @@ CHARTS = (
         key="alignment",
         section="Trust region",
         title="Held-out alignment γ",
-        about="Correlation between a token's advantage and the change of its log-probability, on rollouts that no step "
-        "has trained on yet.",
-        healthy="0.5 to 0.9 in the first rounds, then 0 to 0.5; at 0 or below for long, what is learned does not "
-        "carry over to other rollouts.",
-        lines=_lines(held_out_alignment="γ"),
+        about="How well the change of a token's log-probability agrees with its advantage, on rollouts that no step "
+        "has trained on yet. Within the first round it can be any number, and is drawn as at most 1 and at least −1.",
+        healthy="0.5 to 0.9 at the end of the first rounds, then 0 to 0.5; at 0 or below for long, what is learned "
+        "does not carry over to other rollouts.",
+        lines=_lines(held_out_alignment_bounded="γ"),
     ),
     Chart(
         key="rate",

@@ -18,7 +18,7 @@ from r2vpo.config.recipe import Recipe
 from r2vpo.data import PromptData, load_data
 from r2vpo.data.options import DatasetOptions
 from r2vpo.data.prompt_format import PromptForm, as_chats, choose_form
-from r2vpo.data.prompt_tokens import check_chats, without_long_prompts
+from r2vpo.data.prompt_tokens import AS_TEXTS, check_chats, without_long_prompts
 from r2vpo.environment import WORLD_SIZE
 from r2vpo.errors import UserError
 from r2vpo.models import load_ends, load_model, load_tokenizer
@@ -87,8 +87,7 @@ def prepare(recipe: Recipe, *, loading: Callable[[str], None] = lambda what: Non
         [row.prompt for row in (*data.train, *data.held_out)],
         tokenizer,
         key="data",
-        remedy="write the prompts as texts without data.system_prompt and set data.format=text, or take a model that "
-        "was trained on such chats",
+        remedy=AS_TEXTS,
     )
     if isinstance(recipe.data, DatasetOptions) and recipe.data.max_prompt_tokens is not None:
         data = without_long_prompts(data, tokenizer, recipe.data.max_prompt_tokens)

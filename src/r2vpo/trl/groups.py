@@ -148,15 +148,25 @@ def round_statistics(
     }
 
 
-def part_means(scores: Tensor, names: Sequence[str]) -> dict[str, float]:
-    """Return the mean score of each reward function over the rows that it scored, under TRL's log names.
+_MEASURED_BY_TRL = {
+    "completion_length_max": "completions/max_length",
+    "completion_truncated": "completions/clipped_ratio",
+}
+
+
+def statistics_of_trl(logged: Mapping[str, Sequence[float]], names: Sequence[str]) -> dict[str, float]:
+    """Return what TRL measures of a round, which it logs only with the round's first step.
 
     Args:
-        scores: (B, F), NaN where a function does not apply.
-        names: F names.
+        logged: TRL's lists of values by name, just after it has sampled and scored the round.
+        names: Names of the reward functions.
+
+    Returns:
+        Length of the longest completion and share of truncated ones under the names of docs/metrics.md; mean and
+        standard deviation of each reward function's scores under TRL's names.
     """
-    means = scores.nanmean(dim=0).tolist()
-    return {f"rewards/{name}/mean": mean for name, mean in zip(names, means, strict=True)}
+    parts = {f"rewards/{name}/{part}" for name in names for part in ("mean", "std")}
+    return {ours: logged[theirs][-1] for ours, theirs in (_MEASURED_BY_TRL | {part: part for part in parts}).items()}
 
 
 def named_parts(scores: Tensor, names: Sequence[str]) -> list[dict[str, float]]:

@@ -251,7 +251,7 @@ class R2VPOTrainer(TrainingPlumbing):
             self.counters["tokens_generated"] += tokens
             self.round_statistics = groups.round_statistics(
                 rewards, advantages, group_size=group_size, tokens=tokens, seconds=seconds
-            ) | groups.part_means(scores, self.reward_func_names)
+            ) | groups.statistics_of_trl(self._metrics["train"], self.reward_func_names)
             if self.show_sample is not None:
                 self.show_sample(telling_group(fresh, scores[mine].tolist(), self.reward_func_names, rows))
                 self.show_sample = None
@@ -265,7 +265,6 @@ class R2VPOTrainer(TrainingPlumbing):
         return describe_round(
             self._logs,
             self.round_statistics,
-            cut=self._metrics["train"]["completions/clipped_ratio"][-1],
             longest=self.args.max_completion_length,
             raw_text=bool(self._tokenizer.chat_template) and isinstance(self._logs["completion"][-1], str),
         )
