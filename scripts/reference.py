@@ -181,7 +181,8 @@ Exit codes: 0; 2 for what the user can fix, with one line on standard error; 130
 everything else.
 
 `--debug` prints tracebacks and leaves the libraries' own messages as they are. `--log-level` sets the least level of
-what r2vpo and the libraries log; without it these are r2vpo's warnings and the libraries' errors.
+what r2vpo and the libraries log; without it these are r2vpo's warnings and the libraries' errors. Both may precede the
+command or follow it.
 
 A shell completes commands, options and the names of recipes, suites, experiments, models and runs after
 `source <(r2vpo completion bash)` in `~/.bashrc`, `source <(r2vpo completion zsh)` after `compinit` in `~/.zshrc`, or
