@@ -136,7 +136,12 @@ def _add_watch(commands: Any, shared: argparse.ArgumentParser) -> None:
     )
     watch.add_argument("run", metavar="RUN", help="the folder of a run, which may also be finished or stopped")
     watch.add_argument("--port", metavar="P", type=port, default=8321, help="0 takes a free one (default: 8321)")
-    watch.add_argument("--host", metavar="HOST", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    watch.add_argument(
+        "--host",
+        metavar="HOST",
+        default="127.0.0.1",
+        help="address to listen on; at 0.0.0.0 others can read the run, without a password (default: 127.0.0.1)",
+    )
     watch.add_argument("--open", action="store_true", help="open it in the browser")
     watch.set_defaults(command="watch:watch")
 
