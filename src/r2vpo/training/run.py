@@ -36,6 +36,7 @@ from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.sample import describe_sample
 from r2vpo.training.setup import Parts, prepare, trainer_config
 from r2vpo.training.threads import ThreadsWatch, alone_on_cpu, settle_threads, work_of
+from r2vpo.training.trackers import name_run
 from r2vpo.training.unchanged import WeightsBefore
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 from r2vpo.trl.model_paths import weights_divided_by
@@ -120,8 +121,7 @@ def _train(
     if checkpoint is not None and PartialState().is_main_process:
         run.rewind(step_of(checkpoint))
         run.write_config(recipe)
-    if "tensorboard" in recipe.report_to:
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
+    name_run(config, run)
     if config.use_vllm:
         # Otherwise its engine on the training devices needs room for the longest text that the model can read.
         config.vllm_max_model_length = longest_prompt(parts.data, parts.tokenizer) + recipe.rollout.max_new_tokens
