@@ -77,6 +77,11 @@ def test_it_ends_well_and_leaves_every_file(finished: Outcome) -> None:
     assert sorted(checkpoints) == ["checkpoint-4", "checkpoint-8"]
 
 
+def test_trackers_get_the_name_of_the_folder(finished: Outcome) -> None:
+    given = torch.load(finished.run / "checkpoints" / "checkpoint-8" / "training_args.bin", weights_only=False)
+    assert (given.run_name, given.project, given.report_to) == (finished.run.name, "r2vpo", ["tensorboard"])
+
+
 def test_what_is_printed_is_plain_lines_with_the_result(finished: Outcome) -> None:
     assert "\x1b" not in finished.out and "\r" not in finished.out
     said, steps = finished.out.partition("step 1/")[::2]

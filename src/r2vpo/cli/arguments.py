@@ -36,9 +36,9 @@ def build_parser(program: str = "r2vpo") -> Parser:
     """
     parser = Parser(prog=program, description="Fine-tune reasoning models with R²VPO, and reuse stale rollouts.")
     parser.add_argument("--version", action="version", version=f"r2vpo {r2vpo.__version__}", help="print the version")
-    shared = Parser(add_help=False)
-    shared.add_argument("--debug", action="store_true", help="print tracebacks and the libraries' own messages")
-    shared.add_argument("--log-level", choices=LEVELS, help="least level of what is logged, by the libraries too")
+    _add_shared(parser)
+    shared = Parser(add_help=False, argument_default=argparse.SUPPRESS)  # what precedes the command is kept
+    _add_shared(shared)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     _add_train(commands, shared)
@@ -69,6 +69,12 @@ def build_parser(program: str = "r2vpo") -> Parser:
     openrlhf.add_argument("arguments", metavar="-- ARGUMENTS", nargs="*", help="OpenRLHF's own, after --")
     openrlhf.set_defaults(command="openrlhf:openrlhf")
     return parser
+
+
+def _add_shared(parser: argparse.ArgumentParser) -> None:
+    """Add what may precede the command or follow it."""
+    parser.add_argument("--debug", action="store_true", help="print tracebacks and the libraries' own messages")
+    parser.add_argument("--log-level", choices=LEVELS, help="least level of what is logged, by the libraries too")
 
 
 def _add_report(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -149,7 +155,12 @@ def _add_watch(commands: Any, shared: argparse.ArgumentParser) -> None:
     )
     watch.add_argument("run", metavar="RUN", help="the folder of a run, which may also be finished or stopped")
     watch.add_argument("--port", metavar="P", type=port, default=8321, help="0 takes a free one (default: 8321)")
-    watch.add_argument("--host", metavar="HOST", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    watch.add_argument(
+        "--host",
+        metavar="HOST",
+        default="127.0.0.1",
+        help="address to listen on; at 0.0.0.0 others can read the run, without a password (default: 127.0.0.1)",
+    )
     watch.add_argument("--open", action="store_true", help="open it in the browser")
     watch.set_defaults(command="watch:watch")
 

@@ -57,9 +57,9 @@ class Sampling:
             say(threads)
         self._folder = tempfile.TemporaryDirectory(prefix="r2vpo-sample-")
         config = trainer_config(recipe, Path(self._folder.name))
-        config.report_to, config.run_name = [], f"sampler of {policies.parent.name}"
+        config.report_to = []
         config.replay = ReplayOptions(0, 0.0, None, store, recipe.replay.tags)
-        self._trainer = build_trainer(recipe, config, parts)
+        self._trainer = build_trainer(recipe, config, parts, name=f"sampler of {policies.parent.name}")
         self._stored = self._trainer.stored
         assert self._stored is not None, "the options have a store"
         self._stored.kind, self._stored.recipe = "sampling", dump_recipe(recipe)

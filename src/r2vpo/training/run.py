@@ -36,6 +36,7 @@ from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.sample import describe_sample
 from r2vpo.training.setup import Parts, prepare, trainer_config
 from r2vpo.training.threads import ThreadsWatch, alone_on_cpu, settle_threads, work_of
+from r2vpo.training.trackers import name_run
 from r2vpo.training.trainer import build_trainer
 from r2vpo.training.unchanged import WeightsBefore
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer
@@ -99,7 +100,7 @@ def run_training(
         if resume is None:
             held.enter_context(_alone(run.path))
         on_start(run.path)
-        config.output_dir, config.run_name = str(run.checkpoints), run.path.name
+        config.output_dir = str(run.checkpoints)
         form = [] if parts.form is None else [parts.form.note]
         gpus = unused_gpus(on_cpu=bool(config.use_cpu))
         notes = [*form, *parts.data.notes, *([_FLOAT32] if left_to_the_device and not config.bf16 else [])]
@@ -123,13 +124,12 @@ def _train(
     if checkpoint is not None and PartialState().is_main_process:
         run.rewind(step_of(checkpoint))
         run.write_config(recipe)
-    if "tensorboard" in recipe.report_to:
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
+    name_run(config, run)
     if config.use_vllm:
         # Otherwise its engine on the training devices needs room for the longest text that the model can read.
         config.vllm_max_model_length = longest_prompt(parts.data, parts.tokenizer) + recipe.rollout.max_new_tokens
     display.status(f"checking {recipe.model.name}")
-    trainer = build_trainer(recipe, config, parts)
+    trainer = build_trainer(recipe, config, parts, name=run.path.name)
     steps_done = step_of(checkpoint) if checkpoint is not None else 0
     display.resumed(steps_done, run.read_evaluations())
     evaluator = Evaluator(recipe=recipe, parts=parts, trainer=trainer, run=run, display=display)

@@ -14,13 +14,14 @@ from r2vpo.training.setup import Parts
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 
 
-def build_trainer(recipe: Recipe, config: R2VPOConfig, parts: Parts) -> R2VPOTrainer:
+def build_trainer(recipe: Recipe, config: R2VPOConfig, parts: Parts, *, name: str) -> R2VPOTrainer:
     """Return the trainer.
 
     Args:
         recipe: the recipe.
         config: its configuration for TRL.
         parts: data, reward, tokenizer and model.
+        name: what a store calls the run.
     """
     trainer = R2VPOTrainer(
         model=parts.model,
@@ -33,6 +34,6 @@ def build_trainer(recipe: Recipe, config: R2VPOConfig, parts: Parts) -> R2VPOTra
     trainer.remove_callback(PrinterCallback)
     trainer.optimizer_cls_and_kwargs = own_optimizer(recipe)
     if trainer.stored is not None:
-        trainer.stored.recipe = dump_recipe(recipe)
+        trainer.stored.name, trainer.stored.recipe = name, dump_recipe(recipe)
         trainer.stored.policies = Path(config.output_dir).parent / POLICIES
     return trainer

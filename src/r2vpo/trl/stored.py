@@ -48,6 +48,7 @@ class StoredRollouts:
 
     Attributes:
         key: The run's key in the store.
+        name: What the store calls the run; `args.run_name`, or the output folder's name.
         recipe: The run's recipe as text, if it has one.
         kind: What `r2vpo rollouts list` calls the run.
         parent: Key of the run whose policies this one samples, if it is a sampler.
@@ -64,6 +65,7 @@ class StoredRollouts:
         self.key = uuid.uuid4().hex
         if trainer.accelerator.num_processes > 1:
             (self.key,) = broadcast_object_list([self.key])
+        self.name = trainer.args.run_name or Path(trainer.args.output_dir).name
         self.recipe: str | None = None
         self.kind = "training"
         self.parent: str | None = None
@@ -160,12 +162,11 @@ class StoredRollouts:
 
     def _register(self) -> None:
         trainer = self._trainer
-        name = trainer.args.run_name or Path(trainer.args.output_dir).name
         with self.store.writing() as connection:
             self._run = writing.add_run(
                 connection,
                 self.key,
-                name=name,
+                name=self.name,
                 kind=self.kind,
                 model=documented_name(trainer.accelerator.unwrap_model(trainer.model).config._name_or_path),
                 tokenizer=self._tokenizer,

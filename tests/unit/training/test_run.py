@@ -47,7 +47,7 @@ def test_vllm_is_told_how_long_texts_get(tmp_path: Path, monkeypatch: pytest.Mon
     recipe = load_recipe(tmp_path / "small.yaml", ["rollout.sampler=vllm"])
     given = []
 
-    def stop(recipe: Any, config: Any, parts: Any) -> None:
+    def stop(recipe: Any, config: Any, parts: Any, name: str) -> None:
         given.append((config, parts))
         raise _NothingLeft
 
