@@ -113,7 +113,8 @@ def test_metrics_have_every_key_at_every_step(finished: Outcome) -> None:
     assert [record["step"] for record in metrics] == list(range(1, 9))
     for record in metrics:
         assert list(record) == list(METRICS)
-        unknown = {"pass_rate_by_difficulty", "share_by_difficulty"}
+        unknown = {"pass_rate_by_difficulty", "share_by_difficulty", "rollouts_collected"}
+        unknown |= {"stored_rows", "stored_share", "stored_versions", "stored_versions_left_out"}
         assert {key for key, value in record.items() if value is None} == unknown
         numbers = [value for value in record.values() if not isinstance(value, list | dict | None)]
         assert all(math.isfinite(value) for value in [*numbers, *record["reward_parts"].values()])
