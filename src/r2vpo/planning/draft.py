@@ -111,14 +111,14 @@ def _found(data: OwnData, tokenizer: Any, prompts: list[int] | None) -> tuple[li
         *data.notes,
         *_hidden(data),
     ]
-    examples = list(dict.fromkeys(row.answer for row in data.rows if row.answer and data.has_answers))
+    examples = list(dict.fromkeys(row.answer for row in data.rows if row.answer))
     if examples:
         lines.append(f"answers: {len(examples):,} different, such as {', '.join(map(_short, examples[:3]))}")
     if prompts is None:
         return [*lines, "lengths: not measured, because the model is not on this machine"], None
     lines.append(f"lengths of prompts: {Lengths.of(prompts)}")
     rows = data.rows[:MEASURED]
-    texts = [str(row.metadata.get("solution") or (row.answer if data.has_answers else "")) for row in rows]
+    texts = [str(row.metadata.get("solution") or row.answer) for row in rows]
     if not any(texts):
         return lines, None
     answers = Lengths.of(prompt_lengths([text for text in texts if text], tokenizer))

@@ -109,7 +109,7 @@ def choose(data: OwnData, *, own_reward: str, chat: bool, answers: Lengths | Non
     Raises:
         UserError: so many prompts are too long for the model that fewer than two different ones are left.
     """
-    given = [row.answer for row in data.rows if row.answer] if data.has_answers else []
+    given = [row.answer for row in data.rows if row.answer]
     kind = kind_of_answers(given) if given else "none"
     reward, reason = _reward(data, kind, chat, own_reward)
     tokens, why = _new_tokens(kind, reward, chat, answers)

@@ -69,12 +69,11 @@ def answer_column_of(
     usable = [name for name in columns if name != prompt and _share(records, name, is_answer) >= 0.5]
     named = _named(usable, ANSWER_NAMES)
     if not named and len(usable) != 1:
-        example = f", such as --answer-column {prompt}" if _share(records, prompt, is_answer) else ""
         which = f"; {', '.join(map(repr, usable))} could be" if usable else ""
         raise UserError(
             f"{path} has no column that is clearly the reference answer, a text or a number; it has "
-            f"{_described(records[0])}{which}: name it with --answer-column. If your reward needs no answer, name any "
-            f"column with a text{example}"
+            f"{_described(records[0])}{which}: name it with --answer-column. If your reward needs no answer, name the "
+            f"prompt's column: --answer-column {prompt}"
         )
     chosen = named[0] if named else usable[0]
     if others := [name for name in named if name != chosen]:
@@ -85,25 +84,16 @@ def answer_column_of(
     return chosen
 
 
-def solution_column_of(
-    path: str, records: Sequence[Mapping[str, Any]], columns: list[str], prompt: str, notes: list[str]
-) -> str:
-    """Return the column of the solutions of rows with tests, which need no answer; without one, a column with a text.
+def solution_column_of(records: Sequence[Mapping[str, Any]], columns: list[str], prompt: str) -> str:
+    """Return the column of the solutions of rows with tests, which need no answer; that of the prompt if there is none.
 
     Args:
-        path: what the user named.
         records: the rows.
         columns: their columns.
-        prompt: the column of the prompt, which is taken if it is a text.
-        notes: as for `answer_column_of`.
-
-    Raises:
-        UserError: every row needs an answer, and no column has a text in every row.
+        prompt: the column of the prompt.
     """
-    usable = [name for name in columns if _share(records, name, is_answer) == 1]
-    others = [name for name in usable if name != prompt]
-    found = [*_named(others, ANSWER_NAMES), *(name for name in usable if name == prompt), *others]
-    return found[0] if found else answer_column_of(path, records, columns, prompt, notes)
+    usable = [name for name in columns if name != prompt and _share(records, name, is_answer) == 1]
+    return next(iter(_named(usable, ANSWER_NAMES)), prompt)
 
 
 def _named(columns: Sequence[str], names: Sequence[str]) -> list[str]:

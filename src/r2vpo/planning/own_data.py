@@ -79,11 +79,6 @@ class OwnData:
         return len({row.key() for row in self.rows})
 
     @property
-    def has_answers(self) -> bool:
-        """Whether there is something to compare completions with, and not only the prompt under another name."""
-        return self.schema != "plain" or self.prompt_column != self.answer_column
-
-    @property
     def is_chat(self) -> bool:
         """Whether the prompts are lists of messages."""
         return isinstance(self.rows[0].prompt, list)
@@ -128,11 +123,11 @@ def look_at(
     if schema == "plain":
         tests = find_tests(located, notes)
         prompt_column = prompt_column or prompt_column_of(path, records, columns, answer_column, notes)
-        if answer_column is None:
-            choose = solution_column_of if tests else answer_column_of
-            answer_column = choose(path, records, columns, prompt_column, notes)
+        if answer_column is None and tests:
+            answer_column = solution_column_of(records, columns, prompt_column)
+        answer_column = answer_column or answer_column_of(path, records, columns, prompt_column, notes)
         if answer_column == prompt_column:
-            notes.append(f"the column {prompt_column!r} is prompt and answer: nothing is compared with it")
+            notes.append(f"the column {prompt_column!r} is prompt and answer, so that the rows have no answer")
         _refuse_missing(path, located, prompt_column, answer_column)
     rows, skipped = _problems(located, schema, Columns(prompt_column or "", answer_column or ""))
     if not rows:
@@ -178,7 +173,7 @@ def _schema_of(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> 
 
 def _refuse_missing(path: str, located: Sequence[tuple[str, Mapping[str, Any]]], prompt: str, answer: str) -> None:
     """Refuse rows without a prompt or an answer; a run would end at the first of them."""
-    for column, fits in ((prompt, is_prompt), (answer, is_answer)):
+    for column, fits in ((prompt, is_prompt), *([(answer, is_answer)] if answer != prompt else [])):
         wrong = [(where, record.get(column)) for where, record in located if not fits(record.get(column))]
         if wrong:
             where, value = wrong[0]

@@ -145,6 +145,13 @@ def test_a_program_needs_no_solution(tmp_path: Path, name: SchemaName, module: d
         load_data(options)
 
 
+def test_a_row_whose_prompt_is_named_as_the_answer_has_none() -> None:
+    for prompt in ("Write.", [{"role": "user", "content": "Write."}]):
+        row = SCHEMAS["plain"].read({"text": prompt, "tests": ["assert f()"]}, Columns("text", "text"))
+        assert isinstance(row, PromptRow)
+        assert (row.prompt, row.answer, row.metadata) == (prompt, "", {"tests": ["assert f()"]})
+
+
 def test_spellings() -> None:
     for record in (
         {"Problem": "P", "Answer": 33, "Year": 1999},

@@ -9,6 +9,7 @@ import pytest
 
 from r2vpo.config.recipe import Recipe, load_recipe
 from r2vpo.data.prompt_tokens import prompt_lengths
+from r2vpo.planning import Options, make_plan
 from r2vpo.planning.longest_prompt import DEFAULT, prompt_tokens_of
 from r2vpo.training.setup import prepare
 
@@ -42,6 +43,14 @@ def test_prompts_are_counted_as_the_run_gives_them(format: str) -> None:
     longest = trained_on(recipe)
     assert prompt_tokens_of(recipe) == (longest, "the recipe's longest, as the model is given it")
     assert (longest > 20) == (format != "text"), "the chat template makes it longer"
+
+
+def test_a_plan_is_made_for_the_measured_prompts() -> None:
+    recipe = load_recipe("recipe.yaml")
+    plan = make_plan(recipe, Options())
+    assert plan.shapes.prompt_tokens == trained_on(recipe)
+    assert plan.assumptions[0].endswith(" tokens (the recipe's longest, as the model is given it)")
+    assert make_plan(recipe, Options(prompt_tokens=7)).assumptions[0] == "prompts of 7 tokens (--prompt-tokens)"
 
 
 def test_longer_prompts_are_left_out_as_in_a_run() -> None:

@@ -114,16 +114,16 @@ def test_kinds_of_answers(answers: list[str], kind: str) -> None:
 
 def test_the_prompt_may_be_named_as_the_answer_that_no_reward_needs(tmp_path: Path) -> None:
     said = refusal(tmp_path, [{"prompt": "Write a poem."}])
-    assert said.endswith("such as --answer-column prompt")
+    assert said.endswith("If your reward needs no answer, name the prompt's column: --answer-column prompt")
     data = look(tmp_path, [{"prompt": "Write a poem."}], answer_column="prompt")
     assert (data.prompt_column, data.answer_column) == ("prompt", "prompt")
     rows = [{"prompt": f"Write {i}.", "category": "a text that is longer", "n": i} for i in range(3)]
     data = look(tmp_path, rows, answer_column="prompt")
-    assert (data.prompt_column, data.distinct, data.has_answers) == ("prompt", 3, False)
-    assert data.notes == ["the column 'prompt' is prompt and answer: nothing is compared with it"]
+    assert (data.prompt_column, data.distinct, data.rows[0].answer) == ("prompt", 3, "")
+    assert data.notes == ["the column 'prompt' is prompt and answer, so that the rows have no answer"]
     # A column that is rarely a prompt is the answer that was meant.
     other = look(tmp_path, [{"content": f"Question {i}?", "text": "an answer"} for i in range(3)], answer_column="text")
-    assert (other.prompt_column, other.answer_column, other.has_answers) == ("content", "text", True)
+    assert (other.prompt_column, other.answer_column, other.rows[0].answer) == ("content", "text", "an answer")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,7 @@ def test_the_prompt_may_be_named_as_the_answer_that_no_reward_needs(tmp_path: Pa
     [
         ({"prompt": "Write f.", "tests": ["assert f(1) == 2"]}, "prompt", "plain"),
         ({"question": "Write f.", "test_list": ["assert f(1) == 2"], "id": "a", "solution": PLUS}, "solution", "plain"),
+        ({"messages": [{"role": "user", "content": "f"}], "tests": ["assert f(1) == 2"]}, "messages", "plain"),
         ({"instruction": "Add 1.", "inputs": ["1"], "outputs": ["2"], "source": "a"}, "instruction", "plain"),
         ({"prompt": "Write f.", "test_list": ["assert f(1) == 2"]}, None, "mbpp"),
         (
