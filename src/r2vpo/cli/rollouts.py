@@ -4,9 +4,16 @@ import argparse
 from functools import partial
 from typing import Any
 
-from r2vpo.cli import rollouts_check, rollouts_list, rollouts_show, rollouts_stats
+from r2vpo.cli import (
+    rollouts_check,
+    rollouts_export,
+    rollouts_list,
+    rollouts_prune,
+    rollouts_show,
+    rollouts_stats,
+)
 
-ACTIONS = (rollouts_list, rollouts_show, rollouts_stats, rollouts_check)
+ACTIONS = (rollouts_list, rollouts_show, rollouts_stats, rollouts_check, rollouts_export, rollouts_prune)
 
 
 def add_group(commands: Any, shared: argparse.ArgumentParser) -> None:

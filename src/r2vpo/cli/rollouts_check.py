@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from r2vpo.cli.confirm import confirmed
+from r2vpo.cli.counting import counting
 from r2vpo.cli.failures import Session
 from r2vpo.cli.rollouts_selection import add_store, opened
 from r2vpo.config.numbers import count
@@ -34,15 +34,8 @@ def run(arguments: argparse.Namespace, session: Session) -> int:
     from r2vpo.store.opening import shown
 
     place = shown(arguments.store)
-    show = sys.stderr.isatty()
-
-    def progress(groups: int) -> None:
-        if show:
-            print(f"\r{count(groups)} groups read", end="", file=sys.stderr, flush=True)
-
-    found = check_store(store, progress=progress)
-    if show:
-        print("\r\033[K", end="", file=sys.stderr)
+    with counting("groups read") as progress:
+        found = check_store(store, progress=progress)
     for kind, (times, first) in found.problems.items():
         print(f"{count(times)} {kind}; the first: {first}")
     if found.unused_prompts:

@@ -13,12 +13,7 @@ from r2vpo.config.run_directory import RunDirectory
 from r2vpo.store import RolloutStore
 from r2vpo.store.tables import draws, groups, measurements, rollouts, runs
 from tests.unit.cli.helpers import failure
-from tests.unit.cli.stored import copied, two_runs
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return two_runs(tmp_path_factory.mktemp("runs"))
+from tests.unit.cli.stored import copied
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
