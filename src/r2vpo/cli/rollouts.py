@@ -9,11 +9,20 @@ from r2vpo.cli import (
     rollouts_export,
     rollouts_list,
     rollouts_prune,
+    rollouts_rescore,
     rollouts_show,
     rollouts_stats,
 )
 
-ACTIONS = (rollouts_list, rollouts_show, rollouts_stats, rollouts_check, rollouts_export, rollouts_prune)
+ACTIONS = (
+    rollouts_list,
+    rollouts_show,
+    rollouts_stats,
+    rollouts_check,
+    rollouts_export,
+    rollouts_prune,
+    rollouts_rescore,
+)
 
 
 def add_group(commands: Any, shared: argparse.ArgumentParser) -> None:
