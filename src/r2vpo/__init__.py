@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from r2vpo.core.method import Method
     from r2vpo.core.method_options import MethodOptions, ObjectiveOptions
-    from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, ReplayOptions, StepControlOptions
+    from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, StepControlOptions
+    from r2vpo.core.replay_options import ReplayOptions
     from r2vpo.data import load_data, to_dataset
     from r2vpo.errors import UserError
     from r2vpo.learner import Learner, RoundShape
@@ -26,13 +27,8 @@ __version__ = "0.1.0"
 _MODULES = {
     "r2vpo.core.method": ("Method",),
     "r2vpo.core.method_options": ("MethodOptions", "ObjectiveOptions"),
-    "r2vpo.core.options": (
-        "AdvantageOptions",
-        "CurriculumOptions",
-        "DualOptions",
-        "ReplayOptions",
-        "StepControlOptions",
-    ),
+    "r2vpo.core.options": ("AdvantageOptions", "CurriculumOptions", "DualOptions", "StepControlOptions"),
+    "r2vpo.core.replay_options": ("ReplayOptions",),
     "r2vpo.data": ("load_data", "to_dataset"),
     "r2vpo.errors": ("UserError",),
     "r2vpo.learner": ("Learner", "RoundShape"),

@@ -9,11 +9,14 @@ PACKAGES = {
     "langdetect": ("langdetect", "ifeval"),
     "matplotlib": ("matplotlib", "report"),
     "prodigyopt": ("prodigyopt", "prodigy"),
+    "psycopg": ("psycopg", "postgres"),
     "reasoning_gym": ("reasoning-gym", "reasoning-gym"),
+    "sqlalchemy": ("sqlalchemy", "store"),
     "tensorboard": ("tensorboard", "tensorboard"),
     "trackio": ("trackio", "trackio"),
     "vllm": ("vllm", "vllm"),
     "wandb": ("wandb", "wandb"),
+    "zstandard": ("zstandard", "store"),
 }
 """The distribution of each such module, and the extra of r2vpo that installs it."""
 
@@ -35,3 +38,9 @@ def require(module: str, needed_by: str) -> None:
 def remedy(module: str | None) -> str:
     """Return the command that installs a module: by its own extra, or by `trl` with all that training needs."""
     return f"pip install 'r2vpo[{PACKAGES[module][1] if module in PACKAGES else 'trl'}]'"
+
+
+def require_store() -> None:
+    """Refuse `replay.store` if its packages are missing; `r2vpo.store` and what imports it are imported after this."""
+    for module in ("sqlalchemy", "zstandard"):
+        require(module, "replay.store")

@@ -15,8 +15,9 @@ import pytest
 from r2vpo.cli.arguments import build_parser
 from r2vpo.config.recipe import load_recipe
 from r2vpo.core.objectives import RatioVarianceConfig
-from r2vpo.core.options import DualOptions, ReplayOptions
+from r2vpo.core.options import DualOptions
 from r2vpo.core.radius import DELTA, PRICE
+from r2vpo.core.replay_options import ReplayOptions
 from r2vpo.trl.refusals import REFUSED
 from tests.docs.pages import PAGES, ROOT
 

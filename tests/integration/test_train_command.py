@@ -77,6 +77,11 @@ def test_it_ends_well_and_leaves_every_file(finished: Outcome) -> None:
     assert sorted(checkpoints) == ["checkpoint-4", "checkpoint-8"]
 
 
+def test_trackers_get_the_name_of_the_folder(finished: Outcome) -> None:
+    given = torch.load(finished.run / "checkpoints" / "checkpoint-8" / "training_args.bin", weights_only=False)
+    assert (given.run_name, given.project, given.report_to) == (finished.run.name, "r2vpo", ["tensorboard"])
+
+
 def test_what_is_printed_is_plain_lines_with_the_result(finished: Outcome) -> None:
     assert "\x1b" not in finished.out and "\r" not in finished.out
     said, steps = finished.out.partition("step 1/")[::2]
@@ -108,7 +113,8 @@ def test_metrics_have_every_key_at_every_step(finished: Outcome) -> None:
     assert [record["step"] for record in metrics] == list(range(1, 9))
     for record in metrics:
         assert list(record) == list(METRICS)
-        unknown = {"pass_rate_by_difficulty", "share_by_difficulty"}
+        unknown = {"pass_rate_by_difficulty", "share_by_difficulty", "rollouts_collected"}
+        unknown |= {"stored_rows", "stored_share", "stored_versions", "stored_versions_left_out"}
         assert {key for key, value in record.items() if value is None} == unknown
         numbers = [value for value in record.values() if not isinstance(value, list | dict | None)]
         assert all(math.isfinite(value) for value in [*numbers, *record["reward_parts"].values()])

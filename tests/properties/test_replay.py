@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r2vpo.core.options import ReplayOptions
+from r2vpo.core.options import BufferOptions
 from r2vpo.replay import ReplayBuffer
 from tests.unit.replay.rows import group, numbers
 
@@ -35,7 +35,7 @@ def play(buffer, rounds, start=0, version=0):
 @settings(max_examples=60, deadline=None)
 @given(rounds=ROUNDS, versions=st.integers(0, 3), limit=st.none() | st.integers(200, 2000))
 def test_every_round_keeps_the_promises(rounds, versions, limit):
-    buffer = ReplayBuffer(ReplayOptions(versions=versions, max_megabytes=None if limit is None else limit / 1e6))
+    buffer = ReplayBuffer(BufferOptions(versions=versions, max_megabytes=None if limit is None else limit / 1e6))
     sizes = {}
     for drawn, wanted, version, added, admission in play(buffer, rounds):
         sizes |= {one.number: len(one) for one in added}

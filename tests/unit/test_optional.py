@@ -81,7 +81,7 @@ def test_no_comparison_starts_that_could_not_be_reported(
 
 
 def test_other_modules_do_not_import_them() -> None:
-    """Only the reports draw at import; the scorer is the code of a child process."""
+    """Only the reports draw at import, and only the store has a database; the scorer is the code of a child process."""
     script = f"""
 import importlib, pkgutil, sys
 for name in {sorted(PACKAGES)}:
@@ -101,4 +101,7 @@ for module in pkgutil.walk_packages(r2vpo.__path__, "r2vpo."):
     assert ["r2vpo.rewards.reasoning_gym_scorer", "reasoning_gym"] in refused
     drawing = {name for name, module in refused if module == "matplotlib"}
     assert drawing and all(name.startswith(("r2vpo.report.", "r2vpo.compare.")) for name in drawing)
-    assert {module for _, module in refused} <= {"reasoning_gym", "matplotlib"}
+    stored = {name for name, module in refused if module in ("sqlalchemy", "zstandard")}
+    using = {"r2vpo.store", "r2vpo.trl.stored"}
+    assert using <= stored and all(name in using or name.startswith("r2vpo.store.") for name in stored)
+    assert {module for _, module in refused} <= {"reasoning_gym", "matplotlib", "sqlalchemy", "zstandard"}

@@ -16,13 +16,22 @@ from r2vpo.data.options import HabitOptions
 from r2vpo.errors import UserError
 
 # Settings that do not change a run's numbers, or only how they are stored.
-_NOT_IDENTITY = ("name", "report_to", "trainer.threads", "trainer.save_steps", "trainer.keep_checkpoints")
+_NOT_IDENTITY = (
+    "name",
+    "report_to",
+    "replay.tags",
+    "trainer.threads",
+    "trainer.save_steps",
+    "trainer.keep_checkpoints",
+)
 # Options that were added after some cells had finished: at these values, their defaults, they are left out, so that
 # those cells keep their keys.
 _ADDED = {
     "trainer.router_aux_loss_coef": None,
     "step_control.kind": "decision_variance",
     "step_control.target_kl": None,
+    "replay.store": None,
+    "replay.from": None,
 }
 _FIXED = {"report_to": [], "evaluation.samples_shown": 0, "trainer.threads": None}
 

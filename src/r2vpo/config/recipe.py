@@ -19,7 +19,8 @@ from r2vpo.config.sections import EvaluationRecipe, ModelRecipe, Problems, Rollo
 from r2vpo.config.shipped import RECIPES
 from r2vpo.config.yaml_files import RecipeDumper, read_mapping
 from r2vpo.core.method_options import MethodOptions, ObjectiveOptions
-from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, ReplayOptions, StepControlOptions
+from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, StepControlOptions
+from r2vpo.core.replay_options import ReplayOptions
 from r2vpo.data.options import DatasetOptions, InstructionsOptions, PromptFormat, ReasoningGymOptions
 from r2vpo.errors import UserError
 from r2vpo.section import LAST_SEED, Section

@@ -6,6 +6,7 @@ hold sections directly; `docs/reference` is generated from them.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import operator
@@ -37,7 +38,7 @@ def option(
     """Declare an option as a field of a section.
 
     Args:
-        default: its value when it is left out. A mapping is copied.
+        default: its value when it is left out. A mapping or a list is copied.
         help: what it does, in a few words, with units if it has any.
         above: exclusive lower bound of a number.
         at_least: inclusive lower bound.
@@ -48,9 +49,14 @@ def option(
     """
     bounds = {"above": above, "at_least": at_least, "below": below, "at_most": at_most}
     metadata = {"help": help, "study": study, **{name: bound for name, bound in bounds.items() if bound is not None}}
-    if isinstance(default, dict):
-        return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
+    if isinstance(default, dict | list):
+        return dataclasses.field(default_factory=lambda: copy.copy(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def key_of(field: dataclasses.Field[Any]) -> str:
+    """Return the key of an option: the field's name, without the underscore that follows a keyword of Python."""
+    return field.name.removesuffix("_")
 
 
 def same_as(section: type[Options], name: str, default: Any) -> Any:
@@ -96,12 +102,22 @@ class Options:
     """
 
     # Pydantic reads sections from recipes by these rules: no unknown keys, and no text in place of a number.
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid",
+        "strict": True,
+        "allow_inf_nan": False,
+        "serialize_by_alias": True,
+    }
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         schema = handler(source)
-        handler.resolve_ref_schema(schema)["strict"] = False  # the section itself may be given as a mapping
+        whole = handler.resolve_ref_schema(schema)
+        whole["strict"] = False  # the section itself may be given as a mapping
+        keys = {field.name: key_of(field) for field in dataclasses.fields(cls)}
+        for field in whole["schema"]["fields"]:
+            if keys[field["name"]] != field["name"]:
+                field["validation_alias"] = field["serialization_alias"] = keys[field["name"]]
         read = {"type": "no-info", "function": lambda value: None if value is None else cls.given(value)}
         return {"type": "function-before", "function": read, "schema": schema}
 
@@ -110,11 +126,11 @@ class Options:
         for field in dataclasses.fields(self):
             value, section = getattr(self, field.name), _section(hints[field.name])
             if section is not None and value is not None and not isinstance(value, section):
-                object.__setattr__(self, field.name, section.of(value, field.name))
+                object.__setattr__(self, field.name, section.of(value, key_of(field)))
                 continue
             problem = _problem(value, hints[field.name], field.metadata)
             if problem:
-                raise ValueError(f"{field.name} {problem}")
+                raise ValueError(f"{key_of(field)} {problem}")
         self.check()
 
     def check(self) -> None:
@@ -126,9 +142,16 @@ class Options:
 
     @classmethod
     def given(cls, value: Any) -> Any:
-        """Return what is written for a section as the section or a mapping: one value is that of its first option."""
-        is_whole = value is None or isinstance(value, Mapping | cls)
-        return value or {} if is_whole else {dataclasses.fields(cls)[0].name: value}
+        """Return what is written for a section as the section or a mapping.
+
+        One value is that of its first option, and a text is a list of one where a list is expected.
+        """
+        if isinstance(value, cls):
+            return value
+        fields, hints = dataclasses.fields(cls), typing.get_type_hints(cls)
+        written = value or {} if value is None or isinstance(value, Mapping) else {key_of(fields[0]): value}
+        lists = {key_of(field) for field in fields if typing.get_origin(hints[field.name]) is list}
+        return {key: [one] if key in lists and isinstance(one, str) else one for key, one in written.items()}
 
     @classmethod
     def of(cls, value: Any, name: str) -> Self:
@@ -144,12 +167,12 @@ class Options:
         """
         if isinstance(value, cls):
             return value
-        names, given = [field.name for field in dataclasses.fields(cls)], cls.given(value)
+        names, given = {key_of(field): field.name for field in dataclasses.fields(cls)}, cls.given(value)
         for key in given:
             if key not in names:
-                raise UnknownOption(f"{name}.{key}".lstrip("."), names)
+                raise UnknownOption(f"{name}.{key}".lstrip("."), list(names))
         try:
-            return cls(**given)
+            return cls(**{names[key]: option for key, option in given.items()})
         except UnknownOption as error:
             raise UnknownOption(f"{name}.{error.key}".lstrip("."), error.known) from None
         except ValueError as error:
@@ -194,7 +217,7 @@ def _shown(value: Any) -> str:
     return "a number of 300 digits or more" if too_long else reprlib.repr(value)
 
 
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list of texts"}
 
 
 def _is_a(value: Any, kind: type) -> bool:

@@ -149,7 +149,7 @@ class RolloutOptions(Options):
 
 
 @dataclass(frozen=True)
-class ReplayOptions(Options):
+class BufferOptions(Options):
     """Replay: rollouts of earlier policy versions that are trained on again."""
 
     versions: int = option(

@@ -3,6 +3,7 @@
     for each round k:
         fresh  = groups sampled by pi_k, with rewards and advantages            (the caller)
         stale  = groups of the last `versions` rounds, drawn from the replay     begin_round
+        drawn  = groups of other runs, drawn from a store if there is one        begin_round
         pi_k   = the policy's log-probs on all rows, before any step             begin_round
         T, lambda = trust radius and multiplier of this round                    begin_round
         for each optimizer step:
@@ -36,6 +37,7 @@ from r2vpo.learner.round_start import remember_policy, round_moments
 from r2vpo.replay.buffer import ReplayBuffer
 from r2vpo.replay.group import Group, divide, each_row, rows_of, select
 from r2vpo.replay.last_round import last_round_movement, log_probs_of_round
+from r2vpo.replay.others import OtherRuns
 from r2vpo.replay.packing import pack, unpack
 
 MEASURED_AGAIN = 4
@@ -70,6 +72,8 @@ class Learner:
         measured_again: Groups of the last round that are evaluated again at the start of the next; see
             `MEASURED_AGAIN`.
         staleness_rows: Rows trained on so far by versions behind, over all processes.
+        others: Rollouts of other runs that are trained on too; None if there are none. They count as `max_staleness`
+            versions behind.
 
     Raises:
         ValueError: `max_staleness` is less than the replay's `versions`.
@@ -103,6 +107,7 @@ class Learner:
         self.measured_again: list[Group] = []
         self.version = 0
         self.staleness_rows = [0] * (max_staleness + 1)
+        self.others: OtherRuns | None = None
 
     def collate(self, groups: list[Group], version: int) -> MicroBatch:
         """Pad groups to a micro-batch on the model's device; see `r2vpo.learner.micro_batch.collate`."""
@@ -129,22 +134,20 @@ class Learner:
         self.replay.begin_version(version)
         wanted = self.replay.wanted(sum(map(len, fresh))) if version else 0
         stale = self.replay.sample(wanted, version)
-        parts = cut(fresh + stale, self.shape.micro_batches, generator=self._order)
+        drawn = [] if self.others is None else self.others.draw(len(rows_of(fresh)), version - self.max_staleness)
+        parts = cut(fresh + stale + drawn, self.shape.micro_batches, generator=self._order)
         self.micros = [self.collate(part, version) for part in parts]
         hold_out(self.micros, per_step=self.shape.per_step)
         # Rows that the last round has trained on are known at its start and now at its end.
         again = stale if self.replay.options.versions else self.measured_again
         before = log_probs_of_round(rows_of(again), version - 1)
         self.evaluate(model, self.micros)
+        if self.others is not None:
+            self.others.measure(drawn)
         if not self.replay.options.versions:
             self._evaluate_again(model)
-        set_normalizers(
-            self.micros,
-            per_step=self.shape.per_step,
-            by_tokens=self.config.aggregation == "token_mean",
-            total=self._total,
-        )
-        config = self.config
+        config, by_tokens = self.config, self.config.aggregation == "token_mean"
+        set_normalizers(self.micros, per_step=self.shape.per_step, by_tokens=by_tokens, total=self._total)
         self.controls.begin_round(
             round_moments(self.micros, anchor=config.anchor, cap=config.stale_weight_cap, level=config.level),
             last_round_movement(rows_of(again), before, cap=config.stale_weight_cap, device=self._device),
@@ -154,7 +157,7 @@ class Learner:
             chosen = {id(row) for row in rows_of(fresh)[::MEASURED_AGAIN]}
             self.measured_again = select(fresh, lambda row: id(row) in chosen)
         self.replay.add(fresh)
-        return self._count(fresh, stale)
+        return self._count(fresh, stale + drawn)
 
     def _evaluate_again(self, model: Any) -> None:
         """Evaluate some of the last round's rows, without training on them again, to measure that round as a whole."""

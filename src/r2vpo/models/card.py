@@ -10,7 +10,8 @@ from typing import Any
 import jinja2
 
 from r2vpo.core.method_options import ObjectiveOptions
-from r2vpo.core.options import DualOptions, ReplayOptions, StepControlOptions
+from r2vpo.core.options import DualOptions, StepControlOptions
+from r2vpo.core.replay_options import ReplayOptions
 from r2vpo.models.base import Base
 
 PENALTY = " with the ratio-variance penalty"

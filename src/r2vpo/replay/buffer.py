@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from r2vpo.core.options import ReplayOptions
+from r2vpo.core.options import BufferOptions
 from r2vpo.errors import UserError
 from r2vpo.replay.group import Group
 from r2vpo.replay.packing import pack, unpack
@@ -41,18 +41,18 @@ class ReplayBuffer:
 
     Args:
         options: How long rollouts are kept, how many are drawn, and how much memory they may use, in any form that
-            `ReplayOptions.of` accepts, such as only the `versions`.
+            `BufferOptions.of` accepts, such as only the `versions`.
         seed: Seed of the draws.
 
     Raises:
         ValueError: An option is unknown or is rejected.
     """
 
-    options: ReplayOptions = field(default_factory=ReplayOptions)
+    options: BufferOptions = field(default_factory=BufferOptions)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self.options = ReplayOptions.of(self.options, "replay")
+        self.options = BufferOptions.of(self.options, "replay")
         megabytes = self.options.max_megabytes
         self._max_bytes = None if megabytes is None else round(megabytes * 1e6)
         self._generator = torch.Generator().manual_seed(self.seed)

@@ -17,6 +17,7 @@ from r2vpo.rewards.code_answer import CodeOptions, code_reward
 from r2vpo.rewards.constraints import ConstraintsOptions, constraints_reward
 from r2vpo.rewards.countdown import CountdownOptions, countdown_reward
 from r2vpo.rewards.exact import exact_reward
+from r2vpo.rewards.identity import OPTIONS
 from r2vpo.rewards.judge import judge_reward
 from r2vpo.rewards.judge_options import JudgeOptions
 from r2vpo.rewards.layout import FormatOptions, format_reward
@@ -75,7 +76,9 @@ def load_reward(spec: str | Mapping[str, Any] | RewardOptions) -> RewardFunction
     """
     options = reward_options(spec)
     if options.name in REWARDS:
-        return REWARDS[options.name].build(options)
+        function = REWARDS[options.name].build(options)
+        setattr(function, OPTIONS, options.model_dump_json())
+        return function
     if ":" in options.name:
         return _import(options.name)
     raise UserError(

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers.integrations import get_available_reporting_integrations
 from trl.import_utils import is_vllm_available
+from trl.trainer.utils import get_callable_name
 
 from r2vpo.config.recipe import Recipe
 from r2vpo.data import PromptData, load_data
@@ -21,11 +22,13 @@ from r2vpo.data.prompt_tokens import AS_TEXTS, check_chats, without_long_prompts
 from r2vpo.environment import WORLD_SIZE
 from r2vpo.errors import UserError
 from r2vpo.models import load_ends, load_model, load_tokenizer
+from r2vpo.models.fingerprint import tokenizer_fingerprint
 from r2vpo.models.fit import stop_ids
-from r2vpo.optional import PACKAGES, remedy
+from r2vpo.optional import PACKAGES, remedy, require_store
 from r2vpo.precision import computes_on_cpu
 from r2vpo.rewards import REWARDS, check_reward, load_reward, usable_rows
 from r2vpo.rewards.check import ROWS
+from r2vpo.rewards.identity import reward_version
 from r2vpo.training.adapters import check_adapters, peft_config
 from r2vpo.training.optimizers import OPTIMIZERS, check_optimizer
 from r2vpo.training.recipe_model import check_recipe_model
@@ -89,6 +92,8 @@ def prepare(recipe: Recipe, *, loading: Callable[[str], None] = lambda what: Non
     if isinstance(recipe.data, DatasetOptions) and recipe.data.max_prompt_tokens is not None:
         data = without_long_prompts(data, tokenizer, recipe.data.max_prompt_tokens)
         _check_enough(recipe, data)
+    if recipe.replay.store is not None:
+        _check_store(recipe, [reward, *more_rewards], tokenizer)
     model = load_model(recipe.model.name, seed=recipe.model_seed, trust_remote_code=trusted)
     model.generation_config.eos_token_id = stop_ids(
         tokenizer, recipe.rollout.stop, model, chats=form is not None and form.format == "chat"
@@ -134,6 +139,16 @@ def _with_usable_answers(function: Callable[..., Any], data: PromptData) -> Prom
     left_out = Counter(data.left_out) + Counter({"with an answer that the reward cannot use": count})
     notes = (*data.notes, *(note for note in (train_note, held_out_note) if note is not None))
     return replace(data, train=train, held_out=held_out, left_out=dict(left_out), notes=notes)
+
+
+def _check_store(recipe: Recipe, functions: Sequence[Callable[..., Any]], tokenizer: Any) -> None:
+    """Refuse a store that cannot be used before there is a run folder."""
+    require_store()
+    from r2vpo.trl.stored import open_checked
+
+    weights = [part.weight for part in recipe.reward.all_parts()]
+    version = reward_version(functions, [get_callable_name(function) for function in functions], weights)
+    open_checked(recipe.replay, tokenizer=tokenizer_fingerprint(tokenizer), reward_version=version).close()
 
 
 def _rewards(recipe: Recipe) -> list[Callable[..., Any]]:

@@ -46,7 +46,7 @@ def sampled_groups(
     group_size: int,
     versions: Sequence[int],
     first_row: int,
-) -> list[Group]:
+) -> tuple[list[Group], list[list[int]]]:
     """Unpad the rows that TRL generated, and gather those of each prompt.
 
     `group_size` consecutive rows share a baseline. They are one group, unless an environment has given them different
@@ -64,18 +64,20 @@ def sampled_groups(
             first row.
 
     Returns:
-        The groups on the CPU, in order. `rollout_log_probs` are NaN if the sampler returned none; they are later filled
-        in from the trainer's own.
+        The groups on the CPU, in order, and of each the places of its rows in the batch. `rollout_log_probs` are NaN if
+        the sampler returned none; they are later filled in from the trainer's own.
     """
     names = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "sampling_per_token_logps", "tool_mask")
     columns = {name: batch[name].cpu() for name in names if name in batch}
     lengths = columns["completion_mask"].sum(1).clamp(min=1).tolist()
-    of_prompt: dict[tuple[int, int, tuple[int, ...]], Group] = {}
+    of_prompt: dict[tuple[int, int, tuple[int, ...]], tuple[Group, list[int]]] = {}
     for row, (length, reward, advantage) in enumerate(zip(lengths, rewards.tolist(), advantages.tolist(), strict=True)):
         prompt = columns["prompt_ids"][row][columns["prompt_mask"][row].bool()].clone()
         baseline = first_row + row // group_size * group_size
         key = (baseline, versions[row], tuple(prompt.tolist()))
-        group = of_prompt.setdefault(key, Group(first_row + row, versions[row], prompt, [], baseline=baseline))
+        new = Group(first_row + row, versions[row], prompt, [], baseline=baseline)
+        group, places = of_prompt.setdefault(key, (new, []))
+        places.append(row)
         mask = columns["completion_mask"][row, :length].bool()
         if "tool_mask" in columns:
             mask = mask & columns["tool_mask"][row, :length].bool()
@@ -84,7 +86,7 @@ def sampled_groups(
             log_probs = columns["sampling_per_token_logps"][row, :length].float()
         ids = columns["completion_ids"][row, :length].clone()
         group.rollouts.append(Rollout(ids, mask.clone(), log_probs.clone(), advantage, reward))
-    return list(of_prompt.values())
+    return [group for group, _ in of_prompt.values()], [places for _, places in of_prompt.values()]
 
 
 def policy_versions(rows: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -165,6 +167,16 @@ def statistics_of_trl(logged: Mapping[str, Sequence[float]], names: Sequence[str
     """
     parts = {f"rewards/{name}/{part}" for name in names for part in ("mean", "std")}
     return {ours: logged[theirs][-1] for ours, theirs in (_MEASURED_BY_TRL | {part: part for part in parts}).items()}
+
+
+def named_parts(scores: Tensor, names: Sequence[str]) -> list[dict[str, float]]:
+    """Return the scores of each row by the name of the function; NaN where one does not apply.
+
+    Args:
+        scores: (B, F).
+        names: F names.
+    """
+    return [dict(zip(names, row, strict=True)) for row in scores.tolist()]
 
 
 def log_advantages(log: deque[float], advantages: Tensor) -> None:

@@ -23,6 +23,7 @@ def trainer_state(trainer: R2VPOTrainer) -> dict[str, Any]:
         "seconds": dict(trainer.seconds),
         "round_stats": dict(trainer.round_statistics),
         "past_weights": past.state_dict() if past is not None else None,
+        "stored": trainer.stored.state_dict() if trainer.stored is not None else None,
         **trainer.learner.state_dict(in_progress=trainer._step % trainer.micro_batches_per_round != 0),
     }
 
@@ -41,6 +42,9 @@ def restore_trainer(trainer: R2VPOTrainer, state: dict[str, Any]) -> None:
         past.load_state_dict(state["past_weights"])
     if trainer.own_rollout is not None:
         trainer.own_rollout.forget()
+    if trainer.stored is not None and state.get("stored") is not None:
+        within = trainer._step % trainer.micro_batches_per_round != 0
+        trainer.stored.load_state_dict(state["stored"], next_round=trainer.round_index + within)
 
 
 def _past(trainer: R2VPOTrainer) -> PastWeights | None:

@@ -7,7 +7,7 @@ import torch
 from openrlhf.trainer.ppo_utils.replay_buffer import NaiveReplayBuffer
 from openrlhf.trainer.ray import ppo_actor
 
-from r2vpo.core.options import ReplayOptions
+from r2vpo.core.options import BufferOptions
 from r2vpo.errors import UserError
 from r2vpo.integrations.openrlhf import launch
 from r2vpo.integrations.openrlhf import trainer as our_trainer
@@ -32,7 +32,7 @@ def make(monkeypatch, tmp_path):
 
 
 def buffer(seed=0, **options):
-    return AgedReplayBuffer(NaiveReplayBuffer(2), ReplayOptions(**options), seed=seed)
+    return AgedReplayBuffer(NaiveReplayBuffer(2), BufferOptions(**options), seed=seed)
 
 
 def one_round(trainer, seed):
@@ -160,4 +160,4 @@ def test_what_it_cannot_do_is_refused(tmp_path):
         buffer().append(batch)
     with pytest.raises(UserError, match=r"replay.versions is -1"):
         parse_options(["replay.versions=-1"])
-    assert parse_options(["replay.ratio=2"]).replay == ReplayOptions(versions=5, ratio=2)
+    assert parse_options(["replay.ratio=2"]).replay == BufferOptions(versions=5, ratio=2)

@@ -8,7 +8,8 @@ import pytest
 from r2vpo.core.declaration import Options, option, same_as
 from r2vpo.core.method import Method
 from r2vpo.core.method_options import MethodOptions, ObjectiveOptions
-from r2vpo.core.options import DualOptions, ReplayOptions, StepControlOptions
+from r2vpo.core.options import DualOptions, StepControlOptions
+from r2vpo.core.replay_options import ReplayOptions
 
 
 @dataclass(frozen=True)

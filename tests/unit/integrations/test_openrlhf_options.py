@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from r2vpo.core.options import ReplayOptions
+from r2vpo.core.options import BufferOptions
 from r2vpo.errors import UserError
 from r2vpo.integrations.openrlhf.options import OpenRLHFOptions, parse_options
 
@@ -17,7 +17,7 @@ def test_keys_and_values_are_those_of_a_recipe() -> None:
         objective={"options": {"brake": "two_sided"}},  # type: ignore[arg-type]
         step_control=False,  # type: ignore[arg-type]
     )
-    assert parse_options(["replay.ratio=2"]).replay == ReplayOptions(versions=5, ratio=2)
+    assert parse_options(["replay.ratio=2"]).replay == BufferOptions(versions=5, ratio=2)
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,14 @@ from r2vpo.core.advantages import ADVANTAGES
 from r2vpo.core.log_probs import install
 from r2vpo.core.method import Method
 from r2vpo.core.method_options import MethodOptions
-from r2vpo.core.options import ReplayOptions
+from r2vpo.core.replay_options import ReplayOptions
 from r2vpo.learner import Learner, MicroBatch, RoundShape
 from r2vpo.replay import Group, ReplayBuffer, Rollout
 from r2vpo.sampling import SharedPrefixSampler
 from tests.tiny import tiny_model
 
 GROUPS, ROWS, STEPS = 4, 8, 2
-MOST_FILES, MOST_LINES = 30, 4000
+MOST_FILES, MOST_LINES = 30, 4100
 CLOSURE = """
 import ast, json, pathlib, sys
 root = pathlib.Path(sys.argv[1])

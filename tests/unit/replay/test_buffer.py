@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from r2vpo.core.options import ReplayOptions
+from r2vpo.core.options import BufferOptions
 from r2vpo.errors import UserError
 from r2vpo.replay import Group, ReplayBuffer, Rollout
 from r2vpo.replay.group import rows_of
@@ -13,7 +13,7 @@ from tests.unit.replay.rows import filled, group, numbers
 
 
 def make(seed=0, **options):
-    return ReplayBuffer(ReplayOptions(**options), seed)
+    return ReplayBuffer(BufferOptions(**options), seed)
 
 
 def test_zero_advantage_groups_are_refused_and_counted():
@@ -198,7 +198,7 @@ def test_wrong_groups_are_refused():
 )
 def test_options_out_of_bounds(options, message):
     with pytest.raises(ValueError, match=message):
-        ReplayOptions(**options)
+        BufferOptions(**options)
 
 
 def test_a_row_whose_tensors_do_not_fit_is_refused():
@@ -220,8 +220,8 @@ def test_a_row_whose_tensors_do_not_fit_is_refused():
 
 
 def test_options_in_short_are_those_of_the_section():
-    assert ReplayBuffer(3).options == ReplayOptions(versions=3)
-    assert ReplayBuffer({"ratio": 0.5}).options == ReplayOptions(ratio=0.5)
+    assert ReplayBuffer(3).options == BufferOptions(versions=3)
+    assert ReplayBuffer({"ratio": 0.5}).options == BufferOptions(ratio=0.5)
     with pytest.raises(ValueError, match=r"unknown key replay\.versons; did you mean replay\.versions\?"):
         ReplayBuffer({"versons": 3})
 

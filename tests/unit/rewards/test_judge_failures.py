@@ -186,5 +186,5 @@ def test_ctrl_c_does_not_wait_for_a_judge(hung) -> None:
         begun = time.monotonic()
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=20)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 10  # a busy machine takes seconds, and the judge would be waited for longer
     assert running.returncode == -signal.SIGINT and errors.strip().endswith("KeyboardInterrupt")

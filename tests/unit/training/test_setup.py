@@ -10,14 +10,8 @@ import torch
 
 from r2vpo.config.recipe import Recipe, load_recipe
 from r2vpo.core.method_options import ObjectiveOptions
-from r2vpo.core.options import (
-    AdvantageOptions,
-    CurriculumOptions,
-    DualOptions,
-    ReplayOptions,
-    RolloutOptions,
-    StepControlOptions,
-)
+from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, RolloutOptions, StepControlOptions
+from r2vpo.core.replay_options import ReplayOptions
 from r2vpo.data import to_dataset
 from r2vpo.errors import UserError
 from r2vpo.models import load_model, load_tokenizer

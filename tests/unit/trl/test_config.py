@@ -10,7 +10,8 @@ from transformers import HfArgumentParser
 from r2vpo.core.method import Method
 from r2vpo.core.method_options import ObjectiveOptions
 from r2vpo.core.objectives import OBJECTIVES, CispoConfig, own_options
-from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, ReplayOptions, RolloutOptions
+from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, RolloutOptions
+from r2vpo.core.replay_options import ReplayOptions
 from r2vpo.trl.config import SECTIONS, R2VPOConfig
 from r2vpo.trl.refusals import FORMER, REFUSED
 from tests.tiny import tiny_config

@@ -32,7 +32,7 @@ def padded() -> dict[str, torch.Tensor]:
 
 
 def groups_of(batch: dict[str, torch.Tensor], version: int = 7) -> list[Group]:
-    return sampled_groups(
+    groups, _ = sampled_groups(
         batch,
         rewards=torch.tensor([1.0, 0, 2, 3]),
         advantages=torch.tensor([0.5, -0.5, 1, -1]),
@@ -40,6 +40,7 @@ def groups_of(batch: dict[str, torch.Tensor], version: int = 7) -> list[Group]:
         versions=[version] * 4,
         first_row=20,
     )
+    return groups
 
 
 def test_unpadding_and_padding_again_gives_the_rows_back() -> None:

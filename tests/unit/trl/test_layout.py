@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from r2vpo.checkpoint_files import write_list
-from r2vpo.core.options import ReplayOptions
+from r2vpo.core.replay_options import ReplayOptions
 from r2vpo.errors import UserError
 from r2vpo.replay import Group, ReplayBuffer, Rollout, snapshot
 from r2vpo.replay.packing import unpack

@@ -13,7 +13,7 @@ from r2vpo.config.overrides import MISSING, get_key, override
 from r2vpo.core.declaration import UnknownOption, option
 from r2vpo.core.method_options import MethodOptions
 from r2vpo.core.objective_config import Aggregation
-from r2vpo.core.options import ReplayOptions
+from r2vpo.core.options import BufferOptions
 from r2vpo.environment import OPENRLHF
 from r2vpo.errors import UserError
 
@@ -26,7 +26,7 @@ class OpenRLHFOptions(MethodOptions):
         ValueError: A value is out of bounds.
     """
 
-    replay: ReplayOptions = option(ReplayOptions(), "training again on rollouts of earlier policy versions")
+    replay: BufferOptions = option(BufferOptions(), "training again on rollouts of earlier policy versions")
     seed: int = option(0, "seed of the replay's draws", at_least=0)
 
 

@@ -14,7 +14,7 @@ from openrlhf.trainer.ppo_utils.experience import Experience, make_experience_ba
 from openrlhf.trainer.ppo_utils.replay_buffer import NaiveReplayBuffer
 from openrlhf.utils.seqlen_balancing import get_minimum_num_micro_batch_size, get_seqlen_balanced_partitions
 
-from r2vpo.core.options import ReplayOptions
+from r2vpo.core.options import BufferOptions
 from r2vpo.core.ratios import logit_movement, stale_weight
 from r2vpo.core.types import MovementSums
 from r2vpo.errors import UserError
@@ -49,7 +49,7 @@ class AgedReplayBuffer(NaiveReplayBuffer):
 
     items: list[Experience]
 
-    def __init__(self, theirs: NaiveReplayBuffer, options: ReplayOptions, *, seed: int = 0) -> None:
+    def __init__(self, theirs: NaiveReplayBuffer, options: BufferOptions, *, seed: int = 0) -> None:
         super().__init__(
             theirs.sample_batch_size, theirs.limit, theirs.cpu_offload, theirs.packing_samples, theirs.dynamic_batch
         )

@@ -18,7 +18,7 @@ from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer as SyncBuffer
 from verl.trainer.ppo.v1.replay_buffer import ReplayBufferAsync as AsyncBuffer
 
-from r2vpo.core.options import ReplayOptions
+from r2vpo.core.options import BufferOptions
 from r2vpo.errors import UserError
 from r2vpo.replay import Group, ReplayBuffer
 from r2vpo.replay.stand_in import NO_PROMPT, stand_in
@@ -31,8 +31,8 @@ NEEDED = {
     "rm_scores": "a reward model that shares the actor's devices scores after sampling: set "
     "reward.reward_model.enable_resource_pool=true",
 }
-# The memory bound of `ReplayOptions` is for the replay's own tensors; these are in verl's store.
-OPTIONS = (*(field.name for field in fields(ReplayOptions) if field.name != "max_megabytes"), "seed")
+# The memory bound of `BufferOptions` is for the replay's own tensors; these are in verl's store.
+OPTIONS = (*(field.name for field in fields(BufferOptions) if field.name != "max_megabytes"), "seed")
 
 
 # At run time one of verl's two buffers follows it among the bases; for a type checker it derives from one of them.
@@ -45,7 +45,7 @@ else:
 class _Reuse(_Base):
     """Additions of both samplers to verl's.
 
-    Options are in `trainer.v1.sampler.sampler_kwargs`: those of `ReplayOptions`, and the `seed` of the draws.
+    Options are in `trainer.v1.sampler.sampler_kwargs`: those of `BufferOptions`, and the `seed` of the draws.
     """
 
     synchronous: bool
@@ -69,7 +69,7 @@ class _Reuse(_Base):
             check_weights(trainer.config)
         super().__init__(trainer_mode=trainer_mode, sampler_kwargs=sampler_kwargs, refill_fn=refill_fn, **others)
         seed = options.pop("seed", 0)
-        self._store = ReplayBuffer(ReplayOptions(**options), seed)
+        self._store = ReplayBuffer(BufferOptions(**options), seed)
         self._numbers = itertools.count()
         # For the store's number of a group: its version, and its rows' keys in PARTITION.
         self._groups: dict[int, tuple[int, list[str]]] = {}

@@ -1,0 +1,233 @@
+"""Drawing from the store: which versions may be drawn from, whose groups come next, and what was measured of them.
+
+A draw reads a bounded number of index entries and the groups it returns, so it takes as long from a million rollouts as
+from a thousand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, bindparam, func, select
+
+from r2vpo.replay.group import Group, Rollout
+from r2vpo.store.encoding import decode_ids, decode_rows
+from r2vpo.store.records import Drawn, Source
+from r2vpo.store.tables import draws, groups, measurements, prompts, runs, scores, signals, versions
+
+AT_ONCE = 500
+"""Ids in one statement; SQLite limits its variables."""
+
+
+@dataclass(frozen=True)
+class StoredVersion:
+    """A policy version of a run that can be drawn from.
+
+    Attributes:
+        id: Its id.
+        run: Its run's id.
+        number: Its number in the run.
+    """
+
+    id: int
+    run: int
+    number: int
+
+
+class Candidate(NamedTuple):
+    """A group that can be drawn: its id, its place in the order of its version, and its rollouts."""
+
+    group: int
+    place: int
+    size: int
+
+
+def versions_of(connection: Connection, source: Source, *, apart_from: int, tokenizer: str) -> list[StoredVersion]:
+    """Return the versions that a source selects, the newest of each run last.
+
+    Args:
+        connection: Any.
+        source: What is wanted.
+        apart_from: Id of the run that asks: it draws its own from its memory.
+        tokenizer: Only runs with this tokenizer, since ids of another one mean other texts.
+    """
+    newer = versions.alias()
+    newest = select(func.max(newer.c.number)).where(newer.c.run == versions.c.run).scalar_subquery()
+    wanted = (
+        select(versions.c.id, versions.c.run, versions.c.number, runs.c.tags)
+        .join(runs, runs.c.id == versions.c.run)
+        .where(runs.c.id != apart_from, runs.c.tokenizer == tokenizer, runs.c.kind.in_(list(source.kinds)))
+        .order_by(versions.c.run, versions.c.number)
+    )
+    if source.runs:
+        wanted = wanted.where(runs.c.name.in_(list(source.runs)) | runs.c.key.in_(list(source.runs)))
+    if source.newer_than is not None:
+        wanted = wanted.where(versions.c.created >= source.newer_than)
+    if source.max_age_versions is not None:
+        wanted = wanted.where(versions.c.number > newest - source.max_age_versions)
+    found = connection.execute(wanted).all()
+    return [StoredVersion(*row[:3]) for row in found if set(source.tags) <= set(row.tags)]
+
+
+def next_groups(
+    connection: Connection, reward: int, version: int, *, after: int, sees: int, part: tuple[int, int], count: int
+) -> list[Candidate]:
+    """Return the next groups of a version, in order of their places.
+
+    Args:
+        connection: Any.
+        reward: Id of the reward whose scores are used.
+        version: Id of the version.
+        after: The place of the last one drawn.
+        sees: The newest group that may be drawn.
+        part: `(i, n)`: process i of n draws every n-th group.
+        count: At most so many.
+    """
+    wanted = _NEXT.params(reward=reward, version=version, after=after, sees=sees, part=part[0], parts=part[1], n=count)
+    return [Candidate(*row) for row in connection.execute(wanted)]
+
+
+_NEXT = (
+    select(signals.c.group, signals.c.place, signals.c.size)
+    .where(
+        signals.c.reward == bindparam("reward"),
+        signals.c.version == bindparam("version"),
+        signals.c.place > bindparam("after"),
+        signals.c.group <= bindparam("sees"),
+        signals.c.group % bindparam("parts") == bindparam("part"),
+    )
+    .order_by(signals.c.place)
+    .limit(bindparam("n"))
+)
+
+
+def waiting(
+    connection: Connection, parent: str, reward: int, *, versions_from: int, versions_to: int, size: int, count: int
+) -> list[int]:
+    """Return groups that samplers have put in for a run and that it has not trained on, the oldest first.
+
+    Args:
+        connection: Any.
+        parent: Key of the run.
+        reward: Id of its reward, which has scored them.
+        versions_from: The first policy version that is still new enough.
+        versions_to: The present version; there may be later ones if the run has been resumed before them.
+        size: Rollouts of a group.
+        count: At most so many.
+    """
+    sampler, trainer = runs.alias(), runs.alias()
+    used = select(draws.c.group).join(trainer, trainer.c.id == draws.c.run).where(trainer.c.key == parent)
+    scored = select(scores.c.group).where(scores.c.reward == reward, scores.c.group == groups.c.id).exists()
+    wanted = (
+        select(groups.c.id)
+        .join(versions, versions.c.id == groups.c.version)
+        .join(sampler, sampler.c.id == versions.c.run)
+        .where(sampler.c.parent == parent, versions.c.number.between(versions_from, versions_to), groups.c.size == size)
+        .where(groups.c.id.not_in(used), scored)
+        .order_by(groups.c.id)
+        .limit(count)
+    )
+    return list(connection.execute(wanted).scalars())
+
+
+def read_groups(connection: Connection, ids: Sequence[int], reward: int | None) -> list[Drawn]:
+    """Read whole groups, in the order of their ids in the argument.
+
+    Args:
+        connection: Any.
+        ids: Their ids.
+        reward: Id of the reward whose scores become the rows' rewards; None gives rows a reward of NaN.
+    """
+    found: dict[int, Any] = {}
+    values: dict[int, list[float]] = {}
+    for chunk in in_chunks(ids):
+        wanted = select(
+            groups.c.id,
+            groups.c.version,
+            groups.c.uses,
+            groups.c.tokens,
+            prompts.c.ids,
+            prompts.c.columns,
+            versions.c.number,
+        )
+        wanted = wanted.join(prompts, prompts.c.id == groups.c.prompt).join(versions, versions.c.id == groups.c.version)
+        found |= {row[0]: row for row in connection.execute(wanted.where(groups.c.id.in_(chunk)))}
+        if reward is not None:
+            scored = select(scores.c.group, scores.c.score).where(scores.c.reward == reward, scores.c.group.in_(chunk))
+            for group, score in connection.execute(scored.order_by(scores.c.group, scores.c.position)):
+                values.setdefault(group, []).append(score)
+    return [_drawn(found[number], values.get(number)) for number in ids]
+
+
+def newest_group(connection: Connection) -> int:
+    """Return the id of the newest group; 0 if there is none."""
+    return int(connection.execute(select(func.coalesce(func.max(groups.c.id), 0))).scalar_one())
+
+
+def run_of(connection: Connection, run: int) -> Any:
+    """Return the row of a run."""
+    return connection.execute(select(runs).where(runs.c.id == run)).one()
+
+
+def last_places(connection: Connection, run: int, reward: int, part: tuple[int, int]) -> dict[int, int]:
+    """Return the place of the last group that a process of a run has drawn from each version."""
+    wanted = (
+        select(groups.c.version, groups.c.id)
+        .join(draws, draws.c.group == groups.c.id)
+        .where(draws.c.run == run, draws.c.group % part[1] == part[0])
+        .order_by(draws.c.round, draws.c.position)
+    )
+    return {version: place_of(reward, group) for version, group in connection.execute(wanted)}
+
+
+def place_of(reward: int, group: int) -> int:
+    """Return the place of a group in the order in which its version gives them: below 2^62, and random."""
+    return int.from_bytes(hashlib.blake2b(f"{reward}/{group}".encode(), digest_size=8).digest(), "little") >> 2
+
+
+def drawable(connection: Connection, reward: int, *, sees: int) -> set[int]:
+    """Return the versions with groups that a reward has given different scores."""
+    wanted = select(signals.c.version).where(signals.c.reward == reward, signals.c.group <= sees).distinct()
+    return set(connection.execute(wanted).scalars())
+
+
+def score_moments(connection: Connection, reward: int, version: int) -> tuple[float, float]:
+    """Return mean and standard deviation of all scores of a version."""
+    mean, square = connection.execute(
+        select(func.avg(scores.c.score), func.avg(scores.c.score * scores.c.score))
+        .join(groups, groups.c.id == scores.c.group)
+        .where(scores.c.reward == reward, groups.c.version == version)
+    ).one()
+    return float(mean), max(float(square) - float(mean) ** 2, 0.0) ** 0.5
+
+
+def measured(connection: Connection, run: int) -> Iterable[Row[Any]]:
+    """Return what a run has measured, by round."""
+    return connection.execute(
+        select(measurements).where(measurements.c.run == run).order_by(measurements.c.round)
+    ).all()
+
+
+def in_chunks(ids: Collection[int]) -> Iterable[list[int]]:
+    """Divide ids into parts that fit into a statement."""
+    ordered = list(ids)
+    return (ordered[start : start + AT_ONCE] for start in range(0, len(ordered), AT_ONCE))
+
+
+def _drawn(row: Any, values: Sequence[float] | None) -> Drawn:
+    number, version, uses, tokens, prompt, columns, version_number = row
+    rows = decode_rows(tokens)
+    rewards = values or [float("nan")] * len(rows)
+    rollouts = [
+        Rollout(ids, mask, log_probs, 0.0, reward) for (ids, mask, log_probs), reward in zip(rows, rewards, strict=True)
+    ]
+    group = Group(-number, version_number, decode_ids(prompt), rollouts, uses)
+    return Drawn(group, json.loads(columns), version)
+
+
+BEFORE_ALL = -1
+"""The place before the first one."""

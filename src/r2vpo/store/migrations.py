@@ -1,0 +1,38 @@
+"""Steps that bring a store of an earlier form up to date, one for each number of `SCHEMA`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, select, update
+
+from r2vpo.errors import UserError
+from r2vpo.store.tables import SCHEMA, store
+
+STEPS: dict[int, Callable[[Connection], None]] = {}
+"""`STEPS[n]` turns form n - 1 into form n."""
+
+
+def upgrade(engine: Engine, place: str | Path) -> None:
+    """Take the steps that a store still needs, each in a transaction with its number.
+
+    Args:
+        engine: The store.
+        place: What messages call it.
+
+    Raises:
+        UserError: A later version of r2vpo has written it.
+    """
+    while True:
+        with engine.connect().execution_options(writes=True) as connection, connection.begin():
+            now = connection.execute(select(store.c.schema)).scalar_one()
+            if now > SCHEMA:
+                raise UserError(
+                    f"store {place}: its form is {now}, and this version of r2vpo knows forms up to {SCHEMA}: update "
+                    "r2vpo, or use another store"
+                )
+            if now == SCHEMA:
+                return
+            STEPS[now + 1](connection)
+            connection.execute(update(store).values(schema=now + 1))

@@ -1,0 +1,133 @@
+"""Opening a store: SQLite in a file, or PostgreSQL. It is made if it does not exist, and brought up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Engine, create_engine, event, inspect, select
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError
+
+from r2vpo.errors import UserError
+from r2vpo.optional import require
+from r2vpo.store import migrations
+from r2vpo.store.tables import SCHEMA, metadata, store
+
+WAIT_SECONDS = 60
+"""How long a writer waits for another one. Each writes for milliseconds."""
+
+
+def open_store(place: str | Path, *, create: bool = True) -> Engine:
+    """Open the store, and make or migrate its tables.
+
+    Args:
+        place: A file, or a URL that begins with `postgresql://`.
+        create: Whether to make it if it does not exist.
+
+    Returns:
+        The engine; connections are made when they are needed.
+
+    Raises:
+        UserError: It cannot be opened, is not a store, is damaged, or was written by a later version of r2vpo.
+    """
+    url = _url(str(place), create=create)
+    with reported(place):
+        engine = create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
+        if url.get_backend_name() == "sqlite":
+            event.listen(engine, "connect", _set_up_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+        _settle_tables(engine, place, create=create)
+    return engine
+
+
+@contextmanager
+def reported(place: str | Path) -> Iterator[None]:
+    """Report an error of the database as one line that names the store."""
+    try:
+        yield
+    except (IntegrityError, ProgrammingError):
+        raise  # r2vpo's own mistake
+    except DBAPIError as error:
+        first = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+        raise UserError(f"store {shown(place)}: {first}{_remedy(first)}") from error
+
+
+def shown(place: str | Path) -> str:
+    """Return a place as messages show it, without its password."""
+    text = str(place)
+    try:
+        return make_url(text).render_as_string(hide_password=True) if "://" in text else text
+    except ArgumentError:
+        return text
+
+
+def _remedy(line: str) -> str:
+    known = {
+        "malformed": ": it is damaged; run r2vpo rollouts check, and restore a copy",
+        "not a database": ": the file is not a store of rollouts; choose another path",
+        "locked": f": another process has been writing for {WAIT_SECONDS} seconds; end it, or use postgresql://",
+        "readonly": ": make the file and its folder writable, or choose another path",
+        "unable to open": ": make its folder, and make it writable",
+        "full": ": free space, or choose a path on another disk; what was written before is unchanged",
+        "refused": ": start the server, or correct host and port",
+    }
+    return next((remedy for word, remedy in known.items() if word in line), "")
+
+
+def _url(place: str, *, create: bool) -> URL:
+    if "://" not in place:
+        path = Path(place).expanduser()
+        if path.is_dir():
+            raise UserError(f"store {place}: this is a folder; name a file, such as {path / 'rollouts.db'}")
+        if not create and not path.exists():
+            raise UserError(f"store {place}: there is no such file; runs with replay.store={place} make it")
+        if create and not path.parent.is_dir():
+            raise UserError(f"store {place}: its folder does not exist; make it with mkdir -p {path.parent}")
+        return URL.create("sqlite", database=str(path.absolute()))
+    try:
+        url = make_url(place)
+    except (ArgumentError, ValueError) as error:
+        raise UserError(f"store {place}: not a URL; write postgresql://user:password@host:5432/database") from error
+    if url.get_backend_name() != "postgresql":
+        raise UserError(
+            f"store {shown(place)}: {url.drivername}:// is not supported; write a path, which is an SQLite file, or "
+            "postgresql://user:password@host:5432/database"
+        )
+    require("psycopg", f"store {shown(place)}")
+    return url.set(drivername="postgresql+psycopg")
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
+    # Transactions begin below and not by the driver's own rules, by which a reader could turn into a writer too late.
+    connection.isolation_level = None
+    for line in (
+        f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000}",
+        "PRAGMA journal_mode = WAL",
+        "PRAGMA synchronous = NORMAL",
+        "PRAGMA foreign_keys = ON",
+        "PRAGMA cache_size = -65536",
+    ):
+        connection.execute(line)
+
+
+def _begin_sqlite(connection: object) -> None:
+    writes = connection.get_execution_options().get("writes", False)  # type: ignore[attr-defined]
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")  # type: ignore[attr-defined]
+
+
+def _settle_tables(engine: Engine, place: str | Path, *, create: bool) -> None:
+    names = inspect(engine).get_table_names()
+    if not names:
+        if not create:
+            raise UserError(f"store {shown(place)}: it is empty; runs with replay.store={shown(place)} fill it")
+        with engine.connect().execution_options(writes=True) as connection, connection.begin():
+            metadata.create_all(connection)
+            if connection.execute(select(store.c.schema)).first() is None:
+                connection.execute(store.insert().values(schema=SCHEMA))
+        return
+    if "store" not in names:
+        raise UserError(f"store {shown(place)}: the database has other tables; choose another path or database")
+    migrations.upgrade(engine, place)

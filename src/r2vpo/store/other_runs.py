@@ -1,0 +1,201 @@
+"""What a run draws from the store: `r2vpo.replay.others.OtherRuns`, on the rollouts of other runs."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from sqlalchemy import Connection
+from torch import Tensor
+
+from r2vpo.replay.group import Group
+from r2vpo.store import drawing, writing
+from r2vpo.store.drawing import Candidate
+from r2vpo.store.nothing import versions_to_draw
+from r2vpo.store.opening import shown
+from r2vpo.store.records import Drawn, Source
+from r2vpo.store.store import RolloutStore
+from r2vpo.store.worth import Worth, worth_of
+
+
+class DrawsOfRun:
+    """The draws of one run, the same again if it is resumed.
+
+    Each round, `ratio` rows per fresh row are drawn: one group each from versions chosen at random among those that are
+    still worth it (`r2vpo.store.worth`), more from each only if they are fewer than the groups needed. A version gives
+    its groups in a random order that begins elsewhere for each run, and again from the start after the last one.
+
+    A run sees what was in the store when it was started, so that what others write meanwhile changes nothing.
+
+    Args:
+        store: The store.
+        run: The run's id.
+        reward: Id of its reward: only groups that it scored are drawn.
+        source: What may be drawn.
+        tokenizer: Fingerprint of its tokenizer.
+        ratio: Rows per fresh row.
+        advantages: From (B,) rewards of one group to (B,) advantages.
+        cap: Largest stale weight.
+        part: `(i, n)`: process i of n.
+        total: Sums a tensor over all processes.
+        seed: Seed of the choice of versions.
+
+    Raises:
+        UserError: Nothing in the store can be drawn; the message says why.
+    """
+
+    def __init__(
+        self,
+        store: RolloutStore,
+        run: int,
+        reward: int,
+        source: Source,
+        *,
+        tokenizer: str,
+        ratio: float,
+        advantages: Callable[[Tensor], Tensor],
+        cap: float,
+        part: tuple[int, int],
+        total: Callable[[Tensor], Tensor],
+        seed: int,
+    ) -> None:
+        self.store, self.run, self.reward, self.ratio, self.seed = store, run, reward, ratio, seed
+        self._advantages, self._cap, self._part, self._total = advantages, cap, part, total
+        with store.reading() as connection:
+            self._sees = drawing.run_of(connection, run).sees
+            self._versions = versions_to_draw(
+                connection,
+                source,
+                run=run,
+                tokenizer=tokenizer,
+                reward=reward,
+                sees=self._sees,
+                place=shown(store.place),
+            )
+            self._after = {version.id: _start(run, version.id) for version in self._versions}
+            self._after |= drawing.last_places(connection, run, reward, part)
+            self.worth = {version.id: Worth() for version in self._versions}
+            for row in drawing.measured(connection, run):
+                if row.version in self.worth:
+                    now = Worth(row.rows, row.tokens, row.decisions, row.weights, row.squares)
+                    self.worth[row.version] = self.worth[row.version].then(now)
+        self._moments: dict[int, tuple[float, float]] = {}
+        self._round = 0
+        self._drawn: list[tuple[int, Group]] = []
+
+    def begin(self, number: int) -> None:
+        """Begin a round; what is drawn and measured from now on is noted under its number."""
+        self._round = number
+
+    def draw(self, fresh_rows: int, policy_version: int) -> list[Group]:
+        """See `OtherRuns.draw`."""
+        wanted = math.floor(self.ratio * fresh_rows + 1e-9)
+        worthy = [version.id for version in self._versions if not self.worth[version.id].known_worthless]
+        order = random.Random(f"{self.seed}/{self._round}").sample(worthy, min(len(worthy), wanted))
+        with self.store.reading() as connection:
+            chosen = self._choose(connection, order, wanted)
+            found = drawing.read_groups(connection, [one.group for _, one in chosen], self.reward)
+            groups = [self._prepared(connection, one, policy_version) for one in found]
+        for version, one in chosen:
+            self._after[version] = one.place
+        self._drawn = list(zip((version for version, _ in chosen), groups, strict=True))
+        if chosen:
+            with self.store.writing() as connection:
+                writing.add_draws(connection, self.run, self._round, [one.group for _, one in chosen])
+        return groups
+
+    def measure(self, groups: list[Group]) -> None:
+        """See `OtherRuns.measure`."""
+        order = {version.id: place for place, version in enumerate(self._versions)}
+        sums = torch.zeros(len(order), 5, dtype=torch.float64)
+        for version, group in self._drawn:
+            sums[order[version]] += worth_of(group.rollouts, self._cap).sum(0)
+        sums = self._total(sums)
+        rows = []
+        for version, values in zip(order, sums.tolist(), strict=True):
+            if not values[0]:
+                continue
+            self.worth[version] = self.worth[version].then(Worth(*values))
+            names = ("rows", "tokens", "decisions", "weights", "squares")
+            rows.append({"version": version} | dict(zip(names, values, strict=True)))
+        if rows and self._part[0] == 0:
+            with self.store.writing() as connection:
+                writing.add_measurements(connection, self.run, self._round, rows)
+
+    def statistics(self) -> dict[str, float]:
+        """Return what the last round drew, by the names of docs/metrics.md."""
+        known = [self.worth[version].share for version in {version for version, _ in self._drawn}]
+        return {
+            "stored_rows": float(sum(len(group) for _, group in self._drawn)),
+            "stored_share": sum(known) / len(known) if known else 0.0,
+            "stored_versions": float(len(self._versions)),
+            "stored_versions_left_out": float(sum(worth.known_worthless for worth in self.worth.values())),
+        }
+
+    def _choose(self, connection: Connection, order: Sequence[int], wanted: int) -> list[tuple[int, Candidate]]:
+        """Let the versions take turns until the rows are filled; none gives a group twice."""
+        queues = {version: self._queue(connection, version, -(-wanted // max(len(order), 1))) for version in order}
+        chosen: list[tuple[int, Candidate]] = []
+        while queues and wanted:
+            for version in list(queues):
+                one = next(queues[version], None)
+                if one is None:
+                    del queues[version]
+                elif one.size <= wanted:
+                    wanted -= one.size
+                    chosen.append((version, one))
+                if not wanted:
+                    break
+        return chosen
+
+    def _queue(self, connection: Connection, version: int, at_once: int) -> Iterator[Candidate]:
+        """Yield a version's groups once, from where the last draw ended, in pages."""
+        start = self._after[version]
+        for low, high in ((start, None), (drawing.BEFORE_ALL, start)):
+            after = low
+            while True:
+                page = drawing.next_groups(
+                    connection,
+                    self.reward,
+                    version,
+                    after=after,
+                    sees=self._sees,
+                    part=self._part,
+                    count=max(at_once, 1),
+                )
+                for one in page:
+                    if high is not None and one.place > high:
+                        return
+                    yield one
+                if not page:
+                    break
+                after = page[-1].place
+
+    def _prepared(self, connection: Connection, drawn: Drawn, policy_version: int) -> Group:
+        """Return the group with its advantages, as one of an earlier version that has been trained on."""
+        group = drawn.group
+        rewards = torch.tensor([row.reward for row in group.rollouts], dtype=torch.float64)
+        if len(group) > 1:
+            advantages = self._advantages(rewards)
+        else:
+            mean, deviation = self._of_version(connection, drawn.version)
+            advantages = (rewards - mean) / deviation
+        for row, advantage in zip(group.rollouts, advantages.tolist(), strict=True):
+            row.advantage = float(advantage)
+        return replace(group, policy_version=policy_version, uses=group.uses + 1)
+
+    def _of_version(self, connection: Connection, version: int) -> tuple[float, float]:
+        """Return mean and standard deviation of a version's scores: the baseline of an answer without others."""
+        if version not in self._moments:
+            mean, deviation = drawing.score_moments(connection, self.reward, version)
+            self._moments[version] = (mean, deviation or 1.0)
+        return self._moments[version]
+
+
+def _start(run: int, version: int) -> int:
+    """Return the place at which a run begins with a version."""
+    return int.from_bytes(hashlib.blake2b(f"{run}:{version}".encode(), digest_size=8).digest(), "little") >> 2

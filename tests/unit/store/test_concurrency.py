@@ -1,0 +1,76 @@
+"""One writer and many readers at once; a process that is killed while it writes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from r2vpo.store import RolloutStore, writing
+from r2vpo.store.tables import groups, rollouts
+from tests.unit.store.filled import add_run, fill, sampled
+
+SPAWN = multiprocessing.get_context("spawn")
+GROUPS = 6
+
+
+def write_versions(place: str, key: str, versions: int, written: Any) -> None:
+    """Write versions of `GROUPS` groups until there are so many."""
+    store = RolloutStore(place)
+    run = add_run(store, key)
+    for number in range(versions):
+        with store.writing() as connection:
+            reward = writing.add_reward(connection, "right", "")
+            version = writing.add_version(connection, run, number, None)
+            new = [sampled(number * GROUPS + i, version=number) for i in range(GROUPS)]
+            writing.add_groups(connection, version, new, reward)
+        written.value = number + 1
+
+
+def rows_by_version(store: RolloutStore) -> dict[int, int]:
+    with store.reading() as connection:
+        wanted = (
+            select(groups.c.version, func.count())
+            .join(rollouts, rollouts.c.group == groups.c.id)
+            .group_by(groups.c.version)
+        )
+        return dict(connection.execute(wanted).tuples().all())
+
+
+def test_writers_take_turns_and_readers_see_whole_versions(place: str) -> None:
+    store = RolloutStore(place)
+    counters = [SPAWN.Value("i", 0) for _ in range(2)]
+    writers = [
+        SPAWN.Process(target=write_versions, args=(place, key, 30, counter))
+        for key, counter in zip("ab", counters, strict=True)
+    ]
+    for writer in writers:
+        writer.start()
+    looked = 0
+    while any(writer.is_alive() for writer in writers):
+        assert set(rows_by_version(store).values()) <= {2 * GROUPS}
+        looked += 1
+    assert [writer.exitcode for writer in writers] == [0, 0] and looked > 1
+    assert rows_by_version(store) == dict.fromkeys(range(1, 61), 2 * GROUPS)
+
+
+@pytest.mark.parametrize("after", [2, 9])
+def test_a_killed_writer_leaves_whole_versions(place: str, after: int) -> None:
+    store = RolloutStore(place)
+    written = SPAWN.Value("i", 0)
+    writer = SPAWN.Process(target=write_versions, args=(place, "a", 100_000, written))
+    writer.start()
+    while written.value < after:
+        assert writer.is_alive()
+        time.sleep(0.001)
+    assert writer.pid is not None
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.join()
+    found = rows_by_version(store)
+    assert set(found.values()) == {2 * GROUPS} and written.value <= len(found) <= written.value + 1
+    fill(store, "b", 1, 1)  # nobody holds a lock

@@ -1,0 +1,90 @@
+"""Which groups of other runs a run draws, and in which order."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from r2vpo.store import RolloutStore, Source, drawing, writing
+from tests.unit.store.filled import add_run, fill
+
+MANY = 10**15
+
+
+def found(store: RolloutStore, source: Source, run: int = 0) -> list[tuple[int, int]]:
+    with store.reading() as connection:
+        versions = drawing.versions_of(connection, source, apart_from=run, tokenizer="t")
+    return [(one.run, one.number) for one in versions]
+
+
+def test_the_versions_that_a_source_selects(place: str) -> None:
+    store = RolloutStore(place)
+    first, _ = fill(store, "a", 3, 1, tags=["night", "sums"])
+    second, _ = fill(store, "b", 2, 1, tags=["night"], kind="import")
+    fill(store, "c", 1, 1, tokenizer="another")
+    old = [(first, 0), (first, 1), (first, 2)]
+    assert found(store, Source()) == [*old, (second, 0), (second, 1)]
+    assert found(store, Source(), second) == old
+    assert found(store, Source(runs=["run-a"])) == found(store, Source(runs=["a"])) == old
+    assert found(store, Source(tags=["night", "sums"])) == old
+    assert found(store, Source(max_age_versions=1)) == [(first, 2), (second, 1)]
+    assert found(store, Source(kinds=["import"])) == [(second, 0), (second, 1)]
+    assert found(store, Source(newer_than=time.time() + 1)) == []
+
+
+def draw(store: RolloutStore, reward: int, version: int, **changes: object) -> list[drawing.Candidate]:
+    options = {"after": drawing.BEFORE_ALL, "sees": MANY, "part": (0, 1), "count": 100}
+    with store.reading() as connection:
+        return drawing.next_groups(connection, reward, version, **(options | changes))  # type: ignore[arg-type]
+
+
+def test_a_version_gives_each_group_once(place: str) -> None:
+    store = RolloutStore(place)
+    _, reward = fill(store, "a", 2, 50)
+    whole = draw(store, reward, 1)
+    assert sorted(one.group for one in whole) == list(range(1, 51))
+    assert [one.group for one in whole] != list(range(1, 51))
+    first = draw(store, reward, 1, count=20)
+    assert first + draw(store, reward, 1, after=first[-1].place) == whole
+
+
+def test_processes_draw_different_groups(place: str) -> None:
+    store = RolloutStore(place)
+    _, reward = fill(store, "a", 1, 21)
+    parts = [{one.group for one in draw(store, reward, 1, part=(i, 3))} for i in range(3)]
+    assert set.union(*parts) == set(range(1, 22)) and sum(map(len, parts)) == 21
+
+
+def test_a_run_sees_what_was_there_when_it_began(place: str) -> None:
+    store = RolloutStore(place)
+    _, reward = fill(store, "a", 1, 5)
+    run = add_run(store, "b")
+    fill(store, "c", 1, 5)
+    with store.reading() as connection:
+        sees = drawing.run_of(connection, run).sees
+    assert sees == 5 and add_run(store, "b") == run
+    assert [draw(store, reward, version, sees=sees) != [] for version in (1, 2)] == [True, False]
+
+
+def test_a_run_continues_where_its_draws_ended(place: str) -> None:
+    store = RolloutStore(place)
+    _, reward = fill(store, "a", 2, 9)
+    run = add_run(store, "b")
+    order = draw(store, reward, 2)
+    for number in range(3):
+        with store.writing() as connection:
+            writing.add_draws(connection, run, number, [one.group for one in order[2 * number : 2 * number + 2]])
+    with store.reading() as connection:
+        assert drawing.last_places(connection, run, reward, (0, 1)) == {2: order[5].place}
+
+
+@pytest.mark.parametrize("size", [1, 700])
+def test_many_groups_are_read_in_the_order_asked(size: int, place: str) -> None:
+    store = RolloutStore(place)
+    _, reward = fill(store, "a", 1, size)
+    ids = list(range(size, 0, -1))
+    with store.reading() as connection:
+        groups = drawing.read_groups(connection, ids, reward)
+    assert [-one.group.number for one in groups] == ids
+    assert {tuple(row.reward for row in one.group.rollouts) for one in groups} == {(0.0, 1.0)}
