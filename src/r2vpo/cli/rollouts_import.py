@@ -78,7 +78,7 @@ def import_(arguments: argparse.Namespace, session: Session) -> None:
     from r2vpo.recording.scoring import FeedbackReward
 
     paths = [Path(name) for name in arguments.files]
-    reward = _reward(arguments)
+    reward = reward_of(arguments)
     tokenizer = load_tokenizer(arguments.model)
     options = LogOptions(
         log_probs_of=arguments.log_probs_of,
@@ -102,7 +102,12 @@ def import_(arguments: argparse.Namespace, session: Session) -> None:
         raise UserError(f"{', '.join(arguments.files)}: none of {done.gathered.read:,} answers can be used, see above")
 
 
-def _reward(arguments: argparse.Namespace) -> FeedbackReward | FunctionReward:
+def reward_of(arguments: argparse.Namespace) -> FeedbackReward | FunctionReward:
+    """Return the reward that `--reward` or `--reward-function` names.
+
+    Raises:
+        UserError: there is no such reward, or a weight is not a number.
+    """
     from r2vpo.recording.scoring import FeedbackReward, FunctionReward
 
     if arguments.reward_function is not None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from r2vpo.recording import left_out
 from r2vpo.recording.left_out import Unusable
+from r2vpo.recording.lines import row_in
 from r2vpo.recording.streams import joined
 
 LARGEST_LOG_PROB = 1e-3
@@ -60,12 +61,14 @@ class Exchange:
     """A row of a log.
 
     Attributes:
+        row: The row, with its request as an object.
         parameters: The request's fields, or the sampling parameters of a flat row.
         model: The model's name, as the server calls it.
         created: When the response was created, as the server says.
         answers: Each returns an answer, or raises `Unusable`.
     """
 
+    row: Mapping[str, Any]
     parameters: Mapping[str, Any]
     model: str | None
     created: Any
@@ -76,27 +79,36 @@ def exchange_of(row: Mapping[str, Any]) -> Exchange:
     """Read a row of a log.
 
     Args:
-        row: `{"request": ..., "response": ...}`, whose response may be the text of a stream, or a flat row.
+        row: `{"request": ..., "response": ...}`, both as objects or as the texts that were sent, or a flat row.
 
     Raises:
         Unusable: It is neither, or the server returned an error.
     """
     request, response = row.get("request"), row.get("response")
+    if isinstance(request, str):
+        request = row_in(request)
     if isinstance(response, str):
-        response = joined(response)
+        response = row_in(response) if response.lstrip().startswith("{") else joined(response)
     if not isinstance(request, dict) or not isinstance(response, dict):
         if any(isinstance(row.get(name), list) for name in ("token_ids", "logprobs", "prompt_token_ids")):
-            return Exchange(_mapping(row.get("sampling_params")), row.get("model"), None, [lambda: _flat(row)])
+            return Exchange(row, _mapping(row.get("sampling_params")), row.get("model"), None, [lambda: _flat(row)])
         raise Unusable(left_out.NO_EXCHANGE)
+    row = {**row, "request": request}
     model, created = response.get("model", request.get("model")), response.get("created")
     if isinstance(response.get("choices"), list):
         choices = [choice for choice in response["choices"] if isinstance(choice, dict)]
-        return Exchange(request, model, created, [_later(_choice, request, response, choice) for choice in choices])
+        return Exchange(
+            row, request, model, created, [_later(_choice, request, response, choice) for choice in choices]
+        )
     if "generated_text" in response:
         parameters = {"do_sample": False, **_mapping(request.get("parameters"))}
         count = len(response["generated_text"])
         return Exchange(
-            parameters, model, created, [_later(_lightllm, request, response, place, count) for place in range(count)]
+            row,
+            parameters,
+            model,
+            created,
+            [_later(_lightllm, request, response, place, count) for place in range(count)],
         )
     raise Unusable(left_out.ERROR, str(response.get("error", response))[:80])
 

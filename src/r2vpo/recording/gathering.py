@@ -126,16 +126,16 @@ def _answers(paths: Sequence[Path], options: LogOptions, gathered: Gathered) -> 
             gathered.read += 1
             gathered.left_out.add(problem, place)
             continue
-        created = time_of(row, exchange.created)
-        label = exchange.model if options.version_column is None else at_path(row, options.version_column)
+        created = time_of(exchange.row, exchange.created)
+        label = exchange.model if options.version_column is None else at_path(exchange.row, options.version_column)
         for read in exchange.answers:
             gathered.read += 1
             try:
                 yield _Found(
                     place,
                     read(),
-                    row,
-                    _columns(row, options.columns),
+                    exchange.row,
+                    _columns(exchange.row, options.columns),
                     str(label),
                     temperature_of(exchange.parameters, options.defaults, options.log_probs_of),
                     now if created is None else created,

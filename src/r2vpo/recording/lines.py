@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def lines_of(paths: Sequence[Path]) -> Iterator[tuple[Place, bytes]]:
             raise UserError(f"{path}: {why}: name files of JSON Lines that can be read") from error
 
 
-def row_in(text: bytes) -> dict[str, Any]:
+def row_in(text: bytes | str) -> dict[str, Any]:
     """Return the JSON object of a line.
 
     Raises:
@@ -45,7 +45,7 @@ def row_in(text: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise Unusable(left_out.NOT_JSON, str(error)[:60]) from error
     if not isinstance(row, dict):
-        raise Unusable(left_out.NOT_JSON, text[:40].decode(errors="replace").strip())
+        raise Unusable(left_out.NOT_JSON, repr(text[:40]))
     return row
 
 
@@ -56,7 +56,7 @@ def at_path(row: Any, path: str) -> Any:
     return row
 
 
-def time_of(row: dict[str, Any], created: Any) -> float | None:
+def time_of(row: Mapping[str, Any], created: Any) -> float | None:
     """Return when a row was logged, in seconds since 1970.
 
     Args:
