@@ -40,7 +40,7 @@ def remedy(module: str | None) -> str:
     return f"pip install 'r2vpo[{PACKAGES[module][1] if module in PACKAGES else 'trl'}]'"
 
 
-def require_store() -> None:
-    """Refuse `replay.store` if its packages are missing; `r2vpo.store` and what imports it are imported after this."""
+def require_store(needed_by: str = "replay.store") -> None:
+    """Refuse a store if its packages are missing; `r2vpo.store` and what imports it are imported after this."""
     for module in ("sqlalchemy", "zstandard"):
-        require(module, "replay.store")
+        require(module, needed_by)

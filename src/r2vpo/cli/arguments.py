@@ -8,6 +8,7 @@ import re
 from typing import Any, NoReturn
 
 import r2vpo
+from r2vpo.cli import rollouts
 from r2vpo.cli.logs import LEVELS
 from r2vpo.cli.values import above_zero, memory, port, positive, seed, seeds, share
 from r2vpo.errors import UserError
@@ -55,6 +56,7 @@ def build_parser(program: str = "r2vpo") -> Parser:
     runs.add_argument("--json", action="store_true", help="print it as JSON")
     runs.set_defaults(command="runs:runs")
     _add_rewards(commands, shared)
+    rollouts.add_group(commands, shared)
 
     _add_report(commands, shared)
 

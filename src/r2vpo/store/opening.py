@@ -104,6 +104,7 @@ def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
     # Transactions begin below and not by the driver's own rules, by which a reader could turn into a writer too late.
     connection.isolation_level = None
     for line in (
+        "PRAGMA auto_vacuum = INCREMENTAL",  # before there are tables; `r2vpo rollouts prune` gives pages back
         f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000}",
         "PRAGMA journal_mode = WAL",
         "PRAGMA synchronous = NORMAL",

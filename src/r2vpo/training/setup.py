@@ -15,6 +15,7 @@ from trl.import_utils import is_vllm_available
 from trl.trainer.utils import get_callable_name
 
 from r2vpo.config.recipe import Recipe
+from r2vpo.config.reward import RewardRecipe
 from r2vpo.data import PromptData, load_data
 from r2vpo.data.options import DatasetOptions
 from r2vpo.data.prompt_format import PromptForm, as_chats, choose_form
@@ -78,7 +79,7 @@ def prepare(recipe: Recipe, *, loading: Callable[[str], None] = lambda what: Non
     form = _form(recipe, data, tokenizer)
     if form is not None and form.is_chat:
         data = replace(data, train=as_chats(data.train), held_out=as_chats(data.held_out))
-    reward, *more_rewards = _rewards(recipe)
+    reward, *more_rewards = reward_functions(recipe.reward)
     for function in (reward, *more_rewards):
         data = _with_usable_answers(function, data)
         check_reward(function, data.train[:ROWS])
@@ -146,16 +147,20 @@ def _check_store(recipe: Recipe, functions: Sequence[Callable[..., Any]], tokeni
     require_store()
     from r2vpo.trl.stored import open_checked
 
-    weights = [part.weight for part in recipe.reward.all_parts()]
-    version = reward_version(functions, [get_callable_name(function) for function in functions], weights)
+    version = reward_version(functions, *names_and_weights(recipe.reward, functions))
     open_checked(recipe.replay, tokenizer=tokenizer_fingerprint(tokenizer), reward_version=version).close()
 
 
-def _rewards(recipe: Recipe) -> list[Callable[..., Any]]:
+def names_and_weights(reward: RewardRecipe, functions: Sequence[Callable[..., Any]]) -> tuple[list[str], list[float]]:
+    """Return the names that the trainer gives the functions of a reward, and the weights of its parts."""
+    return [get_callable_name(function) for function in functions], [part.weight for part in reward.all_parts()]
+
+
+def reward_functions(reward: RewardRecipe) -> list[Callable[..., Any]]:
     """Return the functions of all parts, each with a unique name for the log: format, format_2."""
     functions: list[Callable[..., Any]] = []
     names: list[str] = []
-    for part in recipe.reward.all_parts():
+    for part in reward.all_parts():
         function = load_reward(part.options())
         name = getattr(function, "__name__", type(function).__name__)
         if names.count(name) and part.name not in REWARDS:

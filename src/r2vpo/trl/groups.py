@@ -28,14 +28,28 @@ def weigh_rewards(scores: Tensor, weights: Tensor, *, group_size: int, estimator
         advantage: it affects neither itself nor the baseline of the others. A row that is the only one in its group,
         as in an evaluation with one completion per prompt, has no advantage either.
     """
+    rewards, unscored = weighted_sums(scores, weights, group_size=group_size)
+    if group_size == 1:
+        return rewards, torch.zeros_like(rewards)
+    return rewards, ADVANTAGES[estimator](rewards, group_size).masked_fill(unscored, 0.0)
+
+
+def weighted_sums(scores: Tensor, weights: Tensor, *, group_size: int) -> tuple[Tensor, Tensor]:
+    """Compute each row's reward as `weigh_rewards` does.
+
+    Args:
+        scores: (B, F), NaN where a function does not apply.
+        weights: (F,).
+        group_size: Consecutive rows of one prompt.
+
+    Returns:
+        (B,) rewards, and (B,) bool, True for a row that no function scored.
+    """
     unscored = torch.isnan(scores).all(dim=1)
     rewards = (scores * weights.to(scores.device)).nansum(dim=1)
     groups = rewards.masked_fill(unscored, torch.nan).view(-1, group_size)
     mean = groups.nanmean(dim=1, keepdim=True).nan_to_num().expand_as(groups).flatten()
-    rewards = torch.where(unscored, mean, rewards)
-    if group_size == 1:
-        return rewards, torch.zeros_like(rewards)
-    return rewards, ADVANTAGES[estimator](rewards, group_size).masked_fill(unscored, 0.0)
+    return torch.where(unscored, mean, rewards), unscored
 
 
 def sampled_groups(
