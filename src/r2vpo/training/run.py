@@ -29,6 +29,7 @@ from r2vpo.data.options import DatasetOptions
 from r2vpo.data.prompt_tokens import longest_prompt
 from r2vpo.errors import UserError
 from r2vpo.intervals import difference_interval
+from r2vpo.threads import usable_cores
 from r2vpo.training.devices import unused_gpus
 from r2vpo.training.evaluator import Evaluator, data_digests
 from r2vpo.training.metrics_log import MetricsLog
@@ -138,7 +139,7 @@ def _train(
         display.changed = lambda: run.write_status(display.snapshot())
         trainer.on_phase, trainer.on_sampled = display.status, partial(display.sampled, "generating")
         trainer.add_callback(MetricsLog(run, display, lists=lambda: trainer.step_lists))
-        if torch.get_num_threads() > 1 and alone_on_cpu(recipe):
+        if 1 < torch.get_num_threads() <= usable_cores() and alone_on_cpu(recipe):
             work = work_of(recipe, parts.model, autocast=bool(config.bf16))
             trainer.add_callback(ThreadsWatch(work, lambda line: display.say(f"warning: {line}")))
         trainer.signal_watch.say = lambda line: _warn(run, display, line, step=trainer.state.global_step)

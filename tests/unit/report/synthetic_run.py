@@ -84,6 +84,17 @@ def metrics_record(step: int, generator: random.Random, recipe: Recipe) -> dict[
         "seconds_generating": 0.55 * step,
         "seconds_training": 0.85 * step,
         "tokens_per_second": 320.0,
+    } | (_stored(progress) if recipe.replay.from_ is not None else {})
+
+
+def _stored(progress: float) -> dict[str, Any]:
+    """What a run that draws rollouts of other runs logs besides."""
+    left_out = round(20 * progress)
+    return {
+        "stored_rows": FRESH_ROWS,
+        "stored_share": 0.95 - 0.8 * progress,
+        "stored_versions": 40,
+        "stored_versions_left_out": left_out,
     }
 
 
