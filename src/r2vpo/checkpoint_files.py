@@ -58,7 +58,9 @@ def check_files(folder: Path, *, contents: bool = True, pruned: bool = False) ->
         files = {key: (int(file["bytes"]), file["sha256"]) for key, file in listed["files"].items()}
         if _digest_of_list(listed) != written:
             raise ValueError("its digest differs")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+    except KeyError:
+        raise DamagedCheckpoint(f"{folder / LIST} is damaged, or r2vpo before 0.1.0 wrote it") from None
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, OverflowError):
         raise DamagedCheckpoint(f"{folder / LIST} is damaged") from None
     if folder.name.startswith("checkpoint-") and folder.name != name:
         raise DamagedCheckpoint(f"{folder} holds {name}, not what its name says")

@@ -62,6 +62,13 @@ def test_without_its_list_a_checkpoint_is_not_complete(checkpoint: Path) -> None
         check_files(checkpoint)
 
 
+def test_a_list_of_an_earlier_version_is_called_that(checkpoint: Path) -> None:
+    listed = json.loads((checkpoint / LIST).read_text())["files"]
+    (checkpoint / LIST).write_text(json.dumps({"files": listed}))
+    with pytest.raises(DamagedCheckpoint, match=r"is damaged, or r2vpo before 0\.1\.0 wrote it"):
+        check_files(checkpoint)
+
+
 def test_a_list_with_any_flipped_bit_is_refused_or_says_the_same(checkpoint: Path) -> None:
     whole = (checkpoint / LIST).read_bytes()
     known, refused = json.loads(whole), 0

@@ -63,7 +63,8 @@ SUMMARY_KEYS = (
 )
 POLICIES = "policies"
 """The folder of a run in which it publishes its policies for samplers."""
-
+COMPLETIONS = "completions.jsonl"
+"""The file that tells the folder of an evaluation from that of a run."""
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _LAST_STEP = 2**53 - 1
 """Browsers do not hold larger whole numbers exactly."""
@@ -281,6 +282,8 @@ def open_run(path: Path | str) -> RunDirectory:
         if path.exists():
             raise UserError(f"{path}: this is a file, a run is a folder: give {path.parent}")
         raise UserError(f"{path}: no such run{_nearest_run(path)}")
+    if (path / COMPLETIONS).is_file():
+        raise UserError(f"{path}: this is an evaluation: give a folder that `r2vpo train` made")
     if not (path / "config.yaml").is_file():
         raise UserError(f"{path}: not a run, it has no config.yaml: give a folder that `r2vpo train` made")
     return RunDirectory(path)

@@ -36,11 +36,11 @@ from r2vpo.config.records import (
     write_object,
     write_with_digest,
 )
+from r2vpo.config.run_directory import COMPLETIONS
 from r2vpo.config.yaml_files import RecipeDumper, read_mapping
 from r2vpo.errors import UserError
 from r2vpo.evaluation.completions import Answered
 from r2vpo.evaluation.schema import EvaluationConfig
-from r2vpo.evaluation.subject import RECORDS
 
 _CHANGES = {"problems": "its problems", "fingerprint": "the weights of its model"}
 
@@ -55,7 +55,7 @@ class EvaluationFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config_file = path / "config.yaml"
-        self.completions = path / RECORDS
+        self.completions = path / COMPLETIONS
         self.summary = path / "summary.json"
         self.report = path / "report.html"
 
@@ -73,10 +73,12 @@ class EvaluationFolder:
         records = read_records(self.completions)
         identity = self._identity()
         for number, record in enumerate(records):
-            if record.pop("evaluation", None) != identity:
+            owner = record.pop("evaluation", None)
+            if owner != identity:
+                what = "is of another evaluation" if owner else "does not name its evaluation, as before r2vpo 0.1.0"
                 raise UserError(
-                    f"{self.completions}: line {number + 1} is of another evaluation: restore the file from a copy, or "
-                    "evaluate into a new folder"
+                    f"{self.completions}: line {number + 1} {what}: restore the file from a copy, or evaluate into a "
+                    "new folder"
                 )
             if record.get("problem") != number:
                 raise UserError(
@@ -237,6 +239,11 @@ def _writable(path: Path) -> Iterator[None]:
 
 def _check_same(folder: EvaluationFolder, config: EvaluationConfig) -> None:
     began = folder.config()
+    if began.fingerprint is not None and config.fingerprint is None:
+        raise UserError(
+            f"{folder.path}: the model {began.weights} that it was started with is not there: put it back, or give the "
+            "command in the folder where the evaluation was started"
+        )
     different = differing_keys(config.model_copy(update={"threads": began.threads}), began)
     changed = [words for key, words in _CHANGES.items() if key in different]
     if changed and len(changed) == len(different):

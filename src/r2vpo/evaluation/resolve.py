@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from r2vpo.config.display import say
+from r2vpo.config.run_directory import COMPLETIONS
 from r2vpo.data import PromptRow, load_held_out
 from r2vpo.data.prompt_format import as_chats
 from r2vpo.data.rows import digest_of
@@ -18,7 +19,7 @@ from r2vpo.errors import UserError
 from r2vpo.evaluation.completions import AnswerFinder, question
 from r2vpo.evaluation.folder import EvaluationFolder, open_folder
 from r2vpo.evaluation.schema import EvaluationConfig, Suite
-from r2vpo.evaluation.subject import RECORDS, Subject, find_subject
+from r2vpo.evaluation.subject import Subject, find_subject
 from r2vpo.evaluation.winning import Decider, load_decider
 from r2vpo.models import load_tokenizer
 from r2vpo.models.folders import fingerprint
@@ -107,7 +108,7 @@ def _check_reward(reward: Callable[..., Any], rows: list[PromptRow], suite: Suit
 
 
 def _baseline(ours: Evaluation, name: str) -> Baseline:
-    is_folder = (Path(name) / RECORDS).is_file()
+    is_folder = (Path(name) / COMPLETIONS).is_file()
     source = _complete_folder(name, ours.rows) if is_folder else _other_model(ours, name)
     return Baseline(name, source, load_decider(ours.config.win_by))
 

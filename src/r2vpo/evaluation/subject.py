@@ -10,12 +10,9 @@ from typing import Any
 
 from r2vpo.config.recipe import format_of
 from r2vpo.config.resumption import require_checkpoint
-from r2vpo.config.run_directory import open_run
+from r2vpo.config.run_directory import COMPLETIONS, open_run
 from r2vpo.errors import UserError
 from r2vpo.models.folders import folder_of, refuse_damaged
-
-RECORDS = "completions.jsonl"
-"""The file that tells the folder of an evaluation from that of a run."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ def find_subject(name: str) -> Subject:
             folder of adapters.
     """
     folder = folder_of(name, what="the model")
-    if (folder / RECORDS).is_file():
+    if (folder / COMPLETIONS).is_file():
         raise UserError(f"{name}: this is an evaluation: name the model or the run that it evaluated")
     if (folder / "config.yaml").is_file():
         return _run(name, folder)

@@ -212,6 +212,10 @@ def test_opening_what_is_no_run(tmp_path: Path) -> None:
         open_run(run.config)
     with pytest.raises(UserError, match="holds no runs"):
         open_run(run.checkpoints / "x")
+    (tmp_path / "config.yaml").touch()
+    (tmp_path / "completions.jsonl").touch()
+    with pytest.raises(UserError, match="this is an evaluation: give a folder that `r2vpo train` made"):
+        open_run(tmp_path)
 
 
 def test_a_configuration_that_was_cut_off_at_a_line(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from r2vpo.config.records import write_records
 from r2vpo.data import PromptRow
 from r2vpo.data.rows import digest_of
 from r2vpo.errors import UserError
@@ -133,3 +134,23 @@ def test_records_of_another_evaluation_are_told(
     folder.completions.write_bytes(b"".join([*mine[:2], *theirs[2:]]))
     with pytest.raises(UserError, match=r"completions.jsonl: line 3 is of another evaluation: restore the file"):
         folder.read()
+
+
+def test_records_from_before_they_named_their_evaluation_are_told(folder: EvaluationFolder) -> None:
+    write_records(folder.completions, [problem.to_json() for problem in PROBLEMS])
+    with pytest.raises(
+        UserError, match=r"line 1 does not name its evaluation, as before r2vpo 0\.1\.0: .*a new folder"
+    ):
+        folder.read()
+
+
+def test_a_model_that_is_gone_has_not_changed(folder: EvaluationFolder, config: EvaluationConfig) -> None:
+    began = config.model_copy(update={"fingerprint": "0" * 64})
+    place = folder.path.with_name("with a local model")
+    place.mkdir()
+    make_folder(began, place).append(PROBLEMS)
+    assert existing_folder(began, place) is not None
+    with pytest.raises(UserError, match="the weights of its model have changed"):
+        existing_folder(config.model_copy(update={"fingerprint": "1" * 64}), place)
+    with pytest.raises(UserError, match="the model m that it was started with is not there: put it back, or give"):
+        existing_folder(config, place)
