@@ -8,7 +8,7 @@ import re
 from typing import Any, NoReturn
 
 import r2vpo
-from r2vpo.cli import rollouts
+from r2vpo.cli import record, rollouts
 from r2vpo.cli.logs import LEVELS
 from r2vpo.cli.values import above_zero, memory, port, positive, seed, seeds, share
 from r2vpo.errors import UserError
@@ -57,6 +57,7 @@ def build_parser(program: str = "r2vpo") -> Parser:
     runs.set_defaults(command="runs:runs")
     _add_rewards(commands, shared)
     rollouts.add_group(commands, shared)
+    record.add_parser(commands, shared)
 
     _add_report(commands, shared)
 

@@ -7,6 +7,7 @@ from typing import Any
 from r2vpo.cli import (
     rollouts_check,
     rollouts_export,
+    rollouts_import,
     rollouts_list,
     rollouts_prune,
     rollouts_rescore,
@@ -22,6 +23,7 @@ ACTIONS = (
     rollouts_export,
     rollouts_prune,
     rollouts_rescore,
+    rollouts_import,
 )
 
 

@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Any
 from r2vpo.models.catalog import CatalogEntry, catalog, resolve_model
 
 if TYPE_CHECKING:
-    from r2vpo.models.load import load_ends, load_model, load_tokenizer
+    from r2vpo.models.load import load_ends, load_model, load_sampling_defaults, load_tokenizer
 
-__all__ = ["CatalogEntry", "catalog", "load_ends", "load_model", "load_tokenizer", "resolve_model"]
+__all__ = [
+    "CatalogEntry",
+    "catalog",
+    "load_ends",
+    "load_model",
+    "load_sampling_defaults",
+    "load_tokenizer",
+    "resolve_model",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,6 +19,8 @@ from r2vpo.models.cache import cache_root
 from r2vpo.models.catalog import missing_model, resolve_model, suggestion
 from r2vpo.weights import UNREADABLE, first_line, read_weights
 
+SAMPLING_DEFAULTS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+
 
 def load_model(
     name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, trust_remote_code: bool = False, **options: Any
@@ -102,6 +104,28 @@ def load_ends(name: str, tokenizer: Any, *, seed: int = 0, trust_remote_code: bo
     declared = _load(read, name, seed, part="model")
     ids = declared if isinstance(declared, list) else [declared]
     return [number for number in (*ids, tokenizer.eos_token_id) if number is not None]
+
+
+def load_sampling_defaults(name: str) -> dict[str, Any]:
+    """Read the sampling parameters that servers take from a model's generation_config.json.
+
+    Args:
+        name: any name that `resolve_model` takes.
+
+    Returns:
+        Those of `SAMPLING_DEFAULTS` that the file sets; none if there is no such file.
+    """
+    from transformers import GenerationConfig
+
+    def read(source: str) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = GenerationConfig.from_pretrained(source).to_diff_dict()
+        except OSError:  # it has no such file
+            return {}
+        return {key: found[key] for key in SAMPLING_DEFAULTS if found.get(key) is not None}
+
+    values: dict[str, Any] = _load(read, name, 0, part="model")
+    return values
 
 
 def code_not_trusted(name: str, source: str) -> UserError:

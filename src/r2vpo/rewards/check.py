@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -118,17 +118,34 @@ def call_reward(
     Raises:
         LoopEnded: it is async, and something that it began stopped its event loop.
     """
-    columns = [row.columns() for row in rows]
-    chat = [isinstance(row.prompt, list) for row in rows]
+    return call_on_columns(function, [row.columns() for row in rows], texts, ids)
+
+
+def call_on_columns(
+    function: Callable[..., Any], columns: Sequence[Mapping[str, Any]], texts: Sequence[str], ids: Sequence[list[int]]
+) -> Any:
+    """Call a reward the way TRL calls it, with any columns.
+
+    Args:
+        function: the reward function.
+        columns: of each row of the data, with `prompt`; all rows have the same columns.
+        texts: the completions.
+        ids: their tokens.
+
+    Raises:
+        LoopEnded: it is async, and something that it began stopped its event loop.
+    """
+    chat = [isinstance(column["prompt"], list) for column in columns]
     completions: list[Any] = [
         [{"role": "assistant", "content": text}] if is_chat else text for text, is_chat in zip(texts, chat, strict=True)
     ]
+    others = [key for key in columns[0] if key != "prompt"] if columns else []
     with undisturbed():
         result = function(
             prompts=[column["prompt"] for column in columns],
             completions=completions,
             completion_ids=list(ids),
-            **{key: [column[key] for column in columns] for key in ("answer", "difficulty", "source", "metadata")},
+            **{key: [column[key] for column in columns] for key in others},
         )
         return _awaited(function, result) if inspect.iscoroutine(result) else result
 

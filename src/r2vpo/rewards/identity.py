@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 OPTIONS = "reward_options"
 """The attribute of a function from `load_reward` that holds its options as JSON."""
 
 
-def reward_version(functions: Sequence[Callable[..., Any]], names: Sequence[str], weights: Sequence[float]) -> str:
+def reward_version(functions: Sequence[Any], names: Sequence[str], weights: Sequence[float]) -> str:
     """Return 32 hexadecimal digits that change with the functions, their options and their weights.
 
     Args:
-        functions: Reward functions, or models that score.
+        functions: Reward functions, models that score, or anything with `OPTIONS`.
         names: Their names.
         weights: Their weights.
     """

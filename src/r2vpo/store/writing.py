@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Table, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from r2vpo.replay.group import Group
-from r2vpo.store.drawing import newest_group, place_of
+from r2vpo.store.drawing import in_chunks, newest_group, place_of
 from r2vpo.store.encoding import as_json, digest, encode_ids, encode_rows
 from r2vpo.store.records import Sampled
 from r2vpo.store.tables import draws, groups, measurements, prompts, rewards, rollouts, runs, scores, signals, versions
@@ -48,12 +48,25 @@ def add_reward(connection: Connection, version: str, description: str) -> int:
     return int(connection.execute(select(rewards.c.id).where(rewards.c.version == version)).scalar_one())
 
 
-def add_version(connection: Connection, run: int, number: int, fingerprint: str | None) -> int:
-    """Return the id of a policy version of a run, made if it is new."""
-    row = {"run": run, "number": number, "fingerprint": fingerprint, "created": time.time()}
-    insert_missing(connection, versions, [row])
-    found = select(versions.c.id).where(versions.c.run == run, versions.c.number == number)
-    return int(connection.execute(found).scalar_one())
+def add_version(
+    connection: Connection, run: int, number: int, fingerprint: str | None, *, created: float | None = None
+) -> int:
+    """Return the id of a policy version of a run, made if it is new.
+
+    Args:
+        connection: In a transaction that writes.
+        run: The run's id.
+        number: The version's number in the run.
+        fingerprint: Digest of its weights, if it is known.
+        created: When its newest answer was sampled, in seconds since 1970, which may be later than what is stored; None
+            means now, for a new version.
+    """
+    row = {"run": run, "number": number, "fingerprint": fingerprint}
+    insert_missing(connection, versions, [row | {"created": time.time() if created is None else created}])
+    this = (versions.c.run == run, versions.c.number == number)
+    if created is not None:
+        connection.execute(update(versions).where(*this, versions.c.created < created).values(created=created))
+    return int(connection.execute(select(versions.c.id).where(*this)).scalar_one())
 
 
 def add_groups(connection: Connection, version: int, sampled: Sequence[Sampled], reward: int) -> int:
@@ -65,7 +78,7 @@ def add_groups(connection: Connection, version: int, sampled: Sequence[Sampled],
         sampled: The groups; one with a number that the version already has is left as it is.
         reward: Id of the reward that scored them.
     """
-    known = set(connection.execute(select(groups.c.number).where(groups.c.version == version)).scalars())
+    known = set(groups_by_number(connection, version, [one.group.number for one in sampled]))
     new = list({one.group.number: one for one in sampled if one.group.number not in known}.values())
     if not new:
         return 0
@@ -106,6 +119,15 @@ def add_groups(connection: Connection, version: int, sampled: Sequence[Sampled],
         ],
     )
     return len(new)
+
+
+def groups_by_number(connection: Connection, version: int, numbers: Sequence[int]) -> dict[int, int]:
+    """Return the ids of those groups of a version that have one of these numbers."""
+    found: dict[int, int] = {}
+    for chunk in in_chunks(numbers):
+        wanted = select(groups.c.number, groups.c.id).where(groups.c.version == version, groups.c.number.in_(chunk))
+        found |= dict(connection.execute(wanted).tuples().all())
+    return found
 
 
 def add_scores(
