@@ -76,7 +76,7 @@ def fill(store: RolloutStore, rollouts: int, groups: list[list[Rollout]]) -> dic
             reward = writing.add_reward(connection, "right", "right")
             new += writing.add_groups(connection, writing.add_version(connection, run, number, None), sampled, reward)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return {"new": new * ROWS_OF_GROUP, "wall_seconds": wall, "cpu_seconds": cpu}
+    return {"rollouts": new * ROWS_OF_GROUP, "wall_seconds": wall, "cpu_seconds": cpu}
 
 
 def add_run(connection: object, key: str) -> int:
@@ -98,7 +98,7 @@ def draws(store: RolloutStore, size: int, rows: int) -> dict[str, object]:
         Source(),
         tokenizer="t",
         ratio=1.0,
-        advantages=lambda rewards: estimator(rewards, len(rewards)),
+        advantages=estimator,
         cap=2.0,
         part=(0, 1),
         total=lambda sums: sums,
