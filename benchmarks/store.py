@@ -1,7 +1,7 @@
 """The store of rollouts at growing sizes: how fast it takes rollouts, their size on disk, and how long a draw takes.
 
-    python benchmarks/store.py --store /tmp/rollouts.db  # fills it to 1,000,000 rollouts; writes results/store.json
-    python benchmarks/store.py --postgres                # a PostgreSQL server of its own, 100,000 rollouts
+    PYTHONPATH=. python benchmarks/store.py --store /tmp/rollouts.db  # 1,000,000 rollouts; writes results/store.json
+    PYTHONPATH=. python benchmarks/store.py --postgres                # a PostgreSQL server of its own, 100,000 rollouts
 
 The store is filled in steps and can be filled further if it is stopped; it is left for the caller to delete. A draw is
 what a round does: choose groups of versions, read and decode them, and note them. Token ids follow Zipf's law, and
