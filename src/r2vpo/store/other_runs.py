@@ -38,7 +38,7 @@ class DrawsOfRun:
         source: What may be drawn.
         tokenizer: Fingerprint of its tokenizer.
         ratio: Rows per fresh row.
-        advantages: From (B,) rewards of one group to (B,) advantages.
+        advantages: From (B,) rewards and the size of each group to (B,) advantages.
         cap: Largest stale weight.
         part: `(i, n)`: process i of n.
         total: Sums a tensor over all processes.
@@ -57,7 +57,7 @@ class DrawsOfRun:
         *,
         tokenizer: str,
         ratio: float,
-        advantages: Callable[[Tensor], Tensor],
+        advantages: Callable[[Tensor, int], Tensor],
         cap: float,
         part: tuple[int, int],
         total: Callable[[Tensor], Tensor],
@@ -100,7 +100,8 @@ class DrawsOfRun:
         with self.store.reading() as connection:
             chosen = self._choose(connection, order, wanted)
             found = drawing.read_groups(connection, [one.group for _, one in chosen], self.reward)
-            groups = [self._prepared(connection, one, policy_version) for one in found]
+            self._set_advantages(connection, found)
+        groups = [replace(one.group, policy_version=policy_version, uses=one.group.uses + 1) for one in found]
         for version, one in chosen:
             self._after[version] = one.place
         self._drawn = list(zip((version for version, _ in chosen), groups, strict=True))
@@ -177,18 +178,21 @@ class DrawsOfRun:
                     break
                 after = page[-1].place
 
-    def _prepared(self, connection: Connection, drawn: Drawn, policy_version: int) -> Group:
-        """Return the group with its advantages, as one of an earlier version that has been trained on."""
-        group = drawn.group
-        rewards = torch.tensor([row.reward for row in group.rollouts], dtype=torch.float64)
-        if len(group) > 1:
-            advantages = self._advantages(rewards)
-        else:
-            mean, deviation = self._of_version(connection, drawn.version)
-            advantages = (rewards - mean) / deviation
-        for row, advantage in zip(group.rollouts, advantages.tolist(), strict=True):
-            row.advantage = float(advantage)
-        return replace(group, policy_version=policy_version, uses=group.uses + 1)
+    def _set_advantages(self, connection: Connection, found: Sequence[Drawn]) -> None:
+        """Give each row its advantage, in all groups of one size at once."""
+        of_size: dict[int, list[Drawn]] = {}
+        for one in found:
+            of_size.setdefault(len(one.group), []).append(one)
+        for size, some in of_size.items():
+            rows = [row for one in some for row in one.group.rollouts]
+            rewards = torch.tensor([row.reward for row in rows], dtype=torch.float64)
+            if size > 1:
+                advantages = self._advantages(rewards, size)
+            else:
+                moments = torch.tensor([self._of_version(connection, one.version) for one in some], dtype=torch.float64)
+                advantages = (rewards - moments[:, 0]) / moments[:, 1]
+            for row, advantage in zip(rows, advantages.tolist(), strict=True):
+                row.advantage = advantage
 
     def _of_version(self, connection: Connection, version: int) -> tuple[float, float]:
         """Return mean and standard deviation of a version's scores: the baseline of an answer without others."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import BigInteger, Connection, Integer, Table, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from r2vpo.replay.group import Group
@@ -172,13 +172,23 @@ def add_draws(connection: Connection, run: int, number: int, drawn: Sequence[int
     """Note that a run trains on groups in a round; a round that is repeated counts once."""
     before = select(draws.c.group).where(draws.c.run == run, draws.c.round == number)
     known = set(connection.execute(before).scalars())
-    there = select(groups.c.id).where(groups.c.id.in_(drawn)).with_for_update(read=True, key_share=True)
-    left = set(connection.execute(there).scalars())  # a group may have been removed since it was read
-    new = [group for group in drawn if group not in known and group in left]
+    new = [group for group in drawn if group not in known]
     if new:
-        rows = [{"run": run, "group": group, "round": number, "position": place} for place, group in enumerate(new)]
-        connection.execute(insert(draws), rows)
-        connection.execute(update(groups).where(groups.c.id.in_(new)).values(uses=groups.c.uses + 1))
+        rows = [{"run_": run, "group_": group, "round_": number, "place": at} for at, group in enumerate(new)]
+        connection.execute(_DRAW, rows)
+        connection.execute(_USE, [{"group_": group} for group in new])
+
+
+# Statement by statement, because a group may have been removed since it was read: it is noted only if it is there.
+_DRAW = insert(draws).from_select(
+    ["run", "group", "round", "position"],
+    select(
+        bindparam("run_", type_=BigInteger), groups.c.id, *(bindparam(n, type_=Integer) for n in ("round_", "place"))
+    )
+    .where(groups.c.id == bindparam("group_"))
+    .with_for_update(read=True, key_share=True),
+)
+_USE = update(groups).where(groups.c.id == bindparam("group_")).values(uses=groups.c.uses + 1)
 
 
 def add_measurements(connection: Connection, run: int, number: int, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -197,8 +197,8 @@ class StoredRollouts:
             seed=trainer.args.seed,
         )
 
-    def _advantages(self, rewards: torch.Tensor) -> torch.Tensor:
-        return ADVANTAGES[self._trainer.args.advantage.name](rewards, len(rewards))
+    def _advantages(self, rewards: torch.Tensor, size: int) -> torch.Tensor:
+        return ADVANTAGES[self._trainer.args.advantage.name](rewards, size)
 
     def _take(self, number: int, rows: int) -> list[Group]:
         """Return groups that samplers have put in, of at most so many rows for this process, each once."""
@@ -216,7 +216,7 @@ class StoredRollouts:
         taken = [replace(one.group, uses=0) for one in read]
         for group in taken:
             rewards = torch.tensor([row.reward for row in group.rollouts], dtype=torch.float64)
-            for row, advantage in zip(group.rollouts, self._advantages(rewards).tolist(), strict=True):
+            for row, advantage in zip(group.rollouts, self._advantages(rewards, len(group)).tolist(), strict=True):
                 row.advantage = advantage
         total = int(trainer._total(sum(map(len, taken))))
         trainer.counters["rollouts_collected"] += total
