@@ -31,7 +31,9 @@ Written by `python scripts/reference.py` from the declarations in `r2vpo.core`, 
 `r2vpo.config`; a test compares them. A setting is written `section.setting` on a command line, as in
 `r2vpo train quickstart --set trainer.max_steps=50`. In Python, `R2VPOConfig` takes the sections `objective`, `dual`,
 `step_control`, `rollout`, `replay`, `advantage` and `curriculum` under the same names. The options of each reward,
-which the section `reward` also takes, are in [rewards.md](../rewards.md).
+which the section `reward` also takes, are in [rewards.md](../rewards.md). One value in place of `objective`, `dual`,
+`step_control`, `replay`, `advantage` or `curriculum` is that of the section's first setting: `dual: ascent` is
+`dual: {kind: ascent}`.
 
 `recipe.schema.json`, beside this page, is the JSON schema of recipes, which `r2vpo schema` prints. An editor that
 knows it completes and checks the keys. In VS Code with its YAML extension, in Neovim and in Helix, write
@@ -181,11 +183,12 @@ Exit codes: 0; 2 for what the user can fix, with one line on standard error; 130
 everything else.
 
 `--debug` prints tracebacks and leaves the libraries' own messages as they are. `--log-level` sets the least level of
-what r2vpo and the libraries log; without it these are r2vpo's warnings and the libraries' errors.
+what r2vpo and the libraries log; without it these are r2vpo's warnings and the libraries' errors. Both may precede the
+command or follow it.
 
-A shell completes commands, options and the names of recipes, suites, experiments, models and runs after
-`source <(r2vpo completion bash)` in `~/.bashrc`, `source <(r2vpo completion zsh)` after `compinit` in `~/.zshrc`, or
-`r2vpo completion fish > ~/.config/fish/completions/r2vpo.fish`.
+A shell completes commands, options, settings after `--set` and the names of recipes, suites, experiments, models and
+runs after `source <(r2vpo completion bash)` in `~/.bashrc`, `source <(r2vpo completion zsh)` after `compinit` in
+`~/.zshrc`, or `r2vpo completion fish > ~/.config/fish/completions/r2vpo.fish`.
 """
 
 

@@ -39,8 +39,9 @@ HUB_HOME = Variable("HF_HOME", "folder of Hugging Face's files", "~/.cache/huggi
 HUB_OFFLINE = Variable("HF_HUB_OFFLINE", "1: never ask the hub, use what is in its cache", "0")
 DEVICES = Variable("CUDA_VISIBLE_DEVICES", "numbers of the GPUs that may be used, such as 0,1", "all GPUs")
 WORLD_SIZE = Variable("WORLD_SIZE", "number of processes of the run; set by launchers", "1")
+LOCAL_WORLD_SIZE = Variable("LOCAL_WORLD_SIZE", "number of them on this machine; set by launchers", "1")
 RANK = Variable("RANK", "number of this process among them, from 0; set by launchers", "0")
-SHARED = (USER_CACHE, HUB_HOME, HUB_CACHE, HUB_OFFLINE, DEVICES, WORLD_SIZE, RANK)
+SHARED = (USER_CACHE, HUB_HOME, HUB_CACHE, HUB_OFFLINE, DEVICES, WORLD_SIZE, LOCAL_WORLD_SIZE, RANK)
 """Variables of other programs that r2vpo reads itself."""
 
 OF_LIBRARIES = (

@@ -38,3 +38,9 @@ def require(module: str, needed_by: str) -> None:
 def remedy(module: str | None) -> str:
     """Return the command that installs a module: by its own extra, or by `trl` with all that training needs."""
     return f"pip install 'r2vpo[{PACKAGES[module][1] if module in PACKAGES else 'trl'}]'"
+
+
+def require_store(needed_by: str = "replay.store") -> None:
+    """Refuse a store if its packages are missing; `r2vpo.store` and what imports it are imported after this."""
+    for module in ("sqlalchemy", "zstandard"):
+        require(module, needed_by)

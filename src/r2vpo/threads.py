@@ -48,10 +48,26 @@ class Threads:
         return f"{self.number} {'thread' if self.number == 1 else 'threads'}: {self.because}"
 
 
-def use_number(number: int, because: str) -> Threads:
-    """Use a number of threads that is already decided."""
+def use_number(number: int, because: str, *, processes: int = 1) -> Threads:
+    """Use a number of threads that is already decided; the reason says so if there are fewer cores.
+
+    Args:
+        number: the number.
+        because: who decided it.
+        processes: processes on this machine that use as many.
+    """
     torch.set_num_threads(number)
+    cores = usable_cores()
+    if number * processes > cores:
+        who = "they" if processes == 1 else f"those of {processes} processes"
+        because += f"; {who} share {cores} {'core' if cores == 1 else 'cores'}, which takes longer"
     return Threads(number, because, {})
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def given_number() -> Threads | None:
@@ -67,8 +83,7 @@ def given_number() -> Threads | None:
 
 
 def _torch_defaults() -> set[int]:
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
-    logical = len(affinity(0)) if affinity else os.cpu_count() or 1
+    logical = usable_cores()
     found = {logical}
     with suppress(ImportError):
         import psutil

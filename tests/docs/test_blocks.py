@@ -131,7 +131,7 @@ def test_a_wrong_command_is_noticed() -> None:
     """What the checks above would say about mistakes."""
     for wrong in (
         "train quickstart --set trainer.max_stepz=4",
-        "train quickstart --st seed=1",
+        "train quickstart --sett seed=1",
         "eval m --suite nowhere",
     ):
         with pytest.raises(UserError):

@@ -82,18 +82,20 @@ def command(*arguments: str, folder: Path) -> Ended:
     return ended(forked(lambda: main(arguments), folder), folder)
 
 
-def killed_at(event: int, watched: Path, *arguments: str, folder: Path) -> Ended:
-    """A command that SIGKILL ends right before it touches a folder's files for the nth time.
+def killed_at(event: int, watched: Path, *arguments: str, folder: Path, by: signal.Signals = signal.SIGKILL) -> Ended:
+    """A command that a signal ends right before it touches a folder's files for the nth time.
 
     Args:
         event: counted from 0; one beyond all there are lets the command end by itself.
         watched: the folder.
         arguments: of the command.
         folder: gets its output, and in `events` what it did to the folder.
+        by: the signal.
     """
 
     def work() -> int:
         seen = 0
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
         log = os.open(folder / "events", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         here = threading.local()
 
@@ -105,7 +107,7 @@ def killed_at(event: int, watched: Path, *arguments: str, folder: Path) -> Ended
             if any(isinstance(value, str | os.PathLike) and str(value).startswith(str(watched)) for value in values):
                 os.write(log, f"{name} {values[0]}\n".encode())
                 if seen == event:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    os.kill(os.getpid(), by)
                 seen += 1
             here.inside = False
 

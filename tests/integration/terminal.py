@@ -1,4 +1,4 @@
-"""The command in a terminal: a process on a pseudo-terminal, and what it shows there."""
+"""A program in a terminal: a process on a pseudo-terminal, what is typed there, and what it shows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.integration.cli import ROOT
@@ -32,8 +32,11 @@ class Terminal:
         while text not in self.shown:
             assert self._read(max(end - time.monotonic(), 0)), f"not shown: {text!r} in\n{self.shown}"
 
+    def type(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
     def press_ctrl_c(self) -> None:
-        os.write(self._master, b"\x03")
+        self.type("\x03")
 
     def end(self, seconds: float = 120.0) -> int:
         """Wait for the process's end and return its exit code."""
@@ -53,16 +56,28 @@ class Terminal:
         return bool(more)
 
 
-@contextlib.contextmanager
-def in_terminal(*arguments: str, folder: Path, **environment: str) -> Iterator[Terminal]:
-    """`python -m r2vpo.cli.main` on a pseudo-terminal of 40 lines of 160 columns, from which Ctrl-C reaches it."""
-    master, slave = os.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
+def in_terminal(
+    *arguments: str, folder: Path, columns: int = 160, **environment: str
+) -> contextlib.AbstractContextManager[Terminal]:
+    """`python -m r2vpo.cli.main` in a terminal."""
     folders = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    process = subprocess.Popen(
+    return terminal_of(
         [sys.executable, "-m", "r2vpo.cli.main", *arguments],
+        folder=folder,
+        columns=columns,
+        **{"OMP_NUM_THREADS": "1", "PYTHONPATH": folders} | environment,
+    )
+
+
+@contextlib.contextmanager
+def terminal_of(command: Sequence[str], *, folder: Path, columns: int = 160, **environment: str) -> Iterator[Terminal]:
+    """A command on a pseudo-terminal of 40 lines, from which Ctrl-C reaches it."""
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    process = subprocess.Popen(
+        command,
         cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": folders, "TERM": "xterm"} | environment,
+        env=os.environ | {"TERM": "xterm"} | environment,
         stdin=slave,
         stdout=slave,
         stderr=slave,

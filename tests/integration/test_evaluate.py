@@ -340,10 +340,14 @@ def test_a_start_that_failed_leaves_nothing_in_the_way(suite: Path, model: Path,
 def test_a_run_that_was_trained_is_evaluated_against_its_start(
     settings: tuple[str, ...], suite: Path, tmp_path: Path
 ) -> None:
-    run = train(write_recipe(tmp_path), "trainer.max_steps=4", *settings, runs=tmp_path / "runs").run
+    stop = 'rollout.stop=["!"]'
+    run = train(write_recipe(tmp_path), "trainer.max_steps=4", stop, *settings, runs=tmp_path / "runs").run
     out = tmp_path / "out"
     found = evaluate(run, "--suite", suite, "--device", "cpu", "--baseline", "tiny/random-llama", "--out", out)
     assert (found.code, found.err) == (0, "")
+    said = " ".join(found.out.split())
+    assert said.count("note: completions ended at '!' in the run's training, and do not end there") == 1
+    assert """--set 'sampling.stop=["!"]' changes that""" in said
     assert summary(out)["weights"] == str(run / "checkpoints" / "checkpoint-4")
     assert summary(out)["baseline"]["win_rate"]["n"] == 12
     mine, theirs = (

@@ -63,6 +63,9 @@ def test_a_finished_run_leaves_its_model(finished: Outcome) -> None:
     found = load_file(model / "model.safetensors")
     assert found.keys() == last.keys() and all(torch.equal(found[name], last[name]) for name in last)
     assert (model / "model.safetensors").samefile(finished.run / "checkpoints/checkpoint-8/model.safetensors")
+    # safetensors lets only the owner read its files; these are as open as any other file of the user.
+    files = [path for folder in (model, finished.run / "checkpoints") for path in folder.rglob("*") if path.is_file()]
+    assert {path.stat().st_mode for path in files} == {(finished.run / "metrics.jsonl").stat().st_mode}
     before = load_model("tiny/random-llama").state_dict()
     assert not torch.equal(found["model.norm.weight"], before["model.norm.weight"]), "it has learned nothing"
 
@@ -195,7 +198,7 @@ def test_what_cannot_be_exported_is_one_line(finished: Outcome, options: tuple[s
     assert done.code == 2 and words in done.err and done.err.count("\n") == 1
 
 
-def test_a_push_uploads_the_folder(finished: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_push_uploads_the_folder(finished: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hub's client is replaced at its two calls: no hub can be reached."""
     calls: list[tuple[str, dict[str, Any]]] = []
 
@@ -223,6 +226,10 @@ def test_a_push_uploads_the_folder(finished: Outcome, monkeypatch: pytest.Monkey
         finished.run / "model",
     )
     assert {"README.md", "model.safetensors", f"{finished.run.name}-q8_0.gguf"} <= uploaded["files"]
+    kept = Path(shutil.copytree(finished.run, tmp_path / "kept"))
+    shutil.rmtree(kept / "checkpoints")
+    assert export(kept, "--push", "mine", "--gguf", "bf16").code == 0
+    assert {"model.safetensors", "kept-bf16.gguf"} <= calls[-1][1]["files"], "also of a run whose checkpoints are gone"
 
 
 def test_without_a_network_a_push_is_one_line(finished: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,11 @@ def test_it_ends_well_and_leaves_every_file(finished: Outcome) -> None:
     assert sorted(checkpoints) == ["checkpoint-4", "checkpoint-8"]
 
 
+def test_trackers_get_the_name_of_the_folder(finished: Outcome) -> None:
+    given = torch.load(finished.run / "checkpoints" / "checkpoint-8" / "training_args.bin", weights_only=False)
+    assert (given.run_name, given.project, given.report_to) == (finished.run.name, "r2vpo", ["tensorboard"])
+
+
 def test_what_is_printed_is_plain_lines_with_the_result(finished: Outcome) -> None:
     assert "\x1b" not in finished.out and "\r" not in finished.out
     said, steps = finished.out.partition("step 1/")[::2]
@@ -108,9 +113,8 @@ def test_metrics_have_every_key_at_every_step(finished: Outcome) -> None:
     assert [record["step"] for record in metrics] == list(range(1, 9))
     for record in metrics:
         assert list(record) == list(METRICS)
-        unknown = {"pass_rate_by_difficulty", "share_by_difficulty"}
-        if record["step"] % 4 != 1:  # not the first step of a round
-            unknown |= {"completion_length_max", "completion_truncated"}
+        unknown = {"pass_rate_by_difficulty", "share_by_difficulty", "rollouts_collected"}
+        unknown |= {"stored_rows", "stored_share", "stored_versions", "stored_versions_left_out"}
         assert {key for key, value in record.items() if value is None} == unknown
         numbers = [value for value in record.values() if not isinstance(value, list | dict | None)]
         assert all(math.isfinite(value) for value in [*numbers, *record["reward_parts"].values()])
@@ -200,6 +204,8 @@ def test_the_report_needs_nothing_from_outside(finished: Outcome) -> None:
     curves = run["tables"]["steps"]["curves"]
     for name in ("reward_std_within", "completion_truncated", "rollouts_used_again", "grad_norm", "staleness_rows.0"):
         assert len(curves[name]["y"]) >= 2, name
+    for name in ("completion_length_max", "completion_truncated", "reward_parts_std.even_digits"):
+        assert curves[name]["at"] == curves["completion_length"]["at"], "it ends before the mean does"
     assert 0 < curves["rollouts_used_again"]["y"][-1] <= curves["rollouts_generated"]["y"][-1]
     assert run["notes"][0]["kind"] == "started"
     assert len(data["completions"]["runs"][0][0]["made"]) == 4

@@ -13,7 +13,17 @@ import torch
 from torch import nn
 
 from r2vpo import threads
-from r2vpo.threads import candidates, fastest, given_number, measured, model_work, standard_work, use_fastest
+from r2vpo.threads import (
+    candidates,
+    fastest,
+    given_number,
+    measured,
+    model_work,
+    standard_work,
+    usable_cores,
+    use_fastest,
+    use_number,
+)
 from tests.tiny import tiny_model
 
 CORES = len(os.sched_getaffinity(0))
@@ -109,6 +119,26 @@ def test_a_given_number_is_kept_and_nothing_is_measured(monkeypatch: pytest.Monk
 @several
 def test_torchs_own_number_is_open() -> None:
     assert given_number() is None
+
+
+def test_more_threads_than_cores_are_used_and_said() -> None:
+    cores = f"share {CORES} {'core' if CORES == 1 else 'cores'}"
+    assert use_number(CORES, "given").because == "given"
+    chosen = use_number(CORES + 14, "given")
+    assert chosen.number == torch.get_num_threads() == CORES + 14
+    assert chosen.because == f"given; they {cores}, which takes longer"
+    assert use_number(CORES, "given", processes=2).because == f"given; those of 2 processes {cores}, which takes longer"
+
+
+def test_the_cores_are_those_that_the_process_may_use() -> None:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert usable_cores() == 1
+        assert use_number(2, "given").because == "given; they share 1 core, which takes longer"
+    finally:
+        os.sched_setaffinity(0, before)
+    assert usable_cores() == CORES
 
 
 def test_measuring_restores_the_number_also_after_a_failure(clock: Clock) -> None:

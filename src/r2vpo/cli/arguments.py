@@ -37,12 +37,13 @@ def build_parser(program: str = "r2vpo") -> Parser:
     """
     parser = Parser(prog=program, description="Fine-tune reasoning models with R²VPO, and reuse stale rollouts.")
     parser.add_argument("--version", action="version", version=f"r2vpo {r2vpo.__version__}", help="print the version")
-    shared = Parser(add_help=False)
-    shared.add_argument("--debug", action="store_true", help="print tracebacks and the libraries' own messages")
-    shared.add_argument("--log-level", choices=LEVELS, help="least level of what is logged, by the libraries too")
+    _add_shared(parser)
+    shared = Parser(add_help=False, argument_default=argparse.SUPPRESS)  # what precedes the command is kept
+    _add_shared(shared)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     _add_train(commands, shared)
+    _add_sample(commands, shared)
     _add_new(commands, shared)
     _add_plan(commands, shared)
     _add_evaluate(commands, shared)
@@ -73,6 +74,12 @@ def build_parser(program: str = "r2vpo") -> Parser:
     return parser
 
 
+def _add_shared(parser: argparse.ArgumentParser) -> None:
+    """Add what may precede the command or follow it."""
+    parser.add_argument("--debug", action="store_true", help="print tracebacks and the libraries' own messages")
+    parser.add_argument("--log-level", choices=LEVELS, help="least level of what is logged, by the libraries too")
+
+
 def _add_report(commands: Any, shared: argparse.ArgumentParser) -> None:
     report = commands.add_parser("report", parents=[shared], help="redraw a run's report.html, or overlay several runs")
     report.add_argument("runs", metavar="RUN", nargs="+", help="the folder of a run; several are drawn in one page")
@@ -100,6 +107,11 @@ def _add_train(commands: Any, shared: argparse.ArgumentParser) -> None:
     train.add_argument("--resume", metavar="RUN", help="resume this run from its last checkpoint")
     train.add_argument("--checkpoint", metavar="N", type=positive, help="resume from the checkpoint of step N instead")
     train.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept (default: runs)")
+    train.add_argument(
+        "--store",
+        metavar="STORE",
+        help="train on what `r2vpo sample` puts into this store: a file, or postgresql://...",
+    )
     train.set_defaults(command="train:train")
     several = train.add_argument_group("several processes", "on the GPUs of one machine or more, or on its CPU")
     several.add_argument(
@@ -112,6 +124,19 @@ def _add_train(commands: Any, shared: argparse.ArgumentParser) -> None:
     several.add_argument("--num-machines", metavar="N", type=positive, help="(default: 1)")
     several.add_argument("--machine-rank", metavar="N", type=seed, help="of this machine (default: 0, the first)")
     several.add_argument("--main-process-ip", metavar="HOST", help="address of the first machine")
+
+
+def _add_sample(commands: Any, shared: argparse.ArgumentParser) -> None:
+    sample = commands.add_parser(
+        "sample", parents=[shared], help="sample with a training run's policies, in a process of its own"
+    )
+    sample.add_argument("recipe", metavar="RECIPE", nargs="?", help="the run's recipe (default: the one in its folder)")
+    _add_overrides(sample, "rollout.prompts_per_round=32")
+    sample.add_argument("--store", metavar="STORE", required=True, help="the run's store: a file, or postgresql://...")
+    sample.add_argument("--policy", metavar="RUN", required=True, help="the run, started with --store")
+    sample.add_argument("--seed", metavar="N", type=seed, help="of prompts and draws (default: another one each time)")
+    sample.add_argument("--rounds", metavar="N", type=positive, help="end after so many rounds (default: with the run)")
+    sample.set_defaults(command="sample:sample")
 
 
 def _add_new(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -133,7 +158,12 @@ def _add_watch(commands: Any, shared: argparse.ArgumentParser) -> None:
     )
     watch.add_argument("run", metavar="RUN", help="the folder of a run, which may also be finished or stopped")
     watch.add_argument("--port", metavar="P", type=port, default=8321, help="0 takes a free one (default: 8321)")
-    watch.add_argument("--host", metavar="HOST", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    watch.add_argument(
+        "--host",
+        metavar="HOST",
+        default="127.0.0.1",
+        help="address to listen on; at 0.0.0.0 others can read the run, without a password (default: 127.0.0.1)",
+    )
     watch.add_argument("--open", action="store_true", help="open it in the browser")
     watch.set_defaults(command="watch:watch")
 

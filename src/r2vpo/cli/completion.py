@@ -12,21 +12,31 @@ from r2vpo.cli.failures import Session
 from r2vpo.config.shipped import ACCELERATE, EXPERIMENTS, RECIPES, SUITES
 
 SCRIPTS = {
+    # Bash takes `=` and `:` for ends of words. The program is asked for whole words, and the part before is cut off.
     "bash": """\
 _r2vpo() {
-    local IFS=$'\\n'
-    local cur=${COMP_WORDS[COMP_CWORD]}
-    COMPREPLY=($("${COMP_WORDS[0]}" completion bash --for "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
-    [[ $cur == *:* ]] && declare -F __ltrim_colon_completions >/dev/null && __ltrim_colon_completions "$cur"
+    local line=${COMP_LINE:0:COMP_POINT} part=${COMP_WORDS[COMP_CWORD]} words
+    read -ra words <<< "$line"
+    [[ $line == *[[:space:]] ]] && words+=("")
+    [[ $part == [=:] ]] && part=
+    local word=${words[@]: -1}
+    local before=${word%"$part"} IFS=$'\\n'
+    COMPREPLY=($("${words[0]}" completion bash --for "${words[@]:1}" 2>/dev/null))
+    COMPREPLY=("${COMPREPLY[@]#"$before"}")
+    [[ ${COMPREPLY[*]} == *[.=] ]] && compopt -o nospace 2>/dev/null
 }
 complete -o default -F _r2vpo r2vpo
 """,
     "zsh": """\
 #compdef r2vpo
 _r2vpo() {
-    local -a found
+    local -a found open
     found=(${(f)"$(${words[1]} completion zsh --for ${words[2,CURRENT-1]} "${words[CURRENT]}" 2>/dev/null)"})
-    if (( ${#found} )); then compadd -- $found; else _files; fi
+    open=(${(M)found:#*[.=]})
+    if (( ${#open} )); then compadd -S '' -- $open
+    elif (( ${#found} )); then compadd -- $found
+    else _files
+    fi
 }
 if [ "$funcstack[1]" = "_r2vpo" ]; then _r2vpo "$@"; else compdef _r2vpo r2vpo; fi
 """,
@@ -73,6 +83,10 @@ def candidates(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[st
                 place += 1
     if current.startswith("-"):
         known: Iterable[str] = parser._option_string_actions
+    elif option is not None and option.dest == "overrides":
+        from r2vpo.cli.completion_of_settings import settings
+
+        known = settings(str(parser.get_default("command")), current)
     elif option is not None:
         known = _values(option)
     else:

@@ -28,17 +28,27 @@ class Plan:
         checkpoint: whose weights.
         folder: the model's folder, or None if only a GGUF file is wanted.
         gguf: the GGUF file, or None.
+        out: the new folder that was named, or None if the folder of the run is written to.
     """
 
     run: RunDirectory
     checkpoint: Path
     folder: Path | None
     gguf: Path | None
+    out: Path | None
+
+    def refuse_taken(self) -> None:
+        """Refuse a folder to export to that something is in already."""
+        from r2vpo.export.folder import refuse_taken
+
+        if self.out is not None:
+            refuse_taken(self.out)
 
 
 def export(arguments: argparse.Namespace, session: Session) -> None:
     """Run the command; what cannot be exported is refused before anything is loaded."""
     plan = _planned(arguments)
+    plan.refuse_taken()
     if arguments.gguf is not None:
         require("gguf", "--gguf")
     if arguments.push is not None:
@@ -77,8 +87,6 @@ def _planned(arguments: argparse.Namespace) -> Plan:
     changes = [*(["merged"] if arguments.merge else []), *([arguments.dtype] if arguments.dtype else [])]
     steps = [] if gone or checkpoint == run.latest_checkpoint() else [str(step_of(checkpoint))]
     out = Path(arguments.out) if arguments.out else None
-    if out is not None and (out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir())))):
-        raise UserError(f"--out {out}: it exists and is not an empty folder: name another one, or remove it")
     wanted = not arguments.gguf or changes or arguments.push is not None
     folder = (out or run.path / "-".join(["model", *steps, *changes])) if wanted else None
     if gone and folder == run.model and arguments.push is None:
@@ -87,7 +95,7 @@ def _planned(arguments: argparse.Namespace) -> Plan:
     if arguments.gguf:
         place = folder if folder is not None and (out is not None or arguments.push) else out or run.path
         gguf = place / f"{'-'.join([run.path.absolute().name, *steps, arguments.gguf])}.gguf"
-    return Plan(run, checkpoint, folder, gguf)
+    return Plan(run, checkpoint, folder, gguf, out)
 
 
 def _checkpoint(run: RunDirectory, step: int | None) -> Path:
@@ -116,24 +124,28 @@ def _checkpoint(run: RunDirectory, step: int | None) -> Path:
 
 def _write(plan: Plan, arguments: argparse.Namespace) -> None:
     from r2vpo.export.build import Source, load_whole, write_changed, write_model
+    from r2vpo.whole import write_file, write_folder
 
     source = Source(plan.run, plan.run.recipe(), plan.checkpoint)
     changed = bool(arguments.merge or arguments.dtype)
     model: Any = load_whole(source) if changed or plan.gguf is not None else None
-    inside = plan.gguf is not None and plan.gguf.parent == plan.folder
+    folder = plan.folder if plan.folder != plan.checkpoint else None
 
     def gguf(folder: Path) -> None:
         if plan.gguf is not None:
-            folder.mkdir(parents=True, exist_ok=True)
             _write_gguf(source, folder / plan.gguf.name, model, arguments.gguf)
 
-    if plan.gguf is not None and not inside:
-        gguf(plan.gguf.parent)
+    inside = plan.gguf is not None and plan.gguf.parent in (folder, plan.out)
     also = gguf if inside else lambda folder: None
-    if plan.folder is not None and changed:
-        write_changed(source, plan.folder, model, dtype=arguments.dtype or "float32", also=also)
-    elif plan.folder is not None and plan.folder != plan.checkpoint:
-        write_model(source, plan.folder, also=also)
+    if plan.gguf is not None and not inside:
+        write_file(plan.gguf, lambda new: _write_gguf(source, new, model, arguments.gguf))
+    if folder is not None and changed:
+        dtype = arguments.dtype or "float32"
+        write_changed(source, folder, model, dtype=dtype, also=also, unless=plan.refuse_taken)
+    elif folder is not None:
+        write_model(source, folder, also=also, unless=plan.refuse_taken)
+    elif inside and plan.out is not None:
+        write_folder(plan.out, gguf, unless=plan.refuse_taken)
 
 
 def _write_gguf(source: Any, path: Path, model: Any, kind: str) -> None:

@@ -50,7 +50,7 @@ class Launch:
         if self.on_cpu:
             return {"ACCELERATE_USE_CPU": "true", DEVICES.name: ""}
         if self.in_this_process:
-            # With several GPUs in sight, transformers' trainer would put a copy of the model on each.
+            # The others are hidden from every library, and the run has no note about them.
             return {DEVICES.name: os.environ.get(DEVICES.name, "0").split(",")[0]}
         return {}
 

@@ -3,10 +3,12 @@
 import argparse
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 
 from r2vpo.cli.failures import Session
 from r2vpo.errors import UserError
+from r2vpo.whole import write_file
 
 
 def new(arguments: argparse.Namespace, session: Session) -> None:
@@ -17,8 +19,7 @@ def new(arguments: argparse.Namespace, session: Session) -> None:
     module = "rewards_" + re.sub(r"\W", "_", name)
     recipe, reward = out / f"{name}.yaml", out / f"{module}.py"
     for file in (recipe, reward):
-        if file.exists() or file.is_symlink():
-            raise UserError(f"{file} exists already and is not overwritten: choose another --name, or --out DIR")
+        _refuse_existing(file)
 
     from r2vpo.planning.draft import draft
     from r2vpo.planning.own_data import look_at
@@ -52,15 +53,20 @@ def _name_of(data: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:60] or "own"
 
 
+def _refuse_existing(file: Path) -> None:
+    if file.exists() or file.is_symlink():
+        raise UserError(f"{file} exists already and is not overwritten: choose another --name, or --out DIR")
+
+
 def _write(texts: dict[Path, str]) -> None:
-    """Write new files; if one cannot be written, none is left."""
+    """Write new files, each of them whole; if one cannot be written, none is left."""
     written: list[Path] = []
     try:
         for path, text in texts.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(path, "x", encoding="utf-8") as file:
-                written.append(path)
-                file.write(text)
+            write_file(
+                path, partial(Path.write_text, data=text, encoding="utf-8"), unless=partial(_refuse_existing, path)
+            )
+            written.append(path)
     except BaseException:
         for path in written:
             path.unlink()

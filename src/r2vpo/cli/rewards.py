@@ -81,8 +81,9 @@ def _as_trained(recipe: Recipe, rows: list[PromptRow]) -> list[PromptRow]:
         return rows
     from r2vpo.planning.local_form import local_form, local_tokenizer
 
-    tokenizer = local_tokenizer(recipe.model.name)
-    if tokenizer is None or not local_form(rows, recipe.model.name, tokenizer).is_chat:
+    options: dict[str, Any] = {"seed": recipe.model_seed, "trust_remote_code": recipe.model.trust_remote_code}
+    tokenizer = local_tokenizer(recipe.model.name, **options)
+    if tokenizer is None or not local_form(rows, recipe.model.name, tokenizer, **options).is_chat:
         return rows
     return as_chats(rows)
 

@@ -4,9 +4,27 @@ import argparse
 from functools import partial
 from typing import Any
 
-from r2vpo.cli import rollouts_import
+from r2vpo.cli import (
+    rollouts_check,
+    rollouts_export,
+    rollouts_import,
+    rollouts_list,
+    rollouts_prune,
+    rollouts_rescore,
+    rollouts_show,
+    rollouts_stats,
+)
 
-ACTIONS = (rollouts_import,)
+ACTIONS = (
+    rollouts_list,
+    rollouts_show,
+    rollouts_stats,
+    rollouts_check,
+    rollouts_export,
+    rollouts_prune,
+    rollouts_rescore,
+    rollouts_import,
+)
 
 
 def add_group(commands: Any, shared: argparse.ArgumentParser) -> None:

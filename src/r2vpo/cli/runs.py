@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from r2vpo.cli.failures import Session
+from r2vpo.cli.table import table
 from r2vpo.config.folder_lock import holder
 from r2vpo.config.numbers import NOTHING, megabytes, percent
 from r2vpo.config.run_directory import open_run
@@ -46,9 +47,7 @@ def _table(found: list[RunState]) -> str:
                 megabytes(state.bytes),
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, *(f"{state.name}: {state.because}" for state in found if state.because)])
+    return "\n".join([table(rows), *(f"{state.name}: {state.because}" for state in found if state.because)])
 
 
 def _check(name: str, *, as_json: bool) -> None:

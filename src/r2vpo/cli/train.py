@@ -1,6 +1,7 @@
 """``r2vpo train``: read the recipe, start or resume the run, show the result."""
 
 import argparse
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,9 +26,10 @@ MAY_DIFFER = {"trainer.max_steps", "trainer.threads", "evaluation.samples_shown"
 
 def train(arguments: argparse.Namespace, session: Session) -> None:
     """Run or resume a training; problems with the recipe or the run are reported before torch is imported."""
+    overrides = [*arguments.overrides, *collecting(arguments.store)]
     session.arguments = [
         *([arguments.recipe] if arguments.recipe else []),
-        *(part for text in arguments.overrides for part in ("--set", text)),
+        *(part for text in overrides for part in ("--set", text)),
         *launch_arguments(arguments),
     ]
     resume = Path(arguments.resume) if arguments.resume else None
@@ -39,7 +41,7 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
         if swallowed:
             raise UserError(f"train: no recipe given: put {swallowed[-1]} before --set")
         raise UserError("train: no recipe given: name one, such as quickstart (`r2vpo recipes` lists them)")
-    recipe = load_recipe(arguments.recipe or open_run(str(resume)).config, arguments.overrides)
+    recipe = load_recipe(arguments.recipe or open_run(str(resume)).config, overrides)
     if resume is not None:
         recipe = as_started(recipe, resume)
         check_resume(recipe, resume, arguments.checkpoint, session.arguments)
@@ -75,6 +77,11 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
             write_final_model(run, display)
     if is_main:
         show_result(run, console, session.program)
+
+
+def collecting(store: str | None) -> list[str]:
+    """Return the settings that `--store` stands for."""
+    return [] if store is None else [f"replay.store={json.dumps(store)}", "replay.collect=true"]
 
 
 def quiet_bars() -> None:

@@ -16,6 +16,12 @@ def watch(arguments: argparse.Namespace, session: Session) -> None:
 
     with LiveServer(run, host=arguments.host, port=arguments.port) as server, suppress(KeyboardInterrupt):
         print(f"{run.path} is shown at {server.url} (Ctrl-C ends this and leaves the run alone)", flush=True)
+        if server.exposed:
+            print(
+                f"warning: everyone who can reach this machine on port {server.server_address[1]} can read this run's "
+                "prompts, completions and settings: there is no password and no encryption",
+                flush=True,
+            )
         if arguments.open:
             threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
         server.serve_forever()

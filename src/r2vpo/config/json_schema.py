@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from r2vpo.core.declaration import Options, key_of
+from r2vpo.core.method_options import LOSS_OF
 from r2vpo.core.objectives import OBJECTIVES, own_options
 from r2vpo.rewards.registry import REWARDS, options_class
 
@@ -33,6 +34,7 @@ def json_schema(section: type[BaseModel], *, title: str) -> Schema:
     for options in _subclasses(Options):
         if options.__name__ in definitions:
             _declare(options, definitions[options.__name__])
+            _allow_first_option_alone(options, definitions[options.__name__])
     if "ObjectiveOptions" in definitions:
         _objectives(definitions["ObjectiveOptions"])
     for name in ("RewardRecipe", "RewardPart"):
@@ -76,17 +78,34 @@ def _declare(options: type[Options], definition: Schema) -> None:
                 part |= bounds
 
 
+def _allow_first_option_alone(options: type[Options], definition: Schema) -> None:
+    """Allow the value of the first option in place of a section of the core, as in ``dual: ascent``."""
+    first = dataclasses.fields(options)[0].name
+    # What else the definition says is about objects, and holds for nothing else.
+    definition["anyOf"] = [{"type": definition.pop("type")}, {"$ref": f"#/$defs/{options.__name__}/properties/{first}"}]
+
+
 def _objectives(definition: Schema) -> None:
-    """Allow each objective only its own options."""
+    """Allow each objective only its own options, and the names of methods that are understood as an objective."""
     definition["allOf"] = []
     for name, objective in OBJECTIVES.items():
         whole = json_schema_of_options(objective.config_class)
         own = {option: whole[option] for option in own_options(name)}
-        chosen: Schema = {"properties": {"name": {"const": name}}}
+        named: Schema = {"anyOf": [{"const": name}, *_methods(name)]}
+        chosen: Schema = {"properties": {"name": named}}
         if name != definition["properties"]["name"]["default"]:
             chosen["required"] = ["name"]
         then = {"properties": {"options": {"properties": own, "additionalProperties": False}}}
         definition["allOf"].append({"if": chosen, "then": then})
+    named = definition["properties"]["name"]
+    named["anyOf"] = [{"enum": named.pop("enum")}, *(one for name in OBJECTIVES for one in _methods(name))]
+
+
+def _methods(objective: str) -> list[Schema]:
+    """Return the schemas of the names of methods, in capitals or not, that are understood as an objective."""
+    names = [method for method, meant in LOSS_OF.items() if meant == objective]
+    either = ["".join(f"[{letter.upper()}{letter}]" for letter in name) for name in names]
+    return [{"pattern": f"^({'|'.join(either)})$"}] if names else []
 
 
 def json_schema_of_options(options: type[Options]) -> Schema:

@@ -42,6 +42,23 @@ def known_keys(section: Any, source: str | None = None, prefix: str = "") -> Ite
                 yield from known_keys(inner, source, f"{key}.")
 
 
+def key_choices(section: Any, prefix: str = "") -> dict[str, tuple[str, ...]]:
+    """Return what each key that holds no section can be set to, as far as its type lists the values.
+
+    The first item of a list stands for all, as in ``data.mixture.0.family``.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for name, annotation in _keys(section).items():
+        key = f"{prefix}{name}"
+        sections = list(_sections(annotation))
+        if not sections:
+            found[key] = tuple(dict.fromkeys((*found.get(key, ()), *_choices(annotation))))
+        for inner in sections:
+            inside = key_choices(inner, f"{key}.0." if _is_list(annotation) else f"{key}.")
+            found |= {one: tuple(dict.fromkeys((*found.get(one, ()), *values))) for one, values in inside.items()}
+    return found
+
+
 def without_items(key: str) -> str:
     """Return a dotted key without the numbers of list items, which have no names: ``data.mixture.family``."""
     return ".".join(part for part in key.split(".") if not part.isdecimal())
@@ -94,6 +111,20 @@ def _keys(section: Any) -> dict[str, Any]:
         return {field.alias or name: field.annotation for name, field in section.model_fields.items()}
     hints = typing.get_type_hints(section)
     return {key_of(field): hints[field.name] for field in dataclasses.fields(section)}
+
+
+def _choices(annotation: Any) -> Iterator[str]:
+    if annotation is bool:
+        yield from ("true", "false")
+    if typing.get_origin(annotation) is typing.Literal:
+        yield from map(str, typing.get_args(annotation))
+        return
+    for inner in typing.get_args(annotation):
+        yield from _choices(inner)
+
+
+def _is_list(annotation: Any) -> bool:
+    return typing.get_origin(annotation) is list or any(map(_is_list, typing.get_args(annotation)))
 
 
 def _sections(annotation: Any) -> Iterator[type]:

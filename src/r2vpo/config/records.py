@@ -9,7 +9,9 @@ import json
 import math
 import os
 import re
+import reprlib
 import stat
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -82,15 +84,13 @@ def read_object(path: Path) -> Record:
     """Read an object of `write_object`, without its checksum.
 
     Raises:
-        ValueError: it is not a JSON object, or its checksum differs or is missing.
+        ValueError: it is not a JSON object with finite numbers, or its checksum differs or is missing.
         OSError: it cannot be read.
     """
     try:
-        value = json.loads(_content(path))
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if not isinstance(value, dict):
-        raise ValueError("not an object")
+        value = _object(_content(path))
+    except ValueError as error:
+        raise ValueError(f"it {error}") from None
     crc = value.pop("crc32", None)
     if crc != _crc(json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", _ESCAPED)):
         raise ValueError("its checksum differs or is missing, it is damaged")
@@ -122,7 +122,8 @@ def read_records(path: Path) -> list[Record]:
     A last line without its newline was cut off; it is left out, and `append_record` overwrites it.
 
     Raises:
-        UserError: a line is not a JSON object, or its checksum differs or is missing; or this is not a regular file.
+        UserError: a line is not a JSON object with finite numbers, or its checksum differs or is missing; or this is
+            not a regular file.
     """
     if not os.path.lexists(path):
         return []
@@ -132,11 +133,9 @@ def read_records(path: Path) -> list[Record]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line, parse_constant=_refuse)
-            if not isinstance(record, dict):
-                raise ValueError("not an object")
-        except (ValueError, RecursionError):
-            raise UserError(f"{path}: line {number} is not a JSON object: {_REMEDY}") from None
+            record = _object(line)
+        except ValueError as error:
+            raise UserError(f"{path}: line {number} {error}: {_REMEDY}") from None
         found = _CHECKED.fullmatch(line)
         if found is None or _crc(found[1] + b"}") != found[2].decode():
             raise UserError(f"{path}: line {number} is damaged, its checksum differs or is missing: {_REMEDY}")
@@ -156,18 +155,23 @@ def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     write_atomically(path, "".join(_line(finite(record)).decode("utf-8") for record in records))
 
 
-def finite(value: Any) -> Any:
-    """Return the value with every non-finite number replaced by None, since JSON has no NaN."""
+def finite(value: Any, *, largest: float = sys.float_info.max) -> Any:
+    """Return the value with every number that is not finite, or too large, replaced by None, since JSON has no NaN.
+
+    Args:
+        value: what JSON can write, or a tensor.
+        largest: the largest absolute value of a number that is kept.
+    """
     if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
+        return {str(key): finite(item, largest=largest) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
+        return [finite(item, largest=largest) for item in value]
+    if isinstance(value, float | int):
+        return value if abs(value) <= largest else None
+    if value is None or isinstance(value, str):
         return value
     if hasattr(value, "tolist"):  # a 0-d or 1-d tensor, or a numpy number
-        return finite(value.tolist())
+        return finite(value.tolist(), largest=largest)
     return str(value)
 
 
@@ -178,8 +182,37 @@ def _content(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")  # and nothing here writes it, see `finite`
+def _object(text: bytes) -> Record:
+    """Return a JSON object whose numbers are finite; `finite` sees to it that nothing else is written.
+
+    Raises:
+        ValueError: with what the text is instead.
+    """
+    try:
+        value = json.loads(text, parse_constant=_number, parse_float=_number, parse_int=_whole)
+    except _NotFinite as error:
+        raise ValueError(f"has the number {error}, which is not finite") from None
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError("is not a JSON object")
+    return value
+
+
+class _NotFinite(Exception):
+    """A number in the text of JSON that is infinite or not a number, such as 1e999."""
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise _NotFinite(reprlib.repr(text).strip("'"))
+    return number
+
+
+def _whole(text: str) -> int:
+    _number(text)
+    return int(text)
 
 
 def _line(record: Mapping[str, Any]) -> bytes:

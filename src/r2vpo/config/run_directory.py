@@ -61,7 +61,12 @@ SUMMARY_KEYS = (
     "seed",
     "versions",
 )
+POLICIES = "policies"
+"""The folder of a run in which it publishes its policies for samplers."""
+
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+_LAST_STEP = 2**53 - 1
+"""Browsers do not hold larger whole numbers exactly."""
 
 
 class RunDirectory:
@@ -301,8 +306,8 @@ def refuse_undecodable(path: Path) -> None:
 def _latest(file: Path, *keys: str) -> list[Record]:
     records = read_records(file)
     for record in records:
-        if type(record.get("step")) is not int:
-            raise UserError(f"{file}: a record has the step {reprlib.repr(record.get('step'))}: restore it from a copy")
+        if type(step := record.get("step")) is not int or not 0 <= step <= _LAST_STEP:
+            raise UserError(f"{file}: a record has the step {reprlib.repr(step)}: restore it from a copy")
     by_key = {tuple(str(record.get(key)) for key in keys): record for record in records}
     return sorted(by_key.values(), key=lambda record: int(record["step"]))
 

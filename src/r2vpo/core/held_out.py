@@ -99,8 +99,11 @@ class HeldOutGain:
 
             gamma = sum(gain) / sqrt(C sum(D decisions) sum(D moment))
 
-        This is the correlation between a token's advantage and the change of its log-probability, per decision. D and C
-        are the distance and curvature of `StepSizeController`, so that `C D^2` is the mean square of that change.
+        This is like the correlation between a token's advantage and the change of its log-probability, per decision. D
+        and C are the distance and curvature of `StepSizeController`, so that `C D^2` is the mean square of that change,
+        per decision and on other rows. So gamma is not bounded by 1: where all tokens move as their advantages ask, it
+        is `1 / sqrt(1 - p)` with the C of the same rows, and any number while C is measured on few decisions, as within
+        the first round. `radius` does not distinguish values above `PRICE sqrt(FURTHEST)`.
 
         Args:
             curvature: C.

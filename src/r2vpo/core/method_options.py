@@ -21,15 +21,15 @@ ObjectiveName = Literal[
 ]  # fmt: skip
 
 
-_LOSS_OF = {"grpo": "clip", "ppo": "clip"}
-"""Names of methods that are understood as the objective with their loss."""
+LOSS_OF = {"grpo": "clip", "ppo": "clip"}
+"""Names of methods, in lower case, that are understood as the objective with their loss."""
 
 
 def objective_name(name: Any) -> Any:
     """Return the objective that a method's name stands for, with a warning about the rest of the method."""
-    if not isinstance(name, str) or name.lower() not in _LOSS_OF:
+    if not isinstance(name, str) or name.lower() not in LOSS_OF:
         return name
-    objective = _LOSS_OF[name.lower()]
+    objective = LOSS_OF[name.lower()]
     warnings.warn(
         f"objective.name = {name}: GRPO's and PPO's loss is the objective {objective}, which is used; replay and step "
         "control, which GRPO and PPO do not have, stay as they are set: replay.versions=0 and "

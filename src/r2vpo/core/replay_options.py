@@ -39,12 +39,13 @@ class SourceOptions(Options):
             moment(self.newer_than, now=0.0)
 
 
-def moment(text: str, *, now: float) -> float:
-    """Return the moment that `newer_than` names, in seconds since 1970.
+def moment(text: str, *, now: float, name: str = "newer_than") -> float:
+    """Return the moment that an option names, in seconds since 1970.
 
     Args:
         text: A date or time in ISO 8601, UTC unless it names another zone, or an age: a number and s, m, h, d or w.
         now: The present moment.
+        name: What the message calls the option.
 
     Raises:
         ValueError: It is neither.
@@ -55,7 +56,7 @@ def moment(text: str, *, now: float) -> float:
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise ValueError(f"newer_than is {text!r}; write a date, such as 2026-11-30, or an age, such as 7d") from None
+        raise ValueError(f"{name} is {text!r}; write a date, such as 2026-11-30, or an age, such as 7d") from None
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
@@ -71,11 +72,17 @@ class ReplayOptions(BufferOptions):
         None, "which rollouts of other runs in the store are trained on again; null means none"
     )
 
+    collect: bool = option(
+        False,
+        "publish each round's policy in the run's folder, and train on what r2vpo sample has put into the store for "
+        "it; the run samples the rest of a round itself",
+    )
+
     def check(self) -> None:
         """See `Options.check`."""
         super().check()
         if not all(isinstance(tag, str) for tag in self.tags):
             raise ValueError(f"tags is {self.tags}; it must be a list of texts")
-        for name, value in (("from", self.from_), ("tags", self.tags)):
+        for name, value in (("from", self.from_), ("tags", self.tags), ("collect", self.collect)):
             if value and self.store is None:
                 raise ValueError(f"{name} has no effect without a store: set replay.store to its path")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from r2vpo.data.contamination import overlapping
 from r2vpo.data.hub import read_rows
 from r2vpo.data.options import DatasetOptions, SchemaName
-from r2vpo.data.prompting import build_prompt
+from r2vpo.data.prompting import build_prompt, solution_of
 from r2vpo.data.rows import PromptData, PromptRow
 from r2vpo.data.schemas import SCHEMAS, BadRow, Columns, Skip
 from r2vpo.errors import UserError
@@ -199,6 +199,8 @@ def _with_examples(
             f"data.few_shot = {options.few_shot} would leave none of {len(train)} training problems: lower it"
         )
     chosen = random.Random(f"few_shot/{seed}").sample(range(len(train)), options.few_shot)
+    if not all(solution_of(train[index]).strip() for index in chosen):
+        raise UserError("data.few_shot: the rows have no solution to show: set it to 0")
     _count(left_out, "shown as examples", len(chosen))
     taken = set(chosen)
     return [row for index, row in enumerate(train) if index not in taken], [train[index] for index in chosen]

@@ -10,6 +10,7 @@ import csv
 import gzip
 import json
 import re
+import shlex
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -69,16 +70,50 @@ def _json_lines(path: Path) -> Iterator[Row]:
 
 
 def _json(path: Path) -> Iterator[Row]:
-    """Read a list of objects, or one object per line like `.jsonl`."""
+    """Read a list of objects, an object with such a list as its only value, or one object per line like `.jsonl`."""
     with _text(path) as file:
-        first = next((line for line in file if line.strip()), "")
-        if not first.lstrip().startswith("["):
+        lines = (line for line in file if line.strip())
+        first, second = next(lines, ""), next(lines, "")
+        if not first or (second and _is_object(first)):
             yield from _json_lines(path)
             return
         file.seek(0)
-        for number, value in enumerate(_parsed(file.read(), str(path)), start=1):
+        for number, value in enumerate(_listed(_parsed(file.read(), str(path)), path), start=1):
             where = f"{path}, row {number}"
             yield where, _object(value, where)
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (RecursionError, ValueError):
+        return False
+
+
+def _listed(value: Any, path: Path) -> list[Any]:
+    """Return the rows of a file that is one JSON value.
+
+    Raises:
+        UserError: the rows are a list beside other keys of an object, which may be needed.
+    """
+    if isinstance(value, list):
+        return value
+    lists = [key for key, inner in value.items() if _is_rows(inner)] if isinstance(value, dict) else []
+    if lists and len(value) == 1:
+        return list(value[lists[0]])
+    if lists:
+        rows, name = shlex.quote(f".[{json.dumps(lists[0])}][]"), shlex.quote(str(path))
+        written = f"gunzip -c {name} | jq -c {rows}" if path.suffix.lower() == ".gz" else f"jq -c {rows} {name}"
+        raise UserError(
+            f"{path} is one object with the keys {', '.join(map(repr, value))}: write only its rows, as a list or one "
+            f"per line: {written} > rows.jsonl"
+        )
+    return [value]
+
+
+def _is_rows(value: Any) -> bool:
+    """Whether a value is a list of objects that are not the messages of a chat."""
+    return isinstance(value, list) and all(isinstance(item, dict) and "role" not in item for item in value[:1])
 
 
 def _parsed(text: str, where: str) -> Any:

@@ -12,6 +12,11 @@ from r2vpo.errors import UserError
 
 CHUNK = 1000
 """Number of prompts tokenised at once."""
+AS_TEXTS = (
+    "write the prompts as texts without data.system_prompt and set data.format=text, or take a model that was trained "
+    "on such chats"
+)
+"""What to do in a recipe if its model cannot be given chats."""
 
 
 def encode_prompt(tokenizer: Any, prompt: Prompt, chat_template_kwargs: Mapping[str, Any] | None = None) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import time
 import warnings
 from collections.abc import Callable
@@ -12,7 +14,7 @@ from typing import Any
 
 from r2vpo.config.folder_lock import is_empty, working_in
 from r2vpo.data import PromptRow
-from r2vpo.data.prompt_format import PromptForm, answer_end
+from r2vpo.data.prompt_format import answer_end
 from r2vpo.errors import UserError
 from r2vpo.evaluation.completions import Answered, Sampler, evaluate
 from r2vpo.evaluation.folder import EvaluationFolder, existing_folder, make_folder, new_place
@@ -21,7 +23,7 @@ from r2vpo.evaluation.progress import ANSWERING, EvaluationProgress
 from r2vpo.evaluation.prompts import prompts_for, suitable_sampler
 from r2vpo.evaluation.resolve import Evaluation
 from r2vpo.evaluation.result import summarise
-from r2vpo.evaluation.subject import load_subject
+from r2vpo.evaluation.subject import load_subject, stops_of_training
 from r2vpo.evaluation.winning import compare
 from r2vpo.sampling import make_sampler
 from r2vpo.threads import Threads, model_work, use_fastest, use_number
@@ -88,7 +90,7 @@ def _answer(
     folder = existing_folder(config, out)
     if folder is not None and folder.is_complete():
         return folder, folder.read()
-    sampler, tokenizer, rows, form, chosen = _load(
+    sampler, tokenizer, rows, notes, chosen = _load(
         evaluation, display, threads=threads if folder is None else folder.config().threads, choose=folder is None
     )
     if folder is None:
@@ -100,7 +102,8 @@ def _answer(
                 raise UserError(f"{place}: another evaluation began here meanwhile: give the same command again")
         folder = make_folder(config, place)
     on_start(folder.path)
-    for line in (f"evaluation {folder.path}", f"note: {form.note}", *([] if chosen is None else [chosen.described()])):
+    notes = [f"note: {note}" for note in notes]
+    for line in (f"evaluation {folder.path}", *notes, *([] if chosen is None else [chosen.described()])):
         display.say(line)
     size = suite.problems_per_batch()
     done = folder.whole_batches([row.prompt for row in rows], size)
@@ -125,7 +128,7 @@ def _answer(
 
 def _load(
     evaluation: Evaluation, display: EvaluationProgress, *, threads: int | None, choose: bool
-) -> tuple[Sampler, Any, list[PromptRow], PromptForm, Threads | None]:
+) -> tuple[Sampler, Any, list[PromptRow], list[str], Threads | None]:
     """Load what answers the problems.
 
     Args:
@@ -135,8 +138,8 @@ def _load(
         choose: whether to use the fastest number if none is given.
 
     Returns:
-        A sampler of the model, its tokenizer, the problems with their prompts as it is given them, the form of these
-        prompts, and the CPU threads if they were chosen or given.
+        A sampler of the model, its tokenizer, the problems with their prompts as it is given them, notes on prompts
+        and completions, and the CPU threads if they were chosen or given.
     """
     config, subject = evaluation.config, evaluation.subject
     sampling = config.suite.sampling
@@ -150,9 +153,16 @@ def _load(
     rows, form = prompts_for(evaluation.rows, config.suite, tokenizer, model, ends)
     end = answer_end(tokenizer) if form.is_chat else None
     ends = [*ends, end] if end is not None and end not in ends else ends
+    notes = [form.note]
+    if stops := stops_of_training(subject, tokenizer, ends):
+        setting = shlex.quote(f"sampling.stop={json.dumps([*sampling.stop, *stops])}")
+        notes.append(
+            f"completions ended at {', '.join(map(repr, stops))} in the run's training, and do not end there in this "
+            f"suite: --set {setting} changes that"
+        )
     limits: dict[str, int] = {"pad_token_id": tokenizer.pad_token_id, "max_new_tokens": sampling.max_new_tokens}
-    name, notes = suitable_sampler(model, tokenizer, rows, what=subject.name, **limits)
-    for note in notes:
+    name, warned = suitable_sampler(model, tokenizer, rows, what=subject.name, **limits)
+    for note in warned:
         warnings.warn(note, UserWarning, stacklevel=2)
     sampler = make_sampler(
         name,
@@ -164,4 +174,4 @@ def _load(
         progress=partial(display.sampled, ANSWERING),
         **limits,
     )
-    return sampler, tokenizer, rows, form, chosen
+    return sampler, tokenizer, rows, notes, chosen

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from r2vpo.config.recipe import format_of
 from r2vpo.config.resumption import require_checkpoint
 from r2vpo.config.run_directory import open_run
 from r2vpo.errors import UserError
@@ -27,7 +28,9 @@ class Subject:
         base: the model that adapters in `weights` belong to; None for whole weights.
         seed: seed of a base that is made from a seed.
         trust_remote_code: run Python code that comes with the model.
+        trained_from: the model that a run has trained; None for a subject that is not a run.
         stop: texts that ended the completions in training; a checkpoint declares them as its end tokens.
+        chats: whether a run trained on chats, whose answers end with a token of the chat template.
     """
 
     name: str
@@ -35,7 +38,9 @@ class Subject:
     base: str | None = None
     seed: int = 0
     trust_remote_code: bool = False
+    trained_from: str | None = None
     stop: tuple[str, ...] = ()
+    chats: bool = False
 
     @property
     def label(self) -> str:
@@ -81,9 +86,11 @@ def _run(name: str, folder: Path) -> Subject:
         name,
         str(checkpoint),
         base=recipe.model.name if adapters else None,
-        seed=recipe.seed if recipe.model.seed is None else recipe.model.seed,
+        seed=recipe.model_seed,
         trust_remote_code=recipe.model.trust_remote_code,
+        trained_from=recipe.model.name,
         stop=tuple(recipe.rollout.stop),
+        chats=format_of(recipe) == "chat",
     )
 
 
@@ -111,7 +118,7 @@ def load_subject(subject: Subject, *, device: str, dtype: str, stop: Sequence[st
 
     Returns:
         The model with merged adapters, its tokenizer, and the ids that end a completion: the model's own and the
-        suite's, without those used only in training.
+        suite's. A text that ended completions only in a run's training is not among them.
 
     Raises:
         UserError: there is no such model, it cannot be read, its tokenizer belongs to another model, a stop text is
@@ -120,6 +127,7 @@ def load_subject(subject: Subject, *, device: str, dtype: str, stop: Sequence[st
     import torch
 
     from r2vpo.models import load_model, load_tokenizer
+    from r2vpo.models.ends import own_ends
     from r2vpo.models.fit import check_tokenizer, stop_ids
 
     options = {"seed": subject.seed, "dtype": getattr(torch, dtype), "trust_remote_code": subject.trust_remote_code}
@@ -128,14 +136,31 @@ def load_subject(subject: Subject, *, device: str, dtype: str, stop: Sequence[st
         model = _merged(model, subject)
     # Training adapters does not change the tokenizer, and their folder has no model settings to load it with.
     tokenizer = load_tokenizer(subject.base or subject.weights, seed=subject.seed)
-    # A run's checkpoint declares what ended completions in training, which may be a line break.
-    trained = {token for text in subject.stop for token in tokenizer.encode(text, add_special_tokens=False)}
-    model.generation_config.eos_token_id = [
-        token for token in stop_ids(tokenizer, (), model) if token not in trained or token == tokenizer.eos_token_id
-    ]
+    if subject.trained_from is not None:
+        # A run's checkpoint declares what ended completions in training, which may be a line break.
+        model.generation_config.eos_token_id = own_ends(
+            subject.trained_from,
+            tokenizer,
+            seed=subject.seed,
+            trust_remote_code=subject.trust_remote_code,
+            chats=subject.chats,
+            declared=stop_ids(tokenizer, (), model),
+            stop=subject.stop,
+        )
     ends = stop_ids(tokenizer, stop, model, key="sampling.stop")
     check_tokenizer(model, tokenizer, ends, what=subject.name, stop="name a text that ends an answer in sampling.stop")
     return model.to(device).eval(), tokenizer, ends
+
+
+def stops_of_training(subject: Subject, tokenizer: Any, ends: Sequence[int]) -> list[str]:
+    """Return the texts that ended completions in a run's training and do not end them in its evaluation.
+
+    Args:
+        subject: the model.
+        tokenizer: its tokenizer.
+        ends: ids that end a completion in the evaluation.
+    """
+    return [text for text in subject.stop if not set(tokenizer.encode(text, add_special_tokens=False)) <= set(ends)]
 
 
 def _merged(model: Any, subject: Subject) -> Any:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r2vpo.config.recipe import Recipe
+from r2vpo.config.recipe import Recipe, format_of
 from r2vpo.config.run_directory import RunDirectory, step_of
 from r2vpo.export.card import run_card
-from r2vpo.export.folder import WEIGHTS, model_files, place_files, set_end_tokens, write_folder
+from r2vpo.export.folder import WEIGHTS, model_files, place_files, set_end_tokens
 from r2vpo.models.card import NAME
 from r2vpo.models.ends import own_ends
 from r2vpo.trl.card import ADAPTERS, name_base
+from r2vpo.whole import write_folder
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,20 @@ class Source:
         return (self.checkpoint / ADAPTERS).is_file()
 
 
-def write_model(source: Source, target: Path, *, also: Callable[[Path], None] = lambda folder: None) -> None:
+def write_model(
+    source: Source,
+    target: Path,
+    *,
+    also: Callable[[Path], None] = lambda folder: None,
+    unless: Callable[[], bool | None] = lambda: None,
+) -> None:
     """Write the model of a checkpoint as it is; its weights take no more space than the checkpoint's.
 
     Args:
         source: the checkpoint.
         target: the folder; an earlier one is replaced when the new one is complete.
         also: writes further files into the folder.
+        unless: as `write_folder`.
 
     Raises:
         UserError: the checkpoint has no whole weights, or the run's records are damaged.
@@ -65,11 +73,17 @@ def write_model(source: Source, target: Path, *, also: Callable[[Path], None] = 
             name_base(folder)
         finish_folder(source, folder, adapters=source.adapters, dtype=source.recipe.model.dtype)
 
-    write_folder(target, fill)
+    write_folder(target, fill, unless=unless)
 
 
 def write_changed(
-    source: Source, target: Path, model: Any, *, dtype: str, also: Callable[[Path], None] = lambda folder: None
+    source: Source,
+    target: Path,
+    model: Any,
+    *,
+    dtype: str,
+    also: Callable[[Path], None] = lambda folder: None,
+    unless: Callable[[], bool | None] = lambda: None,
 ) -> None:
     """Write a checkpoint's model with merged adapters, or with its weights in another number format.
 
@@ -79,6 +93,7 @@ def write_changed(
         model: what `load_whole` returned; its weights are converted in place.
         dtype: type of the weights that are written.
         also: writes further files into the folder, before the weights are converted.
+        unless: as `write_folder`.
     """
     import torch
 
@@ -90,7 +105,7 @@ def write_changed(
         place_files(files, source.checkpoint, folder)
         finish_folder(source, folder, adapters=False, dtype=dtype)
 
-    write_folder(target, fill)
+    write_folder(target, fill, unless=unless)
 
 
 def load_whole(source: Source) -> Any:
@@ -112,7 +127,7 @@ def load_whole(source: Source) -> Any:
 
 
 def end_tokens(source: Source) -> list[int]:
-    """Return the ids that end an answer of the model itself, without those of the recipe's stop texts.
+    """Return the ids that end an answer of the model itself, without those that only the recipe's stop texts add.
 
     Args:
         source: the checkpoint.
@@ -123,6 +138,8 @@ def end_tokens(source: Source) -> list[int]:
         source.recipe.model.name,
         load_its_tokenizer(source),
         seed=source.recipe.model_seed,
+        trust_remote_code=source.recipe.model.trust_remote_code,
+        chats=format_of(source.recipe) == "chat",
         declared=[declared] if isinstance(declared, int) else declared or [],
         stop=source.recipe.rollout.stop,
     )

@@ -148,7 +148,7 @@ def _limits(recipe: Recipe, evaluated: Record | None, *, on_hub: bool, adapters:
     if recipe.rollout.stop:
         found.append(
             f"In training a completion ended at {_texts(recipe.rollout.stop)}. The end tokens in this folder are the "
-            "base model's own: to reproduce the accuracy, end generation at that text too."
+            "model's own: to reproduce the accuracy, end generation at that text too."
         )
     if adapters and not on_hub:
         found.append("The base model is not on the hub, so these adapters cannot be loaded from their settings alone.")

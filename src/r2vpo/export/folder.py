@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -63,39 +62,19 @@ def place_files(files: Iterable[Path], source: Path, target: Path) -> None:
         shutil.copyfile(path, place)
 
 
-def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
-    """Write a folder so that it appears under its name only when it is complete; an earlier one is replaced.
+def refuse_taken(folder: Path) -> None:
+    """Refuse a place for a new folder that something is in already.
 
     Args:
-        target: the folder.
-        fill: writes the content into a given empty folder on the same disk.
+        folder: the place.
+
+    Raises:
+        UserError: it is a file, a link, a folder with content, or a mount point.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    former = target.with_name(f".{target.name}.{os.getpid()}.former.tmp")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
-    try:
-        fill(staging)
-        for path in [*staging.rglob("*"), staging]:
-            if path.is_file():
-                path.chmod(0o644)  # safetensors lets only the owner read its files, and others may serve the model
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        if target.exists():
-            os.replace(target, former)
-        os.replace(staging, target)
-    except BaseException:
-        if former.exists() and not target.exists():
-            os.replace(former, target)
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    # Only now: what a killed process left may be the only copy of the former folder.
-    for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        raise UserError(f"--out {folder}: it exists and is not an empty folder: name another one, or remove it")
+    if folder.is_mount():
+        raise UserError(f"--out {folder}: it is where a disk is mounted: name a folder in it, which is made then")
 
 
 def set_end_tokens(folder: Path, ends: list[int]) -> None:

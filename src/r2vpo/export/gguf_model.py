@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def check_gguf(config: Any, *, what: str) -> None:
 def write_gguf(
     path: Path, model: Any, tokenizer: Any, *, kind: str, name: str, licence: str | None, ends: Sequence[int], what: str
 ) -> None:
-    """Write a model and its tokenizer; the file appears under its name only when it is complete.
+    """Write a model and its tokenizer; nothing is written if they do not fit.
 
     Args:
         path: the file.
@@ -65,23 +65,16 @@ def write_gguf(
     from gguf import GGUFWriter
 
     check_gguf(model.config, what=what)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    writer = GGUFWriter(temporary, model.config.model_type)
-    try:
-        _add_facts(writer, model, kind=kind, name=name, licence=licence)
-        rows = model.get_input_embeddings().weight.shape[0]
-        add_tokenizer(writer, tokenizer, rows=rows, ends=ends, what=what)
-        for tensor_name, tensor in _tensors(model, what):
-            _add_tensor(writer, tensor_name, tensor, kind, what)
-        writer.write_header_to_file()
+    writer = GGUFWriter(None, model.config.model_type)
+    _add_facts(writer, model, kind=kind, name=name, licence=licence)
+    rows = model.get_input_embeddings().weight.shape[0]
+    add_tokenizer(writer, tokenizer, rows=rows, ends=ends, what=what)
+    for tensor_name, tensor in _tensors(model, what):
+        _add_tensor(writer, tensor_name, tensor, kind, what)
+    with closing(writer):
+        writer.write_header_to_file(path)
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
-        writer.close()
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _add_facts(writer: Any, model: Any, *, kind: str, name: str, licence: str | None) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from r2vpo.disk import disk_failure
 from r2vpo.environment import CACHE, USER_CACHE
 from r2vpo.errors import UserError
+from r2vpo.whole import write_folder
 
 NEEDED_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
@@ -29,10 +29,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def build_once(target: Path, build: Callable[[Path], None]) -> Path:
-    """Build a folder unless it exists; it appears under its name only when it is complete.
-
-    One process at a time builds; the others wait for it and use its result. The next process removes what a killed
-    process has left behind.
+    """Build a folder unless it is complete; one process at a time builds, the others wait and use its result.
 
     Args:
         target: the folder's final location in the cache.
@@ -46,35 +43,23 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
     """
     if is_complete(target):
         return target
-    from filelock import FileLock
-
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.parent / f".{target.name}.lock"):
-            if not is_complete(target):
-                _build_locked(target, build)
+        write_folder(target, build, unless=lambda: is_complete(target))
     except OSError as error:
-        raise UserError(
-            f"cannot write the model cache {target.parent}: {error.strerror or error}: free space there, or "
-            f"name another folder in the environment variable {CACHE.name}"
-        ) from error
+        raise unwritable(target.parent, error) from error
     return target
 
 
-def _build_locked(target: Path, build: Callable[[Path], None]) -> None:
-    prefix = f".{target.name}.building-"
-    # No other process builds under the lock, so a folder of that name was left by a killed process.
-    for leftover in target.parent.glob(f"{prefix}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=prefix))
-    try:
-        build(temporary)
-        for file in temporary.iterdir():
-            with file.open("r+b") as handle:
-                os.fsync(handle.fileno())
-        temporary.chmod(0o755)
-        # An existing incomplete folder (files deleted by hand) would make the rename fail.
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def unwritable(folder: Path, error: OSError) -> UserError:
+    """Return the error for a cache that cannot be written.
+
+    Args:
+        folder: the folder in the cache.
+        error: what writing raised.
+    """
+    failed = disk_failure(error)
+    what, remedy = (error.strerror or str(error), "make it writable") if failed is None else failed[1:]
+    return UserError(
+        f"cannot write the model cache {folder}: {what}: {remedy}, or name another folder in the environment variable "
+        f"{CACHE.name}"
+    )

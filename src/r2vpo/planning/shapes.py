@@ -6,10 +6,6 @@ import math
 from dataclasses import dataclass
 
 from r2vpo.config.recipe import Recipe
-from r2vpo.data.options import DatasetOptions
-
-DEFAULT_PROMPT_TOKENS = 256
-"""Length of a prompt if neither the recipe bounds it nor the user gives it."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +60,3 @@ def shapes_of(recipe: Recipe, *, processes: int, prompt_tokens: int) -> Shapes:
         kept_rows=kept,
         kept_groups=kept // rollout.samples_per_prompt,
     )
-
-
-def prompt_tokens_of(recipe: Recipe) -> tuple[int, str]:
-    """Return the longest prompt, if the recipe bounds it, and the source of the number."""
-    if isinstance(recipe.data, DatasetOptions) and recipe.data.max_prompt_tokens is not None:
-        return recipe.data.max_prompt_tokens, "data.max_prompt_tokens"
-    return DEFAULT_PROMPT_TOKENS, "assumed, set --prompt-tokens"

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from r2vpo.errors import UserError
+from r2vpo.whole import flush
 
 MAGIC = b"R2VPOSNAPSHOT1\n\0"
 DIGEST_BYTES = 32
@@ -48,7 +49,7 @@ def save(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        flush([path.parent])
     except OSError as error:
         raise UserError(
             f"cannot write {path}: {error.strerror or error}: free space or choose another folder; an "
@@ -93,13 +94,3 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise UserError(f"{path} holds a {type(state).__name__}, not a state: {remedy}")
     return state
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,6 +18,7 @@ from r2vpo.report.overview import compared, overview
 from r2vpo.report.page import render
 from r2vpo.report.series import MOST_POINTS, curves
 from r2vpo.report.settings import differences, settings
+from r2vpo.report.stored import stored
 
 MOST_BYTES = 2_600_000
 """Of the embedded data as it is written to the page, which adds about 0.1 MB."""
@@ -81,6 +82,7 @@ def page_data(runs: Sequence[RunData]) -> dict[str, Any]:
             {"name": name}
             | overview(run)
             | {"tables": curves(run.metrics, run.evaluations, most=most), "settings": settings(run.recipe)}
+            | {"stored": stored(run)}
             for name, run in zip(names, runs, strict=True)
         ],
         "differences": differences([run.recipe for run in runs]) if len(runs) > 1 else [],

@@ -8,6 +8,7 @@ from typing import Any, Literal
 DERIVED = {
     "rollout_uses": ("rollouts_generated", "rollouts_reused"),
     "learning_rate_applied": ("learning_rate", "step_scale"),
+    "held_out_alignment_bounded": ("held_out_alignment",),
     "seconds_other": ("seconds", "seconds_generating", "seconds_training"),
 }
 """Curves that are calculated, from these metrics."""

@@ -181,11 +181,11 @@ CHARTS = (
         key="alignment",
         section="Trust region",
         title="Held-out alignment γ",
-        about="Correlation between a token's advantage and the change of its log-probability, on rollouts that no step "
-        "has trained on yet.",
-        healthy="0.5 to 0.9 in the first rounds, then 0 to 0.5; at 0 or below for long, what is learned does not "
-        "carry over to other rollouts.",
-        lines=_lines(held_out_alignment="γ"),
+        about="How well the change of a token's log-probability agrees with its advantage, on rollouts that no step "
+        "has trained on yet. Within the first round it can be any number, and is drawn as at most 1 and at least −1.",
+        healthy="0.5 to 0.9 at the end of the first rounds, then 0 to 0.5; at 0 or below for long, what is learned "
+        "does not carry over to other rollouts.",
+        lines=_lines(held_out_alignment_bounded="γ"),
     ),
     Chart(
         key="rate",
@@ -268,6 +268,36 @@ CHARTS = (
         low=0.0,
         high=1.0,
         at_least=2,
+    ),
+    Chart(
+        key="stored-rows",
+        section="Replay",
+        title="Rows of other runs",
+        about="Rows in each round that other runs have sampled, drawn from the store.",
+        healthy="replay.from.ratio times the fresh rows; fewer, if too few versions are still worth it.",
+        lines=_lines(stored_rows="rows"),
+        low=0.0,
+    ),
+    Chart(
+        key="stored-share",
+        section="Replay",
+        title="Worth of rows of other runs",
+        about="Mean share of effective weight of the versions that rows were drawn from; fresh rollouts have 100 %.",
+        healthy="Falls as the policy moves away; below 10 %, a version is not drawn from any more.",
+        lines=_lines(stored_share="share"),
+        unit="share",
+        low=0.0,
+        high=1.0,
+    ),
+    Chart(
+        key="stored-versions",
+        section="Replay",
+        title="Versions of other runs",
+        about="Policy versions that replay.from selects, and those of them that are not drawn from any more.",
+        healthy="Most versions are still drawn from.",
+        lines=_lines(stored_versions="selected", stored_versions_left_out="left out"),
+        low=0.0,
+        smooth=False,
     ),
     Chart(
         key="speed",

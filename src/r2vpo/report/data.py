@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from r2vpo.config.recipe import Recipe
+from r2vpo.config.records import finite
 from r2vpo.config.run_directory import RunDirectory, open_run
 from r2vpo.config.run_events import read_events
+
+LARGEST = 1e100
+"""Of the numbers that are drawn, so that products of two and sums of many are finite. A larger one leaves a gap."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +113,12 @@ def load_run(path: Path | str) -> RunData:
     return RunData(
         run=run,
         recipe=run.recipe(),
-        metrics=run.read_metrics(),
-        evaluations=[r for r in run.read_evaluations() if r.get("split", "held_out") == "held_out"],
-        summary=summary,
+        metrics=finite(run.read_metrics(), largest=LARGEST),
+        evaluations=[
+            finite(record, largest=LARGEST)
+            for record in run.read_evaluations()
+            if record.get("split", "held_out") == "held_out"
+        ],
+        summary=finite(summary, largest=LARGEST),
         events=read_events(run.path),
     )

@@ -101,12 +101,15 @@ class Answer:
 
 
 class LiveServer(ThreadingHTTPServer):
-    """A server of one run's report, for browsers on this machine.
+    """A server of one run's report, for browsers on this machine, or on others if its address is not a loopback one.
 
     Args:
         run: the run's folder.
         host: name or address to listen on.
         port: port to listen on; 0 takes a free one.
+
+    Attributes:
+        exposed: whether other machines can reach it.
 
     Raises:
         UserError: it cannot listen there.
@@ -126,30 +129,32 @@ class LiveServer(ThreadingHTTPServer):
             raise UserError(
                 f"cannot listen on {host}, port {port}: {what}: name another --port (0 takes a free one) or --host"
             ) from None
+        self._address = ipaddress.ip_address(str(self.server_address[0]).partition("%")[0])
+        self.exposed = not self._address.is_loopback
+        self._names = {"localhost", host.lower()} | (_names_of_machine() if self.exposed else set())
 
     @property
     def url(self) -> str:
-        """The page's URL."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.server_address[1]}/"
+        """The page's URL; with the machine's name if the server listens on all its addresses."""
+        host = socket.gethostname() if self._address.is_unspecified else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.server_address[1]}/"
 
     def is_ours(self, host: str | None) -> bool:
         """Whether a request's `Host` names this server and not a site whose name was made to lead here.
 
         A page of another site can only reach this server under that site's name, so names are refused except for the
-        one that the server was given and `localhost`; addresses cannot be made to lead elsewhere.
+        one that the server was given, `localhost`, and the machine's if others can reach it. Addresses cannot be made
+        to lead elsewhere, and the port is another one if it is forwarded.
         """
         try:
             found = urlsplit(f"//{host or ''}")
-            name, port = found.hostname, found.port
+            name, _ = found.hostname, found.port
         except ValueError:
             return False
-        if name is None or (port or 80) != self.server_address[1]:
-            return False
-        if name in ("localhost", self.host.lower()):
+        if name in self._names:
             return True
         try:
-            ipaddress.ip_address(name)
+            ipaddress.ip_address(name or "")
         except ValueError:
             return False
         return True
@@ -178,7 +183,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> Answer:
         if not self.server.is_ours(self.headers.get("Host")):
-            return _plain(HTTPStatus.FORBIDDEN, f"This server answers only as {self.server.url}")
+            names = "this machine's names and addresses" if self.server.exposed else "localhost and addresses"
+            hint = f"open {self.server.url}, or start it with --host and the name that you use"
+            return _plain(HTTPStatus.FORBIDDEN, f"This server answers only under {names}: {hint}")
         live = self.server.live
         paths: dict[str, Callable[[], Answer]] = {
             "/": lambda: Answer(HTTPStatus.OK, "text/html", live.page()),
@@ -205,6 +212,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing: a page that is open asks every second."""
+
+
+def _names_of_machine() -> set[str]:
+    """Return the names under which other machines know this one."""
+    found = {name.lower() for name in (socket.gethostname(), socket.getfqdn())}
+    short = {name.partition(".")[0] for name in found}
+    return found | short | {f"{name}.local" for name in short}
 
 
 def _plain(code: HTTPStatus, text: str) -> Answer:

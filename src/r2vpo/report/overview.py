@@ -160,8 +160,8 @@ def _said(data: RunData) -> dict[str, str]:
             f"{significant(statistics.median(shares), 2)} times its target in the median, and above twice the target "
             f"in {percent(above)} of the rounds."
         )
-    ages = data.last("staleness_rows")
-    if ages and sum(ages):
+    ages = [age or 0 for age in data.last("staleness_rows") or ()]
+    if sum(ages):
         said["staleness"] = (
             f"{count(sum(ages))} uses so far: {count(ages[0])} of fresh rollouts and {count(sum(ages[1:]))} "
             f"({percent(sum(ages[1:]) / sum(ages))}) of rollouts from earlier policies."

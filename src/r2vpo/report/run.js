@@ -29,6 +29,7 @@ function update(next) {
     h("section", { "aria-label": name }, h("h2", {}, name), h("div", { class: "figures" }, ...figures))));
   byId("no-charts").hidden = sections.size > 0;
   runButtons();
+  drawnRows();
   browser.show(data);
   notes();
   settingRows();
@@ -90,6 +91,20 @@ function notes() {
   const versions = data.runs.length === 1 ? data.runs[0].versions : [];
   byId("versions").hidden = !versions.length;
   fill("versions-list", ...versions.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+}
+
+/** What runs drew from a store, by source and version. */
+function drawnRows() {
+  const many = data.runs.length > 1;
+  const drawn = data.runs.filter((run) => run.stored);
+  const named = (run, text) => (many ? `${run.name}: ${text}` : text);
+  byId("drawn").hidden = !drawn.length;
+  byId("drawn-note").textContent = drawn.flatMap((run) => [run.stored.saved, run.stored.note].filter(Boolean).map((text) => named(run, visible(text)))).join(" ");
+  const heads = [...(many ? ["run"] : []), "source", "version", "age at the start", "rows drawn", "share, first to last", "fresh rollouts saved", "left out since round"];
+  fill("drawn-head", h("tr", {}, ...heads.map((text) => h("th", { scope: "col" }, text))));
+  fill("drawn-rows", ...drawn.flatMap((run) => run.stored.rows.map((row) => h("tr", {}, many && h("td", {}, run.name), h("th", { scope: "row" }, visible(row.source)),
+    ...[number(row.version), row.age, number(row.rows), `${percent(row.first)} to ${percent(row.last)}`, number(row.saved), row.left_out_since === null ? "–" : number(row.left_out_since)].map((text) => h("td", {}, text))))));
+  byId("drawn-table").hidden = !drawn.some((run) => run.stored.rows.length);
 }
 
 function settingRows() {

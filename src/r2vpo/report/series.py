@@ -96,6 +96,7 @@ def _flat(record: Record) -> dict[str, float]:
 _DERIVE: Mapping[str, Callable[..., float]] = {
     "rollout_uses": lambda generated, reused: generated + reused,
     "learning_rate_applied": lambda rate, scale: rate * scale,
+    "held_out_alignment_bounded": lambda gamma: min(max(gamma, -1.0), 1.0),
     "seconds_other": lambda whole, generating, training: max(whole - generating - training, 0.0),
 }
 

@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from r2vpo.config.overrides import flatten
 from r2vpo.config.recipe import Recipe, differing_keys
+from r2vpo.core.declaration import key_of
 
 
 def settings(recipe: Recipe) -> list[dict[str, Any]]:
@@ -51,7 +52,7 @@ def _fields(section: Any) -> Iterator[tuple[str, Any, Any, str]]:
         default = one.default if one.default_factory is dataclasses.MISSING else one.default_factory()
         undefined = default is dataclasses.MISSING
         yield (
-            one.name,
+            key_of(one),
             getattr(section, one.name),
             PydanticUndefined if undefined else default,
             one.metadata.get("help", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +11,7 @@ from typing import Any
 from r2vpo.data.rows import PromptRow
 from r2vpo.rewards.answers import AnswerFinder
 from r2vpo.rewards.check import call_reward
+from r2vpo.rewards.code_names import parsed
 from r2vpo.rewards.scores import counted, is_number, listed
 from r2vpo.rewards.undisturbed import shown, told
 
@@ -106,6 +108,27 @@ def usual_answers(rows: Sequence[PromptRow]) -> list[Answer]:
     return answers
 
 
+def solutions(rows: Sequence[PromptRow]) -> list[Answer]:
+    """Return the programs that rows with tests have as their solution, each of which should score 1.
+
+    Args:
+        rows: the problems. A row whose answer is not a program gives none.
+    """
+    found = [(index, row, row.metadata.get("solution")) for index, row in enumerate(rows)]
+    texts = [
+        (index, known if isinstance(known, str) and known.strip() else row.answer if _is_program(row.answer) else "")
+        for index, row, known in found
+    ]
+    return [Answer(index, text, 1.0) for index, text in texts if text]
+
+
+def _is_program(text: str) -> bool:
+    """Whether a text does something as Python, which a word or an address does not."""
+    program = parsed(text)
+    kinds = (ast.FunctionDef, ast.ClassDef, ast.Assign, ast.Call)
+    return program is not None and any(isinstance(node, kinds) for node in ast.walk(program))
+
+
 def audit(
     reward: Callable[..., Any], finder: AnswerFinder | None, rows: Sequence[PromptRow], answers: Sequence[Answer] | None
 ) -> Audit:
@@ -115,7 +138,8 @@ def audit(
         reward: the reward function.
         finder: finds the answer in a completion as the reward does; None for a reward that looks for no answer.
         rows: the problems.
-        answers: completions; None uses `usual_answers` if the reward looks for an answer that is the row's own.
+        answers: completions; None uses `usual_answers` if the reward looks for an answer that is the row's own, and
+            `solutions` if it runs programs.
 
     Returns:
         The result. A row whose answer cannot be used has no verdict, unless a score was expected for it.
@@ -124,8 +148,10 @@ def audit(
     reasons = said(rows) if said else [None] * len(rows)
     unreadable = {number: reason for number, reason in enumerate(reasons, start=1) if reason is not None}
     if answers is None:
-        shows_answer = finder is not None and getattr(reward, "__name__", "") != "countdown"
-        answers = [one for one in usual_answers(rows) if one.index + 1 not in unreadable] if shows_answer else []
+        name = getattr(reward, "__name__", "")
+        shows_answer = finder is not None and name != "countdown"
+        answers = solutions(rows) if name == "code" else usual_answers(rows) if shows_answer else []
+        answers = [one for one in answers if one.index + 1 not in unreadable]
     verdicts: list[Verdict] = []
     for start in range(0, len(answers), BATCH):
         verdicts += _judged(reward, finder, rows, answers[start : start + BATCH])

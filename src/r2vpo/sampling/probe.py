@@ -272,11 +272,16 @@ def in_own_precision(base: Any) -> Iterator[None]:
 
 
 @contextmanager
-def numbers_restored() -> Iterator[None]:
-    """Restore the random states of torch, numpy and Python afterwards: some models draw in evaluation mode."""
+def numbers_restored(base: Any) -> Iterator[None]:
+    """Restore the random states of torch, numpy and Python afterwards: some models draw in evaluation mode.
+
+    Args:
+        base: the model; the state of its devices is restored, since asking for that of another GPU would occupy it.
+    """
     python, arrays = random.getstate(), numpy.random.get_state()
+    devices = {parameter.device.index for parameter in base.parameters()} - {None}
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=devices):
             yield
     finally:
         random.setstate(python)

@@ -138,7 +138,7 @@ def check_model(
     kept = _KEPT.pop(base, None)
     if kept is not None and kept[0] == asked:
         return kept[1]
-    with numbers_restored(), evaluating(base), in_own_precision(base), torch.no_grad():
+    with numbers_restored(base), evaluating(base), in_own_precision(base), torch.no_grad():
         check = _Check(base, Probe.of(base, pad_token_id, longest), longest)
         found = check.run(shared=shared, samplers=samplers, everything=everything)
     if keep:

@@ -105,6 +105,35 @@ _NEXT = (
 )
 
 
+def waiting(
+    connection: Connection, parent: str, reward: int, *, versions_from: int, versions_to: int, size: int, count: int
+) -> list[int]:
+    """Return groups that samplers have put in for a run and that it has not trained on, the oldest first.
+
+    Args:
+        connection: Any.
+        parent: Key of the run.
+        reward: Id of its reward, which has scored them.
+        versions_from: The first policy version that is still new enough.
+        versions_to: The present version; there may be later ones if the run has been resumed before them.
+        size: Rollouts of a group.
+        count: At most so many.
+    """
+    sampler, trainer = runs.alias(), runs.alias()
+    used = select(draws.c.group).join(trainer, trainer.c.id == draws.c.run).where(trainer.c.key == parent)
+    scored = select(scores.c.group).where(scores.c.reward == reward, scores.c.group == groups.c.id).exists()
+    wanted = (
+        select(groups.c.id)
+        .join(versions, versions.c.id == groups.c.version)
+        .join(sampler, sampler.c.id == versions.c.run)
+        .where(sampler.c.parent == parent, versions.c.number.between(versions_from, versions_to), groups.c.size == size)
+        .where(groups.c.id.not_in(used), scored)
+        .order_by(groups.c.id)
+        .limit(count)
+    )
+    return list(connection.execute(wanted).scalars())
+
+
 def read_groups(connection: Connection, ids: Sequence[int], reward: int | None) -> list[Drawn]:
     """Read whole groups, in the order of their ids in the argument.
 

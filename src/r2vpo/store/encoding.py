@@ -74,7 +74,7 @@ def decode_rows(data: bytes) -> list[tuple[Tensor, Tensor, Tensor]]:
         log_probs = torch.from_numpy(_whole(raw[ends[2] : ends[3]], np.float32))
         mask = torch.from_numpy(np.unpackbits(raw[ends[3] :], count=tokens).view(bool))
         return list(zip(ids.split(lengths), mask.split(lengths), log_probs.split(lengths), strict=True))
-    except (zstandard.ZstdError, struct.error, ValueError, RuntimeError) as error:
+    except (zstandard.ZstdError, struct.error, TypeError, ValueError, RuntimeError) as error:
         raise UserError(
             f"the tokens of a stored group cannot be read ({error}): run r2vpo rollouts check on the store"
         ) from error

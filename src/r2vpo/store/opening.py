@@ -16,6 +16,9 @@ from r2vpo.optional import require
 from r2vpo.store import migrations
 from r2vpo.store.tables import SCHEMA, metadata, store
 
+CONNECT_SECONDS = 10
+"""How long a server that does not answer is waited for."""
+
 WAIT_SECONDS = 60
 """How long a writer waits for another one. Each writes for milliseconds."""
 
@@ -35,8 +38,10 @@ def open_store(place: str | Path, *, create: bool = True) -> Engine:
     """
     url = _url(str(place), create=create)
     with reported(place):
-        engine = create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
-        if url.get_backend_name() == "sqlite":
+        sqlite = url.get_backend_name() == "sqlite"
+        patience = {} if sqlite else {"connect_timeout": CONNECT_SECONDS}
+        engine = create_engine(url, pool_pre_ping=not sqlite, connect_args=patience)
+        if sqlite:
             event.listen(engine, "connect", _set_up_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
         _settle_tables(engine, place, create=create)
@@ -104,6 +109,7 @@ def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
     # Transactions begin below and not by the driver's own rules, by which a reader could turn into a writer too late.
     connection.isolation_level = None
     for line in (
+        "PRAGMA auto_vacuum = INCREMENTAL",  # before there are tables; `r2vpo rollouts prune` gives pages back
         f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000}",
         "PRAGMA journal_mode = WAL",
         "PRAGMA synchronous = NORMAL",

@@ -86,6 +86,7 @@ class DrawsOfRun:
         self._moments: dict[int, tuple[float, float]] = {}
         self._round = 0
         self._drawn: list[tuple[int, Group]] = []
+        self._rows: dict[int, int] = {}
 
     def begin(self, number: int) -> None:
         """Begin a round; what is drawn and measured from now on is noted under its number."""
@@ -115,10 +116,11 @@ class DrawsOfRun:
         for version, group in self._drawn:
             sums[order[version]] += worth_of(group.rollouts, self._cap).sum(0)
         sums = self._total(sums)
-        rows = []
+        rows, self._rows = [], {}
         for version, values in zip(order, sums.tolist(), strict=True):
             if not values[0]:
                 continue
+            self._rows[version] = int(values[0])
             self.worth[version] = self.worth[version].then(Worth(*values))
             names = ("rows", "tokens", "decisions", "weights", "squares")
             rows.append({"version": version} | dict(zip(names, values, strict=True)))
@@ -127,10 +129,10 @@ class DrawsOfRun:
                 writing.add_measurements(connection, self.run, self._round, rows)
 
     def statistics(self) -> dict[str, float]:
-        """Return what the last round drew, by the names of docs/metrics.md."""
-        known = [self.worth[version].share for version in {version for version, _ in self._drawn}]
+        """Return what all processes drew in the last round, by the names of docs/metrics.md."""
+        known = [self.worth[version].share for version in self._rows]
         return {
-            "stored_rows": float(sum(len(group) for _, group in self._drawn)),
+            "stored_rows": float(sum(self._rows.values())),
             "stored_share": sum(known) / len(known) if known else 0.0,
             "stored_versions": float(len(self._versions)),
             "stored_versions_left_out": float(sum(worth.known_worthless for worth in self.worth.values())),

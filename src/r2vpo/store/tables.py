@@ -6,7 +6,8 @@
 
 A group is what one policy version answered to one prompt. Its tokens are one compressed value, `groups.tokens`
 (`r2vpo.store.encoding`), because a round draws whole groups; what can be asked of a single answer has a row in
-`rollouts`, and what a reward said of it a row in `scores`. Times are seconds since 1970, UTC.
+`rollouts`, and what a reward said of it a row in `scores`. Times are seconds since 1970, UTC. What refers to a row is
+found by an index, since a removed group takes it along.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ runs = Table(
     Column("key", String(64), nullable=False, unique=True),  # what a run resumes by
     Column("name", Text, nullable=False),
     Column("kind", String(16), nullable=False),  # training, sampling, import, proxy
+    Column("parent", String(64)),  # key of the run whose policies it samples
     Column("model", Text, nullable=False),
     Column("tokenizer", String(64), nullable=False),  # digest of its vocabulary
     Column("recipe", Text),
@@ -87,6 +89,7 @@ groups = Table(
     Column("uses", Integer, nullable=False, default=0),  # rounds of other runs that have trained on it
     Column("tokens", LargeBinary, nullable=False),
     UniqueConstraint("version", "number"),
+    Index("groups_of_prompt", "prompt"),
 )
 
 rollouts = Table(
@@ -111,8 +114,8 @@ rewards = Table(
 scores = Table(
     "scores",
     metadata,
-    Column("reward", ForeignKey("rewards.id", ondelete="CASCADE"), primary_key=True),
     Column("group", ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
+    Column("reward", ForeignKey("rewards.id", ondelete="CASCADE"), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("score", Float, nullable=False),  # the weighted sum
     Column("parts", Text, nullable=False),  # by function, JSON
@@ -129,6 +132,7 @@ signals = Table(
     Column("place", BigInteger, primary_key=True),
     Column("group", ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
     Column("size", Integer, nullable=False),  # the group's rollouts
+    Index("signals_of_group", "group"),
     sqlite_with_rowid=False,
 )
 
@@ -140,6 +144,7 @@ draws = Table(
     Column("round", Integer, primary_key=True),
     Column("position", Integer, nullable=False),  # in the order of the draw
     Index("draws_of_round", "run", "round"),
+    Index("draws_of_group", "group"),
     sqlite_with_rowid=False,
 )
 
@@ -154,5 +159,6 @@ measurements = Table(
     Column("decisions", Float, nullable=False),  # the sums of `r2vpo.store.worth.Worth`
     Column("weights", Float, nullable=False),
     Column("squares", Float, nullable=False),
+    Index("measurements_of_version", "version"),
     sqlite_with_rowid=False,
 )

@@ -33,9 +33,11 @@ def add_run(
     tokenizer: str,
     recipe: str | None,
     tags: Sequence[str],
+    parent: str | None = None,
 ) -> int:
     """Return the id of the run with this key, made if it is new."""
     row = {"name": name, "kind": kind, "model": model, "tokenizer": tokenizer, "recipe": recipe, "tags": list(tags)}
+    row["parent"] = parent
     insert_missing(connection, runs, [row | {"key": key, "started": time.time(), "sees": newest_group(connection)}])
     return int(connection.execute(select(runs.c.id).where(runs.c.key == key)).scalar_one())
 
@@ -170,7 +172,9 @@ def add_draws(connection: Connection, run: int, number: int, drawn: Sequence[int
     """Note that a run trains on groups in a round; a round that is repeated counts once."""
     before = select(draws.c.group).where(draws.c.run == run, draws.c.round == number)
     known = set(connection.execute(before).scalars())
-    new = [group for group in drawn if group not in known]
+    there = select(groups.c.id).where(groups.c.id.in_(drawn)).with_for_update(read=True, key_share=True)
+    left = set(connection.execute(there).scalars())  # a group may have been removed since it was read
+    new = [group for group in drawn if group not in known and group in left]
     if new:
         rows = [{"run": run, "group": group, "round": number, "position": place} for place, group in enumerate(new)]
         connection.execute(insert(draws), rows)
@@ -178,8 +182,12 @@ def add_draws(connection: Connection, run: int, number: int, drawn: Sequence[int
 
 
 def add_measurements(connection: Connection, run: int, number: int, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Keep what a round has measured of the versions that it drew from."""
-    insert_missing(connection, measurements, [dict(row) | {"run": run, "round": number} for row in rows])
+    """Keep what a round has measured of the versions that it drew from, as far as they are still there."""
+    of = [row["version"] for row in rows]
+    there = select(versions.c.id).where(versions.c.id.in_(of)).with_for_update(read=True, key_share=True)
+    left = set(connection.execute(there).scalars())
+    kept = [dict(row) | {"run": run, "round": number} for row in rows if row["version"] in left]
+    insert_missing(connection, measurements, kept)
 
 
 def rewind(connection: Connection, run: int, number: int) -> None:

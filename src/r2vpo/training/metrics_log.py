@@ -47,6 +47,11 @@ METRICS = (
     "rollouts_generated",
     "rollouts_reused",
     "rollouts_used_again",
+    "rollouts_collected",
+    "stored_rows",
+    "stored_share",
+    "stored_versions",
+    "stored_versions_left_out",
     "staleness_rows",
     "ratio_variance_by_staleness",
     "effective_sample_size_by_staleness",
@@ -55,16 +60,14 @@ METRICS = (
     "tokens_per_second",
     "replay_rows",
     "replay_bytes",
+    "stored_rows",
+    "stored_share",
+    "stored_versions",
+    "stored_versions_left_out",
     "non_finite_log_probs",
     "non_finite_steps",
     "tokens_generated",
 )
-# TRL's names for metrics that have other names here
-_FROM_TRL = {
-    "completion_length": "completions/mean_length",
-    "completion_length_max": "completions/max_length",
-    "completion_truncated": "completions/clipped_ratio",
-}
 _PARTS = {"reward_parts": re.compile(r"rewards/(.+)/mean"), "reward_parts_std": re.compile(r"rewards/(.+)/std")}
 
 
@@ -120,10 +123,10 @@ class MetricsLog(TrainerCallback):
         """Return the record of one step: all of ``METRICS``, in that order.
 
         Args:
-            logs: what the trainer logged, under the names of ``METRICS`` or TRL's.
+            logs: what the trainer logged, under the names of ``METRICS``; the parts of the reward under TRL's.
             step: optimizer steps so far.
         """
-        values: dict[str, Any] = {ours: logs[theirs] for ours, theirs in _FROM_TRL.items() if theirs in logs}
+        values: dict[str, Any] = {}
         for name, pattern in _PARTS.items():
             values[name] = {found[1]: logs[key] for key in logs if (found := pattern.fullmatch(key))}
         values["seconds"] = self._seconds_before + time.monotonic() - self._started

@@ -17,25 +17,28 @@ import psutil
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from r2vpo.config.folder_lock import working_in
-from r2vpo.config.recipe import Recipe, dump_recipe, format_of, settle_format, settle_precision
+from r2vpo.config.recipe import Recipe, format_of, settle_format, settle_precision
 from r2vpo.config.resumption import refuse_finished, require_checkpoint
 from r2vpo.config.run_directory import RunDirectory, create_run, open_run, step_of
 from r2vpo.config.run_events import append_event
-from r2vpo.data import PromptData, to_dataset
+from r2vpo.data import PromptData
 from r2vpo.data.options import DatasetOptions
 from r2vpo.data.prompt_tokens import longest_prompt
 from r2vpo.errors import UserError
 from r2vpo.intervals import difference_interval
+from r2vpo.threads import usable_cores
+from r2vpo.training.devices import unused_gpus
 from r2vpo.training.evaluator import Evaluator, data_digests
 from r2vpo.training.metrics_log import MetricsLog
-from r2vpo.training.optimizers import own_optimizer
 from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.sample import describe_sample
 from r2vpo.training.setup import Parts, prepare, trainer_config
 from r2vpo.training.threads import ThreadsWatch, alone_on_cpu, settle_threads, work_of
+from r2vpo.training.trackers import name_run
+from r2vpo.training.trainer import build_trainer
 from r2vpo.training.unchanged import WeightsBefore
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 from r2vpo.trl.model_paths import weights_divided_by
@@ -98,9 +101,11 @@ def run_training(
         if resume is None:
             held.enter_context(_alone(run.path))
         on_start(run.path)
-        config.output_dir, config.run_name = str(run.checkpoints), run.path.name
+        config.output_dir = str(run.checkpoints)
         form = [] if parts.form is None else [parts.form.note]
+        gpus = unused_gpus(on_cpu=bool(config.use_cpu))
         notes = [*form, *parts.data.notes, *([_FLOAT32] if left_to_the_device and not config.bf16 else [])]
+        notes += [] if gpus is None else [gpus]
         start = None if resume is None else run.checkpoint(checkpoint)
         _train(recipe, config, parts, run, checkpoint=start, notes=notes, threads=threads, display=display)
     return run.path
@@ -120,13 +125,12 @@ def _train(
     if checkpoint is not None and PartialState().is_main_process:
         run.rewind(step_of(checkpoint))
         run.write_config(recipe)
-    if "tensorboard" in recipe.report_to:
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.tensorboard)
+    name_run(config, run)
     if config.use_vllm:
         # Otherwise its engine on the training devices needs room for the longest text that the model can read.
         config.vllm_max_model_length = longest_prompt(parts.data, parts.tokenizer) + recipe.rollout.max_new_tokens
     display.status(f"checking {recipe.model.name}")
-    trainer = _trainer(recipe, config, parts)
+    trainer = build_trainer(recipe, config, parts, name=run.path.name)
     steps_done = step_of(checkpoint) if checkpoint is not None else 0
     display.resumed(steps_done, run.read_evaluations())
     evaluator = Evaluator(recipe=recipe, parts=parts, trainer=trainer, run=run, display=display)
@@ -135,7 +139,7 @@ def _train(
         display.changed = lambda: run.write_status(display.snapshot())
         trainer.on_phase, trainer.on_sampled = display.status, partial(display.sampled, "generating")
         trainer.add_callback(MetricsLog(run, display, lists=lambda: trainer.step_lists))
-        if torch.get_num_threads() > 1 and alone_on_cpu(recipe):
+        if 1 < torch.get_num_threads() <= usable_cores() and alone_on_cpu(recipe):
             work = work_of(recipe, parts.model, autocast=bool(config.bf16))
             trainer.add_callback(ThreadsWatch(work, lambda line: display.say(f"warning: {line}")))
         trainer.signal_watch.say = lambda line: _warn(run, display, line, step=trainer.state.global_step)
@@ -221,22 +225,6 @@ def _folder(recipe: Recipe, resume: Path | None, runs_dir: Path) -> RunDirectory
         broadcast_object_list(path)
     assert path[0] is not None, "the main process has sent its path"
     return RunDirectory(Path(path[0]))
-
-
-def _trainer(recipe: Recipe, config: R2VPOConfig, parts: Parts) -> R2VPOTrainer:
-    trainer = R2VPOTrainer(
-        model=parts.model,
-        reward_funcs=[parts.reward, *parts.more_rewards],
-        args=config,
-        train_dataset=to_dataset(parts.data.train),
-        processing_class=parts.tokenizer,
-        peft_config=parts.peft_config,
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.optimizer_cls_and_kwargs = own_optimizer(recipe)
-    if trainer.stored is not None:
-        trainer.stored.recipe = dump_recipe(recipe)
-    return trainer
 
 
 def _finish(

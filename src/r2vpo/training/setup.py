@@ -15,16 +15,17 @@ from trl.import_utils import is_vllm_available
 from trl.trainer.utils import get_callable_name
 
 from r2vpo.config.recipe import Recipe
+from r2vpo.config.reward import RewardRecipe
 from r2vpo.data import PromptData, load_data
 from r2vpo.data.options import DatasetOptions
 from r2vpo.data.prompt_format import PromptForm, as_chats, choose_form
-from r2vpo.data.prompt_tokens import check_chats, without_long_prompts
+from r2vpo.data.prompt_tokens import AS_TEXTS, check_chats, without_long_prompts
 from r2vpo.environment import WORLD_SIZE
 from r2vpo.errors import UserError
 from r2vpo.models import load_ends, load_model, load_tokenizer
 from r2vpo.models.fingerprint import tokenizer_fingerprint
 from r2vpo.models.fit import stop_ids
-from r2vpo.optional import PACKAGES, remedy
+from r2vpo.optional import PACKAGES, remedy, require_store
 from r2vpo.precision import computes_on_cpu
 from r2vpo.rewards import REWARDS, check_reward, load_reward, usable_rows
 from r2vpo.rewards.check import ROWS
@@ -33,7 +34,6 @@ from r2vpo.training.adapters import check_adapters, peft_config
 from r2vpo.training.optimizers import OPTIMIZERS, check_optimizer
 from r2vpo.training.recipe_model import check_recipe_model
 from r2vpo.trl import R2VPOConfig
-from r2vpo.trl.stored import open_checked
 
 
 @dataclass
@@ -79,7 +79,7 @@ def prepare(recipe: Recipe, *, loading: Callable[[str], None] = lambda what: Non
     form = _form(recipe, data, tokenizer)
     if form is not None and form.is_chat:
         data = replace(data, train=as_chats(data.train), held_out=as_chats(data.held_out))
-    reward, *more_rewards = _rewards(recipe)
+    reward, *more_rewards = reward_functions(recipe.reward)
     for function in (reward, *more_rewards):
         data = _with_usable_answers(function, data)
         check_reward(function, data.train[:ROWS])
@@ -88,8 +88,7 @@ def prepare(recipe: Recipe, *, loading: Callable[[str], None] = lambda what: Non
         [row.prompt for row in (*data.train, *data.held_out)],
         tokenizer,
         key="data",
-        remedy="write the prompts as texts without data.system_prompt and set data.format=text, or take a model that "
-        "was trained on such chats",
+        remedy=AS_TEXTS,
     )
     if isinstance(recipe.data, DatasetOptions) and recipe.data.max_prompt_tokens is not None:
         data = without_long_prompts(data, tokenizer, recipe.data.max_prompt_tokens)
@@ -145,16 +144,23 @@ def _with_usable_answers(function: Callable[..., Any], data: PromptData) -> Prom
 
 def _check_store(recipe: Recipe, functions: Sequence[Callable[..., Any]], tokenizer: Any) -> None:
     """Refuse a store that cannot be used before there is a run folder."""
-    weights = [part.weight for part in recipe.reward.all_parts()]
-    version = reward_version(functions, [get_callable_name(function) for function in functions], weights)
+    require_store()
+    from r2vpo.trl.stored import open_checked
+
+    version = reward_version(functions, *names_and_weights(recipe.reward, functions))
     open_checked(recipe.replay, tokenizer=tokenizer_fingerprint(tokenizer), reward_version=version).close()
 
 
-def _rewards(recipe: Recipe) -> list[Callable[..., Any]]:
+def names_and_weights(reward: RewardRecipe, functions: Sequence[Callable[..., Any]]) -> tuple[list[str], list[float]]:
+    """Return the names that the trainer gives the functions of a reward, and the weights of its parts."""
+    return [get_callable_name(function) for function in functions], [part.weight for part in reward.all_parts()]
+
+
+def reward_functions(reward: RewardRecipe) -> list[Callable[..., Any]]:
     """Return the functions of all parts, each with a unique name for the log: format, format_2."""
     functions: list[Callable[..., Any]] = []
     names: list[str] = []
-    for part in recipe.reward.all_parts():
+    for part in reward.all_parts():
         function = load_reward(part.options())
         name = getattr(function, "__name__", type(function).__name__)
         if names.count(name) and part.name not in REWARDS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +13,9 @@ from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from r2vpo.config.recipe import Recipe
+from r2vpo.environment import LOCAL_WORLD_SIZE
 from r2vpo.precision import computes_on_cpu
-from r2vpo.threads import Work, measured, model_work, use_fastest, use_number
+from r2vpo.threads import Work, measured, model_work, usable_cores, use_fastest, use_number
 
 SECONDS_BETWEEN_CHECKS = 60.0
 WORTH_SAYING = 1.5
@@ -34,12 +36,22 @@ def settle_threads(recipe: Recipe, model: Any, *, autocast: bool) -> tuple[Recip
     """
     trainer = recipe.trainer
     if trainer.threads is not None:
-        return recipe, use_number(trainer.threads, "trainer.threads in the run's recipe").described()
+        return recipe, _given(trainer.threads, on_cpu=computes_on_cpu(trainer.device))
     if not alone_on_cpu(recipe):
         return recipe, None
     chosen = use_fastest(work_of(recipe, model, autocast=autocast))
     trainer = trainer.model_copy(update={"threads": chosen.number})
     return recipe.model_copy(update={"trainer": trainer}), chosen.described()
+
+
+def _given(number: int, *, on_cpu: bool) -> str:
+    """Use the recipe's number, and describe it; on a CPU with fewer cores also what would be faster."""
+    processes = int(os.environ.get(LOCAL_WORLD_SIZE.name, LOCAL_WORLD_SIZE.default)) if on_cpu else 1
+    line = use_number(number, "trainer.threads in the run's recipe", processes=processes).described()
+    fitting = max(1, usable_cores() // processes)
+    if not on_cpu or number <= fitting:
+        return line
+    return f"{line}: --set trainer.threads={fitting} is faster, and rounds otherwise"
 
 
 def alone_on_cpu(recipe: Recipe) -> bool:

@@ -15,6 +15,7 @@ from transformers.trainer_utils import sort_checkpoints
 
 from r2vpo.checkpoint_files import write_list
 from r2vpo.errors import UserError
+from r2vpo.whole import flush, set_permissions
 
 STAGING = ".staging"
 
@@ -85,12 +86,13 @@ def staged(run: Path, name: str, *, is_main: bool, barrier: Callable[[], None]) 
         raise
     barrier()
     if is_main:
+        set_permissions(staging / name)
         write_list(staging / name, name=name)
-        _flush(staging / name)
+        flush([*staging.rglob("*"), staging])
         if (run / name).exists():
             shutil.rmtree(run / name)
         os.replace(staging / name, run / name)
-        _flush(run)
+        flush([run])
         shutil.rmtree(staging, ignore_errors=True)
     barrier()
 
@@ -113,15 +115,3 @@ def rotate(run: Path, limit: int | None, best: str | None) -> None:
         removed.parent.mkdir(exist_ok=True)
         os.replace(name, removed)
     shutil.rmtree(run / STAGING, ignore_errors=True)
-
-
-def _flush(folder: Path) -> None:
-    """Flush a folder and its content to disk, so that the rename cannot be stored before them."""
-    if os.name != "posix":  # Windows opens no folder, and flushes only files that are open for writing
-        return
-    for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -113,7 +113,11 @@ class CheckpointingTrainer(FittingTrainer):
         if checkpoint:
             self._check_files(Path(checkpoint), "resume from an earlier checkpoint")
             self._resumed = states_for(self._whole(), str(checkpoint), divides_optimizer=not self.is_deepspeed_enabled)
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        result = super().train(resume_from_checkpoint, *args, **kwargs)
+        stored = self._whole().stored
+        if stored is not None:
+            stored.finish()
+        return result
 
     def _check_files(self, checkpoint: Path, remedy: str) -> None:
         """Refuse a damaged checkpoint; one process checks it for all."""

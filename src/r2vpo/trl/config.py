@@ -159,6 +159,8 @@ class R2VPOConfig(GRPOConfig):
         self._settle_precision()
         ignore_renamed_options()
         super().__post_init__()
+        if self.n_gpu > 1:
+            self._n_gpu = 1  # a process computes on one; transformers would put a copy of the model on each
         if self.use_vllm:
             # Our stale weight min(pi_k / mu, cap) also corrects for the engine's mismatch.
             self.vllm_importance_sampling_correction = False
@@ -185,6 +187,11 @@ class R2VPOConfig(GRPOConfig):
     def steps_per_round(self) -> int:
         """Return the number of optimizer steps from one generation to the next."""
         return self.steps_per_generation * self.num_iterations // self.gradient_accumulation_steps
+
+    @property
+    def local_rows(self) -> int:
+        """Return the number of fresh rows of a round in each process."""
+        return int(self.per_device_train_batch_size * self.steps_per_generation)
 
     def method(self) -> MethodOptions:
         """Return the options of objective, multiplier and step size."""
@@ -225,7 +232,7 @@ class R2VPOConfig(GRPOConfig):
             )
 
     def _check_batches(self) -> None:
-        local = self.per_device_train_batch_size * self.steps_per_generation
+        local = self.local_rows
         if local % self.num_generations:
             raise ValueError(
                 f"each process generates {local} rows (per_device_train_batch_size "

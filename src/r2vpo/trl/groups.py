@@ -28,14 +28,28 @@ def weigh_rewards(scores: Tensor, weights: Tensor, *, group_size: int, estimator
         advantage: it affects neither itself nor the baseline of the others. A row that is the only one in its group,
         as in an evaluation with one completion per prompt, has no advantage either.
     """
+    rewards, unscored = weighted_sums(scores, weights, group_size=group_size)
+    if group_size == 1:
+        return rewards, torch.zeros_like(rewards)
+    return rewards, ADVANTAGES[estimator](rewards, group_size).masked_fill(unscored, 0.0)
+
+
+def weighted_sums(scores: Tensor, weights: Tensor, *, group_size: int) -> tuple[Tensor, Tensor]:
+    """Compute each row's reward as `weigh_rewards` does.
+
+    Args:
+        scores: (B, F), NaN where a function does not apply.
+        weights: (F,).
+        group_size: Consecutive rows of one prompt.
+
+    Returns:
+        (B,) rewards, and (B,) bool, True for a row that no function scored.
+    """
     unscored = torch.isnan(scores).all(dim=1)
     rewards = (scores * weights.to(scores.device)).nansum(dim=1)
     groups = rewards.masked_fill(unscored, torch.nan).view(-1, group_size)
     mean = groups.nanmean(dim=1, keepdim=True).nan_to_num().expand_as(groups).flatten()
-    rewards = torch.where(unscored, mean, rewards)
-    if group_size == 1:
-        return rewards, torch.zeros_like(rewards)
-    return rewards, ADVANTAGES[estimator](rewards, group_size).masked_fill(unscored, 0.0)
+    return torch.where(unscored, mean, rewards), unscored
 
 
 def sampled_groups(
@@ -148,15 +162,35 @@ def round_statistics(
     }
 
 
-def part_means(scores: Tensor, names: Sequence[str]) -> dict[str, float]:
-    """Return the mean score of each reward function over the rows that it scored, under TRL's log names.
+_MEASURED_BY_TRL = {
+    "completion_length_max": "completions/max_length",
+    "completion_truncated": "completions/clipped_ratio",
+}
+
+
+def statistics_of_trl(logged: Mapping[str, Sequence[float]], names: Sequence[str]) -> dict[str, float]:
+    """Return what TRL measures of a round, which it logs only with the round's first step.
 
     Args:
-        scores: (B, F), NaN where a function does not apply.
+        logged: TRL's lists of values by name, just after it has sampled and scored the round.
+        names: Names of the reward functions.
+
+    Returns:
+        Length of the longest completion and share of truncated ones under the names of docs/metrics.md; mean and
+        standard deviation of each reward function's scores under TRL's names.
+    """
+    parts = {f"rewards/{name}/{part}" for name in names for part in ("mean", "std")}
+    return {ours: logged[theirs][-1] for ours, theirs in (_MEASURED_BY_TRL | {part: part for part in parts}).items()}
+
+
+def named_parts(scores: Tensor, names: Sequence[str]) -> list[dict[str, float]]:
+    """Return the scores of each row by the name of the function; NaN where one does not apply.
+
+    Args:
+        scores: (B, F).
         names: F names.
     """
-    means = scores.nanmean(dim=0).tolist()
-    return {f"rewards/{name}/mean": mean for name, mean in zip(names, means, strict=True)}
+    return [dict(zip(names, row, strict=True)) for row in scores.tolist()]
 
 
 def log_advantages(log: deque[float], advantages: Tensor) -> None:

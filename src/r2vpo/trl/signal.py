@@ -55,14 +55,13 @@ class SignalWatch:
 
 
 def describe_round(
-    logged: Mapping[str, Any], statistics: Mapping[str, float], *, cut: float, longest: int | None, raw_text: bool
+    logged: Mapping[str, Any], statistics: Mapping[str, float], *, longest: int | None, raw_text: bool
 ) -> str:
     """Describe a completion with its rewards, and what to try.
 
     Args:
         logged: TRL's `completion` and `rewards` of the last rounds.
-        statistics: `reward` and `reward_std` of the round.
-        cut: share of its completions that reached the length limit.
+        statistics: `reward`, `reward_std` and `completion_truncated` of the round.
         longest: maximum number of tokens of a completion; None for no limit.
         raw_text: whether a model with a chat template is given plain text.
     """
@@ -74,10 +73,11 @@ def describe_round(
         shown = f" One completion: {text_of(completion[0])[:_SHOWN]!r}, rewards: {values}."
     if rewards and all(value != value for value in rewards.values()):
         return f"{shown} The reward gives None for every completion: check which data columns it needs."
-    return f"{shown} {_advice(statistics, cut=cut, longest=longest, raw_text=raw_text)}"
+    return f"{shown} {_advice(statistics, longest=longest, raw_text=raw_text)}"
 
 
-def _advice(statistics: Mapping[str, float], *, cut: float, longest: int | None, raw_text: bool) -> str:
+def _advice(statistics: Mapping[str, float], *, longest: int | None, raw_text: bool) -> str:
+    cut = statistics["completion_truncated"]
     if longest is not None and cut >= _CUT:
         return (
             f"{100 * cut:.0f} % of the completions are cut off at max_completion_length = {longest}: raise it (in a "

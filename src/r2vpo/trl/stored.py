@@ -1,105 +1,148 @@
-"""The trainer's part of the store: its rollouts are written there, and those of other runs are drawn from it."""
+"""The trainer's part of the store: its rollouts are written there, and those of others are trained on."""
 
 from __future__ import annotations
 
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from accelerate.utils import broadcast_object_list
+import torch
+from accelerate.utils import broadcast_object_list, is_peft_model
+from sqlalchemy import Connection
 
 from r2vpo.core.advantages import ADVANTAGES
 from r2vpo.core.replay_options import ReplayOptions, SourceOptions, moment
 from r2vpo.models.catalog import documented_name
 from r2vpo.models.fingerprint import tokenizer_fingerprint, weights_fingerprint
-from r2vpo.optional import require
-from r2vpo.replay.group import Group
+from r2vpo.replay.group import Group, rows_of
 from r2vpo.rewards.identity import describe_reward, reward_version
+from r2vpo.sampling import ShadowModel
+from r2vpo.store import RolloutStore, Sampled, Source, drawing, policies, writing
+from r2vpo.store.nothing import refuse_empty
+from r2vpo.store.other_runs import DrawsOfRun
+from r2vpo.trl.groups import round_statistics
 from r2vpo.trl.model_paths import weights_divided_by
+from r2vpo.trl.prompts import PromptBatch
 
 if TYPE_CHECKING:
-    from r2vpo.store import RolloutStore, Sampled, Source
-    from r2vpo.store.other_runs import DrawsOfRun
     from r2vpo.trl.trainer import R2VPOTrainer
 
 
 class StoredRollouts:
-    """What a trainer writes into the store of `replay.store`, and draws from it by `replay.from`.
+    """What a trainer writes into the store of `replay.store`, and takes from it.
+
+    `replay.from` adds rollouts of other runs to a round's stale ones. With `replay.collect`, rollouts that samplers in
+    other processes have made with this run's policies are fresh ones, and the trainer samples what is missing.
 
     The run is registered when its first round begins. A checkpoint keeps the run's key: a resumed run takes back what
-    it had written after the checkpoint, and goes on under the same key.
+    it had written after the checkpoint, and continues under the same key.
 
     Args:
         trainer: With `args.replay.store`; its reward functions are not wrapped yet.
 
     Raises:
-        UserError: The store cannot be opened.
+        UserError: The store cannot be used; see `open_checked`.
 
     Attributes:
         key: The run's key in the store.
+        name: What the store calls the run; `args.run_name`, or the output folder's name.
         recipe: The run's recipe as text, if it has one.
         kind: What `r2vpo rollouts list` calls the run.
+        parent: Key of the run whose policies this one samples, if it is a sampler.
+        policies: Where policies are published, with `replay.collect`.
     """
 
     def __init__(self, trainer: R2VPOTrainer) -> None:
-        options = trainer.args.replay
-        self._trainer, self._options = trainer, options
+        self._trainer, self._options = trainer, trainer.args.replay
         names, weights = trainer.reward_func_names, trainer.reward_weights.tolist()
         self._reward_version = reward_version(cast("list[Any]", trainer.reward_funcs), names, weights)
         self._reward_description = describe_reward(names, weights)
         self._tokenizer = tokenizer_fingerprint(trainer._tokenizer)
-        self.store = open_checked(options, tokenizer=self._tokenizer, reward_version=self._reward_version)
+        self.store = open_checked(self._options, tokenizer=self._tokenizer, reward_version=self._reward_version)
         self.key = uuid.uuid4().hex
         if trainer.accelerator.num_processes > 1:
             (self.key,) = broadcast_object_list([self.key])
+        self.name = trainer.args.run_name or Path(trainer.args.output_dir).name
         self.recipe: str | None = None
         self.kind = "training"
-        self._run: int | None = None
-        self._reward = 0
+        self.parent: str | None = None
+        self.policies = Path(trainer.args.output_dir) / "policies"
+        self._run = self._reward = 0
         self._draws: DrawsOfRun | None = None
+        self._own: list[Group] = []
 
-    def begin_round(self, number: int) -> None:
-        """Register the run before its first round, and let the draws know the round."""
-        if self._run is None:
+    # ------------------------------------------------------------------ a round
+
+    def sample(self, prompts: PromptBatch) -> list[Group]:
+        """Return a round's fresh groups: those that samplers have put in, and for the remaining prompts own ones.
+
+        Args:
+            prompts: The round's prompts in this process.
+        """
+        trainer, number, started = self._trainer, self._trainer.round_index, time.perf_counter()
+        if not self._run:
             self._register()
         if self._draws is not None:
             self._draws.begin(number)
+        taken: list[Group] = []
+        if self._options.collect:
+            trainer.counters.setdefault("rollouts_collected", 0)
+            self._publish(number)
+            taken = self._take(number, len(prompts.rows))
+        left = len(prompts.rows) - sum(map(len, taken))
+        self._own = trainer._sample(PromptBatch(prompts.rows[:left])) if left else []
+        if taken:
+            self._log(taken + self._own, seconds=time.perf_counter() - started)
+        return taken + self._own
 
-    def write(
-        self, number: int, groups: Sequence[Group], rows: Sequence[Mapping[str, Any]], parts: Sequence[Any]
-    ) -> None:
-        """Write a round's fresh groups, after the policy has been evaluated on them.
+    def write_round(self) -> dict[str, float]:
+        """Write the round's own groups, after the policy has been evaluated on them, and return what is logged."""
+        if self._own:
+            self.write(self._own, self._trainer.round_index)
+        return {} if self._draws is None else self._draws.statistics()
+
+    def write(self, groups: Sequence[Group], number: int) -> None:
+        """Write groups that this trainer has just sampled.
 
         Args:
-            number: The round.
-            groups: This process's.
-            rows: The row of the data of each group.
-            parts: For each group, for each row, the scores by function.
+            groups: All groups of the last `_sample` of this process, evaluated.
+            number: The version of the trainer's present policy; a sampler that lags has used an earlier one.
         """
-        from r2vpo.store import Sampled, writing
-
-        assert self._run is not None, "a round has begun"
         trainer = self._trainer
-        whole = weights_divided_by(trainer) is None
-        fingerprint = weights_fingerprint(trainer.accelerator.unwrap_model(trainer.model)) if whole else None
-        ends = set(trainer.eos_token_ids)
-        now = time.time()
+        if not self._run:
+            self._register()
+        ends, now = set(trainer.eos_token_ids), time.time()
         sampled: dict[int, list[Sampled]] = {}
-        for group, columns, scores in zip(groups, rows, parts, strict=True):
+        for group, columns, parts in zip(groups, *trainer.columns_of_sample, strict=True):
             ended = [int(row.response_ids[-1]) in ends for row in group.rollouts]
-            one = Sampled(group, columns, scores, trainer.args.temperature, ended, now)
+            one = Sampled(group, columns, parts, trainer.args.temperature, ended, now)
             sampled.setdefault(group.policy_version, []).append(one)
+        fingerprint = self._fingerprint()
         with self.store.writing() as connection:
             for version, some in sampled.items():
-                known = fingerprint if version == number else None  # a lagging sampler has an earlier policy
+                known = fingerprint if version == number else None
                 place = writing.add_version(connection, self._run, version, known)
                 writing.add_groups(connection, place, some, self._reward)
 
-    def statistics(self) -> dict[str, float]:
-        """Return what the present round drew from the store, for the log."""
-        return {} if self._draws is None else self._draws.statistics()
+    def rows_ahead(self, most: int) -> int:
+        """Return how many rows of the parent's policies it has left to train on, counted up to `most`."""
+        if not self._run:
+            self._register()
+        assert self.parent is not None, "a sampler knows whose policies it samples"
+        with self.store.reading() as connection:
+            size = self._trainer.num_generations
+            found = self._waiting(connection, self.parent, self._trainer.round_index, count=-(-most // size))
+        return len(found) * size
+
+    def finish(self) -> None:
+        """Let samplers know that the run has made its last step."""
+        if self._options.collect and self._trainer.accelerator.is_main_process:
+            policies.finish(self.policies)
+
+    # ------------------------------------------------------------------ checkpoints
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
@@ -107,47 +150,39 @@ class StoredRollouts:
 
     def load_state_dict(self, state: Mapping[str, Any], *, next_round: int) -> None:
         """Resume under the same key, and take back what was written from round `next_round` on."""
-        from r2vpo.store import writing
-
         self.key = state["key"]
         self._register()
-        assert self._run is not None
         if self._trainer.accelerator.is_main_process:
             with self.store.writing() as connection:
                 writing.rewind(connection, self._run, next_round)
         self._trainer.accelerator.wait_for_everyone()
-        self._draw_again()
+        self._prepare_draws()
+
+    # ------------------------------------------------------------------ its parts
 
     def _register(self) -> None:
-        from r2vpo.store import writing
-
         trainer = self._trainer
-        name = trainer.args.run_name or Path(trainer.args.output_dir).name
         with self.store.writing() as connection:
             self._run = writing.add_run(
                 connection,
                 self.key,
-                name=name,
+                name=self.name,
                 kind=self.kind,
                 model=documented_name(trainer.accelerator.unwrap_model(trainer.model).config._name_or_path),
                 tokenizer=self._tokenizer,
                 recipe=self.recipe,
                 tags=self._options.tags,
+                parent=self.parent,
             )
             self._reward = writing.add_reward(connection, self._reward_version, self._reward_description)
-        self._draw_again()
+        self._prepare_draws()
 
-    def _draw_again(self) -> None:
-        from r2vpo.store import drawing
-        from r2vpo.store.other_runs import DrawsOfRun
-
+    def _prepare_draws(self) -> None:
         trainer, source = self._trainer, self._options.from_
         if source is None:
             return
-        assert self._run is not None
         with self.store.reading() as connection:
             started = drawing.run_of(connection, self._run).started
-        estimator = ADVANTAGES[trainer.args.advantage.name]
         self._draws = trainer.learner.others = DrawsOfRun(
             self.store,
             self._run,
@@ -155,12 +190,85 @@ class StoredRollouts:
             as_source(source, now=started),
             tokenizer=self._tokenizer,
             ratio=source.ratio,
-            advantages=lambda rewards: estimator(rewards, len(rewards)),
+            advantages=self._advantages,
             cap=trainer.method.config.stale_weight_cap,
             part=(trainer.accelerator.process_index, trainer.accelerator.num_processes),
             total=lambda sums: trainer._total(sums).cpu() if trainer.accelerator.num_processes > 1 else sums,
             seed=trainer.args.seed,
         )
+
+    def _advantages(self, rewards: torch.Tensor) -> torch.Tensor:
+        return ADVANTAGES[self._trainer.args.advantage.name](rewards, len(rewards))
+
+    def _take(self, number: int, rows: int) -> list[Group]:
+        """Return groups that samplers have put in, of at most so many rows for this process, each once."""
+        trainer, accelerator = self._trainer, self._trainer.accelerator
+        processes, size, ids = accelerator.num_processes, trainer.num_generations, list[int]()
+        if accelerator.is_main_process:
+            with self.store.writing() as connection:
+                found = self._waiting(connection, self.key, number, count=rows // size * processes)
+                ids = found[: len(found) // processes * processes]
+                writing.add_draws(connection, self._run, number, ids)
+        if processes > 1:
+            (ids,) = broadcast_object_list([ids])
+        with self.store.reading() as connection:
+            read = drawing.read_groups(connection, ids[accelerator.process_index :: processes], self._reward)
+        taken = [replace(one.group, uses=0) for one in read]
+        for group in taken:
+            rewards = torch.tensor([row.reward for row in group.rollouts], dtype=torch.float64)
+            for row, advantage in zip(group.rollouts, self._advantages(rewards).tolist(), strict=True):
+                row.advantage = advantage
+        total = int(trainer._total(sum(map(len, taken))))
+        trainer.counters["rollouts_collected"] += total
+        return taken
+
+    def _waiting(self, connection: Connection, parent: str, number: int, *, count: int) -> list[int]:
+        return drawing.waiting(
+            connection,
+            parent,
+            self._reward,
+            versions_from=number - max_lag(self._options),
+            versions_to=number,
+            size=self._trainer.num_generations,
+            count=count,
+        )
+
+    def _log(self, fresh: Sequence[Group], *, seconds: float) -> None:
+        """Log a round of collected groups as TRL and the trainer log one that is sampled."""
+        trainer, rows = self._trainer, rows_of(fresh)
+        trainer.round_statistics |= round_statistics(
+            torch.tensor([row.reward for row in rows], dtype=torch.float64),
+            torch.tensor([row.advantage for row in rows], dtype=torch.float64),
+            group_size=trainer.num_generations,
+            tokens=sum(row.response_ids.numel() for row in rows),
+            seconds=seconds,
+        )
+        ends, last = set(trainer.eos_token_ids), rows[-1]
+        cut = sum(int(row.response_ids[-1]) not in ends for row in rows) / len(rows)
+        trainer._metrics["train"]["completions/clipped_ratio"].append(cut)
+        trainer._logs["completion"].append(trainer._tokenizer.decode(last.response_ids))
+
+    def _publish(self, number: int) -> None:
+        trainer = self._trainer
+        if not trainer.accelerator.is_main_process:
+            return
+        trained, sampled = trainer.accelerator.unwrap_model(trainer.model), trainer.sampling_model()
+        if is_peft_model(trained) and sampled is trained.get_base_model():
+            sampled = ShadowModel(trained, trained.dtype).model  # with its adapters merged
+        fingerprint = self._fingerprint()
+        assert fingerprint is not None, "sharded weights are refused"
+        policies.publish(self.policies, policies.Policy(self.key, number, fingerprint), sampled.save_pretrained)
+
+    def _fingerprint(self) -> str | None:
+        """Return that of the present weights, or None if no process has them all."""
+        if weights_divided_by(self._trainer) is not None:
+            return None
+        return weights_fingerprint(self._trainer.accelerator.unwrap_model(self._trainer.model))
+
+
+def max_lag(options: ReplayOptions) -> int:
+    """Return how many versions behind a sampler's policy may be: as many as the replay keeps, and at least one."""
+    return max(options.versions, 1)
 
 
 def open_checked(options: ReplayOptions, *, tokenizer: str, reward_version: str) -> RolloutStore:
@@ -172,13 +280,8 @@ def open_checked(options: ReplayOptions, *, tokenizer: str, reward_version: str)
         reward_version: Version of the reward.
 
     Raises:
-        UserError: A package is missing, or the store cannot be opened, or there is nothing to draw.
+        UserError: The store cannot be opened, or there is nothing to draw.
     """
-    for package in ("sqlalchemy", "zstandard"):
-        require(package, "replay.store")
-    from r2vpo.store import RolloutStore
-    from r2vpo.store.nothing import refuse_empty
-
     assert options.store is not None, "called only with a store"
     store = RolloutStore(options.store)
     if options.from_ is not None:
@@ -189,7 +292,5 @@ def open_checked(options: ReplayOptions, *, tokenizer: str, reward_version: str)
 
 def as_source(options: SourceOptions, *, now: float) -> Source:
     """Return what a store understands of `replay.from`; ages count back from `now`, in seconds since 1970."""
-    from r2vpo.store import Source
-
     newer = None if options.newer_than is None else moment(options.newer_than, now=now)
     return Source(options.runs, newer, options.tags, options.max_age_versions)

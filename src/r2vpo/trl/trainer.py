@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from r2vpo.core.method import Method
 from r2vpo.learner import Learner, MicroBatch, RoundShape
+from r2vpo.optional import require_store
 from r2vpo.replay import Group, ReplayBuffer
 from r2vpo.replay.group import rows_of
 from r2vpo.sampling.sampler import Progress
@@ -26,9 +27,11 @@ from r2vpo.trl.plumbing import TrainingPlumbing
 from r2vpo.trl.prompts import PromptBatch
 from r2vpo.trl.sampled import ShowSample, telling_group
 from r2vpo.trl.signal import SignalWatch, describe_round, warn
-from r2vpo.trl.stored import StoredRollouts
 from r2vpo.trl.vllm import prepare_vllm
 from r2vpo.trl.watch import RunWatch
+
+if TYPE_CHECKING:
+    from r2vpo.trl.stored import StoredRollouts
 
 COUNTERS = ("rollouts_generated", "rollouts_reused", "rollouts_used_again", "tokens_generated", "non_finite_steps")
 
@@ -76,7 +79,7 @@ class R2VPOTrainer(TrainingPlumbing):
         show_short_lines(self)
         if self._has_async_funcs:
             keep_running(self)
-        self.stored = StoredRollouts(self) if args.replay.store is not None else None
+        self.stored = self._stored() if args.replay.store is not None else None  # which reads the functions' sources
         self.reward_funcs = [
             guard_reward(function, name)
             for function, name in zip(self.reward_funcs, self.reward_func_names, strict=True)
@@ -97,6 +100,8 @@ class R2VPOTrainer(TrainingPlumbing):
         self.seconds = {"generating": 0.0, "training": 0.0}
         self.round_statistics: dict[str, float] = {}
         self.step_lists: dict[str, Any] = {}
+        # The rows of the data of the last sampled groups, and their scores by function; kept for a store.
+        self.columns_of_sample: tuple[list[dict[str, Any]], list[list[dict[str, float]]]] = [], []
         # For displays: what is being done (generating, scoring, training, saving), and how far the sampling is.
         self.on_phase: Callable[[str], None] = lambda phase: None
         self.on_sampled: Progress = lambda *counts: None
@@ -107,10 +112,16 @@ class R2VPOTrainer(TrainingPlumbing):
         self.learner = self._learner()
         self.controls, self.replay = self.learner.controls, self.learner.replay
 
+    def _stored(self) -> StoredRollouts:
+        require_store()
+        from r2vpo.trl.stored import StoredRollouts
+
+        return StoredRollouts(self)
+
     def _learner(self) -> Learner:
         """Build what happens in a round between sampling and the optimizer."""
         args, method = self.args, self.method
-        lag = args.rollout.lag or self.sampler_lag or 0
+        lag = args.rollout.lag or self.sampler_lag or int(args.replay.collect)
         reason = no_brake_reason(
             constrained=method.config.constraint_target is not None,
             anchor=method.config.anchor,
@@ -178,13 +189,10 @@ class R2VPOTrainer(TrainingPlumbing):
             self.learner.evaluate(self.model, [micro])
             return micro
         if self._step % self.micro_batches_per_round == 0 or not self.learner.micros:
-            if self.stored is not None:
-                self.stored.begin_round(self.round_index)
-            fresh = self._sample(generation_batch)
+            fresh = self._sample(generation_batch) if self.stored is None else self.stored.sample(generation_batch)
             self.counters["rollouts_reused"] += self.learner.begin_round(self.model, fresh, self.round_index)
             if self.stored is not None:
-                self.stored.write(self.round_index, fresh, *self._kept)
-                self.round_statistics |= self.stored.statistics()
+                self.round_statistics |= self.stored.write_round()
             if "rollouts_used_again" in self.counters:  # a run resumed from an earlier checkpoint does not know it
                 drawn = [group for micro in self.learner.micros for group in micro.groups]
                 self.counters["rollouts_used_again"] += int(self._total(sum(len(g) for g in drawn if g.uses == 1)))
@@ -232,7 +240,7 @@ class R2VPOTrainer(TrainingPlumbing):
             advantages=advantages[mine],
             group_size=group_size,
             versions=[version] * len(rows) if self.sampler_lag is None else groups.policy_versions(rows),
-            first_row=(self.round_index * processes + place) * len(rows),
+            first_row=(self.round_index * processes + place) * self.args.local_rows if training else 0,
         )
         groups.check_sampled(fresh, self.round_index)
         if training:
@@ -243,16 +251,13 @@ class R2VPOTrainer(TrainingPlumbing):
             self.counters["tokens_generated"] += tokens
             self.round_statistics = groups.round_statistics(
                 rewards, advantages, group_size=group_size, tokens=tokens, seconds=seconds
-            ) | groups.part_means(scores, self.reward_func_names)
+            ) | groups.statistics_of_trl(self._metrics["train"], self.reward_func_names)
             if self.show_sample is not None:
                 self.show_sample(telling_group(fresh, scores[mine].tolist(), self.reward_func_names, rows))
                 self.show_sample = None
         if training and self.stored is not None:
-            named = [
-                [dict(zip(self.reward_func_names, scores[mine][row].tolist(), strict=True)) for row in rows_]
-                for rows_ in places
-            ]
-            self._kept = [rows[some[0]] for some in places], named
+            parts = groups.named_parts(scores[mine], self.reward_func_names)
+            self.columns_of_sample = [rows[one[0]] for one in places], [[parts[row] for row in one] for one in places]
         self.on_phase("training" if training else "evaluating")
         return fresh
 
@@ -260,7 +265,6 @@ class R2VPOTrainer(TrainingPlumbing):
         return describe_round(
             self._logs,
             self.round_statistics,
-            cut=self._metrics["train"]["completions/clipped_ratio"][-1],
             longest=self.args.max_completion_length,
             raw_text=bool(self._tokenizer.chat_template) and isinstance(self._logs["completion"][-1], str),
         )

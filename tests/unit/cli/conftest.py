@@ -7,6 +7,7 @@ import pytest
 from r2vpo.checkpoint_files import write_list
 from r2vpo.config.recipe import load_recipe
 from r2vpo.config.run_directory import RunDirectory, create_run
+from tests.unit.cli.stored import two_runs
 
 RECIPE = """\
 # Teaches nothing; for tests
@@ -30,3 +31,9 @@ def run(tmp_path: Path, recipe: Path) -> RunDirectory:
     checkpoint.mkdir()
     write_list(checkpoint, name=checkpoint.name)
     return started
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the runs monday and tuesday, which a test leaves as it is."""
+    return two_runs(tmp_path_factory.mktemp("runs"))

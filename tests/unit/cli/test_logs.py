@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from r2vpo.cli.arguments import build_parser
 from r2vpo.cli.logs import LEVELS, set_by_default
 
 CODE = """
@@ -66,3 +67,16 @@ def test_a_variable_of_the_user_wins_over_the_default_and_not_over_the_option() 
 def test_debug_leaves_the_libraries_alone() -> None:
     level, lines = printed(None, debug=True)
     assert level == "warning" and "trl.x warning" in lines and "r2vpo: warning: theirs" in lines
+
+
+@pytest.mark.parametrize("command", [["train", "x"], ["rewards", "check", "x"], ["models"]])
+def test_shared_options_precede_the_command_or_follow_it(command: list[str]) -> None:
+    def parsed(*arguments: str) -> tuple[str | None, bool]:
+        found = build_parser().parse_args(arguments)
+        return found.log_level, found.debug
+
+    assert parsed(*command) == (None, False)
+    assert parsed("--log-level", "info", "--debug", *command) == ("info", True)
+    assert parsed(*command, "--log-level", "info", "--debug") == ("info", True)
+    assert parsed("--debug", *command, "--log-level", "info") == ("info", True)
+    assert parsed("--log-level", "info", *command, "--log-level", "error") == ("error", False)

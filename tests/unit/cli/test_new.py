@@ -15,6 +15,8 @@ from r2vpo.config.recipe import load_recipe
 from r2vpo.config.yaml_files import read_mapping
 from r2vpo.data import load_data
 from r2vpo.rewards import load_reward
+from r2vpo.training.setup import prepare
+from tests.integration.evaluation import write_model
 from tests.unit.cli.helpers import failure
 
 MODEL = ("--model", "tiny/random-llama")
@@ -123,6 +125,29 @@ def test_names_are_inert_texts_in_both_files(name: str, capsys: pytest.CaptureFi
     assert read_mapping(written, "recipe").keys() == keys
     kinds = [type(one).__name__ for one in ast.parse(reward.read_text()).body]
     assert kinds == ["Expr", "ImportFrom", "FunctionDef", "FunctionDef"]
+
+
+def test_prompts_that_are_too_long_for_the_model_are_counted_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"question": f"Question {i}? " + "word " * (3000 * (i < 3)), "answer": str(i)} for i in range(12)]
+    Path("own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["new", "own.jsonl", *MODEL]) == 0
+    said = capsys.readouterr().out
+    assert "prompts left out: 3 of 12, the longest of 3,0" in said
+    assert "the model takes 2,048 tokens, of which completions of 256 leave 1,792 for a prompt" in said
+    recipe = load_recipe("own.yaml")
+    assert (recipe.data.max_prompt_tokens, recipe.rollout.max_new_tokens) == (2048 - 256, 256)
+    parts = prepare(recipe)
+    assert len(parts.data.train) + len(parts.data.held_out) == 9
+
+
+def test_chats_for_a_model_without_a_template_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = write_model(tmp_path / "without")
+    capsys.readouterr()  # how the weights are written
+    rows = [{"messages": [{"role": "user", "content": f"{i}+1="}], "answer": str(i + 1)} for i in range(9)]
+    Path("own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "own.jsonl: this model's tokenizer has no chat template" in failure(
+        capsys, 2, "new", "own.jsonl", "--model", str(model)
+    )
 
 
 def test_no_model_has_such_a_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,11 +49,23 @@ def test_every_flipped_bit_of_a_record_is_found(file: Path) -> None:
             read_records(file)
 
 
-def test_what_is_no_number_in_json_is_refused(file: Path) -> None:
-    line = b'{"step": 4, "loss": NaN'
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" + "0" * 400, "1" * 5000])
+def test_a_number_that_is_not_finite_is_refused(file: Path, number: str) -> None:
+    line = f'{{"step": 4, "loss": [{number}]'.encode()
     file.write_bytes(line + b', "crc32": "%08x"}\n' % zlib.crc32(line + b"}"))
-    with pytest.raises(UserError, match="line 1 is not a JSON object"):
+    with pytest.raises(UserError, match=r"line 1 has the number .{1,30}, which is not finite: restore the file"):
         read_records(file)
+    file.write_bytes(line + b"}\n")
+    with pytest.raises(ValueError, match=r"it has the number .{1,30}, which is not finite"):
+        read_object(file)
+
+
+def test_a_number_that_would_not_be_read_is_written_as_null(tmp_path: Path) -> None:
+    record = {"a": float("nan"), "b": [float("inf"), 10**400, True], "c": 1e308}
+    append_record(tmp_path / "a.jsonl", record)
+    write_object(tmp_path / "a.json", record)
+    assert read_records(tmp_path / "a.jsonl") == [read_object(tmp_path / "a.json")]
+    assert read_object(tmp_path / "a.json") == {"a": None, "b": [None, None, True], "c": 1e308}
 
 
 def test_a_last_line_without_its_newline_is_cut_off_for_reader_and_writer(file: Path) -> None:

@@ -7,6 +7,8 @@ import torch
 
 from r2vpo.core.held_out import MEMORY, HeldOutGain, held_out_sums
 from r2vpo.core.objectives import policy_gradient_loss
+from r2vpo.core.radius import FURTHEST, PRICE, radius
+from r2vpo.core.ratios import logit_movement
 
 
 def measured(held_out, **batch):
@@ -121,3 +123,19 @@ def test_a_known_correlation_of_advantage_and_movement_is_found(correlation, voc
         correlation * change.square().sum() / size / math.sqrt(undecided.sum() * (undecided * worth**2).sum()) / size
     )
     assert gain.alignment(curvature) == pytest.approx(float(expected), abs=3 / math.sqrt(rows) + 0.02)
+
+
+@pytest.mark.parametrize("ratio", [1.001, 1 / 1.001])
+def test_whole_agreement_is_the_root_of_the_tokens_per_decision(ratio):
+    sign = 1.0 if ratio > 1 else -1.0
+    whole = batch(ratio, [sign, sign])
+    movement = logit_movement(whole["log_probs"], whole["old_log_probs"], whole["response_mask"])
+    found, distance = HeldOutGain(), 0.25
+    found.add(measured(**whole, held_out=torch.tensor([True, True])).to_tensor(), distance)
+    curvature = float(movement.numerator / movement.denominator) / distance**2
+    assert found.alignment(curvature) == pytest.approx(1 / math.sqrt(0.501), rel=1e-3)
+    # With a curvature that is measured on other rows it can be any number.
+    assert found.alignment(curvature / 1e4) == pytest.approx(100 / math.sqrt(0.501), rel=1e-3)
+    beyond = PRICE * math.sqrt(FURTHEST)
+    assert radius(1e-9, 1.0, 100.0) == pytest.approx(radius(1e-9, 1.0, beyond))
+    assert radius(1e-9, 1.0, 0.9 * beyond) < 0.9 * radius(1e-9, 1.0, beyond)

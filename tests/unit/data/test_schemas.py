@@ -12,6 +12,7 @@ import pytest
 from r2vpo.data import DatasetOptions, PromptRow, load_data
 from r2vpo.data.options import SchemaName
 from r2vpo.data.schemas import SCHEMAS, BadRow, Columns, Skip
+from r2vpo.errors import UserError
 from tests.unit.data.writing import write
 
 HUMANEVAL = {
@@ -126,6 +127,29 @@ def test_the_tests_of_a_program_pass_for_its_solution_alone(name: SchemaName, mo
     assert passes(row.metadata["solution"]) and row.answer == row.metadata["solution"]
     assert not passes(row.metadata["solution"].replace("2 * x", "3 * x"))
     assert "double" in str(row.prompt)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "column"), [("mbpp", MBPP, "code"), ("humaneval", HUMANEVAL, "canonical_solution")]
+)
+def test_a_program_needs_no_solution(tmp_path: Path, name: SchemaName, module: dict[str, Any], column: str) -> None:
+    without = {key: value for key, value in module.items() if key != column}
+    row, whole = read(name, without), read(name, module)
+    assert isinstance(row, PromptRow) and isinstance(whole, PromptRow)
+    assert row.answer == row.metadata["solution"] == "" and row.metadata["tests"] == whole.metadata["tests"]
+    path = write(
+        tmp_path / "own.jsonl", [{**without, "prompt": f"def f{i}(x):\n", "text": f"Task {i}"} for i in range(4)]
+    )
+    options = DatasetOptions(path=[str(path)], schema=name, held_out_size=1, few_shot=1)
+    with pytest.raises(UserError, match=r"data\.few_shot: the rows have no solution to show: set it to 0"):
+        load_data(options)
+
+
+def test_a_row_whose_prompt_is_named_as_the_answer_has_none() -> None:
+    for prompt in ("Write.", [{"role": "user", "content": "Write."}]):
+        row = SCHEMAS["plain"].read({"text": prompt, "tests": ["assert f()"]}, Columns("text", "text"))
+        assert isinstance(row, PromptRow)
+        assert (row.prompt, row.answer, row.metadata) == (prompt, "", {"tests": ["assert f()"]})
 
 
 def test_spellings() -> None:

@@ -12,7 +12,7 @@ from r2vpo.checkpoint_files import write_list
 from r2vpo.config.recipe import load_recipe
 from r2vpo.config.run_directory import create_run
 from r2vpo.errors import UserError
-from r2vpo.evaluation.subject import find_subject, load_subject
+from r2vpo.evaluation.subject import find_subject, load_subject, stops_of_training
 from tests.integration.evaluation import write_model
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -56,6 +56,13 @@ def test_a_runs_last_checkpoint(run: Path) -> None:
     assert load(run, stop=["+"])[2] == [1, 12]
     assert find_subject(str(run)).weights == str(checkpoint)
     assert find_subject(str(run)).label == run.name
+    subject = find_subject(str(run))
+    assert stops_of_training(subject, tiny_tokenizer(), [1]) == ["="]
+    assert stops_of_training(subject, tiny_tokenizer(), [1, 14]) == []
+    base = tiny_model()
+    base.generation_config.eos_token_id = [1, 14]
+    base.save_pretrained(run.parents[1] / "tiny")
+    assert sorted(load(run)[2]) == [1, 14], "what also ends the base model's answers ends them here"
     (checkpoint / "model.safetensors").write_bytes(b"cut short")
     with pytest.raises(UserError, match=r"model\.safetensors is damaged: it has 9 bytes of \d+: no earlier checkpoint"):
         find_subject(str(run))

@@ -1,9 +1,8 @@
-"""The folder of a model: complete or as it was, and its weights are the checkpoint's own."""
+"""The folder of a model: what of a checkpoint belongs to it, and its weights are the checkpoint's own."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from r2vpo.errors import UserError
-from r2vpo.export.folder import model_files, place_files, set_end_tokens, size_of, write_folder
+from r2vpo.export.folder import model_files, place_files, refuse_taken, set_end_tokens, size_of
 
 
 @pytest.fixture
@@ -61,20 +60,22 @@ def test_parts_of_processes_are_no_model(checkpoint: Path) -> None:
         model_files(checkpoint)
 
 
-def test_a_folder_is_replaced_when_the_new_one_is_complete(tmp_path: Path) -> None:
-    target = tmp_path / "model"
-    write_folder(target, lambda folder: (folder / "a").write_text("first") and None)
+@pytest.mark.parametrize("kind", ["file", "link", "full folder"])
+def test_a_place_that_is_taken_is_refused(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "place"
+    if kind == "file":
+        place.touch()
+    elif kind == "link":
+        place.symlink_to(tmp_path / "nowhere")
+    else:
+        (place / "mine").mkdir(parents=True)
+    with pytest.raises(UserError, match="place: it exists and is not an empty folder: name another one, or remove it"):
+        refuse_taken(place)
 
-    def fail(folder: Path) -> None:
-        (folder / "a").write_text("half")
-        raise OSError("the disk is full")
 
-    with pytest.raises(OSError, match="the disk is full"):
-        write_folder(target, fail)
-    assert (target / "a").read_text() == "first" and [path.name for path in tmp_path.iterdir()] == ["model"]
-    write_folder(target, lambda folder: (folder / "b").write_text("second") and None)
-    assert [path.name for path in target.iterdir()] == ["b"] and [path.name for path in tmp_path.iterdir()] == ["model"]
-    assert (target / "b").stat().st_mode & 0o777 == 0o644
+def test_an_empty_folder_and_a_new_one_are_places(tmp_path: Path) -> None:
+    refuse_taken(tmp_path)
+    refuse_taken(tmp_path / "new")
 
 
 def test_end_tokens_replace_those_of_training(tmp_path: Path) -> None:
@@ -84,21 +85,3 @@ def test_end_tokens_replace_those_of_training(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == {"eos_token_id": 2, "pad_token_id": 2}
     set_end_tokens(tmp_path, [2, 3])
     assert json.loads(path.read_text())["eos_token_id"] == [2, 3]
-
-
-def test_an_interrupt_between_the_two_renames_restores_the_former_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target, replace = tmp_path / "model", os.replace
-    target.mkdir()
-    (target / "mine").touch()
-
-    def interrupted(source: Path, place: Path) -> None:
-        if place == target and (source / "new").exists():
-            raise KeyboardInterrupt
-        replace(source, place)
-
-    monkeypatch.setattr("os.replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        write_folder(target, lambda folder: (folder / "new").touch())
-    assert [path.name for path in tmp_path.iterdir()] == ["model"] and (target / "mine").exists()

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-from r2vpo.disk import disk_failure
 from r2vpo.errors import UserError
 from r2vpo.export.gguf_model import write_gguf
 from r2vpo.models import load_model, load_tokenizer, resolve_model
@@ -67,6 +66,16 @@ def test_a_quantised_file_says_so_and_is_spread(model: Any, folder: Path, caplog
     assert 0 < float((weights - exact).abs().max()) < 0.02 * float(exact.abs().max())
     # Quantised weights are few numbers of a block; spread, hardly any two are alike.
     assert len(weights.unique()) > 0.9 * weights.numel()
+
+
+def test_a_conversion_shows_no_bar(model: Any, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shown = logging.getLogger("r2vpo.models.gguf_file")
+    shown.disabled = True
+    try:
+        resolve_model(str(folder / "q8_0.gguf"))
+    finally:
+        shown.disabled = False
+    assert capfd.readouterr() == ("", "")
 
 
 HEAD = b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"a"  # one fact, named "a"
@@ -127,8 +136,7 @@ def test_a_full_disk_is_no_fault_of_the_file(model: Any, folder: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
-        with pytest.raises(Exception) as caught:
+        with pytest.raises(UserError, match=r"cannot write the model cache .* larger than .*: raise the limit"):
             load_model(str(folder / "f32.gguf"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert not isinstance(caught.value, UserError) and disk_failure(caught.value) is not None

@@ -10,6 +10,7 @@ import torch
 
 from r2vpo.config.recipe import load_recipe
 from r2vpo.core.log_probs import PrefixBatch, forward_log_probs
+from r2vpo.core.log_probs.shared_prefix import cache_argument
 from r2vpo.core.replay_options import ReplayOptions
 from r2vpo.planning.architecture import Architecture, read_architecture
 from r2vpo.planning.memory import Settings, activations, cache_bytes, head_bytes, moments, peak, replay_bytes
@@ -119,10 +120,11 @@ def test_the_output_layer_by_hand(path: Path, tmp_path: Path, compute: int) -> N
 def test_the_cache_is_what_the_sampler_holds(path: Path, tmp_path: Path) -> None:
     model, read_model = read(path, tmp_path / "model")
     output = model.eval()(torch.ones(2, 20, dtype=torch.long), use_cache=True)
-    grow_from(output.past_key_values, torch.tensor([0, 0, 1, 1, 1]), 8)
+    cache = getattr(output, cache_argument(model.get_decoder()) or "")
+    grow_from(cache, torch.tensor([0, 0, 1, 1, 1]), 8)
     held = sum(
         buffer.untyped_storage().nbytes()
-        for layer in output.past_key_values.layers
+        for layer in cache.layers
         for buffer in (layer._key_buffer, layer._value_buffer)
     )
     assert cache_bytes(read_model, 5, 28, 4) == held

@@ -11,6 +11,7 @@ from r2vpo.errors import UserError
 from r2vpo.planning.own_data import kind_of_answers, look_at
 from tests.unit.data.writing import write
 
+PLUS = "def f(x):\n    return x + 1"
 SUMS = [{"prompt": f"{i} + 1 =", "answer": i + 1} for i in range(6)]
 
 
@@ -84,7 +85,10 @@ def test_chats(tmp_path: Path) -> None:
             {},
             "has no column that can be a prompt, a text or a list of messages; it has",
         ),
-        (SUMS, {"prompt_column": "promt"}, "has no column 'promt': name one of 'prompt', 'answer'"),
+        (SUMS, {"prompt_column": "promt"}, "--prompt-column promt: "),
+        (SUMS, {"prompt_column": "promt"}, "own.jsonl has no such column, it has 'prompt', 'answer'; did you mean 'pr"),
+        (SUMS, {"answer_column": "x"}, "--answer-column x: "),
+        (SUMS, {"answer_column": "x"}, "own.jsonl has no such column, it has 'prompt', 'answer': name one of them"),
         ([*SUMS, {"prompt": "x", "answer": None}], {}, "1 of 7 rows have no usable 'answer', the first is "),
         ([*SUMS, {"prompt": " ", "answer": 1}], {}, "line 7 with ' ': correct or remove them"),
     ],
@@ -110,6 +114,39 @@ def test_kinds_of_answers(answers: list[str], kind: str) -> None:
 
 def test_the_prompt_may_be_named_as_the_answer_that_no_reward_needs(tmp_path: Path) -> None:
     said = refusal(tmp_path, [{"prompt": "Write a poem."}])
-    assert said.endswith("such as --answer-column prompt")
+    assert said.endswith("If your reward needs no answer, name the prompt's column: --answer-column prompt")
     data = look(tmp_path, [{"prompt": "Write a poem."}], answer_column="prompt")
     assert (data.prompt_column, data.answer_column) == ("prompt", "prompt")
+    rows = [{"prompt": f"Write {i}.", "category": "a text that is longer", "n": i} for i in range(3)]
+    data = look(tmp_path, rows, answer_column="prompt")
+    assert (data.prompt_column, data.distinct, data.rows[0].answer) == ("prompt", 3, "")
+    assert data.notes == ["the column 'prompt' is prompt and answer, so that the rows have no answer"]
+    # A column that is rarely a prompt is the answer that was meant.
+    other = look(tmp_path, [{"content": f"Question {i}?", "text": "an answer"} for i in range(3)], answer_column="text")
+    assert (other.prompt_column, other.answer_column, other.rows[0].answer) == ("content", "text", "an answer")
+
+
+@pytest.mark.parametrize(
+    ("row", "answer", "schema"),
+    [
+        ({"prompt": "Write f.", "tests": ["assert f(1) == 2"]}, "prompt", "plain"),
+        ({"question": "Write f.", "test_list": ["assert f(1) == 2"], "id": "a", "solution": PLUS}, "solution", "plain"),
+        ({"messages": [{"role": "user", "content": "f"}], "tests": ["assert f(1) == 2"]}, "messages", "plain"),
+        ({"instruction": "Add 1.", "inputs": ["1"], "outputs": ["2"], "source": "a"}, "instruction", "plain"),
+        ({"prompt": "Write f.", "test_list": ["assert f(1) == 2"]}, None, "mbpp"),
+        (
+            {"prompt": "def f(x):\n", "test": "def check(f):\n    assert f(1) == 2", "entry_point": "f"},
+            None,
+            "humaneval",
+        ),
+    ],
+)
+def test_rows_with_tests_need_no_answer(tmp_path: Path, row: dict[str, Any], answer: str | None, schema: str) -> None:
+    found = look(tmp_path, [row, row])
+    assert (found.schema, found.answer_column, bool(found.tests)) == (schema, answer, schema == "plain")
+
+
+def test_tests_that_cannot_be_used_are_noted(tmp_path: Path) -> None:
+    row = {"question": "Write f.", "solution": PLUS, "test": "from solution import f\nassert f(1) == 2"}
+    found = look(tmp_path, [row, row])
+    assert found.tests == [] and "the column 'test' cannot be used as tests, because the reward code" in found.notes[0]

@@ -63,8 +63,8 @@ def metrics_record(step: int, generator: random.Random, recipe: Recipe) -> dict[
         "reward_std_between": 0.33,
         "signal": 0.6 - 0.3 * progress,
         "completion_length": 5.5 + generator.gauss(0, 0.3),
-        "completion_length_max": 6.0 if first else None,
-        "completion_truncated": 0.2 * math.exp(-3 * progress) if first else None,
+        "completion_length_max": 6.0,
+        "completion_truncated": 0.2 * math.exp(-3 * progress),
         "kl": 0.017 * moved,
         "sign_flip_fraction": 0.05 * generator.random(),
         "clip_fraction": 0.1 * generator.random(),
@@ -84,6 +84,17 @@ def metrics_record(step: int, generator: random.Random, recipe: Recipe) -> dict[
         "seconds_generating": 0.55 * step,
         "seconds_training": 0.85 * step,
         "tokens_per_second": 320.0,
+    } | (_stored(progress) if recipe.replay.from_ is not None else {})
+
+
+def _stored(progress: float) -> dict[str, Any]:
+    """What a run that draws rollouts of other runs logs besides."""
+    left_out = round(20 * progress)
+    return {
+        "stored_rows": FRESH_ROWS,
+        "stored_share": 0.95 - 0.8 * progress,
+        "stored_versions": 40,
+        "stored_versions_left_out": left_out,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,15 +127,17 @@ def test_it_answers_only_get_and_head(method: str, server: LiveServer) -> None:
         ("[::1]:{port}", 200),
         ("evil.example:{port}", 403),
         ("127.0.0.1.evil.example:{port}", 403),
-        ("localhost", 403),
-        ("localhost:1", 403),
+        ("localhost", 200),  # a port that is forwarded, as by ssh -L, has another number
+        ("localhost:1", 200),
+        ("{machine}:{port}", 403),
+        ("{machine}.local:{port}", 403),
         ("", 403),
         ("127.0.0.1:{port}:x", 403),
         ("user@evil.example:{port}", 403),
     ],
 )
 def test_other_hosts_are_refused(host: str, code: int, server: LiveServer) -> None:
-    named = host.format(port=server.server_address[1])
+    named = host.format(port=server.server_address[1], machine=socket.gethostname())
     for path in ("/", "/status.json"):
         answer, text = asked(server, path, Host=named)
         assert answer.status == code
@@ -154,6 +157,26 @@ def test_a_name_that_the_server_was_given_is_ours(run: RunDirectory) -> None:
         port = server.server_address[1]
         assert server.url == f"http://localhost:{port}/"
         assert server.is_ours(f"localhost:{port}") and not server.is_ours(None)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_every_address_of_the_machine_comes_with_its_names(run: RunDirectory, host: str) -> None:
+    machine = socket.gethostname()
+    with LiveServer(run, host=host, port=0) as server:
+        port = server.server_address[1]
+        assert server.exposed and server.url == f"http://{machine}:{port}/"
+        ours = [
+            machine,
+            machine.upper(),
+            socket.getfqdn(),
+            f"{machine.partition('.')[0]}.local",
+            "192.0.2.7",
+            "[fe80::1]",
+        ]
+        for name in ("localhost", *ours):
+            assert server.is_ours(f"{name}:{port}"), name
+        for name in ("evil.example", f"{machine}.evil.example", "", "evil.example:80@"):
+            assert not server.is_ours(f"{name}:{port}"), name
 
 
 def test_a_defect_and_an_event_reach_the_page(

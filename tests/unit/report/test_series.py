@@ -49,6 +49,9 @@ def test_an_age_without_rows_is_a_gap() -> None:
     [
         ("rollout_uses", {"rollouts_generated": 8, "rollouts_reused": 3}, 11),
         ("learning_rate_applied", {"learning_rate": 2e-5, "step_scale": 0.5}, 1e-5),
+        ("held_out_alignment_bounded", {"held_out_alignment": 89.5}, 1),
+        ("held_out_alignment_bounded", {"held_out_alignment": -14.2}, -1),
+        ("held_out_alignment_bounded", {"held_out_alignment": 0.45}, 0.45),
         ("seconds_other", {"seconds_generating": 1.0, "seconds_training": 0.25}, 0.75),
     ],
 )

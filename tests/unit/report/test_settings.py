@@ -30,7 +30,8 @@ def test_every_setting_of_a_recipe_is_there() -> None:
     for key in ("replay.versions", "dual.kind", "step_control.enabled", "advantage.name", "curriculum.enabled", "seed"):
         assert key in shown
     sections = ("trainer.", "replay.", "dual.", "step_control.", "advantage.", "curriculum.", "evaluation.")
-    known = {key for key in known_keys(Recipe) if key.startswith(sections)}
+    # A section that is null has no settings.
+    known = {key for key in known_keys(Recipe) if key.startswith(sections) and not key.startswith("replay.from.")}
     assert len(known) > 40 and known <= shown
 
 

@@ -28,6 +28,7 @@ from transformers import (
     RobertaConfig,
 )
 
+from r2vpo.core.log_probs.shared_prefix import cache_argument
 from r2vpo.sampling import check_model
 from r2vpo.sampling.probe import Alone, Probe
 from r2vpo.sampling.self_check import BY_LENGTH, CHUNKED, GENERATE, ORDINARY, SHARED, SHARED_SAMPLER, SHARED_SHORT
@@ -200,12 +201,12 @@ def test_a_fault_of_some_tenths_of_a_nat_is_found_in_every_precision(dtype):
     """Positions off by one, as a wrong mask would have them."""
     model = small_model(initializer_range=0.3).to(dtype)
     decoder = model.get_decoder()
-    former = decoder.forward
+    name, former = cache_argument(decoder), decoder.forward
 
-    def shifted(*args, position_ids=None, past_key_values=None, **kwargs):
-        if position_ids is not None and past_key_values is not None:
+    def shifted(*args, position_ids=None, **kwargs):
+        if position_ids is not None and kwargs.get(name) is not None:
             position_ids = position_ids + 1
-        return former(*args, position_ids=position_ids, past_key_values=past_key_values, **kwargs)
+        return former(*args, position_ids=position_ids, **kwargs)
 
     decoder.forward = shifted
     check = check_model(model, longest=60)

@@ -33,9 +33,9 @@ def test_a_step_becomes_one_whole_record(run: RunDirectory) -> None:
         {
             "loss": 0.5,
             "dual": math.inf,
-            "completions/mean_length": 7.5,
-            "completions/max_length": 9.0,
-            "completions/clipped_ratio": 0.125,
+            "completion_length": 7.5,
+            "completion_length_max": 9.0,
+            "completion_truncated": 0.125,
             "epoch": 0.1,
             "reward": 0.25,
             "rewards/exact/mean": 0.5,

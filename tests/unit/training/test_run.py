@@ -47,12 +47,12 @@ def test_vllm_is_told_how_long_texts_get(tmp_path: Path, monkeypatch: pytest.Mon
     recipe = load_recipe(tmp_path / "small.yaml", ["rollout.sampler=vllm"])
     given = []
 
-    def stop(config: Any, parts: Any) -> None:
+    def stop(recipe: Any, config: Any, parts: Any, name: str) -> None:
         given.append((config, parts))
         raise _NothingLeft
 
     monkeypatch.setattr(setup, "is_vllm_available", lambda: True)
-    monkeypatch.setattr(run, "_trainer", stop)
+    monkeypatch.setattr(run, "build_trainer", stop)
     threads = torch.get_num_threads()
     with pytest.raises(_NothingLeft):
         display = TrainingProgress(recipe.trainer.max_steps, console=Console())

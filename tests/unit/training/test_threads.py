@@ -52,6 +52,17 @@ def test_a_resumed_run_has_the_number_that_it_was_started_with(tmp_path: Path) -
     assert "trainer.threads" in MAY_DIFFER
 
 
+def test_a_number_for_more_cores_is_kept_and_what_is_faster_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    settled, line = settle_threads(recipe(16 * CORES), tiny_model(), autocast=False)
+    assert settled.trainer.threads == torch.get_num_threads() == 16 * CORES, "the numbers stay the same"
+    assert line is not None and line.endswith(f": --set trainer.threads={CORES} is faster, and rounds otherwise")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(2 * CORES))
+    _, line = settle_threads(recipe(2), tiny_model(), autocast=False)
+    assert line is not None and f"those of {2 * CORES} processes share" in line and "trainer.threads=1 is" in line
+    _, line = settle_threads(recipe(1), tiny_model(), autocast=False)
+    assert line is not None and "trainer.threads=1 is" not in line, "there is nothing faster"
+
+
 @several
 def test_other_work_that_begins_during_the_run_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []

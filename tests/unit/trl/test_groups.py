@@ -12,10 +12,10 @@ from r2vpo.replay import Group
 from r2vpo.trl.groups import (
     check_sampled,
     log_advantages,
-    part_means,
     policy_versions,
     round_statistics,
     sampled_groups,
+    statistics_of_trl,
     weigh_rewards,
 )
 from tests.unit.learner.groups import CPU, one_row
@@ -101,9 +101,24 @@ def test_rows_without_a_score_have_no_advantage_and_no_weight_in_the_baseline() 
     torch.testing.assert_close(advantages, torch.tensor([2.0 - mean, 3.0 - mean, 0.0, 2.0 - mean]))
 
 
-def test_each_part_has_its_mean_over_the_rows_that_it_scored():
-    scores = torch.tensor([[1.0, 0.5], [0.0, torch.nan], [0.0, 0.25], [1.0, torch.nan]])
-    assert part_means(scores, ["exact", "format"]) == {"rewards/exact/mean": 0.5, "rewards/format/mean": 0.375}
+def test_what_trl_measured_of_the_last_round_is_kept():
+    logged = {
+        "completions/max_length": [3.0, 9.0],
+        "completions/clipped_ratio": [0.5, 0.125],
+        "completions/mean_length": [7.0],
+        "rewards/exact/mean": [0.5],
+        "rewards/exact/std": [0.25],
+        "rewards/format/mean": [0.375],
+        "rewards/format/std": [0.0],
+    }
+    assert statistics_of_trl(logged, ["exact", "format"]) == {
+        "completion_length_max": 9.0,
+        "completion_truncated": 0.125,
+        "rewards/exact/mean": 0.5,
+        "rewards/exact/std": 0.25,
+        "rewards/format/mean": 0.375,
+        "rewards/format/std": 0.0,
+    }
 
 
 @pytest.mark.parametrize("value", ["3", 3.0, True, None])

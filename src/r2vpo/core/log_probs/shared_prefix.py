@@ -11,11 +11,14 @@ Positions come from the mask at every level, because under left padding an index
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache as cached
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from r2vpo.core.log_probs.batch import PrefixBatch
 from r2vpo.core.log_probs.layout import PromptLayout
@@ -234,21 +237,34 @@ def run(backbone: Any, input_ids: Tensor, mask: Tensor | None, position_ids: Ten
         ValueError: the backbone did not keep the keys and values of all tokens.
     """
     whole = input_ids.shape[1] + (cache.get_seq_length() if cache is not None else 0)
+    name = cache_argument(backbone) or "past_key_values"
     output = backbone(
-        input_ids=input_ids,
-        attention_mask=mask,
-        position_ids=position_ids,
-        past_key_values=cache,
-        use_cache=True,
+        input_ids=input_ids, attention_mask=mask, position_ids=position_ids, use_cache=True, **{name: cache}
     )
-    kept = output.past_key_values.get_seq_length() if output.past_key_values is not None else 0
+    after = getattr(output, name)
+    kept = after.get_seq_length() if after is not None else 0
     if kept != whole:
         # Gradient checkpointing does this with only a warning, and the responses would not see their prompt.
         raise ValueError(
             f"the model kept {kept} of {whole} positions in its cache: turn gradient checkpointing "
             "off, or use the ordinary forward for a model whose cache drops positions"
         )
-    return output.last_hidden_state, output.past_key_values
+    return output.last_hidden_state, after
+
+
+def cache_argument(decoder: nn.Module) -> str | None:
+    """Return what a decoder calls its keys and values, in its arguments and its output; None if it has none.
+
+    Args:
+        decoder: A model of transformers, which has renamed the argument in version 5.24.
+    """
+    return _cache_argument(type(decoder).forward)
+
+
+@cached
+def _cache_argument(forward: Callable[..., Any]) -> str | None:
+    named = inspect.signature(forward).parameters
+    return next((name for name in ("past_key_values", "cache") if name in named), None)
 
 
 def select_rows(cache: Any, index: Tensor) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import nn
 
+from r2vpo.core.log_probs.shared_prefix import cache_argument
+
 _LOGIT_OPTIONS = {
     "final_logit_softcapping": None,
     "logit_scale": 1.0,
@@ -245,13 +247,11 @@ def _logit_reason(config: Any) -> str | None:
 def _module_reason(base: Any) -> str | None:
     if base.training and any(getattr(module, "gradient_checkpointing", False) for module in base.modules()):
         return "has gradient checkpointing on, which turns the cache off in training: turn it off"
-    named = inspect.signature(type(decoder_of(base)).forward).parameters
-    for name, meaning in (
-        ("position_ids", "so it cannot be given the position of a token after a padded prompt"),
-        ("past_key_values", "so it has no cache through which a prompt could be shared"),
-    ):
-        if name not in named:
-            return f"takes no {name}, {meaning}"
+    decoder = decoder_of(base)
+    if "position_ids" not in inspect.signature(type(decoder).forward).parameters:
+        return "takes no position_ids, so it cannot be given the position of a token after a padded prompt"
+    if cache_argument(decoder) is None:
+        return "takes no past_key_values, so it has no cache through which a prompt could be shared"
     return _head_reason(base)
 
 

@@ -83,6 +83,18 @@ def text_of(record: Record, *columns: str) -> str:
     raise BadRow(f"{_name(record, columns)!r} is {shown(value)}: write a text that is not empty")
 
 
+def optional_text_of(record: Record, *columns: str) -> str:
+    """Return the text of the first of several columns that the row has, unchanged; an empty text if it has none.
+
+    Raises:
+        BadRow: the column holds something else.
+    """
+    if all(record.get(column) is None for column in columns):
+        return ""
+    text_of(record, *columns)
+    return str(value_of(record, *columns))
+
+
 def answer_of(record: Record, *columns: str) -> str:
     """Return an answer, a text or a number, from the first of several columns that the row has.
 

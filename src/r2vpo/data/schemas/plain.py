@@ -10,7 +10,8 @@ def plain(record: Record, columns: Columns) -> PromptRow | Skip:
     """Read a row with user-defined columns.
 
     Returns:
-        The problem; all other columns are in its metadata.
+        The problem; all other columns are in its metadata. If prompt and answer are the same column, there is no
+        answer.
 
     Raises:
         BadRow: a column is missing or holds something else.
@@ -26,7 +27,7 @@ def plain(record: Record, columns: Columns) -> PromptRow | Skip:
     used = (columns.prompt, columns.answer, columns.difficulty)
     return PromptRow(
         prompt=prompt_of(record, columns.prompt),
-        answer=answer_of(record, columns.answer),
+        answer="" if columns.answer == columns.prompt else answer_of(record, columns.answer),
         difficulty="all" if difficulty in (None, "") else str(difficulty),
         metadata={key: value for key, value in record.items() if key not in used and value is not None},
     )

@@ -1,0 +1,25 @@
+"""The tokenizer of rollouts that another run has stored, if it is here and still the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from r2vpo.errors import UserError
+from r2vpo.models.fingerprint import tokenizer_fingerprint
+from r2vpo.models.load import load_tokenizer
+
+
+def tokenizer_of(model: str, fingerprint: str) -> tuple[Any, str | None]:
+    """Return the tokenizer with which token ids were written, and why not if there is none.
+
+    Args:
+        model: The name of the run's model.
+        fingerprint: Of the run's tokenizer.
+    """
+    try:
+        tokenizer = load_tokenizer(model)
+    except UserError as error:
+        return None, str(error)
+    if tokenizer_fingerprint(tokenizer) != fingerprint:
+        return None, f"the tokenizer of {model} is another one than when these rollouts were sampled"
+    return tokenizer, None

@@ -1,0 +1,39 @@
+"""Build the trainer of a recipe from its parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import PrinterCallback
+
+from r2vpo.config.recipe import Recipe, dump_recipe
+from r2vpo.config.run_directory import POLICIES
+from r2vpo.data import to_dataset
+from r2vpo.training.optimizers import own_optimizer
+from r2vpo.training.setup import Parts
+from r2vpo.trl import R2VPOConfig, R2VPOTrainer
+
+
+def build_trainer(recipe: Recipe, config: R2VPOConfig, parts: Parts, *, name: str) -> R2VPOTrainer:
+    """Return the trainer.
+
+    Args:
+        recipe: the recipe.
+        config: its configuration for TRL.
+        parts: data, reward, tokenizer and model.
+        name: what a store calls the run.
+    """
+    trainer = R2VPOTrainer(
+        model=parts.model,
+        reward_funcs=[parts.reward, *parts.more_rewards],
+        args=config,
+        train_dataset=to_dataset(parts.data.train),
+        processing_class=parts.tokenizer,
+        peft_config=parts.peft_config,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.optimizer_cls_and_kwargs = own_optimizer(recipe)
+    if trainer.stored is not None:
+        trainer.stored.name, trainer.stored.recipe = name, dump_recipe(recipe)
+        trainer.stored.policies = Path(config.output_dir).parent / POLICIES
+    return trainer
