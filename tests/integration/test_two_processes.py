@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,17 +24,23 @@ def launch(folder: Path, processes: int, *, rows: int = 16, save_steps: int = 0,
 
 def launched(module: str, folder: Path, processes: int, given: list[str]) -> dict:
     folder.mkdir()
+    command, options = launch_command(module, processes, [str(folder), *given])
+    done = subprocess.run(command, **options)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads((folder / "result.json").read_text())
+
+
+def launch_command(module: str, processes: int, given: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """Return a command that starts a module in so many processes, and the options of `subprocess.run` for it."""
     # `--cpu` alone starts one process unless there is MPI; torch's launcher starts both, and the variable keeps them on
     # the CPU, where accelerate takes gloo.
     kind = ["--cpu"] if processes == 1 else ["--multi_gpu", "--main_process_port", "0"]
     command = [sys.executable, "-m", "accelerate.commands.launch", *kind, "--num_processes", str(processes)]
     command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += ["-m", module, str(folder), *given]
+    command += ["-m", module, *given]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads((folder / "result.json").read_text())
+    return command, {"cwd": ROOT, "env": environment, "capture_output": True, "text": True, "timeout": 300}
 
 
 def test_a_group_of_an_evaluation_may_lie_in_two_processes(tmp_path: Path) -> None:

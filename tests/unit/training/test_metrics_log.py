@@ -43,7 +43,7 @@ def test_a_step_becomes_one_whole_record(run: RunDirectory) -> None:
         },
     )
     (record,) = run.read_metrics()
-    assert tuple(record) == METRICS
+    assert tuple(record) == METRICS and len(set(METRICS)) == len(METRICS)
     assert record["reward_parts"] == {"exact": 0.5}
     assert record["reward_parts_std"] == {"exact": 0.1}
     assert (record["completion_length_max"], record["completion_truncated"]) == (9.0, 0.125)
