@@ -33,7 +33,7 @@ class _Answers:
     """The handlers.
 
     Attributes:
-        left: Clients that left the answer that never ends.
+        left: Clients that left before their answer came, or while it went on.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,11 @@ class _Answers:
         name, asked = f"cmpl-{next(_numbers)}", bool(body.get("return_token_ids"))
         head = {"id": name, "object": "text_completion", "created": int(time.time()), "model": "tiny"}
         if not body.get("stream"):
-            await asyncio.sleep(body.get("seconds", 0))
+            try:
+                await asyncio.sleep(body.get("seconds", 0))
+            except asyncio.CancelledError:
+                self.left += 1
+                raise
             return web.json_response(
                 head | {"choices": [self._choice("15", [0, 1], body, asked) | {"finish_reason": "stop"}]}
             )

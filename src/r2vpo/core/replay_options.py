@@ -21,6 +21,9 @@ class SourceOptions(Options):
     )
     tags: list[str] = option([], "only runs that have all these tags")
     max_age_versions: int | None = option(None, "only the last so many policy versions of each run", at_least=1)
+    reward: str | None = option(
+        None, "the reward whose scores count, such as 'feedback thumb' of an import; null means the run's own"
+    )
     ratio: float = option(1.0, "number of these rows per fresh row, in addition to replay.ratio", above=0)
 
     @classmethod

@@ -145,9 +145,9 @@ class Proxy:
             if request.transport is not None:
                 request.transport.abort()
             return response
+        await response.write_eof()
         if sent.keep:
             self._keep(upstream, sent, received)
-        await response.write_eof()
         return response
 
     def _keep(self, upstream: aiohttp.ClientResponse, sent: _Body, received: _Body) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, bindparam, func, select
 from r2vpo.replay.group import Group, Rollout
 from r2vpo.store.encoding import decode_ids, decode_rows
 from r2vpo.store.records import Drawn, Source
-from r2vpo.store.tables import draws, groups, measurements, prompts, runs, scores, signals, versions
+from r2vpo.store.tables import draws, groups, measurements, prompts, rewards, runs, scores, signals, versions
 
 AT_ONCE = 500
 """Ids in one statement; SQLite limits its variables."""
@@ -171,6 +171,18 @@ def newest_group(connection: Connection) -> int:
 def run_of(connection: Connection, run: int) -> Any:
     """Return the row of a run."""
     return connection.execute(select(runs).where(runs.c.id == run)).one()
+
+
+def reward_of(connection: Connection, source: Source, version: str) -> int:
+    """Return the id of the reward whose scores count in a draw; 0 if nothing has been scored by it.
+
+    Args:
+        connection: Any.
+        source: What is drawn.
+        version: Version of the reward of the run that draws.
+    """
+    this = rewards.c.version == version if source.reward is None else rewards.c.description == source.reward
+    return int(connection.execute(select(func.coalesce(func.min(rewards.c.id), 0)).where(this)).scalar_one())
 
 
 def last_places(connection: Connection, run: int, reward: int, part: tuple[int, int]) -> dict[int, int]:

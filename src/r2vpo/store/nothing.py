@@ -7,7 +7,7 @@ import time
 from sqlalchemy import Connection, func, select
 
 from r2vpo.errors import UserError
-from r2vpo.store.drawing import StoredVersion, drawable, newest_group, versions_of
+from r2vpo.store.drawing import StoredVersion, drawable, newest_group, reward_of, versions_of
 from r2vpo.store.opening import shown
 from r2vpo.store.records import Source
 from r2vpo.store.store import RolloutStore
@@ -52,8 +52,7 @@ def refuse_empty(store: RolloutStore, source: Source, *, tokenizer: str, reward_
         UserError: There is nothing; the message says why.
     """
     with store.reading() as connection:
-        known = select(rewards.c.id).where(rewards.c.version == reward_version)
-        reward = connection.execute(known).scalar_one_or_none() or 0
+        reward = reward_of(connection, source, reward_version)
         versions_to_draw(
             connection,
             source,
@@ -100,9 +99,11 @@ def _why(connection: Connection, source: Source, run: int, tokenizer: str, rewar
     known_rewards = connection.execute(scored_by.where(scores.c.group.in_(sampled)).distinct()).all()
     if known_rewards and reward not in [row.id for row in known_rewards]:
         described = "; ".join(row.description for row in known_rewards[:3])
+        if source.reward is not None:
+            return f"replay.from.reward is {source.reward}, and its answers were scored by: {described}"
         return (
             f"its answers were scored by another reward ({described}) than this run's: score them again with r2vpo "
-            "rollouts rescore"
+            "rollouts rescore, or name that reward in replay.from.reward"
         )
     if source.newer_than is not None and newest < source.newer_than:
         return (

@@ -54,10 +54,13 @@ class Source:
         newer_than: Seconds since 1970; older rollouts are left out.
         tags: Tags that a run must have, all of them.
         max_age_versions: The last so many versions of each run; None means all.
+        kinds: Kinds of runs.
+        reward: Description of the reward whose scores count; None means that of the run that draws.
     """
 
     runs: Sequence[str] = ()
     newer_than: float | None = None
     tags: Sequence[str] = ()
     max_age_versions: int | None = None
+    reward: str | None = None
     kinds: Sequence[str] = field(default=("training", "sampling", "import", "proxy"))

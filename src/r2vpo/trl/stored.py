@@ -182,12 +182,13 @@ class StoredRollouts:
         if source is None:
             return
         with self.store.reading() as connection:
-            started = drawing.run_of(connection, self._run).started
+            wanted = as_source(source, now=drawing.run_of(connection, self._run).started)
+            reward = drawing.reward_of(connection, wanted, self._reward_version)
         self._draws = trainer.learner.others = DrawsOfRun(
             self.store,
             self._run,
-            self._reward,
-            as_source(source, now=started),
+            reward,
+            wanted,
             tokenizer=self._tokenizer,
             ratio=source.ratio,
             advantages=self._advantages,
@@ -293,4 +294,4 @@ def open_checked(options: ReplayOptions, *, tokenizer: str, reward_version: str)
 def as_source(options: SourceOptions, *, now: float) -> Source:
     """Return what a store understands of `replay.from`; ages count back from `now`, in seconds since 1970."""
     newer = None if options.newer_than is None else moment(options.newer_than, now=now)
-    return Source(options.runs, newer, options.tags, options.max_age_versions)
+    return Source(options.runs, newer, options.tags, options.max_age_versions, options.reward)

@@ -144,17 +144,20 @@ def test_errors_and_ends_reach_the_other_side(upstream: str, tmp_path: Path) -> 
             await proxied.raw(proxied.url, "POST", "/broken/completions", json={})
         async with proxied.session.post(f"{proxied.url}/endless/completions", json={}) as response:
             assert await response.content.readany()
+        with pytest.raises(TimeoutError):
+            timeout = aiohttp.ClientTimeout(total=0.5)
+            await proxied.raw(proxied.url, "POST", "/v1/completions", json={"seconds": 60}, timeout=timeout)
         for _ in range(100):
             (_, _, state) = await proxied.raw(proxied.upstream, "GET", "/state")
-            if json.loads(state)["left"]:
+            if json.loads(state)["left"] == 2:
                 break
             await asyncio.sleep(0.05)
-        assert json.loads(state) == {"left": 1}, "the server has been told that the client left"
+        assert json.loads(state) == {"left": 2}, "the server has been told that the clients left"
         assert proxied.rows() == []
         return dict(proxied.spool.lost)
 
     lost = through(upstream, tmp_path, work)
-    assert lost == {"an error of the server": 1, "the server broke off": 1, "the client left": 1}
+    assert lost == {"an error of the server": 1, "the server broke off": 1, "the client left": 2}
 
 
 def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
