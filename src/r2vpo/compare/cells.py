@@ -32,6 +32,7 @@ _ADDED = {
     "step_control.target_kl": None,
     "replay.store": None,
     "replay.from": None,
+    "replay.collect": False,
 }
 _FIXED = {"report_to": [], "evaluation.samples_shown": 0, "trainer.threads": None}
 
