@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from r2vpo.cli.failures import Session
 from r2vpo.cli.main import main
 from r2vpo.config.recipe import load_recipe
 from r2vpo.config.yaml_files import read_mapping
@@ -162,11 +163,7 @@ def test_columns_that_the_model_is_not_shown_are_named(capsys: pytest.CaptureFix
     assert "the model is not shown 'choices': write what it needs into the prompt" in capsys.readouterr().out
 
 
-def test_the_next_commands_are_printed_as_the_program_was_called(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "r2vpo", "new", "own.jsonl", *MODEL])
-    monkeypatch.setattr(sys, "argv", ["r2vpo/__main__.py", "new", "own.jsonl", *MODEL])
+def test_the_next_commands_are_printed_as_the_program_was_called(capsys: pytest.CaptureFixture[str]) -> None:
     write(["1", "2", "3"])
-    assert main() == 0
+    assert main(["new", "own.jsonl", *MODEL], session=Session("python -m r2vpo")) == 0
     assert "  python -m r2vpo train own.yaml\n" in capsys.readouterr().out
