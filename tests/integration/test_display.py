@@ -64,6 +64,18 @@ def test_a_resumed_run_shows_the_last_known_accuracy_and_needs_the_command_that_
     assert f"{float(accuracy) / 100:.3f}" in before.split("loading checkpoint-4")[-1]
 
 
+def test_ctrl_c_pressed_twice_says_once_that_there_is_no_checkpoint(tmp_path: Path) -> None:
+    held = tmp_path / "held"
+    recipe = write_recipe(tmp_path, SCRIPTED)
+    with in_terminal("train", str(recipe), folder=tmp_path, **{BEHAVIOUR: f"hold:1:{held}"}) as terminal:
+        terminal.wait_for("scoring")
+        terminal.press_ctrl_c()
+        terminal.press_ctrl_c()
+        assert terminal.end() in (130, -signal.SIGINT), "the second one may meet an interpreter that is ending"
+    assert "Traceback" not in terminal.shown and terminal.shown.count("no checkpoint was written yet") == 1
+    assert terminal.shown.splitlines()[-1] == "r2vpo: interrupted"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_still_loading_says_that_it_stops(tmp_path: Path, number: signal.Signals) -> None:
     process = start("train", str(write_recipe(tmp_path)), folder=tmp_path)
@@ -74,3 +86,17 @@ def test_a_run_that_is_still_loading_says_that_it_stops(tmp_path: Path, number: 
     assert process.returncode == 128 + number
     words = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
     assert err.splitlines() == ["r2vpo: stopping: no checkpoint was written yet", f"r2vpo: {words[number]}"]
+
+
+def test_a_run_whose_output_nobody_reads_stops_and_says_how_to_resume(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, RECIPE.replace("max_steps: 8", "max_steps: 400"))
+    process = start("train", str(recipe), folder=tmp_path)
+    assert process.stdout is not None and process.stderr is not None
+    while "saving" not in process.stdout.readline():
+        pass
+    process.stdout.close()
+    err = process.stderr.read()
+    assert process.wait(60) == 1
+    (run,) = (tmp_path / "runs").iterdir()
+    stopped = "r2vpo: stopped, because nobody reads the output any more; resume from the last checkpoint with: "
+    assert err.startswith(stopped) and err.endswith(f"--resume {run.relative_to(tmp_path)}\n")

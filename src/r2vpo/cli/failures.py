@@ -8,10 +8,11 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from r2vpo.cli.output import gone
 from r2vpo.cli.signals import Terminated
 from r2vpo.disk import causes, disk_failure
 from r2vpo.errors import UserError
@@ -51,6 +52,7 @@ class Session:
         evaluation: the folder of an evaluation, once it exists.
         command: all arguments of the command.
         say: prints the line that reports a failure.
+        acknowledged: whether a line has said that the work is being stopped, and what is kept of it.
         launched: whether this is one of several processes that the command has started.
     """
 
@@ -58,7 +60,7 @@ class Session:
         self, program: str = "r2vpo", *, say: Callable[[str], None] | None = None, launched: bool = False
     ) -> None:
         self.program = program
-        self.debug, self.may_leave = False, True
+        self.debug, self.may_leave, self.acknowledged = False, True, False
         self.say, self.launched = say or _say, launched
         self.command: list[str] = []
         self.arguments: list[str] = []
@@ -84,10 +86,15 @@ class Session:
     def stopping(self) -> None:
         """Show that the work is being stopped, and what is kept of it. Called from another thread than the work's."""
         display = self._display
-        if display is None:
-            return
-        display.stopping()
-        _say(f"stopping: {self._kept()}")
+        if display is not None:
+            line = f"stopping: {self._kept()}"
+            display.stopping(lambda: _say(line))
+            self.acknowledged = True
+
+    def restore_terminal(self) -> None:
+        """Make the terminal usable again after an interrupt."""
+        if self._display is not None:
+            self._display.restore()
 
     def _kept(self) -> str:
         if self.evaluation is not None:
@@ -96,6 +103,15 @@ class Session:
 
         checkpoint = None if self.run is None else RunDirectory(self.run).latest_checkpoint()
         return "no checkpoint was written yet" if checkpoint is None else f"saved up to step {step_of(checkpoint)}"
+
+    def say_stopped(self, what: str) -> None:
+        """Print that the command was stopped, and how to resume it."""
+        command = self.resume_command()
+        if command:
+            where = "" if self.evaluation else " from the last checkpoint"
+            self.say(f"{what}; resume{where} with: {command}")
+        else:
+            self.say(what + ("; no checkpoint was written yet" if self.run and not self.acknowledged else ""))
 
     def resume_command(self) -> str | None:
         """Return the command that resumes, or None while a run has no checkpoint to resume from."""
@@ -135,14 +151,14 @@ def report_failure(error: BaseException, session: Session) -> int:
     if session.debug:
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):
-        command = session.resume_command()
+        session.restore_terminal()
         what, code = ("terminated", TERMINATED) if isinstance(error, Terminated) else ("interrupted", INTERRUPTED)
-        if command:
-            where = "" if session.evaluation else " from the last checkpoint"
-            session.say(f"{what}; resume{where} with: {command}")
-        else:
-            session.say(what + ("; no checkpoint was written yet" if session.run else ""))
+        session.say_stopped(what)
         return code
+    if gone(error):
+        if session.run or session.evaluation:
+            session.say_stopped("stopped, because nobody reads the output any more")
+        return UNEXPECTED
     if isinstance(error, EndOfProcess):
         if error.line:
             session.say(error.line)
@@ -179,11 +195,6 @@ def report_failure(error: BaseException, session: Session) -> int:
 
 
 def _say(text: str) -> None:
-    """Print one line, whatever the message of an external error looks like."""
-    print("r2vpo: " + " ".join(text.split()), file=sys.stderr, flush=True)
-
-
-def quiet_exit_on_closed_pipe() -> int:
-    """Ignore a closed pipe, as in ``r2vpo recipes | head``."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return UNEXPECTED
+    """Print one line, whatever the message of an external error looks like; the exit code says it if that fails."""
+    with suppress(OSError):
+        print("r2vpo: " + " ".join(text.split()), file=sys.stderr, flush=True)

@@ -12,9 +12,10 @@ from importlib import import_module
 from typing import Any
 
 from r2vpo.cli.arguments import build_parser
-from r2vpo.cli.failures import Session, called_as, quiet_exit_on_closed_pipe, report_failure
+from r2vpo.cli.failures import Session, called_as, report_failure
 from r2vpo.cli.logs import log_from
-from r2vpo.cli.signals import acknowledged, ended_by_sigterm
+from r2vpo.cli.output import drop_unwritable, name_outputs
+from r2vpo.cli.signals import acknowledged, end_by_signals
 from r2vpo.disk import disk_failure
 
 ENVIRONMENT = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -34,37 +35,49 @@ def main(argv: Sequence[str] | None = None, *, session: Session | None = None) -
         Exit code: 0, or the command's own; 2 for what the user can fix; 130 after Ctrl-C; 143 after SIGTERM; 1 for
         everything else.
     """
-    session = session or Session("r2vpo" if argv is not None else called_as(sys.orig_argv, sys.argv))
+    session = session or Session()
     session.command = list(sys.argv[1:] if argv is None else argv)
     try:
-        with ended_by_sigterm(), acknowledged(session.stopping):
+        with acknowledged(session.stopping):
             arguments = build_parser(session.program).parse_args(argv)
             session.debug, session.may_leave = arguments.debug, False
             prepare_environment(debug=arguments.debug, log_level=arguments.log_level)
             module, _, function = arguments.command.partition(":")
             code = getattr(import_module(f"r2vpo.cli.{module}"), function)(arguments, session)
             sys.stdout.flush()
-    except BrokenPipeError:
-        return quiet_exit_on_closed_pipe()
     except SystemExit as error:
-        if session.may_leave:
-            raise
-        return report_failure(error, session)
+        if not session.may_leave:
+            return report_failure(error, session)
+        try:
+            print(end="", flush=True)
+        except OSError as failed:
+            return report_failure(failed, session)
+        raise
     except BaseException as error:
         return report_failure(error, session)
     return code or 0
 
 
-def program(run: Callable[[], int] = main) -> int:
-    """The program `r2vpo`: `main`, whose process ends even if a reward or a library has left a thread at work.
+def program(session: Session | None = None, run: Callable[[Session], int] | None = None) -> int:
+    """The program `r2vpo`: `main`, with signals, in a process that ends even if a library has left a thread at work.
 
     Args:
-        run: what to run in its place.
+        session: what is known about the command so far; None for how it was called.
+        run: what to run in place of `main`.
 
     Returns:
         Exit code, as `main`.
     """
-    code = run()
+    session = session or Session(called_as(sys.orig_argv, sys.argv))
+    name_outputs()
+    ended = end_by_signals(lambda error: report_failure(error, session))
+    try:
+        code = run(session) if run is not None else main(session=session)
+    except KeyboardInterrupt as error:  # as `main` returns
+        code = report_failure(error, session)
+    finally:
+        drop_unwritable()
+    ended(code)
     # Python waits for such threads without end. This one, a daemon, is not waited for.
     threading.Thread(target=_end, args=(code,), daemon=True).start()
     return code

@@ -73,14 +73,14 @@ def process() -> int:
     lines: list[str] = []
     session = Session(os.environ.get(PROGRAM.name, PROGRAM.default), say=lines.append, launched=True)
 
-    def run() -> int:
+    def run(session: Session) -> int:
         code = main(session=session)
         if code:
             resume = session.resume_command() or ""
             write_report(Report(rank=rank, code=code, line=" ".join(lines), resume=resume, when=time.time()))
         return code
 
-    return program(run)
+    return program(session, run)
 
 
 def _end_with(parent: int) -> None:

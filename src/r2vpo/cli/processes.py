@@ -48,6 +48,8 @@ def run_processes(launch: Launch, arguments: Sequence[str], *, program: str, deb
         try:
             launch_command(_launcher_arguments(launch, arguments, logs))
         except SignalException as stopped:
+            for number in (signal.SIGINT, signal.SIGTERM):  # the launcher raises at each of them
+                signal.signal(number, signal.SIG_IGN)
             by_sigterm = stopped.sigval == signal.SIGTERM
             code = TERMINATED if by_sigterm else INTERRUPTED
             for report in sorted(read_reports(Path(logs)), key=lambda report: report.rank):

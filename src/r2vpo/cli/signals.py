@@ -1,4 +1,7 @@
-"""What Ctrl-C and SIGTERM do: both end the command like an exception, and are acknowledged at once."""
+"""What Ctrl-C and SIGTERM do: the first ends the command like an exception and is acknowledged at once.
+
+Another one soon after it changes nothing; a later one ends the process at once.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +9,58 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+SECONDS_OF_ONE = 1.0
+"""A signal that soon after the first belongs to it: a key pressed twice, or a launcher that passes Ctrl-C on."""
 
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, as when a scheduler ends the process."""
 
 
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """End as after Ctrl-C when this process gets SIGTERM; children inherit that setting and end as they did before."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def end_by_signals(report: Callable[[KeyboardInterrupt], int]) -> Callable[[int], None]:
+    """Let Ctrl-C and SIGTERM end this process from now on; forked children end as by default.
+
+    The first signal raises `KeyboardInterrupt` or `Terminated` in the main thread, while a command runs. A signal that
+    this process was started to ignore, as by nohup, stays ignored.
+
+    Args:
+        report: says that the command was stopped, and returns its exit code; called when the process ends at once.
+
+    Returns:
+        To be called with the command's exit code when it has ended: a signal then ends the process with that code.
+    """
     process = os.getpid()
+    first: float | None = None
+    code: int | None = None
 
-    def handle(*_: object) -> None:
-        if os.getpid() == process:
-            raise Terminated
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)
+    def handle(number: int, _: object) -> None:
+        nonlocal first
+        if os.getpid() != process:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        if code is not None:
+            os._exit(code)
+        error = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+        now = time.monotonic()
+        if first is None:
+            first = now
+            raise error
+        if now - first > SECONDS_OF_ONE:
+            os._exit(report(error))
 
-    before = signal.signal(signal.SIGTERM, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    def ended(with_code: int) -> None:
+        nonlocal code
+        code = with_code
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handle)
+    return ended
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Base class of progress displays: live in a terminal, plain lines in a file or a pipe."""
 
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +26,7 @@ class Display(ABC):
     """Shows progress; a context manager that restores the terminal on exit, including on Ctrl-C.
 
     Args:
-        console: where to show it; a live display drawn by `render` if it is a terminal, otherwise plain lines.
+        console: where to show it; a live display drawn by `render` if `draws_on` says so, otherwise plain lines.
         total: amount of work.
         done: amount of work already done.
 
@@ -40,6 +41,7 @@ class Display(ABC):
         self.now, self.how_far = "starting", ""
         self.changed: Callable[[], None] = lambda: None
         self._stopping = self._ended = False
+        self._ending = threading.Lock()
         self._said_at = self._changed_at = 0.0
         self._said: set[str] = set()
         self._started = time.monotonic()
@@ -47,18 +49,19 @@ class Display(ABC):
 
     def __enter__(self) -> Self:
         self._started = self._said_at = time.monotonic()
-        if self.console.is_terminal:
+        if draws_on(self.console):
             self._live = Live(get_renderable=self.render, console=self.console)
             self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
-        self._ended = True
-        self.now, self.how_far = "stopped" if kind else "done", ""
-        self.changed()
-        if self._live is not None:
-            live, self._live = self._live, None
-            live.stop()
+        with self._ending:
+            self._ended = True
+            self.now, self.how_far = "stopped" if kind else "done", ""
+            self.changed()
+            if self._live is not None:
+                live, self._live = self._live, None
+                live.stop()
 
     @abstractmethod
     def render(self) -> RenderableType:
@@ -106,15 +109,24 @@ class Display(ABC):
         """
         self.status(what, f"{rows} of {of_rows}" + (f", token {tokens} of {of_tokens}" if rows < of_rows else ""))
 
-    def stopping(self) -> None:
-        """Show that the work is being stopped, unless it has ended meanwhile."""
-        if self._ended:
-            return
-        self._stopping = True
-        self.now, self.how_far = "stopping", ""
-        self.changed()
-        if self._live is not None:
-            self._live.refresh()
+    def stopping(self, say: Callable[[], None]) -> None:
+        """Show that the work is being stopped, unless it has ended meanwhile; called from another thread than its own.
+
+        Args:
+            say: prints a line about it, which the end of the live display does not tear apart.
+        """
+        with self._ending:
+            if not self._ended:
+                self._stopping = True
+                self.now, self.how_far = "stopping", ""
+                self.changed()
+                if self._live is not None:
+                    self._live.refresh()
+            say()
+
+    def restore(self) -> None:
+        """Show the cursor again, which an interrupt at the wrong moment may have left hidden."""
+        self.console.show_cursor(True)
 
     def now_and_how_far(self) -> str:
         """Return what is being done now, and how far that is, as one text."""
@@ -148,6 +160,11 @@ class Display(ABC):
         for name, done, total, state in below:
             grid.add_row(Text(f"  {name}"), ProgressBar(total=total, completed=done), state)
         return grid
+
+
+def draws_on(console: Console) -> bool:
+    """Whether a console can redraw lines: a terminal, unless its name (`TERM`) is `dumb` or `unknown`."""
+    return console.is_terminal and not console.is_dumb_terminal
 
 
 def say(console: Console, text: str) -> None:

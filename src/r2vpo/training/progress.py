@@ -5,6 +5,7 @@ In a terminal the display is live; in a file or a pipe it is an aligned plain li
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from r2vpo.config.display import Display, say
+from r2vpo.config.display import Display, draws_on, say
 from r2vpo.config.numbers import NOTHING, about_intervals, count, duration, interval, points, significant
+
+NARROW = 50
+"""Columns below which a result is not drawn as a panel, in which its numbers would have no room."""
 
 _REMEMBERED = (
     "reward",
@@ -111,7 +115,7 @@ class TrainingProgress(Display):
     def render(self) -> RenderableType:
         """Return the live display: a bar with the time left, and one row of numbers."""
         numbers = Table(expand=True, box=None, padding=(0, 1), header_style="dim")
-        cells = self._cells()
+        cells = _that_fit(self._cells(), self.console.width)
         for name, _, style in cells:
             numbers.add_column(name, justify="right", no_wrap=True, style=style)
         numbers.add_row(*(value for _, value, _ in cells))
@@ -189,7 +193,7 @@ def print_result(console: Console, summary: Mapping[str, Any], report: Path) -> 
     if silent:
         rounds = "round" if silent == 1 else "rounds"
         rows.insert(-1, ("no signal", f"{count(silent)} {rounds}, in which no reward differed within a group"))
-    if not console.is_terminal:
+    if not draws_on(console) or console.width < NARROW:
         for name, value in rows:
             say(console, f"{name:<16} {value}")
         return
@@ -199,6 +203,12 @@ def print_result(console: Console, summary: Mapping[str, Any], report: Path) -> 
     for name, value in rows:
         table.add_row(name, Text(value, style="bold green" if name == "accuracy after" else ""))
     console.print(Panel(table, title="result", title_align="left", border_style="dim", expand=False))
+
+
+def _that_fit(cells: list[tuple[str, str, str]], width: int) -> list[tuple[str, str, str]]:
+    """Return as many of the first cells as a line of that width holds, each with a space on both sides."""
+    ends = accumulate(max(len(name), len(value)) + 2 for name, value, _ in cells)
+    return [cell for cell, end in zip(cells, ends, strict=True) if end <= width]
 
 
 def _fixed(value: float | None, digits: int) -> str:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from transformers import PrinterCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
 if TYPE_CHECKING:
@@ -33,36 +33,37 @@ def log_line(logs: Mapping[str, Any], state: TrainerState) -> str:
     return "  ".join([f"step {state.global_step}/{state.max_steps}", *shown])
 
 
-class PrintedSteps(PrinterCallback):
+class _ShortLines(TrainerCallback):
+    """Write a line for each log, in the first process of all."""
+
+    def write(self, line: str) -> None:
+        """Write a line, by default to standard output."""
+        print(line, flush=True)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """See `TrainerCallback.on_log`."""
+        if state.is_world_process_zero and logs is not None:
+            self.write(log_line(logs, state))
+
+
+class PrintedSteps(_ShortLines, PrinterCallback):
     """Print a line for each log."""
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """See `TrainerCallback.on_log`."""
-        if state.is_local_process_zero and logs is not None:
-            print(log_line(logs, state), flush=True)
 
-
-class StepsAboveBar(ProgressCallback):
+class StepsAboveBar(_ShortLines, ProgressCallback):
     """Write a line for each log above the progress bar."""
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """See `TrainerCallback.on_log`."""
-        if state.is_world_process_zero and self.training_bar is not None and logs is not None:
-            self.training_bar.write(log_line(logs, state))
+    def write(self, line: str) -> None:
+        """Write a line above the bar, if there is one."""
+        if self.training_bar is not None:
+            self.training_bar.write(line)
 
 
 def show_short_lines(trainer: R2VPOTrainer) -> None:

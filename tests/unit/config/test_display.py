@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 
 import pytest
 from rich.console import Console
@@ -50,6 +51,16 @@ def test_a_terminal_shows_a_new_phase_at_once() -> None:
             assert phase in stream.getvalue()
 
 
+@pytest.mark.parametrize("name", ["dumb", "unknown"])
+def test_a_terminal_that_cannot_redraw_gets_lines(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", name)
+    to, stream = shown(terminal=True)
+    with to:
+        to.status("loading")
+        to.status("training")
+        assert stream.getvalue().splitlines() == ["loading", "training"]
+
+
 def test_what_was_done_before_is_shown_again() -> None:
     to, _ = shown(terminal=False)
     with to:
@@ -66,13 +77,31 @@ def test_nothing_is_shown_over_stopping(terminal: bool) -> None:
     to.changed = lambda: seen.append(to.now)
     with pytest.raises(KeyboardInterrupt), to:
         to.status("training")
-        to.stopping()
+        to.stopping(lambda: seen.append("a line"))
         to.status("saving")
         assert to.now == "stopping" and "saving" not in stream.getvalue()
         raise KeyboardInterrupt
-    to.stopping()
-    assert to.now == "stopped" and seen == ["training", "stopping", "stopped"]
+    to.stopping(lambda: seen.append("another line"))
+    assert to.now == "stopped" and seen == ["training", "stopping", "a line", "stopped", "another line"]
     assert not terminal or "stopping" in stream.getvalue()
+
+
+def test_a_line_about_stopping_is_whole_before_the_display_ends() -> None:
+    to, stream = shown(terminal=True)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def say() -> None:
+        begun.set()
+        may_end.wait(5)
+        to.say("stopping: a line")
+
+    with to:
+        thread = threading.Thread(target=to.stopping, args=(say,))
+        thread.start()
+        assert begun.wait(5)
+        threading.Timer(0.2, may_end.set).start()
+    thread.join()
+    assert to.now == "done" and stream.getvalue().rindex("stopping: a line") < stream.getvalue().rindex("done")
 
 
 def test_changes_are_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The progress display: aligned lines without a terminal, a live one with it, and the result at the end."""
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,14 @@ from r2vpo.training.progress import TrainingProgress, print_result
 ACCURACY = {"value": 0.48, "low": 0.42, "high": 0.54, "n": 256}
 
 
-def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
+@pytest.fixture(autouse=True)
+def able_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+
+
+def console(*, terminal: bool, width: int = 130) -> tuple[Console, io.StringIO]:
     stream = io.StringIO()
-    return Console(file=stream, force_terminal=terminal, width=130), stream
+    return Console(file=stream, force_terminal=terminal, width=width), stream
 
 
 def record(step: int, **values: object) -> dict[str, object]:
@@ -184,3 +190,17 @@ def test_a_resumed_run_shows_what_was_last_known() -> None:
             "seconds": 0,
         }
     assert "generating 4/8" in stream.getvalue() and "0.480" in stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 100])
+def test_a_narrow_terminal_shows_whole_numbers_and_the_whole_result(width: int, tmp_path: Path) -> None:
+    to, stream = console(terminal=True, width=width)
+    with TrainingProgress(120, console=to) as progress:
+        progress.evaluation({"accuracy": ACCURACY})
+        progress.update(record(4, reward=0.5))
+        numbers = stream.getvalue().splitlines()
+    assert any("reward" in line for line in numbers) and any("0.500" in line for line in numbers)
+    assert not any("…" in line for line in numbers if "reward" in line or "0.500" in line)
+    print_result(to, {"accuracy_after": ACCURACY, "wall_seconds": 61.0}, tmp_path / "report.html")
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+    assert "48.0 % (42.0 to 54.0 %)" in shown and "1 min 01 s" in shown
