@@ -77,7 +77,7 @@ def test_ctrl_c_pressed_twice_says_once_that_there_is_no_checkpoint(tmp_path: Pa
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_still_loading_says_that_it_stops(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_run_that_is_still_loading_ends_at_once(tmp_path: Path, number: signal.Signals) -> None:
     process = start("train", str(write_recipe(tmp_path)), folder=tmp_path)
     assert process.stdout is not None
     assert process.stdout.readline() == "loading torch and its libraries\n", "the first line comes before torch does"
@@ -85,7 +85,7 @@ def test_a_run_that_is_still_loading_says_that_it_stops(tmp_path: Path, number: 
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     words = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
-    assert err.splitlines() == ["r2vpo: stopping: no checkpoint was written yet", f"r2vpo: {words[number]}"]
+    assert err == f"r2vpo: {words[number]}\n"
 
 
 def test_a_run_whose_output_nobody_reads_stops_and_says_how_to_resume(tmp_path: Path) -> None:

@@ -27,11 +27,11 @@ def evaluate(arguments: argparse.Namespace, session: Session) -> None:
     config, subject, out = _resumed(arguments) if arguments.resume else _asked(arguments)
     console = Console()
     with EvaluationProgress(console) as display, session.showing(display):
-        display.status("loading torch and its libraries")
-        from r2vpo.evaluation.resolve import resolve
-        from r2vpo.evaluation.result import print_summary
-        from r2vpo.evaluation.run import run_evaluation
-        from r2vpo.report.evaluation import build_evaluation_report
+        with session.loading(display):
+            from r2vpo.evaluation.resolve import resolve
+            from r2vpo.evaluation.result import print_summary
+            from r2vpo.evaluation.run import run_evaluation
+            from r2vpo.report.evaluation import build_evaluation_report
 
         if not arguments.debug:
             quiet_bars()

@@ -52,6 +52,7 @@ class Session:
         evaluation: the folder of an evaluation, once it exists.
         command: all arguments of the command.
         say: prints the line that reports a failure.
+        loads: whether libraries are being loaded before any work: a signal then ends the command at once.
         acknowledged: whether a line has said that the work is being stopped, and what is kept of it.
         launched: whether this is one of several processes that the command has started.
     """
@@ -60,7 +61,7 @@ class Session:
         self, program: str = "r2vpo", *, say: Callable[[str], None] | None = None, launched: bool = False
     ) -> None:
         self.program = program
-        self.debug, self.may_leave, self.acknowledged = False, True, False
+        self.debug, self.may_leave, self.loads, self.acknowledged = False, True, False, False
         self.say, self.launched = say or _say, launched
         self.command: list[str] = []
         self.arguments: list[str] = []
@@ -83,10 +84,18 @@ class Session:
         yield
         self._display = None  # not after an interrupt, which another thread acknowledges a moment later
 
+    @contextmanager
+    def loading(self, display: Display) -> Iterator[None]:
+        """Context manager within which torch is imported, before any work."""
+        self.loads = True
+        display.status("loading torch and its libraries")
+        yield
+        self.loads = False
+
     def stopping(self) -> None:
         """Show that the work is being stopped, and what is kept of it. Called from another thread than the work's."""
         display = self._display
-        if display is not None:
+        if display is not None and not self.loads:
             line = f"stopping: {self._kept()}"
             display.stopping(lambda: _say(line))
             self.acknowledged = True

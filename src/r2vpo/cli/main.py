@@ -15,7 +15,7 @@ from r2vpo.cli.arguments import build_parser
 from r2vpo.cli.failures import Session, called_as, report_failure
 from r2vpo.cli.logs import log_from
 from r2vpo.cli.output import drop_unwritable, name_outputs
-from r2vpo.cli.signals import acknowledged, end_by_signals
+from r2vpo.cli.signals import EndBySignals, acknowledged
 from r2vpo.disk import disk_failure
 
 ENVIRONMENT = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -70,14 +70,14 @@ def program(session: Session | None = None, run: Callable[[Session], int] | None
     """
     session = session or Session(called_as(sys.orig_argv, sys.argv))
     name_outputs()
-    ended = end_by_signals(lambda error: report_failure(error, session))
+    signals = EndBySignals(lambda error: report_failure(error, session), at_once=lambda: session.loads)
     try:
         code = run(session) if run is not None else main(session=session)
     except KeyboardInterrupt as error:  # as `main` returns
         code = report_failure(error, session)
     finally:
         drop_unwritable()
-    ended(code)
+    signals.ended(code)
     # Python waits for such threads without end. This one, a daemon, is not waited for.
     threading.Thread(target=_end, args=(code,), daemon=True).start()
     return code

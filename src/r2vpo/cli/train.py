@@ -59,8 +59,8 @@ def train(arguments: argparse.Namespace, session: Session) -> None:
     is_main = os.environ.get(RANK.name, RANK.default) == "0"
     console = Console(quiet=not is_main)
     with TrainingProgress(recipe.trainer.max_steps, console=console) as display, session.showing(display):
-        display.status("loading torch and its libraries")
-        from r2vpo.training.run import run_training
+        with session.loading(display):
+            from r2vpo.training.run import run_training
 
         if not arguments.debug:
             quiet_bars()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +16,9 @@ from r2vpo.cli.signals import SECONDS_OF_ONE, acknowledged
 
 LONG_CALL = """
 import hashlib, time
-from r2vpo.cli.signals import acknowledged, end_by_signals
+from r2vpo.cli.signals import EndBySignals, acknowledged
 
-end_by_signals(lambda error: 3)
+EndBySignals(lambda error: 3)
 try:
     with acknowledged(lambda: print("acknowledged", time.monotonic(), flush=True)):
         begun = time.monotonic()
@@ -49,8 +50,8 @@ def test_a_long_call_does_not_delay_the_answer(number: signal.Signals) -> None:
 
 FORKS = """
 import os, signal, sys, time
-from r2vpo.cli.signals import acknowledged, end_by_signals
-end_by_signals(lambda error: 3)
+from r2vpo.cli.signals import EndBySignals, acknowledged
+EndBySignals(lambda error: 3)
 with acknowledged(lambda: print("acknowledged", flush=True)):
     ready, forked = os.pipe()
     child = os.fork()
@@ -127,6 +128,24 @@ def test_a_later_signal_ends_what_hangs(number: signal.Signals, code: int, word:
         one.process.wait(SECONDS_OF_ONE)
     one.process.send_signal(number)
     assert one.ended() == (code, "", f"r2vpo: {word}\n")
+
+
+def test_an_import_is_not_interrupted(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import time\nprint('working', flush=True)\ntime.sleep(1)\nprint('whole', flush=True)"
+    )
+    one = Program(f"sys.path.insert(0, {str(tmp_path)!r}); import slow; time.sleep(60)")
+    assert one.said() == "working"
+    one.process.send_signal(signal.SIGINT)
+    assert one.ended() == (130, "whole\n", "r2vpo: interrupted\n")
+
+
+def test_a_signal_before_any_work_ends_at_once_even_in_an_import(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import time\nprint('working', flush=True)\ntime.sleep(60)")
+    one = Program(f"session.loads = True; sys.path.insert(0, {str(tmp_path)!r}); import slow")
+    assert one.said() == "working"
+    one.process.send_signal(signal.SIGTERM)
+    assert one.ended() == (143, "", "r2vpo: terminated\n")
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
