@@ -152,7 +152,7 @@ class Plan:
                 )
         cells = [cell for cell in self.results(tuned) if cell.seed == self.seeds[0]]
         for cell in cells:
-            check_store(cell.recipe.replay.store, days=bool(cell.later), where=f"{self.source}: methods.{cell.method}")
+            _check_store(cell.recipe.replay.store, days=bool(cell.later), where=f"{self.source}: methods.{cell.method}")
         budgets: dict[int, str] = {}
         for cell in cells:
             budgets.setdefault(sum(map(rollouts, cell.recipes)), str(cell))
@@ -209,7 +209,7 @@ class Plan:
         return settle_precision(validated(Recipe, settings, source=where), autocast=True, dtype="bfloat16")
 
 
-def check_store(store: str | None, *, days: bool, where: str) -> None:
+def _check_store(store: str | None, *, days: bool, where: str) -> None:
     """Refuse a store that cells would share: only the days of one cell do.
 
     Raises:

@@ -10,8 +10,10 @@ import numpy as np
 from r2vpo.compare import statistics
 from r2vpo.compare.analysis import Results, median_of
 from r2vpo.compare.runs import Run
+from r2vpo.compare.statistics import Array
 from r2vpo.compare.tables import Column, Table, intervals_of, percent, points, with_interval
 from r2vpo.config.numbers import NOTHING, count
+from r2vpo.intervals import Interval
 
 _Row = tuple[str, int]
 
@@ -25,7 +27,7 @@ def day_tables(results: Results) -> list[Table]:
 
 def _over_days(results: Results) -> Table:
     days, target = _days(results), results.experiment.target
-    baseline = results.experiment.baseline[0]
+    baseline = results.experiment.title(results.experiment.baseline[0])
 
     def end(run: Run) -> float:
         return float(np.mean([run.on_day(day).final() for day in days]))
@@ -33,19 +35,31 @@ def _over_days(results: Results) -> Table:
     def area(run: Run) -> float:
         return float(np.mean([run.on_day(day).area() for day in days]))
 
+    def to_hold(run: Run) -> float:
+        return float(sum(run.to_hold(target or 0.0, day) for day in days))
+
+    def held(method: str) -> str:
+        reached = [run.on_day(day).accuracy.max() >= target for run in results.group(method, None) for day in days]
+        return f"{sum(reached)} of {len(reached)}"
+
     columns: list[Column[str]] = [
         ("method", results.experiment.title),
         ("seeds", lambda method: str(len(results.group(method, None)))),
         ("accuracy at the end of a day, %", lambda method: percent(median_of(results.group(method, None), end))),
         ("area, %", lambda method: percent(median_of(results.group(method, None), area))),
-        (f"area against {results.experiment.title(baseline)}, points", _against(results, area)),
+        (
+            f"area against {baseline}, points",
+            lambda method: _against(results, method, area, statistics.paired_difference),
+        ),
     ]
     if target:
-        held = f"{100 * target:g} %"
         columns += [
-            (f"rollouts to hold {held}", lambda method: _count(results.group(method, None), partial(_to_hold, target))),
-            ("days held", lambda method: _days_held(results.group(method, None), target)),
-            (f"sampling saved against {results.experiment.title(baseline)}, %", _saved(results, target)),
+            (f"rollouts to hold {100 * target:g} %", lambda method: _count(results, method, to_hold)),
+            ("days held", held),
+            (
+                f"sampling saved against {baseline}, %",
+                lambda method: _against(results, method, to_hold, _share_saved),
+            ),
         ]
     note = (
         "Days after the first, which is the same for all, each with its own problems. "
@@ -60,10 +74,15 @@ def _over_days(results: Results) -> Table:
 
 
 def _by_day(results: Results) -> Table:
-    target, baseline = results.experiment.target, results.experiment.baseline[0]
+    target = results.experiment.target
+    baseline = results.experiment.title(results.experiment.baseline[0])
 
     def of_day(measure: Callable[[Run], float]) -> Callable[[_Row], str]:
         return lambda row: percent(median_of([run.on_day(row[1]) for run in results.group(row[0], None)], measure))
+
+    def share_of_day(row: _Row) -> Callable[[Run], float]:
+        day = row[1]
+        return lambda run: run.to_hold(target or 0.0, day) / float(run.record["days"][day - 1]["budget"])
 
     columns: list[Column[_Row]] = [
         ("method", lambda row: results.experiment.title(row[0])),
@@ -76,17 +95,19 @@ def _by_day(results: Results) -> Table:
         columns += [
             (
                 f"rollouts to {100 * target:g} %",
-                lambda row: _count(results.group(row[0], None), partial(Run.to_hold, target=target, day=row[1])),
+                lambda row: _count(results, row[0], partial(Run.to_hold, target=target, day=row[1])),
             ),
             (
-                f"fewer than {results.experiment.title(baseline)}, % of the day's rollouts",
-                lambda row: _fewer(results, row, target),
+                f"fewer than {baseline}, % of the day's rollouts",
+                lambda row: _against(
+                    results, row[0], share_of_day(row), lambda ours, theirs: statistics.paired_difference(theirs, ours)
+                ),
             ),
         ]
-    columns.append(
-        ("stored rows per fresh row", lambda row: _stored(results.group(row[0], None), row[1], "stored_rows"))
-    )
-    columns.append(("times their share", lambda row: _stored(results.group(row[0], None), row[1], "stored_worth")))
+    columns += [
+        ("stored rows per fresh row", lambda row: _stored(results.group(row[0], None), row[1], "stored_rows")),
+        ("times their share", lambda row: _stored(results.group(row[0], None), row[1], "stored_worth")),
+    ]
     note = (
         f"Medians over seeds. {intervals_of(results)} Stored rows: rollouts of earlier days that were trained on, per "
         "rollout of the day; times their share of effective weight is what the store itself counts as saved."
@@ -100,50 +121,27 @@ def _days(results: Results) -> range:
     return range(2, len(results.experiment.days or ()) + 1)
 
 
-def _to_hold(target: float, run: Run) -> float:
-    return float(sum(run.to_hold(target, day) for day in range(2, len(run.record["days"]) + 1)))
+def _count(results: Results, method: str, measure: Callable[[Run], float]) -> str:
+    return with_interval(median_of(results.group(method, None), measure), count)
 
 
-def _days_held(runs: Sequence[Run], target: float) -> str:
-    held = [np.max(run.on_day(day).accuracy) >= target for run in runs for day in range(2, len(run.record["days"]) + 1)]
-    return f"{sum(held)} of {len(held)}"
-
-
-def _count(runs: Sequence[Run], measure: Callable[[Run], float]) -> str:
-    return with_interval(median_of(runs, measure), count)
-
-
-def _against(results: Results, measure: Callable[[Run], float]) -> Callable[[str], str]:
+def _against(
+    results: Results,
+    method: str,
+    measure: Callable[[Run], float],
+    estimate: Callable[[Array, Array], Interval | None],
+) -> str:
+    """Compare a method with the baseline, paired by seed."""
     baseline = results.experiment.baseline[0]
-
-    def cell(method: str) -> str:
-        ours, theirs = results.paired((method, None), (baseline, None), measure)
-        return points(statistics.paired_difference(ours, theirs)) if method != baseline and len(ours) else NOTHING
-
-    return cell
+    ours, theirs = results.paired((method, None), (baseline, None), measure)
+    found = estimate(ours, theirs) if method != baseline and len(ours) else None
+    return NOTHING if found is None else points(found)
 
 
-def _saved(results: Results, target: float) -> Callable[[str], str]:
-    baseline = results.experiment.baseline[0]
-
-    def cell(method: str) -> str:
-        ours, theirs = results.paired((method, None), (baseline, None), partial(_to_hold, target))
-        used = theirs > 0
-        if method == baseline or not used.any():
-            return NOTHING
-        return points(statistics.median(1 - ours[used] / theirs[used]))
-
-    return cell
-
-
-def _fewer(results: Results, row: _Row, target: float) -> str:
-    method, day = row
-    baseline = results.experiment.baseline[0]
-    ours, theirs = results.paired((method, None), (baseline, None), partial(Run.to_hold, target=target, day=day))
-    if method == baseline or not len(ours):
-        return NOTHING
-    budget = results.group(method, None)[0].record["days"][day - 1]["budget"]
-    return points(statistics.paired_difference(theirs / budget, ours / budget))
+def _share_saved(ours: Array, theirs: Array) -> Interval | None:
+    """Return 1 minus the ratio of rollouts over the seeds on which the baseline needs any; None if there are none."""
+    used = theirs > 0
+    return statistics.median(1 - ours[used] / theirs[used]) if used.any() else None
 
 
 def _stored(runs: Sequence[Run], day: int, name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from r2vpo.cli.signals import SECONDS_OF_ONE, acknowledged
+from r2vpo.cli.signals import SECONDS_OF_AN_IMPORT, SECONDS_OF_ONE, acknowledged
 
 LONG_CALL = """
 import hashlib, time
@@ -146,8 +146,10 @@ def test_a_signal_before_any_work_ends_at_once_even_in_an_import(tmp_path: Path)
     (tmp_path / "slow.py").write_text("import time\nprint('working', flush=True)\ntime.sleep(60)")
     one = Program(f"session.loads = True; sys.path.insert(0, {str(tmp_path)!r}); import slow")
     assert one.said() == "working"
+    sent = time.monotonic()
     one.process.send_signal(signal.SIGTERM)
     assert one.ended() == (143, "", "r2vpo: terminated\n")
+    assert time.monotonic() - sent < SECONDS_OF_AN_IMPORT, "it does not wait for the import"
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
