@@ -9,9 +9,10 @@ from typing import Any
 
 from r2vpo.cli.failures import Session
 from r2vpo.cli.rollouts_import import add_options
+from r2vpo.cli.rollouts_selection import add_store
 from r2vpo.cli.values import above_zero, port
 from r2vpo.errors import UserError
-from r2vpo.optional import require
+from r2vpo.optional import require_store
 
 
 def add_parser(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -23,7 +24,7 @@ def add_parser(commands: Any, shared: argparse.ArgumentParser) -> None:
     """
     command = commands.add_parser("record", parents=[shared], help="a proxy before a server, which records its answers")
     command.add_argument("--upstream", metavar="URL", required=True, help="the server, such as http://127.0.0.1:8000")
-    command.add_argument("--store", metavar="S", required=True, help="a file, or postgresql://...")
+    add_store(command)
     command.add_argument(
         "--host", metavar="HOST", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)"
     )
@@ -49,8 +50,7 @@ def record(arguments: argparse.Namespace, session: Session) -> None:
     Raises:
         UserError: the address of the server or of the proxy cannot be used.
     """
-    for package in ("sqlalchemy", "zstandard"):
-        require(package, "record")
+    require_store("r2vpo record")
     from r2vpo.cli.rollouts_import import reward_of
     from r2vpo.http_terms import url_problem
     from r2vpo.models.catalog import resolve_model

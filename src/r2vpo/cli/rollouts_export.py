@@ -8,7 +8,7 @@ from typing import Any
 
 from r2vpo.cli.counting import counting
 from r2vpo.cli.failures import Session
-from r2vpo.cli.rollouts_selection import add_runs, add_store, opened
+from r2vpo.cli.rollouts_selection import add_runs, add_store, opened, selected
 from r2vpo.config.numbers import count, megabytes
 from r2vpo.errors import UserError
 
@@ -34,12 +34,10 @@ def run(arguments: argparse.Namespace, session: Session) -> None:
     if not path.parent.is_dir():
         raise UserError(f"--to {path}: there is no folder {path.parent}: create it first")
     store = opened(arguments)
-    from r2vpo.store import asking, parquet
-    from r2vpo.store.opening import shown
+    from r2vpo.store import parquet
 
-    place = shown(arguments.store)
     with store.reading() as connection:
-        runs = asking.select_runs(connection, names=arguments.names, tags=arguments.tags, place=place)
+        runs = selected(connection, arguments)
     with counting("rollouts written") as progress:
         rows = parquet.export(store, path, runs, progress=progress)
     print(f"{path}  {count(rows)} rollouts of {count(len(runs))} runs, {megabytes(path.stat().st_size)}")

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r2vpo.cli.failures import Session
+from r2vpo.cli.rollouts_selection import add_store
 from r2vpo.errors import UserError
-from r2vpo.optional import require
+from r2vpo.optional import require_store
 
 if TYPE_CHECKING:
     from r2vpo.recording.importing import Imported
@@ -23,10 +24,10 @@ def add_parser(actions: Any) -> None:
     """Add the action to those of `r2vpo rollouts`."""
     command = actions.add_parser("import", help="read logs of a server: answers with token ids and log-probs")
     command.add_argument("files", metavar="FILE", nargs="+", help="JSON Lines, also .gz; several files are one log")
-    command.add_argument("--store", metavar="S", required=True, help="a file, or postgresql://...")
+    add_store(command)
     add_options(command)
     command.add_argument("--dry-run", action="store_true", help="say what would be imported, and write nothing")
-    command.set_defaults(command="rollouts_import:import_")
+    command.set_defaults(command="rollouts_import:run")
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -62,14 +63,13 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--tags", metavar="TAG", nargs="+", default=[], help="by which runs can select it")
 
 
-def import_(arguments: argparse.Namespace, session: Session) -> None:
+def run(arguments: argparse.Namespace, session: Session) -> None:
     """Read the logs, and print what was imported and what was left out.
 
     Raises:
         UserError: no answer can be used, or a file, the model or the store cannot be read.
     """
-    for package in ("sqlalchemy", "zstandard"):
-        require(package, "rollouts import")
+    require_store("r2vpo rollouts import")
     from r2vpo.models import load_sampling_defaults, load_tokenizer
     from r2vpo.models.catalog import documented_name, resolve_model
     from r2vpo.models.fingerprint import tokenizer_fingerprint
@@ -127,8 +127,10 @@ def reward_of(arguments: argparse.Namespace) -> FeedbackReward | FunctionReward:
 
 
 def _print(done: Imported, names: list[str], *, dry: bool) -> None:
+    from r2vpo.recording.left_out import printable
+
     for name, version in done.gathered.versions.items():
-        print(f"version {version.number} ({name}): {_moment(version.first)} to {_moment(version.last)}")
+        print(f"version {version.number} ({printable(name)}): {_moment(version.first)} to {_moment(version.last)}")
     what = "would be imported" if dry else "imported"
     print(f"{done.rows:>9,} of {done.gathered.read:,} answers {what}, in {done.groups:,} groups")
     if done.known:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from r2vpo.cli.failures import Session
-from r2vpo.cli.rollouts_selection import KEY_SHOWN, add_runs, add_store, ago, opened
+from r2vpo.cli.rollouts_selection import KEY_SHOWN, add_runs, add_store, ago, opened, selected
 from r2vpo.cli.table import table
 from r2vpo.config.numbers import count, megabytes
 
@@ -25,10 +25,9 @@ def run(arguments: argparse.Namespace, session: Session) -> None:
     """Print the runs."""
     store = opened(arguments)
     from r2vpo.store import asking
-    from r2vpo.store.opening import shown
 
     with store.reading() as connection:
-        runs = asking.select_runs(connection, names=arguments.names, tags=arguments.tags, place=shown(arguments.store))
+        runs = selected(connection, arguments)
         versions = asking.versions_in(connection, [one.id for one in runs])
     amounts = {one.id: asking.total(entry for entry in versions if entry.run == one.id) for one in runs}
     if arguments.json:

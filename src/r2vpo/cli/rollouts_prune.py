@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from r2vpo.cli.confirm import confirmed
 from r2vpo.cli.counting import counting
 from r2vpo.cli.failures import Session
-from r2vpo.cli.rollouts_selection import add_runs, add_store, ago, opened
+from r2vpo.cli.rollouts_selection import add_runs, add_store, ago, opened, selected
 from r2vpo.cli.values import memory, positive
 from r2vpo.config.numbers import count, megabytes
 from r2vpo.errors import UserError
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace, session: Session) -> None:
 
     def planned() -> Plan:
         with store.reading() as connection:
-            runs = asking.select_runs(connection, names=arguments.names, tags=arguments.tags, place=place)
+            runs = selected(connection, arguments)
             wanted = pruning.Wanted(runs, oldest, arguments.keep_versions, arguments.max_size)
             return pruning.plan_removal(connection, wanted, now=now)
 

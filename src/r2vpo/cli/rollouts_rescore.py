@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from r2vpo.cli.counting import counting
 from r2vpo.cli.failures import Session
-from r2vpo.cli.rollouts_selection import add_runs, add_store, opened
+from r2vpo.cli.rollouts_selection import add_runs, add_store, opened, selected
 from r2vpo.config.numbers import count
 from r2vpo.errors import UserError
 
@@ -36,12 +36,10 @@ def run(arguments: argparse.Namespace, session: Session) -> None:
     """
     reward = _reward(arguments)
     store = opened(arguments)
-    from r2vpo.store import asking
-    from r2vpo.store.opening import shown
     from r2vpo.training.rescoring import Rescoring
 
     with store.reading() as connection:
-        runs = asking.select_runs(connection, names=arguments.names, tags=arguments.tags, place=shown(arguments.store))
+        runs = selected(connection, arguments)
     rescoring = Rescoring(reward)
     with counting("groups") as progress:
         done = rescoring.run(store, runs, progress=progress)

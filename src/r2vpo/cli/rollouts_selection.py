@@ -10,7 +10,10 @@ from r2vpo.config.numbers import NOTHING, duration
 from r2vpo.optional import require_store
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from r2vpo.store import RolloutStore
+    from r2vpo.store.asking import StoredRun
 
 KEY_SHOWN = 8
 """Characters of a run's key in tables."""
@@ -37,6 +40,18 @@ def opened(arguments: argparse.Namespace) -> RolloutStore:
     from r2vpo.store import RolloutStore
 
     return RolloutStore(arguments.store, create=False)
+
+
+def selected(connection: Connection, arguments: argparse.Namespace) -> list[StoredRun]:
+    """Return the runs that `--run` and `--tag` select, the oldest first.
+
+    Raises:
+        UserError: a name or tag is not in the store.
+    """
+    from r2vpo.store import asking
+    from r2vpo.store.opening import shown
+
+    return asking.select_runs(connection, names=arguments.names, tags=arguments.tags, place=shown(arguments.store))
 
 
 def ago(moment: float) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from r2vpo.recording import left_out
 from r2vpo.recording.answers import Answer, exchange_of
-from r2vpo.recording.left_out import LeftOut, Place, Reason, Unusable
+from r2vpo.recording.left_out import LeftOut, Place, Reason, Unusable, only_known_forms
 from r2vpo.recording.lines import LOG, at_path, lines_of, row_in, time_of
 from r2vpo.recording.parameters import LogProbsOf, temperature_of
 from r2vpo.recording.shelf import Data, Prompt, Shelf
@@ -100,9 +100,13 @@ def gather(paths: Sequence[Path], tokenizer: Any, options: LogOptions) -> Gather
     check = TextCheck(tokenizer)
     for found in _answers(paths, options, gathered):
         specials = found.parameters.get("skip_special_tokens") is False
-        problem = check.problem(found.answer, skip_special_tokens=not specials)
-        if problem is None and not _put(gathered, found):
-            problem = Unusable(left_out.TWICE, str(found.answer.id)[:60])
+        try:
+            with only_known_forms():
+                problem = check.problem(found.answer, skip_special_tokens=not specials)
+                if problem is None and not _put(gathered, found):
+                    problem = Unusable(left_out.TWICE, str(found.answer.id)[:60])
+        except Unusable as unusable:
+            problem = unusable
         if problem is not None:
             gathered.left_out.add(problem, found.place)
     return gathered
@@ -114,14 +118,15 @@ def _answers(paths: Sequence[Path], options: LogOptions, gathered: Gathered) -> 
     for place, text in lines_of(paths):
         gathered.key = gathered.key or digest(text.strip())
         try:
-            row = row_in(text)
-            if LOG in row:
-                gathered.recorded = True
-                continue
-            if row.keys() >= {"id", "feedback"} and not row.keys() & {"response", "token_ids"}:
-                _note_feedback(gathered.shelf, row)
-                continue
-            exchange = exchange_of(row)
+            with only_known_forms():
+                row = row_in(text)
+                if LOG in row:
+                    gathered.recorded = True
+                    continue
+                if row.keys() >= {"id", "feedback"} and not row.keys() & {"response", "token_ids"}:
+                    _note_feedback(gathered.shelf, row)
+                    continue
+                exchange = exchange_of(row)
         except Unusable as problem:
             gathered.read += 1
             gathered.left_out.add(problem, place)
@@ -131,18 +136,21 @@ def _answers(paths: Sequence[Path], options: LogOptions, gathered: Gathered) -> 
         for read in exchange.answers:
             gathered.read += 1
             try:
-                yield _Found(
-                    place,
-                    read(),
-                    exchange.row,
-                    _columns(exchange.row, options.columns),
-                    str(label),
-                    temperature_of(exchange.parameters, options.defaults, options.log_probs_of),
-                    now if created is None else created,
-                    exchange.parameters,
-                )
+                with only_known_forms():
+                    found = _Found(
+                        place,
+                        read(),
+                        exchange.row,
+                        _columns(exchange.row, options.columns),
+                        str(label),
+                        temperature_of(exchange.parameters, options.defaults, options.log_probs_of),
+                        now if created is None else created,
+                        exchange.parameters,
+                    )
             except Unusable as problem:
                 gathered.left_out.add(problem, place)
+            else:
+                yield found
 
 
 def _note_feedback(shelf: Shelf, row: Mapping[str, Any]) -> None:
@@ -160,15 +168,17 @@ def _columns(row: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, Any]
 
 
 def _put(gathered: Gathered, found: _Found) -> bool:
-    answer = found.answer
-    version = gathered.versions.setdefault(found.version, Version(len(gathered.versions), found.time, found.time))
-    version.first, version.last = min(version.first, found.time), max(version.last, found.time)
-    columns = as_json({"prompt": answer.prompt, **found.columns})
-    prompt_ids = np.array(answer.prompt_ids, np.int32).tobytes()
-    feedback = found.row.get("feedback")
-    return gathered.shelf.add(
+    """Put an answer on the shelf; return False if it is there already."""
+    answer, feedback = found.answer, found.row.get("feedback")
+    version = gathered.versions.get(found.version, Version(len(gathered.versions), found.time, found.time))
+    added = gathered.shelf.add(
         found.place,
-        Prompt(version.number, prompt_ids, columns, found.temperature),
+        Prompt(
+            version.number,
+            np.array(answer.prompt_ids, np.int32).tobytes(),
+            as_json({"prompt": answer.prompt, **found.columns}),
+            found.temperature,
+        ),
         Data(
             np.array(answer.ids, np.int32).tobytes(),
             np.array(answer.log_probs, np.float32).tobytes(),
@@ -179,3 +189,7 @@ def _put(gathered: Gathered, found: _Found) -> bool:
         response=answer.response,
         feedback=feedback if isinstance(feedback, dict) else None,
     )
+    if added:
+        gathered.versions[found.version] = version
+        version.first, version.last = min(version.first, found.time), max(version.last, found.time)
+    return added

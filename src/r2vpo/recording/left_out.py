@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -41,6 +43,7 @@ NO_EXCHANGE = Reason(
     "logprobs",
 )
 ERROR = Reason("an error of the server", "nothing: the server did not answer")
+OTHER_FORM = Reason("a field that is not what servers write there", "log what the server sent, unchanged")
 NO_IDS = Reason(
     "no token ids",
     f'{_ASK} send "return_token_ids": true to vLLM or SGLang; LightLLM gives them at /generate with '
@@ -74,6 +77,20 @@ NOT_A_NUMBER = Reason("feedback that is not a number", "write numbers, true or f
 NO_SCORE = Reason("no score of the reward function", "nothing: the function does not apply to them")
 
 
+@contextmanager
+def only_known_forms() -> Iterator[None]:
+    """Turn the error of reading a field of another type, or one that is missing, into `Unusable`."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise Unusable(OTHER_FORM, f"{type(error).__name__}: {error}"[:60]) from error
+
+
+def printable(text: str) -> str:
+    """Return a text of a log on one line; what cannot be printed becomes U+FFFD."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
 @dataclass
 class LeftOut:
     """Counts of what is left out.
@@ -100,8 +117,8 @@ class LeftOut:
             names: Names of the files.
         """
         return [
-            f"{count:>9,} left out: {reason.text}; the first is {names[place.file]}, line {place.line}"
-            f"{f' ({detail})' if detail else ''}; {reason.remedy}"
+            f"{count:>9,} left out: {printable(reason.text)}; the first is {names[place.file]}, line {place.line}"
+            f"{f' ({printable(detail)})' if detail else ''}; {printable(reason.remedy)}"
             for reason, count in sorted(self.counts.items(), key=lambda item: -item[1])
             for place, detail in [self.first[reason]]
         ]

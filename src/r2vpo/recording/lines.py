@@ -64,12 +64,12 @@ def time_of(row: Mapping[str, Any], created: Any) -> float | None:
         created: When the response was created, which counts if the row does not say.
     """
     for found in (row.get("time"), created):
-        if isinstance(found, int | float) and not isinstance(found, bool):
-            return float(found)
-        if isinstance(found, str):
-            try:
+        try:
+            if isinstance(found, int | float) and not isinstance(found, bool):
+                return datetime.fromtimestamp(found, UTC).timestamp()
+            if isinstance(found, str):
                 moment = datetime.fromisoformat(found)
-            except ValueError:
-                continue
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+                return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError, OSError):  # milliseconds are no time in seconds before the year 10000
+            continue
     return None

@@ -9,6 +9,7 @@ those with a parameter that is not known here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -94,7 +95,7 @@ def temperature_of(parameters: Mapping[str, Any], defaults: Mapping[str, Any], l
     given = {**defaults, **{name: value for name, value in parameters.items() if value is not None}}
     level = LEVELS.index(log_probs_of)
     temperature = given.get("temperature", 1)
-    if not isinstance(temperature, int | float) or isinstance(temperature, bool):
+    if type(temperature) not in (int, float) or not 0 <= temperature < math.inf:
         raise Unusable(_unknown("temperature"), f"{temperature!r}"[:_SHORT])
     if temperature == 0 or given.get("do_sample") is False:
         raise Unusable(_GREEDY)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from r2vpo.config.numbers import count, duration
 from r2vpo.errors import UserError
-from r2vpo.optional import require
+from r2vpo.optional import require_store
 from r2vpo.report.data import RunData
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ def stored(data: RunData) -> dict[str, Any] | None:
 
 
 def _read(data: RunData, place: str) -> dict[str, Any]:
-    for package in ("sqlalchemy", "zstandard"):
-        require(package, "replay.store")
+    require_store()
     from r2vpo.store import RolloutStore
     from r2vpo.store.asking import all_runs, versions_in
     from r2vpo.store.opening import shown

@@ -8,14 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    cast,
+    func,
+    select,
+    true,
+)
+from torch import Tensor
 
 from r2vpo.replay.group import Group, Rollout
-from r2vpo.store.encoding import decode_ids, decode_rows
+from r2vpo.store.encoding import decode_groups, decode_ids
 from r2vpo.store.records import Drawn, Source
 from r2vpo.store.tables import draws, groups, measurements, prompts, rewards, runs, scores, signals, versions
 
@@ -39,10 +55,11 @@ class StoredVersion:
 
 
 class Candidate(NamedTuple):
-    """A group that can be drawn: its id, its place in the order of its version, and its rollouts."""
+    """A group that can be drawn: its version, its place in the order of the version, its id, and its rollouts."""
 
-    group: int
+    version: int
     place: int
+    group: int
     size: int
 
 
@@ -74,35 +91,64 @@ def versions_of(connection: Connection, source: Source, *, apart_from: int, toke
 
 
 def next_groups(
-    connection: Connection, reward: int, version: int, *, after: int, sees: int, part: tuple[int, int], count: int
-) -> list[Candidate]:
-    """Return the next groups of a version, in order of their places.
+    connection: Connection,
+    reward: int,
+    after: Mapping[int, int],
+    *,
+    sees: int,
+    part: tuple[int, int],
+    rows: int,
+    count: int,
+) -> dict[int, list[Candidate]]:
+    """Return the next groups of versions, those of each in the order of their places.
 
     Args:
         connection: Any.
         reward: Id of the reward whose scores are used.
-        version: Id of the version.
-        after: The place of the last one drawn.
+        after: The place after which each version is asked, by its id.
         sees: The newest group that may be drawn.
         part: `(i, n)`: process i of n draws every n-th group.
-        count: At most so many.
+        rows: Groups with more are left out.
+        count: At most so many of each version.
+
+    Returns:
+        The groups by version, without versions that have none.
     """
-    wanted = _NEXT.params(reward=reward, version=version, after=after, sees=sees, part=part[0], parts=part[1], n=count)
-    return [Candidate(*row) for row in connection.execute(wanted)]
+    given = {"reward": reward, "sees": sees, "part": part[0], "parts": part[1], "rows": rows, "count": count}
+    found: dict[int, list[Candidate]] = {}
+    for row in connection.execute(_next_groups(connection.dialect.name), given | {"asked": dict(after)}):
+        if row[0] is not None:
+            found.setdefault(row[0], []).append(Candidate(*row))
+    return found
 
 
-_NEXT = (
-    select(signals.c.group, signals.c.place, signals.c.size)
-    .where(
-        signals.c.reward == bindparam("reward"),
-        signals.c.version == bindparam("version"),
-        signals.c.place > bindparam("after"),
-        signals.c.group <= bindparam("sees"),
-        signals.c.group % bindparam("parts") == bindparam("part"),
-    )
-    .order_by(signals.c.place)
-    .limit(bindparam("n"))
-)
+@cache
+def _next_groups(dialect: str) -> Select[Any]:
+    """Return the query: a range of the index of `signals` for each version that it is given as `{version: place}`."""
+    each = {"sqlite": func.json_each, "postgresql": func.json_each_text}[dialect]
+    asked = each(bindparam("asked", type_=JSON)).table_valued("key", "value", name="asked")
+
+    def follows(signal: FromClause) -> ColumnElement[bool]:
+        return and_(
+            signal.c.reward == bindparam("reward"),
+            signal.c.version == cast(asked.c.key, BigInteger),
+            signal.c.place > cast(asked.c.value, BigInteger),
+            signal.c.group <= bindparam("sees"),
+            signal.c.group % bindparam("parts") == bindparam("part"),
+            signal.c.size <= bindparam("rows"),
+        )
+
+    later = signals.alias("later")
+    columns = (later.c.version, later.c.place, later.c.group, later.c.size)
+    page = select(*columns).where(follows(later)).order_by(later.c.place).limit(bindparam("count"))
+    if dialect == "postgresql":
+        each_page = page.lateral()
+        return select(each_page).select_from(asked.join(each_page, true())).order_by(each_page.c.place)
+    # SQLite has no such join: the page is the range up to its last place. The outer join keeps it from beginning with
+    # all signals of the reward, and has an empty row for a version without more groups.
+    last = select(func.max(page.correlate(asked).subquery().c.place)).scalar_subquery()
+    joined = asked.outerjoin(signals, follows(signals) & (signals.c.place <= last))
+    return select(*(signals.c[column.name] for column in columns)).select_from(joined).order_by(signals.c.place)
 
 
 def waiting(
@@ -150,7 +196,7 @@ def read_groups(connection: Connection, ids: Sequence[int], reward: int | None) 
             groups.c.version,
             groups.c.uses,
             groups.c.tokens,
-            prompts.c.ids,
+            prompts.c.ids.label("prompt"),
             prompts.c.columns,
             versions.c.number,
         )
@@ -160,7 +206,9 @@ def read_groups(connection: Connection, ids: Sequence[int], reward: int | None) 
             scored = select(scores.c.group, scores.c.score).where(scores.c.reward == reward, scores.c.group.in_(chunk))
             for group, score in connection.execute(scored.order_by(scores.c.group, scores.c.position)):
                 values.setdefault(group, []).append(score)
-    return [_drawn(found[number], values.get(number)) for number in ids]
+    rows = [found[number] for number in ids]
+    tokens = decode_groups([row.tokens for row in rows])
+    return [_drawn(row, some, values.get(row.id)) for row, some in zip(rows, tokens, strict=True)]
 
 
 def newest_group(connection: Connection) -> int:
@@ -201,10 +249,10 @@ def place_of(reward: int, group: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"{reward}/{group}".encode(), digest_size=8).digest(), "little") >> 2
 
 
-def drawable(connection: Connection, reward: int, *, sees: int) -> set[int]:
-    """Return the versions with groups that a reward has given different scores."""
-    wanted = select(signals.c.version).where(signals.c.reward == reward, signals.c.group <= sees).distinct()
-    return set(connection.execute(wanted).scalars())
+def drawable(connection: Connection, reward: int, *, sees: int) -> dict[int, int]:
+    """Return the versions with groups that a reward has given different scores, and the rows of the smallest one."""
+    scored = select(signals.c.version, func.min(signals.c.size)).where(signals.c.reward == reward)
+    return dict(connection.execute(scored.where(signals.c.group <= sees).group_by(signals.c.version)).tuples().all())
 
 
 def score_moments(connection: Connection, reward: int, version: int) -> tuple[float, float]:
@@ -230,15 +278,14 @@ def in_chunks(ids: Collection[int]) -> Iterable[list[int]]:
     return (ordered[start : start + AT_ONCE] for start in range(0, len(ordered), AT_ONCE))
 
 
-def _drawn(row: Any, values: Sequence[float] | None) -> Drawn:
-    number, version, uses, tokens, prompt, columns, version_number = row
-    rows = decode_rows(tokens)
-    rewards = values or [float("nan")] * len(rows)
+def _drawn(row: Any, tokens: Sequence[tuple[Tensor, Tensor, Tensor]], values: Sequence[float] | None) -> Drawn:
+    rewards = values or [float("nan")] * len(tokens)
     rollouts = [
-        Rollout(ids, mask, log_probs, 0.0, reward) for (ids, mask, log_probs), reward in zip(rows, rewards, strict=True)
+        Rollout(ids, mask, log_probs, 0.0, reward)
+        for (ids, mask, log_probs), reward in zip(tokens, rewards, strict=True)
     ]
-    group = Group(-number, version_number, decode_ids(prompt), rollouts, uses)
-    return Drawn(group, json.loads(columns), version)
+    group = Group(-row.id, row.number, decode_ids(row.prompt), rollouts, row.uses)
+    return Drawn(group, json.loads(row.columns), row.version)
 
 
 BEFORE_ALL = -1

@@ -7,7 +7,7 @@ import time
 from sqlalchemy import Connection, func, select
 
 from r2vpo.errors import UserError
-from r2vpo.store.drawing import StoredVersion, drawable, newest_group, reward_of, versions_of
+from r2vpo.store.drawing import drawable, newest_group, reward_of, versions_of
 from r2vpo.store.opening import shown
 from r2vpo.store.records import Source
 from r2vpo.store.store import RolloutStore
@@ -16,8 +16,8 @@ from r2vpo.store.tables import groups, rewards, runs, scores, versions
 
 def versions_to_draw(
     connection: Connection, source: Source, *, run: int, tokenizer: str, reward: int, sees: int, place: str
-) -> list[StoredVersion]:
-    """Return the versions that a run can draw from.
+) -> dict[int, int]:
+    """Return the versions that a run can draw from, and the rows of the smallest group of each.
 
     Args:
         connection: Any.
@@ -33,7 +33,7 @@ def versions_to_draw(
     """
     found = versions_of(connection, source, apart_from=run, tokenizer=tokenizer)
     with_signal = drawable(connection, reward, sees=sees)
-    left = [version for version in found if version.id in with_signal]
+    left = {version.id: with_signal[version.id] for version in found if version.id in with_signal}
     if not left:
         raise UserError(f"store {place}: {_why(connection, source, run, tokenizer, reward)}")
     return left

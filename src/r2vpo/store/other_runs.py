@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -20,6 +20,7 @@ from r2vpo.store.nothing import versions_to_draw
 from r2vpo.store.opening import shown
 from r2vpo.store.records import Drawn, Source
 from r2vpo.store.store import RolloutStore
+from r2vpo.store.turns import Version, take_turns
 from r2vpo.store.worth import Worth, worth_of
 
 
@@ -83,9 +84,9 @@ class DrawsOfRun:
                 place=shown(store.place),
             )
             self.left_out = set() if apart is None else groups_that_ask(connection, apart, sees=self._sees)
-            self._after = {version.id: _start(run, version.id) for version in self._versions}
+            self._after = {version: _start(run, version) for version in self._versions}
             self._after |= drawing.last_places(connection, run, reward, part)
-            self.worth = {version.id: Worth() for version in self._versions}
+            self.worth = {version: Worth() for version in self._versions}
             for row in drawing.measured(connection, run):
                 if row.version in self.worth:
                     now = Worth(row.rows, row.tokens, row.decisions, row.weights, row.squares)
@@ -102,24 +103,24 @@ class DrawsOfRun:
     def draw(self, fresh_rows: int, policy_version: int) -> list[Group]:
         """See `OtherRuns.draw`."""
         wanted = math.floor(self.ratio * fresh_rows + 1e-9)
-        worthy = [version.id for version in self._versions if not self.worth[version.id].known_worthless]
+        worthy = [version for version in self._versions if not self.worth[version].known_worthless]
         order = random.Random(f"{self.seed}/{self._round}").sample(worthy, min(len(worthy), wanted))
         with self.store.reading() as connection:
             chosen = self._choose(connection, order, wanted)
-            found = drawing.read_groups(connection, [one.group for _, one in chosen], self.reward)
+            found = drawing.read_groups(connection, [one.group for one in chosen], self.reward)
             self._set_advantages(connection, found)
         groups = [replace(one.group, policy_version=policy_version, uses=one.group.uses + 1) for one in found]
-        for version, one in chosen:
-            self._after[version] = one.place
-        self._drawn = list(zip((version for version, _ in chosen), groups, strict=True))
+        for one in chosen:
+            self._after[one.version] = one.place
+        self._drawn = list(zip((one.version for one in chosen), groups, strict=True))
         if chosen:
             with self.store.writing() as connection:
-                writing.add_draws(connection, self.run, self._round, [one.group for _, one in chosen])
+                writing.add_draws(connection, self.run, self._round, [one.group for one in chosen])
         return groups
 
     def measure(self, groups: list[Group]) -> None:
         """See `OtherRuns.measure`."""
-        order = {version.id: place for place, version in enumerate(self._versions)}
+        order = {version: place for place, version in enumerate(self._versions)}
         sums = torch.zeros(len(order), 5, dtype=torch.float64)
         for version, group in self._drawn:
             sums[order[version]] += worth_of(group.rollouts, self._cap).sum(0)
@@ -146,45 +147,14 @@ class DrawsOfRun:
             "stored_versions_left_out": float(sum(worth.known_worthless for worth in self.worth.values())),
         }
 
-    def _choose(self, connection: Connection, order: Sequence[int], wanted: int) -> list[tuple[int, Candidate]]:
-        """Let the versions take turns until the rows are filled; none gives a group twice."""
-        queues = {version: self._queue(connection, version, -(-wanted // max(len(order), 1))) for version in order}
-        chosen: list[tuple[int, Candidate]] = []
-        while queues and wanted:
-            for version in list(queues):
-                one = next(queues[version], None)
-                if one is None:
-                    del queues[version]
-                elif one.size <= wanted:
-                    wanted -= one.size
-                    chosen.append((version, one))
-                if not wanted:
-                    break
-        return chosen
+    def _choose(self, connection: Connection, order: Sequence[int], rows: int) -> list[Candidate]:
+        def ask(after: Mapping[int, int], rows: int, count: int) -> Mapping[int, Sequence[Candidate]]:
+            return drawing.next_groups(
+                connection, self.reward, after, sees=self._sees, part=self._part, rows=rows, count=count
+            )
 
-    def _queue(self, connection: Connection, version: int, at_once: int) -> Iterator[Candidate]:
-        """Yield a version's groups once, from where the last draw ended, in pages."""
-        start = self._after[version]
-        for low, high in ((start, None), (drawing.BEFORE_ALL, start)):
-            after = low
-            while True:
-                page = drawing.next_groups(
-                    connection,
-                    self.reward,
-                    version,
-                    after=after,
-                    sees=self._sees,
-                    part=self._part,
-                    count=max(at_once, 1),
-                )
-                for one in page:
-                    if high is not None and one.place > high:
-                        return
-                    if one.group not in self.left_out:
-                        yield one
-                if not page:
-                    break
-                after = page[-1].place
+        versions = {version: Version(self._after[version], self._versions[version]) for version in order}
+        return take_turns(ask, versions, rows, left_out=self.left_out)
 
     def _set_advantages(self, connection: Connection, found: Sequence[Drawn]) -> None:
         """Give each row its advantage, in all groups of one size at once."""

@@ -33,8 +33,11 @@ class RolloutStore:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Begin a transaction that sees the store as it is now, and does not wait for writers."""
-        with reported(self.place), self.engine.connect() as connection, connection.begin():
-            yield connection
+        # SQLite has one state for all statements of a transaction; PostgreSQL's default is a state for each statement.
+        options = {"isolation_level": "REPEATABLE READ"} if self.engine.dialect.name == "postgresql" else {}
+        with reported(self.place), self.engine.connect().execution_options(**options) as connection:
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

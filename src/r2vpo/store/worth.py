@@ -24,13 +24,17 @@ from r2vpo.core.ratios import decisions, stale_weight
 from r2vpo.replay.group import Rollout
 
 LEAST_SHARE = 0.1
-"""A version with less is not drawn from any more."""
+"""A version with less is not drawn from any more.
+
+What is not drawn is not measured again, so the version stays left out for the rest of the run, also when it is resumed
+and even if the policy comes back to it. The next run knows nothing of this, and draws from it until it has measured it.
+"""
 
 ROWS_TO_JUDGE = 16
 """No version is left out before so many of its rows have been measured."""
 
 MEMORY = 0.5
-"""What an earlier measurement of a version counts after a later one."""
+"""What an earlier measurement of a version counts in its share after a later one."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Worth:
     """Sums over the trained tokens of some rows, which add up over rows and processes.
 
     Attributes:
-        rows: Rows.
+        rows: Rows; all that have been measured, while later measurements diminish the other sums.
         tokens: Their tokens.
         decisions: `sum c`.
         weights: `sum c w`.
@@ -68,8 +72,10 @@ class Worth:
 
     def then(self, later: Worth) -> Worth:
         """Return what is known after a later measurement."""
-        pairs = zip(self.numbers(), later.numbers(), strict=True)
-        return Worth(*(MEMORY * before + now if later.rows else before for before, now in pairs))
+        if not later.rows:
+            return self
+        _, *sums = (MEMORY * before + now for before, now in zip(self.numbers(), later.numbers(), strict=True))
+        return Worth(self.rows + later.rows, *sums)
 
     def numbers(self) -> list[float]:
         """Return the sums, in the order of the attributes."""

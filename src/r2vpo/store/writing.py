@@ -163,9 +163,14 @@ def add_scores(
                 "size": len(values),
             }
             for group, version, values, _ in scored
-            if len(values) == 1 or min(values) < max(values)
+            if has_signal(values)
         ],
     )
+
+
+def has_signal(values: Sequence[float]) -> bool:
+    """Return whether draws can give a group with these scores: its answers differ, or there is only one."""
+    return len(values) == 1 or min(values) < max(values)
 
 
 def add_draws(connection: Connection, run: int, number: int, drawn: Sequence[int]) -> None:

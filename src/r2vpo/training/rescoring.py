@@ -121,7 +121,7 @@ class Rescoring:
             writing.add_scores(connection, number, kept)
         done.groups += len(kept)
         done.rows += sum(len(values) for _, _, values, _ in kept)
-        done.telling += sum(len(values) == 1 or min(values) < max(values) for _, _, values, _ in kept)
+        done.telling += sum(writing.has_signal(values) for _, _, values, _ in kept)
 
     def _why_unusable(self, one: Drawn) -> str | None:
         columns = one.columns

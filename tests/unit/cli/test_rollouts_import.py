@@ -74,6 +74,13 @@ def test_columns_reach_the_reward(model: Path, tmp_path: Path, capsys: pytest.Ca
     ]
 
 
+def test_a_version_is_named_on_one_line(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = write(tmp_path / "log.jsonl", flat(model="a\n\x1b[2J\ud800", sampling_params={"temperature": 1.0}))
+    command = ["rollouts", "import", str(log), "--store", str(tmp_path / "s.db"), "--model", str(model)]
+    assert main([*command, "--reward-function", "tests.tiny:even_digits"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].startswith("version 0 (a\ufffd\ufffd[2J\ufffd): 2023-11-14 22:13:20")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -9,9 +9,9 @@ import time
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
-from r2vpo.store import RolloutStore, writing
+from r2vpo.store import RolloutStore, drawing, writing
 from r2vpo.store.tables import groups, rollouts
 from tests.unit.store.filled import add_run, fill, sampled
 
@@ -57,6 +57,19 @@ def test_writers_take_turns_and_readers_see_whole_versions(place: str) -> None:
         looked += 1
     assert [writer.exitcode for writer in writers] == [0, 0] and looked > 1
     assert rows_by_version(store) == dict.fromkeys(range(1, 61), 2 * GROUPS)
+
+
+def test_a_reader_sees_one_state(place: str) -> None:
+    """A group that is removed after a draw has chosen it can still be read."""
+    store = RolloutStore(place)
+    fill(store, "a", 1, 3)
+    with store.reading() as reader:
+        assert drawing.newest_group(reader) == 3
+        with store.writing() as writer:
+            writer.execute(delete(groups).where(groups.c.id == 2))
+        assert [-one.group.number for one in drawing.read_groups(reader, [1, 2, 3], 1)] == [1, 2, 3]
+    with store.reading() as reader, pytest.raises(KeyError):
+        drawing.read_groups(reader, [2], 1)
 
 
 @pytest.mark.parametrize("after", [2, 9])

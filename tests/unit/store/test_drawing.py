@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
+from sqlalchemy import event
 
 from r2vpo.store import RolloutStore, Source, drawing, writing
+from r2vpo.store.drawing import BEFORE_ALL, Candidate
 from tests.unit.store.filled import add_run, fill
 
 MANY = 10**15
@@ -33,10 +35,14 @@ def test_the_versions_that_a_source_selects(place: str) -> None:
     assert found(store, Source(newer_than=time.time() + 1)) == []
 
 
-def draw(store: RolloutStore, reward: int, version: int, **changes: object) -> list[drawing.Candidate]:
-    options = {"after": drawing.BEFORE_ALL, "sees": MANY, "part": (0, 1), "count": 100}
+def draws(store: RolloutStore, reward: int, after: dict[int, int], **changes: object) -> dict[int, list[Candidate]]:
+    options = {"sees": MANY, "part": (0, 1), "rows": 9, "count": 100}
     with store.reading() as connection:
-        return drawing.next_groups(connection, reward, version, **(options | changes))  # type: ignore[arg-type]
+        return drawing.next_groups(connection, reward, after, **(options | changes))  # type: ignore[arg-type]
+
+
+def draw(store: RolloutStore, reward: int, version: int, after: int = BEFORE_ALL, **changes: object) -> list[Candidate]:
+    return draws(store, reward, {version: after}, **changes).get(version, [])
 
 
 def test_a_version_gives_each_group_once(place: str) -> None:
@@ -47,6 +53,39 @@ def test_a_version_gives_each_group_once(place: str) -> None:
     assert [one.group for one in whole] != list(range(1, 51))
     first = draw(store, reward, 1, count=20)
     assert first + draw(store, reward, 1, after=first[-1].place) == whole
+
+
+def test_many_versions_are_asked_at_once(place: str) -> None:
+    store = RolloutStore(place)
+    _, reward = fill(store, "a", 9, 7)
+    whole = {version: draw(store, reward, version) for version in range(1, 10)}
+    assert [len(some) for some in whole.values()] == [7] * 9
+    after = {version: whole[version][version - 4].place for version in range(4, 10)}
+    assert draws(store, reward, after | {99: BEFORE_ALL}, count=2) == {
+        version: some for version in after if (some := whole[version][version - 3 : version - 1])
+    }
+    assert draws(store, reward, after, rows=1) == draws(store, reward + 1, after) == draws(store, reward, {}) == {}
+
+
+def test_a_query_reads_a_part_of_the_order(place: str) -> None:
+    """Neither database begins with all groups that the reward has scored."""
+    store = RolloutStore(place)
+    _, reward = fill(store, "a", 2, 5)
+    asked = []
+    with store.reading() as connection:
+        event.listen(connection, "before_cursor_execute", lambda *given: asked.append(given[2:4]))
+        drawing.next_groups(connection, reward, {1: 5}, sees=MANY, part=(0, 1), rows=9, count=1)
+        sqlite = connection.dialect.name == "sqlite"
+        query, given = asked[0]
+        explained = connection.exec_driver_sql(f"EXPLAIN {'QUERY PLAN ' if sqlite else ''}{query}", given)
+        steps = [row[-1].strip() for row in explained]
+    searches = [step for step in steps if " signals " in step or " later " in step]
+    if sqlite:
+        index = "USING PRIMARY KEY (reward=? AND version=? AND place>?"
+        read = [step[: step.index(">?") + 2] for step in searches]
+        assert read == [f"SEARCH {table} {index}" for table in ("signals", "later")]
+    else:
+        assert len(searches) == 1 and " signals later " in searches[0] and any("Limit " in step for step in steps)
 
 
 def test_processes_draw_different_groups(place: str) -> None:
