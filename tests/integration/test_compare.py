@@ -244,15 +244,15 @@ def test_remains_of_a_cell_that_lost_records_are_run_again(tmp_path: Path) -> No
     def written() -> list[int]:
         return [file.stat().st_mtime_ns for file in (tmp_path / "cell").glob("*/*.jsonl")]
 
-    first = run_cell(recipe, tmp_path / "cell")
+    first = run_cell([recipe], tmp_path / "cell")
     once = written()
-    assert run_cell(recipe, tmp_path / "cell")["evaluations"] == first["evaluations"]
+    assert run_cell([recipe], tmp_path / "cell")["evaluations"] == first["evaluations"]
     assert written() == once != [], "a complete run is not run again"
     for name, lost in (("evaluations.jsonl", 1), ("evaluations.jsonl", -1), ("metrics.jsonl", -1)):
         (file,) = (tmp_path / "cell").glob(f"*/{name}")
         lines = file.read_bytes().splitlines(keepends=True)
         file.write_bytes(b"".join(line for line in lines if line != lines[lost]))
-        again = run_cell(recipe, tmp_path / "cell")
+        again = run_cell([recipe], tmp_path / "cell")
         both = [[{**one, "seconds": 0.0} for one in record["evaluations"]] for record in (first, again)]
         assert (both[0], first["course"]) == (both[1], again["course"])
 

@@ -39,15 +39,16 @@ _FIXED = {"report_to": [], "evaluation.samples_shown": 0, "trainer.threads": Non
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the matrix.
+    """One run of the matrix, or one run per day.
 
     Attributes:
         kind: ``tuning`` or ``result``.
         method: the method's key.
         setting: the value on the settings' axis; for a tuning try, the value that is tried.
         seed: the run's seed.
-        recipe: the complete recipe.
-        key: the recipe's identity; equal keys mean equal runs.
+        recipe: the complete recipe; that of the first day.
+        key: the identity of its recipes; equal keys mean equal runs.
+        later: the recipes of the days after the first; empty without days.
     """
 
     kind: str
@@ -56,6 +57,17 @@ class Cell:
     seed: int
     recipe: Recipe
     key: str
+    later: tuple[Recipe, ...] = ()
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """Return the recipe of every day, or the only one."""
+        return self.recipe, *self.later
+
+    @property
+    def steps(self) -> int:
+        """Return its optimizer steps."""
+        return sum(recipe.trainer.max_steps for recipe in self.recipes)
 
     def __str__(self) -> str:
         middle = f" {label(self.setting)}" if self.setting is not None else ""
@@ -139,9 +151,11 @@ class Plan:
                     f"{self.source}: methods.{name}.set has {tune.key}, which tuning chooses: remove one of the two"
                 )
         cells = [cell for cell in self.results(tuned) if cell.seed == self.seeds[0]]
+        for cell in cells:
+            check_store(cell.recipe.replay.store, days=bool(cell.later), where=f"{self.source}: methods.{cell.method}")
         budgets: dict[int, str] = {}
         for cell in cells:
-            budgets.setdefault(rollouts(cell.recipe), str(cell))
+            budgets.setdefault(sum(map(rollouts, cell.recipes)), str(cell))
         if len(budgets) > 1:
             (one, first), (two, second), *_ = budgets.items()
             raise UserError(
@@ -161,10 +175,26 @@ class Plan:
         setting: Value | None = None,
         rounds: int | None = None,
     ) -> Cell:
+        days = self.experiment.days or [{}]
+        recipes = [self._recipe(method, seed, (chosen, day), setting=setting, rounds=rounds) for day in days]
+        keys = [identity(recipe) for recipe in recipes]
+        return Cell(
+            kind, method, value, seed, recipes[0], keys[0] if len(keys) == 1 else _digest(keys), (*recipes[1:],)
+        )
+
+    def _recipe(
+        self,
+        method: str,
+        seed: int,
+        chosen: Sequence[Mapping[str, Any]],
+        *,
+        setting: Value | None,
+        rounds: int | None,
+    ) -> Recipe:
         experiment = self.experiment
         settings = copy.deepcopy(self._base)
         where = f"{self.source}: methods.{method}"
-        for layer in (experiment.set, experiment.methods[method].set, chosen):
+        for layer in (experiment.set, experiment.methods[method].set, *chosen):
             for key, item in layer.items():
                 set_key(settings, key, item, where=where)
         if experiment.settings is not None and setting is not None:
@@ -175,10 +205,22 @@ class Plan:
             trainer["max_steps"] = rounds * trainer["optimizer_steps_per_round"] * trainer["passes"]
         for key, item in {**_FIXED, "name": experiment.name, "seed": seed}.items():
             set_key(settings, key, item, where=where)
-        recipe = validated(Recipe, settings, source=where)
         # A cell is the same run on every machine, so that a cell finished on one counts on another.
-        recipe = settle_precision(recipe, autocast=True, dtype="bfloat16")
-        return Cell(kind, method, value, seed, recipe, identity(recipe))
+        return settle_precision(validated(Recipe, settings, source=where), autocast=True, dtype="bfloat16")
+
+
+def check_store(store: str | None, *, days: bool, where: str) -> None:
+    """Refuse a store that cells would share: only the days of one cell do.
+
+    Raises:
+        UserError: the store is not the name of a file, or there are no days.
+    """
+    if store is None:
+        return
+    if not days:
+        raise UserError(f"{where}: replay.store is for runs that follow each other: add days, or remove it")
+    if Path(store).name != store:
+        raise UserError(f"{where}: replay.store = {store} is not in the folder of each cell: give the name of a file")
 
 
 def base_recipe(recipe: str | dict[str, Any], source: str) -> Recipe:
@@ -211,7 +253,11 @@ def identity(recipe: Recipe) -> str:
     for key in (*without, *_ADDED):
         if key in without or get_key(settings, key) == _ADDED[key]:
             remove_key(settings, key)
-    text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+    return _digest(settings)
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

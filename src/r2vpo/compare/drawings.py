@@ -48,8 +48,8 @@ def _curves(results: Results) -> Iterator[Drawing]:
     yield figures.over_rollouts(
         results, None, lambda run: (run.seconds, run.accuracy), figures.seconds_axes, x_label="seconds"
     ).drawing("accuracy-seconds", "Accuracy against time", caption)
-    if results.experiment.target is not None:
-        yield _survival(results, None, results.experiment.target)
+    if results.experiment.target_of_runs is not None:
+        yield _survival(results, None, results.experiment.target_of_runs)
     if results.difficulties:
         drawing = figures.by_difficulty(results)
         yield Drawing("difficulty", "Final accuracy by difficulty", _medians(results), drawing)
@@ -81,8 +81,8 @@ def _each_setting(results: Results) -> Iterator[Drawing]:
     """Yield the accuracy curves at every value of the axis."""
     for value in results.settings:
         yield _accuracy(results, value)
-        if results.experiment.target is not None:
-            yield _survival(results, value, results.experiment.target)
+        if results.experiment.target_of_runs is not None:
+            yield _survival(results, value, results.experiment.target_of_runs)
 
 
 def _collapse(results: Results) -> Drawing:

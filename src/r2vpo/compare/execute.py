@@ -65,9 +65,8 @@ class Executor:
         if number not in self._workers or self._workers[number].ended:
             self.store.folder.mkdir(parents=True, exist_ok=True)
             self._workers[number] = Worker(number, threads=self.threads, folder=self.store.folder)
-        trainer = cell.recipe.trainer.model_copy(update={"threads": self.threads})
-        recipe = cell.recipe.model_copy(update={"trainer": trainer})
-        return self._waiters.submit(self._workers[number].run, recipe, folder_of(self.store.folder, cell))
+        folder = folder_of(self.store.folder, cell)
+        return self._waiters.submit(self._workers[number].run, cell.recipes, folder, threads=self.threads)
 
     def _show(self, running: Sequence[Cell], waiting: Sequence[Cell]) -> None:
         done = {cell.key: (cell, _steps_in(folder_of(self.store.folder, cell))) for cell in running}
@@ -84,8 +83,8 @@ class Executor:
 
 
 def _steps_in(folder: Path) -> int:
-    """Return the number of optimizer steps that the run in a cell's folder has recorded."""
+    """Return the number of optimizer steps that the runs in a cell's folder have recorded."""
     try:
-        return max((file.read_bytes().count(b"\n") for file in folder.glob("*/metrics.jsonl")), default=0)
+        return sum(file.read_bytes().count(b"\n") for file in folder.glob("**/metrics.jsonl"))
     except OSError:  # a folder of an earlier call is being removed
         return 0

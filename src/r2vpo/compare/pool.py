@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,19 +51,23 @@ class Worker:
         """Return whether the process runs no further cells."""
         return self._process.poll() is not None
 
-    def run(self, recipe: Recipe, folder: Path) -> Record:
+    def run(self, recipes: Sequence[Recipe], folder: Path, *, threads: int) -> Record:
         """Run a cell and wait until it is finished or has failed.
 
         Args:
-            recipe: the cell's recipe.
-            folder: folder of its run.
+            recipes: the cell's recipe, or one for each of its days.
+            folder: folder of its runs.
+            threads: CPU threads of a run.
 
         Returns:
             The cell's record; after an unexpected failure, or if the process ended, the worker has ended.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
         with suppress(BrokenPipeError):  # no answer follows
-            task = {"recipe": recipe.model_dump(mode="json"), "folder": str(folder)}
+            settings = [recipe.model_dump(mode="json") for recipe in recipes]
+            for one in settings:
+                one["trainer"]["threads"] = threads
+            task = {"recipes": settings, "folder": str(folder)}
             self._process.stdin.write(json.dumps(task) + "\n")
             self._process.stdin.flush()
         line = self._process.stdout.readline()

@@ -42,7 +42,7 @@ class Estimator:
         total = 0.0
         for cell in cells:
             rates = self._rates.get(cell.method)
-            left = cell.recipe.trainer.max_steps - (done or {}).get(cell.key, 0)
+            left = cell.steps - (done or {}).get(cell.key, 0)
             total += max(left, 0) * (statistics.fmean(rates) if rates else overall)
         return total
 
@@ -101,7 +101,7 @@ class CompareProgress(Display):
 
     def render(self) -> RenderableType:
         """Return the live display: a bar over the cells, and a line for each running one."""
-        cells = [(str(cell), done, cell.recipe.trainer.max_steps) for cell, done in self._running.values()]
+        cells = [(str(cell), done, cell.steps) for cell, done in self._running.values()]
         below = [(*cell, f"step {cell[1]}/{cell[2]}" if cell[1] else "starting") for cell in cells]
         return self.bars(self._phase, f"{duration(self._left)} left", below)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from r2vpo.compare.analysis import Results, load_results
 from r2vpo.compare.cells import Plan
+from r2vpo.compare.day_tables import day_tables
 from r2vpo.compare.drawings import drawings
 from r2vpo.compare.figures import Drawing
 from r2vpo.compare.runs import Run
@@ -32,7 +33,8 @@ def build_comparison_report(plan: Plan, out: Path) -> list[Path]:
     """
     store = Store(out / plan.experiment.name)
     results = load_results(plan, store)
-    return write_report(store.folder, plan.experiment.name, _facts(results, plan), tables(results), drawings(results))
+    made = day_tables(results) + tables(results)
+    return write_report(store.folder, plan.experiment.name, _facts(results, plan), made, drawings(results))
 
 
 def write_report(

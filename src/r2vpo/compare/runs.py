@@ -1,6 +1,6 @@
 """A finished cell as numbers: its curves and measures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class Run:
         wall_seconds: wall time of the cell.
         diverged: whether the weights became non-finite.
         record: the complete record.
+        days: (evaluations,), the day of each, from 1; None without days.
     """
 
     method: str
@@ -40,6 +41,7 @@ class Run:
     wall_seconds: float
     diverged: bool
     record: Record
+    days: Array | None = None
 
     def area(self) -> float:
         """Return the area under the accuracy curve over rollouts, as a mean accuracy."""
@@ -52,6 +54,24 @@ class Run:
     def final(self, difficulty: str | None = None) -> float:
         """Return the accuracy at the end, on one difficulty or on all problems."""
         return float((self.accuracy if difficulty is None else self.by_difficulty[difficulty])[-1])
+
+    def on_day(self, day: int) -> "Run":
+        """Return what one day did, with rollouts counted from its beginning."""
+        assert self.days is not None, "a run of several days"
+        here = self.days == day
+        first = self.rollouts[here][0]
+        return replace(
+            self,
+            rollouts=self.rollouts[here] - first,
+            seconds=self.seconds[here],
+            accuracy=self.accuracy[here],
+            by_difficulty={name: values[here] for name, values in self.by_difficulty.items()},
+            days=None,
+        )
+
+    def to_hold(self, target: float, day: int) -> float:
+        """Return the rollouts that a day takes until an accuracy is measured; all of the day's if it never is."""
+        return min(self.on_day(day).time_to(target), float(self.record["days"][day - 1]["budget"]))
 
     @property
     def collapsed(self) -> bool:
@@ -69,6 +89,7 @@ def read_run(record: Record) -> Run:
         last, end = points[-1], budget(record)
         nothing = {"accuracy": 0.0, "by_difficulty": dict.fromkeys(last["by_difficulty"], 0.0)}
         points += [last | nothing, last | nothing | {"rollouts": max(end, last["rollouts"] + 1)}]
+        points += _lost_days(record, last | nothing)
     labels = points[-1]["by_difficulty"]
     return Run(
         method=record["method"],
@@ -82,11 +103,25 @@ def read_run(record: Record) -> Run:
         wall_seconds=float(record["wall_seconds"]),
         diverged=bool(record.get("diverged")),
         record=record,
+        days=_column(point["day"] for point in points) if "days" in record else None,
     )
 
 
+def _lost_days(record: Record, nothing: Record) -> list[Record]:
+    """Return an evaluation at the beginning and the end of each day that a diverged run did not begin."""
+    points, rollouts = [], 0
+    for day, one in enumerate(record.get("days", ()), 1):
+        ends = (rollouts, rollouts + one["budget"])
+        points += [nothing | {"day": day, "rollouts": end} for end in ends if day > nothing["day"]]
+        rollouts = ends[1]
+    return points
+
+
 def budget(record: Record) -> int:
-    """Return the number of rollouts that the cell's recipe generates."""
+    """Return the number of rollouts that the cell's recipe generates, on the day on which it ended if it has days."""
+    if "days" in record:
+        day = record["evaluations"][-1]["day"]
+        return int(sum(one["budget"] for one in record["days"][:day]))
     trainer, rollout = record["recipe"]["trainer"], record["recipe"]["rollout"]
     rounds = -(-trainer["max_steps"] // (trainer["optimizer_steps_per_round"] * trainer["passes"]))
     return int(rounds * rollout["prompts_per_round"] * rollout["samples_per_prompt"])

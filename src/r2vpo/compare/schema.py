@@ -116,6 +116,12 @@ class Experiment(Matrix):
         min_length=1, description="the method or methods that all others are compared with"
     )
     settings: SettingsSpec | None = Field(None, description="an axis that the methods are crossed with")
+    days: list[Overrides] | None = Field(
+        None,
+        min_length=2,
+        description="what each of several days sets: a cell is one run per day, each with the model that the day "
+        "before left; `rounds` counts those of a day, and the days of a cell share its replay.store",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "Experiment":
@@ -124,6 +130,8 @@ class Experiment(Matrix):
             raise ValueError(f"baseline = {unknown[0]} is not a method: choose one of {', '.join(self.methods)}")
         for name, method in self.methods.items():
             self._check_tune(name, method)
+        if self.days and self.settings:
+            raise ValueError("days and settings exclude each other: remove one of them")
         used = [seed for seed in self.tuning.seeds if seed >= self.seeds.first] if self.tuning else []
         if used:
             raise ValueError(
@@ -153,6 +161,11 @@ class Experiment(Matrix):
     def title(self, method: str) -> str:
         """Return a method's name in the report."""
         return self.methods[method].title or method
+
+    @property
+    def target_of_runs(self) -> float | None:
+        """Return the accuracy to which the rollouts of a whole run are counted; None with days, which each count."""
+        return None if self.days else self.target
 
     @property
     def values(self) -> list[Value | None]:

@@ -61,7 +61,7 @@ def tables(results: Results) -> list[Table]:
 
 def result_table(results: Results) -> Table:
     """Return the table of every method by itself."""
-    target, hardest = results.experiment.target, results.hardest
+    target, hardest = results.experiment.target_of_runs, results.hardest
 
     def medians(measure: Callable[[Run], float]) -> Callable[[Group], str]:
         return lambda group: percent(median_of(results.group(*group), measure))
@@ -98,7 +98,7 @@ def result_table(results: Results) -> Table:
 
 def baseline_table(results: Results, baseline: str) -> Table:
     """Return the table of every other method against one, paired by seed."""
-    target, hardest = results.experiment.target, results.hardest
+    target, hardest = results.experiment.target_of_runs, results.hardest
     pairs = _Pairs(results, lambda group: (baseline, group[1]))
     columns = [*_names(results), pairs.seeds, ("final accuracy, points", pairs.difference(Run.final))]
     if hardest:

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from typing import Any
 from rich.console import Console
 
 from r2vpo.compare.collect import collect
+from r2vpo.compare.days import run_days
 from r2vpo.config.recipe import Recipe
 from r2vpo.config.records import Record
 from r2vpo.config.resumption import require_checkpoint
@@ -50,7 +52,7 @@ def main() -> None:
 def _answer(task: dict[str, Any]) -> str:
     """Run a cell; return its record, and whether it failed unexpectedly, as JSON."""
     try:
-        record = run_cell(Recipe.model_validate(task["recipe"]), Path(task["folder"]))
+        record = run_cell([Recipe.model_validate(one) for one in task["recipes"]], Path(task["folder"]))
         return json.dumps({"record": record, "unexpected": False}, allow_nan=False)
     except Exception as error:
         traceback.print_exc()
@@ -70,21 +72,29 @@ def _told(error: Exception, folder: str) -> tuple[bool, str]:
     return known, str(error) if known else f"{type(error).__name__}: {error}"
 
 
-def run_cell(recipe: Recipe, folder: Path) -> Record:
+def run_cell(recipes: Sequence[Recipe], folder: Path) -> Record:
     """Run a cell, or resume it from an earlier call.
 
     Args:
-        recipe: the cell's recipe.
-        folder: folder in which its run's folder is created.
+        recipes: the cell's recipe, or one for each of its days.
+        folder: folder in which its runs' folders are created.
 
     Returns:
         The cell's record. A run whose weights are no longer finite has one too: divergence is its result.
     """
+    if len(recipes) == 1:
+        return _run(recipes[0], folder)[1]
+    return run_days(recipes, folder, _run)
+
+
+def _run(recipe: Recipe, folder: Path, before_new: Callable[[], None] = lambda: None) -> tuple[RunDirectory, Record]:
     started = time.monotonic()
     threads = recipe.trainer.threads or os.cpu_count() or 1
     run, diverged = _left_over(folder), None
     if run is None or run.read_summary() is None:
         folder.mkdir(parents=True, exist_ok=True)
+        if run is None:
+            before_new()
         try:
             console = Console(file=sys.stderr, force_terminal=False)
             with TrainingProgress(recipe.trainer.max_steps, console=console) as display:
@@ -97,7 +107,7 @@ def run_cell(recipe: Recipe, folder: Path) -> Record:
             diverged = str(error)
         else:
             run = RunDirectory(path)
-    return collect(run, seconds=time.monotonic() - started, threads=threads, diverged=diverged)
+    return run, collect(run, seconds=time.monotonic() - started, threads=threads, diverged=diverged)
 
 
 def _left_over(folder: Path) -> RunDirectory | None:

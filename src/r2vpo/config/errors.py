@@ -113,8 +113,12 @@ def _what(problem: ErrorDetails, key: str, model: type[BaseModel], settings: dic
     if kind in _BOUNDS:
         name, words = _BOUNDS[kind]
         return f"{key} is {shown(value)}; it must be {words} {context[name]:g}"
-    if kind in ("string_too_short", "too_short"):
-        return f"{key} is empty: give {'one item or more' if kind == 'too_short' else 'a text'}"
+    if kind == "string_too_short":
+        return f"{key} is empty: give a text"
+    if kind == "too_short":
+        found, least = context["actual_length"], context["min_length"]
+        what = f"has {found} of at least {least} items" if found else "is empty"
+        return f"{key} {what}: give {'one item' if least == 1 else f'{least} items'} or more"
     if kind == "string_pattern_mismatch":
         return f"{key} is {value!r}; use letters, digits, '.', '_' and '-', beginning with a letter or a digit"
     if kind == "value_error":

@@ -193,4 +193,4 @@ def _solved_examples(options: ReasoningGymOptions, seed: int, seen: set[str]) ->
 
 
 def _with(shots: str, row: PromptRow) -> PromptRow:
-    return replace(row, prompt=shots + str(row.prompt))
+    return replace(row, prompt=shots + str(row.prompt), question=str(row.prompt))

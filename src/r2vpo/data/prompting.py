@@ -36,7 +36,8 @@ def build_prompt(
     if not (chat or isinstance(row.prompt, list) or system_prompt is not None):
         shots = "".join(_joined(_asked(shot, instruction), solution_of(shot)) for shot in examples)
         turns = _chat(row, None, instruction, examples) if examples else None
-        return replace(row, prompt=shots + _asked(row, instruction), chat=turns)
+        question = _asked(row, instruction)
+        return replace(row, prompt=shots + question, chat=turns, question=question if shots else None)
     return replace(row, prompt=_chat(row, system_prompt, instruction, examples))
 
 

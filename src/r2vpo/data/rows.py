@@ -27,6 +27,7 @@ class PromptRow:
         metadata: what a reward may need in addition to the answer; JSON values.
         chat: the same problem as chat messages where they are more than `prompt` in a message: with solved examples,
             each of which is a turn.
+        question: the prompt without solved examples; None if there are none in it.
     """
 
     prompt: Prompt
@@ -35,6 +36,7 @@ class PromptRow:
     source: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
     chat: list[dict[str, str]] | None = field(default=None, compare=False, repr=False)
+    question: str | None = field(default=None, compare=False, repr=False)
 
     def key(self) -> str:
         """Return a text that is the same for two rows exactly if their prompts are the same."""

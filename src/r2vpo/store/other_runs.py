@@ -14,6 +14,7 @@ from torch import Tensor
 
 from r2vpo.replay.group import Group
 from r2vpo.store import drawing, writing
+from r2vpo.store.apart import Asks, groups_that_ask
 from r2vpo.store.drawing import Candidate
 from r2vpo.store.nothing import versions_to_draw
 from r2vpo.store.opening import shown
@@ -43,6 +44,10 @@ class DrawsOfRun:
         part: `(i, n)`: process i of n.
         total: Sums a tensor over all processes.
         seed: Seed of the choice of versions.
+        apart: Whether a prompt is one that the run is evaluated on; None if there are none.
+
+    Attributes:
+        left_out: Groups that answer problems that the run is evaluated on; they are not drawn.
 
     Raises:
         UserError: Nothing in the store can be drawn; the message says why.
@@ -62,6 +67,7 @@ class DrawsOfRun:
         part: tuple[int, int],
         total: Callable[[Tensor], Tensor],
         seed: int,
+        apart: Asks | None = None,
     ) -> None:
         self.store, self.run, self.reward, self.ratio, self.seed = store, run, reward, ratio, seed
         self._advantages, self._cap, self._part, self._total = advantages, cap, part, total
@@ -76,6 +82,7 @@ class DrawsOfRun:
                 sees=self._sees,
                 place=shown(store.place),
             )
+            self.left_out = set() if apart is None else groups_that_ask(connection, apart, sees=self._sees)
             self._after = {version.id: _start(run, version.id) for version in self._versions}
             self._after |= drawing.last_places(connection, run, reward, part)
             self.worth = {version.id: Worth() for version in self._versions}
@@ -173,7 +180,8 @@ class DrawsOfRun:
                 for one in page:
                     if high is not None and one.place > high:
                         return
-                    yield one
+                    if one.group not in self.left_out:
+                        yield one
                 if not page:
                     break
                 after = page[-1].place

@@ -35,5 +35,6 @@ def build_trainer(recipe: Recipe, config: R2VPOConfig, parts: Parts, *, name: st
     trainer.optimizer_cls_and_kwargs = own_optimizer(recipe)
     if trainer.stored is not None:
         trainer.stored.name, trainer.stored.recipe = name, dump_recipe(recipe)
+        trainer.stored.evaluated_on = [row.question or row.prompt for row in parts.data.held_out]
         trainer.stored.policies = Path(config.output_dir).parent / POLICIES
     return trainer

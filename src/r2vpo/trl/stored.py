@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from r2vpo.replay.group import Group, rows_of
 from r2vpo.rewards.identity import describe_reward, reward_version
 from r2vpo.sampling import ShadowModel
 from r2vpo.store import RolloutStore, Sampled, Source, drawing, policies, writing
+from r2vpo.store.apart import asks_one_of
 from r2vpo.store.nothing import refuse_empty
 from r2vpo.store.other_runs import DrawsOfRun
 from r2vpo.trl.groups import round_statistics
@@ -53,6 +55,8 @@ class StoredRollouts:
         kind: What `r2vpo rollouts list` calls the run.
         parent: Key of the run whose policies this one samples, if it is a sampler.
         policies: Where policies are published, with `replay.collect`.
+        evaluated_on: Problems, without solved examples, whose answers by others are not drawn; those of the trainer's
+            evaluation data unless they are set.
     """
 
     def __init__(self, trainer: R2VPOTrainer) -> None:
@@ -70,6 +74,7 @@ class StoredRollouts:
         self.kind = "training"
         self.parent: str | None = None
         self.policies = Path(trainer.args.output_dir) / "policies"
+        self.evaluated_on = _prompts_of(trainer.eval_dataset)
         self._run = self._reward = 0
         self._draws: DrawsOfRun | None = None
         self._own: list[Group] = []
@@ -196,7 +201,15 @@ class StoredRollouts:
             part=(trainer.accelerator.process_index, trainer.accelerator.num_processes),
             total=lambda sums: trainer._total(sums).cpu() if trainer.accelerator.num_processes > 1 else sums,
             seed=trainer.args.seed,
+            apart=asks_one_of(self.evaluated_on) if self.evaluated_on else None,
         )
+        left_out = len(self._draws.left_out)
+        if left_out and trainer.accelerator.is_main_process:
+            warnings.warn(
+                f"{left_out} {'group' if left_out == 1 else 'groups'} in the store answer problems that this run is "
+                "evaluated on: they are not drawn",
+                stacklevel=2,
+            )
 
     def _advantages(self, rewards: torch.Tensor, size: int) -> torch.Tensor:
         return ADVANTAGES[self._trainer.args.advantage.name](rewards, size)
@@ -265,6 +278,15 @@ class StoredRollouts:
         if weights_divided_by(self._trainer) is not None:
             return None
         return weights_fingerprint(self._trainer.accelerator.unwrap_model(self._trainer.model))
+
+
+def _prompts_of(data: Any) -> list[Any]:
+    """Return the prompts of a trainer's evaluation data: a data set, several by name, or None.
+
+    Those of an iterable data set are not read.
+    """
+    some = data.values() if isinstance(data, dict) else [data]
+    return [prompt for one in some if hasattr(one, "__getitem__") for prompt in one["prompt"]]
 
 
 def max_lag(options: ReplayOptions) -> int:

@@ -84,9 +84,11 @@ listings.models = work
 sys.argv = ["r2vpo", "models"]
 sys.exit(program())
 """
+# not print(): a signal that arrives while it writes leaves the text in the buffer, which is then written twice
 HANGS = """
+    import os
     try:
-        print("working", flush=True)
+        os.write(1, b"working\\n")
         time.sleep(60)
     finally:
         print("hanging", flush=True)

@@ -227,3 +227,26 @@ def test_what_is_refused_before_anything_runs(changes: dict[str, Any], said: str
 def test_a_list_item_can_be_set() -> None:
     made = plan(experiment(set={"data.mixture.0.weight": 2.0}))
     assert made.results(TUNED)[0].recipe.data.mixture[0].weight == 2.0
+
+
+def test_a_cell_of_days_has_a_recipe_for_each() -> None:
+    days = [{"objective.delta": 0.1}, {"objective.delta": 0.2, "replay.versions": 3}]
+    one = plan(experiment(tuning=None, days=days, rounds=3)).results({})[1]
+    assert [recipe.objective.delta for recipe in one.recipes] == [0.1, 0.2]
+    assert [recipe.replay.versions for recipe in one.recipes] == [5, 3]
+    assert one.steps == 2 * 6 and one.key not in {identity(recipe) for recipe in one.recipes}
+    (same, other) = (plan(experiment(tuning=None, days=list(order), rounds=3)) for order in (days, days[::-1]))
+    assert same.results({})[1].key == one.key != other.results({})[1].key
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"set": {"replay.store": "s.db"}}, "replay.store is for runs that follow each other: add days"),
+        ({"set": {"replay.store": "a/s.db"}, "days": [{}, {}]}, "replay.store = a/s.db is not in the folder of each"),
+        ({"set": {"replay.store": "postgresql://h/d"}, "days": [{}, {}]}, "give the name of a file"),
+    ],
+)
+def test_cells_share_no_store(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        plan(experiment(tuning=None, **changes))

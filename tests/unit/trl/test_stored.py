@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from sqlalchemy import func, select
 
 from r2vpo.errors import UserError
@@ -90,6 +91,22 @@ def test_an_equal_policy_gives_its_own_rollouts_full_weight(tmp_path: Path) -> N
     assert stale
     for row in stale:
         assert row.old_log_probs == pytest.approx(row.rollout_log_probs, abs=1e-4)
+
+
+def test_problems_that_a_run_is_evaluated_on_are_not_drawn(tmp_path: Path) -> None:
+    store = tmp_path / "store.db"
+    trained(tmp_path / "a", store, max_steps=6)
+    prompt = {
+        number: json.loads(columns)["prompt"] for number, columns in all_rows(store, prompts.c.id, prompts.c.columns)
+    }
+    of_group = {number: prompt[place] for number, place in all_rows(store, groups.c.id, groups.c.prompt)}
+    asked = sorted(set(of_group.values()))[:2]
+    with pytest.warns(UserWarning, match=r"groups in the store answer problems that this run is evaluated on"):
+        trained(
+            tmp_path / "b", store, {}, max_steps=6, eval_dataset=Dataset.from_list([{"prompt": one} for one in asked])
+        )
+    drawn = {of_group[group] for (group,) in all_rows(store, draws.c.group)}
+    assert drawn and not drawn & set(asked)
 
 
 @pytest.mark.parametrize("saved", [2, 3], ids=["between rounds", "within a round"])
