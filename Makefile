@@ -22,7 +22,8 @@ LM_EVAL := lm_eval==0.4.9.1 nltk==3.9.2
 UV := uv==0.13.9
 # What depends on the versions of torch, TRL and the libraries beside it; the rest of the suite is the newest versions'.
 FLOOR := tests/oracles tests/gradients tests/properties tests/parity/test_surrogates.py tests/parity/test_trl_trajectory.py \
-	tests/invariant tests/contract tests/unit/core tests/unit/replay tests/unit/learner tests/unit/config
+	tests/invariant tests/contract tests/unit/core tests/unit/replay tests/unit/learner tests/unit/config \
+	tests/unit/test_whole_locks.py
 # Mixtures of experts multiply in groups, which torch 2.8 does not do on a CPU.
 LOG_PROBS := tests/unit/core/log_probs
 FLOOR += $(addprefix --deselect=$(LOG_PROBS)/,test_ordinary.py::test_the_router_loss_comes_along_and_leaves_padding_out \

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from r2vpo.disk import DiskError, disk_failure
 from r2vpo.errors import UserError
+from r2vpo.interrupts import held_interrupts
 
 
 def write_folder(
@@ -87,8 +88,9 @@ def set_permissions(folder: Path) -> None:
     mode = folder.stat().st_mode & 0o666
     for path in folder.rglob("*"):
         found = path.stat()
-        if path.is_file() and found.st_nlink == 1:
-            path.chmod(found.st_mode | mode)
+        if path.is_file() and found.st_nlink == 1 and found.st_mode & mode != mode:
+            with suppress(OSError):  # a disk without permissions
+                path.chmod(found.st_mode | mode)
 
 
 def _write(target: Path, write: Callable[[Path], object], unless: Callable[[], bool | None]) -> None:
@@ -96,30 +98,32 @@ def _write(target: Path, write: Callable[[Path], object], unless: Callable[[], b
 
     new, former = (target.with_name(f".{target.name}.{kind}.tmp") for kind in ("new", "former"))
     lock = FileLock(target.with_name(f".{target.name}.lock"))
-    with _naming(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    try:
-        _put_back(target, new, former)
-        if unless():
-            return
-        with _naming(target, only_disks=True):
-            write(new)
-            if new.is_dir():
-                set_permissions(new)
-            flush([*new.rglob("*"), new])
-        if unless():
-            return
-        with _naming(target):
-            if target.is_dir():
-                os.replace(target, former)
-            os.replace(new, target)
-    finally:
-        _put_back(target, new, former)
-        with suppress(OSError):  # Windows removes no open file
-            os.unlink(lock.lock_file)  # who waits for it sees that it is gone, and makes a new one
-        lock.release()
-    flush([target.parent])
+    with held_interrupts() as interrupts:
+        try:
+            with interrupts.let_through(), _naming(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                lock.acquire()
+            _put_back(target, new, former)
+            if unless():
+                return
+            with interrupts.let_through(), _naming(target, only_disks=True):
+                write(new)
+                if new.is_dir():
+                    set_permissions(new)
+                flush([*new.rglob("*"), new])
+            if unless():
+                return
+            with _naming(target):
+                if target.is_dir():
+                    os.replace(target, former)
+                os.replace(new, target)
+            flush([target.parent])
+        finally:
+            if lock.is_locked:
+                _put_back(target, new, former)
+                with suppress(OSError):  # Windows removes no open file
+                    os.unlink(lock.lock_file)  # who waits for it sees that it is gone, and makes a new one
+                lock.release()
 
 
 def _put_back(target: Path, new: Path, former: Path) -> None:

@@ -8,6 +8,7 @@ from tests.architectures.sizes import HEADS, VOCABULARY, WIDTH, rope
 
 DECODER = {"is_decoder": True}
 
+INKLING2 = {"log_scaling_n_floor": 16, "rel_extent": 16, "d_rel": 4, "unpadded_vocab_size": VOCABULARY}
 FOUR_LINEAR_HEADS = {"mamba_n_heads": 4, "mamba_d_head": 16}
 OVERRIDES: dict[str, dict[str, Any]] = {
     **dict.fromkeys(
@@ -46,6 +47,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "cohere2_moe": {"logit_scale": 0.5},
     "cwm": {"rope_parameters": rope("llama3")},
     "apertus": {"rope_parameters": rope("llama3")},
+    "apertus1p5_text": {"rope_parameters": rope("llama3")},
     "deepseek_v3": {"first_k_dense_replace": 1},
     "deepseek_v4": {
         "compress_rates": {"compressed_sparse_attention": 4, "heavily_compressed_attention": 8},
@@ -53,6 +55,14 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "qk_rope_head_dim": 4,
     },
     "doge": {"keep_window_size": 8},
+    "dory": {
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        "num_hidden_layers": 3,
+        "n_input_layers": 1,
+        "n_output_layers": 1,
+        "initializer_range": 1.0,  # scales are divided by it, and noise on them with it
+        "ngpt_alpha_init": 0.5,  # how far a layer moves a state
+    },
     "dots3_note_vision_encoder": {"num_hidden_layers": 42, "adapter_in_dim": WIDTH, "adapter_out_dim": WIDTH},
     "dots3_note_audio_encoder": {"adapter_input_size": WIDTH, "adapter_output_size": WIDTH},
     "dots3_note_text": {
@@ -92,7 +102,16 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     },
     "hy_v4": {"mlp_layer_types": ["dense", "sparse"], "indexer_types": ["full", "shared"]},
     "inkling_text": {"log_scaling_n_floor": 16, "rel_extent": 16, "d_rel": 4},
-    "inkling2_text": {"log_scaling_n_floor": 16, "rel_extent": 16, "d_rel": 4, "unpadded_vocab_size": VOCABULARY},
+    "inkling2_text": INKLING2,
+    "inkling2_loop_text": INKLING2
+    | {
+        "layer_types": ["hybrid_sliding", "hybrid", "hybrid_sliding"],
+        "num_hidden_layers": 3,
+        "n_layers_per_attn_res_block": 1,
+        "loop_layer_index_start": 1,
+        "loop_layer_index_end": 2,
+        "loop_gate_rank": 8,
+    },
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "mamba_dt_rank": 4},
     "lfm2": {"layer_types": ["conv", "full_attention"]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},

@@ -18,7 +18,7 @@ from tests.architectures.zoo import Entry, build, entries
 
 pytestmark = pytest.mark.slow
 
-TYPES = 189
+TYPES = 196
 """Causal language models that transformers has; another number means that the zoo has to be looked through."""
 
 ROUNDINGS = 5

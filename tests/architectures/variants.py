@@ -21,6 +21,10 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "deepseek_v2": {"yarn": {"rope_parameters": rope("yarn")}, "no_q_rank": {"q_lora_rank": None}},
     "deepseek_v3": {"yarn": {"rope_parameters": rope("yarn")}, "groups": {"n_group": 2, "topk_group": 1}},
     "doge": {"moe": {"is_moe": True, "num_experts": 16}, "wide": {"keep_window_size": 2048}},
+    "dory": {
+        "full": {"layer_types": ["full_attention"] * 3},
+        "last_loop": {"layer_types": ["full_attention"] * 3, "recurrent_kv_cache_mode": "last_loop"},
+    },
     "falcon": {
         "alibi": {"alibi": True},
         "heads": {"multi_query": False},

@@ -67,6 +67,7 @@ def test_an_export_to_a_new_folder_is_whole_or_absent(run: Path, tmp_path: Path,
         if done:
             assert names(place) == {"model"}
         else:
+            assert by == signal.SIGKILL or not place.exists() or names(place) <= {"model"}
             shutil.rmtree(out, ignore_errors=True)  # what was left beside it stays for the next one
 
     at_every_event(("export", str(run), "--out", str(out), "--dtype", "bfloat16"), place, tmp_path / "log", by, check)
@@ -78,7 +79,7 @@ def test_an_export_over_an_earlier_one_loses_nothing(run: Path, tmp_path: Path, 
 
     def check(done: bool) -> None:
         assert whole(model) if model.exists() or by == signal.SIGINT else whole(former)
-        if done:
+        if done or by == signal.SIGINT:
             assert not any(name.startswith(".model") for name in names(run))
 
     at_every_event(("export", str(run)), run, tmp_path / "log", by, check)
@@ -95,6 +96,8 @@ def test_a_draft_has_whole_files(tmp_path: Path, by: signal.Signals) -> None:
             assert load_recipe(recipe).name == "own"
         if reward.exists():
             assert "def score" in reward.read_text()
+        if by == signal.SIGINT and out.exists():
+            assert names(out) in (set(), {"own.yaml", "rewards_own.py"})
         if not done:
             for path in (recipe, reward):
                 path.unlink(missing_ok=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import shutil
 import signal
 import stat
-import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -125,28 +126,41 @@ def test_an_interrupt_between_the_two_renames_restores_the_former_folder(
     assert names(tmp_path) == ["model"] and names(target) == ["mine"]
 
 
-def test_one_process_at_a_time_writes(tmp_path: Path) -> None:
-    target, log = tmp_path / "model", tmp_path / "log"
+@pytest.mark.parametrize("there", [False, True])
+def test_an_interrupt_during_the_clean_up_leaves_nothing_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    target, remove, count = tmp_path / "model", shutil.rmtree, 0
 
-    def work(number: int) -> None:
-        def fill(folder: Path) -> None:
-            for name in "abc":
-                time.sleep(0.05)
-                (folder / name).write_text(str(number))
-            with log.open("a") as file:
-                file.write(str(number))
+    def interrupted(folder: Path, **options: bool) -> None:
+        nonlocal count
+        count += 1
+        signal.raise_signal(signal.SIGINT)
+        remove(folder, **options)
 
-        write_folder(target, fill)
+    def fail(folder: Path) -> None:
+        (folder / "half").touch()
+        raise ValueError("no more")
 
-    processes = [FORK.Process(target=work, args=(number,)) for number in range(4)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0] * 4
-    last = log.read_text()[-1]
-    assert sorted(log.read_text()) == ["0", "1", "2", "3"] and names(tmp_path) == ["log", "model"]
-    assert {(target / name).read_text() for name in "abc"} == {last}
+    if there:
+        write_folder(target, put("former"))
+    monkeypatch.setattr("shutil.rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(target, fail)
+    assert count == 1 and names(tmp_path) == ["model"] * there
+    with pytest.raises(KeyboardInterrupt) if there else nullcontext():
+        write_folder(target, put("new"))
+    assert count == 1 + there and names(tmp_path) == ["model"] and names(target) == ["new"]
+
+
+def test_an_interrupt_of_the_work_is_not_put_off(tmp_path: Path) -> None:
+    def interrupted(folder: Path) -> None:
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("it was put off")
+
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(tmp_path / "model", interrupted)
+    assert names(tmp_path) == []
 
 
 def test_whether_it_is_still_wanted_is_asked_before_and_after(tmp_path: Path) -> None:
@@ -182,6 +196,17 @@ def test_files_are_as_open_as_their_folder_and_those_with_more_names_are_left(tm
     set_permissions(folder)
     modes = {name: stat.S_IMODE((folder / name).stat().st_mode) for name in ("own", "part/own", "program", "linked")}
     assert modes == {"own": 0o640, "part/own": 0o640, "program": 0o740, "linked": 0o600}
+
+
+def test_a_disk_on_which_permissions_cannot_be_changed_is_no_reason_to_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, mode: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+
+    monkeypatch.setattr("pathlib.Path.chmod", refused)
+    write_folder(tmp_path / "model", lambda folder: (folder / "own").touch(mode=0o600))
+    assert names(tmp_path / "model") == ["own"]
 
 
 @pytest.mark.parametrize("how", ["python", "numpy", "copy"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from r2vpo.cli.failures import Session
 from r2vpo.errors import UserError
+from r2vpo.interrupts import held_interrupts
 from r2vpo.whole import write_file
 
 
@@ -59,15 +60,19 @@ def _refuse_existing(file: Path) -> None:
 
 
 def _write(texts: dict[Path, str]) -> None:
-    """Write new files, each of them whole; if one cannot be written, none is left."""
+    """Write new files, each of them whole; if one cannot be written, none is left.
+
+    They are small: Ctrl-C waits until all of them are written, or none is left.
+    """
     written: list[Path] = []
-    try:
-        for path, text in texts.items():
-            write_file(
-                path, partial(Path.write_text, data=text, encoding="utf-8"), unless=partial(_refuse_existing, path)
-            )
-            written.append(path)
-    except BaseException:
-        for path in written:
-            path.unlink()
-        raise
+    with held_interrupts():
+        try:
+            for path, text in texts.items():
+                write_file(
+                    path, partial(Path.write_text, data=text, encoding="utf-8"), unless=partial(_refuse_existing, path)
+                )
+                written.append(path)
+        except BaseException:
+            for path in written:
+                path.unlink()
+            raise

@@ -22,6 +22,7 @@ from r2vpo.errors import UserError
 Record = dict[str, Any]
 # UTF-8 cannot encode half of a surrogate pair: it is written as \ud83d, which JSON can read.
 _ESCAPED = "backslashreplace"
+_REPEAT = "restore the file from a copy, or repeat the run or the evaluation in a new folder"
 _REMEDY = "restore the file from a copy, or remove that line if you can do without its record"
 TEMPORARY = ".*.tmp"
 """Pattern of the names of files that are being written."""
@@ -137,6 +138,8 @@ def read_records(path: Path) -> list[Record]:
         except ValueError as error:
             raise UserError(f"{path}: line {number} {error}: {_REMEDY}") from None
         found = _CHECKED.fullmatch(line)
+        if found is None and not any(_CHECKED.fullmatch(other) for other in lines):
+            raise UserError(f"{path}: no record has a checksum, as before r2vpo 0.1.0: {_REPEAT}")
         if found is None or _crc(found[1] + b"}") != found[2].decode():
             raise UserError(f"{path}: line {number} is damaged, its checksum differs or is missing: {_REMEDY}")
         del record["crc32"]

@@ -20,11 +20,9 @@
 import errno
 import os
 import re
-import reprlib
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +39,7 @@ from r2vpo.config.records import (
     write_records,
     write_with_digest,
 )
+from r2vpo.config.step_records import check_complete, check_order, latest_of_step
 from r2vpo.config.yaml_files import read_mapping
 from r2vpo.core.nearest import did_you_mean
 from r2vpo.errors import UserError
@@ -66,8 +65,6 @@ POLICIES = "policies"
 COMPLETIONS = "completions.jsonl"
 """The file that tells the folder of an evaluation from that of a run."""
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
-_LAST_STEP = 2**53 - 1
-"""Browsers do not hold larger whole numbers exactly."""
 
 
 class RunDirectory:
@@ -137,11 +134,11 @@ class RunDirectory:
 
     def read_metrics(self) -> list[Record]:
         """Read the records of the optimizer steps; if a step was written twice, the later record counts."""
-        return _latest(self.metrics, "step")
+        return latest_of_step(self.metrics, "step")
 
     def read_evaluations(self) -> list[Record]:
         """Read the records of the evaluations, one per step and split."""
-        return _latest(self.evaluations, "step", "split")
+        return latest_of_step(self.evaluations, "step", "split")
 
     def read_summary(self) -> Record | None:
         """Read the result; None while the run has none."""
@@ -204,25 +201,11 @@ class RunDirectory:
             UserError: a file is damaged, or a step up to this one or an evaluation is missing.
         """
         every = self.recipe().evaluated_every or step + 1
-        for file, records, wanted in (
-            (self.metrics, self.read_metrics(), range(1, step + 1)),
-            (self.evaluations, self.read_evaluations(), range(0, step + 1, every) if step else ()),
-        ):
-            there = {record["step"] for record in records}
-            missing = next((number for number in wanted if number not in there), None)
-            if missing is not None:
-                raise UserError(
-                    f"{file}: step {missing} is missing, the file was cut off: restore it from a copy, resume "
-                    "from a checkpoint before that step (--checkpoint N), or start a new run"
-                )
-        for file in (self.metrics, self.evaluations):
-            steps = [record["step"] for record in read_records(file)]
-            for number, (before, after) in enumerate(pairwise(steps), start=2):
-                if after <= before:
-                    raise UserError(
-                        f"{file}: line {number} is of step {after}, after step {before}: restore the file from a copy, "
-                        "or remove the duplicate lines"
-                    )
+        metrics, evaluations = self.read_metrics(), self.read_evaluations()  # a damaged file before a missing step
+        check_complete(self.metrics, metrics, range(1, step + 1))
+        check_complete(self.evaluations, evaluations, range(0, step + 1, every) if step else ())
+        check_order(self.metrics)
+        check_order(self.evaluations)
 
     def all_checkpoints(self) -> dict[int, Path]:
         """Return the checkpoints by step, in order.
@@ -304,15 +287,6 @@ def refuse_undecodable(path: Path) -> None:
         raise UserError(
             f"{str(path)!r}: its name is not UTF-8, so no weights can be written there: rename it"
         ) from None
-
-
-def _latest(file: Path, *keys: str) -> list[Record]:
-    records = read_records(file)
-    for record in records:
-        if type(step := record.get("step")) is not int or not 0 <= step <= _LAST_STEP:
-            raise UserError(f"{file}: a record has the step {reprlib.repr(step)}: restore it from a copy")
-    by_key = {tuple(str(record.get(key)) for key in keys): record for record in records}
-    return sorted(by_key.values(), key=lambda record: int(record["step"]))
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -128,8 +128,8 @@ def _other_model(ours: Evaluation, name: str) -> Evaluation:
 
 def _complete_folder(name: str, rows: list[PromptRow]) -> EvaluationFolder:
     folder = open_folder(name)
-    folder.read_summary()
     theirs = folder.read()
+    folder.read_summary()
     for number, (row, problem) in enumerate(zip(rows, theirs, strict=False)):
         if question(row.prompt) != problem.question:
             raise UserError(f"--baseline {name}: its problem {number + 1} is not the one in this suite: {_SAME}")

@@ -73,3 +73,13 @@ class Chart:
     def to_json(self) -> dict[str, Any]:
         """Return the declaration as the page reads it."""
         return asdict(self) | {"metrics": self.metrics}
+
+
+def lines(**labels: str) -> tuple[Line, ...]:
+    """Declare curves by their metrics and their names in the legend."""
+    return tuple(Line(metric, label) for metric, label in labels.items())
+
+
+def members(metric: str, label: str = "") -> tuple[Line, ...]:
+    """Declare a curve for each member of a metric that is a list or a mapping; the label precedes the member's name."""
+    return (Line(f"{metric}.*", label),)

@@ -25,8 +25,9 @@ from r2vpo.core.log_probs import (
     supports_shared_prefix,
 )
 from r2vpo.core.log_probs.support import base_model, learns_prompts, shifts_under_padding
+from r2vpo.sampling.checked_model import fingerprint, in_own_precision, numbers_restored, weights_away
 from r2vpo.sampling.generate import GenerateSampler
-from r2vpo.sampling.probe import Alone, Probe, fingerprint, in_own_precision, numbers_restored, weights_away
+from r2vpo.sampling.probe import Alone, Probe
 from r2vpo.sampling.sampler import SharedPrefixSampler, evaluating
 
 ORDINARY, SHARED, CHUNKED = "ordinary forward", "shared-prefix forward", "ordinary forward in chunks"

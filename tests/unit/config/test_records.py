@@ -82,9 +82,15 @@ def test_a_link_to_nothing_is_not_an_empty_file(tmp_path: Path) -> None:
 
 
 def test_a_record_without_a_checksum_is_damaged(tmp_path: Path) -> None:
-    (tmp_path / "stripped.jsonl").write_text('{"step": 1}\n{"step": 2}\n')
+    file = tmp_path / "stripped.jsonl"
+    file.write_text('{"step": 1}\n{"step": 2}\n')
+    with pytest.raises(
+        UserError, match=r"stripped.jsonl: no record has a checksum, as before r2vpo 0.1.0: restore the"
+    ):
+        read_records(file)
+    append_record(file, {"step": 3})
     with pytest.raises(UserError, match=r"stripped.jsonl: line 1 is damaged, its checksum differs or is missing: rest"):
-        read_records(tmp_path / "stripped.jsonl")
+        read_records(file)
 
 
 def test_an_object_and_its_checksum(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ from r2vpo.evaluation.schema import EvaluationConfig, load_suite
 from r2vpo.evaluation.subject import Subject
 from tests.integration.evaluation import write_suite
 from tests.unit.data.writing import write
+
+SUITE = """\
+name: s
+data: {{source: dataset, path: {path}, held_out_path: {path}, held_out_size: null}}
+reward: {{name: exact}}
+"""
 
 
 def test_problems_whose_gold_cannot_be_read_are_left_out_before_evaluation(tmp_path: Path) -> None:
@@ -33,11 +40,28 @@ def test_problems_whose_gold_cannot_be_read_are_left_out_before_evaluation(tmp_p
 
 def test_a_baseline_that_does_not_exist_is_refused_before_the_model_is_evaluated(tmp_path: Path) -> None:
     path = write(tmp_path / "p.jsonl", [{"prompt": "1 + 1 =", "answer": "2"}])
-    text = f"name: s\ndata: {{source: dataset, path: {path}, held_out_path: {path}, held_out_size: null}}\n"
-    asked = load_suite(write_suite(tmp_path, text + "reward: {name: exact}\n"))
+    asked = load_suite(write_suite(tmp_path, SUITE.format(path=path)))
     config = EvaluationConfig(model="m", weights="m", suite=asked, baseline="no-such-owner/no-such-model")
     with pytest.raises(UserError, match="no-such-owner/no-such-model"):
         resolve(config, Subject("m", "m"), Console(file=io.StringIO()))
+
+
+def test_a_baseline_from_before_checksums_is_refused_as_such(tmp_path: Path) -> None:
+    former = tmp_path / "former"
+    former.mkdir()
+    for file in (Path(__file__).parents[2] / "integration" / "evaluation_written").iterdir():
+        text = re.sub(r',\s+"crc32": "\w+"', "", file.read_text())
+        (former / file.name).write_text(text.partition("# sha256 of")[0])
+    path = write(tmp_path / "p.jsonl", [{"prompt": "1 + 1 =", "answer": "2"}])
+    asked = load_suite(write_suite(tmp_path, SUITE.format(path=path)))
+    config = EvaluationConfig(model="m", weights="m", suite=asked, baseline=str(former))
+    with pytest.raises(UserError) as caught:
+        resolve(config, Subject("m", "m"), Console(file=io.StringIO()))
+    file = former / "completions.jsonl"
+    assert str(caught.value) == (
+        f"{file}: no record has a checksum, as before r2vpo 0.1.0: restore the file from a copy, or repeat the run or "
+        "the evaluation in a new folder"
+    )
 
 
 def test_a_data_set_names_its_format_once(tmp_path: Path) -> None:

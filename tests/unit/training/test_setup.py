@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ from tests.integration.cli import HELD_OUT, RECIPE
 from tests.unit.data.writing import write
 
 
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    """`prepare` sets the number of threads that a recipe names, for the whole process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "small.yaml"
@@ -35,9 +44,7 @@ def tokenizer() -> Any:
 
 
 def test_the_parts_fit_together(path: Path) -> None:
-    threads = torch.get_num_threads()
     parts = prepare(load_recipe(path, ["rollout.stop=['=']", "model.lora.r=2"]))
-    torch.set_num_threads(threads)
     assert len(parts.data.train) == 24 and len(parts.data.held_out) == HELD_OUT
     assert not {row.key() for row in parts.data.train} & {row.key() for row in parts.data.held_out}
     assert parts.reward(prompts=[""], completions=["24"]) == [2.2]
@@ -58,9 +65,7 @@ def test_problems_whose_gold_cannot_be_read_are_left_out_before_training(tmp_pat
         f"data: {{source: dataset, path: {train}, held_out_path: {held}, held_out_size: null}}\n"
         "reward: {name: math}\nrollout: {prompts_per_round: 4}\n"
     )
-    threads = torch.get_num_threads()
     made = prepare(load_recipe(path))
-    torch.set_num_threads(threads)
     assert len(made.data.train) == 6 and [row.answer for row in made.data.held_out] == ["5"]
     left = made.data.left_out["with an answer that the reward cannot use"]
     notes = " ".join(made.data.notes)
@@ -80,7 +85,7 @@ def test_chats_need_a_chat_template(path: Path, tokenizer: Any, monkeypatch: pyt
     monkeypatch.setattr(tokenizer, "chat_template", None)
     monkeypatch.setattr(setup, "load_tokenizer", lambda *_, **named: tokenizer)
     with pytest.raises(UserError, match="data: this model's tokenizer has no chat template, and the prompts are chats"):
-        prepare(load_recipe(path, ["trainer.threads=null"]))
+        prepare(load_recipe(path))
 
 
 def test_a_weighted_sum_of_rewards(path: Path) -> None:
@@ -88,9 +93,7 @@ def test_a_weighted_sum_of_rewards(path: Path) -> None:
         "[{name: exact}, {name: format, weight: 0.5, pattern: .*}, {name: format, layout: think_answer, weight: -1.0}]"
     )
     recipe = load_recipe(path, ["reward.name=exact", f"reward.parts={parts}"])
-    threads = torch.get_num_threads()
     made = prepare(recipe)
-    torch.set_num_threads(threads)
     functions = [made.reward, *made.more_rewards]
     assert [function.__name__ for function in functions] == ["exact", "format", "format_2"]
     given = {"prompts": [""] * 2, "completions": ["4", "5"], "answer": ["4", "4"]}
@@ -113,8 +116,8 @@ def test_a_model_that_is_made_from_a_seed_takes_the_runs_or_its_own(path: Path, 
 
     monkeypatch.setattr(setup, "load_model", load(load_model))
     monkeypatch.setattr(setup, "load_tokenizer", load(load_tokenizer))
-    prepare(load_recipe(path, ["seed=5", "model.name=habit/llama", "trainer.threads=null"]))
-    prepare(load_recipe(path, ["seed=5", "model.name=habit/llama", "model.seed=0", "trainer.threads=null"]))
+    prepare(load_recipe(path, ["seed=5", "model.name=habit/llama"]))
+    prepare(load_recipe(path, ["seed=5", "model.name=habit/llama", "model.seed=0"]))
     assert asked == [("habit/llama", 5)] * 2 + [("habit/llama", 0)] * 2
 
 
@@ -241,7 +244,7 @@ def test_the_tiny_model_is_the_one_that_is_named() -> None:
 
 
 def test_the_trainer_takes_over_what_the_check_of_the_recipe_found(path: Path, tmp_path: Path) -> None:
-    recipe = load_recipe(path, ["trainer.threads=null", "trainer.device=cpu"])
+    recipe = load_recipe(path, ["trainer.device=cpu"])
     config = trainer_config(recipe, tmp_path / "out")
     parts = prepare(recipe)
     calls: list[int] = []

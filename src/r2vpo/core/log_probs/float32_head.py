@@ -25,7 +25,7 @@ def compute_head_in_float32(base: Any) -> None:
         TRL's ``cast_lm_head_to_fp32``, which names the layers of Llama, and whose layer is still lowered by autocast.
     """
     head = base.get_output_embeddings()
-    if not isinstance(head, nn.Linear) or type(head).forward is not nn.Linear.forward:
+    if not is_plain_linear(head):
         raise ValueError(
             f"the output layer is a {type(head).__name__}, not a plain linear layer: take it out of the adapter's "
             "target_modules and modules_to_save, or leave cast_lm_head_to_fp32 at False"
@@ -38,7 +38,12 @@ def compute_head_in_float32(base: Any) -> None:
         embeddings.register_forward_hook(types.MethodType(_as_the_others, base))
     head.float()
     _forward._r2vpo_float32 = True  # type: ignore[attr-defined]
-    head.forward = types.MethodType(_forward, head)  # type: ignore[method-assign]
+    head.forward = types.MethodType(_forward, head)
+
+
+def is_plain_linear(head: Any) -> bool:
+    """Tell whether a layer multiplies by its weights and does nothing else, as subclasses of `nn.Linear` may."""
+    return isinstance(head, nn.Linear) and type(head).forward is nn.Linear.forward
 
 
 def computes_in_float32(head: Any) -> bool:

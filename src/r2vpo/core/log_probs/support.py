@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
+from r2vpo.core.log_probs.float32_head import is_plain_linear
 from r2vpo.core.log_probs.shared_prefix import cache_argument
 
 _LOGIT_OPTIONS = {
@@ -257,7 +256,7 @@ def _module_reason(base: Any) -> str | None:
 
 def _head_reason(base: Any) -> str | None:
     head = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
-    if not isinstance(head, nn.Linear) or not head.weight.is_floating_point():
+    if head is None or not is_plain_linear(head) or not head.weight.is_floating_point():
         return f"has an output layer of type {type(head).__name__}, not a plain linear layer"
     if not any(child is head for child in base.children()):
         return "has its output layer inside another module, which may transform what comes before it"

@@ -92,6 +92,13 @@ def test_what_cannot_be_shared_is_named(config, reason):
     assert reason in supports_shared_prefix(AutoModelForCausalLM.from_config(config))
 
 
+class ScaledHead(torch.nn.Linear):
+    """An output layer that does more than multiply by its weights, as that of Dory."""
+
+    def forward(self, hidden):
+        return 1.3 * super().forward(hidden)
+
+
 def test_encoder_decoder_checkpointing_and_other_heads_are_named():
     t5 = T5ForConditionalGeneration(T5Config(vocab_size=97, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2))
     assert "encoder-decoder" in supports_shared_prefix(t5)
@@ -104,6 +111,9 @@ def test_encoder_decoder_checkpointing_and_other_heads_are_named():
     model = small_model()
     model.lm_head = torch.nn.Sequential(model.lm_head)
     assert "Sequential" in supports_shared_prefix(model)
+    model = small_model()
+    model.lm_head = ScaledHead(model.config.hidden_size, model.config.vocab_size, bias=False)
+    assert "ScaledHead, not a plain linear layer" in supports_shared_prefix(model)
     wrapped = get_peft_model(small_model(), PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
     assert "learns prompts" in supports_shared_prefix(wrapped)
 
