@@ -108,6 +108,9 @@ test-gguf: .venv-gguf/installed ## our GGUF files in llama.cpp, in its own envir
 test-floor: .venv-floor/installed ## the core, the replay and the trainer at the lowest versions that pyproject.toml allows
 	$(subst $(BIN),.venv-floor/bin,$(PYTEST)) -m "not slow" $(FLOOR)
 
+once-%: test-% ## the same, and its environment is removed afterwards
+	rm -rf .venv-$*
+
 .venv-uv/bin/uv:
 	$(PYTHON) -m venv --clear .venv-uv
 	.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
