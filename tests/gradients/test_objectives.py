@@ -152,7 +152,8 @@ def test_gradient_flows_into_log_probs_alone(name):
     log_probs, old, mask = inputs("token")
     rollout, advantages = old + 0.1, torch.ones(4, 6, dtype=torch.float64)
     dual = torch.tensor(1.0, dtype=torch.float64)
-    others = [old, rollout, advantages, dual]
+    decisions = torch.full((4, 6), 3.0, dtype=torch.float64)
+    others = [old, rollout, advantages, dual, decisions]
     for tensor in [log_probs, *others]:
         tensor.requires_grad_()
     objective = OBJECTIVES[name]
@@ -161,7 +162,7 @@ def test_gradient_flows_into_log_probs_alone(name):
         config = dataclasses.replace(config, ratio_variance_delta=0.04)
     out = objective.loss(
         log_probs=log_probs, old_log_probs=old, advantages=advantages, response_mask=mask, dual=dual,
-        rollout_log_probs=rollout, config=config,
+        rollout_log_probs=rollout, config=config, decisions=decisions,
     )  # fmt: skip
     gradients = torch.autograd.grad(out.loss, [log_probs, *others], allow_unused=True)
     assert gradients[0].abs().sum() > 0

@@ -41,7 +41,7 @@ def _token(log_probs, old, advantages, mask, rollout, o, bug, b, t):
             w = torch.exp(_log_ratio(numerators.detach(), rollout, b, mask, o["level"], t, unknown))
             w = w if bug == "no_cap" else torch.clamp(w, max=o["stale_weight_cap"])
     a = float(advantages[b] if advantages.dim() == 1 else advantages[b, t])
-    return {"row": b, "x": x, "r": torch.exp(x), "w": w, "a": -a if bug == "advantage_sign" else a, "q": q}
+    return {"row": b, "column": t, "x": x, "r": torch.exp(x), "w": w, "a": -a if bug == "advantage_sign" else a, "q": q}
 
 
 def _penalty(name, t, bug):
@@ -51,10 +51,16 @@ def _penalty(name, t, bug):
     return torch.abs(r - 1) if bug == "penalty_linear" else (r - 1) ** 2
 
 
-def _decision(log_prob, length, o):
-    """How much of a decision a token was: 1 - p under the anchor, and a thousandth; at the level of responses 1 / n."""
+def _decision(log_prob, length, o, given, bug):
+    """How much of a decision a token was: 1 - p under the anchor, and a thousandth; at the level of responses 1 / n.
+
+    A number that is given takes its place, where the anchor is finite.
+    """
     p = min(math.exp(log_prob), 1.0) if math.isfinite(log_prob) else 1.0
-    return (1.0 - p + 0.001) / (length if o["level"] == "response" else 1)
+    many = 1.0 - p + 0.001
+    if given is not None and bug != "decisions_ignored":
+        many = given if math.isfinite(log_prob) else 0.0
+    return many / (length if o["level"] == "response" else 1)
 
 
 def _outward(t, o, bug):
@@ -80,7 +86,7 @@ def _objective(name, t, o, bug):
     return value + (o["dual"] if bug == "penalty_sign" else -o["dual"]) * penalty
 
 
-def oracle(name, log_probs, old, advantages, mask, rollout, o, normalizer=None, bug=None):
+def oracle(name, log_probs, old, advantages, mask, rollout, o, normalizer=None, bug=None, decisions=None):
     """Loss (with gradient), numerator and denominator of what is constrained; `o` is a dict of all options.
 
     `o["target"]` is the target of the penalty, None for none.
@@ -102,7 +108,9 @@ def oracle(name, log_probs, old, advantages, mask, rollout, o, normalizer=None, 
         scale = {"token_mean": 1.0, "sequence_mean": 1.0 / lengths[t["row"]], "constant": 1.0 / (o["constant"] or 1)}
         total = total + scale[o["aggregation"]] * _objective(name, t, o, bug)
         numerator += float((t["w"] * _penalty(name, t, None)).detach())
-        denominator += float(t["w"]) * (1.0 if name == "kl_penalty" else _decision(t["q"], lengths[t["row"]], o))
+        given = None if decisions is None else float(decisions[t["row"], t["column"]])
+        decided = 1.0 if name == "kl_penalty" else _decision(t["q"], lengths[t["row"]], o, given, bug)
+        denominator += float(t["w"]) * decided
     own = len(tokens) if o["aggregation"] == "token_mean" else len(lengths)
     if bug == "denominator_is_width":
         own = mask.numel()

@@ -36,6 +36,7 @@ def loops(name, b, o, normalizer=None, bug=None):
         o,
         normalizer,
         bug,
+        b.get("decisions"),
     )
     (gradient,) = torch.autograd.grad(loss, log_probs)
     return loss.detach(), gradient, numerator, denominator
@@ -109,6 +110,30 @@ def test_a_token_without_advantage_has_no_gradient_outward():
     b = {**spread(16, 3), "advantages": torch.zeros(batch(seed=16)["log_probs"].shape[0], dtype=torch.float64)}
     assert (r2vpo_gradient(b, DUAL, RatioVarianceConfig()) == 0).all()
     assert (r2vpo_gradient(b, DUAL, RatioVarianceConfig(brake="two_sided")) != 0).any()
+
+
+def with_decisions(b):
+    """The batch with a number of decisions for each token, such as an action's dimensions; anything on padding."""
+    rows, width = b["response_mask"].shape
+    numbers = torch.arange(rows * width, dtype=torch.float64).view(rows, width) / 7
+    return {**b, "decisions": torch.where(b["response_mask"], numbers, float("nan"))}
+
+
+@pytest.mark.parametrize(("name", "level"), NAME_LEVELS)
+@pytest.mark.parametrize("anchor", ["proximal", "behavior"])
+def test_decisions_that_are_given(name, level, anchor):
+    b, o = with_decisions(batch(seed=1)), options(name, anchor, level)
+    b["rollout_log_probs"][0, 1] = float("nan")
+    compare(name, b, o)
+    if name != "kl_penalty":
+        with pytest.raises(AssertionError):
+            compare(name, b, o, bug="decisions_ignored")
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_decisions_change_no_gradient(name):
+    b, o = batch(seed=1), options(name)
+    assert torch.equal(package(name, b, o)[1], package(name, with_decisions(b), o)[1])
 
 
 @pytest.mark.parametrize(("name", "level"), NAME_LEVELS)

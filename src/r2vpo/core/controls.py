@@ -132,7 +132,8 @@ class Controls:
         Args:
             constrained: Sums of what the objective constrains.
             proximal: Sums of the movement since the round's start.
-            diagnostics: Sums of the diagnostics, see `diagnostic_sums`.
+            diagnostics: Sums of the diagnostics, see `diagnostic_sums`; an empty tensor leaves them out of what
+                `finish_step` returns, in all micro-batches of a step or in none.
             held_out: Sums of the gain on rows that no step has trained on yet; None if these rows are not known.
             kl: Sums of the KL divergence since the round's start, if step control follows it, else None.
         """
@@ -150,6 +151,7 @@ class Controls:
         staleness: Tensor | None = None,
         max_staleness: int = 0,
         held_out: Tensor | None = None,
+        diagnosed: bool = True,
     ) -> Tensor:
         """Add one micro-batch from its loss output: the constrained quantity, the movement and the diagnostics.
 
@@ -159,11 +161,14 @@ class Controls:
             staleness: (B,) long, see `diagnostic_sums`.
             max_staleness: The largest staleness that has its own diagnostics; older rows count as this old.
             held_out: (B,) bool, rows that no optimizer step has trained on yet; None if that is not known.
+            diagnosed: Whether the diagnostics are computed, which takes as long as a small loss.
 
         Returns:
-            The sums of the diagnostics, see `diagnostic_sums`.
+            The sums of the diagnostics, see `diagnostic_sums`; empty without them.
         """
-        diagnostics = diagnostic_sums(output, entropy=entropy, staleness=staleness, max_staleness=max_staleness)
+        diagnostics = output.loss.detach().new_zeros(0)
+        if diagnosed:
+            diagnostics = diagnostic_sums(output, entropy=entropy, staleness=staleness, max_staleness=max_staleness)
         moved = output.proximal.movement_sums()
         # The movement is twice the KL divergence per decision; the KL rule uses the divergence per token.
         by_tokens = isinstance(self.step_size, KLAdaptiveController)
@@ -194,7 +199,7 @@ class Controls:
         totals = self._totals(constrained_sums, proximal_sums, diagnostics.flatten(), *others)
         constrained = WeightedSums.from_tensor(totals[:2])
         end = 4 + diagnostics.numel()
-        metrics = summarize(totals[4:end].view(diagnostics.shape))
+        metrics = summarize(totals[4:end].view(diagnostics.shape)) if diagnostics.numel() else {}
         metrics["dual"] = self.dual.value
         self.dual.update(constrained)
         proximal = MovementSums.from_tensor(totals[2:4])

@@ -8,7 +8,7 @@ from torch import Tensor
 from r2vpo.core.masking import masked_sum, token_advantages
 from r2vpo.core.options import DualOptions
 from r2vpo.core.radius import DELTA
-from r2vpo.core.ratios import decisions
+from r2vpo.core.ratios import decisions as decisions_of
 from r2vpo.core.types import MomentSums, WeightedSums
 
 DOUBLING_FIRST = 1.0
@@ -40,6 +40,7 @@ def advantage_moments(
     anchor_log_probs: Tensor,
     stale_weight: Tensor | None = None,
     level: str = "token",
+    decisions: Tensor | None = None,
 ) -> MomentSums:
     """Sum the second moment of the advantages per decision, for `DualController.begin_round`.
 
@@ -49,13 +50,14 @@ def advantage_moments(
         anchor_log_probs: (B, T) nats, of the anchor policy, the denominator of the ratio.
         stale_weight: (B, T), 0 outside the mask; None for 1 everywhere.
         level: Level of the ratio, "token" or "response".
+        decisions: (B, T), number of decisions of each token; None for `1 - p + 0.001`.
 
     Returns:
         Detached sums.
     """
     squared = token_advantages(advantages, response_mask).square()
     weight = response_mask.to(squared.dtype) if stale_weight is None else stale_weight
-    decided = decisions(anchor_log_probs, response_mask, level)
+    decided = decisions_of(anchor_log_probs, response_mask, level, decisions)
     return MomentSums(masked_sum(weight * squared, response_mask), (weight * decided).sum())
 
 

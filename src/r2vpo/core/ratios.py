@@ -79,8 +79,10 @@ def stale_weight(
     return _stale_weight(_difference(old, rollout_log_probs.detach(), keep), response_mask, cap, level)
 
 
-def decisions(anchor_log_probs: Tensor, response_mask: Tensor, level: str = "token") -> Tensor:
-    """Compute `1 - p + 0.001`: how much of a decision the policy made at each sampled token.
+def decisions(
+    anchor_log_probs: Tensor, response_mask: Tensor, level: str = "token", given: Tensor | None = None
+) -> Tensor:
+    """Compute `1 - p + 0.001`: how much of a decision the policy made at each sampled token; or take what is given.
 
     If the logits move by independent amounts of variance `s^2`, the ratio of the sampled token has, to second order, a
     variance whose mean is `s^2 (1 - sum_v p_v^2)`, and `1 - p` of the sampled token is an unbiased estimate of that
@@ -94,12 +96,18 @@ def decisions(anchor_log_probs: Tensor, response_mask: Tensor, level: str = "tok
         response_mask: (B, T) bool.
         level: "token", or "response": the ratio is then the geometric mean over the response's n tokens, whose variance
             is n times smaller, so each token counts 1 / n.
+        given: (B, T), not negative, number of decisions of a step that is not one token of a vocabulary: d for an
+            action of d dimensions from a diagonal Gaussian, where V_d estimates the mean squared movement of a mean in
+            standard deviations (docs/objective.md, section 2). None for `1 - p + 0.001`.
 
     Returns:
         (B, T), detached, dimensionless, 0 outside the mask; not yet weighted by the stale weight.
     """
-    logs = _at_least_float32(anchor_log_probs.detach()).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).clamp(max=0.0)
-    undecided = CERTAIN - logs.expm1()
+    logs = _at_least_float32(anchor_log_probs.detach())
+    if given is None:
+        undecided = CERTAIN - logs.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).clamp(max=0.0).expm1()
+    else:
+        undecided = torch.where(response_mask & torch.isfinite(logs), given.detach().to(logs.dtype), 0.0)
     if level == "response":
         undecided = undecided / response_mask.sum(dim=1, keepdim=True).clamp(min=1)
     return undecided * response_mask  # finite everywhere, so that it may be multiplied by 0
@@ -112,6 +120,7 @@ def anchored_ratios(
     response_mask: Tensor,
     rollout_log_probs: Tensor | None,
     options: ObjectiveConfig,
+    decisions: Tensor | None = None,
 ) -> tuple[Ratios, Ratios | None]:
     """Compute the ratios under the chosen anchor and level, and per token those to the policy at the round's start.
 
@@ -126,6 +135,7 @@ def anchored_ratios(
         rollout_log_probs: (B, T) nats or None; where it is not finite, its log-ratio counts as 0: there w is 1 under
             "proximal", and r is the constant 1 under "behavior".
         options: Anchor, level, cap.
+        decisions: (B, T), number of decisions of each token; None for `1 - p + 0.001`, see `decisions`.
 
     Returns:
         The ratios of the chosen anchor and level, which carry the gradient; those of anchor "proximal" and level
@@ -147,7 +157,7 @@ def anchored_ratios(
         weight = None
         if stale is not None:
             weight = _stale_weight(stale, mask, options.stale_weight_cap, level).to(current.dtype)
-        return _ratios(moved, old, weight, non_finite, mask, level)
+        return _ratios(moved, old, weight, non_finite, mask, level, decisions)
 
     if options.anchor == "behavior":
         if rollout_log_probs is None:
@@ -156,7 +166,7 @@ def anchored_ratios(
                 "pass rollout_log_probs or set anchor to 'proximal'"
             )
         since_sampled = _difference(current, sampled, finite)
-        objective = _ratios(since_sampled, sampled, None, non_finite, mask, options.level)
+        objective = _ratios(since_sampled, sampled, None, non_finite, mask, options.level, decisions)
         return objective, since_the_round_began(moved.detach(), "token")
     objective = since_the_round_began(moved, options.level)
     if options.level == "token":
@@ -165,7 +175,11 @@ def anchored_ratios(
 
 
 def logit_movement(
-    log_probs: Tensor, old_log_probs: Tensor, response_mask: Tensor, stale_weight: Tensor | None = None
+    log_probs: Tensor,
+    old_log_probs: Tensor,
+    response_mask: Tensor,
+    stale_weight: Tensor | None = None,
+    decisions: Tensor | None = None,
 ) -> MovementSums:
     """Measure the mean squared movement of a logit since the round's start, for `StepSizeController`.
 
@@ -180,6 +194,7 @@ def logit_movement(
         old_log_probs: (B, T) nats.
         response_mask: (B, T) bool.
         stale_weight: (B, T), 0 outside the mask, the result of `stale_weight()`; None for 1 everywhere.
+        decisions: (B, T), number of decisions of each token; None for `1 - p + 0.001`, see `decisions`.
 
     Returns:
         Detached sums.
@@ -190,11 +205,17 @@ def logit_movement(
     now, then = _at_least_float32(log_probs.detach()), old_log_probs.detach()
     none = torch.zeros_like(response_mask)
     moved = _difference(now, then, response_mask)
-    return _ratios(moved, then, stale_weight, none, response_mask, "token").movement_sums()
+    return _ratios(moved, then, stale_weight, none, response_mask, "token", decisions).movement_sums()
 
 
 def _ratios(
-    difference: Tensor, anchor: Tensor, weight: Tensor | None, non_finite: Tensor, response_mask: Tensor, level: str
+    difference: Tensor,
+    anchor: Tensor,
+    weight: Tensor | None,
+    non_finite: Tensor,
+    response_mask: Tensor,
+    level: str,
+    given: Tensor | None,
 ) -> Ratios:
     log_ratio = _log_ratio(difference, response_mask, level)
     return Ratios(
@@ -202,7 +223,7 @@ def _ratios(
         ratio_minus_1=log_ratio.expm1(),
         stale_weight=weight,
         anchor_log_probs=anchor.to(log_ratio.dtype),
-        decisions=decisions(anchor, response_mask, level).to(log_ratio.dtype),
+        decisions=decisions(anchor, response_mask, level, given).to(log_ratio.dtype),
         non_finite=non_finite,
         response_mask=response_mask,
     )

@@ -74,6 +74,7 @@ def check_loss_inputs(
     advantages: Tensor,
     response_mask: Tensor,
     rollout_log_probs: Tensor | None,
+    decisions: Tensor | None = None,
 ) -> None:
     """Reject shapes and dtypes that would broadcast to a wrong result instead of failing.
 
@@ -83,6 +84,7 @@ def check_loss_inputs(
         advantages: Must be (B,) or (B, T).
         response_mask: Must be (B, T) bool.
         rollout_log_probs: Must be (B, T) or None.
+        decisions: Must be (B, T) or None.
 
     Raises:
         ValueError: A shape or the mask's dtype is wrong; the message names the tensor.
@@ -94,6 +96,7 @@ def check_loss_inputs(
         ("old_log_probs", old_log_probs),
         ("response_mask", response_mask),
         ("rollout_log_probs", rollout_log_probs),
+        ("decisions", decisions),
     ):
         if tensor is not None and tensor.shape != shape:
             raise ValueError(

@@ -196,6 +196,18 @@ def test_a_restored_pair_goes_on_alike():
     assert one.state_dict() == other.state_dict()
 
 
+def test_a_step_without_diagnostics_is_controlled_alike():
+    controls, plain = (started(made(dual={"kind": "ascent", "upper": 100.0})) for _ in range(2))
+    old = torch.full((3, 2), -1.0)
+    batch = {"old_log_probs": old, "advantages": torch.ones(3), "response_mask": torch.ones(3, 2, dtype=torch.bool)}
+    output = made().loss(log_probs=old + 0.3, dual=1.0, config=made().config, **batch)
+    assert controls.measure(output).numel() > 0
+    assert plain.measure(output, diagnosed=False).numel() == 0
+    whole, part = controls.finish_step(), plain.finish_step()
+    assert "ratio_variance" in whole and part == {name: whole[name] for name in part}
+    assert part["decision_variance"] > 0 and plain.state_dict() == controls.state_dict()
+
+
 def test_a_state_of_an_earlier_version_is_refused():
     state = started(made()).state_dict()
     state.pop("informative")

@@ -72,6 +72,7 @@ class Loss(Protocol):
         rollout_log_probs: Tensor | None = None,
         config: Any = ...,
         normalizer: float | Tensor | None = None,
+        decisions: Tensor | None = None,
     ) -> LossOutput:
         """Compute `loss = -aggregate(w s)`, with surrogate s and stale weight w.
 
@@ -88,6 +89,9 @@ class Loss(Protocol):
                 and is counted in `metrics["non_finite_log_probs"]`.
             config: Options.
             normalizer: Global denominator (see `aggregate`); None for this batch's own.
+            decisions: (B, T), number of decisions of each token, not negative, for actions that are not tokens of a
+                vocabulary; None for `1 - p + 0.001`, see `r2vpo.core.ratios.decisions`. It changes what is measured and
+                constrained, never the gradient.
 
         Returns:
             The loss; metrics `ratio_variance`, `non_finite_log_probs` and, with a constraint, `dual`; the sums of the
@@ -129,14 +133,16 @@ def loss_of(
         rollout_log_probs: Tensor | None = None,
         config: Any = default,
         normalizer: float | Tensor | None = None,
+        decisions: Tensor | None = None,
     ) -> LossOutput:
-        check_loss_inputs(log_probs, old_log_probs, advantages, response_mask, rollout_log_probs)
+        check_loss_inputs(log_probs, old_log_probs, advantages, response_mask, rollout_log_probs, decisions)
         ratios, proximal = anchored_ratios(
             log_probs=log_probs,
             old_log_probs=old_log_probs,
             response_mask=response_mask,
             rollout_log_probs=rollout_log_probs,
             options=config,
+            decisions=decisions,
         )
         A = token_advantages(advantages, response_mask).to(ratios.log_ratio.dtype)
         is_constrained = config.constraint_target is not None
