@@ -1,0 +1,9 @@
+"""R²VPO for Stable-Baselines3: `from r2vpo.integrations.sb3 import R2VPO`, in place of its PPO."""
+
+from stable_baselines3.common.policies import ActorCriticCnnPolicy as CnnPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy as MlpPolicy
+from stable_baselines3.common.policies import MultiInputActorCriticPolicy as MultiInputPolicy
+
+from r2vpo.integrations.sb3.algorithm import R2VPO
+
+__all__ = ["R2VPO", "CnnPolicy", "MlpPolicy", "MultiInputPolicy"]

@@ -1,0 +1,332 @@
+"""R²VPO as an algorithm of Stable-Baselines3, in the form of its PPO."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    BasePolicy,
+    MultiInputActorCriticPolicy,
+)
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import FloatSchedule, explained_variance
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from r2vpo.core.options import DualOptions, StepControlOptions
+from r2vpo.core.validation import check_number
+from r2vpo.integrations.sb3.logs import RoundLog, stale_summary
+from r2vpo.integrations.sb3.losses import minibatch_losses, normalized_advantages
+from r2vpo.integrations.sb3.options import DELTA, SB3Options
+from r2vpo.integrations.sb3.parameters import actor_and_critic
+from r2vpo.integrations.sb3.rounds import Rounds
+from r2vpo.integrations.sb3.rows import Rows, fresh_rows
+from r2vpo.integrations.sb3.segments import Recorder
+
+
+class R2VPO(OnPolicyAlgorithm):
+    """PPO's actor and critic, trained with R²VPO's objective and step control.
+
+    A round is one rollout buffer, `n_steps` of each environment, and `n_epochs` passes over it in minibatches. It takes
+    PPO's arguments in PPO's order, with `delta` in place of `clip_range`; the arguments that are not listed here are
+    those of `stable_baselines3.PPO`.
+
+    Args:
+        policy: "MlpPolicy", "CnnPolicy", "MultiInputPolicy", or a class.
+        env: The environment, its name, or a `VecEnv`. Action spaces: `Box`, `Discrete`, `MultiDiscrete`, `MultiBinary`.
+        learning_rate: A rate, which step control multiplies by a factor that it finds, so that any rate gives the same
+            steps; or a schedule, which shapes the steps over the training.
+        n_steps: As in PPO.
+        batch_size: Fresh rows of a minibatch; stale rows come on top.
+        n_epochs: As in PPO.
+        gamma: As in PPO.
+        gae_lambda: As in PPO.
+        delta: V_d that a round may reach, the ratio variance per decision: per dimension of a continuous action, the
+            mean squared movement of the mean in standard deviations. For language models delta is per informative
+            rollout; here it is of the round, whose size does not change.
+        clip_range_vf: As in PPO.
+        normalize_advantage: As in PPO, in each minibatch.
+        ent_coef: As in PPO.
+        vf_coef: As in PPO.
+        max_grad_norm: As in PPO.
+        use_sde: As in PPO.
+        sde_sample_freq: As in PPO.
+        rollout_buffer_class: A `RolloutBuffer` whose `get` is the original one, because minibatches are drawn here.
+        rollout_buffer_kwargs: As in PPO.
+        target_kl: As in PPO, a bound for single minibatches.
+        stats_window_size: As in PPO.
+        tensorboard_log: As in PPO.
+        policy_kwargs: As in PPO.
+        verbose: As in PPO.
+        seed: As in PPO; also of the draws of stale rows.
+        device: As in PPO.
+        _init_setup_model: As in PPO.
+        objective: The objective, in any form that `MethodOptions` takes: a name such as "clip" (PPO's clipping), or a
+            mapping such as `{"name": "r2vpo", "options": {"brake": "two_sided"}}`.
+        dual: The multiplier: a kind, or a mapping of `DualOptions`.
+        step_control: A mapping of `StepControlOptions`; False turns it off, and the learning rate is then PPO's.
+        replay_versions: Rounds for which a round's transitions are kept, to be trained on again with stale weights; 0
+            turns replay off. Each takes the memory of a rollout buffer.
+        replay_ratio: Stale rows per fresh row.
+
+    Attributes:
+        rounds: What is known from round to round, saved with the policy.
+
+    Raises:
+        ValueError: An argument is rejected; one line says why.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": ActorCriticPolicy,
+        "CnnPolicy": ActorCriticCnnPolicy,
+        "MultiInputPolicy": MultiInputActorCriticPolicy,
+    }
+    rollout_buffer: RolloutBuffer
+    policy: ActorCriticPolicy
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 3e-4,
+        n_steps: int = 2048,
+        batch_size: int = 64,
+        n_epochs: int = 10,
+        gamma: float = 0.99,
+        gae_lambda: float = 0.95,
+        delta: float = DELTA,
+        clip_range_vf: float | Schedule | None = None,
+        normalize_advantage: bool = True,
+        ent_coef: float = 0.0,
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
+        use_sde: bool = False,
+        sde_sample_freq: int = -1,
+        rollout_buffer_class: type[RolloutBuffer] | None = None,
+        rollout_buffer_kwargs: dict[str, Any] | None = None,
+        target_kl: float | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+        *,
+        objective: str | Mapping[str, Any] = "r2vpo",
+        dual: str | Mapping[str, Any] | DualOptions | None = None,
+        step_control: bool | Mapping[str, Any] | StepControlOptions | None = None,
+        replay_versions: int = 0,
+        replay_ratio: float = 1.0,
+    ) -> None:
+        options = SB3Options.read(
+            objective=objective,
+            delta=delta,
+            dual=dual,
+            step_control=step_control,
+            replay_versions=replay_versions,
+            replay_ratio=replay_ratio,
+        )
+        super().__init__(
+            policy,
+            env,
+            learning_rate=learning_rate,
+            n_steps=n_steps,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            ent_coef=ent_coef,
+            vf_coef=vf_coef,
+            max_grad_norm=max_grad_norm,
+            use_sde=use_sde,
+            sde_sample_freq=sde_sample_freq,
+            rollout_buffer_class=rollout_buffer_class,
+            rollout_buffer_kwargs=rollout_buffer_kwargs,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            _init_setup_model=False,
+            supported_action_spaces=(spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary),
+        )
+        self.batch_size, self.n_epochs, self.target_kl = batch_size, n_epochs, target_kl
+        self.clip_range_vf, self.normalize_advantage = clip_range_vf, normalize_advantage
+        self.options = options
+        self._recorder: Recorder | None = None
+        self._check()
+        if _init_setup_model:
+            self._setup_model()
+
+    def _check(self) -> None:
+        for name in ("n_steps", "n_epochs"):
+            check_number(name, getattr(self, name), at_least=1, remedy="pass a positive whole number")
+        least, why = (2, ", or normalize_advantage=False") if self.normalize_advantage else (1, "")
+        check_number("batch_size", self.batch_size, at_least=least, remedy=f"pass a larger one{why}")
+        if self.clip_range_vf is not None and not callable(self.clip_range_vf):
+            check_number("clip_range_vf", self.clip_range_vf, above=0, remedy="pass None for no clipping of values")
+        if self.target_kl is not None:
+            check_number("target_kl", self.target_kl, above=0, remedy="pass None for no bound")
+        buffer = self.rollout_buffer_class
+        if buffer is not None and buffer.get not in (RolloutBuffer.get, DictRolloutBuffer.get):
+            raise ValueError(
+                f"rollout_buffer_class = {buffer.__name__} has a get() that differs from RolloutBuffer's, which R2VPO "
+                "does not call: pass a class that leaves get() as it is"
+            )
+        if self.env is None:
+            return
+        rows = self.n_steps * self.env.num_envs
+        check_number("n_steps * n_envs", rows, at_least=least, remedy=f"pass more n_steps{why}")
+        if rows % self.batch_size:
+            warnings.warn(
+                f"batch_size = {self.batch_size} does not divide n_steps * n_envs = {rows}: the last minibatch of each "
+                f"epoch has only {rows % self.batch_size} rows",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        if self.clip_range_vf is not None:
+            self.clip_range_vf = FloatSchedule(self.clip_range_vf)
+        self.rounds = Rounds(self.options, seed=self.seed or 0)
+        self._clipped_together = [list(self.policy.parameters())]
+        if self.rounds.controls.step_size is not None:
+            self.rounds.controls.step_size.attach(self.policy.optimizer)
+            self._clipped_together = list(actor_and_critic(self.policy))
+
+    # ------------------------------------------------------------------ what a round collects
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """See `OnPolicyAlgorithm.collect_rollouts`; with replay, also what its buffer does not keep."""
+        self._recorder = Recorder(env) if self.rounds.replay is not None else None
+        return bool(super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps))
+
+    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
+        super()._update_info_buffer(infos, dones)
+        if self._recorder is not None and dones is not None:
+            self._recorder.step(infos, dones)
+
+    def _stale_rows(self, fresh: int) -> Rows | None:
+        """Draw stale rows for this round, and keep its transitions for later ones."""
+        replay = self.rounds.replay
+        if replay is None:
+            return None
+        assert self._recorder is not None and self.env is not None and self._last_episode_starts is not None
+        stale = replay.draw(fresh, self.policy, self.env, gamma=self.gamma, gae_lambda=self.gae_lambda)
+        replay.add(self._recorder.segment(self.rollout_buffer, self.policy, self._last_obs, self._last_episode_starts))
+        return stale
+
+    # ------------------------------------------------------------------ training
+
+    def train(self) -> None:
+        """Train on the rollout buffer, and on stale rows."""
+        self._update_learning_rate(self.policy.optimizer)
+        for group in self.policy.optimizer.param_groups:
+            group["initial_lr"] = self.lr_schedule(1.0)  # so that step control follows a schedule, see ScaledSteps
+        fresh = fresh_rows(self.rollout_buffer, self.policy)
+        stale = self._stale_rows(len(fresh))
+        rows = fresh if stale is None else Rows.joined([fresh, stale])
+        advantages = normalized_advantages(rows.advantages) if self.normalize_advantage else rows.advantages
+        minibatches = -(-len(fresh) // self.batch_size)
+        self.rounds.begin(rows, advantages=advantages, steps=self.n_epochs * minibatches)
+        self.policy.set_training_mode(True)
+        log = RoundLog()
+        for epoch in range(self.n_epochs):
+            finished = self._epoch(rows, len(fresh), log, first=epoch == 0)
+            self._n_updates += 1
+            if not finished:
+                if self.verbose >= 1:
+                    print(f"Early stopping in epoch {epoch}: the KL divergence is above 1.5 target_kl")
+                break
+        self._record(
+            log.summary()
+            | self.rounds.end(self.policy, fresh)
+            | stale_summary(stale, self.rounds.method.config.stale_weight_cap)
+            | {"explained_variance": explained_variance(fresh.values.numpy(), fresh.returns.numpy())}
+        )
+
+    def _epoch(self, rows: Rows, fresh: int, log: RoundLog, *, first: bool) -> bool:
+        """Train once on all rows; False if the divergence stopped it."""
+        log.begin_epoch()
+        clip_range_vf = self._clip_range_vf()
+        for index in self._minibatches(fresh, len(rows) - fresh):
+            part = rows.select(index, self.device)
+            losses = minibatch_losses(
+                self.policy,
+                self.rounds,
+                part,
+                normalize_advantage=self.normalize_advantage,
+                clip_range_vf=clip_range_vf,
+            )
+            loss = losses.policy.loss + self.ent_coef * losses.entropy + self.vf_coef * losses.value
+            kl = log.add(losses, loss)
+            if self.target_kl is not None and float(kl) > 1.5 * self.target_kl:
+                return False
+            held_out = (index < fresh).to(self.device) if first else None
+            log.last = self.rounds.finish_step(losses.policy, held_out)
+            self.policy.optimizer.zero_grad()
+            loss.backward()
+            for parameters in self._clipped_together:
+                torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+            self.policy.optimizer.step()
+        return True
+
+    def _minibatches(self, fresh: int, stale: int) -> Iterator[Tensor]:
+        """Yield the row numbers of each minibatch; stale rows, which come last, are spread over all of them."""
+        # The global generator, as in RolloutBuffer.get.
+        parts = torch.from_numpy(np.random.permutation(fresh)).split(self.batch_size)
+        if not stale:
+            yield from parts
+            return
+        assert self.rounds.replay is not None
+        for part, more in zip(parts, self.rounds.replay.shuffled(stale).tensor_split(len(parts)), strict=True):
+            yield torch.cat((part, fresh + more))
+
+    def _record(self, numbers: Mapping[str, Any]) -> None:
+        for name, value in numbers.items():
+            self.logger.record(f"train/{name}", value)
+        if hasattr(self.policy, "log_std"):
+            self.logger.record("train/std", self.policy.log_std.exp().mean().item())
+        if self.clip_range_vf is not None:
+            self.logger.record("train/clip_range_vf", self._clip_range_vf())
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def _clip_range_vf(self) -> float | None:
+        if self.clip_range_vf is None:
+            return None
+        assert isinstance(self.clip_range_vf, FloatSchedule), "set up"
+        return self.clip_range_vf(self._current_progress_remaining)
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "R2VPO",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """See `stable_baselines3.PPO.learn`."""
+        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+
+    # ------------------------------------------------------------------ saving
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_recorder", "_clipped_together"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        names, variables = super()._get_torch_save_params()
+        return [*names, "rounds"], variables

@@ -1,0 +1,26 @@
+"""Which of a policy's parameters are the critic's alone."""
+
+from __future__ import annotations
+
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch.nn import Parameter
+
+
+def actor_and_critic(policy: ActorCriticPolicy) -> tuple[list[Parameter], list[Parameter]]:
+    """Split a policy's parameters into those that its actions depend on and those that only its values depend on.
+
+    Under step control their gradients are clipped apart. If they are clipped together, as in PPO, the size of the value
+    loss sets the size of the actor's gradient: it grows by orders of magnitude as the critic learns, where rewards are
+    not normalised, and so does the movement at a given rate, which the controller assumes to change slowly.
+
+    Args:
+        policy: The policy. What it shares, such as a feature extractor, is the actor's.
+    """
+    modules = [policy.value_net, policy.mlp_extractor.value_net]
+    if not policy.share_features_extractor:
+        modules.append(policy.vf_features_extractor)
+    critic = {id(parameter) for module in modules for parameter in module.parameters()}
+    parts: tuple[list[Parameter], list[Parameter]] = ([], [])
+    for parameter in policy.parameters():
+        parts[id(parameter) in critic].append(parameter)
+    return parts

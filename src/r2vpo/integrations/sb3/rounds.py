@@ -1,0 +1,142 @@
+"""What R²VPO knows from round to round: the controls, the movement of the last round, and the replay."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import Tensor
+
+from r2vpo.core.controls import Controls
+from r2vpo.core.dual import advantage_moments
+from r2vpo.core.method import Method
+from r2vpo.core.ratios import LOG_RATIO_BOUND, logit_movement, stale_weight
+from r2vpo.core.types import LossOutput, MovementSums
+from r2vpo.core.validation import check_state
+from r2vpo.integrations.sb3.evaluation import evaluate
+from r2vpo.integrations.sb3.options import SB3Options
+from r2vpo.integrations.sb3.replay import SegmentReplay
+from r2vpo.integrations.sb3.rows import Rows
+
+MEASURED_AGAIN = 4
+"""One fresh row in this many is evaluated again after a round's last step, to measure the round as a whole."""
+
+
+class Rounds:
+    """Starts, measures and ends rounds.
+
+    Args:
+        options: The options.
+        seed: Of the replay's draws.
+
+    Attributes:
+        method: The objective, its config and its options.
+        controls: The controllers of lambda and the step size.
+        replay: The stale segments; None without replay.
+    """
+
+    def __init__(self, options: SB3Options, seed: int) -> None:
+        self.method = Method(options)
+        self.controls: Controls = self.method.controls(steps_per_round=1, reduce=lambda sums: sums)
+        self.replay: SegmentReplay | None = None
+        if options.replay_versions:
+            self.replay = SegmentReplay(options.replay_versions, options.replay_ratio, seed)
+        self._last_round = MovementSums.zero()
+        self._weighted = False
+
+    def begin(self, rows: Rows, *, advantages: Tensor, steps: int) -> None:
+        """Start a round: its trust radius, lambda, and the movement of the round before it.
+
+        Args:
+            rows: Fresh and stale.
+            advantages: Theirs, (N,), on the scale that the loss has them.
+            steps: Optimizer steps.
+        """
+        self._weighted = rows.rollout_log_probs is not rows.old_log_probs or self.method.config.anchor == "behavior"
+        config, mask = self.method.config, torch.ones_like(rows.values, dtype=torch.bool)[:, None]
+        old, sampled = rows.old_log_probs[:, None], rows.rollout_log_probs[:, None]
+        weight, anchored = None, sampled
+        if config.anchor == "proximal":
+            weight, anchored = stale_weight(old, sampled, mask, config.stale_weight_cap), old
+        moments = advantage_moments(advantages, mask, anchored, weight, config.level, rows.decisions[:, None])
+        # One rollout: delta is what a round may reach, whose size does not change.
+        self.controls.begin_round(moments, self._last_round, rollouts=1.0, steps=steps)
+        self._last_round = MovementSums.zero()
+
+    def loss(self, log_probs: Tensor, rows: Rows, advantages: Tensor) -> LossOutput:
+        """Compute the policy loss of a minibatch.
+
+        Args:
+            log_probs: log pi, (n,) nats, with gradient.
+            rows: The minibatch.
+            advantages: A, (n,).
+        """
+        return self.method.loss(
+            log_probs=log_probs[:, None],
+            old_log_probs=rows.old_log_probs[:, None],
+            rollout_log_probs=rows.rollout_log_probs[:, None] if self._weighted else None,
+            advantages=advantages,
+            response_mask=torch.ones_like(log_probs, dtype=torch.bool)[:, None],
+            dual=self.controls.dual.value,
+            config=self.method.config,
+            decisions=rows.decisions[:, None],
+        )
+
+    def finish_step(self, output: LossOutput, held_out: Tensor | None) -> dict[str, Any]:
+        """Let lambda and the step size follow a minibatch, before the optimizer's step; see `Controls.finish_step`.
+
+        Args:
+            output: The minibatch's loss.
+            held_out: (n,) bool, rows that no step has trained on; None if there are none.
+        """
+        self.controls.measure(output, held_out=held_out, diagnosed=False)
+        return self.controls.finish_step()
+
+    def end(self, policy: ActorCriticPolicy, fresh: Rows) -> dict[str, float]:
+        """Measure the round as a whole, on some of its fresh rows.
+
+        Args:
+            policy: After the round's last step.
+            fresh: The fresh rows.
+
+        Returns:
+            `decision_variance`, per decision, and `ratio_variance`, of the whole actions.
+        """
+        some = fresh.select(torch.arange(0, len(fresh), MEASURED_AGAIN), torch.device("cpu"))
+        now = evaluate(policy, some.observations, some.actions).log_probs
+        mask = torch.ones_like(now, dtype=torch.bool)[:, None]
+        self._last_round = logit_movement(
+            now[:, None], some.old_log_probs[:, None], mask, decisions=some.decisions[:, None]
+        )
+        movement = float(self._last_round.value())
+        ratio = (now - some.old_log_probs).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND).expm1()
+        return {
+            "decision_variance": math.expm1(min(movement, 2 * LOG_RATIO_BOUND)),
+            "ratio_variance": float(ratio.square().mean()),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the next round depends on, as tensors and numbers."""
+        return {
+            "controls": self.controls.state_dict(),
+            "last_round": self._last_round.to_tensor(),
+            "replay": None if self.replay is None else self.replay.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
+        """Resume from the result of `state_dict`.
+
+        Args:
+            state: It. Segments are ignored if replay is off now.
+            strict: Present because Stable-Baselines3 passes it; a missing key is an error in any case.
+
+        Raises:
+            ValueError: A key is missing.
+        """
+        check_state("rounds", state, self.state_dict())
+        self.controls.load_state_dict(state["controls"])
+        self._last_round = MovementSums.from_tensor(state["last_round"].cpu())
+        if self.replay is not None and state["replay"] is not None:
+            self.replay.load_state_dict(state["replay"])

@@ -1,0 +1,89 @@
+"""What `R2VPO` is given: the method's options in every form, and one line for each mistake."""
+
+import pytest
+from stable_baselines3.common.buffers import RolloutBuffer
+
+from r2vpo.core.options import DualOptions
+from r2vpo.integrations.sb3 import R2VPO, CnnPolicy, MlpPolicy, MultiInputPolicy
+from r2vpo.integrations.sb3.options import DELTA
+from tests.unit.integrations.sb3.environments import model
+
+
+def rejected(match, **arguments):
+    with pytest.raises(ValueError, match=match) as caught:
+        model(R2VPO, "box", **arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_defaults():
+    made = model(R2VPO, "box")
+    method, controls = made.rounds.method, made.rounds.controls
+    assert method.options.objective.name == "r2vpo"
+    assert method.options.objective.delta == method.config.delta == method.options.delta == DELTA
+    assert controls.step_size.scales(made.policy.optimizer)
+    assert made.rounds.replay is None
+
+
+@pytest.mark.parametrize(
+    "objective",
+    ["clip", {"name": "clip"}, {"name": "r2vpo", "options": {"brake": "two_sided"}}, {"name": "spo"}],
+)
+def test_an_objective_in_every_form(objective):
+    made = model(R2VPO, "box", objective=objective, delta=0.2)
+    name = objective if isinstance(objective, str) else objective["name"]
+    assert made.rounds.method.options.objective.name == name
+    assert made.rounds.method.options.objective.delta == 0.2
+    if name == "r2vpo":
+        assert made.rounds.method.config.brake == "two_sided"
+
+
+def test_a_multiplier_and_step_control_in_short():
+    made = model(R2VPO, "box", dual="ascent", step_control=False)
+    assert made.rounds.method.options.dual == DualOptions(kind="ascent")
+    assert made.rounds.controls.step_size is None
+    kl = model(R2VPO, "box", objective="clip", step_control={"kind": "kl", "target_kl": 0.02})
+    assert kl.rounds.controls.step_size.scales(kl.policy.optimizer)
+
+
+def test_the_aliases_of_policies():
+    assert R2VPO.policy_aliases == {
+        "MlpPolicy": MlpPolicy,
+        "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
+    }
+
+
+def test_mistakes_are_named_in_one_line():
+    rejected("^delta is 0; it must be at least 1e-09$", delta=0)
+    rejected("^delta is 'a'; it must be a number$", delta="a")
+    rejected("objective.delta is an argument of R2VPO itself: write", objective={"name": "r2vpo", "delta": 0.1})
+    rejected("^unknown key objective.brake", objective={"name": "r2vpo", "brake": "outward"})
+    rejected("objective.name is 'ppp'; choose one of r2vpo, clip", objective="ppp")
+    rejected("^dual.kind is 'x'; choose one of ascent", dual="x")
+    rejected("^step_control.grow is 0.5; it must be above 1$", step_control={"grow": 0.5})
+    rejected("^replay_versions is -1; it must be at least 0$", replay_versions=-1)
+    rejected(
+        "^replay_versions = 2 keeps transitions that replay_ratio = 0 never uses: set",
+        replay_versions=2,
+        replay_ratio=0,
+    )
+    rejected("^batch_size is 1, but must be a number, finite and at least 2: pass a larger one, or norm", batch_size=1)
+    rejected("^n_epochs is 0, but must be a number, finite and at least 1", n_epochs=0)
+    rejected("^clip_range_vf is -1, but must be a number, finite and greater than 0: pass None", clip_range_vf=-1)
+    rejected("^target_kl is 0, but must be", target_kl=0)
+    rejected(r"^n_steps \* n_envs is 1, but must be", n_steps=1, count=1)
+
+
+def test_a_buffer_with_its_own_get_is_refused():
+    class Other(RolloutBuffer):
+        def get(self, batch_size=None):
+            return super().get(batch_size)
+
+    rejected("^rollout_buffer_class = Other has a get", rollout_buffer_class=Other)
+
+
+def test_a_short_last_minibatch_is_a_warning():
+    with pytest.warns(
+        UserWarning, match=r"^batch_size = 24 does not divide n_steps \* n_envs = 64: the last minibatch"
+    ):
+        model(R2VPO, "box", batch_size=24)
