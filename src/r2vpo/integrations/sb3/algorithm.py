@@ -245,7 +245,7 @@ class R2VPO(OnPolicyAlgorithm):
         self.policy.set_training_mode(True)
         log = RoundLog()
         for epoch in range(self.n_epochs):
-            finished = self._epoch(rows, len(fresh), log, first=epoch == 0)
+            finished = self._epoch(rows, len(fresh), log)
             self._n_updates += 1
             if not finished:
                 if self.verbose >= 1:
@@ -258,7 +258,7 @@ class R2VPO(OnPolicyAlgorithm):
             | {"explained_variance": explained_variance(fresh.values.numpy(), fresh.returns.numpy())}
         )
 
-    def _epoch(self, rows: Rows, fresh: int, log: RoundLog, *, first: bool) -> bool:
+    def _epoch(self, rows: Rows, fresh: int, log: RoundLog) -> bool:
         """Train once on all rows; False if the divergence stopped it."""
         log.begin_epoch()
         clip_range_vf = self._clip_range_vf()
@@ -272,11 +272,10 @@ class R2VPO(OnPolicyAlgorithm):
                 clip_range_vf=clip_range_vf,
             )
             loss = losses.policy.loss + self.ent_coef * losses.entropy + self.vf_coef * losses.value
-            kl = log.add(losses, loss)
-            if self.target_kl is not None and float(kl) > 1.5 * self.target_kl:
+            log.add(losses, loss)
+            if self.target_kl is not None and losses.kl() > 1.5 * self.target_kl:
                 return False
-            held_out = (index < fresh).to(self.device) if first else None
-            log.last = self.rounds.finish_step(losses.policy, held_out)
+            log.last = self.rounds.finish_step(losses.policy)
             self.policy.optimizer.zero_grad()
             loss.backward()
             for parameters in self._clipped_together:

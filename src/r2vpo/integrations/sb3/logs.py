@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from r2vpo.integrations.sb3.rows import Rows
 CLIP_RANGE = 0.2
 """PPO's default: `clip_fraction` is the share of ratios beyond it, whether the objective clips or not."""
 
-STEP = ("step_scale", "dual", "held_out_alignment", "decision_variance_target")
+STEP = ("step_scale", "dual", "decision_variance_target")
 """What is logged of a round's last optimizer step, by the names of docs/metrics.md."""
 
 
@@ -29,39 +28,38 @@ class RoundLog:
 
     def __init__(self) -> None:
         self._means: dict[str, list[Tensor]] = {"entropy_loss": [], "policy_gradient_loss": [], "value_loss": []}
-        self._clipped: list[Tensor] = []
-        self._kl: list[Tensor] = []
-        self.last: Mapping[str, Any] = {}
+        self._log_ratios: list[Tensor] = []
+        self._epoch = 0
         self._last_loss = torch.tensor(float("nan"))
+        self.last: Mapping[str, Any] = {}
 
     def begin_epoch(self) -> None:
         """Start an epoch: the divergence is a mean over the last one, as in PPO."""
-        self._kl = []
+        self._epoch = len(self._log_ratios)
 
-    def add(self, losses: Losses, loss: Tensor) -> Tensor:
+    def add(self, losses: Losses, loss: Tensor) -> None:
         """Add one minibatch.
 
         Args:
             losses: The parts of its loss.
             loss: Their weighted sum, 0-d.
-
-        Returns:
-            The estimate of KL(pi_k || pi), 0-d, nats per action.
         """
         self._last_loss = loss.detach()
         for name, value in zip(self._means, (losses.entropy, losses.policy.loss, losses.value), strict=True):
             self._means[name].append(value.detach())
-        ratio_minus_1 = losses.log_ratio.clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND).expm1()
-        self._clipped.append((ratio_minus_1.abs() > CLIP_RANGE).float().mean())
-        kl = (ratio_minus_1 - losses.log_ratio).mean()
-        self._kl.append(kl)
-        return kl
+        self._log_ratios.append(losses.log_ratio)
 
     def summary(self) -> dict[str, float]:
-        """Return the means over the round, those of PPO's names and those of the last step."""
-        means = {name: _mean(values) for name, values in self._means.items()}
-        means |= {"approx_kl": _mean(self._kl), "clip_fraction": _mean(self._clipped), "loss": float(self._last_loss)}
-        return means | {name: float(self.last[name]) for name in STEP if name in self.last}
+        """Return the means over the round's minibatches, and the numbers of the last step."""
+        numbers = {name: _mean(values) for name, values in self._means.items()}
+        log_ratio = torch.cat(self._log_ratios).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
+        ratio_minus_1 = log_ratio.expm1()
+        sizes = [len(one) for one in self._log_ratios]
+        clipped = (ratio_minus_1.abs() > CLIP_RANGE).float().split(sizes)
+        kl = (ratio_minus_1 - log_ratio).split(sizes)[self._epoch :]
+        numbers |= {"clip_fraction": _mean([one.mean() for one in clipped]), "loss": float(self._last_loss)}
+        numbers["approx_kl"] = _mean([one.mean() for one in kl])
+        return numbers | {name: float(self.last[name]) for name in STEP if name in self.last}
 
 
 def stale_summary(stale: Rows | None, cap: float) -> dict[str, float]:
@@ -83,4 +81,4 @@ def stale_summary(stale: Rows | None, cap: float) -> dict[str, float]:
 
 
 def _mean(values: list[Tensor]) -> float:
-    return float(torch.stack(values).double().mean()) if values else float(np.nan)
+    return float(torch.stack(values).double().mean())

@@ -30,6 +30,10 @@ class Losses(NamedTuple):
     entropy: Tensor
     log_ratio: Tensor
 
+    def kl(self) -> float:
+        """Estimate KL(pi_k || pi) on the minibatch, in nats per action; waits for the device."""
+        return float(self.policy.proximal.kl().mean())
+
 
 def normalized_advantages(advantages: Tensor) -> Tensor:
     """Shift and scale to mean 0 and standard deviation 1, as PPO does; one advantage alone is left as it is."""

@@ -21,11 +21,6 @@ def each(change: Callable[..., Any], *observations: Any) -> Any:
     return {name: change(*(one[name] for one in observations)) for name in first}
 
 
-def rows(observations: Observations, index: Tensor) -> Observations:
-    """Select rows."""
-    return cast(Observations, each(lambda part: part[index], observations))
-
-
 def concatenated(batches: Sequence[Observations]) -> Observations:
     """Concatenate along the first dimension."""
     return cast(Observations, each(lambda *parts: torch.cat(parts), *batches))

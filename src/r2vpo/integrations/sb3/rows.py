@@ -13,7 +13,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
 from r2vpo.integrations.sb3.evaluation import decided, evaluate
-from r2vpo.integrations.sb3.observations import Observations, concatenated, each, rows
+from r2vpo.integrations.sb3.observations import Observations, concatenated, each
 
 
 @dataclass(frozen=True)
@@ -50,21 +50,19 @@ class Rows:
             index: (n,) long.
             device: Where the policy computes.
         """
-        return self._each(lambda part: rows(part, index), lambda part: part.to(device))
+        columns: list[Any] = [each(lambda part: part[index].to(device), getattr(self, name)) for name in COLUMNS]
+        return type(self)(*columns)
 
     @classmethod
     def joined(cls, parts: list[Self]) -> Self:
         """Put tables one after the other."""
         if len(parts) == 1:
             return parts[0]
-        columns: list[Any] = [concatenated([getattr(part, field.name) for part in parts]) for field in fields(cls)]
+        columns: list[Any] = [concatenated([getattr(part, name) for part in parts]) for name in COLUMNS]
         return cls(*columns)
 
-    def _each(self, *changes: Any) -> Self:
-        values = [getattr(self, field.name) for field in fields(self)]
-        for change in changes:
-            values = [each(change, value) for value in values]
-        return type(self)(*values)
+
+COLUMNS = tuple(field.name for field in fields(Rows))
 
 
 def fresh_rows(buffer: RolloutBuffer, policy: ActorCriticPolicy) -> Rows:

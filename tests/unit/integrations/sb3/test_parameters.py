@@ -1,0 +1,43 @@
+"""Which parameters are the critic's: those that no log-prob depends on."""
+
+import pytest
+import torch
+from stable_baselines3 import PPO
+
+from r2vpo.integrations.sb3 import R2VPO
+from r2vpo.integrations.sb3.parameters import actor_and_critic
+from tests.unit.integrations.sb3.environments import model, steps
+
+CASES = [
+    ("box", {}),
+    ("pendulum", {"use_sde": True}),
+    ("dict", {}),
+    ("image", {}),
+    ("image", {"policy_kwargs": {"share_features_extractor": False}}),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments"), CASES)
+def test_the_critics_are_those_without_a_gradient_of_the_log_probs(name, arguments):
+    made = model(PPO, name, **arguments).learn(steps(1))
+    actor, critic = actor_and_critic(made.policy)
+    assert len(actor) + len(critic) == len(list(made.policy.parameters()))
+    data = next(made.rollout_buffer.get(8))
+    actions = data.actions
+    values, log_probs, entropy = made.policy.evaluate_actions(
+        data.observations, actions.long().flatten() if made.action_space.shape == () else actions
+    )
+    total = log_probs.square().sum() + (0 if entropy is None else entropy.sum())
+    found = torch.autograd.grad(total, actor + critic, allow_unused=True, retain_graph=True)
+    assert all(gradient is not None for gradient in found[: len(actor)])
+    assert all(gradient is None for gradient in found[len(actor) :])
+    assert all(one is not None for one in torch.autograd.grad(values.sum(), critic, allow_unused=True))
+
+
+def test_under_step_control_they_are_clipped_apart():
+    made = model(R2VPO, "box", max_grad_norm=1e-3).learn(steps(1))
+    actor, critic = (torch.cat([one.grad.flatten() for one in part]).norm() for part in actor_and_critic(made.policy))
+    assert float(actor) == pytest.approx(1e-3, rel=0.01) and float(critic) == pytest.approx(1e-3, rel=0.01)
+    plain = model(R2VPO, "box", max_grad_norm=1e-3, step_control=False).learn(steps(1))
+    whole = torch.cat([one.grad.flatten() for one in plain.policy.parameters()]).norm()
+    assert float(whole) == pytest.approx(1e-3, rel=0.01)
