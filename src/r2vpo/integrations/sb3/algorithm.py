@@ -28,7 +28,7 @@ from r2vpo.core.validation import check_number
 from r2vpo.integrations.sb3.logs import RoundLog, stale_summary
 from r2vpo.integrations.sb3.losses import minibatch_losses, normalized_advantages
 from r2vpo.integrations.sb3.options import DELTA, SB3Options
-from r2vpo.integrations.sb3.parameters import actor_and_critic
+from r2vpo.integrations.sb3.parameters import actor_and_critic, fuse
 from r2vpo.integrations.sb3.rounds import Rounds
 from r2vpo.integrations.sb3.rows import Rows, fresh_rows
 from r2vpo.integrations.sb3.segments import Recorder
@@ -200,6 +200,7 @@ class R2VPO(OnPolicyAlgorithm):
         if self.clip_range_vf is not None:
             self.clip_range_vf = FloatSchedule(self.clip_range_vf)
         self.rounds = Rounds(self.options, seed=self.seed or 0)
+        fuse(self.policy.optimizer)
         self._clipped_together = [list(self.policy.parameters())]
         if self.rounds.controls.step_size is not None:
             self.rounds.controls.step_size.attach(self.policy.optimizer)

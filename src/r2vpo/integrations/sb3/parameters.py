@@ -1,7 +1,8 @@
-"""Which of a policy's parameters are the critic's alone."""
+"""A policy's parameters and their optimizer."""
 
 from __future__ import annotations
 
+import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch.nn import Parameter
 
@@ -24,3 +25,18 @@ def actor_and_critic(policy: ActorCriticPolicy) -> tuple[list[Parameter], list[P
     for parameter in policy.parameters():
         parts[id(parameter) in critic].append(parameter)
     return parts
+
+
+def fuse(optimizer: torch.optim.Optimizer) -> None:
+    """Let Adam make its step in one call, which on a CPU takes a quarter of the time for small networks.
+
+    Args:
+        optimizer: Before its first step. One that is not Adam itself, or that was built with a choice between `foreach`
+            and `fused`, is left as it is.
+    """
+    if type(optimizer) is not torch.optim.Adam:
+        return
+    for group in optimizer.param_groups:
+        on = {parameter.device.type for parameter in group["params"]}
+        if group["foreach"] is None and group["fused"] is None and on <= {"cpu", "cuda"}:
+            group["fused"] = True

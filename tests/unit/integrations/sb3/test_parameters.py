@@ -41,3 +41,13 @@ def test_under_step_control_they_are_clipped_apart():
     plain = model(R2VPO, "box", max_grad_norm=1e-3, step_control=False).learn(steps(1))
     whole = torch.cat([one.grad.flatten() for one in plain.policy.parameters()]).norm()
     assert float(whole) == pytest.approx(1e-3, rel=0.01)
+
+
+def test_adam_makes_its_step_in_one_call_unless_it_was_told_otherwise():
+    def of(**arguments):
+        (group,) = model(R2VPO, "box", policy_kwargs=arguments).policy.optimizer.param_groups
+        return group.get("foreach"), group.get("fused")
+
+    assert of() == (None, True)
+    assert of(optimizer_kwargs={"foreach": True}) == (True, None)
+    assert of(optimizer_class=torch.optim.SGD) == (None, None)
