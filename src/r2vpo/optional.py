@@ -12,6 +12,7 @@ PACKAGES = {
     "psycopg": ("psycopg", "postgres"),
     "reasoning_gym": ("reasoning-gym", "reasoning-gym"),
     "sqlalchemy": ("sqlalchemy", "store"),
+    "stable_baselines3": ("stable-baselines3", "sb3"),
     "tensorboard": ("tensorboard", "tensorboard"),
     "trackio": ("trackio", "trackio"),
     "vllm": ("vllm", "vllm"),

@@ -75,6 +75,9 @@ INTEGRATIONS = (
         "install OpenRLHF with flash-attn and vllm, see docs/integrations.md",
     ),
     Integration("verl", ("verl",), "0.9.1", "r2vpo.integrations.verl.plugin", "install verl, see docs/integrations.md"),
+    Integration(
+        "Stable-Baselines3", ("stable-baselines3",), "2.9.2", "r2vpo.integrations.sb3", "pip install 'r2vpo[sb3]'"
+    ),
     Integration("LightLLM", (), "", "r2vpo.sampling.lightllm", "pip install 'r2vpo[trl]'"),
     Integration(
         "vLLM",

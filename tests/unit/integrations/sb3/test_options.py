@@ -1,5 +1,8 @@
 """What `R2VPO` is given: the method's options in every form, and one line for each mistake."""
 
+import subprocess
+import sys
+
 import pytest
 from stable_baselines3.common.buffers import RolloutBuffer
 
@@ -87,3 +90,11 @@ def test_a_short_last_minibatch_is_a_warning():
         UserWarning, match=r"^batch_size = 24 does not divide n_steps \* n_envs = 64: the last minibatch"
     ):
         model(R2VPO, "box", batch_size=24)
+
+
+def test_without_the_package_one_line_says_how_to_install_it():
+    code = "import sys; sys.modules['stable_baselines3'] = None; import r2vpo.integrations.sb3"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    wanted = "needs stable-baselines3, which is not installed: pip install 'r2vpo[sb3]'"
+    assert last == f"ModuleNotFoundError: r2vpo.integrations.sb3 {wanted}"
