@@ -13,7 +13,7 @@ from r2vpo.core.controls import Controls
 from r2vpo.core.dual import advantage_moments
 from r2vpo.core.method import Method
 from r2vpo.core.ratios import LOG_RATIO_BOUND, logit_movement, stale_weight
-from r2vpo.core.types import LossOutput, MovementSums
+from r2vpo.core.types import LossOutput, MomentSums, MovementSums
 from r2vpo.core.validation import check_state
 from r2vpo.integrations.sb3.evaluation import evaluate
 from r2vpo.integrations.sb3.options import SB3Options
@@ -22,6 +22,14 @@ from r2vpo.integrations.sb3.rows import Rows
 
 MEASURED_AGAIN = 4
 """One fresh row in this many is evaluated again after a round's last step, to measure the round as a whole."""
+
+
+ROOM = 10.0
+"""lambda* is that of a trust radius this many times as large as the round's, which step control enforces.
+
+At lambda* of the radius itself, V_d is the radius when *every* action has moved to its r*. The hundreds of steps of a
+round bring those that can move there long before: then they have no gradient, V_d stays below the radius, and step
+control raises the rate without end. On Acrobot nothing was learned (docs/guide/control.md)."""
 
 
 class Rounds:
@@ -62,6 +70,7 @@ class Rounds:
         if config.anchor == "proximal":
             weight, anchored = stale_weight(old, sampled, mask, config.stale_weight_cap), old
         moments = advantage_moments(advantages, mask, anchored, weight, config.level, rows.decisions[:, None])
+        moments = MomentSums(moments.numerator / ROOM, moments.denominator)
         # One rollout: delta is what a round may reach, whose size does not change.
         self.controls.begin_round(moments, self._last_round, rollouts=1.0, steps=steps)
         self._last_round = MovementSums.zero()
