@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import (
@@ -21,14 +20,14 @@ from stable_baselines3.common.policies import (
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, explained_variance
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor
 
 from r2vpo.core.options import DualOptions, StepControlOptions
-from r2vpo.core.validation import check_number
+from r2vpo.integrations.sb3.checks import check_arguments
 from r2vpo.integrations.sb3.logs import RoundLog, stale_summary
 from r2vpo.integrations.sb3.losses import minibatch_losses, normalized_advantages
 from r2vpo.integrations.sb3.options import DELTA, SB3Options
 from r2vpo.integrations.sb3.parameters import actor_and_critic, fuse
+from r2vpo.integrations.sb3.replay import minibatches
 from r2vpo.integrations.sb3.rounds import Rounds
 from r2vpo.integrations.sb3.rows import Rows, fresh_rows
 from r2vpo.integrations.sb3.segments import Recorder
@@ -164,36 +163,9 @@ class R2VPO(OnPolicyAlgorithm):
         self.clip_range_vf, self.normalize_advantage = clip_range_vf, normalize_advantage
         self.options = options
         self._recorder: Recorder | None = None
-        self._check()
+        check_arguments(self)
         if _init_setup_model:
             self._setup_model()
-
-    def _check(self) -> None:
-        for name in ("n_steps", "n_epochs"):
-            check_number(name, getattr(self, name), at_least=1, remedy="pass a positive whole number")
-        least, why = (2, ", or normalize_advantage=False") if self.normalize_advantage else (1, "")
-        check_number("batch_size", self.batch_size, at_least=least, remedy=f"pass a larger one{why}")
-        if self.clip_range_vf is not None and not callable(self.clip_range_vf):
-            check_number("clip_range_vf", self.clip_range_vf, above=0, remedy="pass None for no clipping of values")
-        if self.target_kl is not None:
-            check_number("target_kl", self.target_kl, above=0, remedy="pass None for no bound")
-        buffer = self.rollout_buffer_class
-        if buffer is not None and buffer.get not in (RolloutBuffer.get, DictRolloutBuffer.get):
-            raise ValueError(
-                f"rollout_buffer_class = {buffer.__name__} has a get() that differs from RolloutBuffer's, which R2VPO "
-                "does not call: pass a class that leaves get() as it is"
-            )
-        if self.env is None:
-            return
-        rows = self.n_steps * self.env.num_envs
-        check_number("n_steps * n_envs", rows, at_least=least, remedy=f"pass more n_steps{why}")
-        if rows % self.batch_size:
-            warnings.warn(
-                f"batch_size = {self.batch_size} does not divide n_steps * n_envs = {rows}: the last minibatch of each "
-                f"epoch has only {rows % self.batch_size} rows",
-                UserWarning,
-                stacklevel=3,
-            )
 
     def _setup_model(self) -> None:
         super()._setup_model()
@@ -205,8 +177,6 @@ class R2VPO(OnPolicyAlgorithm):
         if self.rounds.controls.step_size is not None:
             self.rounds.controls.step_size.attach(self.policy.optimizer)
             self._clipped_together = list(actor_and_critic(self.policy))
-
-    # ------------------------------------------------------------------ what a round collects
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
@@ -229,8 +199,6 @@ class R2VPO(OnPolicyAlgorithm):
         stale = replay.draw(fresh, self.policy, self.env, gamma=self.gamma, gae_lambda=self.gae_lambda)
         replay.add(self._recorder.segment(self.rollout_buffer, self.policy, self._last_obs, self._last_episode_starts))
         return stale
-
-    # ------------------------------------------------------------------ training
 
     def train(self) -> None:
         """Train on the rollout buffer, and on stale rows."""
@@ -263,7 +231,7 @@ class R2VPO(OnPolicyAlgorithm):
         """Train once on all rows; False if the divergence stopped it."""
         log.begin_epoch()
         clip_range_vf = self._clip_range_vf()
-        for index in self._minibatches(fresh, len(rows) - fresh):
+        for index in minibatches(fresh, len(rows) - fresh, self.batch_size, self.rounds.replay):
             part = rows.select(index, self.device)
             losses = minibatch_losses(
                 self.policy,
@@ -283,17 +251,6 @@ class R2VPO(OnPolicyAlgorithm):
                 torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
             self.policy.optimizer.step()
         return True
-
-    def _minibatches(self, fresh: int, stale: int) -> Iterator[Tensor]:
-        """Yield the row numbers of each minibatch; stale rows, which come last, are spread over all of them."""
-        # The global generator, as in RolloutBuffer.get.
-        parts = torch.from_numpy(np.random.permutation(fresh)).split(self.batch_size)
-        if not stale:
-            yield from parts
-            return
-        assert self.rounds.replay is not None
-        for part, more in zip(parts, self.rounds.replay.shuffled(stale).tensor_split(len(parts)), strict=True):
-            yield torch.cat((part, fresh + more))
 
     def _record(self, numbers: Mapping[str, Any]) -> None:
         for name, value in numbers.items():
@@ -321,8 +278,6 @@ class R2VPO(OnPolicyAlgorithm):
     ) -> Self:
         """See `stable_baselines3.PPO.learn`."""
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
-
-    # ------------------------------------------------------------------ saving
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_recorder", "_clipped_together"]

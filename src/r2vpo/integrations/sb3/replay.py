@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from torch import Tensor
 
 from r2vpo.integrations.sb3.rows import Rows
 from r2vpo.integrations.sb3.segments import Segment
@@ -58,7 +61,7 @@ class SegmentReplay:
             return None
         return rows.select(self.shuffled(len(rows))[:wanted], torch.device("cpu"))
 
-    def shuffled(self, rows: int) -> torch.Tensor:
+    def shuffled(self, rows: int) -> Tensor:
         """Return the numbers below `rows` in random order."""
         return torch.randperm(rows, generator=self._draws)
 
@@ -71,3 +74,21 @@ class SegmentReplay:
         self._segments.clear()
         self._segments.extend(Segment.from_state(one) for one in state["segments"])
         self._draws.set_state(state["draws"].cpu())
+
+
+def minibatches(fresh: int, stale: int, batch_size: int, replay: SegmentReplay | None) -> Iterator[Tensor]:
+    """Yield the row numbers of each minibatch of an epoch, in random order.
+
+    Args:
+        fresh: Fresh rows, which come first. Their order is drawn as in `RolloutBuffer.get`.
+        stale: Stale rows, which come last and are spread over all minibatches.
+        batch_size: Fresh rows of a minibatch.
+        replay: Draws the order of the stale rows; None only if there are none.
+    """
+    parts = torch.from_numpy(np.random.permutation(fresh)).split(batch_size)
+    if not stale:
+        yield from parts
+        return
+    assert replay is not None
+    for part, more in zip(parts, replay.shuffled(stale).tensor_split(len(parts)), strict=True):
+        yield torch.cat((part, fresh + more))

@@ -9,6 +9,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from r2vpo.core.returns import truncated_gae
 from r2vpo.integrations.sb3 import R2VPO
+from r2vpo.integrations.sb3.replay import minibatches
 from r2vpo.integrations.sb3.rows import fresh_rows
 from tests.unit.integrations.sb3.environments import SMALL, model, several, steps
 
@@ -104,7 +105,7 @@ def test_how_many_rows_a_round_draws(versions, ratio, drawn):
 
 def test_every_minibatch_has_its_share_of_stale_rows():
     made = model(R2VPO, "box", replay_versions=1)
-    parts = list(made._minibatches(64, 30))
+    parts = list(minibatches(64, 30, 16, made.rounds.replay))
     assert [len(part) for part in parts] == [24, 24, 23, 23]
     assert sorted(torch.cat(parts).tolist()) == list(range(94))
     assert all((part < 64).sum() == 16 for part in parts)

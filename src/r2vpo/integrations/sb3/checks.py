@@ -1,0 +1,49 @@
+"""Checks of the arguments that `R2VPO` has in common with PPO."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+
+from r2vpo.core.validation import check_number
+
+if TYPE_CHECKING:
+    from r2vpo.integrations.sb3.algorithm import R2VPO
+
+
+def check_arguments(model: R2VPO) -> None:
+    """Reject what PPO asserts or would fail with later.
+
+    Args:
+        model: Before its networks are built.
+
+    Raises:
+        ValueError: An argument is out of bounds, or the buffer's class does not fit.
+    """
+    for name in ("n_steps", "n_epochs"):
+        check_number(name, getattr(model, name), at_least=1, remedy="pass a positive whole number")
+    least, why = (2, ", or normalize_advantage=False") if model.normalize_advantage else (1, "")
+    check_number("batch_size", model.batch_size, at_least=least, remedy=f"pass a larger one{why}")
+    if model.clip_range_vf is not None and not callable(model.clip_range_vf):
+        check_number("clip_range_vf", model.clip_range_vf, above=0, remedy="pass None for no clipping of values")
+    if model.target_kl is not None:
+        check_number("target_kl", model.target_kl, above=0, remedy="pass None for no bound")
+    buffer = model.rollout_buffer_class
+    if buffer is not None and buffer.get not in (RolloutBuffer.get, DictRolloutBuffer.get):
+        raise ValueError(
+            f"rollout_buffer_class = {buffer.__name__} has a get() that differs from RolloutBuffer's, which R2VPO "
+            "does not call: pass a class that leaves get() as it is"
+        )
+    if model.env is None:
+        return
+    rows = model.n_steps * model.env.num_envs
+    check_number("n_steps * n_envs", rows, at_least=least, remedy=f"pass more n_steps{why}")
+    if rows % model.batch_size:
+        warnings.warn(
+            f"batch_size = {model.batch_size} does not divide n_steps * n_envs = {rows}: the last minibatch of each "
+            f"epoch has only {rows % model.batch_size} rows",
+            UserWarning,
+            stacklevel=4,
+        )
