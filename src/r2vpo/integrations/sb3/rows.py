@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -50,8 +51,13 @@ class Rows:
             index: (n,) long.
             device: Where the policy computes.
         """
-        columns: list[Any] = [each(lambda part: part[index].to(device), getattr(self, name)) for name in COLUMNS]
-        return type(self)(*columns)
+        seen, actions = (each(lambda part: part[index].to(device), part) for part in (self.observations, self.actions))
+        return type(self)(seen, actions, *self._numbers[index].to(device).unbind(dim=1))
+
+    @cached_property
+    def _numbers(self) -> Tensor:
+        """All columns of one number per row, (N, 6): selecting from them at once is faster."""
+        return torch.stack([getattr(self, name) for name in COLUMNS[2:]], dim=1)
 
     @classmethod
     def joined(cls, parts: list[Self]) -> Self:
