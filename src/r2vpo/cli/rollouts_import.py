@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,8 @@ def reward_of(arguments: argparse.Namespace) -> FeedbackReward | FunctionReward:
         name, _, weight = part.partition("=")
         try:
             weights[name.strip()] = float(weight or 1)
+            if not math.isfinite(weights[name.strip()]):
+                raise ValueError
         except ValueError:
             raise UserError(f"--reward {arguments.reward}: {weight!r} is not a number: write thumb=1") from None
     if "" in weights:

@@ -17,6 +17,7 @@ def sample(arguments: argparse.Namespace, session: Session) -> None:
     # The number of threads is that of this machine now, which the run may share.
     recipe = load_recipe(arguments.recipe or run.config, ["trainer.threads=null", *arguments.overrides])
     require_store()
+    from r2vpo.store.opening import shown
     from r2vpo.training.collect import Sampling
 
     if not arguments.debug:
@@ -29,4 +30,4 @@ def sample(arguments: argparse.Namespace, session: Session) -> None:
     sampling = Sampling(recipe, arguments.store, policies, seed=arguments.seed, say=say)
     with suppress(KeyboardInterrupt):
         sampling.run(rounds=arguments.rounds)
-    say(f"{sampling.rollouts} rollouts are in {arguments.store}")
+    say(f"{sampling.rollouts} rollouts are in {shown(arguments.store)}")

@@ -65,6 +65,7 @@ class Sampling:
         self._stored.kind, self._stored.recipe = "sampling", dump_recipe(recipe)
         self.rollouts = self._sampled = 0
         self._version: int | None = None
+        self._loaded: published.Policy | None = None
 
     def run(self, *, rounds: int | None = None) -> None:
         """Sample until the run has made its last step.
@@ -101,12 +102,12 @@ class Sampling:
         if self._stored.parent not in (None, policy.run):
             raise UserError(f"{self._policies}: another run publishes here now: start this sampler again")
         self._stored.parent = policy.run
-        if policy.version != self._version:
+        if policy != self._loaded:
             try:
                 _load(self._trainer, path)
             except FileNotFoundError:  # a newer one has replaced it
                 return "a newer policy is being published"
-            self._version = policy.version
+            self._loaded, self._version = policy, policy.version
             self._trainer._step = policy.version * self._trainer.micro_batches_per_round
         most = ROUNDS_AHEAD * self._trainer.args.local_rows
         if self._stored.rows_ahead(most) >= most:
@@ -133,6 +134,8 @@ def _load(trainer: Any, folder: Path) -> None:
     weights: dict[str, torch.Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
         weights |= load_file(path)
+    if not folder.exists():
+        raise FileNotFoundError(folder)
     model = trainer.accelerator.unwrap_model(trainer.model)
     missing, unexpected = model.load_state_dict(weights, strict=False)
     tied = set(getattr(model, "all_tied_weights_keys", None) or getattr(model, "_tied_weights_keys", None) or ())

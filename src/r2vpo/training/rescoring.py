@@ -116,7 +116,7 @@ class Rescoring:
                 parts = [dict(zip(self.names, row, strict=True)) for row in table.tolist()]
                 rows.append((-one.group.number, one.version, sums.tolist(), parts))
         with store.writing() as connection:
-            there = set(_there(connection, [row[0] for row in rows], lock=True))
+            there = set(_there(connection, [row[0] for row in rows]))
             kept = [row for row in rows if row[0] in there]
             writing.add_scores(connection, number, kept)
         done.groups += len(kept)
@@ -177,10 +177,10 @@ def _unscored(store: RolloutStore, run: int, reward: int) -> Iterator[list[int]]
         yield batch
 
 
-def _there(connection: Connection, ids: Sequence[int], *, lock: bool = False) -> list[int]:
-    """Return those of the groups that were not removed meanwhile; locked ones cannot be until the transaction ends."""
+def _there(connection: Connection, ids: Sequence[int]) -> list[int]:
+    """Return those of the groups that were not removed meanwhile."""
     asked = select(groups.c.id).where(groups.c.id.in_(ids)).order_by(groups.c.id)
-    return list(connection.execute(asked.with_for_update(read=True, key_share=True) if lock else asked).scalars())
+    return list(connection.execute(asked).scalars())
 
 
 def _alike(found: Sequence[Drawn]) -> list[list[Drawn]]:

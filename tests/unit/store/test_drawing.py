@@ -9,14 +9,15 @@ from sqlalchemy import event
 
 from r2vpo.store import RolloutStore, Source, drawing, writing
 from r2vpo.store.drawing import BEFORE_ALL, Candidate
-from tests.unit.store.filled import add_run, fill
+from r2vpo.store.tables import groups
+from tests.unit.store.filled import add_run, fill, sampled
 
 MANY = 10**15
 
 
-def found(store: RolloutStore, source: Source, run: int = 0) -> list[tuple[int, int]]:
+def found(store: RolloutStore, source: Source, run: int = 0, *, sees: int = MANY) -> list[tuple[int, int]]:
     with store.reading() as connection:
-        versions = drawing.versions_of(connection, source, apart_from=run, tokenizer="t")
+        versions = drawing.versions_of(connection, source, apart_from=run, tokenizer="t", sees=sees)
     return [(one.run, one.number) for one in versions]
 
 
@@ -33,6 +34,23 @@ def test_the_versions_that_a_source_selects(place: str) -> None:
     assert found(store, Source(max_age_versions=1)) == [(first, 2), (second, 1)]
     assert found(store, Source(kinds=["import"])) == [(second, 0), (second, 1)]
     assert found(store, Source(newer_than=time.time() + 1)) == []
+
+
+def test_what_is_written_later_does_not_change_what_a_source_selects(place: str) -> None:
+    store, hour = RolloutStore(place), time.time() - 3600
+    run, reward = fill(store, "a", 2, 1)
+    with store.writing() as connection:
+        connection.execute(groups.update().values(created=hour))
+        sees = drawing.newest_group(connection)
+    newer = Source(newer_than=hour + 60)
+    assert found(store, Source(max_age_versions=1), sees=sees) == [(run, 1)] and found(store, newer, sees=sees) == []
+    with store.writing() as connection:
+        for number in (1, 2, 3):
+            version = writing.add_version(connection, run, number, None, created=time.time())
+            writing.add_groups(connection, version, [sampled(10 + number, version=number)], reward)
+    assert found(store, Source(max_age_versions=1), sees=sees) == [(run, 1)] and found(store, newer, sees=sees) == []
+    assert found(store, Source(max_age_versions=1)) == [(run, 3)]
+    assert found(store, newer) == [(run, 1), (run, 2), (run, 3)]
 
 
 def draws(store: RolloutStore, reward: int, after: dict[int, int], **changes: object) -> dict[int, list[Candidate]]:
