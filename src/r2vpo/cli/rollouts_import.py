@@ -133,7 +133,7 @@ def _print(done: Imported, names: list[str], *, dry: bool) -> None:
     from r2vpo.recording.left_out import printable
 
     for name, version in done.gathered.versions.items():
-        print(f"version {version.number} ({printable(name)}): {_moment(version.first)} to {_moment(version.last)}")
+        print(f"version {printable(name)}: {_moment(version.first)} to {_moment(version.last)}")
     what = "would be imported" if dry else "imported"
     print(f"{done.rows:>9,} of {done.gathered.read:,} answers {what}, in {done.groups:,} groups")
     if done.known:

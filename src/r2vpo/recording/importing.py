@@ -166,8 +166,8 @@ class _Into:
             )
             self._reward_id = writing.add_reward(connection, reward.version, reward.description)
             self._versions = {
-                version.number: writing.add_version(connection, run, version.number, None, created=version.last)
-                for version in done.gathered.versions.values()
+                version.number: writing.add_named_version(connection, run, name, created=version.last)
+                for name, version in done.gathered.versions.items()
             }
 
     def add(self, found: Sequence[_Rows], tokenizer: Any) -> None:

@@ -63,7 +63,7 @@ versions = Table(
     Column("id", _Number, primary_key=True),
     Column("run", ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
     Column("number", Integer, nullable=False),
-    Column("fingerprint", String(64)),  # digest of the weights; unknown for answers of a server
+    Column("fingerprint", String(64)),  # digest of the weights, or of what a server calls them
     Column("created", Float, nullable=False),
     UniqueConstraint("run", "number"),
     sqlite_autoincrement=True,

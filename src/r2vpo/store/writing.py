@@ -69,6 +69,25 @@ def add_version(
     return int(connection.execute(select(versions.c.id).where(*this)).scalar_one())
 
 
+def add_named_version(connection: Connection, run: int, name: str, *, created: float) -> int:
+    """Return the id of the version that a log calls by a name, made with the run's next number if it is new.
+
+    Args:
+        connection: In a transaction that writes.
+        run: The run's id.
+        name: What the log calls it; its digest is the version's fingerprint, since the weights are not known.
+        created: When its newest answer was sampled, in seconds since 1970.
+    """
+    fingerprint, of_run = digest("name", name.encode(errors="surrogatepass")), versions.c.run == run
+    known = select(versions.c.number).where(of_run, versions.c.fingerprint == fingerprint)
+    number = connection.execute(known).scalar_one_or_none()
+    if number is None:
+        number = connection.execute(
+            select(func.coalesce(func.max(versions.c.number) + 1, 0)).where(of_run)
+        ).scalar_one()
+    return add_version(connection, run, number, fingerprint, created=created)
+
+
 def add_groups(connection: Connection, version: int, sampled: Sequence[Sampled], reward: int) -> int:
     """Add groups of one policy version with their scores, and return how many are new.
 

@@ -40,7 +40,7 @@ def test_a_log_is_imported(model: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "2 of 3 answers would be imported, in 1 groups" in capsys.readouterr().out
     assert main(command) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("version 0 (tiny): 2026-11-30 01:35:35 UTC to ")
+    assert said[0].startswith("version tiny: 2026-11-30 01:35:35 UTC to ")
     assert said[1].endswith("2 of 3 answers imported, in 1 groups")
     assert "1 left out: no log-probs; the first is " in said[2] and "day.jsonl, line 2; let r2vpo record" in said[2]
     (run,) = stored(tmp_path / "s.db", runs.c.name, runs.c.model, runs.c.tokenizer, runs.c.tags, by=runs.c.id)
@@ -78,13 +78,14 @@ def test_a_version_is_named_on_one_line(model: Path, tmp_path: Path, capsys: pyt
     log = write(tmp_path / "log.jsonl", flat(model="a\n\x1b[2J\ud800", sampling_params={"temperature": 1.0}))
     command = ["rollouts", "import", str(log), "--store", str(tmp_path / "s.db"), "--model", str(model)]
     assert main([*command, "--reward-function", "tests.tiny:even_digits"]) == 0
-    assert capsys.readouterr().out.splitlines()[0].startswith("version 0 (a\ufffd\ufffd[2J\ufffd): 2023-11-14 22:13:20")
+    assert capsys.readouterr().out.splitlines()[0].startswith("version a\ufffd\ufffd[2J\ufffd: 2023-11-14 22:13:20")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--reward", "thumb=up"], "'up' is not a number: write thumb=1"),
+        (["--reward", "thumb=nan"], "'nan' is not a number: write thumb=1"),
         (["--reward", "=1"], "a name is missing"),
         (["--reward-function", "numerc"], "did you mean numeric?"),
         ([], "one of the arguments --reward --reward-function is required"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from r2vpo.store import RolloutStore, Source, drawing, writing
 from r2vpo.store.drawing import BEFORE_ALL, Candidate
@@ -145,3 +145,21 @@ def test_many_groups_are_read_in_the_order_asked(size: int, place: str) -> None:
         groups = drawing.read_groups(connection, ids, reward)
     assert [-one.group.number for one in groups] == ids
     assert {tuple(row.reward for row in one.group.rollouts) for one in groups} == {(0.0, 1.0)}
+
+
+def test_what_samplers_put_in_waits_for_their_run(place: str) -> None:
+    """Not if they have another tokenizer, whose ids mean other texts."""
+    store = RolloutStore(place)
+    run, other = add_run(store, "trainer"), add_run(store, "another")
+    _, reward = fill(store, "a", 3, 2, parent="trainer")
+    fill(store, "b", 2, 2, parent="trainer", tokenizer="u")
+    fill(store, "c", 1, 2, parent="another")
+    with store.writing() as connection:
+        ids = connection.execute(select(groups.c.id).order_by(groups.c.id)).scalars().all()
+        writing.add_draws(connection, run, 1, ids[2:3])
+        writing.add_draws(connection, other, 1, ids[3:4])
+        options = {"versions_from": 1, "versions_to": 2, "size": 2, "count": 9}
+        assert drawing.waiting(connection, "trainer", reward, **options) == ids[3:6]
+        assert drawing.waiting(connection, "trainer", reward, **(options | {"count": 1})) == ids[3:4]
+        assert drawing.waiting(connection, "trainer", reward, **(options | {"size": 3})) == []
+        assert drawing.waiting(connection, "trainer", reward + 1, **options) == []
