@@ -9,7 +9,7 @@ from typing import Any
 from r2vpo.cli.counting import counting
 from r2vpo.cli.failures import Session
 from r2vpo.cli.rollouts_selection import add_runs, add_store, opened, selected
-from r2vpo.config.numbers import count, byte_size
+from r2vpo.config.numbers import byte_size, count
 from r2vpo.errors import UserError
 
 

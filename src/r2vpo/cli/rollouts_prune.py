@@ -11,7 +11,7 @@ from r2vpo.cli.counting import counting
 from r2vpo.cli.failures import Session
 from r2vpo.cli.rollouts_selection import add_runs, add_store, ago, opened, selected
 from r2vpo.cli.values import memory, positive
-from r2vpo.config.numbers import count, byte_size
+from r2vpo.config.numbers import byte_size, count
 from r2vpo.errors import UserError
 
 if TYPE_CHECKING:

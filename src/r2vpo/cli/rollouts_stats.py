@@ -13,7 +13,7 @@ from r2vpo.cli.failures import Session
 from r2vpo.cli.rollouts_selection import add_store, fraction, opened
 from r2vpo.cli.table import table
 from r2vpo.cli.values import above_zero
-from r2vpo.config.numbers import NOTHING, count, byte_size, significant
+from r2vpo.config.numbers import NOTHING, byte_size, count, significant
 
 if TYPE_CHECKING:
     from r2vpo.store.asking import StoredRun, VersionEntry
@@ -25,7 +25,9 @@ AGES = (("under a day", DAY), ("1 to 7 days", 7 * DAY), ("7 to 30 days", 30 * DA
 
 def add_parser(actions: Any) -> None:
     """Add the action."""
-    parser = actions.add_parser("stats", help="how much is in a store by run and age, what it is worth, and what was drawn")
+    parser = actions.add_parser(
+        "stats", help="how much is in a store by run and age, what it is worth, and what was drawn"
+    )
     add_store(parser)
     parser.add_argument("--runs-dir", metavar="DIR", default="runs", help="where the speed of runs is read (runs)")
     parser.add_argument("--tokens-per-second", metavar="N", type=above_zero, help="of sampling, for runs not found")
@@ -39,8 +41,8 @@ def run(arguments: argparse.Namespace, session: Session) -> None:
     """Print totals, a line for each run and age, and the weight of what was drawn."""
     store = opened(arguments)
     from r2vpo.store import asking
-    from r2vpo.store.opening import shown
     from r2vpo.store.drawn import all_draws, latest_shares
+    from r2vpo.store.opening import shown
 
     with store.reading() as connection:
         runs = asking.select_runs(connection, place=shown(arguments.store))
@@ -130,7 +132,9 @@ def _in_words(found: dict[str, Any]) -> str:
     ]
     if drawn["runs_of_unknown_speed"]:
         names = ", ".join(drawn["runs_of_unknown_speed"])
-        lines.append(f"hours to sample as many: {NOTHING}, since no log of {names} is in --runs-dir: give --tokens-per-second")
+        lines.append(
+            f"hours to sample as many: {NOTHING}, since no log of {names} is in --runs-dir: give --tokens-per-second"
+        )
     else:
         lines.append(f"hours to sample as many: {significant(drawn['hours_to_sample_as_many'])}")
     for name, words in (("price_by_tokens", "tokens"), ("price_by_hours", "hours")):

@@ -19,7 +19,6 @@ from r2vpo.recording.shelf import Data, Prompt, Shelf
 from r2vpo.recording.tokens import TextCheck
 from r2vpo.store.encoding import as_json, digest
 
-
 UNNAMED = "unnamed"
 """What a version is called whose name is not in the log."""
 

@@ -80,7 +80,10 @@ async def serve(recording: Recording, say: Callable[[str], None]) -> None:
         spool.close()
     await _import(recording, spool.files())
     status = proxy.status()
-    say(f"{status['passed']:,} requests passed, {status['kept']:,} exchanges and {status['feedback_kept']:,} times feedback recorded")
+    say(
+        f"{status['passed']:,} requests passed; {status['kept']:,} exchanges and {status['feedback_kept']:,} pieces of "
+        "feedback were recorded"
+    )
     for reason, count in status["not_kept"].items():
         say(f"{count:>9,} not recorded: {reason}")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from r2vpo.config.folder_lock import holder
-from r2vpo.config.numbers import about_intervals, count, duration, byte_size, percent, significant
+from r2vpo.config.numbers import about_intervals, byte_size, count, duration, percent, significant
 from r2vpo.data.options import DataOptions, DatasetOptions, HabitOptions, ReasoningGymOptions
 from r2vpo.intervals import difference_interval
 from r2vpo.report.data import RunData

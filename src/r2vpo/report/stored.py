@@ -1,4 +1,4 @@
-"""What a run drew from the store: of which runs and versions, how old, what it was worth, and its weight in fresh rollouts."""
+"""What a run drew from the store: of which runs and versions, how old, and its weight in fresh rollouts."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def _read(data: RunData, place: str) -> dict[str, Any]:
     require_store()
     from r2vpo.store import RolloutStore
     from r2vpo.store.asking import all_runs, versions_in
-    from r2vpo.store.opening import shown
     from r2vpo.store.drawn import all_draws
+    from r2vpo.store.opening import shown
 
     store, name = RolloutStore(place, create=False), data.run.path.resolve().name
     try:

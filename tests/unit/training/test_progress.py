@@ -9,10 +9,10 @@ from rich.console import Console
 
 from r2vpo.config.numbers import (
     about_intervals,
+    byte_size,
     count,
     duration,
     interval,
-    byte_size,
     percent,
     points,
     significant,
