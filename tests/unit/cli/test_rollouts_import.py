@@ -43,7 +43,7 @@ def test_a_log_is_imported(model: Path, tmp_path: Path, capsys: pytest.CaptureFi
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("version 0 (tiny): 2026-11-30 01:35:35 UTC to ")
     assert said[1].endswith("2 of 3 answers imported, in 1 groups")
-    assert "0 of these groups can be drawn" in said[2], "all answers have the same feedback"
+    assert "0 of these groups can be drawn" in said[2], "both answers have the same feedback"
     assert "1 left out: no log-probs; the first is " in said[3] and "day.jsonl, line 2; let r2vpo record" in said[3]
     (run,) = stored(tmp_path / "s.db", runs.c.name, runs.c.model, runs.c.tokenizer, runs.c.tags, by=runs.c.id)
     assert run == ("day", str(model), tokenizer_fingerprint(tiny_tokenizer()), ["live"])
