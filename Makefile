@@ -108,7 +108,9 @@ test-gguf: .venv-gguf/installed ## our GGUF files in llama.cpp, in its own envir
 test-floor: .venv-floor/installed ## the core, the replay and the trainer at the lowest versions that pyproject.toml allows
 	$(subst $(BIN),.venv-floor/bin,$(PYTEST)) -m "not slow" $(FLOOR)
 
-once-%: test-% ## the same, and its environment is removed afterwards
+# A make for each, because one make for all would remove environments only when every test has been started.
+once-%: ## test-NAME, after which its environment is removed
+	$(MAKE) test-$*
 	rm -rf .venv-$*
 
 .venv-uv/bin/uv:

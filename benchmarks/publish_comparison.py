@@ -28,11 +28,12 @@ from r2vpo.compare.analysis import Results
 from r2vpo.compare.catalog import load_experiment
 from r2vpo.compare.cells import base_recipe
 from r2vpo.compare.collect import COURSE
+from r2vpo.compare.day_tables import day_tables
 from r2vpo.compare.drawings import drawings
 from r2vpo.compare.figures import Drawing
 from r2vpo.compare.regret_report import regret_parts
 from r2vpo.compare.report import markdown
-from r2vpo.compare.runs import Run, budget
+from r2vpo.compare.runs import Run, budget, lost_days
 from r2vpo.compare.schema import Experiment
 from r2vpo.compare.store import Store
 from r2vpo.compare.tables import Table, tables
@@ -60,6 +61,8 @@ def compact(record: dict[str, Any]) -> dict[str, Any]:
         name: [round(e["by_difficulty"][name], 4) for e in evaluations]
         for name in (evaluations[0]["by_difficulty"] if evaluations else ())
     }
+    if "days" in record:
+        kept["days"], kept["day"] = record["days"], [e["day"] for e in evaluations]
     for name in ("decision_variance", "ratio_variance", "step_scale"):
         values = record.get("course", {}).get(name, [])
         kept[name] = [None if value is None else float(f"{value:.3g}") for value in values]
@@ -107,23 +110,28 @@ def results_of(experiment: Experiment, content: dict[str, Any]) -> Results:
 def run_of(kept: dict[str, Any]) -> Run:
     """One run of a file; one that diverged answers nothing from its last evaluation on."""
     lists = {"": kept["accuracy"], **kept["by_difficulty"]}
-    rollouts = list(kept["rollouts"])
+    rollouts, days = list(kept["rollouts"]), list(kept.get("day", ()))
     if kept.get("diverged"):
-        lists = {name: [*values[:-1], values[-1], 0.0, 0.0] for name, values in lists.items()}
         rollouts += [rollouts[-1], max(kept["budget"], rollouts[-1] + 1)]
+        if days:
+            lost = lost_days(kept["days"], days[-1], rollouts[-1])
+            rollouts += [end for _, end in lost]
+            days += [days[-1], days[-1], *(day for day, _ in lost)]
+        lists = {name: [*values, *[0.0] * (len(rollouts) - len(values))] for name, values in lists.items()}
     columns = {name: np.array(values, dtype=np.float64) for name, values in lists.items()}
     return Run(
         method=kept["method"],
         setting=kept.get("setting"),
         seed=kept["seed"],
         rollouts=np.array(rollouts, dtype=np.float64),
-        seconds=np.array([]),
+        seconds=np.full(len(rollouts), np.nan),
         accuracy=columns.pop(""),
         by_difficulty=columns,
         course=dict.fromkeys(("rollouts", *COURSE), np.array([np.nan])),
         wall_seconds=kept["wall_seconds"],
         diverged=bool(kept.get("diverged")),
         record=kept,
+        days=np.array(days, dtype=np.float64) if days else None,
     )
 
 
@@ -142,7 +150,7 @@ def parts(content: dict[str, Any]) -> tuple[list[Table], list[Drawing]]:
         made, drawn = regret_parts(spec, tasks_of(spec, content))
     else:
         results = results_of(spec, content)
-        made, drawn = tables(results), drawings(results)
+        made, drawn = day_tables(results) + tables(results), drawings(results)
     return made, [drawing for drawing in drawn if drawing.key in content["figures"]]
 
 

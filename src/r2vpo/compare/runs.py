@@ -1,5 +1,6 @@
 """A finished cell as numbers: its curves and measures."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -89,7 +90,8 @@ def read_run(record: Record) -> Run:
         last, end = points[-1], budget(record)
         nothing = {"accuracy": 0.0, "by_difficulty": dict.fromkeys(last["by_difficulty"], 0.0)}
         points += [last | nothing, last | nothing | {"rollouts": max(end, last["rollouts"] + 1)}]
-        points += _lost_days(record, last | nothing)
+        lost = lost_days(record.get("days", ()), last.get("day", 0), points[-1]["rollouts"])
+        points += [last | nothing | {"day": day, "rollouts": rollouts} for day, rollouts in lost]
     labels = points[-1]["by_difficulty"]
     return Run(
         method=record["method"],
@@ -107,13 +109,18 @@ def read_run(record: Record) -> Run:
     )
 
 
-def _lost_days(record: Record, nothing: Record) -> list[Record]:
-    """Return an evaluation at the beginning and the end of each day that a diverged run did not begin."""
-    points, rollouts = [], 0
-    for day, one in enumerate(record.get("days", ()), 1):
-        ends = (rollouts, rollouts + one["budget"])
-        points += [nothing | {"day": day, "rollouts": end} for end in ends if day > nothing["day"]]
-        rollouts = ends[1]
+def lost_days(days: Sequence[Mapping[str, Any]], last: int, after: float) -> list[tuple[int, float]]:
+    """Return the day and the rollouts at the beginning and the end of each day that a diverged run did not begin.
+
+    Args:
+        days: the days of its record.
+        last: the day on which it diverged.
+        after: the rollouts at that day's end.
+    """
+    points = []
+    for day, one in enumerate(days[last:], last + 1):
+        points += [(day, after), (day, after + one["budget"])]
+        after += one["budget"]
     return points
 
 

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from r2vpo.compare.days import joined
+from r2vpo.compare.runs import read_run
+from tests.unit.compare.helpers import experiment, plan, record
+
 ROOT = Path(__file__).parents[3]
 _spec = importlib.util.spec_from_file_location("publish_comparison", ROOT / "benchmarks" / "publish_comparison.py")
 assert _spec is not None and _spec.loader is not None
@@ -22,6 +26,20 @@ def test_every_page_has_its_numbers() -> None:
 @pytest.mark.parametrize("name", CONTENTS)
 def test_a_page_is_what_its_numbers_give(name: str) -> None:
     assert (publish.PAGES / f"{name}.md").read_text(encoding="utf-8") == publish.page(CONTENTS[name])
+
+
+@pytest.mark.parametrize("changes", [{}, {"diverged": "nan"}])
+def test_a_run_of_days_is_the_same_from_its_numbers(changes: dict[str, str]) -> None:
+    made = plan(experiment(tuning=None, days=[{"seed": 1}] * 3)).results({})[0]
+    days = [record(made, [0.2, 0.6]), record(made, [0.4, 0.8]) | changes]
+    whole = joined([one | {"stored": {"stored_rows": 8.0, "stored_worth": 4.0}} for one in days], made.recipes)
+    whole |= {"method": "ours", "setting": None, "seed": 10}
+    again, run = publish.run_of(publish.compact(whole)), read_run(whole)
+    assert again.days.tolist() == run.days.tolist() and again.rollouts.tolist() == run.rollouts.tolist()
+    assert again.accuracy.tolist() == run.accuracy.tolist() and again.to_hold(0.5, 2) == run.to_hold(0.5, 2)
+    assert {name: values.tolist() for name, values in again.by_difficulty.items()} == {
+        name: values.tolist() for name, values in run.by_difficulty.items()
+    }
 
 
 def test_a_page_follows_its_numbers() -> None:
