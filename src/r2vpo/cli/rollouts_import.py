@@ -136,6 +136,8 @@ def _print(done: Imported, names: list[str], *, dry: bool) -> None:
         print(f"version {printable(name)}: {_moment(version.first)} to {_moment(version.last)}")
     what = "would be imported" if dry else "imported"
     print(f"{done.rows:>9,} of {done.gathered.read:,} answers {what}, in {done.groups:,} groups")
+    if done.rows and done.telling is not None:
+        print(f"{done.telling:>9,} of these groups can be drawn: their scores differ, or there is only one answer")
     if done.known:
         print(f"{done.known:>9,} were in the store")
     for line in done.left_out.lines(names):

@@ -86,7 +86,9 @@ class Proxy:
 
     def status(self) -> dict[str, Any]:
         """Return what has passed and what was kept."""
-        return {"passed": self.passed, "kept": self._spool.written, "not_kept": dict(self._spool.lost)}
+        spool = self._spool
+        kept = {"kept": spool.exchanges, "feedback_kept": spool.feedback}
+        return {"passed": self.passed, **kept, "not_kept": dict(spool.lost)}
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == FEEDBACK and request.method == "POST":

@@ -68,8 +68,9 @@ class Spool:
         folder: Made if it does not exist; earlier files in it stay.
 
     Attributes:
-        written: Number of exchanges and pieces of feedback that are on the disk.
-        lost: Number of those that were not written, by reason.
+        exchanges: Number of exchanges that are on the disk.
+        feedback: Number of pieces of feedback that are.
+        lost: Number of both that were not written, by reason.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -79,7 +80,7 @@ class Spool:
         self._waiting, self._lock = 0, threading.Lock()
         self._file: int | None = None
         self._size = 0
-        self.written = 0
+        self.exchanges = self.feedback = 0
         self.lost: dict[str, int] = {}
         self._thread = threading.Thread(target=self._work, name="spool", daemon=True)
         self._thread.start()
@@ -132,7 +133,10 @@ class Spool:
             try:
                 self._write(what if isinstance(what, bytes) else what.line())
                 kept = True
-                self.written += 1
+                if isinstance(what, bytes):
+                    self.feedback += 1
+                else:
+                    self.exchanges += 1
             except (ValueError, zlib.error):
                 self.lose("a body that is not text in UTF-8")
             except OSError as error:

@@ -28,7 +28,7 @@ ROUNDS_AHEAD = 2
 
 
 class Sampling:
-    """A sampler in a process of its own.
+    """A sampler beside a training run.
 
     It is the recipe's trainer, which samples and scores as it does in training, and never trains.
 
@@ -90,7 +90,7 @@ class Sampling:
             rows = self._sample_round()
             done, self.rollouts = done + 1, self.rollouts + rows
             seconds = time.perf_counter() - started
-            self._say(f"policy {self._version}: {rows} rollouts in {seconds:.1f} s, {self.rollouts} so far")
+            self._say(f"policy {self._version}: {rows:,} rollouts in {seconds:.1f} s, {self.rollouts:,} so far")
 
     def _reason_to_wait(self) -> str | None:
         """Load the newest policy, and return why nothing is to be sampled now, if so."""
@@ -101,6 +101,8 @@ class Sampling:
         assert self._stored is not None
         if self._stored.parent not in (None, policy.run):
             raise UserError(f"{self._policies}: another run publishes here now: start this sampler again")
+        if self._stored.parent is None:
+            self._refuse_another_store(policy.run)
         self._stored.parent = policy.run
         if policy != self._loaded:
             try:
@@ -111,8 +113,19 @@ class Sampling:
             self._trainer._step = policy.version * self._trainer.micro_batches_per_round
         most = ROUNDS_AHEAD * self._trainer.args.local_rows
         if self._stored.rows_ahead(most) >= most:
-            return f"the run has {most} rollouts and more left to train on"
+            return f"the run has at least {most:,} rollouts left to train on"
         return None
+
+    def _refuse_another_store(self, run: str) -> None:
+        from r2vpo.store.asking import all_runs
+        from r2vpo.store.opening import shown
+
+        assert self._stored is not None
+        store = self._stored.store
+        with store.reading() as connection:
+            if not all_runs(connection, run):
+                run_folder = self._policies.parent
+                raise UserError(f"store {shown(store.place)}: {run_folder} is not in it: name the store of this run")
 
     def _sample_round(self) -> int:
         trainer, stored = self._trainer, self._stored

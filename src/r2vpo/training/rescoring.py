@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import ColumnElement, Connection, exists, func, select
 from trl.chat_template_utils import parse_response
 from trl.trainer.utils import is_async_callable
 
@@ -41,6 +41,7 @@ class Rescored:
         groups: Groups that were scored.
         rows: Their rows.
         telling: Groups whose answers have different scores, or only one answer: a run can draw these.
+        known: Groups that the reward had scored before.
         left_out: Groups that were not scored, by reason.
     """
 
@@ -49,6 +50,7 @@ class Rescored:
     groups: int = 0
     rows: int = 0
     telling: int = 0
+    known: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
 
 
@@ -91,6 +93,7 @@ class Rescoring:
             number = writing.add_reward(connection, self.version, self.description)
         done = Rescored(self.description, self.version)
         for run in runs:
+            done.known += _scored(store, run.id, number)
             for batch in _unscored(store, run.id, number):
                 self._score(store, number, batch, tokenizers[run.id], done)
                 progress(done.groups + done.left_out.total())
@@ -159,11 +162,24 @@ def _tokenizer(run: StoredRun) -> Any:
     return tokenizer
 
 
+def _scored(store: RolloutStore, run: int, reward: int) -> int:
+    """Return how many groups of a run the reward has scored."""
+    asked = select(func.count()).select_from(groups).where(_of_run(run), _has_score(reward))
+    with store.reading() as connection:
+        return int(connection.execute(asked).scalar_one())
+
+
+def _of_run(run: int) -> ColumnElement[bool]:
+    return groups.c.version.in_(select(versions.c.id).where(versions.c.run == run))
+
+
+def _has_score(reward: int) -> ColumnElement[bool]:
+    return exists().where(scores.c.group == groups.c.id, scores.c.reward == reward)
+
+
 def _unscored(store: RolloutStore, run: int, reward: int) -> Iterator[list[int]]:
     """Yield ids of groups of a run without a score of the reward, as many as are scored at once."""
-    scored = exists().where(scores.c.group == groups.c.id, scores.c.reward == reward)
-    of_run = select(versions.c.id).where(versions.c.run == run)
-    asked = select(groups.c.id, groups.c.size).where(groups.c.version.in_(of_run), ~scored).order_by(groups.c.id)
+    asked = select(groups.c.id, groups.c.size).where(_of_run(run), ~_has_score(reward)).order_by(groups.c.id)
     with store.reading() as connection:
         found = connection.execute(asked).all()
     batch, rows = list[int](), 0

@@ -115,7 +115,7 @@ def test_exchanges_are_kept_and_can_be_imported(upstream: str, tmp_path: Path) -
         await proxied.raw(proxied.url, "POST", "/echo", json=ASK)
         await proxied.raw(proxied.url, "GET", "/v1/completions")
         rows = proxied.rows()
-        assert proxied.proxy.status() == {"passed": 5, "kept": 3, "not_kept": {}}
+        assert proxied.proxy.status() == {"passed": 5, "kept": 3, "feedback_kept": 0, "not_kept": {}}
         return rows
 
     rows = through(upstream, tmp_path, work)
@@ -233,7 +233,7 @@ def test_feedback_is_kept_when_the_client_is_told_so(upstream: str, tmp_path: Pa
         assert found == status
         kept = [json.loads(line) for path in proxied.spool.files() for line in path.read_text().splitlines()[1:]]
         (_, _, said) = await proxied.raw(proxied.url, "GET", "/r2vpo/status")
-        assert json.loads(said) == {"passed": 0, "kept": len(kept), "not_kept": {}}
+        assert json.loads(said) == {"passed": 0, "kept": 0, "feedback_kept": len(kept), "not_kept": {}}
         return kept
 
     rows = through(upstream, tmp_path, work)

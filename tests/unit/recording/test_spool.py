@@ -45,7 +45,7 @@ def test_files_have_one_first_line_and_go_on_after_the_last(tmp_path: Path, monk
     second.put(exchanged())
     second.close()
     assert len(lines(second)) == 5 and lines(second)[-1][0] == found[0][0]
-    assert (first.written, second.written, first.lost) == (4, 1, {})
+    assert (first.exchanges, first.feedback, second.exchanges, first.lost) == (3, 1, 1, {})
 
 
 def test_nothing_is_made_before_there_is_something_to_write(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_what_is_packed_or_not_text(tmp_path: Path) -> None:
         spool.put(Exchanged(b"{}", body, ("", encoding), 0.0))
         spool.put(Exchanged(body, b"{}", (encoding, ""), 0.0))
     spool.close()
-    assert spool.written == 1 and spool.lost == {"a body that is not text in UTF-8": 6}
+    assert spool.exchanges == 1 and spool.lost == {"a body that is not text in UTF-8": 6}
     assert [lines(spool)[0][1][name] for name in ("request", "response")] == ['{"b": 1}', '{"a": 1}']
 
 
@@ -75,7 +75,7 @@ def test_a_slow_disk_delays_nobody_and_what_is_lost_is_counted(tmp_path: Path, m
     assert spool.put_feedback("a", {"comment": "x" * 3000}).result(0) is False
     free.set()
     spool.close()
-    assert spool.written == 3 and len(lines(spool)[0]) == 4
+    assert spool.exchanges == 3 and len(lines(spool)[0]) == 4
 
 
 def test_a_disk_that_is_full_leaves_whole_lines(tmp_path: Path) -> None:
