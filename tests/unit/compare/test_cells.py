@@ -65,9 +65,7 @@ def test_seeds_and_methods_can_be_chosen() -> None:
 
 
 def test_the_accuracy_on_what_is_trained_needs_habit() -> None:
-    with pytest.raises(
-        UserError, match=r"small.yaml: accuracy_on = trained is for .* habit, .* reasoning_gym"
-    ):
+    with pytest.raises(UserError, match=r"small.yaml: accuracy_on = trained is for .* habit, .* reasoning_gym"):
         plan(experiment(accuracy_on="trained"))
 
 
