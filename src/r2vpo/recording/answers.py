@@ -121,7 +121,7 @@ def _choice(request: Mapping[str, Any], response: Mapping[str, Any], choice: Map
     if "messages" not in request and isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
         prompt = prompt[index // (request.get("n") or 1)] if index < len(prompt) * (request.get("n") or 1) else None
     prompt_ids = choice.get("prompt_token_ids") or response.get("prompt_token_ids")
-    if prompt_ids is None and _are_ids(prompt):
+    if prompt_ids is None and _are_ids(prompt) and not request.get("truncate_prompt_tokens"):
         prompt_ids = prompt
     message = choice.get("message")
     text = message.get("content") if isinstance(message, dict) else choice.get("text")

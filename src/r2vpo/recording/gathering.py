@@ -19,6 +19,9 @@ from r2vpo.recording.shelf import Data, Prompt, Shelf
 from r2vpo.recording.tokens import TextCheck
 from r2vpo.store.encoding import as_json, digest
 
+UNNAMED = "unnamed"
+"""What a version is called whose name is not in the log."""
+
 
 @dataclass(frozen=True)
 class LogOptions:
@@ -142,7 +145,7 @@ def _answers(paths: Sequence[Path], options: LogOptions, gathered: Gathered) -> 
                         read(),
                         exchange.row,
                         _columns(exchange.row, options.columns),
-                        str(label),
+                        UNNAMED if label is None else str(label),
                         temperature_of(exchange.parameters, options.defaults, options.log_probs_of),
                         now if created is None else created,
                         exchange.parameters,

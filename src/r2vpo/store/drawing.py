@@ -63,7 +63,9 @@ class Candidate(NamedTuple):
     size: int
 
 
-def versions_of(connection: Connection, source: Source, *, apart_from: int, tokenizer: str) -> list[StoredVersion]:
+def versions_of(
+    connection: Connection, source: Source, *, apart_from: int, tokenizer: str, sees: int
+) -> list[StoredVersion]:
     """Return the versions that a source selects, the newest of each run last.
 
     Args:
@@ -71,19 +73,26 @@ def versions_of(connection: Connection, source: Source, *, apart_from: int, toke
         source: What is wanted.
         apart_from: Id of the run that asks: it draws its own from its memory.
         tokenizer: Only runs with this tokenizer, since ids of another one mean other texts.
+        sees: The newest group that counts: later ones make a version neither newer nor older.
     """
-    newer = versions.alias()
-    newest = select(func.max(newer.c.number)).where(newer.c.run == versions.c.run).scalar_subquery()
+    newer, seen = versions.alias(), groups.c.id <= sees
+
+    def sampled(version: FromClause) -> ColumnElement[bool]:
+        return select(groups.c.id).where(groups.c.version == version.c.id, seen).exists()
+
+    newest = select(func.max(newer.c.number)).where(newer.c.run == versions.c.run, sampled(newer)).scalar_subquery()
+    latest = select(func.max(groups.c.created)).where(groups.c.version == versions.c.id, seen).scalar_subquery()
     wanted = (
         select(versions.c.id, versions.c.run, versions.c.number, runs.c.tags)
         .join(runs, runs.c.id == versions.c.run)
         .where(runs.c.id != apart_from, runs.c.tokenizer == tokenizer, runs.c.kind.in_(list(source.kinds)))
+        .where(sampled(versions))
         .order_by(versions.c.run, versions.c.number)
     )
     if source.runs:
         wanted = wanted.where(runs.c.name.in_(list(source.runs)) | runs.c.key.in_(list(source.runs)))
     if source.newer_than is not None:
-        wanted = wanted.where(versions.c.created >= source.newer_than)
+        wanted = wanted.where(latest >= source.newer_than)
     if source.max_age_versions is not None:
         wanted = wanted.where(versions.c.number > newest - source.max_age_versions)
     found = connection.execute(wanted).all()
@@ -165,13 +174,14 @@ def waiting(
         size: Rollouts of a group.
         count: At most so many.
     """
-    sampler, trainer = runs.alias(), runs.alias()
-    used = select(draws.c.group).join(trainer, trainer.c.id == draws.c.run).where(trainer.c.key == parent)
+    sampler, trainer, user = runs.alias(), runs.alias(), runs.alias()
+    used = select(draws.c.group).join(user, user.c.id == draws.c.run).where(user.c.key == parent)
     scored = select(scores.c.group).where(scores.c.reward == reward, scores.c.group == groups.c.id).exists()
     wanted = (
         select(groups.c.id)
         .join(versions, versions.c.id == groups.c.version)
         .join(sampler, sampler.c.id == versions.c.run)
+        .join(trainer, (trainer.c.key == sampler.c.parent) & (trainer.c.tokenizer == sampler.c.tokenizer))
         .where(sampler.c.parent == parent, versions.c.number.between(versions_from, versions_to), groups.c.size == size)
         .where(groups.c.id.not_in(used), scored)
         .order_by(groups.c.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,12 @@ from r2vpo.store.tables import SCHEMA, metadata, store
 
 CONNECT_SECONDS = 10
 """How long a server that does not answer is waited for."""
+
+# Not by parsing the URL, since one that cannot be parsed is shown as well.
+_PASSWORDS = re.compile(r"(://[^:@/]*:).*(?=@)|(?<=password=)()[^&]*")
+
+WRITERS_LOCK = int.from_bytes(b"r2vpo", "big")
+"""Number of the lock in PostgreSQL that a writer holds until its transaction ends."""
 
 WAIT_SECONDS = 60
 """How long a writer waits for another one. Each writes for milliseconds."""
@@ -43,7 +50,7 @@ def open_store(place: str | Path, *, create: bool = True) -> Engine:
         engine = create_engine(url, pool_pre_ping=not sqlite, connect_args=patience)
         if sqlite:
             event.listen(engine, "connect", _set_up_sqlite)
-            event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "begin", _begin_sqlite if sqlite else _begin_postgresql)
         _settle_tables(engine, place, create=create)
     return engine
 
@@ -62,11 +69,7 @@ def reported(place: str | Path) -> Iterator[None]:
 
 def shown(place: str | Path) -> str:
     """Return a place as messages show it, without its password."""
-    text = str(place)
-    try:
-        return make_url(text).render_as_string(hide_password=True) if "://" in text else text
-    except ArgumentError:
-        return text
+    return _PASSWORDS.sub(r"\1***", str(place))
 
 
 def _remedy(line: str) -> str:
@@ -95,7 +98,9 @@ def _url(place: str, *, create: bool) -> URL:
     try:
         url = make_url(place)
     except (ArgumentError, ValueError) as error:
-        raise UserError(f"store {place}: not a URL; write postgresql://user:password@host:5432/database") from error
+        raise UserError(
+            f"store {shown(place)}: not a URL; write postgresql://user:password@host:5432/database"
+        ) from error
     if url.get_backend_name() != "postgresql":
         raise UserError(
             f"store {shown(place)}: {url.drivername}:// is not supported; write a path, which is an SQLite file, or "
@@ -124,6 +129,13 @@ def _begin_sqlite(connection: object) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")  # type: ignore[attr-defined]
 
 
+def _begin_postgresql(connection: object) -> None:
+    # Otherwise two writers of the same prompts in another order would wait for each other, and a group could become
+    # visible after one with a larger id, so that "everything up to this id" would not stay the same groups.
+    if connection.get_execution_options().get("writes", False):  # type: ignore[attr-defined]
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})")  # type: ignore[attr-defined]
+
+
 def _settle_tables(engine: Engine, place: str | Path, *, create: bool) -> None:
     names = inspect(engine).get_table_names()
     if not names:
@@ -136,4 +148,4 @@ def _settle_tables(engine: Engine, place: str | Path, *, create: bool) -> None:
         return
     if "store" not in names:
         raise UserError(f"store {shown(place)}: the database has other tables; choose another path or database")
-    migrations.upgrade(engine, place)
+    migrations.upgrade(engine, shown(place))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from r2vpo.replay.group import Group
 from r2vpo.store import drawing, writing
-from r2vpo.store.apart import Asks, groups_that_ask
+from r2vpo.store.apart import Asks, Decode, groups_that_ask
 from r2vpo.store.drawing import Candidate
 from r2vpo.store.nothing import versions_to_draw
 from r2vpo.store.opening import shown
@@ -45,7 +45,8 @@ class DrawsOfRun:
         part: `(i, n)`: process i of n.
         total: Sums a tensor over all processes.
         seed: Seed of the choice of versions.
-        apart: Whether a prompt is one that the run is evaluated on; None if there are none.
+        apart: Whether a prompt is one that the run is evaluated on, and the decoder of its tokenizer; None if there are
+            none.
 
     Attributes:
         left_out: Groups that answer problems that the run is evaluated on; they are not drawn.
@@ -68,7 +69,7 @@ class DrawsOfRun:
         part: tuple[int, int],
         total: Callable[[Tensor], Tensor],
         seed: int,
-        apart: Asks | None = None,
+        apart: tuple[Asks, Decode] | None = None,
     ) -> None:
         self.store, self.run, self.reward, self.ratio, self.seed = store, run, reward, ratio, seed
         self._advantages, self._cap, self._part, self._total = advantages, cap, part, total
@@ -83,7 +84,7 @@ class DrawsOfRun:
                 sees=self._sees,
                 place=shown(store.place),
             )
-            self.left_out = set() if apart is None else groups_that_ask(connection, apart, sees=self._sees)
+            self.left_out = set() if apart is None else groups_that_ask(connection, *apart, sees=self._sees)
             self._after = {version: _start(run, version) for version in self._versions}
             self._after |= drawing.last_places(connection, run, reward, part)
             self.worth = {version: Worth() for version in self._versions}

@@ -28,7 +28,7 @@ ROUNDS_AHEAD = 2
 
 
 class Sampling:
-    """A sampler in a process of its own.
+    """A sampler beside a training run.
 
     It is the recipe's trainer, which samples and scores as it does in training, and never trains.
 
@@ -65,6 +65,7 @@ class Sampling:
         self._stored.kind, self._stored.recipe = "sampling", dump_recipe(recipe)
         self.rollouts = self._sampled = 0
         self._version: int | None = None
+        self._loaded: published.Policy | None = None
 
     def run(self, *, rounds: int | None = None) -> None:
         """Sample until the run has made its last step.
@@ -89,7 +90,7 @@ class Sampling:
             rows = self._sample_round()
             done, self.rollouts = done + 1, self.rollouts + rows
             seconds = time.perf_counter() - started
-            self._say(f"policy {self._version}: {rows} rollouts in {seconds:.1f} s, {self.rollouts} so far")
+            self._say(f"policy {self._version}: {rows:,} rollouts in {seconds:.1f} s, {self.rollouts:,} so far")
 
     def _reason_to_wait(self) -> str | None:
         """Load the newest policy, and return why nothing is to be sampled now, if so."""
@@ -100,18 +101,31 @@ class Sampling:
         assert self._stored is not None
         if self._stored.parent not in (None, policy.run):
             raise UserError(f"{self._policies}: another run publishes here now: start this sampler again")
+        if self._stored.parent is None:
+            self._refuse_another_store(policy.run)
         self._stored.parent = policy.run
-        if policy.version != self._version:
+        if policy != self._loaded:
             try:
                 _load(self._trainer, path)
             except FileNotFoundError:  # a newer one has replaced it
                 return "a newer policy is being published"
-            self._version = policy.version
+            self._loaded, self._version = policy, policy.version
             self._trainer._step = policy.version * self._trainer.micro_batches_per_round
         most = ROUNDS_AHEAD * self._trainer.args.local_rows
         if self._stored.rows_ahead(most) >= most:
-            return f"the run has {most} rollouts and more left to train on"
+            return f"the run has at least {most:,} rollouts left to train on"
         return None
+
+    def _refuse_another_store(self, run: str) -> None:
+        from r2vpo.store.asking import all_runs
+        from r2vpo.store.opening import shown
+
+        assert self._stored is not None
+        store = self._stored.store
+        with store.reading() as connection:
+            if not all_runs(connection, run):
+                run_folder = self._policies.parent
+                raise UserError(f"store {shown(store.place)}: {run_folder} is not in it: name the store of this run")
 
     def _sample_round(self) -> int:
         trainer, stored = self._trainer, self._stored
@@ -133,6 +147,8 @@ def _load(trainer: Any, folder: Path) -> None:
     weights: dict[str, torch.Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
         weights |= load_file(path)
+    if not folder.exists():
+        raise FileNotFoundError(folder)
     model = trainer.accelerator.unwrap_model(trainer.model)
     missing, unexpected = model.load_state_dict(weights, strict=False)
     tied = set(getattr(model, "all_tied_weights_keys", None) or getattr(model, "_tied_weights_keys", None) or ())

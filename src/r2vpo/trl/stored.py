@@ -18,6 +18,7 @@ from r2vpo.core.advantages import ADVANTAGES
 from r2vpo.core.replay_options import ReplayOptions, SourceOptions, moment
 from r2vpo.models.catalog import documented_name
 from r2vpo.models.fingerprint import tokenizer_fingerprint, weights_fingerprint
+from r2vpo.models.stored_tokenizer import decoder_of
 from r2vpo.replay.group import Group, rows_of
 from r2vpo.rewards.identity import describe_reward, reward_version
 from r2vpo.sampling import ShadowModel
@@ -201,7 +202,7 @@ class StoredRollouts:
             part=(trainer.accelerator.process_index, trainer.accelerator.num_processes),
             total=lambda sums: trainer._total(sums).cpu() if trainer.accelerator.num_processes > 1 else sums,
             seed=trainer.args.seed,
-            apart=asks_one_of(self.evaluated_on) if self.evaluated_on else None,
+            apart=(asks_one_of(self.evaluated_on), decoder_of(trainer._tokenizer)) if self.evaluated_on else None,
         )
         left_out = len(self._draws.left_out)
         if left_out and trainer.accelerator.is_main_process:

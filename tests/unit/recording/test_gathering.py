@@ -63,6 +63,8 @@ def test_versions_have_the_times_of_their_answers(tmp_path: Path) -> None:
     assert {name: (one.first, one.last) for name, one in found.versions.items()} == {"tiny": (10, 30), "b": (5, 5)}
     before = time.time()
     (version,) = gathered(write(tmp_path / "b.jsonl", flat(time=None))).versions.values()
+    (name,) = gathered(write(tmp_path / "c.jsonl", flat(model=None))).versions
+    assert name == "unnamed"
     assert before <= version.first <= time.time(), "a log without times was written now"
 
 

@@ -71,7 +71,7 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
         tmp_path / "notes.txt": "not a database.*choose another path",
         "mysql://me:secret@host/x": r"mysql://me:\*\*\*@host/x: mysql:// is not supported",
         "postgresql://me:secret@127.0.0.1:9/x": r"me:\*\*\*@127.*refused",
-        "postgresql://me:x@host:port/x": "not a URL",
+        "postgresql://me:secret@host:port/x": "not a URL",
     }
     for place, why in refused.items():
         with pytest.raises(UserError, match=f"^store .*{why}") as raised:
@@ -81,3 +81,16 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=why):
             RolloutStore(tmp_path / name, create=False)
     assert shown("runs/x.db") == "runs/x.db"
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("postgresql://me:secret@host:port/x", "postgresql://me:***@host:port/x"),
+        ("postgresql://me:sec@ret/@[::1/x", "postgresql://me:***@[::1/x"),
+        ("postgresql://me@host/x?password=secret&a=b", "postgresql://me@host/x?password=***&a=b"),
+        ("postgresql:///x?host=/a:b", "postgresql:///x?host=/a:b"),
+    ],
+)
+def test_no_password_is_shown(place: str, message: str) -> None:
+    assert shown(place) == message

@@ -9,10 +9,10 @@ from rich.console import Console
 
 from r2vpo.config.numbers import (
     about_intervals,
+    byte_size,
     count,
     duration,
     interval,
-    megabytes,
     percent,
     points,
     significant,
@@ -157,7 +157,7 @@ def test_numbers_for_people() -> None:
         "48.2 %",
         "2.5e-05",
     )
-    assert (megabytes(6.4e8), megabytes(2.1e9)) == ("640 MB", "2.1 GB")
+    assert (byte_size(9.66e4), byte_size(6.4e8), byte_size(2.1e9)) == ("97 kB", "640 MB", "2.1 GB")
     assert interval({"value": 0.5, "low": None, "high": None}) == "50.0 %"
     assert interval(None) == "–"
     assert points({"value": 0.5}, {"value": 0.4}) == "-10.0 points"

@@ -1,0 +1,33 @@
+"""What a sampler does when the policy that it wants has been replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from r2vpo.errors import UserError
+from r2vpo.training.collect import _load
+from tests.tiny import tiny_model
+
+
+class Trainer:
+    """The parts of a trainer that weights are loaded into."""
+
+    own_rollout = None
+
+    def __init__(self) -> None:
+        self.accelerator, self.model = self, tiny_model()
+
+    def unwrap_model(self, model: torch.nn.Module) -> torch.nn.Module:
+        return model
+
+
+def test_a_policy_that_was_removed_meanwhile_is_not_one_of_another_model(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        _load(Trainer(), tmp_path / "gone")
+    save_file({"another": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match="weights of another model"):
+        _load(Trainer(), tmp_path)
