@@ -195,7 +195,7 @@ def read_groups(connection: Connection, ids: Sequence[int], reward: int | None) 
 
     Args:
         connection: Any.
-        ids: Their ids.
+        ids: Their ids; those of groups that have been removed are passed over.
         reward: Id of the reward whose scores become the rows' rewards; None gives rows a reward of NaN.
     """
     found: dict[int, Any] = {}
@@ -216,7 +216,7 @@ def read_groups(connection: Connection, ids: Sequence[int], reward: int | None) 
             scored = select(scores.c.group, scores.c.score).where(scores.c.reward == reward, scores.c.group.in_(chunk))
             for group, score in connection.execute(scored.order_by(scores.c.group, scores.c.position)):
                 values.setdefault(group, []).append(score)
-    rows = [found[number] for number in ids]
+    rows = [found[number] for number in ids if number in found]
     tokens = decode_groups([row.tokens for row in rows])
     return [_drawn(row, some, values.get(row.id)) for row, some in zip(rows, tokens, strict=True)]
 

@@ -11,24 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from accelerate.utils import broadcast_object_list, is_peft_model
+from accelerate.utils import broadcast_object_list, gather_object, is_peft_model
 from sqlalchemy import Connection
 
 from r2vpo.core.advantages import ADVANTAGES
-from r2vpo.core.replay_options import ReplayOptions, SourceOptions, moment
 from r2vpo.models.catalog import documented_name
 from r2vpo.models.fingerprint import tokenizer_fingerprint, weights_fingerprint
 from r2vpo.models.stored_tokenizer import decoder_of
 from r2vpo.replay.group import Group, rows_of
 from r2vpo.rewards.identity import describe_reward, reward_version
 from r2vpo.sampling import ShadowModel
-from r2vpo.store import RolloutStore, Sampled, Source, drawing, policies, writing
+from r2vpo.store import Sampled, drawing, policies, writing
 from r2vpo.store.apart import asks_one_of
-from r2vpo.store.nothing import refuse_empty
 from r2vpo.store.other_runs import DrawsOfRun
 from r2vpo.trl.groups import round_statistics
 from r2vpo.trl.model_paths import weights_divided_by
 from r2vpo.trl.prompts import PromptBatch
+from r2vpo.trl.stored_options import as_source, max_lag, open_checked
 
 if TYPE_CHECKING:
     from r2vpo.trl.trainer import R2VPOTrainer
@@ -220,14 +219,20 @@ class StoredRollouts:
         trainer, accelerator = self._trainer, self._trainer.accelerator
         processes, size, ids = accelerator.num_processes, trainer.num_generations, list[int]()
         if accelerator.is_main_process:
-            with self.store.writing() as connection:
-                found = self._waiting(connection, self.key, number, count=rows // size * processes)
-                ids = found[: len(found) // processes * processes]
-                writing.add_draws(connection, self._run, number, ids)
+            with self.store.reading() as connection:
+                ids = self._waiting(connection, self.key, number, count=rows // size * processes)
         if processes > 1:
             (ids,) = broadcast_object_list([ids])
         with self.store.reading() as connection:
             read = drawing.read_groups(connection, ids[accelerator.process_index :: processes], self._reward)
+        # Some may have been removed since they were chosen; processes take equally many, since they sample together.
+        of_processes = gather_object([[-one.group.number for one in read]])
+        fewest = min(map(len, of_processes))
+        read = read[:fewest]
+        if accelerator.is_main_process:
+            with self.store.writing() as connection:
+                drawn = sorted(group for some in of_processes for group in some[:fewest])
+                writing.add_draws(connection, self._run, number, drawn)
         taken = [replace(one.group, uses=0) for one in read]
         for group in taken:
             rewards = torch.tensor([row.reward for row in group.rollouts], dtype=torch.float64)
@@ -288,33 +293,3 @@ def _prompts_of(data: Any) -> list[Any]:
     """
     some = data.values() if isinstance(data, dict) else [data]
     return [prompt for one in some if hasattr(one, "__getitem__") for prompt in one["prompt"]]
-
-
-def max_lag(options: ReplayOptions) -> int:
-    """Return how many versions behind a sampler's policy may be: as many as the replay keeps, and at least one."""
-    return max(options.versions, 1)
-
-
-def open_checked(options: ReplayOptions, *, tokenizer: str, reward_version: str) -> RolloutStore:
-    """Open the store of `replay.store`, after checking that `replay.from` finds something in it.
-
-    Args:
-        options: With a store.
-        tokenizer: Fingerprint of the tokenizer.
-        reward_version: Version of the reward.
-
-    Raises:
-        UserError: The store cannot be opened, or there is nothing to draw.
-    """
-    assert options.store is not None, "called only with a store"
-    store = RolloutStore(options.store)
-    if options.from_ is not None:
-        source = as_source(options.from_, now=time.time())
-        refuse_empty(store, source, tokenizer=tokenizer, reward_version=reward_version)
-    return store
-
-
-def as_source(options: SourceOptions, *, now: float) -> Source:
-    """Return what a store understands of `replay.from`; ages count back from `now`, in seconds since 1970."""
-    newer = None if options.newer_than is None else moment(options.newer_than, now=now)
-    return Source(options.runs, newer, options.tags, options.max_age_versions, options.reward)
