@@ -91,7 +91,7 @@ def _url(place: str, *, create: bool) -> URL:
         if path.is_dir():
             raise UserError(f"store {place}: this is a folder; name a file, such as {path / 'rollouts.db'}")
         if not create and not path.exists():
-            raise UserError(f"store {place}: there is no such file; runs with replay.store={place} make it")
+            raise UserError(f"store {place}: there is no such file; a run with replay.store={place} makes it")
         if create and not path.parent.is_dir():
             raise UserError(f"store {place}: its folder does not exist; make it with mkdir -p {path.parent}")
         return URL.create("sqlite", database=str(path.absolute()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import PrinterCallback
@@ -34,7 +35,16 @@ def build_trainer(recipe: Recipe, config: R2VPOConfig, parts: Parts, *, name: st
     trainer.remove_callback(PrinterCallback)
     trainer.optimizer_cls_and_kwargs = own_optimizer(recipe)
     if trainer.stored is not None:
-        trainer.stored.name, trainer.stored.recipe = name, dump_recipe(recipe)
+        trainer.stored.name, trainer.stored.recipe = name, _as_stored(recipe)
         trainer.stored.evaluated_on = [row.question or row.prompt for row in parts.data.held_out]
         trainer.stored.policies = Path(config.output_dir).parent / POLICIES
     return trainer
+
+
+def _as_stored(recipe: Recipe) -> str:
+    """Return the recipe as text without the store's password, since all who read the store can read it."""
+    from r2vpo.store.opening import shown
+
+    assert recipe.replay.store is not None, "called only with a store"
+    replay = replace(recipe.replay, store=shown(recipe.replay.store))
+    return dump_recipe(recipe.model_copy(update={"replay": replay}))

@@ -26,7 +26,7 @@ def open_checked(options: ReplayOptions, *, tokenizer: str, reward_version: str)
         UserError: The store cannot be opened, or there is nothing to draw.
     """
     assert options.store is not None, "called only with a store"
-    store = RolloutStore(options.store)
+    store = RolloutStore(options.store, create=options.from_ is None)
     if options.from_ is not None:
         source = as_source(options.from_, now=time.time())
         refuse_empty(store, source, tokenizer=tokenizer, reward_version=reward_version)

@@ -153,5 +153,13 @@ def test_nothing_to_draw_is_said_before_anything_is_sampled(
     store = tmp_path / "store.db"
     if changes.pop("first", True):
         trained(tmp_path / "a", store)
+    else:
+        RolloutStore(store).close()
     with pytest.raises(UserError, match=f"^store .*{why}"):
         trained(tmp_path / "b", store, source, **changes)
+
+
+def test_a_store_to_draw_from_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"store .*typo\.db: there is no such file"):
+        trained(tmp_path / "b", tmp_path / "typo.db", {})
+    assert not (tmp_path / "typo.db").exists()
