@@ -94,7 +94,6 @@ class StoredRollouts:
             self._draws.begin(number)
         taken: list[Group] = []
         if self._options.collect:
-            trainer.counters.setdefault("rollouts_collected", 0)
             self._publish(number)
             taken = self._take(number, len(prompts.rows))
         left = len(prompts.rows) - sum(map(len, taken))
@@ -107,7 +106,12 @@ class StoredRollouts:
         """Write the round's own groups, after the policy has been evaluated on them, and return what is logged."""
         if self._own:
             self.write(self._own, self._trainer.round_index)
-        return {} if self._draws is None else self._draws.statistics()
+        self._count("rollouts_written", int(self._trainer._total(sum(map(len, self._own)))))
+        if self._draws is None:
+            return {}
+        statistics = self._draws.statistics()
+        self._count("rollouts_of_others", int(statistics["stored_rows"]))
+        return statistics
 
     def write(self, groups: Sequence[Group], number: int) -> None:
         """Write groups that this trainer has just sampled.
@@ -238,9 +242,13 @@ class StoredRollouts:
             rewards = torch.tensor([row.reward for row in group.rollouts], dtype=torch.float64)
             for row, advantage in zip(group.rollouts, self._advantages(rewards, len(group)).tolist(), strict=True):
                 row.advantage = advantage
-        total = int(trainer._total(sum(map(len, taken))))
-        trainer.counters["rollouts_collected"] += total
+        self._count("rollouts_collected", int(trainer._total(sum(map(len, taken)))))
         return taken
+
+    def _count(self, name: str, rollouts: int) -> None:
+        """Count rollouts of all processes; a checkpoint keeps the trainer's counters."""
+        counters = self._trainer.counters
+        counters[name] = counters.get(name, 0) + rollouts
 
     def _waiting(self, connection: Connection, parent: str, number: int, *, count: int) -> list[int]:
         return drawing.waiting(

@@ -72,7 +72,9 @@ def test_a_run_trains_on_what_others_left(tmp_path: Path) -> None:
     assert first["stored_rows"] > 0 and 0 < first["stored_share"] <= 1 and first["stored_versions_left_out"] == 0
     # The first round has no rows of its own to train on again.
     fresh = trainer.args.generation_batch_size
-    assert first["rollouts_reused"] == first["stored_rows"] <= fresh
+    assert first["rollouts_reused"] == first["stored_rows"] == first["rollouts_of_others"] <= fresh
+    assert trainer.counters["rollouts_written"] == trainer.counters["rollouts_generated"]
+    assert trainer.counters["rollouts_of_others"] == trainer.learner.staleness_rows[-1]
     assert len(trainer.learner.staleness_rows) == 3  # fresh, of the last round, and of other runs
     drawn = all_rows(store, draws.c.round, draws.c.run)
     assert {number for number, _ in drawn} == {0, 1} and {run for _, run in drawn} == {2}
