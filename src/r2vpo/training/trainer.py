@@ -10,6 +10,7 @@ from transformers import PrinterCallback
 from r2vpo.config.recipe import Recipe, dump_recipe
 from r2vpo.config.run_directory import POLICIES
 from r2vpo.data import to_dataset
+from r2vpo.data.options import DatasetOptions
 from r2vpo.training.optimizers import own_optimizer
 from r2vpo.training.setup import Parts
 from r2vpo.trl import R2VPOConfig, R2VPOTrainer
@@ -37,6 +38,8 @@ def build_trainer(recipe: Recipe, config: R2VPOConfig, parts: Parts, *, name: st
     if trainer.stored is not None:
         trainer.stored.name, trainer.stored.recipe = name, _as_stored(recipe)
         trainer.stored.evaluated_on = [row.question or row.prompt for row in parts.data.held_out]
+        if isinstance(recipe.data, DatasetOptions):
+            trainer.stored.longest_prompt = recipe.data.max_prompt_tokens
         trainer.stored.policies = Path(config.output_dir).parent / POLICIES
     return trainer
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,20 +13,18 @@ import torch
 from accelerate.utils import broadcast_object_list, gather_object, is_peft_model
 from sqlalchemy import Connection
 
-from r2vpo.core.advantages import ADVANTAGES
 from r2vpo.models.catalog import documented_name
 from r2vpo.models.fingerprint import tokenizer_fingerprint, weights_fingerprint
-from r2vpo.models.stored_tokenizer import decoder_of
 from r2vpo.replay.group import Group, rows_of
 from r2vpo.rewards.identity import describe_reward, reward_version
 from r2vpo.sampling import ShadowModel
 from r2vpo.store import Sampled, drawing, policies, writing
-from r2vpo.store.apart import asks_one_of
 from r2vpo.store.other_runs import DrawsOfRun
 from r2vpo.trl.groups import round_statistics
 from r2vpo.trl.model_paths import weights_divided_by
 from r2vpo.trl.prompts import PromptBatch
-from r2vpo.trl.stored_options import as_source, max_lag, open_checked
+from r2vpo.trl.stored_draws import advantages_of, draws_of
+from r2vpo.trl.stored_options import max_lag, open_checked
 
 if TYPE_CHECKING:
     from r2vpo.trl.trainer import R2VPOTrainer
@@ -57,6 +54,7 @@ class StoredRollouts:
         policies: Where policies are published, with `replay.collect`.
         evaluated_on: Problems, without solved examples, whose answers by others are not drawn; those of the trainer's
             evaluation data unless they are set.
+        longest_prompt: The most tokens of a prompt of others that is drawn; None means as many as the model can take.
     """
 
     def __init__(self, trainer: R2VPOTrainer) -> None:
@@ -75,6 +73,7 @@ class StoredRollouts:
         self.parent: str | None = None
         self.policies = Path(trainer.args.output_dir) / "policies"
         self.evaluated_on = _prompts_of(trainer.eval_dataset)
+        self.longest_prompt: int | None = None
         self._run = self._reward = 0
         self._draws: DrawsOfRun | None = None
         self._own: list[Group] = []
@@ -190,33 +189,16 @@ class StoredRollouts:
         trainer, source = self._trainer, self._options.from_
         if source is None:
             return
-        with self.store.reading() as connection:
-            wanted = as_source(source, now=drawing.run_of(connection, self._run).started)
-            reward = drawing.reward_of(connection, wanted, self._reward_version)
-        self._draws = trainer.learner.others = DrawsOfRun(
+        self._draws = trainer.learner.others = draws_of(
+            trainer,
             self.store,
             self._run,
-            reward,
-            wanted,
+            source,
+            reward_version=self._reward_version,
             tokenizer=self._tokenizer,
-            ratio=source.ratio,
-            advantages=self._advantages,
-            cap=trainer.method.config.stale_weight_cap,
-            part=(trainer.accelerator.process_index, trainer.accelerator.num_processes),
-            total=lambda sums: trainer._total(sums).cpu() if trainer.accelerator.num_processes > 1 else sums,
-            seed=trainer.args.seed,
-            apart=(asks_one_of(self.evaluated_on), decoder_of(trainer._tokenizer)) if self.evaluated_on else None,
+            evaluated_on=self.evaluated_on,
+            longest_prompt=self.longest_prompt,
         )
-        left_out = len(self._draws.left_out)
-        if left_out and trainer.accelerator.is_main_process:
-            warnings.warn(
-                f"{left_out} {'group' if left_out == 1 else 'groups'} in the store answer problems that this run is "
-                "evaluated on: they are not drawn",
-                stacklevel=2,
-            )
-
-    def _advantages(self, rewards: torch.Tensor, size: int) -> torch.Tensor:
-        return ADVANTAGES[self._trainer.args.advantage.name](rewards, size)
 
     def _take(self, number: int, rows: int) -> list[Group]:
         """Return groups that samplers have put in, of at most so many rows for this process, each once."""
@@ -240,7 +222,8 @@ class StoredRollouts:
         taken = [replace(one.group, uses=0) for one in read]
         for group in taken:
             rewards = torch.tensor([row.reward for row in group.rollouts], dtype=torch.float64)
-            for row, advantage in zip(group.rollouts, self._advantages(rewards, len(group)).tolist(), strict=True):
+            advantages = advantages_of(trainer, rewards, len(group)).tolist()
+            for row, advantage in zip(group.rollouts, advantages, strict=True):
                 row.advantage = advantage
         self._count("rollouts_collected", int(trainer._total(sum(map(len, taken)))))
         return taken

@@ -15,6 +15,7 @@ from r2vpo.errors import UserError
 from r2vpo.models.fingerprint import weights_fingerprint
 from r2vpo.replay.group import rows_of
 from r2vpo.store import RolloutStore, drawing
+from r2vpo.store.encoding import count_ids
 from r2vpo.store.tables import draws, groups, measurements, prompts, rollouts, runs, scores, versions
 from tests.tiny import even_digits, parameters, tiny_model, tiny_trainer
 
@@ -103,12 +104,25 @@ def test_problems_that_a_run_is_evaluated_on_are_not_drawn(tmp_path: Path) -> No
     }
     of_group = {number: prompt[place] for number, place in all_rows(store, groups.c.id, groups.c.prompt)}
     asked = sorted(set(of_group.values()))[:2]
-    with pytest.warns(UserWarning, match=r"groups in the store answer problems that this run is evaluated on"):
+    with pytest.warns(UserWarning, match="not drawn because of answers to problems that this run is evaluated on"):
         trained(
             tmp_path / "b", store, {}, max_steps=6, eval_dataset=Dataset.from_list([{"prompt": one} for one in asked])
         )
     drawn = {of_group[group] for (group,) in all_rows(store, draws.c.group)}
     assert drawn and not drawn & set(asked)
+
+
+def test_prompts_that_are_longer_than_those_of_the_run_are_not_drawn(tmp_path: Path) -> None:
+    store = tmp_path / "store.db"
+    trained(tmp_path / "a", store, max_steps=6)
+    trainer = tiny_trainer(tmp_path / "b", replay={"store": str(store), "from": {"ratio": 4}}, max_steps=2)
+    trainer.stored.longest_prompt = 4
+    with pytest.warns(UserWarning, match=r"because of more tokens .*\(prompt 4, response 6, both together 128\)"):
+        trainer.train()
+    length = {number: count_ids(ids) for number, ids in all_rows(store, prompts.c.id, prompts.c.ids)}
+    of_group = {number: length[place] for number, place in all_rows(store, groups.c.id, groups.c.prompt)}
+    drawn = {of_group[group] for (group,) in all_rows(store, draws.c.group)}
+    assert drawn == {4} and max(of_group.values()) > 4
 
 
 @pytest.mark.parametrize("saved", [2, 3], ids=["between rounds", "within a round"])
