@@ -7,7 +7,6 @@ from a thousand.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -31,7 +30,7 @@ from sqlalchemy import (
 from torch import Tensor
 
 from r2vpo.replay.group import Group, Rollout
-from r2vpo.store.encoding import decode_groups, decode_ids
+from r2vpo.store.encoding import decode_groups, decode_ids, from_json, readable
 from r2vpo.store.records import Drawn, Source
 from r2vpo.store.tables import draws, groups, measurements, prompts, rewards, runs, scores, signals, versions
 
@@ -290,12 +289,11 @@ def in_chunks(ids: Collection[int]) -> Iterable[list[int]]:
 
 def _drawn(row: Any, tokens: Sequence[tuple[Tensor, Tensor, Tensor]], values: Sequence[float] | None) -> Drawn:
     rewards = values or [float("nan")] * len(tokens)
-    rollouts = [
-        Rollout(ids, mask, log_probs, 0.0, reward)
-        for (ids, mask, log_probs), reward in zip(tokens, rewards, strict=True)
-    ]
+    with readable("scores"):
+        scored = list(zip(tokens, rewards, strict=True))
+    rollouts = [Rollout(ids, mask, log_probs, 0.0, reward) for (ids, mask, log_probs), reward in scored]
     group = Group(-row.id, row.number, decode_ids(row.prompt), rollouts, row.uses)
-    return Drawn(group, json.loads(row.columns), row.version)
+    return Drawn(group, from_json(row.columns), row.version)
 
 
 BEFORE_ALL = -1

@@ -40,7 +40,7 @@ def decode_ids(data: bytes) -> Tensor:
     Raises:
         UserError: The value is damaged.
     """
-    with _readable("prompt"):
+    with readable("prompt"):
         plain = np.frombuffer(_decompressor.decompress(data), np.uint8)
         return torch.from_numpy(_joined([plain], np.int32).astype(np.int64))
 
@@ -51,7 +51,7 @@ def count_ids(data: bytes) -> int:
     Raises:
         UserError: The value is damaged.
     """
-    with _readable("prompt"):
+    with readable("prompt"):
         return zstandard.frame_content_size(data) // 4
 
 
@@ -96,7 +96,7 @@ def decode_groups(values: Sequence[bytes]) -> list[list[Tokens]]:
     """
     if not values:
         return []
-    with _readable("tokens"):
+    with readable("tokens"):
         parts = [_parts(_decompressor.decompress(data)) for data in values]
         lengths = [part.lengths for part in parts]
         of_rows = [length for some in lengths for length in some]
@@ -109,7 +109,15 @@ def decode_groups(values: Sequence[bytes]) -> list[list[Tokens]]:
 
 
 @contextmanager
-def _readable(what: str) -> Iterator[None]:
+def readable(what: str) -> Iterator[None]:
+    """Report what is wrong with a stored value as one line.
+
+    Args:
+        what: The value, such as `prompt`.
+
+    Raises:
+        UserError: It is damaged, or of a later format.
+    """
     try:
         yield
     except (zstandard.ZstdError, struct.error, TypeError, ValueError, RuntimeError) as error:
@@ -131,6 +139,16 @@ def digest(*parts: str | bytes) -> str:
 def as_json(value: Mapping[str, Any]) -> str:
     """Write a row of data as JSON, the same text for equal rows."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def from_json(text: str) -> Any:
+    """Return a row of data, the inverse of `as_json`.
+
+    Raises:
+        UserError: The text is damaged.
+    """
+    with readable("row of data"):
+        return json.loads(text)
 
 
 def _planes(values: np.ndarray) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,20 @@ def test_transactions_that_are_not_in_the_file_yet_are_read_as_well(tmp_path: Pa
         (folder / "s.db-shm").unlink()
         with read_only(folder), pytest.raises(UserError, match=r"its last transactions are in s\.db-wal: copy both"):
             RolloutStore(folder / "s.db", read_only=True)
+
+
+@mounted
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    with disk(folder := tmp_path / "disk", 1):
+        store = RolloutStore(folder / "s.db")
+        written = 0
+        with pytest.raises(UserError, match=r"^store .*s\.db: .*free space.* is unchanged$"):
+            for number in range(1000):
+                fill(store, f"run {number}", 1, 20)
+                written += 20
+        assert written > 0 and count(store) == written
+        store.close()
+        with (folder / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+            while filler.write(b"x" * 4096):
+                pass
+        assert count(RolloutStore(folder / "s.db", read_only=True)) == written
