@@ -78,7 +78,7 @@ def shown(place: str | Path) -> str:
 
 def _remedy(line: str) -> str:
     known = {
-        "malformed": ": it is damaged; run r2vpo rollouts check, and restore a copy",
+        "malformed": ": it is damaged; restore a copy, or recover what is left with sqlite3's .recover",
         "not a database": ": the file is not a store of rollouts; choose another path",
         "locked": f": another process has been writing for {sqlite_files.WAIT_SECONDS} seconds; end it, or use postgresql://",
         "readonly": READ_ONLY_REMEDY,
