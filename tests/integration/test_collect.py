@@ -117,7 +117,8 @@ def test_a_sampler_waits_for_the_run_and_ends_by_ctrl_c(tmp_path: Path) -> None:
     try:
         elsewhere = start("sample", "--store", "other.db", "--policy", str(run), folder=tmp_path)
         out, err = elsewhere.communicate(timeout=240)
-        assert elsewhere.returncode == 2 and "is not in it: name the store of this run" in err, (out, err)
+        assert elsewhere.returncode == 2 and "other.db: there is no such file" in err, (out, err)
+        assert not (tmp_path / "other.db").exists()
         waiting = sampler(tmp_path, run, 1)
         until(lambda: rows_of_kind(tmp_path, "sampling") == 2 * ROWS, waiting)
         time.sleep(2)

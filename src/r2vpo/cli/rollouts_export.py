@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, session: Session) -> None:
         raise UserError(f"--to {path}: this exists already: remove it, or name a new file")
     if not path.parent.is_dir():
         raise UserError(f"--to {path}: there is no folder {path.parent}: create it first")
-    store = opened(arguments)
+    store = opened(arguments, read_only=True)
     from r2vpo.store import parquet
 
     with store.reading() as connection:

@@ -23,7 +23,7 @@ def add_parser(actions: Any) -> None:
 
 def run(arguments: argparse.Namespace, session: Session) -> None:
     """Print the runs."""
-    store = opened(arguments)
+    store = opened(arguments, read_only=True)
     from r2vpo.store import asking
 
     with store.reading() as connection:

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, session: Session) -> None:
         raise UserError(
             "rollouts prune: say what may be removed with --older-than, --keep-versions, --max-size, --run or --tag"
         )
-    store = opened(arguments)
+    store = opened(arguments, read_only=arguments.dry_run)
     from r2vpo.core.replay_options import moment
     from r2vpo.store import asking, pruning
     from r2vpo.store.opening import shown

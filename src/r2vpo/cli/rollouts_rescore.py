@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, session: Session) -> None:
         UserError: the reward or a run's tokenizer cannot be used.
     """
     reward = _reward(arguments)
-    store = opened(arguments)
+    store = opened(arguments, read_only=False)
     from r2vpo.training.rescoring import Rescoring
 
     with store.reading() as connection:

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, session: Session) -> None:
     Raises:
         UserError: there is neither.
     """
-    store = opened(arguments)
+    store = opened(arguments, read_only=True)
     from r2vpo.store import asking
     from r2vpo.store.opening import shown
 

@@ -39,7 +39,7 @@ def add_parser(actions: Any) -> None:
 
 def run(arguments: argparse.Namespace, session: Session) -> None:
     """Print totals, a line for each run and age, and the weight of what was drawn."""
-    store = opened(arguments)
+    store = opened(arguments, read_only=True)
     from r2vpo.store import asking
     from r2vpo.store.drawn import all_draws, latest_shares
     from r2vpo.store.opening import shown

@@ -18,6 +18,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from r2vpo.recording.asking import asking, recorded
+from r2vpo.recording.lines import is_index
 from r2vpo.recording.spool import Exchanged, Spool
 from r2vpo.rewards.scores import is_number
 
@@ -172,12 +173,15 @@ class Proxy:
     async def _feedback(self, request: web.BaseRequest) -> web.Response:
         given = await _object(request)
         response = given.pop("id", None) if given is not None else None
+        index = given.pop("index", None) if given is not None else None
         if not given or not isinstance(response, str):
             return web.json_response({"error": 'write {"id": "the id of a response", "thumb": 1}'}, status=400)
+        if index is not None and not is_index(index):
+            return web.json_response({"error": "index is not the number of an answer, 0 or more"}, status=400)
         wrong = [name for name, value in given.items() if not is_number(value)]
         if wrong:
             return web.json_response({"error": f"{wrong[0]} is not a finite number, true or false"}, status=400)
-        if not await asyncio.wrap_future(self._spool.put_feedback(response, given)):
+        if not await asyncio.wrap_future(self._spool.put_feedback(response, given, index=index)):
             return web.json_response({"error": "the disk does not take it now: send it again later"}, status=503)
         return web.json_response({"kept": True})
 

@@ -89,14 +89,20 @@ class Spool:
         """Have an exchange written soon; returns at once."""
         self._put(exchanged, len(exchanged.request) + len(exchanged.response), None)
 
-    def put_feedback(self, response: str, given: Mapping[str, Any]) -> Future[bool]:
+    def put_feedback(self, response: str, given: Mapping[str, Any], *, index: int | None = None) -> Future[bool]:
         """Have feedback on a response written.
+
+        Args:
+            response: The response's id.
+            given: What is said of it.
+            index: Of the only answer of the response that is meant; None means all of them.
 
         Returns:
             Whether it was, once that is known.
         """
         done: Future[bool] = Future()
-        row = {"id": response, "feedback": dict(given), "time": round(time.time(), 3)}
+        meant = {} if index is None else {"index": index}
+        row = {"id": response, **meant, "feedback": dict(given), "time": round(time.time(), 3)}
         line = json.dumps(row).encode() + b"\n"
         self._put(line, len(line), done)
         return done

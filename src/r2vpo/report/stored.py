@@ -42,7 +42,7 @@ def _read(data: RunData, place: str) -> dict[str, Any]:
     from r2vpo.store.drawn import all_draws
     from r2vpo.store.opening import shown
 
-    store, name = RolloutStore(place, create=False), data.run.path.resolve().name
+    store, name = RolloutStore(place, read_only=True), data.run.path.resolve().name
     try:
         with store.reading() as connection:
             runs = all_runs(connection)

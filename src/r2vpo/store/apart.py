@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,7 +9,7 @@ from sqlalchemy import Connection, select
 from torch import Tensor
 
 from r2vpo.store.drawing import in_chunks
-from r2vpo.store.encoding import decode_ids
+from r2vpo.store.encoding import decode_ids, from_json
 from r2vpo.store.tables import groups, prompts
 
 Asks = Callable[[Any], bool]
@@ -51,7 +50,7 @@ def groups_that_ask(connection: Connection, asks: Asks, decode: Decode, *, sees:
     """
     found = []
     for number, ids, columns in connection.execute(select(prompts.c.id, prompts.c.ids, prompts.c.columns)):
-        prompt = json.loads(columns).get("prompt")
+        prompt = from_json(columns).get("prompt")
         if asks(prompt) or (not isinstance(prompt, list) and asks(decode(decode_ids(ids)))):
             found.append(number)
     chosen: set[int] = set()

@@ -7,7 +7,6 @@ from a thousand.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -31,7 +30,7 @@ from sqlalchemy import (
 from torch import Tensor
 
 from r2vpo.replay.group import Group, Rollout
-from r2vpo.store.encoding import decode_groups, decode_ids
+from r2vpo.store.encoding import decode_groups, decode_ids, from_json, readable
 from r2vpo.store.records import Drawn, Source
 from r2vpo.store.tables import draws, groups, measurements, prompts, rewards, runs, scores, signals, versions
 
@@ -195,7 +194,7 @@ def read_groups(connection: Connection, ids: Sequence[int], reward: int | None) 
 
     Args:
         connection: Any.
-        ids: Their ids.
+        ids: Their ids; those of groups that have been removed are passed over.
         reward: Id of the reward whose scores become the rows' rewards; None gives rows a reward of NaN.
     """
     found: dict[int, Any] = {}
@@ -216,7 +215,7 @@ def read_groups(connection: Connection, ids: Sequence[int], reward: int | None) 
             scored = select(scores.c.group, scores.c.score).where(scores.c.reward == reward, scores.c.group.in_(chunk))
             for group, score in connection.execute(scored.order_by(scores.c.group, scores.c.position)):
                 values.setdefault(group, []).append(score)
-    rows = [found[number] for number in ids]
+    rows = [found[number] for number in ids if number in found]
     tokens = decode_groups([row.tokens for row in rows])
     return [_drawn(row, some, values.get(row.id)) for row, some in zip(rows, tokens, strict=True)]
 
@@ -290,12 +289,11 @@ def in_chunks(ids: Collection[int]) -> Iterable[list[int]]:
 
 def _drawn(row: Any, tokens: Sequence[tuple[Tensor, Tensor, Tensor]], values: Sequence[float] | None) -> Drawn:
     rewards = values or [float("nan")] * len(tokens)
-    rollouts = [
-        Rollout(ids, mask, log_probs, 0.0, reward)
-        for (ids, mask, log_probs), reward in zip(tokens, rewards, strict=True)
-    ]
+    with readable("scores"):
+        scored = list(zip(tokens, rewards, strict=True))
+    rollouts = [Rollout(ids, mask, log_probs, 0.0, reward) for (ids, mask, log_probs), reward in scored]
     group = Group(-row.id, row.number, decode_ids(row.prompt), rollouts, row.uses)
-    return Drawn(group, json.loads(row.columns), row.version)
+    return Drawn(group, from_json(row.columns), row.version)
 
 
 BEFORE_ALL = -1

@@ -23,6 +23,9 @@ def upgrade(engine: Engine, place: str) -> None:
     Raises:
         UserError: A later version of r2vpo has written it.
     """
+    with engine.connect() as connection, connection.begin():  # which needs no right to write
+        if connection.execute(select(store.c.schema)).scalar_one() == SCHEMA:
+            return
     while True:
         with engine.connect().execution_options(writes=True) as connection, connection.begin():
             now = connection.execute(select(store.c.schema)).scalar_one()

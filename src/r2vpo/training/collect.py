@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from r2vpo.config.recipe import Recipe, dump_recipe
+from r2vpo.config.recipe import Recipe
 from r2vpo.core.replay_options import ReplayOptions
 from r2vpo.errors import UserError
 from r2vpo.replay.group import rows_of
@@ -46,8 +46,12 @@ class Sampling:
     def __init__(
         self, recipe: Recipe, store: str, policies: Path, *, seed: int | None, say: Callable[[str], None]
     ) -> None:
+        from r2vpo.store import RolloutStore
         from r2vpo.store import policies as published
 
+        RolloutStore(store, create=False).close()  # the run has made it, so a name that is not there is a wrong one
+        replay = ReplayOptions(0, 0.0, None, store, recipe.replay.tags)
+        recipe = recipe.model_copy(update={"replay": replay})
         self._published, self._policies, self._say = published, policies, say
         self._random = random.Random(seed)
         # Adapters are merged into what is published.
@@ -58,11 +62,10 @@ class Sampling:
         self._folder = tempfile.TemporaryDirectory(prefix="r2vpo-sample-")
         config = trainer_config(recipe, Path(self._folder.name))
         config.report_to = []
-        config.replay = ReplayOptions(0, 0.0, None, store, recipe.replay.tags)
         self._trainer = build_trainer(recipe, config, parts, name=f"sampler of {policies.parent.name}")
         self._stored = self._trainer.stored
         assert self._stored is not None, "the options have a store"
-        self._stored.kind, self._stored.recipe = "sampling", dump_recipe(recipe)
+        self._stored.kind = "sampling"
         self.rollouts = self._sampled = 0
         self._version: int | None = None
         self._loaded: published.Policy | None = None

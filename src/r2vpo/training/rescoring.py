@@ -101,7 +101,7 @@ class Rescoring:
 
     def _score(self, store: RolloutStore, number: int, batch: list[int], tokenizer: Any, done: Rescored) -> None:
         with store.reading() as connection:
-            found = drawing.read_groups(connection, _there(connection, batch), None)
+            found = drawing.read_groups(connection, batch, None)
         usable = []
         for one in found:
             reason = self._why_unusable(one)

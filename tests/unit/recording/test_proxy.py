@@ -219,6 +219,10 @@ def test_a_body_that_is_too_long_passes(upstream: str, tmp_path: Path, monkeypat
     ("body", "status"),
     [
         ({"id": "cmpl-1", "thumb": 1, "edited": False}, 200),
+        ({"id": "cmpl-1", "index": 2, "thumb": 1, "edited": False}, 200),
+        ({"id": "cmpl-1", "index": -1, "thumb": 1}, 400),
+        ({"id": "cmpl-1", "index": True, "thumb": 1}, 400),
+        ({"id": "cmpl-1", "index": 0}, 400),
         ({"id": "cmpl-1", "thumb": "up"}, 400),
         ({"id": "cmpl-1", "thumb": math.nan}, 400),
         ({"id": "cmpl-1", "thumb": 10**400}, 400),
@@ -237,8 +241,9 @@ def test_feedback_is_kept_when_the_client_is_told_so(upstream: str, tmp_path: Pa
         return kept
 
     rows = through(upstream, tmp_path, work)
-    expected = [{"id": "cmpl-1", "feedback": {"thumb": 1, "edited": False}}] if status == 200 else []
-    assert [{name: row[name] for name in ("id", "feedback")} for row in rows] == expected
+    meant = {name: body[name] for name in ("id", "index") if name in body}
+    expected = [meant | {"feedback": {"thumb": 1, "edited": False}}] if status == 200 else []
+    assert [{name: value for name, value in row.items() if name != "time"} for row in rows] == expected
 
 
 def test_gzip_of_the_server_is_what_the_client_gets(upstream: str, tmp_path: Path) -> None:

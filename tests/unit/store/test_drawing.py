@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from sqlalchemy import event, select
 
+from r2vpo.errors import UserError
 from r2vpo.store import RolloutStore, Source, drawing, writing
 from r2vpo.store.drawing import BEFORE_ALL, Candidate
-from r2vpo.store.tables import groups
+from r2vpo.store.tables import groups, prompts, scores
 from tests.unit.store.filled import add_run, fill, sampled
 
 MANY = 10**15
@@ -145,6 +147,30 @@ def test_many_groups_are_read_in_the_order_asked(size: int, place: str) -> None:
         groups = drawing.read_groups(connection, ids, reward)
     assert [-one.group.number for one in groups] == ids
     assert {tuple(row.reward for row in one.group.rollouts) for one in groups} == {(0.0, 1.0)}
+    with store.reading() as connection:
+        left = drawing.read_groups(connection, [size + 1, 1, size + 2], reward)
+    assert [one.group.number for one in left] == [-1], "those that have been removed are passed over"
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (prompts.update().values(ids=b"damage"), "prompt"),
+        (prompts.update().values(columns="{"), "row of data"),
+        (groups.update().values(tokens=b"damage"), "tokens"),
+        (scores.delete().where(scores.c.position == 1), "scores"),
+    ],
+)
+def test_a_damaged_group_is_one_line(damage: Any, what: str, place: str) -> None:
+    store = RolloutStore(place)
+    _, reward = fill(store, "a", 1, 2)
+    with store.writing() as connection:
+        connection.execute(damage)
+    with (
+        store.reading() as connection,
+        pytest.raises(UserError, match=f"^the {what} of a stored group .*rollouts check"),
+    ):
+        drawing.read_groups(connection, [1, 2], reward)
 
 
 def test_what_samplers_put_in_waits_for_their_run(place: str) -> None:

@@ -94,3 +94,14 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
 )
 def test_no_password_is_shown(place: str, message: str) -> None:
     assert shown(place) == message
+
+
+def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
+    opened = RolloutStore(tmp_path / "s.db")
+    fill(opened, "a", 1, 3)
+    opened.close()
+    whole = (tmp_path / "s.db").read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:100] + b"x" * 3996 + whole[4096:]):
+        (tmp_path / "s.db").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"malformed: it is damaged; restore a copy, or recover .* \.recover$"):
+            RolloutStore(tmp_path / "s.db", read_only=True)
