@@ -68,12 +68,12 @@ def resume_command(folder: Path, program: str) -> str | None:
     Returns:
         The command; None if no run had begun, or while it has no checkpoint.
     """
-    for file in folder.rglob(_RUN):
-        noted = json.loads(file.read_text())
-        session = Session(program)
-        session.run, session.arguments = Path(noted["run"]), noted["arguments"]
-        return session.resume_command()
-    return None
+    file = next(folder.rglob(_RUN), None)
+    if file is None:
+        return None
+    noted, session = json.loads(file.read_text()), Session(program)
+    session.run, session.arguments = Path(noted["run"]), noted["arguments"]
+    return session.resume_command()
 
 
 class _Launched(Session):

@@ -1,6 +1,6 @@
 """A finished cell as numbers: its curves and measures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -120,7 +120,12 @@ def measured_on(record: Record, accuracy_on: AccuracyOn) -> list[Record]:
     trained = record["recipe"]["data"].get("difficulties")
     if accuracy_on == "all" or trained is None:
         return list(evaluations)
-    return [one | {"accuracy": fmean(one["by_difficulty"][name] for name in trained)} for one in evaluations]
+    return [one | {"accuracy": mean_over(one, trained)} for one in evaluations]
+
+
+def mean_over(evaluation: Record, difficulties: Iterable[str]) -> float:
+    """Return the accuracy of an evaluation over some difficulties, which count equally."""
+    return fmean(evaluation["by_difficulty"][name] for name in difficulties)
 
 
 def lost_days(days: Sequence[Mapping[str, Any]], last: int, after: float) -> list[tuple[int, float]]:

@@ -140,6 +140,10 @@ class Experiment(Matrix):
             self._check_tune(name, method)
         if self.days and self.settings:
             raise ValueError("days and settings exclude each other: remove one of them")
+        if self.days and self.accuracy_on != "all":
+            raise ValueError(
+                "accuracy_on is not used with days, which are measured on their own difficulties: remove it"
+            )
         used = [seed for seed in self.tuning.seeds if seed >= self.seeds.first] if self.tuning else []
         if used:
             raise ValueError(
