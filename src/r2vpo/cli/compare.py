@@ -138,9 +138,7 @@ class _OnControl:
         require("stable_baselines3", "a comparison on control tasks")
         from r2vpo.compare.control.cells import ControlPlan
 
-        plan = ControlPlan(
-            experiment, source=chosen.source, tasks=tasks, methods=chosen.methods, seeds=chosen.seeds
-        )
+        plan = ControlPlan(experiment, source=chosen.source, tasks=tasks, methods=chosen.methods, seeds=chosen.seeds)
         return cls(plan, chosen.out)
 
     def describe(self, jobs: int, console: Console) -> None:

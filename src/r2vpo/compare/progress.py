@@ -90,7 +90,8 @@ class CompareProgress(Display):
         """Show a cell's result, and the number of finished cells including it."""
         self.done = done
         self.estimator.learn({**record, "method": cell.method})
-        self.say(f"{self.of_total()}  {cell}  {cell.outcome(record)}  {duration(record['wall_seconds'])}{self._time_left()}")
+        took = duration(record["wall_seconds"])
+        self.say(f"{self.of_total()}  {cell}  {cell.outcome(record)}  {took}{self._time_left()}")
 
     def failed(self, cell: Work, reason: str) -> None:
         """Show that a cell failed."""

@@ -97,7 +97,7 @@ def profile(scores: Scores, levels: Array) -> Array:
     Source: Agarwal et al. (2021), section 4.2.
     """
     tasks = [np.array(list(values.values())) for values in scores.values()]
-    return np.mean([(task[:, None] > levels[None, :]).mean(0) for task in tasks], axis=0)
+    return np.asarray(np.mean([(task[:, None] > levels[None, :]).mean(0) for task in tasks], axis=0))
 
 
 def _interval(value: float, drawn: Array, runs: int) -> Interval:

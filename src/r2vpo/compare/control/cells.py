@@ -142,10 +142,10 @@ class ControlPlan:
 
     def _check(self) -> None:
         """Refuse options that no algorithm has, tasks that do not exist, and options that are rejected."""
-        every = [set(options_of(spec.algorithm)) for spec in self.experiment.methods.values()]
-        shared = [("set", self.experiment.set), *((f"tasks.{name}.set", self.experiment.tasks[name].set) for name in self.tasks)]
-        for where, given in shared:
-            unknown = sorted(set(given) - set.union(*every))
+        every = {name for spec in self.experiment.methods.values() for name in options_of(spec.algorithm)}
+        tasks = [(f"tasks.{name}.set", self.experiment.tasks[name].set) for name in self.tasks]
+        for where, given in [("set", self.experiment.set), *tasks]:
+            unknown = sorted(set(given) - every)
             if unknown:
                 raise UserError(f"{self.source}: {where} has {unknown[0]}, which no method has: remove it")
         for method in self.methods:

@@ -66,7 +66,8 @@ class ChangingDynamics(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         model = getattr(env.unwrapped, "model", None)
         if not hasattr(model, "geom_friction"):
-            raise UserError(f"environment.changes: {env.spec.id if env.spec else env} is not a MuJoCo task: remove them")
+            name = env.spec.id if env.spec else str(env)
+            raise UserError(f"environment.changes: {name} is not a MuJoCo task: remove them")
         self._model: Any = model
         self._original = {name: getattr(model, name).copy() for name in ("geom_friction", "body_mass", "body_inertia")}
         self._waiting = [(round(change.at * steps), change) for change in changes]

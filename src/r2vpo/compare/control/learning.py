@@ -92,8 +92,10 @@ def class_of(algorithm: str) -> type[OnPolicyAlgorithm]:
     Raises:
         UserError: its package is not installed.
     """
-    if algorithm != "trpo":
-        return {"ppo": PPO, "r2vpo": R2VPO}[algorithm]
+    if algorithm == "ppo":
+        return PPO
+    if algorithm == "r2vpo":
+        return R2VPO
     require("sb3_contrib", "algorithm trpo")
     from sb3_contrib import TRPO
 

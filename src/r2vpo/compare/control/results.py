@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -98,7 +97,8 @@ class ControlResults:
         """The return of each task before anything is learned: the mean of the first points of all its runs."""
         found = {}
         for task in self.tasks:
-            first = [run.returns[0] for (of, _, _), group in self.groups.items() if of == task for run in group.values() if len(run.returns)]
+            runs = [run for (of, _, _), group in self.groups.items() if of == task for run in group.values()]
+            first = [run.returns[0] for run in runs if len(run.returns)]
             found[task] = float(np.mean(first)) if first else 0.0
         return found
 
@@ -157,6 +157,3 @@ def load(plan: ControlPlan, store: Store) -> ControlResults:
 
 def _finished(cells: list[ControlCell], store: Store) -> list[tuple[ControlCell, Record]]:
     return [(cell, record) for cell in cells if (record := store.finished(cell)) is not None]
-
-
-Measure = Callable[[ControlRun], float]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def _over_tasks(results: ControlResults) -> Table:
     ]
     if len(present) > 1:
         columns += [(f"{kind} tasks, against {title(baseline)}", against(kind)) for kind in present]
-    columns.append(("collapsed", lambda method: _collapsed(results, method, 1.0)))
+    columns.append(("collapsed", partial(_collapsed, results, 1.0)))
     note = (
         f"{_SCORE} Tasks better, worse: those on which the 95 % interval of the median difference of final returns, "
         "paired by seed, is above or below 0. P(better): the probability that a run is better than one of "
@@ -131,9 +132,7 @@ def _steps(results: ControlResults) -> Table:
 
 def _by_rate(results: ControlResults) -> Table:
     rates = results.experiment.rates
-    methods = [
-        method for method in results.methods if any(results.scores(method, rate) for rate in rates if rate != 1)
-    ]
+    methods = [method for method in results.methods if any(results.scores(method, rate) for rate in rates if rate != 1)]
 
     def middle(rate: float) -> Callable[[str], str]:
         def cell(method: str) -> str:
@@ -146,7 +145,7 @@ def _by_rate(results: ControlResults) -> Table:
     for rate in rates:
         columns += [
             (f"IQM, rate x {rate:g}", middle(rate)),
-            (f"collapsed, x {rate:g}", lambda method, rate=rate: _collapsed(results, method, rate)),
+            (f"collapsed, x {rate:g}", partial(_collapsed, results, rate)),
         ]
     return Table.of("At multiples of the learning rate", _SCORE, columns, methods)
 
@@ -166,7 +165,7 @@ def _better_and_worse(results: ControlResults, method: str) -> str:
     return f"{better}, {worse} of {compared}"
 
 
-def _collapsed(results: ControlResults, method: str, rate: float) -> str:
+def _collapsed(results: ControlResults, rate: float, method: str) -> str:
     found = [(task, run) for task in results.tasks for run in results.group(task, method, rate).values()]
     lost = sum(results.collapsed(task, run) for task, run in found)
     return f"{lost} of {len(found)}" if found else NOTHING
