@@ -33,8 +33,8 @@ from r2vpo.compare.drawings import drawings
 from r2vpo.compare.figures import Drawing
 from r2vpo.compare.regret_report import regret_parts
 from r2vpo.compare.report import markdown
-from r2vpo.compare.runs import Run, budget, lost_days
-from r2vpo.compare.schema import Experiment
+from r2vpo.compare.runs import Run, budget, lost_days, measured_on
+from r2vpo.compare.schema import AccuracyOn, Experiment
 from r2vpo.compare.store import Store
 from r2vpo.compare.tables import Table, tables
 from r2vpo.compare.tasks import TasksExperiment
@@ -46,7 +46,7 @@ NUMBERS, PAGES = ROOT / "benchmarks" / "results", ROOT / "docs" / "results"
 COLOURS = 128
 
 
-def compact(record: dict[str, Any]) -> dict[str, Any]:
+def compact(record: dict[str, Any], accuracy_on: AccuracyOn = "all") -> dict[str, Any]:
     """What a figure or a table needs of one run."""
     head = {key: record.get(key) for key in ("method", "setting", "seed", "commit", "diverged", "error")}
     kept = {key: value for key, value in head.items() if value is not None}
@@ -54,7 +54,7 @@ def compact(record: dict[str, Any]) -> dict[str, Any]:
     kept["delta"] = record["recipe"]["objective"]["delta"]
     kept["wall_seconds"] = round(record["wall_seconds"], 1)
     kept["budget"] = budget(record)
-    evaluations = record.get("evaluations", [])
+    evaluations = measured_on(record, accuracy_on)
     kept["rollouts"] = [e["rollouts"] for e in evaluations]
     kept["accuracy"] = [round(e["accuracy"], 4) for e in evaluations]
     kept["by_difficulty"] = {
@@ -188,9 +188,12 @@ def read(folder: Path, figures: list[str]) -> dict[str, Any]:
     head = {"experiment": name, "facts": facts, "figures": figures}
     spec = experiment_of(head)
     if not isinstance(spec, TasksExperiment):
-        return head | read_cells(folder)
+        return head | read_cells(folder, spec.accuracy_on)
     plans = TasksPlan.of(spec, name, folder.parent)
-    parts = {task: read_cells(folder.parent / f"{name}.{task}", keys_of(plans, task)) for task in spec.tasks}
+    parts = {
+        task: read_cells(folder.parent / f"{name}.{task}", one.accuracy_on or spec.accuracy_on, keys_of(plans, task))
+        for task, one in spec.tasks.items()
+    }
     return head | {"tasks": {task: part for task, part in parts.items() if part["results"]}}
 
 
@@ -201,7 +204,7 @@ def keys_of(plans: TasksPlan, task: str) -> set[str]:
     return {cell.key for cell in [*plan.tuning(), *plan.results(finalists(plan, found))]}
 
 
-def read_cells(folder: Path, keys: set[str] | None = None) -> dict[str, Any]:
+def read_cells(folder: Path, accuracy_on: AccuracyOn, keys: set[str] | None = None) -> dict[str, Any]:
     """The numbers of the finished cells of a folder, all or those of these keys."""
     results, tuning = (
         [record for record in records(folder / name) if keys is None or record["cell"] in keys]
@@ -209,15 +212,15 @@ def read_cells(folder: Path, keys: set[str] | None = None) -> dict[str, Any]:
     )
     tries: dict[str, dict[float, list[float]]] = {}
     for record in sorted(tuning, key=lambda record: record["seed"]):
-        run = run_of(compact(record))
+        run = run_of(compact(record, accuracy_on))
         tries.setdefault(run.method, {}).setdefault(float(record["setting"]), []).append(run.area())
     first = next(iter(results or tuning), {})
     return {
         "machine": first.get("machine"),
         "versions": first.get("versions"),
         "tries": {method: list(found.items()) for method, found in tries.items()},
-        "results": [compact(record) for record in results],
-        "tuning": [compact(record) for record in tuning],
+        "results": [compact(record, accuracy_on) for record in results],
+        "tuning": [compact(record, accuracy_on) for record in tuning],
     }
 
 

@@ -12,11 +12,10 @@ import pytest
 from safetensors.torch import load_file
 
 from r2vpo.config.recipe import load_recipe
+from tests.disks import can_mount, disk
 from tests.faults.campaign import ALL, Campaign, one_line
 from tests.faults.children import KILLED, command, killed_at
-from tests.faults.test_full_disk import disk
 from tests.faults.test_two_at_once import both
-from tests.integration.test_bad_input import can_mount
 
 pytestmark = pytest.mark.slow
 

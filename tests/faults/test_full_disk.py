@@ -5,30 +5,18 @@ from __future__ import annotations
 import shlex
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.disks import can_mount, disk
 from tests.faults.campaign import ALL, Campaign, one_line, same
 from tests.faults.children import command
-from tests.integration.test_bad_input import can_mount
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not can_mount(), reason="only an administrator can mount a disk")]
 
 # A checkpoint takes 41 MiB and a run two of them: the disk is full at the first, between them, at the second, or never.
 SIZES = (2, 20, 38, 42, 44, 60, 75, 83, 85, 100)
-
-
-@contextmanager
-def disk(folder: Path, megabytes: int) -> Iterator[None]:
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_at_ten_sizes(campaign: Campaign, tmp_path: Path) -> None:

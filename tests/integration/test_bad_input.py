@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from r2vpo.config.run_directory import open_run
 from r2vpo.models import load_model, load_tokenizer
 from r2vpo.replay import snapshot
 from r2vpo.training import setup
+from tests.disks import can_mount
 from tests.integration.cli import BEHAVIOUR, Outcome, command, records, start, train, write_recipe
 
 SCRIPTED = "reward.name=tests.integration.cli:scripted"
@@ -209,21 +208,6 @@ class Disk:
 
     folder: Path
     make_room: Callable[[], None]
-
-
-@functools.cache
-def can_mount() -> bool:
-    """Whether a small disk can be had: mounting takes an administrator."""
-    probe = Path(f"/tmp/r2vpo-mount-probe-{os.getpid()}")
-    if os.name != "posix" or os.geteuid() != 0 or shutil.which("mount") is None:
-        return False
-    probe.mkdir()
-    options = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(probe)]
-    mounted = subprocess.run(options, capture_output=True).returncode == 0
-    if mounted:
-        subprocess.run(["umount", str(probe)], check=True)
-    probe.rmdir()
-    return mounted
 
 
 # A checkpoint of the model takes 41 MiB: on the first disk the weights of the second one fail, which safetensors

@@ -115,13 +115,17 @@ def test_a_sampler_waits_for_the_run_and_ends_by_ctrl_c(tmp_path: Path) -> None:
     training, run = begin(tmp_path, 100_000)
     training.send_signal(signal.SIGSTOP)
     try:
+        elsewhere = start("sample", "--store", "other.db", "--policy", str(run), folder=tmp_path)
+        out, err = elsewhere.communicate(timeout=240)
+        assert elsewhere.returncode == 2 and "other.db: there is no such file" in err, (out, err)
+        assert not (tmp_path / "other.db").exists()
         waiting = sampler(tmp_path, run, 1)
         until(lambda: rows_of_kind(tmp_path, "sampling") == 2 * ROWS, waiting)
         time.sleep(2)
         assert rows_of_kind(tmp_path, "sampling") == 2 * ROWS  # two rounds ahead
         waiting.send_signal(signal.SIGINT)
         out, err = waiting.communicate(timeout=60)
-        assert waiting.returncode == 0 and f"{2 * ROWS} rollouts are in store.db" in out, (out, err)
+        assert waiting.returncode == 0 and f"{2 * ROWS:,} rollouts are in store.db" in out, (out, err)
     finally:
         training.kill()
         training.wait()

@@ -102,6 +102,6 @@ for module in pkgutil.walk_packages(r2vpo.__path__, "r2vpo."):
     drawing = {name for name, module in refused if module == "matplotlib"}
     assert drawing and all(name.startswith(("r2vpo.report.", "r2vpo.compare.")) for name in drawing)
     stored = {name for name, module in refused if module in ("sqlalchemy", "zstandard")}
-    using = ("r2vpo.store", "r2vpo.store.", "r2vpo.recording.", "r2vpo.training.rescoring", "r2vpo.trl.stored")
-    assert "r2vpo.store" in stored and all(name in using or name.startswith(using[1:3]) for name in stored)
+    using = ("r2vpo.store", "r2vpo.store.", "r2vpo.recording.", "r2vpo.trl.stored", "r2vpo.training.rescoring")
+    assert "r2vpo.store" in stored and all(name in using or name.startswith(using[1:4]) for name in stored)
     assert {module for _, module in refused} <= {"reasoning_gym", "matplotlib", "sqlalchemy", "zstandard"}

@@ -128,7 +128,7 @@ def _add_train(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 def _add_sample(commands: Any, shared: argparse.ArgumentParser) -> None:
     sample = commands.add_parser(
-        "sample", parents=[shared], help="sample with a training run's policies, in a process of its own"
+        "sample", parents=[shared], help="sample with a training run's policies in another process"
     )
     sample.add_argument("recipe", metavar="RECIPE", nargs="?", help="the run's recipe (default: the one in its folder)")
     _add_overrides(sample, "rollout.prompts_per_round=32")

@@ -11,7 +11,7 @@ from typing import Any
 
 from r2vpo.checkpoint_files import DamagedCheckpoint, check_files
 from r2vpo.cli.failures import Session
-from r2vpo.config.numbers import megabytes
+from r2vpo.config.numbers import byte_size
 from r2vpo.config.run_directory import RunDirectory, open_run, step_of
 from r2vpo.errors import UserError
 from r2vpo.optional import require
@@ -62,7 +62,7 @@ def export(arguments: argparse.Namespace, session: Session) -> None:
     _write(plan, arguments)
     for path in (plan.folder, plan.gguf):
         if path is not None:
-            print(f"{path}  {megabytes(_size(path))}")
+            print(f"{path}  {byte_size(_size(path))}")
     if plan.gguf is not None:
         print(f"serve it with: llama-server -m {shlex.quote(str(plan.gguf))}")
     if arguments.push is not None and plan.folder is not None:

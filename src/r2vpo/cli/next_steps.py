@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from r2vpo.config.numbers import megabytes
+from r2vpo.config.numbers import byte_size
 from r2vpo.config.run_directory import RunDirectory
 
 SUITE, POSITIONS = "arithmetic", 512
@@ -35,12 +35,12 @@ def next_steps(run: RunDirectory, program: str) -> list[tuple[str, str]]:
         export, serve = f"{program} export {path} --merge", f"vllm serve {model}-merged, after that export"
     kept = size_of(run.checkpoints, others_than=run.model)
     return [
-        ("model", f"{run.model} ({megabytes(size_of(run.model))})"),
+        ("model", f"{run.model} ({byte_size(size_of(run.model))})"),
         ("load it", load),
         *([("evaluate it", f"{program} eval {path} --suite {SUITE}")] if _has_room(run.model) else []),
         ("export it", export),
         ("serve it", serve),
-        ("free space", f"rm -r {shlex.quote(str(run.checkpoints))}  ({megabytes(kept)}, needed only for --resume)"),
+        ("free space", f"rm -r {shlex.quote(str(run.checkpoints))}  ({byte_size(kept)}, needed only for --resume)"),
     ]
 
 

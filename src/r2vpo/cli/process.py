@@ -21,6 +21,8 @@ from r2vpo.environment import PROGRAM, RANK
 FILE = "TORCHELASTIC_ERROR_FILE"
 """Variable in which torch's launcher names the file for the error of a process."""
 SECONDS_TO_END = 10.0
+_RUN = "run.json"
+"""File beside that of the error in which each process notes its run, because one that is killed reports nothing."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,12 @@ class Report:
         rank: its number among all processes.
         code: exit code.
         line: what it would have printed by itself.
-        resume: the command that resumes the run; empty while there is no checkpoint.
         when: seconds since the epoch.
     """
 
     rank: int
     code: int
     line: str
-    resume: str
     when: float
 
 
@@ -58,6 +58,36 @@ def read_reports(folder: Path) -> list[Report]:
     return found
 
 
+def resume_command(folder: Path, program: str) -> str | None:
+    """Return the command that resumes the run of which the processes have written below the launcher's folder.
+
+    Args:
+        folder: it.
+        program: how the command was called.
+
+    Returns:
+        The command; None if no run had begun, or while it has no checkpoint.
+    """
+    file = next(folder.rglob(_RUN), None)
+    if file is None:
+        return None
+    noted, session = json.loads(file.read_text()), Session(program)
+    session.run, session.arguments = Path(noted["run"]), noted["arguments"]
+    return session.resume_command()
+
+
+class _Launched(Session):
+    """A session that also notes its run for the command that has started it."""
+
+    def started(self, run: Path) -> None:
+        """See `Session.started`."""
+        super().started(run)
+        note = Path(os.environ[FILE]).with_name(_RUN)
+        unfinished = note.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps({"run": str(run), "arguments": self.arguments}))
+        os.replace(unfinished, note)
+
+
 def process() -> int:
     """Run the command of this process's arguments.
 
@@ -71,13 +101,12 @@ def process() -> int:
         os.dup2(nothing, 2)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     lines: list[str] = []
-    session = Session(os.environ.get(PROGRAM.name, PROGRAM.default), say=lines.append, launched=True)
+    session = _Launched(os.environ.get(PROGRAM.name, PROGRAM.default), say=lines.append, launched=True)
 
     def run(session: Session) -> int:
         code = main(session=session)
         if code:
-            resume = session.resume_command() or ""
-            write_report(Report(rank=rank, code=code, line=" ".join(lines), resume=resume, when=time.time()))
+            write_report(Report(rank=rank, code=code, line=" ".join(lines), when=time.time()))
         return code
 
     return program(session, run)

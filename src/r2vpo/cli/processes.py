@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from r2vpo.cli.failures import INTERRUPTED, TERMINATED, UNEXPECTED, USER_ERROR, EndOfProcess
 from r2vpo.cli.launch import Launch
-from r2vpo.cli.process import Report, read_reports
+from r2vpo.cli.process import Report, read_reports, resume_command
 from r2vpo.cli.signals import Terminated
 from r2vpo.environment import PROGRAM
 
@@ -57,7 +57,8 @@ def run_processes(launch: Launch, arguments: Sequence[str], *, program: str, deb
                     raise EndOfProcess(report.line, code) from None
             raise (Terminated if by_sigterm else KeyboardInterrupt) from None
         except ChildFailedError as failed:
-            _raise_first(read_reports(Path(logs)), failed.failures, launch.processes)
+            resume = resume_command(Path(logs), program)
+            _raise_first(read_reports(Path(logs)), failed.failures, launch.processes, resume)
         finally:
             logging.disable(disabled)
 
@@ -80,7 +81,9 @@ def _launcher_arguments(launch: Launch, arguments: Sequence[str], logs: str) -> 
     return parsed
 
 
-def _raise_first(reports: Sequence[Report], failures: Mapping[int, Any], processes: int) -> NoReturn:
+def _raise_first(
+    reports: Sequence[Report], failures: Mapping[int, Any], processes: int, resume: str | None
+) -> NoReturn:
     """Raise the failure that has caused the others.
 
     A process that fails takes the others along: they lose their connection to it, or the launcher ends them.
@@ -105,6 +108,5 @@ def _raise_first(reports: Sequence[Report], failures: Mapping[int, Any], process
     code = failures[rank].exitcode
     how = f"was ended by {signal.Signals(-code).name}" if killed else f"ended with code {code}"
     how += ", as when memory runs out" if code == -signal.SIGKILL else ""
-    commands = [report.resume for report in reports if report.resume]
-    resume = f"; resume from the last checkpoint with: {commands[0]}" if commands else ""
-    raise EndOfProcess(f"error: process {rank} of {processes} {how}{resume}", UNEXPECTED if killed else code)
+    how += f"; resume from the last checkpoint with: {resume}" if resume else ""
+    raise EndOfProcess(f"error: process {rank} of {processes} {how}", UNEXPECTED if killed else code)

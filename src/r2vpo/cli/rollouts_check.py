@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace, session: Session) -> int:
     Returns:
         Exit code: 1 if something is damaged and still there, else 0.
     """
-    store = opened(arguments)
+    store = opened(arguments, read_only=not arguments.repair)
     from r2vpo.store.checking import check_store, remove_groups
     from r2vpo.store.opening import shown
 

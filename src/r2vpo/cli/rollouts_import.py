@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,8 @@ def reward_of(arguments: argparse.Namespace) -> FeedbackReward | FunctionReward:
         name, _, weight = part.partition("=")
         try:
             weights[name.strip()] = float(weight or 1)
+            if not math.isfinite(weights[name.strip()]):
+                raise ValueError
         except ValueError:
             raise UserError(f"--reward {arguments.reward}: {weight!r} is not a number: write thumb=1") from None
     if "" in weights:
@@ -130,9 +133,11 @@ def _print(done: Imported, names: list[str], *, dry: bool) -> None:
     from r2vpo.recording.left_out import printable
 
     for name, version in done.gathered.versions.items():
-        print(f"version {version.number} ({printable(name)}): {_moment(version.first)} to {_moment(version.last)}")
+        print(f"version {printable(name)}: {_moment(version.first)} to {_moment(version.last)}")
     what = "would be imported" if dry else "imported"
     print(f"{done.rows:>9,} of {done.gathered.read:,} answers {what}, in {done.groups:,} groups")
+    if done.rows and done.telling is not None:
+        print(f"{done.telling:>9,} of these groups can be drawn: their scores differ, or there is only one answer")
     if done.known:
         print(f"{done.known:>9,} were in the store")
     for line in done.left_out.lines(names):

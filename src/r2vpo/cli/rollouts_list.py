@@ -9,7 +9,7 @@ from typing import Any
 from r2vpo.cli.failures import Session
 from r2vpo.cli.rollouts_selection import KEY_SHOWN, add_runs, add_store, ago, opened, selected
 from r2vpo.cli.table import table
-from r2vpo.config.numbers import count, megabytes
+from r2vpo.config.numbers import byte_size, count
 
 
 def add_parser(actions: Any) -> None:
@@ -23,7 +23,7 @@ def add_parser(actions: Any) -> None:
 
 def run(arguments: argparse.Namespace, session: Session) -> None:
     """Print the runs."""
-    store = opened(arguments)
+    store = opened(arguments, read_only=True)
     from r2vpo.store import asking
 
     with store.reading() as connection:
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, session: Session) -> None:
                 count(amount.versions),
                 count(amount.rollouts),
                 count(amount.tokens),
-                megabytes(amount.bytes),
+                byte_size(amount.bytes),
                 f"{ago(one.started)} ago",
                 count(amount.uses),
             )

@@ -11,7 +11,7 @@ from r2vpo.cli.counting import counting
 from r2vpo.cli.failures import Session
 from r2vpo.cli.rollouts_selection import add_runs, add_store, ago, opened, selected
 from r2vpo.cli.values import memory, positive
-from r2vpo.config.numbers import count, megabytes
+from r2vpo.config.numbers import byte_size, count
 from r2vpo.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, session: Session) -> None:
         raise UserError(
             "rollouts prune: say what may be removed with --older-than, --keep-versions, --max-size, --run or --tag"
         )
-    store = opened(arguments)
+    store = opened(arguments, read_only=arguments.dry_run)
     from r2vpo.core.replay_options import moment
     from r2vpo.store import asking, pruning
     from r2vpo.store.opening import shown
@@ -76,13 +76,13 @@ def run(arguments: argparse.Namespace, session: Session) -> None:
         while arguments.max_size is not None and (plan := planned()).groups:  # the first plan estimated sizes
             pruning.remove(store, plan, now=now, progress=progress)
     with store.reading() as connection:
-        print(f"removed; {place} has {megabytes(asking.size_on_disk(connection))} now")
+        print(f"removed; {place} has {byte_size(asking.size_on_disk(connection))} now")
 
 
 def _describe(plan: Plan) -> None:
     total, by_run = sum(plan.rollouts.values()), sorted(plan.rollouts.items())
     listed = ", ".join(f"{count(rows)} of {name}" for name, rows in by_run)
-    print(f"{count(total)} rollouts in {count(len(plan.groups))} groups, about {megabytes(plan.bytes)}: {listed}")
+    print(f"{count(total)} rollouts in {count(len(plan.groups))} groups, about {byte_size(plan.bytes)}: {listed}")
     if plan.drawn:
         print(
             f"other runs have drawn {count(plan.drawn)} of these groups: what they measured stays, but which groups "

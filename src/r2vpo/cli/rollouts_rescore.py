@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, session: Session) -> None:
         UserError: the reward or a run's tokenizer cannot be used.
     """
     reward = _reward(arguments)
-    store = opened(arguments)
+    store = opened(arguments, read_only=False)
     from r2vpo.training.rescoring import Rescoring
 
     with store.reading() as connection:
@@ -43,9 +43,13 @@ def run(arguments: argparse.Namespace, session: Session) -> None:
     rescoring = Rescoring(reward)
     with counting("groups") as progress:
         done = rescoring.run(store, runs, progress=progress)
+    if done.known:
+        print(f"{count(done.known)} groups had been scored with {done.reward} before")
+    if done.known and not done.groups and not done.left_out:
+        return
     print(
         f"{count(done.rows)} rollouts in {count(done.groups)} groups were scored with {done.reward}; a run with this "
-        f"reward can draw {count(done.telling)} of the groups"
+        f"reward can draw {count(done.telling)} of these groups"
     )
     for reason, groups in done.left_out.items():
         print(f"{count(groups)} groups {reason} were left out")

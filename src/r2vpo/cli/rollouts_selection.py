@@ -30,8 +30,12 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tag", metavar="TAG", dest="tags", action="append", default=[], help="only with this tag")
 
 
-def opened(arguments: argparse.Namespace) -> RolloutStore:
+def opened(arguments: argparse.Namespace, *, read_only: bool) -> RolloutStore:
     """Open the store that `--store` names.
+
+    Args:
+        arguments: Of the command.
+        read_only: Whether the command only reads.
 
     Raises:
         UserError: it does not exist or cannot be opened, or a package is missing.
@@ -39,7 +43,7 @@ def opened(arguments: argparse.Namespace) -> RolloutStore:
     require_store("r2vpo rollouts")
     from r2vpo.store import RolloutStore
 
-    return RolloutStore(arguments.store, create=False)
+    return RolloutStore(arguments.store, create=False, read_only=read_only)
 
 
 def selected(connection: Connection, arguments: argparse.Namespace) -> list[StoredRun]:

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, session: Session) -> None:
     Raises:
         UserError: there is neither.
     """
-    store = opened(arguments)
+    store = opened(arguments, read_only=True)
     from r2vpo.store import asking
     from r2vpo.store.opening import shown
 
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, session: Session) -> None:
 
 def _show_run(connection: Connection, run: StoredRun) -> None:
     from r2vpo.store import asking
-    from r2vpo.store.saved import all_draws, latest_shares
+    from r2vpo.store.drawn import all_draws, latest_shares
 
     entries = asking.versions_in(connection, [run.id])
     means = asking.mean_scores(connection, run.id)

@@ -10,7 +10,7 @@ from pathlib import Path
 from r2vpo.cli.failures import Session
 from r2vpo.cli.table import table
 from r2vpo.config.folder_lock import holder
-from r2vpo.config.numbers import NOTHING, megabytes, percent
+from r2vpo.config.numbers import NOTHING, byte_size, percent
 from r2vpo.config.run_directory import open_run
 from r2vpo.config.run_state import RunState, problems, runs_in, state_of
 from r2vpo.errors import UserError
@@ -44,7 +44,7 @@ def _table(found: list[RunState]) -> str:
                 str(state.step),
                 NOTHING if state.checkpoint is None else str(state.checkpoint),
                 percent(state.accuracy),
-                megabytes(state.bytes),
+                byte_size(state.bytes),
             )
         )
     return "\n".join([table(rows), *(f"{state.name}: {state.because}" for state in found if state.because)])

@@ -166,6 +166,11 @@ class Plan:
                     f"{self.source}: methods.{name}.set has {tune.key}, which tuning chooses: remove one of the two"
                 )
         cells = [cell for cell in self.results(tuned) if cell.seed == self.seeds[0]]
+        if self.experiment.accuracy_on == "trained" and not isinstance(cells[0].recipe.data, HabitOptions):
+            raise UserError(
+                f"{self.source}: accuracy_on = trained is for data.source habit, but the recipe's is "
+                f"{cells[0].recipe.data.source}: remove it"
+            )
         for cell in cells:
             _check_store(cell.recipe.replay.store, days=bool(cell.later), where=f"{self.source}: methods.{cell.method}")
         budgets: dict[int, str] = {}

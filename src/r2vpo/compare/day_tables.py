@@ -1,4 +1,4 @@
-"""Tables of an experiment with days: what each day needed, and what the store saved."""
+"""Tables of an experiment with days: what each day needed, and the sampling that the store saved."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _by_day(results: Results) -> Table:
     ]
     note = (
         f"Medians over seeds. {intervals_of(results)} Stored rows: rollouts of earlier days that were trained on, per "
-        "rollout of the day; times their share of effective weight is what the store itself counts as saved."
+        "rollout of the day; times their share of effective weight, they are its weight in fresh rollouts."
     )
     rows = [(method, day) for day in [1, *_days(results)] for method in results.methods]
     return Table.of("By day", note, columns, rows)

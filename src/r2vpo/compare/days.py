@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import statistics
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -13,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from r2vpo.compare.runs import mean_over
 from r2vpo.config.recipe import Recipe
 from r2vpo.config.records import Record
 from r2vpo.config.run_directory import RunDirectory
@@ -156,7 +156,7 @@ def joined(records: Sequence[Record], recipes: Sequence[Recipe]) -> Record:
 def _accuracy(evaluation: Record, recipe: Recipe) -> float:
     """Return the accuracy on a day's problems: `habit` evaluates on all difficulties, equally many of each."""
     if isinstance(recipe.data, HabitOptions):
-        return statistics.fmean(evaluation["by_difficulty"][name] for name in recipe.data.trained_on())
+        return mean_over(evaluation, recipe.data.trained_on())
     return float(evaluation["accuracy"])
 
 

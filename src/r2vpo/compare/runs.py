@@ -1,12 +1,13 @@
 """A finished cell as numbers: its curves and measures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from r2vpo.compare.schema import Value
+from r2vpo.compare.schema import AccuracyOn, Value
 from r2vpo.compare.statistics import Array, area_under_curve, collapsed, time_to_target
 from r2vpo.config.records import Record
 
@@ -80,12 +81,16 @@ class Run:
         return self.diverged or collapsed(self.accuracy)
 
 
-def read_run(record: Record) -> Run:
+def read_run(record: Record, accuracy_on: AccuracyOn = "all") -> Run:
     """Read the numbers of a cell's record.
 
     A diverged run can no longer answer anything: from its last evaluation on, its accuracy is 0.
+
+    Args:
+        record: of a finished cell.
+        accuracy_on: the experiment's; with "trained" the accuracy is that on the difficulties the run was trained on.
     """
-    points: list[dict[str, Any]] = list(record["evaluations"])
+    points: list[dict[str, Any]] = measured_on(record, accuracy_on)
     if record.get("diverged"):
         last, end = points[-1], budget(record)
         nothing = {"accuracy": 0.0, "by_difficulty": dict.fromkeys(last["by_difficulty"], 0.0)}
@@ -107,6 +112,20 @@ def read_run(record: Record) -> Run:
         record=record,
         days=_column(point["day"] for point in points) if "days" in record else None,
     )
+
+
+def measured_on(record: Record, accuracy_on: AccuracyOn) -> list[Record]:
+    """Return the evaluations of a record, whose accuracy is that on the difficulties that an experiment chooses."""
+    evaluations = record.get("evaluations", [])
+    trained = record["recipe"]["data"].get("difficulties")
+    if accuracy_on == "all" or trained is None:
+        return list(evaluations)
+    return [one | {"accuracy": mean_over(one, trained)} for one in evaluations]
+
+
+def mean_over(evaluation: Record, difficulties: Iterable[str]) -> float:
+    """Return the accuracy of an evaluation over some difficulties, which count equally."""
+    return fmean(evaluation["by_difficulty"][name] for name in difficulties)
 
 
 def lost_days(days: Sequence[Mapping[str, Any]], last: int, after: float) -> list[tuple[int, float]]:

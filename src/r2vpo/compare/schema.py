@@ -91,6 +91,9 @@ class SettingsSpec(Section):
         return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
 
 
+AccuracyOn = Literal["all", "trained"]
+
+
 class Matrix(Section):
     """What every comparison has, over one task or several."""
 
@@ -101,6 +104,11 @@ class Matrix(Section):
     )
     seeds: SeedsSpec = Field(SeedsSpec(), description="the seeds of the result")
     target: float | None = Field(None, gt=0, le=1, description="accuracy to which rollouts are counted")
+    accuracy_on: AccuracyOn = Field(
+        "all",
+        description="the difficulties of the source habit whose mean accuracy is a run's accuracy: all that are held "
+        "out, or only those that it is trained on",
+    )
     methods: dict[str, MethodSpec] = Field(min_length=1, description="the methods to compare")
     jobs: int | None = Field(None, ge=1, description="number of cells to run at once; null means one per core")
 
@@ -132,6 +140,10 @@ class Experiment(Matrix):
             self._check_tune(name, method)
         if self.days and self.settings:
             raise ValueError("days and settings exclude each other: remove one of them")
+        if self.days and self.accuracy_on != "all":
+            raise ValueError(
+                "accuracy_on is not used with days, which are measured on their own difficulties: remove it"
+            )
         used = [seed for seed in self.tuning.seeds if seed >= self.seeds.first] if self.tuning else []
         if used:
             raise ValueError(

@@ -1,6 +1,7 @@
 """Store finished cells in files with one JSON object per line, shared by the experiments of one folder."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ class Store:
         self._own: set[tuple[str, ...]] = set()
         for file in sorted(folder.parent.glob("*/*.jsonl")):
             if file.name in FILES.values():
-                for record in read_records(file):
+                state = file.stat()
+                for record in _records(file, state.st_mtime_ns, state.st_size):
                     self._take(record, own=file.parent == folder, file=file.name)
 
     def finished(self, cell: Work) -> Record | None:
@@ -69,6 +71,12 @@ class Store:
         self._finished[key] = record
         if own:
             self._own.add((file, key, str(record.get("method")), str(record.get("setting"))))
+
+
+@lru_cache(maxsize=256)
+def _records(file: Path, changed: int, size: int) -> list[Record]:
+    """Read the records of a file, once while it does not change: an experiment over tasks opens its stores often."""
+    return read_records(file)
 
 
 def _renamed(cell: Work, record: Mapping[str, Any]) -> Record:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from r2vpo.compare.schema import Experiment, Matrix, MethodSpec, Overrides, Tries, TuneSpec, TuningSpec
+from r2vpo.compare.schema import AccuracyOn, Experiment, Matrix, MethodSpec, Overrides, Tries, TuneSpec, TuningSpec
 from r2vpo.errors import UserError
 from r2vpo.section import Section
 
@@ -29,6 +29,7 @@ class TaskSpec(Section):
     values: Tries | None = Field(None, description="values of tuning.key to try on it; null uses tuning.values")
     rounds: int | None = Field(None, ge=1, description="rounds of generation of every cell; null uses the experiment's")
     seeds: int | None = Field(None, ge=1, description="number of seeds; null uses seeds.count")
+    accuracy_on: AccuracyOn | None = Field(None, description="like that of the experiment; null uses it")
 
 
 class TasksExperiment(Matrix):
@@ -119,6 +120,7 @@ class TasksExperiment(Matrix):
             seeds=self.seeds.model_copy(update={"count": spec.seeds or self.seeds.count}),
             tuning=tuning.model_copy(update={"values": list(values), "always": always}),
             target=self.target,
+            accuracy_on=spec.accuracy_on or self.accuracy_on,
             baseline=[self.default if self.default in kept else next(iter(kept))],
             methods=kept,
         )

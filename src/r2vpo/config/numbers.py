@@ -26,10 +26,12 @@ def count(number: float | None) -> str:
     return NOTHING if number is None else f"{round(number):,}"
 
 
-def megabytes(size: float | None) -> str:
-    """Format bytes as ``640 MB`` or ``2.1 GB``."""
+def byte_size(size: float | None) -> str:
+    """Format bytes as ``97 kB``, ``640 MB`` or ``2.1 GB``."""
     if size is None:
         return NOTHING
+    if size < 1e6:
+        return f"{size / 1e3:,.0f} kB"
     return f"{size / 1e6:,.0f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"
 
 

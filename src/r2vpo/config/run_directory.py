@@ -60,6 +60,8 @@ SUMMARY_KEYS = (
     "seed",
     "versions",
 )
+STORE_COUNTERS = ("rollouts_written", "rollouts_of_others", "rollouts_collected")
+"""What the summary of a run with a store has in addition, as far as the run did it."""
 POLICIES = "policies"
 """The folder of a run in which it publishes its policies for samplers."""
 COMPLETIONS = "completions.jsonl"

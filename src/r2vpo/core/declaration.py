@@ -14,6 +14,7 @@ import reprlib
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar, Literal, Self
 
 from r2vpo.core.nearest import did_you_mean
@@ -122,7 +123,7 @@ class Options:
         return {"type": "function-before", "function": read, "schema": schema}
 
     def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
+        hints = self._hints()
         for field in dataclasses.fields(self):
             value, section = getattr(self, field.name), _section(hints[field.name])
             if section is not None and value is not None and not isinstance(value, section):
@@ -141,6 +142,11 @@ class Options:
         """
 
     @classmethod
+    @cache
+    def _hints(cls) -> dict[str, Any]:
+        return typing.get_type_hints(cls)
+
+    @classmethod
     def given(cls, value: Any) -> Any:
         """Return what is written for a section as the section or a mapping.
 
@@ -148,7 +154,7 @@ class Options:
         """
         if isinstance(value, cls):
             return value
-        fields, hints = dataclasses.fields(cls), typing.get_type_hints(cls)
+        fields, hints = dataclasses.fields(cls), cls._hints()
         written = value or {} if value is None or isinstance(value, Mapping) else {key_of(fields[0]): value}
         lists = {key_of(field) for field in fields if typing.get_origin(hints[field.name]) is list}
         return {key: [one] if key in lists and isinstance(one, str) else one for key, one in written.items()}
@@ -176,7 +182,7 @@ class Options:
         except UnknownOption as error:
             raise UnknownOption(f"{name}.{error.key}".lstrip("."), error.known) from None
         except ValueError as error:
-            hints = typing.get_type_hints(cls) if isinstance(value, str) else {}
+            hints = cls._hints() if isinstance(value, str) else {}
             others = [other for other, hint in hints.items() if value in choices(hint)]
             hint = f': write {{"{others[0]}": "{value}"}}' if others else ""
             raise ValueError(f"{name}.{error}{hint}".lstrip(".")) from None

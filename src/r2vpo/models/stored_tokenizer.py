@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 from r2vpo.errors import UserError
@@ -23,3 +25,14 @@ def tokenizer_of(model: str, fingerprint: str) -> tuple[Any, str | None]:
     if tokenizer_fingerprint(tokenizer) != fingerprint:
         return None, f"the tokenizer of {model} is another one than when these rollouts were sampled"
     return tokenizer, None
+
+
+def decoder_of(tokenizer: Any) -> Callable[[Any], str]:
+    """Return a function from the token ids of a prompt to its text, with a line break for each special token.
+
+    Args:
+        tokenizer: One of transformers'.
+    """
+    names = sorted(map(re.escape, tokenizer.get_added_vocab()), key=len, reverse=True)
+    special = re.compile("|".join(names) or "(?!)")
+    return lambda ids: special.sub("\n", tokenizer.decode(ids, skip_special_tokens=False))

@@ -41,7 +41,7 @@ class Answer:
         log_probs: Of each of them, in nats.
         prompt: What was asked, a text or messages; None if it is not known.
         text: What the server made of the tokens; None if it is not known.
-        id: The response's id with the answer's number in it; None if it has none.
+        id: The answer's name, see `answer_name`; None if the response has no id.
         response: The response's id.
         ended: Whether the answer ended by itself; False if it was cut; None if it is not known.
     """
@@ -73,6 +73,11 @@ class Exchange:
     model: str | None
     created: Any
     answers: Sequence[Callable[[], Answer]]
+
+
+def answer_name(response: Any, index: Any) -> str:
+    """Return what an answer is called: its response's id with its `index` there."""
+    return f"{response}/{index}"
 
 
 def exchange_of(row: Mapping[str, Any]) -> Exchange:
@@ -121,7 +126,7 @@ def _choice(request: Mapping[str, Any], response: Mapping[str, Any], choice: Map
     if "messages" not in request and isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
         prompt = prompt[index // (request.get("n") or 1)] if index < len(prompt) * (request.get("n") or 1) else None
     prompt_ids = choice.get("prompt_token_ids") or response.get("prompt_token_ids")
-    if prompt_ids is None and _are_ids(prompt):
+    if prompt_ids is None and _are_ids(prompt) and not request.get("truncate_prompt_tokens"):
         prompt_ids = prompt
     message = choice.get("message")
     text = message.get("content") if isinstance(message, dict) else choice.get("text")
@@ -199,7 +204,7 @@ def _checked(
     for value in log_probs:
         if type(value) not in (int, float) or not LEAST_LOG_PROB <= value <= LARGEST_LOG_PROB or math.isnan(value):
             raise Unusable(left_out.IMPOSSIBLE, f"log-prob {value!r}"[:60])
-    name = None if response is None else f"{response}/{index}"
+    name = None if response is None else answer_name(response, index)
     ended = None if finish == "unknown" else finish != "length"
     return Answer(
         prompt_ids,

@@ -37,4 +37,4 @@ def asking(path: str, body: bytes) -> bytes:
     else:
         added = next(more for end, more in _ADDED.items() if path.endswith(end))
     missing = {name: value for name, value in added.items() if not request.get(name) or name == "parameters"}
-    return json.dumps(request | missing, ensure_ascii=False).encode() if missing else body
+    return json.dumps(request | missing).encode() if missing else body

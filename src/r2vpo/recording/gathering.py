@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 
 from r2vpo.recording import left_out
-from r2vpo.recording.answers import Answer, exchange_of
+from r2vpo.recording.answers import Answer, answer_name, exchange_of
 from r2vpo.recording.left_out import LeftOut, Place, Reason, Unusable, only_known_forms
-from r2vpo.recording.lines import LOG, at_path, lines_of, row_in, time_of
+from r2vpo.recording.lines import LOG, at_path, is_index, lines_of, row_in, time_of
 from r2vpo.recording.parameters import LogProbsOf, temperature_of
 from r2vpo.recording.shelf import Data, Prompt, Shelf
 from r2vpo.recording.tokens import TextCheck
 from r2vpo.store.encoding import as_json, digest
+
+UNNAMED = "unnamed"
+"""What a version is called whose name is not in the log."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def _answers(paths: Sequence[Path], options: LogOptions, gathered: Gathered) -> 
                         read(),
                         exchange.row,
                         _columns(exchange.row, options.columns),
-                        str(label),
+                        UNNAMED if label is None else str(label),
                         temperature_of(exchange.parameters, options.defaults, options.log_probs_of),
                         now if created is None else created,
                         exchange.parameters,
@@ -156,7 +159,10 @@ def _answers(paths: Sequence[Path], options: LogOptions, gathered: Gathered) -> 
 def _note_feedback(shelf: Shelf, row: Mapping[str, Any]) -> None:
     if not isinstance(row["feedback"], dict):
         raise Unusable(left_out.NOT_A_NUMBER, f"feedback is {row['feedback']!r}"[:60])
-    shelf.add_feedback(str(row["id"]), row["feedback"])
+    response, index = str(row["id"]), row.get("index")
+    if index is not None and not is_index(index):
+        raise Unusable(left_out.NOT_A_NUMBER, f"index is {index!r}"[:60])
+    shelf.add_feedback(response, row["feedback"], name=None if index is None else answer_name(response, index))
 
 
 def _columns(row: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:

@@ -57,12 +57,15 @@ class Imported:
         gathered: What the log has.
         groups: New groups in the store.
         rows: New answers in them.
+        telling: New groups that a run can draw by this reward: their answers have different scores, or there is only
+            one. None if they have not been scored.
         known: Answers that were in the store before.
     """
 
     gathered: Gathered
     groups: int = 0
     rows: int = 0
+    telling: int | None = 0
     known: int = 0
 
     @property
@@ -89,11 +92,13 @@ def check_log(paths: Sequence[Path], tokenizer: Any, options: LogOptions, reward
         options: How they are read.
         reward: Feedback that answers need; None if they need none.
     """
-    done = Imported(gather(paths, tokenizer, options))
+    done = Imported(gather(paths, tokenizer, options), telling=None if reward is None else 0)
     for lot in done.gathered.shelf.lots():
         rows = _with_feedback(lot, reward, done.left_out)
         done.rows += len(rows)
         done.groups += -(-len(rows) // MOST_ROWS)
+        if done.telling is not None:
+            done.telling += _telling(rows)
     return done
 
 
@@ -166,8 +171,8 @@ class _Into:
             )
             self._reward_id = writing.add_reward(connection, reward.version, reward.description)
             self._versions = {
-                version.number: writing.add_version(connection, run, version.number, None, created=version.last)
-                for version in done.gathered.versions.values()
+                version.number: writing.add_named_version(connection, run, name, created=version.last)
+                for name, version in done.gathered.versions.items()
             }
 
     def add(self, found: Sequence[_Rows], tokenizer: Any) -> None:
@@ -188,6 +193,7 @@ class _Into:
             for version, groups in new.items():
                 self._done.groups += writing.add_groups(connection, version, groups, self._reward_id)
         self._done.rows += sum(len(one.rows) for one in found)
+        self._done.telling = (self._done.telling or 0) + sum(_telling(one.rows) for one in found)
 
     def _leave_known(self, connection: Connection, found: Sequence[_Rows]) -> None:
         """Take out the answers that an earlier import of the log has added: as many as there are equal ones."""
@@ -227,6 +233,12 @@ class _Into:
 def _number(lot: Lot, group: int) -> int:
     """Return the number of a group of a lot: below 2^62, and the same in every import of the log."""
     return int(digest(lot.prompt, str(lot.part), str(group))[:16], 16) >> 2
+
+
+def _telling(rows: Sequence[tuple[ShelfRow, Scored | None]]) -> int:
+    """Return how many of the groups of a lot's new rows can be drawn."""
+    scores = [scored.score for _, scored in rows if scored is not None]
+    return sum(writing.has_signal(scores[place : place + MOST_ROWS]) for place in range(0, len(scores), MOST_ROWS))
 
 
 def _without(rows: list[tuple[ShelfRow, Scored | None]], stored: Group) -> list[tuple[ShelfRow, Scored | None]]:

@@ -56,6 +56,11 @@ def at_path(row: Any, path: str) -> Any:
     return row
 
 
+def is_index(value: Any) -> bool:
+    """Return whether a value can be the number of an answer in its response."""
+    return type(value) is int and value >= 0
+
+
 def time_of(row: Mapping[str, Any], created: Any) -> float | None:
     """Return when a row was logged, in seconds since 1970.
 

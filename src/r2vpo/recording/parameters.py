@@ -22,6 +22,9 @@ LEVELS: tuple[str, ...] = get_args(LogProbsOf)
 _NEVER = len(LEVELS)
 _SHORT = 60
 
+_GREEDY_BELOW = 1e-5
+"""Below this temperature, servers take the most probable token, and return log-probs of another temperature."""
+
 
 class Parameter(NamedTuple):
     """A sampling parameter: the values that change nothing, and the first of `LEVELS` that reflects the others."""
@@ -97,7 +100,7 @@ def temperature_of(parameters: Mapping[str, Any], defaults: Mapping[str, Any], l
     temperature = given.get("temperature", 1)
     if type(temperature) not in (int, float) or not 0 <= temperature < math.inf:
         raise Unusable(_unknown("temperature"), f"{temperature!r}"[:_SHORT])
-    if temperature == 0 or given.get("do_sample") is False:
+    if temperature < _GREEDY_BELOW or given.get("do_sample") is False:
         raise Unusable(_GREEDY)
     if temperature != 1 and level < 1:
         raise Unusable(_missed("temperature", 1), f"temperature {temperature:g}")

@@ -18,7 +18,9 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from r2vpo.recording.asking import asking, recorded
+from r2vpo.recording.lines import is_index
 from r2vpo.recording.spool import Exchanged, Spool
+from r2vpo.rewards.scores import is_number
 
 FEEDBACK, STATUS = "/r2vpo/feedback", "/r2vpo/status"
 
@@ -71,7 +73,11 @@ class Proxy:
         )
         # A client that leaves ends its request to the server too.
         return web.Server(
-            self._answer, handler_cancellation=True, max_field_size=_LONGEST_HEADER, max_line_size=_LONGEST_HEADER
+            self._answer,
+            handler_cancellation=True,
+            auto_decompress=False,
+            max_field_size=_LONGEST_HEADER,
+            max_line_size=_LONGEST_HEADER,
         )
 
     async def close(self) -> None:
@@ -81,13 +87,17 @@ class Proxy:
 
     def status(self) -> dict[str, Any]:
         """Return what has passed and what was kept."""
-        return {"passed": self.passed, "kept": self._spool.written, "not_kept": dict(self._spool.lost)}
+        spool = self._spool
+        kept = {"kept": spool.exchanges, "feedback_kept": spool.feedback}
+        return {"passed": self.passed, **kept, "not_kept": dict(spool.lost)}
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == FEEDBACK and request.method == "POST":
             return await self._feedback(request)
         if request.path == STATUS and request.method == "GET":
             return web.json_response(self.status())
+        if not request.raw_path.startswith("/"):  # CONNECT names a host, which would become a part of the server's URL
+            return web.json_response({"error": "write a path that begins with /"}, status=400)
         self.passed += 1
         keep = request.method == "POST" and recorded(request.path)
         try:
@@ -105,10 +115,11 @@ class Proxy:
         )
         data: Any = sent.passing(request.content) if request.body_exists else None
         if keep and self._ask and data is not None:
-            data = asking(request.path, b"".join([piece async for piece in data]))
-            sent = _Body(keep)
-            sent.add(data)
-            headers["Content-Length"] = str(len(data))
+            data = await _asked(request.path, data, sent)
+            if isinstance(data, bytes):
+                sent = _Body(keep)
+                sent.add(data)
+                headers["Content-Length"] = str(len(data))
         try:
             upstream = await self._session.request(
                 request.method,
@@ -147,27 +158,30 @@ class Proxy:
             return response
         await response.write_eof()
         if sent.keep:
-            self._keep(upstream, sent, received)
+            self._keep(request, upstream, sent, received)
         return response
 
-    def _keep(self, upstream: aiohttp.ClientResponse, sent: _Body, received: _Body) -> None:
+    def _keep(self, request: web.BaseRequest, upstream: aiohttp.ClientResponse, sent: _Body, received: _Body) -> None:
         if upstream.status != 200:
             self._spool.lose("an error of the server")
         elif sent.too_long or received.too_long:
             self._spool.lose("a body that is too long")
         else:
-            encoding = upstream.headers.get("Content-Encoding", "").lower()
-            self._spool.put(Exchanged(sent.whole(), received.whole(), encoding, time.time()))
+            encodings = [one.headers.get("Content-Encoding", "").lower() for one in (request, upstream)]
+            self._spool.put(Exchanged(sent.whole(), received.whole(), (encodings[0], encodings[1]), time.time()))
 
     async def _feedback(self, request: web.BaseRequest) -> web.Response:
         given = await _object(request)
         response = given.pop("id", None) if given is not None else None
+        index = given.pop("index", None) if given is not None else None
         if not given or not isinstance(response, str):
             return web.json_response({"error": 'write {"id": "the id of a response", "thumb": 1}'}, status=400)
-        wrong = [name for name, value in given.items() if not isinstance(value, int | float)]
+        if index is not None and not is_index(index):
+            return web.json_response({"error": "index is not the number of an answer, 0 or more"}, status=400)
+        wrong = [name for name, value in given.items() if not is_number(value)]
         if wrong:
-            return web.json_response({"error": f"{wrong[0]} is not a number, true or false"}, status=400)
-        if not await asyncio.wrap_future(self._spool.put_feedback(response, given)):
+            return web.json_response({"error": f"{wrong[0]} is not a finite number, true or false"}, status=400)
+        if not await asyncio.wrap_future(self._spool.put_feedback(response, given, index=index)):
             return web.json_response({"error": "the disk does not take it now: send it again later"}, status=503)
         return web.json_response({"kept": True})
 
@@ -197,6 +211,24 @@ class _Body:
 
     def whole(self) -> bytes:
         return b"".join(self._pieces)
+
+
+async def _asked(path: str, pieces: AsyncIterator[bytes], passing: _Body) -> bytes | AsyncIterator[bytes]:
+    """Return a body that asks for what is missing; one that is too long to be kept passes in its pieces as it is."""
+    first = []
+    async for piece in pieces:
+        first.append(piece)
+        if passing.too_long:
+            return _joined(first, pieces)
+    return asking(path, b"".join(first))
+
+
+async def _joined(first: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    for piece in first:
+        yield piece
+    first.clear()
+    async for piece in rest:
+        yield piece
 
 
 async def _object(request: web.BaseRequest) -> dict[str, Any] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +56,10 @@ class FeedbackReward:
             if not is_number(value):
                 raise Unusable(left_out.NOT_A_NUMBER, f"{name} is {json.dumps(value)}"[:60])
         numbers = {name: float(value) for name, value in parts.items()}
-        return Scored(math.fsum(self._weights[name] * value for name, value in numbers.items()), numbers)
+        score = sum(self._weights[name] * value for name, value in numbers.items())
+        if not is_number(score):
+            raise Unusable(left_out.NOT_A_NUMBER, f"the weighted sum is {score}")
+        return Scored(score, numbers)
 
 
 class FunctionReward:

@@ -80,7 +80,10 @@ async def serve(recording: Recording, say: Callable[[str], None]) -> None:
         spool.close()
     await _import(recording, spool.files())
     status = proxy.status()
-    say(f"{status['passed']:,} requests passed, {status['kept']:,} lines were recorded")
+    say(
+        f"{status['passed']:,} requests passed; {status['kept']:,} exchanges and {status['feedback_kept']:,} pieces of "
+        "feedback were recorded"
+    )
     for reason, count in status["not_kept"].items():
         say(f"{count:>9,} not recorded: {reason}")
 
@@ -89,7 +92,7 @@ async def _import_again(recording: Recording, spool: Spool, stopped: asyncio.Eve
     """Import what is there, first what an earlier process has left, until the proxy ends."""
     before = -1
     while not stopped.is_set():
-        now = spool.written
+        now = spool.exchanges + spool.feedback
         if now != before:
             await _import(recording, spool.files())
         before = now

@@ -96,7 +96,7 @@ class Shelf:
             CREATE TABLE prompts (digest TEXT PRIMARY KEY, ids BLOB, columns TEXT, temperature REAL) WITHOUT ROWID;
             CREATE TABLE answers (version INT, prompt TEXT, file INT, line INT, name TEXT UNIQUE, response TEXT,
                 ids BLOB, log_probs BLOB, ended INT, time REAL, feedback TEXT);
-            CREATE TABLE feedback (number INTEGER PRIMARY KEY, response TEXT, given TEXT);
+            CREATE TABLE feedback (number INTEGER PRIMARY KEY, response TEXT, name TEXT, given TEXT);
             CREATE INDEX of_response ON feedback (response);
             """
         )
@@ -133,9 +133,16 @@ class Shelf:
         )
         return done.rowcount == 1
 
-    def add_feedback(self, response: str, given: Mapping[str, Any]) -> None:
-        """Add feedback on a response, which may come before or after it; later feedback replaces earlier."""
-        self._database.execute("INSERT INTO feedback (response, given) VALUES (?, ?)", (response, json.dumps(given)))
+    def add_feedback(self, response: str, given: Mapping[str, Any], *, name: str | None = None) -> None:
+        """Add feedback on a response, which may come before or after it; later feedback replaces earlier.
+
+        Args:
+            response: The response's id.
+            given: What is said of it.
+            name: Of the only answer of the response that is meant; None means all of them.
+        """
+        said = (response, name, json.dumps(given))
+        self._database.execute("INSERT INTO feedback (response, name, given) VALUES (?, ?, ?)", said)
 
     def lots(self) -> Iterator[Lot]:
         """Yield all answers, those to one prompt together."""
@@ -143,7 +150,8 @@ class Shelf:
             """
             SELECT version, prompt, file, line, ids, log_probs, ended, time, feedback, (
                 SELECT json_group_array(given) FROM (
-                    SELECT given FROM feedback WHERE feedback.response = answers.response ORDER BY number))
+                    SELECT given FROM feedback WHERE feedback.response = answers.response
+                        AND (feedback.name IS NULL OR feedback.name = answers.name) ORDER BY number))
             FROM answers ORDER BY version, prompt, file, line, rowid
             """
         )

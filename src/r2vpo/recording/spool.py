@@ -16,10 +16,12 @@ import uuid
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from r2vpo.recording.left_out import Unusable
 from r2vpo.recording.lines import LOG, lines_of, row_in
 
 WAITING_BYTES = 256 * 2**20
@@ -36,15 +38,15 @@ class Exchanged:
     """What passed the proxy.
 
     Attributes:
-        request: The request's body.
+        request: The request's body, as it was received.
         response: The response's body, as it was received.
-        encoding: The response's Content-Encoding.
+        encodings: Their Content-Encodings.
         time: When it ended, in seconds since 1970.
     """
 
     request: bytes
     response: bytes
-    encoding: str
+    encodings: tuple[str, str]
     time: float
 
     def line(self) -> bytes:
@@ -53,7 +55,8 @@ class Exchanged:
         Raises:
             ValueError: A body is not UTF-8, or is compressed in a way that cannot be unpacked.
         """
-        texts = [body.decode() for body in (self.request, _unpacked(self.response, self.encoding))]
+        bodies = zip((self.request, self.response), self.encodings, strict=True)
+        texts = [_unpacked(body, encoding).decode() for body, encoding in bodies]
         row = {"time": round(self.time, 3), "request": texts[0], "response": texts[1]}
         return json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
@@ -65,8 +68,9 @@ class Spool:
         folder: Made if it does not exist; earlier files in it stay.
 
     Attributes:
-        written: Number of exchanges and pieces of feedback that are on the disk.
-        lost: Number of those that were not written, by reason.
+        exchanges: Number of exchanges that are on the disk.
+        feedback: Number of pieces of feedback that are.
+        lost: Number of both that were not written, by reason.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -76,7 +80,7 @@ class Spool:
         self._waiting, self._lock = 0, threading.Lock()
         self._file: int | None = None
         self._size = 0
-        self.written = 0
+        self.exchanges = self.feedback = 0
         self.lost: dict[str, int] = {}
         self._thread = threading.Thread(target=self._work, name="spool", daemon=True)
         self._thread.start()
@@ -85,15 +89,21 @@ class Spool:
         """Have an exchange written soon; returns at once."""
         self._put(exchanged, len(exchanged.request) + len(exchanged.response), None)
 
-    def put_feedback(self, response: str, given: Mapping[str, Any]) -> Future[bool]:
+    def put_feedback(self, response: str, given: Mapping[str, Any], *, index: int | None = None) -> Future[bool]:
         """Have feedback on a response written.
+
+        Args:
+            response: The response's id.
+            given: What is said of it.
+            index: Of the only answer of the response that is meant; None means all of them.
 
         Returns:
             Whether it was, once that is known.
         """
         done: Future[bool] = Future()
-        row = {"id": response, "feedback": dict(given), "time": round(time.time(), 3)}
-        line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
+        meant = {} if index is None else {"index": index}
+        row = {"id": response, **meant, "feedback": dict(given), "time": round(time.time(), 3)}
+        line = json.dumps(row).encode() + b"\n"
         self._put(line, len(line), done)
         return done
 
@@ -129,7 +139,10 @@ class Spool:
             try:
                 self._write(what if isinstance(what, bytes) else what.line())
                 kept = True
-                self.written += 1
+                if isinstance(what, bytes):
+                    self.feedback += 1
+                else:
+                    self.exchanges += 1
             except (ValueError, zlib.error):
                 self.lose("a body that is not text in UTF-8")
             except OSError as error:
@@ -150,9 +163,7 @@ class Spool:
             self._begin()
         assert self._file is not None
         try:
-            rest = memoryview(line)
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
+            _write_all(self._file, line)
             self._size += len(line)
         except OSError:
             os.ftruncate(self._file, self._size)  # no half a line
@@ -164,13 +175,19 @@ class Spool:
             self._file = None
         number = int(found[-1].stem) + 1 if (found := self.files()) else 0
         while True:
+            path = self._folder / f"{number:06d}.jsonl"
             try:
                 # Another proxy may write into the same folder.
-                file = os.open(self._folder / f"{number:06d}.jsonl", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND)
+                file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND)
                 break
             except FileExistsError:
                 number += 1
-        os.write(file, self._head)
+        try:
+            _write_all(file, self._head)
+        except OSError:  # no file without its first line, and none for each answer that the disk refuses
+            os.close(file)
+            path.unlink()
+            raise
         self._file, self._size = file, len(self._head)
 
 
@@ -178,10 +195,17 @@ def _head(folder: Path) -> bytes:
     """Return the first line of all files of a folder, by which the store knows the log."""
     for path in sorted(folder.glob("*.jsonl")):
         for _, line in lines_of([path]):
-            if LOG in row_in(line):
-                return line
+            with suppress(Unusable):
+                if LOG in row_in(line):
+                    return line
             break
     return json.dumps({LOG: uuid.uuid4().hex}).encode() + b"\n"
+
+
+def _write_all(file: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
 
 
 def _unpacked(body: bytes, encoding: str) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from r2vpo.config.folder_lock import holder
-from r2vpo.config.numbers import about_intervals, count, duration, megabytes, percent, significant
+from r2vpo.config.numbers import about_intervals, byte_size, count, duration, percent, significant
 from r2vpo.data.options import DataOptions, DatasetOptions, HabitOptions, ReasoningGymOptions
 from r2vpo.intervals import difference_interval
 from r2vpo.report.data import RunData
@@ -121,7 +121,7 @@ def _facts(data: RunData, steps: int) -> list[tuple[str, str, str]]:
         uses = generated + reused
         facts.insert(1, ("uses of rollouts", count(uses), _part(reused, uses, "by later rounds")))
     if data.summary.get("peak_memory_bytes"):
-        facts.append(("peak memory", megabytes(data.summary["peak_memory_bytes"]), ""))
+        facts.append(("peak memory", byte_size(data.summary["peak_memory_bytes"]), ""))
     return [(name, value, _unbroken(more)) for name, value, more in facts]
 
 

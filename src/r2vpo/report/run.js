@@ -99,11 +99,11 @@ function drawnRows() {
   const drawn = data.runs.filter((run) => run.stored);
   const named = (run, text) => (many ? `${run.name}: ${text}` : text);
   byId("drawn").hidden = !drawn.length;
-  byId("drawn-note").textContent = drawn.flatMap((run) => [run.stored.saved, run.stored.note].filter(Boolean).map((text) => named(run, visible(text)))).join(" ");
-  const heads = [...(many ? ["run"] : []), "source", "version", "age at the start", "rows drawn", "share, first to last", "fresh rollouts saved", "left out since round"];
+  byId("drawn-note").textContent = drawn.flatMap((run) => [run.stored.drawn, run.stored.note].filter(Boolean).map((text) => named(run, visible(text)))).join(" ");
+  const heads = [...(many ? ["run"] : []), "source", "version", "age at the start", "rows drawn", "share, first to last", "weight in fresh rollouts", "left out since round"];
   fill("drawn-head", h("tr", {}, ...heads.map((text) => h("th", { scope: "col" }, text))));
   fill("drawn-rows", ...drawn.flatMap((run) => run.stored.rows.map((row) => h("tr", {}, many && h("td", {}, run.name), h("th", { scope: "row" }, visible(row.source)),
-    ...[number(row.version), row.age, number(row.rows), `${percent(row.first)} to ${percent(row.last)}`, number(row.saved), row.left_out_since === null ? "–" : number(row.left_out_since)].map((text) => h("td", {}, text))))));
+    ...[number(row.version), row.age, number(row.rows), `${percent(row.first)} to ${percent(row.last)}`, number(row.weight), row.left_out_since === null ? "–" : number(row.left_out_since)].map((text) => h("td", {}, text))))));
   byId("drawn-table").hidden = !drawn.some((run) => run.stored.rows.length);
 }
 

@@ -1,4 +1,4 @@
-"""What a run drew from the store: of which runs and versions, how old, what it was worth, and what that saved."""
+"""What a run drew from the store: of which runs and versions, how old, and its weight in fresh rollouts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from r2vpo.optional import require_store
 from r2vpo.report.data import RunData
 
 if TYPE_CHECKING:
-    from r2vpo.store.saved import Draws
+    from r2vpo.store.drawn import Draws
 
 MOST_VERSIONS = 200
 """Versions in the table; those with the fewest rows are left out first."""
@@ -23,8 +23,8 @@ def stored(data: RunData) -> dict[str, Any] | None:
         data: the run. The store that its recipe names is read; if that is not possible, the page says why.
 
     Returns:
-        `saved`, a sentence; `rows`, for each version source, number, age, rows, first and last share, what it saved,
-        and since which round it is left out; and `note`, what is missing.
+        `drawn`, a sentence; `rows`, for each version source, number, age, rows, first and last share, weight in fresh
+        rollouts, and since which round it is left out; and `note`, what is missing.
     """
     replay = data.recipe.replay
     if replay.store is None or replay.from_ is None:
@@ -32,17 +32,17 @@ def stored(data: RunData) -> dict[str, Any] | None:
     try:
         return _read(data, replay.store)
     except UserError as error:
-        return {"saved": None, "rows": [], "note": f"What was drawn cannot be shown: {error}"}
+        return {"drawn": None, "rows": [], "note": f"What was drawn cannot be shown: {error}"}
 
 
 def _read(data: RunData, place: str) -> dict[str, Any]:
     require_store()
     from r2vpo.store import RolloutStore
     from r2vpo.store.asking import all_runs, versions_in
+    from r2vpo.store.drawn import all_draws
     from r2vpo.store.opening import shown
-    from r2vpo.store.saved import all_draws
 
-    store, name = RolloutStore(place, create=False), data.run.path.resolve().name
+    store, name = RolloutStore(place, read_only=True), data.run.path.resolve().name
     try:
         with store.reading() as connection:
             runs = all_runs(connection)
@@ -62,21 +62,21 @@ def _read(data: RunData, place: str) -> dict[str, Any]:
             "rows": one.rows,
             "first": one.rounds[0][2],
             "last": one.worth.share,
-            "saved": round(one.saved_rows, 1),
+            "weight": round(one.weight_rows, 1),
             "left_out_since": one.left_out_since,
         }
         for one in sorted(draws, key=lambda one: -one.rows)[:MOST_VERSIONS]
     ]
     left = len(draws) - len(rows)
     return {
-        "saved": _saved(data, draws),
+        "drawn": _drawn(data, draws),
         "rows": sorted(rows, key=lambda row: (row["source"], row["version"])),
         "note": f"{count(left)} versions with fewer rows are not listed." if left else None,
     }
 
 
-def _saved(data: RunData, draws: list[Draws]) -> str:
-    rows, tokens = sum(one.saved_rows for one in draws), sum(one.saved_tokens for one in draws)
+def _drawn(data: RunData, draws: list[Draws]) -> str:
+    rows, tokens = sum(one.weight_rows for one in draws), sum(one.weight_tokens for one in draws)
     generated, seconds = data.last("tokens_generated"), data.last("seconds_generating")
     time = f", which take {duration(tokens * seconds / generated)} to sample and score" if generated and seconds else ""
     return (

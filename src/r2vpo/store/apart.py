@@ -2,53 +2,67 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from sqlalchemy import Connection, select
+from torch import Tensor
 
 from r2vpo.store.drawing import in_chunks
+from r2vpo.store.encoding import decode_ids, from_json
 from r2vpo.store.tables import groups, prompts
 
 Asks = Callable[[Any], bool]
 """Whether a prompt, a text or messages, asks one of some questions."""
 
+Decode = Callable[[Tensor], str]
+"""Returns the text of token ids, with a line break for each special token."""
+
 
 def asks_one_of(questions: Iterable[Any]) -> Asks:
-    """Return whether a prompt asks one of some questions, whatever solved examples precede it.
+    """Return whether a prompt asks one of some questions, whatever instructions and solved examples surround it.
+
+    A question is asked if its lines are lines of the prompt; upper and lower case and white space make no difference.
 
     Args:
         questions: Texts or messages, without solved examples. The last message of a user counts.
     """
-    wanted = {_asked(question) for question in questions}
-    lengths = sorted({len(text) for text in wanted})
+    wanted = {_lines(_asked(question)) for question in questions} - {()}
+    counts = sorted({len(lines) for lines in wanted})
 
     def asks(prompt: Any) -> bool:
-        text = _asked(prompt)
-        if text in wanted:
-            return True
-        ends = (len(text) - length for length in lengths if length < len(text))
-        return any(text[end - 1] == "\n" and text[end:] in wanted for end in ends)  # examples end with a line break
+        lines = _lines(_asked(prompt))
+        parts = (lines[start : start + count] for count in counts for start in range(len(lines) - count + 1))
+        return any(part in wanted for part in parts)
 
     return asks
 
 
-def groups_that_ask(connection: Connection, asks: Asks, *, sees: int) -> set[int]:
+def groups_that_ask(connection: Connection, asks: Asks, decode: Decode, *, sees: int) -> set[int]:
     """Return the groups whose prompts ask one of some questions.
 
     Args:
         connection: Any.
         asks: From `asks_one_of`.
+        decode: Of the tokenizer of the run that draws. A log may have only the ids of a prompt, or its text with the
+            chat template.
         sees: The newest group that counts.
     """
-    known = connection.execute(select(prompts.c.id, prompts.c.columns))
-    found = [number for number, columns in known if asks(json.loads(columns).get("prompt"))]
+    found = []
+    for number, ids, columns in connection.execute(select(prompts.c.id, prompts.c.ids, prompts.c.columns)):
+        prompt = from_json(columns).get("prompt")
+        if asks(prompt) or (not isinstance(prompt, list) and asks(decode(decode_ids(ids)))):
+            found.append(number)
     chosen: set[int] = set()
     for chunk in in_chunks(found):
         wanted = select(groups.c.id).where(groups.c.prompt.in_(chunk), groups.c.id <= sees)
         chosen |= set(connection.execute(wanted).scalars())
     return chosen
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    """Return the lines that have words, without what makes no difference."""
+    return tuple(" ".join(words) for line in text.casefold().splitlines() if (words := line.split()))
 
 
 def _asked(prompt: Any) -> str:

@@ -95,7 +95,9 @@ def select_runs(
     for name in names:
         if not any(_is_called(run, name) for run in found):
             known = ", ".join(sorted({run.name for run in found})[:5]) or "no runs"
-            raise UserError(f"store {place}: no run is called {name}: it has {known}")
+            tagged = ", ".join([run.name for run in found if name in run.tags][:5])
+            hint = f"; {name} is a tag of {tagged}" if tagged else ""
+            raise UserError(f"store {place}: no run is called {name}: it has {known}{hint}")
     named = [run for run in found if not names or any(_is_called(run, name) for name in names)]
     chosen = [run for run in named if set(tags) <= set(run.tags)]
     if tags and not chosen:

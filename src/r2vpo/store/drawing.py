@@ -7,7 +7,6 @@ from a thousand.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -31,7 +30,7 @@ from sqlalchemy import (
 from torch import Tensor
 
 from r2vpo.replay.group import Group, Rollout
-from r2vpo.store.encoding import decode_groups, decode_ids
+from r2vpo.store.encoding import decode_groups, decode_ids, from_json, readable
 from r2vpo.store.records import Drawn, Source
 from r2vpo.store.tables import draws, groups, measurements, prompts, rewards, runs, scores, signals, versions
 
@@ -63,7 +62,9 @@ class Candidate(NamedTuple):
     size: int
 
 
-def versions_of(connection: Connection, source: Source, *, apart_from: int, tokenizer: str) -> list[StoredVersion]:
+def versions_of(
+    connection: Connection, source: Source, *, apart_from: int, tokenizer: str, sees: int
+) -> list[StoredVersion]:
     """Return the versions that a source selects, the newest of each run last.
 
     Args:
@@ -71,19 +72,26 @@ def versions_of(connection: Connection, source: Source, *, apart_from: int, toke
         source: What is wanted.
         apart_from: Id of the run that asks: it draws its own from its memory.
         tokenizer: Only runs with this tokenizer, since ids of another one mean other texts.
+        sees: The newest group that counts: later ones make a version neither newer nor older.
     """
-    newer = versions.alias()
-    newest = select(func.max(newer.c.number)).where(newer.c.run == versions.c.run).scalar_subquery()
+    newer, seen = versions.alias(), groups.c.id <= sees
+
+    def sampled(version: FromClause) -> ColumnElement[bool]:
+        return select(groups.c.id).where(groups.c.version == version.c.id, seen).exists()
+
+    newest = select(func.max(newer.c.number)).where(newer.c.run == versions.c.run, sampled(newer)).scalar_subquery()
+    latest = select(func.max(groups.c.created)).where(groups.c.version == versions.c.id, seen).scalar_subquery()
     wanted = (
         select(versions.c.id, versions.c.run, versions.c.number, runs.c.tags)
         .join(runs, runs.c.id == versions.c.run)
         .where(runs.c.id != apart_from, runs.c.tokenizer == tokenizer, runs.c.kind.in_(list(source.kinds)))
+        .where(sampled(versions))
         .order_by(versions.c.run, versions.c.number)
     )
     if source.runs:
         wanted = wanted.where(runs.c.name.in_(list(source.runs)) | runs.c.key.in_(list(source.runs)))
     if source.newer_than is not None:
-        wanted = wanted.where(versions.c.created >= source.newer_than)
+        wanted = wanted.where(latest >= source.newer_than)
     if source.max_age_versions is not None:
         wanted = wanted.where(versions.c.number > newest - source.max_age_versions)
     found = connection.execute(wanted).all()
@@ -165,13 +173,14 @@ def waiting(
         size: Rollouts of a group.
         count: At most so many.
     """
-    sampler, trainer = runs.alias(), runs.alias()
-    used = select(draws.c.group).join(trainer, trainer.c.id == draws.c.run).where(trainer.c.key == parent)
+    sampler, trainer, user = runs.alias(), runs.alias(), runs.alias()
+    used = select(draws.c.group).join(user, user.c.id == draws.c.run).where(user.c.key == parent)
     scored = select(scores.c.group).where(scores.c.reward == reward, scores.c.group == groups.c.id).exists()
     wanted = (
         select(groups.c.id)
         .join(versions, versions.c.id == groups.c.version)
         .join(sampler, sampler.c.id == versions.c.run)
+        .join(trainer, (trainer.c.key == sampler.c.parent) & (trainer.c.tokenizer == sampler.c.tokenizer))
         .where(sampler.c.parent == parent, versions.c.number.between(versions_from, versions_to), groups.c.size == size)
         .where(groups.c.id.not_in(used), scored)
         .order_by(groups.c.id)
@@ -185,7 +194,7 @@ def read_groups(connection: Connection, ids: Sequence[int], reward: int | None) 
 
     Args:
         connection: Any.
-        ids: Their ids.
+        ids: Their ids; those of groups that have been removed are passed over.
         reward: Id of the reward whose scores become the rows' rewards; None gives rows a reward of NaN.
     """
     found: dict[int, Any] = {}
@@ -206,7 +215,7 @@ def read_groups(connection: Connection, ids: Sequence[int], reward: int | None) 
             scored = select(scores.c.group, scores.c.score).where(scores.c.reward == reward, scores.c.group.in_(chunk))
             for group, score in connection.execute(scored.order_by(scores.c.group, scores.c.position)):
                 values.setdefault(group, []).append(score)
-    rows = [found[number] for number in ids]
+    rows = [found[number] for number in ids if number in found]
     tokens = decode_groups([row.tokens for row in rows])
     return [_drawn(row, some, values.get(row.id)) for row, some in zip(rows, tokens, strict=True)]
 
@@ -280,12 +289,11 @@ def in_chunks(ids: Collection[int]) -> Iterable[list[int]]:
 
 def _drawn(row: Any, tokens: Sequence[tuple[Tensor, Tensor, Tensor]], values: Sequence[float] | None) -> Drawn:
     rewards = values or [float("nan")] * len(tokens)
-    rollouts = [
-        Rollout(ids, mask, log_probs, 0.0, reward)
-        for (ids, mask, log_probs), reward in zip(tokens, rewards, strict=True)
-    ]
+    with readable("scores"):
+        scored = list(zip(tokens, rewards, strict=True))
+    rollouts = [Rollout(ids, mask, log_probs, 0.0, reward) for (ids, mask, log_probs), reward in scored]
     group = Group(-row.id, row.number, decode_ids(row.prompt), rollouts, row.uses)
-    return Drawn(group, json.loads(row.columns), row.version)
+    return Drawn(group, from_json(row.columns), row.version)
 
 
 BEFORE_ALL = -1

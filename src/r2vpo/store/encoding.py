@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -34,10 +35,24 @@ def encode_ids(ids: Tensor) -> bytes:
 
 
 def decode_ids(data: bytes) -> Tensor:
-    """Return (P,) long, the inverse of `encode_ids`."""
-    return torch.from_numpy(
-        _joined([np.frombuffer(_decompressor.decompress(data), np.uint8)], np.int32).astype(np.int64)
-    )
+    """Return (P,) long, the inverse of `encode_ids`.
+
+    Raises:
+        UserError: The value is damaged.
+    """
+    with readable("prompt"):
+        plain = np.frombuffer(_decompressor.decompress(data), np.uint8)
+        return torch.from_numpy(_joined([plain], np.int32).astype(np.int64))
+
+
+def count_ids(data: bytes) -> int:
+    """Return how many ids `decode_ids` returns, which the head of the value says.
+
+    Raises:
+        UserError: The value is damaged.
+    """
+    with readable("prompt"):
+        return zstandard.frame_content_size(data) // 4
 
 
 def encode_rows(ids: Sequence[Tensor], masks: Sequence[Tensor], log_probs: Sequence[Tensor]) -> bytes:
@@ -81,7 +96,7 @@ def decode_groups(values: Sequence[bytes]) -> list[list[Tokens]]:
     """
     if not values:
         return []
-    try:
+    with readable("tokens"):
         parts = [_parts(_decompressor.decompress(data)) for data in values]
         lengths = [part.lengths for part in parts]
         of_rows = [length for some in lengths for length in some]
@@ -89,12 +104,26 @@ def decode_groups(values: Sequence[bytes]) -> list[list[Tokens]]:
         log_probs = _joined([part.log_probs for part in parts], np.float32)
         mask = np.concatenate([np.unpackbits(part.mask, count=sum(part.lengths)) for part in parts]).view(bool)
         split = [torch.from_numpy(each).split(of_rows) for each in (ids, mask, log_probs)]
-    except (zstandard.ZstdError, struct.error, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"the tokens of a stored group cannot be read ({error}): run r2vpo rollouts check on the store"
-        ) from error
     rows = iter(zip(*split, strict=True))
     return [list(islice(rows, len(some))) for some in lengths]
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Report what is wrong with a stored value as one line.
+
+    Args:
+        what: The value, such as `prompt`.
+
+    Raises:
+        UserError: It is damaged, or of a later format.
+    """
+    try:
+        yield
+    except (zstandard.ZstdError, struct.error, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"the {what} of a stored group cannot be read ({error}): run r2vpo rollouts check on the store"
+        ) from error
 
 
 def digest(*parts: str | bytes) -> str:
@@ -110,6 +139,16 @@ def digest(*parts: str | bytes) -> str:
 def as_json(value: Mapping[str, Any]) -> str:
     """Write a row of data as JSON, the same text for equal rows."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def from_json(text: str) -> Any:
+    """Return a row of data, the inverse of `as_json`.
+
+    Raises:
+        UserError: The text is damaged.
+    """
+    with readable("row of data"):
+        return json.loads(text)
 
 
 def _planes(values: np.ndarray) -> bytes:

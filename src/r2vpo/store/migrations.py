@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from sqlalchemy import Connection, Engine, select, update
 
@@ -14,7 +13,7 @@ STEPS: dict[int, Callable[[Connection], None]] = {}
 """`STEPS[n]` turns form n - 1 into form n."""
 
 
-def upgrade(engine: Engine, place: str | Path) -> None:
+def upgrade(engine: Engine, place: str) -> None:
     """Take the steps that a store still needs, each in a transaction with its number.
 
     Args:
@@ -24,6 +23,9 @@ def upgrade(engine: Engine, place: str | Path) -> None:
     Raises:
         UserError: A later version of r2vpo has written it.
     """
+    with engine.connect() as connection, connection.begin():  # which needs no right to write
+        if connection.execute(select(store.c.schema)).scalar_one() == SCHEMA:
+            return
     while True:
         with engine.connect().execution_options(writes=True) as connection, connection.begin():
             now = connection.execute(select(store.c.schema)).scalar_one()

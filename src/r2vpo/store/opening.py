@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,22 +13,28 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, Programmin
 
 from r2vpo.errors import UserError
 from r2vpo.optional import require
-from r2vpo.store import migrations
+from r2vpo.store import migrations, sqlite_files
 from r2vpo.store.tables import SCHEMA, metadata, store
 
 CONNECT_SECONDS = 10
 """How long a server that does not answer is waited for."""
 
-WAIT_SECONDS = 60
-"""How long a writer waits for another one. Each writes for milliseconds."""
+# Not by parsing the URL, since one that cannot be parsed is shown as well.
+_PASSWORDS = re.compile(r"(://[^:@/]*:).*(?=@)|(?<=password=)()[^&]*")
+
+WRITERS_LOCK = int.from_bytes(b"r2vpo", "big")
+"""Number of the lock in PostgreSQL that a writer holds until its transaction ends."""
+
+READ_ONLY_REMEDY = ": make the file and its folder writable, or choose another path"
 
 
-def open_store(place: str | Path, *, create: bool = True) -> Engine:
+def open_store(place: str | Path, *, create: bool = True, read_only: bool = False) -> Engine:
     """Open the store, and make or migrate its tables.
 
     Args:
         place: A file, or a URL that begins with `postgresql://`.
         create: Whether to make it if it does not exist.
+        read_only: Whether it is only read, for which no lock is taken and the file need not be writable.
 
     Returns:
         The engine; connections are made when they are needed.
@@ -36,14 +42,19 @@ def open_store(place: str | Path, *, create: bool = True) -> Engine:
     Raises:
         UserError: It cannot be opened, is not a store, is damaged, or was written by a later version of r2vpo.
     """
+    create = create and not read_only
     url = _url(str(place), create=create)
     with reported(place):
         sqlite = url.get_backend_name() == "sqlite"
         patience = {} if sqlite else {"connect_timeout": CONNECT_SECONDS}
+        if sqlite and not sqlite_files.writable(url):
+            if not read_only:
+                raise UserError(f"store {place}: it is read-only{READ_ONLY_REMEDY}")
+            url = sqlite_files.of_read_only_file(url)
         engine = create_engine(url, pool_pre_ping=not sqlite, connect_args=patience)
         if sqlite:
-            event.listen(engine, "connect", _set_up_sqlite)
-            event.listen(engine, "begin", _begin_sqlite)
+            event.listen(engine, "connect", sqlite_files.set_up_reader if read_only else sqlite_files.set_up_writer)
+        event.listen(engine, "begin", _begin_sqlite if sqlite else _begin_postgresql)
         _settle_tables(engine, place, create=create)
     return engine
 
@@ -62,19 +73,15 @@ def reported(place: str | Path) -> Iterator[None]:
 
 def shown(place: str | Path) -> str:
     """Return a place as messages show it, without its password."""
-    text = str(place)
-    try:
-        return make_url(text).render_as_string(hide_password=True) if "://" in text else text
-    except ArgumentError:
-        return text
+    return _PASSWORDS.sub(r"\1***", str(place))
 
 
 def _remedy(line: str) -> str:
     known = {
-        "malformed": ": it is damaged; run r2vpo rollouts check, and restore a copy",
+        "malformed": ": it is damaged; restore a copy, or recover what is left with sqlite3's .recover",
         "not a database": ": the file is not a store of rollouts; choose another path",
-        "locked": f": another process has been writing for {WAIT_SECONDS} seconds; end it, or use postgresql://",
-        "readonly": ": make the file and its folder writable, or choose another path",
+        "locked": f": another process has been writing for {sqlite_files.WAIT_SECONDS} seconds; end it, or use postgresql://",
+        "readonly": READ_ONLY_REMEDY,
         "unable to open": ": make its folder, and make it writable",
         "full": ": free space, or choose a path on another disk; what was written before is unchanged",
         "refused": ": start the server, or correct host and port",
@@ -88,14 +95,16 @@ def _url(place: str, *, create: bool) -> URL:
         if path.is_dir():
             raise UserError(f"store {place}: this is a folder; name a file, such as {path / 'rollouts.db'}")
         if not create and not path.exists():
-            raise UserError(f"store {place}: there is no such file; runs with replay.store={place} make it")
+            raise UserError(f"store {place}: there is no such file; a run with replay.store={place} makes it")
         if create and not path.parent.is_dir():
             raise UserError(f"store {place}: its folder does not exist; make it with mkdir -p {path.parent}")
         return URL.create("sqlite", database=str(path.absolute()))
     try:
         url = make_url(place)
     except (ArgumentError, ValueError) as error:
-        raise UserError(f"store {place}: not a URL; write postgresql://user:password@host:5432/database") from error
+        raise UserError(
+            f"store {shown(place)}: not a URL; write postgresql://user:password@host:5432/database"
+        ) from error
     if url.get_backend_name() != "postgresql":
         raise UserError(
             f"store {shown(place)}: {url.drivername}:// is not supported; write a path, which is an SQLite file, or "
@@ -105,23 +114,16 @@ def _url(place: str, *, create: bool) -> URL:
     return url.set(drivername="postgresql+psycopg")
 
 
-def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
-    # Transactions begin below and not by the driver's own rules, by which a reader could turn into a writer too late.
-    connection.isolation_level = None
-    for line in (
-        "PRAGMA auto_vacuum = INCREMENTAL",  # before there are tables; `r2vpo rollouts prune` gives pages back
-        f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000}",
-        "PRAGMA journal_mode = WAL",
-        "PRAGMA synchronous = NORMAL",
-        "PRAGMA foreign_keys = ON",
-        "PRAGMA cache_size = -65536",
-    ):
-        connection.execute(line)
-
-
 def _begin_sqlite(connection: object) -> None:
     writes = connection.get_execution_options().get("writes", False)  # type: ignore[attr-defined]
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")  # type: ignore[attr-defined]
+
+
+def _begin_postgresql(connection: object) -> None:
+    # Otherwise two writers of the same prompts in another order would wait for each other, and a group could become
+    # visible after one with a larger id, so that "everything up to this id" would not stay the same groups.
+    if connection.get_execution_options().get("writes", False):  # type: ignore[attr-defined]
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})")  # type: ignore[attr-defined]
 
 
 def _settle_tables(engine: Engine, place: str | Path, *, create: bool) -> None:
@@ -136,4 +138,4 @@ def _settle_tables(engine: Engine, place: str | Path, *, create: bool) -> None:
         return
     if "store" not in names:
         raise UserError(f"store {shown(place)}: the database has other tables; choose another path or database")
-    migrations.upgrade(engine, place)
+    migrations.upgrade(engine, shown(place))

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from r2vpo.replay.group import Group
 from r2vpo.store import drawing, writing
-from r2vpo.store.apart import Asks, groups_that_ask
+from r2vpo.store.apart import Asks, Decode, groups_that_ask
 from r2vpo.store.drawing import Candidate
+from r2vpo.store.fitting import Lengths, groups_too_long
 from r2vpo.store.nothing import versions_to_draw
 from r2vpo.store.opening import shown
 from r2vpo.store.records import Drawn, Source
@@ -45,10 +46,13 @@ class DrawsOfRun:
         part: `(i, n)`: process i of n.
         total: Sums a tensor over all processes.
         seed: Seed of the choice of versions.
-        apart: Whether a prompt is one that the run is evaluated on; None if there are none.
+        apart: Whether a prompt is one that the run is evaluated on, and the decoder of its tokenizer; None if there are
+            none.
+        lengths: What the run trains on; groups with longer rows are not drawn. None means any.
 
     Attributes:
-        left_out: Groups that answer problems that the run is evaluated on; they are not drawn.
+        evaluated_on: Groups that are not drawn because they answer problems that the run is evaluated on.
+        too_long: Groups that are not drawn because a row is too long.
 
     Raises:
         UserError: Nothing in the store can be drawn; the message says why.
@@ -68,7 +72,8 @@ class DrawsOfRun:
         part: tuple[int, int],
         total: Callable[[Tensor], Tensor],
         seed: int,
-        apart: Asks | None = None,
+        apart: tuple[Asks, Decode] | None = None,
+        lengths: Lengths | None = None,
     ) -> None:
         self.store, self.run, self.reward, self.ratio, self.seed = store, run, reward, ratio, seed
         self._advantages, self._cap, self._part, self._total = advantages, cap, part, total
@@ -83,7 +88,11 @@ class DrawsOfRun:
                 sees=self._sees,
                 place=shown(store.place),
             )
-            self.left_out = set() if apart is None else groups_that_ask(connection, apart, sees=self._sees)
+            self.evaluated_on = set() if apart is None else groups_that_ask(connection, *apart, sees=self._sees)
+            self.too_long = set[int]()
+            if lengths is not None:
+                self.too_long = groups_too_long(connection, lengths, self._versions, sees=self._sees)
+            self._left_out = self.evaluated_on | self.too_long
             self._after = {version: _start(run, version) for version in self._versions}
             self._after |= drawing.last_places(connection, run, reward, part)
             self.worth = {version: Worth() for version in self._versions}
@@ -154,7 +163,7 @@ class DrawsOfRun:
             )
 
         versions = {version: Version(self._after[version], self._versions[version]) for version in order}
-        return take_turns(ask, versions, rows, left_out=self.left_out)
+        return take_turns(ask, versions, rows, left_out=self._left_out)
 
     def _set_advantages(self, connection: Connection, found: Sequence[Drawn]) -> None:
         """Give each row its advantage, in all groups of one size at once."""

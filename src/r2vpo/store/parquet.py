@@ -128,7 +128,7 @@ def _rows(
     }
     scores = scores_of(connection, ids)
     found = []
-    for drawn in read_groups(connection, [number for number in ids if number in about], None):
+    for drawn in read_groups(connection, ids, None):
         number, version = -drawn.group.number, of_version[drawn.version]
         run, prompt = runs[version.run], drawn.group.prompt_ids.numpy()
         shared = {

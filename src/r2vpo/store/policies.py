@@ -45,13 +45,15 @@ def publish(folder: Path, policy: Policy, write: Callable[[Path], None]) -> None
         write: Writes the weights into an existing folder.
     """
     target = folder / str(policy.version)
-    if not target.exists():
+    if _described(target) != policy:
         staging = folder / f".{policy.version}.{os.getpid()}.tmp"
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
         try:
             write(staging)
             (staging / _ABOUT).write_text(json.dumps(asdict(policy)), encoding="utf-8")
+            if target.exists():  # of another run in this folder, or of this one before it was resumed
+                _remove(target)
             os.replace(staging, target)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -59,7 +61,7 @@ def publish(folder: Path, policy: Policy, write: Callable[[Path], None]) -> None
     later = [version for version in _versions(folder) if version > policy.version]  # the run resumes before them
     earlier = [version for version in _versions(folder) if version <= policy.version][:-KEPT]
     for version in [*later, *earlier]:
-        os.replace(folder / str(version), folder / f".{version}.removed.tmp")
+        _remove(folder / str(version))
     for left in folder.glob(".*.tmp"):  # also of a process that was killed
         shutil.rmtree(left, ignore_errors=True)
 
@@ -68,10 +70,9 @@ def newest(folder: Path) -> tuple[Policy, Path] | None:
     """Return the newest policy and its folder; None if there is none yet."""
     for version in reversed(_versions(folder)):
         path = folder / str(version)
-        try:
-            return Policy(**json.loads((path / _ABOUT).read_text(encoding="utf-8"))), path
-        except FileNotFoundError:  # removed meanwhile, because a newer one has been published
-            continue
+        policy = _described(path)
+        if policy is not None:
+            return policy, path
     return None
 
 
@@ -83,6 +84,21 @@ def finish(folder: Path) -> None:
 def is_finished(folder: Path) -> bool:
     """Return whether the run has made its last step."""
     return (folder / _FINISHED).exists()
+
+
+def _described(path: Path) -> Policy | None:
+    """Return which policy a folder has; None if it is not there, or no longer."""
+    try:
+        return Policy(**json.loads((path / _ABOUT).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+def _remove(path: Path) -> None:
+    """Take a folder away by one rename; what is left of it is removed with other unfinished folders."""
+    hidden = path.with_name(f".{path.name}.removed.tmp")
+    shutil.rmtree(hidden, ignore_errors=True)
+    os.replace(path, hidden)
 
 
 def _versions(folder: Path) -> list[int]:

@@ -118,8 +118,6 @@ def remove(
         progress(min(start + AT_ONCE, len(plan.groups)))
     while True:
         with store.writing() as connection:
-            if connection.dialect.name == "postgresql":  # a writer could otherwise find a prompt that is being removed
-                connection.execute(text("LOCK TABLE prompts IN SHARE ROW EXCLUSIVE MODE"))
             unused = select(prompts.c.id).where(~exists().where(groups.c.prompt == prompts.c.id)).limit(AT_ONCE)
             if not connection.execute(delete(prompts).where(prompts.c.id.in_(unused))).rowcount:
                 break
@@ -155,13 +153,18 @@ def _at_work(connection: Connection, sources: list[tuple[StoredRun, int]], now: 
 
 
 def _remove_empty_runs(connection: Connection, now: float) -> None:
-    """Remove runs without groups that have measured nothing, were not measured, and are not at work."""
+    """Remove runs without groups that have measured nothing, were not measured, and are not at work.
+
+    A run that trains on what samplers have put in for it may write nothing itself: it stays as long as they do.
+    """
     mine = select(versions.c.id).where(versions.c.run == runs.c.id).correlate(runs)
+    sampler = runs.alias()
     connection.execute(
         delete(runs).where(
             ~exists().where(groups.c.version.in_(mine)),
             ~exists().where(measurements.c.version.in_(mine)),
             ~exists().where(measurements.c.run == runs.c.id),
+            ~exists().where(sampler.c.parent == runs.c.key),
             ~exists().where(versions.c.run == runs.c.id, versions.c.created > now - RECENT),
             runs.c.started < now - RECENT,
         )

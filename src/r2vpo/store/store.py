@@ -21,14 +21,15 @@ class RolloutStore:
     Args:
         place: A file, which is an SQLite database in WAL mode, or `postgresql://user:password@host:port/database`.
         create: Whether to make it if it does not exist.
+        read_only: Whether it is only read, which is possible where it cannot be written.
 
     Raises:
         UserError: It cannot be opened; see `r2vpo.store.opening.open_store`.
     """
 
-    def __init__(self, place: str | Path, *, create: bool = True) -> None:
+    def __init__(self, place: str | Path, *, create: bool = True, read_only: bool = False) -> None:
         self.place = place
-        self.engine = open_store(place, create=create)
+        self.engine = open_store(place, create=create, read_only=read_only)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -7,7 +7,8 @@
 A group is what one policy version answered to one prompt. Its tokens are one compressed value, `groups.tokens`
 (`r2vpo.store.encoding`), because a round draws whole groups; what can be asked of a single answer has a row in
 `rollouts`, and what a reward said of it a row in `scores`. Times are seconds since 1970, UTC. What refers to a row is
-found by an index, since a removed group takes it along.
+found by an index, since a removed group takes it along. The id of a removed run, version or group is not given again,
+because processes remember ids, and a run draws groups up to an id.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ runs = Table(
     Column("tags", JSON, nullable=False),
     Column("started", Float, nullable=False),
     Column("sees", _Number, nullable=False),  # the newest group of others when it started; it draws none after it
+    sqlite_autoincrement=True,
 )
 
 versions = Table(
@@ -61,9 +63,10 @@ versions = Table(
     Column("id", _Number, primary_key=True),
     Column("run", ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
     Column("number", Integer, nullable=False),
-    Column("fingerprint", String(64)),  # digest of the weights; unknown for answers of a server
+    Column("fingerprint", String(64)),  # digest of the weights, or of what a server calls them
     Column("created", Float, nullable=False),
     UniqueConstraint("run", "number"),
+    sqlite_autoincrement=True,
 )
 
 prompts = Table(
@@ -90,6 +93,7 @@ groups = Table(
     Column("tokens", LargeBinary, nullable=False),
     UniqueConstraint("version", "number"),
     Index("groups_of_prompt", "prompt"),
+    sqlite_autoincrement=True,
 )
 
 rollouts = Table(

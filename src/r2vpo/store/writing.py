@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Integer, Table, bindparam, delete, insert, select, update
+from sqlalchemy import BigInteger, Connection, Integer, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from r2vpo.replay.group import Group
@@ -67,6 +67,25 @@ def add_version(
     if created is not None:
         connection.execute(update(versions).where(*this, versions.c.created < created).values(created=created))
     return int(connection.execute(select(versions.c.id).where(*this)).scalar_one())
+
+
+def add_named_version(connection: Connection, run: int, name: str, *, created: float) -> int:
+    """Return the id of the version that a log calls by a name, made with the run's next number if it is new.
+
+    Args:
+        connection: In a transaction that writes.
+        run: The run's id.
+        name: What the log calls it; its digest is the version's fingerprint, since the weights are not known.
+        created: When its newest answer was sampled, in seconds since 1970.
+    """
+    fingerprint, of_run = digest("name", name.encode(errors="surrogatepass")), versions.c.run == run
+    known = select(versions.c.number).where(of_run, versions.c.fingerprint == fingerprint)
+    number = connection.execute(known).scalar_one_or_none()
+    if number is None:
+        number = connection.execute(
+            select(func.coalesce(func.max(versions.c.number) + 1, 0)).where(of_run)
+        ).scalar_one()
+    return add_version(connection, run, number, fingerprint, created=created)
 
 
 def add_groups(connection: Connection, version: int, sampled: Sequence[Sampled], reward: int) -> int:
@@ -189,9 +208,7 @@ _DRAW = insert(draws).from_select(
     ["run", "group", "round", "position"],
     select(
         bindparam("run_", type_=BigInteger), groups.c.id, *(bindparam(n, type_=Integer) for n in ("round_", "place"))
-    )
-    .where(groups.c.id == bindparam("group_"))
-    .with_for_update(read=True, key_share=True),
+    ).where(groups.c.id == bindparam("group_")),
 )
 _USE = update(groups).where(groups.c.id == bindparam("group_")).values(uses=groups.c.uses + 1)
 
@@ -199,7 +216,7 @@ _USE = update(groups).where(groups.c.id == bindparam("group_")).values(uses=grou
 def add_measurements(connection: Connection, run: int, number: int, rows: Sequence[Mapping[str, Any]]) -> None:
     """Keep what a round has measured of the versions that it drew from, as far as they are still there."""
     of = [row["version"] for row in rows]
-    there = select(versions.c.id).where(versions.c.id.in_(of)).with_for_update(read=True, key_share=True)
+    there = select(versions.c.id).where(versions.c.id.in_(of))
     left = set(connection.execute(there).scalars())
     kept = [dict(row) | {"run": run, "round": number} for row in rows if row["version"] in left]
     insert_missing(connection, measurements, kept)
@@ -210,9 +227,11 @@ def rewind(connection: Connection, run: int, number: int) -> None:
 
     Groups of these rounds that another run has drawn stay, and a repeated round leaves them as they are.
     """
-    again = select(draws.c.group).where(draws.c.run == run, draws.c.round >= number)
-    connection.execute(update(groups).where(groups.c.id.in_(again)).values(uses=groups.c.uses - 1))
-    connection.execute(delete(draws).where(draws.c.run == run, draws.c.round >= number))
+    again = (draws.c.run == run, draws.c.round >= number)
+    rounds = select(func.count()).where(*again, draws.c.group == groups.c.id).scalar_subquery()
+    drawn = groups.c.id.in_(select(draws.c.group).where(*again))
+    connection.execute(update(groups).where(drawn).values(uses=groups.c.uses - rounds))
+    connection.execute(delete(draws).where(*again))
     connection.execute(delete(measurements).where(measurements.c.run == run, measurements.c.round >= number))
     later = select(versions.c.id).where(versions.c.run == run, versions.c.number >= number)
     connection.execute(delete(groups).where(groups.c.version.in_(later), groups.c.uses == 0))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from r2vpo.config.recipe import Recipe, dump_recipe
+from r2vpo.config.recipe import Recipe
 from r2vpo.core.replay_options import ReplayOptions
 from r2vpo.errors import UserError
 from r2vpo.replay.group import rows_of
@@ -28,7 +28,7 @@ ROUNDS_AHEAD = 2
 
 
 class Sampling:
-    """A sampler in a process of its own.
+    """A sampler beside a training run.
 
     It is the recipe's trainer, which samples and scores as it does in training, and never trains.
 
@@ -46,8 +46,12 @@ class Sampling:
     def __init__(
         self, recipe: Recipe, store: str, policies: Path, *, seed: int | None, say: Callable[[str], None]
     ) -> None:
+        from r2vpo.store import RolloutStore
         from r2vpo.store import policies as published
 
+        RolloutStore(store, create=False).close()  # the run has made it, so a name that is not there is a wrong one
+        replay = ReplayOptions(0, 0.0, None, store, recipe.replay.tags)
+        recipe = recipe.model_copy(update={"replay": replay})
         self._published, self._policies, self._say = published, policies, say
         self._random = random.Random(seed)
         # Adapters are merged into what is published.
@@ -58,13 +62,13 @@ class Sampling:
         self._folder = tempfile.TemporaryDirectory(prefix="r2vpo-sample-")
         config = trainer_config(recipe, Path(self._folder.name))
         config.report_to = []
-        config.replay = ReplayOptions(0, 0.0, None, store, recipe.replay.tags)
         self._trainer = build_trainer(recipe, config, parts, name=f"sampler of {policies.parent.name}")
         self._stored = self._trainer.stored
         assert self._stored is not None, "the options have a store"
-        self._stored.kind, self._stored.recipe = "sampling", dump_recipe(recipe)
+        self._stored.kind = "sampling"
         self.rollouts = self._sampled = 0
         self._version: int | None = None
+        self._loaded: published.Policy | None = None
 
     def run(self, *, rounds: int | None = None) -> None:
         """Sample until the run has made its last step.
@@ -89,7 +93,7 @@ class Sampling:
             rows = self._sample_round()
             done, self.rollouts = done + 1, self.rollouts + rows
             seconds = time.perf_counter() - started
-            self._say(f"policy {self._version}: {rows} rollouts in {seconds:.1f} s, {self.rollouts} so far")
+            self._say(f"policy {self._version}: {rows:,} rollouts in {seconds:.1f} s, {self.rollouts:,} so far")
 
     def _reason_to_wait(self) -> str | None:
         """Load the newest policy, and return why nothing is to be sampled now, if so."""
@@ -100,18 +104,31 @@ class Sampling:
         assert self._stored is not None
         if self._stored.parent not in (None, policy.run):
             raise UserError(f"{self._policies}: another run publishes here now: start this sampler again")
+        if self._stored.parent is None:
+            self._refuse_another_store(policy.run)
         self._stored.parent = policy.run
-        if policy.version != self._version:
+        if policy != self._loaded:
             try:
                 _load(self._trainer, path)
             except FileNotFoundError:  # a newer one has replaced it
                 return "a newer policy is being published"
-            self._version = policy.version
+            self._loaded, self._version = policy, policy.version
             self._trainer._step = policy.version * self._trainer.micro_batches_per_round
         most = ROUNDS_AHEAD * self._trainer.args.local_rows
         if self._stored.rows_ahead(most) >= most:
-            return f"the run has {most} rollouts and more left to train on"
+            return f"the run has at least {most:,} rollouts left to train on"
         return None
+
+    def _refuse_another_store(self, run: str) -> None:
+        from r2vpo.store.asking import all_runs
+        from r2vpo.store.opening import shown
+
+        assert self._stored is not None
+        store = self._stored.store
+        with store.reading() as connection:
+            if not all_runs(connection, run):
+                run_folder = self._policies.parent
+                raise UserError(f"store {shown(store.place)}: {run_folder} is not in it: name the store of this run")
 
     def _sample_round(self) -> int:
         trainer, stored = self._trainer, self._stored
@@ -133,6 +150,8 @@ def _load(trainer: Any, folder: Path) -> None:
     weights: dict[str, torch.Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
         weights |= load_file(path)
+    if not folder.exists():
+        raise FileNotFoundError(folder)
     model = trainer.accelerator.unwrap_model(trainer.model)
     missing, unexpected = model.load_state_dict(weights, strict=False)
     tied = set(getattr(model, "all_tied_weights_keys", None) or getattr(model, "_tied_weights_keys", None) or ())

@@ -47,6 +47,8 @@ METRICS = (
     "rollouts_generated",
     "rollouts_reused",
     "rollouts_used_again",
+    "rollouts_written",
+    "rollouts_of_others",
     "rollouts_collected",
     "stored_rows",
     "stored_share",

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from r2vpo.config.display import Display, draws_on, say
 from r2vpo.config.numbers import NOTHING, about_intervals, count, duration, interval, points, significant
+from r2vpo.config.run_directory import STORE_COUNTERS
 
 NARROW = 50
 """Columns below which a result is not drawn as a panel, in which its numbers would have no room."""
@@ -172,6 +173,9 @@ def print_result(console: Console, summary: Mapping[str, Any], report: Path) -> 
     before, after = summary.get("accuracy_before"), summary.get("accuracy_after")
     n = (after or {}).get("n")
     reused, generated = summary.get("rollouts_reused"), summary.get("rollouts_generated")
+    written, others, collected = (summary.get(name) for name in STORE_COUNTERS)
+    if reused is not None:
+        reused -= others or 0
     rows = [
         ("accuracy before", f"{interval(before)}"),
         ("accuracy after", f"{interval(after)}"),
@@ -189,6 +193,10 @@ def print_result(console: Console, summary: Mapping[str, Any], report: Path) -> 
         ),
         ("report", str(report)),
     ]
+    if written is not None:
+        trained_on = f"{count(others or 0)} of other runs trained on"
+        of_samplers = "" if collected is None else f", {count(collected)} of samplers"
+        rows.insert(4, ("store", f"{count(written)} rollouts written, {trained_on}{of_samplers}"))
     silent = summary.get("rounds_without_signal")
     if silent:
         rounds = "round" if silent == 1 else "rounds"

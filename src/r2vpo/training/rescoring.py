@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import ColumnElement, Connection, exists, func, select
 from trl.chat_template_utils import parse_response
 from trl.trainer.utils import is_async_callable
 
@@ -41,6 +41,7 @@ class Rescored:
         groups: Groups that were scored.
         rows: Their rows.
         telling: Groups whose answers have different scores, or only one answer: a run can draw these.
+        known: Groups that the reward had scored before.
         left_out: Groups that were not scored, by reason.
     """
 
@@ -49,6 +50,7 @@ class Rescored:
     groups: int = 0
     rows: int = 0
     telling: int = 0
+    known: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
 
 
@@ -91,6 +93,7 @@ class Rescoring:
             number = writing.add_reward(connection, self.version, self.description)
         done = Rescored(self.description, self.version)
         for run in runs:
+            done.known += _scored(store, run.id, number)
             for batch in _unscored(store, run.id, number):
                 self._score(store, number, batch, tokenizers[run.id], done)
                 progress(done.groups + done.left_out.total())
@@ -98,7 +101,7 @@ class Rescoring:
 
     def _score(self, store: RolloutStore, number: int, batch: list[int], tokenizer: Any, done: Rescored) -> None:
         with store.reading() as connection:
-            found = drawing.read_groups(connection, _there(connection, batch), None)
+            found = drawing.read_groups(connection, batch, None)
         usable = []
         for one in found:
             reason = self._why_unusable(one)
@@ -116,7 +119,7 @@ class Rescoring:
                 parts = [dict(zip(self.names, row, strict=True)) for row in table.tolist()]
                 rows.append((-one.group.number, one.version, sums.tolist(), parts))
         with store.writing() as connection:
-            there = set(_there(connection, [row[0] for row in rows], lock=True))
+            there = set(_there(connection, [row[0] for row in rows]))
             kept = [row for row in rows if row[0] in there]
             writing.add_scores(connection, number, kept)
         done.groups += len(kept)
@@ -159,11 +162,24 @@ def _tokenizer(run: StoredRun) -> Any:
     return tokenizer
 
 
+def _scored(store: RolloutStore, run: int, reward: int) -> int:
+    """Return how many groups of a run the reward has scored."""
+    asked = select(func.count()).select_from(groups).where(_of_run(run), _has_score(reward))
+    with store.reading() as connection:
+        return int(connection.execute(asked).scalar_one())
+
+
+def _of_run(run: int) -> ColumnElement[bool]:
+    return groups.c.version.in_(select(versions.c.id).where(versions.c.run == run))
+
+
+def _has_score(reward: int) -> ColumnElement[bool]:
+    return exists().where(scores.c.group == groups.c.id, scores.c.reward == reward)
+
+
 def _unscored(store: RolloutStore, run: int, reward: int) -> Iterator[list[int]]:
     """Yield ids of groups of a run without a score of the reward, as many as are scored at once."""
-    scored = exists().where(scores.c.group == groups.c.id, scores.c.reward == reward)
-    of_run = select(versions.c.id).where(versions.c.run == run)
-    asked = select(groups.c.id, groups.c.size).where(groups.c.version.in_(of_run), ~scored).order_by(groups.c.id)
+    asked = select(groups.c.id, groups.c.size).where(_of_run(run), ~_has_score(reward)).order_by(groups.c.id)
     with store.reading() as connection:
         found = connection.execute(asked).all()
     batch, rows = list[int](), 0
@@ -177,10 +193,10 @@ def _unscored(store: RolloutStore, run: int, reward: int) -> Iterator[list[int]]
         yield batch
 
 
-def _there(connection: Connection, ids: Sequence[int], *, lock: bool = False) -> list[int]:
-    """Return those of the groups that were not removed meanwhile; locked ones cannot be until the transaction ends."""
+def _there(connection: Connection, ids: Sequence[int]) -> list[int]:
+    """Return those of the groups that were not removed meanwhile."""
     asked = select(groups.c.id).where(groups.c.id.in_(ids)).order_by(groups.c.id)
-    return list(connection.execute(asked.with_for_update(read=True, key_share=True) if lock else asked).scalars())
+    return list(connection.execute(asked).scalars())
 
 
 def _alike(found: Sequence[Drawn]) -> list[list[Drawn]]:

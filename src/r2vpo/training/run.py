@@ -22,7 +22,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from r2vpo.config.folder_lock import working_in
 from r2vpo.config.recipe import Recipe, format_of, settle_format, settle_precision
 from r2vpo.config.resumption import refuse_finished, require_checkpoint
-from r2vpo.config.run_directory import RunDirectory, create_run, open_run, step_of
+from r2vpo.config.run_directory import STORE_COUNTERS, RunDirectory, create_run, open_run, step_of
 from r2vpo.config.run_events import append_event
 from r2vpo.data import PromptData
 from r2vpo.data.options import DatasetOptions
@@ -261,6 +261,7 @@ def _finish(
             },
             "rollouts_generated": trainer.counters["rollouts_generated"],
             "rollouts_reused": trainer.counters["rollouts_reused"],
+            **{name: trainer.counters[name] for name in STORE_COUNTERS if name in trainer.counters},
             "tokens_generated": trainer.counters["tokens_generated"],
             "optimizer_steps": trainer.state.global_step,
             "rounds_without_signal": len({row["round"] for row in run.read_metrics() if row.get("signal") == 0}),

@@ -145,7 +145,7 @@ def _with_usable_answers(function: Callable[..., Any], data: PromptData) -> Prom
 def _check_store(recipe: Recipe, functions: Sequence[Callable[..., Any]], tokenizer: Any) -> None:
     """Refuse a store that cannot be used before there is a run folder."""
     require_store()
-    from r2vpo.trl.stored import open_checked
+    from r2vpo.trl.stored_options import open_checked
 
     version = reward_version(functions, *names_and_weights(recipe.reward, functions))
     open_checked(recipe.replay, tokenizer=tokenizer_fingerprint(tokenizer), reward_version=version).close()

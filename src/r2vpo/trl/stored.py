@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import time
 import uuid
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from accelerate.utils import broadcast_object_list, is_peft_model
+from accelerate.utils import broadcast_object_list, gather_object, is_peft_model
 from sqlalchemy import Connection
 
-from r2vpo.core.advantages import ADVANTAGES
-from r2vpo.core.replay_options import ReplayOptions, SourceOptions, moment
 from r2vpo.models.catalog import documented_name
 from r2vpo.models.fingerprint import tokenizer_fingerprint, weights_fingerprint
 from r2vpo.replay.group import Group, rows_of
 from r2vpo.rewards.identity import describe_reward, reward_version
 from r2vpo.sampling import ShadowModel
-from r2vpo.store import RolloutStore, Sampled, Source, drawing, policies, writing
-from r2vpo.store.apart import asks_one_of
-from r2vpo.store.nothing import refuse_empty
+from r2vpo.store import Sampled, drawing, policies, writing
 from r2vpo.store.other_runs import DrawsOfRun
 from r2vpo.trl.groups import round_statistics
 from r2vpo.trl.model_paths import weights_divided_by
 from r2vpo.trl.prompts import PromptBatch
+from r2vpo.trl.stored_draws import advantages_of, draws_of
+from r2vpo.trl.stored_options import max_lag, open_checked
 
 if TYPE_CHECKING:
     from r2vpo.trl.trainer import R2VPOTrainer
@@ -57,6 +54,7 @@ class StoredRollouts:
         policies: Where policies are published, with `replay.collect`.
         evaluated_on: Problems, without solved examples, whose answers by others are not drawn; those of the trainer's
             evaluation data unless they are set.
+        longest_prompt: The most tokens of a prompt of others that is drawn; None means as many as the model can take.
     """
 
     def __init__(self, trainer: R2VPOTrainer) -> None:
@@ -75,6 +73,7 @@ class StoredRollouts:
         self.parent: str | None = None
         self.policies = Path(trainer.args.output_dir) / "policies"
         self.evaluated_on = _prompts_of(trainer.eval_dataset)
+        self.longest_prompt: int | None = None
         self._run = self._reward = 0
         self._draws: DrawsOfRun | None = None
         self._own: list[Group] = []
@@ -94,7 +93,6 @@ class StoredRollouts:
             self._draws.begin(number)
         taken: list[Group] = []
         if self._options.collect:
-            trainer.counters.setdefault("rollouts_collected", 0)
             self._publish(number)
             taken = self._take(number, len(prompts.rows))
         left = len(prompts.rows) - sum(map(len, taken))
@@ -107,7 +105,12 @@ class StoredRollouts:
         """Write the round's own groups, after the policy has been evaluated on them, and return what is logged."""
         if self._own:
             self.write(self._own, self._trainer.round_index)
-        return {} if self._draws is None else self._draws.statistics()
+        self._count("rollouts_written", int(self._trainer._total(sum(map(len, self._own)))))
+        if self._draws is None:
+            return {}
+        statistics = self._draws.statistics()
+        self._count("rollouts_of_others", int(statistics["stored_rows"]))
+        return statistics
 
     def write(self, groups: Sequence[Group], number: int) -> None:
         """Write groups that this trainer has just sampled.
@@ -186,55 +189,49 @@ class StoredRollouts:
         trainer, source = self._trainer, self._options.from_
         if source is None:
             return
-        with self.store.reading() as connection:
-            wanted = as_source(source, now=drawing.run_of(connection, self._run).started)
-            reward = drawing.reward_of(connection, wanted, self._reward_version)
-        self._draws = trainer.learner.others = DrawsOfRun(
+        self._draws = trainer.learner.others = draws_of(
+            trainer,
             self.store,
             self._run,
-            reward,
-            wanted,
+            source,
+            reward_version=self._reward_version,
             tokenizer=self._tokenizer,
-            ratio=source.ratio,
-            advantages=self._advantages,
-            cap=trainer.method.config.stale_weight_cap,
-            part=(trainer.accelerator.process_index, trainer.accelerator.num_processes),
-            total=lambda sums: trainer._total(sums).cpu() if trainer.accelerator.num_processes > 1 else sums,
-            seed=trainer.args.seed,
-            apart=asks_one_of(self.evaluated_on) if self.evaluated_on else None,
+            evaluated_on=self.evaluated_on,
+            longest_prompt=self.longest_prompt,
         )
-        left_out = len(self._draws.left_out)
-        if left_out and trainer.accelerator.is_main_process:
-            warnings.warn(
-                f"{left_out} {'group' if left_out == 1 else 'groups'} in the store answer problems that this run is "
-                "evaluated on: they are not drawn",
-                stacklevel=2,
-            )
-
-    def _advantages(self, rewards: torch.Tensor, size: int) -> torch.Tensor:
-        return ADVANTAGES[self._trainer.args.advantage.name](rewards, size)
 
     def _take(self, number: int, rows: int) -> list[Group]:
         """Return groups that samplers have put in, of at most so many rows for this process, each once."""
         trainer, accelerator = self._trainer, self._trainer.accelerator
         processes, size, ids = accelerator.num_processes, trainer.num_generations, list[int]()
         if accelerator.is_main_process:
-            with self.store.writing() as connection:
-                found = self._waiting(connection, self.key, number, count=rows // size * processes)
-                ids = found[: len(found) // processes * processes]
-                writing.add_draws(connection, self._run, number, ids)
+            with self.store.reading() as connection:
+                ids = self._waiting(connection, self.key, number, count=rows // size * processes)
         if processes > 1:
             (ids,) = broadcast_object_list([ids])
         with self.store.reading() as connection:
             read = drawing.read_groups(connection, ids[accelerator.process_index :: processes], self._reward)
+        # Some may have been removed since they were chosen; processes take equally many, since they sample together.
+        of_processes = gather_object([[-one.group.number for one in read]])
+        fewest = min(map(len, of_processes))
+        read = read[:fewest]
+        if accelerator.is_main_process:
+            with self.store.writing() as connection:
+                drawn = sorted(group for some in of_processes for group in some[:fewest])
+                writing.add_draws(connection, self._run, number, drawn)
         taken = [replace(one.group, uses=0) for one in read]
         for group in taken:
             rewards = torch.tensor([row.reward for row in group.rollouts], dtype=torch.float64)
-            for row, advantage in zip(group.rollouts, self._advantages(rewards, len(group)).tolist(), strict=True):
+            advantages = advantages_of(trainer, rewards, len(group)).tolist()
+            for row, advantage in zip(group.rollouts, advantages, strict=True):
                 row.advantage = advantage
-        total = int(trainer._total(sum(map(len, taken))))
-        trainer.counters["rollouts_collected"] += total
+        self._count("rollouts_collected", int(trainer._total(sum(map(len, taken)))))
         return taken
+
+    def _count(self, name: str, rollouts: int) -> None:
+        """Count rollouts of all processes; a checkpoint keeps the trainer's counters."""
+        counters = self._trainer.counters
+        counters[name] = counters.get(name, 0) + rollouts
 
     def _waiting(self, connection: Connection, parent: str, number: int, *, count: int) -> list[int]:
         return drawing.waiting(
@@ -287,33 +284,3 @@ def _prompts_of(data: Any) -> list[Any]:
     """
     some = data.values() if isinstance(data, dict) else [data]
     return [prompt for one in some if hasattr(one, "__getitem__") for prompt in one["prompt"]]
-
-
-def max_lag(options: ReplayOptions) -> int:
-    """Return how many versions behind a sampler's policy may be: as many as the replay keeps, and at least one."""
-    return max(options.versions, 1)
-
-
-def open_checked(options: ReplayOptions, *, tokenizer: str, reward_version: str) -> RolloutStore:
-    """Open the store of `replay.store`, after checking that `replay.from` finds something in it.
-
-    Args:
-        options: With a store.
-        tokenizer: Fingerprint of the tokenizer.
-        reward_version: Version of the reward.
-
-    Raises:
-        UserError: The store cannot be opened, or there is nothing to draw.
-    """
-    assert options.store is not None, "called only with a store"
-    store = RolloutStore(options.store)
-    if options.from_ is not None:
-        source = as_source(options.from_, now=time.time())
-        refuse_empty(store, source, tokenizer=tokenizer, reward_version=reward_version)
-    return store
-
-
-def as_source(options: SourceOptions, *, now: float) -> Source:
-    """Return what a store understands of `replay.from`; ages count back from `now`, in seconds since 1970."""
-    newer = None if options.newer_than is None else moment(options.newer_than, now=now)
-    return Source(options.runs, newer, options.tags, options.max_age_versions, options.reward)

@@ -66,6 +66,7 @@ def test_it_trains(folder, url, by_folder, tmp_path):
 
 
 def test_without_a_gpu_trl_says_so(folder, url, tmp_path):
+    """TRL sends weights to a server over NCCL; the tests above put files in place of that (`by_folder`)."""
     with pytest.raises(NotImplementedError, match="needs a CUDA device"):
         make_trainer(folder, tmp_path / "run", vllm_mode="server", vllm_server_base_url=url)
 

@@ -11,7 +11,7 @@ import torch
 from r2vpo.cli.arguments import build_parser
 from r2vpo.cli.failures import EndOfProcess
 from r2vpo.cli.launch import Launch, launch_arguments, planned
-from r2vpo.cli.process import FILE, Report, read_reports, write_report
+from r2vpo.cli.process import FILE, Report, _Launched, read_reports, resume_command, write_report
 from r2vpo.cli.processes import _raise_first
 from r2vpo.config.recipe import load_recipe
 from r2vpo.errors import UserError
@@ -121,11 +121,30 @@ def test_the_options_are_repeated_for_the_command_that_resumes() -> None:
 
 
 def test_reports_are_read_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    report = Report(rank=1, code=2, line="error: x", resume="", when=3.5)
+    report = Report(rank=1, code=2, line="error: x", when=3.5)
     (tmp_path / "attempt_0" / "1").mkdir(parents=True)
     monkeypatch.setitem(os.environ, FILE, str(tmp_path / "attempt_0" / "1" / "error.json"))
     write_report(report)
     assert read_reports(tmp_path) == [report]
+
+
+def test_a_process_that_is_killed_has_noted_how_its_run_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reports nothing, and perhaps none of the others does."""
+    (tmp_path / "logs" / "1").mkdir(parents=True)
+    monkeypatch.setitem(os.environ, FILE, str(tmp_path / "logs" / "1" / "error.json"))
+    session = _Launched("r2vpo")
+    session.arguments = ["my.yaml", "--set", "seed=1"]
+    assert resume_command(tmp_path / "logs", "r2vpo") is None, "no run has begun"
+    run = tmp_path / "runs" / "a"
+    (run / "checkpoints").mkdir(parents=True)
+    session.started(run)
+    assert resume_command(tmp_path / "logs", "r2vpo") is None, "there is no checkpoint"
+    (run / "checkpoints" / "checkpoint-4").mkdir()
+    (run / "checkpoints" / "checkpoint-4" / "trainer_state.json").write_text("{}")
+    assert resume_command(tmp_path / "logs", "r2vpo") == f"r2vpo train my.yaml --set seed=1 --resume {run}"
+    assert read_reports(tmp_path / "logs") == []
 
 
 class Failed:
@@ -135,9 +154,9 @@ class Failed:
         self.exitcode = exitcode
 
 
-LOST = Report(0, 1, "error: unexpected RuntimeError: Connection closed by peer", "r2vpo train --resume x", 1.0)
-TERMINATED = Report(0, 143, "terminated; resume from the last checkpoint with: r2vpo", "r2vpo train --resume x", 1.0)
-WRONG = Report(1, 2, "error: the reward fails", "", 2.0)
+LOST = Report(0, 1, "error: unexpected RuntimeError: Connection closed by peer", 1.0)
+TERMINATED = Report(0, 143, "terminated; resume from the last checkpoint with: r2vpo", 1.0)
+WRONG = Report(1, 2, "error: the reward fails", 2.0)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +168,7 @@ WRONG = Report(1, 2, "error: the reward fails", "", 2.0)
         ([WRONG], {0: -9, 1: 2}, "error: the reward fails", 2),
         ([LOST], {0: 1, 1: -9}, "error: process 1 of 2 was ended by SIGKILL, as when memory runs out; resume", 1),
         ([TERMINATED], {0: 143, 1: -11}, "error: process 1 of 2 was ended by SIGSEGV", 1),
-        ([], {0: -15, 1: -9}, "error: process 1 of 2 was ended by SIGKILL, as when memory runs out", 1),
+        ([], {0: -15, 1: -9}, "error: process 1 of 2 was ended by SIGKILL, as when memory runs out; resume", 1),
         ([TERMINATED], {0: 143}, "terminated; resume from the last checkpoint with: r2vpo", 143),
         ([LOST], {0: 1}, "error: unexpected RuntimeError", 1),
         ([], {1: 5}, "error: process 1 of 2 ended with code 5", 5),
@@ -159,5 +178,5 @@ def test_the_cause_is_told_from_its_consequences(
     reports: list[Report], codes: dict[int, int], line: str, code: int
 ) -> None:
     with pytest.raises(EndOfProcess) as end:
-        _raise_first(reports, {rank: Failed(number) for rank, number in codes.items()}, 2)
+        _raise_first(reports, {rank: Failed(number) for rank, number in codes.items()}, 2, "r2vpo train --resume x")
     assert end.value.line.startswith(line) and end.value.code == code

@@ -72,29 +72,32 @@ def test_what_is_not_there_cannot_be_shown(store: Path, capsys: pytest.CaptureFi
     assert "there is no such file" in failure(capsys, 2, "rollouts", "list", "--store", str(store) + "x")
 
 
-def test_what_a_store_saved(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_weight_of_what_was_drawn(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(printed(capsys, "stats", "--store", store, "--runs-dir", tmp_path, "--json"))
     with RolloutStore(store).reading() as connection:
         rows, tokens = connection.execute(select(func.sum(measurements.c.rows), func.sum(measurements.c.tokens))).one()
         assert found["rollouts"] == connection.execute(select(func.count()).select_from(rollouts)).scalar_one()
-    saved = found["saved"]
-    assert saved["drawn_rollouts"] == rows and 0 < saved["rollouts"] <= rows and 0 < saved["tokens"] <= tokens
-    assert saved["hours"] is None and saved["runs_of_unknown_speed"] == ["tuesday"]
+    drawn = found["drawn"]
+    fresh = drawn["weight_in_fresh_tokens"]
+    assert drawn["rollouts"] == rows and 0 < drawn["weight_in_fresh_rollouts"] <= rows and 0 < fresh <= tokens
+    assert drawn["hours_to_sample_as_many"] is None and drawn["runs_of_unknown_speed"] == ["tuesday"]
     (monday, tuesday) = found["by_run_and_age"]
     assert (monday["run"], monday["age"], tuesday["share"]) == ("monday", "under a day", None) and 0 < monday[
         "share"
     ] <= 1
     speed = ["--tokens-per-second", "2", "--price-per-hour", "3", "--price-per-million-tokens", "5"]
-    priced = json.loads(printed(capsys, "stats", "--store", store, "--runs-dir", tmp_path, "--json", *speed))["saved"]
-    assert priced["hours"] == pytest.approx(saved["tokens"] / 2 / 3600)
-    assert priced["money_by_hours"] == pytest.approx(3 * priced["hours"])
-    assert priced["money_by_tokens"] == pytest.approx(5e-6 * saved["tokens"])
+    priced = json.loads(printed(capsys, "stats", "--store", store, "--runs-dir", tmp_path, "--json", *speed))["drawn"]
+    assert priced["hours_to_sample_as_many"] == pytest.approx(fresh / 2 / 3600)
+    assert priced["price_by_hours"] == pytest.approx(3 * fresh / 2 / 3600)
+    assert priced["price_by_tokens"] == pytest.approx(5e-6 * fresh)
     (tmp_path / "tuesday").mkdir()
     RunDirectory(tmp_path / "tuesday").append_metrics({"step": 1, "tokens_generated": 100, "seconds_generating": 10})
-    read = json.loads(printed(capsys, "stats", "--store", store, "--runs-dir", tmp_path, "--json", *speed))["saved"]
-    assert read["hours"] == pytest.approx(saved["tokens"] / 10 / 3600), "the log knows better than the option"
+    read = json.loads(printed(capsys, "stats", "--store", store, "--runs-dir", tmp_path, "--json", *speed))["drawn"]
+    assert read["hours_to_sample_as_many"] == pytest.approx(fresh / 10 / 3600), "the log knows better than the option"
     words = printed(capsys, "stats", "--store", store, "--runs-dir", tmp_path, *speed)
-    assert "money by hours: 0.0" in words and f"{rows} were drawn" in words
+    weight = round(drawn["weight_in_fresh_rollouts"])
+    assert f"drawn: {rows} rollouts" in words and f"weight in fresh rollouts: {weight}, of " in words
+    assert f"price of as many, by hours: {3 * fresh / 10 / 3600:.3g}" in words and "saved: " not in words
     assert "give --tokens-per-second" in printed(capsys, "stats", "--store", store)
 
 

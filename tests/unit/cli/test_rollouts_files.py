@@ -16,10 +16,10 @@ def test_rollouts_of_a_run_are_exported(store: Path, tmp_path: Path, capsys: pyt
     file = tmp_path / "monday.parquet"
     command = ["rollouts", "export", "--store", str(store), "--tag", "monday", "--to"]
     assert main([*command, str(file)]) == 0
-    assert capsys.readouterr().out.startswith(f"{file}  32 rollouts of 1 runs, ")
+    assert capsys.readouterr().out.startswith(f"{file}  32 rollouts, ")
     table = pq.read_table(file)
     assert set(table["run"].to_pylist()) == {"monday"} and table.num_rows == 32
-    assert "name a new file" in failure(capsys, 2, *command, str(file))
+    assert "this exists already" in failure(capsys, 2, *command, str(file))
     assert "name a new file" in failure(capsys, 2, *command, str(tmp_path / "monday.csv"))
     assert "there is no folder" in failure(capsys, 2, *command, str(tmp_path / "no" / "monday.parquet"))
 

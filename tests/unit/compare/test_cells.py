@@ -64,6 +64,11 @@ def test_seeds_and_methods_can_be_chosen() -> None:
         plan(methods=["his"])
 
 
+def test_the_accuracy_on_what_is_trained_needs_habit() -> None:
+    with pytest.raises(UserError, match=r"small.yaml: accuracy_on = trained is for .* habit, .* reasoning_gym"):
+        plan(experiment(accuracy_on="trained"))
+
+
 def test_rounds_count_rollouts_whatever_the_steps() -> None:
     methods = {"clip": {}, "twice": {"set": {"trainer.passes": 2}}}
     made = plan(experiment(methods=methods, rounds=3))

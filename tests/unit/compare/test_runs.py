@@ -81,3 +81,12 @@ def test_a_run_that_diverged_scores_nothing_for_the_rest_of_its_budget() -> None
     assert run.area() == pytest.approx((0.4 * 16 + 0.7 * 16) / 64)
     assert run.collapsed and run.final() == 0.0 and run.by_difficulty["hard"][-1] == 0.0
     assert run.time_to(0.7) == 32, "it did get there"
+
+
+def test_accuracy_on_what_is_trained() -> None:
+    cell = plan().results(TUNED)[0]
+    whole = record(cell, [0.2, 0.6]) | {"method": "m", "setting": None, "seed": 3}
+    assert read_run(whole, "trained").accuracy.tolist() == [0.2, 0.6], "the recipe trains on everything"
+    whole["recipe"]["data"]["difficulties"] = ["hard"]
+    assert read_run(whole, "trained").accuracy.tolist() == [0.1, 0.3]
+    assert read_run(whole, "all").accuracy.tolist() == [0.2, 0.6]

@@ -53,6 +53,16 @@ def test_ids_in_place_of_tokens_are_read_if_the_prompt_was_sent_as_ids() -> None
     assert answer.ids == [6, 9, 0, 0, 15, 5] and answer.prompt_ids == [9, 12, 10, 14] and answer.prompt is None
 
 
+def test_ids_of_a_prompt_that_the_server_has_cut_are_not_taken_from_the_request() -> None:
+    row = copy.deepcopy(logs.AS_TEXT)
+    row["request"] |= {"prompt": [9, 12, 10, 14], "truncate_prompt_tokens": 2}
+    with pytest.raises(Unusable) as found:
+        answers(row)
+    assert found.value.reason is left_out.NO_PROMPT_IDS
+    row["response"]["choices"][0]["prompt_token_ids"] = [10, 14]
+    assert answers(row)[0].prompt_ids == [10, 14]
+
+
 def test_an_end_token_ends_an_answer() -> None:
     (answer,) = answers(logs.ENDED)
     assert answer.ids == [5, 1] and answer.ended is True

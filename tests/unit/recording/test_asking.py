@@ -27,6 +27,11 @@ def test_what_is_missing_is_added(path: str, request_: dict[str, Any], asked: di
     assert json.loads(asking(path, json.dumps(request_).encode())) == request_ | asked
 
 
+def test_half_a_character_is_passed_on() -> None:
+    """Clients that cut texts send them."""
+    assert json.loads(asking("/v1/completions", b'{"prompt": "\\ud83d"}'))["prompt"] == "\ud83d"
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b'{"logprobs" :  1, "return_token_ids": true}'])
 def test_other_bodies_stay_as_they_are(body: bytes) -> None:
     assert asking("/v1/completions", body) == body

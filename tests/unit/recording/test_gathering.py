@@ -57,12 +57,27 @@ def test_files_are_one_log_and_the_proxy_marks_its_own(tmp_path: Path) -> None:
     assert gathered(second).key != found.key
 
 
+def test_feedback_can_name_an_answer_of_a_response(tmp_path: Path) -> None:
+    response = SEVERAL["response"]
+    later = [
+        {"id": response["id"], "feedback": {"thumb": 0}},
+        {"id": response["id"], "index": 1, "feedback": {"thumb": 1}},
+        *({"id": response["id"], "index": wrong, "feedback": {"thumb": 9}} for wrong in (-1, True, "1", 0.0)),
+    ]
+    found = gathered(write(tmp_path / "log.jsonl", SEVERAL, *later))
+    said = [row.feedback for _, row in on_shelf(found)]
+    assert len(said) > 1 and sorted(one["thumb"] for one in said if one) == [0] * (len(said) - 1) + [1]
+    assert found.left_out.counts == {left_out.NOT_A_NUMBER: 4}
+
+
 def test_versions_have_the_times_of_their_answers(tmp_path: Path) -> None:
     rows = [flat(answer=str(place), time=moment) for place, moment in enumerate([30.0, 10.0, 20.0])]
     found = gathered(write(tmp_path / "log.jsonl", *rows, flat(model="b", time="1970-01-01T00:00:05Z")))
     assert {name: (one.first, one.last) for name, one in found.versions.items()} == {"tiny": (10, 30), "b": (5, 5)}
     before = time.time()
     (version,) = gathered(write(tmp_path / "b.jsonl", flat(time=None))).versions.values()
+    (name,) = gathered(write(tmp_path / "c.jsonl", flat(model=None))).versions
+    assert name == "unnamed"
     assert before <= version.first <= time.time(), "a log without times was written now"
 
 

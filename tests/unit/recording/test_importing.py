@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from sqlalchemy import select
 
 from r2vpo.errors import UserError
 from r2vpo.recording import importing, left_out, shelf
@@ -123,6 +124,21 @@ def test_what_is_left_out_is_counted_with_the_first_example(tmp_path: Path) -> N
 def test_nothing_is_made_of_a_log_that_cannot_be_used(tmp_path: Path) -> None:
     done = imported(write(tmp_path / "log.jsonl", NO_LOG_PROBS | UP, "7", ENDED), tmp_path / "s.db")
     assert done.rows == done.known == 0 and not (tmp_path / "s.db").exists()
+
+
+def test_a_version_keeps_its_number_when_old_files_of_the_log_are_gone(tmp_path: Path) -> None:
+    """Nor is it another one because answers before it have become usable."""
+    first, store = json.dumps({"r2vpo_log": "a"}), tmp_path / "s.db"
+    monday = flat(answer="1", model="monday", sampling_params={"temperature": 0.5}) | UP
+    tuesday, wednesday = (flat(answer=str(n), model=name) | UP for n, name in ((2, "tuesday"), (3, "wednesday")))
+    assert imported(write(tmp_path / "log.jsonl", first, monday, tuesday), store).rows == 1
+    done = imported(write(tmp_path / "log.jsonl", first, monday, tuesday), store, log_probs_of="sampling")
+    assert (done.rows, done.known) == (1, 1)
+    done = imported(write(tmp_path / "log.jsonl", first, wednesday, tuesday), store)
+    assert (done.rows, done.known) == (1, 1)
+    with RolloutStore(store, create=False).reading() as connection:
+        of_version = dict(connection.execute(select(groups.c.id, versions.c.number).join(versions)).tuples().all())
+    assert of_version == {1: 0, 2: 1, 3: 2}
 
 
 def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:

@@ -52,6 +52,12 @@ def test_values_that_change_nothing_are_taken(name: str) -> None:
         assert refused({name: value}, "model") is None
 
 
+@pytest.mark.parametrize("temperature", [0, 0.0, 1e-7, 9e-6])
+def test_the_most_probable_token_is_not_sampled(temperature: float) -> None:
+    for level in LEVELS:
+        assert refused({"temperature": temperature}, level) == "the most probable token was taken each time"
+
+
 def test_what_the_request_gives_replaces_the_servers_default() -> None:
     assert refused({"top_p": 1.0}, "model", {"top_p": 0.8}) is None
     assert temperature_of({"temperature": 1}, {"temperature": 0.6}, "model") == 1.0

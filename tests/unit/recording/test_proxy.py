@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import hashlib
 import json
+import math
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ def through(upstream: str, folder: Path, work: Callable[[Proxied], Awaitable[Any
     [
         ("GET", "/echo?a=%2Fb&c=d%20e", {"headers": {"X-Odd": "ü", "Accept": "text/*", "User-Agent": "mine"}}),
         ("POST", "/echo", {"data": b'{"a":  1}\n', "headers": {"Authorization": "Bearer s", "Content-Type": "a/b"}}),
+        ("POST", "/echo", {"data": gzip.compress(b"z" * 5000), "headers": {"Content-Encoding": "gzip"}}),
         ("PUT", "/echo", {"data": b""}),
         ("HEAD", "/echo", {}),
         ("POST", "/v1/completions", {"json": {"stream": True, "prompt": "7+8="}}),
@@ -108,11 +110,12 @@ def test_exchanges_are_kept_and_can_be_imported(upstream: str, tmp_path: Path) -
     async def work(proxied: Proxied) -> list[dict[str, Any]]:
         for stream in (False, True):
             await proxied.raw(proxied.url, "POST", "/v1/completions", json=ASK | {"stream": stream}, headers={"A": "b"})
-        await proxied.raw(proxied.url, "POST", "/zipped/completions", json={})
+        packed = {"data": gzip.compress(b"{}"), "headers": {"Content-Encoding": "gzip"}}
+        await proxied.raw(proxied.url, "POST", "/zipped/completions", **packed)
         await proxied.raw(proxied.url, "POST", "/echo", json=ASK)
         await proxied.raw(proxied.url, "GET", "/v1/completions")
         rows = proxied.rows()
-        assert proxied.proxy.status() == {"passed": 5, "kept": 3, "not_kept": {}}
+        assert proxied.proxy.status() == {"passed": 5, "kept": 3, "feedback_kept": 0, "not_kept": {}}
         return rows
 
     rows = through(upstream, tmp_path, work)
@@ -123,7 +126,7 @@ def test_exchanges_are_kept_and_can_be_imported(upstream: str, tmp_path: Path) -
         assert exchange.parameters == ASK | {"stream": stream}
         assert (answer.ids, answer.log_probs, answer.prompt_ids) == (IDS, LOG_PROBS, PROMPT_IDS)
         assert answer.text == "15" and answer.ended is True
-    assert json.loads(rows[2]["response"])["id"] == "zipped"
+    assert json.loads(rows[2]["response"])["id"] == "zipped" and rows[2]["request"] == "{}"
 
 
 def test_asking_adds_what_is_missing(upstream: str, tmp_path: Path) -> None:
@@ -170,6 +173,37 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("line", ["CONNECT @127.0.0.1:{port}", "GET http://127.0.0.1:{port}/", "OPTIONS *"])
+def test_only_the_server_is_asked(upstream: str, tmp_path: Path, line: str) -> None:
+    async def work(proxied: Proxied) -> None:
+        reached: list[Any] = []
+        other = await asyncio.start_server(lambda reader, writer: reached.append(writer.close()), "127.0.0.1", 0)
+        first = line.format(port=other.sockets[0].getsockname()[1])
+        host, port = proxied.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"{first} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        status = await reader.readline()
+        writer.close()
+        other.close()
+        assert b" 400 " in status and reached == [] and proxied.proxy.passed == 0
+
+    through(upstream, tmp_path, work)
+
+
+def test_a_request_that_is_too_long_is_not_asked_for_more(
+    upstream: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("r2vpo.recording.proxy.MOST_BYTES", 1000)
+    body = json.dumps({"prompt": "7+8=", "pad": "x" * 300_000}).encode()
+
+    async def work(proxied: Proxied) -> None:
+        status, _, answer = await proxied.raw(proxied.url, "POST", "/v1/completions", data=body)
+        assert status == 200 and "token_ids" not in answer.decode()
+        assert proxied.rows() == [] and proxied.spool.lost == {"a body that is too long": 1}
+
+    through(upstream, tmp_path, work, ask=True)
+
+
 def test_a_body_that_is_too_long_passes(upstream: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("r2vpo.recording.proxy.MOST_BYTES", 1000)
 
@@ -185,7 +219,13 @@ def test_a_body_that_is_too_long_passes(upstream: str, tmp_path: Path, monkeypat
     ("body", "status"),
     [
         ({"id": "cmpl-1", "thumb": 1, "edited": False}, 200),
+        ({"id": "cmpl-1", "index": 2, "thumb": 1, "edited": False}, 200),
+        ({"id": "cmpl-1", "index": -1, "thumb": 1}, 400),
+        ({"id": "cmpl-1", "index": True, "thumb": 1}, 400),
+        ({"id": "cmpl-1", "index": 0}, 400),
         ({"id": "cmpl-1", "thumb": "up"}, 400),
+        ({"id": "cmpl-1", "thumb": math.nan}, 400),
+        ({"id": "cmpl-1", "thumb": 10**400}, 400),
         ({"thumb": 1}, 400),
         ({"id": "cmpl-1"}, 400),
         ([], 400),
@@ -197,12 +237,13 @@ def test_feedback_is_kept_when_the_client_is_told_so(upstream: str, tmp_path: Pa
         assert found == status
         kept = [json.loads(line) for path in proxied.spool.files() for line in path.read_text().splitlines()[1:]]
         (_, _, said) = await proxied.raw(proxied.url, "GET", "/r2vpo/status")
-        assert json.loads(said) == {"passed": 0, "kept": len(kept), "not_kept": {}}
+        assert json.loads(said) == {"passed": 0, "kept": 0, "feedback_kept": len(kept), "not_kept": {}}
         return kept
 
     rows = through(upstream, tmp_path, work)
-    expected = [{"id": "cmpl-1", "feedback": {"thumb": 1, "edited": False}}] if status == 200 else []
-    assert [{name: row[name] for name in ("id", "feedback")} for row in rows] == expected
+    meant = {name: body[name] for name in ("id", "index") if name in body}
+    expected = [meant | {"feedback": {"thumb": 1, "edited": False}}] if status == 200 else []
+    assert [{name: value for name, value in row.items() if name != "time"} for row in rows] == expected
 
 
 def test_gzip_of_the_server_is_what_the_client_gets(upstream: str, tmp_path: Path) -> None:

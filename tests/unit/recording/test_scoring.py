@@ -35,6 +35,12 @@ def test_feedback_is_a_number(value: Any) -> None:
     assert found.value.reason is left_out.NOT_A_NUMBER
 
 
+def test_a_sum_that_is_too_large_is_no_score() -> None:
+    with pytest.raises(Unusable) as found:
+        FeedbackReward({"thumb": 1e30, "edited": 1e30}).scored({"thumb": 1e38, "edited": 1e38})
+    assert found.value.reason is left_out.NOT_A_NUMBER
+
+
 def test_versions_differ_with_columns_and_weights() -> None:
     rewards = [{"thumb": 1.0}, {"thumb": 2.0}, {"stars": 1.0}, {"thumb": 1.0, "stars": 1.0}]
     assert len({FeedbackReward(weights).version for weights in rewards}) == 4

@@ -80,6 +80,18 @@ def test_later_feedback_replaces_earlier_key_by_key() -> None:
     assert [row.feedback for row in lot.rows] == [{"own": True, **said}, said, {"thumb": 2}, None, None]
 
 
+def test_feedback_on_one_answer_is_not_that_of_the_others() -> None:
+    shelf = Shelf()
+    shelf.add_feedback("a", {"thumb": 1}, name="a/1")
+    for index in range(3):
+        put(shelf, index, name=f"a/{index}", response="a")
+    put(shelf, 3, name="b/1", response="b")
+    shelf.add_feedback("a", {"edited": 0})
+    shelf.add_feedback("a", {"edited": 1}, name="a/2")
+    (lot,) = shelf.lots()
+    assert [row.feedback for row in lot.rows] == [{"edited": 0}, {"thumb": 1, "edited": 0}, {"edited": 1}, None]
+
+
 def test_an_empty_one_gives_nothing_and_can_be_filled_after_it_was_read() -> None:
     shelf = Shelf()
     assert list(shelf.lots()) == []

@@ -18,7 +18,7 @@ from tests.browser import chromium
 from tests.unit.report.embedded import embedded
 from tests.unit.report.synthetic_run import make_run, synthetic_recipe
 from tests.unit.store.filled import add_run, fill
-from tests.unit.store.test_saved import note
+from tests.unit.store.test_drawn import note
 
 
 @pytest.fixture
@@ -53,13 +53,13 @@ def test_what_was_drawn(run: RunDirectory) -> None:
     assert worthless["left_out_since"] == 2 and first["left_out_since"] is None
     assert (first["first"], second["first"], second["last"]) == (1.0, 0.5, 0.5) and 0.5 < first["last"] < 1
     assert first["age"] == "2 h 05 min"
-    total = sum(row["saved"] for row in found["rows"])
-    assert found["saved"].startswith(
+    total = sum(row["weight"] for row in found["rows"])
+    assert found["drawn"].startswith(
         f"56 rows were drawn. By their share of effective weight they count as {total:.0f}"
     )
     run.append_metrics({"step": 161, "tokens_generated": 10, "seconds_generating": 1.0})
     found = stored(load_run(run.path))
-    assert found is not None and found["saved"].endswith(" of 171 tokens, which take 17 s to sample and score.")
+    assert found is not None and found["drawn"].endswith(" of 171 tokens, which take 17 s to sample and score.")
 
 
 def test_a_report_does_not_need_the_store(run: RunDirectory, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_report_does_not_need_the_store(run: RunDirectory, tmp_path: Path) -> 
         connection.execute(update(runs).values(name="another"))
     found = stored(load_run(run.path))
     assert found is not None and f"it has no run called {run.path.name}" in found["note"] and not found["rows"]
-    assert found["saved"] is None
+    assert found["drawn"] is None
     (tmp_path / "s.db").write_text("no database")
     for rest in ("s.db-wal", "s.db-shm"):
         (tmp_path / rest).unlink(missing_ok=True)
@@ -96,6 +96,8 @@ def test_the_page_shows_it(run: RunDirectory, tmp_path: Path) -> None:
             ["run-a", "0", "2 h 05 min", "16"],
             ["run-a", "1", "2 h 05 min", "8"],
         ]
+        heads = page.evaluate("[...document.querySelectorAll('#drawn-head th')].map(cell => cell.textContent)")
+        assert heads[3] == "rows drawn" and heads[5] == "weight in fresh rollouts"
         assert cells[2][4:] == ["50.0 % to 50.0 %", "4", "–"] and cells[0][6] == "2"
         assert page.evaluate("document.getElementById('drawn-note').textContent").startswith("56 rows were drawn.")
         for key in ("stored-rows", "stored-share", "stored-versions"):

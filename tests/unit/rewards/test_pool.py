@@ -29,6 +29,7 @@ def test_hostile_items_score_zero_and_the_others_as_if_alone(caplog):
     mixed = [hostile.get(i, item) for i, item in enumerate(items)]
     with caplog.at_level(logging.WARNING), pool() as scoring:
         outcomes = scoring.score(mixed)
+        assert scoring.score([["value", 7.0]])[0].score == 7.0, "also if the last one has ended its worker"
         left = scoring.pids()
     assert [(outcome.score, outcome.reason) for outcome in outcomes] == [
         (0.0, reasons[i]) if i in hostile else (float(i), None) for i in range(40)

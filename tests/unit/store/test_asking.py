@@ -22,6 +22,8 @@ def test_runs_are_selected_by_name_key_and_tags(place: str) -> None:
     assert selected(names=["run-aaaa1"]) == selected(names=["aaaa"]) == selected(tags=["sums", "night"]) == ["aaaa1"]
     with pytest.raises(UserError, match=r"^store s\.db: no run is called aaa: it has run-aaaa1, run-bbbb1$"):
         selected(names=["aaa"])
+    with pytest.raises(UserError, match=r"run-bbbb1; night is a tag of run-aaaa1, run-bbbb1$"):
+        selected(names=["night"])
     with pytest.raises(UserError, match="no run has the tags day: the runs there have night, sums"):
         selected(tags=["day"])
 

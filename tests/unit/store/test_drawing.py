@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 
+from r2vpo.errors import UserError
 from r2vpo.store import RolloutStore, Source, drawing, writing
 from r2vpo.store.drawing import BEFORE_ALL, Candidate
-from tests.unit.store.filled import add_run, fill
+from r2vpo.store.tables import groups, prompts, scores
+from tests.unit.store.filled import add_run, fill, sampled
 
 MANY = 10**15
 
 
-def found(store: RolloutStore, source: Source, run: int = 0) -> list[tuple[int, int]]:
+def found(store: RolloutStore, source: Source, run: int = 0, *, sees: int = MANY) -> list[tuple[int, int]]:
     with store.reading() as connection:
-        versions = drawing.versions_of(connection, source, apart_from=run, tokenizer="t")
+        versions = drawing.versions_of(connection, source, apart_from=run, tokenizer="t", sees=sees)
     return [(one.run, one.number) for one in versions]
 
 
@@ -33,6 +36,23 @@ def test_the_versions_that_a_source_selects(place: str) -> None:
     assert found(store, Source(max_age_versions=1)) == [(first, 2), (second, 1)]
     assert found(store, Source(kinds=["import"])) == [(second, 0), (second, 1)]
     assert found(store, Source(newer_than=time.time() + 1)) == []
+
+
+def test_what_is_written_later_does_not_change_what_a_source_selects(place: str) -> None:
+    store, hour = RolloutStore(place), time.time() - 3600
+    run, reward = fill(store, "a", 2, 1)
+    with store.writing() as connection:
+        connection.execute(groups.update().values(created=hour))
+        sees = drawing.newest_group(connection)
+    newer = Source(newer_than=hour + 60)
+    assert found(store, Source(max_age_versions=1), sees=sees) == [(run, 1)] and found(store, newer, sees=sees) == []
+    with store.writing() as connection:
+        for number in (1, 2, 3):
+            version = writing.add_version(connection, run, number, None, created=time.time())
+            writing.add_groups(connection, version, [sampled(10 + number, version=number)], reward)
+    assert found(store, Source(max_age_versions=1), sees=sees) == [(run, 1)] and found(store, newer, sees=sees) == []
+    assert found(store, Source(max_age_versions=1)) == [(run, 3)]
+    assert found(store, newer) == [(run, 1), (run, 2), (run, 3)]
 
 
 def draws(store: RolloutStore, reward: int, after: dict[int, int], **changes: object) -> dict[int, list[Candidate]]:
@@ -127,3 +147,45 @@ def test_many_groups_are_read_in_the_order_asked(size: int, place: str) -> None:
         groups = drawing.read_groups(connection, ids, reward)
     assert [-one.group.number for one in groups] == ids
     assert {tuple(row.reward for row in one.group.rollouts) for one in groups} == {(0.0, 1.0)}
+    with store.reading() as connection:
+        left = drawing.read_groups(connection, [size + 1, 1, size + 2], reward)
+    assert [one.group.number for one in left] == [-1], "those that have been removed are passed over"
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (prompts.update().values(ids=b"damage"), "prompt"),
+        (prompts.update().values(columns="{"), "row of data"),
+        (groups.update().values(tokens=b"damage"), "tokens"),
+        (scores.delete().where(scores.c.position == 1), "scores"),
+    ],
+)
+def test_a_damaged_group_is_one_line(damage: Any, what: str, place: str) -> None:
+    store = RolloutStore(place)
+    _, reward = fill(store, "a", 1, 2)
+    with store.writing() as connection:
+        connection.execute(damage)
+    with (
+        store.reading() as connection,
+        pytest.raises(UserError, match=f"^the {what} of a stored group .*rollouts check"),
+    ):
+        drawing.read_groups(connection, [1, 2], reward)
+
+
+def test_what_samplers_put_in_waits_for_their_run(place: str) -> None:
+    """Not if they have another tokenizer, whose ids mean other texts."""
+    store = RolloutStore(place)
+    run, other = add_run(store, "trainer"), add_run(store, "another")
+    _, reward = fill(store, "a", 3, 2, parent="trainer")
+    fill(store, "b", 2, 2, parent="trainer", tokenizer="u")
+    fill(store, "c", 1, 2, parent="another")
+    with store.writing() as connection:
+        ids = connection.execute(select(groups.c.id).order_by(groups.c.id)).scalars().all()
+        writing.add_draws(connection, run, 1, ids[2:3])
+        writing.add_draws(connection, other, 1, ids[3:4])
+        options = {"versions_from": 1, "versions_to": 2, "size": 2, "count": 9}
+        assert drawing.waiting(connection, "trainer", reward, **options) == ids[3:6]
+        assert drawing.waiting(connection, "trainer", reward, **(options | {"count": 1})) == ids[3:4]
+        assert drawing.waiting(connection, "trainer", reward, **(options | {"size": 3})) == []
+        assert drawing.waiting(connection, "trainer", reward + 1, **options) == []

@@ -71,7 +71,7 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
         tmp_path / "notes.txt": "not a database.*choose another path",
         "mysql://me:secret@host/x": r"mysql://me:\*\*\*@host/x: mysql:// is not supported",
         "postgresql://me:secret@127.0.0.1:9/x": r"me:\*\*\*@127.*refused",
-        "postgresql://me:x@host:port/x": "not a URL",
+        "postgresql://me:secret@host:port/x": "not a URL",
     }
     for place, why in refused.items():
         with pytest.raises(UserError, match=f"^store .*{why}") as raised:
@@ -81,3 +81,27 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=why):
             RolloutStore(tmp_path / name, create=False)
     assert shown("runs/x.db") == "runs/x.db"
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("postgresql://me:secret@host:port/x", "postgresql://me:***@host:port/x"),
+        ("postgresql://me:sec@ret/@[::1/x", "postgresql://me:***@[::1/x"),
+        ("postgresql://me@host/x?password=secret&a=b", "postgresql://me@host/x?password=***&a=b"),
+        ("postgresql:///x?host=/a:b", "postgresql:///x?host=/a:b"),
+    ],
+)
+def test_no_password_is_shown(place: str, message: str) -> None:
+    assert shown(place) == message
+
+
+def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
+    opened = RolloutStore(tmp_path / "s.db")
+    fill(opened, "a", 1, 3)
+    opened.close()
+    whole = (tmp_path / "s.db").read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:100] + b"x" * 3996 + whole[4096:]):
+        (tmp_path / "s.db").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"malformed: it is damaged; restore a copy, or recover .* \.recover$"):
+            RolloutStore(tmp_path / "s.db", read_only=True)

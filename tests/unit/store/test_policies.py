@@ -54,6 +54,16 @@ def test_a_run_that_resumes_earlier_publishes_again(tmp_path: Path) -> None:
     assert found is not None and found[0].version == 4 and not is_finished(tmp_path)
 
 
+def test_another_run_in_the_same_folder_publishes_its_own(tmp_path: Path) -> None:
+    for version in (0, 1):
+        publish(tmp_path, policy(version), write)
+    mine = Policy("another", 0, "other weights")
+    publish(tmp_path, mine, lambda folder: (folder / "weights").write_text("v") and None)
+    assert newest(tmp_path) == (mine, tmp_path / "0") and (tmp_path / "0" / "weights").read_text() == "v"
+    assert [path.name for path in tmp_path.iterdir()] == ["0"]
+    publish(tmp_path, mine, lambda folder: pytest.fail("it is there"))
+
+
 def _publish_for_ever(folder: Path, begun: Any) -> None:
     def slowly(target: Path) -> None:
         begun.set()

@@ -102,6 +102,19 @@ def test_a_run_at_work_goes_on(place: str) -> None:
         assert drawing.last_places(connection, run, 1, (0, 1)) == {}
 
 
+def test_a_run_stays_as_long_as_its_samplers(place: str) -> None:
+    """It may train only on what they have put in, and have written nothing for hours."""
+    store = RolloutStore(place)
+    trainer = add_run(store, "trainer")
+    _, _ = fill(store, "sampler", 1, 2, kind="sampling", parent="trainer")
+    hours = time.time() + 2 * DAY
+    remove(store, planned(store), now=hours)
+    with store.reading() as connection:
+        assert connection.execute(select(runs.c.id)).scalars().all() == [trainer]
+    remove(store, Plan([], 0.0, {}, 0, []), now=hours)
+    assert counts(store) == [0] * 6
+
+
 def test_the_space_comes_back(place: str) -> None:
     store = RolloutStore(place)
     _, reward = fill(store, "a", 2, 0)

@@ -10,7 +10,7 @@ import torch
 from sqlalchemy import func, select
 
 from r2vpo.store import RolloutStore, drawing, writing
-from r2vpo.store.tables import draws, groups, measurements, prompts, rollouts, scores, signals, versions
+from r2vpo.store.tables import draws, groups, measurements, prompts, rollouts, runs, scores, signals, versions
 from tests.unit.store.filled import add_run, fill, sampled
 
 
@@ -96,6 +96,33 @@ def test_draws_count_once_a_round(place: str) -> None:
             writing.add_draws(connection, run, 4, ids[:2])
     with store.reading() as connection:
         assert connection.execute(select(groups.c.uses).order_by(groups.c.id)).scalars().all() == [1, 1, 0]
+
+
+def test_a_group_of_several_rounds_is_taken_back_from_each(place: str) -> None:
+    store = RolloutStore(place)
+    fill(store, "a", 1, 2)
+    run, other = add_run(store, "b"), add_run(store, "c")
+    with store.writing() as connection:
+        for number in range(5):
+            writing.add_draws(connection, run, number, [1, 2] if number == 3 else [1])
+        writing.add_draws(connection, other, 4, [1, 2])
+        writing.rewind(connection, run, 2)
+        assert connection.execute(select(groups.c.uses).order_by(groups.c.id)).scalars().all() == [3, 1]
+
+
+def test_the_id_of_what_is_gone_is_not_given_again(place: str) -> None:
+    """Otherwise a run at work would take new groups for those that it saw when it began."""
+    store = RolloutStore(place)
+    run, reward = fill(store, "a", 2, 2)
+    other = add_run(store, "b")
+    with store.writing() as connection:
+        writing.rewind(connection, run, 1)
+        connection.execute(runs.delete().where(runs.c.id == other))
+    assert add_run(store, "c") > other
+    with store.writing() as connection:
+        version = writing.add_version(connection, run, 1, None)
+        writing.add_groups(connection, version, [sampled(9)], reward)
+        assert version > 2 and connection.execute(select(groups.c.id)).scalars().all() == [1, 2, 5]
 
 
 def test_a_run_that_resumes_takes_its_later_rounds_back(place: str) -> None:

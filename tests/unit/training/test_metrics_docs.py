@@ -5,7 +5,7 @@ from pathlib import Path
 
 from r2vpo.config.known_keys import known_keys
 from r2vpo.config.recipe import Recipe
-from r2vpo.config.run_directory import SUMMARY_KEYS
+from r2vpo.config.run_directory import STORE_COUNTERS, SUMMARY_KEYS
 from r2vpo.training.metrics_log import METRICS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
@@ -14,7 +14,7 @@ NAMES = {name for cell in ROWS for name in re.findall(r"`(\w+)`", cell)}
 
 
 def test_every_metric_is_explained() -> None:
-    assert set(METRICS) | set(SUMMARY_KEYS) | {"accuracy_gain", "machine"} == NAMES
+    assert set(METRICS) | set(SUMMARY_KEYS) | set(STORE_COUNTERS) | {"accuracy_gain", "machine"} == NAMES
 
 
 def test_the_settings_it_names_exist() -> None:

@@ -9,10 +9,10 @@ from rich.console import Console
 
 from r2vpo.config.numbers import (
     about_intervals,
+    byte_size,
     count,
     duration,
     interval,
-    megabytes,
     percent,
     points,
     significant,
@@ -129,6 +129,25 @@ def test_the_result_names_everything(terminal: bool) -> None:
         assert part in shown
 
 
+@pytest.mark.parametrize(
+    ("counted", "said"),
+    [
+        ({}, None),
+        ({"rollouts_written": 64}, "64 rollouts written, 0 of other runs trained on\n"),
+        (
+            {"rollouts_written": 64, "rollouts_of_others": 1024, "rollouts_collected": 8},
+            "64 rollouts written, 1,024 of other runs trained on, 8 of samplers\n",
+        ),
+    ],
+)
+def test_what_a_run_did_with_its_store_is_a_line(counted: dict[str, int], said: str | None) -> None:
+    to, stream = console(terminal=False)
+    print_result(to, {"rollouts_generated": 4096, "rollouts_reused": 3072} | counted, Path("report.html"))
+    shown = stream.getvalue()
+    assert f"{3072 - counted.get('rollouts_of_others', 0):,} reused" in shown
+    assert ("store " not in shown) if said is None else (f"{'store':<16} {said}" in shown)
+
+
 @pytest.mark.parametrize(("silent", "said"), [(1, "1 round, in which no"), (2, "2 rounds, in which no")])
 def test_rounds_without_a_signal_are_counted(silent: int, said: str) -> None:
     to, stream = console(terminal=False)
@@ -157,7 +176,7 @@ def test_numbers_for_people() -> None:
         "48.2 %",
         "2.5e-05",
     )
-    assert (megabytes(6.4e8), megabytes(2.1e9)) == ("640 MB", "2.1 GB")
+    assert (byte_size(9.66e4), byte_size(6.4e8), byte_size(2.1e9)) == ("97 kB", "640 MB", "2.1 GB")
     assert interval({"value": 0.5, "low": None, "high": None}) == "50.0 %"
     assert interval(None) == "–"
     assert points({"value": 0.5}, {"value": 0.4}) == "-10.0 points"

@@ -15,6 +15,7 @@ from r2vpo.errors import UserError
 from r2vpo.models.fingerprint import weights_fingerprint
 from r2vpo.replay.group import rows_of
 from r2vpo.store import RolloutStore, drawing
+from r2vpo.store.encoding import count_ids
 from r2vpo.store.tables import draws, groups, measurements, prompts, rollouts, runs, scores, versions
 from tests.tiny import even_digits, parameters, tiny_model, tiny_trainer
 
@@ -72,7 +73,9 @@ def test_a_run_trains_on_what_others_left(tmp_path: Path) -> None:
     assert first["stored_rows"] > 0 and 0 < first["stored_share"] <= 1 and first["stored_versions_left_out"] == 0
     # The first round has no rows of its own to train on again.
     fresh = trainer.args.generation_batch_size
-    assert first["rollouts_reused"] == first["stored_rows"] <= fresh
+    assert first["rollouts_reused"] == first["stored_rows"] == first["rollouts_of_others"] <= fresh
+    assert trainer.counters["rollouts_written"] == trainer.counters["rollouts_generated"]
+    assert trainer.counters["rollouts_of_others"] == trainer.learner.staleness_rows[-1]
     assert len(trainer.learner.staleness_rows) == 3  # fresh, of the last round, and of other runs
     drawn = all_rows(store, draws.c.round, draws.c.run)
     assert {number for number, _ in drawn} == {0, 1} and {run for _, run in drawn} == {2}
@@ -101,12 +104,25 @@ def test_problems_that_a_run_is_evaluated_on_are_not_drawn(tmp_path: Path) -> No
     }
     of_group = {number: prompt[place] for number, place in all_rows(store, groups.c.id, groups.c.prompt)}
     asked = sorted(set(of_group.values()))[:2]
-    with pytest.warns(UserWarning, match=r"groups in the store answer problems that this run is evaluated on"):
+    with pytest.warns(UserWarning, match="not drawn because of answers to problems that this run is evaluated on"):
         trained(
             tmp_path / "b", store, {}, max_steps=6, eval_dataset=Dataset.from_list([{"prompt": one} for one in asked])
         )
     drawn = {of_group[group] for (group,) in all_rows(store, draws.c.group)}
     assert drawn and not drawn & set(asked)
+
+
+def test_prompts_that_are_longer_than_those_of_the_run_are_not_drawn(tmp_path: Path) -> None:
+    store = tmp_path / "store.db"
+    trained(tmp_path / "a", store, max_steps=6)
+    trainer = tiny_trainer(tmp_path / "b", replay={"store": str(store), "from": {"ratio": 4}}, max_steps=2)
+    trainer.stored.longest_prompt = 4
+    with pytest.warns(UserWarning, match=r"because of more tokens .*\(prompt 4, response 6, both together 128\)"):
+        trainer.train()
+    length = {number: count_ids(ids) for number, ids in all_rows(store, prompts.c.id, prompts.c.ids)}
+    of_group = {number: length[place] for number, place in all_rows(store, groups.c.id, groups.c.prompt)}
+    drawn = {of_group[group] for (group,) in all_rows(store, draws.c.group)}
+    assert drawn == {4} and max(of_group.values()) > 4
 
 
 @pytest.mark.parametrize("saved", [2, 3], ids=["between rounds", "within a round"])
@@ -153,5 +169,13 @@ def test_nothing_to_draw_is_said_before_anything_is_sampled(
     store = tmp_path / "store.db"
     if changes.pop("first", True):
         trained(tmp_path / "a", store)
+    else:
+        RolloutStore(store).close()
     with pytest.raises(UserError, match=f"^store .*{why}"):
         trained(tmp_path / "b", store, source, **changes)
+
+
+def test_a_store_to_draw_from_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"store .*typo\.db: there is no such file"):
+        trained(tmp_path / "b", tmp_path / "typo.db", {})
+    assert not (tmp_path / "typo.db").exists()

@@ -10,7 +10,7 @@ from r2vpo.core.declaration import option, same_as
 from r2vpo.core.method_options import MethodOptions, ObjectiveOptions
 from r2vpo.core.options import BufferOptions
 
-DELTA = 0.05
+DELTA = 0.03
 """V_d that a round may reach, unlike for language models not per rollout: a round of control has one size."""
 
 

@@ -24,12 +24,12 @@ MEASURED_AGAIN = 4
 """One fresh row in this many is evaluated again after a round's last step, to measure the round as a whole."""
 
 
-ROOM = 10.0
+ROOM = 2.0
 """lambda* is that of a trust radius this many times as large as the round's, which step control enforces.
 
 At lambda* of the radius itself, V_d is the radius when *every* action has moved to its r*. The hundreds of steps of a
 round bring those that can move there long before: then they have no gradient, V_d stays below the radius, and step
-control raises the rate without end. On Acrobot nothing was learned (docs/guide/control.md)."""
+control raises the rate without end. A much weaker brake lets single rounds go far beyond the radius."""
 
 
 class Rounds:

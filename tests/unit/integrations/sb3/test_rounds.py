@@ -91,8 +91,8 @@ def test_delta_is_the_target_of_a_round_and_of_its_multiplier():
     made = model(R2VPO, "box", delta=0.03).learn(steps(2))
     controls = made.rounds.controls
     assert controls.target == controls.step_size.target == controls.dual.target == pytest.approx(0.03)
-    # lambda* = sqrt(E[A^2] / (10 delta)) / 2, for advantages of variance 1 and one dimension.
-    assert controls.dual.value == pytest.approx((1 / 0.3) ** 0.5 / 2, rel=0.02)
+    # lambda* = sqrt(E[A^2] / (2 delta)) / 2, for advantages of variance 1 and one dimension.
+    assert controls.dual.value == pytest.approx((1 / 0.06) ** 0.5 / 2, rel=0.02)
 
 
 def test_the_whole_round_is_measured_on_a_quarter_of_its_rows():

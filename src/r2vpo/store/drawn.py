@@ -1,9 +1,9 @@
-"""What runs have drawn from the store, and how many rollouts that saved.
+"""What runs have drawn from the store, and its weight in fresh rollouts.
 
 A row that was drawn is worth its share of effective weight (`r2vpo.store.worth`), as it was known in its round, of a
-fresh row. What a run saved by a version is therefore the sum over its rounds of rows times share, and the same of
-tokens: so many rollouts would have had to be sampled for gradients of the same weight. The forward and the backward
-passes on drawn rows are not deducted, because fresh rows need them as well.
+fresh row in the gradient. The weight of what a run drew from a version is therefore the sum over its rounds of rows
+times share, and the same of tokens. It is not the sampling that was saved: only a run without the store shows how many
+rollouts it would have taken to learn as much.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Draws:
         version: Id of the version.
         rows: Rows drawn, a row as often as it was drawn.
         tokens: Their trained tokens.
-        saved_rows: Sum of rows times share.
-        saved_tokens: Sum of tokens times share.
+        weight_rows: Sum of rows times share.
+        weight_tokens: Sum of tokens times share.
         worth: What was known of the version after the last round.
         rounds: For each round that drew from it its number, the rows, and the share after it.
     """
@@ -36,8 +36,8 @@ class Draws:
     version: int
     rows: int = 0
     tokens: int = 0
-    saved_rows: float = 0.0
-    saved_tokens: float = 0.0
+    weight_rows: float = 0.0
+    weight_tokens: float = 0.0
     worth: Worth = field(default_factory=Worth)
     rounds: list[tuple[int, int, float]] = field(default_factory=list)
 
@@ -52,8 +52,8 @@ class Draws:
         share = self.worth.share
         self.rows += int(now.rows)
         self.tokens += int(now.tokens)
-        self.saved_rows += now.rows * share
-        self.saved_tokens += now.tokens * share
+        self.weight_rows += now.rows * share
+        self.weight_tokens += now.tokens * share
         self.rounds.append((number, int(now.rows), share))
 
 
