@@ -135,7 +135,7 @@ class _OnControl:
 
     @classmethod
     def of(cls, experiment: ControlExperiment, chosen: _Chosen, tasks: list[str] | None) -> "_OnControl":
-        require("stable_baselines3", "a comparison on control tasks")
+        require("sb3_contrib", "a comparison on control tasks")
         from r2vpo.compare.control.cells import ControlPlan
 
         plan = ControlPlan(experiment, source=chosen.source, tasks=tasks, methods=chosen.methods, seeds=chosen.seeds)

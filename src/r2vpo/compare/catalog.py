@@ -22,7 +22,7 @@ def load_experiment(path: Path) -> Experiment | TasksExperiment | ControlExperim
         UserError: it cannot be read, or it is not an experiment. One line.
     """
     content = read_mapping(path, "experiment")
-    if content.get("kind") == "control":
+    if "kind" in content:
         return validated(ControlExperiment, content, source=str(path))
     if "tasks" in content:
         return validated(TasksExperiment, content, source=str(path))

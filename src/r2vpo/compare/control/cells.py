@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from r2vpo.compare.control.environments import make_environments
-from r2vpo.compare.control.learning import build, options_of
+from r2vpo.compare.control.learning import build
+from r2vpo.compare.control.options import check_options, options_of
 from r2vpo.compare.control.schema import ControlExperiment, ControlRecipe
 from r2vpo.config.errors import validated
 from r2vpo.config.records import Record
@@ -104,20 +105,15 @@ class ControlPlan:
         return [spec.first + number for number in range(count)]
 
     def cells(self) -> list[ControlCell]:
-        """Return every cell: seed by seed, so that an interrupted comparison is balanced, and the rate of 1 first."""
-        most = max(len(self.seeds(task)) for task in self.tasks)
+        """Return every cell: first those at the learning rate itself; task by task, and within a task seed by seed."""
         return [
-            self._cell(task, method, rate, self.seeds(task)[number])
+            self._cell(task, method, rate, seed)
             for rate in self.experiment.rates
-            for number in range(most)
             for task in self.tasks
-            if number < len(self.seeds(task))
+            for seed in self.seeds(task)
             for method in self.methods
-            if rate == 1 or self._has_rate(task, method)
+            if rate in self.experiment.methods[method].rates
         ]
-
-    def _has_rate(self, task: str, method: str) -> bool:
-        return RATE in self._options(task, method)
 
     def _options(self, task: str, method: str) -> dict[str, Any]:
         spec = self.experiment.methods[method]
@@ -150,22 +146,31 @@ class ControlPlan:
                 raise UserError(f"{self.source}: {where} has {unknown[0]}, which no method has: remove it")
         for method in self.methods:
             spec = self.experiment.methods[method]
-            known = options_of(spec.algorithm)
-            unknown = sorted(set(spec.set) - set(known))
-            if unknown:
-                raise UserError(
-                    f"{self.source}: methods.{method}.set has {unknown[0]}: {spec.algorithm} has {', '.join(known)}"
-                )
+            check_options(spec.algorithm, spec.set, f"{self.source}: methods.{method}.set")
         for task in self.tasks:
-            for method in self.methods:
-                recipe = self._cell(task, method, 1.0, self.experiment.seeds.first).recipe
-                environments = make_environments(recipe)
+            self._check_task(task)
+
+    def _check_task(self, task: str) -> None:
+        recipes = {}
+        for method in self.methods:
+            spec, options = self.experiment.methods[method], self._options(task, method)
+            # Those of the method itself have been checked: what is wrong now is the experiment's or the task's.
+            check_options(spec.algorithm, options, f"{self.source}: set")
+            if RATE not in options and spec.rates != [1.0]:
+                raise UserError(f"{self.source}: methods.{method}.rates are factors of {RATE}: add it to set")
+            recipes[method] = self._cell(task, method, 1.0, self.experiment.seeds.first).recipe
+        try:
+            environments = make_environments(next(iter(recipes.values())))
+        except UserError as error:
+            raise UserError(f"{self.source}: tasks.{task}: {error}") from None
+        try:
+            for method, recipe in recipes.items():
                 try:
                     build(recipe, environments)
                 except UserError as error:
                     raise UserError(f"{self.source}: tasks.{task}, methods.{method}: {error}") from None
-                finally:
-                    environments.close()
+        finally:
+            environments.close()
 
 
 def _identity(recipe: ControlRecipe) -> str:

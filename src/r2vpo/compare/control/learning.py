@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import platform
 import time
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 import torch
+from sb3_contrib import TRPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -23,12 +24,13 @@ from r2vpo.compare.control.schema import ControlRecipe
 from r2vpo.config.records import Record
 from r2vpo.errors import UserError
 from r2vpo.integrations.sb3 import R2VPO
-from r2vpo.optional import require
 
 POINTS = 50
 """Points of a run's curve: the mean return of the episodes that ended in each part of its steps."""
 
-_PACKAGES = ("r2vpo", "torch", "stable-baselines3", "gymnasium", "numpy")
+_PACKAGES = ("r2vpo", "torch", "stable-baselines3", "sb3-contrib", "gymnasium", "mujoco", "envpool", "numpy")
+CLASSES: Mapping[str, type[OnPolicyAlgorithm]] = {"ppo": PPO, "r2vpo": R2VPO, "trpo": TRPO}
+"""The algorithms by their names in an experiment."""
 _COURSE = ("decision_variance", "step_scale", "std", "approx_kl", "explained_variance")
 
 
@@ -64,11 +66,19 @@ def run_control(recipe: ControlRecipe, *, threads: int) -> Record:
         "course": watch.course,
         "optimizer_steps": recipe.steps,
         "wall_seconds": time.monotonic() - started,
-        "versions": {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+        "versions": _versions(),
         "commit": commit(),
         "machine": {"platform": platform.platform(), "cpu": cpu_name(), "cores": os.cpu_count(), "threads": threads},
         "recipe": recipe.model_dump(mode="json"),
     }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):  # not every task and method needs all of them
+            found[name] = version(name)
+    return found
 
 
 def build(recipe: ControlRecipe, environments: Any) -> OnPolicyAlgorithm:
@@ -81,32 +91,9 @@ def build(recipe: ControlRecipe, environments: Any) -> OnPolicyAlgorithm:
     if recipe.anneal and "learning_rate" in options:
         options["learning_rate"] = LinearSchedule(options["learning_rate"], 0.0, 1.0)
     try:
-        return class_of(recipe.algorithm)("MlpPolicy", environments, seed=recipe.seed, device="cpu", **options)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{recipe.algorithm}: {error}") from None
-
-
-def class_of(algorithm: str) -> type[OnPolicyAlgorithm]:
-    """Return an algorithm's class.
-
-    Raises:
-        UserError: its package is not installed.
-    """
-    if algorithm == "ppo":
-        return PPO
-    if algorithm == "r2vpo":
-        return R2VPO
-    require("sb3_contrib", "algorithm trpo")
-    from sb3_contrib import TRPO
-
-    found: type[OnPolicyAlgorithm] = TRPO
-    return found
-
-
-def options_of(algorithm: str) -> list[str]:
-    """Return the names of an algorithm's options."""
-    named = inspect.signature(class_of(algorithm)).parameters
-    return [name for name in named if name not in ("policy", "env", "seed", "device", "_init_setup_model")]
+        return CLASSES[recipe.algorithm]("MlpPolicy", environments, seed=recipe.seed, device="cpu", **options)
+    except (AssertionError, TypeError, ValueError) as error:
+        raise UserError(f"{recipe.algorithm}: {' '.join(str(error).split())}") from None
 
 
 class Returns(BaseCallback):

@@ -51,7 +51,7 @@ class ControlRun:
         """Return the mean return over the last tenth of the steps; minus infinity for a run that diverged."""
         if self.diverged or not len(self.returns):
             return -np.inf
-        late = self.steps > (1 - LAST) * self.budget
+        late = self.steps > round((1 - LAST) * self.budget)  # the ends of a curve's parts are rounded too
         return float(self.returns[late].mean()) if late.any() else float(self.returns[-1])
 
     def best(self) -> float:

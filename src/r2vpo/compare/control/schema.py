@@ -11,11 +11,12 @@ Algorithm = Literal["ppo", "r2vpo", "trpo"]
 
 
 class Change(Section):
-    """A change of a MuJoCo task's dynamics during training."""
+    """A change of a task's dynamics during training; what is not given is as it was originally."""
 
     at: float = Field(gt=0, lt=1, description="the share of the run's steps after which it holds")
-    friction: float = Field(1.0, gt=0, description="factor of the original friction of every surface")
-    mass: float = Field(1.0, gt=0, description="factor of the original mass and inertia of every body")
+    friction: float = Field(1.0, gt=0, description="in MuJoCo: factor of the friction of every surface")
+    mass: float = Field(1.0, gt=0, description="in MuJoCo: factor of the mass and inertia of every body")
+    speed: float = Field(1.0, description="in r2vpo/MovingObstacles-v0: factor of the speed of the obstacles")
 
 
 class EnvironmentSpec(Section):
@@ -31,7 +32,7 @@ class EnvironmentSpec(Section):
         if [one.at for one in self.changes] != sorted({one.at for one in self.changes}):
             raise ValueError("changes are not in the order of their `at`, each of which may occur once: sort them")
         if self.changes and self.name.startswith("envpool:"):
-            raise ValueError(f"changes do not work in {self.name}: use a MuJoCo task of gymnasium")
+            raise ValueError(f"changes do not work in {self.name}: use a task of gymnasium")
         return self
 
 
@@ -67,6 +68,15 @@ class ControlMethod(Section):
     algorithm: Algorithm = Field(description="ppo, r2vpo or trpo")
     anneal: bool = Field(True, description="let the learning rate fall linearly to 0")
     set: Overrides = Field({}, description="its options; they win over those of the experiment and the task")
+    rates: list[float] = Field(
+        [1.0], min_length=1, description="factors of its learning rate at which it runs; the first must be 1"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ControlMethod":
+        if self.rates[0] != 1.0 or self.rates != sorted({*self.rates}):
+            raise ValueError(f"rates are {self.rates}: begin with 1, and let them rise")
+        return self
 
 
 class ControlExperiment(Section):
@@ -78,7 +88,6 @@ class ControlExperiment(Section):
     )
     set: Overrides = Field({}, description="options for every method; a method gets those that it has")
     seeds: SeedsSpec = Field(SeedsSpec(), description="the seeds of the result")
-    rates: list[float] = Field([1.0], min_length=1, description="factors of the learning rate; the first must be 1")
     baseline: str = Field(description="the method that all others are compared with")
     tasks: dict[str, ControlTask] = Field(min_length=1, description="the tasks")
     methods: dict[str, ControlMethod] = Field(min_length=1, description="the methods")
@@ -88,9 +97,12 @@ class ControlExperiment(Section):
     def _consistent(self) -> "ControlExperiment":
         if self.baseline not in self.methods:
             raise ValueError(f"baseline = {self.baseline} is not a method: choose one of {', '.join(self.methods)}")
-        if self.rates[0] != 1.0 or self.rates != sorted({*self.rates}):
-            raise ValueError(f"rates are {self.rates}: begin with 1, and let them rise")
         return self
+
+    @property
+    def rates(self) -> list[float]:
+        """Every factor of a learning rate, rising."""
+        return sorted({rate for method in self.methods.values() for rate in method.rates})
 
     def title(self, method: str) -> str:
         """Return a method's name in the report."""

@@ -132,7 +132,7 @@ def _steps(results: ControlResults) -> Table:
 
 def _by_rate(results: ControlResults) -> Table:
     rates = results.experiment.rates
-    methods = [method for method in results.methods if any(results.scores(method, rate) for rate in rates if rate != 1)]
+    methods = [method for method in results.methods if len(results.experiment.methods[method].rates) > 1]
 
     def middle(rate: float) -> Callable[[str], str]:
         def cell(method: str) -> str:

@@ -28,7 +28,9 @@ EXPERIMENT: dict[str, Any] = {
 
 
 def plan(**changes: Any) -> ControlPlan:
-    options = {name: changes.pop(name) for name in ("tasks", "methods", "seeds") if isinstance(changes.get(name), list)}
+    options = {
+        name: changes.pop(name) for name in ("tasks", "methods", "seeds") if isinstance(changes.get(name), list | int)
+    }
     return ControlPlan(ControlExperiment.model_validate(EXPERIMENT | changes), source="small.yaml", **options)
 
 
