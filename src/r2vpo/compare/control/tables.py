@@ -19,7 +19,8 @@ KINDS = ("dense", "sparse", "dynamic")
 _SCORE = (
     "Score: the mean return of the episodes of the last tenth of a run, as a share of the way from the return at the "
     "beginning to the highest mean that a method has on the task. IQM: the mean of the middle half of the scores over "
-    "tasks and seeds. In brackets: 95 % intervals, by a bootstrap over the seeds of each task."
+    "tasks and seeds, every task with the same weight. In brackets: 95 % intervals, by a bootstrap over the seeds of "
+    "each task; there are none with fewer than five seeds of a task or 15 runs."
 )
 
 

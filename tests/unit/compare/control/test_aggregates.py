@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
+from r2vpo.compare.control import aggregates
 from r2vpo.compare.control.aggregates import (
     FEWEST_RUNS,
     difference,
@@ -15,44 +18,63 @@ from r2vpo.compare.control.aggregates import (
 )
 
 
+def middle(values: Sequence[float], weights: Sequence[float] | None = None) -> float:
+    return float(interquartile_mean(np.array(values), np.ones(len(values)) if weights is None else np.array(weights)))
+
+
 def test_the_mean_of_the_middle_half() -> None:
-    assert interquartile_mean(np.array([100.0, 1.0, 2.0, -100.0])) == 1.5
-    assert interquartile_mean(np.array([0.0, 1.0, 2.0, 3.0, 100.0])) == pytest.approx((0.75 + 2.0 + 2.25) / 2.5)
-    assert interquartile_mean(np.array([7.0])) == 7.0
+    assert middle([100.0, 1.0, 2.0, -100.0]) == 1.5
+    assert middle([0.0, 1.0, 2.0, 3.0, 100.0]) == pytest.approx((0.75 + 2.0 + 2.25) / 2.5)
+    assert middle([7.0]) == 7.0 and middle([1.0, 3.0]) == 2.0
     values = np.random.default_rng(0).normal(size=40)
-    assert interquartile_mean(values) == pytest.approx(np.sort(values)[10:30].mean())
+    assert middle(list(values)) == pytest.approx(np.sort(values)[10:30].mean()), "as rliable's, scipy's trim_mean"
 
 
-def scores(generator: np.random.Generator, shift: float, seeds: int = 5) -> dict[str, dict[int, float]]:
-    """Ten tasks with means and spreads that differ; the middle of all scores moves with the shift."""
+def test_weights_count_a_value_as_often() -> None:
+    assert middle([1.0, 5.0, 2.0], [2.0, 1.0, 1.0]) == pytest.approx(middle([1.0, 1.0, 5.0, 2.0]))
+    rows = np.array([[3.0, 1.0, 2.0, 9.0], [0.0, 0.0, 4.0, 8.0]])
+    assert interquartile_mean(rows, np.ones(4)).tolist() == [2.5, 2.0]
+
+
+def test_every_task_has_the_same_weight() -> None:
+    many = {"a": dict.fromkeys(range(30), 0.0), "b": dict.fromkeys(range(5), 1.0)}
+    assert summary(many).value == pytest.approx(0.5)
+
+
+def scores(generator: np.random.Generator, shift: float, tasks: int, seeds: int = 5) -> dict[str, dict[int, float]]:
+    """Tasks with means and spreads that differ; the middle of all scores moves with the shift."""
     return {
         f"task {number}": {
             seed: float(value)
             for seed, value in enumerate(shift + 0.05 * number + (0.05 + 0.01 * number) * generator.normal(size=seeds))
         }
-        for number in range(10)
+        for number in range(tasks)
     }
 
 
-def test_the_intervals_cover() -> None:
-    """Of 300 comparisons at least 89 % have the true value in each interval; the bootstrap's own promise is 95 %."""
-    truth = float(np.mean([interquartile_mean(np.concatenate([list(task.values()) for task in
-        scores(np.random.default_rng(1), 0.0, seeds=4_000).values()]))]))  # fmt: skip
-    generator = np.random.default_rng(2)
+@pytest.mark.parametrize(("tasks", "least"), [(10, 0.92), (3, 0.87)])
+def test_the_intervals_cover(tasks: int, least: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How often each interval contains the true value, with five seeds of each task."""
+    monkeypatch.setattr(aggregates, "DRAWS", 400)
+    truth = summary(scores(np.random.default_rng(1), 0.0, tasks, seeds=2_000)).value
+    generator, repetitions = np.random.default_rng(2), 300
     covered = apart = 0
-    for _ in range(300):
-        ours, theirs = scores(generator, 0.1), scores(generator, 0.0)
+    for _ in range(repetitions):
+        ours, theirs = scores(generator, 0.1, tasks), scores(generator, 0.0, tasks)
         whole, gap = summary(theirs), difference(ours, theirs)
         assert whole.low is not None and whole.high is not None
         assert gap is not None and gap.low is not None and gap.high is not None
         covered += whole.low <= truth <= whole.high
         apart += gap.low <= 0.1 <= gap.high
-    assert covered >= 267 and apart >= 267
+    assert covered >= least * repetitions and apart >= least * repetitions
 
 
 def test_few_runs_have_no_interval() -> None:
     few = {"a": dict.fromkeys(range(FEWEST_RUNS - 1), 0.5)}
     assert summary(few).low is None and summary(few).value == 0.5
+    enough = {"a": dict.fromkeys(range(FEWEST_RUNS), 0.5)}
+    assert summary(enough).low == 0.5
+    assert summary(enough | {"b": dict.fromkeys(range(4), 0.5)}).low is None, "four seeds of a task are too few"
     assert difference(few, {}) is None
 
 

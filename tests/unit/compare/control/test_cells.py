@@ -58,7 +58,7 @@ def test_what_an_experiment_may_be() -> None:
     with pytest.raises(ValidationError, match="baseline = x is not a method: choose one of ppo, ours"):
         ControlExperiment.model_validate(EXPERIMENT | {"baseline": "x"})
     for wrong in ([3.0], [1.0, 10.0, 3.0], []):
-        with pytest.raises(ValidationError, match="begin with 1|at least 1 item"):
+        with pytest.raises(ValidationError, match=r"begin with 1|at least 1 item"):
             ControlExperiment.model_validate(EXPERIMENT | {"methods": rated(ours=wrong)})
     with pytest.raises(ValidationError, match="in the order of their `at`"):
         EnvironmentSpec(name="Hopper-v5", changes=[{"at": 0.5}, {"at": 0.2}])

@@ -79,7 +79,7 @@ def test_one_line_says_what_is_wrong(where: str, value: Any, said: str, tmp_path
 
 def test_factors_of_a_rate_need_a_rate() -> None:
     made = changed("methods.ours.rates", [1.0, 3.0]) | {"set": {}}
-    with pytest.raises(UserError, match="small.yaml: methods.ours.rates are factors of learning_rate: add it to set"):
+    with pytest.raises(UserError, match=r"small.yaml: methods.ours.rates are factors of learning_rate: add it to set"):
         ControlPlan(ControlExperiment.model_validate(made), source="small.yaml")
 
 
