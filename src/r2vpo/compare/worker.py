@@ -66,7 +66,7 @@ def _record(task: dict[str, Any]) -> Record:
     if "control" in task:
         from r2vpo.compare.control.learning import run_control
 
-        return run_control(ControlRecipe.model_validate(task["control"]), threads=task["threads"])
+        return run_control(ControlRecipe.model_validate(task["control"]))
     return run_cell([Recipe.model_validate(one) for one in task["recipes"]], Path(task["folder"]))
 
 

@@ -51,8 +51,8 @@ class ControlCell:
         return self.recipe.steps
 
     def task(self, threads: int) -> dict[str, Any]:
-        """Return what a worker is asked to run, as JSON."""
-        return {"control": self.recipe.model_dump(mode="json"), "threads": threads}
+        """Return what a worker is asked to run, as JSON; it uses one thread."""
+        return {"control": self.recipe.model_dump(mode="json")}
 
     def outcome(self, record: Record) -> str:
         """Return the last return, or that the run diverged."""

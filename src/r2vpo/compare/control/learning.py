@@ -34,18 +34,17 @@ CLASSES: Mapping[str, type[OnPolicyAlgorithm]] = {"ppo": PPO, "r2vpo": R2VPO, "t
 _COURSE = ("decision_variance", "step_scale", "std", "approx_kl", "explained_variance")
 
 
-def run_control(recipe: ControlRecipe, *, threads: int) -> Record:
-    """Train from the beginning to the end.
+def run_control(recipe: ControlRecipe) -> Record:
+    """Train from the beginning to the end, on one thread: networks this small are slower on several.
 
     Args:
         recipe: the run.
-        threads: CPU threads.
 
     Returns:
         The cell's record. A run whose weights are no longer finite has one too: divergence is its result.
     """
-    started = time.monotonic()
-    torch.set_num_threads(threads)
+    started, threads = time.monotonic(), torch.get_num_threads()
+    torch.set_num_threads(1)
     environments = make_environments(recipe)
     watch, diverged = Returns(), None
     try:
@@ -58,6 +57,7 @@ def run_control(recipe: ControlRecipe, *, threads: int) -> Record:
             diverged = "the weights have diverged"
     finally:
         environments.close()
+        torch.set_num_threads(threads)
     return {
         "status": "finished",
         "diverged": diverged,
@@ -68,7 +68,7 @@ def run_control(recipe: ControlRecipe, *, threads: int) -> Record:
         "wall_seconds": time.monotonic() - started,
         "versions": _versions(),
         "commit": commit(),
-        "machine": {"platform": platform.platform(), "cpu": cpu_name(), "cores": os.cpu_count(), "threads": threads},
+        "machine": {"platform": platform.platform(), "cpu": cpu_name(), "cores": os.cpu_count(), "threads": 1},
         "recipe": recipe.model_dump(mode="json"),
     }
 
