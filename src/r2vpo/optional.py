@@ -5,12 +5,15 @@ from importlib.util import find_spec
 from r2vpo.errors import UserError
 
 PACKAGES = {
+    "envpool": ("envpool", "control"),
     "gguf": ("gguf", "embedded"),
     "langdetect": ("langdetect", "ifeval"),
     "matplotlib": ("matplotlib", "report"),
+    "mujoco": ("mujoco", "control"),
     "prodigyopt": ("prodigyopt", "prodigy"),
     "psycopg": ("psycopg", "postgres"),
     "reasoning_gym": ("reasoning-gym", "reasoning-gym"),
+    "sb3_contrib": ("sb3-contrib", "control"),
     "sqlalchemy": ("sqlalchemy", "store"),
     "stable_baselines3": ("stable-baselines3", "sb3"),
     "tensorboard": ("tensorboard", "tensorboard"),

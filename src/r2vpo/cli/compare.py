@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -11,6 +12,7 @@ from r2vpo.compare.across_tasks import TasksPlan, describe_tasks, run_tasks
 from r2vpo.compare.catalog import load_experiment
 from r2vpo.compare.cells import Plan, base_recipe
 from r2vpo.compare.comparison import describe, run_comparison
+from r2vpo.compare.control.schema import ControlExperiment
 from r2vpo.compare.pool import check_jobs, cores
 from r2vpo.compare.schema import Experiment
 from r2vpo.compare.tasks import TasksExperiment
@@ -19,6 +21,9 @@ from r2vpo.config.folder_lock import FolderInUse
 from r2vpo.config.shipped import EXPERIMENTS
 from r2vpo.errors import UserError
 from r2vpo.optional import require
+
+if TYPE_CHECKING:
+    from r2vpo.compare.control.cells import ControlPlan
 
 
 def compare(arguments: argparse.Namespace, session: Session) -> None:
@@ -34,8 +39,11 @@ def compare(arguments: argparse.Namespace, session: Session) -> None:
         raise UserError(f"--out {arguments.out}: this is not a folder: name one, or a new one")
     chosen = _Chosen(str(path), Path(arguments.out), arguments.seeds, _names(arguments.methods))
     tasks = _names(arguments.tasks)
-    if isinstance(experiment, TasksExperiment):
-        work: _OneExperiment | _OverTasks = _OverTasks.of(experiment, chosen, tasks)
+    work: _OneExperiment | _OverTasks | _OnControl
+    if isinstance(experiment, ControlExperiment):
+        work = _OnControl.of(experiment, chosen, tasks)
+    elif isinstance(experiment, TasksExperiment):
+        work = _OverTasks.of(experiment, chosen, tasks)
     elif tasks is not None:
         raise UserError(f"--tasks: {path} has no tasks: leave it out")
     else:
@@ -118,6 +126,37 @@ class _OverTasks:
         for task in tasks.tasks:
             build_comparison_report(whole.plan(task), tasks.out)
         return build_regret_report(whole)
+
+
+@dataclass(frozen=True)
+class _OnControl:
+    plan: "ControlPlan"
+    out: Path
+
+    @classmethod
+    def of(cls, experiment: ControlExperiment, chosen: _Chosen, tasks: list[str] | None) -> "_OnControl":
+        require("sb3_contrib", "a comparison on control tasks")
+        from r2vpo.compare.control.cells import ControlPlan
+
+        plan = ControlPlan(experiment, source=chosen.source, tasks=tasks, methods=chosen.methods, seeds=chosen.seeds)
+        return cls(plan, chosen.out)
+
+    def describe(self, jobs: int, console: Console) -> None:
+        from r2vpo.compare.control.comparison import describe_control
+
+        describe_control(self.plan, self.out, jobs=jobs, console=console)
+
+    def run(self, jobs: int, console: Console, tuning_only: bool) -> None:
+        from r2vpo.compare.control.comparison import run_control_comparison
+
+        if tuning_only:
+            raise UserError("--tuning-only: nothing is tuned on control tasks: leave it out")
+        run_control_comparison(self.plan, self.out, jobs=jobs, console=console)
+
+    def report(self) -> list[Path]:
+        from r2vpo.compare.control.comparison import build_control_report
+
+        return build_control_report(self.plan, self.out)
 
 
 def _names(text: str | None) -> list[str] | None:

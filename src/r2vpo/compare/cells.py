@@ -12,6 +12,7 @@ from r2vpo.compare.schema import Experiment, SettingsSpec, Value, label
 from r2vpo.config.errors import validated
 from r2vpo.config.overrides import get_key, remove_key, set_key
 from r2vpo.config.recipe import Recipe, load_recipe, settle_precision
+from r2vpo.config.records import Record
 from r2vpo.data.options import HabitOptions
 from r2vpo.errors import UserError
 
@@ -68,6 +69,20 @@ class Cell:
     def steps(self) -> int:
         """Return its optimizer steps."""
         return sum(recipe.trainer.max_steps for recipe in self.recipes)
+
+    def task(self, threads: int) -> dict[str, Any]:
+        """Return what a worker is asked to run, as JSON."""
+        recipes = [recipe.model_dump(mode="json") for recipe in self.recipes]
+        for one in recipes:
+            one["trainer"]["threads"] = threads
+        return {"recipes": recipes}
+
+    def outcome(self, record: Record) -> str:
+        """Return the accuracy at the end, or that the run diverged."""
+        if record["diverged"]:
+            return "diverged"
+        accuracy = record["evaluations"][-1]["accuracy"] if record["evaluations"] else float("nan")
+        return f"accuracy {accuracy:.3f}"
 
     def __str__(self) -> str:
         middle = f" {label(self.setting)}" if self.setting is not None else ""
@@ -276,11 +291,6 @@ def _unread(recipe: Recipe) -> list[str]:
     if recipe.objective.name != "r2vpo" and recipe.objective.ratio_variance is None:
         unread.append("objective.delta")
     return unread
-
-
-def folder_of(out: Path, cell: Cell) -> Path:
-    """Return the folder of a cell's run while it is unfinished."""
-    return out / "cells" / cell.key
 
 
 def _apply_setting(settings: dict[str, Any], spec: SettingsSpec, value: Value, where: str) -> None:

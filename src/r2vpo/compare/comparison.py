@@ -1,15 +1,16 @@
 """Run a comparison from its experiment to its report: tuning, the result, tables and figures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from r2vpo.compare.cells import Cell, Plan
+from r2vpo.compare.cells import Plan
 from r2vpo.compare.execute import Executor
 from r2vpo.compare.progress import CompareProgress, Estimator
 from r2vpo.compare.store import Store
 from r2vpo.compare.tuning import choices, finalists, waiting
+from r2vpo.compare.work import Work
 from r2vpo.config.display import say
 from r2vpo.config.folder_lock import working_in
 from r2vpo.config.numbers import duration
@@ -29,7 +30,28 @@ def run_comparison(plan: Plan, out: Path, *, jobs: int, console: Console, tuning
     Raises:
         UserError: cells failed, or another process runs the same experiment.
     """
-    folder = out / plan.experiment.name
+    phases: list[tuple[str, Callable[[Store], Sequence[Work]]]] = []
+    if plan.experiment.tuning is not None:
+        phases.append(("tuning", lambda store: plan.tuning()))
+    if not tuning_only:
+        phases.append(("result", lambda store: plan.results(finalists(plan, choices(plan, store)))))
+    run_phases(phases, out / plan.experiment.name, jobs=jobs, console=console)
+
+
+def run_phases(
+    phases: Sequence[tuple[str, Callable[[Store], Sequence[Work]]]], folder: Path, *, jobs: int, console: Console
+) -> None:
+    """Run the unfinished cells of one phase after the other.
+
+    Args:
+        phases: the name of each, and its cells once the phases before it are finished.
+        folder: the experiment's folder; created if missing.
+        jobs: number of cells to run at once.
+        console: where progress is shown.
+
+    Raises:
+        UserError: cells failed, or another process runs the same experiment.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except PermissionError as error:
@@ -38,10 +60,8 @@ def run_comparison(plan: Plan, out: Path, *, jobs: int, console: Console, tuning
         store = Store(folder)
         display = CompareProgress(console, Estimator(store.own_finished()))
         with display, Executor(store, jobs=jobs, display=display) as executor:
-            if plan.experiment.tuning is not None:
-                _run(plan.tuning(), "tuning", store, executor, display)
-            if not tuning_only:
-                _run(plan.results(finalists(plan, choices(plan, store))), "result", store, executor, display)
+            for name, cells in phases:
+                _run(cells(store), name, store, executor, display)
     if display.failures:
         cell, reason = display.failures[0]
         failed = len(display.failures)
@@ -70,7 +90,7 @@ def describe(plan: Plan, out: Path, *, jobs: int, console: Console) -> None:
     say(console, f"time left with {jobs} at once: {text}{part}")
 
 
-def _run(cells: Sequence[Cell], name: str, store: Store, executor: Executor, display: CompareProgress) -> None:
+def _run(cells: Sequence[Work], name: str, store: Store, executor: Executor, display: CompareProgress) -> None:
     store.adopt(cells)
     display.phase(name, done=len(store.records(cells)), total=len(cells))
     executor.run(cells)

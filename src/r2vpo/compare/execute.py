@@ -8,10 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from r2vpo.compare.cells import Cell, folder_of
 from r2vpo.compare.pool import Worker, cores
 from r2vpo.compare.progress import CompareProgress
 from r2vpo.compare.store import Store
+from r2vpo.compare.work import Work, folder_of
 from r2vpo.config.records import Record
 
 # seconds between two checks of the running cells' progress
@@ -45,11 +45,11 @@ class Executor:
             worker.stop()
         self._waiters.shutdown()
 
-    def run(self, cells: Sequence[Cell]) -> None:
+    def run(self, cells: Sequence[Work]) -> None:
         """Run the cells in order; if an equal run exists, its record is only copied."""
         self.store.adopt(cells)
         waiting = deque({cell.key: cell for cell in cells if self.store.finished(cell) is None}.values())
-        running: dict[Future[Record], tuple[Cell, int]] = {}
+        running: dict[Future[Record], tuple[Work, int]] = {}
         while waiting or running:
             while waiting and self._idle:
                 cell, number = waiting.popleft(), self._idle.pop()
@@ -61,18 +61,19 @@ class Executor:
                 self._show([cell for cell, _ in running.values()], waiting)
                 self._keep(cell, future.result(), cells)
 
-    def _hand_out(self, cell: Cell, number: int) -> Future[Record]:
+    def _hand_out(self, cell: Work, number: int) -> Future[Record]:
         if number not in self._workers or self._workers[number].ended:
             self.store.folder.mkdir(parents=True, exist_ok=True)
             self._workers[number] = Worker(number, threads=self.threads, folder=self.store.folder)
         folder = folder_of(self.store.folder, cell)
-        return self._waiters.submit(self._workers[number].run, cell.recipes, folder, threads=self.threads)
+        task = cell.task(self.threads) | {"folder": str(folder)}
+        return self._waiters.submit(self._workers[number].run, task)
 
-    def _show(self, running: Sequence[Cell], waiting: Sequence[Cell]) -> None:
+    def _show(self, running: Sequence[Work], waiting: Sequence[Work]) -> None:
         done = {cell.key: (cell, _steps_in(folder_of(self.store.folder, cell))) for cell in running}
         self.display.refresh(done, waiting, self.jobs)
 
-    def _keep(self, cell: Cell, record: Record, cells: Sequence[Cell]) -> None:
+    def _keep(self, cell: Work, record: Record, cells: Sequence[Work]) -> None:
         self.store.add(cell, record)
         if record["status"] == "failed":
             self.display.failed(cell, record["reason"])

@@ -8,11 +8,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from r2vpo.config.recipe import Recipe
 from r2vpo.config.records import Record
 from r2vpo.errors import UserError
 
@@ -51,23 +51,17 @@ class Worker:
         """Return whether the process runs no further cells."""
         return self._process.poll() is not None
 
-    def run(self, recipes: Sequence[Recipe], folder: Path, *, threads: int) -> Record:
+    def run(self, task: Mapping[str, Any]) -> Record:
         """Run a cell and wait until it is finished or has failed.
 
         Args:
-            recipes: the cell's recipe, or one for each of its days.
-            folder: folder of its runs.
-            threads: CPU threads of a run.
+            task: the cell's `Work.task`, with the folder of its runs.
 
         Returns:
             The cell's record; after an unexpected failure, or if the process ended, the worker has ended.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
         with suppress(BrokenPipeError):  # no answer follows
-            settings = [recipe.model_dump(mode="json") for recipe in recipes]
-            for one in settings:
-                one["trainer"]["threads"] = threads
-            task = {"recipes": settings, "folder": str(folder)}
             self._process.stdin.write(json.dumps(task) + "\n")
             self._process.stdin.flush()
         line = self._process.stdout.readline()

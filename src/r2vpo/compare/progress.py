@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console, RenderableType
 
-from r2vpo.compare.cells import Cell
+from r2vpo.compare.work import Work
 from r2vpo.config.display import Display
 from r2vpo.config.numbers import NOTHING, duration
 from r2vpo.config.records import Record
@@ -29,7 +29,7 @@ class Estimator:
             rate = record["wall_seconds"] / record["optimizer_steps"]
             self._rates.setdefault(str(record["method"]), []).append(rate)
 
-    def seconds(self, cells: Iterable[Cell], done: Mapping[str, int] | None = None) -> float | None:
+    def seconds(self, cells: Iterable[Work], done: Mapping[str, int] | None = None) -> float | None:
         """Return the seconds that cells take one after the other, or None while no cell is finished.
 
         Args:
@@ -58,9 +58,9 @@ class CompareProgress(Display):
     def __init__(self, console: Console, estimator: Estimator) -> None:
         super().__init__(console)
         self.estimator = estimator
-        self.failures: list[tuple[Cell, str]] = []
+        self.failures: list[tuple[Work, str]] = []
         self._phase = ""
-        self._running: Mapping[str, tuple[Cell, int]] = {}
+        self._running: Mapping[str, tuple[Work, int]] = {}
         self._left: float | None = None
 
     def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
@@ -72,7 +72,7 @@ class CompareProgress(Display):
         self._phase, self.done, self.total = name, done, total
         self.say(f"{name}: {done} of {total} cells are finished")
 
-    def refresh(self, running: Mapping[str, tuple[Cell, int]], waiting: Sequence[Cell], jobs: int) -> None:
+    def refresh(self, running: Mapping[str, tuple[Work, int]], waiting: Sequence[Work], jobs: int) -> None:
         """Update the state of the cells.
 
         Args:
@@ -86,15 +86,14 @@ class CompareProgress(Display):
         seconds = self.estimator.seconds([*cells, *waiting], steps)
         self._left = None if seconds is None else seconds / max(min(jobs, len(cells) + len(waiting)), 1)
 
-    def finished(self, cell: Cell, record: Record, *, done: int) -> None:
+    def finished(self, cell: Work, record: Record, *, done: int) -> None:
         """Show a cell's result, and the number of finished cells including it."""
         self.done = done
         self.estimator.learn({**record, "method": cell.method})
-        accuracy = record["evaluations"][-1]["accuracy"] if record["evaluations"] else float("nan")
-        what = "diverged" if record["diverged"] else f"accuracy {accuracy:.3f}"
-        self.say(f"{self.of_total()}  {cell}  {what}  {duration(record['wall_seconds'])}{self._time_left()}")
+        took = duration(record["wall_seconds"])
+        self.say(f"{self.of_total()}  {cell}  {cell.outcome(record)}  {took}{self._time_left()}")
 
-    def failed(self, cell: Cell, reason: str) -> None:
+    def failed(self, cell: Work, reason: str) -> None:
         """Show that a cell failed."""
         self.failures.append((cell, reason))
         self.say(f"{self.of_total()}  {cell}  failed: {reason}")

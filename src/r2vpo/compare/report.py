@@ -76,9 +76,13 @@ def _facts(results: Results, plan: Plan) -> list[tuple[str, str]]:
 
 def facts_of_runs(runs: list[Run]) -> list[tuple[str, str]]:
     """Return time, machine, versions and commit of finished runs, of which there is at least one."""
-    records = [run.record for run in runs]
+    return facts_of_records([run.record for run in runs])
+
+
+def facts_of_records(records: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return the same of the records of finished cells."""
     return [
-        ("time", f"{duration(sum(run.wall_seconds for run in runs))}, summed over all runs"),
+        ("time", f"{duration(sum(record['wall_seconds'] for record in records))}, summed over all runs"),
         ("machine", _distinct(_machine(record) for record in records)),
         ("versions", _distinct(_versions(record) for record in records)),
         ("commit", _distinct(record.get("commit") or "unknown" for record in records)),

@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from r2vpo.compare.cells import Cell
+from r2vpo.compare.work import Work
 from r2vpo.config.records import Record, append_record, read_records
 
 FILES = {"tuning": "tuning.jsonl", "result": "results.jsonl"}
@@ -30,29 +30,29 @@ class Store:
                 for record in _records(file, state.st_mtime_ns, state.st_size):
                     self._take(record, own=file.parent == folder, file=file.name)
 
-    def finished(self, cell: Cell) -> Record | None:
+    def finished(self, cell: Work) -> Record | None:
         """Return the record of an equal run, of this experiment or of a neighbour."""
         return self._finished.get(cell.key)
 
-    def failure(self, cell: Cell) -> str | None:
+    def failure(self, cell: Work) -> str | None:
         """Return why the cell's last run failed, if it did."""
         return None if cell.key in self._finished else self._failed.get(cell.key)
 
-    def adopt(self, cells: Iterable[Cell]) -> None:
+    def adopt(self, cells: Iterable[Work]) -> None:
         """Copy the records of cells with an equal finished run into this experiment's own files."""
         for cell in cells:
             known = self._finished.get(cell.key)
             if known is not None and _name(cell) not in self._own:
                 self.add(cell, known)
 
-    def add(self, cell: Cell, record: Mapping[str, Any]) -> None:
+    def add(self, cell: Work, record: Mapping[str, Any]) -> None:
         """Append a cell's record: the run's result, under the cell's own names."""
         whole = _renamed(cell, record)
         self.folder.mkdir(parents=True, exist_ok=True)
         append_record(self.folder / FILES[cell.kind], whole)
         self._take(whole, own=True, file=FILES[cell.kind])
 
-    def records(self, cells: Iterable[Cell]) -> list[Record]:
+    def records(self, cells: Iterable[Work]) -> list[Record]:
         """Return the records of the cells that are finished, here or by a neighbour, under their own names."""
         found = ((cell, self._finished.get(cell.key)) for cell in cells)
         return [_renamed(cell, record) for cell, record in found if record is not None]
@@ -79,10 +79,10 @@ def _records(file: Path, changed: int, size: int) -> list[Record]:
     return read_records(file)
 
 
-def _renamed(cell: Cell, record: Mapping[str, Any]) -> Record:
+def _renamed(cell: Work, record: Mapping[str, Any]) -> Record:
     names = {"cell": cell.key, "method": cell.method, "setting": cell.setting, "seed": cell.seed}
     return names | {key: value for key, value in record.items() if key not in names}
 
 
-def _name(cell: Cell) -> tuple[str, ...]:
+def _name(cell: Work) -> tuple[str, ...]:
     return FILES[cell.kind], cell.key, cell.method, str(cell.setting)

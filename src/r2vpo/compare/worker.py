@@ -23,6 +23,7 @@ from typing import Any
 from rich.console import Console
 
 from r2vpo.compare.collect import collect
+from r2vpo.compare.control.schema import ControlRecipe
 from r2vpo.compare.days import run_days
 from r2vpo.config.recipe import Recipe
 from r2vpo.config.records import Record
@@ -52,13 +53,21 @@ def main() -> None:
 def _answer(task: dict[str, Any]) -> str:
     """Run a cell; return its record, and whether it failed unexpectedly, as JSON."""
     try:
-        record = run_cell([Recipe.model_validate(one) for one in task["recipes"]], Path(task["folder"]))
+        record = _record(task)
         return json.dumps({"record": record, "unexpected": False}, allow_nan=False)
     except Exception as error:
         traceback.print_exc()
         known, text = _told(error, task["folder"])
         record = {"status": "failed", "reason": " ".join(text.split())}
         return json.dumps({"record": record, "unexpected": not known})
+
+
+def _record(task: dict[str, Any]) -> Record:
+    if "control" in task:
+        from r2vpo.compare.control.learning import run_control
+
+        return run_control(ControlRecipe.model_validate(task["control"]))
+    return run_cell([Recipe.model_validate(one) for one in task["recipes"]], Path(task["folder"]))
 
 
 def _told(error: Exception, folder: str) -> tuple[bool, str]:
