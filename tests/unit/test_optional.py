@@ -83,8 +83,8 @@ def test_no_comparison_starts_that_could_not_be_run_or_reported(
 
 
 def test_other_modules_do_not_import_them() -> None:
-    """Only reports draw at import, only the store has a database, only control tasks need their libraries; the scorer is
-    the code of a child process."""
+    """Only reports draw at import, only the store has a database, only control tasks need their libraries; the scorer
+    is the code of a child process."""
     script = f"""
 import importlib, pkgutil, sys
 for name in {sorted(PACKAGES)}:
