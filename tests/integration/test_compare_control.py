@@ -65,7 +65,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = file.parent / "out"
     process = start("compare", str(file), "--out", str(out), "--jobs", "1", folder=file.parent)
     try:
-        wait_for(out / "small" / "results.jsonl", process)
+        wait_for(out / "small" / "results.jsonl", process, seconds=300.0)
         (worker,) = psutil.Process(process.pid).children()
         process.send_signal(signal.SIGINT)
         printed, err = process.communicate(timeout=60)

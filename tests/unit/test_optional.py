@@ -69,19 +69,22 @@ def test_an_installed_one_is_accepted() -> None:
     require("gguf", "this test")
 
 
-def test_no_comparison_starts_that_could_not_be_reported(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+@pytest.mark.parametrize(("module", "experiment"), [("matplotlib", "habit"), ("sb3_contrib", "control")])
+def test_no_comparison_starts_that_could_not_be_run_or_reported(
+    module: str, experiment: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.chdir(tmp_path)
-    assert main(["compare", "habit"]) == 2
+    assert main(["compare", experiment]) == 2
+    package, extra = PACKAGES[module]
     said = capsys.readouterr().err
-    assert "needs matplotlib, which is not installed: pip install 'r2vpo[report]'" in said
+    assert f"needs {package}, which is not installed: pip install 'r2vpo[{extra}]'" in said
     assert not list(tmp_path.iterdir())
 
 
 def test_other_modules_do_not_import_them() -> None:
-    """Only the reports draw at import, and only the store has a database; the scorer is the code of a child process."""
+    """Only reports draw at import, only the store has a database, only control tasks need their libraries; the scorer
+    is the code of a child process."""
     script = f"""
 import importlib, pkgutil, sys
 for name in {sorted(PACKAGES)}:
@@ -104,4 +107,7 @@ for module in pkgutil.walk_packages(r2vpo.__path__, "r2vpo."):
     stored = {name for name, module in refused if module in ("sqlalchemy", "zstandard")}
     using = ("r2vpo.store", "r2vpo.store.", "r2vpo.recording.", "r2vpo.trl.stored", "r2vpo.training.rescoring")
     assert "r2vpo.store" in stored and all(name in using or name.startswith(using[1:4]) for name in stored)
-    assert {module for _, module in refused} <= {"reasoning_gym", "matplotlib", "sqlalchemy", "zstandard"}
+    control = {name for name, module in refused if module in ("stable_baselines3", "sb3_contrib")}
+    assert control and all(name.startswith("r2vpo.compare.control.") for name in control)
+    known = {"reasoning_gym", "matplotlib", "sqlalchemy", "zstandard", "stable_baselines3", "sb3_contrib"}
+    assert {module for _, module in refused} <= known

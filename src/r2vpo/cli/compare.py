@@ -41,6 +41,8 @@ def compare(arguments: argparse.Namespace, session: Session) -> None:
     tasks = _names(arguments.tasks)
     work: _OneExperiment | _OverTasks | _OnControl
     if isinstance(experiment, ControlExperiment):
+        if arguments.tuning_only:
+            raise UserError("--tuning-only: nothing is tuned on control tasks: leave it out")
         work = _OnControl.of(experiment, chosen, tasks)
     elif isinstance(experiment, TasksExperiment):
         work = _OverTasks.of(experiment, chosen, tasks)
@@ -149,8 +151,6 @@ class _OnControl:
     def run(self, jobs: int, console: Console, tuning_only: bool) -> None:
         from r2vpo.compare.control.comparison import run_control_comparison
 
-        if tuning_only:
-            raise UserError("--tuning-only: nothing is tuned on control tasks: leave it out")
         run_control_comparison(self.plan, self.out, jobs=jobs, console=console)
 
     def report(self) -> list[Path]:

@@ -30,18 +30,22 @@ def schema_of(kind: str) -> dict[str, Any]:
         from r2vpo.evaluation.schema import Suite
 
         return json_schema(Suite, title="Suite of r2vpo eval")
+    from r2vpo.compare.control.schema import ControlExperiment
     from r2vpo.compare.schema import Experiment
     from r2vpo.compare.tasks import TasksExperiment
 
-    one, over_tasks = (json_schema(section, title=section.__name__) for section in (Experiment, TasksExperiment))
-    definitions = one.pop("$defs") | over_tasks.pop("$defs")
-    dialect = one.pop("$schema")
-    del over_tasks["$schema"]
+    made = [
+        json_schema(section, title=section.__name__) for section in (Experiment, TasksExperiment, ControlExperiment)
+    ]
+    definitions = {name: one for whole in made for name, one in whole.pop("$defs").items()}
+    (dialect,) = {whole.pop("$schema") for whole in made}
+    one, over_tasks, on_control = made
+    # As load_experiment chooses.
     return {
         "$schema": dialect,
         "title": "Experiment of r2vpo compare",
-        "if": {"required": ["tasks"]},
-        "then": over_tasks,
-        "else": one,
+        "if": {"required": ["kind"]},
+        "then": on_control,
+        "else": {"if": {"required": ["tasks"]}, "then": over_tasks, "else": one},
         "$defs": definitions,
     }

@@ -10,7 +10,7 @@ from r2vpo.config.yaml_files import read_mapping
 
 
 def load_experiment(path: Path) -> Experiment | TasksExperiment | ControlExperiment:
-    """Read an experiment's file; one with ``kind: control`` is on control tasks, another with ``tasks`` over tasks.
+    """Read an experiment's file; one with ``kind`` is on control tasks, another with ``tasks`` over tasks.
 
     Args:
         path: a YAML file.

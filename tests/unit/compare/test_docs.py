@@ -10,6 +10,8 @@ from r2vpo.cli.arguments import build_parser
 from r2vpo.compare.across_tasks import TasksPlan
 from r2vpo.compare.catalog import load_experiment
 from r2vpo.compare.cells import Plan, base_recipe
+from r2vpo.compare.control.cells import ControlPlan
+from r2vpo.compare.control.schema import Change, ControlExperiment, ControlMethod, ControlTask, EnvironmentSpec
 from r2vpo.compare.schema import Experiment, MethodSpec, SettingsSpec, TuneSpec, TuningSpec
 from r2vpo.compare.statistics import FEWEST_SEEDS
 from r2vpo.compare.tasks import TasksExperiment, TaskSpec
@@ -27,14 +29,14 @@ def named(text: str) -> set[str]:
     return set(re.findall(r"[\w.]+(?=:)", text)) | set(re.findall(r"`(\w+)", text))
 
 
-def read(folder: Path, example: str) -> tuple[Path, Experiment | TasksExperiment]:
+def read(folder: Path, example: str) -> tuple[Path, Experiment | TasksExperiment | ControlExperiment]:
     file = folder / "mine.yaml"
     file.write_text(example)
     return file, load_experiment(file)
 
 
 def test_the_example_is_an_experiment_with_every_key(tmp_path: Path) -> None:
-    example, _ = blocks("yaml")
+    example, _, _ = blocks("yaml")
     file, made = read(tmp_path, example)
     assert isinstance(made, Experiment)
     plan = Plan(made, base_recipe(made.recipe, str(file)), source=str(file))
@@ -45,13 +47,23 @@ def test_the_example_is_an_experiment_with_every_key(tmp_path: Path) -> None:
 
 
 def test_the_example_over_tasks_has_every_key_that_only_tasks_have(tmp_path: Path) -> None:
-    _, example = blocks("yaml")
+    _, example, _ = blocks("yaml")
     file, made = read(tmp_path, example)
     assert isinstance(made, TasksExperiment)
     plans = TasksPlan.of(made, str(file), tmp_path)
     assert [len(plans.plan(task).methods) for task in made.tasks] == [3, 2]
     own = set(TasksExperiment.model_fields) - set(Experiment.model_fields) | set(TaskSpec.model_fields)
     assert own <= named(example), own - named(example)
+
+
+def test_the_example_on_control_tasks_has_every_key(tmp_path: Path) -> None:
+    _, _, example = blocks("yaml")
+    _, made = read(tmp_path, example)
+    assert isinstance(made, ControlExperiment)
+    cells = ControlPlan(made, source="mine.yaml", seeds=1).cells()
+    assert len(cells) == 3 * 4 + 3 * 2
+    for model in (ControlExperiment, ControlTask, EnvironmentSpec, Change, ControlMethod):
+        assert set(model.model_fields) <= named(example), f"{set(model.model_fields) - named(example)} of {model}"
 
 
 def test_its_commands_parse() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium
@@ -40,23 +41,29 @@ def make_environments(recipe: ControlRecipe) -> VecEnv:
 
 def _gymnasium(recipe: ControlRecipe) -> gymnasium.Env[Any, Any]:
     spec = recipe.environment
+    _redirect_warnings()
     try:
-        if "mujoco" in str(gymnasium.spec(spec.name).entry_point):
-            _prepare_mujoco(spec.name)
         made = gymnasium.make(spec.name)
+    except gymnasium.error.DependencyNotInstalled as error:
+        require("mujoco", f"environment.name = {spec.name}")
+        raise UserError(_reason(spec.name, error)) from None
     except (gymnasium.error.Error, ImportError) as error:
-        raise UserError(f"environment.name = {spec.name}: {' '.join(str(error).split())}") from None
+        raise UserError(_reason(spec.name, error)) from None
     if spec.changes:
         return ChangingDynamics(made, spec.changes, steps=-(-recipe.steps // spec.copies))
     return made
 
 
-def _prepare_mujoco(name: str) -> None:
-    """Let MuJoCo write its warnings to standard error; by default they go to a file in the current folder."""
-    require("mujoco", f"the environment {name}")
-    import mujoco
+def _reason(name: str, error: Exception) -> str:
+    return f"environment.name = {name}: {' '.join(str(error).split())}"
 
-    mujoco.set_mju_user_warning(_warn)
+
+def _redirect_warnings() -> None:
+    """Let MuJoCo write its warnings to standard error; by default they go to a file in the current folder."""
+    if find_spec("mujoco") is not None:
+        import mujoco
+
+        mujoco.set_mju_user_warning(_warn)
 
 
 def _warn(text: str) -> None:

@@ -36,8 +36,6 @@ class MovingObstacles(gymnasium.Env[Array, Array]):
         speed: factor of the obstacles' angular velocity; `ChangingDynamics` sets it. Below 0 they turn the other way.
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012, gymnasium declares it
-
     CENTRES = np.array([[-0.45, 0.0], [0.0, 0.0], [0.45, 0.0]])
     HALF_AXES = np.array([0.2, 0.7])
     ANGLE_PER_STEP = 0.08

@@ -22,7 +22,9 @@ class Change(Section):
 class EnvironmentSpec(Section):
     """The environments of a run."""
 
-    name: str = Field(min_length=1, description="its name in gymnasium, or envpool:NAME")
+    name: str = Field(
+        min_length=1, description="its name in gymnasium, MODULE:NAME if a module registers it, or envpool:NAME"
+    )
     copies: int = Field(1, ge=1, le=1024, description="environments that a policy acts in at once")
     normalize: bool = Field(True, description="normalise observations and rewards by running statistics")
     changes: list[Change] = Field([], description="changes of its dynamics, in the order of `at`")

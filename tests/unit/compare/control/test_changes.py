@@ -81,21 +81,3 @@ def test_what_a_task_does_not_have_cannot_change(name: str, change: dict[str, fl
     with pytest.raises(UserError) as error:
         make_environments(recipe(name, [{"at": 0.5, **change}], steps=10))
     assert str(error.value) == f"environment.changes: {said}"
-
-
-def test_mujoco_leaves_no_file_behind(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """Reading its models is worth no warning; one that a simulation causes is shown."""
-    import mujoco
-
-    monkeypatch.chdir(tmp_path)
-    environments = make_environments(recipe("Hopper-v5", [], steps=10))
-    environments.reset()
-    (env,) = environments.unwrapped.envs
-    assert capfd.readouterr().err == ""
-    env.unwrapped.data.qacc[:] = np.nan
-    env.unwrapped.data.qpos[:] = np.nan
-    mujoco.mj_step(env.unwrapped.model, env.unwrapped.data)
-    assert capfd.readouterr().err.startswith("MuJoCo: ") and list(tmp_path.iterdir()) == []
-    environments.close()
