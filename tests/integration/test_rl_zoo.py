@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from tests.parity.installed import PEERS, located
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,18 @@ def zoo(folder: Path, *arguments: str) -> str:
 
 def train(folder: Path, task: str, *more: str, settings: Sequence[str] = ()) -> str:
     """Train for a few rounds of eight steps per environment, and return what is printed."""
-    given = ["--algo", "r2vpo", "--env", task, "--conf-file", str(SETTINGS), "--log-folder", "logs", "--eval-freq", "-1"]
+    given = [
+        "--algo",
+        "r2vpo",
+        "--env",
+        task,
+        "--conf-file",
+        str(SETTINGS),
+        "--log-folder",
+        "logs",
+        "--eval-freq",
+        "-1",
+    ]
     small = ["--num-threads", "1", "-n", "200", "--hyperparams", "n_steps:8", "batch_size:16", *settings]
     return zoo(folder, "train", *given, *more, *small)
 
@@ -59,5 +71,5 @@ def test_an_agent_is_resumed_and_shown(tmp_path: Path) -> None:
 
 def test_without_a_command_it_says_how_to_use_it(tmp_path: Path) -> None:
     located("rl_zoo3", "2.9.2", "rl_zoo3")
-    with pytest.raises(AssertionError, match="python examples/rl_zoo.py train"):
+    with pytest.raises(AssertionError, match=r"python examples/rl_zoo\.py train"):
         zoo(tmp_path)
