@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, select, text, update
 
 from r2vpo.errors import UserError
 from r2vpo.store.damaged import RESTORE, DamagedStore
 from r2vpo.store.tables import SCHEMA, store
 
-STEPS: dict[int, Callable[[Connection], None]] = {}
+
+def _note_when_scores_came(connection: Connection) -> None:
+    connection.execute(text("ALTER TABLE versions ADD COLUMN pruned_to FLOAT"))
+    for table in ("scores", "signals"):
+        connection.execute(text(f"ALTER TABLE {table} ADD COLUMN since BIGINT NOT NULL DEFAULT 0"))
+        newest = f'SELECT max(id) FROM runs WHERE runs.sees < {table}."group"'
+        connection.execute(text(f"UPDATE {table} SET since = coalesce(({newest}), 0)"))
+
+
+STEPS: dict[int, Callable[[Connection], None]] = {2: _note_when_scores_came}
 """`STEPS[n]` turns form n - 1 into form n."""
 
 

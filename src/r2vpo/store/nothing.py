@@ -32,7 +32,7 @@ def versions_to_draw(
         UserError: There are none; the message says why.
     """
     found = versions_of(connection, source, apart_from=run, tokenizer=tokenizer, sees=sees)
-    with_signal = drawable(connection, reward, sees=sees)
+    with_signal = drawable(connection, reward, run=run)
     left = {version.id: with_signal[version.id] for version in found if version.id in with_signal}
     if not left:
         raise UserError(f"store {place}: {_why(connection, source, run, tokenizer, reward)}")

@@ -154,18 +154,26 @@ def add_scores(
     reward: int,
     scored: Sequence[tuple[int, int, Sequence[float], Sequence[Mapping[str, float]]]],
 ) -> None:
-    """Add what a reward said of groups.
+    """Add what a reward said of groups. Runs that are at work do not see it.
 
     Args:
         connection: In a transaction that writes.
         reward: Its id.
         scored: Of each group its id, its version's id, and for each row the weighted sum and the parts.
     """
+    since = connection.execute(select(func.coalesce(func.max(runs.c.id), 0))).scalar_one()
     insert_missing(
         connection,
         scores,
         [
-            {"reward": reward, "group": group, "position": place, "score": score, "parts": as_json(_without_nan(part))}
+            {
+                "reward": reward,
+                "group": group,
+                "position": place,
+                "score": score,
+                "parts": as_json(_without_nan(part)),
+                "since": since,
+            }
             for group, _, values, parts in scored
             for place, (score, part) in enumerate(zip(values, parts, strict=True))
         ],
@@ -180,6 +188,7 @@ def add_scores(
                 "place": place_of(reward, group),
                 "group": group,
                 "size": len(values),
+                "since": since,
             }
             for group, version, values, _ in scored
             if has_signal(values)
