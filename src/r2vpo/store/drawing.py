@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -38,15 +37,8 @@ AT_ONCE = 500
 """Ids in one statement; SQLite limits its variables."""
 
 
-@dataclass(frozen=True)
-class StoredVersion:
-    """A policy version of a run that can be drawn from.
-
-    Attributes:
-        id: Its id.
-        run: Its run's id.
-        number: Its number in the run.
-    """
+class StoredVersion(NamedTuple):
+    """A policy version that can be drawn from: its id, its run's id, and its number in the run."""
 
     id: int
     run: int

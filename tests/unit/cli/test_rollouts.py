@@ -133,7 +133,9 @@ def test_a_check_says_by_its_exit_code_what_is_damaged_and_what_is_no_store(
         connection.execute(text("ALTER TABLE versions DROP COLUMN fingerprint"))
     assert main(["rollouts", "check", "--store", str(store)]) == 1
     out = capsys.readouterr().out
-    assert out.startswith("1 missing columns; the first: versions.fingerprint\nthe groups were not read: restore a copy")
+    assert out.startswith(
+        "1 missing columns; the first: versions.fingerprint\nthe groups were not read: restore a copy"
+    )
     for content, line in ((b"", "it is empty"), (b"text" * 999, "the file is not a store of rollouts")):
         store.write_bytes(content)
         assert line in failure(capsys, 2, "rollouts", "check", "--store", str(store))

@@ -131,7 +131,7 @@ def test_a_column_that_is_missing_is_one_line(place: str) -> None:
     opened = RolloutStore(place)
     with opened.writing() as connection:
         connection.execute(text("ALTER TABLE runs DROP COLUMN sees"))
-    with pytest.raises(DamagedStore, match="sees.*it is damaged; restore a copy"), opened.reading() as connection:
+    with pytest.raises(DamagedStore, match=r"sees.*it is damaged; restore a copy"), opened.reading() as connection:
         connection.execute(select(runs.c.sees))
 
 
@@ -160,7 +160,8 @@ def test_a_user_without_rights_gets_one_line(read_by: tuple[RolloutStore, str]) 
         RolloutStore(place, create=False, read_only=True)
     with store_.writing() as connection:
         connection.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest"))
-    assert check_store(reader := RolloutStore(place, create=False, read_only=True)).groups == 3
+    reader = RolloutStore(place, create=False, read_only=True)
+    assert check_store(reader).groups == 3
     with pytest.raises(UserError, match=denied.format("groups")):
         remove_groups(reader, [1])
     with pytest.raises(UserError, match=denied.format("runs")):

@@ -17,13 +17,15 @@ from r2vpo.store.worth import ROWS_TO_JUDGE
 from tests.unit.store.filled import add_run, fill, sampled
 
 
-def draws_of(store: RolloutStore, key: str, reward: int, part: tuple[int, int] = (0, 1)) -> DrawsOfRun:
+def draws_of(
+    store: RolloutStore, key: str, reward: int, part: tuple[int, int] = (0, 1), tokenizer: str = "t"
+) -> DrawsOfRun:
     return DrawsOfRun(
         store,
         add_run(store, key),
         reward,
         Source(),
-        tokenizer="t",
+        tokenizer=tokenizer,
         ratio=1.0,
         advantages=ADVANTAGES["grpo"],
         cap=2.0,
