@@ -28,7 +28,12 @@ _COURSES = (
         "At each round's last step; methods without a multiplier are not drawn. " + _BAND,
         figures.log_value_axes,
     ),
-    ("step_scale", "Scale of the learning rate", "1 is the tuned rate. " + _BAND, figures.log_value_axes),
+    (
+        "step_scale",
+        "Scale of the learning rate",
+        "1 is the learning rate that was tuned or set. " + _BAND,
+        figures.log_value_axes,
+    ),
 )
 
 

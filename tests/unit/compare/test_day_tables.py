@@ -6,7 +6,7 @@ from pathlib import Path
 
 from r2vpo.compare.analysis import load_results
 from r2vpo.compare.cells import Plan
-from r2vpo.compare.day_tables import day_tables
+from r2vpo.compare.day_tables import conclusions, day_tables
 from r2vpo.compare.days import joined
 from r2vpo.compare.report import build_comparison_report
 from r2vpo.compare.store import Store
@@ -45,6 +45,20 @@ def test_over_all_days(tmp_path: Path) -> None:
     assert ours["rollouts to hold 60 %"] == "96 (96 to 96)" and ours["days held"] == "5 of 10"
     assert ours["sampling saved against clip, %"] == "+25.0 (+25.0 to +25.0)"
     assert clip["sampling saved against clip, %"] == clip["area against clip, points"] == "–"
+
+
+def test_the_conclusion_in_words(tmp_path: Path) -> None:
+    words = conclusions(load_results(made(tmp_path), Store(tmp_path / "small")))
+    assert words == [
+        (
+            "ours",
+            "better than clip: over the days after the first, its area differs by +11.2 (+11.2 to +11.2) points, and it "
+            "saves +25.0 (+25.0 to +25.0) % of the sampling",
+        )
+    ]
+    page, text = build_comparison_report(made(tmp_path / "again"), tmp_path / "again")
+    assert f"- ours: {words[0][1]}" in text.read_text() and words[0][1] in page.read_text()
+    assert conclusions(load_results(made(tmp_path / "few", 2), Store(tmp_path / "few" / "small"))) == []
 
 
 def test_by_day(tmp_path: Path) -> None:
