@@ -58,6 +58,7 @@ def test_the_conclusion_in_words(tmp_path: Path) -> None:
     ]
     page, text = build_comparison_report(made(tmp_path / "again"), tmp_path / "again")
     assert f"- ours: {words[0][1]}" in text.read_text() and words[0][1] in page.read_text()
+    assert "On a new day, the problems are others" in text.read_text()
     assert conclusions(load_results(made(tmp_path / "few", 2), Store(tmp_path / "few" / "small"))) == []
 
 
