@@ -25,6 +25,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 
 from r2vpo.cli.arguments import build_parser
 from r2vpo.config.recipe import Recipe, differing_keys, load_recipe
+from r2vpo.config.run_directory import STORE_COUNTERS
 from r2vpo.config.shipped import ACCELERATE, RECIPES
 from r2vpo.planning import Options, make_plan
 from r2vpo.planning.known import KNOWN
@@ -157,7 +158,7 @@ def test_a_recipe_runs_for_two_steps_at_toy_width(done: tuple[Recipe, Outcome]) 
         # What is not finite is written as null; pass rates and shares are the curriculum's, which is off.
         nulls = {key for key, value in record.items() if value is None}
         # There is neither a curriculum nor a store.
-        stored = {name for name in record if name.startswith("stored_")} | {"rollouts_collected"}
+        stored = {name for name in record if name.startswith("stored_")} | set(STORE_COUNTERS)
         assert nulls == {"pass_rate_by_difficulty", "share_by_difficulty"} | stored
         assert record["non_finite_steps"] == record["non_finite_log_probs"] == 0
         assert record["grad_norm"] > 0 and record["reward_std"] > 0 and record["decision_variance_target"] > 0

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from r2vpo.config.recipe import load_recipe
-from r2vpo.config.run_directory import SUMMARY_KEYS
+from r2vpo.config.run_directory import STORE_COUNTERS, SUMMARY_KEYS
 from r2vpo.core.radius import FURTHEST, PRICE
 from r2vpo.models import load_model
 from r2vpo.precision import multiplies_bfloat16
@@ -113,7 +113,7 @@ def test_metrics_have_every_key_at_every_step(finished: Outcome) -> None:
     assert [record["step"] for record in metrics] == list(range(1, 9))
     for record in metrics:
         assert list(record) == list(METRICS)
-        unknown = {"pass_rate_by_difficulty", "share_by_difficulty", "rollouts_collected"}
+        unknown = {"pass_rate_by_difficulty", "share_by_difficulty", *STORE_COUNTERS}
         unknown |= {"stored_rows", "stored_share", "stored_versions", "stored_versions_left_out"}
         assert {key for key, value in record.items() if value is None} == unknown
         numbers = [value for value in record.values() if not isinstance(value, list | dict | None)]
