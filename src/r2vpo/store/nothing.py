@@ -107,8 +107,8 @@ def _why(connection: Connection, source: Source, run: int, tokenizer: str, rewar
         )
     if source.newer_than is not None and newest < source.newer_than:
         return (
-            "none of the rollouts that replay.from selects is newer than replay.from.newer_than: the newest was sampled "
-            f"{_age(newest)} ago"
+            "none of the rollouts that replay.from selects is newer than replay.from.newer_than: the newest was "
+            f"sampled {_age(newest)} ago"
         )
     return "all answers to a prompt have the same score in every group that replay.from selects: nothing can be learned"
 

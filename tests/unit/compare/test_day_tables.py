@@ -52,8 +52,8 @@ def test_the_conclusion_in_words(tmp_path: Path) -> None:
     assert words == [
         (
             "ours",
-            "better than clip: over the days after the first, its area differs by +11.2 (+11.2 to +11.2) points, and it "
-            "saves +25.0 (+25.0 to +25.0) % of the sampling",
+            "better than clip: over the days after the first, its area differs by +11.2 (+11.2 to +11.2) points, and "
+            "it saves +25.0 (+25.0 to +25.0) % of the sampling",
         )
     ]
     page, text = build_comparison_report(made(tmp_path / "again"), tmp_path / "again")
