@@ -19,34 +19,42 @@ _Row = tuple[str, int]
 
 
 def day_tables(results: Results) -> list[Table]:
-    """Return the tables over all days and by day; none without days."""
+    """Return what is shown in words, and the tables over all days and by day; none without days."""
     if results.experiment.days is None or not results.runs:
         return []
-    return [_over_days(results), _by_day(results)]
+    return [*_in_words(results), _over_days(results), _by_day(results)]
 
 
-def conclusions(results: Results) -> list[tuple[str, str]]:
-    """Return in words how each method compares with the baseline; nothing without days or intervals."""
-    if results.experiment.days is None or not results.runs:
-        return []
-    baseline, found = results.experiment.baseline[0], list[tuple[str, str]]()
-    for method in results.methods:
-        ours, theirs = results.paired((method, None), (baseline, None), lambda run: _area(results, run))
-        area = statistics.paired_difference(ours, theirs) if method != baseline and len(ours) else None
-        if area is None or area.low is None or area.high is None:
-            continue
-        title = results.experiment.title(baseline)
-        shown = (
-            f"no difference from {title} is shown"
-            if area.low <= 0 <= area.high
-            else (f"{'better' if area.value > 0 else 'worse'} than {title}")
-        )
-        words = f"{shown}: over the days after the first, its area differs by {points(area)} points"
+def _in_words(results: Results) -> list[Table]:
+    """Return how each method compares with the baseline in words; nothing without intervals."""
+    baseline = results.experiment.title(results.experiment.baseline[0])
+    rows = [(method, area) for method in results.methods if (area := _area_against(results, method)) is not None]
+
+    def words(row: tuple[str, Interval]) -> str:
+        method, area = row
+        assert area.low is not None and area.high is not None, "rows have intervals"
+        better = f"better than {baseline}" if area.value > 0 else f"worse than {baseline}"
+        shown = f"no difference from {baseline} is shown" if area.low <= 0 <= area.high else better
+        said = f"{shown}: its area differs by {points(area)} points"
         if results.experiment.target:
             saved = _against(results, method, partial(_to_hold, results), _share_saved)
-            words += f", and it saves {saved} % of the sampling"
-        found.append((results.experiment.title(method), words))
-    return found
+            said += f", and the sampling saved is {saved} %"
+        return said
+
+    columns: list[Column[tuple[str, Interval]]] = [
+        ("method", lambda row: results.experiment.title(row[0])),
+        ("over the days after the first", words),
+    ]
+    note = "A difference is shown if the interval of the area does not include 0. The next table has all numbers."
+    return [Table.of("In words", note, columns, rows)] if rows else []
+
+
+def _area_against(results: Results, method: str) -> Interval | None:
+    """Return by how much the area of a method is larger than that of the baseline; None without an interval."""
+    baseline = results.experiment.baseline[0]
+    ours, theirs = results.paired((method, None), (baseline, None), partial(_area, results))
+    found = statistics.paired_difference(ours, theirs) if method != baseline and len(ours) else None
+    return None if found is None or found.low is None else found
 
 
 def _area(results: Results, run: Run) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 
 from r2vpo.compare.analysis import Results, load_results
 from r2vpo.compare.cells import Plan
-from r2vpo.compare.day_tables import conclusions, day_tables
+from r2vpo.compare.day_tables import day_tables
 from r2vpo.compare.drawings import drawings
 from r2vpo.compare.figures import Drawing
 from r2vpo.compare.runs import Run
@@ -70,7 +70,7 @@ def _facts(results: Results, plan: Plan) -> list[tuple[str, str]]:
     ]
     if results.runs:
         budget = max(int(run.rollouts[-1]) for run in results.runs)
-        facts += [("rollouts per run", f"{budget:,}"), *facts_of_runs(results.runs), *conclusions(results)]
+        facts += [("rollouts per run", f"{budget:,}"), *facts_of_runs(results.runs)]
     return facts
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from r2vpo.compare.analysis import load_results
 from r2vpo.compare.cells import Plan
-from r2vpo.compare.day_tables import conclusions, day_tables
+from r2vpo.compare.day_tables import day_tables
 from r2vpo.compare.days import joined
 from r2vpo.compare.report import build_comparison_report
 from r2vpo.compare.store import Store
@@ -37,7 +37,7 @@ def row(table: Table, *names: str) -> dict[str, str]:
 
 
 def test_over_all_days(tmp_path: Path) -> None:
-    over, _ = day_tables(load_results(made(tmp_path), Store(tmp_path / "small")))
+    _, over, _ = day_tables(load_results(made(tmp_path), Store(tmp_path / "small")))
     clip, ours = row(over, "clip"), row(over, "ours")
     assert clip["accuracy at the end of a day, %"] == "60.0 (60.0 to 60.0)"
     assert ours["accuracy at the end of a day, %"] == "65.0 (65.0 to 65.0)"
@@ -48,22 +48,21 @@ def test_over_all_days(tmp_path: Path) -> None:
 
 
 def test_the_conclusion_in_words(tmp_path: Path) -> None:
-    words = conclusions(load_results(made(tmp_path), Store(tmp_path / "small")))
-    assert words == [
-        (
-            "ours",
-            "better than clip: over the days after the first, its area differs by +11.2 (+11.2 to +11.2) points, and "
-            "it saves +25.0 (+25.0 to +25.0) % of the sampling",
-        )
-    ]
+    words = day_tables(load_results(made(tmp_path), Store(tmp_path / "small")))[0]
+    said = (
+        "better than clip: its area differs by +11.2 (+11.2 to +11.2) points, and the sampling saved is "
+        "+25.0 (+25.0 to +25.0) %"
+    )
+    assert words.title == "In words" and words.rows == [["ours", said]]
     page, text = build_comparison_report(made(tmp_path / "again"), tmp_path / "again")
-    assert f"- ours: {words[0][1]}" in text.read_text() and words[0][1] in page.read_text()
+    assert said in text.read_text() and said in page.read_text()
     assert "On a new day, the problems are others" in text.read_text()
-    assert conclusions(load_results(made(tmp_path / "few", 2), Store(tmp_path / "few" / "small"))) == []
+    few = day_tables(load_results(made(tmp_path / "few", 2), Store(tmp_path / "few" / "small")))
+    assert [table.title for table in few] == ["Over all days", "By day"]
 
 
 def test_by_day(tmp_path: Path) -> None:
-    _, by_day = day_tables(load_results(made(tmp_path), Store(tmp_path / "small")))
+    *_, by_day = day_tables(load_results(made(tmp_path), Store(tmp_path / "small")))
     fewer = "fewer than clip, % of the day's rollouts"
     assert [row(by_day, "ours", str(day))[fewer].split()[0] for day in (1, 2, 3)] == ["+0.0", "+50.0", "+0.0"]
     second = row(by_day, "ours", "2")
