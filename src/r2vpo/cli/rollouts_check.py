@@ -10,6 +10,7 @@ from r2vpo.cli.counting import counting
 from r2vpo.cli.failures import Session
 from r2vpo.cli.rollouts_selection import add_store, opened
 from r2vpo.config.numbers import count
+from r2vpo.optional import require_store
 
 DAMAGED = 1
 
@@ -29,13 +30,19 @@ def run(arguments: argparse.Namespace, session: Session) -> int:
     Returns:
         Exit code: 1 if something is damaged and still there, else 0.
     """
-    store = opened(arguments, read_only=not arguments.repair)
+    require_store("r2vpo rollouts")
     from r2vpo.store.checking import check_store, remove_groups
+    from r2vpo.store.damaged import DamagedStore
     from r2vpo.store.opening import shown
 
     place = shown(arguments.store)
-    with counting("groups read") as progress:
-        found = check_store(store, progress=progress)
+    try:
+        store = opened(arguments, read_only=not arguments.repair)
+        with counting("groups read") as progress:
+            found = check_store(store, progress=progress)
+    except DamagedStore as error:  # so much that nothing can be read
+        print(error)
+        return DAMAGED
     for kind, (times, first) in found.problems.items():
         print(f"{count(times)} {kind}; the first: {first}")
     if found.unused_prompts:

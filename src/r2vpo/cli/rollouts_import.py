@@ -14,7 +14,7 @@ from r2vpo.errors import UserError
 from r2vpo.optional import require_store
 
 if TYPE_CHECKING:
-    from r2vpo.recording.importing import Imported
+    from r2vpo.recording.adding import Imported
     from r2vpo.recording.scoring import FeedbackReward, FunctionReward
 
 DISTRIBUTIONS = ("model", "temperature", "sampling")
@@ -74,8 +74,10 @@ def run(arguments: argparse.Namespace, session: Session) -> None:
     from r2vpo.models import load_sampling_defaults, load_tokenizer
     from r2vpo.models.catalog import documented_name, resolve_model
     from r2vpo.models.fingerprint import tokenizer_fingerprint
+    from r2vpo.recording.adding import Target
     from r2vpo.recording.gathering import LogOptions
-    from r2vpo.recording.importing import Target, check_log, import_log
+    from r2vpo.recording.importing import check_log, import_log
+    from r2vpo.recording.left_out import PRUNED
     from r2vpo.recording.scoring import FeedbackReward
 
     paths = [Path(name) for name in arguments.files]
@@ -99,7 +101,7 @@ def run(arguments: argparse.Namespace, session: Session) -> None:
         )
         done = import_log(paths, tokenizer, options, reward, target)
     _print(done, [str(path) for path in paths], dry=arguments.dry_run)
-    if not done.rows and not done.known:
+    if not done.rows and not done.known and PRUNED not in done.left_out.counts:
         raise UserError(f"{', '.join(arguments.files)}: none of {done.gathered.read:,} answers can be used, see above")
 
 
@@ -139,7 +141,9 @@ def _print(done: Imported, names: list[str], *, dry: bool) -> None:
     if done.rows and done.telling is not None:
         print(f"{done.telling:>9,} of these groups can be drawn: their scores differ, or there is only one answer")
     if done.known:
-        print(f"{done.known:>9,} were in the store")
+        print(f"{done.known:>9,} were in the store, as {done.name}")
+    if done.scored_again:
+        print(f"{done.scored_again:>9,} of these got a score by this reward, or another one than before")
     for line in done.left_out.lines(names):
         print(line)
 

@@ -19,24 +19,59 @@ _Row = tuple[str, int]
 
 
 def day_tables(results: Results) -> list[Table]:
-    """Return the tables over all days and by day; none without days."""
+    """Return what is shown in words, and the tables over all days and by day; none without days."""
     if results.experiment.days is None or not results.runs:
         return []
-    return [_over_days(results), _by_day(results)]
+    return [*_in_words(results), _over_days(results), _by_day(results)]
+
+
+def _in_words(results: Results) -> list[Table]:
+    """Return how each method compares with the baseline in words; nothing without intervals."""
+    baseline = results.experiment.title(results.experiment.baseline[0])
+    rows = [(method, area) for method in results.methods if (area := _area_against(results, method)) is not None]
+
+    def words(row: tuple[str, Interval]) -> str:
+        method, area = row
+        assert area.low is not None and area.high is not None, "rows have intervals"
+        better = f"better than {baseline}" if area.value > 0 else f"worse than {baseline}"
+        shown = f"no difference from {baseline} is shown" if area.low <= 0 <= area.high else better
+        said = f"{shown}: its area differs by {points(area)} points"
+        if results.experiment.target:
+            saved = _against(results, method, partial(_to_hold, results), _share_saved)
+            said += f", and the sampling saved is {saved} %"
+        return said
+
+    columns: list[Column[tuple[str, Interval]]] = [
+        ("method", lambda row: results.experiment.title(row[0])),
+        ("over the days after the first", words),
+    ]
+    note = "A difference is shown if the interval of the area does not include 0. The next table has all numbers."
+    return [Table.of("In words", note, columns, rows)] if rows else []
+
+
+def _area_against(results: Results, method: str) -> Interval | None:
+    """Return by how much the area of a method is larger than that of the baseline; None without an interval."""
+    baseline = results.experiment.baseline[0]
+    ours, theirs = results.paired((method, None), (baseline, None), partial(_area, results))
+    found = statistics.paired_difference(ours, theirs) if method != baseline and len(ours) else None
+    return None if found is None or found.low is None else found
+
+
+def _area(results: Results, run: Run) -> float:
+    return float(np.mean([run.on_day(day).area() for day in _days(results)]))
+
+
+def _to_hold(results: Results, run: Run) -> float:
+    return float(sum(run.to_hold(results.experiment.target or 0.0, day) for day in _days(results)))
 
 
 def _over_days(results: Results) -> Table:
     days, target = _days(results), results.experiment.target
     baseline = results.experiment.title(results.experiment.baseline[0])
+    area, to_hold = partial(_area, results), partial(_to_hold, results)
 
     def end(run: Run) -> float:
         return float(np.mean([run.on_day(day).final() for day in days]))
-
-    def area(run: Run) -> float:
-        return float(np.mean([run.on_day(day).area() for day in days]))
-
-    def to_hold(run: Run) -> float:
-        return float(sum(run.to_hold(target or 0.0, day) for day in days))
 
     def held(method: str) -> str:
         reached = [run.on_day(day).accuracy.max() >= target for run in results.group(method, None) for day in days]
@@ -63,12 +98,14 @@ def _over_days(results: Results) -> Table:
         ]
     note = (
         "Days after the first, which is the same for all, each with its own problems. "
-        f"{intervals_of(results)} Values of a run are means over its days, and the table has their medians over seeds."
+        f"{intervals_of(results)} Values of a run are means over its days, and the table has their medians over seeds. "
+        "Area: mean accuracy over all rollouts of a day, measured on the day's problems."
     )
     if target:
         note += (
             " Rollouts to hold: the sum over days of the rollouts until the accuracy is measured; a day on which it "
-            "never is counts with all its rollouts. Sampling saved: 1 minus the ratio of these sums, paired by seed."
+            "never is counts with all its rollouts. Sampling saved: 1 minus the ratio of these sums, paired by "
+            f"seed, for the seeds with which {baseline} needs any."
         )
     return Table.of("Over all days", note, columns, results.methods)
 
@@ -109,7 +146,8 @@ def _by_day(results: Results) -> Table:
         ("times their share", lambda row: _stored(results.group(row[0], None), row[1], "stored_worth")),
     ]
     note = (
-        f"Medians over seeds. {intervals_of(results)} Stored rows: rollouts of earlier days that were trained on, per "
+        f"Medians over seeds. {intervals_of(results)} A day on which the accuracy is there from the beginning needs 0 "
+        "rollouts. Stored rows: rollouts of earlier days that were trained on, per "
         "rollout of the day; times their share of effective weight, they are its weight in fresh rollouts."
     )
     rows = [(method, day) for day in [1, *_days(results)] for method in results.methods]

@@ -28,7 +28,12 @@ _COURSES = (
         "At each round's last step; methods without a multiplier are not drawn. " + _BAND,
         figures.log_value_axes,
     ),
-    ("step_scale", "Scale of the learning rate", "1 is the tuned rate. " + _BAND, figures.log_value_axes),
+    (
+        "step_scale",
+        "Scale of the learning rate",
+        "1 is the learning rate that was tuned or set. " + _BAND,
+        figures.log_value_axes,
+    ),
 )
 
 
@@ -93,7 +98,10 @@ def _collapse(results: Results) -> Drawing:
 def _accuracy(results: Results, value: Value | None) -> Drawing:
     key, title = _named(results, "accuracy-rollouts", "Accuracy against rollouts", value)
     lines = figures.over_rollouts(results, value, lambda run: (run.rollouts, run.accuracy), figures.accuracy_axes)
-    return lines.drawing(key, title, f"Greedy accuracy on the held-out problems. {_BAND}")
+    caption = f"Greedy accuracy on the held-out problems. {_BAND}"
+    if results.experiment.days is not None:
+        caption += " On a new day, the problems are others, so that the accuracy may fall at once."
+    return lines.drawing(key, title, caption)
 
 
 def _survival(results: Results, value: Value | None, target: float) -> Drawing:

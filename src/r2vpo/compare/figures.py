@@ -17,7 +17,7 @@ from r2vpo.compare.runs import Run
 from r2vpo.compare.schema import Value, label
 from r2vpo.compare.statistics import Array
 from r2vpo.intervals import Interval
-from r2vpo.report.axes import ROLLOUTS, counts, legend_above, log_axis, open_axes, percents
+from r2vpo.report.axes import ROLLOUTS, counts, legend_of_figure, log_axis, open_axes, percents
 from r2vpo.report.palette import DASHES, Palette
 from r2vpo.report.svg import Draw
 
@@ -83,7 +83,7 @@ class Lines:
             self.curve(axes, method, {"color": color, "linestyle": dashes, "label": title})
         open_axes(axes, self.x_label)
         self.finish(axes)
-        legend_above(axes, 2)
+        legend_of_figure(figure, axes)
 
     def _apart(self, figure: Figure, palette: Palette) -> None:
         methods, experiment = self.results.methods, self.results.experiment
@@ -197,7 +197,7 @@ def by_difficulty(results: Results) -> Draw:
                 name = difficulty if not row else None
                 axes.plot(estimate.value, row + offset, marker, color=color, markersize=5, label=name)
         axes.set_xlim(-0.02, 1.02)
-        legend_above(axes, 3)
+        legend_of_figure(figure, axes)
 
     return draw
 

@@ -230,7 +230,7 @@ def intervals_of(results: Results) -> str:
     if max(groups) < FEWEST_SEEDS:
         return f"There are no intervals, because there are fewer than {FEWEST_SEEDS} seeds."
     where = "" if min(groups) >= FEWEST_SEEDS else f", where there are at least {FEWEST_SEEDS} seeds"
-    return f"In brackets: 95 % intervals{where}."
+    return f"In brackets: 95 % intervals of the median over seeds{where}."
 
 
 def _names(results: Results) -> list[Column[Group]]:

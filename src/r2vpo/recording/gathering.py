@@ -182,7 +182,6 @@ def _put(gathered: Gathered, found: _Found) -> bool:
         Prompt(
             version.number,
             np.array(answer.prompt_ids, np.int32).tobytes(),
-            as_json({"prompt": answer.prompt, **found.columns}),
             found.temperature,
         ),
         Data(
@@ -191,6 +190,7 @@ def _put(gathered: Gathered, found: _Found) -> bool:
             answer.ended,
             found.time,
         ),
+        as_json({"prompt": answer.prompt, **found.columns}),
         name=answer.id,
         response=answer.response,
         feedback=feedback if isinstance(feedback, dict) else None,

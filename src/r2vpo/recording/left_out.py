@@ -74,6 +74,9 @@ NO_FEEDBACK = Reason(
     "no feedback", "log it, or post it to /r2vpo/feedback of the proxy, or score answers with --reward-function"
 )
 NOT_A_NUMBER = Reason("feedback that is not a number", "write numbers, true or false")
+PRUNED = Reason(
+    "answers as old as those that prune has removed", "nothing; a new store takes them, if they are wanted again"
+)
 NO_SCORE = Reason("no score of the reward function", "nothing: the function does not apply to them")
 
 

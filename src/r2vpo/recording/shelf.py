@@ -21,18 +21,16 @@ MOST_ROWS = 1024
 
 
 class Prompt(NamedTuple):
-    """What is equal in all answers of a lot: prompt, row of the data, temperature.
+    """What is equal in all answers of a lot.
 
     Attributes:
         version: Number of the policy version in the log.
         ids: Tokens, int32.
-        columns: The row of the data, JSON.
         temperature: What was sampled at.
     """
 
     version: int
     ids: bytes
-    columns: str
     temperature: float
 
 
@@ -52,11 +50,13 @@ class ShelfRow:
     Attributes:
         place: Where the log has it.
         data: What it is.
+        columns: The row of the data, JSON.
         feedback: What was said of it.
     """
 
     place: Place
     data: Data
+    columns: str
     feedback: Mapping[str, Any] | None
 
 
@@ -69,7 +69,6 @@ class Lot:
         prompt: Digest of what is equal in all of them.
         part: The number of the lot, of a prompt that has several.
         prompt_ids: Tokens of the prompt, int32.
-        columns: The row of the data, JSON.
         temperature: What was sampled at.
         rows: The answers in the order of the log.
     """
@@ -78,7 +77,6 @@ class Lot:
     prompt: str
     part: int
     prompt_ids: bytes
-    columns: str
     temperature: float
     rows: list[ShelfRow]
 
@@ -93,9 +91,9 @@ class Shelf:
             PRAGMA journal_mode = OFF;
             PRAGMA synchronous = OFF;
             BEGIN;
-            CREATE TABLE prompts (digest TEXT PRIMARY KEY, ids BLOB, columns TEXT, temperature REAL) WITHOUT ROWID;
+            CREATE TABLE prompts (digest TEXT PRIMARY KEY, ids BLOB, temperature REAL) WITHOUT ROWID;
             CREATE TABLE answers (version INT, prompt TEXT, file INT, line INT, name TEXT UNIQUE, response TEXT,
-                ids BLOB, log_probs BLOB, ended INT, time REAL, feedback TEXT);
+                ids BLOB, log_probs BLOB, ended INT, time REAL, columns TEXT, feedback TEXT);
             CREATE TABLE feedback (number INTEGER PRIMARY KEY, response TEXT, name TEXT, given TEXT);
             CREATE INDEX of_response ON feedback (response);
             """
@@ -106,6 +104,7 @@ class Shelf:
         place: Place,
         prompt: Prompt,
         data: Data,
+        columns: str,
         *,
         name: str | None,
         response: str | None,
@@ -117,6 +116,7 @@ class Shelf:
             place: Where the log has it.
             prompt: What it answers.
             data: What it is.
+            columns: The row of the data, JSON.
             name: What no second answer may be called; None if it has no name.
             response: The response's id, by which feedback names it.
             feedback: What its own line says of it.
@@ -124,12 +124,12 @@ class Shelf:
         Returns:
             False if an answer of this name is there.
         """
-        key = digest(prompt.ids, prompt.columns, str(prompt.temperature))
-        self._database.execute("INSERT OR IGNORE INTO prompts VALUES (?, ?, ?, ?)", (key, *prompt[1:]))
+        key = digest(prompt.ids, str(prompt.temperature))
+        self._database.execute("INSERT OR IGNORE INTO prompts VALUES (?, ?, ?)", (key, *prompt[1:]))
         given = None if feedback is None else json.dumps(feedback)
         done = self._database.execute(
-            "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (prompt.version, key, *place, name, response, *data, given),
+            "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (prompt.version, key, *place, name, response, *data, columns, given),
         )
         return done.rowcount == 1
 
@@ -148,7 +148,7 @@ class Shelf:
         """Yield all answers, those to one prompt together."""
         found = self._database.execute(
             """
-            SELECT version, prompt, file, line, ids, log_probs, ended, time, feedback, (
+            SELECT version, prompt, file, line, ids, log_probs, ended, time, columns, feedback, (
                 SELECT json_group_array(given) FROM (
                     SELECT given FROM feedback WHERE feedback.response = answers.response
                         AND (feedback.name IS NULL OR feedback.name = answers.name) ORDER BY number))
@@ -156,18 +156,26 @@ class Shelf:
             """
         )
         for (version, key), rows in groupby(found, key=itemgetter(0, 1)):
-            ids, columns, temperature = self._database.execute(
-                "SELECT ids, columns, temperature FROM prompts WHERE digest = ?", (key,)
+            ids, temperature = self._database.execute(
+                "SELECT ids, temperature FROM prompts WHERE digest = ?", (key,)
             ).fetchone()
             several = groupby(enumerate(rows), key=lambda numbered: numbered[0] // MOST_ROWS)
             for part, some in several:
-                yield Lot(version, key, part, ids, columns, temperature, [_row(*row[2:]) for _, row in some])
+                yield Lot(version, key, part, ids, temperature, [_row(*row[2:]) for _, row in some])
 
 
 def _row(
-    file: int, line: int, ids: bytes, log_probs: bytes, ended: int | None, time: float, own: str | None, later: str
+    file: int,
+    line: int,
+    ids: bytes,
+    log_probs: bytes,
+    ended: int | None,
+    time: float,
+    columns: str,
+    own: str | None,
+    later: str,
 ) -> ShelfRow:
     said = [json.loads(one) for one in ([] if own is None else [own]) + json.loads(later)]
     feedback = {name: value for part in said for name, value in part.items()} if said else None
     data = Data(ids, log_probs, None if ended is None else bool(ended), time)
-    return ShelfRow(Place(file, line), data, feedback)
+    return ShelfRow(Place(file, line), data, columns, feedback)

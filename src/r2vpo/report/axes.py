@@ -5,12 +5,14 @@ from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
 ROLLOUTS = "rollouts generated"
 STEPS = "optimizer steps"
 # Room for a legend above the plot, in points, and what an entry takes of it besides its text.
 _LEGEND_POINTS, _ENTRY_POINTS, _CHARACTER_POINTS = 320, 34, 5.4
+_POINTS_PER_INCH = 72
 
 
 def open_axes(axes: Axes, x_label: str, *, grid: Literal["x", "y"] = "y") -> None:
@@ -28,18 +30,32 @@ def open_axes(axes: Axes, x_label: str, *, grid: Literal["x", "y"] = "y") -> Non
         axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
 
 
-def legend_above(axes: Axes, columns: int | None = None) -> None:
-    """Put the legend above the plot.
+def legend_above(axes: Axes) -> None:
+    """Put the legend above the plot, with as many columns as fit next to each other without narrowing the plot.
 
     Args:
         axes: the axes, with everything drawn.
-        columns: number of columns; None means as many as fit next to each other without narrowing the plot.
     """
-    if columns is None:
-        widths = [_CHARACTER_POINTS * len(label) + _ENTRY_POINTS for label in axes.get_legend_handles_labels()[1]]
-        fits = sum(widths) <= _LEGEND_POINTS
-        columns = len(widths) if fits else max(1, min(4, int(_LEGEND_POINTS // max(widths))))
+    widths = _widths(axes)
+    fits = sum(widths) <= _LEGEND_POINTS
+    columns = len(widths) if fits else max(1, min(4, int(_LEGEND_POINTS // max(widths))))
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=columns, alignment="left")
+
+
+def legend_of_figure(figure: Figure, axes: Axes) -> None:
+    """Put the legend above everything that a figure has, with as many columns as are within it.
+
+    Args:
+        figure: the figure.
+        axes: its axes, with everything drawn.
+    """
+    columns = max(1, int(_POINTS_PER_INCH * figure.get_figwidth() // max(_widths(axes), default=1)))
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns, alignment="left")
+
+
+def _widths(axes: Axes) -> list[float]:
+    return [_CHARACTER_POINTS * len(label) + _ENTRY_POINTS for label in axes.get_legend_handles_labels()[1]]
 
 
 def percents(axis: Axis) -> None:

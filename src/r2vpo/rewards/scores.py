@@ -62,7 +62,8 @@ def not_a_text(error: BaseException, completions: Sequence[Any] | None) -> str |
         A sentence with the remedy, or None if that is not the reason.
     """
     chats = bool(completions) and isinstance(completions[0], list) if completions is not None else False
-    if not chats or not isinstance(error, TypeError | AttributeError):
+    a_column_is_missing = "missing" in str(error) and "required" in str(error)
+    if not chats or a_column_is_missing or not isinstance(error, TypeError | AttributeError):
         return None
     return (
         "completions are lists of messages here, because the prompts are chats: read their text with "

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, and_, exists, func, select, text
+from sqlalchemy import Connection, and_, exists, func, inspect, select, text
 from sqlalchemy.exc import DatabaseError
 
 from r2vpo.errors import UserError
@@ -14,7 +14,7 @@ from r2vpo.store.drawing import AT_ONCE, place_of
 from r2vpo.store.encoding import decode_ids, decode_rows
 from r2vpo.store.opening import reported
 from r2vpo.store.store import RolloutStore
-from r2vpo.store.tables import SCHEMA, groups, prompts, rollouts, scores, signals, store
+from r2vpo.store.tables import SCHEMA, groups, metadata, prompts, rollouts, scores, signals, store
 
 
 @dataclass
@@ -66,6 +66,10 @@ def _check_database(connection: Connection, found: Findings) -> None:
         numbers = connection.execute(select(store.c.schema)).scalars().all()
         if numbers != [SCHEMA]:
             found.add("numbers of the tables' form", f"{numbers} instead of {SCHEMA}")
+        for table in metadata.tables.values():
+            there = {column["name"] for column in inspect(connection).get_columns(table.name)}
+            for name in sorted(set(table.columns.keys()) - there):
+                found.add("missing columns", f"{table.name}.{name}")
         if connection.dialect.name != "sqlite":
             return  # PostgreSQL checks pages as it reads them, and references as they are written
         for (line,) in connection.execute(text("PRAGMA integrity_check")):

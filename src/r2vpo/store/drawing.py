@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -38,15 +37,8 @@ AT_ONCE = 500
 """Ids in one statement; SQLite limits its variables."""
 
 
-@dataclass(frozen=True)
-class StoredVersion:
-    """A policy version of a run that can be drawn from.
-
-    Attributes:
-        id: Its id.
-        run: Its run's id.
-        number: Its number in the run.
-    """
+class StoredVersion(NamedTuple):
+    """A policy version that can be drawn from: its id, its run's id, and its number in the run."""
 
     id: int
     run: int
@@ -103,7 +95,7 @@ def next_groups(
     reward: int,
     after: Mapping[int, int],
     *,
-    sees: int,
+    run: int,
     part: tuple[int, int],
     rows: int,
     count: int,
@@ -114,7 +106,7 @@ def next_groups(
         connection: Any.
         reward: Id of the reward whose scores are used.
         after: The place after which each version is asked, by its id.
-        sees: The newest group that may be drawn.
+        run: Id of the run that asks: it sees what was scored before it.
         part: `(i, n)`: process i of n draws every n-th group.
         rows: Groups with more are left out.
         count: At most so many of each version.
@@ -122,7 +114,7 @@ def next_groups(
     Returns:
         The groups by version, without versions that have none.
     """
-    given = {"reward": reward, "sees": sees, "part": part[0], "parts": part[1], "rows": rows, "count": count}
+    given = {"reward": reward, "run": run, "part": part[0], "parts": part[1], "rows": rows, "count": count}
     found: dict[int, list[Candidate]] = {}
     for row in connection.execute(_next_groups(connection.dialect.name), given | {"asked": dict(after)}):
         if row[0] is not None:
@@ -141,7 +133,7 @@ def _next_groups(dialect: str) -> Select[Any]:
             signal.c.reward == bindparam("reward"),
             signal.c.version == cast(asked.c.key, BigInteger),
             signal.c.place > cast(asked.c.value, BigInteger),
-            signal.c.group <= bindparam("sees"),
+            signal.c.since < bindparam("run"),
             signal.c.group % bindparam("parts") == bindparam("part"),
             signal.c.size <= bindparam("rows"),
         )
@@ -258,18 +250,26 @@ def place_of(reward: int, group: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"{reward}/{group}".encode(), digest_size=8).digest(), "little") >> 2
 
 
-def drawable(connection: Connection, reward: int, *, sees: int) -> dict[int, int]:
-    """Return the versions with groups that a reward has given different scores, and the rows of the smallest one."""
+def drawable(connection: Connection, reward: int, *, run: int) -> dict[int, int]:
+    """Return the versions with groups that a reward has given different scores, and the rows of the smallest one.
+
+    Args:
+        connection: Any.
+        reward: Id of the reward.
+        run: Id of the run that asks: it sees what was scored before it. 0 for one that is not registered yet.
+    """
     scored = select(signals.c.version, func.min(signals.c.size)).where(signals.c.reward == reward)
-    return dict(connection.execute(scored.where(signals.c.group <= sees).group_by(signals.c.version)).tuples().all())
+    if run:
+        scored = scored.where(signals.c.since < run)
+    return dict(connection.execute(scored.group_by(signals.c.version)).tuples().all())
 
 
-def score_moments(connection: Connection, reward: int, version: int) -> tuple[float, float]:
-    """Return mean and standard deviation of all scores of a version."""
+def score_moments(connection: Connection, reward: int, version: int, *, run: int) -> tuple[float, float]:
+    """Return mean and standard deviation of the scores of a version that were there before a run."""
     mean, square = connection.execute(
         select(func.avg(scores.c.score), func.avg(scores.c.score * scores.c.score))
         .join(groups, groups.c.id == scores.c.group)
-        .where(scores.c.reward == reward, groups.c.version == version)
+        .where(scores.c.reward == reward, groups.c.version == version, scores.c.since < run)
     ).one()
     return float(mean), max(float(square) - float(mean) ** 2, 0.0) ** 0.5
 

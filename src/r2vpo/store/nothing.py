@@ -32,7 +32,7 @@ def versions_to_draw(
         UserError: There are none; the message says why.
     """
     found = versions_of(connection, source, apart_from=run, tokenizer=tokenizer, sees=sees)
-    with_signal = drawable(connection, reward, sees=sees)
+    with_signal = drawable(connection, reward, run=run)
     left = {version.id: with_signal[version.id] for version in found if version.id in with_signal}
     if not left:
         raise UserError(f"store {place}: {_why(connection, source, run, tokenizer, reward)}")
@@ -107,12 +107,14 @@ def _why(connection: Connection, source: Source, run: int, tokenizer: str, rewar
         )
     if source.newer_than is not None and newest < source.newer_than:
         return (
-            f"none of its rollouts is newer than replay.from.newer_than: the newest was sampled {_age(connection)} ago"
+            "none of the rollouts that replay.from selects is newer than replay.from.newer_than: the newest was "
+            f"sampled {_age(newest)} ago"
         )
     return "all answers to a prompt have the same score in every group that replay.from selects: nothing can be learned"
 
 
-def _age(connection: Connection) -> str:
-    newest = connection.execute(select(func.max(groups.c.created))).scalar_one()
-    hours = (time.time() - newest) / 3600
-    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.0f} days"
+def _age(moment: float) -> str:
+    minutes = max(time.time() - moment, 0.0) / 60
+    if minutes < 120:
+        return f"{minutes:.0f} minutes"
+    return f"{minutes / 60:.0f} hours" if minutes < 48 * 60 else f"{minutes / 60 / 24:.0f} days"

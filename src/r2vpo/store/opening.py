@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, Programmin
 from r2vpo.errors import UserError
 from r2vpo.optional import require
 from r2vpo.store import migrations, sqlite_files
+from r2vpo.store.damaged import RECOVER, RESTORE, DamagedStore
 from r2vpo.store.tables import SCHEMA, metadata, store
 
 CONNECT_SECONDS = 10
@@ -26,6 +27,10 @@ WRITERS_LOCK = int.from_bytes(b"r2vpo", "big")
 """Number of the lock in PostgreSQL that a writer holds until its transaction ends."""
 
 READ_ONLY_REMEDY = ": make the file and its folder writable, or choose another path"
+
+_NOT_PERMITTED = "42501"
+_MISSING = ("42P01", "42703")  # a table, a column
+"""Codes of errors of PostgreSQL that are not mistakes of r2vpo, although its driver counts them among these."""
 
 
 def open_store(place: str | Path, *, create: bool = True, read_only: bool = False) -> Engine:
@@ -40,7 +45,8 @@ def open_store(place: str | Path, *, create: bool = True, read_only: bool = Fals
         The engine; connections are made when they are needed.
 
     Raises:
-        UserError: It cannot be opened, is not a store, is damaged, or was written by a later version of r2vpo.
+        UserError: It cannot be opened, is not a store, or was written by a later version of r2vpo.
+        DamagedStore: It is damaged.
     """
     create = create and not read_only
     url = _url(str(place), create=create)
@@ -61,14 +67,22 @@ def open_store(place: str | Path, *, create: bool = True, read_only: bool = Fals
 
 @contextmanager
 def reported(place: str | Path) -> Iterator[None]:
-    """Report an error of the database as one line that names the store."""
+    """Report an error of the database as one line that names the store.
+
+    Raises:
+        UserError: The database refuses what is asked of it.
+        DamagedStore: It is damaged.
+    """
     try:
         yield
-    except (IntegrityError, ProgrammingError):
-        raise  # r2vpo's own mistake
     except DBAPIError as error:
+        code = getattr(error.orig, "sqlstate", None)
+        if isinstance(error, IntegrityError | ProgrammingError) and code not in (_NOT_PERMITTED, *_MISSING):
+            raise  # r2vpo's own mistake
         first = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
-        raise UserError(f"store {shown(place)}: {first}{_remedy(first)}") from error
+        remedy = RESTORE if code in _MISSING else _remedy(first)
+        kind = DamagedStore if remedy.startswith(RESTORE) else UserError
+        raise kind(f"store {shown(place)}: {first}{remedy}") from error
 
 
 def shown(place: str | Path) -> str:
@@ -78,7 +92,11 @@ def shown(place: str | Path) -> str:
 
 def _remedy(line: str) -> str:
     known = {
-        "malformed": ": it is damaged; restore a copy, or recover what is left with sqlite3's .recover",
+        "malformed": RECOVER,
+        "no such table": RESTORE,
+        "no such column": RESTORE,
+        'database "': ": make it with createdb, or name another one",
+        "permission denied": ": let its administrator GRANT this right to the user, or name a user who has it",
         "not a database": ": the file is not a store of rollouts; choose another path",
         "locked": f": another process has been writing for {sqlite_files.WAIT_SECONDS} seconds; end it, or use postgresql://",
         "readonly": READ_ONLY_REMEDY,
@@ -136,6 +154,10 @@ def _settle_tables(engine: Engine, place: str | Path, *, create: bool) -> None:
             if connection.execute(select(store.c.schema)).first() is None:
                 connection.execute(store.insert().values(schema=SCHEMA))
         return
-    if "store" not in names:
+    if "store" not in names and set(metadata.tables) - set(names) != {"store"}:
         raise UserError(f"store {shown(place)}: the database has other tables; choose another path or database")
-    migrations.upgrade(engine, shown(place))
+    if "store" in names:
+        migrations.upgrade(engine, shown(place))
+    missing = sorted(set(metadata.tables) - set(inspect(engine).get_table_names()))
+    if missing:
+        raise DamagedStore(f"store {shown(place)}: these tables are missing: {', '.join(missing)}{RESTORE}")

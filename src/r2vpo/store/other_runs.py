@@ -32,7 +32,8 @@ class DrawsOfRun:
     still worth it (`r2vpo.store.worth`), more from each only if they are fewer than the groups needed. A version gives
     its groups in a random order that begins elsewhere for each run, and again from the start after the last one.
 
-    A run sees what was in the store when it was started, so that what others write meanwhile changes nothing.
+    A run sees what was in the store when it was started, and its scores, so that what others write meanwhile changes
+    nothing.
 
     Args:
         store: The store.
@@ -159,7 +160,7 @@ class DrawsOfRun:
     def _choose(self, connection: Connection, order: Sequence[int], rows: int) -> list[Candidate]:
         def ask(after: Mapping[int, int], rows: int, count: int) -> Mapping[int, Sequence[Candidate]]:
             return drawing.next_groups(
-                connection, self.reward, after, sees=self._sees, part=self._part, rows=rows, count=count
+                connection, self.reward, after, run=self.run, part=self._part, rows=rows, count=count
             )
 
         versions = {version: Version(self._after[version], self._versions[version]) for version in order}
@@ -184,7 +185,7 @@ class DrawsOfRun:
     def _of_version(self, connection: Connection, version: int) -> tuple[float, float]:
         """Return mean and standard deviation of a version's scores: the baseline of an answer without others."""
         if version not in self._moments:
-            mean, deviation = drawing.score_moments(connection, self.reward, version)
+            mean, deviation = drawing.score_moments(connection, self.reward, version, run=self.run)
             self._moments[version] = (mean, deviation or 1.0)
         return self._moments[version]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, delete, exists, func, select, text
 
 from r2vpo.store.asking import StoredRun, all_runs, size_on_disk
+from r2vpo.store.changing import note_pruned
 from r2vpo.store.drawing import AT_ONCE
 from r2vpo.store.store import RolloutStore
 from r2vpo.store.tables import draws, groups, measurements, metadata, prompts, runs, versions
@@ -114,7 +115,9 @@ def remove(
     """
     for start in range(0, len(plan.groups), AT_ONCE):
         with store.writing() as connection:
-            connection.execute(delete(groups).where(groups.c.id.in_(plan.groups[start : start + AT_ONCE])))
+            some = plan.groups[start : start + AT_ONCE]
+            note_pruned(connection, some)
+            connection.execute(delete(groups).where(groups.c.id.in_(some)))
         progress(min(start + AT_ONCE, len(plan.groups)))
     while True:
         with store.writing() as connection:
@@ -155,7 +158,8 @@ def _at_work(connection: Connection, sources: list[tuple[StoredRun, int]], now: 
 def _remove_empty_runs(connection: Connection, now: float) -> None:
     """Remove runs without groups that have measured nothing, were not measured, and are not at work.
 
-    A run that trains on what samplers have put in for it may write nothing itself: it stays as long as they do.
+    A run that trains on what samplers have put in for it may write nothing itself: it stays as long as they do. What
+    was removed of an import is not imported again, which its versions know.
     """
     mine = select(versions.c.id).where(versions.c.run == runs.c.id).correlate(runs)
     sampler = runs.alias()
@@ -165,6 +169,7 @@ def _remove_empty_runs(connection: Connection, now: float) -> None:
             ~exists().where(measurements.c.version.in_(mine)),
             ~exists().where(measurements.c.run == runs.c.id),
             ~exists().where(sampler.c.parent == runs.c.key),
+            ~exists().where(versions.c.run == runs.c.id, versions.c.pruned_to.is_not(None)),
             ~exists().where(versions.c.run == runs.c.id, versions.c.created > now - RECENT),
             runs.c.started < now - RECENT,
         )

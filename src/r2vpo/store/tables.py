@@ -8,7 +8,7 @@ A group is what one policy version answered to one prompt. Its tokens are one co
 (`r2vpo.store.encoding`), because a round draws whole groups; what can be asked of a single answer has a row in
 `rollouts`, and what a reward said of it a row in `scores`. Times are seconds since 1970, UTC. What refers to a row is
 found by an index, since a removed group takes it along. The id of a removed run, version or group is not given again,
-because processes remember ids, and a run draws groups up to an id.
+because processes remember ids, and a run draws what was scored before it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = 1
+SCHEMA = 2
 """Number of this form of the tables; raise it with a step in `r2vpo.store.migrations`."""
 
 metadata = MetaData()
@@ -65,6 +65,7 @@ versions = Table(
     Column("number", Integer, nullable=False),
     Column("fingerprint", String(64)),  # digest of the weights, or of what a server calls them
     Column("created", Float, nullable=False),
+    Column("pruned_to", Float),  # of an import: answers up to this time were removed, and are not imported again
     UniqueConstraint("run", "number"),
     sqlite_autoincrement=True,
 )
@@ -123,6 +124,7 @@ scores = Table(
     Column("position", Integer, primary_key=True),
     Column("score", Float, nullable=False),  # the weighted sum
     Column("parts", Text, nullable=False),  # by function, JSON
+    Column("since", _Number, nullable=False),  # the newest run when it was written; only later ones use it
     sqlite_with_rowid=False,
 )
 
@@ -136,6 +138,7 @@ signals = Table(
     Column("place", BigInteger, primary_key=True),
     Column("group", ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
     Column("size", Integer, nullable=False),  # the group's rollouts
+    Column("since", _Number, nullable=False),  # as that of the scores
     Index("signals_of_group", "group"),
     sqlite_with_rowid=False,
 )

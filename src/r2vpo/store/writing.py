@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Integer, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from torch import Tensor
 
 from r2vpo.replay.group import Group
 from r2vpo.store.drawing import in_chunks, newest_group, place_of
@@ -101,7 +102,7 @@ def add_groups(connection: Connection, version: int, sampled: Sequence[Sampled],
     new = list({one.group.number: one for one in sampled if one.group.number not in known}.values())
     if not new:
         return 0
-    of_prompt = _prompts(connection, new)
+    of_prompt = add_prompts(connection, [(one.group.prompt_ids, one.columns) for one in new])
     now = time.time()
     rows = [
         {
@@ -154,18 +155,26 @@ def add_scores(
     reward: int,
     scored: Sequence[tuple[int, int, Sequence[float], Sequence[Mapping[str, float]]]],
 ) -> None:
-    """Add what a reward said of groups.
+    """Add what a reward said of groups. Runs that are at work do not see it.
 
     Args:
         connection: In a transaction that writes.
         reward: Its id.
         scored: Of each group its id, its version's id, and for each row the weighted sum and the parts.
     """
+    since = connection.execute(select(func.coalesce(func.max(runs.c.id), 0))).scalar_one()
     insert_missing(
         connection,
         scores,
         [
-            {"reward": reward, "group": group, "position": place, "score": score, "parts": as_json(_without_nan(part))}
+            {
+                "reward": reward,
+                "group": group,
+                "position": place,
+                "score": score,
+                "parts": as_json(_without_nan(part)),
+                "since": since,
+            }
             for group, _, values, parts in scored
             for place, (score, part) in enumerate(zip(values, parts, strict=True))
         ],
@@ -180,6 +189,7 @@ def add_scores(
                 "place": place_of(reward, group),
                 "group": group,
                 "size": len(values),
+                "since": since,
             }
             for group, version, values, _ in scored
             if has_signal(values)
@@ -239,13 +249,12 @@ def rewind(connection: Connection, run: int, number: int) -> None:
     connection.execute(delete(versions).where(versions.c.id.in_(later), versions.c.id.not_in(left)))
 
 
-def _prompts(connection: Connection, sampled: Sequence[Sampled]) -> list[int]:
+def add_prompts(connection: Connection, asked: Sequence[tuple[Tensor, Mapping[str, Any]]]) -> list[int]:
+    """Return the ids of prompts with their rows of data, made if they are new."""
     found = []
-    for one in sampled:
-        ids, columns = encode_ids(one.group.prompt_ids), as_json(one.columns)
-        found.append(
-            {"digest": digest(one.group.prompt_ids.numpy().tobytes(), columns), "ids": ids, "columns": columns}
-        )
+    for ids, row in asked:
+        columns = as_json(row)
+        found.append({"digest": digest(ids.numpy().tobytes(), columns), "ids": encode_ids(ids), "columns": columns})
     insert_missing(connection, prompts, found)
     wanted = select(prompts.c.digest, prompts.c.id).where(prompts.c.digest.in_({row["digest"] for row in found}))
     number = dict(connection.execute(wanted).tuples().all())

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from r2vpo.cli.main import main
 from r2vpo.config.run_directory import RunDirectory
@@ -117,3 +117,25 @@ def test_a_check_finds_and_removes_what_cannot_be_read(
     assert "removed 2 groups" in capsys.readouterr().out
     assert main(check) == 0
     assert "intact, 14 groups" in capsys.readouterr().out
+
+
+def test_a_check_says_by_its_exit_code_what_is_damaged_and_what_is_no_store(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = copied(store, tmp_path)
+    whole = store.read_bytes()
+    store.write_bytes(whole[: len(whole) // 2])
+    for repair in ([], ["--repair", "--yes"]):
+        assert main(["rollouts", "check", "--store", str(store), *repair]) == 1
+        assert "malformed: it is damaged; restore a copy" in capsys.readouterr().out
+    store.write_bytes(whole)
+    with RolloutStore(store).writing() as connection:
+        connection.execute(text("ALTER TABLE versions DROP COLUMN fingerprint"))
+    assert main(["rollouts", "check", "--store", str(store)]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith(
+        "1 missing columns; the first: versions.fingerprint\nthe groups were not read: restore a copy"
+    )
+    for content, line in ((b"", "it is empty"), (b"text" * 999, "the file is not a store of rollouts")):
+        store.write_bytes(content)
+        assert line in failure(capsys, 2, "rollouts", "check", "--store", str(store))

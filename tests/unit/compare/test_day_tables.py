@@ -37,7 +37,7 @@ def row(table: Table, *names: str) -> dict[str, str]:
 
 
 def test_over_all_days(tmp_path: Path) -> None:
-    over, _ = day_tables(load_results(made(tmp_path), Store(tmp_path / "small")))
+    _, over, _ = day_tables(load_results(made(tmp_path), Store(tmp_path / "small")))
     clip, ours = row(over, "clip"), row(over, "ours")
     assert clip["accuracy at the end of a day, %"] == "60.0 (60.0 to 60.0)"
     assert ours["accuracy at the end of a day, %"] == "65.0 (65.0 to 65.0)"
@@ -47,8 +47,22 @@ def test_over_all_days(tmp_path: Path) -> None:
     assert clip["sampling saved against clip, %"] == clip["area against clip, points"] == "–"
 
 
+def test_the_conclusion_in_words(tmp_path: Path) -> None:
+    words = day_tables(load_results(made(tmp_path), Store(tmp_path / "small")))[0]
+    said = (
+        "better than clip: its area differs by +11.2 (+11.2 to +11.2) points, and the sampling saved is "
+        "+25.0 (+25.0 to +25.0) %"
+    )
+    assert words.title == "In words" and words.rows == [["ours", said]]
+    page, text = build_comparison_report(made(tmp_path / "again"), tmp_path / "again")
+    assert said in text.read_text() and said in page.read_text()
+    assert "On a new day, the problems are others" in text.read_text()
+    few = day_tables(load_results(made(tmp_path / "few", 2), Store(tmp_path / "few" / "small")))
+    assert [table.title for table in few] == ["Over all days", "By day"]
+
+
 def test_by_day(tmp_path: Path) -> None:
-    _, by_day = day_tables(load_results(made(tmp_path), Store(tmp_path / "small")))
+    *_, by_day = day_tables(load_results(made(tmp_path), Store(tmp_path / "small")))
     fewer = "fewer than clip, % of the day's rollouts"
     assert [row(by_day, "ours", str(day))[fewer].split()[0] for day in (1, 2, 3)] == ["+0.0", "+50.0", "+0.0"]
     second = row(by_day, "ours", "2")

@@ -65,7 +65,7 @@ def test_five_seeds_have_intervals(tmp_path: Path) -> None:
         end = 0.6 + 0.3 * (cell.method == "ours") + 0.01 * (cell.seed - 10)
         store.add(cell, record(cell, [0.2, end]))
     found = tables_of(made, store)
-    assert "In brackets: 95 % intervals. " in found["Result"].note
+    assert "In brackets: 95 % intervals of the median over seeds. " in found["Result"].note
     assert row(found["Result"], "ours")["final accuracy, %"] == "92.0 (90.0 to 94.0)"
     ours = row(found["Against Clipping | plain"], "ours")
     assert ours["final accuracy, points"] == "+30.0 (+30.0 to +30.0)", "the seeds' own differences cancel"

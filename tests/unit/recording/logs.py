@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from r2vpo.recording.adding import Imported, Target
 from r2vpo.recording.gathering import LogOptions
-from r2vpo.recording.importing import Imported, Target, import_log
+from r2vpo.recording.importing import import_log
 from r2vpo.recording.scoring import FeedbackReward, FunctionReward
 from r2vpo.store import RolloutStore
 from tests.tiny import VOCABULARY, tiny_tokenizer

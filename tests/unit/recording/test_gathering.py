@@ -92,7 +92,7 @@ def test_the_row_of_the_data_is_in_the_lot(tmp_path: Path) -> None:
     log = write(tmp_path / "log.jsonl", flat(metadata={"answer": [1, {"b": "ä"}]}), flat(metadata={}))
     found = gathered(log, options=LogOptions(columns={"gold": "metadata.answer"}))
     ((lot, _),) = on_shelf(found)
-    assert json.loads(lot.columns) == {"prompt": "7+8=", "gold": [1, {"b": "ä"}]}
+    assert json.loads(lot.rows[0].columns) == {"prompt": "7+8=", "gold": [1, {"b": "ä"}]}
     assert [reason.text for reason in found.left_out.counts] == ["no column metadata.answer"]
 
 

@@ -11,7 +11,7 @@ import torch
 from sqlalchemy import select
 
 from r2vpo.errors import UserError
-from r2vpo.recording import importing, left_out, shelf
+from r2vpo.recording import adding, left_out, shelf
 from r2vpo.recording.gathering import LogOptions
 from r2vpo.recording.importing import check_log
 from r2vpo.recording.scoring import FeedbackReward, FunctionReward
@@ -88,7 +88,7 @@ def test_a_prompt_that_is_asked_often_is_many_groups(tmp_path: Path, monkeypatch
     monkeypatch.setattr(shelf, "MOST_ROWS", 40)
     log = write(tmp_path / "log.jsonl", *[flat(answer=str(number)) | UP for number in range(100)])
     assert imported(log, tmp_path / "s.db").groups == 8
-    most = importing.MOST_ROWS
+    most = adding.MOST_ROWS
     assert sizes(tmp_path / "s.db") == sorted([most, most, 40 - 2 * most] * 2 + [most, 20 - most])
     assert imported(log, tmp_path / "s.db").known == 100
 

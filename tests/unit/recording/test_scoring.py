@@ -65,3 +65,12 @@ def test_rewards_of_r2vpo_are_called_with_columns_and_chats() -> None:
 def test_a_function_that_fails_is_named(function: Any, message: str) -> None:
     with pytest.raises(UserError, match=f"reward 'mine'.*{message}"):
         FunctionReward(function, "mine").scored([{"prompt": "7+8="}], ["15"], [[3, 7]])
+
+
+def test_a_missing_column_is_said_of_chats_too() -> None:
+    def graded(completions: list[Any], answer: list[str], **_: Any) -> list[float]:
+        return [0.0]
+
+    chat = {"prompt": [{"role": "user", "content": "7+8="}]}
+    with pytest.raises(UserError, match="'answer': pass the columns of the log that it needs with --columns"):
+        FunctionReward(graded, "graded").scored([chat], ["15"], [[3, 7]])

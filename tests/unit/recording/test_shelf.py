@@ -12,7 +12,7 @@ from r2vpo.recording import shelf as shelves
 from r2vpo.recording.left_out import Place
 from r2vpo.recording.shelf import Data, Prompt, Shelf
 
-PROMPT = Prompt(0, b"\1\0\0\0", "{}", 1.0)
+PROMPT = Prompt(0, b"\1\0\0\0", 1.0)
 
 
 def data(number: int = 0) -> Data:
@@ -22,7 +22,7 @@ def data(number: int = 0) -> Data:
 
 def put(shelf: Shelf, line: int, prompt: Prompt = PROMPT, **changes: Any) -> bool:
     given = {"name": None, "response": None, "feedback": None} | changes
-    return shelf.add(Place(0, line), prompt, data(line), **given)
+    return shelf.add(Place(0, line), prompt, data(line), "{}", **given)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -30,26 +30,26 @@ def put(shelf: Shelf, line: int, prompt: Prompt = PROMPT, **changes: Any) -> boo
 def test_answers_to_one_prompt_are_together(seed: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shelves, "MOST_ROWS", most)
     choose, shelf = random.Random(seed), Shelf()
-    expected: dict[Prompt, list[tuple[Place, Data]]] = {}
+    expected: dict[Prompt, list[tuple[Place, Data, str]]] = {}
     for _ in range(300):
         ids = np.array([choose.randint(0, 2)], np.int32).tobytes()
-        prompt = Prompt(choose.randint(0, 1), ids, choose.choice(["{}", '{"a":1}']), choose.choice([0.7, 1.0]))
+        prompt, columns = Prompt(choose.randint(0, 1), ids, choose.choice([0.7, 1.0])), choose.choice(["{}", '{"a":1}'])
         place = Place(choose.randint(0, 2), choose.randint(1, 500))
         row = data(choose.randint(0, 9))._replace(ended=choose.choice([None, True, False]))
-        assert shelf.add(place, prompt, row, name=None, response=None, feedback=None)
-        expected.setdefault(prompt, []).append((place, row))
-    found: dict[Prompt, list[tuple[Place, Data]]] = {}
+        assert shelf.add(place, prompt, row, columns, name=None, response=None, feedback=None)
+        expected.setdefault(prompt, []).append((place, row, columns))
+    found: dict[Prompt, list[tuple[Place, Data, str]]] = {}
     versions, digests = [], {}
     for lot in shelf.lots():
-        prompt = Prompt(lot.version, lot.prompt_ids, lot.columns, lot.temperature)
+        prompt = Prompt(lot.version, lot.prompt_ids, lot.temperature)
         assert digests.setdefault((lot.version, lot.prompt), prompt) == prompt
         assert 1 <= len(lot.rows) <= most and lot.part == len(found.get(prompt, [])) // most
-        found.setdefault(prompt, []).extend((row.place, row.data) for row in lot.rows)
+        found.setdefault(prompt, []).extend((row.place, row.data, row.columns) for row in lot.rows)
         versions.append(lot.version)
         assert all(row.feedback is None for row in lot.rows)
     assert versions == sorted(versions) and len(digests) == len(expected)
     assert found == {prompt: sorted(rows, key=lambda row: row[0]) for prompt, rows in expected.items()}
-    assert {type(row.ended) for rows in found.values() for _, row in rows} == {type(None), bool}
+    assert {type(row.ended) for rows in found.values() for _, row, _ in rows} == {type(None), bool}
 
 
 def test_a_name_counts_once() -> None:

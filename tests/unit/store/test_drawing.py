@@ -56,7 +56,7 @@ def test_what_is_written_later_does_not_change_what_a_source_selects(place: str)
 
 
 def draws(store: RolloutStore, reward: int, after: dict[int, int], **changes: object) -> dict[int, list[Candidate]]:
-    options = {"sees": MANY, "part": (0, 1), "rows": 9, "count": 100}
+    options = {"run": MANY, "part": (0, 1), "rows": 9, "count": 100}
     with store.reading() as connection:
         return drawing.next_groups(connection, reward, after, **(options | changes))  # type: ignore[arg-type]
 
@@ -94,7 +94,7 @@ def test_a_query_reads_a_part_of_the_order(place: str) -> None:
     asked = []
     with store.reading() as connection:
         event.listen(connection, "before_cursor_execute", lambda *given: asked.append(given[2:4]))
-        drawing.next_groups(connection, reward, {1: 5}, sees=MANY, part=(0, 1), rows=9, count=1)
+        drawing.next_groups(connection, reward, {1: 5}, run=MANY, part=(0, 1), rows=9, count=1)
         sqlite = connection.dialect.name == "sqlite"
         query, given = asked[0]
         explained = connection.exec_driver_sql(f"EXPLAIN {'QUERY PLAN ' if sqlite else ''}{query}", given)
@@ -123,7 +123,7 @@ def test_a_run_sees_what_was_there_when_it_began(place: str) -> None:
     with store.reading() as connection:
         sees = drawing.run_of(connection, run).sees
     assert sees == 5 and add_run(store, "b") == run
-    assert [draw(store, reward, version, sees=sees) != [] for version in (1, 2)] == [True, False]
+    assert [draw(store, reward, version, run=run) != [] for version in (1, 2)] == [True, False]
 
 
 def test_a_run_continues_where_its_draws_ended(place: str) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, inspect, select, text, update
+from sqlalchemy import Connection, create_engine, inspect, select, text, update
 
 from r2vpo.errors import UserError
 from r2vpo.store import RolloutStore, migrations
+from r2vpo.store.checking import check_store, remove_groups
+from r2vpo.store.damaged import DamagedStore
 from r2vpo.store.opening import shown
-from r2vpo.store.tables import SCHEMA, metadata, store
+from r2vpo.store.tables import SCHEMA, metadata, runs, store
 from tests.unit.store.filled import fill
 
 
@@ -103,5 +106,72 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     whole = (tmp_path / "s.db").read_bytes()
     for damaged in (whole[: len(whole) // 2], whole[:100] + b"x" * 3996 + whole[4096:]):
         (tmp_path / "s.db").write_bytes(damaged)
-        with pytest.raises(UserError, match=r"malformed: it is damaged; restore a copy, or recover .* \.recover$"):
+        with pytest.raises(DamagedStore, match=r"malformed: it is damaged; restore a copy, or recover .* \.recover$"):
             RolloutStore(tmp_path / "s.db", read_only=True)
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        ("DROP TABLE measurements", "these tables are missing: measurements: it is damaged; restore a copy"),
+        ("DROP TABLE store", "these tables are missing: store: it is damaged"),
+        ("DELETE FROM store", "its table store has 0 rows instead of 1: it is damaged"),
+    ],
+)
+def test_one_without_a_part_is_damaged(place: str, damage: str, line: str) -> None:
+    opened = RolloutStore(place)
+    with opened.writing() as connection:
+        connection.execute(text(damage))
+    for read_only in (True, False):
+        with pytest.raises(DamagedStore, match=f"^store .*{line}"):
+            RolloutStore(place, create=False, read_only=read_only)
+
+
+def test_a_column_that_is_missing_is_one_line(place: str) -> None:
+    opened = RolloutStore(place)
+    with opened.writing() as connection:
+        connection.execute(text("ALTER TABLE runs DROP COLUMN sees"))
+    with pytest.raises(DamagedStore, match=r"sees.*it is damaged; restore a copy"), opened.reading() as connection:
+        connection.execute(select(runs.c.sees))
+
+
+@pytest.fixture
+def read_by(postgres_url: str) -> Iterator[tuple[RolloutStore, str]]:
+    """A store in PostgreSQL, and its place for a user who has no rights there but to connect."""
+    url = postgres_url.replace("/postgres?", "/shared?")
+    engine = create_engine(postgres_url.replace("://", "+psycopg://", 1), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for line in ("CREATE DATABASE shared", "CREATE USER guest"):
+            connection.execute(text(line))
+    opened = RolloutStore(url)
+    yield opened, url.replace("//r2vpo@", "//guest@")
+    opened.close()
+    with engine.connect() as connection:
+        for line in ("DROP DATABASE shared WITH (FORCE)", "DROP USER guest"):
+            connection.execute(text(line))
+    engine.dispose()
+
+
+def test_a_user_without_rights_gets_one_line(read_by: tuple[RolloutStore, str]) -> None:
+    store_, place = read_by
+    fill(store_, "a", 1, 3)
+    denied = r"^store postgresql://guest@.*permission denied for table {}: let its administrator GRANT this right"
+    with pytest.raises(UserError, match=denied.format("store")):
+        RolloutStore(place, create=False, read_only=True)
+    with store_.writing() as connection:
+        connection.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest"))
+    reader = RolloutStore(place, create=False, read_only=True)
+    assert check_store(reader).groups == 3
+    with pytest.raises(UserError, match=denied.format("groups")):
+        remove_groups(reader, [1])
+    with pytest.raises(UserError, match=denied.format("runs")):
+        fill(RolloutStore(place), "b", 1, 1)
+    with pytest.raises(UserError, match="permission denied for schema public: let its administrator"):
+        with store_.writing() as connection:
+            metadata.drop_all(connection)
+        RolloutStore(place)
+
+
+def test_a_database_that_is_not_there_is_one_line(postgres_url: str) -> None:
+    with pytest.raises(UserError, match='database "nope" does not exist: make it with createdb, or name another one'):
+        RolloutStore(postgres_url.replace("/postgres?", "/nope?"))

@@ -6,24 +6,26 @@ from pathlib import Path
 
 import pytest
 import torch
-from sqlalchemy import event, select
+from sqlalchemy import delete, event, select
 
 from r2vpo.core.advantages import ADVANTAGES
 from r2vpo.replay import Group
-from r2vpo.store import RolloutStore, Source
+from r2vpo.store import RolloutStore, Source, drawing, writing
 from r2vpo.store.other_runs import DrawsOfRun
-from r2vpo.store.tables import groups
+from r2vpo.store.tables import groups, scores, signals
 from r2vpo.store.worth import ROWS_TO_JUDGE
-from tests.unit.store.filled import add_run, fill
+from tests.unit.store.filled import add_run, fill, sampled
 
 
-def draws_of(store: RolloutStore, key: str, reward: int, part: tuple[int, int] = (0, 1)) -> DrawsOfRun:
+def draws_of(
+    store: RolloutStore, key: str, reward: int, part: tuple[int, int] = (0, 1), tokenizer: str = "t"
+) -> DrawsOfRun:
     return DrawsOfRun(
         store,
         add_run(store, key),
         reward,
         Source(),
-        tokenizer="t",
+        tokenizer=tokenizer,
         ratio=1.0,
         advantages=ADVANTAGES["grpo"],
         cap=2.0,
@@ -86,6 +88,38 @@ def test_a_resumed_run_draws_the_same(place: str) -> None:
     assert kept[2:] == [
         [(group.number, group.rollouts[0].advantage) for group in drawn(again, number, 6)] for number in (2, 3)
     ]
+
+
+def test_scores_that_come_later_change_nothing(place: str) -> None:
+    """Neither what is drawn nor the baseline of answers that are alone, of this run and when it resumes."""
+    store = RolloutStore(place)
+    _, reward = fill(store, "a", 2, 4)
+    alone = range(100, 108)
+    with store.writing() as connection:
+        writing.add_groups(connection, 1, [sampled(number, (number % 3,)) for number in alone], reward)
+        ids = connection.execute(select(groups.c.id).order_by(groups.c.id)).scalars().all()
+        given = {group: drawing.read_groups(connection, [group], reward)[0] for group in ids}
+        for table in (scores, signals):  # as if the reward had scored only a part of them
+            connection.execute(delete(table).where(table.c.group % 2 == 0))
+
+    def some(draws: DrawsOfRun, numbers: range) -> list[tuple[int, list[float]]]:
+        found = [group for number in numbers for group in drawn(draws, number, 5)]
+        return [(group.number, [row.advantage for row in group.rollouts]) for group in found]
+
+    first = draws_of(store, "b", reward)
+    kept = some(first, range(2))
+    with store.writing() as connection:
+        rest = [
+            (group, one.version, [5.0 + row.reward for row in one.group.rollouts], [{}] * len(one.group))
+            for group, one in given.items()
+            if group % 2 == 0
+        ]
+        writing.add_scores(connection, reward, rest)
+    again = draws_of(store, "b", reward)
+    assert some(first, range(2, 4)) == some(again, range(2, 4))
+    assert {-number for number, _ in kept} <= {group for group in ids if group % 2}
+    later = {-number for number, _ in some(draws_of(store, "c", reward), range(4))}
+    assert any(group % 2 == 0 for group in later)
 
 
 def test_a_version_that_is_left_out_comes_back_with_the_next_run(place: str) -> None:

@@ -155,7 +155,11 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, saved: int) ->
         ({}, {"first": False}, "no rollouts of other runs yet"),
         ({"runs": "x"}, {}, "it has no run called x: replay.from.runs can name a"),
         ({"tags": "x"}, {}, "no run has the tags x .*the tags there are a"),
-        ({"newer_than": "2999-01-01"}, {}, "none of its rollouts is newer than"),
+        (
+            {"newer_than": "2999-01-01"},
+            {},
+            "replay.from.newer_than: the newest was sampled 0 minutes ago",
+        ),
         (
             {},
             {"reward": lambda completions, **columns: [0.5] * len(completions)},

@@ -9,8 +9,9 @@ import pytest
 
 from r2vpo.errors import UserError
 from r2vpo.models.fingerprint import tokenizer_fingerprint
+from r2vpo.recording.adding import Target
 from r2vpo.recording.gathering import LogOptions
-from r2vpo.recording.importing import Target, import_log
+from r2vpo.recording.importing import import_log
 from r2vpo.recording.scoring import FeedbackReward
 from r2vpo.store.tables import draws, groups
 from tests.tiny import tiny_tokenizer, tiny_trainer
