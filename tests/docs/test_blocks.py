@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,9 @@ from r2vpo.config.recipe import load_recipe
 from r2vpo.config.shipped import EXPERIMENTS, RECIPES, SUITES
 from r2vpo.errors import UserError
 from r2vpo.evaluation.schema import load_suite
+from r2vpo.integrations.sb3 import R2VPO
 from tests.docs.pages import BLOCKS, ROOT, Block, blocks, commands
+from tests.parity.installed import PEERS, located
 
 # The README's example trains for most of a minute: tests/integration/test_readme.py runs it.
 PYTHON = [block for block in blocks("python") if block.page != "README.md"]
@@ -35,6 +39,9 @@ def test_few_blocks_are_not_run() -> None:
 @pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.name)
 def test_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    if "rl_zoo3" in block.text:
+        located("rl_zoo3", "2.9.2", "rl_zoo3")
+        monkeypatch.setattr(sys, "path", [*sys.path, str(PEERS)])
     exec(compile(block.text, block.name, "exec"), {"__name__": "example"})
 
 
@@ -43,7 +50,10 @@ def test_yaml_is_a_recipe_a_suite_or_an_experiment(block: Block, tmp_path: Path)
     """Sections alone are tried in the quickstart's recipe, where they take the place of its own."""
     keys = yaml.safe_load(block.text)
     file = tmp_path / "mine.yaml"
-    if block.page == "docs/comparing.md":
+    if block.page == "docs/guide/rl_zoo.md":
+        known = {*inspect.signature(R2VPO).parameters, "n_timesteps", "n_envs", "normalize"}
+        assert all(set(entry) <= known for entry in keys.values())
+    elif block.page == "docs/comparing.md":
         file.write_text(block.text, encoding="utf-8")
         load_experiment(file)
     elif block.page == "docs/evaluation.md":

@@ -83,4 +83,4 @@ def _profile(results: ControlResults, figure: Figure, palette: Palette) -> None:
     open_axes(axes, "score")
     axes.set_ylim(-0.02, 1.02)
     percents(axes.yaxis)
-    legend_above(axes, 2)
+    legend_above(axes)
