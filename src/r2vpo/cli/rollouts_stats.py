@@ -13,7 +13,7 @@ from r2vpo.cli.failures import Session
 from r2vpo.cli.rollouts_selection import add_store, fraction, opened
 from r2vpo.cli.table import table
 from r2vpo.cli.values import above_zero
-from r2vpo.config.numbers import NOTHING, byte_size, count, significant
+from r2vpo.config.numbers import NOTHING, byte_size, count, duration, significant
 
 if TYPE_CHECKING:
     from r2vpo.store.asking import StoredRun, VersionEntry
@@ -133,10 +133,10 @@ def _in_words(found: dict[str, Any]) -> str:
     if drawn["runs_of_unknown_speed"]:
         names = ", ".join(drawn["runs_of_unknown_speed"])
         lines.append(
-            f"hours to sample as many: {NOTHING}, since no log of {names} is in --runs-dir: give --tokens-per-second"
+            f"time to sample as many: {NOTHING}, since no log of {names} is in --runs-dir: give --tokens-per-second"
         )
     else:
-        lines.append(f"hours to sample as many: {significant(drawn['hours_to_sample_as_many'])}")
+        lines.append(f"time to sample as many: {duration(3600 * drawn['hours_to_sample_as_many'])}")
     for name, words in (("price_by_tokens", "tokens"), ("price_by_hours", "hours")):
         if drawn[name] is not None:
             lines.append(f"price of as many, by {words}: {significant(drawn[name])}")
