@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, Select, and_, delete, func, or_, select, update
 from torch import Tensor
 
 from r2vpo.store import writing
@@ -21,10 +21,14 @@ def groups_from(connection: Connection, version: int, starts: Sequence[int], cou
     """Return the ids of those groups of a version whose numbers are among the `count` from one of some starts."""
     found: dict[int, int] = {}
     for chunk in in_chunks(starts):
-        near = or_(*(groups.c.number.between(start, start + count - 1) for start in chunk))
-        wanted = select(groups.c.number, groups.c.id).where(groups.c.version == version, near)
-        found |= dict(connection.execute(wanted.order_by(groups.c.number)).tuples().all())
+        found |= dict(connection.execute(_groups_from(version, chunk, count)).tuples().all())
     return found
+
+
+def _groups_from(version: int, starts: Sequence[int], count: int) -> Select[tuple[int, int]]:
+    # With the version outside of OR, SQLite reads all groups of the version.
+    near = (and_(groups.c.version == version, groups.c.number.between(one, one + count - 1)) for one in starts)
+    return select(groups.c.number, groups.c.id).where(or_(*near)).order_by(groups.c.number)
 
 
 @dataclass(frozen=True)
