@@ -17,6 +17,8 @@ class ScaledSteps(ABC):
     Between steps every group's `lr` is the schedule's own, so schedulers and loggers see the value that the scheduler
     wrote. Weight decay that is multiplied by lr (AdamW) is scaled with it.
 
+    A group with ``"step_control": False``, such as that of a critic, keeps the schedule's rate.
+
     The distance is the sum of the factors of the steps since the round's start, each multiplied by the step's `lr /
     initial_lr`; a subclass resets it to 0 when a round begins.
     """
@@ -85,12 +87,12 @@ class ScaledSteps(ABC):
 
     def _length(self, groups: list[dict[str, Any]]) -> float:
         """Compute what one step adds to the distance."""
-        first = groups[0]
+        first = next(group for group in groups if _is_scaled(group))
         return self.factor * float(first["lr"]) / (float(first.get("initial_lr", first["lr"])) or 1.0)
 
     def _scale(self, groups: list[dict[str, Any]]) -> list[_ScaledGroup]:
         scaled = []
-        for group in groups:
+        for group in filter(_is_scaled, groups):
             scheduled = group["lr"]
             group["lr"] = scheduled * self.factor
             scaled.append(_ScaledGroup(group, scheduled, group["lr"]))
@@ -101,6 +103,10 @@ class _ScaledGroup(NamedTuple):
     group: dict[str, Any]
     scheduled: Any
     scaled: Any
+
+
+def _is_scaled(group: dict[str, Any]) -> bool:
+    return bool(group.get("step_control", True))
 
 
 def _innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:

@@ -151,3 +151,15 @@ def test_an_engine_that_raised_leaves_no_scale_behind():
     with pytest.raises(RuntimeError), rounds.controller.scaled(groups, lambda: True):
         raise RuntimeError("out of memory")
     assert groups[0]["lr"] == 1.0 and rounds.controller.state_dict()["distance"] == 0.0
+
+
+def test_a_group_without_step_control_keeps_its_rate_and_gives_no_distance():
+    ours, other = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
+    groups = [{"params": [other], "step_control": False, "lr": 0.5}, {"params": [ours]}]
+    optimizer = torch.optim.SGD(groups, lr=1.0)
+    controller = StepSizeController(StepControlOptions(first_scale=0.25))
+    controller.attach(optimizer)
+    (ours + other).sum().backward()
+    optimizer.step()
+    assert (float(ours), float(other)) == (-0.25, -0.5)
+    assert controller.distance == 0.25 and [group["lr"] for group in optimizer.param_groups] == [0.5, 1.0]

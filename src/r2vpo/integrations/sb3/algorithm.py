@@ -26,7 +26,7 @@ from r2vpo.integrations.sb3.checks import check_arguments
 from r2vpo.integrations.sb3.logs import RoundLog, stale_summary
 from r2vpo.integrations.sb3.losses import minibatch_losses, normalized_advantages
 from r2vpo.integrations.sb3.options import DELTA, SB3Options
-from r2vpo.integrations.sb3.parameters import actor_and_critic, fuse
+from r2vpo.integrations.sb3.parameters import fuse, separate
 from r2vpo.integrations.sb3.replay import minibatches
 from r2vpo.integrations.sb3.rounds import Rounds
 from r2vpo.integrations.sb3.rows import Rows, fresh_rows
@@ -43,8 +43,8 @@ class R2VPO(OnPolicyAlgorithm):
     Args:
         policy: "MlpPolicy", "CnnPolicy", "MultiInputPolicy", or a class.
         env: The environment, its name, or a `VecEnv`. Action spaces: `Box`, `Discrete`, `MultiDiscrete`, `MultiBinary`.
-        learning_rate: A rate, which step control multiplies by a factor that it finds, so that any rate gives the same
-            steps; or a schedule, which shapes the steps over the training.
+        learning_rate: The critic's rate. The actor's is multiplied by the factor that step control finds, so that any
+            rate gives it the same steps. A schedule shapes both over the training.
         n_steps: As in PPO.
         batch_size: Fresh rows of a minibatch; stale rows come on top.
         n_epochs: As in PPO.
@@ -173,10 +173,9 @@ class R2VPO(OnPolicyAlgorithm):
             self.clip_range_vf = FloatSchedule(self.clip_range_vf)
         self.rounds = Rounds(self.options, seed=self.seed or 0)
         fuse(self.policy.optimizer)
-        self._clipped_together = [list(self.policy.parameters())]
         if self.rounds.controls.step_size is not None:
+            separate(self.policy)
             self.rounds.controls.step_size.attach(self.policy.optimizer)
-            self._clipped_together = list(actor_and_critic(self.policy))
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
@@ -247,8 +246,8 @@ class R2VPO(OnPolicyAlgorithm):
             log.last = self.rounds.finish_step(losses.policy)
             self.policy.optimizer.zero_grad()
             loss.backward()
-            for parameters in self._clipped_together:
-                torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+            for group in self.policy.optimizer.param_groups:
+                torch.nn.utils.clip_grad_norm_(group["params"], self.max_grad_norm)
             self.policy.optimizer.step()
         return True
 
@@ -280,7 +279,7 @@ class R2VPO(OnPolicyAlgorithm):
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_recorder", "_clipped_together"]
+        return [*super()._excluded_save_params(), "_recorder"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         names, variables = super()._get_torch_save_params()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from stable_baselines3 import PPO
+from torch.optim import SGD
 
 from r2vpo.integrations.sb3 import R2VPO
 from r2vpo.integrations.sb3.parameters import actor_and_critic
@@ -43,10 +44,23 @@ def test_under_step_control_they_are_clipped_apart():
     assert float(whole) == pytest.approx(1e-3, rel=0.01)
 
 
+def test_step_control_finds_the_actors_rate_and_leaves_the_critics():
+    """Descent without momentum: how far a step goes is the rate times the gradient."""
+    made = model(R2VPO, "box", learning_rate=1e-4, n_epochs=1, batch_size=64, policy_kwargs={"optimizer_class": SGD})
+    made.rounds.controls.step_size.scale = 7.0
+    before = [one.detach().clone() for one in made.policy.parameters()]
+    made.learn(steps(1))
+    actor, _ = actor_and_critic(made.policy)
+    for old, new in zip(before, made.policy.parameters(), strict=True):
+        rate = 1e-4 * (7.0 if any(new is one for one in actor) else 1.0)
+        torch.testing.assert_close(new.detach(), old - rate * new.grad)
+
+
 def test_adam_makes_its_step_in_one_call_unless_it_was_told_otherwise():
     def of(**arguments):
-        (group,) = model(R2VPO, "box", policy_kwargs=arguments).policy.optimizer.param_groups
-        return group.get("foreach"), group.get("fused")
+        actor, critic = model(R2VPO, "box", policy_kwargs=arguments).policy.optimizer.param_groups
+        assert actor.get("foreach") == critic.get("foreach") and actor.get("fused") == critic.get("fused")
+        return actor.get("foreach"), actor.get("fused")
 
     assert of() == (None, True)
     assert of(optimizer_kwargs={"foreach": True}) == (True, None)

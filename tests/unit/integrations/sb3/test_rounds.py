@@ -132,8 +132,8 @@ def test_the_learning_rate_does_not_matter():
     base, plain = movements(1e-3)
     for factor in (10.0, 0.1):
         made, found = movements(1e-3 * factor)
-        # Every round is a different one after the first step, so the rounds agree as a whole.
-        assert 0.5 < np.exp(np.mean(np.log(found)) - np.mean(np.log(plain))) < 2
+        # Every round is a different one after the first step, and the critic's rate differs: rounds agree as a whole.
+        assert 1 / 3 < np.exp(np.mean(np.log(found)) - np.mean(np.log(plain))) < 3
         scale, other = (one.rounds.controls.step_size.scale for one in (base, made))
         assert 0.4 < scale / other / factor < 2.5
     assert np.median(plain) == pytest.approx(0.02, rel=1)
@@ -141,7 +141,7 @@ def test_the_learning_rate_does_not_matter():
 
 def test_a_schedule_shapes_the_steps_and_is_not_compensated():
     made = model(R2VPO, "box", learning_rate=lambda remaining: 1e-3 * remaining).learn(steps(4))
-    (group,) = made.policy.optimizer.param_groups
-    assert group["initial_lr"] == 1e-3 and group["lr"] == pytest.approx(0.0, abs=1e-12)
+    for group in made.policy.optimizer.param_groups:
+        assert group["initial_lr"] == 1e-3 and group["lr"] == pytest.approx(0.0, abs=1e-12)
     # No distance in the last round, whose rate was 0.
     assert made.rounds.controls.step_size.distance == pytest.approx(0.0, abs=1e-12)
