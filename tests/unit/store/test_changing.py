@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sqlalchemy import event
-from tests.unit.store.filled import fill
 
 from r2vpo.store import RolloutStore, changing
+from tests.unit.store.filled import fill
 
 
 def test_groups_are_found_by_number_without_reading_the_version(place: str) -> None:
