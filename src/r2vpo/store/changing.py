@@ -25,7 +25,7 @@ def groups_from(connection: Connection, version: int, starts: Sequence[int], cou
     return found
 
 
-def _groups_from(version: int, starts: Sequence[int], count: int) -> Select[tuple[int, int]]:
+def _groups_from(version: int, starts: Sequence[int], count: int) -> Select[int, int]:
     # With the version outside of OR, SQLite reads all groups of the version.
     near = (and_(groups.c.version == version, groups.c.number.between(one, one + count - 1)) for one in starts)
     return select(groups.c.number, groups.c.id).where(or_(*near)).order_by(groups.c.number)
