@@ -7,6 +7,8 @@ from itertools import islice
 from numbers import Real
 from typing import Any
 
+from r2vpo.rewards.undisturbed import told
+
 LARGEST = 3.4e38
 """Largest number of float32, in which rewards are summed."""
 
@@ -62,8 +64,10 @@ def not_a_text(error: BaseException, completions: Sequence[Any] | None) -> str |
         A sentence with the remedy, or None if that is not the reason.
     """
     chats = bool(completions) and isinstance(completions[0], list) if completions is not None else False
-    a_column_is_missing = "missing" in str(error) and "required" in str(error)
-    if not chats or a_column_is_missing or not isinstance(error, TypeError | AttributeError):
+    if not chats or not isinstance(error, TypeError | AttributeError):
+        return None
+    text = told(error)
+    if "missing" in text and "required" in text:  # a column
         return None
     return (
         "completions are lists of messages here, because the prompts are chats: read their text with "
