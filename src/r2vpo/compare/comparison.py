@@ -77,6 +77,19 @@ def describe(plan: Plan, out: Path, *, jobs: int, console: Console) -> None:
     found = choices(plan, store)
     cells = [*plan.tuning(), *plan.results(finalists(plan, found))]
     later = waiting(plan, found) * len(plan.seeds) * len(plan.experiment.values)
+    say_cells(cells, store, jobs=jobs, console=console, later=later)
+
+
+def say_cells(cells: Sequence[Work], store: Store, *, jobs: int, console: Console, later: int = 0) -> None:
+    """Print cells with their states, and the estimated time left.
+
+    Args:
+        cells: the cells.
+        store: what is finished.
+        jobs: number of cells to run at once.
+        console: where it is printed.
+        later: number of cells that are not among them, because they wait for others.
+    """
     left = {cell.key: cell for cell in cells if store.finished(cell) is None}
     for cell in cells:
         state = "finished" if cell.key not in left else "failed" if store.failure(cell) else "to do"

@@ -83,7 +83,7 @@ class Lines:
             self.curve(axes, method, {"color": color, "linestyle": dashes, "label": title})
         open_axes(axes, self.x_label)
         self.finish(axes)
-        legend_of_figure(figure, axes)
+        legend_of_figure(figure)
 
     def _apart(self, figure: Figure, palette: Palette) -> None:
         methods, experiment = self.results.methods, self.results.experiment
@@ -197,7 +197,7 @@ def by_difficulty(results: Results) -> Draw:
                 name = difficulty if not row else None
                 axes.plot(estimate.value, row + offset, marker, color=color, markersize=5, label=name)
         axes.set_xlim(-0.02, 1.02)
-        legend_of_figure(figure, axes)
+        legend_of_figure(figure)
 
     return draw
 

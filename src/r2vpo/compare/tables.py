@@ -53,10 +53,13 @@ def tables(results: Results) -> list[Table]:
         made.append(axis_table(results))
     if results.tuning:
         made.append(tuning_table(results))
-    if results.failures:
-        note = "The next call runs these cells again."
-        made.append(Table("Failed cells", note, ["cell", "reason"], [list(failure) for failure in results.failures]))
-    return made
+    return made + failed_cells(results.failures)
+
+
+def failed_cells(failures: Sequence[tuple[str, str]]) -> list[Table]:
+    """Return the table of cells that failed and why; none without any."""
+    rows = [list(failure) for failure in failures]
+    return [Table("Failed cells", "The next call runs these cells again.", ["cell", "reason"], rows)] if rows else []
 
 
 def result_table(results: Results) -> Table:

@@ -82,7 +82,8 @@ class ScaledSteps(ABC):
         _restore(self._scaled[id(optimizer)])
         self._scaled[id(optimizer)] = []
         # A step without a gradient (a gradient that is not finite is dropped) moved nothing.
-        if any(parameter.grad is not None for group in optimizer.param_groups for parameter in group["params"]):
+        scaled = filter(_is_scaled, optimizer.param_groups)
+        if any(parameter.grad is not None for group in scaled for parameter in group["params"]):
             self._distance += self._length(optimizer.param_groups)
 
     def _length(self, groups: list[dict[str, Any]]) -> float:

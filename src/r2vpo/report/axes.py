@@ -3,6 +3,7 @@
 import math
 from typing import Literal
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -36,26 +37,28 @@ def legend_above(axes: Axes) -> None:
     Args:
         axes: the axes, with everything drawn.
     """
-    widths = _widths(axes)
+    widths = [_width(label) for label in axes.get_legend_handles_labels()[1]]
     fits = sum(widths) <= _LEGEND_POINTS
     columns = len(widths) if fits else max(1, min(4, int(_LEGEND_POINTS // max(widths))))
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=columns, alignment="left")
 
 
-def legend_of_figure(figure: Figure, axes: Axes) -> None:
-    """Put the legend above everything that a figure has, with as many columns as are within it.
+def legend_of_figure(figure: Figure) -> None:
+    """Put one legend above everything that a figure has, with as many columns as are within it.
 
     Args:
-        figure: the figure.
-        axes: its axes, with everything drawn.
+        figure: the figure, with everything drawn; what several of its axes have under one label is listed once.
     """
-    columns = max(1, int(_POINTS_PER_INCH * figure.get_figwidth() // max(_widths(axes), default=1)))
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=columns, alignment="left")
+    entries: dict[str, Artist] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    columns = max(1, int(_POINTS_PER_INCH * figure.get_figwidth() // max(map(_width, entries), default=1)))
+    figure.legend(entries.values(), entries.keys(), loc="outside upper left", ncols=columns, alignment="left")
 
 
-def _widths(axes: Axes) -> list[float]:
-    return [_CHARACTER_POINTS * len(label) + _ENTRY_POINTS for label in axes.get_legend_handles_labels()[1]]
+def _width(label: str) -> float:
+    return _CHARACTER_POINTS * len(label) + _ENTRY_POINTS
 
 
 def percents(axis: Axis) -> None:

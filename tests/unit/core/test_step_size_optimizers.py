@@ -163,3 +163,6 @@ def test_a_group_without_step_control_keeps_its_rate_and_gives_no_distance():
     optimizer.step()
     assert (float(ours), float(other)) == (-0.25, -0.5)
     assert controller.distance == 0.25 and [group["lr"] for group in optimizer.param_groups] == [0.5, 1.0]
+    ours.grad = None
+    optimizer.step()
+    assert (float(ours), float(other), controller.distance) == (-0.25, -1.0, 0.25), "only the other one has moved"

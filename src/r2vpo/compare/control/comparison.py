@@ -7,16 +7,14 @@ from typing import Any
 
 from rich.console import Console
 
-from r2vpo.compare.comparison import run_phases
+from r2vpo.compare.comparison import run_phases, say_cells
 from r2vpo.compare.control.cells import ControlPlan
 from r2vpo.compare.control.figures import control_drawings
 from r2vpo.compare.control.results import load
 from r2vpo.compare.control.tables import control_tables
-from r2vpo.compare.progress import Estimator
 from r2vpo.compare.report import facts_of_records, write_report
 from r2vpo.compare.store import Store
-from r2vpo.config.display import say
-from r2vpo.config.numbers import count, duration
+from r2vpo.config.numbers import count
 
 
 def run_control_comparison(plan: ControlPlan, out: Path, *, jobs: int, console: Console) -> None:
@@ -36,16 +34,7 @@ def run_control_comparison(plan: ControlPlan, out: Path, *, jobs: int, console: 
 
 def describe_control(plan: ControlPlan, out: Path, *, jobs: int, console: Console) -> None:
     """Print every cell with its state and the estimated time left, without running anything."""
-    store = Store(out / plan.experiment.name)
-    cells = plan.cells()
-    left = {cell.key: cell for cell in cells if store.finished(cell) is None}
-    for cell in cells:
-        state = "finished" if cell.key not in left else "failed" if store.failure(cell) else "to do"
-        say(console, f"{state:<9} {cell.key}  {cell}")
-    say(console, f"{sum(cell.key not in left for cell in cells)} of {len(cells)} cells are finished")
-    seconds = Estimator(store.own_finished()).seconds(left.values())
-    text = "unknown until a cell is finished" if seconds is None else f"about {duration(seconds / jobs)}"
-    say(console, f"time left with {jobs} at once: {text}")
+    say_cells(plan.cells(), Store(out / plan.experiment.name), jobs=jobs, console=console)
 
 
 def build_control_report(plan: ControlPlan, out: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from r2vpo.compare.control.aggregates import profile
 from r2vpo.compare.control.results import ControlResults, ControlRun
 from r2vpo.compare.figures import HEIGHT, WIDE, WIDTH, Drawing
-from r2vpo.report.axes import counts, legend_above, open_axes, percents
+from r2vpo.report.axes import counts, legend_above, legend_of_figure, open_axes, percents
 from r2vpo.report.palette import Palette
 
 _COLUMNS, _TITLE = 4, 32
@@ -48,21 +48,20 @@ def _returns(results: ControlResults, figure: Figure, palette: Palette) -> None:
     for axes, task in zip(grid.flat, tasks, strict=False):
         for number, method in enumerate(results.methods):
             color, dashes, _ = palette.look(number)
-            label = results.experiment.title(method) if task == tasks[0] else None
             runs = [run for run in results.group(task, method).values() if len(run.returns)]
             if runs:
-                _curve(axes, runs, color=color, linestyle=dashes, label=label)
+                _curve(axes, runs, color=color, linestyle=dashes, label=results.experiment.title(method))
         axes.set_title(fill(results.experiment.task_title(task), _TITLE), loc="left", fontsize=9, color=palette.ink)
         open_axes(axes, "")
         counts(axes.xaxis, ticks=3)
         axes.yaxis.set_major_locator(MaxNLocator(4))
     for axes in grid.flat[len(tasks) :]:
         axes.set_axis_off()
-    figure.legend(loc="upper left", ncols=3, bbox_to_anchor=(0, 1.0))
+    legend_of_figure(figure)
     figure.supxlabel("steps", fontsize=9, color=palette.muted)
 
 
-def _curve(axes: Axes, runs: list[ControlRun], *, color: str, linestyle: str, label: str | None) -> None:
+def _curve(axes: Axes, runs: list[ControlRun], *, color: str, linestyle: str, label: str) -> None:
     grid = np.unique(np.concatenate([run.steps for run in runs]))
     table = np.stack([np.interp(grid, run.steps, run.returns) for run in runs])
     low, middle, high = np.percentile(table, [25, 50, 75], axis=0)

@@ -11,7 +11,7 @@ import numpy as np
 from r2vpo.compare import statistics
 from r2vpo.compare.control.aggregates import difference, improvement, summary
 from r2vpo.compare.control.results import LAST, ControlResults, ControlRun
-from r2vpo.compare.tables import Column, Table, ratio, with_interval
+from r2vpo.compare.tables import Column, Table, failed_cells, ratio, with_interval
 from r2vpo.config.numbers import NOTHING, count
 from r2vpo.intervals import Interval
 
@@ -31,10 +31,7 @@ def control_tables(results: ControlResults) -> list[Table]:
         made += [_over_tasks(results), _by_task(results), _steps(results)]
         if len(results.experiment.rates) > 1:
             made.append(_by_rate(results))
-    if results.failures:
-        note = "The next call runs these cells again."
-        made.append(Table("Failed cells", note, ["cell", "reason"], [list(one) for one in results.failures]))
-    return made
+    return made + failed_cells(results.failures)
 
 
 def _over_tasks(results: ControlResults) -> Table:

@@ -173,9 +173,11 @@ class R2VPO(OnPolicyAlgorithm):
             self.clip_range_vf = FloatSchedule(self.clip_range_vf)
         self.rounds = Rounds(self.options, seed=self.seed or 0)
         fuse(self.policy.optimizer)
-        if self.rounds.controls.step_size is not None:
-            separate(self.policy)
-            self.rounds.controls.step_size.attach(self.policy.optimizer)
+        step_size = self.rounds.controls.step_size
+        if step_size is not None:
+            if self.options.step_control.kind != "kl":  # that rule is of one rate for both
+                separate(self.policy)
+            step_size.attach(self.policy.optimizer)
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int

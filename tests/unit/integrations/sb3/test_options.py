@@ -46,6 +46,7 @@ def test_a_multiplier_and_step_control_in_short():
     assert made.rounds.controls.step_size is None
     kl = model(R2VPO, "box", objective="clip", step_control={"kind": "kl", "target_kl": 0.02})
     assert kl.rounds.controls.step_size.scales(kl.policy.optimizer)
+    assert len(kl.policy.optimizer.param_groups) == 1, "that rule is of one rate, for actor and critic"
 
 
 def test_the_aliases_of_policies():
