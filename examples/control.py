@@ -5,8 +5,8 @@
     python examples/control.py 2         # two rounds, to see that it runs
 
 It prints the mean return of the last episodes (about -1,200 at the start; near -200, the pendulum is swung up and
-stands), draws it in `returns.png`, saves the model, and, where pygame is installed (`pip install pygame-ce`), shows it
-in `pendulum.gif`.
+stays upright), draws it in `returns.png`, saves the model, and, where pygame is installed (`pip install pygame-ce`),
+shows it in `pendulum.gif`.
 """
 
 import sys

@@ -37,8 +37,8 @@ def compare(arguments: argparse.Namespace, session: Session) -> None:
     check_jobs(jobs)
     if Path(arguments.out).exists() and not Path(arguments.out).is_dir():
         raise UserError(f"--out {arguments.out}: this is not a folder: name one, or a new one")
-    chosen = _Chosen(str(path), Path(arguments.out), arguments.seeds, _names(arguments.methods))
-    tasks = _names(arguments.tasks)
+    chosen = _Chosen(str(path), Path(arguments.out), arguments.seeds, _names("--methods", arguments.methods))
+    tasks = _names("--tasks", arguments.tasks)
     work: _OneExperiment | _OverTasks | _OnControl
     if isinstance(experiment, ControlExperiment):
         if arguments.tuning_only:
@@ -156,11 +156,16 @@ class _OnControl:
     def report(self) -> list[Path]:
         from r2vpo.compare.control.comparison import build_control_report
 
-        return build_control_report(self.plan, self.out)
+        return build_control_report(self.plan.whole(), self.out)  # with those not requested this time
 
 
-def _names(text: str | None) -> list[str] | None:
-    return [name.strip() for name in text.split(",")] if text else None
+def _names(option: str, text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UserError(f"{option} names nothing: give names, separated by commas, or leave it out for all")
+    return names
 
 
 def _show(paths: list[Path], console: Console) -> None:

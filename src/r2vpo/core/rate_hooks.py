@@ -19,8 +19,9 @@ class ScaledSteps(ABC):
 
     A group with ``"step_control": False``, such as that of a critic, keeps the schedule's rate.
 
-    The distance is the sum of the factors of the steps since the round's start, each multiplied by the step's `lr /
-    initial_lr`; a subclass resets it to 0 when a round begins.
+    The distance is the sum of the factors of the steps since the round's start, each multiplied by the step's `lr`
+    over the highest rate of its schedule; a subclass resets it to 0 when a round begins. The highest rate is the
+    group's `initial_lr`, or its `max_lr`, as torch's OneCycleLR has it; without either, `lr` itself.
     """
 
     def __init__(self) -> None:
@@ -89,7 +90,9 @@ class ScaledSteps(ABC):
     def _length(self, groups: list[dict[str, Any]]) -> float:
         """Compute what one step adds to the distance."""
         first = next(group for group in groups if _is_scaled(group))
-        return self.factor * float(first["lr"]) / (float(first.get("initial_lr", first["lr"])) or 1.0)
+        rate = float(first["lr"])
+        highest = max(float(first.get(name, 0.0)) for name in ("initial_lr", "max_lr")) or rate
+        return self.factor * rate / highest if highest else 0.0
 
     def _scale(self, groups: list[dict[str, Any]]) -> list[_ScaledGroup]:
         scaled = []

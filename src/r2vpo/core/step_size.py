@@ -42,7 +42,7 @@ class StepSizeController(ScaledSteps):
     size.
 
     The factor is applied only inside `optimizer.step()` (`ScaledSteps`). A learning-rate schedule still applies on top:
-    D counts a step in proportion to its `lr / initial_lr`.
+    D counts a step in proportion to its `lr` over the highest rate of the schedule.
 
     Attributes:
         options: The options.

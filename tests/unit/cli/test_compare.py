@@ -39,6 +39,7 @@ def test_experiments_are_listed(arguments: list[str], capsys: pytest.CaptureFixt
         (["nowhere"], "nowhere: no such experiment"),
         (["small.yaml", "--seeds", "0"], "'0' is not a whole number from 1 to"),
         (["small.yaml", "--methods", "clip,his"], "--methods: small.yaml has no method his: it has clip, ours"),
+        (["small.yaml", "--methods", " ,"], "--methods names nothing: give names, separated by commas, or leave it"),
         (["small.yaml", "--tasks", "one"], "--tasks: small.yaml has no tasks: leave it out"),
         (["small.yaml", "--jobs", "4096"], f"--jobs 4096: this process may use {cores()} cores"),
         (["small.yaml", "--report", "--dry-run"], "not allowed with argument"),

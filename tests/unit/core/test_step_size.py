@@ -47,6 +47,19 @@ def test_a_schedule_shapes_the_rate_and_is_not_undone():
     assert rounds.whole(0.01) == pytest.approx(1.0, rel=1e-6)
 
 
+def test_a_schedule_that_begins_below_its_highest_rate_is_followed():
+    """`OneCycleLR` has its first rate in `initial_lr`, and its highest one in `max_lr`."""
+    rounds = Round(memory=0.0)
+    for group in rounds.optimizer.param_groups:
+        group["initial_lr"], group["max_lr"], group["lr"] = 0.04, 1.0, 0.5
+    assert rounds.whole(0.01) == pytest.approx(1.0, rel=1e-6)
+    # A schedule that begins at 0, of which nothing else is known.
+    rounds = Round(memory=0.0)
+    for group in rounds.optimizer.param_groups:
+        group["initial_lr"], group["lr"] = 0.0, 0.5
+    assert rounds.whole(0.04) == pytest.approx(1.0, rel=1e-6)
+
+
 def test_rounds_are_averaged_with_fading_weights():
     rounds = Round(memory=0.5)
     rounds.whole(0.04)  # curvature 0.04 per unit, weight 1

@@ -89,8 +89,10 @@ def _bootstrap(tasks: Sequence[Array]) -> Interval:
     return Interval(value, float(low), float(high), runs)
 
 
-def improvement(ours: Scores, theirs: Scores) -> float:
+def improvement(ours: Scores, theirs: Scores) -> float | None:
     """Return the probability that a run of ours has a higher score than one of theirs, as a mean over tasks.
+
+    None if they have no task in common.
 
     Source: Agarwal et al. (2021), section 4.3; the Mann-Whitney statistic of each task.
     """
@@ -100,7 +102,7 @@ def improvement(ours: Scores, theirs: Scores) -> float:
             x = np.array(list(ours[task].values()))[:, None]
             y = np.array(list(theirs[task].values()))[None, :]
             found.append(float(((x > y) + 0.5 * (x == y)).mean()))
-    return float(np.mean(found)) if found else float("nan")
+    return float(np.mean(found)) if found else None
 
 
 def profile(scores: Scores, levels: Array) -> Array:

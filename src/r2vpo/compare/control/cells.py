@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 from r2vpo.compare.control.environments import make_environments
 from r2vpo.compare.control.learning import build
-from r2vpo.compare.control.options import check_options, options_of
+from r2vpo.compare.control.options import check_options, default_of, options_of
 from r2vpo.compare.control.schema import ControlExperiment, ControlRecipe
 from r2vpo.config.errors import validated
 from r2vpo.config.records import Record
@@ -98,6 +99,12 @@ class ControlPlan:
         self._seeds = seeds
         self._check()
 
+    def whole(self) -> ControlPlan:
+        """Return the plan of all tasks and methods, of which this is a part."""
+        other = copy.copy(self)
+        other.tasks, other.methods = list(self.experiment.tasks), list(self.experiment.methods)
+        return other
+
     def seeds(self, task: str) -> list[int]:
         """Return the seeds of a task."""
         spec = self.experiment.seeds
@@ -159,6 +166,8 @@ class ControlPlan:
             if RATE not in options and spec.rates != [1.0]:
                 raise UserError(f"{self.source}: methods.{method}.rates are factors of {RATE}: add it to set")
             recipes[method] = self._cell(task, method, 1.0, self.experiment.seeds.first).recipe
+        for recipe in recipes.values():
+            self._check_rounds(task, recipe)
         try:
             environments = make_environments(next(iter(recipes.values())))
         except UserError as error:
@@ -171,6 +180,16 @@ class ControlPlan:
                     raise UserError(f"{self.source}: tasks.{task}, methods.{method}: {error}") from None
         finally:
             environments.close()
+
+    def _check_rounds(self, task: str, recipe: ControlRecipe) -> None:
+        """Refuse runs of a single round: a rate that is annealed is 0 in the last one."""
+        steps = recipe.options.get("n_steps", default_of(recipe.algorithm, "n_steps"))
+        copies = recipe.environment.copies
+        if recipe.steps < 2 * steps * copies:
+            raise UserError(
+                f"{self.source}: tasks.{task}.steps = {recipe.steps} is less than two rounds of n_steps x copies = "
+                f"{steps} x {copies}: raise it, or lower n_steps"
+            )
 
 
 def _identity(recipe: ControlRecipe) -> str:

@@ -36,7 +36,14 @@ def make_environments(recipe: ControlRecipe) -> VecEnv:
     if not spec.normalize:
         return made
     gamma = float(recipe.options.get("gamma", 0.99))
-    return VecNormalize(made, gamma=gamma, clip_obs=_CLIP, clip_reward=_CLIP)
+    try:
+        return VecNormalize(made, gamma=gamma, clip_obs=_CLIP, clip_reward=_CLIP)
+    except (TypeError, ValueError) as error:
+        made.close()
+        said = " ".join(str(error).split())
+        raise UserError(
+            f"{spec.name}: its observations cannot be normalised: set normalize to false ({said})"
+        ) from None
 
 
 def _gymnasium(recipe: ControlRecipe) -> gymnasium.Env[Any, Any]:
@@ -49,6 +56,8 @@ def _gymnasium(recipe: ControlRecipe) -> gymnasium.Env[Any, Any]:
         raise UserError(_reason(spec.name, error)) from None
     except (gymnasium.error.Error, ImportError) as error:
         raise UserError(_reason(spec.name, error)) from None
+    except Exception as error:  # of the module or the class of a user's task
+        raise UserError(f"{_reason(spec.name, error)} ({type(error).__name__} while it was made)") from None
     if spec.changes:
         return ChangingDynamics(made, spec.changes, steps=-(-recipe.steps // spec.copies))
     return made

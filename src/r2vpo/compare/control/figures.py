@@ -16,6 +16,8 @@ from r2vpo.report.axes import counts, legend_above, legend_of_figure, open_axes,
 from r2vpo.report.palette import Palette
 
 _COLUMNS, _TITLE = 4, 32
+_LEAST, _MOST = 1.25, 2.5
+"""Bounds of the highest score that the profile shows."""
 
 
 def control_drawings(results: ControlResults) -> list[Drawing]:
@@ -42,9 +44,10 @@ def control_drawings(results: ControlResults) -> list[Drawing]:
 
 def _returns(results: ControlResults, figure: Figure, palette: Palette) -> None:
     tasks = results.tasks
-    rows = -(-len(tasks) // _COLUMNS)
+    columns = min(_COLUMNS, len(tasks))
+    rows = -(-len(tasks) // columns)
     figure.set_size_inches(WIDE, 1.9 * rows + 0.3 + 0.17 * -(-len(results.methods) // 3))
-    grid = figure.subplots(rows, _COLUMNS, squeeze=False)
+    grid = figure.subplots(rows, columns, squeeze=False)
     for axes, task in zip(grid.flat, tasks, strict=False):
         for number, method in enumerate(results.methods):
             color, dashes, _ = palette.look(number)
@@ -72,10 +75,11 @@ def _curve(axes: Axes, runs: list[ControlRun], *, color: str, linestyle: str, la
 def _profile(results: ControlResults, figure: Figure, palette: Palette) -> None:
     figure.set_size_inches(WIDTH, HEIGHT + 0.17 * -(-len(results.methods) // 2))
     axes = figure.add_subplot()
-    levels = np.linspace(0.0, 1.25, 126)
-    for number, method in enumerate(results.methods):
+    tables = [results.scores(method) for method in results.methods]
+    highest = max((score for table in tables for runs in table.values() for score in runs.values()), default=_LEAST)
+    levels = np.linspace(0.0, min(max(highest, _LEAST), _MOST), 251)
+    for number, (method, scores) in enumerate(zip(results.methods, tables, strict=True)):
         color, dashes, _ = palette.look(number)
-        scores = results.scores(method)
         if scores:
             shares = profile(scores, levels)
             axes.plot(levels, shares, color=color, linestyle=dashes, label=results.experiment.title(method))

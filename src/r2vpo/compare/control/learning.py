@@ -46,7 +46,7 @@ def run_control(recipe: ControlRecipe) -> Record:
     started, threads = time.monotonic(), torch.get_num_threads()
     torch.set_num_threads(1)
     environments = make_environments(recipe)
-    watch, diverged = Returns(), None
+    watch, diverged = Returns(recipe.environment.name), None
     try:
         learner = build(recipe, environments)
         try:
@@ -99,19 +99,27 @@ def build(recipe: ControlRecipe, environments: Any) -> OnPolicyAlgorithm:
 class Returns(BaseCallback):
     """What a run's episodes return, and what its rounds log.
 
+    Args:
+        name: of the environment, for error messages.
+
     Attributes:
         ends: the steps of all environments at which each episode ended.
         returns: their returns.
         course: columns by round.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
+        self._name = name
         self.ends: list[int] = []
         self.returns: list[float] = []
         self.course: dict[str, list[float | None]] = {name: [] for name in ("steps", *_COURSE)}
 
     def _on_step(self) -> bool:
+        # The policy's actions are finite, or torch.distributions would have refused them.
+        for what, found in (("a reward", self.locals["rewards"]), ("an observation", self.locals["new_obs"])):
+            if not np.isfinite(found).all():
+                raise UserError(f"{self._name}: {what} is not a finite number, after {self.num_timesteps} steps")
         for info in self.locals["infos"]:
             if "episode" in info:
                 self.ends.append(self.num_timesteps)

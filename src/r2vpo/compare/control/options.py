@@ -10,7 +10,7 @@ from types import NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le
-from pydantic import Strict, TypeAdapter, ValidationError
+from pydantic import AllowInfNan, Strict, TypeAdapter, ValidationError
 from stable_baselines3.common.vec_env import VecEnv
 
 from r2vpo.compare.control.learning import CLASSES
@@ -41,6 +41,11 @@ def options_of(algorithm: str) -> list[str]:
     return [name for name in inspect.signature(CLASSES[algorithm]).parameters if name not in _OURS]
 
 
+def default_of(algorithm: str, name: str) -> Any:
+    """Return the default of one of an algorithm's options."""
+    return inspect.signature(CLASSES[algorithm]).parameters[name].default
+
+
 def check_options(algorithm: str, options: Mapping[str, Any], where: str) -> None:
     """Refuse options that an algorithm does not have, and values of another type or out of bounds.
 
@@ -62,6 +67,7 @@ def check_options(algorithm: str, options: Mapping[str, Any], where: str) -> Non
         if not kinds:
             raise UserError(f"{where}.{name} cannot be given in a file: remove it")
         bounds = _BOUNDS.get(name, [])
+        bounds = [*bounds, AllowInfNan(False)] if float in kinds else bounds
         bounded: list[Any] = [Annotated[kind, Strict(), *bounds] if kind in (int, float) else kind for kind in kinds]
         try:
             TypeAdapter(reduce(or_, bounded)).validate_python(value, strict=True)

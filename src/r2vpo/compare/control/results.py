@@ -11,6 +11,7 @@ from r2vpo.compare.control.cells import ControlCell, ControlPlan
 from r2vpo.compare.control.schema import ControlExperiment
 from r2vpo.compare.statistics import Array, time_to_target
 from r2vpo.compare.store import Store
+from r2vpo.config.numbers import count
 from r2vpo.config.records import Record
 
 LAST = 0.1
@@ -49,7 +50,7 @@ class ControlRun:
 
     def final(self) -> float:
         """Return the mean return over the last tenth of the steps; minus infinity for a run that diverged."""
-        if self.diverged or not len(self.returns):
+        if self.diverged:
             return -np.inf
         late = self.steps > round((1 - LAST) * self.budget)  # the ends of a curve's parts are rounded too
         return float(self.returns[late].mean()) if late.any() else float(self.returns[-1])
@@ -72,7 +73,7 @@ class ControlResults:
         tasks: keys of the tasks that have runs.
         methods: keys of the methods that have runs.
         groups: the runs by seed, of each task, method and factor of the learning rate.
-        failures: cells that failed, and why.
+        failures: cells that failed or measured nothing, and why.
         total: how many cells there are.
     """
 
@@ -104,7 +105,7 @@ class ControlResults:
 
     @cached_property
     def ceilings(self) -> dict[str, float]:
-        """The highest mean of final returns that a method has on each task."""
+        """The highest mean of final returns that a method has on each task, at its own learning rate."""
         found = {}
         for task in self.tasks:
             means = [
@@ -143,14 +144,19 @@ def load(plan: ControlPlan, store: Store) -> ControlResults:
     cells = plan.cells()
     of = {cell.key: cell for cell in cells}
     groups: dict[tuple[str, str, float], dict[int, ControlRun]] = {}
+    failures = [(str(cell), why) for cell in of.values() if (why := store.failure(cell)) is not None]
     for cell, record in _finished(cells, store):
-        groups.setdefault((cell.task_name, cell.method, cell.rate), {})[cell.seed] = ControlRun.read(record)
+        run = ControlRun.read(record)
+        if run.diverged or len(run.returns):
+            groups.setdefault((cell.task_name, cell.method, cell.rate), {})[cell.seed] = run
+        else:
+            failures.append((str(cell), f"no episode ended within its {count(cell.steps)} steps"))
     return ControlResults(
         plan.experiment,
         [task for task in plan.tasks if any(key[0] == task for key in groups)],
         [method for method in plan.methods if any(key[1] == method for key in groups)],
         groups,
-        [(str(cell), why) for cell in of.values() if (why := store.failure(cell)) is not None],
+        failures,
         len(cells),
     )
 

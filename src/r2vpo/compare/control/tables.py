@@ -18,9 +18,9 @@ from r2vpo.intervals import Interval
 KINDS = ("dense", "sparse", "dynamic")
 _SCORE = (
     "Score: the mean return of the episodes of the last tenth of a run, as a share of the way from the return at the "
-    "beginning to the highest mean that a method has on the task. IQM: the mean of the middle half of the scores over "
-    "tasks and seeds, every task with the same weight. In brackets: 95 % intervals, by a bootstrap over the seeds of "
-    "each task; there are none with fewer than five seeds of a task or 15 runs."
+    "beginning to the highest mean that a method has on the task at its own learning rate. IQM: the mean of the middle "
+    "half of the scores over tasks and seeds, every task with the same weight. In brackets: 95 % intervals, by a "
+    "bootstrap over the seeds of each task; there are none with fewer than five seeds of a task or 15 runs."
 )
 
 
@@ -28,7 +28,9 @@ def control_tables(results: ControlResults) -> list[Table]:
     """Return all tables that the finished cells allow."""
     made: list[Table] = []
     if results.runs:
-        made += [_over_tasks(results), _by_task(results), _steps(results)]
+        made += [_over_tasks(results), _by_task(results)]
+        if results.experiment.baseline in results.methods:
+            made.append(_steps(results))
         if len(results.experiment.rates) > 1:
             made.append(_by_rate(results))
     return made + failed_cells(results.failures)
@@ -57,14 +59,7 @@ def _over_tasks(results: ControlResults) -> Table:
         ("runs", lambda method: str(sum(map(len, results.scores(method).values())))),
         ("IQM", middle(None)),
         (f"against {title(baseline)}", against(None)),
-        (
-            "P(better)",
-            lambda method: (
-                NOTHING
-                if method == baseline
-                else f"{improvement(results.scores(method), results.scores(baseline)):.2f}"
-            ),
-        ),
+        ("P(better)", partial(_better, results)),
         ("tasks better, worse", lambda method: NOTHING if method == baseline else _better_and_worse(results, method)),
     ]
     if len(present) > 1:
@@ -148,6 +143,12 @@ def _by_rate(results: ControlResults) -> Table:
     return Table.of("At multiples of the learning rate", _SCORE, columns, methods)
 
 
+def _better(results: ControlResults, method: str) -> str:
+    baseline = results.experiment.baseline
+    found = None if method == baseline else improvement(results.scores(method), results.scores(baseline))
+    return NOTHING if found is None else f"{found:.2f}"
+
+
 def _better_and_worse(results: ControlResults, method: str) -> str:
     better = worse = compared = 0
     for task in results.tasks:
@@ -160,7 +161,7 @@ def _better_and_worse(results: ControlResults, method: str) -> str:
         found = statistics.paired_difference(*ends)
         better += found.low is not None and found.low > 0
         worse += found.high is not None and found.high < 0
-    return f"{better}, {worse} of {compared}"
+    return f"{better}, {worse} of {compared}" if compared else NOTHING
 
 
 def _collapsed(results: ControlResults, rate: float, method: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,16 +17,17 @@ from stable_baselines3.common.policies import (
     BasePolicy,
     MultiInputActorCriticPolicy,
 )
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule, TensorDict
 from stable_baselines3.common.utils import FloatSchedule, explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 
 from r2vpo.core.options import DualOptions, StepControlOptions
-from r2vpo.integrations.sb3.checks import check_arguments
+from r2vpo.integrations.sb3.checks import check_arguments, check_parameters
 from r2vpo.integrations.sb3.logs import RoundLog, stale_summary
 from r2vpo.integrations.sb3.losses import minibatch_losses, normalized_advantages
 from r2vpo.integrations.sb3.options import DELTA, SB3Options
-from r2vpo.integrations.sb3.parameters import fuse, separate
+from r2vpo.integrations.sb3.parameters import fuse, separate, set_rates
 from r2vpo.integrations.sb3.replay import minibatches
 from r2vpo.integrations.sb3.rounds import Rounds
 from r2vpo.integrations.sb3.rows import Rows, fresh_rows
@@ -44,7 +45,7 @@ class R2VPO(OnPolicyAlgorithm):
         policy: "MlpPolicy", "CnnPolicy", "MultiInputPolicy", or a class.
         env: The environment, its name, or a `VecEnv`. Action spaces: `Box`, `Discrete`, `MultiDiscrete`, `MultiBinary`.
         learning_rate: The critic's rate. The actor's is multiplied by the factor that step control finds, so that any
-            rate gives it the same steps. A schedule shapes both over the training.
+            rate gives it the same steps. A schedule shapes both over the training, in proportion to its highest rate.
         n_steps: As in PPO.
         batch_size: Fresh rows of a minibatch; stale rows come on top.
         n_epochs: As in PPO.
@@ -128,14 +129,6 @@ class R2VPO(OnPolicyAlgorithm):
         replay_versions: int = 0,
         replay_ratio: float = 1.0,
     ) -> None:
-        options = SB3Options.read(
-            objective=objective,
-            delta=delta,
-            dual=dual,
-            step_control=step_control,
-            replay_versions=replay_versions,
-            replay_ratio=replay_ratio,
-        )
         super().__init__(
             policy,
             env,
@@ -161,23 +154,42 @@ class R2VPO(OnPolicyAlgorithm):
         )
         self.batch_size, self.n_epochs, self.target_kl = batch_size, n_epochs, target_kl
         self.clip_range_vf, self.normalize_advantage = clip_range_vf, normalize_advantage
-        self.options = options
+        # As PPO keeps clip_range: `load` sets those that it is given, and then calls `_setup_model`.
+        self.delta, self.objective, self.dual, self.step_control = delta, objective, dual, step_control
+        self.replay_versions, self.replay_ratio = replay_versions, replay_ratio
         self._recorder: Recorder | None = None
-        check_arguments(self)
         if _init_setup_model:
             self._setup_model()
 
     def _setup_model(self) -> None:
+        self.options = SB3Options.read(
+            objective=self.objective,
+            delta=self.delta,
+            dual=self.dual,
+            step_control=self.step_control,
+            replay_versions=self.replay_versions,
+            replay_ratio=self.replay_ratio,
+        )
+        check_arguments(self)
         super()._setup_model()
         if self.clip_range_vf is not None:
             self.clip_range_vf = FloatSchedule(self.clip_range_vf)
         self.rounds = Rounds(self.options, seed=self.seed or 0)
+        separate(self.policy)
         fuse(self.policy.optimizer)
-        step_size = self.rounds.controls.step_size
-        if step_size is not None:
-            if self.options.step_control.kind != "kl":  # that rule is of one rate for both
-                separate(self.policy)
-            step_size.attach(self.policy.optimizer)
+        self._prepare_optimizer()
+
+    def _prepare_optimizer(self) -> None:
+        """Let step control scale the optimizer's steps; copies of a model and loaded groups have to be prepared too."""
+        step_size, optimizer = self.rounds.controls.step_size, self.policy.optimizer
+        set_rates(optimizer, self.lr_schedule, own_rate=self._critic_has_own_rate)
+        if step_size is not None and not step_size.scales(optimizer):
+            step_size.attach(optimizer)
+
+    @property
+    def _critic_has_own_rate(self) -> bool:
+        control = self.options.step_control
+        return control.enabled and control.kind != "kl"  # that rule is of one rate for both
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
@@ -203,9 +215,8 @@ class R2VPO(OnPolicyAlgorithm):
 
     def train(self) -> None:
         """Train on the rollout buffer, and on stale rows."""
+        self._prepare_optimizer()
         self._update_learning_rate(self.policy.optimizer)
-        for group in self.policy.optimizer.param_groups:
-            group["initial_lr"] = self.lr_schedule(1.0)  # so that step control follows a schedule, see ScaledSteps
         fresh = fresh_rows(self.rollout_buffer, self.policy)
         stale = self._stale_rows(len(fresh))
         rows = fresh if stale is None else Rows.joined([fresh, stale])
@@ -248,10 +259,16 @@ class R2VPO(OnPolicyAlgorithm):
             log.last = self.rounds.finish_step(losses.policy)
             self.policy.optimizer.zero_grad()
             loss.backward()
-            for group in self.policy.optimizer.param_groups:
-                torch.nn.utils.clip_grad_norm_(group["params"], self.max_grad_norm)
+            for parameters in self._clipped_together():
+                torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
             self.policy.optimizer.step()
         return True
+
+    def _clipped_together(self) -> list[Iterable[torch.nn.Parameter]]:
+        """Return the parts of the policy whose gradients are clipped as one: all, or actor and critic apart."""
+        if not self._critic_has_own_rate:
+            return [self.policy.parameters()]
+        return [group["params"] for group in self.policy.optimizer.param_groups]
 
     def _record(self, numbers: Mapping[str, Any]) -> None:
         for name, value in numbers.items():
@@ -280,8 +297,21 @@ class R2VPO(OnPolicyAlgorithm):
         """See `stable_baselines3.PPO.learn`."""
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
 
+    def set_parameters(
+        self, load_path_or_dict: str | TensorDict, exact_match: bool = True, device: torch.device | str = "auto"
+    ) -> None:
+        """See `BaseAlgorithm.set_parameters`.
+
+        Raises:
+            ValueError: The optimizer's or the rounds' part does not fit; nothing has been changed then.
+        """
+        given = load_path_or_dict
+        parameters = given if isinstance(given, dict) else load_from_zip_file(given, device=device, load_data=False)[1]
+        check_parameters(self, parameters)
+        super().set_parameters(parameters, exact_match, device)
+
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_recorder"]
+        return [*super()._excluded_save_params(), "_recorder", "options"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         names, variables = super()._get_torch_save_params()

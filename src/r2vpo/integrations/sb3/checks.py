@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 
 from r2vpo.core.validation import check_number
@@ -22,8 +24,14 @@ def check_arguments(model: R2VPO) -> None:
     Raises:
         ValueError: An argument is out of bounds, or the buffer's class does not fit.
     """
+    for name in ("n_steps", "batch_size", "n_epochs"):
+        if not isinstance(value := getattr(model, name), int | np.integer) or isinstance(value, bool):
+            raise ValueError(f"{name} is {value!r}, but must be a whole number: pass one")
+        setattr(model, name, int(value))
     for name in ("n_steps", "n_epochs"):
         check_number(name, getattr(model, name), at_least=1, remedy="pass a positive whole number")
+    remedy = "pass a large number, such as 1e9, for no clipping of gradients"
+    check_number("max_grad_norm", model.max_grad_norm, above=0, finite=False, remedy=remedy)
     least, why = (2, ", or normalize_advantage=False") if model.normalize_advantage else (1, "")
     check_number("batch_size", model.batch_size, at_least=least, remedy=f"pass a larger one{why}")
     if model.clip_range_vf is not None and not callable(model.clip_range_vf):
@@ -47,3 +55,29 @@ def check_arguments(model: R2VPO) -> None:
             UserWarning,
             stacklevel=4,
         )
+
+
+def check_parameters(model: R2VPO, parameters: Mapping[str, Any]) -> None:
+    """Reject parameters of another algorithm, or of another kind of step control, before anything is changed.
+
+    Args:
+        model: The model that is to take them.
+        parameters: As `get_parameters` returns them.
+
+    Raises:
+        ValueError: The groups of the optimizer or the state of the rounds differ from the model's.
+    """
+    if (saved := parameters.get("policy.optimizer")) is not None:
+        sizes = [[len(group["params"]) for group in groups] for groups in (saved["param_groups"], _groups(model))]
+        if sizes[0] != sizes[1]:
+            raise ValueError(
+                f"policy.optimizer has groups of {sizes[0]} parameters, but must have {sizes[1]}: another algorithm "
+                "wrote it, or another policy. To start from its policy alone, call "
+                "model.policy.load_state_dict(other.policy.state_dict())"
+            )
+    if (state := parameters.get("rounds")) is not None:
+        type(model.rounds)(model.options, seed=0).load_state_dict(state)
+
+
+def _groups(model: R2VPO) -> list[dict[str, Any]]:
+    return model.policy.optimizer.param_groups

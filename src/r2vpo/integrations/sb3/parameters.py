@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import Schedule
 from torch.nn import Parameter
+
+CRITIC = "critic"
+"""Key of an optimizer's group that has only parameters of the critic."""
+
+
+RATES = 100
+"""A schedule is read at this many points, and at its start, to find its highest rate."""
 
 
 def actor_and_critic(policy: ActorCriticPolicy) -> tuple[list[Parameter], list[Parameter]]:
     """Split a policy's parameters into those that its actions depend on and those that only its values depend on.
 
     Args:
-        policy: The policy. What it shares, such as a feature extractor, is the actor's.
+        policy: The policy. What both use, such as a feature extractor or a common trunk, is the actor's.
     """
-    modules = [policy.value_net, policy.mlp_extractor.value_net]
-    if not policy.share_features_extractor:
-        modules.append(policy.vf_features_extractor)
-    critic = {id(parameter) for module in modules for parameter in module.parameters()}
+    critic = {id(parameter) for parameter in _critic(policy)}
     parts: tuple[list[Parameter], list[Parameter]] = ([], [])
     for parameter in policy.parameters():
         parts[id(parameter) in critic].append(parameter)
     return parts
 
 
+def _critic(policy: ActorCriticPolicy) -> list[Parameter]:
+    # An extractor of one's own need not have separate networks; all of it is then the actor's.
+    shared, apart = policy.mlp_extractor, not policy.share_features_extractor
+    actor = [policy.action_net, getattr(shared, "policy_net", None), policy.pi_features_extractor if apart else None]
+    critic = [policy.value_net, getattr(shared, "value_net", None), policy.vf_features_extractor if apart else None]
+    acting = {id(parameter) for module in actor if module is not None for parameter in module.parameters()}
+    valuing = [parameter for module in critic if module is not None for parameter in module.parameters()]
+    return [parameter for parameter in valuing if id(parameter) not in acting]
+
+
 def separate(policy: ActorCriticPolicy) -> None:
-    """Give the optimizer a group for the actor and one for the critic, which keeps its rate under step control.
+    """Give the optimizer separate groups for the actor and the critic, which keeps its rate under step control.
 
     Step control finds the rate at which the *actor* moves by the trust radius. The critic's error says nothing about
     that rate, and the other way round: sharing the factor slows the critic down while the actor has to move less. The
@@ -33,12 +48,30 @@ def separate(policy: ActorCriticPolicy) -> None:
     normalised, and so does the movement at a given rate, which the controller assumes to change slowly.
 
     Args:
-        policy: The policy, whose optimizer has one group and has not made a step.
+        policy: The policy, whose optimizer has not made a step. Parameters that its optimizer leaves out stay out.
     """
-    (group,) = policy.optimizer.param_groups
-    group["params"], critic = actor_and_critic(policy)
-    options = {name: value for name, value in group.items() if name != "params"}
-    policy.optimizer.add_param_group({**options, "params": critic, "step_control": False})
+    optimizer, critic = policy.optimizer, {id(parameter) for parameter in _critic(policy)}
+    for group in list(optimizer.param_groups):
+        valuing = [parameter for parameter in group["params"] if id(parameter) in critic]
+        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in critic]
+        if valuing:
+            options = {name: value for name, value in group.items() if name != "params"}
+            optimizer.add_param_group({**options, "params": valuing, CRITIC: True})
+    optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
+
+
+def set_rates(optimizer: torch.optim.Optimizer, schedule: Schedule, *, own_rate: bool) -> None:
+    """Write into the groups what step control reads: the highest rate of the schedule, and whose rate is controlled.
+
+    Args:
+        optimizer: The one of `separate`, whose groups may come from a file.
+        schedule: The learning rate by the share of the training that is left.
+        own_rate: Whether the critic keeps the schedule's rate.
+    """
+    highest = max(float(schedule(point / RATES)) for point in range(RATES + 1))
+    for group in optimizer.param_groups:
+        group["initial_lr"] = highest
+        group["step_control"] = not (own_rate and group.get(CRITIC, False))
 
 
 def fuse(optimizer: torch.optim.Optimizer) -> None:

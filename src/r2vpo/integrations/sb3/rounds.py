@@ -46,8 +46,9 @@ class Rounds:
     """
 
     def __init__(self, options: SB3Options, seed: int) -> None:
+        self._made_with = options, seed
         self.method = Method(options)
-        self.controls: Controls = self.method.controls(steps_per_round=1, reduce=lambda sums: sums)
+        self.controls: Controls = self.method.controls(steps_per_round=1, reduce=_of_one_process)
         self.replay: SegmentReplay | None = None
         if options.replay_versions:
             self.replay = SegmentReplay(options.replay_versions, options.replay_ratio, seed)
@@ -132,6 +133,10 @@ class Rounds:
             "ratio_variance": float(ratio.square().mean()),
         }
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle by the state: a copied optimizer has no hooks, so step control must not count as attached."""
+        return _remade, (*self._made_with, self.state_dict())
+
     def state_dict(self) -> dict[str, Any]:
         """Return what the next round depends on, as tensors and numbers."""
         return {
@@ -155,3 +160,13 @@ class Rounds:
         self._last_round = MovementSums.from_tensor(state["last_round"].cpu())
         if self.replay is not None and state["replay"] is not None:
             self.replay.load_state_dict(state["replay"])
+
+
+def _of_one_process(sums: Tensor) -> Tensor:
+    return sums
+
+
+def _remade(options: SB3Options, seed: int, state: dict[str, Any]) -> Rounds:
+    made = Rounds(options, seed)
+    made.load_state_dict(state)
+    return made

@@ -24,3 +24,17 @@ def test_the_legend_has_every_method_once_also_if_a_task_lacks_one(tmp_path: Pat
     drawing.draw(figure, LIGHT)
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["PPO", "ours"]
+
+
+def test_a_grid_has_no_empty_columns_and_a_profile_reaches_the_best_run(tmp_path: Path) -> None:
+    made = plan()
+    store = Store(tmp_path / made.experiment.name)
+    for cell in made.cells():
+        best = (cell.method, cell.seed) == ("ours", 10)
+        store.add(cell, record(cell, [0.0, 3.0 if best else 1.0]))
+    returns, profile = (Figure(layout="constrained") for _ in range(2))
+    for drawing, figure in zip(control_drawings(load(made, store)), (returns, profile), strict=True):
+        drawing.draw(figure, LIGHT)
+    assert len(returns.axes) == 2
+    (axes,) = profile.axes
+    assert all(line.get_ydata()[-1] == 0 for line in axes.get_lines()), "every run is within the axis"

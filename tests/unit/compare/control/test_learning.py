@@ -10,6 +10,7 @@ import pytest
 
 from r2vpo.compare.control.learning import POINTS, curve, run_control
 from r2vpo.compare.control.schema import ControlRecipe
+from r2vpo.errors import UserError
 
 SMALL = {"n_steps": 64, "batch_size": 32, "n_epochs": 2, "learning_rate": 1e-3}
 
@@ -52,6 +53,12 @@ def test_a_run_whose_weights_become_infinite_has_diverged() -> None:
     record = run_control(recipe("ppo", name="Pendulum-v1", learning_rate=1e30))
     assert record["status"] == "finished" and record["diverged"] == "the weights have diverged"
     assert json.dumps(record, allow_nan=False)
+
+
+@pytest.mark.parametrize(("task", "what"), [("Poor-v0", "a reward"), ("Blind-v0", "an observation")])
+def test_numbers_that_are_not_finite_are_the_environments_fault(task: str, what: str) -> None:
+    with pytest.raises(UserError, match=rf"{task}: {what} is not a finite number, after \d+ steps"):
+        run_control(recipe("r2vpo", name=f"tests.unit.compare.control.own_task:{task}"))
 
 
 def test_a_curve_is_the_mean_return_of_each_part() -> None:

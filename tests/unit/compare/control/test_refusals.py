@@ -51,6 +51,23 @@ def changed(where: str, value: Any) -> dict[str, Any]:
         ("set.lerning", 1, "set has lerning, which no method has: remove it"),
         ("set.learning_rate", "fast", "set.learning_rate = fast: input should be a valid number"),
         ("set.learning_rate", -1.0, "set.learning_rate = -1.0: input should be greater than 0"),
+        ("set.learning_rate", float("inf"), "set.learning_rate = inf: input should be a finite number"),
+        (
+            "tasks.car.steps",
+            100,
+            "tasks.car.steps = 100 is less than two rounds of n_steps x copies = 64 x 1",
+        ),
+        ("tasks.car.environment.name", "FrozenLake-v1", "FrozenLake-v1: its observations cannot be normalised: set "),
+        (
+            "tasks.car.environment.name",
+            "tests.unit.compare.control.broken_task:No-v0",
+            "broken_task:No-v0: this module is broken (RuntimeError while it was made)",
+        ),
+        (
+            "tasks.car.environment.name",
+            "tests.unit.compare.control.own_task:Asks-v0",
+            "(TypeError while it was made)",
+        ),
         ("set.gamma", "x", "set.gamma = x: input should be a valid number"),
         ("set.gamma", 1.5, "set.gamma = 1.5: input should be less than or equal to 1"),
         ("set.n_steps", 2.5, "set.n_steps = 2.5: input should be a valid integer"),

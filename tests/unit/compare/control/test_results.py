@@ -12,6 +12,7 @@ from r2vpo.compare.control.cells import ControlCell
 from r2vpo.compare.control.comparison import build_control_report
 from r2vpo.compare.control.results import ControlResults, ControlRun, load
 from r2vpo.compare.control.tables import control_tables
+from r2vpo.compare.store import Store
 from tests.unit.compare.control.helpers import EXPERIMENT, filled, plan, record
 
 
@@ -80,3 +81,29 @@ def test_the_report(tmp_path: Path) -> None:
     written = text.read_text(encoding="utf-8")
     assert "- cells: 14 of 14 finished" in written and "## Over all tasks" in written
     assert page.stat().st_size > 10_000 and (tmp_path / "small" / "figures" / "returns.png").exists()
+
+
+def test_a_run_without_an_episode_is_not_a_result(tmp_path: Path) -> None:
+    """It has neither diverged nor a return: it is listed, and does not count."""
+    found = results(tmp_path, lambda cell: [] if (cell.method, cell.seed) == ("ours", 12) else rising(cell))
+    assert "diverged" not in str(control_tables(found))
+    assert rows(found, "Over all tasks")["ours"]["runs"] == "6"
+    (table,) = [table for table in control_tables(found) if "pendulum ours seed 12" in str(table.rows)]
+    assert "no episode ended within its 512 steps" in str(table.rows)
+
+
+def test_without_the_baseline_nothing_is_compared_with_it(tmp_path: Path) -> None:
+    made = plan()
+    filled(tmp_path, made, rising)
+    found = load(plan(methods=["ours"]), Store(tmp_path / made.experiment.name))
+    row = rows(found, "Over all tasks")["ours"]
+    assert row["P(better)"] == row["against PPO"] == row["tasks better, worse"] == "–"
+    assert "Steps to a return" not in [table.title for table in control_tables(found)]
+
+
+def test_the_report_of_a_part_is_that_of_the_whole(tmp_path: Path) -> None:
+    made = plan()
+    filled(tmp_path, made, rising)
+    part = plan(methods=["ours"], tasks=["car"])
+    whole = load(part.whole(), Store(tmp_path / made.experiment.name))
+    assert (whole.tasks, whole.methods) == (["pendulum", "car"], ["ppo", "ours"]) and part.tasks == ["car"]

@@ -46,7 +46,7 @@ def test_a_multiplier_and_step_control_in_short():
     assert made.rounds.controls.step_size is None
     kl = model(R2VPO, "box", objective="clip", step_control={"kind": "kl", "target_kl": 0.02})
     assert kl.rounds.controls.step_size.scales(kl.policy.optimizer)
-    assert len(kl.policy.optimizer.param_groups) == 1, "that rule is of one rate, for actor and critic"
+    assert all(group["step_control"] for group in kl.policy.optimizer.param_groups), "one rate for actor and critic"
 
 
 def test_the_aliases_of_policies():
@@ -73,6 +73,10 @@ def test_mistakes_are_named_in_one_line():
     )
     rejected("^batch_size is 1, but must be a number, finite and at least 2: pass a larger one, or norm", batch_size=1)
     rejected("^n_epochs is 0, but must be a number, finite and at least 1", n_epochs=0)
+    rejected("^n_epochs is 2.5, but must be a whole number: pass one$", n_epochs=2.5)
+    rejected("^batch_size is 32.0, but must be a whole number: pass one$", batch_size=32.0)
+    rejected("^n_steps is True, but must be a whole number", n_steps=True)
+    rejected("^max_grad_norm is None, but must be a number, greater than 0: pass a large", max_grad_norm=None)
     rejected("^clip_range_vf is -1, but must be a number, finite and greater than 0: pass None", clip_range_vf=-1)
     rejected("^target_kl is 0, but must be", target_kl=0)
     rejected(r"^n_steps \* n_envs is 1, but must be", n_steps=1, count=1)

@@ -3,6 +3,8 @@
 import pytest
 import torch
 from stable_baselines3 import PPO
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import nn
 from torch.optim import SGD
 
 from r2vpo.integrations.sb3 import R2VPO
@@ -65,3 +67,76 @@ def test_adam_makes_its_step_in_one_call_unless_it_was_told_otherwise():
     assert of() == (None, True)
     assert of(optimizer_kwargs={"foreach": True}) == (True, None)
     assert of(optimizer_class=torch.optim.SGD) == (None, None)
+
+
+class Common(nn.Module):
+    """An extractor whose networks of actor and critic are one, or which has no separate ones at all."""
+
+    def __init__(self, features: int, named: bool) -> None:
+        super().__init__()
+        trunk = nn.Sequential(nn.Linear(features, 8), nn.Tanh())
+        self.latent_dim_pi = self.latent_dim_vf = 8
+        if named:
+            self.policy_net = self.value_net = trunk
+        self.trunk = trunk
+
+    def forward(self, features):
+        return self.trunk(features), self.trunk(features)
+
+    def forward_actor(self, features):
+        return self.trunk(features)
+
+    def forward_critic(self, features):
+        return self.trunk(features)
+
+
+class Policy(ActorCriticPolicy):
+    """With that extractor, and perhaps an optimizer of two groups, or of only a part of the parameters."""
+
+    def __init__(self, *given, named=True, groups=1, left_out=False, **others):
+        self.named, self.groups, self.left_out = named, groups, left_out
+        super().__init__(*given, **others)
+
+    def _build_mlp_extractor(self):
+        self.mlp_extractor = Common(self.features_dim, self.named)
+
+    def _build(self, lr_schedule):
+        super()._build(lr_schedule)
+        if self.left_out:
+            parameters = [*self.action_net.parameters(), *self.value_net.parameters(), self.log_std]
+            self.optimizer = torch.optim.Adam(parameters, lr=lr_schedule(1))
+        if self.groups == 2:
+            weights = [one for one in self.parameters() if one.dim() == 2]
+            others = [one for one in self.parameters() if one.dim() != 2]
+            self.optimizer = torch.optim.AdamW(
+                [{"params": weights, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], lr=lr_schedule(1)
+            )
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_common_trunk_is_the_actors(named):
+    made = model(R2VPO, "box", policy=Policy, policy_kwargs={"named": named}).learn(steps(2))
+    actor, critic = made.policy.optimizer.param_groups
+    assert {id(one) for one in made.policy.mlp_extractor.parameters()} <= {id(one) for one in actor["params"]}
+    assert {id(one) for one in critic["params"]} == {id(one) for one in made.policy.value_net.parameters()}
+    assert actor["step_control"] and not critic["step_control"]
+
+
+def test_parameters_that_the_optimizer_leaves_out_stay_as_they_are():
+    made = model(R2VPO, "box", policy=Policy, policy_kwargs={"left_out": True})
+    before = [one.detach().clone() for one in made.policy.mlp_extractor.parameters()]
+    made.learn(steps(2))
+    for old, new in zip(before, made.policy.mlp_extractor.parameters(), strict=True):
+        assert torch.equal(old, new)
+
+
+def test_each_group_of_an_optimizer_is_split():
+    made = model(R2VPO, "box", policy=Policy, policy_kwargs={"groups": 2}).learn(steps(2))
+    groups = made.policy.optimizer.param_groups
+    assert [(group["weight_decay"], group["step_control"]) for group in groups] == [
+        (0.1, True),
+        (0.0, True),
+        (0.1, False),
+        (0.0, False),
+    ]
+    assert sum(len(group["params"]) for group in groups) == len(list(made.policy.parameters()))

@@ -1,5 +1,8 @@
 """Saved and loaded: lambda, step size, replay and counts come along, and training continues as without it."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -68,8 +71,55 @@ def test_parameters_are_passed_on():
     theirs = model(PPO, "box").learn(steps(1))
     other.set_parameters({"policy": theirs.get_parameters()["policy"]}, exact_match=False)
     np.testing.assert_array_equal(weights(other), weights(theirs))
-    with pytest.raises(ValueError, match="different number of parameter groups"):
-        other.set_parameters(theirs.get_parameters())
+
+
+def test_parameters_of_another_algorithm_are_refused_before_anything_changes():
+    mine, theirs = model(R2VPO, "box"), model(PPO, "box").learn(steps(1))
+    before = weights(mine)
+    with pytest.raises(ValueError, match=r"optimizer has groups of \[13\] parameters, but must have \[7, 6\]: an"):
+        mine.set_parameters(theirs.get_parameters())
+    np.testing.assert_array_equal(weights(mine), before)
+    mine.policy.load_state_dict(theirs.policy.state_dict())
+    np.testing.assert_array_equal(weights(mine), weights(theirs))
+
+
+@pytest.mark.parametrize("former", [False, {"kind": "kl"}, None])
+@pytest.mark.parametrize("later", [False, None])
+def test_step_control_can_be_turned_on_and_off_when_loading(tmp_path, former, later):
+    model(R2VPO, "box", step_control=former).learn(steps(2)).save(tmp_path / "model")
+    if former and later is None:
+        with pytest.raises(ValueError, match="state of the step size lacks"):
+            R2VPO.load(tmp_path / "model", env=several("box"), step_control=later, device="cpu")
+        return
+    loaded = R2VPO.load(tmp_path / "model", env=several("box"), step_control=later, device="cpu").learn(steps(1))
+    actor, critic = loaded.policy.optimizer.param_groups
+    control = loaded.rounds.controls.step_size
+    assert (control is None) == (later is False)
+    assert control is None or (control.distance > 0 and actor["step_control"] and not critic["step_control"])
+
+
+def test_load_changes_options_as_it_does_for_ppo(tmp_path):
+    model(R2VPO, "box", **OPTIONS).learn(steps(2)).save(tmp_path / "model")
+    changed = {"delta": 0.001, "replay_versions": 0, "objective": "spo", "dual": "closed_form", "learning_rate": 1e-4}
+    loaded = R2VPO.load(tmp_path / "model", env=several("box"), device="cpu", **changed)
+    assert loaded.options.delta == 0.001 and loaded.options.objective.name == "spo"
+    assert loaded.options.dual.kind == "closed_form" and loaded.rounds.replay is None
+    loaded.learn(steps(1))
+    assert loaded.logger.name_to_value["train/decision_variance_target"] == pytest.approx(0.001)
+    assert loaded.logger.name_to_value["train/stale_rows"] == 0
+    with pytest.raises(ValueError, match=r"^n_epochs is 0, but must be"):
+        R2VPO.load(tmp_path / "model", device="cpu", n_epochs=0)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))])
+def test_a_copy_continues_as_the_model(copied):
+    made = model(R2VPO, "box", **OPTIONS).learn(steps(2))
+    other = copied(made)
+    for one in (made, other):
+        continued(one, several("box"))
+    np.testing.assert_array_equal(weights(other), weights(made))
+    assert plain(other.rounds.state_dict()) == plain(made.rounds.state_dict())
+    assert other.rounds.controls.step_size.scales(other.policy.optimizer)
 
 
 def test_a_state_that_is_not_whole_is_refused():
@@ -78,12 +128,3 @@ def test_a_state_that_is_not_whole_is_refused():
     del state["last_round"]
     with pytest.raises(ValueError, match="state of the rounds lacks last_round"):
         made.rounds.load_state_dict(state)
-
-
-def test_replay_can_be_turned_off_when_loading(tmp_path):
-    made = model(R2VPO, "box", **OPTIONS).learn(steps(2))
-    made.save(tmp_path / "model")
-    options = type(made.options).read(objective="r2vpo", delta=0.03)
-    loaded = R2VPO.load(tmp_path / "model", env=several("box"), custom_objects={"options": options}, device="cpu")
-    loaded.learn(steps(1))
-    assert loaded.rounds.replay is None and loaded.logger.name_to_value["train/stale_rows"] == 0
