@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from r2vpo.rewards.text import text_of
     from r2vpo.sampling import SharedPrefixSampler
     from r2vpo.sampling.lightllm import LightLLMRollout
-    from r2vpo.trl import R2VPOConfig, R2VPOTrainer
+    from r2vpo.trl import R2VPOConfig, R2VPODPOConfig, R2VPODPOTrainer, R2VPOTrainer
 
 __version__ = "0.1.0"
 
@@ -38,7 +38,7 @@ _MODULES = {
     "r2vpo.rewards.text": ("text_of",),
     "r2vpo.sampling": ("SharedPrefixSampler",),
     "r2vpo.sampling.lightllm": ("LightLLMRollout",),
-    "r2vpo.trl": ("R2VPOConfig", "R2VPOTrainer"),
+    "r2vpo.trl": ("R2VPOConfig", "R2VPODPOConfig", "R2VPODPOTrainer", "R2VPOTrainer"),
 }
 _WHERE = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -53,6 +53,8 @@ __all__ = [
     "MethodOptions",
     "ObjectiveOptions",
     "R2VPOConfig",
+    "R2VPODPOConfig",
+    "R2VPODPOTrainer",
     "R2VPOTrainer",
     "ReplayBuffer",
     "ReplayOptions",

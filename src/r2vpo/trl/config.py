@@ -53,17 +53,19 @@ else:
     class Section:
         """Type of what a user writes, in terms of types that transformers' command-line parser supports."""
 
-        def __class_getitem__(cls, section: type[Options]) -> Any:
+        def __class_getitem__(cls, options: type[Options]) -> Any:
             """Leave out the section's class, of which the parser would try to build one."""
             return dict[str, Any] | str | None
 
 
-def _section(name: str) -> Any:
+def section(name: str) -> Any:
+    """Declare a section as a field of a config, with the section's own help text."""
     (first_line, *_) = (SECTIONS[name].__doc__ or "").splitlines()
     return field(default=None, metadata={"help": f"{first_line} As in a recipe; JSON on a command line."})
 
 
-def _from_json(text: str, name: str) -> Any:
+def from_json(text: str, name: str) -> Any:
+    """Read a section that is written as JSON, as on a command line; a ValueError says where it is not JSON."""
     try:
         return json.loads(text)
     except ValueError as error:
@@ -120,13 +122,13 @@ class R2VPOConfig(GRPOConfig):
         output_dir: Derived[str] = field(default_factory=Derived)
         bf16: Derived[bool] = field(default_factory=Derived)
 
-    objective: Section[ObjectiveOptions] = _section("objective")
-    dual: Section[DualOptions] = _section("dual")
-    step_control: Section[StepControlOptions] = _section("step_control")
-    rollout: Section[RolloutOptions] = _section("rollout")
-    replay: Section[ReplayOptions] = _section("replay")
-    advantage: Section[AdvantageOptions] = _section("advantage")
-    curriculum: Section[CurriculumOptions] = _section("curriculum")
+    objective: Section[ObjectiveOptions] = section("objective")
+    dual: Section[DualOptions] = section("dual")
+    step_control: Section[StepControlOptions] = section("step_control")
+    rollout: Section[RolloutOptions] = section("rollout")
+    replay: Section[ReplayOptions] = section("replay")
+    advantage: Section[AdvantageOptions] = section("advantage")
+    curriculum: Section[CurriculumOptions] = section("curriculum")
     gradient_checkpointing: bool = field(
         default=False,
         metadata={"help": "As in TRL, but off: it disables the cache through which prompts are shared."},
@@ -150,11 +152,11 @@ class R2VPOConfig(GRPOConfig):
 
     def __post_init__(self) -> None:
         """Validate every option; see the class."""
-        for name, section in SECTIONS.items():
+        for name, options in SECTIONS.items():
             value = getattr(self, name)
             if isinstance(value, str) and value.startswith("{"):
-                value = _from_json(value, name)
-            setattr(self, name, section.of(value, name))
+                value = from_json(value, name)
+            setattr(self, name, options.of(value, name))
         self._settle_sampler()
         self._settle_precision()
         ignore_renamed_options()
