@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, get_peft_model
 
 from tests.pairs import WITHOUT, ours, pair_rows, upstream
 from tests.tiny import parameters, tiny_model
@@ -68,6 +68,17 @@ def test_adapters(tmp_path: Any) -> None:
     def changes() -> dict[str, Any]:
         lora = LoraConfig(r=4, target_modules="all-linear", exclude_modules=["lm_head"], task_type="CAUSAL_LM")
         return {"peft_config": lora, "model": tiny_model()}
+
+    compare(tmp_path, changes(), changes())
+
+
+def test_adapters_that_were_trained_before(tmp_path: Any) -> None:
+    """TRL copies them into an adapter "ref", which is the reference."""
+
+    def changes() -> dict[str, Any]:
+        torch.manual_seed(1)
+        lora = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+        return {"model": get_peft_model(tiny_model(), lora), "ref_model": None}
 
     compare(tmp_path, changes(), changes())
 

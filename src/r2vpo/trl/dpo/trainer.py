@@ -197,7 +197,7 @@ class R2VPODPOTrainer(CheckpointingDPOTrainer):
             return
         self._waiting.extend(steps)
         known = [batch for step in saved for batch in step]
-        if len(known) == len(batches) and all(map(_same_rows, known, batches)):
+        if saved and self._all_agree(len(known) == len(batches) and all(map(_same_rows, known, batches))):
             for batch, before in zip(batches, known, strict=True):
                 batch.update({name: value.to(batch["input_ids"].device) for name, value in before.items()})
             return
@@ -206,6 +206,10 @@ class R2VPODPOTrainer(CheckpointingDPOTrainer):
         for batch in batches:
             self._start(batch)
         self.rounds.begin(batches, last, len(steps))
+
+    def _all_agree(self, holds: bool) -> bool:
+        """Tell whether something holds in every process, as all have to begin a round, or none."""
+        return float(self._total(torch.tensor(float(not holds)))) == 0
 
     def _start(self, batch: Batch) -> None:
         """Evaluate policy and reference on a micro-batch, and add what is then known to it."""
