@@ -28,6 +28,11 @@ from r2vpo.compare.analysis import Results
 from r2vpo.compare.catalog import load_experiment
 from r2vpo.compare.cells import base_recipe
 from r2vpo.compare.collect import COURSE
+from r2vpo.compare.control.cells import ControlPlan
+from r2vpo.compare.control.figures import control_drawings
+from r2vpo.compare.control.results import ControlResults, ControlRun, Groups, load
+from r2vpo.compare.control.schema import ControlExperiment
+from r2vpo.compare.control.tables import control_tables
 from r2vpo.compare.day_tables import day_tables
 from r2vpo.compare.drawings import drawings
 from r2vpo.compare.figures import Drawing
@@ -75,7 +80,7 @@ def records(path: Path) -> list[dict[str, Any]]:
     return [record for record in map(json.loads, lines) if "recipe" in record]
 
 
-def experiment_of(content: dict[str, Any]) -> Experiment | TasksExperiment:
+def experiment_of(content: dict[str, Any]) -> Experiment | TasksExperiment | ControlExperiment:
     """The experiment that a file of `benchmarks/results` is of."""
     return load_experiment(ROOT / "recipes" / "compare" / f"{content.get('of', content['experiment'])}.yaml")
 
@@ -105,6 +110,32 @@ def results_of(experiment: Experiment, content: dict[str, Any]) -> Results:
         finished=len(runs),
         total=len(runs),
     )
+
+
+def control_results(spec: ControlExperiment, content: dict[str, Any]) -> ControlResults:
+    """What a file of an experiment on control tasks holds."""
+    groups: Groups = {}
+    for kept in content["results"]:
+        run = ControlRun(
+            np.array(kept["steps"]), np.array(kept["return"]), kept["budget"], bool(kept.get("diverged")), kept
+        )
+        groups.setdefault((kept["task"], kept["method"], kept["rate"]), {})[kept["seed"]] = run
+    return ControlResults.of(spec, groups, total=len(content["results"]))
+
+
+def read_control(spec: ControlExperiment, folder: Path) -> dict[str, Any]:
+    """The numbers of the finished cells of an experiment on control tasks."""
+    plan = ControlPlan(spec, source=spec.name)
+    found = load(plan, Store(folder))
+    results = [
+        {"method": method, "task": task, "rate": rate, "seed": seed, "commit": run.record["commit"]}
+        | ({"diverged": run.record["diverged"]} if run.diverged else {})
+        | {"budget": run.budget, "wall_seconds": round(run.record["wall_seconds"], 1), **run.record["curve"]}
+        for (task, method, rate), group in found.groups.items()
+        for seed, run in group.items()
+    ]
+    first = next(iter(found.runs)).record
+    return {"machine": first["machine"], "versions": first["versions"], "results": results}
 
 
 def run_of(kept: dict[str, Any]) -> Run:
@@ -148,6 +179,9 @@ def parts(content: dict[str, Any]) -> tuple[list[Table], list[Drawing]]:
     spec = experiment_of(content)
     if isinstance(spec, TasksExperiment):
         made, drawn = regret_parts(spec, tasks_of(spec, content))
+    elif isinstance(spec, ControlExperiment):
+        control = control_results(spec, content)
+        made, drawn = control_tables(control), control_drawings(control)
     else:
         results = results_of(spec, content)
         made, drawn = day_tables(results) + tables(results), drawings(results)
@@ -187,6 +221,8 @@ def read(folder: Path, figures: list[str]) -> dict[str, Any]:
     facts = re.findall(r"^- (\w[\w ]*): (.*)$", (folder / "report.md").read_text().partition("\n## ")[0], re.MULTILINE)
     head = {"experiment": name, "facts": facts, "figures": figures}
     spec = experiment_of(head)
+    if isinstance(spec, ControlExperiment):
+        return head | read_control(spec, folder)
     if not isinstance(spec, TasksExperiment):
         return head | read_cells(folder, spec.accuracy_on)
     plans = TasksPlan.of(spec, name, folder.parent)

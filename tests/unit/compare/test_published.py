@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
 
+from r2vpo.compare.control.cells import ControlCell, ControlPlan
+from r2vpo.compare.control.comparison import build_control_report
+from r2vpo.compare.control.results import load
+from r2vpo.compare.control.tables import control_tables
 from r2vpo.compare.days import joined
 from r2vpo.compare.runs import read_run
+from r2vpo.compare.store import Store
+from tests.unit.compare.control.helpers import filled
 from tests.unit.compare.helpers import experiment, plan, record
 
 ROOT = Path(__file__).parents[3]
@@ -40,6 +47,22 @@ def test_a_run_of_days_is_the_same_from_its_numbers(changes: dict[str, str]) -> 
     assert {name: values.tolist() for name, values in again.by_difficulty.items()} == {
         name: values.tolist() for name, values in run.by_difficulty.items()
     }
+
+
+def test_a_comparison_on_control_tasks_is_the_same_from_its_numbers(tmp_path: Path) -> None:
+    spec = publish.experiment_of({"experiment": "control_settings"})
+    made = ControlPlan(spec, source="here", tasks=["hopper"], seeds=2)
+
+    def returns(cell: ControlCell) -> list[float]:
+        return [10.0, 20.0 + cell.seed + len(cell.method), 100.0 * (cell.method != "ppo")]
+
+    filled(tmp_path, made, returns)
+    build_control_report(made, tmp_path)
+    content = publish.read(tmp_path / "control_settings", ["returns"])
+    page = publish.page(json.loads(json.dumps(content)))
+    assert "![" in page and "Over all tasks" in page
+    for table in control_tables(load(made, Store(tmp_path / "control_settings"))):
+        assert all(f"| {' | '.join(row)} |" in page for row in table.rows)
 
 
 def test_a_page_follows_its_numbers() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,10 @@ class ControlRun:
         return time_to_target(self.steps, self.returns, target) if len(self.returns) else float("inf")
 
 
+Groups = dict[tuple[str, str, float], dict[int, ControlRun]]
+"""Runs by seed, of each task, method and factor of the learning rate."""
+
+
 @dataclass(frozen=True)
 class ControlResults:
     """What is finished.
@@ -80,9 +85,21 @@ class ControlResults:
     experiment: ControlExperiment
     tasks: list[str]
     methods: list[str]
-    groups: dict[tuple[str, str, float], dict[int, ControlRun]]
+    groups: Groups
     failures: list[tuple[str, str]] = field(default_factory=list)
     total: int = 0
+
+    @classmethod
+    def of(cls, experiment: ControlExperiment, groups: Groups, **others: Any) -> ControlResults:
+        """Return what some runs are, of the tasks and methods that have one, in the experiment's order."""
+        tasks, methods = ([key[place] for key in groups] for place in (0, 1))
+        return cls(
+            experiment,
+            [task for task in experiment.tasks if task in tasks],
+            [method for method in experiment.methods if method in methods],
+            groups,
+            **others,
+        )
 
     @cached_property
     def runs(self) -> list[ControlRun]:
@@ -143,7 +160,7 @@ def load(plan: ControlPlan, store: Store) -> ControlResults:
     """Read the finished cells."""
     cells = plan.cells()
     of = {cell.key: cell for cell in cells}
-    groups: dict[tuple[str, str, float], dict[int, ControlRun]] = {}
+    groups: Groups = {}
     failures = [(str(cell), why) for cell in of.values() if (why := store.failure(cell)) is not None]
     for cell, record in _finished(cells, store):
         run = ControlRun.read(record)
@@ -151,14 +168,7 @@ def load(plan: ControlPlan, store: Store) -> ControlResults:
             groups.setdefault((cell.task_name, cell.method, cell.rate), {})[cell.seed] = run
         else:
             failures.append((str(cell), f"no episode ended within its {count(cell.steps)} steps"))
-    return ControlResults(
-        plan.experiment,
-        [task for task in plan.tasks if any(key[0] == task for key in groups)],
-        [method for method in plan.methods if any(key[1] == method for key in groups)],
-        groups,
-        failures,
-        len(cells),
-    )
+    return ControlResults.of(plan.experiment, groups, failures=failures, total=len(cells))
 
 
 def _finished(cells: list[ControlCell], store: Store) -> list[tuple[ControlCell, Record]]:
