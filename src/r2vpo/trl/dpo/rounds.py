@@ -31,6 +31,7 @@ LOGGED = (
     "kl",
     "sign_flip_fraction",
     "clip_fraction",
+    "effective_responses",
 )
 """The numbers of a step that are logged, by their names in docs/metrics.md."""
 
@@ -153,8 +154,8 @@ class PreferenceRounds:
 
     def finish_step(self) -> dict[str, float]:
         """End an optimizer step, before the optimizer's own; return the numbers to log."""
-        metrics = self.controls.finish_step()
-        return {name: metrics[name] for name in LOGGED} | {"effective_responses": self.responses}
+        metrics = self.controls.finish_step() | {"effective_responses": self.responses}
+        return {name: metrics[name] for name in LOGGED}
 
     @property
     def _dual(self) -> float:
