@@ -64,8 +64,16 @@ def section(name: str) -> Any:
     return field(default=None, metadata={"help": f"{first_line} As in a recipe; JSON on a command line."})
 
 
-def from_json(text: str, name: str) -> Any:
-    """Read a section that is written as JSON, as on a command line; a ValueError says where it is not JSON."""
+def read_sections(config: Any, sections: Mapping[str, type[Options]]) -> None:
+    """Read the sections of a config in any form in which they are given; a ValueError says what is wrong."""
+    for name, options in sections.items():
+        value = getattr(config, name)
+        if isinstance(value, str) and value.startswith("{"):
+            value = _from_json(value, name)
+        setattr(config, name, options.of(value, name))
+
+
+def _from_json(text: str, name: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
@@ -152,11 +160,7 @@ class R2VPOConfig(GRPOConfig):
 
     def __post_init__(self) -> None:
         """Validate every option; see the class."""
-        for name, options in SECTIONS.items():
-            value = getattr(self, name)
-            if isinstance(value, str) and value.startswith("{"):
-                value = from_json(value, name)
-            setattr(self, name, options.of(value, name))
+        read_sections(self, SECTIONS)
         self._settle_sampler()
         self._settle_precision()
         ignore_renamed_options()

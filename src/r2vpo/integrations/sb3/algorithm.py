@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -27,7 +27,7 @@ from r2vpo.integrations.sb3.checks import check_arguments, check_parameters
 from r2vpo.integrations.sb3.logs import RoundLog, stale_summary
 from r2vpo.integrations.sb3.losses import minibatch_losses, normalized_advantages
 from r2vpo.integrations.sb3.options import DELTA, SB3Options
-from r2vpo.integrations.sb3.parameters import fuse, separate, set_rates
+from r2vpo.integrations.sb3.parameters import actor_and_critic, fuse, separate, set_rates
 from r2vpo.integrations.sb3.replay import minibatches
 from r2vpo.integrations.sb3.rounds import Rounds
 from r2vpo.integrations.sb3.rows import Rows, fresh_rows
@@ -242,7 +242,7 @@ class R2VPO(OnPolicyAlgorithm):
     def _epoch(self, rows: Rows, fresh: int, log: RoundLog) -> bool:
         """Train once on all rows; False if the divergence stopped it."""
         log.begin_epoch()
-        clip_range_vf = self._clip_range_vf()
+        clip_range_vf, clipped = self._clip_range_vf(), self._clipped_together()
         for index in minibatches(fresh, len(rows) - fresh, self.batch_size, self.rounds.replay):
             part = rows.select(index, self.device)
             losses = minibatch_losses(
@@ -259,16 +259,14 @@ class R2VPO(OnPolicyAlgorithm):
             log.last = self.rounds.finish_step(losses.policy)
             self.policy.optimizer.zero_grad()
             loss.backward()
-            for parameters in self._clipped_together():
+            for parameters in clipped:
                 torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
             self.policy.optimizer.step()
         return True
 
-    def _clipped_together(self) -> list[Iterable[torch.nn.Parameter]]:
+    def _clipped_together(self) -> Sequence[Sequence[torch.nn.Parameter]]:
         """Return the parts of the policy whose gradients are clipped as one: all, or actor and critic apart."""
-        if not self._critic_has_own_rate:
-            return [self.policy.parameters()]
-        return [group["params"] for group in self.policy.optimizer.param_groups]
+        return actor_and_critic(self.policy) if self._critic_has_own_rate else [list(self.policy.parameters())]
 
     def _record(self, numbers: Mapping[str, Any]) -> None:
         for name, value in numbers.items():

@@ -12,7 +12,7 @@ from r2vpo.core.declaration import Options
 from r2vpo.core.options import DualOptions, StepControlOptions
 from r2vpo.core.preferences import PreferenceOptions
 from r2vpo.precision import multiplies_bfloat16
-from r2vpo.trl.config import Section, from_json, section
+from r2vpo.trl.config import Section, read_sections, section
 from r2vpo.trl.console import ignore_renamed_options
 from r2vpo.trl.dpo.refusals import F_DIVERGENCES, check_link, refuse_options
 
@@ -75,11 +75,7 @@ class R2VPODPOConfig(DPOConfig):
 
     def __post_init__(self) -> None:
         """Validate every option; see the class."""
-        for name, options in SECTIONS.items():
-            value = getattr(self, name)
-            if isinstance(value, str) and value.startswith("{"):
-                value = from_json(value, name)
-            setattr(self, name, options.of(value, name))
+        read_sections(self, SECTIONS)
         self.preferences()
         refuse_options(self)
         check_link(self)

@@ -17,6 +17,8 @@ from trl.trainer.utils import add_fused_lm_head
 from r2vpo.core.log_probs.support import base_model
 from r2vpo.core.preferences import chi_po_scores, given_decisions, loss_advantages
 from r2vpo.errors import UserError
+from r2vpo.replay import snapshot
+from r2vpo.trl.checkpoint import state_path
 from r2vpo.trl.dpo.batches import (
     REFERENCE,
     Batch,
@@ -28,11 +30,11 @@ from r2vpo.trl.dpo.batches import (
     response_mask,
     trl_columns,
 )
-from r2vpo.trl.dpo.checkpoints import CheckpointingDPOTrainer
 from r2vpo.trl.dpo.config import R2VPODPOConfig
 from r2vpo.trl.dpo.refusals import check_built
 from r2vpo.trl.dpo.rounds import PreferenceRounds
 from r2vpo.trl.guards import note_dropout
+from r2vpo.trl.whole_checkpoints import WholeCheckpoints
 
 OUTPUTS = ("log_probs", "entropy", "mean_logits", "is_top1", "log_sum_sq_probs")
 """What the fused head computes: all that TRL's loss reads, and the sum of squares for the decisions."""
@@ -43,7 +45,7 @@ Step = tuple[list[Batch], Any]
 """The micro-batches of an optimizer step, and transformers' count of their items."""
 
 
-class R2VPODPOTrainer(CheckpointingDPOTrainer):
+class R2VPODPOTrainer(WholeCheckpoints, DPOTrainer):
     """Train on preferences under a trust region; used as TRL's `DPOTrainer` is.
 
     A round is `steps_per_round` optimizer steps. At its start, the policy and the reference are evaluated once on the
@@ -251,13 +253,27 @@ class R2VPODPOTrainer(CheckpointingDPOTrainer):
         finally:
             self._metrics, self._total_train_tokens = metrics, tokens
 
-    def _round_state(self) -> dict[str, Any]:
+    def _method_state(self) -> dict[str, Any]:
         waiting = [
             [{name: value.cpu() for name, value in batch.items()} for batch in step] for step, _ in self._waiting
         ]
-        return {"rounds": self.rounds.state_dict(), "waiting": waiting, "tokens": self._total_train_tokens}
+        return {
+            "rounds": self.rounds.state_dict(),
+            "waiting": waiting,
+            "tokens": self._total_train_tokens,
+            "processes": self.accelerator.num_processes,
+        }
 
-    def _restore_rounds(self, state: dict[str, Any]) -> None:
+    def _read_method_state(self, checkpoint: str) -> dict[str, Any]:
+        state: dict[str, Any] = snapshot.load(state_path(checkpoint, self.accelerator.process_index))
+        if state["processes"] != self.accelerator.num_processes:
+            raise UserError(
+                f"{checkpoint} was written by {state['processes']} processes and this run has "
+                f"{self.accelerator.num_processes}: resume with {state['processes']} processes"
+            )
+        return state
+
+    def _restore_method_state(self, state: dict[str, Any]) -> None:
         self.rounds.load_state_dict(state["rounds"], self.accelerator.device)
         self._in_progress, self._total_train_tokens = state["waiting"], state["tokens"]
 

@@ -140,3 +140,9 @@ def test_each_group_of_an_optimizer_is_split():
         (0.0, False),
     ]
     assert sum(len(group["params"]) for group in groups) == len(list(made.policy.parameters()))
+
+
+def test_the_groups_of_a_part_are_clipped_together():
+    made = model(R2VPO, "box", policy=Policy, policy_kwargs={"groups": 2}, max_grad_norm=1e-3).learn(steps(1))
+    for part in actor_and_critic(made.policy):
+        assert float(torch.cat([one.grad.flatten() for one in part]).norm()) == pytest.approx(1e-3, rel=0.01)

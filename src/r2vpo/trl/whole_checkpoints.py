@@ -1,13 +1,14 @@
-"""Checkpoints of a preference run: complete or absent, and with the state of its rounds."""
+"""Checkpoints of any of TRL's trainers that are complete or absent, and hold the state of the method."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
 from accelerate.utils import broadcast_object_list
+from transformers import Trainer
 from transformers.trainer_utils import SaveStrategy, get_last_checkpoint
-from trl import DPOTrainer
 
 from r2vpo.checkpoint_files import DamagedCheckpoint, check_files
 from r2vpo.errors import UserError
@@ -17,20 +18,27 @@ from r2vpo.trl.checkpoint import check_common_disk, rotate, staged, state_path
 TRAINER_STATE = "trainer_state.json"
 
 
-class CheckpointingDPOTrainer(DPOTrainer):
-    """A `DPOTrainer` whose checkpoints are complete and include the state of its rounds.
+class WholeCheckpoints(Trainer, ABC):
+    """A trainer whose checkpoints are complete and include the method's part of the run's state.
 
-    As in `R2VPOTrainer`, transformers writes into a staging folder, which is then renamed. A subclass has the state.
+    transformers writes into a staging folder, which is then renamed. Everything that names a checkpoint (the best one's
+    path, rotation, a push to the hub) waits for the rename, so that nothing refers to the staging folder.
     """
 
     _staging: Path | None = None
-    _resumed: dict[str, Any] | None = None
+    _resumed: Any = None
 
-    def _round_state(self) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def _method_state(self) -> dict[str, Any]:
+        """Return what the method's next step depends on, of this process."""
 
-    def _restore_rounds(self, state: dict[str, Any]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _read_method_state(self, checkpoint: str) -> Any:
+        """Read what a checkpoint has of the method, and refuse one from which this run cannot resume."""
+
+    @abstractmethod
+    def _restore_method_state(self, state: Any) -> None:
+        """Continue from what `_read_method_state` returned."""
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._staging) if self._staging is not None else str(super()._get_output_dir(trial))
@@ -43,8 +51,8 @@ class CheckpointingDPOTrainer(DPOTrainer):
             try:
                 super()._save_checkpoint(model, trial)
                 if not self.args.save_only_model:
-                    state = self._round_state() | {"processes": self.accelerator.num_processes}
-                    snapshot.save(state_path(staging / name, self.accelerator.process_index), state)
+                    own = state_path(staging / name, self.accelerator.process_index)
+                    snapshot.save(own, self._method_state())
             finally:
                 self._staging, self.state.best_model_checkpoint = None, best
             self._name_best(run, name)
@@ -69,26 +77,20 @@ class CheckpointingDPOTrainer(DPOTrainer):
             super()._push_from_checkpoint(checkpoint_folder)
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Train as TRL does, after refusing a checkpoint from which this run cannot resume.
+        """Train as transformers does, after refusing a checkpoint from which this run cannot resume.
 
         Raises:
-            UserError: The checkpoint is damaged, lacks the state of the rounds, or is of another number of processes.
+            UserError: The checkpoint is damaged, or the method cannot continue from it.
         """
         checkpoint = resume_from_checkpoint
         if checkpoint is True:
-            checkpoint = get_last_checkpoint(self.args.output_dir)
+            checkpoint = get_last_checkpoint(str(self.args.output_dir))
         if self.args.save_strategy != SaveStrategy.NO:
             check_common_disk(self.accelerator, Path(str(self.args.output_dir)))
         self._resumed = None
         if checkpoint:
             self._check_files(Path(checkpoint), "resume from an earlier checkpoint")
-            state = snapshot.load(state_path(checkpoint, self.accelerator.process_index))
-            if state["processes"] != self.accelerator.num_processes:
-                raise UserError(
-                    f"{checkpoint} was written by {state['processes']} processes and this run has "
-                    f"{self.accelerator.num_processes}: resume with {state['processes']} processes"
-                )
-            self._resumed = state
+            self._resumed = self._read_method_state(str(checkpoint))
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _check_files(self, checkpoint: Path, remedy: str) -> None:
@@ -103,8 +105,14 @@ class CheckpointingDPOTrainer(DPOTrainer):
         if problem is not None:
             raise UserError(f"{problem}: {remedy}")
 
+    def _load_best_model(self) -> None:
+        best = Path(self.state.best_model_checkpoint or "")
+        if best.is_dir():
+            self._check_files(best, "its weights are not loaded; the last ones are in the newest checkpoint")
+        super()._load_best_model()
+
     def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if self._resumed is not None:
-            self._restore_rounds(self._resumed)
+            self._restore_method_state(self._resumed)
             self._resumed = None
