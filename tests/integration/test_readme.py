@@ -68,9 +68,8 @@ def test_the_readme_is_short() -> None:
 
 def test_the_first_screen_says_when_to_use_it_and_when_not() -> None:
     first = "\n".join(README.splitlines()[:40])
-    assert (
-        "**Use it when**" in first and "**Do not switch to it for**" in first and "docs/images/quickstart.png" in first
-    )
+    assert "**Use it when**" in first and "**Do not switch to it for**" in first
+    assert "docs/results/no_knobs-regret.png" in first
 
 
 def plain(text: str) -> str:
@@ -95,6 +94,17 @@ def test_its_regrets_are_those_of_the_finished_tasks() -> None:
         and "nine small tasks, one of them measured in two ways" in text
         and "9 more tasks are not finished" in text
     )
+
+
+def test_its_main_picture_is_described_with_the_means_of_the_results() -> None:
+    picture = next(line for line in README.splitlines() if "no_knobs-regret.png" in line)
+    rows = [
+        line.strip("|").split("|") for line in PAGES["docs/results/no_knobs.md"].splitlines() if line.count("|") > 9
+    ]
+    means = [
+        row[-2].strip() for row in rows if "untuned" in row[0] or re.search("KL-adaptive|Prodigy|TRL|as tuned", row[0])
+    ]
+    assert sorted(re.findall(r"\d+\.\d", picture)) == sorted(means)
 
 
 def test_the_inline_commands_parse() -> None:
