@@ -48,19 +48,22 @@ def check_round(groups: Sequence[Group], *, version: int, max_staleness: int, mi
             )
 
 
-def checked(values: Values, micro: MicroBatch) -> Values:
+def checked(values: Values, micro: MicroBatch, *, critic: bool) -> Values:
     """Return what `forward` computed for a micro-batch, if it has the shape of the responses.
 
     Args:
         values: The result of `forward`, with the fields of `TokenLogProbs`.
         micro: B rows, padded to T.
+        critic: Whether there must be values of a critic.
 
     Raises:
-        ValueError: Log-probs or entropies are not (B, T).
+        ValueError: Log-probs, entropies or values are not (B, T).
     """
     shape = tuple(micro.rollout_log_probs.shape)
     for name in TokenLogProbs._fields:
         found = getattr(values, name, None)
+        if name == "values" and found is None and not critic:
+            continue
         if not isinstance(found, Tensor) or tuple(found.shape) != shape:
             given = tuple(found.shape) if isinstance(found, Tensor) else f"a {type(values).__name__}"
             raise ValueError(

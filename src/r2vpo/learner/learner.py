@@ -197,13 +197,13 @@ class Learner:
             ValueError: It returned another shape.
         """
         if not (self.skips and model.training):
-            return checked(self._forward(model, micro, **options), micro)
+            return checked(self._forward(model, micro, **options), micro, critic=False)
         if micro.parts is None:
             micro.parts = in_parts(micro, pad_token_id=self._pad, processes=self.shape.processes)
         log_probs = entropy = torch.zeros_like(micro.rollout_log_probs)
         for part in micro.parts:
             with torch.set_grad_enabled(part.trained and torch.is_grad_enabled()):
-                values = checked(self._forward(model, part.micro, **options), part.micro)
+                values = checked(self._forward(model, part.micro, **options), part.micro, critic=False)
             log_probs = placed(log_probs, part.places, values.log_probs)
             entropy = placed(entropy, part.places, values.entropy)
         return TokenLogProbs(log_probs=log_probs, entropy=entropy)
