@@ -48,6 +48,25 @@ def check_round(groups: Sequence[Group], *, version: int, max_staleness: int, mi
             )
 
 
+def check_rewards(groups: Sequence[Group], version: int) -> None:
+    """Refuse rewards that a critic cannot learn from.
+
+    Args:
+        groups: This process's groups.
+        version: The round.
+
+    Raises:
+        ValueError: The reward of a row with a score is not finite.
+    """
+    for group in groups:
+        wrong = next((row.reward for row in group.rollouts if row.scored and not math.isfinite(row.reward)), None)
+        if wrong is not None:
+            raise ValueError(
+                f"round {version}: group {group.number} has a reward of {wrong}, which must be finite: correct the "
+                "reward, or mark the row with scored=False"
+            )
+
+
 def checked(values: Values, micro: MicroBatch, *, critic: bool) -> Values:
     """Return what `forward` computed for a micro-batch, if it has the shape of the responses.
 
