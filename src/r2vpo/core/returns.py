@@ -25,7 +25,7 @@ def truncated_gae(
     R: reward; V: value of the state; V': value of the state after it; c: truncated weight, `min(1, pi_k / mu)` of the
     action. `A_t` is conditional on the action at t, whose own ratio is therefore not part of it: the loss multiplies by
     it, as its stale weight. The later actions are those of mu, so the trace is weighted from `t + 1` on. With c = 1
-    this is GAE. docs/objective.md, section 8, has the derivation.
+    this is GAE. docs/objective.md, section 11, has the derivation.
 
     Args:
         rewards: R, (T, E), T steps of E environments.
