@@ -181,8 +181,12 @@ class Controls:
         )
         return diagnostics
 
-    def finish_step(self) -> dict[str, Any]:
+    def finish_step(self, *, trained: bool = True) -> dict[str, Any]:
         """End an optimizer step: sum over processes once, then update both controllers.
+
+        Args:
+            trained: Whether the step trains the policy. If it does not, as while only a critic is trained, there is no
+                movement to learn from, and both controllers stay as they are.
 
         Returns:
             The step's diagnostics as floats and lists, with the lambda that the step used.
@@ -201,11 +205,14 @@ class Controls:
         end = 4 + diagnostics.numel()
         metrics = summarize(totals[4:end].view(diagnostics.shape)) if diagnostics.numel() else {}
         metrics["dual"] = self.dual.value
-        self.dual.update(constrained)
+        if trained:
+            self.dual.update(constrained)
         proximal = MovementSums.from_tensor(totals[2:4])
         numerator, denominator = totals[2:4].tolist()
         self.movement = numerator / denominator if denominator else 0.0
-        if isinstance(self.step_size, StepSizeController):
+        if not trained:
+            pass
+        elif isinstance(self.step_size, StepSizeController):
             self.held_out.add(totals[end : end + 3], self.step_size.distance)
             if self.informative is not None:
                 self._aim()

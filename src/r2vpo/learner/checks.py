@@ -48,19 +48,41 @@ def check_round(groups: Sequence[Group], *, version: int, max_staleness: int, mi
             )
 
 
-def checked(values: Values, micro: MicroBatch) -> Values:
+def check_rewards(groups: Sequence[Group], version: int) -> None:
+    """Refuse rewards that a critic cannot learn from.
+
+    Args:
+        groups: This process's groups.
+        version: The round.
+
+    Raises:
+        ValueError: The reward of a row with a score is not finite.
+    """
+    for group in groups:
+        wrong = next((row.reward for row in group.rollouts if row.scored and not math.isfinite(row.reward)), None)
+        if wrong is not None:
+            raise ValueError(
+                f"round {version}: group {group.number} has a reward of {wrong}, which must be finite: correct the "
+                "reward, or mark the row with scored=False"
+            )
+
+
+def checked(values: Values, micro: MicroBatch, *, critic: bool) -> Values:
     """Return what `forward` computed for a micro-batch, if it has the shape of the responses.
 
     Args:
         values: The result of `forward`, with the fields of `TokenLogProbs`.
         micro: B rows, padded to T.
+        critic: Whether there must be values of a critic.
 
     Raises:
-        ValueError: Log-probs or entropies are not (B, T).
+        ValueError: Log-probs, entropies or values are not (B, T).
     """
     shape = tuple(micro.rollout_log_probs.shape)
     for name in TokenLogProbs._fields:
         found = getattr(values, name, None)
+        if name == "values" and found is None and not critic:
+            continue
         if not isinstance(found, Tensor) or tuple(found.shape) != shape:
             given = tuple(found.shape) if isinstance(found, Tensor) else f"a {type(values).__name__}"
             raise ValueError(

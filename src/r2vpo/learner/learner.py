@@ -5,6 +5,7 @@
         stale  = groups of the last `versions` rounds, drawn from the replay     begin_round
         drawn  = groups of other runs, drawn from a store if there is one        begin_round
         pi_k   = the policy's log-probs on all rows, before any step             begin_round
+        A per token, from the values at that time if there is a critic           begin_round
         T, lambda = trust radius and multiplier of this round                    begin_round
         for each optimizer step:
             for each of its micro-batches:
@@ -27,23 +28,20 @@ import torch
 from torch import Tensor
 
 from r2vpo.core.controls import Controls
+from r2vpo.core.critic.options import CriticOptions
 from r2vpo.core.log_probs.values import TokenLogProbs
 from r2vpo.core.objective_config import ObjectiveConfig
 from r2vpo.core.types import LossOutput
 from r2vpo.core.validation import check_state
 from r2vpo.learner.checks import check_round, checked
+from r2vpo.learner.critic import Critic
 from r2vpo.learner.micro_batch import MicroBatch, RoundShape, collate, cut, hold_out, in_parts, placed, set_normalizers
-from r2vpo.learner.round_start import remember_policy, round_moments
+from r2vpo.learner.round_start import measured_again, remember_policy, round_moments
 from r2vpo.replay.buffer import ReplayBuffer
-from r2vpo.replay.group import Group, divide, each_row, rows_of, select
+from r2vpo.replay.group import Group, divide, each_row, rows_of
 from r2vpo.replay.last_round import last_round_movement, log_probs_of_round
 from r2vpo.replay.others import OtherRuns
 from r2vpo.replay.packing import pack, unpack
-
-MEASURED_AGAIN = 4
-"""Without replay, one row in this many is evaluated again at the start of the next round; otherwise the effect of a
-whole round on the policy would be unknown. The rows are spread over all groups, and are the same for any number of
-processes."""
 
 
 class Learner:
@@ -65,15 +63,17 @@ class Learner:
         pad_token_id: Id that fills the padding.
         device: Where the model computes.
         seed: Seed of the order in which a round's groups are cut into micro-batches.
+        critic: Options of a critic: `forward` must then return values, from which the advantages are computed, and
+            nothing is skipped. None without one.
 
     Attributes:
         micros: The micro-batches of one pass over the present round; empty before the first.
         version: The policy version that sampled the present round.
-        measured_again: Groups of the last round that are evaluated again at the start of the next; see
-            `MEASURED_AGAIN`.
+        measured_again: Groups of the last round that are evaluated again at the start of the next.
         staleness_rows: Rows trained on so far by versions behind, over all processes.
         others: Rollouts of other runs that are trained on too; None if there are none. They count as `max_staleness`
             versions behind.
+        critic: The critic's part of the rounds. While it `warms_up`, `forward` keeps its gradient from the policy.
 
     Raises:
         ValueError: `max_staleness` is less than the replay's `versions`.
@@ -94,13 +94,15 @@ class Learner:
         pad_token_id: int,
         device: torch.device,
         seed: int,
+        critic: CriticOptions | None = None,
     ) -> None:
         if max_staleness < replay.options.versions:
             raise ValueError(
                 f"max_staleness = {max_staleness} is less than replay.versions = {replay.options.versions}: raise it"
             )
         self.objective, self.config, self.controls, self.replay, self.shape = loss, config, controls, replay, shape
-        self._forward, self._total, self.skips = forward, total, skips
+        self.critic = Critic(critic or CriticOptions(), config, total)
+        self._forward, self._total, self.skips = forward, total, skips and not self.critic.enabled
         self.max_staleness, self._pad, self._device = max_staleness, pad_token_id, device
         self._order = torch.Generator().manual_seed(seed)
         self.micros: list[MicroBatch] = []
@@ -130,6 +132,7 @@ class Learner:
             ValueError: Rows are too few, or a version or the shape of what `forward` returned does not fit.
         """
         check_round(fresh, version=version, max_staleness=self.max_staleness, micro_batches=self.shape.micro_batches)
+        self.critic.check(fresh, version)
         self.version = version
         self.replay.begin_version(version)
         wanted = self.replay.wanted(sum(map(len, fresh))) if version else 0
@@ -140,23 +143,24 @@ class Learner:
         hold_out(self.micros, per_step=self.shape.per_step)
         # Rows that the last round has trained on are known at its start and now at its end.
         again = stale if self.replay.options.versions else self.measured_again
-        before = log_probs_of_round(rows_of(again), version - 1)
+        before = {} if self.critic.warms_up else log_probs_of_round(rows_of(again), version - 1)
+        self.critic.version = version
         self.evaluate(model, self.micros)
         if self.others is not None:
             self.others.measure(drawn)
         if not self.replay.options.versions:
             self._evaluate_again(model)
+        informative = self.critic.begin_round(self.micros, rows_of(fresh), self.shape.processes)
         config, by_tokens = self.config, self.config.aggregation == "token_mean"
         set_normalizers(self.micros, per_step=self.shape.per_step, by_tokens=by_tokens, total=self._total)
         self.controls.begin_round(
             round_moments(self.micros, anchor=config.anchor, cap=config.stale_weight_cap, level=config.level),
             last_round_movement(rows_of(again), before, cap=config.stale_weight_cap, device=self._device),
-            rollouts=float(sum(row.advantage != 0 for row in rows_of(fresh))),
+            rollouts=informative,
         )
         if not self.replay.options.versions and self.controls.reads_rounds:
-            chosen = {id(row) for row in rows_of(fresh)[::MEASURED_AGAIN]}
-            self.measured_again = select(fresh, lambda row: id(row) in chosen)
-        self.replay.add(fresh)
+            self.measured_again = measured_again(fresh)
+        self.replay.add(fresh, critic=self.critic.enabled)
         return self._count(fresh, stale + drawn)
 
     def _evaluate_again(self, model: Any) -> None:
@@ -173,9 +177,9 @@ class Learner:
 
     @torch.no_grad()
     def evaluate(self, model: Any, micros: list[MicroBatch]) -> None:
-        """Write the policy's log-probs at the round's start into the micro-batches and their rows."""
+        """Write the policy's log-probs and the values at the round's start into the micro-batches and their rows."""
         for micro in micros:
-            remember_policy(micro, self.policy(model, micro).log_probs, version=self.version)
+            remember_policy(micro, self.policy(model, micro), version=self.version)
 
     # ------------------------------------------------------------------ a micro-batch
 
@@ -197,13 +201,13 @@ class Learner:
             ValueError: It returned another shape.
         """
         if not (self.skips and model.training):
-            return checked(self._forward(model, micro, **options), micro)
+            return checked(self._forward(model, micro, **options), micro, critic=self.critic.enabled)
         if micro.parts is None:
             micro.parts = in_parts(micro, pad_token_id=self._pad, processes=self.shape.processes)
         log_probs = entropy = torch.zeros_like(micro.rollout_log_probs)
         for part in micro.parts:
             with torch.set_grad_enabled(part.trained and torch.is_grad_enabled()):
-                values = checked(self._forward(model, part.micro, **options), part.micro)
+                values = checked(self._forward(model, part.micro, **options), part.micro, critic=False)
             log_probs = placed(log_probs, part.places, values.log_probs)
             entropy = placed(entropy, part.places, values.entropy)
         return TokenLogProbs(log_probs=log_probs, entropy=entropy)
@@ -215,7 +219,7 @@ class Learner:
             current: Result of `policy`.
             micro: The rows.
             first_pass: Whether the round's rows are trained on for the first time in this round.
-            train: Whether a step follows; in an evaluation nothing is added.
+            train: Whether a step follows; in an evaluation nothing is added, also not the value loss of a critic.
 
         Returns:
             0-d, the sum over the step's micro-batches and processes being the step's loss; with gradient.
@@ -239,7 +243,7 @@ class Learner:
                 held_out=micro.held_out if first_pass else None,
                 max_staleness=self.max_staleness,
             )
-        return output.loss
+        return self.critic.loss(output.loss, current, micro) if train else output.loss
 
     def finish_step(self) -> dict[str, Any]:
         """End an optimizer step after its last micro-batch, before the optimizer: lambda and step size follow V_d.
@@ -248,7 +252,8 @@ class Learner:
             The step's diagnostics and what the replay holds, by the names of docs/metrics.md.
         """
         statistics = self.replay.statistics()
-        return self.controls.finish_step() | {
+        measured = self.controls.finish_step(trained=not self.critic.warms_up) | self.critic.finish_step()
+        return measured | {
             "round": float(self.version),
             "replay_rows": float(statistics.rows),
             "replay_bytes": float(statistics.bytes),
@@ -270,7 +275,7 @@ class Learner:
             "staleness_rows": list(self.staleness_rows),
             "measured_again": pack(self.measured_again),
             "round": [micro.packed() for micro in self.micros] if in_progress else None,
-        }
+        } | self.critic.state_dict()
 
     def load_state_dict(self, state: dict[str, Any], *, version: int) -> None:
         """Resume from the result of `state_dict`.
@@ -290,10 +295,6 @@ class Learner:
         self._order.set_state(state["cut_generator"])
         self.staleness_rows = state["staleness_rows"]
         self.measured_again = unpack(state["measured_again"])
-        self.micros = [self._unpacked(part) for part in state["round"] or ()]
+        self.critic.load_state_dict(state, version=version)
+        self.micros = [self.collate(unpack(one["rows"]), version).restored(one) for one in state["round"] or ()]
         hold_out(self.micros, per_step=self.shape.per_step)
-
-    def _unpacked(self, packed: dict[str, Any]) -> MicroBatch:
-        micro = self.collate(unpack(packed["rows"]), self.version)
-        micro.normalizer = torch.tensor(packed["normalizer"], device=self._device)
-        return micro

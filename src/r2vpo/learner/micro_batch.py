@@ -55,13 +55,17 @@ class MicroBatch:
         batch: What the model is given: each distinct prompt once, (G, P), and the responses, (B, T), with a mask that
             is True on every token of a response, including tool results.
         response_mask: (B, T) bool, True on the tokens that are trained on.
-        advantages: (B,) float.
+        advantages: (B,) float; (B, T), 0 outside the mask and on rows without a score, once a critic has computed them.
+        rewards: (B,) float.
+        scored: (B,) bool, False on rows that no reward function scored.
         rollout_log_probs: (B, T) nats.
         staleness: (B,) long, versions behind.
         held_out: (B,) bool, True on rows whose baseline no row has that an earlier optimizer step of the round has
             trained on; see `hold_out`.
         normalizer: The global number of tokens (or responses) of this micro-batch's optimizer step.
         old_log_probs: (B, T) nats, the policy's at the start of the round; None if that is the current policy.
+        values: V_k, (B, T), the critic's at the start of the round; None without a critic.
+        targets: v, (B, T), what its values are trained towards; None without a critic.
         parts: The rows split by whether they need a gradient; None until `in_parts` is called.
     """
 
@@ -69,11 +73,15 @@ class MicroBatch:
     batch: PrefixBatch
     response_mask: Tensor
     advantages: Tensor
+    rewards: Tensor
+    scored: Tensor
     rollout_log_probs: Tensor
     staleness: Tensor
     held_out: Tensor
     normalizer: Tensor | None = None
     old_log_probs: Tensor | None = None
+    values: Tensor | None = None
+    targets: Tensor | None = None
     parts: list[MicroBatchPart] | None = None
 
     @property
@@ -81,10 +89,26 @@ class MicroBatch:
         """The rows, unpadded, in order."""
         return rows_of(self.groups)
 
+    @property
+    def scored_mask(self) -> Tensor:
+        """The tokens from which a critic learns: those that are trained on, of rows with a score; (B, T) bool."""
+        return self.response_mask & self.scored[:, None]
+
     def packed(self) -> dict[str, Any]:
-        """Return its rows and normalizer, from which a resumed round builds it again."""
+        """Return its rows, its normalizer and what a critic computed; a resumed round builds it again from these."""
         assert self.normalizer is not None, "a round in progress has its normalizers"
-        return {"rows": pack(self.groups), "normalizer": float(self.normalizer)}
+        packed = {"rows": pack(self.groups), "normalizer": float(self.normalizer)}
+        if self.values is None or self.targets is None:
+            return packed
+        # Not computed again from the values: the sums over the round could be rounded in another way.
+        critic = {"values": self.values, "targets": self.targets, "advantages": self.advantages}
+        return packed | {"critic": {name: value.cpu() for name, value in critic.items()}}
+
+    def restored(self, packed: dict[str, Any]) -> MicroBatch:
+        """Return these rows with the rest of what `packed` returned."""
+        device = self.advantages.device
+        critic = {name: value.to(device) for name, value in packed.get("critic", {}).items()}
+        return replace(self, normalizer=torch.tensor(packed["normalizer"], device=device), **critic)
 
 
 @dataclass(frozen=True)
@@ -141,6 +165,8 @@ def collate(groups: Sequence[Group], *, version: int, pad_token_id: int, device:
         ).to(device),
         response_mask=right([row.response_mask for row in rows], False),
         advantages=torch.tensor([row.advantage for row in rows], dtype=torch.float32),
+        rewards=torch.tensor([row.reward for row in rows], dtype=torch.float32),
+        scored=torch.tensor([row.scored for row in rows]),
         rollout_log_probs=right([row.rollout_log_probs for row in rows], 0.0),
         staleness=torch.tensor(each_row(groups, lambda group: group.staleness(version))),
         held_out=torch.tensor(each_row(groups, lambda group: group.uses == 0)),

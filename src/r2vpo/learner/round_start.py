@@ -4,26 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from r2vpo.core.dual import advantage_moments
+from r2vpo.core.log_probs.values import TokenLogProbs
 from r2vpo.core.ratios import stale_weight
 from r2vpo.core.types import MomentSums
 from r2vpo.learner.micro_batch import MicroBatch
-from r2vpo.replay.group import each_row
+from r2vpo.replay.group import Group, each_row, rows_of, select
+
+MEASURED_AGAIN = 4
+"""Without replay, one row in this many is evaluated again at the start of the next round; otherwise the effect of a
+whole round on the policy would be unknown. The rows are spread over all groups, and are the same for any number of
+processes."""
 
 
-def remember_policy(micro: MicroBatch, log_probs: Tensor, *, version: int) -> None:
-    """Write the policy's log-probs at the start of a round into a micro-batch and its rows.
+def measured_again(fresh: Sequence[Group]) -> list[Group]:
+    """Return the rows of a round that are evaluated again at the start of the next; see `MEASURED_AGAIN`."""
+    chosen = {id(row) for row in rows_of(fresh)[::MEASURED_AGAIN]}
+    return select(fresh, lambda row: id(row) in chosen)
+
+
+def remember_policy(micro: MicroBatch, found: TokenLogProbs, *, version: int) -> None:
+    """Write the policy's log-probs at the start of a round into a micro-batch and its rows; and a critic's values.
 
     On fresh rows whose sampler returned no log-probs they replace the sampler's, since the policy is the same.
 
     Args:
         micro: B rows.
-        log_probs: (B, T) nats, no gradient.
+        found: Log-probs, (B, T) nats, and values, (B, T) or None; no gradient.
         version: The round.
     """
-    micro.old_log_probs = log_probs
+    log_probs = found.log_probs
+    # The ordinary forward of a model without a critic has another result type, without values.
+    micro.old_log_probs, micro.values = log_probs, getattr(found, "values", None)
     ages = each_row(micro.groups, lambda group: group.staleness(version))
     rows = zip(micro.rollouts, ages, log_probs.float().cpu(), strict=True)
     for row, (rollout, age, values) in enumerate(rows):

@@ -95,15 +95,16 @@ class ReplayBuffer:
         self._totals.evicted_by_age += forgotten
         return forgotten
 
-    def add(self, groups: Sequence[Group]) -> Admission:
+    def add(self, groups: Sequence[Group], *, critic: bool = False) -> Admission:
         """Admit whole groups; they are copied, so set `old_log_probs` before this call or on the groups drawn later.
 
-        A group is rejected if all its advantages are 0 (it carries no policy gradient), if any of its rows has a
-        non-finite advantage or a non-finite log-prob under its mask, if the group by itself is larger than
-        `max_megabytes`, or if its version would not be kept.
+        A group is rejected if it teaches nothing (all its advantages are 0, or with a critic no row has a score), if
+        any of its rows has a non-finite advantage or a non-finite log-prob under its mask, if the group by itself is
+        larger than `max_megabytes`, or if its version would not be kept.
 
         Args:
             groups: in any order, each with all its rows.
+            critic: whether a critic computes the advantages, also of rows that score like all others of their group.
 
         Returns:
             Counts of rows by outcome.
@@ -122,7 +123,7 @@ class ReplayBuffer:
             self.begin_version(newest)
         counts = dict.fromkeys(Admission.__dataclass_fields__, 0)
         for group in groups:
-            counts[self._admit(group)] += len(group)
+            counts[self._admit(group, critic)] += len(group)
         self._shrink()
         for reason in ("zero_advantage", "non_finite", "too_large", "not_kept"):
             setattr(self._totals, reason, getattr(self._totals, reason) + counts[reason])
@@ -232,10 +233,10 @@ class ReplayBuffer:
             self._insert(group)
         self._shrink()
 
-    def _admit(self, group: Group) -> str:
+    def _admit(self, group: Group, critic: bool) -> str:
         if not all(row.is_finite() for row in group.rollouts):
             return "non_finite"
-        if all(row.advantage == 0 for row in group.rollouts):
+        if not any(row.scored if critic else row.advantage != 0 for row in group.rollouts):
             return "zero_advantage"
         if self.options.versions == 0 or group.staleness(self._version or 0) > self.options.versions:
             return "not_kept"

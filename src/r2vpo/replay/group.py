@@ -47,6 +47,8 @@ class Rollout:
         old_log_probs: (T,) float32, nats, the trainer's log-probs at the start of the round `old_version`; None until
             they have been computed.
         old_version: policy version of `old_log_probs`.
+        scored: False if no reward function scored the row, whose reward is then only a stand-in, such as its group's
+            mean; a critic does not learn from it.
 
     Raises:
         ValueError: something is not a tensor of these shapes, or the mask is not bool.
@@ -59,6 +61,7 @@ class Rollout:
     reward: float
     old_log_probs: Tensor | None = None
     old_version: int | None = None
+    scored: bool = True
 
     def __post_init__(self) -> None:
         _check_row("rollout: response_ids", self.response_ids, "pass one row, unpadded")

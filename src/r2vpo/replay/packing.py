@@ -32,6 +32,7 @@ def pack(groups: Sequence[Group]) -> dict[str, Any]:
         "rollout_log_probs": _join([row.rollout_log_probs for row in rows], torch.float32),
         "old_log_probs": _join(old, torch.float32),
         "has_old_log_probs": torch.tensor([row.old_log_probs is not None for row in rows], dtype=torch.bool),
+        "scored": torch.tensor([row.scored for row in rows], dtype=torch.bool),
         # Python floats are float64 and integers may be large; float64 and long tensors keep them exactly.
         "numbers": torch.tensor([[row.advantage, row.reward] for row in rows], dtype=torch.float64),
         "counts": torch.tensor(
@@ -73,6 +74,7 @@ def unpack(packed: dict[str, Any]) -> list[Group]:
         packed["counts"].tolist(),
         strict=True,
     )
+    scored = iter(packed["scored"].tolist() if "scored" in packed else [True] * len(lengths))  # not in earlier ones
     has_old = packed["has_old_log_probs"].tolist()
     old_lengths = [length for length, known in zip(lengths, has_old, strict=True) if known]
     old = iter(_split(packed["old_log_probs"], old_lengths))
@@ -95,6 +97,7 @@ def unpack(packed: dict[str, Any]) -> list[Group]:
                     reward=reward,
                     old_log_probs=next(old) if known else None,
                     old_version=None if old_version < 0 else old_version,
+                    scored=next(scored),
                 )
             )
         groups.append(Group(number, version, prompt, rows, uses, *baseline))

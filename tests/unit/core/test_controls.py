@@ -215,6 +215,23 @@ def test_a_state_of_an_earlier_version_is_refused():
         started(made()).load_state_dict(state)
 
 
+def test_a_step_that_does_not_train_the_policy_changes_neither_controller():
+    """While a critic warms up there is no movement, which would otherwise count as a curvature of 0."""
+    method = made(dual={"kind": "ascent", "upper": 100.0, "eta": 1.0})
+    parameter = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([parameter], lr=0.1)
+    held, trained = started(method), started(method)
+    for controls, trains in ((held, False), (trained, True)):
+        controls.step_size.attach(optimizer)
+        parameter.grad = torch.ones(1)
+        optimizer.step()
+        before = controls.state_dict()
+        controls.add(**piece(method, 2, 0.4))
+        metrics = controls.finish_step(trained=trains)
+        assert metrics["decision_variance"] > 0 and metrics["dual"] == before["dual"]["value"]
+        assert (controls.state_dict() == before) != trains
+
+
 def test_a_step_of_nothing_is_refused():
     with pytest.raises(ValueError, match="has no micro-batch"):
         started(made()).finish_step()

@@ -23,7 +23,7 @@ from r2vpo.sampling import SharedPrefixSampler
 from tests.tiny import tiny_model
 
 GROUPS, ROWS, STEPS = 4, 8, 2
-MOST_FILES, MOST_LINES = 30, 4100
+MOST_FILES, MOST_LINES = 37, 4900
 CLOSURE = """
 import ast, json, pathlib, sys
 root = pathlib.Path(sys.argv[1])

@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from r2vpo.core.log_probs import TokenLogProbs
 from r2vpo.learner.micro_batch import collate
 from r2vpo.learner.round_start import remember_policy, round_moments
 from tests.unit.learner.groups import CPU, one_row
@@ -15,7 +16,7 @@ def test_a_sampler_without_log_probs_takes_the_trainers() -> None:
         one.rollouts[0].rollout_log_probs.fill_(torch.nan)
     sampled = groups[2].rollouts[0].rollout_log_probs.clone()
     micro = collate(groups, version=3, pad_token_id=0, device=CPU)
-    remember_policy(micro, torch.full((3, 3), -0.25), version=3)
+    remember_policy(micro, TokenLogProbs(torch.full((3, 3), -0.25), torch.zeros(3, 3)), version=3)
     assert all((one.rollouts[0].rollout_log_probs == -0.25).all() for one in groups[:2])
     assert (micro.rollout_log_probs[:2][micro.response_mask[:2]] == -0.25).all()
     assert torch.equal(micro.rollout_log_probs[2], sampled), "a stale row keeps the sampler's"

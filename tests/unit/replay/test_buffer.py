@@ -23,6 +23,29 @@ def test_zero_advantage_groups_are_refused_and_counted():
     assert numbers(buffer.sample(8, 1)) == [2]
 
 
+def test_with_a_critic_only_groups_without_a_score_are_refused():
+    buffer = make()
+    alike, unscored, mixed = group(1, 0, advantages=[0.0] * 4), group(2, 0), group(3, 0)
+    for row in (*unscored.rollouts, *mixed.rollouts[1:]):
+        row.scored = False
+    admission = buffer.add([alike, unscored, mixed], critic=True)
+    assert (admission.admitted, admission.zero_advantage) == (8, 4)
+    other = make()
+    other.load_state_dict(buffer.state_dict())
+    for one in (buffer, other):
+        drawn = {found.number: [row.scored for row in found.rollouts] for found in one.sample(8, 1)}
+        assert drawn == {1: [True] * 4, 3: [True, False, False, False]}
+
+
+def test_a_state_without_marks_of_scores_has_scored_rows():
+    buffer, other = make(), make()
+    buffer.add([group(1, 0)])
+    state = buffer.state_dict()
+    del state["groups"]["scored"]  # as earlier versions wrote it
+    other.load_state_dict(state)
+    assert all(row.scored for row in rows_of(other.sample(4, 1)))
+
+
 def test_a_row_of_zero_advantage_stays_with_its_group():
     buffer = make()
     assert buffer.add([group(1, 0, advantages=[0.0, 0.0, 1.0, -1.0])]).admitted == 4

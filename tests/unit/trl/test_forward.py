@@ -120,9 +120,9 @@ def test_every_model_trains_with_the_default_options_on_what_it_sampled(
     before = {name: value.clone() for name, value in model.state_dict().items()}
     fresh, add = [], trainer.replay.add
     # Rows are evaluated again as they get older: what they were at first is compared here.
-    trainer.replay.add = lambda groups: (
+    trainer.replay.add = lambda groups, **options: (
         fresh.extend((row.response_ids, row.rollout_log_probs, row.old_log_probs) for row in rows_of(groups)),
-        add(groups),
+        add(groups, **options),
     )
     trainer.train()
     for _, sampled, trained in fresh:

@@ -112,8 +112,8 @@ def test_the_radius_follows_what_was_gained(tmp_path: Path) -> None:
     seen: list[tuple[float, float]] = []
     finish, controls = trainer.controls.finish_step, trainer.controls
 
-    def spy() -> Any:
-        metrics = finish()
+    def spy(**options: Any) -> Any:
+        metrics = finish(**options)
         gamma, target = metrics["held_out_alignment"], metrics["decision_variance_target"]
         assert target == pytest.approx(radius(1e-4, controls.informative, gamma))
         assert controls.step_size.target == target

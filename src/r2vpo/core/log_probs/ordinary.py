@@ -111,7 +111,7 @@ def ordinary_log_probs(
     # A masked position is removed by selection, not by multiplication: nothing of it may reach the gradient.
     log_probs, entropy = (
         torch.where(mask, torch.nn.functional.pad(value, rest), torch.zeros((), dtype=value.dtype, device=value.device))
-        for value in values
+        for value in (values.log_probs, values.entropy)
     )
     return OrdinaryLogProbs(log_probs, entropy, output.aux_loss if aux_loss else None)
 
