@@ -6,9 +6,11 @@ from typing import Any
 from torch import Tensor
 
 from r2vpo.core.masking import masked_sum, token_advantages
+from r2vpo.core.objective_config import ObjectiveConfig
 from r2vpo.core.options import DualOptions
 from r2vpo.core.radius import DELTA
 from r2vpo.core.ratios import decisions as decisions_of
+from r2vpo.core.ratios import stale_weight
 from r2vpo.core.types import MomentSums, WeightedSums
 
 DOUBLING_FIRST = 1.0
@@ -59,6 +61,38 @@ def advantage_moments(
     weight = response_mask.to(squared.dtype) if stale_weight is None else stale_weight
     decided = decisions_of(anchor_log_probs, response_mask, level, decisions)
     return MomentSums(masked_sum(weight * squared, response_mask), (weight * decided).sum())
+
+
+def objective_moments(
+    config: ObjectiveConfig,
+    *,
+    advantages: Tensor,
+    response_mask: Tensor,
+    old_log_probs: Tensor,
+    rollout_log_probs: Tensor | None = None,
+    decisions: Tensor | None = None,
+) -> MomentSums:
+    """Sum the second moment of the advantages per decision, with the ratio and the weights that an objective has.
+
+    `M = sum(m w A^2) / sum(m w (1 - p + 0.001))`. Under the anchor "proximal", w is the stale weight and p the
+    probability under the policy at the round's start; under "behavior", w is 1 and p is the sampler's.
+
+    Args:
+        config: The objective's anchor, level and cap.
+        advantages: (B,) or (B, T), dimensionless.
+        response_mask: (B, T) bool.
+        old_log_probs: (B, T) nats, the trainer's at the start of the round.
+        rollout_log_probs: (B, T) nats, the sampler's; None if they are the trainer's.
+        decisions: (B, T), number of decisions of each token; None for `1 - p + 0.001`.
+
+    Returns:
+        Detached sums.
+    """
+    sampled = old_log_probs if rollout_log_probs is None else rollout_log_probs
+    if config.anchor == "behavior":
+        return advantage_moments(advantages, response_mask, sampled, None, config.level, decisions)
+    weight = stale_weight(old_log_probs, rollout_log_probs, response_mask, config.stale_weight_cap, config.level)
+    return advantage_moments(advantages, response_mask, old_log_probs, weight, config.level, decisions)
 
 
 class DualController:

@@ -154,7 +154,7 @@ class Learner:
         config, by_tokens = self.config, self.config.aggregation == "token_mean"
         set_normalizers(self.micros, per_step=self.shape.per_step, by_tokens=by_tokens, total=self._total)
         self.controls.begin_round(
-            round_moments(self.micros, anchor=config.anchor, cap=config.stale_weight_cap, level=config.level),
+            round_moments(self.micros, config),
             last_round_movement(rows_of(again), before, cap=config.stale_weight_cap, device=self._device),
             rollouts=informative,
         )

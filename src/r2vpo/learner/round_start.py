@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from r2vpo.core.dual import advantage_moments
+from r2vpo.core.dual import objective_moments
 from r2vpo.core.log_probs.values import TokenLogProbs
-from r2vpo.core.ratios import stale_weight
+from r2vpo.core.objective_config import ObjectiveConfig
 from r2vpo.core.types import MomentSums
 from r2vpo.learner.micro_batch import MicroBatch
 from r2vpo.replay.group import Group, each_row, rows_of, select
@@ -46,24 +46,24 @@ def remember_policy(micro: MicroBatch, found: TokenLogProbs, *, version: int) ->
             micro.rollout_log_probs[row, : mine.numel()] = log_probs[row, : mine.numel()]
 
 
-def round_moments(micros: Sequence[MicroBatch], *, anchor: str, cap: float, level: str) -> MomentSums:
-    """Sum the advantages' second moment per decision over a round, with the weights of its objective.
+def round_moments(micros: Sequence[MicroBatch], config: ObjectiveConfig) -> MomentSums:
+    """Sum the advantages' second moment per decision over a round.
 
     Args:
         micros: The round's micro-batches, evaluated.
-        anchor: The objective's anchor.
-        cap: Largest stale weight.
-        level: The objective's level.
+        config: The objective.
 
     Returns:
-        The sums of `sum(m w A^2) / sum(m w (1 - p + 0.001))`, detached; p is the token's probability under the anchor.
+        The sum of `r2vpo.core.dual.objective_moments`.
     """
     moments = MomentSums.zero(micros[0].advantages.device)
     for micro in micros:
-        mask, sampled = micro.response_mask, micro.rollout_log_probs
-        weight, anchored = None, sampled
-        if anchor == "proximal":
-            assert micro.old_log_probs is not None, "the policy at the round's start is not evaluated yet"
-            weight, anchored = stale_weight(micro.old_log_probs, sampled, mask, cap, level), micro.old_log_probs
-        moments = moments + advantage_moments(micro.advantages, mask, anchored, weight, level)
+        assert micro.old_log_probs is not None, "the policy at the round's start is not evaluated yet"
+        moments = moments + objective_moments(
+            config,
+            advantages=micro.advantages,
+            response_mask=micro.response_mask,
+            old_log_probs=micro.old_log_probs,
+            rollout_log_probs=micro.rollout_log_probs,
+        )
     return moments

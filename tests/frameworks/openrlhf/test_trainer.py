@@ -15,6 +15,7 @@ import torch
 from openrlhf.trainer.ray import ppo_actor
 from openrlhf.trainer.ray.ppo_actor import PolicyModelActor
 
+from r2vpo.core.dual import closed_form_dual, objective_moments
 from r2vpo.environment import OPENRLHF
 from r2vpo.integrations.openrlhf import launch
 from r2vpo.integrations.openrlhf.options import OpenRLHFOptions, from_environment
@@ -64,6 +65,26 @@ def test_a_round_moves_lambda_and_the_step(placed, tmp_path):
     assert "policy_loss" in first and "r2vpo/entropy" not in first
     # The schedule's own rate is what is logged and kept between steps.
     assert first["actor_lr"] == 0.5 and trainer.actor_optim.param_groups[0]["lr"] == 0.5
+
+
+@pytest.mark.parametrize("options", [{"level": "response"}, {"anchor": "behavior"}])
+def test_lambda_is_that_of_the_objectives_ratio_and_weights(placed, tmp_path, options):
+    placed(dual="closed_form", objective=options, step_control=False)
+    trainer = make_trainer(tmp_path)
+    rows = experience(trainer.actor)
+    trainer.replay_buffer.append(rows)
+    trainer.ppo_train(0.0)
+    dual, moments = trainer.controls.dual, {}
+    for config in (trainer.actor_loss_fn.method.config, type(trainer.actor_loss_fn.method.config)()):
+        moments[config] = objective_moments(
+            config,
+            advantages=rows.advantages,
+            response_mask=rows.action_mask,
+            old_log_probs=rows.action_log_probs,
+            rollout_log_probs=rows.rollout_log_probs,
+        ).value()
+    here, default = (closed_form_dual(float(value), dual.target) for value in moments.values())
+    assert dual.value == pytest.approx(here, rel=1e-4) and dual.value != pytest.approx(default, rel=1e-3)
 
 
 def test_clipping_takes_openrlhfs_own_steps(placed, tmp_path):

@@ -12,14 +12,18 @@ from typing import Any
 
 import pytest
 import ray
+import torch
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
+from r2vpo.core.dual import advantage_moments
 from r2vpo.core.method_options import MethodOptions
+from r2vpo.core.objectives import RatioVarianceConfig
 from r2vpo.integrations.verl.options import PolicyLossOptions, method_options
-from r2vpo.integrations.verl.worker import R2VPOTrainingWorker
+from r2vpo.integrations.verl.worker import R2VPOTrainingWorker, round_sums
+from tests.frameworks.verl.batches import batch
 
 ROOT = Path(__file__).parents[3]
 
@@ -45,6 +49,21 @@ def processes(world: int, folder: Path, action: str) -> list[dict[str, Any]]:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors[-3000:]
     return [json.loads((folder / f"{action}_{world}_{rank}.json").read_text()) for rank in range(world)]
+
+
+def test_a_round_is_summed_with_the_weights_of_the_loss() -> None:
+    """Capped weights, and nothing of the tokens that verl rejects (weight 0)."""
+    data = batch([0, 1, 2, 3], weights=True)
+    padded = data.select("advantages", "response_mask", "old_log_probs", "rollout_is_weights").to_padded_tensor()
+    mask, weights = padded["response_mask"].bool(), padded["rollout_is_weights"]
+    kept = mask & (weights > 0)
+    assert (mask & (weights > 1.2)).any() and (mask & (weights == 0)).any()
+    moments, informative = round_sums(data, RatioVarianceConfig(stale_weight_cap=1.2))
+    right = advantage_moments(
+        padded["advantages"], kept, padded["old_log_probs"], torch.where(kept, weights.clamp(max=1.2), 0.0)
+    )
+    torch.testing.assert_close(moments.to_tensor(), right.to_tensor())
+    assert informative == 4
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import math
 import torch
 
 from r2vpo.core.log_probs import TokenLogProbs
+from r2vpo.core.objectives import RatioVarianceConfig
 from r2vpo.learner.micro_batch import collate
 from r2vpo.learner.round_start import remember_policy, round_moments
 from tests.unit.learner.groups import CPU, one_row
@@ -28,11 +29,11 @@ def test_moments_weigh_rows_as_the_objective_does() -> None:
     row.rollouts[0].rollout_log_probs = torch.tensor([-1.0, -1.0])
     micro = collate([row], version=2, pad_token_id=0, device=CPU)
     micro.old_log_probs = torch.tensor([[-1.0, -1.0 + torch.log(torch.tensor(1.5))]])
-    weighted = round_moments([micro], anchor="proximal", cap=2.0, level="token")
+    weighted = round_moments([micro], RatioVarianceConfig(anchor="proximal"))
     p = math.exp(-1.0)
     decided = (1 - p + 0.001) + 1.5 * (1 - 1.5 * p + 0.001)
     torch.testing.assert_close(weighted.to_tensor(), torch.tensor([9.0 * 2.5, decided]))
-    plain = round_moments([micro], anchor="behavior", cap=2.0, level="token")
+    plain = round_moments([micro], RatioVarianceConfig(anchor="behavior"))
     torch.testing.assert_close(plain.to_tensor(), torch.tensor([18.0, 2 * (1 - p + 0.001)]))
 
 
@@ -43,7 +44,7 @@ def test_moments_at_the_level_of_responses_weigh_by_the_response() -> None:
         row.rollouts[0].rollout_log_probs = torch.tensor([-1.0, -1.0])
     micro = collate(rows, version=2, pad_token_id=0, device=CPU)
     micro.old_log_probs = torch.tensor([[-1.0, -1.0 + torch.log(torch.tensor(1.44))], [-1.0, -1.0]])
-    weighted = round_moments([micro], anchor="proximal", cap=2.0, level="response")
+    weighted = round_moments([micro], RatioVarianceConfig(level="response"))
     p = math.exp(-1.0)
     decided = 1.2 * (2 - 2.44 * p + 0.002) / 2 + (1 - p + 0.001)
     torch.testing.assert_close(weighted.to_tensor(), torch.tensor([9.0 * 2.4 + 2.0, decided]))

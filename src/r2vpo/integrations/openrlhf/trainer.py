@@ -13,9 +13,8 @@ import torch.distributed as dist
 from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer
 from torch import Tensor
 
-from r2vpo.core.dual import advantage_moments
+from r2vpo.core.dual import objective_moments
 from r2vpo.core.method import Method
-from r2vpo.core.ratios import stale_weight
 from r2vpo.core.types import MomentSums, MovementSums
 from r2vpo.engine_step import engine_step
 from r2vpo.errors import UserError
@@ -101,18 +100,16 @@ class R2VPOActorTrainer(ActorPPOTrainer):
 
     def _begin_round(self, last_round: MovementSums, rows_a_step: int) -> None:
         items = self.replay_buffer.items
-        cap = self.actor_loss_fn.method.config.stale_weight_cap
         moments, informative = MomentSums.zero(), 0
         for item in items:
-            old, advantages, mask = (
-                row if row.dim() == 2 else row[None]
-                for row in (item.action_log_probs, item.advantages, item.action_mask.bool())
+            advantages, mask, sampled = item.advantages, item.action_mask.bool(), item.rollout_log_probs
+            moments = moments + objective_moments(
+                self.actor_loss_fn.method.config,
+                advantages=_rows(advantages),
+                response_mask=_rows(mask),
+                old_log_probs=_rows(item.action_log_probs),
+                rollout_log_probs=None if sampled is None else _rows(sampled),
             )
-            sampled = item.rollout_log_probs
-            if sampled is not None:
-                sampled = sampled if sampled.dim() == 2 else sampled[None]
-            weight = stale_weight(old, sampled, mask, cap, "token")
-            moments = moments + advantage_moments(advantages, mask, old, weight)
             fresh = not self.replay.versions or self.replay_buffer.is_fresh(item)
             informative += int(fresh and bool((advantages[mask] != 0).any()))
         self.controls.begin_round(
@@ -169,6 +166,11 @@ def _sum(tensor: Tensor) -> Tensor:
     total = tensor.to(device)
     dist.all_reduce(total)
     return total.to(tensor.device)
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """Return (B, T) of a batch, or (1, T) of a row of a replay buffer."""
+    return tensor if tensor.dim() == 2 else tensor[None]
 
 
 def _least(number: int) -> int:

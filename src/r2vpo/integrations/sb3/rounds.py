@@ -10,9 +10,9 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
 from r2vpo.core.controls import Controls
-from r2vpo.core.dual import advantage_moments
+from r2vpo.core.dual import objective_moments
 from r2vpo.core.method import Method
-from r2vpo.core.ratios import LOG_RATIO_BOUND, logit_movement, stale_weight
+from r2vpo.core.ratios import LOG_RATIO_BOUND, logit_movement
 from r2vpo.core.types import LossOutput, MomentSums, MovementSums
 from r2vpo.core.validation import check_state
 from r2vpo.integrations.sb3.evaluation import evaluate
@@ -65,12 +65,14 @@ class Rounds:
             steps: Optimizer steps.
         """
         self._weighted = rows.rollout_log_probs is not rows.old_log_probs or self.method.config.anchor == "behavior"
-        config, mask = self.method.config, torch.ones_like(rows.values, dtype=torch.bool)[:, None]
-        old, sampled = rows.old_log_probs[:, None], rows.rollout_log_probs[:, None]
-        weight, anchored = None, sampled
-        if config.anchor == "proximal":
-            weight, anchored = stale_weight(old, sampled, mask, config.stale_weight_cap), old
-        moments = advantage_moments(advantages, mask, anchored, weight, config.level, rows.decisions[:, None])
+        moments = objective_moments(
+            self.method.config,
+            advantages=advantages,
+            response_mask=torch.ones_like(rows.values, dtype=torch.bool)[:, None],
+            old_log_probs=rows.old_log_probs[:, None],
+            rollout_log_probs=rows.rollout_log_probs[:, None],
+            decisions=rows.decisions[:, None],
+        )
         moments = MomentSums(moments.numerator / ROOM, moments.denominator)
         # One rollout: delta is what a round may reach, whose size does not change.
         self.controls.begin_round(moments, self._last_round, rollouts=1.0, steps=steps)

@@ -43,7 +43,7 @@ def policy_loss(
     """
     state = current(config)
     mask = response_mask.bool()
-    rollout = _rollout_log_probs(old_log_prob, rollout_is_weights, state.method.config.anchor)
+    rollout = sampler_log_probs(old_log_prob, rollout_is_weights, state.method.config.anchor)
     if rollout_is_weights is not None:
         mask = mask & (rollout_is_weights > 0)
     output = state.method.loss(
@@ -63,8 +63,20 @@ def policy_loss(
     return output.loss, {f"actor/r2vpo/{name}": value.item() for name, value in output.metrics.items()}
 
 
-def _rollout_log_probs(old: Tensor, weights: Tensor | None, anchor: str) -> Tensor | None:
-    """Return the sampler's log-probs, from verl's weights `pi_k / mu`."""
+def sampler_log_probs(old: Tensor, weights: Tensor | None, anchor: str) -> Tensor | None:
+    """Return the sampler's log-probs, from verl's weights `pi_k / mu`.
+
+    Args:
+        old: (B, T) nats, the policy's at the start of the update.
+        weights: (B, T), 0 where verl rejects a token, which the mask then leaves out; None for 1 everywhere.
+        anchor: the objective's.
+
+    Returns:
+        (B, T) nats, or None where they are the policy's.
+
+    Raises:
+        ValueError: Anchor "behavior" with weights.
+    """
     if anchor == "behavior":
         if weights is not None:
             raise ValueError(

@@ -14,9 +14,11 @@ from torch import Tensor
 from verl.utils import tensordict_utils as tu
 from verl.workers.engine_workers import TrainingWorker
 
-from r2vpo.core.dual import advantage_moments
+from r2vpo.core.dual import objective_moments
+from r2vpo.core.objective_config import ObjectiveConfig
 from r2vpo.core.types import MomentSums, MovementSums
 from r2vpo.integrations.verl import state
+from r2vpo.integrations.verl.loss import sampler_log_probs
 from r2vpo.integrations.verl.options import LOSS_MODE
 
 FILE = "r2vpo.json"
@@ -115,7 +117,7 @@ class R2VPOTrainingWorker(TrainingWorker):
         processes = self.engine.get_data_parallel_size()
         epochs = tu.get(data, "epochs", default=1)
         per_process = data.shape[0] // tu.get(data, "num_mini_batch") if mini is None else mini // processes
-        moments, informative = _round(data)
+        moments, informative = round_sums(data, mine.method.config)
         mine.controls.begin_round(
             moments,
             MovementSums.zero(moments.numerator.device),
@@ -140,16 +142,18 @@ class R2VPOTrainingWorker(TrainingWorker):
         return total.to(tensor.device)
 
 
-def _round(data: TensorDict) -> tuple[MomentSums, float]:
-    """Sum the advantages' second moment over a batch, weighted like V_d, and count its rows with an advantage."""
+def round_sums(data: TensorDict, config: ObjectiveConfig) -> tuple[MomentSums, float]:
+    """Sum the advantages' second moment over a batch, weighted like the loss, and count its rows with an advantage."""
     names = ("advantages", "response_mask", "old_log_probs", "rollout_is_weights")
     padded = data.select(*(name for name in names if name in data.keys())).to_padded_tensor()
-    mask = padded["response_mask"].bool()
+    advantages, mask, old = padded["advantages"], padded["response_mask"].bool(), padded["old_log_probs"]
+    informative = float(((advantages != 0) & mask).any(dim=1).sum())
     weights = padded.get("rollout_is_weights", None)
-    moments = advantage_moments(
-        padded["advantages"],
-        mask,
-        padded["old_log_probs"],
-        None if weights is None else torch.where(mask, weights, 0.0),
+    moments = objective_moments(
+        config,
+        advantages=advantages,
+        response_mask=mask if weights is None else mask & (weights > 0),
+        old_log_probs=old,
+        rollout_log_probs=sampler_log_probs(old, weights, config.anchor),
     )
-    return moments, float(((padded["advantages"] != 0) & mask).any(dim=1).sum())
+    return moments, informative
