@@ -206,11 +206,15 @@ class R2VPODPOTrainer(FiniteSteps, WholeCheckpoints, DPOTrainer):
             for batch, before in zip(batches, known, strict=True):
                 batch.update({name: value.to(batch["input_ids"].device) for name, value in before.items()})
             return
+        self._begin(batches, steps=len(steps))
+
+    def _begin(self, batches: list[Batch], *, steps: int) -> None:
+        """Begin a round on its micro-batches: measure the last one, evaluate policy and reference, set the controls."""
         self.model.train()
         last = self.rounds.measure_last(self._log_probs)
         for batch in batches:
             self._start(batch)
-        self.rounds.begin(batches, last, len(steps))
+        self.rounds.begin(batches, last, steps)
 
     def _all_agree(self, holds: bool) -> bool:
         """Tell whether something holds in every process, as all have to begin a round, or none."""
