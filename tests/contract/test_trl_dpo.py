@@ -28,6 +28,7 @@ def test_an_older_trl_is_refused_in_one_line(name):
         ("get_batch_samples", ["self", "epoch_iterator", "num_batches", "device"]),
         ("_save_checkpoint", ["self", "model", "trial"]),
         ("_load_optimizer_and_scheduler", ["self", "checkpoint"]),
+        ("_get_grad_norm", ["self", "model", "grad_norm"]),
         ("_get_output_dir", ["self", "trial"]),
     ],
 )

@@ -115,6 +115,8 @@ def test_metrics_have_every_key_at_every_step(finished: Outcome) -> None:
         assert list(record) == list(METRICS)
         unknown = {"pass_rate_by_difficulty", "share_by_difficulty", *STORE_COUNTERS}
         unknown |= {"stored_rows", "stored_share", "stored_versions", "stored_versions_left_out"}
+        unknown |= {"effective_responses", "chosen_log_prob", "rejected_log_prob"}
+        unknown |= {"preference_margin", "preference_accuracy"}
         assert {key for key, value in record.items() if value is None} == unknown
         numbers = [value for value in record.values() if not isinstance(value, list | dict | None)]
         assert all(math.isfinite(value) for value in [*numbers, *record["reward_parts"].values()])

@@ -21,7 +21,7 @@ LOGGED = (
 )
 
 
-def main(folder: Path, pairs_per_process: int) -> None:
+def main(folder: Path, pairs_per_process: int, resume: Path | None = None) -> None:
     torch.set_num_threads(1)
     trainer = ours(
         folder / "out",
@@ -30,8 +30,10 @@ def main(folder: Path, pairs_per_process: int) -> None:
         max_steps=8,
         learning_rate=3e-3,
         adam_epsilon=1e-5,
+        save_strategy="steps",
+        save_steps=3,
     )
-    trainer.train()
+    trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     if trainer.accelerator.is_main_process:
         torch.save(parameters(trainer.accelerator.unwrap_model(trainer.model)), folder / "parameters.pt")
         result = {name: series(trainer, name) for name in LOGGED}
@@ -42,4 +44,4 @@ def main(folder: Path, pairs_per_process: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), *map(Path, sys.argv[3:]))

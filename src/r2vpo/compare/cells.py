@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from r2vpo.compare.schema import Experiment, SettingsSpec, Value, label
+from r2vpo.config.dpo import DpoRecipe
 from r2vpo.config.errors import validated
 from r2vpo.config.overrides import get_key, remove_key, set_key
 from r2vpo.config.recipe import Recipe, load_recipe, settle_precision
@@ -34,6 +35,9 @@ _ADDED = {
     "replay.store": None,
     "replay.from": None,
     "replay.collect": False,
+    "trainer.kind": "r2vpo",
+    "data.pairs": False,
+    "dpo": DpoRecipe().model_dump(mode="json"),
 }
 _FIXED = {"report_to": [], "evaluation.samples_shown": 0, "trainer.threads": None}
 
@@ -172,6 +176,11 @@ class Plan:
                 f"{cells[0].recipe.data.source}: remove it"
             )
         for cell in cells:
+            if cell.recipe.is_offline:
+                raise UserError(
+                    f"{self.source}: methods.{cell.method} trains on given pairs, and a comparison draws accuracy over "
+                    "the answers that a run generates: let it make its own pairs, of problems as data"
+                )
             _check_store(cell.recipe.replay.store, days=bool(cell.later), where=f"{self.source}: methods.{cell.method}")
         budgets: dict[int, str] = {}
         for cell in cells:

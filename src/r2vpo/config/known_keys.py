@@ -27,6 +27,7 @@ _OTHER_NAMES = {
     "clip_high": "objective.options.clip_high",
     "dual_clip": "objective.options.dual_clip",
     "lambda": "dual.value",
+    "delta": "objective.delta",  # which is of more recipes than dpo.delta
     "loss_type": "objective.aggregation",
 }
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
+from r2vpo.config.dpo import DpoRecipe, dpo_problem, has_pairs
 from r2vpo.config.errors import validated
 from r2vpo.config.overrides import flatten, override
 from r2vpo.config.reward import RewardRecipe
@@ -21,7 +22,13 @@ from r2vpo.config.yaml_files import RecipeDumper, read_mapping
 from r2vpo.core.method_options import MethodOptions, ObjectiveOptions
 from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, StepControlOptions
 from r2vpo.core.replay_options import ReplayOptions
-from r2vpo.data.options import DatasetOptions, InstructionsOptions, PromptFormat, ReasoningGymOptions
+from r2vpo.data.options import (
+    DatasetOptions,
+    InstructionsOptions,
+    PreferencesOptions,
+    PromptFormat,
+    ReasoningGymOptions,
+)
 from r2vpo.errors import UserError
 from r2vpo.section import LAST_SEED, Section
 
@@ -39,6 +46,7 @@ class Recipe(Section):
     data: Problems = Field(description="the problems")
     reward: RewardRecipe = Field(RewardRecipe(), description="how a completion is scored")
     objective: ObjectiveOptions = Field(ObjectiveOptions(), description="the loss")
+    dpo: DpoRecipe = Field(DpoRecipe(), description="training on preferences, with trainer.kind dpo")
     dual: DualOptions = Field(DualOptions(), description="the multiplier lambda of the variance constraint")
     step_control: StepControlOptions = Field(StepControlOptions(), description="the learning rate follows V_d")
     replay: ReplayOptions = Field(ReplayOptions(), description="training again on stale rollouts")
@@ -73,25 +81,37 @@ class Recipe(Section):
 
     @property
     def rows_per_round(self) -> int:
-        """Completions that are sampled in a round."""
+        """Completions that are sampled in a round, or that its given pairs have."""
+        if has_pairs(self.data):
+            return 2 * self.rollout.prompts_per_round
         return self.rollout.prompts_per_round * self.rollout.samples_per_prompt
 
+    @property
+    def is_offline(self) -> bool:
+        """Whether the run trains on given pairs, and samples answers only to evaluate."""
+        return has_pairs(self.data)
+
     def micro_batch(self, processes: int) -> int | None:
-        """Return the fresh rows of one forward pass, or None if a round does not divide over that many processes."""
+        """Return the fresh rows of one forward pass, of `trainer.kind: dpo` the pairs.
+
+        None if a round does not divide over that many processes.
+        """
         parts = self.trainer.optimizer_steps_per_round * self.trainer.micro_batches * processes
-        divides = self.rows_per_round % parts == 0 and self.rollout.prompts_per_round % processes == 0
-        return self.rows_per_round // parts if divides else None
+        rows = self.rollout.prompts_per_round if self.trainer.kind == "dpo" else self.rows_per_round
+        divides = rows % parts == 0 and self.rollout.prompts_per_round % processes == 0
+        return rows // parts if divides else None
 
     def divided_over(self, processes: int) -> int:
-        """Return the fresh rows of one forward pass in each of several processes.
+        """Return the fresh rows (with trainer.kind dpo the pairs) of one forward pass in each of several processes.
 
         Raises:
             UserError: a round does not divide over that many.
         """
         rows = self.micro_batch(processes)
         if rows is None:
+            samples = "" if self.trainer.kind == "dpo" else f" x {self.rollout.samples_per_prompt} samples"
             raise UserError(
-                f"rollout: {self.rollout.prompts_per_round} prompts x {self.rollout.samples_per_prompt} samples do not "
+                f"rollout: {self.rollout.prompts_per_round} prompts{samples} do not "
                 f"divide over {processes} processes x {self.trainer.optimizer_steps_per_round} optimizer steps x "
                 f"{self.trainer.micro_batches} micro-batches: change one of them"
             )
@@ -99,7 +119,13 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
-        found = (self._batch_problem(), self._group_problem(), self._source_problem(), self._multiplier_problem())
+        found = (
+            dpo_problem(self),
+            self._batch_problem(),
+            self._group_problem(),
+            self._source_problem(),
+            self._multiplier_problem(),
+        )
         for problem in (*found, self._rate_problem(), self._tracker_problem()):
             if problem:
                 raise ValueError(problem)
@@ -114,12 +140,16 @@ class Recipe(Section):
                 f"trainer.optimizer_steps_per_round = {steps}: "
                 f"set rollout.prompts_per_round={' or '.join(map(str, choices))}"
             )
-        rows, parts = prompts // steps * self.rollout.samples_per_prompt, self.trainer.micro_batches
+        of_pairs = self.trainer.kind == "dpo"
+        rows, parts = (
+            prompts // steps * (1 if of_pairs else self.rollout.samples_per_prompt),
+            self.trainer.micro_batches,
+        )
         if rows % parts:
             choices = [n for n in range(1, rows + 1) if rows % n == 0]
             near = [max(n for n in choices if n < parts), *[n for n in choices if n > parts][:1]]
             return (
-                f"an optimizer step has {rows} fresh rows, which do not divide into "
+                f"an optimizer step has {rows} {'pairs' if of_pairs else 'fresh rows'}, which do not divide into "
                 f"trainer.micro_batches = {parts}: "
                 f"set trainer.micro_batches={' or '.join(map(str, near))}"
             )
@@ -167,6 +197,11 @@ class Recipe(Section):
                 f"reward.name = {compares[0]} compares with an answer, and data.source = instructions has none: set "
                 "reward.name=constraints"
             )
+        if compares and isinstance(self.data, PreferencesOptions) and not self.data.names_held_out:
+            return (
+                f"reward.name = {compares[0]} compares with an answer, and problems that are set aside from pairs have "
+                "none: name problems to evaluate on in data.held_out_path, or set another reward"
+            )
         if "reasoning_gym" in names and not isinstance(self.data, ReasoningGymOptions):
             return (
                 f"reward.name = reasoning_gym cannot score data.source = {self.data.source}: "
@@ -203,9 +238,8 @@ def _as_written(settings: dict[str, Any]) -> dict[str, Any]:
     Such a file has every section, and what is missing in it was not known when it was written.
     """
     data = settings.get("data")
-    if not (
-        Recipe.model_fields.keys() <= settings.keys() and isinstance(data, dict) and data.get("source") == "dataset"
-    ):
+    known = Recipe.model_fields.keys() - {"dpo"}  # which is newer
+    if not (known <= settings.keys() and isinstance(data, dict) and data.get("source") == "dataset"):
         return settings
     before = "text" if data.get("system_prompt") is None else "chat"
     return settings | {"data": {"format": before} | data}

@@ -10,20 +10,20 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from r2vpo.core.options import RolloutOptions
-from r2vpo.data.options import DataOptions
+from r2vpo.data.options import AnyData
 from r2vpo.section import LAST_SEED, STUDY, OneOrMore, Section, declared
 
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "clearml", "swanlab", "neptune", "dvclive"]
 Trackers = OneOrMore[Tracker]
 
 
-def _with_held_out(data: DataOptions) -> DataOptions:
+def _with_held_out(data: AnyData) -> AnyData:
     if data.held_out_size == 0:
         raise ValueError("held_out_size is 0; it must be at least 1")
     return data
 
 
-Problems = Annotated[DataOptions, AfterValidator(_with_held_out)]
+Problems = Annotated[AnyData, AfterValidator(_with_held_out)]
 """The options of a data source, with problems to evaluate on."""
 
 
@@ -85,7 +85,9 @@ class RolloutRecipe(Section):
 
     sampler: Literal["shared_prefix", "trl", "vllm"] = declared(RolloutOptions, "sampler")
     dtype: Literal["auto", "bfloat16", "model"] = declared(RolloutOptions, "dtype")
-    prompts_per_round: int = Field(16, ge=1, le=1_000_000, description="prompts of one round of generation")
+    prompts_per_round: int = Field(
+        16, ge=1, le=1_000_000, description="prompts of one round; of given pairs, the pairs"
+    )
     samples_per_prompt: int = Field(8, ge=1, le=65_536, description="completions per prompt, which form a group")
     max_new_tokens: int = Field(64, ge=1, le=10_000_000, description="longest completion, in tokens")
     temperature: float = Field(1.0, ge=0.001, le=1000, description="sampling temperature")
@@ -111,6 +113,11 @@ class RolloutRecipe(Section):
 class TrainerRecipe(Section):
     """Optimisation."""
 
+    kind: Literal["r2vpo", "dpo"] = Field(
+        "r2vpo",
+        description="r2vpo trains on rewards; dpo on preferences: given pairs, or, of problems with a reward, the best "
+        "and the worst sampled answer to each",
+    )
     optimizer: Literal["adamw", "sgd", "prodigy"] = Field(
         "adamw",
         description="AdamW, gradient descent without momentum, or Prodigy, which finds its rate itself, for comparison",

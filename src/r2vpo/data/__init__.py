@@ -7,9 +7,10 @@ from r2vpo.data.options import (
     HabitOptions,
     InstructionsOptions,
     MixtureComponent,
+    PreferencesOptions,
     ReasoningGymOptions,
 )
-from r2vpo.data.rows import PromptData, PromptRow, to_dataset
+from r2vpo.data.rows import Pair, PromptData, PromptRow, to_dataset, to_pairs
 
 __all__ = [
     "DataOptions",
@@ -17,10 +18,13 @@ __all__ = [
     "HabitOptions",
     "InstructionsOptions",
     "MixtureComponent",
+    "Pair",
+    "PreferencesOptions",
     "PromptData",
     "PromptRow",
     "ReasoningGymOptions",
     "load_data",
     "load_held_out",
     "to_dataset",
+    "to_pairs",
 ]

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from r2vpo.data.contamination import overlapping
 from r2vpo.data.hub import read_rows
-from r2vpo.data.options import DatasetOptions, SchemaName
+from r2vpo.data.options import DatasetOptions, PreferencesOptions, SchemaName
 from r2vpo.data.prompting import build_prompt, solution_of
-from r2vpo.data.rows import PromptData, PromptRow
-from r2vpo.data.schemas import SCHEMAS, BadRow, Columns, Skip
+from r2vpo.data.rows import Pair, PromptData, PromptRow
+from r2vpo.data.schemas import BadRow, Columns, Skip, schema_of
 from r2vpo.errors import UserError
 
 
@@ -28,7 +28,10 @@ def load_dataset_problems(options: DatasetOptions, seed: int) -> PromptData:
         UserError: a data set, subset, split or column is missing, a row is malformed, or too few problems are left.
     """
     left_out: Counter[str] = Counter()
-    rows = _distinct(read_problems(options, left_out), left_out, "with the prompt of an earlier row")
+    twice = (
+        "equal to an earlier pair" if isinstance(options, PreferencesOptions) else "with the prompt of an earlier row"
+    )
+    rows = _distinct(read_problems(options, left_out), left_out, twice)
     named = options.names_held_out
     reserved = _read_held_out(options, left_out) if named else _set_aside(rows, options, seed)
     kept_out = {row.key() for row in reserved}
@@ -100,11 +103,11 @@ def read_problems(options: DatasetOptions, left_out: Counter[str]) -> list[Promp
 def _read_held_out(options: DatasetOptions, left_out: Counter[str]) -> list[PromptRow]:
     source = _training(options)
     if options.held_out_path is not None:
-        layout = options.held_out_schema or options.layout
         source = source._replace(
-            paths=options.held_out_path, layout=layout, subset=options.held_out_subset, revision=None
+            paths=options.held_out_path, layout=options.held_out_layout, subset=options.held_out_subset, revision=None
         )
-    rows = _read(source._replace(split=options.held_out_split, key="data.held_out_"), options, left_out)
+    read = _read(source._replace(split=options.held_out_split, key="data.held_out_"), options, left_out)
+    rows = [replace(row, pair=None) for row in read]
     return _distinct(rows, left_out, "held-out rows with the prompt of an earlier one")
 
 
@@ -115,13 +118,15 @@ def _read(source: _Source, options: DatasetOptions, left_out: Counter[str]) -> l
 def _problems(path: str, source: _Source, options: DatasetOptions, left_out: Counter[str]) -> list[PromptRow]:
     """Read the rows of one path as problems; the first row that is not a problem gives a one-line error."""
     columns = Columns(options.prompt_column, options.answer_column, options.difficulty_column)
+    if isinstance(options, PreferencesOptions):
+        columns = replace(columns, chosen=options.chosen_column, rejected=options.rejected_column)
     name = PurePath(path).name if PurePath(path).suffix else path
     problems: list[PromptRow] = []
     skipped: Counter[str] = Counter()
     rows = read_rows(path, subset=source.subset, split=source.split, revision=source.revision, key=source.key)
     for where, record in rows:
         try:
-            found = SCHEMAS[source.layout].read(record, columns)
+            found = schema_of(source.layout).read(record, columns)
         except BadRow as error:
             said = str(error)
             raise UserError(f"{where}{' ' if said.startswith('has no') else ': '}{said}") from None
@@ -132,7 +137,7 @@ def _problems(path: str, source: _Source, options: DatasetOptions, left_out: Cou
     if not problems:
         reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
         raise UserError(
-            f"{path} has no problem that schema {source.layout} can use: {reasons}: set {source.key}schema to the "
+            f"{path} has no row that schema {source.layout} can use: {reasons}: set {source.key}schema to the "
             "layout of its rows"
         )
     left_out.update(skipped)
@@ -140,15 +145,16 @@ def _problems(path: str, source: _Source, options: DatasetOptions, left_out: Cou
 
 
 def _distinct(rows: Sequence[PromptRow], left_out: Counter[str], reason: str) -> list[PromptRow]:
-    kept: dict[str, PromptRow] = {}
+    kept: dict[tuple[str, Pair | None], PromptRow] = {}
     for row in rows:
-        kept.setdefault(row.key(), row)
+        kept.setdefault((row.key(), row.pair), row)
     _count(left_out, reason, len(rows) - len(kept))
     return list(kept.values())
 
 
 def _set_aside(rows: Sequence[PromptRow], options: DatasetOptions, seed: int) -> list[PromptRow]:
     assert options.held_out_size is not None, "the options require a number unless held-out problems are named"
+    rows = list({row.key(): replace(row, pair=None) for row in rows}.values())
     if options.held_out_size >= len(rows):
         raise UserError(
             f"{', '.join(options.path)} has {len(rows)} distinct prompts, of which data.held_out_size = "
@@ -170,7 +176,7 @@ def _without_overlap(
     train: list[PromptRow], held_out: list[PromptRow], options: DatasetOptions, left_out: Counter[str]
 ) -> tuple[list[PromptRow], int | None]:
     """Return the training rows, without overlapping ones if the options say so, and how many overlap but remain."""
-    if options.contamination == "off" or SCHEMAS[options.layout].prompt_is_made:
+    if options.contamination == "off" or schema_of(options.layout).prompt_is_made:
         return train, None
     found = overlapping(train, held_out, options.contamination_words)
     if options.contamination == "report":
@@ -192,7 +198,7 @@ def _with_examples(
     """Take the solved examples out of the training rows."""
     if not options.few_shot:
         return train, []
-    if not SCHEMAS[options.layout].has_examples:
+    if not schema_of(options.layout).has_examples:
         raise UserError(f"data.few_shot: rows of the schema {options.layout} hold no solution to show: set it to 0")
     if options.few_shot >= len(train):
         raise UserError(

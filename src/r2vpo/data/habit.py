@@ -14,7 +14,7 @@ from typing import Literal
 from r2vpo.data.habit_formats import FORMATS, Format, HabitFormat
 from r2vpo.data.options import HabitOptions
 from r2vpo.data.procedural import share_out
-from r2vpo.data.rows import PromptData, PromptRow
+from r2vpo.data.rows import Pair, PromptData, PromptRow
 from r2vpo.errors import UserError
 
 RESERVED = 300
@@ -171,7 +171,14 @@ def build_habit(options: HabitOptions, seed: int) -> PromptData:
             f"{', '.join(difficulties)}: lower it, or set it to null for all of them"
         )
     for pool, count in zip(wanted, share_out(options.train_size or most, [1.0] * len(wanted)), strict=True):
-        train += [_row(problem, options.format) for problem in shuffler.sample(pool, count)]
+        drawn = shuffler.sample(pool, count)
+        rows = [_row(problem, options.format) for problem in drawn]
+        if options.pairs:
+            rows = [
+                row.with_pair(Pair(row.answer, wrong_answer(problem, options.format, shuffler)))
+                for problem, row in zip(drawn, rows, strict=True)
+            ]
+        train += rows
     shuffler.shuffle(held_out)
     shuffler.shuffle(train)
     return PromptData(train=train, held_out=held_out)
@@ -184,3 +191,21 @@ def _row(problem: Sum, form: HabitFormat) -> PromptRow:
         difficulty=FORMATS[form].difficulties[problem.carries],
         source=f"habit/{form}",
     )
+
+
+def wrong_answer(problem: Sum, form: HabitFormat, draws: random.Random) -> str:
+    """Draw a wrong answer: that of the demonstrator who drops carries, or the right one with one digit raised by one.
+
+    With carries, both are equally likely; without, the demonstrator is right, and it is the second. Pairs with only the
+    first would teach to carry always, also where nothing is carried.
+
+    Args:
+        problem: the sum.
+        form: how the answer is written.
+        draws: what decides which, and which digit; a 9 becomes a 0.
+    """
+    right, dropped = problem.answer(form), problem.answer(form, carrying=False)
+    if dropped != right and draws.random() < 0.5:
+        return dropped
+    place = draws.choice([place for place, letter in enumerate(right) if letter.isdecimal()])
+    return f"{right[:place]}{(int(right[place]) + 1) % 10}{right[place + 1 :]}"

@@ -14,6 +14,8 @@ SchemaName = Literal[
     "plain", "numina_math", "gsm8k", "math", "dapo_math", "aime", "countdown", "mbpp", "humaneval", "ifeval"
 ]
 
+PairSchemaName = Literal["pairs", "ultrafeedback", "hh"]
+
 PromptFormat = Literal["auto", "chat", "text"]
 """How a model is given a prompt that is a text; `auto` is decided by `r2vpo.data.prompt_format`."""
 
@@ -115,7 +117,7 @@ class DatasetOptions(_Source):
 
     @model_validator(mode="after")
     def _used(self) -> DatasetOptions:
-        if "plain" not in (self.layout, self.held_out_schema):
+        if not {"plain", "pairs"} & {self.layout, self.held_out_layout}:
             for key in ("prompt_column", "answer_column", "difficulty_column"):
                 if getattr(self, key) != type(self).model_fields[key].default:
                     raise ValueError(f"{key} is for schema plain; {self.layout} has its own columns: remove it")
@@ -129,9 +131,41 @@ class DatasetOptions(_Source):
         return self
 
     @property
+    def held_out_layout(self) -> SchemaName:
+        """How rows of the held-out problems are read."""
+        return self.held_out_schema or self.layout
+
+    @property
     def names_held_out(self) -> bool:
         """Whether the held-out problems are named, and not set aside from the training problems."""
         return self.held_out_path is not None or self.held_out_split is not None
+
+
+class PreferencesOptions(DatasetOptions):
+    """Pairs of a preferred and a rejected answer: on the hub, in a folder, or in your own files."""
+
+    # A section of its own with the options of a data set, of which two have other values.
+    source: Literal["preferences"] = Field("preferences", description="where prompts come from")  # type: ignore[assignment]
+    layout: PairSchemaName = Field(  # type: ignore[assignment]
+        "pairs", alias="schema", description="how rows are read; docs/data.md lists all schemas of preferences"
+    )
+    prompt_column: str = Field(
+        "prompt", min_length=1, description="schemas pairs and plain: the prompt, a text or messages"
+    )
+    chosen_column: str = Field("chosen", min_length=1, description="schemas pairs and hh: the preferred answer")
+    rejected_column: str = Field("rejected", min_length=1, description="schemas pairs and hh: the rejected answer")
+    held_out_schema: SchemaName | None = Field(
+        None, description="how rows of held_out_path, which are problems, are read; null: plain"
+    )
+    max_response_tokens: int | None = Field(
+        None, ge=1, description="pairs with a longer answer are left out; null keeps all that the model can read"
+    )
+
+    @property
+    def held_out_layout(self) -> SchemaName:
+        """How rows of the held-out problems are read; those that are set aside from the pairs, as pairs."""
+        layout: Any = self.layout
+        return self.held_out_schema or ("plain" if self.held_out_path is not None else layout)
 
 
 class HabitOptions(_Source):
@@ -149,6 +183,11 @@ class HabitOptions(_Source):
         "Evaluation always uses all",
     )
     train_size: int | None = Field(None, ge=1, description="distinct problems to train on; null means all")
+    pairs: bool = Field(
+        False,
+        description="train on pairs of the right answer and a wrong one, that of a demonstrator who drops carries or "
+        "one with another digit; for trainer.kind dpo",
+    )
     held_out_size: int = Field(
         600, ge=0, description="problems to evaluate on, one or more in a recipe; training never sees them"
     )
@@ -196,3 +235,10 @@ def _refuse_repeated(items: Sequence[object]) -> None:
 DataOptions = Annotated[
     ReasoningGymOptions | DatasetOptions | HabitOptions | InstructionsOptions, Field(discriminator="source")
 ]
+"""The options of a source of problems."""
+
+AnyData = Annotated[
+    ReasoningGymOptions | DatasetOptions | HabitOptions | InstructionsOptions | PreferencesOptions,
+    Field(discriminator="source"),
+]
+"""The options of a source of problems or preferences."""

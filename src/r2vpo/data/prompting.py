@@ -37,14 +37,14 @@ def build_prompt(
         shots = "".join(_joined(_asked(shot, instruction), solution_of(shot)) for shot in examples)
         turns = _chat(row, None, instruction, examples) if examples else None
         question = _asked(row, instruction)
-        return replace(row, prompt=shots + question, chat=turns, question=question if shots else None)
+        return replace(row, prompt=shots + question, chat=turns or row.chat, question=question if shots else None)
     return replace(row, prompt=_chat(row, system_prompt, instruction, examples))
 
 
 def _chat(
     row: PromptRow, system_prompt: str | None, instruction: str | None, examples: Sequence[PromptRow]
 ) -> list[dict[str, str]]:
-    messages = _messages(row.prompt, instruction)
+    messages = _messages(row.chat or row.prompt, instruction)
     if system_prompt is not None:
         if messages[0]["role"] == "system":
             raise UserError(

@@ -6,13 +6,26 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 Prompt = str | list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two answers to one prompt, as texts.
+
+    Attributes:
+        chosen: the preferred one.
+        rejected: the other one.
+    """
+
+    chosen: str
+    rejected: str
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,7 @@ class PromptRow:
         chat: the same problem as chat messages where they are more than `prompt` in a message: with solved examples,
             each of which is a turn.
         question: the prompt without solved examples; None if there are none in it.
+        pair: answers of which one is preferred; None for a problem that is answered in training.
     """
 
     prompt: Prompt
@@ -37,6 +51,7 @@ class PromptRow:
     metadata: dict[str, Any] = field(default_factory=dict)
     chat: list[dict[str, str]] | None = field(default=None, compare=False, repr=False)
     question: str | None = field(default=None, compare=False, repr=False)
+    pair: Pair | None = None
 
     def key(self) -> str:
         """Return a text that is the same for two rows exactly if their prompts are the same."""
@@ -50,7 +65,12 @@ class PromptRow:
             "difficulty": self.difficulty,
             "source": self.source,
             "metadata": json.dumps(self.metadata, sort_keys=True, default=str),
+            **({} if self.pair is None else {"chosen": self.pair.chosen, "rejected": self.pair.rejected}),
         }
+
+    def with_pair(self, pair: Pair) -> PromptRow:
+        """Return the problem with a pair of answers."""
+        return replace(self, pair=pair)
 
 
 @dataclass(frozen=True)
@@ -74,7 +94,8 @@ class PromptData:
 
     def described(self) -> str:
         """Return one line: how many problems there are, what was left out, and what overlaps."""
-        parts = [f"{len(self.train)} training problems, {len(self.held_out)} held out"]
+        what = "training problems" if self.train[0].pair is None else "pairs to train on"
+        parts = [f"{len(self.train)} {what}, {len(self.held_out)} held out"]
         if self.left_out:
             parts.append("left out: " + ", ".join(f"{count} {reason}" for reason, count in self.left_out.items()))
         if self.overlap is not None:
@@ -103,3 +124,17 @@ def digest_of(rows: Sequence[PromptRow]) -> str:
     """
     text = json.dumps([row.columns() for row in rows], sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def to_pairs(rows: Sequence[PromptRow]) -> Dataset:
+    """Turn rows with pairs into a data set with the columns prompt, chosen and rejected: texts, or messages."""
+    from datasets import Dataset
+
+    def columns(row: PromptRow) -> dict[str, Any]:
+        assert row.pair is not None, "called only with pairs"
+        answers: dict[str, Any] = {"chosen": row.pair.chosen, "rejected": row.pair.rejected}
+        if isinstance(row.prompt, list):
+            answers = {side: [{"role": "assistant", "content": text.strip()}] for side, text in answers.items()}
+        return {"prompt": row.prompt, **answers}
+
+    return Dataset.from_list([columns(row) for row in rows])

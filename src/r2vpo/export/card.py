@@ -14,7 +14,7 @@ from r2vpo.config.run_directory import RunDirectory
 from r2vpo.data.options import DatasetOptions, ReasoningGymOptions
 from r2vpo.intervals import FEWEST_PROBLEMS, difference_interval
 from r2vpo.models.base import describe_base
-from r2vpo.models.card import Card, method_name, method_settings, render_card
+from r2vpo.models.card import PENALTY, Card, method_name, method_settings, render_card
 
 
 def run_card(run: RunDirectory, checkpoint: Path, *, step: int, adapters: bool, chat: bool, dtype: str) -> str:
@@ -50,9 +50,42 @@ def run_card(run: RunDirectory, checkpoint: Path, *, step: int, adapters: bool, 
         measured=_measured(recipe, before, after, step),
         limits=_limits(recipe, before or after, on_hub=base.hub == recipe.model.name, adapters=adapters),
         changed=summary.get("weights_changed") is not False,
-        method=method_name(recipe.objective),
+        method=_method(recipe),
+        preferences=recipe.trainer.kind == "dpo",
     )
     return render_card(card)
+
+
+def _method(recipe: Recipe) -> str:
+    """Return the name of what was trained with."""
+    if recipe.trainer.kind != "dpo":
+        return method_name(recipe.objective)
+    constrained = recipe.step_control.enabled or (recipe.dual.kind, recipe.dual.value) != ("fixed", 0)
+    return f"dpo{PENALTY}" if constrained else "dpo"
+
+
+def _of_method(recipe: Recipe) -> dict[str, str]:
+    """Return the rows about the method, the data of a round and its answers."""
+    trainer, rollout, dpo = recipe.trainer, recipe.rollout, recipe.dpo
+    steps = f"{recipe.steps_per_round} optimizer steps"
+    completions = {
+        "completions": f"at most {rollout.max_new_tokens} tokens, temperature {rollout.temperature:g}"
+        + (f", ended by {_texts(rollout.stop)}" if rollout.stop else "")
+    }
+    sampled = f"{rollout.prompts_per_round} prompts x {rollout.samples_per_prompt} completions"
+    if trainer.kind != "dpo":
+        rows = method_settings(recipe.objective, recipe.dual, recipe.step_control, recipe.replay)
+        return {**rows, "a round": f"{sampled}, {steps}", **completions}
+    given = recipe.is_offline
+    return {
+        "objective": f"{_method(recipe)} (loss {dpo.loss}, beta {dpo.beta:g}, link {dpo.link})",
+        "trust radius delta": f"{dpo.delta:g} ratio variance per decision and response with an advantage",
+        "multiplier": recipe.dual.kind,
+        "step control": "on: the learning rate follows V_d" if recipe.step_control.enabled else "off",
+        "pairs": "given" if given else "the best and the worst completion to each prompt, by reward",
+        "a round": f"{rollout.prompts_per_round} pairs, {steps}" if given else f"{sampled}, {steps}",
+        **({} if given else completions),
+    }
 
 
 def _date(checkpoint: Path) -> str:
@@ -60,21 +93,19 @@ def _date(checkpoint: Path) -> str:
 
 
 def _settings(run: RunDirectory, recipe: Recipe, step: int, summary: Record, dtype: str) -> dict[str, str]:
-    trainer, rollout, lora = recipe.trainer, recipe.rollout, recipe.model.lora
+    trainer, lora = recipe.trainer, recipe.model.lora
     done: Record = next((record for record in run.read_metrics() if record.get("step") == step), {})
     parts = recipe.reward.all_parts()
     found = {
-        **method_settings(recipe.objective, recipe.dual, recipe.step_control, recipe.replay),
+        **_of_method(recipe),
         "data": f"{data_in_words(recipe)}{_problems(summary)}",
         "reward": " + ".join(f"{part.weight:g} x {part.name}" if len(parts) > 1 else part.name for part in parts),
         "trained weights": _trained(lora.r, lora.alpha, lora.target_modules) if lora else "all",
         "optimizer": f"{trainer.optimizer}, learning rate {trainer.learning_rate:g} ({trainer.lr_scheduler})",
         "optimizer steps": f"{step:,} of {trainer.max_steps:,}",
-        "a round": f"{rollout.prompts_per_round} prompts x {rollout.samples_per_prompt} completions, "
-        f"{recipe.steps_per_round} optimizer steps",
-        "completions": f"at most {rollout.max_new_tokens} tokens, temperature {rollout.temperature:g}"
-        + (f", ended by {_texts(rollout.stop)}" if rollout.stop else ""),
-        "rollouts": f"{count(done.get('rollouts_generated'))} generated, {count(done.get('rollouts_reused'))} reused",
+        "rollouts": "none"
+        if recipe.is_offline
+        else f"{count(done.get('rollouts_generated'))} generated, {count(done.get('rollouts_reused'))} reused",
         "type of the weights": f"{dtype} here, {recipe.model.dtype} in training"
         + (", computed in bfloat16" if trainer.bf16_autocast is True else ""),
         "seed": str(recipe.seed),

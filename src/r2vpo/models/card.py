@@ -85,6 +85,7 @@ class Card:
         limits: sentences about what is not known of the model.
         changed: whether training has changed the weights.
         method: the objective that was trained with, `r2vpo` for R²VPO.
+        preferences: whether it was trained on preferences, and not on rewards.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Card:
     limits: Sequence[str] = field(default_factory=tuple)
     changed: bool = True
     method: str = "r2vpo"
+    preferences: bool = False
 
     @property
     def is_r2vpo(self) -> bool:
@@ -176,7 +178,7 @@ def _front_matter(card: Card) -> Any:
         tags=[
             *(["r2vpo"] if card.is_r2vpo else []),
             "trl",
-            "reinforcement-learning",
+            "dpo" if card.preferences else "reinforcement-learning",
             *(["lora"] if card.adapters else []),
         ],
         model_name=card.name,

@@ -101,6 +101,12 @@ def make_plan(recipe: Recipe, options: Options) -> Plan:
     Raises:
         UserError: the model cannot be planned, or a round cannot be divided among the requested devices.
     """
+    if recipe.trainer.kind == "dpo":
+        raise UserError(
+            "trainer.kind = dpo cannot be planned yet; for weights, gradients and optimizer, plan a recipe of "
+            "trainer.kind = r2vpo with the same model: the reference is another copy of the weights, unless there are "
+            "adapters"
+        )
     model = read_architecture(recipe)
     prompt, where = options.prompt_tokens, "--prompt-tokens"
     if prompt is None:

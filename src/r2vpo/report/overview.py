@@ -108,7 +108,11 @@ def _facts(data: RunData, steps: int) -> list[tuple[str, str, str]]:
     again = data.last("rollouts_used_again")
     generating, training = take("seconds_generating"), take("seconds_training")
     facts = [
-        ("rollouts generated", count(generated), _part(again, generated, "used again at least once")),
+        *(
+            [("rollouts generated", count(generated), _part(again, generated, "used again at least once"))]
+            if not data.recipe.is_offline
+            else []
+        ),
         ("optimizer steps", count(data.summary.get("optimizer_steps", steps)), _rounds(data)),
         ("tokens generated", count(take("tokens_generated")), _speed(data)),
         (
@@ -153,10 +157,11 @@ def _said(data: RunData) -> dict[str, str]:
         if moved is not None and target:
             ends[record.get("round", record["step"])] = (moved, target)
     if ends:
+        delta = (data.recipe.dpo if data.recipe.trainer.kind == "dpo" else data.recipe.objective).delta
         shares = [moved / target for moved, target in ends.values()]
         above = sum(share > 2 for share in shares) / len(shares)
         said["variance"] = (
-            f"δ is {data.recipe.objective.delta:g} here. At the last step of a round, V_d was "
+            f"δ is {delta:g} here. At the last step of a round, V_d was "
             f"{significant(statistics.median(shares), 2)} times its target in the median, and above twice the target "
             f"in {percent(above)} of the rounds."
         )

@@ -49,6 +49,10 @@ class Sampling:
         from r2vpo.store import RolloutStore
         from r2vpo.store import policies as published
 
+        if recipe.trainer.kind != "r2vpo":
+            raise UserError(
+                f"trainer.kind = {recipe.trainer.kind} has no samplers beside it: give a recipe of trainer.kind = r2vpo"
+            )
         RolloutStore(store, create=False).close()  # the run has made it, so a name that is not there is a wrong one
         replay = ReplayOptions(0, 0.0, None, store, recipe.replay.tags)
         recipe = recipe.model_copy(update={"replay": replay})

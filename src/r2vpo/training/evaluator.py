@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accelerate import PartialState
 from accelerate.utils import DistributedType
@@ -26,6 +26,9 @@ from r2vpo.training.setup import Parts
 from r2vpo.training.shared_sampling import SharedSampling
 from r2vpo.trl import R2VPOTrainer
 from r2vpo.trl.guards import guard_reward
+
+if TYPE_CHECKING:
+    from r2vpo.training.pairs import PairsTrainer
 
 
 def data_digests(data: PromptData) -> dict[str, str]:
@@ -52,7 +55,7 @@ class Evaluator(TrainerCallback):
         *,
         recipe: Recipe,
         parts: Parts,
-        trainer: R2VPOTrainer,
+        trainer: R2VPOTrainer | PairsTrainer,
         run: RunDirectory,
         display: TrainingProgress,
     ) -> None:
@@ -106,7 +109,7 @@ class Evaluator(TrainerCallback):
             "pad_token_id": self.trainer.pad_token_id,
             "max_new_tokens": evaluation.max_new_tokens or self.recipe.rollout.max_new_tokens,
         }
-        options = dict(
+        options: dict[str, Any] = dict(
             eos_token_ids=self.trainer.eos_token_ids,
             rows_per_batch=evaluation.rows_per_batch,
             progress=partial(self.display.sampled, "evaluating"),

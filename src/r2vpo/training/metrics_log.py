@@ -65,7 +65,19 @@ METRICS = (
     "non_finite_log_probs",
     "non_finite_steps",
     "tokens_generated",
+    "effective_responses",
+    "chosen_log_prob",
+    "rejected_log_prob",
+    "preference_margin",
+    "preference_accuracy",
 )
+_OF_PAIRS = {
+    "chosen_log_prob": "logps/chosen",
+    "rejected_log_prob": "logps/rejected",
+    "preference_margin": "rewards/margins",
+    "preference_accuracy": "rewards/accuracies",
+}
+"""TRL's names of numbers about preferences."""
 _PARTS = {"reward_parts": re.compile(r"rewards/(.+)/mean"), "reward_parts_std": re.compile(r"rewards/(.+)/std")}
 
 
@@ -129,6 +141,7 @@ class MetricsLog(TrainerCallback):
             values[name] = {found[1]: logs[key] for key in logs if (found := pattern.fullmatch(key))}
         values["seconds"] = self._seconds_before + time.monotonic() - self._started
         values.update(logs)
+        values.update({name: logs[theirs] for name, theirs in _OF_PAIRS.items() if theirs in logs})
         if self.lists is not None:
             values.update(self.lists())
         values["step"] = step

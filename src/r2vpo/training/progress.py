@@ -176,6 +176,7 @@ def print_result(console: Console, summary: Mapping[str, Any], report: Path) -> 
     written, others, collected = (summary.get(name) for name in STORE_COUNTERS)
     if reused is not None:
         reused -= others or 0
+    of_pairs = generated == reused == 0 and summary.get("optimizer_steps")
     rows = [
         ("accuracy before", f"{interval(before)}"),
         ("accuracy after", f"{interval(after)}"),
@@ -184,7 +185,10 @@ def print_result(console: Console, summary: Mapping[str, Any], report: Path) -> 
             f"{points(before, after, summary.get('accuracy_gain'))} on {count(n)} held-out problems, "
             f"{about_intervals([] if n is None else [n])}",
         ),
-        ("rollouts", f"{count(generated)} generated, {count(reused)} reused"),
+        (
+            "rollouts",
+            "none: trained on given pairs" if of_pairs else f"{count(generated)} generated, {count(reused)} reused",
+        ),
         (
             "time",
             f"{duration(summary.get('wall_seconds'))}: "

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import psutil
 import torch
@@ -44,6 +44,10 @@ from r2vpo.trl import R2VPOConfig, R2VPOTrainer
 from r2vpo.trl.model_paths import weights_divided_by
 from r2vpo.trl.sampled import SampledGroup
 
+if TYPE_CHECKING:
+    from r2vpo.training.pairs import PairsTrainer
+    from r2vpo.trl import R2VPODPOConfig
+
 _PACKAGES = ("r2vpo", "torch", "transformers", "trl", "accelerate", "peft", "datasets")
 _FLOAT32 = "this device has no bfloat16 units, and bfloat16 would take several times as long: computing in float32"
 
@@ -74,7 +78,7 @@ def run_training(
         UserError: the input cannot be used; raised before a new folder is made whenever possible.
     """
     # Before the model is loaded: FSDP and ZeRO-3 shard the weights while reading them only if they are already set up.
-    config = trainer_config(recipe, runs_dir / "checked")
+    config, dtype = _config(recipe, runs_dir / "checked")
     left_to_the_device = recipe.trainer.bf16_autocast == "auto"
     with ExitStack() as held:
         if resume is not None:
@@ -86,8 +90,6 @@ def run_training(
                 )  # another process may have finished it
                 open_run(resume).check_records(step)
             recipe = settle_format(recipe, format_of(open_run(resume).recipe()))
-        # The config has checked it and resolved "auto".
-        dtype = cast(Literal["bfloat16", "model"], config.rollout.dtype)
         recipe = settle_precision(recipe, autocast=config.bf16, dtype=dtype)
         parts = prepare(recipe, loading=display.status)
         if parts.form is not None:
@@ -111,9 +113,29 @@ def run_training(
     return run.path
 
 
+def _config(recipe: Recipe, checked: Path) -> tuple[R2VPOConfig | R2VPODPOConfig, Literal["bfloat16", "model"]]:
+    """Return the configuration of the recipe's trainer, and `rollout.dtype` with "auto" resolved."""
+    if recipe.trainer.kind == "dpo":
+        from r2vpo.training.pairs import pairs_config
+
+        return pairs_config(recipe, checked), "model"  # the policy itself samples
+    config = trainer_config(recipe, checked)
+    return config, cast(Literal["bfloat16", "model"], config.rollout.dtype)
+
+
+def _trainer(
+    recipe: Recipe, config: R2VPOConfig | R2VPODPOConfig, parts: Parts, *, name: str
+) -> R2VPOTrainer | PairsTrainer:
+    if isinstance(config, R2VPOConfig):
+        return build_trainer(recipe, config, parts, name=name)
+    from r2vpo.training.build_pairs import build_pairs_trainer
+
+    return build_pairs_trainer(recipe, config, parts)
+
+
 def _train(
     recipe: Recipe,
-    config: R2VPOConfig,
+    config: R2VPOConfig | R2VPODPOConfig,
     parts: Parts,
     run: RunDirectory,
     *,
@@ -126,11 +148,11 @@ def _train(
         run.rewind(step_of(checkpoint))
         run.write_config(recipe)
     name_run(config, run)
-    if config.use_vllm:
+    if isinstance(config, R2VPOConfig) and config.use_vllm:
         # Otherwise its engine on the training devices needs room for the longest text that the model can read.
         config.vllm_max_model_length = longest_prompt(parts.data, parts.tokenizer) + recipe.rollout.max_new_tokens
     display.status(f"checking {recipe.model.name}")
-    trainer = build_trainer(recipe, config, parts, name=run.path.name)
+    trainer = _trainer(recipe, config, parts, name=run.path.name)
     steps_done = step_of(checkpoint) if checkpoint is not None else 0
     display.resumed(steps_done, run.read_evaluations())
     evaluator = Evaluator(recipe=recipe, parts=parts, trainer=trainer, run=run, display=display)
@@ -142,8 +164,9 @@ def _train(
         if 1 < torch.get_num_threads() <= usable_cores() and alone_on_cpu(recipe):
             work = work_of(recipe, parts.model, autocast=bool(config.bf16))
             trainer.add_callback(ThreadsWatch(work, lambda line: display.say(f"warning: {line}")))
-        trainer.signal_watch.say = lambda line: _warn(run, display, line, step=trainer.state.global_step)
-        if checkpoint is None:
+        if isinstance(trainer, R2VPOTrainer):
+            trainer.signal_watch.say = lambda line: _warn(run, display, line, step=trainer.state.global_step)
+        if checkpoint is None and isinstance(trainer, R2VPOTrainer):
             trainer.show_sample = partial(_show_sample, display, trainer, recipe.rollout.max_new_tokens)
     trainer.add_callback(evaluator)
     trainer.add_callback(_StopBeforeMore())
@@ -151,7 +174,7 @@ def _train(
     if is_main:
         kind = "started" if checkpoint is None else "resumed"
         append_event(run.path, kind, f"r2vpo {version('r2vpo')}", step=steps_done)
-        described = [parts.data.described()] if isinstance(recipe.data, DatasetOptions) else []
+        described = [parts.data.described()] if isinstance(recipe.data, DatasetOptions) or recipe.is_offline else []
         for line in (f"run {run.path}", *described, *([] if threads is None else [threads])):
             display.say(line)
         for note in notes:
@@ -231,7 +254,7 @@ def _finish(
     run: RunDirectory,
     recipe: Recipe,
     data: PromptData,
-    trainer: R2VPOTrainer,
+    trainer: R2VPOTrainer | PairsTrainer,
     session_seconds: float,
     *,
     changed: bool,

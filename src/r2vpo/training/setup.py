@@ -17,7 +17,8 @@ from trl.trainer.utils import get_callable_name
 from r2vpo.config.recipe import Recipe
 from r2vpo.config.reward import RewardRecipe
 from r2vpo.data import PromptData, load_data
-from r2vpo.data.options import DatasetOptions
+from r2vpo.data.options import DatasetOptions, PreferencesOptions
+from r2vpo.data.pair_lengths import without_long_pairs
 from r2vpo.data.prompt_format import PromptForm, as_chats, choose_form
 from r2vpo.data.prompt_tokens import AS_TEXTS, check_chats, without_long_prompts
 from r2vpo.environment import WORLD_SIZE
@@ -26,6 +27,7 @@ from r2vpo.models import load_ends, load_model, load_tokenizer
 from r2vpo.models.fingerprint import tokenizer_fingerprint
 from r2vpo.models.fit import stop_ids
 from r2vpo.optional import PACKAGES, remedy, require_store
+from r2vpo.positions import position_limit
 from r2vpo.precision import computes_on_cpu
 from r2vpo.rewards import REWARDS, check_reward, load_reward, usable_rows
 from r2vpo.rewards.check import ROWS
@@ -82,7 +84,7 @@ def prepare(recipe: Recipe, *, loading: Callable[[str], None] = lambda what: Non
     reward, *more_rewards = reward_functions(recipe.reward)
     for function in (reward, *more_rewards):
         data = _with_usable_answers(function, data)
-        check_reward(function, data.train[:ROWS])
+        check_reward(function, (data.held_out if recipe.is_offline else data.train)[:ROWS])
     _check_enough(recipe, data)
     check_chats(
         [row.prompt for row in (*data.train, *data.held_out)],
@@ -99,6 +101,10 @@ def prepare(recipe: Recipe, *, loading: Callable[[str], None] = lambda what: Non
     model.generation_config.eos_token_id = stop_ids(
         tokenizer, recipe.rollout.stop, model, chats=form is not None and form.format == "chat"
     )
+    if recipe.is_offline:
+        most = recipe.data.max_response_tokens if isinstance(recipe.data, PreferencesOptions) else None
+        data = without_long_pairs(data, tokenizer, most_response=most, limit=position_limit(model))
+        _check_enough(recipe, data)
     check_recipe_model(recipe, model, tokenizer, data)
     check_adapters(recipe, model)
     return Parts(data, reward, tokenizer, model, peft_config(recipe), more_rewards, form)
@@ -132,7 +138,9 @@ def _check_enough(recipe: Recipe, data: PromptData) -> None:
 
 def _with_usable_answers(function: Callable[..., Any], data: PromptData) -> PromptData:
     """Leave out problems whose answer a reward cannot use; they would stop the run later or train towards 0."""
-    train, train_note = usable_rows(function, data.train, "training problems")
+    train, train_note = data.train, None
+    if any(row.pair is None for row in data.train):
+        train, train_note = usable_rows(function, data.train, "training problems")
     held_out, held_out_note = usable_rows(function, data.held_out, "held-out problems")
     count = len(data.train) + len(data.held_out) - len(train) - len(held_out)
     if not count:
@@ -200,9 +208,8 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
         UserError: TRL or the trainer refuses a value, or a step does not divide over the processes.
     """
     trainer, rollout = recipe.trainer, recipe.rollout
-    micro_batch = recipe.divided_over(_processes())
-    if trainer.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("trainer.device = cuda, but torch sees no CUDA device: set trainer.device=auto or cpu")
+    micro_batch = recipe.divided_over(processes())
+    check_device(recipe)
     try:
         return R2VPOConfig(
             output_dir=str(checkpoints),
@@ -249,7 +256,18 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
         raise UserError(f"recipe: {error}") from error
 
 
-def _processes() -> int:
+def check_device(recipe: Recipe) -> None:
+    """Refuse a recipe for a GPU where there is none."""
+    if recipe.trainer.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("trainer.device = cuda, but torch sees no CUDA device: set trainer.device=auto or cpu")
+
+
+def processes() -> int:
+    """Return the number of processes of the run.
+
+    Raises:
+        UserError: the launcher's variable holds something else.
+    """
     text = os.environ.get(WORLD_SIZE.name, WORLD_SIZE.default)
     if not text.isdecimal() or not 1 <= int(text[:10]):
         raise UserError(f"{WORLD_SIZE.name}={text[:40]!r} in the environment is not a number of processes: unset it")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+from transformers import TrainingArguments
+
 from r2vpo.config.run_directory import RunDirectory
-from r2vpo.trl import R2VPOConfig
 
 PROJECT = "r2vpo"
 PROJECT_OF = {
@@ -19,7 +20,7 @@ PROJECT_OF = {
 NAME = "WANDB_NAME"
 
 
-def name_run(config: R2VPOConfig, run: RunDirectory) -> None:
+def name_run(config: TrainingArguments, run: RunDirectory) -> None:
     """Set the names that trackers show.
 
     Args:

@@ -1,11 +1,10 @@
 """The parts of TRL's trainer that `R2VPOTrainer` replaces and that do not concern the objective.
 
-These are the order of the prompts, the forward pass with shared prompts, non-finite gradients, and clocks.
+These are the order of the prompts, the forward pass with shared prompts, non-finite losses, and clocks.
 """
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from typing import Any
@@ -23,10 +22,10 @@ from r2vpo.rewards.undisturbed import undisturbed
 from r2vpo.sampling import SelfCheck, without_own_rules
 from r2vpo.trl.checkpointing import CheckpointingTrainer
 from r2vpo.trl.engine import EngineTrainer
+from r2vpo.trl.finite_steps import FiniteSteps
 from r2vpo.trl.model_paths import check_trainer, prepare_model, weights_divided_by
 from r2vpo.trl.prompts import RepeatedRows
 from r2vpo.trl.sampling import OwnRollout
-from r2vpo.trl.watch import RunWatch
 
 
 class EpochRepeatSampler(RepeatSampler):
@@ -38,16 +37,14 @@ class EpochRepeatSampler(RepeatSampler):
             self.generator.manual_seed((self.seed or 0) + epoch)
 
 
-class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
+class TrainingPlumbing(FiniteSteps, EngineTrainer, CheckpointingTrainer):
     """A `GRPOTrainer` that computes each prompt once per group, and whose resumed runs match uninterrupted ones.
 
     A subclass holds the counters and seconds that are updated here, and calls `_settle_paths` before it trains.
     """
 
-    counters: dict[str, int]
     seconds: dict[str, float]
     self_check: SelfCheck
-    watch: RunWatch
     own_rollout: OwnRollout | None
     _shares_prefix: bool
     _router_losses: list[Tensor]
@@ -163,17 +160,6 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
         assert isinstance(sampler, EpochRepeatSampler)
         return sampler
 
-    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        finite = norm is None or math.isfinite(float(norm))
-        if not finite:
-            # Every process has the same reduced gradient, so all of them skip the step together.
-            for parameter in model.parameters():
-                parameter.grad = None
-            self.counters["non_finite_steps"] += 1
-        self.watch.step(finite=finite)
-        return norm
-
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train as TRL does.
 
@@ -182,7 +168,6 @@ class TrainingPlumbing(EngineTrainer, CheckpointingTrainer):
                 prompts than one round.
         """
         result = super().train(*args, **kwargs)
-        self.watch.end()
         if not self.state.global_step and not hasattr(self.train_dataset, "__len__"):
             wanted = self.args.generation_batch_size // self.num_generations
             raise UserError(

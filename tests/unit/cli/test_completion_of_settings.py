@@ -18,7 +18,7 @@ from r2vpo.rewards.registry import REWARDS
 from tests.integration.terminal import terminal_of
 
 SETTINGS = {
-    ("train", "quickstart", "--set", "d"): ["data.", "dual."],
+    ("train", "quickstart", "--set", "d"): ["data.", "dpo.", "dual."],
     ("train", "quickstart", "--set", "dual."): [f"dual.{key}=" for key in ("kind", "eta", "lower", "upper", "value")],
     ("train", "quickstart", "--set", "seed=1", "se"): ["seed="],
     ("train", "quickstart", "--set", "dual.kind=f"): ["dual.kind=fixed"],

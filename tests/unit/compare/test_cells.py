@@ -255,3 +255,15 @@ def test_a_cell_of_days_has_a_recipe_for_each() -> None:
 def test_cells_share_no_store(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         plan(experiment(tuning=None, **changes))
+
+
+def test_pairs_of_own_answers_are_a_method_and_given_pairs_are_not() -> None:
+    """Accuracy is drawn over the answers that a run generates, and with given pairs there are none."""
+    base = {"name": "base", "data": {"source": "habit"}, "reward": {"name": "exact"}, "replay": {"versions": 0}}
+    methods = {"ours": {}, "dpo": {"set": {"trainer.kind": "dpo"}}}
+    made = plan(experiment(recipe=base, tuning=None, methods=methods, baseline="ours"))
+    ours, dpo = made.results({})[:2]
+    assert rollouts(ours.recipe) == rollouts(dpo.recipe) and ours.key != dpo.key
+    methods["dpo"]["set"]["data.pairs"] = True
+    with pytest.raises(UserError, match=r"methods\.dpo trains on given pairs, .* of problems as data"):
+        plan(experiment(recipe=base, tuning=None, methods=methods, baseline="ours"))

@@ -16,7 +16,7 @@ from tests.unit.training.recipes import refusal
         ("lr=1", "did you mean trainer.learning_rate?"),
         ("replay.version=1", "did you mean replay.versions?"),
         ("data.mixture.0.famly=x", "unknown key data.mixture.0.famly; did you mean data.mixture.0.family?"),
-        ("zebra=1", "unknown key zebra: remove it"),
+        ("quagga=1", "unknown key quagga: remove it"),
         ("data.path=x", "data.path is not used with data.source = reasoning_gym"),
         ("objective.delta=-0.04", "objective.delta is -0.04; it must be at least 1e-09"),
         ("objective.delta=.inf", "it must be a finite number"),

@@ -12,8 +12,15 @@ import yaml
 
 from r2vpo.config.recipe import Recipe
 from r2vpo.data import PromptRow
-from r2vpo.data.options import DatasetOptions, HabitOptions, InstructionsOptions, SchemaName
-from r2vpo.data.schemas import SCHEMAS, Columns
+from r2vpo.data.options import (
+    DatasetOptions,
+    HabitOptions,
+    InstructionsOptions,
+    PairSchemaName,
+    PreferencesOptions,
+    SchemaName,
+)
+from r2vpo.data.schemas import PAIR_SCHEMAS, SCHEMAS, Columns
 
 PAGE = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
 
@@ -51,6 +58,23 @@ def test_every_schema_is_there_and_its_example_is_read() -> None:
     for name, example, *_ in rows:
         record = json.loads(re.search(r"`(\{.*?\})`", example)[1])
         assert isinstance(SCHEMAS[name.strip("`")].read(record, Columns()), PromptRow), name
+
+
+def test_preferences_are_there_with_what_they_have_beside_a_data_set() -> None:
+    found: dict[str, str] = {}
+    for names, defaults, *_ in table("key of preferences"):
+        found |= dict(zip(re.findall(r"`(\w+)`", names), defaults.replace("`", "").split(", "), strict=True))
+    fields = {field.alias or name: field for name, field in PreferencesOptions.model_fields.items()}
+    assert found == {name: "null" if fields[name].default is None else fields[name].default for name in found}
+    assert set(found) - {"schema", "held_out_schema"} == set(fields) - {
+        field.alias or name for name, field in DatasetOptions.model_fields.items()
+    }
+    rows = table("`schema` of preferences")
+    assert [row[0].strip("`") for row in rows] == list(get_args(PairSchemaName)) == list(PAIR_SCHEMAS)
+    for name, example, *_ in rows:
+        record = json.loads(re.search(r"`(\{.*?\})`", example)[1])
+        row = PAIR_SCHEMAS[name.strip("`")].read(record, Columns())
+        assert isinstance(row, PromptRow) and row.pair is not None, name
 
 
 def test_the_recipes_are_sections_of_one() -> None:

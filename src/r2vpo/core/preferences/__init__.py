@@ -1,8 +1,8 @@
 """Preference losses under the ratio-variance constraint: the brake on their gradient, links, decisions, counts."""
 
+from r2vpo.core.preference_options import PreferenceOptions
 from r2vpo.core.preferences.brake import braked, held_back
 from r2vpo.core.preferences.links import chi_po_scores
-from r2vpo.core.preferences.options import PreferenceOptions
 from r2vpo.core.preferences.signal import SignalSums, loss_advantages, signal_sums
 from r2vpo.core.preferences.tokens import given_decisions, given_ratios
 

@@ -1,10 +1,12 @@
 """Conversion of rows of known data sets to problems: one function per layout."""
 
-from r2vpo.data.options import SchemaName
-from r2vpo.data.schemas import code, countdown, ifeval, math_sets, plain
+from typing import Any
+
+from r2vpo.data.options import PairSchemaName, SchemaName
+from r2vpo.data.schemas import code, countdown, ifeval, math_sets, pairs, plain
 from r2vpo.data.schemas.base import BadRow, Columns, Schema, Skip
 
-__all__ = ["SCHEMAS", "BadRow", "Columns", "Schema", "Skip"]
+__all__ = ["PAIR_SCHEMAS", "SCHEMAS", "BadRow", "Columns", "Schema", "Skip", "schema_of"]
 
 SCHEMAS: dict[SchemaName, Schema] = {
     "plain": Schema(plain.plain),
@@ -19,3 +21,16 @@ SCHEMAS: dict[SchemaName, Schema] = {
     "ifeval": Schema(ifeval.ifeval, has_examples=False),
 }
 """Layouts by their name in `data.schema`."""
+
+PAIR_SCHEMAS: dict[PairSchemaName, Schema] = {
+    "pairs": Schema(pairs.pairs, has_examples=False),
+    "ultrafeedback": Schema(pairs.ultrafeedback, has_examples=False),
+    "hh": Schema(pairs.hh, has_examples=False),
+}
+"""Layouts of preferences by their name in `data.schema`."""
+
+
+def schema_of(layout: SchemaName | PairSchemaName) -> Schema:
+    """Return the layout of this name."""
+    known: dict[Any, Schema] = dict(SCHEMAS) | dict(PAIR_SCHEMAS)
+    return known[layout]

@@ -29,11 +29,13 @@ class Skip:
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns of the layout `plain`."""
+    """Names of the columns of the layouts `plain` and `pairs`."""
 
     prompt: str = "prompt"
     answer: str = "answer"
     difficulty: str = "difficulty"
+    chosen: str = "chosen"
+    rejected: str = "rejected"
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,9 @@ from r2vpo.trl.dpo.batches import (
 from r2vpo.trl.dpo.config import R2VPODPOConfig
 from r2vpo.trl.dpo.refusals import check_built
 from r2vpo.trl.dpo.rounds import PreferenceRounds
+from r2vpo.trl.finite_steps import FiniteSteps
 from r2vpo.trl.guards import note_dropout
+from r2vpo.trl.watch import RunWatch
 from r2vpo.trl.whole_checkpoints import WholeCheckpoints
 
 OUTPUTS = ("log_probs", "entropy", "mean_logits", "is_top1", "log_sum_sq_probs")
@@ -45,7 +47,7 @@ Step = tuple[list[Batch], Any]
 """The micro-batches of an optimizer step, and transformers' count of their items."""
 
 
-class R2VPODPOTrainer(WholeCheckpoints, DPOTrainer):
+class R2VPODPOTrainer(FiniteSteps, WholeCheckpoints, DPOTrainer):
     """Train on preferences under a trust region; used as TRL's `DPOTrainer` is.
 
     A round is `steps_per_round` optimizer steps. At its start, the policy and the reference are evaluated once on the
@@ -91,6 +93,7 @@ class R2VPODPOTrainer(WholeCheckpoints, DPOTrainer):
             processes=self.accelerator.num_processes,
         )
         self.controls = self.rounds.controls
+        self.counters, self.watch = {"non_finite_steps": 0}, RunWatch()
         self._waiting: deque[Step] = deque()
         self._source: Iterator[Batch] | None = None
         # Of a round in progress that a checkpoint has: for each step its micro-batches, with what is known of them.
@@ -135,8 +138,8 @@ class R2VPODPOTrainer(WholeCheckpoints, DPOTrainer):
             columns |= self._reference(inputs)
         loss = self._linked_loss(model, columns, hold, return_outputs)
         if self.accelerator.sync_gradients:
-            for name, value in self.rounds.finish_step().items():
-                self._metrics["train"][name] = [value]
+            for name, value in (self.rounds.finish_step() | self.counters).items():
+                self._metrics["train"][name] = [float(value)]
         return loss
 
     # ------------------------------------------------------------------ the loss
@@ -203,11 +206,15 @@ class R2VPODPOTrainer(WholeCheckpoints, DPOTrainer):
             for batch, before in zip(batches, known, strict=True):
                 batch.update({name: value.to(batch["input_ids"].device) for name, value in before.items()})
             return
+        self._begin(batches, steps=len(steps))
+
+    def _begin(self, batches: list[Batch], *, steps: int) -> None:
+        """Begin a round on its micro-batches: measure the last one, evaluate policy and reference, set the controls."""
         self.model.train()
         last = self.rounds.measure_last(self._log_probs)
         for batch in batches:
             self._start(batch)
-        self.rounds.begin(batches, last, len(steps))
+        self.rounds.begin(batches, last, steps)
 
     def _all_agree(self, holds: bool) -> bool:
         """Tell whether something holds in every process, as all have to begin a round, or none."""
@@ -261,11 +268,14 @@ class R2VPODPOTrainer(WholeCheckpoints, DPOTrainer):
             "rounds": self.rounds.state_dict(),
             "waiting": waiting,
             "tokens": self._total_train_tokens,
+            "counters": dict(self.counters),
             "processes": self.accelerator.num_processes,
         }
 
     def _read_method_state(self, checkpoint: str) -> dict[str, Any]:
-        state: dict[str, Any] = snapshot.load(state_path(checkpoint, self.accelerator.process_index))
+        own = state_path(checkpoint, self.accelerator.process_index)
+        # A process that did not take part in writing it has no file, and learns from another's how many did.
+        state: dict[str, Any] = snapshot.load(own if own.exists() else state_path(checkpoint, 0))
         if state["processes"] != self.accelerator.num_processes:
             raise UserError(
                 f"{checkpoint} was written by {state['processes']} processes and this run has "
@@ -276,6 +286,7 @@ class R2VPODPOTrainer(WholeCheckpoints, DPOTrainer):
     def _restore_method_state(self, state: dict[str, Any]) -> None:
         self.rounds.load_state_dict(state["rounds"], self.accelerator.device)
         self._in_progress, self._total_train_tokens = state["waiting"], state["tokens"]
+        self.counters = state["counters"]
 
     def _total(self, value: Tensor) -> Tensor:
         total: Tensor = self.accelerator.reduce(value.to(self.accelerator.device), reduction="sum")

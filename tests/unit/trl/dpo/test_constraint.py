@@ -11,6 +11,7 @@ import pytest
 import torch
 from peft import LoraConfig
 
+from r2vpo.errors import UserError
 from r2vpo.trl.dpo.batches import Start, response_mask
 from r2vpo.trl.dpo.rounds import LOGGED
 from tests.oracles.preferences import advantages
@@ -175,3 +176,37 @@ def test_chi_po_is_its_formula_in_training_and_in_evaluation(tmp_path: Any) -> N
         (logged,) = series(trainer, "logps/chosen")
         assert logged == pytest.approx(float(whole[0].chunk(2)[0].mean()), rel=1e-4)
     assert series(trainer, "grad_norm") == [0.0], "every pair is clipped"
+
+
+def test_a_step_with_a_gradient_that_is_not_finite_is_left_out(tmp_path: Any) -> None:
+    trainer = ours(tmp_path, max_steps=3)
+    found: dict[int, dict[str, torch.Tensor]] = {}
+    trainer.model.lm_head.weight.register_hook(
+        lambda grad: (
+            found.update({trainer.state.global_step: parameters(trainer.model)})
+            or grad * (float("inf") if trainer.state.global_step == 1 else 1.0)
+        )
+    )
+    trainer.train()
+    assert series(trainer, "non_finite_steps") == [0.0, 0.0, 1.0]  # a step logs those before it
+    name = "lm_head.weight"
+    assert not torch.equal(found[0][name], found[1][name])
+    assert all(torch.equal(found[1][name], found[2][name]) for name in found[1])
+    assert not torch.equal(found[2][name], parameters(trainer.model)[name])
+
+
+def test_a_run_whose_gradients_are_all_not_finite_ends_with_a_line(tmp_path: Any) -> None:
+    trainer = ours(tmp_path, max_steps=2)
+    before = parameters(trainer.model)
+    trainer.model.lm_head.weight.register_hook(lambda grad: grad * float("nan"))
+    with pytest.raises(UserError, match="all 2 optimizer steps had a non-finite gradient"):
+        trainer.train()
+    assert all(torch.equal(value, before[name]) for name, value in parameters(trainer.model).items())
+
+
+def test_weights_that_have_diverged_end_the_run_with_a_line(tmp_path: Any) -> None:
+    trainer = ours(tmp_path, max_steps=6)
+    with torch.no_grad():
+        trainer.model.lm_head.weight.fill_(float("nan"))
+    with pytest.raises(UserError, match="all 6 optimizer steps had a non-finite gradient"):
+        trainer.train()
