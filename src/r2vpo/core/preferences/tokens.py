@@ -7,7 +7,7 @@ from torch import Tensor
 
 from r2vpo.core.objective_config import ObjectiveConfig
 from r2vpo.core.ratios import CERTAIN, anchored_ratios
-from r2vpo.core.types import Ratios
+from r2vpo.core.types import MovementSums, Ratios
 
 
 def given_decisions(log_probs: Tensor, log_sum_squares: Tensor, response_mask: Tensor) -> Tensor:
@@ -35,11 +35,23 @@ def given_decisions(log_probs: Tensor, log_sum_squares: Tensor, response_mask: T
     return (logs.expm1().square() + others + CERTAIN) * response_mask
 
 
-def given_ratios(log_probs: Tensor, old_log_probs: Tensor, response_mask: Tensor, decisions: Tensor) -> Ratios:
+class GivenRatios(Ratios):
+    """Ratios of tokens that are given, whose movement is measured in another way than that of sampled ones."""
+
+    def movement_sums(self) -> MovementSums:
+        """Compute the sums of the mean squared movement of a logit, `sum(m w (log r)^2) / sum(m w d)`.
+
+        It is what `given_decisions` is derived from. Twice the KL divergence, which `r2vpo.core.ratios.logit_movement`
+        measures, is estimated by `2 (r - 1 - log r)` only on tokens that the policy has sampled. On a given token that
+        it held to be nearly impossible, this grows with r without bounds.
+        """
+        return MovementSums(self.weighted_sum(self.log_ratio.detach().square()), self.decision_sum)
+
+
+def given_ratios(log_probs: Tensor, old_log_probs: Tensor, response_mask: Tensor, decisions: Tensor) -> GivenRatios:
     """Compute the ratios of given tokens to the policy at the round's start, without their gradient.
 
-    Their `movement_sums` and `decision_sums` are divided by the given decisions; `logit_movement` with the same
-    decisions has the same sums.
+    Their `movement_sums` and `decision_sums` are divided by the given decisions.
 
     Args:
         log_probs: log pi, (B, T) nats.
@@ -58,7 +70,7 @@ def given_ratios(log_probs: Tensor, old_log_probs: Tensor, response_mask: Tensor
         options=_PROXIMAL,
         decisions=decisions,
     )
-    return ratios
+    return GivenRatios(**vars(ratios))
 
 
 _PROXIMAL = ObjectiveConfig()

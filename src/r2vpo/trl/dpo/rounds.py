@@ -12,7 +12,6 @@ from r2vpo.core.controls import Controls
 from r2vpo.core.dual import advantage_moments
 from r2vpo.core.options import DualOptions, StepControlOptions
 from r2vpo.core.preferences import PreferenceOptions, SignalSums, given_ratios, held_back, signal_sums
-from r2vpo.core.ratios import logit_movement
 from r2vpo.core.types import LossOutput, MomentSums, MovementSums
 from r2vpo.core.validation import check_state
 from r2vpo.trl.dpo.batches import Batch, Start, response_mask
@@ -88,9 +87,8 @@ class PreferenceRounds:
         for batch in probes if self.controls.reads_rounds else []:
             start = Start.of(batch)
             assert start is not None, "only micro-batches of a round are kept"
-            moved = logit_movement(
-                evaluate(batch), start.old_log_probs, response_mask(batch), decisions=start.decisions
-            )
+            now = given_ratios(evaluate(batch), start.old_log_probs, response_mask(batch), start.decisions)
+            moved = now.movement_sums()
             sums = moved if sums.denominator == 0 else sums + moved
         return sums
 
