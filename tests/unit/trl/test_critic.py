@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig
+from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from r2vpo.core.objectives import OBJECTIVES
 from r2vpo.errors import UserError
-from r2vpo.trl.critic import FILE
-from tests.tiny import even_digits, parameters, tiny_model, tiny_tokenizer, tiny_trainer
+from r2vpo.trl.critic import FILE, refuse_divided
+from tests.tiny import VOCABULARY, even_digits, parameters, tiny_model, tiny_tokenizer, tiny_trainer
 
 PPO: dict[str, Any] = {"objective": "clip", "step_control": False, "replay": 0, "num_iterations": 2, "max_steps": 4}
 METRICS = ("value_loss", "explained_variance", "value_mean", "value_clip_fraction", "critic_grad_norm")
@@ -242,6 +245,55 @@ def test_what_does_not_go_with_a_critic_is_refused_in_a_line(tmp_path: Path) -> 
         tiny_trainer(tmp_path, critic=True, replay=store | {"from": {}})
     with pytest.raises(ValueError, match=r"replay.collect is not supported with critic.enabled = true"):
         tiny_trainer(tmp_path, critic=True, replay=store | {"collect": True})
+
+
+def test_an_optimizer_that_lacks_the_critic_is_refused(tmp_path: Path) -> None:
+    model = tiny_model()
+    given = torch.optim.AdamW(model.parameters()), None
+    with pytest.raises(UserError, match="optimizers: the critic's weights are added"):
+        tiny_trainer(tmp_path, model=model, critic=True, optimizers=given)
+
+
+@pytest.mark.parametrize(("deepspeed", "fsdp", "name"), [(True, False, "DeepSpeed"), (False, True, "FSDP")])
+def test_launchers_that_divide_the_optimizer_are_refused(deepspeed: bool, fsdp: bool, name: str) -> None:
+    launched: Any = SimpleNamespace(is_deepspeed_enabled=deepspeed, is_fsdp_enabled=fsdp)
+    with pytest.raises(UserError, match=f"a critic is not supported under {name}; launch without it"):
+        refuse_divided(launched)
+
+
+class Inlined(torch.nn.Module):
+    """Run a decoder without calling it as a module."""
+
+    def __init__(self, decoder: Any) -> None:
+        super().__init__()
+        self.decoder, self.config = decoder, decoder.config
+
+    def forward(self, *given: Any, **named: Any) -> Any:
+        return self.decoder.forward(*given, **named)
+
+
+class Around(Gemma2ForCausalLM):
+    """A model that computes its logits without calling its decoder, and changes them after the output layer."""
+
+    @functools.wraps(Gemma2ForCausalLM.forward)
+    def forward(self, *given: Any, **named: Any) -> Any:
+        decoder, self.model = self.model, Inlined(self.model)
+        try:
+            return super().forward(*given, **named)
+        finally:
+            self.model = decoder
+
+
+def test_a_model_whose_states_cannot_be_read_is_refused_before_training(tmp_path: Path) -> None:
+    sizes = dict(vocab_size=len(VOCABULARY), hidden_size=32, intermediate_size=48, num_hidden_layers=2, head_dim=8)
+    config = Gemma2Config(**sizes, num_attention_heads=4, num_key_value_heads=2, eos_token_id=1, pad_token_id=0)
+    options = {**PPO, "shared_prefix": False, "max_steps": 1}
+    with pytest.raises(UserError, match=r"states of Around cannot be read \(its forward.*set critic.model=copy") as one:
+        tiny_trainer(tmp_path, model=Around(config), critic=True, **options)
+    assert "\n" not in str(one.value)
+    trainer = tiny_trainer(tmp_path, model=Around(config), critic={"enabled": True, "model": "copy"}, **options)
+    trainer.train()
+    assert math.isfinite(logged(trainer, "value_loss")[0])
 
 
 def test_with_gradient_checkpointing_the_copy_recomputes_too(tmp_path: Path) -> None:
