@@ -16,7 +16,8 @@ from transformers import Gemma2Config, Gemma2ForCausalLM
 from r2vpo.core.objectives import OBJECTIVES
 from r2vpo.errors import UserError
 from r2vpo.trl.critic import FILE, refuse_divided
-from tests.tiny import VOCABULARY, even_digits, parameters, tiny_model, tiny_tokenizer, tiny_trainer
+from tests.tiny import VOCABULARY, even_digits, parameters, tiny_dataset, tiny_model, tiny_tokenizer, tiny_trainer
+from tests.unit.trl.test_router_loss import moe
 
 PPO: dict[str, Any] = {"objective": "clip", "step_control": False, "replay": 0, "num_iterations": 2, "max_steps": 4}
 METRICS = ("value_loss", "explained_variance", "value_mean", "value_clip_fraction", "critic_grad_norm")
@@ -309,3 +310,28 @@ def test_with_gradient_checkpointing_the_copy_recomputes_too(tmp_path: Path) -> 
     plain.train()
     for name, value in weights_of(plain).items():
         torch.testing.assert_close(weights_of(trainer)[name], value, rtol=0, atol=1e-5)
+
+
+def test_the_routers_loss_comes_along(tmp_path: Path) -> None:
+    model = moe()
+    trainer = tiny_trainer(tmp_path, model=model, critic=True, router_aux_loss_coef=0.1, **{**PPO, "max_steps": 2})
+    trainer.train()
+    assert all(map(math.isfinite, logged(trainer, "aux_loss") + logged(trainer, "value_loss")))
+    assert logged(trainer, "aux_loss")[0] > 0
+
+
+def test_evaluations_stores_and_asynchronous_rewards_work_beside_a_critic(tmp_path: Path) -> None:
+    async def later(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+        return even_digits(prompts, completions)
+
+    options = {**PPO, "max_steps": 2, "per_device_eval_batch_size": 8, "critic": True}
+    plain = tiny_trainer(tmp_path / "plain", **options)
+    plain.train()
+    evaluated = {"eval_strategy": "steps", "eval_steps": 1, "eval_dataset": tiny_dataset(8)}
+    store = {"versions": 0, "store": str(tmp_path / "store.db")}
+    trainer = tiny_trainer(tmp_path / "all", reward=later, **options | evaluated | {"replay": store})
+    trainer.train()
+    assert len(logged(trainer, "eval_loss")) == 2
+    assert logged(trainer, "rollouts_written")[-1] == 16
+    assert differs(parameters(plain.model), parameters(trainer.model)) == []
+    assert differs(weights_of(plain), weights_of(trainer)) == []
