@@ -30,10 +30,10 @@ HEAD = """# Settings of a recipe
 Written by `python scripts/reference.py` from the declarations in `r2vpo.core`, `r2vpo.data`, `r2vpo.rewards` and
 `r2vpo.config`; a test compares them. A setting is written `section.setting` on a command line, as in
 `r2vpo train quickstart --set trainer.max_steps=50`. In Python, `R2VPOConfig` takes the sections `objective`, `dual`,
-`step_control`, `rollout`, `replay`, `advantage` and `curriculum` under the same names. The options of each reward,
-which the section `reward` also takes, are in [rewards.md](../rewards.md). One value in place of `objective`, `dual`,
-`step_control`, `replay`, `advantage` or `curriculum` is that of the section's first setting: `dual: ascent` is
-`dual: {kind: ascent}`.
+`step_control`, `rollout`, `replay`, `advantage`, `critic` and `curriculum` under the same names. The options of each
+reward, which the section `reward` also takes, are in [rewards.md](../rewards.md). One value in place of `objective`,
+`dual`, `step_control`, `replay`, `advantage`, `critic` or `curriculum` is that of the section's first setting:
+`dual: ascent` is `dual: {kind: ascent}`.
 
 `recipe.schema.json`, beside this page, is the JSON schema of recipes, which `r2vpo schema` prints. An editor that
 knows it completes and checks the keys. In VS Code with its YAML extension, in Neovim and in Helix, write

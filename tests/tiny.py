@@ -78,7 +78,7 @@ def tiny_config(folder: Path, **changes: Any) -> R2VPOConfig:
 def tiny_trainer(folder: Path, *, model: Any = None, reward: Any = even_digits, **changes: Any) -> R2VPOTrainer:
     keywords = {
         name: changes.pop(name)
-        for name in ("rollout_func", "callbacks", "peft_config", "eval_dataset")
+        for name in ("rollout_func", "callbacks", "peft_config", "eval_dataset", "optimizers")
         if name in changes
     }
     return R2VPOTrainer(

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from r2vpo.core.critic.options import CriticOptions
     from r2vpo.core.method import Method
     from r2vpo.core.method_options import MethodOptions, ObjectiveOptions
     from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, StepControlOptions
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "r2vpo.core.critic.options": ("CriticOptions",),
     "r2vpo.core.method": ("Method",),
     "r2vpo.core.method_options": ("MethodOptions", "ObjectiveOptions"),
     "r2vpo.core.options": ("AdvantageOptions", "CurriculumOptions", "DualOptions", "StepControlOptions"),
@@ -44,6 +46,7 @@ _WHERE = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "AdvantageOptions",
+    "CriticOptions",
     "CurriculumOptions",
     "DualOptions",
     "Group",

@@ -293,10 +293,11 @@ def _digest(value: Any) -> str:
 def _unread(recipe: Recipe) -> list[str]:
     """Return settings that a run of this recipe never reads, so that a new default leaves it the same run."""
     step = recipe.step_control
+    unread = [] if recipe.critic.enabled else ["critic"]
     if step.enabled and step.kind == "decision_variance":
-        return []
+        return unread
     read = ("enabled", "kind", "target_kl", "min_scale", "max_scale") if step.enabled else ("enabled",)
-    unread = [f"step_control.{name}" for name in (field.name for field in fields(step)) if name not in read]
+    unread += [f"step_control.{name}" for name in (field.name for field in fields(step)) if name not in read]
     if recipe.objective.name != "r2vpo" and recipe.objective.ratio_variance is None:
         unread.append("objective.delta")
     return unread

@@ -14,7 +14,7 @@ from r2vpo.section import Section, declared
 if TYPE_CHECKING:
     from r2vpo.config.recipe import Recipe
 
-_OF_REWARDS = ("objective", "replay", "advantage", "curriculum")
+_OF_REWARDS = ("objective", "replay", "advantage", "critic", "curriculum")
 """Sections about training on rewards."""
 _REMEDIES = {"objective": ": set dpo.loss, dpo.link, dpo.delta and dpo.brake, and remove it"}
 _OFF = {

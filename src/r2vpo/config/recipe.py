@@ -19,6 +19,8 @@ from r2vpo.config.reward import RewardRecipe
 from r2vpo.config.sections import EvaluationRecipe, ModelRecipe, Problems, RolloutRecipe, Trackers, TrainerRecipe
 from r2vpo.config.shipped import RECIPES
 from r2vpo.config.yaml_files import RecipeDumper, read_mapping
+from r2vpo.core.critic.consistency import critic_problem
+from r2vpo.core.critic.options import CriticOptions
 from r2vpo.core.method_options import MethodOptions, ObjectiveOptions
 from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, StepControlOptions
 from r2vpo.core.replay_options import ReplayOptions
@@ -51,6 +53,7 @@ class Recipe(Section):
     step_control: StepControlOptions = Field(StepControlOptions(), description="the learning rate follows V_d")
     replay: ReplayOptions = Field(ReplayOptions(), description="training again on stale rollouts")
     advantage: AdvantageOptions = Field(AdvantageOptions(), description="how rewards become advantages")
+    critic: CriticOptions = Field(CriticOptions(), description="a learned value function, as in PPO")
     curriculum: CurriculumOptions = Field(CurriculumOptions(), description="how the prompts of each round are chosen")
     rollout: RolloutRecipe = Field(RolloutRecipe(), description="sampling of completions")
     trainer: TrainerRecipe = Field(TrainerRecipe(), description="optimisation")
@@ -126,7 +129,7 @@ class Recipe(Section):
             self._source_problem(),
             self._multiplier_problem(),
         )
-        for problem in (*found, self._rate_problem(), self._tracker_problem()):
+        for problem in (*found, self._rate_problem(), self._critic_problem(), self._tracker_problem()):
             if problem:
                 raise ValueError(problem)
         return self
@@ -185,6 +188,14 @@ class Recipe(Section):
             )
         return None
 
+    def _critic_problem(self) -> str | None:
+        if self.critic.enabled and self.trainer.optimizer == "prodigy":
+            return (
+                "trainer.optimizer = prodigy finds one rate for all weights, and critic.enabled = true adds weights "
+                "with another one: set trainer.optimizer=adamw, or critic.enabled=false"
+            )
+        return critic_problem(self.critic, self.advantage, self.replay)
+
     def _tracker_problem(self) -> str | None:
         doubled = [name for name in self.report_to if self.report_to.count(name) > 1]
         return f"report_to names {doubled[0]} twice: name it once" if doubled else None
@@ -238,7 +249,7 @@ def _as_written(settings: dict[str, Any]) -> dict[str, Any]:
     Such a file has every section, and what is missing in it was not known when it was written.
     """
     data = settings.get("data")
-    known = Recipe.model_fields.keys() - {"dpo"}  # which is newer
+    known = Recipe.model_fields.keys() - {"dpo", "critic"}  # which are newer
     if not (known <= settings.keys() and isinstance(data, dict) and data.get("source") == "dataset"):
         return settings
     before = "text" if data.get("system_prompt") is None else "chat"

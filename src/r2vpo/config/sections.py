@@ -149,7 +149,8 @@ class TrainerRecipe(Section):
         description="recompute activations in the backward pass to save memory; prompts are then not shared",
     )
     skip_zero_advantage: bool = Field(
-        False, description="no backward pass for rows of advantage 0; this changes nothing but time"
+        False,
+        description="no backward pass for rows of advantage 0; changes nothing but time; with a critic none is skipped",
     )
     router_aux_loss_coef: float | None = Field(
         None,

@@ -74,7 +74,7 @@ def _of_method(recipe: Recipe) -> dict[str, str]:
     }
     sampled = f"{rollout.prompts_per_round} prompts x {rollout.samples_per_prompt} completions"
     if trainer.kind != "dpo":
-        rows = method_settings(recipe.objective, recipe.dual, recipe.step_control, recipe.replay)
+        rows = method_settings(recipe.objective, recipe.dual, recipe.step_control, recipe.replay, recipe.critic)
         return {**rows, "a round": f"{sampled}, {steps}", **completions}
     given = recipe.is_offline
     return {

@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 
+from r2vpo.core.critic.options import CriticOptions
 from r2vpo.core.method_options import ObjectiveOptions
 from r2vpo.core.options import DualOptions, StepControlOptions
 from r2vpo.core.replay_options import ReplayOptions
@@ -118,7 +119,11 @@ def method_name(objective: ObjectiveOptions) -> str:
 
 
 def method_settings(
-    objective: ObjectiveOptions, dual: DualOptions, step_control: StepControlOptions, replay: ReplayOptions
+    objective: ObjectiveOptions,
+    dual: DualOptions,
+    step_control: StepControlOptions,
+    replay: ReplayOptions,
+    critic: CriticOptions,
 ) -> dict[str, str]:
     """Return the rows about the method in the table of settings.
 
@@ -127,6 +132,7 @@ def method_settings(
         dual: the multiplier.
         step_control: whether the learning rate follows V_d.
         replay: training again on stale rollouts.
+        critic: the learned value function.
     """
     own = ", ".join(f"{name} = {value}" for name, value in objective.options.items())
     followed = objective.name == "r2vpo" or objective.ratio_variance is not None
@@ -135,6 +141,7 @@ def method_settings(
         "trust radius delta": f"{objective.delta:g} ratio variance per decision and informative rollout",
         **({"multiplier": dual.kind} if followed else {}),
         "step control": "on: the learning rate follows V_d" if step_control.enabled else "off",
+        **({"critic": f"{critic.model}, lambda of GAE {critic.gae_lambda:g}"} if critic.enabled else {}),
         "replay": f"rollouts of {replay.versions} earlier policy versions" if replay.versions else "none",
     }
 

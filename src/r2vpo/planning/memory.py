@@ -7,7 +7,8 @@ pass (all activations are held) and the optimizer's step (all gradients are held
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from r2vpo.core.log_probs.chunked import ACCELERATOR_CHUNK_BYTES, CPU_CHUNK_SIZE
 from r2vpo.core.log_probs.packing import responses_per_row
@@ -46,6 +47,8 @@ class Settings:
         checkpointing: whether activations are recomputed in the backward pass.
         on_cpu: whether the device is the host.
         reserved: bytes of the device that vLLM reserves.
+        critic: the separate model that predicts values: a copy of the policy, another model, which is counted as large
+            as the policy and does not share prompts, or none.
     """
 
     compute: int
@@ -57,6 +60,7 @@ class Settings:
     checkpointing: bool
     on_cpu: bool
     reserved: float = 0.0
+    critic: Literal["none", "copy", "other"] = "none"
 
 
 def moments(model: Architecture, shapes: Shapes, settings: Settings, sharding: Sharding) -> dict[str, Moment]:
@@ -77,6 +81,7 @@ def moments(model: Architecture, shapes: Shapes, settings: Settings, sharding: S
         "sampler's weights": settings.sampler * model.parameters,
         "vLLM": settings.reserved,
     }
+    held |= _critic_held(model, settings)
     if settings.on_cpu:
         held["replay"] = replay_bytes(shapes)
     gathered = sharding.gathered(model)
@@ -91,10 +96,12 @@ def moments(model: Architecture, shapes: Shapes, settings: Settings, sharding: S
         "gradients of activations": backward_bytes(model, shapes, settings),
         "cache": training_cache_bytes(model, shapes) if settings.shares_prompts else 0.0,
         "logits": head_bytes(model, shapes, settings),
+        **_critic_backward(model, shapes, settings),
     }
+    critic_gradients = {"critic's gradients": FLOAT * _critic_trained(model, settings)}
     found = {
         "backward": backward,
-        "step": {**held, "gradients": gradients, "gathered weights": gathered},
+        "step": {**held, "gradients": gradients, "gathered weights": gathered, **critic_gradients},
     }
     # Sharded weights are gathered, and computed with, in bfloat16.
     cache = HALF if sharding.parts > 1 and settings.compute == HALF else settings.cache
@@ -114,6 +121,28 @@ def moments(model: Architecture, shapes: Shapes, settings: Settings, sharding: S
         found["loading"] = {"weights": 2 * FLOAT * model.parameters}
         found = {moment: parts | {"allocator": HOST_ALLOCATOR * sum(parts.values())} for moment, parts in found.items()}
     return {moment: {part: size for part, size in parts.items() if size} for moment, parts in found.items()}
+
+
+def _critic_trained(model: Architecture, settings: Settings) -> float:
+    """Return how many weights a separate critic trains: with adapters a copy has only separate adapters."""
+    return {"none": 0, "copy": model.trainable, "other": model.parameters}[settings.critic]
+
+
+def _critic_held(model: Architecture, settings: Settings) -> Moment:
+    trained = _critic_trained(model, settings)
+    return {"critic's weights": FLOAT * trained, "critic's optimizer": settings.optimizer * trained}
+
+
+def _critic_backward(model: Architecture, shapes: Shapes, settings: Settings) -> Moment:
+    """Return what a separate critic holds at the start of a backward pass, which goes through both models."""
+    if settings.critic == "none":
+        return {}
+    own = settings if settings.critic == "copy" else replace(settings, shares_prompts=False)
+    return {
+        "critic's gradients": FLOAT * _critic_trained(model, settings) * _beside(settings),
+        "critic's activations": activations(model, shapes, own)
+        + (training_cache_bytes(model, shapes) if own.shares_prompts else 0.0),
+    }
 
 
 def _beside(settings: Settings) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from r2vpo.config.recipe import Recipe, settle_precision
 from r2vpo.errors import UserError
@@ -122,7 +122,8 @@ def make_plan(recipe: Recipe, options: Options) -> Plan:
             f"{recipe.rollout.samples_per_prompt} samples cannot be divided among them: give a divisor of "
             "rollout.prompts_per_round"
         )
-    strategies: list[Strategy] = ["replicated"] if on_cpu else list(STRATEGIES)
+    # A critic is not trained under launchers that shard the weights.
+    strategies: list[Strategy] = ["replicated"] if on_cpu or recipe.critic.enabled else list(STRATEGIES)
     fits = [_fit(strategy, model, recipe, settings, options, prompt) for strategy in strategies]
     chosen = _choose(fits)
     work = work_of(model, recipe, prompt_tokens=prompt, response_tokens=response)
@@ -170,7 +171,14 @@ def settings_of(recipe: Recipe, *, on_cpu: bool, device_memory: float) -> Settin
         checkpointing=trainer.gradient_checkpointing,
         on_cpu=on_cpu,
         reserved=vllm_share * device_memory,
+        critic=_separate(recipe),
     )
+
+
+def _separate(recipe: Recipe) -> Literal["none", "copy", "other"]:
+    if not recipe.critic.enabled or recipe.critic.model == "shared":
+        return "none"
+    return "copy" if recipe.critic.model == "copy" else "other"
 
 
 def _fit(
@@ -208,6 +216,8 @@ def _notes(model: Architecture, recipe: Recipe, prompt: int, chosen: Fit, *, on_
             f"prompts and responses of {longest:,} tokens are longer than the {model.positions:,} positions of the "
             "model: lower rollout.max_new_tokens or data.max_prompt_tokens"
         )
+    if _separate(recipe) == "other":
+        notes.append(f"critic.model = {recipe.critic.model} is counted as large as the policy")
     if chosen.smallest is None:
         notes.append(
             "no number of devices that divides a round holds the run: raise trainer.micro_batches, set "

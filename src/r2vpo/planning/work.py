@@ -88,6 +88,7 @@ def work_of(model: Architecture, recipe: Recipe, *, prompt_tokens: int, response
     token = _token_flops(model, prompt_tokens + response_tokens / 2)
     # Forward 1, backward 2, and another forward if activations are recomputed; 1 for the round's start. Frozen weights
     # have no gradient.
+    models = 2 if recipe.critic.enabled and recipe.critic.model != "shared" else 1
     passes = (1 + (2 if model.full_finetuning else 1) + trainer.gradient_checkpointing) * trainer.passes + 1
     answers = (recipe.data.held_out_size or 0) * _evaluations(recipe, rounds)
     answer = min(response_tokens, recipe.evaluation.max_new_tokens or response_tokens)
@@ -100,7 +101,7 @@ def work_of(model: Architecture, recipe: Recipe, *, prompt_tokens: int, response
         tokens_trained=distinct * trainer.passes * response_tokens,
         generation_flops=rollouts * (response_tokens + prompt_tokens / rollout.samples_per_prompt) * token,
         evaluation_flops=answers * (answer + prompt_tokens) * token,
-        training_flops=distinct * (response_tokens + prompt_share) * token * passes,
+        training_flops=distinct * (response_tokens + prompt_share) * token * passes * models,
         rollouts_without_reuse=distinct,
         reuse_saves=1 - rollouts / distinct,
     )

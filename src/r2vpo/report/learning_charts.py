@@ -125,6 +125,15 @@ LEARNING = (
         high=1.0,
     ),
     Chart(
+        key="critic",
+        section="Learning",
+        title="Critic: explained variance",
+        about="Share of the variance of the value targets that the critic explained at each round's start.",
+        healthy="Rises from 0 to 0.3 and above; below 0 for long, the values mislead.",
+        lines=lines(explained_variance="share"),
+        unit="share",
+    ),
+    Chart(
         key="curriculum",
         section="Learning",
         title="Curriculum: share of prompts",

@@ -248,6 +248,7 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
             step_control=recipe.step_control,
             replay=recipe.replay,
             advantage=recipe.advantage,
+            critic=recipe.critic,
             curriculum=recipe.curriculum,
         )
     except UserError:

@@ -29,7 +29,8 @@ def read_arguments(given: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str
         named: Keyword arguments.
 
     Raises:
-        UserError: The config is of another class, or a reward function cannot score.
+        UserError: The config is of another class, a reward function cannot score, or an optimizer is given although a
+            critic is trained.
     """
     arguments = dict(SIGNATURE.bind(*given, **named).arguments)
     config = arguments.get("args")
@@ -39,6 +40,11 @@ def read_arguments(given: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str
             "GRPOConfig; build one with the same options"
         )
     arguments["args"] = R2VPOConfig("r2vpo") if config is None else config
+    if arguments["args"].critic.enabled and any(arguments.get("optimizers") or ()):
+        raise UserError(
+            "optimizers: the critic's weights are added to the optimizer that R2VPOTrainer creates, and a given one "
+            "lacks them: choose it by optim or optimizer_cls_and_kwargs, or set critic=False"
+        )
     functions = arguments.get("reward_funcs")
     if functions is None:
         functions = []

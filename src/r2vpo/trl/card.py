@@ -58,7 +58,7 @@ def trainer_card(trainer: R2VPOTrainer, *, adapters: bool, name: str | None = No
     place = getattr(model.config, "_name_or_path", "")
     base = describe_base(documented_name(place)) if place else Base(type(model).__name__, None, None, "")
     settings: dict[str, Any] = {
-        **method_settings(args.objective, args.dual, args.step_control, args.replay),
+        **method_settings(args.objective, args.dual, args.step_control, args.replay, args.critic),
         "optimizer steps": f"{trainer.state.global_step:,} so far",
         "learning rate": f"{args.learning_rate:g}, {getattr(args.lr_scheduler_type, 'value', args.lr_scheduler_type)}",
         "a round": f"{args.generation_batch_size} completions, {args.num_generations} for each prompt",

@@ -12,6 +12,7 @@ from transformers.trainer_callback import TrainerState
 from r2vpo.models.card import NAME
 from r2vpo.replay import ReplayBuffer
 from r2vpo.trl.card import describe_folder, trainer_card
+from r2vpo.trl.critic import TrainedCritic
 from r2vpo.trl.fitting import FittingTrainer
 from r2vpo.trl.layout import Layout, laid_out, states_for
 from r2vpo.trl.state import restore_trainer, trainer_state
@@ -27,6 +28,7 @@ class CheckpointingTrainer(WholeCheckpoints, FittingTrainer):
     state: TrainerState
     replay: ReplayBuffer
     on_phase: Callable[[str], None]
+    critic: TrainedCritic | None
 
     def _whole(self) -> R2VPOTrainer:
         """Return this trainer with the type by which its state is read and written."""
@@ -36,6 +38,16 @@ class CheckpointingTrainer(WholeCheckpoints, FittingTrainer):
         self.on_phase("saving")
         super()._save_checkpoint(model, trial)
         self.on_phase("training")
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.critic is not None and self.args.should_save:
+            self.critic.save(output_dir)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
+        if checkpoint is not None and self.critic is not None:
+            self.critic.load(checkpoint)
+        super()._load_optimizer_and_scheduler(checkpoint)
 
     def _method_state(self) -> dict[str, Any]:
         return trainer_state(self._whole())

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 import torch
 from trl import GRPOConfig
 
+from r2vpo.core.critic.consistency import critic_problem
+from r2vpo.core.critic.options import CriticOptions
 from r2vpo.core.declaration import Options
 from r2vpo.core.method_options import MethodOptions, ObjectiveOptions
 from r2vpo.core.options import AdvantageOptions, CurriculumOptions, DualOptions, RolloutOptions, StepControlOptions
@@ -25,6 +27,7 @@ SECTIONS: dict[str, type[Options]] = {
     "rollout": RolloutOptions,
     "replay": ReplayOptions,
     "advantage": AdvantageOptions,
+    "critic": CriticOptions,
     "curriculum": CurriculumOptions,
 }
 """The sections of `R2VPOConfig`, the same as those of a recipe."""
@@ -101,7 +104,9 @@ class R2VPOConfig(GRPOConfig):
         rollout: Who samples the completions (its first option, `sampler`), and with which weights; `use_vllm=True` is
             the sampler vllm.
         replay: Training again on rollouts of earlier policy versions.
-        advantage: The estimator of advantages.
+        advantage: The estimator of advantages; not used with a critic.
+        critic: Whether a critic is trained, from whose values the advantages of tokens are computed, as in PPO:
+            `critic=True`, or a mapping of its options.
         curriculum: Draw each round's prompts by the pass rate of their `difficulty`, a column of the data set, instead
             of in the data's order; see `r2vpo.data.curriculum`. A row passes when the first reward function gives 1 or
             more.
@@ -109,8 +114,8 @@ class R2VPOConfig(GRPOConfig):
             in the same way, without waiting for the device at every micro-batch.
         shared_prefix: Whether the training forward computes each prompt once per group.
         skip_zero_advantage: Compute rows of zero advantage without a backward pass. They have no policy gradient, so
-            this changes nothing but time; if the objective gives them a gradient (a two-sided penalty, a KL penalty, a
-            router loss), none is skipped.
+            this changes nothing but time; if they have a gradient after all (a two-sided penalty, a KL penalty, a
+            router loss, a critic), none is skipped.
         disable_dropout: As in TRL, but on, and it cannot be turned off: each forward pass would draw a new mask, and
             the ratio of an unchanged policy would not be 1.
 
@@ -136,6 +141,7 @@ class R2VPOConfig(GRPOConfig):
     rollout: Section[RolloutOptions] = section("rollout")
     replay: Section[ReplayOptions] = section("replay")
     advantage: Section[AdvantageOptions] = section("advantage")
+    critic: Section[CriticOptions] = section("critic")
     curriculum: Section[CurriculumOptions] = section("curriculum")
     gradient_checkpointing: bool = field(
         default=False,
@@ -187,6 +193,7 @@ class R2VPOConfig(GRPOConfig):
         self._check_batches()
         self._check_lag()
         self._check_step_kind()
+        self._check_critic()
         self.method()
 
     @property
@@ -229,6 +236,11 @@ class R2VPOConfig(GRPOConfig):
                 "one optimizer step have no earlier ones; make steps_per_generation x num_iterations / "
                 "gradient_accumulation_steps 2 or more"
             )
+
+    def _check_critic(self) -> None:
+        problem = critic_problem(self.critic, self.advantage, self.replay)
+        if problem is not None:
+            raise ValueError(problem)
 
     def _check_lag(self) -> None:
         if self.rollout.lag and self.replay.versions:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SHOWN = (
     "loss", "reward", "reward_std", "decision_variance", "decision_variance_target", "dual", "step_scale", "entropy",
-    "completion_length", "tokens_per_second", "rollouts_generated", "rollouts_reused", "runtime",
+    "explained_variance", "completion_length", "tokens_per_second", "rollouts_generated", "rollouts_reused", "runtime",
 )  # fmt: skip
 """Numbers of a line, by their names in docs/metrics.md. All of them are in `trainer.state.log_history`."""
 

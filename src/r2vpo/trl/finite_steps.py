@@ -25,14 +25,21 @@ class FiniteSteps(Trainer):
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        finite = norm is None or math.isfinite(float(norm))
+        finite = self._finish_gradients(norm)
         if not finite:
             # Every process has the same reduced gradient, so all of them skip the step together.
-            for parameter in model.parameters():
-                parameter.grad = None
+            self._drop_gradients(model)
             self.counters["non_finite_steps"] += 1
         self.watch.step(finite=finite)
         return norm
+
+    def _finish_gradients(self, norm: Any) -> bool:
+        """Finish the gradients of all weights, given the norm of the model's, and tell whether they are finite."""
+        return norm is None or math.isfinite(float(norm))
+
+    def _drop_gradients(self, model: Any) -> None:
+        for parameter in model.parameters():
+            parameter.grad = None
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train as the trainer does.

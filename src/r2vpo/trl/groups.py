@@ -57,6 +57,7 @@ def sampled_groups(
     *,
     rewards: Tensor,
     advantages: Tensor,
+    scored: Tensor,
     group_size: int,
     versions: Sequence[int],
     first_row: int,
@@ -72,6 +73,7 @@ def sampled_groups(
             T), and where they apply `sampling_per_token_logps` and `tool_mask` (B, T).
         rewards: (B,) weighted sums.
         advantages: (B,).
+        scored: (B,) bool, whether any function scored the row.
         group_size: Rows that share a baseline.
         versions: (B,) the policy version that generated each row.
         first_row: Number of the first row among the rows of all rounds and processes. A group's number is that of its
@@ -85,7 +87,8 @@ def sampled_groups(
     columns = {name: batch[name].cpu() for name in names if name in batch}
     lengths = columns["completion_mask"].sum(1).clamp(min=1).tolist()
     of_prompt: dict[tuple[int, int, tuple[int, ...]], tuple[Group, list[int]]] = {}
-    for row, (length, reward, advantage) in enumerate(zip(lengths, rewards.tolist(), advantages.tolist(), strict=True)):
+    numbers = zip(lengths, rewards.tolist(), advantages.tolist(), scored.tolist(), strict=True)
+    for row, (length, reward, advantage, has_score) in enumerate(numbers):
         prompt = columns["prompt_ids"][row][columns["prompt_mask"][row].bool()].clone()
         baseline = first_row + row // group_size * group_size
         key = (baseline, versions[row], tuple(prompt.tolist()))
@@ -99,7 +102,7 @@ def sampled_groups(
         if "sampling_per_token_logps" in columns:
             log_probs = columns["sampling_per_token_logps"][row, :length].float()
         ids = columns["completion_ids"][row, :length].clone()
-        group.rollouts.append(Rollout(ids, mask.clone(), log_probs.clone(), advantage, reward))
+        group.rollouts.append(Rollout(ids, mask.clone(), log_probs.clone(), advantage, reward, scored=has_score))
     return [group for group, _ in of_prompt.values()], [places for _, places in of_prompt.values()]
 
 
@@ -138,14 +141,31 @@ def check_sampled(groups: Sequence[Group], version: int) -> None:
             )
 
 
+def telling_rows(rewards: Tensor, advantages: Tensor, scored: Tensor, *, critic: bool) -> Tensor:
+    """Tell which rows of a round say something about which answer is better.
+
+    Args:
+        rewards: (B,) of all processes.
+        advantages: (B,), those from groups.
+        scored: (B,) bool, whether any function scored the row.
+        critic: Whether a critic computes the advantages, for which a row is compared with all others.
+
+    Returns:
+        (B,) bool: rows with an advantage; with a critic all rows with a score, unless all rewards are equal.
+    """
+    if not critic:
+        return advantages != 0
+    return scored & (rewards != rewards[:1]).any()
+
+
 def round_statistics(
-    rewards: Tensor, advantages: Tensor, *, group_size: int, tokens: int, seconds: float
+    rewards: Tensor, telling: Tensor, *, group_size: int, tokens: int, seconds: float
 ) -> dict[str, float]:
     """Return the statistics of a round for the log, under the names of docs/metrics.md.
 
     Args:
         rewards: (B,) of all processes.
-        advantages: (B,) of all processes.
+        telling: (B,) bool of all processes; see `telling_rows`.
         group_size: Consecutive rows that share a baseline, at least 2.
         tokens: Completion tokens of all processes.
         seconds: Time that sampling and scoring took.
@@ -156,7 +176,7 @@ def round_statistics(
         "reward_std": float(rewards.std()),
         "reward_std_within": float(groups.var(dim=1).mean().sqrt()),
         "reward_std_between": float(groups.mean(dim=1).std()) if len(groups) > 1 else 0.0,
-        "signal": float((advantages != 0).float().mean()),
+        "signal": float(telling.float().mean()),
         "tokens_per_second": tokens / max(seconds, 1e-9),
         "completion_length": tokens / len(rewards),
     }

@@ -7,16 +7,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from r2vpo.errors import UserError
 from r2vpo.learner.micro_batch import idle_group
 from r2vpo.replay import snapshot
 from r2vpo.replay.division import redivide
-from r2vpo.replay.group import divide
+from r2vpo.replay.group import divide, rows_of
 from r2vpo.replay.packing import pack, unpack
 from r2vpo.trl.checkpoint import state_path
 
 if TYPE_CHECKING:
     from r2vpo.trl.trainer import R2VPOTrainer
+
+
+NO_CRITIC = "none"
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ def settings(trainer: R2VPOTrainer) -> dict[str, Any]:
         "num_iterations": args.num_iterations,
         "aggregation": trainer.method.config.aggregation,
         "step_control.kind": args.step_control.kind,
+        "critic": args.critic.model if args.critic.enabled else NO_CRITIC,
     }
 
 
@@ -138,11 +145,18 @@ def _check_settings(checkpoint: str, state: dict[str, Any], present: dict[str, A
     """Refuse options that do not fit the checkpoint's content; between rounds there is less of it to fit."""
     within = state["round"] is not None
     rows = within or len(state["replay"]["groups"]["group_sizes"]) > 0
-    for saved, before in state["settings"].items():
+    # An earlier version of r2vpo had no critic.
+    for saved, before in ({"critic": NO_CRITIC} | state["settings"]).items():
         name = "rollout.lag" if saved == "rollout_lag" else saved  # its former name
         if before == present[name] or (name in _ROUND_ONLY and not within) or (name in _ROWS_ONLY and not rows):
             continue
         remedy = "or start a new run with its weights"
+        if name == "critic":
+            raise UserError(
+                f"{checkpoint} was written with {_critic(before)} and this run has {_critic(present[name])}: set "
+                f"{'critic.enabled=false' if before == NO_CRITIC else f'critic.enabled=true critic.model={before}'}, "
+                f"{remedy}"
+            )
         if name in _ROUND_ONLY:
             every = state["layout"]["steps"]
             remedy = f"or resume from a checkpoint between two rounds, at a multiple of {every} steps"
@@ -150,6 +164,10 @@ def _check_settings(checkpoint: str, state: dict[str, Any], present: dict[str, A
             f"{checkpoint} was written {'within a round ' if within and name in _ROUND_ONLY else ''}with "
             f"{name}={before!r} and this run has {present[name]!r}: set it to {before!r}, {remedy}"
         )
+
+
+def _critic(setting: str) -> str:
+    return "no critic" if setting == NO_CRITIC else f"critic.model={setting}"
 
 
 def laid_out(states: Sequence[dict[str, Any]], *, present: Layout, part: int, replay: dict[str, Any]) -> dict[str, Any]:
@@ -196,7 +214,27 @@ def _redivide_round(
         window = [micro for parts in rounds for micro in parts[first : first + saved.micro_batches]]
         groups = [group for micro in window for group in unpack(micro["rows"])]
         rows = sum(map(len, groups))
-        cuts = divide(groups, [round(piece * rows / pieces) for piece in range(pieces + 1)])
-        for piece in cuts[part * present.micro_batches : (part + 1) * present.micro_batches]:
-            mine.append({"rows": pack(piece or [idle_group(groups)]), "normalizer": window[0]["normalizer"]})
+        places = [round(piece * rows / pieces) for piece in range(pieces + 1)]
+        cuts = divide(groups, places)
+        of_critic = _rows_of_critic(window)
+        for index in range(part * present.micro_batches, (part + 1) * present.micro_batches):
+            piece = cuts[index] or [idle_group(groups)]
+            micro = {"rows": pack(piece), "normalizer": window[0]["normalizer"]}
+            if of_critic:
+                length = max(row.response_ids.numel() for row in rows_of(piece))
+                taken = slice(places[index], places[index + 1])
+                micro["critic"] = {name: _padded(all_rows[taken], length) for name, all_rows in of_critic.items()}
+            mine.append(micro)
     return mine
+
+
+def _rows_of_critic(window: Sequence[dict[str, Any]]) -> dict[str, list[Tensor]]:
+    """Return what a critic computed of each row of some micro-batches, by name; empty without a critic."""
+    names = window[0].get("critic", {})
+    return {name: [row for micro in window for row in micro["critic"][name]] for name in names}
+
+
+def _padded(rows: Sequence[Tensor], length: int) -> Tensor:
+    """Stack rows, each cut or filled with zeros to a length; no row gives a single row of zeros."""
+    cut = [torch.nn.functional.pad(row[:length], (0, max(length - len(row), 0))) for row in rows]
+    return torch.stack(cut) if cut else torch.zeros(1, length)

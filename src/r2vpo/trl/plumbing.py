@@ -5,6 +5,7 @@ These are the order of the prompts, the forward pass with shared prompts, non-fi
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from typing import Any
@@ -14,13 +15,14 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 from trl.trainer.utils import RepeatSampler
 
-from r2vpo.core.log_probs import TokenLogProbs, disable_noise
+from r2vpo.core.log_probs import OrdinaryLogProbs, PrefixBatch, TokenLogProbs, disable_noise
 from r2vpo.core.log_probs.support import base_model
 from r2vpo.errors import UserError
-from r2vpo.learner import MicroBatch
+from r2vpo.learner import Learner, MicroBatch
 from r2vpo.rewards.undisturbed import undisturbed
 from r2vpo.sampling import SelfCheck, without_own_rules
 from r2vpo.trl.checkpointing import CheckpointingTrainer
+from r2vpo.trl.critic import TrainedCritic
 from r2vpo.trl.engine import EngineTrainer
 from r2vpo.trl.finite_steps import FiniteSteps
 from r2vpo.trl.model_paths import check_trainer, prepare_model, weights_divided_by
@@ -46,6 +48,8 @@ class TrainingPlumbing(FiniteSteps, EngineTrainer, CheckpointingTrainer):
     seconds: dict[str, float]
     self_check: SelfCheck
     own_rollout: OwnRollout | None
+    critic: TrainedCritic | None
+    learner: Learner
     _shares_prefix: bool
     _router_losses: list[Tensor]
     _scores: Tensor
@@ -86,15 +90,42 @@ class TrainingPlumbing(FiniteSteps, EngineTrainer, CheckpointingTrainer):
         for note in [*notes, *self.self_check.notes]:
             warnings.warn(note, UserWarning, stacklevel=3)
 
-    def _forward(self, model: Any, micro: MicroBatch, *, aux_loss: bool = False) -> TokenLogProbs:
-        """Compute log-probs of a micro-batch's responses; only the ordinary forward also returns the router's loss."""
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        """Create the optimizer as transformers does, and add the critic's weights."""
+        created = self.optimizer is None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(*args, **kwargs)
+        if created and self.critic is not None:
+            self.critic.add_to(optimizer)
+        return optimizer
+
+    def _forward(self, model: Any, micro: MicroBatch, *, aux_loss: bool = False) -> Any:
+        """Compute log-probs, and with a critic values; `aux_loss` also returns the router's loss."""
+        critic = self.critic
+        if critic is None:
+            return self.policy_forward(model, micro.batch, aux_loss=aux_loss)
+        # In a warm-up round the policy needs no gradient, and DDP must not wait for one.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.learner.critic.warms_up):
+            of_policy = self.policy_forward(model, micro.batch, aux_loss=aux_loss, states=critic.reads_policy)
+        values = critic.values(micro.batch, of_policy)
+        if aux_loss:
+            return OrdinaryLogProbs(of_policy.log_probs, of_policy.entropy, of_policy.aux_loss, values)
+        return TokenLogProbs(of_policy.log_probs, of_policy.entropy, values)
+
+    def policy_forward(self, model: Any, batch: PrefixBatch, *, aux_loss: bool = False, states: bool = False) -> Any:
+        """Call the policy by the path that was settled for it.
+
+        Args:
+            model: The policy, or a distributed wrapper of it.
+            batch: Prompts and responses.
+            aux_loss: Return the router's loss; only the ordinary forward has it.
+            states: Return `TokenStates`.
+        """
         disable_noise(self.model)
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {"states": True} if states else {}
         if aux_loss or not self._shares_prefix:
-            options = {"shared": False, "aux_loss": aux_loss, "chunked": self.self_check.chunks and not aux_loss}
+            options |= {"shared": False, "aux_loss": aux_loss, "chunked": self.self_check.chunks and not aux_loss}
         with self.accelerator.autocast():
-            found: TokenLogProbs = model(prefix_batch=micro.batch, **options, temperature=self.temperature)
-        return found
+            return model(prefix_batch=batch, **options, temperature=self.temperature)
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         # TRL would evaluate only the fresh rows and share no prompts; the learner evaluates all rows at once.
@@ -160,6 +191,19 @@ class TrainingPlumbing(FiniteSteps, EngineTrainer, CheckpointingTrainer):
         assert isinstance(sampler, EpochRepeatSampler)
         return sampler
 
+    def _finish_gradients(self, norm: Any) -> bool:
+        finite = super()._finish_gradients(norm)
+        if self.critic is None:
+            return finite
+        of_critic = self.critic.finish_gradient(self.args.max_grad_norm)
+        self._metrics["train"]["critic_grad_norm"] = [of_critic]
+        return finite and math.isfinite(of_critic)
+
+    def _drop_gradients(self, model: Any) -> None:
+        super()._drop_gradients(model)
+        if self.critic is not None:
+            self.critic.forget_gradient()
+
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train as TRL does.
 
@@ -180,6 +224,8 @@ class TrainingPlumbing(FiniteSteps, EngineTrainer, CheckpointingTrainer):
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Train on one micro-batch; its time counts as training, except for the time spent on generation."""
         started, generating = time.perf_counter(), self.seconds["generating"]
+        if self.critic is not None and self._step % self.args.gradient_accumulation_steps == 0:
+            self.critic.forget_gradient()  # as transformers does with the model's after each step
         loss: Tensor = super().training_step(*args, **kwargs)
         spent = time.perf_counter() - started
         self.seconds["training"] += spent - (self.seconds["generating"] - generating)

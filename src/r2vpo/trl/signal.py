@@ -1,4 +1,4 @@
-"""Warn about rounds without signal, in which no reward differed within a group and nothing is learned."""
+"""Warn about rounds without signal, in which no reward differed from those it is compared with."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ class SignalWatch:
 
     Args:
         say: function that shows a line.
+        in_groups: whether rewards are compared within groups, not over the round as with a critic.
 
     Attributes:
         say: function that shows a line; the command line sets it to its display.
         in_a_row: consecutive rounds without signal up to the current one.
     """
 
-    def __init__(self, say: Callable[[str], None] = warn) -> None:
+    def __init__(self, say: Callable[[str], None] = warn, *, in_groups: bool = True) -> None:
         self.say, self.in_a_row = say, 0
+        self._compared = " within a group" if in_groups else ""
         self._next = ROUNDS
 
     def round(self, signal: float, describe: Callable[[], str]) -> None:
@@ -49,7 +51,7 @@ class SignalWatch:
         if self.in_a_row == self._next:
             self._next *= 2
             self.say(
-                f"no signal for {self.in_a_row} rounds: no reward differed within a group, so nothing was "
+                f"no signal for {self.in_a_row} rounds: no reward differed{self._compared}, so nothing was "
                 f"learned.{describe()}"
             )
 

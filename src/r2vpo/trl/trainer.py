@@ -21,6 +21,7 @@ from r2vpo.trl.arguments import SIGNATURE, check_built, own_rollout, read_argume
 from r2vpo.trl.async_loop import keep_running
 from r2vpo.trl.config import R2VPOConfig
 from r2vpo.trl.console import show_short_lines
+from r2vpo.trl.critic import TrainedCritic
 from r2vpo.trl.curriculum import ChosenPrompts
 from r2vpo.trl.guards import guard_reward, no_brake_reason, note_dropout
 from r2vpo.trl.plumbing import TrainingPlumbing
@@ -93,6 +94,7 @@ class R2VPOTrainer(TrainingPlumbing):
         self._settle_paths(
             wanted=args.shared_prefix, own_sampler=self.own_rollout is not None, float32_head=float32_head
         )
+        self.critic = TrainedCritic(self) if args.critic.enabled else None
         self.chosen = None
         if args.curriculum.enabled:
             self.chosen = ChosenPrompts(self.train_dataset, args.curriculum, seed=args.seed)
@@ -107,7 +109,9 @@ class R2VPOTrainer(TrainingPlumbing):
         self.on_sampled: Progress = lambda *counts: None
         self.watch = RunWatch()
         self.show_sample: ShowSample | None = None
-        self.signal_watch = SignalWatch(warn if self.accelerator.is_main_process else lambda line: None)
+        self.signal_watch = SignalWatch(
+            warn if self.accelerator.is_main_process else lambda line: None, in_groups=self.critic is None
+        )
         self.method = Method(args.method())
         self.learner = self._learner()
         self.controls, self.replay = self.learner.controls, self.learner.replay
@@ -150,6 +154,7 @@ class R2VPOTrainer(TrainingPlumbing):
             pad_token_id=self.pad_token_id,
             device=self.accelerator.device,
             seed=args.seed,
+            critic=args.critic if args.critic.enabled else None,
         )
 
     # ------------------------------------------------------------------ what others read
@@ -231,13 +236,16 @@ class R2VPOTrainer(TrainingPlumbing):
         rewards, advantages = groups.weigh_rewards(
             scores, self.reward_weights, group_size=group_size, estimator=self.args.advantage.name
         )
-        groups.log_advantages(self._logs["advantages"], advantages)
+        scored = ~torch.isnan(scores).all(dim=1)
+        # A critic's are not known yet, and are of tokens.
+        groups.log_advantages(self._logs["advantages"], advantages if self.critic is None else torch.nan * advantages)
         mine = slice(place * len(rows), (place + 1) * len(rows))
         version = max(self.round_index - self.args.rollout.lag, 0) if training else self.round_index
         fresh, places = groups.sampled_groups(
             batch,
             rewards=rewards[mine],
             advantages=advantages[mine],
+            scored=scored[mine],
             group_size=group_size,
             versions=[version] * len(rows) if self.sampler_lag is None else groups.policy_versions(rows),
             first_row=(self.round_index * processes + place) * self.args.local_rows if training else 0,
@@ -249,8 +257,9 @@ class R2VPOTrainer(TrainingPlumbing):
             self.seconds["generating"] += seconds
             self.counters["rollouts_generated"] += len(rows) * processes
             self.counters["tokens_generated"] += tokens
+            telling = groups.telling_rows(rewards, advantages, scored, critic=self.critic is not None)
             self.round_statistics = groups.round_statistics(
-                rewards, advantages, group_size=group_size, tokens=tokens, seconds=seconds
+                rewards, telling, group_size=group_size, tokens=tokens, seconds=seconds
             ) | groups.statistics_of_trl(self._metrics["train"], self.reward_func_names)
             if self.show_sample is not None:
                 self.show_sample(telling_group(fresh, scores[mine].tolist(), self.reward_func_names, rows))

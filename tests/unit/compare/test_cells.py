@@ -127,6 +127,8 @@ def test_equal_runs_share_a_key_and_different_runs_do_not() -> None:
         ("trainer.router_aux_loss_coef", 0.01, False),
         ("step_control.kind", "kl", False),
         ("trainer.optimizer", "sgd", False),
+        ("critic.model", "copy", True),  # without effect while there is no critic
+        ("critic.enabled", True, False),
     ],
 )
 def test_what_changes_a_key(key: str, value: Any, same: bool) -> None:

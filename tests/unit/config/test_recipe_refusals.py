@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from r2vpo.config.recipe import load_recipe
+from r2vpo.errors import UserError
 from tests.unit.training.recipes import refusal
 
 
@@ -47,6 +49,8 @@ from tests.unit.training.recipes import refusal
             "reward.name=exakt",
             "reward.name is 'exakt'; use one of exact, reasoning_gym, numeric, math",
         ),
+        ("critic.gama=1", "unknown key critic.gama; did you mean critic.gamma?"),
+        ("critic={enabled: true, gamma: 2}", "critic.gamma is 2; it must be at most 1"),
         ("report_to=[tensorbord]", "did you mean tensorboard?"),
         ("report_to=[wandb, tensorboard, wandb]", "report_to names wandb twice: name it once"),
         ("rollout.stop=['']", "rollout.stop.0 is empty"),
@@ -140,3 +144,20 @@ def test_files_that_cannot_be_read(tmp_path: Path, path: Path) -> None:
 
 def test_more_than_one_problem_is_counted(path: Path) -> None:
     assert refusal(path, "seed=x", "objective.delta=-1").endswith("(and 1 more)")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["advantage.name=rloo"], "advantage.name = rloo is not used with critic.enabled = true"),
+        (["trainer.optimizer=prodigy", "step_control.enabled=false"], "with another one: set trainer.optimizer=adamw"),
+        (["replay.store=a.db", "replay.from={}"], "replay.from is not supported with critic.enabled = true"),
+        (["replay.store=a.db", "replay.collect=true"], "replay.collect is not supported with critic.enabled = true"),
+    ],
+)
+def test_what_does_not_go_with_a_critic(path: Path, overrides: list[str], said: str) -> None:
+    load_recipe(path, ["critic=true"])
+    load_recipe(path, overrides)
+    with pytest.raises(UserError) as refused:
+        load_recipe(path, ["critic=true", *overrides])
+    assert said in str(refused.value) and "\n" not in str(refused.value)

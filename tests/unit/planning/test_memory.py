@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,21 @@ def test_more_rows_longer_answers_and_replay_take_more(path: Path) -> None:
     # Adapters have small states, but more to keep for the backward pass.
     assert peak({"step": held("model.lora.r=8")["step"]}) < 0.5 * peak({"step": held()["step"]})
     assert held("model.lora.r=8")["backward"]["activations"] > held()["backward"]["activations"]
+
+
+@pytest.mark.parametrize(("critic", "lora"), [("copy", False), ("copy", True), ("other", True)])
+def test_a_separate_critic_is_a_second_model_or_second_adapters(tmp_path: Path, critic: Any, lora: bool) -> None:
+    _, model = read(Path("habit"), tmp_path)
+    if lora:
+        model = replace(model, trainable=model.parameters // 100)
+    sizes, one = shapes(8, 2, 20, 6), Sharding("replicated", 1)
+    alone, both = (moments(model, sizes, replace(PLAIN, critic=kind), one) for kind in ("none", critic))
+    trained = model.trainable if critic == "copy" else model.parameters
+    own = {name: part for name, part in both["step"].items() if name not in alone["step"]}
+    assert own == {
+        "critic's weights": 4 * trained,
+        "critic's optimizer": 8 * trained,
+        "critic's gradients": 4 * trained,
+    }
+    assert both["backward"]["critic's activations"] >= alone["backward"]["activations"]
+    assert both["sampling"] == alone["sampling"] | {name: own[name] for name in own if "gradients" not in name}

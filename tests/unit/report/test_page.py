@@ -70,7 +70,7 @@ def test_a_chart_is_drawn_for_every_panel_with_data_and_nothing_is_asked_for(pag
     page.evaluate(ALL)
     drawn = page.evaluate(f"{PLOTS}.map(figure => figure.id)")
     missing = {"reward-parts", "reward-parts-spread", "curriculum", "stored-rows", "stored-share", "stored-versions"}
-    missing |= {"pair-log-probs", "pair-accuracy"}
+    missing |= {"critic", "pair-log-probs", "pair-accuracy"}
     assert sorted(drawn) == sorted(chart.key for chart in CHARTS if chart.key not in missing)
     inked = page.evaluate(
         f"{PLOTS}.map(figure => {{ const canvas = figure.querySelector('canvas');"

@@ -16,6 +16,7 @@ from r2vpo.trl.groups import (
     round_statistics,
     sampled_groups,
     statistics_of_trl,
+    telling_rows,
     weigh_rewards,
 )
 from tests.unit.learner.groups import CPU, one_row
@@ -36,6 +37,7 @@ def groups_of(batch: dict[str, torch.Tensor], version: int = 7) -> list[Group]:
         batch,
         rewards=torch.tensor([1.0, 0, 2, 3]),
         advantages=torch.tensor([0.5, -0.5, 1, -1]),
+        scored=torch.tensor([True, True, False, True]),
         group_size=2,
         versions=[version] * 4,
         first_row=20,
@@ -47,6 +49,7 @@ def test_unpadding_and_padding_again_gives_the_rows_back() -> None:
     batch = padded()
     groups = groups_of(batch)
     assert [(one.number, len(one)) for one in groups] == [(20, 2), (22, 2)]
+    assert [row.scored for one in groups for row in one.rollouts] == [True, True, False, True]
     assert [r.response_ids.tolist() for one in groups for r in one.rollouts] == [[3, 1], [4, 4, 1], [3], [2, 1]]
     assert [r.advantage for one in groups for r in one.rollouts] == [0.5, -0.5, 1, -1]
     micro = collate(groups, version=9, pad_token_id=0, device=CPU)
@@ -130,12 +133,20 @@ def test_a_policy_version_is_a_whole_number(value: Any) -> None:
         policy_versions([{}])
 
 
+def test_with_a_critic_every_scored_row_tells_something_unless_all_rewards_are_equal() -> None:
+    advantages, scored = torch.tensor([0.5, -0.5, 0.0, 0.0]), torch.tensor([True, True, True, False])
+    rewards = torch.tensor([1.0, 0.0, 0.3, 0.3])
+    assert telling_rows(rewards, advantages, scored, critic=False).tolist() == [True, True, False, False]
+    assert telling_rows(rewards, advantages, scored, critic=True).tolist() == scored.tolist()
+    assert not telling_rows(torch.full((4,), 0.3), advantages, scored, critic=True).any()
+
+
 def test_the_spread_of_rewards_within_and_between_groups() -> None:
     rewards = torch.tensor([1.0, 0.0, 3.0, 3.0])
-    found = round_statistics(rewards, torch.tensor([0.5, -0.5, 0.0, 0.0]), group_size=2, tokens=12, seconds=3.0)
+    found = round_statistics(rewards, torch.tensor([True, True, False, False]), group_size=2, tokens=12, seconds=3.0)
     # The variances within the groups are 0.5 and 0, their means 0.5 and 3.
     assert found["reward_std_within"] == pytest.approx(0.25**0.5)
     assert found["reward_std_between"] == pytest.approx((2 * 1.25**2) ** 0.5)
     assert (found["reward"], found["signal"], found["completion_length"]) == (1.75, 0.5, 3.0)
-    one = round_statistics(rewards[:2], torch.zeros(2), group_size=2, tokens=2, seconds=1.0)
+    one = round_statistics(rewards[:2], torch.tensor([False] * 2), group_size=2, tokens=2, seconds=1.0)
     assert one["reward_std_between"] == 0.0

@@ -12,8 +12,8 @@ class CriticOptions(Options):
     """A critic: advantages per token from a learned value function, as in PPO, in place of those from groups.
 
     Source of the defaults: `gamma` 1 is that of verl and OpenRLHF, lambda 0.95 that of PPO (1707.06347); `clip` 0.5
-    is that of verl 0.9.1 and OpenRLHF 0.11.2; `loss_weight` 0.1 is the `vf_coef` of the PPO trainer that TRL once had,
-    whose value loss was also half the squared error.
+    is that of verl 0.9.1 and OpenRLHF 0.11.2; `loss_weight` 0.5 is the `vf_coef` of CleanRL's PPO, whose value loss is
+    also half the squared error; docs/objective.md says what 0.1 and 1 gave.
     """
 
     enabled: bool = option(False, "train a critic, and compute the advantages of tokens from its values by GAE")
@@ -33,7 +33,7 @@ class CriticOptions(Options):
         at_most=1,
     )
     loss_weight: float = option(
-        0.1, "weight of the value loss, half the squared error; matters where the trunk is shared", above=0
+        0.5, "weight of the value loss, half the squared error; matters where the trunk is shared", above=0
     )
     clip: float | None = option(
         0.5,

@@ -29,11 +29,13 @@ class OrdinaryLogProbs(NamedTuple):
         entropy: (B, T) nats, same dtype, without gradient; 0 where masked.
         aux_loss: 0-d, the load-balancing loss of a mixture of experts, with gradient, not yet multiplied by its
             coefficient; None if it was not requested.
+        values: as in ``TokenLogProbs``; None unless a critic has added them.
     """
 
     log_probs: Tensor
     entropy: Tensor
     aux_loss: Tensor | None = None
+    values: Tensor | None = None
 
 
 class RightPadded(NamedTuple):
