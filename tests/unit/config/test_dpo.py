@@ -40,6 +40,7 @@ def test_a_round_is_counted_in_pairs(path: Path) -> None:
         ("replay.versions=2", "replay is about training on rewards, and trainer.kind = dpo trains on preferences"),
         ("objective.delta=0.1", "objective is about training on rewards, .* set dpo.loss, dpo.link, dpo.delta"),
         ("advantage.name=rloo", "advantage is about training on rewards"),
+        ("critic=true", "critic is about training on rewards"),
         ("curriculum.enabled=true", "curriculum is about training on rewards"),
         ("rollout.temperature=0.5", "rollout.temperature = 0.5, and trainer.kind = dpo trains on pairs that are given"),
         ("rollout.samples_per_prompt=4", "rollout.samples_per_prompt = 4, .* trains on pairs that are given: remove"),
