@@ -30,6 +30,7 @@ from r2vpo.config.shipped import ACCELERATE, RECIPES
 from r2vpo.planning import Options, make_plan
 from r2vpo.planning.known import KNOWN
 from r2vpo.planning.plan import USABLE
+from r2vpo.training.metrics_log import OF_CRITIC, OF_PAIRS
 from r2vpo.trl.vllm import SERVE
 from tests.custom_code import custom_model_folder, separate_modules
 from tests.integration.cli import ROOT, Outcome, records, train, weights
@@ -157,10 +158,9 @@ def test_a_recipe_runs_for_two_steps_at_toy_width(done: tuple[Recipe, Outcome]) 
     for record in metrics:
         # What is not finite is written as null; pass rates and shares are the curriculum's, which is off.
         nulls = {key for key, value in record.items() if value is None}
-        # There is no curriculum, no critic and no store.
-        critic = {"value_loss", "explained_variance", "value_mean", "value_clip_fraction", "critic_grad_norm"}
+        # There is no curriculum, no critic, no pair and no store.
         stored = {name for name in record if name.startswith("stored_")} | set(STORE_COUNTERS)
-        assert nulls == {"pass_rate_by_difficulty", "share_by_difficulty"} | critic | stored
+        assert nulls == {"pass_rate_by_difficulty", "share_by_difficulty", *OF_CRITIC, *OF_PAIRS} | stored
         assert record["non_finite_steps"] == record["non_finite_log_probs"] == 0
         assert record["grad_norm"] > 0 and record["reward_std"] > 0 and record["decision_variance_target"] > 0
         assert len(record["staleness_rows"]) == 1 + recipe.replay.versions == 6

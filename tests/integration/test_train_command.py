@@ -19,7 +19,7 @@ from r2vpo.config.run_directory import STORE_COUNTERS, SUMMARY_KEYS
 from r2vpo.core.radius import FURTHEST, PRICE
 from r2vpo.models import load_model
 from r2vpo.precision import multiplies_bfloat16
-from r2vpo.training.metrics_log import METRICS
+from r2vpo.training.metrics_log import METRICS, OF_CRITIC, OF_PAIRS
 from tests.integration.cli import (
     HELD_OUT,
     ROWS,
@@ -115,8 +115,7 @@ def test_metrics_have_every_key_at_every_step(finished: Outcome) -> None:
         assert list(record) == list(METRICS)
         unknown = {"pass_rate_by_difficulty", "share_by_difficulty", *STORE_COUNTERS}
         unknown |= {"stored_rows", "stored_share", "stored_versions", "stored_versions_left_out"}
-        unknown |= {"effective_responses", "chosen_log_prob", "rejected_log_prob"}
-        unknown |= {"preference_margin", "preference_accuracy"}
+        unknown |= {*OF_CRITIC, *OF_PAIRS}
         assert {key for key, value in record.items() if value is None} == unknown
         numbers = [value for value in record.values() if not isinstance(value, list | dict | None)]
         assert all(math.isfinite(value) for value in [*numbers, *record["reward_parts"].values()])

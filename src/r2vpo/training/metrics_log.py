@@ -11,6 +11,10 @@ from r2vpo.config.records import finite
 from r2vpo.config.run_directory import RunDirectory
 from r2vpo.training.progress import TrainingProgress
 
+OF_CRITIC = ("value_loss", "explained_variance", "value_mean", "value_clip_fraction", "critic_grad_norm")
+"""What only a run with a critic has."""
+OF_PAIRS = ("effective_responses", "chosen_log_prob", "rejected_log_prob", "preference_margin", "preference_accuracy")
+"""What only a run on preferences has."""
 METRICS = (
     "step",
     "round",
@@ -43,11 +47,7 @@ METRICS = (
     "completion_length",
     "completion_length_max",
     "completion_truncated",
-    "value_loss",
-    "explained_variance",
-    "value_mean",
-    "value_clip_fraction",
-    "critic_grad_norm",
+    *OF_CRITIC,
     "mean_stale_weight",
     "rollouts_generated",
     "rollouts_reused",
@@ -70,13 +70,9 @@ METRICS = (
     "non_finite_log_probs",
     "non_finite_steps",
     "tokens_generated",
-    "effective_responses",
-    "chosen_log_prob",
-    "rejected_log_prob",
-    "preference_margin",
-    "preference_accuracy",
+    *OF_PAIRS,
 )
-_OF_PAIRS = {
+_NAMES_OF_TRL = {
     "chosen_log_prob": "logps/chosen",
     "rejected_log_prob": "logps/rejected",
     "preference_margin": "rewards/margins",
@@ -146,7 +142,7 @@ class MetricsLog(TrainerCallback):
             values[name] = {found[1]: logs[key] for key in logs if (found := pattern.fullmatch(key))}
         values["seconds"] = self._seconds_before + time.monotonic() - self._started
         values.update(logs)
-        values.update({name: logs[theirs] for name, theirs in _OF_PAIRS.items() if theirs in logs})
+        values.update({name: logs[theirs] for name, theirs in _NAMES_OF_TRL.items() if theirs in logs})
         if self.lists is not None:
             values.update(self.lists())
         values["step"] = step
