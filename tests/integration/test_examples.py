@@ -16,6 +16,7 @@ RUNS = {  # what is given, what it leaves, what it prints
     "r2vpo_in_one_page.py": (["2"], [], "held-out sums after"),
     "custom_reward.py": (["1"], [], "rewards/repeats/mean"),
     "control.py": (["1"], ["runs/control/returns.png", "runs/control/pendulum.zip"], "mean return"),
+    "half_cheetah.py": (["5"], ["runs/half_cheetah/policy.zip", "runs/half_cheetah/normalize.pkl"], "mean return"),
     "code.py": (["1"], [], "rewards/code/mean"),
     "reward_model_win_rate.py": (["1", "3"], ["runs/reward-model/model.safetensors", "evaluations"], "win rate"),
 }
