@@ -53,7 +53,7 @@ def processes(world: int, folder: Path, action: str) -> list[dict[str, Any]]:
 
 def test_a_round_is_summed_with_the_weights_of_the_loss() -> None:
     """Capped weights, and nothing of the tokens that verl rejects (weight 0)."""
-    data = batch([0, 1, 2, 3], weights=True)
+    data = batch(list(range(8)), weights=True)
     padded = data.select("advantages", "response_mask", "old_log_probs", "rollout_is_weights").to_padded_tensor()
     mask, weights = padded["response_mask"].bool(), padded["rollout_is_weights"]
     kept = mask & (weights > 0)
@@ -63,7 +63,7 @@ def test_a_round_is_summed_with_the_weights_of_the_loss() -> None:
         padded["advantages"], kept, padded["old_log_probs"], torch.where(kept, weights.clamp(max=1.2), 0.0)
     )
     torch.testing.assert_close(moments.to_tensor(), right.to_tensor())
-    assert informative == 4
+    assert informative == 8
 
 
 @pytest.fixture(scope="module")
