@@ -58,10 +58,7 @@ def main() -> None:
     torch.set_num_threads(1)  # the networks are small
     FOLDER.mkdir(parents=True, exist_ok=True)
     environments = VecNormalize(make_vec_env(TASK, n_envs=ENVIRONMENTS, seed=1))
-    # The rate is the critic's, and falls to 0 as PPO's does on these tasks; the actor's steps are set by delta.
-    model = R2VPO(
-        "MlpPolicy", environments, learning_rate=lambda left: 3e-4 * left, n_steps=STEPS, seed=1, device="cpu"
-    )
+    model = R2VPO("MlpPolicy", environments, n_steps=STEPS, seed=1, device="cpu")
     model.learn(rounds * ENVIRONMENTS * STEPS, callback=show)
     model.save(FOLDER / "policy")
     environments.save(str(FOLDER / "normalize.pkl"))
