@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from r2vpo.cli.train import show_result
+from r2vpo.config.run_directory import open_run
+from r2vpo.errors import UserError
 from r2vpo.models import load_tokenizer
 from tests.integration.cli import records, train, write_recipe
 from tests.integration.test_bad_input import refused
@@ -113,6 +118,11 @@ def test_a_run_without_signal_says_so(tmp_path: Path) -> None:
     assert [record["signal"] for record in records(done.run / "metrics.jsonl")] == [0.0] * 16
     report = json.dumps(embedded(done.run / "report.html"))
     assert "4 rounds had no signal: no reward differed within a group" in report
+    # A critic learns the mean of rewards that are equal.
+    run = open_run(done.run)
+    run.write_summary((run.read_summary() or {}) | {"weights_changed": True})
+    with pytest.raises(UserError, match="none of its 4 rounds had a signal, so the rewards have taught it nothing: in"):
+        show_result(done.run, Console(file=io.StringIO()), "r2vpo")
 
 
 @pytest.mark.parametrize("setting", ["trainer.learning_rate=1e-38", "trainer.max_grad_norm=1e-30"])

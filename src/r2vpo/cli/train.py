@@ -168,8 +168,11 @@ def show_result(run_path: Path, console: Console, program: str) -> None:
     rounds = len({record.get("round") for record in run.read_metrics()})
     if rounds and summary.get("rounds_without_signal") == rounds:
         which = "its only round had no signal" if rounds == 1 else f"none of its {rounds} rounds had a signal"
+        # A critic and weight decay move weights also without a signal.
+        same = summary.get("weights_changed") is False
+        result = "the weights are those it began with" if same else "the rewards have taught it nothing"
         raise UserError(
-            f"{run.path}: {which}, so the weights are those it began with: in every "
+            f"{run.path}: {which}, so {result}: in every "
             "group all rewards were equal. Look at the completions in the report, and check the reward, the length of "
             "completions and how hard the problems are"
         )

@@ -46,6 +46,9 @@ def advantage_moments(
 ) -> MomentSums:
     """Sum the second moment of the advantages per decision, for `DualController.begin_round`.
 
+    At level "response" the tokens of a response share one ratio, for which only the mean of their advantages counts:
+    `sum_t(r A_t - lambda (r - 1)^2)` is largest at `r = 1 + mean_t(A_t) / (2 lambda)`.
+
     Args:
         advantages: (B,) or (B, T), dimensionless.
         response_mask: (B, T) bool.
@@ -57,7 +60,10 @@ def advantage_moments(
     Returns:
         Detached sums.
     """
-    squared = token_advantages(advantages, response_mask).square()
+    of_ratios = token_advantages(advantages, response_mask)
+    if level == "response" and advantages.dim() == 2:
+        of_ratios = of_ratios.sum(dim=1, keepdim=True) / response_mask.sum(dim=1, keepdim=True).clamp(min=1)
+    squared = of_ratios.square()
     weight = response_mask.to(squared.dtype) if stale_weight is None else stale_weight
     decided = decisions_of(anchor_log_probs, response_mask, level, decisions)
     return MomentSums(masked_sum(weight * squared, response_mask), (weight * decided).sum())
@@ -74,7 +80,8 @@ def objective_moments(
 ) -> MomentSums:
     """Sum the second moment of the advantages per decision, with the ratio and the weights that an objective has.
 
-    `M = sum(m w A^2) / sum(m w (1 - p + 0.001))`. Under the anchor "proximal", w is the stale weight and p the
+    `M = sum(m w A^2) / sum(m w (1 - p + 0.001))`, at level "response" with the mean A of a response's tokens and their
+    `(1 - p + 0.001) / n`. Under the anchor "proximal", w is the stale weight and p the
     probability under the policy at the round's start; under "behavior", w is 1 and p is the sampler's.
 
     Args:

@@ -41,7 +41,8 @@ def load_critic(name: str, tokenizer: Any) -> SeparateCritic:
         theirs = load_tokenizer(name)
         model = _classifier(name) if _classifies(name) else load_model(name)
     except UserError as error:
-        raise UserError(str(error).replace("model.name", "critic.model", 1)) from error
+        said = str(error).replace("model.name", "critic.model", 1)
+        raise UserError(f"{said}; critic.model may also be shared or copy") from error
     if tokenizer_fingerprint(theirs) != tokenizer_fingerprint(tokenizer):
         raise UserError(
             f"critic.model {name!r} has another tokenizer than the policy, so it would read other texts: name a model "

@@ -51,7 +51,11 @@ class Critic:
     @property
     def warms_up(self) -> bool:
         """Whether only the critic is trained in the present round."""
-        return self.enabled and 0 <= self.version < self.options.warmup_rounds
+        return self.warmed_up(self.version)
+
+    def warmed_up(self, version: int) -> bool:
+        """Tell whether only the critic is trained in a round."""
+        return self.enabled and 0 <= version < self.options.warmup_rounds
 
     def check(self, groups: Sequence[Group], version: int) -> None:
         """Refuse groups that a critic cannot learn from; see `check_rewards`."""

@@ -143,7 +143,8 @@ class Learner:
         hold_out(self.micros, per_step=self.shape.per_step)
         # Rows that the last round has trained on are known at its start and now at its end.
         again = stale if self.replay.options.versions else self.measured_again
-        before = {} if self.critic.warms_up else log_probs_of_round(rows_of(again), version - 1)
+        last = version - 1
+        before = {} if self.critic.warmed_up(last) else log_probs_of_round(rows_of(again), last)
         self.critic.version = version
         self.evaluate(model, self.micros)
         if self.others is not None:

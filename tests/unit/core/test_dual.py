@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from r2vpo.core.dual import DOUBLING_LIMIT, DualController, advantage_moments, closed_form_dual
+from r2vpo.core.dual import DOUBLING_LIMIT, DualController, advantage_moments, closed_form_dual, objective_moments
+from r2vpo.core.objectives.ratio_variance import RatioVarianceConfig, r2vpo_loss
 from r2vpo.core.options import DualOptions
 from r2vpo.core.ratios import stale_weight
 from r2vpo.core.types import DecisionVarianceSums, KLSums, MomentSums
@@ -264,6 +265,28 @@ def test_advantage_moments_by_hand():
     assert sums.to_tensor().tolist() == pytest.approx([21.0, 0.801 + 2 * 0.301 + 0.5 * 0.002])
     sums = advantage_moments(torch.tensor([1.0, -2.0]), mask, old, level="response")
     assert sums.to_tensor().tolist() == pytest.approx([6.0, (0.801 + 0.301) / 2 + 0.002])
+    # A mean of (1 - 3) / 2, twice, and of -2, once.
+    of_tokens = torch.tensor([[1.0, -3.0], [-2.0, float("nan")]])
+    sums = advantage_moments(of_tokens, mask, old, level="response")
+    assert sums.to_tensor().tolist() == pytest.approx([6.0, (0.801 + 0.301) / 2 + 0.002])
+
+
+def test_at_level_response_the_maximiser_has_the_target_also_with_advantages_of_tokens():
+    """Newton's method on the two-sided Lagrangian of responses that share one ratio, without the closed form of r*."""
+    torch.manual_seed(0)
+    mask = torch.arange(6) < torch.tensor([[6], [3], [1], [5]])
+    old, advantages = -2.0 * torch.rand(4, 6, dtype=torch.float64), torch.randn(4, 6, dtype=torch.float64)
+    options = RatioVarianceConfig(level="response", brake="two_sided")
+    sums = objective_moments(options, advantages=advantages, response_mask=mask, old_log_probs=old)
+    dual = closed_form_dual(float(sums.value()), 0.01)
+    shift = torch.zeros(4, 1, dtype=torch.float64, requires_grad=True)  # of the log-prob of each token of a response
+    for _ in range(30):
+        inputs = dict(log_probs=old + shift, old_log_probs=old, advantages=advantages, response_mask=mask)
+        output = r2vpo_loss(**inputs, dual=dual, config=options)
+        (slope,) = torch.autograd.grad(output.loss, shift, create_graph=True)
+        (curvature,) = torch.autograd.grad(slope.sum(), shift)
+        shift = (shift - slope / curvature).detach().requires_grad_()
+    assert float(output.constraint.value()) == pytest.approx(0.01, rel=1e-9)
 
 
 def test_the_target_is_that_of_the_round():

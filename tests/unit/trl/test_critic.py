@@ -160,11 +160,11 @@ def test_the_gradients_of_policy_and_critic_are_clipped_apart(tmp_path: Path) ->
 @pytest.mark.parametrize("stop", [3, 4])
 @pytest.mark.parametrize(
     "critic",
-    [{"enabled": True, "warmup_rounds": 1}, {"enabled": True, "model": "copy"}],
+    [{"enabled": True, "warmup_rounds": 2}, {"enabled": True, "model": "copy"}],
     ids=lambda one: one.get("model", "shared"),
 )
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, critic: dict[str, Any], stop: int) -> None:
-    """Bit for bit; a round has two steps, so that step 3 is inside one; with replay and step control."""
+    """Bit for bit; a round has two steps, so that step 3 is inside one, and step 4 ends the warm-up; with replay."""
     options = dict(critic=critic, replay=2, max_steps=7, save_strategy="steps", save_steps=stop)
     whole = tiny_trainer(tmp_path / "a", **options)
     whole.train()
