@@ -16,11 +16,13 @@ import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import r2vpo
 from r2vpo.cli.failures import Session
 from r2vpo.cli.machine import devices_by_system, devices_by_torch, room
+from r2vpo.config.shipped import RECIPES
 from r2vpo.errors import UserError
 from r2vpo.sandbox import GAPS, ISOLATIONS, first_working
 from r2vpo.sandbox.settings import MEMORY_MEGABYTES
@@ -92,6 +94,7 @@ INTEGRATIONS = (
 def doctor(arguments: argparse.Namespace, session: Session) -> None:
     """Print versions, devices and integrations; or, for a model, the paths that it may use."""
     if arguments.model is not None:
+        _refuse_recipe(arguments.model)
         from r2vpo.cli.doctor_model import examine_model
         from r2vpo.cli.train import quiet_bars
 
@@ -122,6 +125,15 @@ def doctor(arguments: argparse.Namespace, session: Session) -> None:
         "imported": full,
     }
     print(json.dumps(found, indent=2) if arguments.json else _text(found))
+
+
+def _refuse_recipe(name: str) -> None:
+    """Refuse the name of a recipe, which would be looked for as a model, also on the hub."""
+    if Path(name).suffix in {".yaml", ".yml"} or (name in RECIPES.listed() and not Path(name).exists()):
+        raise UserError(
+            f"{name} is a recipe, and doctor examines models: name that of its model.name; `r2vpo train` checks a "
+            "recipe and its data before it trains, and `r2vpo plan` estimates what it needs"
+        )
 
 
 def missing_of_extras() -> dict[str, list[str]]:

@@ -36,10 +36,11 @@ def overlapping(train: Sequence[PromptRow], held_out: Iterable[PromptRow], words
 
 
 def question_of(row: PromptRow) -> str:
-    """Return the text of a problem; for a chat, the text of the user messages."""
-    if isinstance(row.prompt, str):
-        return row.prompt
-    return "\n".join(message["content"] for message in row.prompt if message["role"] == "user")
+    """Return the text of a problem; for a chat, and for a dialogue as text, that of the user's messages."""
+    chat = row.prompt if isinstance(row.prompt, list) else row.chat
+    if not chat:
+        return str(row.prompt)
+    return "\n".join(message["content"] for message in chat if message["role"] == "user")
 
 
 def _grams(text: str, words: int) -> set[str]:

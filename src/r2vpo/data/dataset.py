@@ -34,8 +34,8 @@ def load_dataset_problems(options: DatasetOptions, seed: int) -> PromptData:
     rows = _distinct(read_problems(options, left_out), left_out, twice)
     named = options.names_held_out
     reserved = _read_held_out(options, left_out) if named else _set_aside(rows, options, seed)
-    kept_out = {row.key() for row in reserved}
-    train = [row for row in rows if row.key() not in kept_out]
+    kept_out = {key for row in reserved for key in row.keys()}
+    train = [row for row in rows if kept_out.isdisjoint(row.keys())]
     held_out = reserved
     if named:
         held_out = _draw(reserved, options.held_out_size, seed)
@@ -52,9 +52,10 @@ def load_dataset_problems(options: DatasetOptions, seed: int) -> PromptData:
         drawn = _draw(train, options.train_size, seed)
         _count(left_out, "training rows not drawn", len(train) - len(drawn))
         train = drawn
+    notes = _notes(train)
     train = _prompts(train, options, examples)
     _check_form(train)
-    return PromptData(train, _prompts(held_out, options, examples), dict(left_out), overlap)
+    return PromptData(train, _prompts(held_out, options, examples), dict(left_out), overlap, notes)
 
 
 def load_held_out_problems(options: DatasetOptions, seed: int) -> list[PromptRow]:
@@ -210,6 +211,19 @@ def _with_examples(
     _count(left_out, "shown as examples", len(chosen))
     taken = set(chosen)
     return [row for index, row in enumerate(train) if index not in taken], [train[index] for index in chosen]
+
+
+def _notes(train: list[PromptRow]) -> tuple[str, ...]:
+    """Say so if the answers of all pairs are whole texts, since the model would be given each prompt twice."""
+    if any(row.pair is None or not isinstance(row.prompt, str) for row in train):
+        return ()
+    answers = [(row.prompt, answer) for row in train if row.pair for answer in (row.pair.chosen, row.pair.rejected)]
+    if not all(answer.startswith(str(prompt)) for prompt, answer in answers):
+        return ()
+    return (
+        "every answer begins with its prompt, which the model is given before it: if the answers are whole texts, "
+        "write only what follows the prompt",
+    )
 
 
 def _check_form(train: list[PromptRow]) -> None:

@@ -35,9 +35,9 @@ def build_prompt(
     """
     if not (chat or isinstance(row.prompt, list) or system_prompt is not None):
         shots = "".join(_joined(_asked(shot, instruction), solution_of(shot)) for shot in examples)
-        turns = _chat(row, None, instruction, examples) if examples else None
+        turns = _chat(row, None, instruction, examples) if examples or row.chat else None
         question = _asked(row, instruction)
-        return replace(row, prompt=shots + question, chat=turns or row.chat, question=question if shots else None)
+        return replace(row, prompt=shots + question, chat=turns, question=question if shots else None)
     return replace(row, prompt=_chat(row, system_prompt, instruction, examples))
 
 

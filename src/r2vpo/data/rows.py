@@ -57,6 +57,12 @@ class PromptRow:
         """Return a text that is the same for two rows exactly if their prompts are the same."""
         return self.prompt if isinstance(self.prompt, str) else json.dumps(self.prompt, sort_keys=True)
 
+    def keys(self) -> set[str]:
+        """Return texts of which two rows share one if they ask the same, as a text, a chat or a dialogue."""
+        chat = self.prompt if isinstance(self.prompt, list) else self.chat or []
+        alone = {chat[0]["content"]} if [message["role"] for message in chat] == ["user"] else set()
+        return {self.key(), *alone, *([json.dumps(chat, sort_keys=True)] if chat else [])}
+
     def columns(self) -> dict[str, Any]:
         """Return the row as the data set's columns; the metadata as JSON text."""
         return {

@@ -111,9 +111,9 @@ def look_at(
             raise UserError(f"{option} {name}: {path} has no such column, it has {known}{meant}")
     if {"chosen", "rejected"} <= set(columns):
         raise UserError(
-            f"{path} is preference data (columns 'chosen' and 'rejected'), and a run needs prompts whose completions "
-            "can be scored: name columns with --prompt-column and --answer-column in a file without these two, or "
-            "train a reward model on them and use it as the reward reward_model"
+            f"{path} is preference data (columns 'chosen' and 'rejected'), and new writes recipes for prompts whose "
+            "completions are scored: write one of trainer.kind dpo with data.source preferences, as in "
+            "docs/guide/preferences.md, or remove these two columns to train on a reward"
         )
     notes: list[str] = []
     tests: list[str] = []

@@ -18,6 +18,7 @@ from r2vpo.config.recipe import Recipe
 from r2vpo.config.reward import RewardRecipe
 from r2vpo.data import PromptData, load_data
 from r2vpo.data.options import DatasetOptions, PreferencesOptions
+from r2vpo.data.pair_boundaries import boundary_note
 from r2vpo.data.pair_lengths import without_long_pairs
 from r2vpo.data.prompt_format import PromptForm, as_chats, choose_form
 from r2vpo.data.prompt_tokens import AS_TEXTS, check_chats, without_long_prompts
@@ -105,6 +106,8 @@ def prepare(recipe: Recipe, *, loading: Callable[[str], None] = lambda what: Non
         most = recipe.data.max_response_tokens if isinstance(recipe.data, PreferencesOptions) else None
         data = without_long_pairs(data, tokenizer, most_response=most, limit=position_limit(model))
         _check_enough(recipe, data)
+        note = boundary_note(data.train, tokenizer)
+        data = data if note is None else replace(data, notes=(*data.notes, note))
     check_recipe_model(recipe, model, tokenizer, data)
     check_adapters(recipe, model)
     return Parts(data, reward, tokenizer, model, peft_config(recipe), more_rewards, form)

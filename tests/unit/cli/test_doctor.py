@@ -223,6 +223,12 @@ def test_a_model_that_cannot_be_trained_or_loaded_ends_with_one_line(
     assert "'nobody/no-such-model'" in said.err.strip().splitlines()[-1]
 
 
+@pytest.mark.parametrize("recipe", ["dpo_quickstart", "my.yaml"])
+def test_a_recipe_is_not_looked_for_as_a_model(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", recipe]) == 2
+    assert f"{recipe} is a recipe, and doctor examines models: name that of its model.name" in capsys.readouterr().err
+
+
 def test_what_a_recipe_would_refuse_is_said_behind_the_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

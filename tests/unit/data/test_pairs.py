@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from datasets import Dataset
 from r2vpo.data import DatasetOptions, HabitOptions, Pair, PreferencesOptions, PromptRow, load_data, to_pairs
 from r2vpo.data.habit import Sum, wrong_answer
 from r2vpo.data.pair_lengths import without_long_pairs
+from r2vpo.data.prompt_format import as_chats
 from r2vpo.data.rows import PromptData
 from r2vpo.data.schemas import PAIR_SCHEMAS, Columns, Skip
-from r2vpo.data.schemas.pairs import EMPTY, SAME
+from r2vpo.data.schemas.pairs import DIFFER, EMPTY, OUT_OF_TURN, SAME
 from r2vpo.errors import UserError
 from tests.tiny import tiny_tokenizer
 
@@ -68,7 +70,43 @@ def test_the_best_completion_against_the_worst() -> None:
     assert (found.prompt, found.pair) == ("Go.", Pair("a", "c"))
     equal = [{"response": text, "score": 2.0} for text in "ab"]
     assert read("ultrafeedback", prompt="Go.", completions=equal) == Skip("whose completions all have one score")
-    assert read("ultrafeedback", prompt="Go.", completions=equal[:1]) == Skip("with fewer than two completions")
+    few = Skip("with fewer than two completions that have a score")
+    assert read("ultrafeedback", prompt="Go.", completions=equal[:1]) == few
+    assert read("ultrafeedback", prompt="Go.", completions=[]) == few
+
+
+@pytest.mark.parametrize("unknown", ["N/A", None, math.nan, True, [1]])
+def test_a_completion_without_a_score_is_not_compared(unknown: Any) -> None:
+    scored = [
+        {"response": text, "overall_score": score}
+        for text, score in (("a", "8.5"), ("b", unknown), ("c", "2"), ("d", 5))
+    ]
+    assert read("ultrafeedback", instruction="Go.", completions=scored).pair == Pair("a", "c")
+    assert isinstance(read("ultrafeedback", instruction="Go.", completions=scored[:2]), Skip)
+
+
+def test_scores_of_different_columns_are_not_compared() -> None:
+    """UltraFeedback's fine-grained scores reach 5 and its overall scores 10."""
+    scored = [
+        {"response": "a", "overall_score": None, "fine-grained_score": 4.5},
+        {"response": "b", "overall_score": 6.0, "fine-grained_score": 3.0},
+    ]
+    assert read("ultrafeedback", instruction="Go.", completions=scored).pair == Pair("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "reason"),
+    [
+        (f"{BEFORE} 2.", f"{BEFORE.replace('Add', 'Sub')} 3.", DIFFER),
+        (f"{BEFORE} 2.\n\nHuman: Thanks.\n\nAssistant: Yes.", f"{BEFORE} 3.", DIFFER),
+        (f"{BEFORE} 2.\n\nHuman: And?", f"{BEFORE} 3.\n\nHuman: And?", DIFFER),
+        (BEFORE, f"{BEFORE} 3.", EMPTY),
+        ("\n\nHuman: \n\nAssistant: 2.", "\n\nHuman: \n\nAssistant: 3.", OUT_OF_TURN),
+        (f"{BEFORE} 2.\n\nAssistant: 3.", f"{BEFORE} 2.\n\nAssistant: 4.", OUT_OF_TURN),
+    ],
+)
+def test_dialogues_of_which_nothing_can_be_learnt_are_counted(chosen: str, rejected: str, reason: str) -> None:
+    assert read("hh", chosen=chosen, rejected=rejected) == Skip(reason)
 
 
 def test_answers_that_make_no_pair_are_left_out() -> None:
@@ -94,7 +132,22 @@ def plain(count: int) -> list[dict[str, Any]]:
             "pairs",
             "line 3: 'rejected' is 3: write both answers as texts",
         ),
-        ({"chosen": "2", "rejected": "3"}, "pairs", "line 3 has no column 'prompt'"),
+        (
+            {"chosen": "2", "rejected": "3"},
+            "pairs",
+            "line 3 has no column 'prompt', its columns are 'chosen', 'rejected': set data.prompt_column",
+        ),
+        (
+            {"chosen": f"{BEFORE} 2.", "rejected": f"{BEFORE} 3."},
+            "pairs",
+            "line 3 has no column 'prompt', its columns are 'chosen', 'rejected': set data.prompt_column, or "
+            "data.schema=hh for dialogues",
+        ),
+        (
+            {"prompt": "Sub.", "chosen": ASKED + CHOSEN, "rejected": ASKED + REJECTED},
+            "pairs",
+            "line 3: 'prompt' differs from the messages with which both answers begin",
+        ),
         ({"chosen": CHOSEN, "rejected": REJECTED}, "pairs", "line 3 has no column 'prompt', and its answers do not"),
         (
             {"chosen": ASKED + CHOSEN, "rejected": [said("user", "Sub."), *ASKED[1:], *REJECTED]},
@@ -103,13 +156,8 @@ def plain(count: int) -> list[dict[str, Any]]:
         ),
         ({"chosen": ASKED + CHOSEN, "rejected": ASKED[:1] + REJECTED}, "pairs", "line 3: 'chosen' has to end with one"),
         ({"prompt": "1", "chosen": "2", "rejected": "3"}, "hh", "line 3: 'chosen' is '2': write a dialogue"),
-        (
-            {"chosen": f"{BEFORE} 2.", "rejected": f"{BEFORE.replace('Add', 'Sub')} 3."},
-            "hh",
-            "line 3: 'chosen' and 'rejected' differ before the last",
-        ),
         ({"prompt": "1", "completions": ["a", "b"]}, "ultrafeedback", "line 3: 'completions' is"),
-        ({"prompt": "1", "completions": [{"response": "a"}] * 2}, "ultrafeedback", "score of completion 0 is None"),
+        ({"prompt": "1", "completions": [{"response": "a"}] * 2}, "ultrafeedback", "completion 0 has no score: write"),
     ],
 )
 def test_a_row_that_cannot_be_read_is_named(tmp_path: Path, row: dict[str, Any], schema: str, message: str) -> None:
@@ -139,6 +187,47 @@ def test_problems_to_evaluate_on_are_rows_of_their_own(tmp_path: Path) -> None:
     (held_out,) = data.held_out
     assert (held_out.answer, held_out.pair, len(data.train)) == ("4", None, 5)
     assert data.left_out == {"whose prompt is held out": 1}
+
+
+@pytest.mark.parametrize("asked", ["Add.", [said("user", "Add.")]])
+@pytest.mark.parametrize(
+    ("schema", "row"),
+    [
+        ("pairs", {"prompt": "Add.", "chosen": "2", "rejected": "3"}),
+        ("pairs", {"prompt": [said("user", "Add.")], "chosen": "2", "rejected": "3"}),
+        ("hh", {"chosen": "\n\nHuman: Add.\n\nAssistant: 2", "rejected": "\n\nHuman: Add.\n\nAssistant: 3"}),
+    ],
+)
+def test_a_prompt_is_held_out_in_every_form(tmp_path: Path, asked: Any, schema: str, row: dict[str, Any]) -> None:
+    other = json.loads(json.dumps(row).replace("Add.", "Subtract."))
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text(json.dumps({"prompt": asked, "answer": 4}) + "\n")
+    data = load_data(options(tmp_path / "pairs.jsonl", [row, other], schema=schema, held_out_path=str(problems)))
+    assert len(data.train) == 1 and data.left_out == {"whose prompt is held out": 1}
+    assert data.overlap == 0
+
+
+def test_a_dialogue_as_text_is_compared_by_what_the_user_says(tmp_path: Path) -> None:
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text(json.dumps({"prompt": "Please add: 1 and 1", "answer": 4}) + "\n")
+    rows = [{"chosen": f"{BEFORE} {n + 2}", "rejected": f"{BEFORE} {n}"} for n in range(2)]
+    given = options(tmp_path / "pairs.jsonl", rows, schema="hh", held_out_path=str(problems), contamination_words=4)
+    assert load_data(given).overlap == 2, "nothing between add and 1 but the assistant"
+
+
+def test_an_instruction_is_also_in_the_chat_of_a_dialogue(tmp_path: Path) -> None:
+    rows = [{"chosen": f"{BEFORE} {n + 2}", "rejected": f"{BEFORE} {n}"} for n in range(2)]
+    rows += [json.loads(json.dumps(rows[0]).replace("Add", "Sub"))]
+    data = load_data(options(tmp_path / "pairs.jsonl", rows, schema="hh", instruction="Be brief. {question}"))
+    for row in as_chats(data.train):
+        assert row.prompt[-1] == said("user", "Be brief. 1 and 1.") and row.prompt[1:-1] == ASKED[1:-1]
+
+
+def test_answers_that_repeat_their_prompt_are_noted(tmp_path: Path) -> None:
+    whole = [row | {side: row["prompt"] + row[side] for side in ("chosen", "rejected")} for row in plain(4)]
+    data = load_data(options(tmp_path / "pairs.jsonl", whole))
+    assert data.notes[0].startswith("every answer begins with its prompt")
+    assert load_data(options(tmp_path / "pairs.jsonl", whole[:2] + plain(4)[2:])).notes == ()
 
 
 def test_parquet_and_csv(tmp_path: Path) -> None:

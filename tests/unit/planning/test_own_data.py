@@ -79,6 +79,7 @@ def test_chats(tmp_path: Path) -> None:
     ("rows", "columns", "said"),
     [
         ([{"prompt": "a", "chosen": "b", "rejected": "c"}], {}, "is preference data (columns 'chosen' and 'rejected')"),
+        ([{"prompt": "a", "chosen": "b", "rejected": "c"}], {}, "write one of trainer.kind dpo with data.source pref"),
         ([{"prompt": "a"}], {}, "no column that is clearly the reference answer, a text or a number; it has 'prompt'"),
         (
             [{"data": {"q": "a"}, "n": 1}],
