@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ class Plan:
         methods: keys of the methods; None takes all.
 
     Raises:
-        UserError: a method is unknown, a cell's recipe is refused, or methods generate different numbers of rollouts.
+        UserError: a method is unknown, a cell's recipe is refused, or methods have different budgets.
     """
 
     def __init__(
@@ -176,22 +176,31 @@ class Plan:
                 f"{cells[0].recipe.data.source}: remove it"
             )
         for cell in cells:
-            if cell.recipe.is_offline:
+            if cell.recipe.is_offline and self.experiment.over == "rollouts":
                 raise UserError(
-                    f"{self.source}: methods.{cell.method} trains on given pairs, and a comparison draws accuracy over "
-                    "the answers that a run generates: let it make its own pairs, of problems as data"
+                    f"{self.source}: methods.{cell.method} trains on given pairs, and accuracy is drawn over the "
+                    "answers that a run generates: set over to steps, or let it make its own pairs, of problems as data"
                 )
             _check_store(cell.recipe.replay.store, days=bool(cell.later), where=f"{self.source}: methods.{cell.method}")
-        budgets: dict[int, str] = {}
-        for cell in cells:
-            budgets.setdefault(sum(map(rollouts, cell.recipes)), str(cell))
-        if len(budgets) > 1:
-            (one, first), (two, second), *_ = budgets.items()
-            raise UserError(
-                f"{self.source}: {first} generates {one} rollouts and {second} {two}: comparisons need the same "
-                "number, set `rounds`, which counts rounds of generation for every method"
-            )
+        if self.experiment.over == "rollouts":
+            remedy = "`rounds`, which counts rounds of generation for every method"
+            self._check_equal(cells, "generates {} rollouts", lambda cell: sum(map(rollouts, cell.recipes)), remedy)
+        else:
+            remedy = "trainer.optimizer_steps_per_round, or trainer.passes"
+            self._check_equal(cells, "makes {} optimizer steps", lambda cell: cell.steps, remedy)
+            remedy = "rollout.prompts_per_round: of given pairs it counts two responses each"
+            self._check_equal(cells, "has {} responses", lambda cell: rollouts(cell.recipe), remedy)
         self.tuning()
+
+    def _check_equal(self, cells: Sequence[Cell], words: str, amount: Callable[[Cell], int], remedy: str) -> None:
+        """Refuse cells whose budgets differ."""
+        amounts = {amount(cell): str(cell) for cell in reversed(cells)}
+        if len(amounts) > 1:
+            (two, second), *_, (one, first) = amounts.items()
+            raise UserError(
+                f"{self.source}: {first} {words.format(one)} and {second} {two}: comparisons need the same number, set "
+                f"{remedy}"
+            )
 
     def _cell(
         self,
@@ -268,7 +277,7 @@ def base_recipe(recipe: str | dict[str, Any], source: str) -> Recipe:
 
 
 def rollouts(recipe: Recipe) -> int:
-    """Return the number of rollouts that a run of the recipe generates."""
+    """Return the number of rollouts that a run of the recipe generates; of given pairs, the responses in them."""
     return recipe.rounds * recipe.rows_per_round
 
 

@@ -259,13 +259,23 @@ def test_cells_share_no_store(changes: dict[str, Any], said: str) -> None:
         plan(experiment(tuning=None, **changes))
 
 
-def test_pairs_of_own_answers_are_a_method_and_given_pairs_are_not() -> None:
-    """Accuracy is drawn over the answers that a run generates, and with given pairs there are none."""
+def test_given_pairs_are_a_method_over_steps_and_pairs_of_own_answers_always() -> None:
+    """Over rollouts, accuracy is drawn over the answers that a run generates, and with given pairs there are none."""
     base = {"name": "base", "data": {"source": "habit"}, "reward": {"name": "exact"}, "replay": {"versions": 0}}
     methods = {"ours": {}, "dpo": {"set": {"trainer.kind": "dpo"}}}
     made = plan(experiment(recipe=base, tuning=None, methods=methods, baseline="ours"))
     ours, dpo = made.results({})[:2]
     assert rollouts(ours.recipe) == rollouts(dpo.recipe) and ours.key != dpo.key
     methods["dpo"]["set"]["data.pairs"] = True
-    with pytest.raises(UserError, match=r"methods\.dpo trains on given pairs, .* of problems as data"):
-        plan(experiment(recipe=base, tuning=None, methods=methods, baseline="ours"))
+    given = {"recipe": base, "tuning": None, "methods": methods, "baseline": "ours"}
+    with pytest.raises(UserError, match=r"methods\.dpo trains on given pairs, .* set over to steps, or let it make"):
+        plan(experiment(**given))
+    said = r"ours seed 10 has 3200 responses and dpo seed 10 800: .* set rollout\.prompts_per_round: of given pairs"
+    with pytest.raises(UserError, match=said):
+        plan(experiment(**given, over="steps"))
+    methods["dpo"]["set"]["rollout.prompts_per_round"] = 64
+    ours, dpo = plan(experiment(**given, over="steps")).results({})[:2]
+    assert ours.steps == dpo.steps and rollouts(ours.recipe) == rollouts(dpo.recipe) == 25 * 128
+    methods["dpo"]["set"]["trainer.optimizer_steps_per_round"] = 16
+    with pytest.raises(UserError, match=r"ours seed 10 makes 100 optimizer steps and dpo seed 10 400: .* set trainer"):
+        plan(experiment(**given, over="steps", rounds=25))

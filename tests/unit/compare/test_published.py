@@ -42,7 +42,7 @@ def test_a_run_of_days_is_the_same_from_its_numbers(changes: dict[str, str]) -> 
     whole = joined([one | {"stored": {"stored_rows": 8.0, "stored_worth": 4.0}} for one in days], made.recipes)
     whole |= {"method": "ours", "setting": None, "seed": 10}
     again, run = publish.run_of(publish.compact(whole)), read_run(whole)
-    assert again.days.tolist() == run.days.tolist() and again.rollouts.tolist() == run.rollouts.tolist()
+    assert again.days.tolist() == run.days.tolist() and again.spent.tolist() == run.spent.tolist()
     assert again.accuracy.tolist() == run.accuracy.tolist() and again.to_hold(0.5, 2) == run.to_hold(0.5, 2)
     assert {name: values.tolist() for name, values in again.by_difficulty.items()} == {
         name: values.tolist() for name, values in run.by_difficulty.items()
