@@ -243,8 +243,10 @@ class Plan:
             trainer["max_steps"] = rounds * trainer["optimizer_steps_per_round"] * trainer["passes"]
         for key, item in {**_FIXED, "name": experiment.name, "seed": seed}.items():
             set_key(settings, key, item, where=where)
-        # A cell is the same run on every machine, so that a cell finished on one counts on another.
-        return settle_precision(validated(Recipe, settings, source=where), autocast=True, dtype="bfloat16")
+        recipe = validated(Recipe, settings, source=where)
+        # A cell is the same run on every machine, so that a cell finished on one counts on another. The policy
+        # of DPO samples itself, in its own type.
+        return settle_precision(recipe, autocast=True, dtype="model" if recipe.trainer.kind == "dpo" else "bfloat16")
 
 
 def _check_store(store: str | None, *, days: bool, where: str) -> None:

@@ -266,6 +266,9 @@ def test_given_pairs_are_a_method_over_steps_and_pairs_of_own_answers_always() -
     made = plan(experiment(recipe=base, tuning=None, methods=methods, baseline="ours"))
     ours, dpo = made.results({})[:2]
     assert rollouts(ours.recipe) == rollouts(dpo.recipe) and ours.key != dpo.key
+    for cell, dtype in ((ours, "bfloat16"), (dpo, "model")):
+        (read,) = cell.task(1)["recipes"]
+        assert type(cell.recipe).model_validate(read).rollout.dtype == dtype, "as a worker reads it"
     methods["dpo"]["set"]["data.pairs"] = True
     given = {"recipe": base, "tuning": None, "methods": methods, "baseline": "ours"}
     with pytest.raises(UserError, match=r"methods\.dpo trains on given pairs, .* set over to steps, or let it make"):
