@@ -53,7 +53,7 @@ COLOURS = 128
 
 def compact(record: dict[str, Any], accuracy_on: AccuracyOn = "all", over: Over = "rollouts") -> dict[str, Any]:
     """What a figure or a table needs of one run."""
-    head = {key: record.get(key) for key in ("method", "setting", "seed", "commit", "diverged", "error")}
+    head = {key: record.get(key) for key in ("method", "setting", "seed", "commit", "diverged", "error", "preferences")}
     kept = {key: value for key, value in head.items() if value is not None}
     kept["learning_rate"] = record["recipe"]["trainer"]["learning_rate"]
     kept["delta"] = record["recipe"]["objective"]["delta"]

@@ -54,6 +54,7 @@ class Cell:
         recipe: the complete recipe; that of the first day.
         key: the identity of its recipes; equal keys mean equal runs.
         later: the recipes of the days after the first; empty without days.
+        preferences: whether the trained model is measured against its start.
     """
 
     kind: str
@@ -63,6 +64,7 @@ class Cell:
     recipe: Recipe
     key: str
     later: tuple[Recipe, ...] = ()
+    preferences: bool = False
 
     @property
     def recipes(self) -> tuple[Recipe, ...]:
@@ -79,7 +81,7 @@ class Cell:
         recipes = [recipe.model_dump(mode="json") for recipe in self.recipes]
         for one in recipes:
             one["trainer"]["threads"] = threads
-        return {"recipes": recipes}
+        return {"recipes": recipes, "preferences": self.preferences}
 
     def outcome(self, record: Record) -> str:
         """Return the accuracy at the end, or that the run diverged."""
@@ -170,11 +172,16 @@ class Plan:
                     f"{self.source}: methods.{name}.set has {tune.key}, which tuning chooses: remove one of the two"
                 )
         cells = [cell for cell in self.results(tuned) if cell.seed == self.seeds[0]]
-        if self.experiment.accuracy_on == "trained" and not isinstance(cells[0].recipe.data, HabitOptions):
-            raise UserError(
-                f"{self.source}: accuracy_on = trained is for data.source habit, but the recipe's is "
-                f"{cells[0].recipe.data.source}: remove it"
-            )
+        of_habit = {
+            "accuracy_on = trained": self.experiment.accuracy_on == "trained",
+            "preferences = true": self.experiment.preferences,
+        }
+        for setting, given in of_habit.items():
+            if given and not isinstance(cells[0].recipe.data, HabitOptions):
+                raise UserError(
+                    f"{self.source}: {setting} is for data.source habit, but the recipe's is "
+                    f"{cells[0].recipe.data.source}: remove it"
+                )
         for cell in cells:
             if cell.recipe.is_offline and self.experiment.over == "rollouts":
                 raise UserError(
@@ -216,9 +223,11 @@ class Plan:
         days = self.experiment.days or [{}]
         recipes = [self._recipe(method, seed, (chosen, day), setting=setting, rounds=rounds) for day in days]
         keys = [identity(recipe) for recipe in recipes]
-        return Cell(
-            kind, method, value, seed, recipes[0], keys[0] if len(keys) == 1 else _digest(keys), (*recipes[1:],)
-        )
+        measured = kind == "result" and self.experiment.preferences
+        if measured:  # an equal run that was not measured is no substitute
+            keys.append("preferences")
+        key = keys[0] if len(keys) == 1 else _digest(keys)
+        return Cell(kind, method, value, seed, recipes[0], key, (*recipes[1:],), measured)
 
     def _recipe(
         self,

@@ -13,6 +13,8 @@ from r2vpo.config.records import Record
 
 COLUMN: dict[Over, str] = {"rollouts": "rollouts", "steps": "step"}
 """Where an evaluation's record has what the experiment counts."""
+WORST = {"win_rate": 0.0, "displacement": -np.inf, "kl": np.inf}
+"""The measures of a trained model against its start, with what a model gets whose weights are not finite."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,10 @@ class Run:
     def final(self, difficulty: str | None = None) -> float:
         """Return the accuracy at the end, on one difficulty or on all problems."""
         return float((self.accuracy if difficulty is None else self.by_difficulty[difficulty])[-1])
+
+    def preference(self, measure: str) -> float:
+        """Return a measure of the trained model against its start; of one that diverged, the worst value."""
+        return WORST[measure] if self.diverged else float(self.record["preferences"][measure])
 
     def on_day(self, day: int) -> "Run":
         """Return what one day did, with rollouts counted from its beginning."""

@@ -136,6 +136,11 @@ class Experiment(Matrix):
         description="what curves, areas and `target` are over: the rollouts that a run generates, or its optimizer "
         "steps; with given pairs a run generates none, so that its curve is over steps",
     )
+    preferences: bool = Field(
+        False,
+        description="measure the trained model of each cell of the result against its start, with data.source habit: "
+        "win rate, log-probability of chosen answers, KL divergence",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "Experiment":
@@ -152,6 +157,8 @@ class Experiment(Matrix):
             )
         if self.days and self.over != "rollouts":
             raise ValueError("over = steps is not used with days, which count rollouts: remove it")
+        if self.days and self.preferences:
+            raise ValueError("preferences is not used with days, whose runs start from different models: remove it")
         used = [seed for seed in self.tuning.seeds if seed >= self.seeds.first] if self.tuning else []
         if used:
             raise ValueError(

@@ -86,6 +86,8 @@ def result_table(results: Results) -> Table:
             (f"{unit} to {100 * target:g} %", lambda group: to_target(results.group(*group), time)),
             ("reached", share(lambda run: math.isfinite(time(run)))),
         ]
+    if results.experiment.preferences:
+        columns += _against_the_start(results)
     columns += [
         ("collapsed", share(lambda run: run.collapsed)),
         ("time per run", lambda group: duration(float(np.median([r.wall_seconds for r in results.group(*group)])))),
@@ -96,7 +98,25 @@ def result_table(results: Results) -> Table:
     )
     if target:
         note += " A run that never reached the target counts as above the budget."
+    if results.experiment.preferences:
+        note += (
+            " Win rate: share of the held-out problems on which the trained model's answer is better than that of the "
+            "model that it started from, ties counted half. Chosen answers: change of their log-probability. KL: "
+            "divergence from the start, estimated on the trained model's answers. Both are in nats per token."
+        )
     return Table.of("Result", note, columns, _groups(results))
+
+
+def _against_the_start(results: Results) -> list[Column[Group]]:
+    def measured(name: str, write: Callable[[float], str]) -> Callable[[Group], str]:
+        measure = partial(Run.preference, measure=name)
+        return lambda group: with_interval(median_of(results.group(*group), measure), write)
+
+    return [
+        ("win rate over the start, %", measured("win_rate", lambda x: f"{100 * x:.1f}")),
+        ("chosen answers, nats", measured("displacement", lambda x: _nats(x, "+"))),
+        ("KL to the start, nats", measured("kl", _nats)),
+    ]
 
 
 def baseline_table(results: Results, baseline: str) -> Table:
@@ -225,6 +245,11 @@ def with_interval(estimate: Interval, write: Callable[[float], str]) -> str:
     if estimate.low is None or estimate.high is None:
         return value
     return f"{value} ({write(estimate.low)} to {write(estimate.high)})"
+
+
+def _nats(value: float, sign: str = "") -> str:
+    """Format nats with three decimals, never as -0.000."""
+    return f"{value:{sign}}".replace("inf", "∞") if math.isinf(value) else f"{round(value, 3) + 0.0:{sign}.3f}"
 
 
 def intervals_of(results: Results) -> str:

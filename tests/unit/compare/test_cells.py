@@ -69,6 +69,18 @@ def test_the_accuracy_on_what_is_trained_needs_habit() -> None:
         plan(experiment(accuracy_on="trained"))
 
 
+def test_only_cells_of_the_result_are_measured_against_the_start_and_have_another_key() -> None:
+    base = {"name": "base", "data": {"source": "habit"}, "reward": {"name": "exact"}}
+    plain, measured = (plan(experiment(recipe=base, preferences=on)) for on in (False, True))
+    for one, other in zip(plain.results(TUNED), measured.results(TUNED), strict=True):
+        assert one.recipe == other.recipe and one.key == identity(one.recipe) != other.key
+        assert (one.task(1)["preferences"], other.task(1)["preferences"]) == (False, True)
+    assert [cell.key for cell in plain.tuning()] == [cell.key for cell in measured.tuning()]
+    assert not any(cell.preferences for cell in measured.tuning())
+    with pytest.raises(UserError, match=r"small.yaml: preferences = true is for .* habit, .* reasoning_gym: remove it"):
+        plan(experiment(preferences=True))
+
+
 def test_rounds_count_rollouts_whatever_the_steps() -> None:
     methods = {"clip": {}, "twice": {"set": {"trainer.passes": 2}}}
     made = plan(experiment(methods=methods, rounds=3))
