@@ -38,8 +38,8 @@ from r2vpo.compare.drawings import drawings
 from r2vpo.compare.figures import Drawing
 from r2vpo.compare.regret_report import regret_parts
 from r2vpo.compare.report import markdown
-from r2vpo.compare.runs import Run, budget, lost_days, measured_on
-from r2vpo.compare.schema import AccuracyOn, Experiment
+from r2vpo.compare.runs import COLUMN, Run, budget, lost_days, measured_on
+from r2vpo.compare.schema import AccuracyOn, Experiment, Over
 from r2vpo.compare.store import Store
 from r2vpo.compare.tables import Table, tables
 from r2vpo.compare.tasks import TasksExperiment
@@ -51,16 +51,16 @@ NUMBERS, PAGES = ROOT / "benchmarks" / "results", ROOT / "docs" / "results"
 COLOURS = 128
 
 
-def compact(record: dict[str, Any], accuracy_on: AccuracyOn = "all") -> dict[str, Any]:
+def compact(record: dict[str, Any], accuracy_on: AccuracyOn = "all", over: Over = "rollouts") -> dict[str, Any]:
     """What a figure or a table needs of one run."""
-    head = {key: record.get(key) for key in ("method", "setting", "seed", "commit", "diverged", "error")}
+    head = {key: record.get(key) for key in ("method", "setting", "seed", "commit", "diverged", "error", "preferences")}
     kept = {key: value for key, value in head.items() if value is not None}
     kept["learning_rate"] = record["recipe"]["trainer"]["learning_rate"]
     kept["delta"] = record["recipe"]["objective"]["delta"]
     kept["wall_seconds"] = round(record["wall_seconds"], 1)
-    kept["budget"] = budget(record)
+    kept["budget"] = budget(record, over)
     evaluations = measured_on(record, accuracy_on)
-    kept["rollouts"] = [e["rollouts"] for e in evaluations]
+    kept[over] = [e[COLUMN[over]] for e in evaluations]
     kept["accuracy"] = [round(e["accuracy"], 4) for e in evaluations]
     kept["by_difficulty"] = {
         name: [round(e["by_difficulty"][name], 4) for e in evaluations]
@@ -141,24 +141,24 @@ def read_control(spec: ControlExperiment, folder: Path) -> dict[str, Any]:
 def run_of(kept: dict[str, Any]) -> Run:
     """One run of a file; one that diverged answers nothing from its last evaluation on."""
     lists = {"": kept["accuracy"], **kept["by_difficulty"]}
-    rollouts, days = list(kept["rollouts"]), list(kept.get("day", ()))
+    spent, days = list(kept["rollouts"] if "rollouts" in kept else kept["steps"]), list(kept.get("day", ()))
     if kept.get("diverged"):
-        rollouts += [rollouts[-1], max(kept["budget"], rollouts[-1] + 1)]
+        spent += [spent[-1], max(kept["budget"], spent[-1] + 1)]
         if days:
-            lost = lost_days(kept["days"], days[-1], rollouts[-1])
-            rollouts += [end for _, end in lost]
+            lost = lost_days(kept["days"], days[-1], spent[-1])
+            spent += [end for _, end in lost]
             days += [days[-1], days[-1], *(day for day, _ in lost)]
-        lists = {name: [*values, *[0.0] * (len(rollouts) - len(values))] for name, values in lists.items()}
+        lists = {name: [*values, *[0.0] * (len(spent) - len(values))] for name, values in lists.items()}
     columns = {name: np.array(values, dtype=np.float64) for name, values in lists.items()}
     return Run(
         method=kept["method"],
         setting=kept.get("setting"),
         seed=kept["seed"],
-        rollouts=np.array(rollouts, dtype=np.float64),
-        seconds=np.full(len(rollouts), np.nan),
+        spent=np.array(spent, dtype=np.float64),
+        seconds=np.full(len(spent), np.nan),
         accuracy=columns.pop(""),
         by_difficulty=columns,
-        course=dict.fromkeys(("rollouts", *COURSE), np.array([np.nan])),
+        course=dict.fromkeys(("spent", *COURSE), np.array([np.nan])),
         wall_seconds=kept["wall_seconds"],
         diverged=bool(kept.get("diverged")),
         record=kept,
@@ -224,7 +224,7 @@ def read(folder: Path, figures: list[str]) -> dict[str, Any]:
     if isinstance(spec, ControlExperiment):
         return head | read_control(spec, folder)
     if not isinstance(spec, TasksExperiment):
-        return head | read_cells(folder, spec.accuracy_on)
+        return head | read_cells(folder, spec.accuracy_on, over=spec.over)
     plans = TasksPlan.of(spec, name, folder.parent)
     parts = {
         task: read_cells(folder.parent / f"{name}.{task}", one.accuracy_on or spec.accuracy_on, keys_of(plans, task))
@@ -240,7 +240,9 @@ def keys_of(plans: TasksPlan, task: str) -> set[str]:
     return {cell.key for cell in [*plan.tuning(), *plan.results(finalists(plan, found))]}
 
 
-def read_cells(folder: Path, accuracy_on: AccuracyOn, keys: set[str] | None = None) -> dict[str, Any]:
+def read_cells(
+    folder: Path, accuracy_on: AccuracyOn, keys: set[str] | None = None, over: Over = "rollouts"
+) -> dict[str, Any]:
     """The numbers of the finished cells of a folder, all or those of these keys."""
     results, tuning = (
         [record for record in records(folder / name) if keys is None or record["cell"] in keys]
@@ -248,15 +250,15 @@ def read_cells(folder: Path, accuracy_on: AccuracyOn, keys: set[str] | None = No
     )
     tries: dict[str, dict[float, list[float]]] = {}
     for record in sorted(tuning, key=lambda record: record["seed"]):
-        run = run_of(compact(record, accuracy_on))
+        run = run_of(compact(record, accuracy_on, over))
         tries.setdefault(run.method, {}).setdefault(float(record["setting"]), []).append(run.area())
     first = next(iter(results or tuning), {})
     return {
         "machine": first.get("machine"),
         "versions": first.get("versions"),
         "tries": {method: list(found.items()) for method, found in tries.items()},
-        "results": [compact(record, accuracy_on) for record in results],
-        "tuning": [compact(record, accuracy_on) for record in tuning],
+        "results": [compact(record, accuracy_on, over) for record in results],
+        "tuning": [compact(record, accuracy_on, over) for record in tuning],
     }
 
 

@@ -93,7 +93,7 @@ def load_results(plan: Plan, store: Store) -> Results:
         (method, value): {} for value in plan.experiment.values for method in plan.methods
     }
     for record in store.records(cells):
-        run = read_run(record, plan.experiment.accuracy_on)
+        run = read_run(record, plan.experiment.accuracy_on, plan.experiment.over)
         groups[run.method, run.setting][run.seed] = run
     every = [*plan.tuning(), *cells]
     return Results(

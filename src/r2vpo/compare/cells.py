@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class Cell:
         recipe: the complete recipe; that of the first day.
         key: the identity of its recipes; equal keys mean equal runs.
         later: the recipes of the days after the first; empty without days.
+        preferences: whether the trained model is measured against its start.
     """
 
     kind: str
@@ -63,6 +64,7 @@ class Cell:
     recipe: Recipe
     key: str
     later: tuple[Recipe, ...] = ()
+    preferences: bool = False
 
     @property
     def recipes(self) -> tuple[Recipe, ...]:
@@ -79,7 +81,7 @@ class Cell:
         recipes = [recipe.model_dump(mode="json") for recipe in self.recipes]
         for one in recipes:
             one["trainer"]["threads"] = threads
-        return {"recipes": recipes}
+        return {"recipes": recipes, "preferences": self.preferences}
 
     def outcome(self, record: Record) -> str:
         """Return the accuracy at the end, or that the run diverged."""
@@ -104,7 +106,7 @@ class Plan:
         methods: keys of the methods; None takes all.
 
     Raises:
-        UserError: a method is unknown, a cell's recipe is refused, or methods generate different numbers of rollouts.
+        UserError: a method is unknown, a cell's recipe is refused, or methods have different budgets.
     """
 
     def __init__(
@@ -170,28 +172,42 @@ class Plan:
                     f"{self.source}: methods.{name}.set has {tune.key}, which tuning chooses: remove one of the two"
                 )
         cells = [cell for cell in self.results(tuned) if cell.seed == self.seeds[0]]
-        if self.experiment.accuracy_on == "trained" and not isinstance(cells[0].recipe.data, HabitOptions):
-            raise UserError(
-                f"{self.source}: accuracy_on = trained is for data.source habit, but the recipe's is "
-                f"{cells[0].recipe.data.source}: remove it"
-            )
-        for cell in cells:
-            if cell.recipe.is_offline:
+        of_habit = {
+            "accuracy_on = trained": self.experiment.accuracy_on == "trained",
+            "preferences = true": self.experiment.preferences,
+        }
+        for setting, given in of_habit.items():
+            if given and not isinstance(cells[0].recipe.data, HabitOptions):
                 raise UserError(
-                    f"{self.source}: methods.{cell.method} trains on given pairs, and a comparison draws accuracy over "
-                    "the answers that a run generates: let it make its own pairs, of problems as data"
+                    f"{self.source}: {setting} is for data.source habit, but the recipe's is "
+                    f"{cells[0].recipe.data.source}: remove it"
+                )
+        for cell in cells:
+            if cell.recipe.is_offline and self.experiment.over == "rollouts":
+                raise UserError(
+                    f"{self.source}: methods.{cell.method} trains on given pairs, and accuracy is drawn over the "
+                    "answers that a run generates: set over to steps, or let it make its own pairs, of problems as data"
                 )
             _check_store(cell.recipe.replay.store, days=bool(cell.later), where=f"{self.source}: methods.{cell.method}")
-        budgets: dict[int, str] = {}
-        for cell in cells:
-            budgets.setdefault(sum(map(rollouts, cell.recipes)), str(cell))
-        if len(budgets) > 1:
-            (one, first), (two, second), *_ = budgets.items()
-            raise UserError(
-                f"{self.source}: {first} generates {one} rollouts and {second} {two}: comparisons need the same "
-                "number, set `rounds`, which counts rounds of generation for every method"
-            )
+        if self.experiment.over == "rollouts":
+            remedy = "`rounds`, which counts rounds of generation for every method"
+            self._check_equal(cells, "generates {} rollouts", lambda cell: sum(map(rollouts, cell.recipes)), remedy)
+        else:
+            remedy = "trainer.optimizer_steps_per_round, or trainer.passes"
+            self._check_equal(cells, "makes {} optimizer steps", lambda cell: cell.steps, remedy)
+            remedy = "rollout.prompts_per_round: of given pairs it counts two responses each"
+            self._check_equal(cells, "has {} responses", lambda cell: rollouts(cell.recipe), remedy)
         self.tuning()
+
+    def _check_equal(self, cells: Sequence[Cell], words: str, amount: Callable[[Cell], int], remedy: str) -> None:
+        """Refuse cells whose budgets differ."""
+        amounts = {amount(cell): str(cell) for cell in reversed(cells)}
+        if len(amounts) > 1:
+            (two, second), *_, (one, first) = amounts.items()
+            raise UserError(
+                f"{self.source}: {first} {words.format(one)} and {second} {two}: comparisons need the same number, set "
+                f"{remedy}"
+            )
 
     def _cell(
         self,
@@ -207,9 +223,11 @@ class Plan:
         days = self.experiment.days or [{}]
         recipes = [self._recipe(method, seed, (chosen, day), setting=setting, rounds=rounds) for day in days]
         keys = [identity(recipe) for recipe in recipes]
-        return Cell(
-            kind, method, value, seed, recipes[0], keys[0] if len(keys) == 1 else _digest(keys), (*recipes[1:],)
-        )
+        measured = kind == "result" and self.experiment.preferences
+        if measured:  # an equal run that was not measured is no substitute
+            keys.append("preferences")
+        key = keys[0] if len(keys) == 1 else _digest(keys)
+        return Cell(kind, method, value, seed, recipes[0], key, (*recipes[1:],), measured)
 
     def _recipe(
         self,
@@ -234,8 +252,10 @@ class Plan:
             trainer["max_steps"] = rounds * trainer["optimizer_steps_per_round"] * trainer["passes"]
         for key, item in {**_FIXED, "name": experiment.name, "seed": seed}.items():
             set_key(settings, key, item, where=where)
-        # A cell is the same run on every machine, so that a cell finished on one counts on another.
-        return settle_precision(validated(Recipe, settings, source=where), autocast=True, dtype="bfloat16")
+        recipe = validated(Recipe, settings, source=where)
+        # A cell is the same run on every machine, so that a cell finished on one counts on another. The policy
+        # of DPO samples itself, in its own type.
+        return settle_precision(recipe, autocast=True, dtype="model" if recipe.trainer.kind == "dpo" else "bfloat16")
 
 
 def _check_store(store: str | None, *, days: bool, where: str) -> None:
@@ -268,7 +288,7 @@ def base_recipe(recipe: str | dict[str, Any], source: str) -> Recipe:
 
 
 def rollouts(recipe: Recipe) -> int:
-    """Return the number of rollouts that a run of the recipe generates."""
+    """Return the number of rollouts that a run of the recipe generates; of given pairs, the responses in them."""
     return recipe.rounds * recipe.rows_per_round
 
 

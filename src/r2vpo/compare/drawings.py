@@ -50,7 +50,7 @@ def _curves(results: Results) -> Iterator[Drawing]:
     """Yield the figures of an experiment without an axis."""
     yield _accuracy(results, None)
     caption = f"Seconds spent generating and training, without evaluation; cells may have run at the same time. {_BAND}"
-    yield figures.over_rollouts(
+    yield figures.curves(
         results, None, lambda run: (run.seconds, run.accuracy), figures.seconds_axes, x_label="seconds"
     ).drawing("accuracy-seconds", "Accuracy against time", caption)
     if results.experiment.target_of_runs is not None:
@@ -60,7 +60,7 @@ def _curves(results: Results) -> Iterator[Drawing]:
         yield Drawing("difficulty", "Final accuracy by difficulty", _medians(results), drawing)
     for name, title, caption, finish in _COURSES:
         if any(_drawable(run, name) for run in results.runs):
-            lines = figures.over_rollouts(results, None, partial(_course, name=name), finish)
+            lines = figures.curves(results, None, partial(_course, name=name), finish)
             yield lines.drawing(name.replace("_", "-"), title, caption)
 
 
@@ -96,8 +96,10 @@ def _collapse(results: Results) -> Drawing:
 
 
 def _accuracy(results: Results, value: Value | None) -> Drawing:
-    key, title = _named(results, "accuracy-rollouts", "Accuracy against rollouts", value)
-    lines = figures.over_rollouts(results, value, lambda run: (run.rollouts, run.accuracy), figures.accuracy_axes)
+    key, title = _named(
+        results, f"accuracy-{results.experiment.over}", f"Accuracy against {results.experiment.unit}", value
+    )
+    lines = figures.curves(results, value, lambda run: (run.spent, run.accuracy), figures.accuracy_axes)
     caption = f"Greedy accuracy on the held-out problems. {_BAND}"
     if results.experiment.days is not None:
         caption += " On a new day, the problems are others, so that the accuracy may fall at once."
@@ -105,7 +107,9 @@ def _accuracy(results: Results, value: Value | None) -> Drawing:
 
 
 def _survival(results: Results, value: Value | None, target: float) -> Drawing:
-    key, title = _named(results, "rollouts-to-target", f"Runs that have not reached {100 * target:g} %", value)
+    key, title = _named(
+        results, f"{results.experiment.over}-to-target", f"Runs that have not reached {100 * target:g} %", value
+    )
     caption = "Share of the seeds that have not reached the target so far (Kaplan and Meier); lower is better."
     return figures.survival(results, value, target).drawing(key, title, caption)
 
@@ -124,7 +128,7 @@ def _named(results: Results, key: str, title: str, value: Value | None) -> tuple
 
 
 def _course(run: Run, name: str) -> tuple[Array, Array]:
-    rounds = run.course["rollouts"]
+    rounds = run.course["spent"]
     # a record from before a metric existed does not have it
     y = run.course.get(name, np.full(len(rounds), np.nan))
     # where a method has none, V_d is 0 and lambda is missing: neither can be drawn on a logarithmic axis

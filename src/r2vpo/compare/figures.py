@@ -17,7 +17,7 @@ from r2vpo.compare.runs import Run
 from r2vpo.compare.schema import Value, label
 from r2vpo.compare.statistics import Array
 from r2vpo.intervals import Interval
-from r2vpo.report.axes import ROLLOUTS, counts, legend_of_figure, log_axis, open_axes, percents
+from r2vpo.report.axes import ROLLOUTS, STEPS, counts, legend_of_figure, log_axis, open_axes, percents
 from r2vpo.report.palette import DASHES, Palette
 from r2vpo.report.svg import Draw
 
@@ -103,22 +103,22 @@ class Lines:
         figure.supxlabel(self.x_label, fontsize=9, color=palette.muted)
 
 
-def over_rollouts(
+def curves(
     results: Results,
     setting: Value | None,
     column: Callable[[Run], tuple[Array, Array]],
     finish: Callable[[Axes], None],
     *,
-    x_label: str = ROLLOUTS,
+    x_label: str | None = None,
 ) -> Lines:
-    """Return curves over rollouts or seconds: the median over seeds, and a band with their middle half.
+    """Return curves over rollouts, steps or seconds: the median over seeds, and a band with their middle half.
 
     Args:
         results: the finished cells.
         setting: the value on the settings' axis.
         column: returns x and y of a run.
         finish: sets up the axes.
-        x_label: label of the x axis.
+        x_label: label of the x axis; None for what the experiment is over.
     """
 
     def curve(axes: Axes, method: str, style: dict[str, Any]) -> None:
@@ -135,17 +135,17 @@ def over_rollouts(
         axes.fill_between(grid, low, high, color=style["color"], alpha=0.15, linewidth=0)
         axes.plot(grid, middle, **style)
 
-    return Lines(results, curve, x_label, finish)
+    return Lines(results, curve, x_label or _spent(results), finish)
 
 
 def survival(results: Results, setting: Value | None, target: float) -> Lines:
-    """Return the share of runs that have not reached the target yet, over rollouts."""
+    """Return the share of runs that have not reached the target yet, over rollouts or steps."""
 
     def curve(axes: Axes, method: str, style: dict[str, Any]) -> None:
         runs = results.group(method, setting)
         if not runs:
             return
-        times, ends = np.array([run.time_to(target) for run in runs]), np.array([run.rollouts[-1] for run in runs])
+        times, ends = np.array([run.time_to(target) for run in runs]), np.array([run.spent[-1] for run in runs])
         x, share = statistics.survival_curve(times, ends)
         x, share = np.append(x, ends.max()), np.append(share, share[-1])
         axes.step(x, share, where="post", **style)
@@ -155,7 +155,7 @@ def survival(results: Results, setting: Value | None, target: float) -> Lines:
         percents(axes.yaxis)
         counts(axes.xaxis, ticks=_X_TICKS)
 
-    return Lines(results, curve, ROLLOUTS, finish)
+    return Lines(results, curve, _spent(results), finish)
 
 
 def over_axis(results: Results, measure: Callable[[list[Run]], Interval]) -> Lines:
@@ -220,7 +220,7 @@ def collapse(results: Results) -> Draw:
 
 
 def accuracy_axes(axes: Axes) -> None:
-    """Set up axes of accuracy over rollouts."""
+    """Set up axes of accuracy over rollouts or steps."""
     axes.set_ylim(0, 1.02)
     percents(axes.yaxis)
     value_axes(axes)
@@ -234,14 +234,19 @@ def seconds_axes(axes: Axes) -> None:
 
 
 def value_axes(axes: Axes) -> None:
-    """Set up axes of a value of any size over rollouts."""
+    """Set up axes of a value of any size over rollouts or steps."""
     counts(axes.xaxis, ticks=_X_TICKS)
 
 
 def log_value_axes(axes: Axes) -> None:
-    """Set up axes of a positive value over rollouts, with a logarithmic y axis that fits what is drawn."""
+    """Set up axes of a positive value over rollouts or steps, with a logarithmic y axis that fits what is drawn."""
     log_axis(axes, [y for line in axes.get_lines() for y in np.asarray(line.get_ydata(), dtype=float) if y > 0])
     value_axes(axes)
+
+
+def _spent(results: Results) -> str:
+    """Return the label of an axis over what the experiment is over."""
+    return STEPS if results.experiment.over == "steps" else ROLLOUTS
 
 
 def _rows(figure: Figure, results: Results) -> Axes:

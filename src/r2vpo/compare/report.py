@@ -69,8 +69,8 @@ def _facts(results: Results, plan: Plan) -> list[tuple[str, str]]:
         ("seeds", f"{plan.seeds[0]} to {plan.seeds[-1]}"),
     ]
     if results.runs:
-        budget = max(int(run.rollouts[-1]) for run in results.runs)
-        facts += [("rollouts per run", f"{budget:,}"), *facts_of_runs(results.runs)]
+        budget = max(int(run.spent[-1]) for run in results.runs)
+        facts += [(f"{plan.experiment.unit} per run", f"{budget:,}"), *facts_of_runs(results.runs)]
     return facts
 
 

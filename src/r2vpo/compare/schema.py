@@ -92,6 +92,7 @@ class SettingsSpec(Section):
 
 
 AccuracyOn = Literal["all", "trained"]
+Over = Literal["rollouts", "steps"]
 
 
 class Matrix(Section):
@@ -130,6 +131,16 @@ class Experiment(Matrix):
         description="what each of several days sets: a cell is one run per day, each with the model that the day "
         "before left; `rounds` counts those of a day, and the days of a cell share its replay.store",
     )
+    over: Over = Field(
+        "rollouts",
+        description="what curves, areas and `target` are over: the rollouts that a run generates, or its optimizer "
+        "steps; with given pairs a run generates none, so that its curve is over steps",
+    )
+    preferences: bool = Field(
+        False,
+        description="measure the trained model of each cell of the result against its start, with data.source habit: "
+        "win rate, log-probability of chosen answers, KL divergence",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "Experiment":
@@ -144,6 +155,10 @@ class Experiment(Matrix):
             raise ValueError(
                 "accuracy_on is not used with days, which are measured on their own difficulties: remove it"
             )
+        if self.days and self.over != "rollouts":
+            raise ValueError("over = steps is not used with days, which count rollouts: remove it")
+        if self.days and self.preferences:
+            raise ValueError("preferences is not used with days, whose runs start from different models: remove it")
         used = [seed for seed in self.tuning.seeds if seed >= self.seeds.first] if self.tuning else []
         if used:
             raise ValueError(
@@ -175,8 +190,13 @@ class Experiment(Matrix):
         return self.methods[method].title or method
 
     @property
+    def unit(self) -> str:
+        """Return in what the budget of a run is counted, in words."""
+        return "optimizer steps" if self.over == "steps" else "rollouts"
+
+    @property
     def target_of_runs(self) -> float | None:
-        """Return the accuracy to which the rollouts of a whole run are counted; None with days, which each count."""
+        """Return the accuracy to which a whole run is counted; None with days, which each count."""
         return None if self.days else self.target
 
     @property

@@ -64,7 +64,7 @@ def failed_cells(failures: Sequence[tuple[str, str]]) -> list[Table]:
 
 def result_table(results: Results) -> Table:
     """Return the table of every method by itself."""
-    target, hardest = results.experiment.target_of_runs, results.hardest
+    target, hardest, unit = results.experiment.target_of_runs, results.hardest, results.experiment.unit
 
     def medians(measure: Callable[[Run], float]) -> Callable[[Group], str]:
         return lambda group: percent(median_of(results.group(*group), measure))
@@ -83,25 +83,45 @@ def result_table(results: Results) -> Table:
     if target:
         time = partial(Run.time_to, target=target)
         columns += [
-            (f"rollouts to {100 * target:g} %", lambda group: rollouts(results.group(*group), time)),
+            (f"{unit} to {100 * target:g} %", lambda group: to_target(results.group(*group), time)),
             ("reached", share(lambda run: math.isfinite(time(run)))),
         ]
+    if results.experiment.preferences:
+        columns += _against_the_start(results)
     columns += [
         ("collapsed", share(lambda run: run.collapsed)),
         ("time per run", lambda group: duration(float(np.median([r.wall_seconds for r in results.group(*group)])))),
     ]
     note = (
-        f"Medians over seeds. {intervals_of(results)} Area: mean accuracy over all rollouts of a run. Collapsed: the "
-        "run ended at less than half of its best accuracy, or with weights that are not finite."
+        f"Medians over seeds. {intervals_of(results)} Area: mean accuracy over all {unit} of a run. Collapsed: "
+        "the run ended at less than half of its best accuracy, or with weights that are not finite."
     )
     if target:
         note += " A run that never reached the target counts as above the budget."
+    if results.experiment.preferences:
+        note += (
+            " Win rate: share of the held-out problems on which the trained model's answer is better than that of the "
+            "model that it started from, ties counted half. Chosen answers: change of their log-probability. KL: "
+            "divergence from the start, estimated on the trained model's answers. Both are in nats per token."
+        )
     return Table.of("Result", note, columns, _groups(results))
+
+
+def _against_the_start(results: Results) -> list[Column[Group]]:
+    def measured(name: str, write: Callable[[float], str]) -> Callable[[Group], str]:
+        measure = partial(Run.preference, measure=name)
+        return lambda group: with_interval(median_of(results.group(*group), measure), write)
+
+    return [
+        ("win rate over the start, %", measured("win_rate", lambda x: f"{100 * x:.1f}")),
+        ("chosen answers, nats", measured("displacement", lambda x: _nats(x, "+"))),
+        ("KL to the start, nats", measured("kl", _nats)),
+    ]
 
 
 def baseline_table(results: Results, baseline: str) -> Table:
     """Return the table of every other method against one, paired by seed."""
-    target, hardest = results.experiment.target_of_runs, results.hardest
+    target, hardest, unit = results.experiment.target_of_runs, results.hardest, results.experiment.unit
     pairs = _Pairs(results, lambda group: (baseline, group[1]))
     columns = [*_names(results), pairs.seeds, ("final accuracy, points", pairs.difference(Run.final))]
     if hardest:
@@ -109,7 +129,7 @@ def baseline_table(results: Results, baseline: str) -> Table:
     columns.append(("area, points", pairs.difference(Run.area)))
     if target:
         time = partial(Run.time_to, target=target)
-        columns.append(("ratio of rollouts", lambda group: ratio(statistics.paired_ratio(*pairs.of(group, time)))))
+        columns.append((f"ratio of {unit}", lambda group: ratio(statistics.paired_ratio(*pairs.of(group, time)))))
     columns += [("P(better area)", pairs.probability), ("seeds won", pairs.won)]
     note = (
         f"Medians of the differences, paired by seed. {intervals_of(results)} P(better area): the probability that a "
@@ -117,7 +137,7 @@ def baseline_table(results: Results, baseline: str) -> Table:
     )
     if target:
         note += (
-            " Ratio of rollouts: median of the ratios of the rollouts to the target, paired by seed; below 1 is "
+            f" Ratio of {unit}: median of the ratios of the {unit} to the target, paired by seed; below 1 is "
             "better, and ? means that neither method reached the target at half of the seeds or more."
         )
     return Table.of(f"Against {results.experiment.title(baseline)}", note, columns, pairs.groups())
@@ -208,9 +228,9 @@ def points(estimate: Interval) -> str:
     return with_interval(estimate, lambda x: f"{100 * x:+.1f}")
 
 
-def rollouts(runs: list[Run], time: Callable[[Run], float]) -> str:
-    """Format the median of the rollouts to a target as ``3,072 (2,560 to above 12,288)``."""
-    above = f"above {count(max(float(run.rollouts[-1]) for run in runs))}"
+def to_target(runs: list[Run], time: Callable[[Run], float]) -> str:
+    """Format the median of the rollouts or steps to a target as ``3,072 (2,560 to above 12,288)``."""
+    above = f"above {count(max(float(run.spent[-1]) for run in runs))}"
     return with_interval(median_of(runs, time), lambda x: count(x) if math.isfinite(x) else above)
 
 
@@ -225,6 +245,11 @@ def with_interval(estimate: Interval, write: Callable[[float], str]) -> str:
     if estimate.low is None or estimate.high is None:
         return value
     return f"{value} ({write(estimate.low)} to {write(estimate.high)})"
+
+
+def _nats(value: float, sign: str = "") -> str:
+    """Format nats with three decimals, never as -0.000."""
+    return f"{value:{sign}}".replace("inf", "∞") if math.isinf(value) else f"{round(value, 3) + 0.0:{sign}.3f}"
 
 
 def intervals_of(results: Results) -> str:

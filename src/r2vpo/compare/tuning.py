@@ -62,7 +62,9 @@ def choices(plan: Plan, store: Store) -> list[Choice]:
     spec = plan.experiment.tuning
     if spec is None:
         return []
-    finished = [read_run(record, plan.experiment.accuracy_on) for record in store.records(plan.tuning())]
+    finished = [
+        read_run(record, plan.experiment.accuracy_on, plan.experiment.over) for record in store.records(plan.tuning())
+    ]
     runs = {(run.method, run.setting, run.seed): run for run in finished}
     found = []
     for method, tune in plan.tunes.items():

@@ -25,6 +25,7 @@ from rich.console import Console
 from r2vpo.compare.collect import collect
 from r2vpo.compare.control.schema import ControlRecipe
 from r2vpo.compare.days import run_days
+from r2vpo.compare.preference_measures import measure_preferences
 from r2vpo.config.recipe import Recipe
 from r2vpo.config.records import Record
 from r2vpo.config.resumption import require_checkpoint
@@ -67,7 +68,8 @@ def _record(task: dict[str, Any]) -> Record:
         from r2vpo.compare.control.learning import run_control
 
         return run_control(ControlRecipe.model_validate(task["control"]))
-    return run_cell([Recipe.model_validate(one) for one in task["recipes"]], Path(task["folder"]))
+    recipes = [Recipe.model_validate(one) for one in task["recipes"]]
+    return run_cell(recipes, Path(task["folder"]), preferences=task["preferences"])
 
 
 def _told(error: Exception, folder: str) -> tuple[bool, str]:
@@ -81,18 +83,22 @@ def _told(error: Exception, folder: str) -> tuple[bool, str]:
     return known, str(error) if known else f"{type(error).__name__}: {error}"
 
 
-def run_cell(recipes: Sequence[Recipe], folder: Path) -> Record:
+def run_cell(recipes: Sequence[Recipe], folder: Path, *, preferences: bool = False) -> Record:
     """Run a cell, or resume it from an earlier call.
 
     Args:
         recipes: the cell's recipe, or one for each of its days.
         folder: folder in which its runs' folders are created.
+        preferences: measure the trained model against its start; not for days.
 
     Returns:
         The cell's record. A run whose weights are no longer finite has one too: divergence is its result.
     """
     if len(recipes) == 1:
-        return _run(recipes[0], folder)[1]
+        run, record = _run(recipes[0], folder)
+        if preferences:
+            record["preferences"] = None if record["diverged"] else measure_preferences(run)
+        return record
     return run_days(recipes, folder, _run)
 
 

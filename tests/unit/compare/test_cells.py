@@ -69,6 +69,18 @@ def test_the_accuracy_on_what_is_trained_needs_habit() -> None:
         plan(experiment(accuracy_on="trained"))
 
 
+def test_only_cells_of_the_result_are_measured_against_the_start_and_have_another_key() -> None:
+    base = {"name": "base", "data": {"source": "habit"}, "reward": {"name": "exact"}}
+    plain, measured = (plan(experiment(recipe=base, preferences=on)) for on in (False, True))
+    for one, other in zip(plain.results(TUNED), measured.results(TUNED), strict=True):
+        assert one.recipe == other.recipe and one.key == identity(one.recipe) != other.key
+        assert (one.task(1)["preferences"], other.task(1)["preferences"]) == (False, True)
+    assert [cell.key for cell in plain.tuning()] == [cell.key for cell in measured.tuning()]
+    assert not any(cell.preferences for cell in measured.tuning())
+    with pytest.raises(UserError, match=r"small.yaml: preferences = true is for .* habit, .* reasoning_gym: remove it"):
+        plan(experiment(preferences=True))
+
+
 def test_rounds_count_rollouts_whatever_the_steps() -> None:
     methods = {"clip": {}, "twice": {"set": {"trainer.passes": 2}}}
     made = plan(experiment(methods=methods, rounds=3))
@@ -259,13 +271,26 @@ def test_cells_share_no_store(changes: dict[str, Any], said: str) -> None:
         plan(experiment(tuning=None, **changes))
 
 
-def test_pairs_of_own_answers_are_a_method_and_given_pairs_are_not() -> None:
-    """Accuracy is drawn over the answers that a run generates, and with given pairs there are none."""
+def test_given_pairs_are_a_method_over_steps_and_pairs_of_own_answers_always() -> None:
+    """Over rollouts, accuracy is drawn over the answers that a run generates, and with given pairs there are none."""
     base = {"name": "base", "data": {"source": "habit"}, "reward": {"name": "exact"}, "replay": {"versions": 0}}
     methods = {"ours": {}, "dpo": {"set": {"trainer.kind": "dpo"}}}
     made = plan(experiment(recipe=base, tuning=None, methods=methods, baseline="ours"))
     ours, dpo = made.results({})[:2]
     assert rollouts(ours.recipe) == rollouts(dpo.recipe) and ours.key != dpo.key
+    for cell, dtype in ((ours, "bfloat16"), (dpo, "model")):
+        (read,) = cell.task(1)["recipes"]
+        assert type(cell.recipe).model_validate(read).rollout.dtype == dtype, "as a worker reads it"
     methods["dpo"]["set"]["data.pairs"] = True
-    with pytest.raises(UserError, match=r"methods\.dpo trains on given pairs, .* of problems as data"):
-        plan(experiment(recipe=base, tuning=None, methods=methods, baseline="ours"))
+    given = {"recipe": base, "tuning": None, "methods": methods, "baseline": "ours"}
+    with pytest.raises(UserError, match=r"methods\.dpo trains on given pairs, .* set over to steps, or let it make"):
+        plan(experiment(**given))
+    said = r"ours seed 10 has 3200 responses and dpo seed 10 800: .* set rollout\.prompts_per_round: of given pairs"
+    with pytest.raises(UserError, match=said):
+        plan(experiment(**given, over="steps"))
+    methods["dpo"]["set"]["rollout.prompts_per_round"] = 64
+    ours, dpo = plan(experiment(**given, over="steps")).results({})[:2]
+    assert ours.steps == dpo.steps and rollouts(ours.recipe) == rollouts(dpo.recipe) == 25 * 128
+    methods["dpo"]["set"]["trainer.optimizer_steps_per_round"] = 16
+    with pytest.raises(UserError, match=r"ours seed 10 makes 100 optimizer steps and dpo seed 10 400: .* set trainer"):
+        plan(experiment(**given, over="steps", rounds=25))

@@ -32,7 +32,7 @@ def test_days_add_up() -> None:
     whole = joined(days, cell().recipes)
     run = read_run(whole | {"method": "ours", "setting": None, "seed": 10})
     assert run.accuracy.tolist() == [0.2, 0.6, 0.4, 0.8, 0.5, 0.9]
-    assert run.rollouts.tolist() == [0, 64, 64, 128, 128, 192] and run.seconds.tolist() == [0, 2, 2, 4, 4, 6]
+    assert run.spent.tolist() == [0, 64, 64, 128, 128, 192] and run.seconds.tolist() == [0, 2, 2, 4, 4, 6]
     assert run.course["round"].tolist() == list(range(12)) and run.course["rollouts"].tolist()[-1] == 192
     assert (whole["optimizer_steps"], whole["wall_seconds"], whole["seconds_training"]) == (24, 100.0, 60.0)
     assert whole["days"] == [{"budget": 64, "stored_rows": 8.0, "stored_worth": 4.0}] * 3
@@ -43,7 +43,7 @@ def test_a_day_by_itself() -> None:
     whole = joined([day([0.2, 0.6]), day([0.4, 0.8, 0.7]), day([0.9, 0.3])], cell().recipes)
     run = read_run(whole | {"method": "ours", "setting": None, "seed": 10})
     second = run.on_day(2)
-    assert second.rollouts.tolist() == [0, 32, 64] and second.final() == 0.7
+    assert second.spent.tolist() == [0, 32, 64] and second.final() == 0.7
     assert [run.to_hold(0.75, number) for number in (1, 2, 3)] == [64, 32, 0], "a day that misses it counts as a whole"
 
 
@@ -52,7 +52,7 @@ def test_a_run_that_diverges_scores_nothing_on_the_days_that_are_left() -> None:
     run = read_run(whole | {"method": "ours", "setting": None, "seed": 10})
     assert run.days is not None and run.days.tolist() == [1, 1, 2, 2, 2, 2, 3, 3]
     assert run.accuracy.tolist() == [0.2, 0.6, 0.4, 0.8, 0, 0, 0, 0]
-    assert run.rollouts.tolist()[-4:] == [
+    assert run.spent.tolist()[-4:] == [
         128,
         129,
         129,

@@ -6,6 +6,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from r2vpo.compare.control.cells import ControlCell, ControlPlan
@@ -42,11 +43,20 @@ def test_a_run_of_days_is_the_same_from_its_numbers(changes: dict[str, str]) -> 
     whole = joined([one | {"stored": {"stored_rows": 8.0, "stored_worth": 4.0}} for one in days], made.recipes)
     whole |= {"method": "ours", "setting": None, "seed": 10}
     again, run = publish.run_of(publish.compact(whole)), read_run(whole)
-    assert again.days.tolist() == run.days.tolist() and again.rollouts.tolist() == run.rollouts.tolist()
+    assert again.days.tolist() == run.days.tolist() and again.spent.tolist() == run.spent.tolist()
     assert again.accuracy.tolist() == run.accuracy.tolist() and again.to_hold(0.5, 2) == run.to_hold(0.5, 2)
     assert {name: values.tolist() for name, values in again.by_difficulty.items()} == {
         name: values.tolist() for name, values in run.by_difficulty.items()
     }
+
+
+@pytest.mark.parametrize("diverged", [None, "nan"])
+def test_a_run_over_steps_with_its_measures_is_the_same_from_its_numbers(diverged: str | None) -> None:
+    whole = record(plan().results({"clip": 1e-3})[0], [0.2, 0.6], diverged=diverged)
+    whole |= {"method": "clip", "setting": None, "seed": 10, "preferences": None if diverged else {"kl": 0.25}}
+    again, run = publish.run_of(publish.compact(whole, over="steps")), read_run(whole, over="steps")
+    assert again.spent.tolist() == run.spent.tolist() == ([0, 1, 1, 8] if diverged else [0, 1])
+    assert again.preference("kl") == run.preference("kl") == (np.inf if diverged else 0.25)
 
 
 def test_a_comparison_on_control_tasks_is_the_same_from_its_numbers(tmp_path: Path) -> None:

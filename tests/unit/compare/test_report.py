@@ -46,6 +46,29 @@ def test_the_result_says_what_the_records_say(tmp_path: Path) -> None:
     assert clip["collapsed"] == "0 of 3"
 
 
+def test_measures_against_the_start_and_steps_in_place_of_rollouts(tmp_path: Path) -> None:
+    base = {"name": "base", "data": {"source": "habit"}, "reward": {"name": "exact"}}
+    changes = {"recipe": base, "tuning": None, "seeds": {"first": 10, "count": 5}}
+    made = plan(experiment(**changes, preferences=True, over="steps"))
+    store = Store(tmp_path / "small")
+    for number, cell in enumerate(made.results({})):
+        diverged = "nan" if cell.method == "ours" and cell.seed < 13 else None
+        measures = {"win_rate": 0.5 + number / 100, "displacement": -number / 10, "kl": number / 10, "kl_tokens": 8}
+        kept = {"preferences": None if diverged else measures}
+        store.add(cell, record(cell, [0.2, 0.4, 0.7], diverged=diverged) | kept)
+    result = tables_of(made, store)["Result"]
+    clip, ours = row(result, "Clipping | plain"), row(result, "ours")
+    assert clip["win rate over the start, %"] == "54.0 (50.0 to 58.0)", "numbers 0, 2, 4, 6, 8"
+    assert clip["chosen answers, nats"] == "-0.400 (-0.800 to +0.000)"
+    assert clip["KL to the start, nats"] == "0.400 (0.000 to 0.800)"
+    assert ours["win rate over the start, %"] == "0.0 (0.0 to 59.0)", "three of five diverged"
+    assert ours["chosen answers, nats"] == "-∞ (-∞ to -0.700)" and ours["KL to the start, nats"] == "∞ (0.700 to ∞)"
+    assert (clip["optimizer steps to 60 %"], clip["reached"]) == ("2 (2 to 2)", "5 of 5")
+    page = build_comparison_report(made, tmp_path)[1].read_text(encoding="utf-8")
+    assert "- optimizer steps per run: " in page and "Accuracy against optimizer steps" in page
+    assert "figures/accuracy-steps.png" in page and "rollouts" not in page
+
+
 def test_methods_are_compared_with_the_baseline_seed_by_seed(tmp_path: Path) -> None:
     made = plan()
     table = tables_of(made, full_store(made, tmp_path))["Against Clipping | plain"]

@@ -55,7 +55,7 @@ def test_a_folder_becomes_a_record_that_is_read_again(tmp_path: Path) -> None:
     assert found["machine"]["cpu"] and found["versions"]["torch"]
     run = read_run(found | {"method": "m", "setting": None, "seed": 3})
     assert run.final() == evaluations[-1]["accuracy"]["value"]
-    assert run.rollouts.tolist() == [e["rollouts_generated"] for e in evaluations]
+    assert run.spent.tolist() == [e["rollouts_generated"] for e in evaluations]
     assert set(run.by_difficulty) == set(evaluations[0]["by_difficulty"])
 
 
@@ -77,10 +77,23 @@ def test_a_run_that_diverged_scores_nothing_for_the_rest_of_its_budget() -> None
     cell = plan().results(TUNED)[0]
     whole = record(cell, [0.2, 0.6, 0.8], diverged="the weights have diverged")
     run = read_run(whole | {"method": "m", "setting": None, "seed": 3})
-    assert run.rollouts.tolist() == [0, 16, 32, 32, 64] and run.accuracy.tolist() == [0.2, 0.6, 0.8, 0.0, 0.0]
+    assert run.spent.tolist() == [0, 16, 32, 32, 64] and run.accuracy.tolist() == [0.2, 0.6, 0.8, 0.0, 0.0]
     assert run.area() == pytest.approx((0.4 * 16 + 0.7 * 16) / 64)
     assert run.collapsed and run.final() == 0.0 and run.by_difficulty["hard"][-1] == 0.0
     assert run.time_to(0.7) == 32, "it did get there"
+
+
+def test_over_steps_a_curve_is_over_optimizer_steps() -> None:
+    cell = plan().results(TUNED)[0]
+    whole = record(cell, [0.2, 0.6, 0.8]) | {"method": "m", "setting": None, "seed": 3}
+    for number, evaluation in enumerate(whole["evaluations"]):
+        evaluation |= {"step": (0, 6, 8)[number], "rollouts": 0}
+    run = read_run(whole, over="steps")
+    assert run.spent.tolist() == [0, 6, 8] and run.time_to(0.6) == 6
+    assert run.area() == pytest.approx((0.4 * 6 + 0.7 * 2) / 8)
+    assert run.course["spent"].tolist() == [2, 4, 6, 8], "two steps a round"
+    lost = read_run(whole | {"diverged": "nan", "evaluations": whole["evaluations"][:2]}, over="steps")
+    assert lost.spent.tolist() == [0, 6, 6, 8] and lost.accuracy.tolist() == [0.2, 0.6, 0.0, 0.0]
 
 
 def test_accuracy_on_what_is_trained() -> None:

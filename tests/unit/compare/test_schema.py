@@ -56,6 +56,8 @@ def refusal(folder: Path, **changes: Any) -> str:
         ({"settings": {"name": "a", "multiply": "b", "values": ["x"]}}, "settings.values are factors with multiply"),
         ({"days": [{}]}, "days has 1 of at least 2 items: give 2 items or more"),
         ({"days": [{}, {}], "accuracy_on": "trained"}, "accuracy_on is not used with days"),
+        ({"days": [{}, {}], "over": "steps"}, "over = steps is not used with days, which count rollouts"),
+        ({"days": [{}, {}], "preferences": True}, "preferences is not used with days"),
         ({"days": [{}, {}], "settings": {"name": "a", "key": "b", "values": [1]}}, "days and settings exclude each"),
         ({"name": "../up"}, "name is '../up'; use letters"),
         ({"jobs": 0}, "jobs is 0; it must be at least 1"),
