@@ -143,8 +143,7 @@ class Learner:
         hold_out(self.micros, per_step=self.shape.per_step)
         # Rows that the last round has trained on are known at its start and now at its end.
         again = stale if self.replay.options.versions else self.measured_again
-        last = version - 1
-        before = {} if self.critic.warmed_up(last) else log_probs_of_round(rows_of(again), last)
+        before = {} if self.critic.warmed_up(version - 1) else log_probs_of_round(rows_of(again), version - 1)
         self.critic.version = version
         self.evaluate(model, self.micros)
         if self.others is not None:
