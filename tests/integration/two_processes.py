@@ -5,27 +5,38 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate.utils import gather_object
 
+from r2vpo import R2VPOTrainer
 from r2vpo.errors import UserError
 from r2vpo.replay.group import each_row
 from tests.tiny import parameters, same_rollouts, tiny_trainer
 
 
-def main(folder: Path, rows_per_process: int, save_steps: int, resume: str | None) -> None:
+def trainer_of(folder: Path, rows_per_process: int, **options: Any) -> R2VPOTrainer:
+    """A trainer whose rounds are the same for any number of processes."""
     torch.set_num_threads(1)
-    trainer = tiny_trainer(
+    return tiny_trainer(
         folder / "out",
         rollout_func=same_rollouts,
         per_device_train_batch_size=rows_per_process,
         generation_batch_size=16,
         num_iterations=3,
         replay=0,
-        max_steps=6,
         adam_epsilon=1e-5,
         step_control={"first_scale": 0.5},
+        **options,
+    )
+
+
+def main(folder: Path, rows_per_process: int, save_steps: int, resume: str | None) -> None:
+    trainer = trainer_of(
+        folder,
+        rows_per_process,
+        max_steps=6,
         save_strategy="steps" if save_steps else "no",
         save_steps=save_steps or 500,
     )

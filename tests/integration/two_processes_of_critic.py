@@ -1,4 +1,4 @@
-"""Run by `accelerate launch`: six steps of a tiny model with a critic; the main process writes what came out."""
+"""Run by `accelerate launch`: nine steps of a tiny model with a critic; the main process writes what came out."""
 
 from __future__ import annotations
 
@@ -8,21 +8,15 @@ from pathlib import Path
 
 import torch
 
-from tests.tiny import parameters, same_rollouts, tiny_trainer
+from tests.integration.two_processes import trainer_of
+from tests.tiny import parameters
 
 
 def main(folder: Path, critic: str, rows_per_process: int, resume: str | None) -> None:
-    torch.set_num_threads(1)
-    trainer = tiny_trainer(
-        folder / "out",
-        rollout_func=same_rollouts,
-        per_device_train_batch_size=rows_per_process,
-        generation_batch_size=16,
-        num_iterations=3,
-        replay=0,
+    trainer = trainer_of(
+        folder,
+        rows_per_process,
         max_steps=9,
-        adam_epsilon=1e-5,
-        step_control={"first_scale": 0.5},
         critic={"enabled": True, "model": critic, "warmup_rounds": 1, "learning_rate": 3e-3},
         max_grad_norm=0.1,
         save_strategy="steps",

@@ -85,7 +85,7 @@ class Recipe(Section):
     @property
     def rows_per_round(self) -> int:
         """Completions that are sampled in a round, or that its given pairs have."""
-        if has_pairs(self.data):
+        if self.is_offline:
             return 2 * self.rollout.prompts_per_round
         return self.rollout.prompts_per_round * self.rollout.samples_per_prompt
 
@@ -94,13 +94,18 @@ class Recipe(Section):
         """Whether the run trains on given pairs, and samples answers only to evaluate."""
         return has_pairs(self.data)
 
+    @property
+    def _rows_per_prompt(self) -> int:
+        """Rows of a forward pass that a prompt gives: its samples, or, with trainer.kind dpo, its pair."""
+        return 1 if self.trainer.kind == "dpo" else self.rollout.samples_per_prompt
+
     def micro_batch(self, processes: int) -> int | None:
         """Return the fresh rows of one forward pass, of `trainer.kind: dpo` the pairs.
 
         None if a round does not divide over that many processes.
         """
         parts = self.trainer.optimizer_steps_per_round * self.trainer.micro_batches * processes
-        rows = self.rollout.prompts_per_round if self.trainer.kind == "dpo" else self.rows_per_round
+        rows = self.rollout.prompts_per_round * self._rows_per_prompt
         divides = rows % parts == 0 and self.rollout.prompts_per_round % processes == 0
         return rows // parts if divides else None
 
@@ -143,16 +148,13 @@ class Recipe(Section):
                 f"trainer.optimizer_steps_per_round = {steps}: "
                 f"set rollout.prompts_per_round={' or '.join(map(str, choices))}"
             )
-        of_pairs = self.trainer.kind == "dpo"
-        rows, parts = (
-            prompts // steps * (1 if of_pairs else self.rollout.samples_per_prompt),
-            self.trainer.micro_batches,
-        )
+        rows, parts = prompts // steps * self._rows_per_prompt, self.trainer.micro_batches
         if rows % parts:
+            what = "pairs" if self.trainer.kind == "dpo" else "fresh rows"
             choices = [n for n in range(1, rows + 1) if rows % n == 0]
             near = [max(n for n in choices if n < parts), *[n for n in choices if n > parts][:1]]
             return (
-                f"an optimizer step has {rows} {'pairs' if of_pairs else 'fresh rows'}, which do not divide into "
+                f"an optimizer step has {rows} {what}, which do not divide into "
                 f"trainer.micro_batches = {parts}: "
                 f"set trainer.micro_batches={' or '.join(map(str, near))}"
             )

@@ -7,7 +7,7 @@ for sums without a carry, seldom for those with one, and hardly ever for those w
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
@@ -175,7 +175,7 @@ def build_habit(options: HabitOptions, seed: int) -> PromptData:
         rows = [_row(problem, options.format) for problem in drawn]
         if options.pairs:
             rows = [
-                row.with_pair(Pair(row.answer, wrong_answer(problem, options.format, shuffler)))
+                replace(row, pair=Pair(row.answer, wrong_answer(problem, options.format, shuffler)))
                 for problem, row in zip(drawn, rows, strict=True)
             ]
         train += rows

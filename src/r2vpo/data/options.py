@@ -144,7 +144,7 @@ class DatasetOptions(_Source):
 class PreferencesOptions(DatasetOptions):
     """Pairs of a preferred and a rejected answer: on the hub, in a folder, or in your own files."""
 
-    # A section of its own with the options of a data set, of which two have other values.
+    # It has the options of a data set, of which two take other values.
     source: Literal["preferences"] = Field("preferences", description="where prompts come from")  # type: ignore[assignment]
     layout: PairSchemaName = Field(  # type: ignore[assignment]
         "pairs", alias="schema", description="how rows are read; docs/data.md lists all schemas of preferences"

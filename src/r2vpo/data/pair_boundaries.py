@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from r2vpo.data.pair_tokens import encode_answered
 from r2vpo.data.prompt_tokens import encode_prompt
 from r2vpo.data.rows import PromptRow
 
@@ -46,13 +47,5 @@ def boundary_note(rows: Sequence[PromptRow], tokenizer: Any) -> str | None:
 def _begins_with_its_prompt(row: PromptRow, tokenizer: Any) -> bool:
     assert row.pair is not None, "called only with pairs"
     prompt = encode_prompt(tokenizer, row.prompt)
-    return all(
-        _together(row, side, tokenizer)[: len(prompt)] == prompt for side in (row.pair.chosen, row.pair.rejected)
-    )
-
-
-def _together(row: PromptRow, answer: str, tokenizer: Any) -> list[int]:
-    if isinstance(row.prompt, str):
-        return list(tokenizer(f"{row.prompt}{answer}", verbose=False)["input_ids"])
-    chat = [*row.prompt, {"role": "assistant", "content": answer.strip()}]
-    return list(tokenizer.apply_chat_template(chat, tokenize=True, return_dict=True)["input_ids"])
+    together = (encode_answered(tokenizer, row.prompt, answer) for answer in (row.pair.chosen, row.pair.rejected))
+    return all(tokens[: len(prompt)] == prompt for tokens in together)

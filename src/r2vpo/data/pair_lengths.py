@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+from r2vpo.data.pair_tokens import encode_answered
 from r2vpo.data.prompt_tokens import prompt_lengths
 from r2vpo.data.rows import PromptData, PromptRow
 from r2vpo.errors import UserError
@@ -29,9 +30,9 @@ def without_long_pairs(data: PromptData, tokenizer: Any, *, most_response: int |
     if most_response is None and limit is None:
         return data
     prompts = prompt_lengths([row.prompt for row in data.train], tokenizer)
-    wholes = [_lengths(data.train, tokenizer, side) for side in ("chosen", "rejected")]
+    wholes = [_longer(row, tokenizer) for row in data.train]
     left_out, kept = Counter(data.left_out), []
-    for row, prompt, whole in zip(data.train, prompts, map(max, *wholes), strict=True):
+    for row, prompt, whole in zip(data.train, prompts, wholes, strict=True):
         if limit is not None and whole > limit:
             left_out[f"pairs longer than the {limit} tokens that the model can read"] += 1
         elif most_response is not None and whole - prompt > most_response:
@@ -39,7 +40,7 @@ def without_long_pairs(data: PromptData, tokenizer: Any, *, most_response: int |
         else:
             kept.append(row)
     if not kept:
-        shortest = min(whole - prompt for whole, prompt in zip(map(max, *wholes), prompts, strict=True))
+        shortest = min(whole - prompt for whole, prompt in zip(wholes, prompts, strict=True))
         raise UserError(
             f"data: all {len(data.train)} pairs are too long, in the shortest the longer answer has {shortest} tokens: "
             "raise data.max_response_tokens, or take a model that can read more"
@@ -47,14 +48,8 @@ def without_long_pairs(data: PromptData, tokenizer: Any, *, most_response: int |
     return replace(data, train=kept, left_out=dict(left_out))
 
 
-def _lengths(rows: list[PromptRow], tokenizer: Any, side: str) -> list[int]:
-    """Count the tokens of prompt and answer together, as TRL's trainer makes them."""
-    found: list[int] = []
-    for row in rows:
-        answer = getattr(row.pair, side)
-        if isinstance(row.prompt, list):
-            chat = [*row.prompt, {"role": "assistant", "content": answer.strip()}]
-            found.append(len(tokenizer.apply_chat_template(chat, tokenize=True, return_dict=True)["input_ids"]))
-        else:
-            found.append(len(tokenizer(f"{row.prompt}{answer}", verbose=False)["input_ids"]) + 1)
-    return found
+def _longer(row: PromptRow, tokenizer: Any) -> int:
+    """Count the tokens of the prompt with the longer answer, and the token that ends it."""
+    assert row.pair is not None, "called only with pairs"
+    end = isinstance(row.prompt, str)
+    return end + max(len(encode_answered(tokenizer, row.prompt, one)) for one in (row.pair.chosen, row.pair.rejected))

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -74,10 +74,6 @@ class PromptRow:
             **({} if self.pair is None else {"chosen": self.pair.chosen, "rejected": self.pair.rejected}),
         }
 
-    def with_pair(self, pair: Pair) -> PromptRow:
-        """Return the problem with a pair of answers."""
-        return replace(self, pair=pair)
-
 
 @dataclass(frozen=True)
 class PromptData:
@@ -132,6 +128,11 @@ def digest_of(rows: Sequence[PromptRow]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def answer_turn(text: str) -> dict[str, str]:
+    """Return an answer as the message of a chat."""
+    return {"role": "assistant", "content": text.strip()}
+
+
 def to_pairs(rows: Sequence[PromptRow]) -> Dataset:
     """Turn rows with pairs into a data set with the columns prompt, chosen and rejected: texts, or messages."""
     from datasets import Dataset
@@ -140,7 +141,7 @@ def to_pairs(rows: Sequence[PromptRow]) -> Dataset:
         assert row.pair is not None, "called only with pairs"
         answers: dict[str, Any] = {"chosen": row.pair.chosen, "rejected": row.pair.rejected}
         if isinstance(row.prompt, list):
-            answers = {side: [{"role": "assistant", "content": text.strip()}] for side, text in answers.items()}
+            answers = {side: [answer_turn(text)] for side, text in answers.items()}
         return {"prompt": row.prompt, **answers}
 
     return Dataset.from_list([columns(row) for row in rows])

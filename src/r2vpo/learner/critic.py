@@ -14,9 +14,9 @@ from r2vpo.core.critic.options import CriticOptions
 from r2vpo.core.log_probs.layout import to_device
 from r2vpo.core.log_probs.values import TokenLogProbs
 from r2vpo.core.objective_config import ObjectiveConfig
-from r2vpo.core.preferences.signal import SignalSums, signal_sums
 from r2vpo.core.ratios import stale_weight
 from r2vpo.core.returns import response_gae
+from r2vpo.core.signal import SignalSums, signal_sums
 from r2vpo.learner.checks import check_rewards
 from r2vpo.learner.micro_batch import MicroBatch
 from r2vpo.replay.group import Group, Rollout

@@ -132,6 +132,7 @@ def _convert(file: Path, folder: Path, *, quantised: bool) -> None:
     except UserError:
         raise
     except (OSError, TypeError, AttributeError, IndexError, NotImplementedError, *UNREADABLE) as error:
+        # transformers and gguf raise each of these for an architecture, a tokenizer or a field that they do not know.
         if disk_failure(error) is not None or (isinstance(error, OSError) and error.errno is not None):
             raise  # the cache cannot be written
         architecture = _field(reader, "general.architecture")

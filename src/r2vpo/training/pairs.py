@@ -11,11 +11,9 @@ from torch import Tensor
 
 from r2vpo.config.recipe import Recipe
 from r2vpo.errors import UserError
-from r2vpo.precision import computes_on_cpu
 from r2vpo.sampling import check_model
 from r2vpo.sampling.sampler import Progress
-from r2vpo.training.optimizers import OPTIMIZERS
-from r2vpo.training.setup import check_device, processes
+from r2vpo.training.setup import common_arguments, processes, refused_by_trl
 from r2vpo.trl import R2VPODPOConfig, R2VPODPOTrainer
 from r2vpo.trl.dpo.batches import Batch
 from r2vpo.trl.trainer import COUNTERS
@@ -99,49 +97,21 @@ def pairs_config(recipe: Recipe, checkpoints: Path) -> R2VPODPOConfig:
     Raises:
         UserError: TRL or the trainer refuses a value, or a step does not divide over the processes.
     """
-    trainer, dpo = recipe.trainer, recipe.dpo
+    dpo = recipe.dpo
     if processes() > 1 and not recipe.is_offline:
         raise UserError(
             f"trainer.kind = dpo samples its pairs in one process, and there are {processes()}: start one, or give "
             "pairs (data.source preferences)"
         )
-    pairs = recipe.divided_over(processes())
-    check_device(recipe)
-    try:
+    with refused_by_trl():
         return R2VPODPOConfig(
-            output_dir=str(checkpoints),
-            seed=recipe.seed,
-            use_cpu=computes_on_cpu(trainer.device),
-            bf16=None if trainer.bf16_autocast == "auto" else trainer.bf16_autocast,
-            gradient_checkpointing=trainer.gradient_checkpointing,
-            optim=OPTIMIZERS[trainer.optimizer],
-            learning_rate=trainer.learning_rate,
-            max_steps=trainer.max_steps,
-            warmup_steps=trainer.warmup_steps,
-            lr_scheduler_type=trainer.lr_scheduler,
-            weight_decay=trainer.weight_decay,
-            max_grad_norm=trainer.max_grad_norm,
-            per_device_train_batch_size=pairs,
-            gradient_accumulation_steps=trainer.micro_batches,
+            **common_arguments(recipe, checkpoints),
             max_length=None,
-            save_strategy="steps",
-            save_steps=trainer.save_steps,
-            save_total_limit=trainer.keep_checkpoints,
-            logging_steps=1,
-            logging_strategy="steps",
-            report_to=list(recipe.report_to),
-            disable_tqdm=True,
-            steps_per_round=trainer.optimizer_steps_per_round,
+            steps_per_round=recipe.trainer.optimizer_steps_per_round,
             loss_type=[dpo.loss],
             beta=dpo.beta,
             link=dpo.link,
             reward_bound=dpo.reward_bound,
             delta=dpo.delta,
             brake=dpo.brake,
-            dual=recipe.dual,
-            step_control=recipe.step_control,
         )
-    except UserError:
-        raise
-    except ValueError as error:
-        raise UserError(f"recipe: {error}") from error

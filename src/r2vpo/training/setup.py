@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -211,24 +212,9 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
         UserError: TRL or the trainer refuses a value, or a step does not divide over the processes.
     """
     trainer, rollout = recipe.trainer, recipe.rollout
-    micro_batch = recipe.divided_over(processes())
-    check_device(recipe)
-    try:
+    with refused_by_trl():
         return R2VPOConfig(
-            output_dir=str(checkpoints),
-            seed=recipe.seed,
-            use_cpu=computes_on_cpu(trainer.device),
-            bf16=None if trainer.bf16_autocast == "auto" else trainer.bf16_autocast,
-            gradient_checkpointing=trainer.gradient_checkpointing,
-            optim=OPTIMIZERS[trainer.optimizer],
-            learning_rate=trainer.learning_rate,
-            max_steps=trainer.max_steps,
-            warmup_steps=trainer.warmup_steps,
-            lr_scheduler_type=trainer.lr_scheduler,
-            weight_decay=trainer.weight_decay,
-            max_grad_norm=trainer.max_grad_norm,
-            per_device_train_batch_size=micro_batch,
-            gradient_accumulation_steps=trainer.micro_batches,
+            **common_arguments(recipe, checkpoints),
             generation_batch_size=recipe.rows_per_round,
             num_iterations=trainer.passes,
             num_generations=rollout.samples_per_prompt,
@@ -238,32 +224,65 @@ def trainer_config(recipe: Recipe, checkpoints: Path) -> R2VPOConfig:
             rollout=rollout.options(),
             skip_zero_advantage=trainer.skip_zero_advantage,
             router_aux_loss_coef=trainer.router_aux_loss_coef,
-            save_strategy="steps",
-            save_steps=trainer.save_steps,
-            save_total_limit=trainer.keep_checkpoints,
-            logging_steps=1,
-            logging_strategy="steps",
-            report_to=list(recipe.report_to),
             reward_weights=[part.weight for part in recipe.reward.all_parts()],
-            disable_tqdm=True,
             objective=recipe.objective,
-            dual=recipe.dual,
-            step_control=recipe.step_control,
             replay=recipe.replay,
             advantage=recipe.advantage,
             critic=recipe.critic,
             curriculum=recipe.curriculum,
         )
+
+
+def common_arguments(recipe: Recipe, checkpoints: Path) -> dict[str, Any]:
+    """Return the arguments that the configurations of both trainers have: `R2VPOConfig` and `R2VPODPOConfig`.
+
+    Args:
+        recipe: the recipe.
+        checkpoints: folder of the checkpoints.
+
+    Raises:
+        UserError: a step does not divide over the processes, or there is no such device.
+    """
+    trainer = recipe.trainer
+    rows = recipe.divided_over(processes())
+    if trainer.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("trainer.device = cuda, but torch sees no CUDA device: set trainer.device=auto or cpu")
+    return dict(
+        output_dir=str(checkpoints),
+        seed=recipe.seed,
+        use_cpu=computes_on_cpu(trainer.device),
+        bf16=None if trainer.bf16_autocast == "auto" else trainer.bf16_autocast,
+        gradient_checkpointing=trainer.gradient_checkpointing,
+        optim=OPTIMIZERS[trainer.optimizer],
+        learning_rate=trainer.learning_rate,
+        max_steps=trainer.max_steps,
+        warmup_steps=trainer.warmup_steps,
+        lr_scheduler_type=trainer.lr_scheduler,
+        weight_decay=trainer.weight_decay,
+        max_grad_norm=trainer.max_grad_norm,
+        per_device_train_batch_size=rows,
+        gradient_accumulation_steps=trainer.micro_batches,
+        save_strategy="steps",
+        save_steps=trainer.save_steps,
+        save_total_limit=trainer.keep_checkpoints,
+        logging_steps=1,
+        logging_strategy="steps",
+        report_to=list(recipe.report_to),
+        disable_tqdm=True,
+        dual=recipe.dual,
+        step_control=recipe.step_control,
+    )
+
+
+@contextmanager
+def refused_by_trl() -> Iterator[None]:
+    """Context manager in which a value that TRL or a trainer's configuration refuses is one line about the recipe."""
+    try:
+        yield
     except UserError:
         raise
     except ValueError as error:
         raise UserError(f"recipe: {error}") from error
-
-
-def check_device(recipe: Recipe) -> None:
-    """Refuse a recipe for a GPU where there is none."""
-    if recipe.trainer.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("trainer.device = cuda, but torch sees no CUDA device: set trainer.device=auto or cpu")
 
 
 def processes() -> int:

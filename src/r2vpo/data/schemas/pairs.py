@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from r2vpo.data.rows import Pair, Prompt, PromptRow
@@ -174,4 +175,4 @@ def pair_of(row: PromptRow, chosen: str, rejected: str) -> PromptRow | Skip:
         return Skip(EMPTY)
     if chosen.strip() == rejected.strip():
         return Skip(SAME)
-    return row.with_pair(Pair(chosen, rejected))
+    return replace(row, pair=Pair(chosen, rejected))

@@ -11,7 +11,8 @@ from torch import Tensor
 from r2vpo.core.controls import Controls
 from r2vpo.core.dual import advantage_moments
 from r2vpo.core.options import DualOptions, StepControlOptions
-from r2vpo.core.preferences import PreferenceOptions, SignalSums, given_ratios, held_back, signal_sums
+from r2vpo.core.preferences import PreferenceOptions, given_ratios, held_back
+from r2vpo.core.signal import SignalSums, signal_sums
 from r2vpo.core.types import LossOutput, MomentSums, MovementSums
 from r2vpo.core.validation import check_state
 from r2vpo.trl.dpo.batches import Batch, Start, response_mask

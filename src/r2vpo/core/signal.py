@@ -1,4 +1,4 @@
-"""What a loss asks of the responses of a round: its gradient as advantages, and for how many responses it does."""
+"""For how many responses of a round there is something to learn: Kish's effective number, from their advantages."""
 
 from __future__ import annotations
 
@@ -8,26 +8,6 @@ import torch
 from torch import Tensor
 
 from r2vpo.core.masking import masked_sum
-
-
-def loss_advantages(loss: Tensor, log_probs: Tensor, response_mask: Tensor, scale: float) -> Tensor:
-    """Compute `A = -scale dL / dlog pi`, the advantages as which the gradient of a loss acts.
-
-    Args:
-        loss: L, 0-d, a mean over pairs.
-        log_probs: (B, T) nats, a leaf of which the loss is a function.
-        response_mask: (B, T) bool.
-        scale: Number of pairs that the loss is the mean of, so that A is that of one pair.
-
-    Returns:
-        (B, T), detached, 0 outside the mask; 0 everywhere if the loss has no gradient.
-    """
-    if not loss.requires_grad:
-        return torch.zeros_like(log_probs)
-    (gradient,) = torch.autograd.grad(loss, log_probs, allow_unused=True)
-    if gradient is None:
-        return torch.zeros_like(log_probs)
-    return torch.where(response_mask, -scale * gradient, 0.0).detach()
 
 
 @dataclass(frozen=True)
