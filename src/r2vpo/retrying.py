@@ -270,8 +270,9 @@ def side_by_side(call: Callable[[J, threading.Event], T], jobs: Sequence[J], *, 
             raise
 
     with ThreadPoolExecutor(concurrency) as threads:
-        running = [threads.submit(called, job) for job in jobs]
         try:
+            # Ctrl-C may arrive while threads are still being started, too.
+            running = [threads.submit(called, job) for job in jobs]
             wait(running, return_when=FIRST_EXCEPTION)
         finally:
             stopped.set()

@@ -321,6 +321,18 @@ def test_calls_side_by_side_keep_their_order_and_end_with_the_first_that_fails()
     assert time.monotonic() - start < 5 and len(begun) < 20
 
 
+def test_ctrl_c_while_calls_are_being_started_ends_those_that_run() -> None:
+    class Interrupted(list[int]):
+        def __iter__(self) -> Iterator[int]:
+            yield from (0, 1)
+            raise KeyboardInterrupt
+
+    waited: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side(lambda job, stopped: waited.append(stopped.wait(10)), Interrupted(), concurrency=4)
+    assert waited == [True, True]
+
+
 def test_one_that_fails_ends_those_that_wait_for_a_server() -> None:
     client = RetryingClient("test", timeout_seconds=60, attempts=3, first_wait_seconds=60, remedies={None: "fix it"})
     with hostile(silent) as hung, hostile(says(b"HTTP/1.1 401 no\r\nContent-Length: 0\r\n\r\n")) as refusing:
