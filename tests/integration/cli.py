@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 PROMPTS, SAMPLES, STEPS_PER_ROUND, HELD_OUT = 4, 4, 4, 20
 ROWS = PROMPTS * SAMPLES
 TIMES = {"seconds", "seconds_evaluating", "seconds_generating", "seconds_training", "tokens_per_second"}
-# what `scripted` does from a training round on: "raise:2", "nan:2", or "hold:3:FILE" (make the file and wait)
+# what `scripted` does from a training round on: "raise:2", "nan:2", "same:2", or "hold:3:FILE" (make the file and wait)
 BEHAVIOUR = "R2VPO_TEST_REWARD"
 
 RECIPE = f"""\
@@ -70,7 +70,7 @@ def even_digits(prompts: list[str], completions: list[str], **_: Any) -> list[fl
 
 
 def scripted(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
-    """As `even_digits`, but it fails or waits in the training round that the environment names."""
+    """As `even_digits`, but from the training round that the environment names on it fails, waits or is constant."""
     global _training_rounds
     what, _, rest = os.environ.get(BEHAVIOUR, "").partition(":")
     if what and len(completions) == ROWS:
@@ -81,6 +81,8 @@ def scripted(prompts: list[str], completions: list[str], **_: Any) -> list[float
                 raise RuntimeError("the scorer is gone")
             if what == "nan":
                 return [float("nan")] * len(completions)
+            if what == "same":
+                return [1.0] * len(completions)
             Path(file).touch()
             time.sleep(120)
     return even_digits(prompts, completions)

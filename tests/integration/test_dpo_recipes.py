@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from r2vpo.config.recipe import load_recipe
-from tests.integration.cli import TIMES, Outcome, command, records, train, weights
+from tests.integration.cli import BEHAVIOUR, ROWS, TIMES, Outcome, command, records, train, weights
 from tests.unit.report.embedded import embedded
 
 RECIPE = """\
@@ -138,3 +138,13 @@ def test_pairs_of_its_own_answers(recipe: Path, finished: Outcome, tmp_path: Pat
     assert all(row[name] is not None for row in rows for name in ("reward", "signal", "completion_length"))
     refused = train(online, runs=tmp_path / "runs", WORLD_SIZE="2")
     assert "trainer.kind = dpo samples its pairs in one process, and there are 2: start one" in refused.err
+    # From the second round on all rewards are equal, as those of a policy that has collapsed.
+    reward = ("reward.name=tests.integration.cli:scripted", f"rollout.prompts_per_round={ROWS // 4}")
+    settings = (*reward, "rollout.samples_per_prompt=4", "trainer.micro_batches=1")
+    ended = train(online, *settings, runs=tmp_path / "ended", **{BEHAVIOUR: "same:2"})
+    assert (ended.code, ended.err) == (0, "")
+    assert "warning: 20 times in a row, no prompt of a round gave a pair" in ended.out
+    assert "training ends after 4 of 8 steps" in " ".join(ended.out.split())
+    assert [one["step"] for one in records(ended.run / "evaluations.jsonl")] == [0, 4]
+    assert json.loads((ended.run / "summary.json").read_text())["optimizer_steps"] == 4
+    assert (ended.run / "checkpoints" / "checkpoint-4" / "model.safetensors").exists()

@@ -94,7 +94,8 @@ class Run:
 def read_run(record: Record, accuracy_on: AccuracyOn = "all", over: Over = "rollouts") -> Run:
     """Read the numbers of a cell's record.
 
-    A diverged run can no longer answer anything: from its last evaluation on, its accuracy is 0.
+    A diverged run can no longer answer anything: from its last evaluation on, its accuracy is 0. A run that ended early
+    because it had nothing left to train on keeps the accuracy of its last evaluation.
 
     Args:
         record: of a finished cell.
@@ -109,6 +110,10 @@ def read_run(record: Record, accuracy_on: AccuracyOn = "all", over: Over = "roll
         points += [last | nothing, last | nothing | {column: max(end, last[column] + 1)}]
         lost = lost_days(record.get("days", ()), last.get("day", 0), points[-1][column])
         points += [last | nothing | {"day": day, "rollouts": rollouts} for day, rollouts in lost]
+    elif record["optimizer_steps"] < record["recipe"]["trainer"]["max_steps"] and "days" not in record:
+        end = budget(record, over)
+        points = [point | {column: min(point[column], end)} for point in points]
+        points.append(points[-1] | {column: end})
     labels = points[-1]["by_difficulty"]
     return Run(
         method=record["method"],

@@ -17,13 +17,14 @@ from r2vpo.data.prompt_tokens import encode_prompt
 from r2vpo.errors import UserError
 from r2vpo.rewards.check import call_reward
 from r2vpo.sampling import Sample, make_sampler
+from r2vpo.training.nothing_left import NothingLeft
 from r2vpo.training.pairs import PairsTrainer
 from r2vpo.trl import R2VPODPOConfig
 from r2vpo.trl.dpo.batches import Batch
 from r2vpo.trl.guards import guard_reward
 
 WITHOUT_A_PAIR = 20
-"""So many times in a row that no prompt of a round gave a pair end a run."""
+"""So many times in a row that no prompt of a round gave a pair end training."""
 _SEED_STRIDE = 1_000_003
 """The seeds of two runs differ by more than the number of their rounds."""
 
@@ -59,13 +60,18 @@ class OnlinePairsTrainer(PairsTrainer):
     To each prompt of a round the policy, as it is at the round's start, samples `samples` answers. The one with the
     highest reward is chosen and the one with the lowest is rejected, of equal rewards the first; if all are equal there
     is no pair. The pairs are divided over the round's micro-batches, whose numbers of pairs differ by one at most; if
-    there are fewer pairs than micro-batches, they are used in turn. The policy that the ratios refer to is that of the
+    there are fewer pairs than micro-batches, they are used in turn. If no prompt of a round gives a pair, the next ones
+    are sampled, `WITHOUT_A_PAIR` times at most. The policy that the ratios refer to is that of the
     sampling; the reference of the loss is the initial model, as in DPO.
 
     Args:
         *given: The arguments of `PairsTrainer`. The data set only says how long an epoch is.
         sampling: How pairs are sampled.
         **named: The arguments by name.
+
+    Raises:
+        UserError: (`train`) no pair was found before the first step.
+        NothingLeft: (`train`) none was found later, because all problems are solved or the policy has collapsed.
 
     Source:
         Online DPO (2402.04792), with a reward function in place of an annotator, and the best against the worst of more
@@ -127,10 +133,18 @@ class OnlinePairsTrainer(PairsTrainer):
             self.on_phase("training")
             if pairs:
                 return pairs
+        never = (
+            f"{WITHOUT_A_PAIR} times in a row, no prompt of a round gave a pair: all rewards in each group were equal"
+        )
+        if self.state.global_step > 0:
+            raise NothingLeft(
+                f"{never}, so training ends after {self.state.global_step} of {self.args.max_steps} steps. Unless all "
+                "problems are solved, the policy has collapsed: look at the completions in the report, and train with "
+                "a lower learning rate or with step control"
+            )
         raise UserError(
-            f"{WITHOUT_A_PAIR} times in a row, no prompt of a round gave a pair: all rewards in each group were equal. "
-            "Look at the completions in the report, and check the reward, the length of completions and how hard the "
-            "problems are"
+            f"{never}. Look at the completions in the report, and check the reward, the length of completions and how "
+            "hard the problems are"
         )
 
     def _round(self, attempt: int) -> list[dict[str, list[int]]]:

@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +33,7 @@ from r2vpo.threads import usable_cores
 from r2vpo.training.devices import unused_gpus
 from r2vpo.training.evaluator import Evaluator, data_digests
 from r2vpo.training.metrics_log import MetricsLog
+from r2vpo.training.nothing_left import NothingLeft
 from r2vpo.training.progress import TrainingProgress
 from r2vpo.training.sample import describe_sample
 from r2vpo.training.setup import Parts, prepare, trainer_config
@@ -185,14 +186,25 @@ def _train(
     whole = weights_divided_by(trainer) is None
     weights = WeightsBefore(trainer.model) if whole and is_main and checkpoint is None else None
     display.status("training" if checkpoint is None else f"loading {checkpoint.name}")
-    with suppress(_NothingLeft):
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    _steps(trainer, checkpoint, run, display)
     evaluator.evaluate()
     if is_main:
         changed = weights is None or weights.changed()
         seconds = time.monotonic() - started
         _finish(run, recipe, parts.data, trainer, seconds, changed=changed, threads=threads)
     PartialState().wait_for_everyone()
+
+
+def _steps(
+    trainer: R2VPOTrainer | PairsTrainer, checkpoint: Path | None, run: RunDirectory, display: TrainingProgress
+) -> None:
+    """Train; where nothing is left to train on, the model as it is becomes the last checkpoint."""
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    except NothingLeft as reason:
+        if str(reason):
+            trainer._save_checkpoint(trainer.model, trial=None)
+            _warn(run, display, str(reason), step=trainer.state.global_step)
 
 
 def _show_sample(display: TrainingProgress, trainer: R2VPOTrainer, longest: int, sampled: SampledGroup) -> None:
@@ -205,10 +217,6 @@ def _warn(run: RunDirectory, display: TrainingProgress, line: str, *, step: int)
     append_event(run.path, "warning", line, step=step)
 
 
-class _NothingLeft(Exception):
-    """The checkpoint is already that of the last step."""
-
-
 class _StopBeforeMore(TrainerCallback):
     """End a resumed run that was stopped after its last checkpoint; the training loop would add a step to it."""
 
@@ -217,7 +225,7 @@ class _StopBeforeMore(TrainerCallback):
     ) -> None:
         """End training before its first step if the loaded checkpoint is already the last one."""
         if state.global_step >= args.max_steps:
-            raise _NothingLeft
+            raise NothingLeft
 
 
 def _alone(run: Path) -> AbstractContextManager[None]:

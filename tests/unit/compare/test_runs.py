@@ -96,6 +96,17 @@ def test_over_steps_a_curve_is_over_optimizer_steps() -> None:
     assert lost.spent.tolist() == [0, 6, 6, 8] and lost.accuracy.tolist() == [0.2, 0.6, 0.0, 0.0]
 
 
+def test_a_run_that_had_nothing_left_keeps_its_last_accuracy_to_the_end() -> None:
+    cell = plan().results(TUNED)[0]
+    early = record(cell, [0.2, 0.6]) | {"method": "m", "setting": None, "seed": 3, "optimizer_steps": 4}
+    for evaluation, step, rollouts in zip(early["evaluations"], (0, 4), (0, 999), strict=True):
+        evaluation |= {"step": step, "rollouts": rollouts}
+    run = read_run(early, over="steps")
+    assert run.spent.tolist() == [0, 4, 8] and run.accuracy.tolist() == [0.2, 0.6, 0.6] and not run.diverged
+    # What was sampled in vain at the end is beyond the budget.
+    assert read_run(early).spent.tolist() == [0, 64, 64] and read_run(early).area() == pytest.approx(0.4)
+
+
 def test_accuracy_on_what_is_trained() -> None:
     cell = plan().results(TUNED)[0]
     whole = record(cell, [0.2, 0.6]) | {"method": "m", "setting": None, "seed": 3}

@@ -11,6 +11,7 @@ import torch
 from r2vpo.data import PromptRow
 from r2vpo.errors import UserError
 from r2vpo.sampling import Sample
+from r2vpo.training.nothing_left import NothingLeft
 from r2vpo.training.online_pairs import OnlinePairsTrainer, Sampling, clock
 from r2vpo.trl import R2VPODPOConfig
 from r2vpo.trl.dpo.batches import Start, response_mask
@@ -128,6 +129,20 @@ def test_rewards_that_never_differ_end_the_run_with_a_line(tmp_path: Path) -> No
     with pytest.raises(UserError, match="20 times in a row, no prompt of a round gave a pair") as caught:
         same.train()
     assert "\n" not in str(caught.value) and same.state.global_step == 0
+
+
+def test_rewards_that_differ_no_longer_end_training(tmp_path: Path) -> None:
+    asked = 0
+
+    def flat_after_a_round(completions: list[str], **_: Any) -> list[float]:
+        nonlocal asked
+        asked += 1
+        return ones([], completions) if asked == 1 else [1.0] * len(completions)
+
+    ending = trainer(tmp_path, reward=flat_after_a_round, max_steps=12, prompts=16)
+    with pytest.raises(NothingLeft, match=r"20 times in a row, .* ends after 4 of 12 steps") as caught:
+        ending.train()
+    assert "\n" not in str(caught.value) and ending.state.global_step == 4 and asked == 21
 
 
 def test_a_reward_that_is_no_number_is_named(tmp_path: Path) -> None:

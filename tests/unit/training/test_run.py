@@ -18,8 +18,9 @@ from r2vpo.data import PromptData, PromptRow
 from r2vpo.errors import UserError
 from r2vpo.training import run, setup
 from r2vpo.training.evaluator import data_digests
+from r2vpo.training.nothing_left import NothingLeft
 from r2vpo.training.progress import TrainingProgress
-from r2vpo.training.run import _NothingLeft, _StopBeforeMore, peak_memory_bytes
+from r2vpo.training.run import _StopBeforeMore, peak_memory_bytes
 from r2vpo.training.unchanged import WeightsBefore
 from tests.integration.cli import RECIPE
 from tests.unit.report.synthetic_run import synthetic_recipe
@@ -35,7 +36,7 @@ def test_peak_memory_is_in_bytes() -> None:
 def test_a_run_that_did_all_its_steps_makes_no_more(done: int, ends: bool) -> None:
     arguments = (SimpleNamespace(max_steps=8), SimpleNamespace(global_step=done), TrainerControl())
     if ends:
-        with pytest.raises(_NothingLeft):
+        with pytest.raises(NothingLeft):
             _StopBeforeMore().on_train_begin(*arguments)
     else:
         assert _StopBeforeMore().on_train_begin(*arguments) is None
@@ -49,12 +50,12 @@ def test_vllm_is_told_how_long_texts_get(tmp_path: Path, monkeypatch: pytest.Mon
 
     def stop(recipe: Any, config: Any, parts: Any, name: str) -> None:
         given.append((config, parts))
-        raise _NothingLeft
+        raise NothingLeft
 
     monkeypatch.setattr(setup, "is_vllm_available", lambda: True)
     monkeypatch.setattr(run, "build_trainer", stop)
     threads = torch.get_num_threads()
-    with pytest.raises(_NothingLeft):
+    with pytest.raises(NothingLeft):
         display = TrainingProgress(recipe.trainer.max_steps, console=Console())
         run.run_training(recipe, resume=None, display=display, runs_dir=tmp_path, on_start=lambda path: None)
     torch.set_num_threads(threads)
