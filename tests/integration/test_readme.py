@@ -107,6 +107,18 @@ def test_its_main_picture_is_described_with_the_means_of_the_results() -> None:
     assert sorted(re.findall(r"\d+\.\d", picture)) == sorted(means)
 
 
+def test_its_table_of_preferences_is_that_of_the_results() -> None:
+    page = PAGES["docs/results/preferences.md"].split("## Against")[0]
+    final: dict[str, list[str]] = {}
+    for line in page.splitlines():
+        if found := re.match(r"\| ([^|]+) \| (?:1|3|10) \| 10 \| [\d.]+ \| ([\d.]+) \(", line):
+            final.setdefault(found[1], []).append(found[2])
+    rows = re.findall(r"^\| ((?:online )?.PO) \| ([\d., ]+) \| ([\d., ]+) \|$", README, re.MULTILINE)
+    assert [name for name, *_ in rows] == ["DPO", "χPO", "online DPO"]
+    for name, without, under in rows:
+        assert (without.split(", "), under.split(", ")) == (final[name], final[f"{name}, constraint"])
+
+
 def test_the_inline_commands_parse() -> None:
     for line in spans():
         if line.startswith("r2vpo "):
