@@ -1,7 +1,9 @@
 """No test goes to a hub. Workers that share the cores compute with one thread each, as do the processes they start."""
 
+import gc
 import os
 import signal
+from collections.abc import Generator
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
 
@@ -14,6 +16,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for garbage neither during the imports, which leave little, nor later among what they have made.
+
+    Every training ends with a search (accelerate's `free_memory`). Through all modules it takes longer than a tiny
+    training.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -74,7 +74,10 @@ def refused(recipe: Path, *overrides: str, said: str) -> None:
         (["rollout.samples_per_prompt=1"], r"samples_per_prompt = 1 .* set .* to 2 or more"),
         (["data.held_out_size=0"], r"data\.held_out_size is 0; it must be at least 1"),
         (["data.train_size=2"], r"2 training problems are fewer than .* = 4: .* at most 2"),
-        (["data.train_size=50000"], r"distinct problems are needed to train on but the mixture has only"),
+        (
+            ["data.train_size=500", "data.mixture.1.params={min_digits: 1, max_digits: 1, min_terms: 2, max_terms: 2}"],
+            r"distinct problems are needed to train on but the mixture has only",
+        ),
         (["data.mixture.0.family=chain_sun"], r"'chain_sun' is none of the \d+ .*; did you mean chain_sum\?"),
         (
             ["reward.name=no_such_module:score"],

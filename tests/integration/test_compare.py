@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +33,7 @@ EXPERIMENT: dict[str, Any] = {
         "ours": {"title": "R²VPO"},
     },
 }
+pytestmark = pytest.mark.usefixtures("one_core")
 ONE_CELL = {"tuning": None, "methods": {"ours": {}}, "baseline": "ours", "seeds": {"first": 20, "count": 1}}
 
 
@@ -56,15 +55,6 @@ def results(file: Path, name: str = "results.jsonl") -> list[dict[str, Any]]:
 
 def cells(found: list[dict[str, Any]]) -> list[tuple[str, int]]:
     return [(record["method"], record["seed"]) for record in found]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_core() -> Iterator[None]:
-    """Cells have all cores of a comparison: with two of them, beside other tests, one takes several times as long."""
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {random.choice(sorted(cores))})
-    yield
-    os.sched_setaffinity(0, cores)
 
 
 @pytest.fixture(scope="module")

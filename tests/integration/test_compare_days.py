@@ -28,7 +28,7 @@ EXPERIMENT: dict[str, Any] = {
         "kept": {"set": {"replay.store": "rollouts.db", "replay.from": {"ratio": 0.5}}},
     },
 }
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_core")]
 
 
 @pytest.fixture(scope="module")

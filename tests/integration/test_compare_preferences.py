@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.integration.cli import command, records
@@ -42,6 +43,7 @@ EXPERIMENT: dict[str, Any] = {
 }
 
 
+@pytest.mark.usefixtures("one_core")
 def test_given_pairs_and_rewards_are_compared_over_steps(tmp_path: Path) -> None:
     (tmp_path / "pairs.yaml").write_text(yaml.safe_dump(EXPERIMENT, sort_keys=False))
     done = command("compare", str(tmp_path / "pairs.yaml"), "--out", str(tmp_path / "out"), "--jobs", "1")

@@ -24,7 +24,7 @@ def in_order(text: str, *parts: str) -> None:
 
 def test_a_terminal_shows_every_phase_and_acknowledges_ctrl_c(tmp_path: Path) -> None:
     held = tmp_path / "held"
-    recipe = write_recipe(tmp_path, SCRIPTED.replace("max_new_tokens: 3", "max_new_tokens: 200"))
+    recipe = write_recipe(tmp_path, SCRIPTED.replace("max_new_tokens: 3", "max_new_tokens: 80"))
     with in_terminal("train", str(recipe), folder=tmp_path, **{BEHAVIOUR: f"hold:2:{held}"}) as terminal:
         terminal.wait_for("loading torch")
         assert not held.exists()
@@ -36,8 +36,8 @@ def test_a_terminal_shows_every_phase_and_acknowledges_ctrl_c(tmp_path: Path) ->
         assert terminal.end() == 130
     phases = ("loading torch", "loading the data", "loading tiny/random-llama", "checking tiny/random-llama")
     in_order(terminal.shown, *phases, "evaluating", "generating", "scoring", "training", "saving", "stopped")
-    assert re.search(r"evaluating \d+ of 20, token \d+ of 200", terminal.shown)
-    assert re.search(r"generating \d+ of 16, token \d+ of 200", terminal.shown)
+    assert re.search(r"evaluating \d+ of 20, token \d+ of 80", terminal.shown)
+    assert re.search(r"generating \d+ of 16, token \d+ of 80", terminal.shown)
     command = "python -m r2vpo.cli.main train"
     assert "interrupted; resume from the last checkpoint with:" in terminal.shown and command in terminal.shown
 

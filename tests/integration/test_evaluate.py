@@ -133,8 +133,11 @@ def test_the_report_needs_nothing_and_holds_every_completion(done: Path) -> None
     ]
 
 
-def test_a_killed_evaluation_ends_as_one_that_was_not(done: Path, suite: Path, model: Path, tmp_path: Path) -> None:
+def test_a_killed_evaluation_ends_as_one_that_was_not(
+    done: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SIGKILL while a batch is scored; then a batch that was written in part, and a line that was."""
+    monkeypatch.chdir(tmp_path)  # as the process that is killed
     held = tmp_path / "held"
     waiting = SUITE.replace("mostly_even", "holds").replace("tests.integration.evaluation", "holding")
     (tmp_path / "holding.py").write_text(
@@ -154,27 +157,25 @@ def test_a_killed_evaluation_ends_as_one_that_was_not(done: Path, suite: Path, m
     arguments = [str(model), "--suite", str(write_suite(tmp_path, waiting)), "--seed", "5", "--device", "cpu"]
     process = start("eval", *arguments, "--out", str(out), folder=tmp_path, R2VPO_TEST_HOLD=str(held))
     wait_for(held, process)
-    second = start("eval", *arguments, "--out", str(out), folder=tmp_path)
-    assert f"{out}: process {process.pid} on " in second.communicate()[1] and second.returncode == 2
+    second = evaluate(*arguments, "--out", out)
+    assert f"{out}: process {process.pid} on " in second.err and second.code == 2
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert len(records(out / "completions.jsonl")) == 8 and not (out / "summary.json").exists()
     EvaluationFolder(out).append(EvaluationFolder(done).read()[8:9])
     with open(out / "completions.jsonl", "ab") as file:  # the third batch, cut off in its second line
         file.write((done / "completions.jsonl").read_bytes().splitlines(keepends=True)[9][:40])
-    resumed = start("eval", "--resume", str(out), folder=tmp_path)
-    printed, errors = resumed.communicate()
-    assert resumed.returncode == 0, errors
-    assert "12 of 12 problems" in printed
+    resumed = evaluate("--resume", out)
+    assert resumed.code == 0, resumed.err
+    assert "12 of 12 problems" in resumed.out
     assert EvaluationFolder(out).read() == EvaluationFolder(done).read()
     mine, theirs = summary(out), summary(done)
     assert mine == theirs | {key: mine[key] for key in ("suite", "evaluation", "crc32")}
     # A result whose completions were lost in part is no result: they are made again.
     whole = (out / "completions.jsonl").read_bytes()
     (out / "completions.jsonl").write_bytes(b"".join(whole.splitlines(keepends=True)[:6]))
-    again = start("eval", "--resume", str(out), folder=tmp_path)
-    again.communicate()
-    assert again.returncode == 0 and (out / "completions.jsonl").read_bytes() == whole and summary(out) == mine
+    assert evaluate("--resume", out).code == 0
+    assert (out / "completions.jsonl").read_bytes() == whole and summary(out) == mine
 
 
 def test_ctrl_c_says_how_to_go_on(suite: Path, model: Path, tmp_path: Path) -> None:

@@ -111,8 +111,8 @@ class RunDirectory:
     def recipe(self) -> Recipe:
         """Return the recipe that the run was started with."""
         check_digest(self.config)
-        recipe = load_recipe(self.config)
-        if missing := [name for name in Recipe.model_fields if name not in read_mapping(self.config, "recipe")]:
+        recipe, given = load_recipe(self.config), read_mapping(self.config, "recipe")
+        if missing := [name for name in Recipe.model_fields if name not in given]:
             raise UserError(f"{self.config}: it has no {missing[0]} and was cut off: restore it from a copy")
         return recipe
 

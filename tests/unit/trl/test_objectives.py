@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,15 @@ def logged(trainer: Any, name: str) -> list[float]:
     return [entry[name] for entry in trainer.state.log_history if name in entry]
 
 
+@pytest.fixture(scope="module")
+def as_given(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """Each objective trained once without options, for the tests that only read what was logged."""
+    return functools.cache(lambda name: trained(tmp_path_factory.mktemp(name), name))
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_it_trains_and_logs_the_multiplier_that_it_has(tmp_path: Path, objective: str) -> None:
-    trainer = trained(tmp_path, objective)
+def test_it_trains_and_logs_the_multiplier_that_it_has(as_given: Callable[[str], Any], objective: str) -> None:
+    trainer = as_given(objective)
     before = parameters(tiny_model())
     assert max((parameters(trainer.model)[name] - value).abs().max() for name, value in before.items()) > 1e-4
     for name in ("loss", "grad_norm", "ratio_variance"):
@@ -43,9 +51,10 @@ def test_it_trains_and_logs_the_multiplier_that_it_has(tmp_path: Path, objective
 
 
 @pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name not in OWN_PENALTY])
-def test_an_added_penalty_has_a_moving_multiplier(tmp_path: Path, objective: str) -> None:
-    with_penalty = trained(tmp_path / "a", objective, ratio_variance=0.02)
-    without = trained(tmp_path / "b", objective)
+def test_an_added_penalty_has_a_moving_multiplier(
+    tmp_path: Path, as_given: Callable[[str], Any], objective: str
+) -> None:
+    with_penalty, without = trained(tmp_path, objective, ratio_variance=0.02), as_given(objective)
     duals = logged(with_penalty, "dual")
     assert len(set(duals)) > 1 and min(duals) > 0
     assert with_penalty.controls.dual.target > 0.02
