@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 def one_core() -> Iterator[None]:
     """Cells have all cores of a comparison: with two of them, beside other tests, one takes several times as long."""
     cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {random.choice(sorted(cores))})
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    os.sched_setaffinity(0, {sorted(cores)[worker % len(cores)]})
     yield
     os.sched_setaffinity(0, cores)
