@@ -14,7 +14,8 @@ from r2vpo.config.errors import validated
 from r2vpo.config.overrides import get_key, remove_key, set_key
 from r2vpo.config.recipe import Recipe, load_recipe, settle_precision
 from r2vpo.config.records import Record
-from r2vpo.data.options import HabitOptions
+from r2vpo.data import load_held_out
+from r2vpo.data.options import HabitOptions, ReasoningGymOptions
 from r2vpo.errors import UserError
 
 # Settings that do not change a run's numbers, or only how they are stored.
@@ -172,16 +173,14 @@ class Plan:
                     f"{self.source}: methods.{name}.set has {tune.key}, which tuning chooses: remove one of the two"
                 )
         cells = [cell for cell in self.results(tuned) if cell.seed == self.seeds[0]]
-        of_habit = {
-            "accuracy_on = trained": self.experiment.accuracy_on == "trained",
-            "preferences = true": self.experiment.preferences,
-        }
-        for setting, given in of_habit.items():
-            if given and not isinstance(cells[0].recipe.data, HabitOptions):
-                raise UserError(
-                    f"{self.source}: {setting} is for data.source habit, but the recipe's is "
-                    f"{cells[0].recipe.data.source}: remove it"
-                )
+        data = cells[0].recipe.data
+        if self.experiment.accuracy_on == "trained" and not isinstance(data, HabitOptions):
+            raise UserError(
+                f"{self.source}: accuracy_on = trained is for data.source habit, but the recipe's is {data.source}: "
+                "remove it"
+            )
+        if self.experiment.preferences:
+            _check_measured(cells[0].recipe, self.source)
         for cell in cells:
             if cell.recipe.is_offline and self.experiment.over == "rollouts":
                 raise UserError(
@@ -321,6 +320,22 @@ def _unread(recipe: Recipe) -> list[str]:
     if recipe.objective.name != "r2vpo" and recipe.objective.ratio_variance is None:
         unread.append("objective.delta")
     return unread
+
+
+def _check_measured(recipe: Recipe, source: str) -> None:
+    """Refuse `preferences = true` for problems whose right answers are not known."""
+    data = recipe.data
+    if not isinstance(data, HabitOptions | ReasoningGymOptions):
+        raise UserError(
+            f"{source}: preferences = true is for data.source habit or reasoning_gym, but the recipe's is "
+            f"{data.source}: remove it"
+        )
+    unknown = next((row for row in load_held_out(data, seed=recipe.seed) if not row.answer), None)
+    if unknown is not None:
+        raise UserError(
+            f"{source}: preferences = true needs the answer to every held-out problem, and some of {unknown.source} "
+            "have no single one: leave the family out, or remove it"
+        )
 
 
 def _apply_setting(settings: dict[str, Any], spec: SettingsSpec, value: Value, where: str) -> None:

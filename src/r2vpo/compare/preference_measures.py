@@ -11,6 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 from r2vpo.config.records import Record
 from r2vpo.config.run_directory import RunDirectory
 from r2vpo.data import load_data
+from r2vpo.data.options import HabitOptions, ReasoningGymOptions
+from r2vpo.data.pair_tokens import encode_answered, end_of_answers
 from r2vpo.data.prompt_tokens import encode_prompt
 from r2vpo.evaluation.completions import evaluate
 from r2vpo.evaluation.preference import outcomes_by_score, preference
@@ -32,8 +34,8 @@ def measure_preferences(run: RunDirectory) -> Record:
     - ``win_rate``: share of the problems on which the greedy answer of the trained model has the higher reward (the
       first part of the recipe's reward), equal rewards counted half.
     - ``displacement``: :math:`\sum_i (\log\pi(c_i) - \log\pi_0(c_i)) / \sum_i |c_i|`, nats per token, over the chosen
-      answer :math:`c_i` of each problem with the token that ends it. Of the source ``habit`` that is the right answer,
-      as in its pairs.
+      answer :math:`c_i` of each problem with the token that ends it. That is the right answer, as in the pairs of the
+      source.
     - ``kl``: :math:`\sum_j (\log\pi(y_j) - \log\pi_0(y_j)) / \sum_j |y_j|`, nats per token, over ``SAMPLES`` answers
       :math:`y_j \sim \pi` to each problem at temperature 1. The expectation of the numerator is the KL divergence of
       whole answers, as long as none is cut at the limit; since it is an estimate, it may be slightly negative.
@@ -42,12 +44,13 @@ def measure_preferences(run: RunDirectory) -> Record:
     :math:`\pi` is the trained model and :math:`\pi_0` the start, which is the reference of DPO, both in float32.
 
     Args:
-        run: a finished run whose data source is ``habit``.
+        run: a finished run whose data source is ``habit`` or ``reasoning_gym``.
 
     Source:
         The displacement is what Razin et al. (2410.08847) call likelihood displacement, per token.
     """
     recipe = run.recipe()
+    assert isinstance(recipe.data, HabitOptions | ReasoningGymOptions), "an experiment refuses other sources"
     options: dict[str, Any] = {
         "device": "cpu" if computes_on_cpu(recipe.trainer.device) else "cuda",
         "dtype": "float32",
@@ -70,8 +73,9 @@ def measure_preferences(run: RunDirectory) -> Record:
     after, before = ([one.greedy.score for one in evaluate(by, tokenizer, rows, reward)] for by in (ours, theirs))
 
     prompts = [encode_prompt(tokenizer, row.prompt) for row in rows]
+    written, end = recipe.data.written, end_of_answers(tokenizer, recipe.rollout.stop)
     chosen = [
-        [*tokenizer(f"{row.prompt}{row.answer}")["input_ids"][len(prompt) :], tokenizer.eos_token_id]
+        [*encode_answered(tokenizer, row.prompt, written(row.answer))[len(prompt) :], end]
         for row, prompt in zip(rows, prompts, strict=True)
     ]
     drawn = [list(sample.response_ids) for sample in ours.sample(prompts, SAMPLES, seed=recipe.seed)]

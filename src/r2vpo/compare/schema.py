@@ -138,8 +138,8 @@ class Experiment(Matrix):
     )
     preferences: bool = Field(
         False,
-        description="measure the trained model of each cell of the result against its start, with data.source habit: "
-        "win rate, log-probability of chosen answers, KL divergence",
+        description="measure the trained model of each cell of the result against its start, with data.source habit "
+        "or reasoning_gym: win rate, log-probability of chosen answers, KL divergence",
     )
 
     @model_validator(mode="after")

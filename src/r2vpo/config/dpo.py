@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from r2vpo.core.preference_options import Link, PairBrake, PreferenceOptions
-from r2vpo.data.options import HabitOptions, PreferencesOptions
+from r2vpo.data.options import HabitOptions, PreferencesOptions, ReasoningGymOptions
 from r2vpo.section import Section, declared
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class DpoRecipe(Section):
 
 def has_pairs(data: Any) -> bool:
     """Return whether a data source gives pairs of answers, and not problems that are answered in training."""
-    return isinstance(data, PreferencesOptions) or (isinstance(data, HabitOptions) and data.pairs)
+    return isinstance(data, PreferencesOptions) or (isinstance(data, HabitOptions | ReasoningGymOptions) and data.pairs)
 
 
 def dpo_problem(recipe: Recipe) -> str | None:

@@ -15,6 +15,7 @@ from r2vpo.data.habit_formats import FORMATS, Format, HabitFormat
 from r2vpo.data.options import HabitOptions
 from r2vpo.data.procedural import share_out
 from r2vpo.data.rows import Pair, PromptData, PromptRow
+from r2vpo.data.wrong_digit import raise_a_digit
 from r2vpo.errors import UserError
 
 RESERVED = 300
@@ -175,7 +176,12 @@ def build_habit(options: HabitOptions, seed: int) -> PromptData:
         rows = [_row(problem, options.format) for problem in drawn]
         if options.pairs:
             rows = [
-                replace(row, pair=Pair(row.answer, wrong_answer(problem, options.format, shuffler)))
+                replace(
+                    row,
+                    pair=Pair(
+                        options.written(row.answer), options.written(wrong_answer(problem, options.format, shuffler))
+                    ),
+                )
                 for problem, row in zip(drawn, rows, strict=True)
             ]
         train += rows
@@ -207,5 +213,4 @@ def wrong_answer(problem: Sum, form: HabitFormat, draws: random.Random) -> str:
     right, dropped = problem.answer(form), problem.answer(form, carrying=False)
     if dropped != right and draws.random() < 0.5:
         return dropped
-    place = draws.choice([place for place, letter in enumerate(right) if letter.isdecimal()])
-    return f"{right[:place]}{(int(right[place]) + 1) % 10}{right[place + 1 :]}"
+    return raise_a_digit(right, draws)

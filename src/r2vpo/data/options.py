@@ -64,9 +64,18 @@ class ReasoningGymOptions(_Source):
     mixture: list[MixtureComponent] = Field(min_length=1, description="families and difficulties, with their shares")
     few_shot: int = Field(6, ge=0, le=64, description="solved problems shown before each question")
     train_size: int = Field(512, ge=1, description="distinct problems to train on")
+    pairs: bool = Field(
+        False,
+        description="train on pairs of the right answer, a whole number, and the same with another digit; for "
+        "trainer.kind dpo",
+    )
     held_out_size: int = Field(
         204, ge=0, description="problems to evaluate on, one or more in a recipe; training never sees them"
     )
+
+    def written(self, answer: str) -> str:
+        """Return an answer as it follows its prompt, in the solved examples and in pairs: after a space."""
+        return f" {answer}"
 
 
 class DatasetOptions(_Source):
@@ -202,6 +211,10 @@ class HabitOptions(_Source):
     def _of_the_format(self) -> HabitOptions:
         check_difficulties(self.format, self.difficulties or ())
         return self
+
+    def written(self, answer: str) -> str:
+        """Return an answer as it follows its prompt: nothing is between the two."""
+        return answer
 
     def trained_on(self) -> list[HabitDifficulty]:
         """Return the difficulties to train on, written out."""

@@ -1,7 +1,8 @@
-"""Tokens of a prompt and an answer together, as a model is trained on them."""
+"""Tokens of a prompt and an answer together, as a model is trained on them, and the token that ends a given answer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from r2vpo.data.rows import Prompt, answer_turn
@@ -22,3 +23,17 @@ def encode_answered(tokenizer: Any, prompt: Prompt, answer: str) -> list[int]:
         return list(tokenizer(f"{prompt}{answer}", verbose=False)["input_ids"])
     chat = [*prompt, answer_turn(answer)]
     return list(tokenizer.apply_chat_template(chat, tokenize=True, return_dict=True)["input_ids"])
+
+
+def end_of_answers(tokenizer: Any, stop: Sequence[str]) -> int:
+    """Return the id with which a given answer to a text ends: it ends as the answers that are sampled to texts do.
+
+    Args:
+        tokenizer: the model's.
+        stop: texts of one token each that end a sampled answer; the first of them ends a given one.
+
+    Returns:
+        The id of the first stop text; without one that of the tokenizer's end token.
+    """
+    number: int = tokenizer.encode(stop[0], add_special_tokens=False)[0] if stop else tokenizer.eos_token_id
+    return number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +12,8 @@ from typing import Any
 
 from r2vpo.core.nearest import did_you_mean
 from r2vpo.data.options import MixtureComponent, ReasoningGymOptions
-from r2vpo.data.rows import PromptData, PromptRow
+from r2vpo.data.rows import Pair, PromptData, PromptRow
+from r2vpo.data.wrong_digit import raise_a_digit
 from r2vpo.errors import UserError
 from r2vpo.optional import require
 
@@ -27,9 +29,12 @@ def build_reasoning_gym(options: ReasoningGymOptions, seed: int) -> PromptData:
     out of training problems gives those it has, the others make up for it by weight, and a note reports this. The
     prompt consists of the examples, each `question answer` and a line break, followed by the question.
 
+    With `pairs`, each training problem has its answer as the chosen one, and the same with one digit raised by one as
+    the rejected one.
+
     Raises:
-        UserError: a family is unknown, rejects its parameters, has no single answer to show in an example, or cannot
-            make enough distinct problems.
+        UserError: a family is unknown, rejects its parameters, has no single answer to show in an example or no whole
+            number as the answer of a pair, or cannot make enough distinct problems.
     """
     require("reasoning_gym", "data.source = reasoning_gym")
     seen: set[str] = set()
@@ -45,6 +50,8 @@ def build_reasoning_gym(options: ReasoningGymOptions, seed: int) -> PromptData:
     shuffler = random.Random(seed)
     shuffler.shuffle(held_out)
     shuffler.shuffle(train)
+    if options.pairs:
+        train = [replace(row, pair=_pair(row, options, shuffler)) for row in train]
     return PromptData(
         train=[_with(shots, row) for row in train],
         held_out=[_with(shots, row) for row in held_out],
@@ -189,7 +196,17 @@ def _solved_examples(options: ReasoningGymOptions, seed: int, seen: set[str]) ->
                 "data.few_shot=0"
             )
     random.Random(seed).shuffle(shots)
-    return "".join(f"{shot.prompt} {shot.answer}\n" for shot in shots)
+    return "".join(f"{shot.prompt}{options.written(shot.answer)}\n" for shot in shots)
+
+
+def _pair(row: PromptRow, options: ReasoningGymOptions, draws: random.Random) -> Pair:
+    if not row.metadata["has_answer"] or re.fullmatch(r"-?[0-9]+", row.answer) is None:
+        raise UserError(
+            f"data.pairs: family {row.metadata['family']!r} has a problem whose answer is not a whole number, "
+            f"{row.answer[:40]!r}, and the wrong answer of a pair is made from one: leave the family out, or set "
+            "data.pairs=false"
+        )
+    return Pair(options.written(row.answer), options.written(raise_a_digit(row.answer, draws)))
 
 
 def _with(shots: str, row: PromptRow) -> PromptRow:

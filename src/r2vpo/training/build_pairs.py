@@ -12,6 +12,7 @@ from transformers import PrinterCallback
 
 from r2vpo.config.recipe import Recipe
 from r2vpo.data import to_pairs
+from r2vpo.data.pair_tokens import end_of_answers
 from r2vpo.training.online_pairs import OnlinePairsTrainer, Sampling, clock
 from r2vpo.training.optimizers import own_optimizer
 from r2vpo.training.pairs import PairsTrainer
@@ -38,13 +39,22 @@ def build_pairs_trainer(recipe: Recipe, config: R2VPODPOConfig, parts: Parts) ->
     trainer: PairsTrainer
     with _without_bars():
         if recipe.is_offline:
-            trainer = PairsTrainer(train_dataset=to_pairs(parts.data.train), **given)
+            trainer = PairsTrainer(
+                train_dataset=to_pairs(parts.data.train), answer_end=_answer_end(recipe, parts), **given
+            )
         else:
             sampling = _sampling(recipe, parts)
             trainer = OnlinePairsTrainer(train_dataset=clock(config, sampling), sampling=sampling, **given)
     trainer.remove_callback(PrinterCallback)
     trainer.optimizer_cls_and_kwargs = own_optimizer(recipe)
     return trainer
+
+
+def _answer_end(recipe: Recipe, parts: Parts) -> int | None:
+    """Return the token that ends the given answers; None for chats, whose template ends them."""
+    if not isinstance(parts.data.train[0].prompt, str):
+        return None
+    return end_of_answers(parts.tokenizer, recipe.rollout.stop)
 
 
 def _sampling(recipe: Recipe, parts: Parts) -> Sampling:

@@ -24,6 +24,8 @@ class PairsTrainer(R2VPODPOTrainer):
 
     Args:
         *given: The arguments of `R2VPODPOTrainer`.
+        answer_end: Id that ends given answers to texts, in place of the tokenizer's end token, which TRL appends; None
+            leaves the answers as TRL makes them.
         **named: The same by name.
 
     Attributes:
@@ -35,7 +37,8 @@ class PairsTrainer(R2VPODPOTrainer):
         on_sampled: Called with how far the sampling is.
     """
 
-    def __init__(self, *given: Any, **named: Any) -> None:
+    def __init__(self, *given: Any, answer_end: int | None = None, **named: Any) -> None:
+        self._answer_end = answer_end
         super().__init__(*given, **named)
         self.counters = dict.fromkeys(COUNTERS, 0) | {"round": -1}
         self.seconds = {"generating": 0.0, "training": 0.0}
@@ -56,6 +59,13 @@ class PairsTrainer(R2VPODPOTrainer):
     def sampling_model(self) -> Any:
         """Return the policy."""
         return self.accelerator.unwrap_model(self.model)
+
+    def _prepare_dataset(self, dataset: Any, *args: Any) -> Any:
+        end, prepared = self._answer_end, super()._prepare_dataset(dataset, *args)
+        if end is None:
+            return prepared
+        sides = ("chosen_ids", "rejected_ids")
+        return prepared.map(lambda row: {side: [*row[side][:-1], end] for side in sides})
 
     def _begin(self, batches: list[Batch], *, steps: int) -> None:
         super()._begin(batches, steps=steps)

@@ -77,8 +77,18 @@ def test_only_cells_of_the_result_are_measured_against_the_start_and_have_anothe
         assert (one.task(1)["preferences"], other.task(1)["preferences"]) == (False, True)
     assert [cell.key for cell in plain.tuning()] == [cell.key for cell in measured.tuning()]
     assert not any(cell.preferences for cell in measured.tuning())
-    with pytest.raises(UserError, match=r"small.yaml: preferences = true is for .* habit, .* reasoning_gym: remove it"):
-        plan(experiment(preferences=True))
+
+
+def test_the_measures_against_the_start_need_the_right_answers() -> None:
+    instructions = {"name": "base", "data": {"source": "instructions"}, "reward": {"name": "constraints"}}
+    with pytest.raises(UserError, match=r"small.yaml: preferences = true is for .* the recipe's is instructions: remo"):
+        plan(experiment(recipe=instructions, preferences=True))
+    logic = {"source": "reasoning_gym", "few_shot": 0, "mixture": [{"family": "propositional_logic"}]}
+    unanswered = {"name": "base", "data": logic, "reward": {"name": "reasoning_gym"}}
+    with pytest.raises(
+        UserError, match=r"small.yaml: preferences = true needs .* of reasoning_gym/propositional_logic"
+    ):
+        plan(experiment(recipe=unanswered, preferences=True))
 
 
 def test_rounds_count_rollouts_whatever_the_steps() -> None:

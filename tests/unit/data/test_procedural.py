@@ -147,3 +147,20 @@ def test_what_cannot_be_made_is_one_line(changes, message):
 )
 def test_share_out(total, weights, shares):
     assert share_out(total, weights) == shares
+
+
+def test_pairs_are_the_answer_and_the_same_with_one_digit_raised():
+    pairs, plain = (load_data(options(pairs=on)) for on in (True, False))
+    assert [row.prompt for row in pairs.train] == [row.prompt for row in plain.train]
+    assert pairs.held_out == plain.held_out and all(row.pair is None for row in (*plain.train, *pairs.held_out))
+    for row in pairs.train:
+        right, wrong = row.pair.chosen, row.pair.rejected
+        assert right == f" {row.answer}" and len(wrong) == len(right)
+        ((old, new),) = [(a, b) for a, b in zip(right, wrong, strict=True) if a != b]
+        assert int(new) == (int(old) + 1) % 10
+
+
+def test_pairs_need_whole_numbers():
+    syllogisms = (MixtureComponent(family="syllogism"),)
+    with pytest.raises(UserError, match=r"data\.pairs: family 'syllogism' .* not a whole number, '(Yes|No)', .*false"):
+        load_data(options(mixture=syllogisms, train_size=4, held_out_size=1, few_shot=0, pairs=True))
