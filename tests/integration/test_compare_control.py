@@ -10,6 +10,7 @@ import psutil
 import pytest
 import yaml
 
+from r2vpo.compare.control.schema import LESS_MEMORY
 from tests.integration.cli import Outcome, command, records, start, wait_for
 
 EXPERIMENT: dict[str, Any] = {
@@ -124,6 +125,28 @@ def test_a_part_of_it_and_more_seeds(finished: tuple[Path, list[tuple[str, str, 
     dry = compare(file, "--dry-run", "--tasks", "car", "--methods", "ours", "--seeds", "2")
     assert (dry.code, dry.err) == (0, "") and "2 of 4 cells are finished" in dry.out
     assert [line.split()[0] for line in dry.out.splitlines()[:4]] == ["finished", "to", "finished", "to"]
+
+
+@pytest.mark.slow
+def test_two_processes_in_one_folder_and_a_killed_worker(tmp_path: Path) -> None:
+    """The second process is refused and disturbs nothing; memory is saved by what a control task has."""
+    long = {"pendulum": EXPERIMENT["tasks"]["pendulum"] | {"steps": 1_000_000}}
+    file = write(tmp_path, tasks=long, methods={"ppo": EXPERIMENT["methods"]["ppo"]})
+    out = tmp_path / "out"
+    process = start("compare", str(file), "--out", str(out), "--jobs", "1", folder=tmp_path)
+    try:
+        wait_for(out / "small" / "worker-1.log", process, seconds=300.0)
+        refused = compare(file)
+        assert refused.code == 2 and refused.err.count("\n") == 1
+        assert f"process {process.pid}" in refused.err and "works here: wait for it, stop it" in refused.err
+        assert not (out / "small" / "results.jsonl").exists() and process.poll() is None
+        (worker,) = psutil.Process(process.pid).children()
+        worker.kill()
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 2 and "its process was killed, perhaps for lack of memory" in err
+    assert LESS_MEMORY in err and "micro_batches" not in err
 
 
 def test_what_it_refuses(tmp_path: Path) -> None:

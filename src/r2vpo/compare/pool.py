@@ -6,6 +6,7 @@ multiprocessing.Pool waits forever, and neither gives each process its own envir
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from r2vpo.compare.control.schema import LESS_MEMORY
 from r2vpo.config.records import Record
 from r2vpo.errors import UserError
 
@@ -66,7 +68,7 @@ class Worker:
             self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            return {"status": "failed", "reason": self._last_words()}
+            return {"status": "failed", "reason": self._last_words(task)}
         answer = json.loads(line)
         # After an unexpected error the libraries may be in any state.
         if answer["unexpected"]:
@@ -83,14 +85,15 @@ class Worker:
             self._process.kill()
             self._process.wait()
 
-    def _last_words(self) -> str:
+    def _last_words(self, task: Mapping[str, Any]) -> str:
         """Return why the process ended unexpectedly."""
         code = self._process.wait()
         if code < 0:
-            why = "killed, perhaps for lack of memory" if code == -9 else f"ended by signal {-code}"
+            why = "killed, perhaps for lack of memory" if code == -signal.SIGKILL else f"ended by signal {-code}"
         else:
             why = f"ended with code {code}"
-        return f"its process was {why}: see {self.log}"
+        remedy = f"; {LESS_MEMORY}" if code == -signal.SIGKILL and "control" in task else ""
+        return f"its process was {why}: see {self.log}{remedy}"
 
 
 def cores() -> int:

@@ -10,11 +10,13 @@ import gc
 import json
 import os
 import queue
+import re
 import shutil
 import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -38,10 +40,13 @@ from r2vpo.training.run import run_training
 
 # part of the sampler's error if the weights are no longer finite
 _DIVERGED = "the weights have diverged"
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_FORMAT = warnings.formatwarning
 
 
 def main() -> None:
     """Answer tasks until the standard input ends."""
+    warnings.formatwarning = plain_warning
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     tasks: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -49,6 +54,21 @@ def main() -> None:
     while True:
         answers.write(_answer(tasks.get()) + "\n")
         gc.collect()
+
+
+def plain_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Format a warning for the log without the colours of a terminal, which gymnasium puts into its text.
+
+    Args:
+        message: the warning.
+        category: its class.
+        filename: where it was raised.
+        lineno: where it was raised.
+        line: the source line; None reads it from the file.
+    """
+    return _FORMAT(_COLOUR.sub("", str(message)), category, filename, lineno, line)
 
 
 def _answer(task: dict[str, Any]) -> str:

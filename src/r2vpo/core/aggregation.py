@@ -40,6 +40,7 @@ def aggregate(
     aggregation: str = "token_mean",
     normalizer: float | Tensor | None = None,
     constant: float | None = None,
+    single: bool = False,
 ) -> Tensor:
     """Reduce per-token values to a scalar.
 
@@ -55,6 +56,8 @@ def aggregate(
             processes whose results are added up; None uses this batch's own. Rows without response tokens are not
             counted.
         constant: C, in tokens; for `constant` only.
+        single: True if every response is known to be a single token without padding, (B, 1) and a mask that is True
+            everywhere. N and R are then B.
 
     Returns:
         0-d; gradient flows to `values`.
@@ -65,6 +68,8 @@ def aggregate(
 
     Source: GRPO (2402.03300), DAPO (2503.14476), Dr. GRPO (2503.20783).
     """
+    if single and normalizer is None:
+        return values.mean() if constant is None else values.mean() / constant
     total, own = _MODES[aggregation](values, response_mask, 1.0 if constant is None else constant)
     if normalizer is None:
         return total / own(response_mask).clamp(min=1)

@@ -201,22 +201,21 @@ class Controls:
             )
         constrained_sums, proximal_sums, diagnostics, *others = self._sums
         totals = self._totals(constrained_sums, proximal_sums, diagnostics.flatten(), *others)
-        constrained = WeightedSums.from_tensor(totals[:2])
+        numbers = totals.tolist()
         end = 4 + diagnostics.numel()
         metrics = summarize(totals[4:end].view(diagnostics.shape)) if diagnostics.numel() else {}
         metrics["dual"] = self.dual.value
         if trained:
-            self.dual.update(constrained)
-        proximal = MovementSums.from_tensor(totals[2:4])
-        numerator, denominator = totals[2:4].tolist()
+            self.dual.follow(*numbers[:2])
+        numerator, denominator = numbers[2:4]
         self.movement = numerator / denominator if denominator else 0.0
         if not trained:
             pass
         elif isinstance(self.step_size, StepSizeController):
-            self.held_out.add(totals[end : end + 3], self.step_size.distance)
+            self.held_out.add(numbers[end : end + 3], self.step_size.distance)
             if self.informative is not None:
                 self._aim()
-            self.step_size.update(proximal)
+            self.step_size.follow(numerator, denominator)
         elif self.step_size is not None:
             self.step_size.update(KLSums.from_tensor(totals[-2:]))
         metrics["decision_variance"] = math.expm1(min(self.movement, 2 * LOG_RATIO_BOUND))

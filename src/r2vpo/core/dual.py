@@ -185,7 +185,10 @@ class DualController:
         Returns:
             The multiplier for the next optimizer step.
         """
-        numerator, denominator = sums.to_tensor().tolist()
+        return self.follow(*sums.to_tensor().tolist())
+
+    def follow(self, numerator: float, denominator: float) -> float:
+        """Do as `update` does, given the two sums as numbers, without waiting for a device."""
         if denominator == 0:
             return self.value
         variance = numerator / denominator if math.isfinite(numerator / denominator) else math.inf

@@ -8,6 +8,7 @@ on rows that were trained on, it mostly reflects the training itself. Held-out r
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -77,14 +78,14 @@ class HeldOutGain:
     rounds: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     present: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
 
-    def add(self, sums: Tensor, distance: float) -> None:
+    def add(self, sums: Sequence[float], distance: float) -> None:
         """Add the sums of one optimizer step.
 
         Args:
-            sums: (3,), a `HeldOutSums` tensor over all processes; sums that are not finite are ignored.
+            sums: The three numbers of a `HeldOutSums` over all processes; sums that are not finite are ignored.
             distance: D, from the round's start to this step.
         """
-        gain, undecided, moment = sums.tolist()
+        gain, undecided, moment = sums
         if distance > 0 and math.isfinite(gain) and math.isfinite(moment):
             for place, value in enumerate((gain, distance * undecided, distance * moment)):
                 self.present[place] += value

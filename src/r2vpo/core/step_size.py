@@ -120,7 +120,10 @@ class StepSizeController(ScaledSteps):
         Returns:
             The new scale.
         """
-        numerator, denominator = sums.to_tensor().tolist()
+        return self.follow(*sums.to_tensor().tolist())
+
+    def follow(self, numerator: float, denominator: float) -> float:
+        """Do as `update` does, given the two sums as numbers, without waiting for a device."""
         if denominator == 0 or (self._distance == 0 and self._steps > 0):
             return self.scale
         movement = numerator / denominator if math.isfinite(numerator / denominator) else math.inf

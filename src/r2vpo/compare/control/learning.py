@@ -20,7 +20,7 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from r2vpo.compare.collect import commit, cpu_name
 from r2vpo.compare.control.environments import make_environments
-from r2vpo.compare.control.schema import ControlRecipe
+from r2vpo.compare.control.schema import LESS_MEMORY, ControlRecipe
 from r2vpo.config.records import Record
 from r2vpo.errors import UserError
 from r2vpo.integrations.sb3 import R2VPO
@@ -55,6 +55,10 @@ def run_control(recipe: ControlRecipe) -> Record:
             if "nan" not in str(error).lower():
                 raise
             diverged = "the weights have diverged"
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and "can't allocate memory" not in str(error):  # torch's words
+                raise
+            raise UserError(f"out of memory ({' '.join(str(error).split())}): {LESS_MEMORY}") from None
     finally:
         environments.close()
         torch.set_num_threads(threads)
@@ -92,6 +96,8 @@ def build(recipe: ControlRecipe, environments: Any) -> OnPolicyAlgorithm:
         options["learning_rate"] = LinearSchedule(options["learning_rate"], 0.0, 1.0)
     try:
         return CLASSES[recipe.algorithm]("MlpPolicy", environments, seed=recipe.seed, device="cpu", **options)
+    except MemoryError as error:
+        raise UserError(f"out of memory ({error}): {LESS_MEMORY}") from None
     except (AssertionError, TypeError, ValueError) as error:
         raise UserError(f"{recipe.algorithm}: {' '.join(str(error).split())}") from None
 

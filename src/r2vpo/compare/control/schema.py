@@ -8,6 +8,8 @@ from r2vpo.compare.schema import Overrides, SeedsSpec
 from r2vpo.section import Section
 
 Algorithm = Literal["ppo", "r2vpo", "trpo"]
+LESS_MEMORY = "lower n_steps, copies or replay_versions, or run fewer cells at once with --jobs"
+"""What to do when a run's memory does not suffice: that of its buffers is in proportion to these numbers."""
 
 
 class Change(Section):

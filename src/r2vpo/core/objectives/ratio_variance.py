@@ -66,8 +66,8 @@ def r2vpo_surrogate(terms: Terms, config: RatioVarianceConfig) -> Tensor:
     size = A.abs()
     # |r* - 1|: with a multiplier of 0 a number so large that no ratio reaches it.
     furthest = size / (2 * dual).clamp(min=torch.finfo(A.dtype).tiny)
-    moved = torch.minimum(A.sign() * r_minus_1, furthest)  # sign(A) (q - 1)
-    return torch.addcmul(A, size, moved) - dual * moved.relu().square()  # A q = A + |A| sign(A) (q - 1)
+    moved = (A.sign() * r_minus_1).clamp(max=furthest)  # m = sign(A) (q - 1)
+    return torch.addcmul(A, moved, size - dual * moved.relu())  # A q = A + |A| m, and max(m, 0)^2 = m max(m, 0)
 
 
 r2vpo_loss = loss_of(r2vpo_surrogate, RatioVarianceConfig())

@@ -120,8 +120,39 @@ def loss_of(
             applies.
 
     Returns:
-        The loss function, documented in `Loss`.
+        The loss function, documented in `Loss`. Its attribute `of_ratios` computes the same from ratios that are known
+        already (`single_ratios`), with lambda as the only metric.
     """
+
+    def of_ratios(
+        ratios: Ratios,
+        proximal: Ratios | None,
+        *,
+        advantages: Tensor,
+        dual: float | Tensor | None,
+        config: Any,
+        normalizer: float | Tensor | None = None,
+    ) -> LossOutput:
+        # The metrics other than lambda are left to `loss`: a caller that has the ratios already may not need them.
+        A = token_advantages(advantages, ratios.response_mask).to(ratios.log_ratio.dtype)
+        is_constrained = config.constraint_target is not None
+        terms = Terms(ratios, A, multiplier(dual, like=A) if is_constrained else A.new_zeros(()))
+        objective = surrogate(terms, config)
+        if isinstance(config, SurrogateConfig) and config.ratio_variance_delta is not None:
+            objective = objective - terms.dual * terms.r_minus_1.square()
+        if ratios.stale_weight is not None:
+            objective = ratios.stale_weight * objective
+        value = -aggregate(
+            objective,
+            ratios.response_mask,
+            aggregation=config.aggregation,
+            normalizer=normalizer,
+            constant=config.constant,
+            single=ratios.single,
+        )
+        detached = ratios.detach()
+        metrics = {"dual": terms.dual} if is_constrained else {}
+        return LossOutput(value, metrics, constrained(detached), detached, proximal or detached, A)
 
     def loss(
         *,
@@ -144,35 +175,16 @@ def loss_of(
             options=config,
             decisions=decisions,
         )
-        A = token_advantages(advantages, response_mask).to(ratios.log_ratio.dtype)
-        is_constrained = config.constraint_target is not None
-        terms = Terms(ratios, A, multiplier(dual, like=A) if is_constrained else A.new_zeros(()))
-        objective = surrogate(terms, config)
-        if isinstance(config, SurrogateConfig) and config.ratio_variance_delta is not None:
-            objective = objective - terms.dual * terms.r_minus_1.square()
-        if ratios.stale_weight is not None:
-            objective = ratios.stale_weight * objective
-        value = -aggregate(
-            objective,
-            response_mask,
-            aggregation=config.aggregation,
-            normalizer=normalizer,
-            constant=config.constant,
-        )
-        detached = ratios.detach()
-        sums = constrained(detached)
-        metrics = {
-            "ratio_variance": detached.variance_sums().value(),
-            "non_finite_log_probs": detached.non_finite.sum(),
-        }
-        if is_constrained:
-            metrics["dual"] = terms.dual
-        if isinstance(sums, KLSums):
-            metrics["kl"] = sums.value()
-        return LossOutput(value, metrics, sums, detached, proximal or detached, A)
+        output = of_ratios(ratios, proximal, advantages=advantages, dual=dual, config=config, normalizer=normalizer)
+        output.metrics["ratio_variance"] = output.ratios.variance_sums().value()
+        output.metrics["non_finite_log_probs"] = output.ratios.non_finite.sum()
+        if isinstance(output.constraint, KLSums):
+            output.metrics["kl"] = output.constraint.value()
+        return output
 
     loss.__name__ = loss.__qualname__ = surrogate.__name__.replace("surrogate", "loss")
     loss.__module__ = surrogate.__module__
+    loss.of_ratios = of_ratios  # type: ignore[attr-defined]
     loss.__doc__ = f"{surrogate.__doc__}\n\n    As a loss: {Loss.__call__.__doc__}"
     return loss
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -12,7 +12,7 @@ from torch import Tensor
 from r2vpo.core.controls import Controls
 from r2vpo.core.dual import objective_moments
 from r2vpo.core.method import Method
-from r2vpo.core.ratios import LOG_RATIO_BOUND, logit_movement
+from r2vpo.core.ratios import LOG_RATIO_BOUND, logit_movement, single_ratios, stale_weight
 from r2vpo.core.types import LossOutput, MomentSums, MovementSums
 from r2vpo.core.validation import check_state
 from r2vpo.integrations.sb3.evaluation import evaluate
@@ -88,16 +88,31 @@ class Rounds:
         """
         if len(self._mask) != len(log_probs):
             self._mask = torch.ones_like(log_probs, dtype=torch.bool)[:, None]
+        dual, config = self.controls.dual.value, self.method.config
+        of_ratios = getattr(self.method.loss, "of_ratios", None)  # what `loss_of` makes has it
+        if of_ratios is not None and config.anchor == "proximal":
+            ratios = single_ratios(
+                log_probs=log_probs,
+                old_log_probs=rows.old_log_probs,
+                stale_weight=self._stale_weight(rows) if self._weighted else None,
+                decisions=rows.decisions,
+                mask=self._mask,
+            )
+            return cast(LossOutput, of_ratios(ratios, None, advantages=advantages, dual=dual, config=config))
         return self.method.loss(
             log_probs=log_probs[:, None],
             old_log_probs=rows.old_log_probs[:, None],
             rollout_log_probs=rows.rollout_log_probs[:, None] if self._weighted else None,
             advantages=advantages,
             response_mask=self._mask,
-            dual=self.controls.dual.value,
-            config=self.method.config,
+            dual=dual,
+            config=config,
             decisions=rows.decisions[:, None],
         )
+
+    def _stale_weight(self, rows: Rows) -> Tensor:
+        cap = self.method.config.stale_weight_cap
+        return stale_weight(rows.old_log_probs[:, None], rows.rollout_log_probs[:, None], self._mask, cap)
 
     def finish_step(self, output: LossOutput) -> dict[str, Any]:
         """Let lambda and the step size follow a minibatch, before the optimizer's step; see `Controls.finish_step`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Self
@@ -43,6 +44,20 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.advantages)
+
+    def parts(self, indices: Sequence[Tensor], device: torch.device) -> Iterator[Self]:
+        """Copy some rows after others to a device; all but the observations are put in order at once.
+
+        Args:
+            indices: (n,) long each.
+            device: Where the policy computes.
+        """
+        order, sizes = torch.cat(list(indices)), [len(index) for index in indices]
+        actions = self.actions[order].to(device).split(sizes)
+        numbers = self._numbers.t()[:, order].to(device).split(sizes, dim=1)
+        for index, taken, columns in zip(indices, actions, numbers, strict=True):
+            seen = each(lambda part, index=index: part[index].to(device), self.observations)
+            yield type(self)(seen, taken, *columns.unbind())
 
     def select(self, index: Tensor, device: torch.device) -> Self:
         """Copy some rows to a device.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from r2vpo.compare.control.learning import POINTS, curve, run_control
-from r2vpo.compare.control.schema import ControlRecipe
+from r2vpo.compare.control.schema import LESS_MEMORY, ControlRecipe
 from r2vpo.errors import UserError
 
 SMALL = {"n_steps": 64, "batch_size": 32, "n_epochs": 2, "learning_rate": 1e-3}
@@ -53,6 +53,11 @@ def test_a_run_whose_weights_become_infinite_has_diverged() -> None:
     record = run_control(recipe("ppo", name="Pendulum-v1", learning_rate=1e30))
     assert record["status"] == "finished" and record["diverged"] == "the weights have diverged"
     assert json.dumps(record, allow_nan=False)
+
+
+def test_buffers_that_do_not_fit_into_memory() -> None:
+    with pytest.raises(UserError, match=f"^out of memory .*: {LESS_MEMORY}$"):
+        run_control(recipe("ppo", n_steps=10**13))
 
 
 @pytest.mark.parametrize(("task", "what"), [("Poor-v0", "a reward"), ("Blind-v0", "an observation")])
