@@ -107,14 +107,14 @@ def _facts(data: RunData, steps: int) -> list[tuple[str, str, str]]:
     generated, reused = take("rollouts_generated"), take("rollouts_reused")
     again = data.last("rollouts_used_again")
     generating, training = take("seconds_generating"), take("seconds_training")
+    made, written = [], []
+    if not data.recipe.is_offline:
+        made = [("rollouts generated", count(generated), _part(again, generated, "used again at least once"))]
+        written = [("tokens generated", count(take("tokens_generated")), _speed(data))]
     facts = [
-        *(
-            [("rollouts generated", count(generated), _part(again, generated, "used again at least once"))]
-            if not data.recipe.is_offline
-            else []
-        ),
+        *made,
         ("optimizer steps", count(data.summary.get("optimizer_steps", steps)), _rounds(data)),
-        ("tokens generated", count(take("tokens_generated")), _speed(data)),
+        *written,
         (
             "time",
             duration(take("wall_seconds", "seconds")),
