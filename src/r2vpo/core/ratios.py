@@ -174,37 +174,6 @@ def anchored_ratios(
     return objective, since_the_round_began(moved.detach(), "token")
 
 
-def single_ratios(
-    *, log_probs: Tensor, old_log_probs: Tensor, stale_weight: Tensor | None, decisions: Tensor, mask: Tensor
-) -> Ratios:
-    """Compute the ratios of rows of one decision each, such as the actions of control, under the anchor "proximal".
-
-    They are those of `anchored_ratios` where no log-probability is infinite, from fewer operations: nothing has to be
-    selected, and the weights and decisions, which do not change within a round, are given.
-
-    Args:
-        log_probs: (B,) nats; carries gradient.
-        old_log_probs: (B,) nats.
-        stale_weight: (B, 1), the result of `stale_weight()`; None for 1 everywhere.
-        decisions: (B,), number of decisions of each row.
-        mask: (B, 1) bool, True everywhere.
-
-    Returns:
-        The ratios, which carry the gradient; those of the levels "token" and "response" are the same.
-    """
-    log_ratio = (log_probs - old_log_probs).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND).unsqueeze(1)
-    return Ratios(
-        log_ratio=log_ratio,
-        ratio_minus_1=log_ratio.expm1(),
-        stale_weight=stale_weight,
-        anchor_log_probs=old_log_probs.unsqueeze(1),
-        decisions=decisions.unsqueeze(1),
-        non_finite=~mask,
-        response_mask=mask,
-        single=True,
-    )
-
-
 def logit_movement(
     log_probs: Tensor,
     old_log_probs: Tensor,

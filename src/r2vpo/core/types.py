@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -133,8 +133,7 @@ class Ratios:
             `r2vpo.core.ratios.decisions`.
         non_finite: (B, T) bool, response tokens whose `rollout_log_probs` was not finite.
         response_mask: (B, T) bool.
-        single: True if every response is known to be a single token without padding, as an action of control is: the
-            shape is (B, 1), and the mask is True everywhere, so that nothing has to be selected by it.
+        single: Whether every response is known to be a single token without padding (`r2vpo.core.single_ratios`).
     """
 
     log_ratio: Tensor
@@ -144,7 +143,7 @@ class Ratios:
     decisions: Tensor
     non_finite: Tensor
     response_mask: Tensor
-    single: bool = False
+    single: ClassVar[bool] = False
 
     def detach(self) -> Self:
         """Return the same ratios without their gradient."""
@@ -182,7 +181,7 @@ class Ratios:
             0-d, detached.
         """
         if self.stale_weight is None:
-            return values.detach().sum() if self.single else masked_sum(values.detach(), self.response_mask)
+            return masked_sum(values.detach(), self.response_mask)
         return (self.stale_weight * values.detach()).sum()
 
     @cached_property
@@ -210,9 +209,6 @@ class Ratios:
     def movement_sums(self) -> MovementSums:
         """Compute the sums of the mean squared movement of a logit; see `r2vpo.core.ratios.logit_movement`."""
         logs = self.log_ratio.detach()
-        if self.single:  # few numbers: float64 needs no series, and fewer operations
-            exact = logs.double()
-            return MovementSums(self.weighted_sum((exact.expm1() - exact).to(logs.dtype)) * 2.0, self.decision_sum)
         # For a small log-ratio x, expm1(x) - x is mostly rounding error; its series is x^2 (1 + x / 3 + x^2 / 12) / 2.
         series = logs.square() * (1.0 + logs / 3.0 + logs.square() / 12.0)
         moved = torch.where(logs.abs() < 0.01, series, 2.0 * self.kl().detach())

@@ -9,7 +9,8 @@ import torch
 
 from r2vpo.core.method import Method
 from r2vpo.core.objectives import OBJECTIVES
-from r2vpo.core.ratios import anchored_ratios, single_ratios, stale_weight
+from r2vpo.core.ratios import anchored_ratios, stale_weight
+from r2vpo.core.single_ratios import single_ratios
 
 N = 65
 

@@ -121,7 +121,7 @@ def loss_of(
 
     Returns:
         The loss function, documented in `Loss`. Its attribute `of_ratios` computes the same from ratios that are known
-        already (`single_ratios`), with lambda as the only metric.
+        already (`r2vpo.core.single_ratios`), with lambda as the only metric.
     """
 
     def of_ratios(

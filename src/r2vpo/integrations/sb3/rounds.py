@@ -12,7 +12,8 @@ from torch import Tensor
 from r2vpo.core.controls import Controls
 from r2vpo.core.dual import objective_moments
 from r2vpo.core.method import Method
-from r2vpo.core.ratios import LOG_RATIO_BOUND, logit_movement, single_ratios, stale_weight
+from r2vpo.core.ratios import LOG_RATIO_BOUND, logit_movement, stale_weight
+from r2vpo.core.single_ratios import single_ratios
 from r2vpo.core.types import LossOutput, MomentSums, MovementSums
 from r2vpo.core.validation import check_state
 from r2vpo.integrations.sb3.evaluation import evaluate
