@@ -17,8 +17,7 @@ class SingleRatios(Ratios):
 
     def weighted_sum(self, values: Tensor) -> Tensor:
         """Compute `sum(w v)`, 0-d, detached, of values (B, 1)."""
-        detached = values.detach()
-        return detached.sum() if self.stale_weight is None else (self.stale_weight * detached).sum()
+        return values.detach().sum() if self.stale_weight is None else super().weighted_sum(values)
 
     def movement_sums(self) -> MovementSums:
         """Compute what `r2vpo.core.ratios.logit_movement` does, in float64, which needs no series for small ratios."""
