@@ -67,6 +67,7 @@ class Controls:
         self._steps_per_round = steps_per_round
         self._reduce = reduce
         self._sums: tuple[Tensor, ...] | None = None
+        self._repeated = False
         self._scales_target, self._delta = dual_scales, delta
         self.movement = 0.0
         self.informative: float | None = None
@@ -126,6 +127,7 @@ class Controls:
         diagnostics: Tensor,
         held_out: HeldOutSums | None = None,
         kl: KLSums | None = None,
+        repeated: bool = False,
     ) -> None:
         """Add one micro-batch.
 
@@ -136,7 +138,9 @@ class Controls:
                 `finish_step` returns, in all micro-batches of a step or in none.
             held_out: Sums of the gain on rows that no step has trained on yet; None if these rows are not known.
             kl: Sums of the KL divergence since the round's start, if step control follows it, else None.
+            repeated: Whether an earlier step of this round has trained on these rows; see `measure`.
         """
+        self._repeated = repeated
         held = diagnostics.new_zeros(3) if held_out is None else held_out.to_tensor()
         per_token = [] if kl is None else [kl.to_tensor()]
         pieces = (constrained.to_tensor(), proximal.to_tensor(), diagnostics, held, *per_token)
@@ -151,6 +155,7 @@ class Controls:
         staleness: Tensor | None = None,
         max_staleness: int = 0,
         held_out: Tensor | None = None,
+        repeated: bool = False,
         diagnosed: bool = True,
     ) -> Tensor:
         """Add one micro-batch from its loss output: the constrained quantity, the movement and the diagnostics.
@@ -161,6 +166,9 @@ class Controls:
             staleness: (B,) long, see `diagnostic_sums`.
             max_staleness: The largest staleness that has its own diagnostics; older rows count as this old.
             held_out: (B,) bool, rows that no optimizer step has trained on yet; None if that is not known.
+            repeated: Whether an earlier step of this round has trained on these rows, as in a second pass; the same in
+                all processes. The policy moves further on such rows than on others, so the step control does not learn
+                a step size from them: their movement only brakes.
             diagnosed: Whether the diagnostics are computed, which takes as long as a small loss.
 
         Returns:
@@ -177,6 +185,7 @@ class Controls:
             proximal=moved,
             diagnostics=diagnostics,
             held_out=held_out_sums(output.proximal, output.advantages, held_out),
+            repeated=repeated,
             kl=KLSums(moved.numerator / 2, output.proximal.weight_sum) if by_tokens else None,
         )
         return diagnostics
@@ -215,7 +224,7 @@ class Controls:
             self.held_out.add(numbers[end : end + 3], self.step_size.distance)
             if self.informative is not None:
                 self._aim()
-            self.step_size.follow(numerator, denominator)
+            self.step_size.follow(numerator, denominator, repeated=self._repeated)
         elif self.step_size is not None:
             self.step_size.update(KLSums.from_tensor(totals[-2:]))
         metrics["decision_variance"] = math.expm1(min(self.movement, 2 * LOG_RATIO_BOUND))

@@ -36,7 +36,8 @@ class StepSizeController(ScaledSteps):
     counts, and the scale grows from `first_scale` by a factor of at most `grow` per step.
 
     Within a round the brake acts at once: while m is above `SLACK log(1 + T)`, the factor of a step is the scale times
-    `SLACK log(1 + T) / m`. The next round starts with the scale.
+    `SLACK log(1 + T) / m`. The next round starts with the scale. Steps of a second pass only brake: rows move further
+    than others once they have been trained on.
 
     Under Adam a penalty changes the direction of the update but not its length, so the brake has to act on the step
     size.
@@ -122,14 +123,17 @@ class StepSizeController(ScaledSteps):
         """
         return self.follow(*sums.to_tensor().tolist())
 
-    def follow(self, numerator: float, denominator: float) -> float:
-        """Do as `update` does, given the two sums as numbers, without waiting for a device."""
+    def follow(self, numerator: float, denominator: float, *, repeated: bool = False) -> float:
+        """Do as `update` does, given the two sums as numbers, without waiting for a device.
+
+        Rows that an earlier step of this round has trained on (`repeated`) only brake: they move further than others.
+        """
         if denominator == 0 or (self._distance == 0 and self._steps > 0):
             return self.scale
         movement = numerator / denominator if math.isfinite(numerator / denominator) else math.inf
         allowed = SLACK * math.log1p(self.target)
         self._brake = 1.0 if movement <= allowed else allowed / movement
-        if self._steps == 0:
+        if self._steps == 0 or repeated:
             return self.scale
         share = min(self._distance / (self._steps * self.scale), 1.0)
         # Infinity cannot be averaged.

@@ -135,8 +135,7 @@ class Learner:
         self.critic.check(fresh, version)
         self.version = version
         self.replay.begin_version(version)
-        wanted = self.replay.wanted(sum(map(len, fresh))) if version else 0
-        stale = self.replay.sample(wanted, version)
+        stale = self.replay.sample(self.replay.wanted(sum(map(len, fresh))) if version else 0, version)
         drawn = [] if self.others is None else self.others.draw(len(rows_of(fresh)), version - self.max_staleness)
         parts = cut(fresh + stale + drawn, self.shape.micro_batches, generator=self._order)
         self.micros = [self.collate(part, version) for part in parts]
@@ -224,10 +223,9 @@ class Learner:
         Returns:
             0-d, the sum over the step's micro-batches and processes being the step's loss; with gradient.
         """
-        old = micro.old_log_probs if micro.old_log_probs is not None else current.log_probs.detach()
         output = self.objective(
             log_probs=current.log_probs,
-            old_log_probs=old,
+            old_log_probs=current.log_probs.detach() if micro.old_log_probs is None else micro.old_log_probs,
             rollout_log_probs=micro.rollout_log_probs,
             advantages=micro.advantages,
             response_mask=micro.response_mask,
@@ -241,6 +239,8 @@ class Learner:
                 entropy=current.entropy,
                 staleness=micro.staleness,
                 held_out=micro.held_out if first_pass else None,
+                # A first pass of one step has nothing to measure, since the policy has not moved yet.
+                repeated=not first_pass and len(self.micros) > self.shape.per_step,
                 max_staleness=self.max_staleness,
             )
         return self.critic.loss(output.loss, current, micro) if train else output.loss

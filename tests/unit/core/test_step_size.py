@@ -147,6 +147,19 @@ def test_within_a_round_a_step_is_braked_while_the_movement_is_above_four_times_
     assert rounds.controller.factor == rounds.controller.scale
 
 
+def test_rows_that_the_round_has_trained_on_only_brake():
+    first = Round(steps=8)
+    first.step().measure(0.04 / 64)
+    known = first.controller.curvature
+    first.step()
+    assert first.controller.follow(0.02, 1.0, repeated=True) == pytest.approx(1.0, rel=1e-6)
+    assert (first.controller.curvature, first.controller.factor) == (known, first.controller.scale)
+    allowed = 4 * math.log1p(first.controller.target)
+    first.controller.follow(2 * allowed, 1.0, repeated=True)
+    assert first.controller.curvature == known
+    assert first.controller.factor == pytest.approx(first.controller.scale / 2, rel=1e-6)
+
+
 def test_before_a_rounds_first_step_nothing_is_known():
     rounds = Round(steps=2)
     assert rounds.measure(0.0) == rounds.measure(5.0) == 1.0

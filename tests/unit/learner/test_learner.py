@@ -50,14 +50,14 @@ def forward(model: Any, micro: MicroBatch) -> Any:
     return model(prefix_batch=micro.batch, temperature=1.0)
 
 
-def learner_of(seed: int = 0) -> Learner:
+def learner_of(seed: int = 0, per_step: int = 1) -> Learner:
     method = Method(MethodOptions())
     return Learner(
         method.loss,
         method.config,
         method.controls(steps_per_round=STEPS, reduce=lambda tensor: tensor),
         ReplayBuffer(ReplayOptions(versions=2, ratio=0.5), seed),
-        RoundShape(micro_batches=STEPS, per_step=1, rows=ROWS),
+        RoundShape(micro_batches=STEPS, per_step=per_step, rows=ROWS),
         forward=forward,
         total=lambda tensor: tensor,
         skips=True,
@@ -102,8 +102,8 @@ def run(learner: Learner, model: Any, optimizer: Any, rounds: range) -> list[flo
     return rewards
 
 
-def built() -> tuple[Learner, Any, Any]:
-    model, learner = tiny_model(), learner_of()
+def built(per_step: int = 1) -> tuple[Learner, Any, Any]:
+    model, learner = tiny_model(), learner_of(per_step=per_step)
     install(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
     learner.controls.step_size.attach(optimizer)
@@ -115,6 +115,23 @@ def test_a_loop_of_torch_around_it_learns() -> None:
     rewards = run(learner, model, optimizer, range(40))
     assert sum(rewards[-5:]) / 5 > 2 * sum(rewards[:5]) / 5
     assert sum(learner.staleness_rows[1:]) > 0, "stale rows were trained on"
+
+
+@pytest.mark.parametrize(("per_step", "learns"), [(1, False), (STEPS, True)])
+def test_a_second_pass_teaches_the_step_size_only_if_the_first_could_not(per_step: int, learns: bool) -> None:
+    """Rows that have been trained on move further than others; but a first pass of one step has measured nothing."""
+    learner, model, optimizer = built(per_step)
+    learner.begin_round(model.train(), sampled(model, 0), 0)
+    for first_pass in (True, False):
+        for place, micro in enumerate(learner.micros):
+            known = learner.controls.step_size.curvature
+            learner.loss(learner.policy(model, micro), micro, first_pass=first_pass).backward()
+            if place % per_step == per_step - 1:
+                learner.finish_step()
+                optimizer.step()
+                optimizer.zero_grad()
+        assert (learner.controls.step_size.curvature > 0) == (per_step == 1 if first_pass else True)
+    assert (learner.controls.step_size.curvature != known) == learns
 
 
 def test_a_restored_learner_makes_the_same_rounds() -> None:
