@@ -112,7 +112,12 @@ def test_rows_and_recipes_that_do_not_fit_are_refused_before_a_folder_is_made(re
     for override, said in (
         (f"data.path={tmp_path}/bad.jsonl", "bad.jsonl, line 1 has no column 'rejected'"),
         ("data.max_response_tokens=1", "all 31 pairs are too long, in the shortest the longer answer has"),
-        ("rollout.prompts_per_round=64", "31 training problems are fewer than rollout.prompts_per_round = 64"),
+        (
+            "rollout.prompts_per_round=64",
+            "31 training pairs are fewer than rollout.prompts_per_round = 64: add pairs, or set "
+            "rollout.prompts_per_round to at most 31 (left out: 1 equal to an earlier pair, 10 whose prompt is held "
+            "out)",
+        ),
         ("data.few_shot=2", "rows of the schema pairs hold no solution to show"),
     ):
         refused = train(recipe, override, runs=tmp_path / "runs")

@@ -15,6 +15,7 @@ from r2vpo.data.options import DatasetOptions, PreferencesOptions, SchemaName
 from r2vpo.data.prompting import build_prompt, solution_of
 from r2vpo.data.rows import Pair, PromptData, PromptRow
 from r2vpo.data.schemas import BadRow, Columns, Skip, schema_of
+from r2vpo.data.schemas.pairs import EMPTY, SAME
 from r2vpo.errors import UserError
 
 
@@ -137,10 +138,10 @@ def _problems(path: str, source: _Source, options: DatasetOptions, left_out: Cou
             problems.append(replace(found, source=name))
     if not problems:
         reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
-        raise UserError(
-            f"{path} has no row that schema {source.layout} can use: {reasons}: set {source.key}schema to the "
-            "layout of its rows"
-        )
+        remedy = f"set {source.key}schema to the layout of its rows"
+        if skipped and skipped.keys() <= {EMPTY, SAME}:  # the schema could read them
+            remedy = "a pair needs two different answers that are not empty"
+        raise UserError(f"{path} has no row that schema {source.layout} can use: {reasons}: {remedy}")
     left_out.update(skipped)
     return problems
 

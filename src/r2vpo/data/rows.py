@@ -96,13 +96,23 @@ class PromptData:
 
     def described(self) -> str:
         """Return one line: how many problems there are, what was left out, and what overlaps."""
-        what = "training problems" if self.train[0].pair is None else "pairs to train on"
+        what = "pairs to train on" if self.has_pairs else "training problems"
         parts = [f"{len(self.train)} {what}, {len(self.held_out)} held out"]
         if self.left_out:
-            parts.append("left out: " + ", ".join(f"{count} {reason}" for reason, count in self.left_out.items()))
+            parts.append(self.described_left_out())
         if self.overlap is not None:
             parts.append(f"{self.overlap} training problems share text with held-out ones")
         return "data: " + "; ".join(parts)
+
+    def described_left_out(self) -> str:
+        """Return which rows were left out, and why; an empty text if none were."""
+        counted = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
+        return f"left out: {counted}" if counted else ""
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether the training rows are pairs of answers."""
+        return any(row.pair is not None for row in self.train[:1])
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the number of problems by split and difficulty."""

@@ -129,14 +129,16 @@ def _form(recipe: Recipe, data: PromptData, tokenizer: Any) -> PromptForm | None
 
 
 def _check_enough(recipe: Recipe, data: PromptData) -> None:
-    """Refuse fewer training problems than a round needs, or no held-out problems."""
+    """Refuse fewer training problems, or pairs, than a round needs, or no held-out problems."""
     if not data.held_out:
         raise UserError("data.held_out_size: there are no held-out problems to evaluate on: set it to 1 or more")
     prompts = recipe.rollout.prompts_per_round
     if len(data.train) < prompts:
+        what = "pairs" if data.has_pairs else "problems"
+        left_out = f" ({data.described_left_out()})" if data.left_out else ""
         raise UserError(
-            f"data: {len(data.train)} training problems are fewer than rollout.prompts_per_round = {prompts}: add "
-            f"problems, or set rollout.prompts_per_round to at most {len(data.train)}"
+            f"data: {len(data.train)} training {what} are fewer than rollout.prompts_per_round = {prompts}: add "
+            f"{what}, or set rollout.prompts_per_round to at most {len(data.train)}{left_out}"
         )
 
 

@@ -292,3 +292,12 @@ def test_a_wrong_answer_is_wrong_in_every_format() -> None:
     ):
         for _ in range(30):
             assert wrong_answer(problem, form, draws) != problem.answer(form)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rejected", ["4", ""])
+def test_the_remedy_for_answers_that_make_no_pair_is_not_another_schema(tmp_path: Path, rejected: str) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps({"prompt": "2+2=", "chosen": "4", "rejected": rejected}) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"a pair needs two different answers that are not empty") as caught:
+        load_data(PreferencesOptions(source="preferences", path=str(path)), seed=0)
+    assert "data.schema" not in str(caught.value)

@@ -261,6 +261,7 @@ class R2VPODPOTrainer(FiniteSteps, WholeCheckpoints, DPOTrainer):
             self._metrics, self._total_train_tokens = metrics, tokens
 
     def _method_state(self) -> dict[str, Any]:
+        moved = self._moved_reference() if self.accelerator.is_main_process else {}
         waiting = [
             [{name: value.cpu() for name, value in batch.items()} for batch in step] for step, _ in self._waiting
         ]
@@ -270,23 +271,42 @@ class R2VPODPOTrainer(FiniteSteps, WholeCheckpoints, DPOTrainer):
             "tokens": self._total_train_tokens,
             "counters": dict(self.counters),
             "processes": self.accelerator.num_processes,
+            # A reference that follows the policy is no longer the one that the trainer was given.
+            "reference": {name: weight.cpu() for name, weight in moved.items()},
         }
 
+    def _moved_reference(self) -> dict[str, Tensor]:
+        """Return the reference's weights if training changes them (`sync_ref_model`), otherwise nothing."""
+        if not self.args.sync_ref_model:
+            return {}
+        reference = self.accelerator.unwrap_model(self.ref_model)
+        return {name: weight.detach() for name, weight in reference.named_parameters()}
+
     def _read_method_state(self, checkpoint: str) -> dict[str, Any]:
-        own = state_path(checkpoint, self.accelerator.process_index)
+        own, first = (state_path(checkpoint, place) for place in (self.accelerator.process_index, 0))
         # A process that did not take part in writing it has no file, and learns from another's how many did.
-        state: dict[str, Any] = snapshot.load(own if own.exists() else state_path(checkpoint, 0))
+        state: dict[str, Any] = snapshot.load(own if own.exists() else first)
         if state["processes"] != self.accelerator.num_processes:
             raise UserError(
                 f"{checkpoint} was written by {state['processes']} processes and this run has "
                 f"{self.accelerator.num_processes}: resume with {state['processes']} processes"
             )
+        if self.args.sync_ref_model:
+            state["reference"] = (state if own == first else snapshot.load(first)).get("reference")
+            if not state["reference"]:
+                raise UserError(
+                    f"{checkpoint} does not have the weights of the reference, which sync_ref_model=True changes: set "
+                    "sync_ref_model=False if it was written so, or start a new run"
+                )
         return state
 
     def _restore_method_state(self, state: dict[str, Any]) -> None:
         self.rounds.load_state_dict(state["rounds"], self.accelerator.device)
         self._in_progress, self._total_train_tokens = state["waiting"], state["tokens"]
         self.counters = state["counters"]
+        with torch.no_grad():
+            for name, weight in self._moved_reference().items():
+                weight.copy_(state["reference"][name])
 
     def _total(self, value: Tensor) -> Tensor:
         total: Tensor = self.accelerator.reduce(value.to(self.accelerator.device), reduction="sum")

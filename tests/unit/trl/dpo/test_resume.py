@@ -34,9 +34,10 @@ def same(one: Any, other: Any) -> None:
 
 
 ACCUMULATED = {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 2}
+MOVING = {"sync_ref_model": True, "ref_model_sync_steps": 2, "ref_model_mixup_alpha": 0.5}
 
 
-@pytest.mark.parametrize(("changes", "steps"), [({}, (3, 6)), (ACCUMULATED, (9,))])
+@pytest.mark.parametrize(("changes", "steps"), [({}, (3, 6)), (ACCUMULATED, (9,)), (MOVING, (3,))])
 def test_a_resumed_run_is_the_uninterrupted_one(
     tmp_path: Path, changes: dict[str, Any], steps: tuple[int, ...]
 ) -> None:
@@ -68,3 +69,9 @@ def test_a_checkpoint_without_the_rounds_is_refused(tmp_path: Path) -> None:
     (copy / "r2vpo_state_0.pt").unlink()
     with pytest.raises(UserError, match=r"r2vpo_state_0\.pt"):
         run(tmp_path / "b", copy)
+
+
+def test_a_moving_reference_does_not_continue_from_a_checkpoint_without_it(tmp_path: Path) -> None:
+    run(tmp_path / "a")
+    with pytest.raises(UserError, match=r"does not have the weights of the reference, .* set sync_ref_model=False"):
+        run(tmp_path / "b", tmp_path / "a" / "checkpoint-3", **MOVING)
