@@ -23,7 +23,7 @@ from stable_baselines3.common.utils import FloatSchedule, explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 
 from r2vpo.core.options import DualOptions, StepControlOptions
-from r2vpo.integrations.sb3.checks import check_arguments, check_parameters
+from r2vpo.integrations.sb3.checks import check_arguments, check_finite, check_parameters, without_numpy
 from r2vpo.integrations.sb3.logs import RoundLog, stale_summary
 from r2vpo.integrations.sb3.losses import minibatch_losses, normalized_advantages
 from r2vpo.integrations.sb3.options import DELTA, SB3Options
@@ -32,6 +32,9 @@ from r2vpo.integrations.sb3.replay import minibatches
 from r2vpo.integrations.sb3.rounds import Rounds
 from r2vpo.integrations.sb3.rows import Rows, fresh_rows
 from r2vpo.integrations.sb3.segments import Recorder
+
+OPTIONS = ("objective", "delta", "dual", "step_control", "replay_versions", "replay_ratio")
+"""The arguments that are options of the method."""
 
 
 class R2VPO(OnPolicyAlgorithm):
@@ -162,14 +165,8 @@ class R2VPO(OnPolicyAlgorithm):
             self._setup_model()
 
     def _setup_model(self) -> None:
-        self.options = SB3Options.read(
-            objective=self.objective,
-            delta=self.delta,
-            dual=self.dual,
-            step_control=self.step_control,
-            replay_versions=self.replay_versions,
-            replay_ratio=self.replay_ratio,
-        )
+        without_numpy(self)
+        self.options = self._read_options()
         check_arguments(self)
         super()._setup_model()
         if self.clip_range_vf is not None:
@@ -178,6 +175,25 @@ class R2VPO(OnPolicyAlgorithm):
         separate(self.policy)
         fuse(self.policy.optimizer)
         self._prepare_optimizer()
+
+    def _read_options(self) -> SB3Options:
+        return SB3Options.read(**{name: getattr(self, name) for name in OPTIONS})
+
+    def _check_unchanged(self) -> None:
+        """Refuse options that were assigned to the built model, which would have no effect."""
+        if self._read_options() != self.options:
+            raise ValueError(
+                f"an option of R2VPO ({', '.join(OPTIONS)}) was changed in a model that is already built, where it has "
+                "no effect: save the model and load it with the option, as in R2VPO.load(path, env=env, delta=0.01)"
+            )
+
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        """See `BaseAlgorithm`, which counts below 0 in a last round that ends after `total_timesteps`.
+
+        A linear schedule of the user's own is negative there, and step control would make large steps backwards.
+        """
+        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        self._current_progress_remaining = max(self._current_progress_remaining, 0.0)
 
     def _prepare_optimizer(self) -> None:
         """Let step control scale the optimizer's steps; copies of a model and loaded groups have to be prepared too."""
@@ -214,10 +230,17 @@ class R2VPO(OnPolicyAlgorithm):
         return stale
 
     def train(self) -> None:
-        """Train on the rollout buffer, and on stale rows."""
+        """Train on the rollout buffer, and on stale rows.
+
+        Raises:
+            ValueError: An option was changed since the model was built, or an advantage is NaN or infinite; the policy
+                is as it was before the round.
+        """
+        self._check_unchanged()
         self._prepare_optimizer()
         self._update_learning_rate(self.policy.optimizer)
         fresh = fresh_rows(self.rollout_buffer, self.policy)
+        check_finite(fresh)
         stale = self._stale_rows(len(fresh))
         rows = fresh if stale is None else Rows.joined([fresh, stale])
         advantages = normalized_advantages(rows.advantages) if self.normalize_advantage else rows.advantages

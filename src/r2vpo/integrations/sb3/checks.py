@@ -7,12 +7,29 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from gymnasium import spaces
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 
 from r2vpo.core.validation import check_number
+from r2vpo.integrations.sb3.rows import Rows
 
 if TYPE_CHECKING:
     from r2vpo.integrations.sb3.algorithm import R2VPO
+
+
+NUMBERS = (
+    "learning_rate", "n_steps", "batch_size", "n_epochs", "delta", "clip_range_vf", "max_grad_norm", "target_kl",
+    "replay_versions", "replay_ratio",
+)  # fmt: skip
+"""Arguments that are numbers and are checked to be numbers."""
+
+
+def without_numpy(model: R2VPO) -> None:
+    """Turn arguments that are numbers of numpy, as a sweep draws them, into Python's."""
+    for name in NUMBERS:
+        if isinstance(value := getattr(model, name), np.generic):
+            setattr(model, name, value.item())
 
 
 def check_arguments(model: R2VPO) -> None:
@@ -22,12 +39,11 @@ def check_arguments(model: R2VPO) -> None:
         model: Before its networks are built.
 
     Raises:
-        ValueError: An argument is out of bounds, or the buffer's class does not fit.
+        ValueError: An argument is out of bounds, or the actions' space or the buffer's class does not fit.
     """
     for name in ("n_steps", "batch_size", "n_epochs"):
-        if not isinstance(value := getattr(model, name), int | np.integer) or isinstance(value, bool):
+        if not isinstance(value := getattr(model, name), int) or isinstance(value, bool):
             raise ValueError(f"{name} is {value!r}, but must be a whole number: pass one")
-        setattr(model, name, int(value))
     for name in ("n_steps", "n_epochs"):
         check_number(name, getattr(model, name), at_least=1, remedy="pass a positive whole number")
     remedy = "pass a large number, such as 1e9, for no clipping of gradients"
@@ -44,10 +60,23 @@ def check_arguments(model: R2VPO) -> None:
             f"rollout_buffer_class = {buffer.__name__} has a get() that differs from RolloutBuffer's, which R2VPO "
             "does not call: pass a class that leaves get() as it is"
         )
+    actions = model.action_space
+    if isinstance(actions, spaces.Box) and not np.issubdtype(actions.dtype, np.floating):
+        raise ValueError(
+            f"the action space is a Box of {actions.dtype}, in which Stable-Baselines3's buffer rounds the actions "
+            "after their probability was computed, so that ratios are not 1 at the start of a round: use "
+            "MultiDiscrete, or a Box of float32 and round in the environment"
+        )
     if model.env is None:
         return
     rows = model.n_steps * model.env.num_envs
     check_number("n_steps * n_envs", rows, at_least=least, remedy=f"pass more n_steps{why}")
+    control = model.options.step_control
+    if control.enabled and control.kind == "kl" and model.n_epochs * -(-rows // model.batch_size) == 1:
+        raise ValueError(
+            "step_control.kind = kl measures how far a round's earlier steps have moved the policy, and a round of "
+            f"n_epochs = 1 with batch_size = {model.batch_size} has one step: raise n_epochs, or lower batch_size"
+        )
     if rows % model.batch_size:
         warnings.warn(
             f"batch_size = {model.batch_size} does not divide n_steps * n_envs = {rows}: the last minibatch of each "
@@ -55,6 +84,31 @@ def check_arguments(model: R2VPO) -> None:
             UserWarning,
             stacklevel=4,
         )
+
+
+def check_finite(fresh: Rows) -> None:
+    """Reject a round whose advantages are not finite, before it changes anything.
+
+    Under the brake "outward" an advantage of NaN has no gradient, so that training would go on without learning.
+
+    Args:
+        fresh: The round's fresh rows.
+
+    Raises:
+        ValueError: An advantage is NaN or infinite.
+    """
+    if bool(torch.isfinite(fresh.advantages).all()):
+        return
+    if bool(torch.isfinite(fresh.values).all()):
+        raise ValueError(
+            "the advantages of this round are NaN or infinite, because a reward is, or is too large: nothing was "
+            "trained on it. "
+            "Stable-Baselines3's VecCheckNan(env, raise_exception=True) finds the step"
+        )
+    raise ValueError(
+        "the critic's values are NaN or infinite: its weights have diverged. Lower learning_rate, which is the "
+        "critic's, or normalise rewards with VecNormalize"
+    )
 
 
 def check_parameters(model: R2VPO, parameters: Mapping[str, Any]) -> None:

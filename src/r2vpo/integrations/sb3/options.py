@@ -45,6 +45,11 @@ class SB3Options(MethodOptions):
         Raises:
             ValueError: A value is rejected, or delta is given twice.
         """
+        if callable(delta):
+            raise ValueError(
+                "delta is a schedule, but must be a number: give one, and let a schedule of learning_rate shape the "
+                "steps of the rounds"
+            )
         given = ObjectiveOptions.given(objective)
         if isinstance(given, Mapping):
             if "delta" in given:

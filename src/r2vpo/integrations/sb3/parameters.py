@@ -7,6 +7,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch.nn import Parameter
 
+from r2vpo.core.validation import check_number
+
 CRITIC = "critic"
 """Key of an optimizer's group that has only parameters of the critic."""
 
@@ -67,8 +69,15 @@ def set_rates(optimizer: torch.optim.Optimizer, schedule: Schedule, *, own_rate:
         optimizer: The one of `separate`, whose groups may come from a file.
         schedule: The learning rate by the share of the training that is left.
         own_rate: Whether the critic keeps the schedule's rate.
+
+    Raises:
+        ValueError: The schedule gives a rate that is negative or not finite.
     """
-    highest = max(float(schedule(point / RATES)) for point in range(RATES + 1))
+    rates = [float(schedule(point / RATES)) for point in range(RATES + 1)]
+    for point, rate in enumerate(rates):
+        remedy = "let the schedule return 0 or more for every share from 0 to 1"
+        check_number(f"learning_rate with {point / RATES:g} of the training left", rate, at_least=0, remedy=remedy)
+    highest = max(rates)
     for group in optimizer.param_groups:
         group["initial_lr"] = highest
         group["step_control"] = not (own_rate and group.get(CRITIC, False))

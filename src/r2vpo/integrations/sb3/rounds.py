@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, cast
 
 import torch
@@ -32,6 +33,9 @@ At lambda* of the radius itself, V_d is the radius when *every* action has moved
 round bring those that can move there long before: then they have no gradient, V_d stays below the radius, and step
 control raises the rate without end. A much weaker brake lets single rounds go far beyond the radius."""
 
+AT_START = 0.1
+"""A round whose movement is above this share of its trust radius before its first step causes a warning."""
+
 
 class Rounds:
     """Starts, measures and ends rounds.
@@ -55,6 +59,7 @@ class Rounds:
             self.replay = SegmentReplay(options.replay_versions, options.replay_ratio, seed)
         self._last_round = MovementSums.zero()
         self._weighted = False
+        self._first_step, self._warned = True, False
         self._mask = torch.ones(0, 1, dtype=torch.bool)
 
     def begin(self, rows: Rows, *, advantages: Tensor, steps: int) -> None:
@@ -78,6 +83,7 @@ class Rounds:
         # One rollout: delta is what a round may reach, whose size does not change.
         self.controls.begin_round(moments, self._last_round, rollouts=1.0, steps=steps)
         self._last_round = MovementSums.zero()
+        self._first_step = True
 
     def loss(self, log_probs: Tensor, rows: Rows, advantages: Tensor) -> LossOutput:
         """Compute the policy loss of a minibatch.
@@ -126,7 +132,26 @@ class Rounds:
             output: The minibatch's loss.
         """
         self.controls.measure(output, diagnosed=False)
-        return self.controls.finish_step()
+        metrics = self.controls.finish_step()
+        if self._first_step:
+            self._first_step = False
+            self._warn_of_movement()
+        return metrics
+
+    def _warn_of_movement(self) -> None:
+        """Warn once if the policy differs from itself before the first step, which step control takes for movement."""
+        controls = self.controls
+        if controls.step_size is None or controls.movement <= AT_START * math.log1p(controls.target) or self._warned:
+            return
+        self._warned = True
+        warnings.warn(
+            f"before the first step of a round, V_d is {math.expm1(controls.movement):.2g} already, with a delta of "
+            f"{controls.target:g}: the policy gives actions other probabilities in training than when they were "
+            "sampled, and step control takes that for movement and makes steps too small. Dropout and batch "
+            "normalisation do this: use layers that compute the same in both modes",
+            UserWarning,
+            stacklevel=2,
+        )
 
     def end(self, policy: ActorCriticPolicy, fresh: Rows) -> dict[str, float]:
         """Measure the round as a whole, on some of its fresh rows.

@@ -49,8 +49,9 @@ def test_replay_and_a_seed_make_another_run() -> None:
     assert other["curve"] != plain["curve"]
 
 
-def test_a_run_whose_weights_become_infinite_has_diverged() -> None:
-    record = run_control(recipe("ppo", name="Pendulum-v1", learning_rate=1e30))
+@pytest.mark.parametrize("algorithm", ["ppo", "r2vpo"])
+def test_a_run_whose_weights_become_infinite_has_diverged(algorithm: str) -> None:
+    record = run_control(recipe(algorithm, name="Pendulum-v1", learning_rate=1e30))
     assert record["status"] == "finished" and record["diverged"] == "the weights have diverged"
     assert json.dumps(record, allow_nan=False)
 

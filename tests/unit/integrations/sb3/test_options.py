@@ -3,13 +3,16 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.envs import IdentityEnvBox
 
 from r2vpo.core.options import DualOptions
 from r2vpo.integrations.sb3 import R2VPO, CnnPolicy, MlpPolicy, MultiInputPolicy
 from r2vpo.integrations.sb3.options import DELTA
-from tests.unit.integrations.sb3.environments import model
+from tests.unit.integrations.sb3.environments import ENVIRONMENTS, model, steps
 
 
 def rejected(match, **arguments):
@@ -79,7 +82,54 @@ def test_mistakes_are_named_in_one_line():
     rejected("^max_grad_norm is None, but must be a number, greater than 0: pass a large", max_grad_norm=None)
     rejected("^clip_range_vf is -1, but must be a number, finite and greater than 0: pass None", clip_range_vf=-1)
     rejected("^target_kl is 0, but must be", target_kl=0)
+    rejected("^delta is a schedule, but must be a number: give one, and let a", delta=lambda remaining: 0.1 * remaining)
+    rejected(
+        "^learning_rate with 0 of the training left is -0.001, but must be a number, finite and at least 0: let",
+        learning_rate=lambda remaining: 1e-3 if remaining else -1e-3,
+    )
+    rejected(
+        "^learning_rate with 0 of the training left is nan", learning_rate=lambda left: 1e-3 if left else float("nan")
+    )
     rejected(r"^n_steps \* n_envs is 1, but must be", n_steps=1, count=1)
+
+
+def test_numbers_of_numpy_are_numbers():
+    made = model(
+        R2VPO, "box", n_steps=np.int64(32), batch_size=np.int32(16), delta=np.float32(0.5), target_kl=np.float32(0.25),
+        clip_range_vf=np.float64(0.5), replay_versions=np.int64(2), replay_ratio=np.float32(0.5),
+    )  # fmt: skip
+    assert made.options.delta == 0.5 and made.options.replay_versions == 2 and made.options.replay_ratio == 0.5
+    assert type(made.n_steps) is type(made.batch_size) is int and made.target_kl == 0.25
+
+
+def test_the_kl_rule_needs_rounds_of_several_steps():
+    one = {"n_epochs": 1, "batch_size": 64}
+    rejected(
+        "^step_control.kind = kl measures how far .* has one step: raise n_epochs, or",
+        step_control={"kind": "kl"},
+        **one,
+    )
+    model(R2VPO, "box", step_control={"kind": "kl"}, n_epochs=2, batch_size=64)
+    model(R2VPO, "box", **one)
+
+
+def test_actions_that_the_buffer_would_round_are_refused(monkeypatch):
+    def whole():
+        env = IdentityEnvBox(ep_length=7)
+        env.action_space = spaces.Box(0, 10, (2,), np.int64)
+        return env
+
+    monkeypatch.setitem(ENVIRONMENTS, "box", whole)
+    rejected("^the action space is a Box of int64, in which .* use MultiDiscrete, or a Box of float32 and round in the")
+
+
+@pytest.mark.parametrize("changed", [{"delta": 0.01}, {"objective": "clip"}, {"replay_versions": 1}])
+def test_an_option_that_is_assigned_too_late_is_refused(changed):
+    made = model(R2VPO, "box").learn(steps(1))
+    for name, value in changed.items():
+        setattr(made, name, value)
+    with pytest.raises(ValueError, match=r"^an option of R2VPO \(objective, delta, .*save the model and load it with"):
+        made.learn(steps(1), reset_num_timesteps=False)
 
 
 def test_a_buffer_with_its_own_get_is_refused():

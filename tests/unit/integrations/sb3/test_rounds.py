@@ -1,10 +1,14 @@
 """A round's loss, targets and measurements are those of the core; rates that differ give the same steps."""
 
 import copy
+import warnings
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from r2vpo.core.objectives import OBJECTIVES
 from r2vpo.core.ratios import logit_movement
@@ -14,7 +18,8 @@ from r2vpo.integrations.sb3.rounds import MEASURED_AGAIN
 from r2vpo.integrations.sb3.rows import fresh_rows
 from tests.oracles.cases import OWN
 from tests.oracles.objectives import oracle
-from tests.unit.integrations.sb3.environments import model, steps
+from tests.unit.integrations.sb3.environments import made as environment
+from tests.unit.integrations.sb3.environments import model, steps, weights
 
 
 def collected(made, rounds=1):
@@ -158,3 +163,77 @@ def test_a_schedule_that_rises_first_is_followed_too(lowest):
     assert all(group["initial_lr"] == pytest.approx(1e-3) for group in made.policy.optimizer.param_groups)
     assert 0.1 * made.options.delta < np.median(moved[len(moved) // 2 :]) < 10 * made.options.delta
     assert max(moved) < 1.0
+
+
+def test_a_last_round_beyond_the_steps_does_not_unlearn():
+    """Stable-Baselines3 counts the share of training that is left below 0 there, and a linear schedule with it."""
+    rates = []
+    made = model(R2VPO, "box", learning_rate=lambda remaining: 1e-3 * remaining, clip_range_vf=lambda left: 0.1 + left)
+    before = []
+    made.learn(
+        steps(1) + 1,
+        callback=lambda *_: (
+            before.append(weights(made)) or rates.append(made.policy.optimizer.param_groups[0]["lr"]) or True
+        ),
+    )
+    assert made.num_timesteps == steps(2)
+    assert made.policy.optimizer.param_groups[0]["lr"] == 0.0
+    np.testing.assert_array_equal(weights(made), before[-1])
+    assert made.logger.name_to_value["train/clip_range_vf"] == pytest.approx(0.1)
+
+
+class Rewards(gymnasium.RewardWrapper):
+    """Pendulum with one kind of reward instead of its own from some step on."""
+
+    def __init__(self, reward, after):
+        super().__init__(environment("pendulum"))
+        self.value, self.left = reward, after
+
+    def reward(self, reward):
+        self.left -= 1
+        return reward if self.left >= 0 else self.value
+
+
+@pytest.mark.parametrize("replay", [0, 1])
+@pytest.mark.parametrize("reward", [float("nan"), float("inf"), 3e38])
+def test_a_reward_that_is_not_finite_trains_nothing(reward, replay):
+    env = DummyVecEnv([lambda: Rewards(reward, steps(1, 1) + 3)])
+    made = model(R2VPO, "pendulum", env=env, replay_versions=replay)
+    made.learn(steps(1, 1))
+    before = weights(made)
+    with pytest.raises(ValueError, match=r"^the advantages of this round are NaN or infinite, because a reward is"):
+        made.learn(steps(3, 1), reset_num_timesteps=False)
+    np.testing.assert_array_equal(weights(made), before)
+
+
+def test_a_critic_that_has_diverged_ends_the_training():
+    made = model(R2VPO, "pendulum").learn(steps(1))
+    with torch.no_grad():
+        made.policy.value_net.weight.fill_(float("inf"))
+    with pytest.raises(ValueError, match=r"^the critic's values are NaN or infinite: its weights have diverged. Lower"):
+        made.learn(steps(1), reset_num_timesteps=False)
+
+
+class Dropout(FlattenExtractor):
+    """Features of which some are left out in training."""
+
+    def __init__(self, space, share):
+        super().__init__(space)
+        self.dropout = torch.nn.Dropout(share)
+
+    def forward(self, observations):
+        return self.dropout(super().forward(observations))
+
+
+@pytest.mark.parametrize(("share", "arguments", "warned"), [
+    (0.5, {}, 1), (0.0, {}, 0), (0.5, {"step_control": False, "objective": "clip"}, 0),
+])  # fmt: skip
+def test_a_policy_that_computes_something_else_in_training_causes_one_warning(share, arguments, warned):
+    policy = {"features_extractor_class": Dropout, "features_extractor_kwargs": {"share": share}, "ortho_init": False}
+    policy["log_std_init"] = -2.0
+    made = model(R2VPO, "pendulum", policy_kwargs=policy, n_epochs=1, replay_versions=1, **arguments)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        made.learn(steps(5))
+    found = [str(one.message) for one in caught if "before the first step of a round, V_d is" in str(one.message)]
+    assert len(found) == warned
