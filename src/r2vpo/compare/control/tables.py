@@ -31,7 +31,7 @@ def control_tables(results: ControlResults) -> list[Table]:
         made += [_over_tasks(results), _by_task(results)]
         if results.experiment.baseline in results.methods and len(results.methods) > 1:
             made.append(_steps(results))
-        if len(results.experiment.rates) > 1:
+        if any(len(results.experiment.methods[method].rates) > 1 for method in results.methods):
             made.append(_by_rate(results))
     return made + failed_cells(results.failures)
 

@@ -101,6 +101,17 @@ def test_without_the_baseline_nothing_is_compared_with_it(tmp_path: Path) -> Non
     assert "Steps to a return" not in [table.title for table in control_tables(found)]
 
 
+def test_rates_are_compared_only_where_a_finished_method_has_several(tmp_path: Path) -> None:
+    methods = EXPERIMENT["methods"] | {"ours": EXPERIMENT["methods"]["ours"] | {"rates": [1.0, 10.0]}}
+    made = plan(methods=methods)
+    filled(tmp_path, made, rising)
+    for kept, shown in ((["ours"], True), (["ppo"], False)):
+        part = plan(methods=methods)
+        part.methods = kept
+        tables = control_tables(load(part, Store(tmp_path / made.experiment.name)))
+        assert ("At multiples of the learning rate" in [table.title for table in tables]) == shown
+
+
 def test_without_another_method_nothing_is_compared_with_the_baseline(tmp_path: Path) -> None:
     made = plan()
     filled(tmp_path, made, rising)
