@@ -27,7 +27,7 @@ class EnvpoolVecEnv(VecEnv):
         seed: their seed.
 
     Raises:
-        UserError: envpool is not installed or has no such environment.
+        UserError: envpool is not installed or has no such environment, or its observations are numbers of states.
     """
 
     def __init__(self, name: str, copies: int, seed: int) -> None:
@@ -38,6 +38,12 @@ class EnvpoolVecEnv(VecEnv):
             self._pool = envpool.make_gymnasium(name, num_envs=copies, seed=seed)
         except (AssertionError, KeyError, ValueError) as error:
             raise UserError(f"environment.name = {PREFIX}{name}: {str(error).strip() or 'unknown'}") from None
+        if not all(isinstance(part, spaces.Box) for part in _parts(self._pool.observation_space)):
+            self._pool.close()
+            raise UserError(
+                f"environment.name = {PREFIX}{name}: its observations are numbers of states, which would be taken for "
+                "quantities: use the task of gymnasium, with normalize: false"
+            )
         first = self._vectors(self._pool.reset()[0])
         box = spaces.Box(-np.inf, np.inf, first.shape[1:], np.float32)
         super().__init__(copies, box, self._pool.action_space)
@@ -92,6 +98,13 @@ class EnvpoolVecEnv(VecEnv):
     def _vectors(self, found: Any) -> np.ndarray:
         parts = _leaves(found)
         return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1).astype(np.float32)
+
+
+def _parts(space: spaces.Space[Any]) -> list[spaces.Space[Any]]:
+    """Return the spaces of an observation's parts."""
+    if not isinstance(space, spaces.Dict):
+        return [space]
+    return [part for inner in space.spaces.values() for part in _parts(inner)]
 
 
 def _leaves(found: Any) -> list[np.ndarray]:

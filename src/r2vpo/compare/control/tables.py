@@ -29,9 +29,9 @@ def control_tables(results: ControlResults) -> list[Table]:
     made: list[Table] = []
     if results.runs:
         made += [_over_tasks(results), _by_task(results)]
-        if results.experiment.baseline in results.methods:
+        if results.experiment.baseline in results.methods and len(results.methods) > 1:
             made.append(_steps(results))
-        if len(results.experiment.rates) > 1:
+        if any(len(results.experiment.methods[method].rates) > 1 for method in results.methods):
             made.append(_by_rate(results))
     return made + failed_cells(results.failures)
 
@@ -105,6 +105,8 @@ def _steps(results: ControlResults) -> Table:
             if not shared:
                 return NOTHING
             target = float(np.median([theirs[seed].final() for seed in theirs]))
+            if not math.isfinite(target):  # half of them or more have diverged: any run reaches minus infinity at once
+                return NOTHING
             times = [np.array([group[seed].time_to(target) for seed in shared]) for group in (ours, theirs)]
             return ratio(statistics.paired_ratio(*times))
 

@@ -94,6 +94,10 @@ def test_a_seed_fixes_the_environments_and_copies_differ() -> None:
 def test_what_is_not_there() -> None:
     with pytest.raises(UserError, match=r"^environment.name = envpool:Nothing-v1: "):
         EnvpoolVecEnv("Nothing-v1", 1, seed=0)
+    with pytest.raises(
+        UserError, match=r"^environment.name = envpool:FrozenLake-v1: its observations are numbers of st"
+    ):
+        EnvpoolVecEnv("FrozenLake-v1", 1, seed=0)
     pool = EnvpoolVecEnv("CartPole-v1", 2, seed=0)
     assert pool.get_attr("render_mode") == [None, None] and pool.env_is_wrapped(VecMonitor) == [False, False]
     for attempt in (lambda: pool.get_attr("model"), lambda: pool.set_attr("a", 1), lambda: pool.env_method("a")):

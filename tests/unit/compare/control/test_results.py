@@ -101,6 +101,36 @@ def test_without_the_baseline_nothing_is_compared_with_it(tmp_path: Path) -> Non
     assert "Steps to a return" not in [table.title for table in control_tables(found)]
 
 
+def test_rates_are_compared_only_where_a_finished_method_has_several(tmp_path: Path) -> None:
+    methods = EXPERIMENT["methods"] | {"ours": EXPERIMENT["methods"]["ours"] | {"rates": [1.0, 10.0]}}
+    made = plan(methods=methods)
+    filled(tmp_path, made, rising)
+    for kept, shown in ((["ours"], True), (["ppo"], False)):
+        part = plan(methods=methods)
+        part.methods = kept
+        tables = control_tables(load(part, Store(tmp_path / made.experiment.name)))
+        assert ("At multiples of the learning rate" in [table.title for table in tables]) == shown
+
+
+def test_without_another_method_nothing_is_compared_with_the_baseline(tmp_path: Path) -> None:
+    made = plan()
+    filled(tmp_path, made, rising)
+    found = load(plan(methods=["ppo"]), Store(tmp_path / made.experiment.name))
+    assert "Steps to a return" not in [table.title for table in control_tables(found)]
+
+
+def test_no_steps_are_counted_to_the_return_of_a_baseline_that_has_diverged(tmp_path: Path) -> None:
+    made, lost = plan(), "the weights have diverged"
+    store = Store(tmp_path / made.experiment.name)
+    for cell in made.cells():  # half of the baseline's runs on car, and two of five on pendulum
+        diverged = cell.method == "ppo" and (cell.task_name, cell.seed) in {
+            ("car", 10), ("pendulum", 10), ("pendulum", 11),
+        }  # fmt: skip
+        store.add(cell, record(cell, rising(cell), diverged=lost if diverged else None))
+    steps = rows(load(made, store), "Steps to a return")
+    assert steps["car"]["ours"] == "–" and steps["Pendulum"]["ours"].startswith("1.00")
+
+
 def test_the_report_of_a_part_is_that_of_the_whole(tmp_path: Path) -> None:
     made = plan()
     filled(tmp_path, made, rising)

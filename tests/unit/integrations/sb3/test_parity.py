@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecNormalize
 
 from r2vpo.integrations.sb3 import R2VPO
-from tests.unit.integrations.sb3.environments import model, steps, weights
+from tests.unit.integrations.sb3.environments import model, several, steps, weights
 
 PLAIN = {"objective": "clip", "step_control": False}
 ROUNDS = 3
@@ -28,6 +30,12 @@ ARGUMENTS = {
     "schedule": {"learning_rate": lambda remaining: 1e-3 * remaining},
     "a bound on KL": {"target_kl": 1e-5},
     "odd minibatches": {"batch_size": 24},
+    "a row alone": {"batch_size": 21},
+    "one step a round": {"batch_size": 1000, "n_epochs": 1},
+    "rounds of two rows": {"n_steps": 1, "batch_size": 2, "gae_lambda": 1.0},
+    "no discount": {"gamma": 0.0},
+    "another optimizer": {"policy_kwargs": {"optimizer_class": torch.optim.SGD, "net_arch": [8]}},
+    "features apart": {"policy_kwargs": {"share_features_extractor": False, "log_std_init": -2.0}},
 }
 
 
@@ -59,6 +67,13 @@ def test_every_argument(what):
     theirs, mine = pair("pendulum", **ARGUMENTS[what])
     same(theirs, mine)
     assert mine._n_updates == theirs._n_updates
+
+
+def test_normalised_observations_and_rewards():
+    theirs = model(PPO, "pendulum", env=VecNormalize(several("pendulum"))).learn(steps(7))
+    mine = model(R2VPO, "pendulum", env=VecNormalize(several("pendulum")), **PLAIN).learn(steps(7))
+    same(theirs, mine)
+    assert theirs.env.ret_rms.count == mine.env.ret_rms.count > 400, "time limits have ended episodes"
 
 
 def test_another_objective_is_not_ppo():
