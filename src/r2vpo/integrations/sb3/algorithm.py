@@ -64,7 +64,8 @@ class R2VPO(OnPolicyAlgorithm):
         max_grad_norm: As in PPO.
         use_sde: As in PPO.
         sde_sample_freq: As in PPO.
-        rollout_buffer_class: A `RolloutBuffer` whose `get` is the original one, because minibatches are drawn here.
+        rollout_buffer_class: A `RolloutBuffer` whose `get` is the original one, because minibatches are drawn here;
+            with replay, its `compute_returns_and_advantage` too.
         rollout_buffer_kwargs: As in PPO.
         target_kl: As in PPO, a bound for single minibatches.
         stats_window_size: As in PPO.

@@ -60,6 +60,12 @@ def check_arguments(model: R2VPO) -> None:
             f"rollout_buffer_class = {buffer.__name__} has a get() that differs from RolloutBuffer's, which R2VPO "
             "does not call: pass a class that leaves get() as it is"
         )
+    advantages = RolloutBuffer.compute_returns_and_advantage
+    if model.options.replay_versions and buffer is not None and buffer.compute_returns_and_advantage is not advantages:
+        raise ValueError(
+            f"rollout_buffer_class = {buffer.__name__} has its own compute_returns_and_advantage(), which stale rows "
+            "would not have: set replay_versions=0, or pass a class that leaves it as it is"
+        )
     actions = model.action_space
     if isinstance(actions, spaces.Box) and not np.issubdtype(actions.dtype, np.floating):
         raise ValueError(

@@ -140,6 +140,16 @@ def test_a_buffer_with_its_own_get_is_refused():
     rejected("^rollout_buffer_class = Other has a get", rollout_buffer_class=Other)
 
 
+def test_a_buffer_with_its_own_advantages_is_refused_with_replay():
+    class Other(RolloutBuffer):
+        def compute_returns_and_advantage(self, last_values, dones):
+            super().compute_returns_and_advantage(last_values, dones)
+            self.advantages *= 2
+
+    model(R2VPO, "box", rollout_buffer_class=Other).learn(steps(1))
+    rejected("^rollout_buffer_class = Other has its own comp", rollout_buffer_class=Other, replay_versions=1)
+
+
 def test_a_short_last_minibatch_is_a_warning():
     with pytest.warns(
         UserWarning, match=r"^batch_size = 24 does not divide n_steps \* n_envs = 64: the last minibatch"
