@@ -108,8 +108,7 @@ def check_finite(fresh: Rows) -> None:
     if bool(torch.isfinite(fresh.values).all()):
         raise ValueError(
             "the advantages of this round are NaN or infinite, because a reward is, or is too large: nothing was "
-            "trained on it. "
-            "Stable-Baselines3's VecCheckNan(env, raise_exception=True) finds the step"
+            "trained on it. Stable-Baselines3's VecCheckNan(env, raise_exception=True) finds the step"
         )
     raise ValueError(
         "the critic's values are NaN or infinite: its weights have diverged. Lower learning_rate, which is the "

@@ -183,7 +183,7 @@ def test_a_last_round_beyond_the_steps_does_not_unlearn():
 
 
 class Rewards(gymnasium.RewardWrapper):
-    """Pendulum with one kind of reward instead of its own from some step on."""
+    """Pendulum whose reward is a fixed number from some step on."""
 
     def __init__(self, reward, after):
         super().__init__(environment("pendulum"))
