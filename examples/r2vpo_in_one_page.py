@@ -26,7 +26,7 @@ CHARACTERS = "0123456789+=."  # each is a token; the full stop ends an answer
 END, PROMPT, ANSWER = CHARACTERS.index("."), len("27+58="), len("100.")
 PROMPTS, SAMPLES, STEPS = 64, 8, 32  # per round: prompts, samples of each prompt, optimizer steps
 VERSIONS, STALE_PER_FRESH = 5, 2  # replay: policy versions kept, stale rows per fresh row
-DELTA, PRICE = 1 / 64, 0.4  # constants of the trust radius, the same for every task
+DELTA, PRICE = 1 / 64, 0.28  # constants of the trust radius, the same for every task
 
 
 # --- the task: sums, and a model with a habit ------------------------------------------------------------------------
@@ -152,10 +152,15 @@ def movement(log_pi, log_pi_k, w, mask):
 
 
 def held_out_gain(log_pi, log_pi_k, a, w, mask):
-    """Return sums over rows with an advantage: w A b(r), w (1 - p), w (1 - p) A^2; b(r) = 2 (r - 1) / (r + 1)."""
+    """Return sums over rows with an advantage: w A b(r), w (1 - p), w (1 - p) A^2, 2 (w log w - w + 1).
+
+    b(r) is 2 (r - 1) / (r + 1); the last sum is how far the policy had moved since mu, and 0 if it sampled the rows.
+    """
     a, logs = a[:, None], torch.where(mask, log_pi - log_pi_k, 0.0).clamp(-20, 20)
-    decided = w * decisions(log_pi_k, mask) * (a != 0)
-    return (w * a * 2 * (logs / 2).tanh()).sum().item(), decided.sum().item(), (decided * a**2).sum().item()
+    w = w * (a != 0)
+    decided, before = w * decisions(log_pi_k, mask), torch.where(w > 0, w.xlogy(w) - w + 1, 0.0)
+    sums = (w * a * 2 * (logs / 2).tanh(), decided, decided * a**2, 2 * before)
+    return tuple(one.sum().item() for one in sums)
 
 
 class Controls:
@@ -168,7 +173,7 @@ class Controls:
     def __init__(self):
         self.scale = self.stepped = 0.05  # the factor, and the factor of the last step
         self.before, self.now = (0.0, 0.0), (0.0, 0.0)  # C and its weight: in earlier rounds, in this one
-        self.held_before, self.held_now = [0.0] * 3, [0.0] * 3  # sums of `held_out_gain`, the last two times D
+        self.held_before, self.held_now = [0.0] * 4, [0.0] * 4  # sums of `held_out_gain`, the last three times D
         self.distance, self.brake, self.target, self.informative = 0.0, 1.0, DELTA, None
 
     def begin_round(self, informative, last_round):
@@ -178,13 +183,13 @@ class Controls:
         self.follow(*last_round)
         self.before, self.now = (self.curvature(), 0.95 * (self.before[1] + self.now[1])), (0.0, 0.0)
         self.held_before = [0.8 * old + new for old, new in zip(self.held_before, self.held_now, strict=True)]
-        self.held_now, self.distance, self.brake = [0.0] * 3, 0.0, 1.0
+        self.held_now, self.distance, self.brake = [0.0] * 4, 0.0, 1.0
         self.aim()
 
     def measure(self, moved, decided, held):
         """Take the results of `movement` and `held_out_gain` before a step; a round's first step has no movement."""
         if self.distance > 0:
-            scaled = held[0], held[1] * self.distance, held[2] * self.distance
+            scaled = held[0], *(self.distance * one for one in held[1:])
             self.held_now = [old + new for old, new in zip(self.held_now, scaled, strict=True)]
             self.aim()
             self.follow(moved, decided)
@@ -201,11 +206,11 @@ class Controls:
         self.rescale()
 
     def aim(self):
-        """Set T = max(delta n, exp(min((gamma / kappa)^2, 3)) - 1), from n informative rows or held-out gains."""
-        gain, decided, moment = (old + new for old, new in zip(self.held_before, self.held_now, strict=True))
+        """Set T = max(delta n, exp(min((gamma / kappa)^2, 6)) - 1), from n informative rows or held-out gains."""
+        gain, decided, moment, before = (old + new for old, new in zip(self.held_before, self.held_now, strict=True))
         scale = self.curvature() * decided * moment
-        gamma = max(gain, 0.0) / math.sqrt(scale) if scale > 0 else 0.0
-        self.target = max(DELTA * self.informative, math.expm1(min((gamma / PRICE) ** 2, 3.0)))
+        gamma = gain / math.sqrt(scale) - PRICE * math.sqrt(max(before, 0.0) / decided) if scale > 0 else 0.0
+        self.target = max(DELTA * self.informative, math.expm1(min((max(gamma, 0.0) / PRICE) ** 2, 6.0)))
         self.rescale()
 
     def curvature(self):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from r2vpo.core.diagnostics import diagnostic_sums, summarize
 from r2vpo.core.dual import DualController
-from r2vpo.core.held_out import HeldOutGain, HeldOutSums, held_out_sums
+from r2vpo.core.held_out import HeldOutGain, held_out_sums
 from r2vpo.core.kl_adaptive import KLAdaptiveController
 from r2vpo.core.options import DualOptions, StepControlOptions
 from r2vpo.core.radius import DELTA, informative, radius
@@ -125,7 +125,7 @@ class Controls:
         constrained: WeightedSums,
         proximal: MovementSums,
         diagnostics: Tensor,
-        held_out: HeldOutSums | None = None,
+        held_out: Tensor | None = None,
         kl: KLSums | None = None,
         repeated: bool = False,
     ) -> None:
@@ -136,12 +136,12 @@ class Controls:
             proximal: Sums of the movement since the round's start.
             diagnostics: Sums of the diagnostics, see `diagnostic_sums`; an empty tensor leaves them out of what
                 `finish_step` returns, in all micro-batches of a step or in none.
-            held_out: Sums of the gain on rows that no step has trained on yet; None if these rows are not known.
+            held_out: `held_out_sums`, (4,); None if it is not known which rows no step has trained on.
             kl: Sums of the KL divergence since the round's start, if step control follows it, else None.
             repeated: Whether an earlier step of this round has trained on these rows; see `measure`.
         """
         self._repeated = repeated
-        held = diagnostics.new_zeros(3) if held_out is None else held_out.to_tensor()
+        held = diagnostics.new_zeros(4) if held_out is None else held_out
         per_token = [] if kl is None else [kl.to_tensor()]
         pieces = (constrained.to_tensor(), proximal.to_tensor(), diagnostics, held, *per_token)
         before = self._sums
@@ -221,7 +221,7 @@ class Controls:
         if not trained:
             pass
         elif isinstance(self.step_size, StepSizeController):
-            self.held_out.add(numbers[end : end + 3], self.step_size.distance)
+            self.held_out.add(numbers[end : end + 4], self.step_size.distance)
             if self.informative is not None:
                 self._aim()
             self.step_size.follow(numerator, denominator, repeated=self._repeated)

@@ -14,7 +14,7 @@ def test_it_grows_with_the_informative_rollouts():
 
 def test_a_gain_on_held_out_rows_widens_it_and_a_loss_does_not_narrow_it():
     assert radius(DELTA, 1.0, PRICE) == pytest.approx(math.e - 1)
-    assert radius(DELTA, 1.0, 2 * PRICE) == pytest.approx(math.expm1(FURTHEST))
+    assert radius(DELTA, 1.0, 3 * PRICE) == pytest.approx(math.expm1(FURTHEST))
     assert radius(DELTA, 1.0, 0.5 * PRICE) == pytest.approx(math.expm1(0.25))
     assert radius(DELTA, 64.0, -1.0) == radius(DELTA, 64.0, 0.0)
     assert radius(DELTA, 64.0, 0.3 * PRICE) == pytest.approx(1.0)
@@ -23,7 +23,7 @@ def test_a_gain_on_held_out_rows_widens_it_and_a_loss_does_not_narrow_it():
 def test_the_movement_is_the_one_with_the_largest_gain_less_its_price():
     gamma = 0.5
     asked = math.log1p(radius(DELTA, 1.0, gamma))
-    worth = {s / 1000: gamma * math.sqrt(s / 1000) - PRICE * s / 1000 / 2 for s in range(1, 4000)}
+    worth = {s / 1000: gamma * math.sqrt(s / 1000) - PRICE * s / 1000 / 2 for s in range(1, 6000)}
     assert asked == pytest.approx(max(worth, key=worth.__getitem__), abs=0.002)
 
 

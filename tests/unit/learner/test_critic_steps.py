@@ -74,7 +74,7 @@ def test_warm_up_trains_only_the_critic() -> None:
     state = learner.controls.state_dict()
     assert {one["step_scale"] for one in metrics} == {0.05}, "no movement was measured that could let the step grow"
     assert (state["step_size"]["curvature"], state["step_size"]["weight"]) == (0.0, 0.0)
-    assert state["held_out"]["present"] == [0.0, 0.0, 0.0]
+    assert state["held_out"]["present"] == [0.0] * 4
     rounds(learner, model, optimizer, range(2, 3))
     assert not learner.critic.warms_up and not torch.equal(model.policy, policy)
     step_size = learner.controls.state_dict()["step_size"]
